@@ -1,0 +1,69 @@
+//! The host's log callback. No lock is held while it runs; whoever replaces it waits until it is not running.
+
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_void};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::CallResult;
+use crate::config::Level;
+
+/// `phonegate_log_callback`.
+pub type LogCallback = unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char);
+
+#[derive(Clone, Copy)]
+struct Callback {
+    function: LogCallback,
+    user_data: *mut c_void,
+}
+
+// SAFETY: the host promises that its callback and user data may be used on any thread; see the header.
+unsafe impl Send for Callback {}
+
+struct State {
+    callback: Option<Callback>,
+    running: usize,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { callback: None, running: 0 });
+static IDLE: Condvar = Condvar::new();
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Is this thread inside the callback?
+pub(super) fn inside() -> bool {
+    INSIDE.with(Cell::get)
+}
+
+/// Replaces the callback, and waits until the one before is not running.
+pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> CallResult {
+    if inside() {
+        return CallResult::InCallback;
+    }
+    let mut state = STATE.lock();
+    state.callback = function.map(|function| Callback { function, user_data });
+    while state.running > 0 {
+        IDLE.wait(&mut state);
+    }
+    CallResult::Ok
+}
+
+/// Hands a line to the callback, if there is one.
+pub(super) fn deliver(level: Level, line: &str) {
+    // Lines are JSON, which escapes NUL: this cannot fail.
+    let Ok(message) = CString::new(line) else { return };
+    let callback = {
+        let mut state = STATE.lock();
+        let Some(callback) = state.callback else { return };
+        state.running += 1;
+        callback
+    };
+    INSIDE.with(|inside| inside.set(true));
+    // SAFETY: the host keeps function and user data valid until `set` has returned, which waits for this call.
+    unsafe { (callback.function)(callback.user_data, level as i32, message.as_ptr()) };
+    INSIDE.with(|inside| inside.set(false));
+    STATE.lock().running -= 1;
+    IDLE.notify_all();
+}

@@ -1,0 +1,256 @@
+//! The exported functions. Each does the same: read the caller's pointers, ask the gate, answer in numbers, all of it
+//! inside the guard.
+#![allow(non_snake_case, reason = "the names are the host's")]
+
+use std::ffi::{c_char, c_void};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::callback::{self, LogCallback};
+use super::guard::guarded;
+use super::slot::{self, REGISTRY};
+use super::text::{self, BadText, Buffer};
+use super::{ABI_VERSION, CallResult};
+use crate::call::{CallId, CallStatus, Failure, FailureReason};
+use crate::clock::{Deadline, Moment};
+use crate::config::ConfigError;
+use crate::fault;
+use crate::gate::CallRequest;
+
+/// See `include/phonegate.h`.
+///
+/// # Safety
+/// Each pointer is NULL or NUL-terminated text that does not change during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn InitiateCall(
+    phone_number: *const c_char,
+    request_id: *const c_char,
+    delivery_attributes: *const c_char,
+) -> i32 {
+    guarded(CallStatus::Failed as i32, || {
+        // SAFETY: the caller's promise.
+        let id = unsafe { text::read(request_id, text::MAX_WORD) };
+        // SAFETY: the caller's promise.
+        let number = unsafe { text::read(phone_number, text::MAX_WORD) };
+        // SAFETY: the caller's promise.
+        let attributes = unsafe { text::read(delivery_attributes, text::MAX_ATTRIBUTES) };
+        let Ok(Ok(id)) = id.map(CallId::parse) else { return CallStatus::Failed as i32 };
+        let status = explained(id, || {
+            fault::point("export.InitiateCall");
+            initiate(id, number, attributes)
+        });
+        status as i32
+    })
+}
+
+/// See `include/phonegate.h`.
+///
+/// # Safety
+/// The pointer is NULL or NUL-terminated text that does not change during the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
+    guarded(CallStatus::Failed as i32, || {
+        fault::point("export.GetCallStatus");
+        // SAFETY: the caller's promise.
+        let Ok(Ok(id)) = unsafe { text::read(call_id, text::MAX_WORD) }.map(CallId::parse) else {
+            return CallStatus::Failed as i32;
+        };
+        let status = match slot::running() {
+            Ok(slot) => slot.gate().map(|gate| gate.status(id)),
+            Err(_) => REGISTRY.status(id),
+        };
+        status.unwrap_or(CallStatus::Failed) as i32
+    })
+}
+
+/// See `include/phonegate.h`.
+///
+/// # Safety
+/// `call_id` is NULL or NUL-terminated text that does not change during the call; `buffer` is NULL or writable for
+/// `capacity` bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn GetFailureMessage(
+    call_id: *const c_char,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    let checked = unsafe { Buffer::new(buffer, capacity, needed) };
+    // SAFETY: the caller's promise; only looked at where the guard had to give up on the first one.
+    let spare = unsafe { Buffer::new(buffer, capacity, needed) };
+    let result = guarded(None, || {
+        let (buffer, id) = match checked {
+            Ok(buffer) if !call_id.is_null() => (buffer, call_id),
+            _ => return Some(CallResult::InvalidArgument),
+        };
+        fault::point("export.GetFailureMessage");
+        // SAFETY: the caller's promise.
+        Some(buffer.write(&failure_message(unsafe { text::read(id, text::MAX_WORD) })))
+    });
+    match (result, spare) {
+        (Some(result), _) => result.code(),
+        (None, Ok(spare)) => {
+            spare.write(defect().text());
+            CallResult::Internal.code()
+        }
+        (None, Err(result)) => result.code(),
+    }
+}
+
+/// See `include/phonegate.h`.
+///
+/// # Safety
+/// `config_path` is NULL or NUL-terminated text that does not change during the call; `error` is NULL or writable for
+/// `capacity` bytes; `needed` is NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PhoneGateInitialize(
+    config_path: *const c_char,
+    error: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> i32 {
+    guarded(CallResult::Internal.code(), || {
+        // SAFETY: the caller's promise.
+        let error = match unsafe { Buffer::new(error, capacity, needed) } {
+            Ok(error) => error,
+            Err(result) => return result.code(),
+        };
+        fault::point("export.PhoneGateInitialize");
+        // SAFETY: the caller's promise.
+        let path = match unsafe { text::read(config_path, text::MAX_PATH) } {
+            Ok(path) => Some(path.into()),
+            Err(BadText::Null) => None,
+            Err(bad) => {
+                error.write(&format!("The path {}.", bad.describe()));
+                return CallResult::from(bad).code();
+            }
+        };
+        let (result, problem) = if callback::inside() {
+            (CallResult::InCallback, "PhoneGateInitialize is not allowed inside the log callback.".to_owned())
+        } else {
+            slot::initialize(path).err().unwrap_or((CallResult::Ok, String::new()))
+        };
+        error.write(&problem);
+        result.code()
+    })
+}
+
+/// See `include/phonegate.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
+    guarded(CallResult::Internal.code(), || {
+        fault::point("export.PhoneGateShutdown");
+        if callback::inside() {
+            return CallResult::InCallback.code();
+        }
+        slot::shut_down(Duration::from_millis(timeout_ms.into())).code()
+    })
+}
+
+/// See `include/phonegate.h`.
+///
+/// # Safety
+/// `callback` and `user_data` may be used on any thread until the next call of this function has returned.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn PhoneGateSetLogCallback(callback: Option<LogCallback>, user_data: *mut c_void) -> i32 {
+    guarded(CallResult::Internal.code(), || {
+        fault::point("export.PhoneGateSetLogCallback");
+        callback::set(callback, user_data).code()
+    })
+}
+
+/// See `include/phonegate.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn PhoneGateAbiVersion() -> u32 {
+    ABI_VERSION
+}
+
+/// See `include/phonegate.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn PhoneGateVersion() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Runs `body`; a panic in it becomes the failure of this call, so that the host can be told.
+fn explained(id: CallId, body: impl FnOnce() -> CallStatus) -> CallStatus {
+    guarded(None, || Some(body())).unwrap_or_else(|| {
+        refuse(id, defect());
+        CallStatus::Failed
+    })
+}
+
+fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, BadText>) -> CallStatus {
+    let number = match number {
+        Ok(number) => number,
+        Err(bad) => {
+            let sentence = format_args!("The phone number {}.", bad.describe()).to_string();
+            return refuse(id, Failure::new(FailureReason::InvalidNumber, sentence));
+        }
+    };
+    let attributes = attribute_names(attributes);
+    // A gate that another thread is just shutting down answers None; the next one is started then.
+    for _ in 0..2 {
+        let slot = match slot::running() {
+            Ok(slot) => slot,
+            Err(error) => return refuse(id, not_configured(&error)),
+        };
+        let request = CallRequest { id, number, attributes: attributes.clone() };
+        if let Some(status) = slot.gate().and_then(|gate| gate.initiate(request)) {
+            return status;
+        }
+    }
+    refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
+}
+
+/// Remembers why a call was refused, unless one with this id is pending.
+fn refuse(id: CallId, failure: Failure) -> CallStatus {
+    REGISTRY.begin(id, Err(failure), Deadline::after(Moment::now(), Duration::ZERO));
+    CallStatus::Failed
+}
+
+/// The names in a JSON object. Attributes never make a call fail: what is no such object has a name of its own here.
+fn attribute_names(attributes: Result<&str, BadText>) -> Vec<String> {
+    let json = match attributes {
+        Err(BadText::Null) | Ok("") => return Vec::new(),
+        Err(bad) => return vec![format!("(ignored: the text {})", bad.describe())],
+        Ok(json) => json,
+    };
+    match serde_json::from_str::<Map<String, Value>>(json) {
+        Ok(map) => map.into_iter().map(|(name, _)| name).collect(),
+        Err(_) => vec!["(ignored: the text is not a JSON object)".to_owned()],
+    }
+}
+
+fn failure_message(id: Result<&str, BadText>) -> String {
+    let id = match id.map(CallId::parse) {
+        Ok(Ok(id)) => id,
+        Ok(Err(error)) => return Failure::new(FailureReason::UnknownCall, error).text().to_owned(),
+        Err(bad) => {
+            let failure = Failure::new(FailureReason::UnknownCall, format_args!("The call id {}.", bad.describe()));
+            return failure.text().to_owned();
+        }
+    };
+    match REGISTRY.snapshot(id) {
+        Some(snapshot) => match (snapshot.failure, snapshot.status) {
+            (Some(failure), _) => failure.text().to_owned(),
+            (None, CallStatus::Pending) => "The call has not failed: it is still in progress.".to_owned(),
+            (None, _) => "The call has not failed: it was verified.".to_owned(),
+        },
+        None => match slot::running() {
+            Ok(_) => Failure::new(FailureReason::UnknownCall, "Call ID is not found: no such call is known here.")
+                .text()
+                .to_owned(),
+            Err(error) => not_configured(&error).text().to_owned(),
+        },
+    }
+}
+
+fn not_configured(error: &ConfigError) -> Failure {
+    Failure::new(FailureReason::NotConfigured, format_args!("PhoneGate cannot start: {error}"))
+}
+
+fn defect() -> Failure {
+    Failure::new(FailureReason::Internal, "A defect in PhoneGate; see its log.")
+}

@@ -1,0 +1,45 @@
+//! No panic crosses the boundary, and none writes to the host's stderr.
+//!
+//! Panics are ordinary, logged errors here: the hook notes where one happened, and the guard turns it into a result.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("PhoneGate must be built with panic = \"unwind\": a host must outlive a defect in it");
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs the body of an export. A panic in it is logged, and `failed` is returned.
+pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
+    // During the end of a thread its locals are gone; then the hook's words go where they always would.
+    let outer = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
+    let result = catch_unwind(AssertUnwindSafe(body));
+    let _ = INSIDE.try_with(|inside| inside.set(outer));
+    // Dropping a panic's payload may itself panic.
+    result.unwrap_or_else(|payload| {
+        std::mem::forget(payload);
+        failed
+    })
+}
+
+/// Lets `on_panic` have the words of panics in exports and on PhoneGate's threads; all others go where they went
+/// before. Only the copy of the standard library that this library is linked with is touched.
+pub(super) fn hook_panics(on_panic: fn(&str)) {
+    static HOOKED: Once = Once::new();
+    HOOKED.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            let ours = INSIDE.try_with(Cell::get).unwrap_or(false)
+                || std::thread::current().name().is_some_and(|name| name.starts_with("phonegate"));
+            match info.location() {
+                Some(place) if ours => on_panic(&format!("a panic at {}:{}", place.file(), place.line())),
+                _ if ours => on_panic("a panic at an unknown place"),
+                _ => before(info),
+            }
+        }));
+    });
+}

@@ -1,0 +1,62 @@
+//! The C boundary: what `include/phonegate.h` describes. Pointers become safe types here, and panics end here.
+#![allow(unsafe_code, reason = "the C boundary")]
+
+mod callback;
+mod exports;
+mod guard;
+mod slot;
+mod text;
+
+pub use callback::LogCallback;
+pub use exports::{
+    GetCallStatus, GetFailureMessage, InitiateCall, PhoneGateAbiVersion, PhoneGateInitialize, PhoneGateSetLogCallback,
+    PhoneGateShutdown, PhoneGateVersion,
+};
+
+use crate::config::ErrorKind;
+
+/// The version of the interface; see `PHONEGATE_ABI_VERSION`.
+pub const ABI_VERSION: u32 = 1;
+
+/// A `phonegate_result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallResult {
+    /// `PHONEGATE_OK`
+    Ok,
+    /// `PHONEGATE_INVALID_ARGUMENT`
+    InvalidArgument,
+    /// `PHONEGATE_INVALID_UTF8`
+    InvalidUtf8,
+    /// `PHONEGATE_TEXT_TOO_LONG`
+    TextTooLong,
+    /// `PHONEGATE_BUFFER_TOO_SMALL`
+    BufferTooSmall,
+    /// `PHONEGATE_ALREADY_INITIALIZED`
+    AlreadyInitialized,
+    /// `PHONEGATE_IN_CALLBACK`
+    InCallback,
+    /// `PHONEGATE_TIMED_OUT`
+    TimedOut,
+    /// A problem of the configuration, or of a backend.
+    Config(ErrorKind),
+    /// `PHONEGATE_INTERNAL`
+    Internal,
+}
+
+impl CallResult {
+    /// Its number in the header.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Ok => 0,
+            Self::InvalidArgument => 1,
+            Self::InvalidUtf8 => 2,
+            Self::TextTooLong => 3,
+            Self::BufferTooSmall => 4,
+            Self::AlreadyInitialized => 5,
+            Self::InCallback => 6,
+            Self::TimedOut => 7,
+            Self::Config(kind) => kind as i32,
+            Self::Internal => 99,
+        }
+    }
+}

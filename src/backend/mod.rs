@@ -1,0 +1,114 @@
+//! Telephony backends: what places a call and tells what becomes of it.
+//!
+//! A backend decides nothing about retries, deadlines or what the host sees; it knows nothing of the registry or of
+//! other backends. [`crate::call::Outcome::Verified`] exists in one place in each of them: where the expected key, or
+//! the provider's exact word for approval, was read for this attempt.
+
+mod simulated;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::call::{Call, Failure, Outcome, Progress};
+use crate::config::{BackendConfig, ConfigError, NetworkConfig};
+
+/// Places calls and follows them.
+#[async_trait]
+pub trait TelephonyBackend: Send + Sync {
+    /// Places the call. Returns once the provider has taken it.
+    ///
+    /// Where the call's deadline passes meanwhile, the returned future is polled on for a while, so that a reference
+    /// which still arrives can be hung up.
+    ///
+    /// # Errors
+    /// [`PlaceError`], which says whether the user's phone may have rung.
+    async fn place(&self, call: &Call) -> Result<Reference, PlaceError>;
+
+    /// Follows a call to its outcome, telling its progress on the way. May be dropped at any moment, and may be called
+    /// again for the same reference in a new process: a backend that cannot take a call up there says so by the
+    /// reason Interrupted.
+    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome;
+
+    /// Ends a call that has no outcome: best effort, and given up after [`HANG_UP_LIMIT`].
+    ///
+    /// # Errors
+    /// Why it may still be ringing.
+    async fn hang_up(&self, reference: &Reference) -> Result<(), Failure>;
+
+    /// Removes what the provider still holds of an ended call. As long as [`HANG_UP_LIMIT`].
+    ///
+    /// # Errors
+    /// What remains there, and why.
+    async fn clean_up(&self, _reference: &Reference) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Is it reachable, and are its credentials good? Rings nobody. Returns a few words about it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    async fn check(&self) -> Result<String, Failure>;
+}
+
+/// The longest that [`TelephonyBackend::hang_up`] and [`TelephonyBackend::clean_up`] may take.
+pub const HANG_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Where a backend tells how far a call has come.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// A backend's own name for a call that it has placed. Text, so that it can be stored; without personal data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference(String);
+
+impl Reference {
+    /// The reference with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a call could not be placed.
+#[derive(Clone, Debug)]
+pub struct PlaceError {
+    /// May the phone have rung all the same?
+    pub rang: Rang,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+/// Whether a phone rang that should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rang {
+    /// Certainly not: another backend may be tried.
+    No,
+    /// Perhaps: nobody else may be asked.
+    Perhaps,
+}
+
+/// A backend under its name in the configuration.
+#[derive(Clone)]
+pub struct Named {
+    /// The name.
+    pub name: Arc<str>,
+    /// The backend.
+    pub backend: Arc<dyn TelephonyBackend>,
+}
+
+/// Builds the backend `name` from its settings. Relative paths in them lie in `base`. Does no network I/O.
+///
+/// # Errors
+/// Where a secret cannot be had, or a setting cannot work.
+pub fn build(name: &str, config: &BackendConfig, network: &NetworkConfig, base: &Path) -> Result<Named, ConfigError> {
+    let backend: Arc<dyn TelephonyBackend> = match config {
+        BackendConfig::Simulated(config) => Arc::new(simulated::Simulated::new(config)),
+        _ => return Err(ConfigError::invalid(format!("backends.{name}"), format_args!("{network:?}{base:?}"))),
+    };
+    Ok(Named { name: name.into(), backend })
+}

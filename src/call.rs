@@ -1,0 +1,314 @@
+//! The vocabulary of a call: its id, its number, its progress and its outcome. Everything speaks in these types, and
+//! they depend on nothing else of PhoneGate but its clock.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::clock::Deadline;
+
+/// The identity of a request: the host's GUID. Never nil.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(Uuid);
+
+/// Why a text is not a [`CallId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallIdError {
+    /// Not a GUID in format D, N, B or P.
+    #[error("The call id is not a GUID.")]
+    Malformed,
+    /// The GUID of zeroes.
+    #[error("The call id is the nil GUID, which names no call.")]
+    Nil,
+}
+
+impl CallId {
+    /// Reads a GUID in .NET's format D (`8-4-4-4-12`), N (32 digits), B (D in braces) or P (D in parentheses), in
+    /// either case.
+    ///
+    /// # Errors
+    /// [`CallIdError`] where the text is none of these, or nil.
+    pub fn parse(text: &str) -> Result<Self, CallIdError> {
+        let enclosed = |open, close| text.strip_prefix(open).and_then(|t| t.strip_suffix(close));
+        let digits = match enclosed('{', '}').or_else(|| enclosed('(', ')')) {
+            Some(inner) if inner.len() == 36 => inner,
+            Some(_) => return Err(CallIdError::Malformed),
+            None if matches!(text.len(), 32 | 36) => text,
+            None => return Err(CallIdError::Malformed),
+        };
+        let uuid = Uuid::try_parse_ascii(digits.as_bytes()).map_err(|_| CallIdError::Malformed)?;
+        Self::new(uuid).ok_or(CallIdError::Nil)
+    }
+
+    /// The id of a GUID, unless it is nil.
+    pub fn new(uuid: Uuid) -> Option<Self> {
+        (!uuid.is_nil()).then_some(Self(uuid))
+    }
+
+    /// Its sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.as_hyphenated(), f)
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for CallId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One attempt at a call: its id, and the generation that tells a repeat from the attempt before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The host's id.
+    pub id: CallId,
+    /// Unique within the process.
+    pub generation: u64,
+}
+
+/// A valid, dialable telephone number. Only [`crate::admission`] makes one. It shows itself masked.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PhoneNumber {
+    e164: Box<str>,
+    extension: Option<Box<str>>,
+    country_code_digits: u8,
+}
+
+impl PhoneNumber {
+    /// A number from its parts: `+` and digits of which the first `country_code_digits` are the country code, and the
+    /// digits to dial after the answer.
+    pub(crate) fn new(e164: String, extension: Option<String>, country_code_digits: u8) -> Self {
+        Self { e164: e164.into(), extension: extension.map(Into::into), country_code_digits }
+    }
+
+    /// The number in E.164, with its `+`. Personal data: for the telephony provider alone.
+    pub fn e164(&self) -> &str {
+        &self.e164
+    }
+
+    /// The extension's digits. Personal data.
+    pub fn extension(&self) -> Option<&str> {
+        self.extension.as_deref()
+    }
+}
+
+/// Masked: `+1******1212`, with `x…` where there is an extension.
+impl fmt::Display for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, total) = (usize::from(self.country_code_digits) + 1, self.e164.len());
+        for (i, c) in self.e164.chars().enumerate() {
+            let visible = i < shown || i + 4 >= total;
+            write!(f, "{}", if visible { c } else { '*' })?;
+        }
+        match &self.extension {
+            Some(_) => write!(f, "x…"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for PhoneNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A call that a backend is to place.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which attempt this is.
+    pub attempt: Attempt,
+    /// Whom to ring.
+    pub number: PhoneNumber,
+    /// When it must be over.
+    pub deadline: Deadline,
+}
+
+/// What the host is told. The numbers are part of the C ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(i32)]
+pub enum CallStatus {
+    /// No outcome yet.
+    Pending = 0,
+    /// The user approved.
+    Success = 1,
+    /// Anything else.
+    Failed = 2,
+}
+
+/// How far a pending call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// A backend is asked to place it.
+    Dialling,
+    /// The backend has taken it; the phone rings, as far as one can know.
+    Ringing,
+    /// Somebody, or a machine, answered.
+    Answered,
+}
+
+impl Progress {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Progress::Dialling => "dialling",
+            Progress::Ringing => "ringing",
+            Progress::Answered => "answered",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The right key, or the provider's exact word for it, was read for this attempt.
+    Verified,
+    /// Everything else.
+    Failed(Failure),
+}
+
+/// Why a call failed: what an administrator can look up, and the text that the host is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    reason: FailureReason,
+    text: Box<str>,
+}
+
+impl Failure {
+    /// A failure with a sentence of ours, to which the reason's name is added.
+    pub fn new(reason: FailureReason, sentence: impl fmt::Display) -> Self {
+        Self::verbatim(reason, format!("{sentence} ({reason})"))
+    }
+
+    /// A failure with a text that is shown as it is.
+    pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        Self { reason, text }
+    }
+
+    /// What to look up.
+    pub fn reason(&self) -> FailureReason {
+        self.reason
+    }
+
+    /// What the host is given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The reasons for a failure. The names are written to logs; the codes are those of Azure MFA, which administrators
+/// know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum FailureReason {
+    /// Answered, nothing pressed (often voicemail). Azure 4.
+    NoKeyPressed,
+    /// Every attempt was another entry. Azure 12.
+    WrongKey,
+    /// Hung up without a key. Azure 10, 108.
+    CallEnded,
+    /// No outcome before the deadline. Azure 11, 144.
+    DeadlinePassed,
+    /// The provider detected a machine. Azure 13.
+    Voicemail,
+    /// The number is on the block list. Azure 14.
+    Blocked,
+    /// Not a valid, dialable number. Azure 100, 107.
+    InvalidNumber,
+    /// Another request is ringing this number now. Azure 101.
+    AlreadyInProgress,
+    /// Busy, no answer or rejected. Azure 102.
+    Unreachable,
+    /// Outside the allowed countries, or premium rate. Azure 103.
+    CountryNotAllowed,
+    /// The fraud key was pressed. Azure 112.
+    FraudReported,
+    /// The provider or trunk refused. Azure 117.
+    CannotPlace,
+    /// Our limits, or the provider's. Azure 150.
+    Throttled,
+    /// The service stopped and the call could not be taken up.
+    Interrupted,
+    /// Configuration or credentials.
+    NotConfigured,
+    /// No such call id.
+    UnknownCall,
+    /// A defect of ours.
+    Internal,
+}
+
+impl FailureReason {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoKeyPressed => "NoKeyPressed",
+            Self::WrongKey => "WrongKey",
+            Self::CallEnded => "CallEnded",
+            Self::DeadlinePassed => "DeadlinePassed",
+            Self::Voicemail => "Voicemail",
+            Self::Blocked => "Blocked",
+            Self::InvalidNumber => "InvalidNumber",
+            Self::AlreadyInProgress => "AlreadyInProgress",
+            Self::Unreachable => "Unreachable",
+            Self::CountryNotAllowed => "CountryNotAllowed",
+            Self::FraudReported => "FraudReported",
+            Self::CannotPlace => "CannotPlace",
+            Self::Throttled => "Throttled",
+            Self::Interrupted => "Interrupted",
+            Self::NotConfigured => "NotConfigured",
+            Self::UnknownCall => "UnknownCall",
+            Self::Internal => "Internal",
+        }
+    }
+
+    /// The result code of Azure MFA with this meaning, if there was one; the first where there were two.
+    pub fn azure_code(self) -> Option<u16> {
+        match self {
+            Self::NoKeyPressed => Some(4),
+            Self::WrongKey => Some(12),
+            Self::CallEnded => Some(10),
+            Self::DeadlinePassed => Some(11),
+            Self::Voicemail => Some(13),
+            Self::Blocked => Some(14),
+            Self::InvalidNumber => Some(100),
+            Self::AlreadyInProgress => Some(101),
+            Self::Unreachable => Some(102),
+            Self::CountryNotAllowed => Some(103),
+            Self::FraudReported => Some(112),
+            Self::CannotPlace => Some(117),
+            Self::Throttled => Some(150),
+            Self::Interrupted | Self::NotConfigured | Self::UnknownCall | Self::Internal => None,
+        }
+    }
+}
+
+/// As in a failure's text: `Unreachable, code 102`.
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.azure_code() {
+            Some(code) => write!(f, "{}, code {code}", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Time that neither a moved clock nor a sleeping machine can stretch.
+//!
+//! The monotonic clock may stand still while the machine sleeps, and the wall clock may be moved either way. A span
+//! is therefore the longer of what the two of them measured: doubt ends a deadline early, never late.
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    monotonic: Instant,
+    wall: SystemTime,
+}
+
+impl Moment {
+    /// Reads both clocks.
+    pub fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// The wall clock's part, for logs.
+    pub fn wall(self) -> SystemTime {
+        self.wall
+    }
+
+    /// The time since `earlier`, by the clock that says more. Zero where both say that `earlier` lies ahead.
+    pub fn since(self, earlier: Moment) -> Duration {
+        let monotonic = self.monotonic.saturating_duration_since(earlier.monotonic);
+        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        monotonic.max(wall)
+    }
+
+    /// This moment with its clocks moved ahead, each by its own span: for tests of sleep and of a clock that was set.
+    pub fn moved(self, monotonic: Duration, wall: Duration) -> Moment {
+        Moment { monotonic: self.monotonic + monotonic, wall: self.wall + wall }
+    }
+}
+
+/// The end of the time that a call has.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    start: Moment,
+    span: Duration,
+}
+
+impl Deadline {
+    /// The longest that a passed deadline can stay unnoticed by [`Deadline::wait`] after the machine slept.
+    const TICK: Duration = Duration::from_millis(500);
+
+    /// A deadline that lies `span` after `start`.
+    pub fn after(start: Moment, span: Duration) -> Self {
+        Self { start, span }
+    }
+
+    /// When the time began.
+    pub fn start(&self) -> Moment {
+        self.start
+    }
+
+    /// The time left at `now`; zero once it has passed.
+    pub fn left(&self, now: Moment) -> Duration {
+        self.span.saturating_sub(now.since(self.start))
+    }
+
+    /// Has it passed at `now`?
+    pub fn passed(&self, now: Moment) -> bool {
+        self.left(now).is_zero()
+    }
+
+    /// Waits until it has passed. A timer counts by the monotonic clock alone, so the wall clock is asked in between.
+    pub async fn wait(&self) {
+        loop {
+            let left = self.left(Moment::now());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(Self::TICK)).await;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The settings of each kind of backend.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::bounded::Bounded;
+use super::error::ConfigError;
+use super::load::invalid_at;
+use super::secret::Secret;
+
+/// A backend's settings, told apart by `type`.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(tag = "type", rename_all = "snake_case")]
+pub enum BackendConfig {
+    /// A simulated telephone, for tests and demonstrations.
+    Simulated(SimulatedConfig),
+    /// A text file in which somebody answers the calls, as in Microsoft's sample.
+    File(FileConfig),
+    /// Calls by a flow in Twilio Studio.
+    TwilioStudio(TwilioStudioConfig),
+}
+
+impl BackendConfig {
+    /// Does it approve without a telephone?
+    pub fn is_for_tests(&self) -> bool {
+        matches!(self, Self::Simulated(_) | Self::File(_))
+    }
+
+    /// Its `type`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Simulated(_) => "simulated",
+            Self::File(_) => "file",
+            Self::TwilioStudio(_) => "twilio_studio",
+        }
+    }
+
+    /// The keys whose secrets stand in the configuration itself.
+    pub(super) fn plain_secrets(&self) -> Vec<&'static str> {
+        let Self::TwilioStudio(config) = self else { return Vec::new() };
+        [("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
+            .into_iter()
+            .filter_map(|(key, secret)| secret.as_ref().is_some_and(Secret::is_plain).then_some(key))
+            .collect()
+    }
+
+    /// Reads the settings of the backend `name`.
+    pub(super) fn parse(name: &str, mut value: Value) -> Result<Self, ConfigError> {
+        let path = format!("backends.{name}");
+        let Some(settings) = value.as_object_mut() else {
+            return Err(ConfigError::invalid(path, "must be an object with a `type`"));
+        };
+        match settings.remove("type") {
+            Some(Value::String(kind)) => match kind.as_str() {
+                "simulated" => settings_at(&path, value).map(Self::Simulated),
+                "file" => settings_at(&path, value).map(Self::File),
+                "twilio_studio" => settings_at(&path, value).map(Self::TwilioStudio),
+                "sip" => {
+                    let problem = concat!("`sip` is not built yet in PhoneGate ", env!("CARGO_PKG_VERSION"));
+                    Err(ConfigError::invalid(path + ".type", problem))
+                }
+                other => {
+                    let problem = format!("unknown type `{other}`; there are simulated, file and twilio_studio");
+                    Err(ConfigError::invalid(path + ".type", problem))
+                }
+            },
+            _ => Err(ConfigError::invalid(path + ".type", "is missing; there are simulated, file and twilio_studio")),
+        }
+    }
+}
+
+fn settings_at<T: DeserializeOwned>(path: &str, value: Value) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(value).map_err(|error| invalid_at(path, &error))
+}
+
+/// A simulated telephone.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatedConfig {
+    /// Milliseconds until it answers.
+    #[serde(default)]
+    pub answer_after_ms: Bounded<0, 600_000, 1500>,
+    /// Milliseconds from the answer until it presses a key or hangs up.
+    #[serde(default)]
+    pub press_after_ms: Bounded<0, 600_000, 1500>,
+    /// What it does: presses this key, or `none`, `busy`, `no_answer`, `hang_up`.
+    #[serde(default)]
+    #[schemars(with = "String", regex(pattern = r"^([0-9#*]|none|busy|no_answer|hang_up)$"))]
+    pub press: Press,
+}
+
+/// What a simulated telephone does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Press {
+    /// Presses `#`.
+    #[default]
+    Pound,
+    /// Presses another key.
+    Other(char),
+    /// Answers, and presses nothing.
+    None,
+    /// Is busy.
+    Busy,
+    /// Does not answer.
+    NoAnswer,
+    /// Answers and hangs up.
+    HangUp,
+}
+
+impl TryFrom<String> for Press {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "#" => Ok(Self::Pound),
+            "none" => Ok(Self::None),
+            "busy" => Ok(Self::Busy),
+            "no_answer" => Ok(Self::NoAnswer),
+            "hang_up" => Ok(Self::HangUp),
+            other => match other.chars().next() {
+                Some(key @ ('0'..='9' | '*')) if other.len() == 1 => Ok(Self::Other(key)),
+                _ => Err(format!("is `{other}`, but must be a key (0 to 9, * or #), none, busy, no_answer or hang_up")),
+            },
+        }
+    }
+}
+
+/// A text file in which somebody answers the calls.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileConfig {
+    /// The file: one call a line, `requestId;phoneNumber;status;message`. Relative to the configuration.
+    pub path: PathBuf,
+}
+
+/// Calls by a flow in Twilio Studio.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TwilioStudioConfig {
+    /// The account: `AC` and 32 hexadecimal digits.
+    pub account_sid: String,
+    /// The API key (`SK…`) for production; absent: the account's own token authenticates.
+    #[serde(default)]
+    pub api_key_sid: Option<String>,
+    /// The API key's secret.
+    #[serde(default)]
+    pub api_key_secret: Option<Secret>,
+    /// The account's token, where there is no API key.
+    #[serde(default)]
+    pub auth_token: Option<Secret>,
+    /// The flow: `FW` and 32 hexadecimal digits. `phonegate twilio install-flow` makes it and prints it.
+    pub flow_sid: String,
+    /// The caller id, a number of the account in E.164.
+    pub from: String,
+    /// Another address of the service, such as a regional one.
+    #[serde(default = "default_base_url")]
+    pub base_url: String,
+}
+
+fn default_base_url() -> String {
+    "https://studio.twilio.com".to_owned()
+}

@@ -1,0 +1,162 @@
+//! Finding, reading and checking a configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::error::{ConfigError, ErrorKind};
+use super::{BackendConfig, Config, Document};
+use crate::platform;
+
+/// The file's name beside the library.
+pub const FILE_NAME: &str = "phonegate.json";
+
+/// The environment variable that names another file.
+pub const PATH_VARIABLE: &str = "PHONEGATE_CONFIG";
+
+/// The longest configuration, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// A checked configuration, and where it was.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// The folder to which its relative paths belong.
+    pub base: PathBuf,
+}
+
+/// Where the configuration is, if nobody names one: what `PHONEGATE_CONFIG` says, else beside this library or program.
+///
+/// # Errors
+/// Where the module's own place cannot be found.
+pub fn usual_path() -> Result<PathBuf, ConfigError> {
+    match std::env::var_os(PATH_VARIABLE) {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => match platform::module_path() {
+            Some(module) => Ok(module.with_file_name(FILE_NAME)),
+            None => Err(ConfigError::new(
+                ErrorKind::NotFound,
+                format_args!("cannot tell where this library lies; set {PATH_VARIABLE} to the path of {FILE_NAME}"),
+            )),
+        },
+    }
+}
+
+/// Reads and checks the file at `path`.
+///
+/// # Errors
+/// [`ConfigError`], which names the file and the place in it.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let text = read(&path).map_err(|error| error.in_file(&path))?;
+    let config = parse(&text).map_err(|error| error.in_file(&path))?;
+    let base = path.parent().map(Path::to_owned).unwrap_or_default();
+    Ok(Loaded { config, base })
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => ConfigError::new(
+            ErrorKind::NotFound,
+            format_args!("there is no such file; put one there, or set {PATH_VARIABLE} to its path"),
+        ),
+        _ => ConfigError::new(ErrorKind::Unreadable, format_args!("cannot be read: {error}")),
+    };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_BYTES {
+        let problem = format!("is {size} bytes long, but a configuration is {MAX_BYTES} at most");
+        return Err(ConfigError::new(ErrorKind::Unreadable, problem));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    String::from_utf8(bytes)
+        .map_err(|_| ConfigError::new(ErrorKind::Unreadable, "is not UTF-8; save it again with the encoding UTF-8"))
+}
+
+/// Checks a configuration given as text, with or without a byte order mark.
+///
+/// # Errors
+/// [`ConfigError`], which names the place in it.
+pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut json = serde_json::Deserializer::from_str(text);
+    let document: Document<Value> =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_at("", &error))?;
+    json.end().map_err(|error| ConfigError::invalid("", error))?;
+    let config = with_backends(document)?;
+    check_use(&config)?;
+    Ok(config)
+}
+
+/// An error of the reader at a path below `parent`.
+pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_to_error::Error<E>) -> ConfigError {
+    let inner = error.path().to_string();
+    let path = match (parent, inner.as_str()) {
+        (parent, ".") => parent.to_owned(),
+        ("", inner) => inner.to_owned(),
+        (parent, inner) => format!("{parent}.{inner}"),
+    };
+    ConfigError::invalid(path, error.inner())
+}
+
+fn with_backends(document: Document<Value>) -> Result<Config, ConfigError> {
+    let parsed: Result<BTreeMap<_, _>, _> = document
+        .backends
+        .into_iter()
+        .map(|(name, value)| BackendConfig::parse(&name, value).map(|backend| (name, backend)))
+        .collect();
+    Ok(Document {
+        backends: parsed?,
+        schema: document.schema,
+        use_order: document.use_order,
+        allow_test_backends: document.allow_test_backends,
+        call: document.call,
+        numbers: document.numbers,
+        store: document.store,
+        network: document.network,
+        log: document.log,
+        limits: document.limits,
+        fraud: document.fraud,
+        prompts: document.prompts,
+        audit: document.audit,
+        metrics: document.metrics,
+    })
+}
+
+fn check_use(config: &Config) -> Result<(), ConfigError> {
+    if config.use_order.is_empty() {
+        return Err(ConfigError::invalid("use", "is empty; name at least one of `backends`"));
+    }
+    let mut seen = BTreeSet::new();
+    let (mut for_tests, mut real) = (None, None);
+    for (index, name) in config.use_order.iter().enumerate() {
+        let path = format!("use[{index}]");
+        let Some(backend) = config.backends.get(name) else {
+            return Err(ConfigError::invalid(path, format_args!("there is no backend `{name}` in `backends`")));
+        };
+        if !seen.insert(name) {
+            return Err(ConfigError::invalid(path, format_args!("names `{name}` a second time")));
+        }
+        if backend.is_for_tests() {
+            if !config.allow_test_backends {
+                let problem = format!(
+                    "`{name}` is of type {}, which approves without a telephone; \
+                     it needs \"allow_test_backends\": true, never in production",
+                    backend.type_name()
+                );
+                return Err(ConfigError::invalid(path, problem));
+            }
+            for_tests = Some(name);
+        } else {
+            real = Some(name);
+        }
+    }
+    match (for_tests, real) {
+        (Some(test), Some(real)) => Err(ConfigError::invalid(
+            "use",
+            format_args!("has `{test}`, which approves without a telephone, beside the real backend `{real}`"),
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,196 @@
+//! `phonegate.json`: its types, and where it is found. The names in it are fixed, since administrators' files and
+//! other programs depend on them.
+//!
+//! [`load`] reads and checks a file. What is accepted here works: a section that this version does not have yet is
+//! refused by name.
+
+mod backend;
+mod bounded;
+mod error;
+mod load;
+mod not_built;
+mod schema;
+mod secret;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
+pub use bounded::Bounded;
+pub use error::{ConfigError, ErrorKind};
+pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
+pub use not_built::NotBuilt;
+pub use schema::schema;
+pub use secret::Secret;
+
+/// A whole configuration.
+pub type Config = Document<BackendConfig>;
+
+/// A configuration whose backends are still of type `B`: they are read one by one, so that an error can name its path.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "PhoneGate configuration", rename = "Config")]
+pub struct Document<B> {
+    /// Where an editor finds the schema of this file.
+    #[serde(rename = "$schema", default)]
+    pub schema: Option<String>,
+    /// The backends by name, in the order in which they are tried. The next one is tried only when the one before
+    /// certainly did not ring the user.
+    #[serde(rename = "use")]
+    #[schemars(length(min = 1))]
+    pub use_order: Vec<String>,
+    /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never beside a real backend.
+    #[serde(default)]
+    pub allow_test_backends: bool,
+    /// The backends, each under a name of one's own.
+    pub backends: BTreeMap<String, B>,
+    /// How long things take.
+    #[serde(default)]
+    pub call: CallConfig,
+    /// Which numbers may be called.
+    #[serde(default)]
+    pub numbers: NumbersConfig,
+    /// Where calls are kept.
+    #[serde(default)]
+    pub store: StoreConfig,
+    /// The way to providers on the Internet.
+    #[serde(default)]
+    pub network: NetworkConfig,
+    /// The log.
+    #[serde(default)]
+    pub log: LogConfig,
+    #[serde(default)]
+    #[schemars(skip)]
+    limits: NotBuilt,
+    #[serde(default)]
+    #[schemars(skip)]
+    fraud: NotBuilt,
+    #[serde(default)]
+    #[schemars(skip)]
+    prompts: NotBuilt,
+    #[serde(default)]
+    #[schemars(skip)]
+    audit: NotBuilt,
+    #[serde(default)]
+    #[schemars(skip)]
+    metrics: NotBuilt,
+}
+
+impl Config {
+    /// What works, but should not stay so.
+    pub fn warnings(&self) -> Vec<String> {
+        let plain = self.backends.iter().flat_map(|(name, backend)| {
+            backend.plain_secrets().into_iter().map(move |key| {
+                format!(
+                    "backends.{name}.{key}: the secret stands in the configuration in plain text; \
+                     use {{\"file\": PATH}} or {{\"env\": NAME}}"
+                )
+            })
+        });
+        let tests = self
+            .allow_test_backends
+            .then(|| "allow_test_backends: calls may be approved without a telephone; never in production".to_owned());
+        plain.chain(tests).collect()
+    }
+}
+
+/// How long things take.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CallConfig {
+    /// Seconds from the request until a call without an outcome is hung up and fails.
+    pub deadline_s: Bounded<1, 600, 90>,
+    /// Milliseconds that InitiateCall waits for an outcome before it answers Pending.
+    pub initiate_wait_ms: Bounded<0, 60_000, 0>,
+    /// Milliseconds that GetCallStatus waits for an outcome before it answers Pending.
+    pub status_wait_ms: Bounded<0, 60_000, 0>,
+    /// Seconds that the outcome of an ended call is kept.
+    pub keep_finished_s: Bounded<1, 86_400, 600>,
+}
+
+/// Which numbers may be called.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NumbersConfig {
+    /// The country of numbers without a country code, as ISO 3166-1 alpha-2: `US`. Absent: such numbers are refused.
+    pub default_country: Option<String>,
+    /// The countries that may be called. Absent: `default_country` only.
+    pub allowed_countries: Option<Vec<String>>,
+    /// Allows premium-rate numbers.
+    pub allow_premium: bool,
+    /// Numbers that are never called, whatever their extension.
+    pub blocked: Vec<String>,
+}
+
+/// Where calls are kept.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The kind of store.
+    #[serde(rename = "type", default)]
+    pub kind: StoreKind,
+}
+
+/// The kinds of store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// In the process's memory: calls are forgotten when it ends.
+    #[default]
+    Memory,
+}
+
+/// The way to providers on the Internet.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// An HTTP proxy: `http://proxy.contoso.local:3128`. Null: none, whatever the environment says.
+    pub proxy: Option<String>,
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The proxy's address may hold a password.
+impl std::fmt::Debug for NetworkConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkConfig")
+            .field("proxy", &self.proxy.as_ref().map(|_| "…"))
+            .field("ca_file", &self.ca_file)
+            .finish()
+    }
+}
+
+/// The log.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// The least severe level that is written.
+    pub level: Level,
+    /// The folder of `phonegate.log`. Null: the operating system's folder for the state of programs.
+    pub directory: Option<PathBuf>,
+    /// The most that the log and its older parts take up, in megabytes.
+    pub max_mb: Bounded<1, 10_000, 100>,
+    #[schemars(skip)]
+    event_log: NotBuilt,
+}
+
+/// How much a log line matters. The numbers are part of the C ABI.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[repr(i32)]
+pub enum Level {
+    /// A defect of PhoneGate.
+    Error = 1,
+    /// Somebody should look.
+    Warn = 2,
+    /// The steps of each call.
+    #[default]
+    Info = 3,
+    /// More about the steps.
+    Debug = 4,
+    /// Everything.
+    Trace = 5,
+}

@@ -1,0 +1,215 @@
+//! The gate: the three questions of a host, over safe types.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+
+use crate::admission::Admission;
+use crate::backend::{self, Named};
+use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
+use crate::clock::{Deadline, Moment};
+use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
+use crate::dispatch::Dispatcher;
+use crate::platform;
+use crate::registry::{Begun, Registry, Snapshot};
+use crate::telemetry::{Event, Log, Tee, foreign_text};
+
+/// The runtime's threads that drive calls, whatever their number.
+const WORKERS: usize = 2;
+
+/// The runtime's threads for what the operating system offers only as blocking: files and name look-ups.
+const BLOCKING_THREADS: usize = 8;
+
+/// So many names of delivery attributes are logged.
+const LOGGED_ATTRIBUTES: usize = 16;
+
+/// A running gate: a configuration, its backends, and threads of its own.
+pub struct Gate {
+    admission: Admission,
+    registry: Arc<Registry>,
+    dispatcher: Dispatcher,
+    backends: Vec<Named>,
+    log: Log,
+    call: crate::config::CallConfig,
+    ended: AtomicBool,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+/// What a host asks for.
+pub struct CallRequest<'a> {
+    /// The host's id.
+    pub id: CallId,
+    /// The number as the user stored it.
+    pub number: &'a str,
+    /// The names of the delivery attributes.
+    pub attributes: Vec<String>,
+}
+
+/// Which file a gate logs to, and who else gets its lines.
+pub struct LogTo {
+    /// The file's name in the log's folder.
+    pub file_name: &'static str,
+    /// The other receiver.
+    pub tee: Option<Tee>,
+}
+
+impl LogTo {
+    /// Starts the log that a configuration asks for.
+    ///
+    /// # Errors
+    /// Where its folder cannot be used.
+    pub fn start(self, config: &crate::config::LogConfig, base: &Path) -> Result<Log, ConfigError> {
+        let folder = match &config.directory {
+            Some(folder) => base.join(folder),
+            None => platform::state_folder().ok_or_else(|| {
+                ConfigError::at(
+                    ErrorKind::StateFolder,
+                    "log.directory",
+                    "the user's state folder is not known (is HOME set?); name a folder here",
+                )
+            })?,
+        };
+        let unusable = |error: std::io::Error| {
+            ConfigError::at(ErrorKind::StateFolder, "log.directory", format_args!("{}: {error}", folder.display()))
+        };
+        platform::own_folder(&folder).map_err(unusable)?;
+        let max_bytes = config.max_mb.get().saturating_mul(1_000_000);
+        Log::start(config.level, Some((&folder, self.file_name, max_bytes)), self.tee).map_err(unusable)
+    }
+}
+
+impl Gate {
+    /// Starts a gate. Reads secrets and opens the log; does no network I/O.
+    ///
+    /// # Errors
+    /// What in the configuration cannot work.
+    pub fn start(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
+        let Loaded { config, base } = loaded;
+        let admission = Admission::new(&config.numbers)?;
+        let backends = in_use(&config, &base)?;
+        let runtime = runtime().map_err(|error| {
+            ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
+        })?;
+        let log = log_to.start(&config.log, &base)?;
+        registry.keep_finished_for(config.call.keep_finished_s.seconds());
+        let dispatcher =
+            Dispatcher::new(runtime.handle().clone(), backends.clone(), Arc::clone(&registry), log.clone());
+        let started = format!("PhoneGate {}, backends: {}", env!("CARGO_PKG_VERSION"), config.use_order.join(", "));
+        log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
+        for problem in config.warnings() {
+            log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
+        }
+        Ok(Self {
+            admission,
+            registry,
+            dispatcher,
+            backends,
+            log,
+            call: config.call,
+            ended: AtomicBool::new(false),
+            runtime: Mutex::new(Some(runtime)),
+        })
+    }
+
+    /// Places a call, or says at once why not. None where the gate has ended.
+    pub fn initiate(&self, request: CallRequest<'_>) -> Option<CallStatus> {
+        if self.ended.load(Ordering::Acquire) {
+            return None;
+        }
+        let deadline = Deadline::after(Moment::now(), self.call.deadline_s.seconds());
+        let admitted = self.admission.admit(request.number);
+        let number = admitted.as_ref().ok().cloned();
+        let event = Event { id: Some(request.id), number: number.as_ref(), ..Event::default() };
+        match self.registry.begin(request.id, admitted, deadline) {
+            Begun::New(attempt) => {
+                let attributes: Vec<_> =
+                    request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
+                let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
+                self.log.write(Level::Info, &event);
+                if let Some(number) = number.clone() {
+                    self.dispatcher.start(Call { attempt, number, deadline });
+                }
+            }
+            Begun::StillPending => self.log.write(Level::Info, &Event { event: "repeated_call", ..event }),
+            Begun::Refused(failure) => {
+                let collides = failure.reason() == FailureReason::AlreadyInProgress;
+                let level = if collides { Level::Warn } else { Level::Info };
+                let event =
+                    Event { event: "refused", status: Some(CallStatus::Failed), failure: Some(&failure), ..event };
+                self.log.write(level, &event);
+                return Some(CallStatus::Failed);
+            }
+        }
+        Some(self.wait(request.id, self.call.initiate_wait_ms.milliseconds()))
+    }
+
+    /// The status of a call.
+    pub fn status(&self, id: CallId) -> CallStatus {
+        self.wait(id, self.call.status_wait_ms.milliseconds())
+    }
+
+    /// All that is known of a call.
+    pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
+        self.registry.snapshot(id)
+    }
+
+    /// Asks each backend in use whether it could place calls, all at once. Blocks until all have answered.
+    pub fn check(&self) -> Vec<(Arc<str>, Result<String, Failure>)> {
+        self.dispatcher.runtime().block_on(futures_util::future::join_all(
+            self.backends.iter().map(|named| async { (Arc::clone(&named.name), named.backend.check().await) }),
+        ))
+    }
+
+    /// Writes that a defect showed itself.
+    pub(crate) fn log_defect(&self, text: &str) {
+        self.log.write(Level::Error, &Event { event: "defect", text: Some(text), ..Event::default() });
+    }
+
+    /// Hangs up what is in flight, ends the threads and the log, within `timeout`. True where nothing was cut short.
+    pub fn shut_down(&self, timeout: Duration) -> bool {
+        let end = Instant::now() + timeout;
+        self.ended.store(true, Ordering::Release);
+        let Some(runtime) = self.runtime.lock().take() else { return true };
+        let all_hung_up =
+            runtime.block_on(async { tokio::time::timeout(timeout, self.dispatcher.end()).await.is_ok() });
+        // What is cut short here settles as Interrupted when its task is dropped.
+        runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
+        self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
+        self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up
+    }
+
+    fn wait(&self, id: CallId, at_most: Duration) -> CallStatus {
+        let status = match at_most {
+            Duration::ZERO => self.registry.status(id),
+            at_most => self.registry.wait(id, Instant::now() + at_most),
+        };
+        status.unwrap_or(CallStatus::Failed)
+    }
+}
+
+/// Without [`Gate::shut_down`]: nobody waits for anything.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn in_use(config: &Config, base: &Path) -> Result<Vec<Named>, ConfigError> {
+    let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
+    named.map(|(name, backend)| backend::build(name, backend, &config.network, base)).collect()
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("phonegate")
+        .enable_all()
+        .build()
+}

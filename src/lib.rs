@@ -1,0 +1,39 @@
+//! PhoneGate: the phone-call second factor for Microsoft Identity Manager.
+//!
+//! The way of one call: the host's thread comes through [`abi`], which turns its pointers into a request; [`gate`]
+//! asks [`admission`] whether the call may be placed, begins it in the [`registry`] and hands it to `dispatch`. There,
+//! on the gate's own threads, a [`backend`] places it and follows it to its outcome, which goes back into the
+//! registry. The host's later questions read the registry alone.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`abi`] | the C boundary, described by `include/phonegate.h` |
+//! | [`gate`] | the three questions of a host, over safe types |
+//! | [`call`] | the vocabulary |
+//! | [`admission`] | may this call be placed? |
+//! | [`registry`] | the state of every call |
+//! | `dispatch` | drives one call from placing to outcome |
+//! | [`backend`] | telephony |
+//! | [`config`] | `phonegate.json` |
+//! | [`telemetry`] | the log |
+//! | [`clock`] | deadlines that nothing stretches |
+//! | [`platform`] | what differs by operating system |
+
+#![warn(missing_docs, unreachable_pub)]
+#![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
+#![deny(clippy::indexing_slicing, clippy::string_slice)]
+
+pub mod abi;
+pub mod admission;
+pub mod backend;
+pub mod call;
+pub mod clock;
+pub mod config;
+mod dispatch;
+mod fault;
+pub mod gate;
+pub mod platform;
+pub mod registry;
+mod sync;
+pub mod telemetry;

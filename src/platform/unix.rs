@@ -1,0 +1,75 @@
+//! Linux and its relatives.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The path of the library that this code is in, or of the program where it is linked into one.
+pub fn module_path() -> Option<PathBuf> {
+    let info = own_image()?;
+    // SAFETY: dladdr filled `dli_fname` with a NUL-terminated path that lives as long as the image, which is this code.
+    let name = unsafe { CStr::from_ptr(info.dli_fname) };
+    let path = Path::new(OsStr::from_bytes(name.to_bytes()));
+    // A program's image is named as it was started, which may be without its folder.
+    path.canonicalize().or_else(|_| std::env::current_exe()).ok()
+}
+
+/// Keeps this library loaded until the process ends, so that its threads never lose their code.
+pub fn pin_module() {
+    if let Some(info) = own_image() {
+        let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+        // SAFETY: the path is the one dladdr gave for this image, which is loaded; the handle is never closed.
+        unsafe { libc::dlopen(info.dli_fname, flags) };
+    }
+}
+
+fn own_image() -> Option<libc::Dl_info> {
+    let mut info = MaybeUninit::<libc::Dl_info>::zeroed();
+    let address = (own_image as fn() -> Option<libc::Dl_info>) as *const libc::c_void;
+    // SAFETY: the address is code of this image, and `info` is a valid place for the answer.
+    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
+    // SAFETY: all zeroes is a valid Dl_info (null pointers), and dladdr wrote valid fields where it found something.
+    let info = unsafe { info.assume_init() };
+    (found != 0 && !info.dli_fname.is_null()).then_some(info)
+}
+
+/// The folder for logs and state, by the XDG base directory specification: `$XDG_STATE_HOME/phonegate`, else
+/// `~/.local/state/phonegate`.
+pub fn state_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|folder| folder.join("phonegate"))
+}
+
+/// Makes a folder that only this user can use, or checks that an existing one is safe from others.
+///
+/// # Errors
+/// Where it cannot be made, is not a folder, belongs to somebody else, or can be written to by others.
+pub fn own_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let meta = std::fs::metadata(path)?;
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let me = unsafe { libc::geteuid() };
+    if meta.uid() != me && meta.uid() != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the folder belongs to another user"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "other users can write to the folder; take that permission away (chmod go-w)",
+        ));
+    }
+    Ok(())
+}
+
+/// How to open a file that only this user can read.
+pub fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}

@@ -1,0 +1,61 @@
+//! Windows.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::windows::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use windows_sys::Win32::Foundation::HMODULE;
+use windows_sys::Win32::System::LibraryLoader::{
+    GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN,
+    GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW, GetModuleHandleExW,
+};
+
+/// The longest path that Windows knows, in UTF-16 units.
+const MAX_PATH_UNITS: u32 = 32_768;
+
+/// The path of the library that this code is in, or of the program where it is linked into one.
+pub fn module_path() -> Option<PathBuf> {
+    let module = own_module(GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT)?;
+    let mut units = vec![0u16; MAX_PATH_UNITS as usize];
+    // SAFETY: the module is loaded, since this code is in it, and the buffer has as many units as is said.
+    let length = unsafe { GetModuleFileNameW(module, units.as_mut_ptr(), MAX_PATH_UNITS) };
+    match units.get(..length as usize) {
+        Some(path) if length > 0 && length < MAX_PATH_UNITS => Some(OsString::from_wide(path).into()),
+        _ => None,
+    }
+}
+
+/// Keeps this library loaded until the process ends, so that its threads never lose their code.
+pub fn pin_module() {
+    own_module(GET_MODULE_HANDLE_EX_FLAG_PIN);
+}
+
+fn own_module(flag: u32) -> Option<HMODULE> {
+    let mut module: HMODULE = std::ptr::null_mut();
+    let address = own_module as fn(u32) -> Option<HMODULE>;
+    let flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | flag;
+    // SAFETY: with FROM_ADDRESS the name is an address in a module, here our own; `module` is a place for the answer.
+    let found = unsafe { GetModuleHandleExW(flags, address as *const u16, &mut module) };
+    (found != 0).then_some(module)
+}
+
+/// The folder for logs and state: `%ProgramData%\PhoneGate`.
+pub fn state_folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os("ProgramData")?);
+    folder.is_absolute().then(|| folder.join("PhoneGate"))
+}
+
+/// Makes the folder where it does not exist.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn own_folder(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// How to open a file of our own. Its folder's permissions guard it.
+pub fn private_file() -> OpenOptions {
+    OpenOptions::new()
+}

@@ -1,0 +1,316 @@
+//! The state of every call, readable by any thread at any time.
+//!
+//! Calls lie in shards, each behind a lock that is held for memory work alone. Two things change a call once it has
+//! begun: [`Registry::advance`] and [`Registry::settle`]. Both name the attempt, so what arrives late for an earlier
+//! attempt of the same id changes nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::clock::{Deadline, Moment};
+use crate::sync::{Condvar, Mutex};
+
+const SHARDS: usize = 64;
+
+/// The most calls that are known at once, in all; beyond it the oldest ended ones are forgotten early.
+pub const MAX_CALLS: usize = 1 << 20;
+
+/// The most calls that are pending at once; beyond it new ones are Throttled.
+pub const MAX_PENDING: usize = 10_000;
+
+/// All calls of this process.
+pub struct Registry {
+    shards: Box<[Shard]>,
+    /// Who rings which number. Taken only under a shard's lock, or alone.
+    ringing: Mutex<HashMap<PhoneNumber, Attempt>>,
+    generations: AtomicU64,
+    pending: AtomicUsize,
+    keep_finished_s: AtomicU32,
+    max_pending: usize,
+    max_ended_per_shard: usize,
+}
+
+#[derive(Default)]
+struct Shard {
+    calls: Mutex<Calls>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Calls {
+    by_id: HashMap<CallId, Entry, foldhash::fast::RandomState>,
+    /// Ended attempts in the order of their end: the first is forgotten first.
+    by_end: VecDeque<(Attempt, Moment)>,
+}
+
+struct Entry {
+    generation: u64,
+    state: State,
+}
+
+enum State {
+    Pending(Box<Pending>),
+    Verified(Moment),
+    Failed(Failure),
+}
+
+struct Pending {
+    number: PhoneNumber,
+    deadline: Deadline,
+    progress: Progress,
+    /// Why a repeat of this pending call was refused: the host will ask.
+    refused_repeat: Option<Failure>,
+}
+
+/// What became of [`Registry::begin`].
+#[derive(Debug, PartialEq)]
+pub enum Begun {
+    /// A new attempt: place it.
+    New(Attempt),
+    /// A repeat of a call that is pending: nothing to do.
+    StillPending,
+    /// Refused, and remembered as such where the id was free.
+    Refused(Failure),
+}
+
+/// What one look at a call shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// What the host is told.
+    pub status: CallStatus,
+    /// How far it has come, while pending.
+    pub progress: Option<Progress>,
+    /// Why it failed, or why a repeat of it was refused while it is pending.
+    pub failure: Option<Failure>,
+}
+
+impl Registry {
+    /// An empty registry that forgets ended calls after `keep_finished`.
+    pub fn new(keep_finished: Duration) -> Self {
+        Self::with_bounds(keep_finished, MAX_PENDING, MAX_CALLS)
+    }
+
+    /// As [`Registry::new`], with bounds of one's own.
+    pub fn with_bounds(keep_finished: Duration, max_pending: usize, max_calls: usize) -> Self {
+        let registry = Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            ringing: Mutex::default(),
+            generations: AtomicU64::new(1),
+            pending: AtomicUsize::new(0),
+            keep_finished_s: AtomicU32::new(0),
+            max_pending,
+            max_ended_per_shard: (max_calls / SHARDS).max(1),
+        };
+        registry.keep_finished_for(keep_finished);
+        registry
+    }
+
+    /// Sets after what time ended calls are forgotten, in whole seconds.
+    pub fn keep_finished_for(&self, keep: Duration) {
+        let seconds = u32::try_from(keep.as_secs()).unwrap_or(u32::MAX);
+        self.keep_finished_s.store(seconds, Ordering::Relaxed);
+    }
+
+    /// Begins a call, given what admission thinks of its number. The call rings nobody yet.
+    pub fn begin(&self, id: CallId, admitted: Result<PhoneNumber, Failure>, deadline: Deadline) -> Begun {
+        let now = deadline.start();
+        let mut calls = self.shard(id).calls.lock();
+        self.forget_old(&mut calls, now);
+        if let Some(Entry { state: State::Pending(pending), .. }) = calls.by_id.get_mut(&id) {
+            return pending.repeat(admitted);
+        }
+        let attempt = Attempt { id, generation: self.generations.fetch_add(1, Ordering::Relaxed) };
+        match admitted.and_then(|number| self.claim(attempt, number)) {
+            Ok(number) => {
+                let pending = Pending { number, deadline, progress: Progress::Dialling, refused_repeat: None };
+                let state = State::Pending(Box::new(pending));
+                calls.by_id.insert(id, Entry { generation: attempt.generation, state });
+                Begun::New(attempt)
+            }
+            Err(failure) => {
+                let state = State::Failed(failure.clone());
+                calls.by_id.insert(id, Entry { generation: attempt.generation, state });
+                self.remember_end(&mut calls, attempt, now);
+                Begun::Refused(failure)
+            }
+        }
+    }
+
+    /// Notes how far a pending attempt has come. False where it is not pending (any more), or not news.
+    pub fn advance(&self, attempt: Attempt, progress: Progress) -> bool {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        match calls.pending(attempt) {
+            Some(pending) if progress > pending.progress => {
+                pending.progress = progress;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends a pending attempt, once. Its number stays claimed until [`Registry::release`]. Returns the outcome as it
+    /// was kept, which is DeadlinePassed where approval came too late, or None where the attempt is not pending.
+    pub fn settle(&self, attempt: Attempt, outcome: Outcome, now: Moment) -> Option<Outcome> {
+        let shard = self.shard(attempt.id);
+        let mut calls = shard.calls.lock();
+        let deadline = calls.pending(attempt)?.deadline;
+        let outcome = match outcome {
+            Outcome::Verified if deadline.passed(now) => Outcome::Failed(Failure::new(
+                FailureReason::DeadlinePassed,
+                "The approval came after the call's deadline.",
+            )),
+            outcome => outcome,
+        };
+        let state = match &outcome {
+            Outcome::Verified => State::Verified(now),
+            Outcome::Failed(failure) => State::Failed(failure.clone()),
+        };
+        calls.by_id.insert(attempt.id, Entry { generation: attempt.generation, state });
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+        self.remember_end(&mut calls, attempt, now);
+        shard.ended.notify_all();
+        Some(outcome)
+    }
+
+    /// Gives the attempt's number free: its phone does not ring any more.
+    pub fn release(&self, attempt: Attempt, number: &PhoneNumber) {
+        let mut ringing = self.ringing.lock();
+        if ringing.get(number) == Some(&attempt) {
+            ringing.remove(number);
+        }
+    }
+
+    /// The status of a call, or None where it is unknown or forgotten.
+    pub fn status(&self, id: CallId) -> Option<CallStatus> {
+        self.shard(id).calls.lock().status(id, self.keep_finished())
+    }
+
+    /// As [`Registry::status`], but a pending call is waited for until `until`.
+    pub fn wait(&self, id: CallId, until: Instant) -> Option<CallStatus> {
+        let shard = self.shard(id);
+        let mut calls = shard.calls.lock();
+        loop {
+            let status = calls.status(id, self.keep_finished());
+            if status != Some(CallStatus::Pending) {
+                return status;
+            }
+            if shard.ended.wait_until(&mut calls, until).timed_out() {
+                return calls.status(id, self.keep_finished());
+            }
+        }
+    }
+
+    /// All that is known of a call.
+    pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
+        let calls = self.shard(id).calls.lock();
+        let status = calls.status(id, self.keep_finished())?;
+        let (progress, failure) = match &calls.by_id.get(&id)?.state {
+            State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.clone()),
+            State::Verified(_) => (None, None),
+            State::Failed(failure) => (None, Some(failure.clone())),
+        };
+        Some(Snapshot { status, progress, failure })
+    }
+
+    /// Forgets what ended longer ago than is kept.
+    pub fn sweep(&self, now: Moment) {
+        for shard in &self.shards {
+            self.forget_old(&mut shard.calls.lock(), now);
+        }
+    }
+
+    /// How many calls are known, pending ones included.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.calls.lock().by_id.len()).sum()
+    }
+
+    /// Is no call known?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn keep_finished(&self) -> Duration {
+        Duration::from_secs(self.keep_finished_s.load(Ordering::Relaxed).into())
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there are SHARDS shards, and the index is below SHARDS")]
+    fn shard(&self, id: CallId) -> &Shard {
+        // The last byte of a GUID is among its most random ones.
+        &self.shards[usize::from(id.as_bytes()[15]) % SHARDS]
+    }
+
+    /// Claims the number for the attempt, unless another attempt rings it or too many calls are pending.
+    fn claim(&self, attempt: Attempt, number: PhoneNumber) -> Result<PhoneNumber, Failure> {
+        let mut ringing = self.ringing.lock();
+        if ringing.contains_key(&number) {
+            return Err(Failure::new(
+                FailureReason::AlreadyInProgress,
+                format_args!("Another request is ringing {number} now."),
+            ));
+        }
+        if self.pending.load(Ordering::Relaxed) >= self.max_pending {
+            return Err(Failure::new(
+                FailureReason::Throttled,
+                format_args!("{} calls are in progress, the most there may be. Try again later.", self.max_pending),
+            ));
+        }
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        ringing.insert(number.clone(), attempt);
+        Ok(number)
+    }
+
+    fn remember_end(&self, calls: &mut Calls, attempt: Attempt, now: Moment) {
+        calls.by_end.push_back((attempt, now));
+        if calls.by_end.len() > self.max_ended_per_shard {
+            calls.forget_oldest();
+        }
+    }
+
+    fn forget_old(&self, calls: &mut Calls, now: Moment) {
+        let keep = self.keep_finished();
+        while calls.by_end.front().is_some_and(|(_, end)| now.since(*end) >= keep) {
+            calls.forget_oldest();
+        }
+    }
+}
+
+impl Calls {
+    fn pending(&mut self, attempt: Attempt) -> Option<&mut Pending> {
+        match self.by_id.get_mut(&attempt.id)? {
+            Entry { generation, state: State::Pending(pending) } if *generation == attempt.generation => Some(pending),
+            _ => None,
+        }
+    }
+
+    fn status(&self, id: CallId, keep: Duration) -> Option<CallStatus> {
+        match &self.by_id.get(&id)?.state {
+            State::Pending(_) => Some(CallStatus::Pending),
+            State::Failed(_) => Some(CallStatus::Failed),
+            State::Verified(end) if Moment::now().since(*end) < keep => Some(CallStatus::Success),
+            State::Verified(_) => None,
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((attempt, _)) = self.by_end.pop_front() else { return };
+        if self.by_id.get(&attempt.id).is_some_and(|entry| entry.generation == attempt.generation) {
+            self.by_id.remove(&attempt.id);
+        }
+    }
+}
+
+impl Pending {
+    fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>) -> Begun {
+        if admitted.is_ok_and(|number| number == self.number) {
+            return Begun::StillPending;
+        }
+        let failure = Failure::new(
+            FailureReason::AlreadyInProgress,
+            "This request is already calling another number; that call goes on.",
+        );
+        self.refused_repeat = Some(failure.clone());
+        Begun::Refused(failure)
+    }
+}

@@ -1,0 +1,101 @@
+//! A log file with a cap on its size. No crate of that kind both keeps a total cap and never panics on a failing disk,
+//! so this one is ours.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::platform;
+
+/// How many files there are: the current one and the older parts `NAME.1` (the youngest) and up.
+const PARTS: u64 = 5;
+
+/// A file that is renamed aside when it is full. The oldest part is overwritten.
+pub(super) struct RollingFile {
+    path: PathBuf,
+    max_part: u64,
+    file: Option<File>,
+    length: u64,
+}
+
+impl RollingFile {
+    /// Opens `folder`/`name` for appending; all parts together stay below `max_bytes`.
+    pub(super) fn open(folder: &Path, name: &str, max_bytes: u64) -> io::Result<Self> {
+        let mut this = Self { path: folder.join(name), max_part: max_bytes / PARTS, file: None, length: 0 };
+        this.file()?;
+        Ok(this)
+    }
+
+    /// Appends a line. After an error the file is opened anew for the next one.
+    pub(super) fn write_line(&mut self, line: &str) -> io::Result<()> {
+        let size = line.len() as u64 + 1;
+        if self.length > 0 && self.length.saturating_add(size) > self.max_part {
+            self.file = None;
+            self.roll()?;
+        }
+        let written = self.file().and_then(|file| file.write_all(format!("{line}\n").as_bytes()));
+        match written {
+            Ok(()) => self.length = self.length.saturating_add(size),
+            Err(_) => self.file = None,
+        }
+        written
+    }
+
+    fn file(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let file = platform::private_file().append(true).create(true).open(&self.path)?;
+                self.length = file.metadata()?.len();
+                file
+            }
+        };
+        Ok(self.file.insert(file))
+    }
+
+    fn roll(&self) -> io::Result<()> {
+        for part in (1..PARTS).rev() {
+            let younger = if part == 1 { self.path.clone() } else { self.part(part - 1) };
+            match std::fs::rename(younger, self.part(part)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn part(&self, number: u64) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(format!(".{number}"));
+        path.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_log_never_outgrows_its_cap_and_keeps_the_newest_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = RollingFile::open(folder.path(), "phonegate.log", 5_000).unwrap();
+        for n in 0..2_000 {
+            log.write_line(&format!("line {n:06}")).unwrap();
+            let total: u64 = folder.path().read_dir().unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+            assert!(total <= 5_000, "{total} bytes after line {n}");
+        }
+        let newest = std::fs::read_to_string(folder.path().join("phonegate.log")).unwrap();
+        assert!(newest.ends_with("line 001999\n"), "{newest}");
+        assert!(folder.path().join("phonegate.log.4").exists());
+    }
+
+    #[test]
+    fn a_log_that_is_opened_again_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for n in 0..2 {
+            RollingFile::open(folder.path(), "phonegate.log", 5_000).unwrap().write_line(&n.to_string()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(folder.path().join("phonegate.log")).unwrap(), "0\n1\n");
+    }
+}

@@ -1,0 +1,110 @@
+//! What an administrator can read: one JSON line for each step of a call, without personal data.
+//!
+//! The log belongs to its gate. Nothing here is global, so that a host's own logging is left alone, and a gate that
+//! is started anew logs anew.
+
+mod event;
+mod file;
+mod mask;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+pub use event::Event;
+pub use mask::foreign_text;
+
+use crate::config::Level;
+use file::RollingFile;
+
+/// Lines that may wait for the disk or the host's callback; beyond it they are dropped and counted.
+const QUEUE_LINES: usize = 16_384;
+
+/// Another receiver of the lines. It is called on the log's own thread.
+pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
+
+/// A log. Clones write to the same one.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    level: Level,
+    lines: RwLock<Option<SyncSender<Line>>>,
+    dropped: Arc<AtomicU64>,
+    done: Mutex<Receiver<()>>,
+}
+
+struct Line {
+    level: Level,
+    text: String,
+}
+
+impl Log {
+    /// Starts a log of the lines of `level` and above, into `folder`/`name` (`max_bytes` at most, older parts
+    /// included) and to `tee`.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened, or the log's thread not started.
+    pub fn start(level: Level, file: Option<(&Path, &str, u64)>, tee: Option<Tee>) -> std::io::Result<Self> {
+        let mut file = match file {
+            Some((folder, name, max_bytes)) => Some(RollingFile::open(folder, name, max_bytes)?),
+            None => None,
+        };
+        let (sender, lines) = sync_channel::<Line>(QUEUE_LINES);
+        let (finished, done) = sync_channel(1);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let dropped_lines = Arc::clone(&dropped);
+        std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
+            let mut write = |line: Line| {
+                if let Some(file) = &mut file
+                    && file.write_line(&line.text).is_err()
+                {
+                    dropped_lines.fetch_add(1, Ordering::Relaxed);
+                }
+                if let Some(tee) = &tee {
+                    tee(line.level, &line.text);
+                }
+            };
+            let tell_dropped = |write: &mut dyn FnMut(Line)| {
+                let count = dropped_lines.swap(0, Ordering::Relaxed);
+                if count > 0 {
+                    let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
+                    write(Line { level: Level::Warn, text: event.to_line(Level::Warn) });
+                }
+            };
+            for line in &lines {
+                write(line);
+                tell_dropped(&mut write);
+            }
+            // The log ends when its sender is gone; nobody may be waiting for this.
+            let _ = finished.send(());
+        })?;
+        Ok(Self(Arc::new(Inner { level, lines: RwLock::new(Some(sender)), dropped, done: Mutex::new(done) })))
+    }
+
+    /// Writes a line, without ever waiting.
+    pub fn write(&self, level: Level, event: &Event<'_>) {
+        if level > self.0.level {
+            return;
+        }
+        let line = Line { level, text: event.to_line(level) };
+        if let Some(lines) = &*self.0.lines.read()
+            && lines.try_send(line).is_err()
+        {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes out what waits and ends the log, within `timeout`. True where all was written.
+    pub fn close(&self, timeout: Duration) -> bool {
+        let sender = self.0.lines.write().take();
+        sender.is_none() || {
+            drop(sender);
+            self.0.done.lock().recv_timeout(timeout).is_ok()
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What the tests share.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The longest that a test waits for an event.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The library as a host gets it, built by `make`: see CONTRIBUTING.md. PHONEGATE_LIBRARY names another one.
+pub fn built_library() -> PathBuf {
+    let path = match std::env::var_os("PHONEGATE_LIBRARY") {
+        Some(path) => PathBuf::from(path),
+        None => target_folder().join("debug/libphonegate.so"),
+    };
+    assert!(path.exists(), "{} does not exist; run `cargo build` first, as `make test` does", path.display());
+    path
+}
+
+/// Cargo's target folder.
+pub fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| project_folder().join("target"))
+}
+
+/// The project's top folder.
+pub fn project_folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Waits until `condition` holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A program that the tests need. Fails, and says how to install it, where it is missing.
+pub fn tool(program: &str, debian_package: &str) -> Command {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    assert!(found, "this test needs {program}: apt-get install {debian_package}");
+    Command::new(program)
+}
