@@ -4,6 +4,7 @@
 //! other backends. [`crate::call::Outcome::Verified`] exists in one place in each of them: where the expected key, or
 //! the provider's exact word for approval, was read for this attempt.
 
+mod file;
 mod simulated;
 
 use std::path::Path;
@@ -108,6 +109,7 @@ pub struct Named {
 pub fn build(name: &str, config: &BackendConfig, network: &NetworkConfig, base: &Path) -> Result<Named, ConfigError> {
     let backend: Arc<dyn TelephonyBackend> = match config {
         BackendConfig::Simulated(config) => Arc::new(simulated::Simulated::new(config)),
+        BackendConfig::File(config) => Arc::new(file::FileBackend::new(config, base)),
         _ => return Err(ConfigError::invalid(format!("backends.{name}"), format_args!("{network:?}{base:?}"))),
     };
     Ok(Named { name: name.into(), backend })

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod gate;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -43,4 +45,11 @@ pub fn tool(program: &str, debian_package: &str) -> Command {
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
     assert!(found, "this test needs {program}: apt-get install {debian_package}");
     Command::new(program)
+}
+
+/// How many bytes this process has read from files so far (Linux).
+pub fn bytes_read_by_this_process() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").expect("/proc/self/io tells what this process has read");
+    let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("rchar is in it");
+    line.parse().expect("a number")
 }

@@ -1,0 +1,89 @@
+//! A gate in this process, with a folder of its own for its log.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use phonegate::call::{CallId, CallStatus};
+use phonegate::config::{self, Loaded};
+use phonegate::gate::{CallRequest, Gate, LogTo};
+use phonegate::registry::{Registry, Snapshot};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A gate and its folder.
+pub struct TestGate {
+    gate: Arc<Gate>,
+    folder: TempDir,
+}
+
+/// The n-th id.
+pub fn id(n: u128) -> CallId {
+    CallId::new(Uuid::from_u128(n)).unwrap()
+}
+
+impl TestGate {
+    /// Starts a gate from a configuration, in which relative paths lie in its folder.
+    pub fn start(config: Value) -> Self {
+        Self::start_with(config, Arc::new(Registry::new(Duration::from_secs(600))))
+    }
+
+    /// As `start`, on a registry that is there.
+    pub fn start_with(mut config: Value, registry: Arc<Registry>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let object = config.as_object_mut().unwrap();
+        object.entry("numbers").or_insert(json!({ "default_country": "US" }));
+        object.entry("log").or_insert(json!({ "level": "trace", "directory": "log" }));
+        let path = folder.path().join("phonegate.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let loaded: Loaded = config::load(&path).unwrap();
+        let log_to = LogTo { file_name: "phonegate.log", tee: None };
+        let gate = Gate::start(loaded, registry, log_to).unwrap_or_else(|error| panic!("{error}"));
+        Self { gate: Arc::new(gate), folder }
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The gate.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Starts a call.
+    pub fn initiate(&self, id: CallId, number: &str) -> CallStatus {
+        self.gate.initiate(CallRequest { id, number, attributes: Vec::new() }).expect("the gate runs")
+    }
+
+    /// The status of a call.
+    pub fn status(&self, id: CallId) -> CallStatus {
+        self.gate.status(id)
+    }
+
+    /// All about a call.
+    pub fn snapshot(&self, id: CallId) -> Snapshot {
+        self.gate.snapshot(id).expect("the call is known")
+    }
+
+    /// Waits for the end of a call: its status, and its failure's text.
+    pub fn ends(&self, id: CallId) -> (CallStatus, String) {
+        super::wait_until("the call ends", || self.status(id) != CallStatus::Pending);
+        let failure = self.snapshot(id).failure;
+        (self.status(id), failure.map(|failure| failure.text().to_owned()).unwrap_or_default())
+    }
+
+    /// Ends the gate, so that its log is whole, and returns the log's lines.
+    pub fn end(&self) -> Vec<Value> {
+        assert!(self.gate.shut_down(super::PATIENCE), "the gate ends in time");
+        self.log()
+    }
+
+    /// The log's lines so far.
+    pub fn log(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.folder().join("log/phonegate.log")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+}
