@@ -184,13 +184,13 @@ fn many_calls_at_once_lose_no_line_and_get_each_its_own_answer() {
         text.lines()
             .map(|line| {
                 let n = CallId::parse(line.split(';').next().unwrap()).unwrap().as_bytes()[15];
-                let answer = if n % 2 == 0 { ";1;" } else { ";2;odd" };
+                let answer = if n.is_multiple_of(2) { ";1;" } else { ";2;odd" };
                 line.replace(";0;", answer) + "\n"
             })
             .collect()
     });
     for n in 1..=64 {
-        let expected = if n % 2 == 0 { CallStatus::Success } else { CallStatus::Failed };
+        let expected = if n.is_multiple_of(2) { CallStatus::Success } else { CallStatus::Failed };
         assert_eq!(desk.ends(id(n)).0, expected, "call {n}");
     }
 }

@@ -22,34 +22,42 @@ pub(super) struct Parsed {
 /// is no valid number: possible is not enough, so emergency and other short numbers never pass.
 pub(super) fn parse(text: &str, default_country: Option<country::Id>) -> Option<Parsed> {
     let text = text.trim();
-    if text.len() > MAX_BYTES || !is_plain(text) {
+    if text.len() > MAX_BYTES {
         return None;
     }
-    if text.starts_with('+') {
-        return valid(None, text);
+    let (digits, extension) = split(text)?;
+    if digits.starts_with('+') {
+        return valid(None, digits, extension);
     }
-    default_country.and_then(|id| valid(Some(id), text)).or_else(|| valid(None, &format!("+{text}")))
+    let national = default_country.and_then(|id| valid(Some(id), digits, extension));
+    national.or_else(|| valid(None, &format!("+{digits}"), extension))
 }
 
-/// Digits and their usual separators, then perhaps an extension. The library would also take numbers spelled with
-/// letters, and skip what it does not know; a second factor should ring only what was meant.
-fn is_plain(text: &str) -> bool {
-    let separator = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}');
-    let digits_end = text.find(|c: char| !(c.is_ascii_digit() || separator(c) || c == '+')).unwrap_or(text.len());
-    let (digits, extension) = text.split_at(digits_end);
-    let extension = extension.to_ascii_lowercase();
-    let markers = [";ext=", "extension", "ext.", "ext", "x", "#"];
-    let is_extension = |marker: &str| {
-        extension.strip_prefix(marker).is_some_and(|rest| {
-            let rest = rest.trim_start_matches([' ', ':', '.']);
-            (1..=MAX_EXTENSION_DIGITS).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_digit())
-        })
-    };
-    digits.rfind('+').is_none_or(|at| at == 0) && (extension.is_empty() || markers.into_iter().any(is_extension))
+/// The digits with their usual separators, and the extension's digits. The library would also take numbers spelled
+/// with letters, and skip what it does not know; a second factor should ring only what was meant.
+fn split(text: &str) -> Option<(&str, Option<&str>)> {
+    let is_separator = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}');
+    let body = text.strip_prefix('+').unwrap_or(text);
+    let end =
+        text.len() - body.len() + body.find(|c: char| !c.is_ascii_digit() && !is_separator(c)).unwrap_or(body.len());
+    let (digits, rest) = text.split_at_checked(end)?;
+    if !body.starts_with(|c: char| c.is_ascii_digit() || c == '(') {
+        return None;
+    }
+    if rest.is_empty() {
+        return Some((digits, None));
+    }
+    let marker_end = rest.find(|c: char| c.is_ascii_digit())?;
+    let (marker, extension) = rest.split_at_checked(marker_end)?;
+    let marker = marker.trim_end_matches([' ', ':', '.']).to_ascii_lowercase();
+    let is_extension = matches!(marker.as_str(), "x" | "ext" | "extension" | "#" | ";ext=")
+        && extension.len() <= MAX_EXTENSION_DIGITS
+        && extension.bytes().all(|byte| byte.is_ascii_digit());
+    is_extension.then_some((digits, Some(extension)))
 }
 
-fn valid(country: Option<country::Id>, text: &str) -> Option<Parsed> {
-    let number = phonenumber::parse(country, text).ok()?;
+fn valid(country: Option<country::Id>, digits: &str, extension: Option<&str>) -> Option<Parsed> {
+    let number = phonenumber::parse(country, digits).ok()?;
     // A number that fits no pattern of its country has no type.
     let kind = number.number_type(&DATABASE);
     if kind == Type::Unknown {
@@ -60,11 +68,7 @@ fn valid(country: Option<country::Id>, text: &str) -> Option<Parsed> {
     Some(Parsed {
         country: number.country().id(),
         premium: kind == Type::PremiumRate,
-        number: PhoneNumber::new(
-            e164,
-            number.extension().map(ToString::to_string),
-            u8::try_from(code_digits).unwrap_or_default(),
-        ),
+        number: PhoneNumber::new(e164, extension.map(str::to_owned), u8::try_from(code_digits).unwrap_or_default()),
     })
 }
 
@@ -73,7 +77,7 @@ pub(super) fn warm_up<'a>(countries: impl Iterator<Item = &'a country::Id>) {
     for id in countries {
         let example = DATABASE.by_id(id.as_ref()).map(|metadata| metadata.country_code());
         if let Some(code) = example {
-            valid(None, &format!("+{code}5550100123"));
+            valid(None, &format!("+{code}5550100123"), None);
         }
     }
 }

@@ -1,0 +1,163 @@
+//! Which numbers may be called.
+
+use phonegate::admission::Admission;
+use phonegate::call::FailureReason;
+use phonegate::config::NumbersConfig;
+
+fn admission(json: &str) -> Admission {
+    Admission::new(&serde_json::from_str::<NumbersConfig>(json).unwrap()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What is dialled: the number in E.164 and its extension.
+fn dialled(admission: &Admission, text: &str) -> Result<(String, Option<String>), FailureReason> {
+    let number = admission.admit(text).map_err(|failure| {
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        assert!(digits.len() < 7 || !failure.text().contains(&digits), "not masked: {failure}");
+        failure.reason()
+    })?;
+    Ok((number.e164().to_owned(), number.extension().map(str::to_owned)))
+}
+
+#[test]
+fn every_form_in_which_users_store_numbers_is_understood() {
+    let us = admission(r#"{ "default_country": "US", "allowed_countries": ["US", "CA", "DE", "GB"] }"#);
+    for (text, e164, extension) in [
+        ("+1 4255551212", "+14255551212", None),
+        ("12135551212", "+12135551212", None),
+        ("+1 4255551234X12345", "+14255551234", Some("12345")),
+        ("+1 4255551234x12345", "+14255551234", Some("12345")),
+        ("+1 425 555 1234 ext. 77", "+14255551234", Some("77")),
+        ("+14255551234;ext=77", "+14255551234", Some("77")),
+        ("+1 425 555 1234 #77", "+14255551234", Some("77")),
+        ("4255551212", "+14255551212", None),
+        ("(425) 555-1212", "+14255551212", None),
+        ("425.555.1212", "+14255551212", None),
+        ("  +1 425 555 1212  ", "+14255551212", None),
+        ("+1-416-555-0123", "+14165550123", None),
+        ("+49 (30) 901820", "+4930901820", None),
+        ("+49 030 901820", "+4930901820", None),
+        ("4930901820", "+4930901820", None),
+        ("+44 20 7946 0958", "+442079460958", None),
+        ("+44 (0)20 7946 0958", "+442079460958", None),
+    ] {
+        assert_eq!(dialled(&us, text), Ok((e164.to_owned(), extension.map(str::to_owned))), "{text:?}");
+    }
+}
+
+#[test]
+fn what_is_not_a_valid_number_is_refused() {
+    let us = admission(r#"{ "default_country": "US" }"#);
+    for text in [
+        "",
+        " ",
+        "+",
+        "++14255551212",
+        "911",
+        "112",
+        "+1 911",
+        "+1911",
+        "411",
+        "5551212",
+        "+1 555 1212",
+        "+1 1255551212",
+        "+1 42555512123",
+        "+14255551212 call me",
+        "1-800-FLOWERS",
+        "+1 4255551212X",
+        "+1 4255551212X12345X6",
+        "+1 4255551212X123456789012",
+        "+1 4255551212, +1 4255551213",
+        "+1 4255551212;1;ok",
+        "4255551212\r\n4255551213",
+        "+1 4255551212\0",
+        "+999 123456789",
+        "+0 4255551212",
+        "sip:alice@contoso.com",
+        "tel:+14255551212;phone-context=+1",
+        "٤٢٥٥٥٥١٢١٢",
+        "＋１４２５５５５１２１２",
+        "alice",
+        "-14255551212",
+        "1e10",
+        &"4".repeat(65),
+        &"1".repeat(100_000),
+    ] {
+        assert_eq!(dialled(&us, text), Err(FailureReason::InvalidNumber), "{text:?}");
+    }
+}
+
+#[test]
+fn without_a_default_country_a_country_code_is_needed() {
+    let none = admission(r#"{ "allowed_countries": ["US"] }"#);
+    assert_eq!(dialled(&none, "+1 4255551212").unwrap().0, "+14255551212");
+    assert_eq!(dialled(&none, "14255551212").unwrap().0, "+14255551212", "tried once with +");
+    assert_eq!(dialled(&none, "4255551212"), Err(FailureReason::InvalidNumber));
+    let text = none.admit("4255551212").unwrap_err().to_string();
+    assert!(text.contains("numbers.default_country"), "{text}");
+}
+
+#[test]
+fn only_the_default_country_is_allowed_where_no_other_is_named() {
+    let us = admission(r#"{ "default_country": "US" }"#);
+    for (text, country) in [("+44 20 7946 0958", "GB"), ("+1 416 555 0123", "CA"), ("+1 876 555 1234", "JM")] {
+        let failure = us.admit(text).unwrap_err();
+        assert_eq!(failure.reason(), FailureReason::CountryNotAllowed, "{text}");
+        assert!(failure.text().contains(country), "{failure}");
+    }
+}
+
+#[test]
+fn numbers_of_no_country_are_refused() {
+    let us = admission(r#"{ "default_country": "US" }"#);
+    for text in ["+800 12345678", "+870 773 111 632", "+883 510 000 000 094"] {
+        assert_eq!(dialled(&us, text), Err(FailureReason::CountryNotAllowed), "{text}");
+    }
+}
+
+#[test]
+fn premium_rate_numbers_need_permission() {
+    let strict = admission(r#"{ "default_country": "US", "allowed_countries": ["US", "GB", "DE"] }"#);
+    let loose =
+        admission(r#"{ "default_country": "US", "allowed_countries": ["US", "GB", "DE"], "allow_premium": true }"#);
+    for text in ["+1 900 555 1234", "+44 909 879 0123", "+49 900 1 234567"] {
+        let failure = strict.admit(text).unwrap_err();
+        assert_eq!(failure.reason(), FailureReason::CountryNotAllowed, "{text}");
+        assert!(failure.text().contains("premium"), "{failure}");
+        assert!(loose.admit(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn blocked_numbers_are_refused_in_every_spelling() {
+    let us = admission(r#"{ "default_country": "US", "blocked": ["(425) 555-0199"] }"#);
+    for text in ["+14255550199", "425 555 0199", "+1 4255550199X1", "14255550199"] {
+        assert_eq!(dialled(&us, text), Err(FailureReason::Blocked), "{text}");
+    }
+    assert!(us.admit("+14255550198").is_ok());
+}
+
+#[test]
+fn a_number_shows_itself_masked() {
+    let us = admission(r#"{ "default_country": "US", "allowed_countries": ["US", "DE"] }"#);
+    for (text, shown) in
+        [("+1 4255551212", "+1******1212"), ("+1 4255551234X12345", "+1******1234x…"), ("+49 30 901820", "+49****1820")]
+    {
+        let number = us.admit(text).unwrap();
+        assert_eq!((number.to_string(), format!("{number:?}")), (shown.to_owned(), shown.to_owned()));
+    }
+}
+
+#[test]
+fn rules_that_cannot_work_are_refused_with_their_path() {
+    for (json, error) in [
+        ("{}", "numbers: needs `default_country`, `allowed_countries` or both"),
+        (r#"{ "default_country": "USA" }"#, "numbers.default_country: `USA` is not a country"),
+        (r#"{ "default_country": "us" }"#, "numbers.default_country: `us` is not a country"),
+        (r#"{ "allowed_countries": [] }"#, "numbers.allowed_countries: is empty"),
+        (r#"{ "allowed_countries": ["US", "XX"] }"#, "numbers.allowed_countries[1]: `XX` is not a country"),
+        (r#"{ "default_country": "US", "blocked": ["911"] }"#, "numbers.blocked[0]: is not a valid telephone number"),
+    ] {
+        let Err(refused) = Admission::new(&serde_json::from_str(json).unwrap()) else { panic!("{json} is taken") };
+        assert!(refused.to_string().starts_with(error), "{refused}");
+    }
+}
