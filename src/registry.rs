@@ -184,7 +184,12 @@ impl Registry {
 
     /// The status of a call, or None where it is unknown or forgotten.
     pub fn status(&self, id: CallId) -> Option<CallStatus> {
-        self.shard(id).calls.lock().status(id, self.keep_finished())
+        self.status_at(id, Moment::now)
+    }
+
+    /// As [`Registry::status`], with clocks of one's own. They are read only where they matter.
+    pub fn status_at(&self, id: CallId, now: impl FnOnce() -> Moment) -> Option<CallStatus> {
+        self.shard(id).calls.lock().status(id, self.keep_finished(), now)
     }
 
     /// As [`Registry::status`], but a pending call is waited for until `until`.
@@ -192,12 +197,12 @@ impl Registry {
         let shard = self.shard(id);
         let mut calls = shard.calls.lock();
         loop {
-            let status = calls.status(id, self.keep_finished());
+            let status = calls.status(id, self.keep_finished(), Moment::now);
             if status != Some(CallStatus::Pending) {
                 return status;
             }
             if shard.ended.wait_until(&mut calls, until).timed_out() {
-                return calls.status(id, self.keep_finished());
+                return calls.status(id, self.keep_finished(), Moment::now);
             }
         }
     }
@@ -205,7 +210,7 @@ impl Registry {
     /// All that is known of a call.
     pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
         let calls = self.shard(id).calls.lock();
-        let status = calls.status(id, self.keep_finished())?;
+        let status = calls.status(id, self.keep_finished(), Moment::now)?;
         let (progress, failure) = match &calls.by_id.get(&id)?.state {
             State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.clone()),
             State::Verified(_) => (None, None),
@@ -284,11 +289,11 @@ impl Calls {
         }
     }
 
-    fn status(&self, id: CallId, keep: Duration) -> Option<CallStatus> {
+    fn status(&self, id: CallId, keep: Duration, now: impl FnOnce() -> Moment) -> Option<CallStatus> {
         match &self.by_id.get(&id)?.state {
             State::Pending(_) => Some(CallStatus::Pending),
             State::Failed(_) => Some(CallStatus::Failed),
-            State::Verified(end) if Moment::now().since(*end) < keep => Some(CallStatus::Success),
+            State::Verified(end) if now().since(*end) < keep => Some(CallStatus::Success),
             State::Verified(_) => None,
         }
     }

@@ -1,0 +1,267 @@
+//! The registry's promises over any sequence of operations, and its bounds.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use phonegate::admission::Admission;
+use phonegate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use phonegate::clock::{Deadline, Moment};
+use phonegate::registry::{Begun, Registry};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+const DEADLINE: Duration = Duration::from_secs(90);
+const KEEP: Duration = Duration::from_secs(600);
+
+fn id(n: u128) -> CallId {
+    CallId::new(Uuid::from_u128(n + 1)).unwrap()
+}
+
+fn number(n: u32) -> PhoneNumber {
+    thread_local! {
+        static US: Admission = Admission::new(&serde_json::from_str(r#"{ "default_country": "US" }"#).unwrap()).unwrap();
+    }
+    US.with(|us| us.admit(&format!("+1425555{n:04}")).unwrap())
+}
+
+fn refused() -> Failure {
+    Failure::new(FailureReason::Blocked, "On the list.")
+}
+
+fn wrong_key() -> Outcome {
+    Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another key."))
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Begin { id: u128, number: Option<u32> },
+    Advance { attempt: usize, progress: Progress },
+    Settle { attempt: usize, verified: bool },
+    Release { attempt: usize },
+    Pass { monotonic: Duration, wall: Duration },
+    Sweep,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let seconds = || prop_oneof![Just(0), 1u64..100, 500u64..700].prop_map(Duration::from_secs);
+    let progress = prop_oneof![Just(Progress::Dialling), Just(Progress::Ringing), Just(Progress::Answered)];
+    prop_oneof![
+        4 => (0u128..4, prop_oneof![4 => (1000u32..1003).prop_map(Some), 1 => Just(None)])
+            .prop_map(|(id, number)| Operation::Begin { id, number }),
+        2 => (any::<usize>(), progress).prop_map(|(attempt, progress)| Operation::Advance { attempt, progress }),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(attempt, verified)| Operation::Settle { attempt, verified }),
+        3 => any::<usize>().prop_map(|attempt| Operation::Release { attempt }),
+        2 => (seconds(), seconds()).prop_map(|(monotonic, wall)| Operation::Pass { monotonic, wall }),
+        1 => Just(Operation::Sweep),
+    ]
+}
+
+/// What the registry promises, written as plainly as possible.
+#[derive(Default)]
+struct Model {
+    calls: HashMap<u128, Call>,
+    ringing: HashMap<u32, u64>,
+}
+
+#[derive(Clone)]
+struct Call {
+    generation: u64,
+    number: Option<u32>,
+    begun: Duration,
+    ended: Option<(Duration, bool)>,
+}
+
+impl Model {
+    fn status(&self, id: u128, now: Duration) -> Option<CallStatus> {
+        match self.calls.get(&id)?.ended {
+            None => Some(CallStatus::Pending),
+            Some((end, _)) if now - end >= KEEP => None,
+            Some((_, true)) => Some(CallStatus::Success),
+            Some((_, false)) => Some(CallStatus::Failed),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sequence_of_operations_keeps_the_promises(operations in prop::collection::vec(operation(), 1..60)) {
+        let registry = Registry::new(KEEP);
+        let start = Moment::now();
+        let (mut monotonic, mut wall) = (Duration::ZERO, Duration::ZERO);
+        let mut model = Model::default();
+        let mut attempts: Vec<(Attempt, u128, u32)> = Vec::new();
+
+        for operation in operations {
+            // Spans here are long and the clocks start together, so one of them leads for good.
+            let time = monotonic.max(wall);
+            let now = start.moved(time, time);
+            match operation {
+                Operation::Begin { id: n, number: wanted } => {
+                    let admitted = wanted.map(number).ok_or_else(refused);
+                    let begun = registry.begin(id(n), admitted, Deadline::after(now, DEADLINE));
+                    let pending = model.status(n, time) == Some(CallStatus::Pending);
+                    let same = model.calls.get(&n).is_some_and(|call| call.number.is_some() && call.number == wanted);
+                    match begun {
+                        Begun::StillPending => prop_assert!(pending && same),
+                        Begun::New(attempt) => {
+                            let wanted = wanted.unwrap();
+                            prop_assert!(!pending && !model.ringing.contains_key(&wanted));
+                            prop_assert!(attempts.iter().all(|(earlier, ..)| earlier.generation != attempt.generation));
+                            let generation = attempt.generation;
+                            model.ringing.insert(wanted, generation);
+                            model.calls.insert(n, Call { generation, number: Some(wanted), begun: time, ended: None });
+                            attempts.push((attempt, n, wanted));
+                        }
+                        Begun::Refused(failure) => {
+                            let collides = wanted.is_some_and(|wanted| model.ringing.contains_key(&wanted));
+                            let refusable = if pending { !same } else { wanted.is_none() || collides };
+                            prop_assert!(refusable, "{}", failure);
+                            if !pending {
+                                let ended = Some((time, false));
+                                model.calls.insert(n, Call { generation: 0, number: None, begun: time, ended });
+                            }
+                            let shown = registry.snapshot(id(n)).unwrap().failure;
+                            prop_assert_eq!(shown, Some(failure));
+                        }
+                    }
+                }
+                Operation::Advance { attempt, progress } => {
+                    if let Some((attempt, n, _)) = attempts.get(attempt % attempts.len().max(1)) {
+                        let current = model.calls.get(n).is_some_and(|call| call.generation == attempt.generation);
+                        let pending = current && model.status(*n, time) == Some(CallStatus::Pending);
+                        let news = registry.advance(*attempt, progress);
+                        prop_assert!(pending || !news);
+                        if pending {
+                            prop_assert!(registry.snapshot(id(*n)).unwrap().progress.unwrap() >= progress);
+                        }
+                    }
+                }
+                Operation::Settle { attempt, verified } => {
+                    if let Some((attempt, n, _)) = attempts.get(attempt % attempts.len().max(1)) {
+                        let outcome = if verified { Outcome::Verified } else { wrong_key() };
+                        let settled = registry.settle(*attempt, outcome, now);
+                        let call = model.calls.get_mut(n).filter(|call| call.generation == attempt.generation);
+                        match call.filter(|call| call.ended.is_none()) {
+                            None => prop_assert_eq!(settled, None),
+                            Some(call) => {
+                                let in_time = time - call.begun < DEADLINE;
+                                let success = verified && in_time;
+                                prop_assert_eq!(settled == Some(Outcome::Verified), success);
+                                call.ended = Some((time, success));
+                            }
+                        }
+                    }
+                }
+                Operation::Release { attempt } => {
+                    if let Some((attempt, _, wanted)) = attempts.get(attempt % attempts.len().max(1)) {
+                        registry.release(*attempt, &number(*wanted));
+                        if model.ringing.get(wanted) == Some(&attempt.generation) {
+                            model.ringing.remove(wanted);
+                        }
+                    }
+                }
+                Operation::Pass { monotonic: m, wall: w } => {
+                    monotonic += m;
+                    wall += w;
+                }
+                Operation::Sweep => registry.sweep(now),
+            }
+            let time = monotonic.max(wall);
+            let now = start.moved(time, time);
+            for n in 0..4 {
+                let (seen, promised) = (registry.status_at(id(n), || now), model.status(n, time));
+                // A failure may be remembered for longer; a success never.
+                let forgotten_late = seen == Some(CallStatus::Failed) && promised.is_none();
+                prop_assert!(seen == promised || forgotten_late, "id {}: {:?}, promised {:?}", n, seen, promised);
+            }
+        }
+    }
+}
+
+fn begun(registry: &Registry, n: u128, now: Moment) -> Attempt {
+    match registry.begin(id(n), Ok(number(1000 + n as u32)), Deadline::after(now, DEADLINE)) {
+        Begun::New(attempt) => attempt,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_approval_after_the_deadline_by_either_clock_fails() {
+    let zero = Duration::ZERO;
+    for (monotonic, wall) in [(DEADLINE, zero), (zero, DEADLINE), (DEADLINE, DEADLINE)] {
+        let (registry, now) = (Registry::new(KEEP), Moment::now());
+        let attempt = begun(&registry, 1, now);
+        let Some(Outcome::Failed(failure)) = registry.settle(attempt, Outcome::Verified, now.moved(monotonic, wall))
+        else {
+            panic!("approved {monotonic:?} and {wall:?} after the start")
+        };
+        assert_eq!(failure.reason(), FailureReason::DeadlinePassed);
+        assert_eq!(registry.status(id(1)), Some(CallStatus::Failed));
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_stretches_nothing() {
+    let now = Moment::now();
+    let start = now.moved(Duration::ZERO, Duration::from_secs(86_400));
+    let deadline = Deadline::after(start, DEADLINE);
+    assert!(deadline.passed(now.moved(DEADLINE, Duration::ZERO)));
+    assert_eq!(deadline.left(now), DEADLINE);
+}
+
+#[test]
+fn a_success_is_forgotten_after_its_time_by_either_clock() {
+    let zero = Duration::ZERO;
+    for (monotonic, wall) in [(KEEP, zero), (zero, KEEP)] {
+        let (registry, now) = (Registry::new(KEEP), Moment::now());
+        let attempt = begun(&registry, 1, now);
+        registry.settle(attempt, Outcome::Verified, now);
+        let almost = KEEP - Duration::from_secs(1);
+        let before = now.moved(monotonic.min(almost), wall.min(almost));
+        assert_eq!(registry.status_at(id(1), || before), Some(CallStatus::Success));
+        assert_eq!(registry.status_at(id(1), || now.moved(monotonic, wall)), None);
+        registry.sweep(now.moved(monotonic, wall));
+        assert!(registry.is_empty());
+    }
+}
+
+#[test]
+fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
+    let (registry, now) = (Registry::new(KEEP), Moment::now());
+    let attempt = begun(&registry, 1, now);
+    let repeat = registry.begin(id(1), Ok(number(2000)), Deadline::after(now, DEADLINE));
+    let Begun::Refused(failure) = repeat else { panic!("{repeat:?}") };
+    assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
+    assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure));
+    assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
+    registry.settle(attempt, Outcome::Verified, now);
+    assert_eq!(registry.status(id(1)), Some(CallStatus::Success));
+    assert_eq!(registry.snapshot(id(1)).unwrap().failure, None);
+}
+
+#[test]
+fn calls_beyond_the_bound_are_throttled_until_one_ends() {
+    let registry = Registry::with_bounds(KEEP, 2, 1_000);
+    let now = Moment::now();
+    let first = begun(&registry, 1, now);
+    begun(&registry, 2, now);
+    let third = registry.begin(id(3), Ok(number(1003)), Deadline::after(now, DEADLINE));
+    let Begun::Refused(failure) = third else { panic!("{third:?}") };
+    assert_eq!(failure.reason(), FailureReason::Throttled);
+    registry.settle(first, wrong_key(), now);
+    begun(&registry, 3, now);
+}
+
+#[test]
+fn memory_is_bounded_also_where_every_call_is_refused() {
+    let registry = Registry::with_bounds(KEEP, 10, 640);
+    let now = Moment::now();
+    for n in 0..20_000 {
+        registry.begin(id(n), Err(refused()), Deadline::after(now, DEADLINE));
+        registry.begin(id(n % 7), Err(refused()), Deadline::after(now, DEADLINE));
+        assert!(registry.len() <= 640);
+    }
+    assert_eq!(registry.status(id(19_999)), Some(CallStatus::Failed), "the newest are kept");
+}
