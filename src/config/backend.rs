@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::bounded::Bounded;
 use super::error::ConfigError;
 use super::load::invalid_at;
+use super::not_built::NOT_BUILT;
 use super::secret::Secret;
 
 /// A backend's settings, told apart by `type`.
@@ -59,10 +60,7 @@ impl BackendConfig {
                 "simulated" => settings_at(&path, value).map(Self::Simulated),
                 "file" => settings_at(&path, value).map(Self::File),
                 "twilio_studio" => settings_at(&path, value).map(Self::TwilioStudio),
-                "sip" => {
-                    let problem = concat!("`sip` is not built yet in PhoneGate ", env!("CARGO_PKG_VERSION"));
-                    Err(ConfigError::invalid(path + ".type", problem))
-                }
+                "sip" => Err(ConfigError::invalid(path + ".type", format_args!("`sip` {NOT_BUILT}"))),
                 other => {
                     let problem = format!("unknown type `{other}`; there are simulated, file and twilio_studio");
                     Err(ConfigError::invalid(path + ".type", problem))

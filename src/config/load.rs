@@ -80,6 +80,10 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 /// [`ConfigError`], which names the place in it.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('[') {
+        // A derived reader would take a list for the values in their order.
+        return Err(ConfigError::invalid("", "is a list, but must be an object: { \"use\": …, \"backends\": … }"));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let document: Document<Value> =
         serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_at("", &error))?;

@@ -11,6 +11,7 @@ mod load;
 mod not_built;
 mod schema;
 mod secret;
+mod unique;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudi
 pub use bounded::Bounded;
 pub use error::{ConfigError, ErrorKind};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
+use not_built::NOT_BUILT;
 pub use not_built::NotBuilt;
 pub use schema::schema;
 pub use secret::Secret;
@@ -32,6 +34,7 @@ pub type Config = Document<BackendConfig>;
 /// A configuration whose backends are still of type `B`: they are read one by one, so that an error can name its path.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[serde(bound(deserialize = "B: Deserialize<'de>"))]
 #[schemars(title = "PhoneGate configuration", rename = "Config")]
 pub struct Document<B> {
     /// Where an editor finds the schema of this file.
@@ -46,6 +49,7 @@ pub struct Document<B> {
     #[serde(default)]
     pub allow_test_backends: bool,
     /// The backends, each under a name of one's own.
+    #[serde(deserialize_with = "unique::map")]
     pub backends: BTreeMap<String, B>,
     /// How long things take.
     #[serde(default)]
@@ -132,15 +136,34 @@ pub struct StoreConfig {
     /// The kind of store.
     #[serde(rename = "type", default)]
     pub kind: StoreKind,
+    #[serde(default)]
+    #[schemars(skip)]
+    path: NotBuilt,
+    #[serde(default)]
+    #[schemars(skip)]
+    url: NotBuilt,
 }
 
 /// The kinds of store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
+#[schemars(rename_all = "snake_case", !try_from)]
 pub enum StoreKind {
     /// In the process's memory: calls are forgotten when it ends.
     #[default]
     Memory,
+}
+
+impl TryFrom<String> for StoreKind {
+    type Error = String;
+
+    fn try_from(kind: String) -> Result<Self, String> {
+        match kind.as_str() {
+            "memory" => Ok(Self::Memory),
+            "sqlite" | "redis" => Err(format!("`{kind}` {NOT_BUILT}; there is memory")),
+            _ => Err(format!("unknown type `{kind}`; there is memory")),
+        }
+    }
 }
 
 /// The way to providers on the Internet.

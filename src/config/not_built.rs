@@ -8,10 +8,9 @@ pub struct NotBuilt;
 
 impl<'de> Deserialize<'de> for NotBuilt {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(D::Error::custom(concat!(
-            "is not built yet in PhoneGate ",
-            env!("CARGO_PKG_VERSION"),
-            "; remove it, so that nobody relies on it"
-        )))
+        Err(D::Error::custom(format_args!("{NOT_BUILT}; remove it, so that nobody relies on it")))
     }
 }
+
+/// How an error says so.
+pub(super) const NOT_BUILT: &str = concat!("is not built yet in PhoneGate ", env!("CARGO_PKG_VERSION"));

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::SecretString;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error};
+use serde_json::Value;
 
 use super::error::{ConfigError, ErrorKind};
+use super::not_built::NOT_BUILT;
 
 /// The longest secret, in bytes.
 const MAX_BYTES: u64 = 4096;
@@ -81,54 +83,35 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SecretVisitor)
+        // Read as a whole first: the usual errors show the value, and their path its keys.
+        let value = Value::deserialize(deserializer)?;
+        parse(value).map_err(D::Error::custom)
     }
 }
 
-struct SecretVisitor;
-
-impl<'de> Visitor<'de> for SecretVisitor {
-    type Value = Secret;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(r#"a secret: {"env": NAME}, {"file": PATH}, or text"#)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
-        if text.is_empty() { Err(E::custom("the secret is empty")) } else { Ok(Secret::Plain(text.to_owned().into())) }
-    }
-
-    // The default texts would show the value.
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
-        Err(E::custom("a secret is text, not a number; put it in quotation marks"))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Secret, E> {
-        self.visit_i64(0)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Secret, E> {
-        self.visit_i64(0)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Secret, A::Error> {
-        let Some((key, value)) = map.next_entry::<String, String>()? else {
-            return Err(A::Error::custom(r#"is empty, but must be {"env": NAME} or {"file": PATH}"#));
-        };
-        if map.next_key::<String>()?.is_some() {
-            return Err(A::Error::custom(r#"has several keys, but must be {"env": NAME} or {"file": PATH}"#));
+fn parse(value: Value) -> Result<Secret, String> {
+    const FORMS: &str = r#"{"env": NAME}, {"file": PATH}, or text in quotation marks"#;
+    let (key, value) = match value {
+        Value::String(text) if text.is_empty() => return Err("the secret is empty".to_owned()),
+        Value::String(text) => return Ok(Secret::Plain(text.into())),
+        Value::Object(map) => {
+            let mut entries = map.into_iter();
+            match (entries.next(), entries.next()) {
+                (Some((key, Value::String(value))), None) => (key, value),
+                (Some(_), Some(_)) => return Err(format!("has several keys, but a secret is {FORMS}")),
+                _ => return Err(format!("is incomplete; a secret is {FORMS}")),
+            }
         }
-        match key.as_str() {
-            _ if value.is_empty() => Err(A::Error::custom(format_args!("`{key}` is empty"))),
-            "env" => Ok(Secret::Env(value)),
-            "file" => Ok(Secret::File(value.into())),
-            "dpapi" => Err(A::Error::custom(concat!(
-                "`dpapi` is not built yet in PhoneGate ",
-                env!("CARGO_PKG_VERSION"),
-                r#"; use {"file": PATH} with a file that only the service account can read"#
-            ))),
-            _ => Err(A::Error::custom(format_args!("unknown key `{key}`; a secret has `env` or `file`"))),
-        }
+        _ => return Err(format!("is neither text nor an object; a secret is {FORMS}")),
+    };
+    match key.as_str() {
+        "env" if !value.is_empty() => Ok(Secret::Env(value)),
+        "file" if !value.is_empty() => Ok(Secret::File(value.into())),
+        "env" | "file" => Err(format!("`{key}` is empty")),
+        "dpapi" => Err(format!(
+            "`dpapi` {NOT_BUILT}; use {{\"file\": PATH}} with a file that only the service account can read"
+        )),
+        _ => Err(format!("has another key than `env` or `file`; a secret is {FORMS}")),
     }
 }
 

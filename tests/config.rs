@@ -1,0 +1,130 @@
+//! phonegate.json: each file of `tests/confs/good` starts a gate; each of `tests/confs/bad` is refused with the words in
+//! the `.error` file beside it, and with its own name.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phonegate::config;
+use phonegate::gate::{Gate, LogTo};
+use phonegate::registry::Registry;
+use serde_json::Value;
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = support::project_folder().join("tests/confs").join(folder);
+    let mut files: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Starts a gate, with its log elsewhere.
+fn start(path: &Path) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut loaded = config::load(path).map_err(|error| error.to_string())?;
+    loaded.config.log.directory = Some(folder.path().to_owned());
+    let registry = Arc::new(Registry::new(Duration::from_secs(1)));
+    let started = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None });
+    started.map(|gate| assert!(gate.shut_down(support::PATIENCE))).map_err(|error| error.in_file(path).to_string())
+}
+
+fn with_secret() {
+    // SAFETY: nextest gives each test a process of its own, and no other thread runs yet.
+    unsafe { std::env::set_var("PHONEGATE_TEST_SECRET", "not-a-real-secret") };
+}
+
+#[test]
+fn every_good_file_starts_a_gate() {
+    with_secret();
+    for path in files("good") {
+        assert_eq!(start(&path), Ok(()), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_bad_file_is_refused_with_its_name_its_path_and_its_problem() {
+    with_secret();
+    let mut wrong = Vec::new();
+    for path in files("bad") {
+        let expected = std::fs::read_to_string(path.with_extension("error")).expect("each has its .error");
+        let error = start(&path).expect_err(&format!("{} is refused", path.display()));
+        let inside = error.strip_prefix(&format!("{}: ", path.display())).unwrap_or("(the file is not named)");
+        if !inside.starts_with(expected.trim_end()) {
+            wrong.push(format!("{}:\n  is       {inside}\n  expected {expected}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for secret in
+        [r#""hush-hush""#, r#"["hush-hush"]"#, r#"{"env": "hush-hush", "file": "hush-hush"}"#, r#"{"hush-hush": 1}"#]
+    {
+        let text = format!(
+            r#"{{ "use": ["c"], "backends": {{ "c": {{ "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW",
+                 "from": "+1", "auth_token": {secret}, "unknown": 1 }} }} }}"#
+        );
+        let error = config::parse(&text).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
+    }
+    let text = r#"{ "use": ["c"], "backends": { "c": { "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW",
+        "from": "+1", "auth_token": "hush-hush" } }, "network": { "proxy": "http://bob:hush-hush@127.0.0.1:1" } }"#;
+    let config = config::parse(text).unwrap();
+    assert!(!format!("{config:?}").contains("hush"), "{config:?}");
+    let warnings = config.warnings();
+    assert!(warnings.iter().any(|warning| warning.starts_with("backends.c.auth_token: ")), "{warnings:?}");
+    assert!(!warnings.concat().contains("hush"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_what_to_do() {
+    let error = config::load(Path::new("no-such-folder/phonegate.json")).unwrap_err();
+    assert_eq!(error.kind(), config::ErrorKind::NotFound);
+    assert!(
+        error.to_string().contains("no-such-folder/phonegate.json: there is no such file; put one there"),
+        "{error}"
+    );
+}
+
+/// The schema is shipped for editors: it must say the same as the reader.
+#[test]
+fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
+    let schema: Value = serde_json::from_str(&config::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for path in files("good") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let json: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+    }
+    // What needs more than a schema: other keys, the environment, files, and JSON that is none.
+    let beyond = [
+        "no_country",
+        "unknown_country",
+        "unknown_allowed_country",
+        "blocked_is_no_number",
+        "use_names_",
+        "permission",
+        "test_backend_beside",
+        "secret_env",
+        "secret_file",
+        "utf",
+        "twice",
+        "empty.json",
+        "not_json",
+        "text_after",
+        "trailing",
+    ];
+    for path in files("bad") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if beyond.iter().any(|part| name.contains(part)) && name != "secret_is_empty.json" {
+            continue;
+        }
+        let json: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert!(!validator.is_valid(&json), "the schema accepts {name}");
+    }
+}
