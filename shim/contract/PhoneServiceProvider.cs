@@ -1,0 +1,30 @@
+// The contract of Microsoft Identity Manager, as far as its documentation tells it: what the shim is compiled against in
+// the tests. On a MIM server the shim is compiled against the real assembly instead.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+using System;
+using System.Collections.Generic;
+
+namespace Microsoft.IdentityManagement.PhoneServiceProvider
+{
+    public interface IPhoneServiceProvider
+    {
+        PhoneCallStatus InitiateCall(string phoneNumber, Guid requestId, Dictionary<string, object> deliveryAttributes);
+        PhoneCallStatus GetCallStatus(string callId);
+        string GetFailureMessage(string callId);
+    }
+
+    // Microsoft documents the names and not the numbers, so the tests run with two sets of them.
+    public enum PhoneCallStatus
+    {
+#if OTHER_NUMBERS
+        Failed = 0,
+        Pending = 2,
+        Success = 9,
+#else
+        Pending,
+        Success,
+        Failed,
+#endif
+    }
+}
