@@ -60,7 +60,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         }
         catch (Exception e)
         {
-            return "PhoneGate cannot tell why the call failed: " + e.Message;
+            return "PhoneGate could not be asked: " + e.Message;
         }
     }
 
@@ -111,8 +111,9 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
     private static byte[] Utf8(string text)
     {
         if (text == null) return null;
-        Encoding utf8 = Encoding.GetEncoding("utf-8", new EncoderReplacementFallback("\0"), DecoderFallback.ReplacementFallback);
-        byte[] bytes = utf8.GetBytes(text + "\0");
+        char[] characters = (text + "\0").ToCharArray();
+        for (int i = 0; i < text.Length; i++) if (IsHalfAPair(text, i)) characters[i] = '\0';
+        byte[] bytes = Encoding.UTF8.GetBytes(characters);
         for (int i = 0; i < bytes.Length - 1; i++) if (bytes[i] == 0) bytes[i] = 0xFF;
         return bytes;
     }
@@ -170,14 +171,18 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         json.Append('"');
         for (int i = 0; i < text.Length; i++)
         {
-            char c = text[i];
-            bool paired = char.IsSurrogatePair(text, i) || i > 0 && char.IsSurrogatePair(text, i - 1);
-            if (char.IsSurrogate(c) && !paired) c = '\uFFFD';
+            char c = IsHalfAPair(text, i) ? '\uFFFD' : text[i];
             if (c == '"' || c == '\\') json.Append('\\').Append(c);
             else if (c >= ' ' && c <= '~') json.Append(c);
             else json.Append("\\u").Append(((int)c).ToString("x4", CultureInfo.InvariantCulture));
         }
         json.Append('"');
+    }
+
+    private static bool IsHalfAPair(string text, int at)
+    {
+        bool paired = char.IsSurrogatePair(text, at) || at > 0 && char.IsSurrogatePair(text, at - 1);
+        return char.IsSurrogate(text[at]) && !paired;
     }
 
     // Null when calls can be handed on. Asked anew until it is so: a library that was mended needs no restart of MIM.

@@ -144,6 +144,16 @@ fn a_missing_library_fails_closed_and_names_the_path_tried() {
 }
 
 #[test]
+fn a_library_that_is_put_in_place_later_needs_no_restart() {
+    let mim = Mim::new();
+    let elsewhere = mim.folder().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fake_library(&elsewhere, &["-DSTATUS=PHONEGATE_SUCCESS"]);
+    let run = mim.run(&["mended", &number(0), elsewhere.join("libphonegate.so").to_str().unwrap()]);
+    assert_eq!(run.code, Some(0));
+}
+
+#[test]
 fn a_library_elsewhere_is_never_preferred_to_the_one_beside_the_shim() {
     let mim = Mim::new().fake(&["-DSTATUS=PHONEGATE_FAILED"]);
     let elsewhere = mim.folder().join("elsewhere");
@@ -186,7 +196,8 @@ fn a_shim_read_into_memory_finds_the_library_in_the_folder_of_the_program() {
 
 #[test]
 fn a_library_of_another_version_fails_closed_and_says_to_install_again() {
-    let run = Mim::new().fake(&["-DABI_VERSION=99", "-DSTATUS=PHONEGATE_SUCCESS"]).place("calls", &one_call("Failed"), &[]);
+    let run =
+        Mim::new().fake(&["-DABI_VERSION=99", "-DSTATUS=PHONEGATE_SUCCESS"]).place("calls", &one_call("Failed"), &[]);
     let (status, message) = run.only_call();
     assert_eq!(status, "Failed");
     assert!(message.contains("version 99"), "{message}");
@@ -221,36 +232,48 @@ fn a_library_of_the_wrong_bitness_fails_closed_and_is_told() {
 
 #[test]
 fn a_long_failure_message_arrives_whole() {
-    let run = Mim::new().fake(&["-DSTATUS=PHONEGATE_FAILED", "-DMESSAGE_CHARACTERS=3000"]).place("calls", &one_call("Failed"), &[]);
+    let run = Mim::new().fake(&["-DSTATUS=PHONEGATE_FAILED", "-DMESSAGE_CHARACTERS=3000"]).place(
+        "calls",
+        &one_call("Failed"),
+        &[],
+    );
     assert_eq!(run.only_call(), ("Failed", "\u{e9}".repeat(3000).as_str()));
 }
 
 #[test]
 fn an_endless_failure_message_is_cut_between_characters() {
-    let run = Mim::new().fake(&["-DSTATUS=PHONEGATE_FAILED", "-DMESSAGE_CHARACTERS=0x30000000"]).place("calls", &one_call("Failed"), &[]);
+    let run = Mim::new().fake(&["-DSTATUS=PHONEGATE_FAILED", "-DMESSAGE_CHARACTERS=0x30000000"]).place(
+        "calls",
+        &one_call("Failed"),
+        &[],
+    );
     assert_eq!(run.only_call(), ("Failed", "\u{e9}".repeat(32_767).as_str()));
 }
 
-/// The lines that the fake library wrote down of one run.
-fn recorded(arguments: &[&str]) -> Vec<Vec<Vec<u8>>> {
-    let mim = Mim::new().fake(&[]);
+/// What the fake library wrote down of one run: the three texts of each InitiateCall.
+fn recorded(status: &str, arguments: &[&str]) -> Vec<Vec<Vec<u8>>> {
+    let mim = Mim::new().fake(&[&format!("-DSTATUS={status}")]);
     let record = mim.folder().join("record");
     let mim = mim.environment("FAKE_PHONEGATE_RECORD", &record);
     mim.run(arguments);
     let lines = fs::read(&record).unwrap();
-    lines.split(|byte| *byte == b'\n').map(|line| line.split(|byte| *byte == b'\t').map(<[u8]>::to_vec).collect()).collect()
+    lines
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.split(|byte| *byte == b'\t').map(<[u8]>::to_vec).collect())
+        .collect()
 }
 
 #[test]
 fn delivery_attributes_reach_the_library_as_json() {
-    let lines = recorded(&["attributes", "+1 4255551234X12345"]);
+    let lines = recorded("PHONEGATE_PENDING", &["attributes", "+1 4255551234X12345"]);
     let [number, id, attributes] = &lines[0][..] else { panic!("{lines:?}") };
     assert_eq!(number, b"+1 4255551234X12345");
-    assert_eq!(id.len(), 36);
-    assert!(id.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f' | b'-')), "{id:?}");
-    let attributes = String::from_utf8(attributes.clone()).unwrap();
-    assert_eq!(attributes, fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mim_host/attributes.json")).unwrap().trim_end());
-    let value: serde_json::Value = serde_json::from_str(&attributes).unwrap();
+    let id = str::from_utf8(id).unwrap();
+    assert_eq!(uuid::Uuid::parse_str(id).unwrap().hyphenated().to_string(), id, "lower case, with dashes");
+
+    let expected = fs::read_to_string(support::project_folder().join("tests/mim_host/attributes.json")).unwrap();
+    assert_eq!(str::from_utf8(attributes).unwrap(), expected.trim_end());
+    let value: serde_json::Value = serde_json::from_slice(attributes).unwrap();
     assert_eq!(value["emoji\u{1f600}"], "\u{1f600}");
     assert_eq!(value["lone\u{fffd}"], "\u{fffd}x\u{fffd}\u{fffd}\u{1f600}\u{fffd}");
 }
@@ -258,19 +281,19 @@ fn delivery_attributes_reach_the_library_as_json() {
 /// A text that was cut at a NUL, or mended, could name another number or another call.
 #[test]
 fn text_that_is_not_unicode_or_has_a_nul_reaches_the_library_as_invalid_utf_8() {
-    let lines = recorded(&["insults", "+14255551000"]);
-    let numbers: Vec<&[u8]> = lines.iter().map(|line| line[0].as_slice()).collect();
-    for expected in [
-        b"(null)".as_slice(),
-        b"",
-        b"\xff",
-        b"+14255551000\xff",
-        b"+1425\xff5551000",
-        b"\xff+14255551000",
-        "+14255551000\u{fffd}".as_bytes(),
-        "\u{1f600}".as_bytes(),
+    let lines = recorded("PHONEGATE_SUCCESS", &["insults", "+14255551000"]);
+    let numbers: Vec<String> = lines.iter().map(|line| line[0].escape_ascii().to_string()).collect();
+    for (expected, times) in [
+        ("(null)", 1),
+        (r"\xff", 1),
+        (r"+14255551000\xff", 2),
+        (r"+1425\xff5551000", 1),
+        (r"\xff+14255551000", 1),
+        (r"+14255551000\xef\xbf\xbd", 1),
+        (r"\xf0\x9f\x98\x80", 1),
+        ("+14255551000", 3),
     ] {
-        assert!(numbers.contains(&expected), "{} in {numbers:?}", expected.escape_ascii());
+        let count = numbers.iter().filter(|number| *number == expected).count();
+        assert_eq!(count, times, "{expected}");
     }
-    assert!(numbers.iter().all(|number| std::str::from_utf8(number).is_ok() || number.contains(&0xff)));
 }

@@ -4,6 +4,7 @@
 //   MimHost.exe MfaSettings.xml domains CALLS     the same from two AppDomains, of which one is unloaded meanwhile
 //   MimHost.exe MfaSettings.xml attributes NUMBER one call with every kind of delivery attribute, in a German culture
 //   MimHost.exe MfaSettings.xml insults NUMBER    what no sane host would hand over
+//   MimHost.exe MfaSettings.xml mended NUMBER LIBRARY  a call before LIBRARY is put beside the shim, and one after it
 //
 //   --load from|file|bytes   Assembly.LoadFrom, LoadFile, or Load of the file's bytes
 //   --instances one|each     one provider for all calls, or one for each
@@ -41,6 +42,8 @@ public static class MimHost
                     return Insults.Attributes(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
                 case "insults":
                     return Insults.All(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
+                case "mended":
+                    return Mended(Caller.In(domain, shim, load, each).Provider(), words[2], words[3], Path.GetDirectoryName(shim)) ? 0 : 1;
                 default:
                     throw new ArgumentException("no such mode: " + words[1]);
             }
@@ -112,6 +115,15 @@ public static class MimHost
         setup.ShadowCopyDirectories = original;
         setup.ShadowCopyFiles = "true";
         return AppDomain.CreateDomain("shadow", null, setup);
+    }
+
+    private static bool Mended(IPhoneServiceProvider provider, string number, string library, string folder)
+    {
+        PhoneCallStatus before = provider.InitiateCall(number, Guid.NewGuid(), null);
+        File.Copy(library, Path.Combine(folder, Path.GetFileName(library)));
+        PhoneCallStatus after = provider.InitiateCall(number, Guid.NewGuid(), null);
+        Console.WriteLine("mended\t" + before + "\t" + after);
+        return before == PhoneCallStatus.Failed && after == PhoneCallStatus.Success;
     }
 
     // The first half of the calls is started in a domain that is unloaded while the other half runs in a second one.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::support::{project_folder, tool};
+
 const CONTRACT: &str = "Microsoft.IdentityManagement.PhoneServiceProviderContract.dll";
 /// Far more than any run needs: whoever exceeds it hangs.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -119,7 +121,7 @@ impl Mim {
     pub fn run(&self, arguments: &[&str]) -> Run {
         let output = self.root.path().join("output");
         let errors = self.root.path().join("errors");
-        let mut host = Command::new("mono")
+        let mut host = tool("mono", "mono-devel")
             .arg(self.host())
             .arg(self.settings())
             .args(arguments)
@@ -129,7 +131,7 @@ impl Mim {
             .stdout(File::create(&output).unwrap())
             .stderr(File::create(&errors).unwrap())
             .spawn()
-            .unwrap_or_else(|error| panic!("mono: {error}; {INSTALL_MONO}"));
+            .unwrap();
         let started = Instant::now();
         let code = loop {
             match host.try_wait().unwrap() {
@@ -152,7 +154,12 @@ impl Mim {
 impl Run {
     /// The lines of one kind, without the word that names it.
     pub fn of(&self, kind: &str) -> Vec<&[String]> {
-        self.lines.iter().filter_map(|line| line.split_first()).filter(|(first, _)| *first == kind).map(|(_, rest)| rest).collect()
+        self.lines
+            .iter()
+            .filter_map(|line| line.split_first())
+            .filter(|(first, _)| *first == kind)
+            .map(|(_, rest)| rest)
+            .collect()
     }
 
     /// The status and the failure message of the only call.
@@ -164,35 +171,24 @@ impl Run {
     }
 }
 
-const INSTALL_MONO: &str = "this test needs Mono: apt-get install -y mono-mcs mono-devel";
-
 fn compile_csharp(output: &Path, options: &[&str], sources: &[&str]) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut compiler = Command::new("mcs");
+    let mut compiler = tool("mcs", "mono-mcs mono-devel");
     compiler.args(["-sdk:2", "-langversion:3", "-warnaserror"]).args(options);
-    compiler.arg(format!("-out:{}", output.display())).args(sources.iter().map(|source| root.join(source)));
-    succeed(&mut compiler, INSTALL_MONO);
+    compiler.arg(format!("-out:{}", output.display())).args(sources.iter().map(|source| project_folder().join(source)));
+    succeed(&mut compiler);
 }
 
 /// Builds `libphonegate.so` in `folder` from the fake.
 pub fn fake_library(folder: &Path, options: &[&str]) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut compiler = Command::new("gcc");
+    let mut compiler = tool("gcc", "gcc libc6-dev");
     // The name inside is what a runtime may look a loaded library up by, as every runtime does on Windows.
     compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libphonegate.so"]);
-    compiler.arg("-I").arg(root.join("include")).args(options);
-    compiler.arg(root.join("tests/support/fake_phonegate.c")).arg("-o").arg(folder.join("libphonegate.so"));
-    succeed(&mut compiler, "this test needs a C compiler: apt-get install -y gcc libc6-dev");
+    compiler.arg("-I").arg(project_folder().join("include")).args(options);
+    compiler.arg(project_folder().join("tests/support/fake_phonegate.c"));
+    succeed(compiler.arg("-o").arg(folder.join("libphonegate.so")));
 }
 
-fn succeed(command: &mut Command, install: &str) {
-    let name = command.get_program().to_owned();
-    let output = command.output().unwrap_or_else(|error| panic!("{}: {error}; {install}", name.display()));
-    assert!(
-        output.status.success(),
-        "{}: {}{}",
-        name.display(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+fn succeed(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
