@@ -100,8 +100,9 @@ impl Shared {
         let backend = line.as_ref().map(|(named, _)| &*named.name);
         match stop {
             Stop::Outcome(outcome) => {
-                self.settle(call, backend, outcome);
+                // In this order: who sees the outcome may ring the number again at once.
                 self.registry.release(call.attempt, &call.number);
+                self.settle(call, backend, outcome);
             }
             Stop::HangUp(failure) => {
                 self.settle(call, backend, Outcome::Failed(failure));

@@ -189,7 +189,7 @@ fn many_calls_at_once_lose_no_line_and_get_each_its_own_answer() {
             })
             .collect()
     });
-    for n in 1..=64 {
+    for n in 1..=64_u128 {
         let expected = if n.is_multiple_of(2) { CallStatus::Success } else { CallStatus::Failed };
         assert_eq!(desk.ends(id(n)).0, expected, "call {n}");
     }

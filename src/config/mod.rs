@@ -131,15 +131,13 @@ pub struct NumbersConfig {
 
 /// Where calls are kept.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// The kind of store.
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type")]
     pub kind: StoreKind,
-    #[serde(default)]
     #[schemars(skip)]
     path: NotBuilt,
-    #[serde(default)]
     #[schemars(skip)]
     url: NotBuilt,
 }

@@ -20,6 +20,24 @@ pub fn built_library() -> PathBuf {
     path
 }
 
+/// An example program, built by `make`.
+pub fn example(name: &str) -> PathBuf {
+    let path = target_folder().join("debug/examples").join(name);
+    assert!(
+        path.exists(),
+        "{} does not exist; run `cargo build --examples` first, as `make test` does",
+        path.display()
+    );
+    path
+}
+
+/// A library of the system, below the folder of its libraries. Fails, and says how to install it, where it is missing.
+pub fn shared_library(path: &str, debian_package: &str) -> PathBuf {
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+    let found = folders.iter().map(|folder| Path::new(folder).join(path)).find(|path| path.exists());
+    found.unwrap_or_else(|| panic!("this test needs {path}: apt-get install {debian_package}"))
+}
+
 /// Cargo's target folder.
 pub fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| project_folder().join("target"))

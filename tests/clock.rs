@@ -1,0 +1,77 @@
+//! A deadline holds whatever happens to the clock, seen in a process whose clock is moved by libfaketime.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+/// A process with one call in progress, under a clock that can be set.
+struct Caller {
+    folder: TempDir,
+    process: Child,
+}
+
+impl Caller {
+    /// Starts a call that rings for `deadline_s` and returns when it rings.
+    fn start(deadline_s: u64) -> (Self, impl Iterator<Item = String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "use": ["demo"],
+            "allow_test_backends": true,
+            "backends": { "demo": { "type": "simulated", "answer_after_ms": 600_000 } },
+            "numbers": { "default_country": "US" },
+            "call": { "deadline_s": deadline_s },
+            "log": { "directory": "log" },
+        });
+        std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
+        std::fs::write(folder.path().join("clock"), "+0").unwrap();
+        let process = Command::new(support::example("place_call"))
+            .args([support::built_library().as_os_str(), "+1 4255551212".as_ref()])
+            .env("PHONEGATE_CONFIG", folder.path().join("phonegate.json"))
+            .env("LD_PRELOAD", support::shared_library("faketime/libfaketimeMT.so.1", "faketime"))
+            .env("FAKETIME_TIMESTAMP_FILE", folder.path().join("clock"))
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut caller = Self { folder, process };
+        let mut lines = BufReader::new(caller.process.stdout.take().unwrap()).lines().map(Result::unwrap);
+        lines.find(|line| line.contains(r#""event":"ringing""#)).expect("the call rings");
+        (caller, lines)
+    }
+
+    fn set_clock(&self, offset: &str) {
+        std::fs::write(self.folder.path().join("clock"), offset).unwrap();
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        // It has usually ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// As after a sleep of the machine, during which the monotonic clock stood still.
+#[test]
+fn a_wall_clock_that_leaps_ahead_ends_the_call() {
+    let (caller, mut lines) = Caller::start(600);
+    caller.set_clock("+1h");
+    let failed = lines.find(|line| line.contains(r#""event":"failed""#)).expect("the call fails");
+    assert!(failed.contains(r#""reason":"DeadlinePassed""#), "{failed}");
+    let line: serde_json::Value = serde_json::from_str(failed.trim()).unwrap();
+    assert!(line["ms"].as_u64().unwrap() >= 3_600_000, "{failed}");
+}
+
+#[test]
+fn a_wall_clock_that_is_set_back_does_not_stretch_the_deadline() {
+    let (caller, mut lines) = Caller::start(3);
+    caller.set_clock("-1h");
+    let failed = lines.find(|line| line.contains(r#""event":"failed""#)).expect("the call fails");
+    assert!(failed.contains(r#""reason":"DeadlinePassed""#), "{failed}");
+}

@@ -1,0 +1,197 @@
+//! The log: a line for each step, without personal data, that never holds anybody up.
+
+mod support;
+
+use std::collections::HashSet;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::mpsc::{channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use phonegate::call::CallStatus;
+use phonegate::config::{self, ErrorKind, Level};
+use phonegate::gate::{CallRequest, Gate, LogTo};
+use phonegate::registry::Registry;
+use phonegate::telemetry::{Event, Log};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+
+fn demo(log: Value) -> Value {
+    json!({
+        "use": ["demo"],
+        "allow_test_backends": true,
+        "backends": { "demo": { "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10 } },
+        "numbers": { "default_country": "US", "blocked": ["+14255550199"] },
+        "log": log,
+    })
+}
+
+#[test]
+fn each_step_of_a_call_has_a_line_with_its_id_and_its_duration() {
+    let gate = TestGate::start(demo(json!({ "level": "info", "directory": "log" })));
+    gate.initiate(id(1), "+1 4255551212");
+    assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
+    let log = gate.end();
+    let of_call: Vec<_> = log.iter().filter(|line| line["id"] == id(1).to_string()).collect();
+    let events: Vec<_> = of_call.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["started_call", "dialling", "placed", "ringing", "answered", "verified"]);
+    assert_eq!(of_call[0]["number"], "+1******1212");
+    for line in &of_call[1..] {
+        assert!(line["ms"].is_u64() && line["backend"] == "demo", "{line}");
+    }
+    for line in &log {
+        let time = line["time"].as_str().unwrap();
+        assert!(time.ends_with('Z') && time.contains('T') && line["level"].is_string(), "{line}");
+    }
+    assert_eq!(log.first().unwrap()["event"], "started");
+    assert_eq!(log.last().unwrap()["event"], "ended");
+}
+
+#[test]
+fn a_refusal_has_its_reason_and_its_text() {
+    let gate = TestGate::start(demo(json!({ "directory": "log" })));
+    assert_eq!(gate.initiate(id(1), "+1 4255550199"), CallStatus::Failed);
+    let log = gate.end();
+    let line = log.iter().find(|line| line["event"] == "refused").unwrap();
+    assert_eq!((&line["reason"], &line["status"]), (&json!("Blocked"), &json!("failed")));
+    assert!(line["text"].as_str().unwrap().ends_with("(Blocked, code 14)"), "{line}");
+}
+
+#[test]
+fn no_line_shows_a_number_or_the_value_of_an_attribute() {
+    let gate = TestGate::start(demo(json!({ "level": "trace", "directory": "log" })));
+    let numbers = [
+        "+1 4255551212",
+        "14255551213",
+        "4255551214",
+        "+1 4255551215X12345",
+        "+1 4255550199",
+        "+44 7911 123456",
+        "+1 900 555 1216",
+        "911",
+        "not a number 4255551217",
+        "+14255551218;1;x\r\n4255551219",
+    ];
+    for (n, number) in (1..).zip(numbers) {
+        let attributes = vec!["Locale".to_owned(), "+14255551220".to_owned(), "a\nb".to_owned()];
+        gate.gate().initiate(CallRequest { id: id(n), number, attributes }).unwrap();
+        gate.ends(id(n));
+    }
+    let log = gate.end();
+    for (n, number) in (1..).zip(numbers) {
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let texts = log.iter().map(|line| line["text"].as_str().unwrap_or_default().to_owned());
+        let failure = gate.gate().snapshot(id(n)).and_then(|snapshot| snapshot.failure);
+        for shown in texts.chain(failure.map(|failure| failure.text().to_owned())) {
+            assert!(digits.len() < 7 || !shown.contains(&digits[digits.len() - 7..]), "{shown}");
+        }
+    }
+    for file in gate.folder().join("log").read_dir().unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for part in ["555121", "5551220", "5550199", "123456", "12345\"", "x12345"] {
+            assert!(!text.contains(part), "{part} is in the log");
+        }
+    }
+    let started = log.iter().find(|line| line["event"] == "started_call").unwrap();
+    assert_eq!(started["attributes"], json!(["Locale", "+*******1220", "a b"]));
+}
+
+#[test]
+fn another_receiver_gets_the_same_lines_as_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("phonegate.json");
+    std::fs::write(&path, demo(json!({ "level": "debug", "directory": "log" })).to_string()).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&seen);
+    let tee: phonegate::telemetry::Tee =
+        Arc::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned())));
+    let log_to = LogTo { file_name: "phonegate.log", tee: Some(tee) };
+    let registry = Arc::new(Registry::new(Duration::from_secs(600)));
+    let gate = Gate::start(config::load(&path).unwrap(), registry, log_to).unwrap();
+    gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new() });
+    support::wait_until("the call ends", || gate.status(id(1)) == CallStatus::Success);
+    assert!(gate.shut_down(support::PATIENCE));
+    let file = std::fs::read_to_string(folder.path().join("log/phonegate.log")).unwrap();
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() > 6);
+    assert_eq!(file.lines().collect::<Vec<_>>(), seen.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>());
+    for (level, line) in &*seen {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], format!("{level:?}").to_lowercase());
+    }
+}
+
+#[test]
+fn lines_that_find_no_room_are_counted_and_told() {
+    let (entered, is_blocked) = sync_channel(1);
+    let (release, released) = channel::<()>();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let (sink, released) = (Arc::clone(&lines), Mutex::new(released));
+    let tee: phonegate::telemetry::Tee = Arc::new(move |_, line: &str| {
+        // The first line holds everything up, until the sender is gone.
+        let _ = entered.try_send(());
+        let _ = released.lock().unwrap().recv();
+        sink.lock().unwrap().push(serde_json::from_str::<Value>(line).unwrap());
+    });
+    let log = Log::start(Level::Info, None, Some(tee)).unwrap();
+    let written = 40_000;
+    for _ in 0..written {
+        log.write(Level::Info, &Event { event: "line", ..Event::default() });
+    }
+    is_blocked.recv().unwrap();
+    drop(release);
+    assert!(log.close(support::PATIENCE));
+    let lines = lines.lock().unwrap();
+    let arrived = lines.iter().filter(|line| line["event"] == "line").count() as u64;
+    let told = lines.iter().filter(|line| line["event"] == "lines_dropped");
+    let dropped: u64 = told.map(|line| line["count"].as_u64().unwrap()).sum();
+    assert!(dropped > 0 && arrived < written);
+    assert_eq!(arrived + dropped, written);
+}
+
+#[test]
+fn lines_below_the_level_are_not_written() {
+    let gate = TestGate::start(demo(json!({ "level": "warn", "directory": "log" })));
+    gate.initiate(id(1), "+1 4255551212");
+    gate.ends(id(1));
+    let levels: HashSet<_> = gate.end().iter().map(|line| line["level"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(levels, HashSet::from(["warn".to_owned()]), "only that test backends are allowed");
+}
+
+#[test]
+fn the_log_is_readable_by_its_owner_alone() {
+    let gate = TestGate::start(demo(json!({ "directory": "log" })));
+    for path in [gate.folder().join("log"), gate.folder().join("log/phonegate.log")] {
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    std::fs::create_dir(&log).unwrap();
+    std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let path = folder.path().join("phonegate.json");
+    std::fs::write(&path, demo(json!({ "directory": "log" })).to_string()).unwrap();
+    let log_to = LogTo { file_name: "phonegate.log", tee: None };
+    let registry = Arc::new(Registry::new(Duration::from_secs(600)));
+    let error = Gate::start(config::load(&path).unwrap(), registry, log_to).err().expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::StateFolder);
+    assert!(error.to_string().starts_with(&format!("log.directory: {}: ", log.display())), "{error}");
+}
+
+/// A disk that is full, here a device that always is, harms no call.
+#[test]
+fn calls_go_on_when_the_log_cannot_be_written() {
+    let gate = TestGate::start(demo(json!({ "directory": "log" })));
+    let file = gate.folder().join("log/phonegate.log");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_dir(gate.folder().join("log")).unwrap();
+    for n in 1..=20 {
+        gate.initiate(id(n), "+1 4255551212");
+        assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
+    }
+    assert!(gate.gate().shut_down(support::PATIENCE));
+}
