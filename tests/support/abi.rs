@@ -1,0 +1,179 @@
+//! The built library, loaded as a host loads it, and a folder of its own for its configuration, log and state.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use libloading::Library;
+use phonegate::abi::{CallResult, LogCallback};
+use phonegate::call::CallStatus;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+pub const PENDING: i32 = CallStatus::Pending as i32;
+pub const SUCCESS: i32 = CallStatus::Success as i32;
+pub const FAILED: i32 = CallStatus::Failed as i32;
+
+/// A number that may be called.
+pub const NUMBER: &CStr = c"+1 4255551212";
+
+/// The exports.
+pub struct Abi {
+    pub initiate_call: unsafe extern "C" fn(*const c_char, *const c_char, *const c_char) -> i32,
+    pub get_call_status: unsafe extern "C" fn(*const c_char) -> i32,
+    pub get_failure_message: unsafe extern "C" fn(*const c_char, *mut c_char, usize, *mut usize) -> i32,
+    pub initialize: unsafe extern "C" fn(*const c_char, *mut c_char, usize, *mut usize) -> i32,
+    shut_down: extern "C" fn(u32) -> i32,
+    set_log_callback: unsafe extern "C" fn(Option<LogCallback>, *mut c_void) -> i32,
+    abi_version: extern "C" fn() -> u32,
+    version: extern "C" fn() -> *const c_char,
+    folder: TempDir,
+}
+
+/// A configuration whose telephone answers at once and presses `press`.
+pub fn presses(press: &str) -> Value {
+    json!({
+        "use": ["demo"],
+        "allow_test_backends": true,
+        "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press } },
+        "numbers": { "default_country": "US" },
+    })
+}
+
+/// A configuration whose telephone rings until somebody ends the call.
+pub fn rings_on() -> Value {
+    let mut config = presses("#");
+    config["backends"]["demo"]["answer_after_ms"] = json!(600_000);
+    config
+}
+
+/// An id that no other call has.
+pub fn fresh_id() -> CString {
+    CString::new(Uuid::new_v4().to_string()).unwrap()
+}
+
+/// A valid number that no other call of this process rings.
+pub fn fresh_number() -> CString {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    CString::new(format!("+1425{}{:04}", 200 + next / 10_000, next % 10_000)).unwrap()
+}
+
+fn pointer(text: Option<&CStr>) -> *const c_char {
+    text.map_or(std::ptr::null(), CStr::as_ptr)
+}
+
+impl Abi {
+    /// Loads the library, for which `config` is the usual configuration, and starts nothing.
+    pub fn load(config: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // SAFETY: nextest runs each test in a process of its own, in which nobody else reads the environment yet.
+        unsafe {
+            std::env::set_var("PHONEGATE_CONFIG", folder.path().join("phonegate.json"));
+            std::env::set_var("XDG_STATE_HOME", folder.path().join("state"));
+        }
+        // SAFETY: loading runs no code of the library, and the types are those of phonegate.h (see abi_header.rs).
+        let abi = unsafe {
+            let library = Library::new(super::built_library()).unwrap();
+            let abi = Self {
+                initiate_call: *library.get(b"InitiateCall").unwrap(),
+                get_call_status: *library.get(b"GetCallStatus").unwrap(),
+                get_failure_message: *library.get(b"GetFailureMessage").unwrap(),
+                initialize: *library.get(b"PhoneGateInitialize").unwrap(),
+                shut_down: *library.get(b"PhoneGateShutdown").unwrap(),
+                set_log_callback: *library.get(b"PhoneGateSetLogCallback").unwrap(),
+                abi_version: *library.get(b"PhoneGateAbiVersion").unwrap(),
+                version: *library.get(b"PhoneGateVersion").unwrap(),
+                folder,
+            };
+            std::mem::forget(library);
+            abi
+        };
+        abi.configure(config);
+        abi
+    }
+
+    /// The path of a file in the library's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Replaces the usual configuration.
+    pub fn configure(&self, config: &Value) {
+        std::fs::write(self.path("phonegate.json"), config.to_string()).unwrap();
+    }
+
+    /// Writes another configuration, and tells its path.
+    pub fn other_config(&self, name: &str, config: &Value) -> CString {
+        std::fs::write(self.path(name), config.to_string()).unwrap();
+        CString::new(self.path(name).to_str().unwrap()).unwrap()
+    }
+
+    pub fn initiate(&self, number: Option<&CStr>, id: Option<&CStr>, attributes: Option<&CStr>) -> i32 {
+        // SAFETY: each pointer is NULL or NUL-terminated.
+        unsafe { (self.initiate_call)(pointer(number), pointer(id), pointer(attributes)) }
+    }
+
+    pub fn status(&self, id: Option<&CStr>) -> i32 {
+        // SAFETY: the pointer is NULL or NUL-terminated.
+        unsafe { (self.get_call_status)(pointer(id)) }
+    }
+
+    /// The text of GetFailureMessage, which succeeds.
+    pub fn message(&self, id: &CStr) -> String {
+        let mut buffer = [0; 4096];
+        // SAFETY: the buffer has the size that is said.
+        let result = unsafe {
+            (self.get_failure_message)(id.as_ptr(), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut())
+        };
+        assert_eq!(result, CallResult::Ok.code());
+        // SAFETY: the text is NUL-terminated.
+        unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str().unwrap().to_owned()
+    }
+
+    /// The result of PhoneGateInitialize, and its text.
+    pub fn initialize(&self, path: Option<&CStr>) -> (i32, String) {
+        let mut buffer = [0; 4096];
+        // SAFETY: the path is NULL or NUL-terminated, and the buffer has the size that is said.
+        let result =
+            unsafe { (self.initialize)(pointer(path), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut()) };
+        // SAFETY: the text is NUL-terminated.
+        (result, unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str().unwrap().to_owned())
+    }
+
+    pub fn shut_down(&self, timeout_ms: u32) -> i32 {
+        (self.shut_down)(timeout_ms)
+    }
+
+    /// # Safety
+    /// As PhoneGateSetLogCallback.
+    pub unsafe fn set_log_callback(&self, callback: Option<LogCallback>, user_data: *mut c_void) -> i32 {
+        // SAFETY: the caller's promise.
+        unsafe { (self.set_log_callback)(callback, user_data) }
+    }
+
+    pub fn abi_version(&self) -> u32 {
+        (self.abi_version)()
+    }
+
+    pub fn version(&self) -> &CStr {
+        // SAFETY: the header promises text that lives as long as the process.
+        unsafe { CStr::from_ptr((self.version)()) }
+    }
+
+    /// Waits for the end of a call.
+    pub fn outcome(&self, id: &CStr) -> i32 {
+        super::wait_until("the call ends", || self.status(Some(id)) != PENDING);
+        self.status(Some(id))
+    }
+
+    /// The library still does what it is for. The usual configuration must be one that presses #.
+    pub fn still_places_calls(&self) {
+        let id = fresh_id();
+        let begun = self.initiate(Some(&fresh_number()), Some(&id), None);
+        assert!(begun == PENDING || begun == SUCCESS, "{begun}: {}", self.message(&id));
+        assert_eq!(self.outcome(&id), SUCCESS, "{}", self.message(&id));
+        assert_eq!(self.message(&id), "The call has not failed: it was verified.");
+    }
+}
