@@ -122,8 +122,9 @@ typedef void (*phonegate_log_callback)(void *user_data, int32_t level, const cha
  * PhoneGateInitialize
  * Does:      Starts the gate now, from a file that the caller names. Optional: see "The gate starts" above. The path is
  *            kept, also after a failure, until PhoneGateShutdown.
- * Takes:     config_path: the configuration's path, or NULL for the usual one; error, capacity, needed: where a text
- *            goes that explains a failure (empty on success), see "Strings out"; error may be NULL with capacity 0.
+ * Takes:     config_path: the configuration's path, or NULL for the one that is kept or running, else the usual one;
+ *            error, capacity, needed: where a text goes that explains a failure (empty on success), see "Strings out";
+ *            error may be NULL with capacity 0.
  * Returns:   PHONEGATE_OK; PHONEGATE_ALREADY_INITIALIZED; a code of 20 to 59; PHONEGATE_INVALID_ARGUMENT,
  *            PHONEGATE_INVALID_UTF8, PHONEGATE_TEXT_TOO_LONG; PHONEGATE_IN_CALLBACK; PHONEGATE_INTERNAL. The code of a
  *            failure is never hidden by a short buffer: compare `*needed` with `capacity`.
@@ -138,8 +139,8 @@ phonegate_result PhoneGateInitialize(const char *config_path, char *error, size_
  * Does:      Ends the gate: calls in flight are hung up and fail as Interrupted, threads end, the log is written out.
  *            A later call starts the gate anew. Doing it twice is harmless. Outcomes stay readable.
  * Takes:     timeout_ms: the longest that it may take, in milliseconds; 0: do not wait for hang-ups.
- * Returns:   PHONEGATE_OK; PHONEGATE_TIMED_OUT (it has ended, but some hang-ups were cut short);
- *            PHONEGATE_IN_CALLBACK; PHONEGATE_INTERNAL.
+ * Returns:   PHONEGATE_OK; PHONEGATE_TIMED_OUT (some hang-ups were cut short, or log lines are still being written, or
+ *            another thread's start of the gate took longer and goes on); PHONEGATE_IN_CALLBACK; PHONEGATE_INTERNAL.
  * Blocks:    For timeout_ms at most.
  * Ownership: Nothing passes.
  * Since:     0.1.0

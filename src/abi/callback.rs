@@ -1,4 +1,4 @@
-//! The host's log callback. No lock is held while it runs; whoever replaces it waits until it is not running.
+//! The host's log callback. No lock is held while it runs; whoever replaces it waits until no earlier one is running.
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
@@ -22,10 +22,13 @@ unsafe impl Send for Callback {}
 
 struct State {
     callback: Option<Callback>,
-    running: usize,
+    /// How often the callback has been set.
+    generation: u64,
+    /// The generation of each callback that is running, one a thread.
+    running: Vec<u64>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { callback: None, running: 0 });
+static STATE: Mutex<State> = Mutex::new(State { callback: None, generation: 0, running: Vec::new() });
 static IDLE: Condvar = Condvar::new();
 
 thread_local! {
@@ -37,14 +40,16 @@ pub(super) fn inside() -> bool {
     INSIDE.with(Cell::get)
 }
 
-/// Replaces the callback, and waits until the one before is not running.
+/// Replaces the callback, and waits until none that was set before is running. The new one may run meanwhile.
 pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> CallResult {
     if inside() {
         return CallResult::InCallback;
     }
     let mut state = STATE.lock();
     state.callback = function.map(|function| Callback { function, user_data });
-    while state.running > 0 {
+    state.generation += 1;
+    let generation = state.generation;
+    while state.running.iter().any(|running| *running < generation) {
         IDLE.wait(&mut state);
     }
     CallResult::Ok
@@ -54,16 +59,21 @@ pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> Call
 pub(super) fn deliver(level: Level, line: &str) {
     // Lines are JSON, which escapes NUL: this cannot fail.
     let Ok(message) = CString::new(line) else { return };
-    let callback = {
+    let (callback, generation) = {
         let mut state = STATE.lock();
         let Some(callback) = state.callback else { return };
-        state.running += 1;
-        callback
+        let generation = state.generation;
+        state.running.push(generation);
+        (callback, generation)
     };
     INSIDE.with(|inside| inside.set(true));
     // SAFETY: the host keeps function and user data valid until `set` has returned, which waits for this call.
     unsafe { (callback.function)(callback.user_data, level as i32, message.as_ptr()) };
     INSIDE.with(|inside| inside.set(false));
-    STATE.lock().running -= 1;
+    let mut state = STATE.lock();
+    if let Some(ended) = state.running.iter().position(|running| *running == generation) {
+        state.running.swap_remove(ended);
+    }
+    drop(state);
     IDLE.notify_all();
 }

@@ -56,11 +56,8 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
         let Ok(Ok(id)) = unsafe { text::read(call_id, text::MAX_WORD) }.map(CallId::parse) else {
             return CallStatus::Failed as i32;
         };
-        let status = match slot::running() {
-            Ok(slot) => slot.gate().map(|gate| gate.status(id)),
-            Err(_) => REGISTRY.status(id),
-        };
-        status.unwrap_or(CallStatus::Failed) as i32
+        let status = slot::with_gate(|gate| gate.status(id));
+        status.unwrap_or_else(|_| REGISTRY.status(id).unwrap_or(CallStatus::Failed)) as i32
     })
 }
 
@@ -192,13 +189,11 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
     let attributes = attribute_names(attributes);
     // A gate that another thread is just shutting down answers None; the next one is started then.
     for _ in 0..2 {
-        let slot = match slot::running() {
-            Ok(slot) => slot,
-            Err(error) => return refuse(id, not_configured(&error)),
-        };
         let request = CallRequest { id, number, attributes: attributes.clone() };
-        if let Some(status) = slot.gate().and_then(|gate| gate.initiate(request)) {
-            return status;
+        match slot::with_gate(|gate| gate.initiate(request)) {
+            Ok(Some(status)) => return status,
+            Ok(None) => {}
+            Err(error) => return refuse(id, not_configured(&error)),
         }
     }
     refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
@@ -238,8 +233,8 @@ fn failure_message(id: Result<&str, BadText>) -> String {
             (None, CallStatus::Pending) => "The call has not failed: it is still in progress.".to_owned(),
             (None, _) => "The call has not failed: it was verified.".to_owned(),
         },
-        None => match slot::running() {
-            Ok(_) => Failure::new(FailureReason::UnknownCall, "Call ID is not found: no such call is known here.")
+        None => match slot::with_gate(|_| ()) {
+            Ok(()) => Failure::new(FailureReason::UnknownCall, "Call ID is not found: no such call is known here.")
                 .text()
                 .to_owned(),
             Err(error) => not_configured(&error).text().to_owned(),

@@ -6,6 +6,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
+use super::slot;
+
 #[cfg(not(panic = "unwind"))]
 compile_error!("PhoneGate must be built with panic = \"unwind\": a host must outlive a defect in it");
 
@@ -15,6 +17,7 @@ thread_local! {
 
 /// Runs the body of an export. A panic in it is logged, and `failed` is returned.
 pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
+    hook_panics();
     // During the end of a thread its locals are gone; then the hook's words go where they always would.
     let outer = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
     let result = catch_unwind(AssertUnwindSafe(body));
@@ -26,18 +29,22 @@ pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Lets `on_panic` have the words of panics in exports and on PhoneGate's threads; all others go where they went
-/// before. Only the copy of the standard library that this library is linked with is touched.
-pub(super) fn hook_panics(on_panic: fn(&str)) {
+/// Lets the log have the words of panics in exports and on PhoneGate's threads; all others go where they went before.
+/// Only the copy of the standard library that this library is linked with is touched.
+fn hook_panics() {
     static HOOKED: Once = Once::new();
+    // The hook cannot be changed then, and trying to would be a second panic.
+    if std::thread::panicking() {
+        return;
+    }
     HOOKED.call_once(|| {
         let before = take_hook();
         set_hook(Box::new(move |info| {
             let ours = INSIDE.try_with(Cell::get).unwrap_or(false)
                 || std::thread::current().name().is_some_and(|name| name.starts_with("phonegate"));
             match info.location() {
-                Some(place) if ours => on_panic(&format!("a panic at {}:{}", place.file(), place.line())),
-                _ if ours => on_panic("a panic at an unknown place"),
+                Some(place) if ours => slot::log_panic(&format!("a panic at {}:{}", place.file(), place.line())),
+                _ if ours => slot::log_panic("a panic at an unknown place"),
                 _ => before(info),
             }
         }));

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
-use once_cell::sync::{Lazy, OnceCell};
+use arc_swap::ArcSwapOption;
+use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use super::{CallResult, callback, guard};
+use super::{CallResult, callback};
 use crate::config::{self, ConfigError, ErrorKind, Level};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
@@ -27,85 +27,110 @@ const LOG_FILE: &str = "phonegate.log";
 /// All calls of the process. They outlive the gate, so that what a shutdown interrupted can still be explained.
 pub(super) static REGISTRY: Lazy<Arc<Registry>> = Lazy::new(|| Arc::new(Registry::new(KEEP_FINISHED)));
 
-static SLOT: Lazy<ArcSwap<Slot>> = Lazy::new(ArcSwap::default);
+/// The gate that runs. Reading it takes no lock.
+static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
 
-/// A place for one gate.
-#[derive(Default)]
-pub(super) struct Slot {
-    gate: OnceCell<Gate>,
-    /// The path that the host named, kept also after a failure.
-    path: Mutex<Option<PathBuf>>,
-    failure: Mutex<Option<(Instant, ConfigError)>>,
+/// Held by the one thread that starts the gate, or takes it away, while others wait.
+static START: Mutex<Start> = Mutex::new(Start { path: None, failure: None });
+
+struct Running {
+    gate: Gate,
+    /// The configuration it runs with.
+    path: PathBuf,
 }
 
-/// The gate that is running, started if need be.
-pub(super) fn running() -> Result<arc_swap::Guard<Arc<Slot>>, ConfigError> {
-    let slot = SLOT.load();
-    slot.start(Some(RETRY_AFTER))?;
-    Ok(slot)
+struct Start {
+    /// The path that the host named, kept also after a failure.
+    path: Option<PathBuf>,
+    failure: Option<(Instant, ConfigError)>,
+}
+
+/// Asks the gate that is running, started if need be.
+pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigError> {
+    if let Some(running) = &*RUNNING.load() {
+        return Ok(ask(&running.gate));
+    }
+    let running = START.lock().running(Some(RETRY_AFTER))?;
+    Ok(ask(&running.gate))
 }
 
 /// Starts the gate from the file at `path`.
 pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (CallResult, String)> {
-    let slot = SLOT.load();
-    {
-        let mut kept = slot.path.lock();
-        if slot.gate.get().is_some() {
-            return match (&path, &*kept) {
-                (None, _) => Ok(()),
-                (Some(path), Some(kept)) if path == kept => Ok(()),
-                _ => Err((
-                    CallResult::AlreadyInitialized,
-                    "PhoneGate already runs with another configuration; call PhoneGateShutdown first.".to_owned(),
-                )),
-            };
-        }
-        if path.is_some() {
-            *kept = path;
-        }
+    let path = path.map(absolute);
+    let mut start = START.lock();
+    if let Some(running) = &*RUNNING.load() {
+        return match path {
+            Some(path) if path != running.path => Err((
+                CallResult::AlreadyInitialized,
+                "PhoneGate already runs with another configuration; call PhoneGateShutdown first.".to_owned(),
+            )),
+            _ => Ok(()),
+        };
     }
-    slot.start(None).map(|_| ()).map_err(|error| (CallResult::Config(error.kind()), error.to_string()))
+    if path.is_some() {
+        start.path = path;
+    }
+    start.running(None).map(|_| ()).map_err(|error| (CallResult::Config(error.kind()), error.to_string()))
 }
 
-/// Ends the gate, if one is running.
+/// Ends the gate, if one is running or just being started.
 pub(super) fn shut_down(timeout: Duration) -> CallResult {
-    let slot = SLOT.swap(Arc::default());
-    match slot.gate.get() {
-        Some(gate) if !gate.shut_down(timeout) => CallResult::TimedOut,
+    let end = Instant::now() + timeout;
+    let Some(mut start) = START.try_lock_until(end) else { return CallResult::TimedOut };
+    let running = RUNNING.swap(None);
+    *start = Start { path: None, failure: None };
+    drop(start);
+    match running {
+        Some(running) if !running.gate.shut_down(end.saturating_duration_since(Instant::now())) => CallResult::TimedOut,
         _ => CallResult::Ok,
     }
 }
 
-impl Slot {
-    /// The gate, where it has started.
-    pub(super) fn gate(&self) -> Option<&Gate> {
-        self.gate.get()
+/// Writes that a panic was caught, where a gate has a log for it.
+pub(super) fn log_panic(text: &str) {
+    if let Some(running) = &*RUNNING.load() {
+        running.gate.log_defect(text);
     }
+}
 
-    /// Starts the gate unless it runs. One thread does it while others wait.
-    fn start(&self, retry_after: Option<Duration>) -> Result<&Gate, ConfigError> {
-        self.gate.get_or_try_init(|| {
-            if let (Some(pause), Some((at, error))) = (retry_after, &*self.failure.lock())
-                && at.elapsed() < pause
-            {
-                return Err(error.clone());
+impl Start {
+    /// The gate, started unless it runs.
+    fn running(&mut self, retry_after: Option<Duration>) -> Result<Arc<Running>, ConfigError> {
+        if let Some(running) = RUNNING.load_full() {
+            return Ok(running);
+        }
+        if let (Some(pause), Some((at, error))) = (retry_after, &self.failure)
+            && at.elapsed() < pause
+        {
+            return Err(error.clone());
+        }
+        platform::pin_module();
+        match self.start_gate() {
+            Ok(running) => {
+                let running = Arc::new(running);
+                RUNNING.store(Some(Arc::clone(&running)));
+                self.failure = None;
+                Ok(running)
             }
-            platform::pin_module();
-            guard::hook_panics(log_panic);
-            self.start_gate().inspect_err(|error| {
-                log_refusal(error);
-                *self.failure.lock() = Some((Instant::now(), error.clone()));
-            })
-        })
+            Err(error) => {
+                log_refusal(&error);
+                self.failure = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 
-    fn start_gate(&self) -> Result<Gate, ConfigError> {
-        let named = self.path.lock().clone();
-        let path = named.map_or_else(config::usual_path, Ok)?;
+    fn start_gate(&self) -> Result<Running, ConfigError> {
+        let path = self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)?;
         let loaded = config::load(&path)?;
         let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)) };
-        Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))
+        let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
+        Ok(Running { gate, path })
     }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 /// Writes why the gate could not start: to the usual folder, since the configuration names none that can be trusted,
@@ -119,12 +144,5 @@ fn log_refusal(error: &ConfigError) {
     if let Ok(log) = log {
         let text = error.to_string();
         log.write(Level::Warn, &Event { event: "not_configured", text: Some(&text), ..Event::default() });
-    }
-}
-
-fn log_panic(text: &str) {
-    let slot = SLOT.load();
-    if let Some(gate) = slot.gate() {
-        gate.log_defect(text);
     }
 }

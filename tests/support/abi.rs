@@ -60,6 +60,14 @@ pub fn fresh_number() -> CString {
     CString::new(format!("+1425{}{:04}", 200 + next / 10_000, next % 10_000)).unwrap()
 }
 
+/// More than any text of the library needs: one with the longest path in it.
+pub const LONGEST_TEXT: usize = 70_000;
+
+fn text_in(buffer: &[c_char]) -> String {
+    let bytes: Vec<u8> = buffer.iter().map(|c| c.cast_unsigned()).collect();
+    CStr::from_bytes_until_nul(&bytes).unwrap().to_str().unwrap().to_owned()
+}
+
 fn pointer(text: Option<&CStr>) -> *const c_char {
     text.map_or(std::ptr::null(), CStr::as_ptr)
 }
@@ -122,24 +130,22 @@ impl Abi {
 
     /// The text of GetFailureMessage, which succeeds.
     pub fn message(&self, id: &CStr) -> String {
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; LONGEST_TEXT];
         // SAFETY: the buffer has the size that is said.
         let result = unsafe {
             (self.get_failure_message)(id.as_ptr(), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut())
         };
         assert_eq!(result, CallResult::Ok.code());
-        // SAFETY: the text is NUL-terminated.
-        unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str().unwrap().to_owned()
+        text_in(&buffer)
     }
 
     /// The result of PhoneGateInitialize, and its text.
     pub fn initialize(&self, path: Option<&CStr>) -> (i32, String) {
-        let mut buffer = [0; 4096];
+        let mut buffer = vec![0; LONGEST_TEXT];
         // SAFETY: the path is NULL or NUL-terminated, and the buffer has the size that is said.
         let result =
             unsafe { (self.initialize)(pointer(path), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut()) };
-        // SAFETY: the text is NUL-terminated.
-        (result, unsafe { CStr::from_ptr(buffer.as_ptr()) }.to_str().unwrap().to_owned())
+        (result, text_in(&buffer))
     }
 
     pub fn shut_down(&self, timeout_ms: u32) -> i32 {

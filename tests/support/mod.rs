@@ -3,6 +3,7 @@
 
 pub mod abi;
 pub mod gate;
+pub mod page;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

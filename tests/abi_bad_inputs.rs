@@ -1,0 +1,419 @@
+//! The same insults for every export, through the built library. Each text lies against a page that must not be
+//! touched. What the header promises is what happens, and a good call still works afterwards.
+
+mod support;
+
+use std::ffi::{CStr, c_char};
+
+use phonegate::abi::CallResult;
+use phonegate::config::ErrorKind;
+use serde_json::json;
+use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, fresh_id, fresh_number, presses, rings_on};
+use support::page::Guarded;
+
+const OK: i32 = 0;
+
+/// A text, with its NUL, as a host might hand it over; None is NULL.
+struct Insult {
+    name: String,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Insult {
+    fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
+        Self { name: name.to_owned(), bytes: Some(text.as_ref().to_owned()) }
+    }
+
+    fn is_utf8(&self) -> bool {
+        self.bytes.as_ref().is_some_and(|bytes| std::str::from_utf8(bytes).is_ok())
+    }
+
+    fn is_longer_than(&self, limit: usize) -> bool {
+        self.bytes.as_ref().is_some_and(|bytes| bytes.len() > limit)
+    }
+
+    /// Calls `with` with a pointer to the text, which ends where its memory ends.
+    fn put<T>(&self, with: impl FnOnce(*const c_char) -> T) -> T {
+        match &self.bytes {
+            None => with(std::ptr::null()),
+            Some(bytes) => {
+                let text = Guarded::new(&[bytes, &b"\0"[..]].concat());
+                with(text.start())
+            }
+        }
+    }
+}
+
+/// The table. None of it is a GUID that names a call, a number that may be called, or a configuration's path.
+fn insults() -> Vec<Insult> {
+    let guid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+    let nil = "00000000-0000-0000-0000-000000000000";
+    let mut table = vec![
+        Insult { name: "NULL".to_owned(), bytes: None },
+        Insult::new("empty", ""),
+        Insult::new("a blank", " "),
+        Insult::new("a line break", "\r\n"),
+        Insult::new("a control character", "\u{1}"),
+        Insult::new("a word", "call"),
+        Insult::new("JSON", "{\"id\":1}"),
+        Insult::new("format strings", "%s%s%s%n"),
+        Insult::new("the file backend's separator", "a;b;1;c"),
+        Insult::new("an emergency number", "911"),
+        Insult::new("letters beyond ASCII", "ünï¢ödé ☎ 😀"),
+        Insult::new("digits beyond ASCII", "３f2504e0-4f89-41d3-9a0c-0305e82c3301"),
+        Insult::new("a byte that is never UTF-8", [0xff]),
+        Insult::new("a lone continuation byte", [b'a', 0x80]),
+        Insult::new("a cut character", [0xe2, 0x82]),
+        Insult::new("a long form of /", [0xc0, 0xaf]),
+        Insult::new("half a surrogate pair", [0xed, 0xa0, 0x80]),
+        Insult::new("Latin-1 for a GUID's length", [0xe9; 36]),
+        Insult::new("the nil GUID, D", nil),
+        Insult::new("the nil GUID, N", nil.replace('-', "")),
+        Insult::new("the nil GUID, B", format!("{{{nil}}}")),
+        Insult::new("the nil GUID, P", format!("({nil})")),
+        Insult::new("a GUID, X", "{0x3f2504e0,0x4f89,0x41d3,{0x9a,0x0c,0x03,0x05,0xe8,0x2c,0x33,0x01}}"),
+        Insult::new("a GUID as URN", format!("urn:uuid:{guid}")),
+        Insult::new("a GUID, a digit short", &guid[..35]),
+        Insult::new("a GUID, a digit long", format!("{guid}0")),
+        Insult::new("a GUID, a wrong digit", guid.replace('f', "g")),
+        Insult::new("a GUID, hyphens misplaced", "3f2504e04-f89-41d3-9a0c-0305e82c3301"),
+        Insult::new("a GUID, blank after", format!("{guid} ")),
+        Insult::new("a GUID, blank before", format!(" {guid}")),
+        Insult::new("a GUID, open brace", format!("{{{guid}")),
+        Insult::new("a GUID, brace and parenthesis", format!("{{{guid})")),
+        Insult::new("a GUID, two pairs of braces", format!("{{{{{guid}}}}}")),
+        Insult::new("a GUID, N in braces", format!("{{{}}}", guid.replace('-', ""))),
+    ];
+    for length in [255, 256, 257, 32_767, 32_768, 65_536, 65_537, 1 << 20] {
+        table.push(Insult::new(&format!("{length} letters"), vec![b'a'; length]));
+        table.push(Insult::new(&format!("{length} digits"), vec![b'1'; length]));
+        table.push(Insult::new(&format!("{length} bytes that are never UTF-8"), vec![0xff; length]));
+        table.push(Insult::new(&format!("{length} brackets"), vec![b'['; length]));
+    }
+    table
+}
+
+#[test]
+fn as_an_id_every_insult_is_failed_and_explained() {
+    let abi = Abi::load(&presses("#"));
+    for insult in insults() {
+        let name = &insult.name;
+        let initiated = insult.put(|id| {
+            // SAFETY: the texts are NUL-terminated or NULL.
+            unsafe { (abi.initiate_call)(fresh_number().as_ptr(), id, std::ptr::null()) }
+        });
+        assert_eq!(initiated, FAILED, "InitiateCall: {name}");
+        // SAFETY: the text is NUL-terminated or NULL.
+        assert_eq!(insult.put(|id| unsafe { (abi.get_call_status)(id) }), FAILED, "GetCallStatus: {name}");
+
+        let mut needed = usize::MAX;
+        let buffer = Guarded::new(&[0xaa; 256]);
+        let result = insult.put(|id| {
+            // SAFETY: the text is NUL-terminated or NULL, and the buffer as long as is said.
+            unsafe { (abi.get_failure_message)(id, buffer.start(), 256, &mut needed) }
+        });
+        if insult.bytes.is_none() {
+            assert_eq!(result, CallResult::InvalidArgument.code(), "GetFailureMessage: {name}");
+            assert_eq!((needed, buffer.bytes()), (usize::MAX, &[0xaa; 256][..]), "nothing is written: {name}");
+            continue;
+        }
+        assert_eq!(result, OK, "GetFailureMessage: {name}");
+        let text = CStr::from_bytes_until_nul(buffer.bytes()).unwrap().to_str().unwrap();
+        assert_eq!(needed, text.len() + 1, "{name}");
+        let expected = match &insult {
+            insult if insult.is_longer_than(256) => "The call id is too long. (UnknownCall)",
+            insult if !insult.is_utf8() => "The call id is not valid UTF-8. (UnknownCall)",
+            insult if insult.name.starts_with("the nil GUID") => {
+                "The call id is the nil GUID, which names no call. (UnknownCall)"
+            }
+            _ => "The call id is not a GUID. (UnknownCall)",
+        };
+        assert_eq!(text, expected, "{name}");
+    }
+    abi.still_places_calls();
+}
+
+#[test]
+fn as_a_number_every_insult_is_failed_and_explained() {
+    let abi = Abi::load(&presses("#"));
+    for insult in insults() {
+        let name = &insult.name;
+        let id = fresh_id();
+        let initiated = insult.put(|number| {
+            // SAFETY: the texts are NUL-terminated or NULL.
+            unsafe { (abi.initiate_call)(number, id.as_ptr(), std::ptr::null()) }
+        });
+        assert_eq!(initiated, FAILED, "{name}");
+        assert_eq!(abi.status(Some(&id)), FAILED, "{name}");
+        let text = abi.message(&id);
+        assert!(text.ends_with("(InvalidNumber, code 100)"), "{name}: {text}");
+        let told = match &insult {
+            Insult { bytes: None, .. } => "The phone number is NULL.",
+            insult if insult.is_longer_than(256) => "The phone number is too long.",
+            insult if !insult.is_utf8() => "The phone number is not valid UTF-8.",
+            _ => "",
+        };
+        assert!(text.starts_with(told), "{name}: {text}");
+    }
+    abi.still_places_calls();
+}
+
+#[test]
+fn as_delivery_attributes_no_insult_makes_a_call_fail() {
+    let abi = Abi::load(&presses("#"));
+    let mut table = insults();
+    table.extend([
+        Insult::new("an empty object", "{}"),
+        Insult::new("every kind of value", r#"{"a":null,"b":true,"c":-1.5,"d":"x","e":[1],"f":{"g":{}}}"#),
+        Insult::new("a number beyond all numbers", r#"{"a":1e999}"#),
+        Insult::new("half a surrogate pair, escaped", r#"{"\ud800":"\udfff"}"#),
+        Insult::new("a key twice", r#"{"a":1,"a":2}"#),
+        Insult::new("a key of control characters", r#"{"\u0000\u001b[31m\n":1}"#),
+        Insult::new("deep nesting", format!("{{\"a\":{}", "[".repeat(60_000))),
+        Insult::new("an object of the longest length", format!("{{\"{}\":1}}", "k".repeat(65_536 - 6))),
+        Insult::new("an object that is a byte too long", format!("{{\"{}\":1}}", "k".repeat(65_536 - 5))),
+    ]);
+    for insult in table {
+        let (id, number) = (fresh_id(), fresh_number());
+        let begun = insult.put(|attributes| {
+            // SAFETY: the texts are NUL-terminated or NULL.
+            unsafe { (abi.initiate_call)(number.as_ptr(), id.as_ptr(), attributes) }
+        });
+        assert!(begun == PENDING || begun == SUCCESS, "{}: {begun}", insult.name);
+        assert_eq!(abi.outcome(&id), SUCCESS, "{}", insult.name);
+    }
+    abi.still_places_calls();
+}
+
+#[test]
+fn as_a_path_every_insult_has_its_code_and_its_text() {
+    let abi = Abi::load(&presses("#"));
+    for insult in insults() {
+        let name = &insult.name;
+        let (mut needed, buffer) = (0, Guarded::new(&[0xaa; 70_000]));
+        let result = insult.put(|path| {
+            // SAFETY: the text is NUL-terminated or NULL, and the buffer as long as is said.
+            unsafe { (abi.initialize)(path, buffer.start(), 70_000, &mut needed) }
+        });
+        let text = CStr::from_bytes_until_nul(buffer.bytes()).unwrap().to_str().unwrap();
+        assert_eq!(needed, text.len() + 1, "{name}");
+        match &insult {
+            // NULL is no insult here: it names the usual configuration.
+            Insult { bytes: None, .. } => assert_eq!((result, text), (OK, "")),
+            insult if insult.is_longer_than(32_767) => {
+                assert_eq!((result, text), (CallResult::TextTooLong.code(), "The path is too long."), "{name}");
+            }
+            insult if !insult.is_utf8() => {
+                assert_eq!((result, text), (CallResult::InvalidUtf8.code(), "The path is not valid UTF-8."), "{name}");
+            }
+            // The operating system has names that it calls too long.
+            _ => {
+                let codes = [ErrorKind::NotFound as i32, ErrorKind::Unreadable as i32];
+                assert!(codes.contains(&result) && !text.is_empty(), "{name}: {result} {text}");
+                // The path is kept until the shutdown, and whatever fails says so.
+                assert!(abi.message(&fresh_id()).ends_with("(NotConfigured)"), "{name}");
+            }
+        }
+        assert_eq!(abi.shut_down(60_000), OK, "{name}");
+    }
+    abi.still_places_calls();
+}
+
+#[test]
+fn all_four_guid_formats_in_either_case_name_the_same_call() {
+    let abi = Abi::load(&presses("#"));
+    let d = "3f2504e0-4f89-41d3-9a0c-0305e82c330a";
+    let spellings: Vec<String> = [d.to_owned(), d.replace('-', ""), format!("{{{d}}}"), format!("({d})")]
+        .into_iter()
+        .flat_map(|text| [text.to_uppercase(), text])
+        .collect();
+    for first in &spellings {
+        let first = Insult::new(first, first);
+        let number = fresh_number();
+        // SAFETY: the texts are NUL-terminated.
+        let begun = first.put(|id| unsafe { (abi.initiate_call)(number.as_ptr(), id, std::ptr::null()) });
+        assert!(begun == PENDING || begun == SUCCESS, "{}", first.name);
+        for other in &spellings {
+            let other = std::ffi::CString::new(other.as_str()).unwrap();
+            assert_eq!(abi.outcome(&other), SUCCESS, "{other:?} after {}", first.name);
+            assert_eq!(abi.message(&other), "The call has not failed: it was verified.");
+        }
+    }
+    abi.still_places_calls();
+}
+
+/// Puts a buffer of every size to a function that writes the same text each time. Its whole-text code is `whole`, and
+/// its code for a short buffer is `short`.
+fn every_buffer(whole: i32, short: i32, write: impl Fn(*mut c_char, usize, *mut usize) -> i32) -> String {
+    let mut needed = 0;
+    assert_eq!(write(std::ptr::null_mut(), 0, &mut needed), short, "NULL and 0 ask for the size");
+    assert_eq!(write(std::ptr::null_mut(), 0, std::ptr::null_mut()), short, "`needed` may be NULL");
+    let exact = Guarded::new(&vec![0xaa; needed]);
+    assert_eq!(write(exact.start(), needed, std::ptr::null_mut()), whole, "exact, without `needed`");
+    let text = CStr::from_bytes_with_nul(exact.bytes()).unwrap().to_str().unwrap();
+
+    let untouched = Guarded::new(&[0xaa]);
+    assert_eq!(write(untouched.start(), 0, &mut needed), short, "capacity 0");
+    assert_eq!(untouched.bytes(), [0xaa], "capacity 0 never writes");
+    for capacity in 1..=text.len() + 2 {
+        let mut told = 0;
+        let buffer = Guarded::new(&vec![0xaa; capacity]);
+        let result = write(buffer.start(), capacity, &mut told);
+        assert_eq!(result, if capacity > text.len() { whole } else { short }, "capacity {capacity}");
+        assert_eq!(told, text.len() + 1, "capacity {capacity}");
+        let prefix = CStr::from_bytes_until_nul(buffer.bytes()).unwrap().to_str().unwrap();
+        assert_eq!(prefix, &text[..text.floor_char_boundary(capacity - 1)], "capacity {capacity}");
+        let rest = &buffer.bytes()[prefix.len() + 1..];
+        assert!(rest.iter().all(|byte| *byte == 0xaa), "nothing is written behind the NUL");
+    }
+    for capacity in [1, usize::MAX] {
+        let mut told = usize::MAX;
+        let result = write(std::ptr::null_mut(), capacity, &mut told);
+        assert_eq!(result, CallResult::InvalidArgument.code(), "NULL with capacity {capacity}");
+    }
+    text.to_owned()
+}
+
+#[test]
+fn every_size_of_buffer_gets_what_fits_of_a_failure() {
+    let abi = Abi::load(&presses("busy"));
+    let id = fresh_id();
+    abi.initiate(Some(NUMBER), Some(&id), None);
+    assert_eq!(abi.outcome(&id), FAILED);
+    let short = CallResult::BufferTooSmall.code();
+    for (id, expected) in [
+        (id.as_c_str(), "The simulated phone is busy. (Unreachable, code 102)"),
+        (&fresh_id(), "Call ID is not found: no such call is known here. (UnknownCall)"),
+        (c"", "The call id is not a GUID. (UnknownCall)"),
+    ] {
+        let text = every_buffer(OK, short, |buffer, capacity, needed| {
+            // SAFETY: the id is NUL-terminated; buffer and `needed` are as is said, or refused unseen.
+            unsafe { (abi.get_failure_message)(id.as_ptr(), buffer, capacity, needed) }
+        });
+        assert_eq!(text, expected);
+    }
+    abi.configure(&presses("#"));
+    assert_eq!(abi.shut_down(60_000), OK);
+    abi.still_places_calls();
+}
+
+#[test]
+fn every_size_of_buffer_gets_what_fits_of_an_error_and_never_hides_its_code() {
+    let abi = Abi::load(&presses("#"));
+    let path = c"/no/such/folder/\xc3\xa9\xe2\x98\x8e\xf0\x9f\x98\x80/phonegate.json";
+    let not_found = ErrorKind::NotFound as i32;
+    let text = every_buffer(not_found, not_found, |buffer, capacity, needed| {
+        // SAFETY: the path is NUL-terminated; buffer and `needed` are as is said, or refused unseen.
+        unsafe { (abi.initialize)(path.as_ptr(), buffer, capacity, needed) }
+    });
+    assert!(text.contains("/é☎😀/phonegate.json"), "{text}");
+    assert_eq!(abi.shut_down(60_000), OK);
+
+    // The text of a success is empty.
+    let text = every_buffer(OK, OK, |buffer, capacity, needed| {
+        // SAFETY: as above.
+        unsafe { (abi.initialize)(std::ptr::null(), buffer, capacity, needed) }
+    });
+    assert_eq!(text, "");
+    abi.still_places_calls();
+}
+
+#[test]
+fn in_any_order_each_function_does_what_it_says() {
+    let abi = Abi::load(&presses("#"));
+    // Before anything has started.
+    assert_eq!(abi.abi_version(), 1);
+    assert_eq!(abi.version().to_str().unwrap(), env!("CARGO_PKG_VERSION"));
+    for timeout in [0, 1, u32::MAX] {
+        assert_eq!(abi.shut_down(timeout), OK, "there is nothing to end");
+    }
+    // SAFETY: there is no callback.
+    assert_eq!(unsafe { abi.set_log_callback(None, 1 as *mut _) }, OK);
+    let unknown = fresh_id();
+    assert_eq!(abi.status(Some(&unknown)), FAILED);
+    assert_eq!(abi.message(&unknown), "Call ID is not found: no such call is known here. (UnknownCall)");
+
+    // Initialisation of a gate that a call has started.
+    let usual = std::ffi::CString::new(abi.path("phonegate.json").to_str().unwrap()).unwrap();
+    let other = abi.other_config("other.json", &presses("busy"));
+    assert_eq!(abi.initialize(None), (OK, String::new()));
+    assert_eq!(abi.initialize(Some(&usual)), (OK, String::new()), "it runs with this file");
+    let (result, text) = abi.initialize(Some(&other));
+    assert_eq!(result, CallResult::AlreadyInitialized.code());
+    assert!(text.contains("PhoneGateShutdown"), "{text}");
+    abi.still_places_calls();
+
+    // After a shutdown outcomes stay, and a call starts the gate anew, from the usual file.
+    let verified = fresh_id();
+    abi.initiate(Some(NUMBER), Some(&verified), None);
+    assert_eq!(abi.outcome(&verified), SUCCESS);
+    assert_eq!(abi.shut_down(60_000), OK);
+    assert_eq!(abi.shut_down(60_000), OK, "twice is harmless");
+    assert_eq!(abi.message(&verified), "The call has not failed: it was verified.");
+    assert_eq!(abi.status(Some(&verified)), SUCCESS);
+    abi.still_places_calls();
+
+    // A path that was named is forgotten at the shutdown.
+    assert_eq!(abi.shut_down(60_000), OK);
+    assert_eq!(abi.initialize(Some(&other)), (OK, String::new()));
+    let busy = fresh_id();
+    abi.initiate(Some(NUMBER), Some(&busy), None);
+    assert_eq!(abi.outcome(&busy), FAILED);
+    assert_eq!(abi.shut_down(60_000), OK);
+    abi.still_places_calls();
+}
+
+#[test]
+fn a_call_in_flight_at_the_shutdown_is_interrupted_and_says_so() {
+    let abi = Abi::load(&rings_on());
+    let id = fresh_id();
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
+    assert_eq!(abi.shut_down(60_000), OK);
+    assert_eq!(abi.status(Some(&id)), FAILED);
+    assert!(abi.message(&id).ends_with("(Interrupted)"), "{}", abi.message(&id));
+    abi.configure(&presses("#"));
+    assert_eq!(abi.shut_down(60_000), OK);
+    abi.still_places_calls();
+}
+
+#[test]
+fn a_repeat_with_another_number_is_failed_and_leaves_the_first_call_alone() {
+    let abi = Abi::load(&rings_on());
+    let id = fresh_id();
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING, "a repeat");
+    for number in [Some(fresh_number()), None, Some(c"call".to_owned())] {
+        assert_eq!(abi.initiate(number.as_deref(), Some(&id), None), FAILED);
+        assert!(abi.message(&id).contains("AlreadyInProgress"), "{}", abi.message(&id));
+        assert_eq!(abi.status(Some(&id)), PENDING);
+    }
+}
+
+#[test]
+fn without_a_configuration_everything_is_failed_and_explained() {
+    let abi = Abi::load(&json!({ "use": [] }));
+    for insult in insults() {
+        let id = fresh_id();
+        let initiated = insult.put(|text| {
+            // SAFETY: the texts are NUL-terminated or NULL.
+            unsafe { (abi.initiate_call)(text, text, text).max((abi.initiate_call)(text, id.as_ptr(), text)) }
+        });
+        assert_eq!(initiated, FAILED, "{}", insult.name);
+        // SAFETY: the text is NUL-terminated or NULL.
+        assert_eq!(insult.put(|text| unsafe { (abi.get_call_status)(text) }), FAILED, "{}", insult.name);
+        assert!(!abi.message(&id).is_empty());
+    }
+    let id = fresh_id();
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), FAILED);
+    assert_eq!(abi.status(Some(&id)), FAILED);
+    for id in [&id, &fresh_id()] {
+        let text = abi.message(id);
+        assert!(text.contains("phonegate.json") && text.ends_with("(NotConfigured)"), "{text}");
+    }
+    let (result, text) = abi.initialize(None);
+    assert_eq!(result, ErrorKind::Invalid as i32, "{text}");
+
+    abi.configure(&presses("#"));
+    assert_eq!(abi.initialize(None), (OK, String::new()), "a mended file is read at once where the host asks for it");
+    abi.still_places_calls();
+}
