@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -35,7 +36,13 @@ struct Inner {
     level: Level,
     lines: RwLock<Option<SyncSender<Line>>>,
     dropped: Arc<AtomicU64>,
-    done: Mutex<Receiver<()>>,
+    thread: Mutex<Option<Thread>>,
+}
+
+/// The log's thread: it tells when it has written everything, just before it ends.
+struct Thread {
+    done: Receiver<()>,
+    handle: JoinHandle<()>,
 }
 
 struct Line {
@@ -58,7 +65,7 @@ impl Log {
         let (finished, done) = sync_channel(1);
         let dropped = Arc::new(AtomicU64::new(0));
         let dropped_lines = Arc::clone(&dropped);
-        std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
+        let handle = std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
             let mut write = |line: Line| {
                 if let Some(file) = &mut file
                     && file.write_line(&line.text).is_err()
@@ -83,7 +90,8 @@ impl Log {
             // The log ends when its sender is gone; nobody may be waiting for this.
             let _ = finished.send(());
         })?;
-        Ok(Self(Arc::new(Inner { level, lines: RwLock::new(Some(sender)), dropped, done: Mutex::new(done) })))
+        let thread = Mutex::new(Some(Thread { done, handle }));
+        Ok(Self(Arc::new(Inner { level, lines: RwLock::new(Some(sender)), dropped, thread })))
     }
 
     /// Writes a line, without ever waiting.
@@ -99,12 +107,10 @@ impl Log {
         }
     }
 
-    /// Writes out what waits and ends the log, within `timeout`. True where all was written.
+    /// Writes out what waits and ends the log and its thread, within `timeout`. True where all was written.
     pub fn close(&self, timeout: Duration) -> bool {
-        let sender = self.0.lines.write().take();
-        sender.is_none() || {
-            drop(sender);
-            self.0.done.lock().recv_timeout(timeout).is_ok()
-        }
+        drop(self.0.lines.write().take());
+        let Some(thread) = self.0.thread.lock().take() else { return true };
+        thread.done.recv_timeout(timeout).is_ok() && thread.handle.join().is_ok()
     }
 }
