@@ -9,7 +9,7 @@ use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
 use super::{CallResult, callback};
-use crate::config::{self, ConfigError, ErrorKind, Level};
+use crate::config::{self, ConfigError, Level};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
 use crate::registry::Registry;
@@ -31,7 +31,7 @@ pub(super) static REGISTRY: Lazy<Arc<Registry>> = Lazy::new(|| Arc::new(Registry
 static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
 
 /// Held by the one thread that starts the gate, or takes it away, while others wait.
-static START: Mutex<Start> = Mutex::new(Start { path: None, failure: None });
+static START: Mutex<Start> = Mutex::new(Start::NEW);
 
 struct Running {
     gate: Gate,
@@ -43,6 +43,8 @@ struct Start {
     /// The path that the host named, kept also after a failure.
     path: Option<PathBuf>,
     failure: Option<(Instant, ConfigError)>,
+    /// Where that failure was told.
+    refusals: Option<Log>,
 }
 
 /// Asks the gate that is running, started if need be.
@@ -78,12 +80,12 @@ pub(super) fn shut_down(timeout: Duration) -> CallResult {
     let end = Instant::now() + timeout;
     let Some(mut start) = START.try_lock_until(end) else { return CallResult::TimedOut };
     let running = RUNNING.swap(None);
-    *start = Start { path: None, failure: None };
+    let refusals = std::mem::replace(&mut *start, Start::NEW).refusals;
     drop(start);
-    match running {
-        Some(running) if !running.gate.shut_down(end.saturating_duration_since(Instant::now())) => CallResult::TimedOut,
-        _ => CallResult::Ok,
-    }
+    let left = || end.saturating_duration_since(Instant::now());
+    let gate_ended = running.is_none_or(|running| running.gate.shut_down(left()));
+    let all_told = refusals.is_none_or(|refusals| refusals.close(left()));
+    if gate_ended && all_told { CallResult::Ok } else { CallResult::TimedOut }
 }
 
 /// Writes that a panic was caught, where a gate has a log for it.
@@ -94,6 +96,8 @@ pub(super) fn log_panic(text: &str) {
 }
 
 impl Start {
+    const NEW: Self = Self { path: None, failure: None, refusals: None };
+
     /// The gate, started unless it runs.
     fn running(&mut self, retry_after: Option<Duration>) -> Result<Arc<Running>, ConfigError> {
         if let Some(running) = RUNNING.load_full() {
@@ -109,11 +113,11 @@ impl Start {
             Ok(running) => {
                 let running = Arc::new(running);
                 RUNNING.store(Some(Arc::clone(&running)));
-                self.failure = None;
+                (self.failure, self.refusals) = (None, None);
                 Ok(running)
             }
             Err(error) => {
-                log_refusal(&error);
+                self.refusals = log_refusal(&error);
                 self.failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -135,14 +139,13 @@ fn absolute(path: PathBuf) -> PathBuf {
 
 /// Writes why the gate could not start: to the usual folder, since the configuration names none that can be trusted,
 /// and to the host's callback.
-fn log_refusal(error: &ConfigError) {
+fn log_refusal(error: &ConfigError) -> Option<Log> {
     let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)) };
-    let log = log_to.start(&config::LogConfig::default(), std::path::Path::new("")).or_else(|_| {
-        Log::start(Level::Info, None, Some(Arc::new(callback::deliver)))
-            .map_err(|error| ConfigError::new(ErrorKind::StateFolder, error))
-    });
-    if let Ok(log) = log {
-        let text = error.to_string();
-        log.write(Level::Warn, &Event { event: "not_configured", text: Some(&text), ..Event::default() });
-    }
+    let log = log_to
+        .start(&config::LogConfig::default(), std::path::Path::new(""))
+        .or_else(|_| Log::start(Level::Info, None, Some(Arc::new(callback::deliver))))
+        .ok()?;
+    let text = error.to_string();
+    log.write(Level::Warn, &Event { event: "not_configured", text: Some(&text), ..Event::default() });
+    Some(log)
 }

@@ -132,9 +132,8 @@ impl Abi {
     pub fn message(&self, id: &CStr) -> String {
         let mut buffer = vec![0; LONGEST_TEXT];
         // SAFETY: the buffer has the size that is said.
-        let result = unsafe {
-            (self.get_failure_message)(id.as_ptr(), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut())
-        };
+        let result =
+            unsafe { (self.get_failure_message)(id.as_ptr(), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut()) };
         assert_eq!(result, CallResult::Ok.code());
         text_in(&buffer)
     }
