@@ -1,0 +1,281 @@
+//! Any thread may call any export at any time: starts, shutdowns and the log callback race with calls here. A bounded
+//! number of operations, and nothing measured by the clock: what goes wrong is a crash, a hang, or a wrong answer.
+
+mod support;
+
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use phonegate::abi::CallResult;
+use phonegate::config::ErrorKind;
+use serde_json::{Value, json};
+use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, fresh_id, fresh_number, presses, rings_on};
+use support::{PATIENCE, wait_until};
+
+const OK: i32 = 0;
+const THREADS: usize = 8;
+
+/// Runs `work` on so many threads and waits for all of them.
+fn on_threads(work: impl Fn(usize) + Sync) {
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let work = &work;
+            scope.spawn(move || work(thread));
+        }
+    });
+}
+
+/// As a callback's user data.
+fn user_data<T>(of: &T) -> *mut c_void {
+    std::ptr::from_ref(of).cast_mut().cast()
+}
+
+unsafe extern "C" fn count(counter: *mut c_void, _: i32, _: *const c_char) {
+    // SAFETY: the tests hand over counters that live until the callback is taken back.
+    unsafe { &*counter.cast::<AtomicUsize>() }.fetch_add(1, Ordering::SeqCst);
+}
+
+#[test]
+fn many_first_calls_start_one_gate() {
+    let mut config = presses("#");
+    config["log"] = json!({ "directory": "log" });
+    let abi = Abi::load(&config);
+    on_threads(|_| abi.still_places_calls());
+    assert_eq!(abi.shut_down(60_000), OK);
+    let log = std::fs::read_to_string(abi.path("log/phonegate.log")).unwrap();
+    assert_eq!(log.matches(r#""event":"started""#).count(), 1);
+}
+
+#[test]
+fn of_two_configurations_at_once_one_runs_and_the_other_is_told() {
+    let abi = Abi::load(&presses("#"));
+    let files: Vec<_> = (0..THREADS).map(|n| abi.other_config(&format!("{n}.json"), &presses("#"))).collect();
+    for _ in 0..20 {
+        let accepted = AtomicUsize::new(0);
+        on_threads(|thread| match abi.initialize(Some(&files[thread])).0 {
+            OK => _ = accepted.fetch_add(1, Ordering::SeqCst),
+            refused => assert_eq!(refused, CallResult::AlreadyInitialized.code()),
+        });
+        assert_eq!(accepted.into_inner(), 1, "one configuration is in use, so one thread was told OK");
+        assert_eq!(abi.shut_down(60_000), OK);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_mended_is_found_by_calls_alone() {
+    let abi = Abi::load(&json!({ "use": [] }));
+    let first = fresh_id();
+    on_threads(|_| {
+        let id = fresh_id();
+        assert_eq!(abi.initiate(Some(&fresh_number()), Some(&id), None), FAILED);
+        assert!(abi.message(&id).ends_with("(NotConfigured)"));
+    });
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&first), None), FAILED);
+    abi.configure(&presses("#"));
+    on_threads(|_| {
+        wait_until("the mended file is read", || {
+            abi.initiate(Some(&fresh_number()), Some(&fresh_id()), None) != FAILED
+        });
+        abi.still_places_calls();
+    });
+    assert_eq!(abi.status(Some(&first)), FAILED, "what was refused before stays so");
+}
+
+#[test]
+fn everything_at_once_never_gives_a_wrong_answer() {
+    let abi = Abi::load(&presses("busy"));
+    let usual = abi.other_config("phonegate.json", &presses("busy"));
+    let counter = AtomicUsize::new(0);
+    on_threads(|thread| {
+        for round in 0..40 {
+            match (thread, round % 4) {
+                (0, 0) => _ = abi.shut_down(60_000),
+                (0, _) => assert_eq!(abi.initialize(Some(&usual)), (OK, String::new())),
+                // SAFETY: the counter outlives the threads, and the callback is taken back before its end.
+                (1, 0) => assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK),
+                // SAFETY: as above.
+                (1, _) => assert_eq!(unsafe { abi.set_log_callback(Some(count), user_data(&counter)) }, OK),
+                _ => {
+                    let id = fresh_id();
+                    let begun = abi.initiate(Some(&fresh_number()), Some(&id), Some(c"{\"a\":1}"));
+                    assert_ne!(begun, SUCCESS, "nobody pressed #");
+                    assert_eq!(abi.outcome(&id), FAILED);
+                    let text = abi.message(&id);
+                    assert!(text.contains("Unreachable") || text.contains("Interrupted"), "{text}");
+                    assert_eq!(abi.message(&id), text, "the text of an ended call never changes");
+                }
+            }
+        }
+    });
+    // SAFETY: there is no callback any more.
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
+    abi.configure(&presses("#"));
+    assert_eq!(abi.shut_down(60_000), OK);
+    abi.still_places_calls();
+}
+
+#[test]
+fn calls_in_flight_at_racing_shutdowns_all_end() {
+    let abi = Abi::load(&rings_on());
+    let ids: Vec<_> = (0..THREADS * 20).map(|_| fresh_id()).collect();
+    on_threads(|thread| {
+        for (n, id) in ids.iter().enumerate().filter(|(n, _)| n % THREADS == thread) {
+            let begun = abi.initiate(Some(&fresh_number()), Some(id), None);
+            assert_ne!(begun, SUCCESS);
+            if n % 5 == 0 {
+                abi.shut_down(60_000);
+            }
+        }
+    });
+    assert_eq!(abi.shut_down(60_000), OK);
+    for id in &ids {
+        assert_eq!(abi.status(Some(id)), FAILED);
+        assert!(abi.message(id).ends_with("(Interrupted)"), "{}", abi.message(id));
+    }
+}
+
+/// A callback's view: what it has been told and what it is to wait for.
+struct Gatekeeper {
+    entered: Sender<()>,
+    leave: Receiver<()>,
+    calls: AtomicUsize,
+}
+
+unsafe extern "C" fn wait_at_the_gate(gatekeeper: *mut c_void, _: i32, _: *const c_char) {
+    // SAFETY: the test hands over a gatekeeper that lives until the callback is taken back; one log thread calls it.
+    let gatekeeper = unsafe { &*gatekeeper.cast::<Gatekeeper>() };
+    if gatekeeper.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+        gatekeeper.entered.send(()).unwrap();
+        gatekeeper.leave.recv_timeout(PATIENCE).unwrap();
+    }
+}
+
+#[test]
+fn a_callback_is_never_called_again_once_it_is_taken_back() {
+    let abi = Abi::load(&presses("#"));
+    let (entered, has_entered) = channel();
+    let (may_leave, leave) = channel();
+    let gatekeeper = Gatekeeper { entered, leave, calls: AtomicUsize::new(0) };
+    // SAFETY: the gatekeeper lives until the callback is taken back.
+    assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
+    abi.still_places_calls();
+    has_entered.recv_timeout(PATIENCE).unwrap();
+
+    let taken_back = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                // SAFETY: there is no callback after this.
+                assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
+                taken_back.store(true, Ordering::SeqCst);
+            });
+        }
+        // Calls go on while the callback hangs.
+        abi.still_places_calls();
+        assert!(!taken_back.load(Ordering::SeqCst), "it is still running");
+        may_leave.send(()).unwrap();
+    });
+    let calls = gatekeeper.calls.load(Ordering::SeqCst);
+    abi.still_places_calls();
+    assert_eq!(abi.shut_down(60_000), OK, "the log is written out");
+    assert_eq!(gatekeeper.calls.load(Ordering::SeqCst), calls);
+}
+
+#[test]
+fn a_callback_that_hangs_holds_up_no_shutdown_beyond_its_time() {
+    let abi = Abi::load(&presses("#"));
+    let (entered, has_entered) = channel();
+    let (may_leave, leave) = channel();
+    let gatekeeper = Gatekeeper { entered, leave, calls: AtomicUsize::new(0) };
+    // SAFETY: the gatekeeper lives until the callback is taken back.
+    assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
+    abi.still_places_calls();
+    has_entered.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(abi.shut_down(50), CallResult::TimedOut.code());
+    abi.still_places_calls();
+    may_leave.send(()).unwrap();
+    // SAFETY: there is no callback after this.
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
+}
+
+/// Hangs until the test says that it was set.
+unsafe extern "C" fn wait_until_set(set: *mut c_void, _: i32, _: *const c_char) {
+    // SAFETY: the test hands over a flag that lives until the callback is taken back.
+    let set = unsafe { &*set.cast::<AtomicBool>() };
+    wait_until("the callback is set", || set.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_new_callback_that_runs_at_once_does_not_hold_up_who_sets_it() {
+    let abi = Abi::load(&presses("#"));
+    let set = AtomicBool::new(false);
+    let counter = AtomicUsize::new(0);
+    let counted = user_data(&counter);
+    abi.still_places_calls();
+    for _ in 0..20 {
+        set.store(false, Ordering::SeqCst);
+        // SAFETY: counter and flag live until the callbacks are taken back.
+        unsafe {
+            assert_eq!(abi.set_log_callback(Some(count), counted), OK);
+            on_threads(|_| _ = abi.initiate(Some(&fresh_number()), Some(&fresh_id()), None));
+            assert_eq!(abi.set_log_callback(Some(wait_until_set), user_data(&set)), OK);
+        }
+        set.store(true, Ordering::SeqCst);
+    }
+    // SAFETY: there is no callback after this.
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
+}
+
+/// What a callback saw when it called the library from within.
+struct Caller {
+    abi: Arc<Abi>,
+    results: Sender<[i32; 5]>,
+}
+
+unsafe extern "C" fn call_from_within(caller: *mut c_void, _: i32, message: *const c_char) {
+    // SAFETY: the test hands over a caller that lives until the callback is taken back; the message is a text.
+    let (caller, line) = unsafe { (&*caller.cast::<Caller>(), CStr::from_ptr(message)) };
+    let line: Value = serde_json::from_slice(line.to_bytes()).unwrap();
+    if line["event"] != "started_call" || line["attributes"] != json!(["outer"]) {
+        return;
+    }
+    let (abi, id) = (&caller.abi, fresh_id());
+    let begun = abi.initiate(Some(&fresh_number()), Some(&id), None);
+    let status = abi.outcome(&id);
+    assert!(!abi.message(&id).is_empty());
+    // SAFETY: there is no user data.
+    let set = unsafe { abi.set_log_callback(None, std::ptr::null_mut()) };
+    caller.results.send([begun, status, abi.initialize(None).0, abi.shut_down(60_000), set]).unwrap();
+}
+
+#[test]
+fn a_callback_may_place_calls_but_neither_start_nor_end_the_gate() {
+    let abi = Arc::new(Abi::load(&presses("#")));
+    let (results, told) = channel();
+    let caller = Caller { abi: Arc::clone(&abi), results };
+    // SAFETY: the caller lives until the callback is taken back.
+    assert_eq!(unsafe { abi.set_log_callback(Some(call_from_within), user_data(&caller)) }, OK);
+    abi.initiate(Some(NUMBER), Some(&fresh_id()), Some(c"{\"outer\":1}"));
+    let [begun, status, initialized, ended, set] = told.recv_timeout(PATIENCE).unwrap();
+    assert!(begun == PENDING || begun == SUCCESS);
+    assert_eq!(status, SUCCESS);
+    assert_eq!([initialized, ended, set], [CallResult::InCallback.code(); 3]);
+    // SAFETY: there is no callback after this.
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
+    abi.still_places_calls();
+}
+
+#[test]
+fn a_refused_start_is_told_to_the_callback() {
+    let abi = Abi::load(&json!({ "use": [] }));
+    let counter = AtomicUsize::new(0);
+    // SAFETY: the counter lives until the callback is taken back.
+    unsafe { abi.set_log_callback(Some(count), user_data(&counter)) };
+    assert_eq!(abi.initialize(None).0, ErrorKind::Invalid as i32);
+    assert_eq!(abi.shut_down(60_000), OK, "what was refused is written out");
+    assert_eq!(counter.load(Ordering::SeqCst), 1);
+    // SAFETY: there is no callback after this.
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
+}
