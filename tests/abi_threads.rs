@@ -210,22 +210,28 @@ unsafe extern "C" fn wait_until_set(set: *mut c_void, _: i32, _: *const c_char) 
 #[test]
 fn a_new_callback_that_runs_at_once_does_not_hold_up_who_sets_it() {
     let abi = Abi::load(&presses("#"));
-    let set = AtomicBool::new(false);
-    let counter = AtomicUsize::new(0);
-    let counted = user_data(&counter);
-    abi.still_places_calls();
     for _ in 0..20 {
-        set.store(false, Ordering::SeqCst);
-        // SAFETY: counter and flag live until the callbacks are taken back.
-        unsafe {
-            assert_eq!(abi.set_log_callback(Some(count), counted), OK);
-            on_threads(|_| _ = abi.initiate(Some(&fresh_number()), Some(&fresh_id()), None));
-            assert_eq!(abi.set_log_callback(Some(wait_until_set), user_data(&set)), OK);
-        }
-        set.store(true, Ordering::SeqCst);
+        let (entered, has_entered) = channel();
+        let (may_leave, leave) = channel();
+        let gatekeeper = Gatekeeper { entered, leave, calls: AtomicUsize::new(0) };
+        let set = AtomicBool::new(false);
+        // SAFETY: the gatekeeper lives until the callback is replaced.
+        assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
+        abi.still_places_calls();
+        has_entered.recv_timeout(PATIENCE).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: the flag lives until the callback is taken back.
+                assert_eq!(unsafe { abi.set_log_callback(Some(wait_until_set), user_data(&set)) }, OK);
+                set.store(true, Ordering::SeqCst);
+            });
+            // Lines for the new callback wait behind the one that the old callback is still busy with.
+            on_threads(|_| abi.still_places_calls());
+            may_leave.send(()).unwrap();
+        });
+        // SAFETY: there is no callback after this.
+        assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
     }
-    // SAFETY: there is no callback after this.
-    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
 }
 
 /// What a callback saw when it called the library from within.
