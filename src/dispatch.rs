@@ -120,6 +120,10 @@ impl Shared {
     async fn place_and_follow<'a>(&'a self, call: &Call, line: &mut Option<Line<'a>>) -> Stop {
         let mut refusals: Vec<(&str, Failure)> = Vec::new();
         for named in &self.backends {
+            // Nobody is rung for a call that is over already.
+            if let Some(failure) = self.must_end(call).now_or_never() {
+                return Stop::Outcome(Outcome::Failed(failure));
+            }
             self.note(call, Level::Info, "dialling", Some(&named.name));
             let mut placing = named.backend.place(call);
             let placed = tokio::select! {
@@ -251,4 +255,70 @@ fn all_refused(mut refusals: Vec<(&str, Failure)>) -> Failure {
 
 fn interrupted() -> Failure {
     Failure::new(FailureReason::Interrupted, "PhoneGate was shut down while the call was in progress.")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::admission::Admission;
+    use crate::backend::{OnProgress, TelephonyBackend};
+    use crate::call::{CallId, CallStatus};
+    use crate::clock::Deadline;
+    use crate::config::NumbersConfig;
+    use crate::registry::Begun;
+
+    /// Counts how often it was asked to ring somebody.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl TelephonyBackend for Counting {
+        async fn place(&self, _: &Call) -> Result<Reference, PlaceError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Reference::new("counted"))
+        }
+
+        async fn follow(&self, _: &Reference, _: OnProgress<'_>) -> Outcome {
+            Outcome::Verified
+        }
+
+        async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn check(&self) -> Result<String, Failure> {
+            Ok(String::new())
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_is_rung_for_a_call_that_is_over_already() {
+        for (ended, span, rung) in [(true, 60, 0), (false, 0, 0), (false, 60, 1)] {
+            let backend = Arc::new(Counting::default());
+            let registry = Arc::new(Registry::new(Duration::from_secs(60)));
+            let named = Named { name: "counting".into(), backend: Arc::<Counting>::clone(&backend) };
+            let log = Log::start(Level::Error, None, None).unwrap();
+            let dispatcher = Dispatcher::new(Handle::current(), vec![named], Arc::clone(&registry), log);
+            if ended {
+                dispatcher.end().await;
+            }
+            let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
+            let number = Admission::new(&numbers).unwrap().admit("+1 4255551212").unwrap();
+            let id = CallId::new(Uuid::from_u128(1)).unwrap();
+            let deadline = Deadline::after(Moment::now(), Duration::from_secs(span));
+            let begun = registry.begin(id, Ok(number.clone()), deadline);
+            let Begun::New(attempt) = begun else { panic!("{begun:?}") };
+            dispatcher.start(Call { attempt, number, deadline });
+            while registry.status(id) == Some(CallStatus::Pending) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(backend.0.load(Ordering::SeqCst), rung, "ended: {ended}, {span} s");
+        }
+    }
 }
