@@ -328,7 +328,7 @@ fn in_any_order_each_function_does_what_it_says() {
         assert_eq!(abi.shut_down(timeout), OK, "there is nothing to end");
     }
     // SAFETY: there is no callback.
-    assert_eq!(unsafe { abi.set_log_callback(None, 1 as *mut _) }, OK);
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::dangling_mut::<u8>().cast()) }, OK);
     let unknown = fresh_id();
     assert_eq!(abi.status(Some(&unknown)), FAILED);
     assert_eq!(abi.message(&unknown), "Call ID is not found: no such call is known here. (UnknownCall)");
