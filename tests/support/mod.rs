@@ -3,6 +3,7 @@
 
 pub mod abi;
 pub mod gate;
+pub mod insults;
 pub mod page;
 
 use std::path::{Path, PathBuf};
