@@ -18,10 +18,13 @@ thread_local! {
 /// Runs the body of an export. A panic in it is logged, and `failed` is returned.
 pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
     hook_panics();
-    // During the end of a thread its locals are gone; then the hook's words go where they always would.
-    let outer = INSIDE.try_with(|inside| inside.replace(true)).unwrap_or(true);
-    let result = catch_unwind(AssertUnwindSafe(body));
-    let _ = INSIDE.try_with(|inside| inside.set(outer));
+    // A thread-local without a destructor is there as long as its thread.
+    let result = INSIDE.with(|inside| {
+        let outer = inside.replace(true);
+        let result = catch_unwind(AssertUnwindSafe(body));
+        inside.set(outer);
+        result
+    });
     // Dropping a panic's payload may itself panic.
     result.unwrap_or_else(|payload| {
         std::mem::forget(payload);
@@ -33,8 +36,8 @@ pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
 /// Only the copy of the standard library that this library is linked with is touched.
 fn hook_panics() {
     static HOOKED: Once = Once::new();
-    // The hook cannot be changed then, and trying to would be a second panic.
-    if std::thread::panicking() {
+    // While the thread panics the hook cannot be changed, and trying to would be a second panic.
+    if HOOKED.is_completed() || std::thread::panicking() {
         return;
     }
     HOOKED.call_once(|| {

@@ -51,17 +51,13 @@ pub(super) unsafe fn read<'a>(text: *const c_char, max: usize) -> Result<&'a str
     if text.is_null() {
         return Err(BadText::Null);
     }
-    let bytes = text.cast::<u8>();
-    let mut length = 0;
-    // SAFETY: by the caller's promise every byte up to the NUL is readable, and the look-out ends at `max`.
-    while unsafe { *bytes.add(length) } != 0 {
-        if length == max {
-            return Err(BadText::TooLong);
-        }
-        length += 1;
+    // SAFETY: by the caller's promise every byte up to the NUL, or up to `max + 1`, is readable.
+    let length = unsafe { libc::strnlen(text, max + 1) };
+    if length > max {
+        return Err(BadText::TooLong);
     }
-    // SAFETY: the loop has just read these bytes, which by the caller's promise do not change.
-    let bytes = unsafe { std::slice::from_raw_parts(bytes, length) };
+    // SAFETY: these bytes have just been read, and by the caller's promise they do not change.
+    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
     std::str::from_utf8(bytes).map_err(|_| BadText::NotUtf8)
 }
 
