@@ -5,7 +5,9 @@
 //! the provider's exact word for approval, was read for this attempt.
 
 mod file;
+mod http;
 mod simulated;
+pub mod twilio_studio;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -110,7 +112,9 @@ pub fn build(name: &str, config: &BackendConfig, network: &NetworkConfig, base: 
     let backend: Arc<dyn TelephonyBackend> = match config {
         BackendConfig::Simulated(config) => Arc::new(simulated::Simulated::new(config)),
         BackendConfig::File(config) => Arc::new(file::FileBackend::new(config, base)),
-        _ => return Err(ConfigError::invalid(format!("backends.{name}"), format_args!("{network:?}{base:?}"))),
+        BackendConfig::TwilioStudio(config) => {
+            Arc::new(twilio_studio::TwilioStudio::new(&format!("backends.{name}"), config, network, base)?)
+        }
     };
     Ok(Named { name: name.into(), backend })
 }

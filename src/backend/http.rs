@@ -1,0 +1,123 @@
+//! HTTPS to providers: one crypto library, the operating system's roots, no redirects, no proxy but the configured one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use url::{Host, Url};
+
+use crate::config::{ConfigError, ErrorKind, NetworkConfig};
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const KEEP_IDLE: Duration = Duration::from_secs(20);
+
+/// The longest reply that is read, in bytes.
+const MAX_REPLY: usize = 1_000_000;
+
+/// A client for one provider. Relative paths of `network` lie in `base`. Nothing global is installed.
+pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<reqwest::Client, ConfigError> {
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(network, base)?)
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_WITHIN)
+        .timeout(ANSWER_WITHIN)
+        .pool_idle_timeout(KEEP_IDLE)
+        .user_agent(concat!("PhoneGate/", env!("CARGO_PKG_VERSION")));
+    if let Some(proxy) = &network.proxy {
+        // The error would show the proxy's password.
+        let proxy = reqwest::Proxy::all(proxy)
+            .map_err(|_| ConfigError::invalid("network.proxy", "is not a URL like http://proxy.contoso.local:3128"))?;
+        builder = builder.proxy(proxy);
+    }
+    builder.build().map_err(|error| {
+        ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare HTTPS: {}", explain(error)))
+    })
+}
+
+fn tls(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, ConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut extra = Vec::new();
+    if let Some(file) = &network.ca_file {
+        let file = base.join(file);
+        let unusable = |problem: &dyn std::fmt::Display| {
+            ConfigError::invalid("network.ca_file", format_args!("{}: {problem}", file.display()))
+        };
+        for certificate in CertificateDer::pem_file_iter(&file).map_err(|error| unusable(&error))? {
+            extra.push(certificate.map_err(|error| unusable(&error))?);
+        }
+        if extra.is_empty() {
+            return Err(unusable(&"has no certificate in PEM"));
+        }
+    }
+    let unusable = |error: rustls::Error| {
+        ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare TLS: {error}"))
+    };
+    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(unusable)?;
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// The address of a provider: https, or http on this machine; no user, no query.
+pub(super) fn provider_url(path: &str, text: &str) -> Result<Url, ConfigError> {
+    let invalid = |problem: &str| Err(ConfigError::invalid(path, problem));
+    let Ok(url) = Url::parse(text) else { return invalid("is not a URL like https://studio.twilio.com") };
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return invalid("names no host"),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        _ => return invalid("must begin with https:// (http:// is for this machine's own addresses alone)"),
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return invalid("must be a scheme, a host and perhaps a port, nothing else");
+    }
+    Ok(url)
+}
+
+/// Reads a reply, but no more of it than is sensible.
+pub(super) async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Lost)? {
+        if body.len() + chunk.len() > MAX_REPLY {
+            return Err(BodyError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Why a reply could not be read whole.
+pub(super) enum BodyError {
+    Lost(reqwest::Error),
+    TooLong,
+}
+
+/// An error and what caused it, without the URL.
+pub(super) fn explain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

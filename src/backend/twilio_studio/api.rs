@@ -1,0 +1,229 @@
+//! Requests to Twilio, and what can become of them.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, Method, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::super::http::{self, BodyError};
+use crate::call::{Failure, FailureReason};
+use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
+use crate::telemetry::foreign_text;
+
+/// Twilio's REST API for one account.
+pub(super) struct Api {
+    client: Client,
+    base: Url,
+    user: String,
+    password: SecretString,
+}
+
+/// Why a request brought no answer.
+pub(super) enum ApiError {
+    /// It certainly did not reach Twilio.
+    NotSent(String),
+    /// It may have reached Twilio; the reply is missing.
+    Lost(String),
+    /// A reply that is not what Twilio documents.
+    Malformed,
+    /// Twilio's own refusal.
+    Refused(Refusal),
+}
+
+/// A reply with another status than success.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// Twilio's own code, such as 20003: <https://www.twilio.com/docs/api/errors>.
+    code: Option<u32>,
+    /// Twilio's own words, cleaned.
+    message: String,
+    retry_after: Option<Duration>,
+}
+
+impl Api {
+    /// `path` is the backend's place in the configuration.
+    pub(super) fn new(
+        path: &str,
+        config: &TwilioStudioConfig,
+        network: &NetworkConfig,
+        base: &Path,
+    ) -> Result<Self, ConfigError> {
+        let at = |key: &str| format!("{path}.{key}");
+        let need = |key, prefix, sid: &str| match is_sid(prefix, sid) {
+            true => Ok(sid.to_owned()),
+            false => Err(ConfigError::invalid(at(key), format_args!("must be {prefix} and 32 hexadecimal digits"))),
+        };
+        let account = need("account_sid", "AC", &config.account_sid)?;
+        let (user, password) = match (&config.api_key_sid, &config.api_key_secret, &config.auth_token) {
+            (Some(key), Some(secret), None) => {
+                (need("api_key_sid", "SK", key)?, secret.resolve(base, &at("api_key_secret"))?)
+            }
+            (None, None, Some(token)) => (account, token.resolve(base, &at("auth_token"))?),
+            _ => {
+                let problem = "needs either `api_key_sid` and `api_key_secret`, or `auth_token`, and not both";
+                return Err(ConfigError::invalid(path, problem));
+            }
+        };
+        let client = http::client(network, base)?;
+        Ok(Self { client, base: http::provider_url(&at("base_url"), &config.base_url)?, user, password })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ApiError> {
+        self.read(Method::GET, path, &[]).await
+    }
+
+    /// The first page of a list, of `size` entries at most.
+    pub(super) async fn get_page<T: DeserializeOwned>(&self, path: &[&str], size: u32) -> Result<T, ApiError> {
+        self.read(Method::GET, path, &[("PageSize", &size.to_string())]).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str], form: &[(&str, &str)]) -> Result<T, ApiError> {
+        self.read(Method::POST, path, form).await
+    }
+
+    /// Deletes. What is not there any more counts as deleted.
+    pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ApiError> {
+        match self.send(Method::DELETE, path, &[]).await {
+            Err(ApiError::Refused(Refusal { status: 404, .. })) => Ok(()),
+            sent => sent.map(drop),
+        }
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        form: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        let body = self.send(method, path, form).await?;
+        serde_json::from_slice(&body).map_err(|_| ApiError::Malformed)
+    }
+
+    /// The body of a successful reply.
+    async fn send(&self, method: Method, path: &[&str], form: &[(&str, &str)]) -> Result<Vec<u8>, ApiError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        let mut request =
+            self.client.request(method.clone(), url).basic_auth(&self.user, Some(self.password.expose_secret()));
+        if method == Method::GET {
+            request = request.query(form);
+        } else if !form.is_empty() {
+            request = request.form(form);
+        }
+        let response = request.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
+            true => ApiError::NotSent(http::explain(error)),
+            false => ApiError::Lost(http::explain(error)),
+        })?;
+        if !response.status().is_success() {
+            return Err(ApiError::Refused(Refusal::read(response).await));
+        }
+        http::body(response).await.map_err(|error| match error {
+            BodyError::Lost(error) => ApiError::Lost(http::explain(error)),
+            BodyError::TooLong => ApiError::Malformed,
+        })
+    }
+}
+
+impl ApiError {
+    /// May the same request succeed a little later?
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::Lost(_) | Self::Malformed => true,
+            Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
+        }
+    }
+
+    /// Where Twilio said "too many requests": how long it asked to wait, zero where it did not say.
+    pub(super) fn throttled_for(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) if refusal.status == 429 => Some(refusal.retry_after.unwrap_or_default()),
+            Self::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
+
+    /// As a call's failure.
+    pub(super) fn failure(&self) -> Failure {
+        let lost = |words: &str| {
+            let sentence = format!("Twilio cannot be reached: {}.", foreign_text(words));
+            Failure::new(FailureReason::CannotPlace, sentence)
+        };
+        match self {
+            Self::NotSent(words) | Self::Lost(words) => lost(words),
+            Self::Malformed => Failure::new(FailureReason::CannotPlace, "Twilio's reply makes no sense."),
+            Self::Refused(refusal) => Failure::new(refusal.reason(), refusal),
+        }
+    }
+}
+
+impl Refusal {
+    async fn read(response: Response) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Error {
+            code: Option<u32>,
+            message: String,
+        }
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let body = http::body(response).await.unwrap_or_default();
+        let error: Error = serde_json::from_slice(&body).unwrap_or_default();
+        Self { status: status.as_u16(), code: error.code, message: foreign_text(&error.message), retry_after }
+    }
+
+    fn reason(&self) -> FailureReason {
+        match (self.status, self.code) {
+            // The numbers of https://www.twilio.com/docs/api/errors: to whom the call goes.
+            (_, Some(21211 | 21214 | 21217 | 21401 | 21421 | 13223 | 13224)) => FailureReason::InvalidNumber,
+            // Twilio's own permissions by country.
+            (_, Some(21215 | 21216 | 13227)) => FailureReason::CountryNotAllowed,
+            // From whom it comes.
+            (_, Some(21210 | 21212 | 21213 | 21606)) => FailureReason::NotConfigured,
+            (401 | 403 | 404, _) => FailureReason::NotConfigured,
+            (429, _) => FailureReason::Throttled,
+            (409, _) => FailureReason::AlreadyInProgress,
+            _ => FailureReason::CannotPlace,
+        }
+    }
+}
+
+/// `Twilio refused with status 401, error 20003: Authenticate.`
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Twilio refused with status {}", self.status)?;
+        if let Some(code) = self.code {
+            write!(f, ", error {code}")?;
+        }
+        match self.message.trim_end_matches('.') {
+            "" => {
+                let known = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+                write!(f, ": {}.", known.unwrap_or("no words"))
+            }
+            message => write!(f, ": {message}."),
+        }
+    }
+}
+
+/// `Retry-After`, as seconds or as a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(value).ok()?;
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
+}
+
+/// Is it one of Twilio's identifiers: two letters and 32 hexadecimal digits?
+pub(super) fn is_sid(prefix: &str, text: &str) -> bool {
+    text.strip_prefix(prefix).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}

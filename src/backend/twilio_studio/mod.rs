@@ -1,0 +1,209 @@
+//! Calls by a flow in Twilio Studio: started, followed and ended by outbound HTTPS alone.
+//!
+//! One call is one Execution of the flow. Its outcome is one word in the Execution's context,
+//! `flow.variables.result`, which the flow writes at each of its endings; `flow.json` is such a flow.
+//! The API: <https://www.twilio.com/docs/studio/rest-api/v2/execution>.
+
+mod api;
+mod flow;
+mod outcome;
+mod pace;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
+use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
+use crate::telemetry::foreign_text;
+use api::{Api, ApiError, is_sid};
+use outcome::Context;
+use pace::Pace;
+
+pub use flow::{Installed, install_flow};
+
+/// A start that Twilio refuses with 429 was not processed, and is repeated so often.
+const START_TRIES: u32 = 3;
+
+/// So many replies in a row that make no sense end a call.
+const MALFORMED_REPLIES: u32 = 3;
+
+/// The flow and who calls.
+pub(super) struct TwilioStudio {
+    api: Api,
+    flow: String,
+    from: String,
+}
+
+#[derive(Deserialize)]
+struct Execution {
+    sid: String,
+    status: String,
+}
+
+impl TwilioStudio {
+    /// `path` is the backend's place in the configuration.
+    pub(super) fn new(
+        path: &str,
+        config: &TwilioStudioConfig,
+        network: &NetworkConfig,
+        base: &Path,
+    ) -> Result<Self, ConfigError> {
+        if !is_sid("FW", &config.flow_sid) {
+            let problem = "must be FW and 32 hexadecimal digits; `phonegate twilio install-flow` prints it";
+            return Err(ConfigError::invalid(format!("{path}.flow_sid"), problem));
+        }
+        if !is_e164(&config.from) {
+            let problem = "must be a number of the account in E.164, such as +14255550100";
+            return Err(ConfigError::invalid(format!("{path}.from"), problem));
+        }
+        let api = Api::new(path, config, network, base)?;
+        Ok(Self { api, flow: config.flow_sid.clone(), from: config.from.clone() })
+    }
+
+    fn executions(&self) -> [&str; 4] {
+        ["v2", "Flows", &self.flow, "Executions"]
+    }
+
+    fn execution<'a>(&'a self, reference: &'a Reference, more: &[&'a str]) -> Vec<&'a str> {
+        let mut path = self.executions().to_vec();
+        path.push(reference.as_str());
+        path.extend_from_slice(more);
+        path
+    }
+
+    async fn start(&self, number: &PhoneNumber) -> Result<Execution, ApiError> {
+        let parameters = json!({
+            "has_extension": if number.extension().is_some() { "yes" } else { "no" },
+            // A pause of two seconds before the extension: https://www.twilio.com/docs/voice/api/call-resource
+            "send_digits": number.extension().map(|digits| format!("wwww{digits}")).unwrap_or_default(),
+        });
+        let form = [("To", number.e164()), ("From", &self.from), ("Parameters", &parameters.to_string())];
+        self.api.post(&self.executions(), &form).await
+    }
+
+    /// One look at the call: its outcome, or none yet.
+    async fn look(
+        &self,
+        reference: &Reference,
+        seen: &mut Seen,
+        tell: OnProgress<'_>,
+    ) -> Result<Option<Outcome>, ApiError> {
+        let execution: Execution = self.api.get(&self.execution(reference, &[])).await?;
+        if execution.sid != reference.as_str() {
+            return Err(ApiError::Malformed);
+        }
+        let ended = match execution.status.as_str() {
+            "active" => false,
+            "ended" => true,
+            _ => return Err(ApiError::Malformed),
+        };
+        if !ended && seen.answered {
+            return Ok(None);
+        }
+        let context: Context = self.api.get(&self.execution(reference, &["Context"])).await?;
+        if context.execution_sid() != reference.as_str() {
+            return Err(ApiError::Malformed);
+        }
+        if context.is_answered() && !seen.answered {
+            seen.answered = true;
+            tell(Progress::Answered);
+        }
+        Ok(ended.then(|| context.outcome(seen.answered)))
+    }
+}
+
+/// What following a call has shown so far.
+#[derive(Default)]
+struct Seen {
+    answered: bool,
+    malformed: u32,
+}
+
+#[async_trait]
+impl TelephonyBackend for TwilioStudio {
+    async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.start(&call.number).await {
+                Ok(execution) if is_sid("FN", &execution.sid) => return Ok(Reference::new(execution.sid)),
+                Ok(_) => ApiError::Malformed,
+                Err(error) => error,
+            };
+            match error.throttled_for() {
+                Some(pause) if tries < START_TRIES => tokio::time::sleep(pace::before_start(pause)).await,
+                _ => return Err(PlaceError { rang: rang(&error), failure: error.failure() }),
+            }
+        }
+    }
+
+    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
+        on_progress(Progress::Ringing);
+        let (mut pace, mut seen) = (Pace::new(), Seen::default());
+        loop {
+            tokio::time::sleep(pace.next()).await;
+            let error = match self.look(reference, &mut seen, on_progress).await {
+                Ok(Some(outcome)) => return outcome,
+                Ok(None) => {
+                    seen.malformed = 0;
+                    pace.went_well();
+                    continue;
+                }
+                Err(error) => error,
+            };
+            seen.malformed = if matches!(error, ApiError::Malformed) { seen.malformed + 1 } else { 0 };
+            if !error.may_pass() || seen.malformed == MALFORMED_REPLIES {
+                // Nobody follows the call any more, so it must not ring on. The failure to tell is the one above.
+                let _ = self.hang_up(reference).await;
+                return Outcome::Failed(error.failure());
+            }
+            pace.went_wrong(error.throttled_for());
+        }
+    }
+
+    async fn hang_up(&self, reference: &Reference) -> Result<(), Failure> {
+        let ended: Result<Execution, _> = self.api.post(&self.execution(reference, &[]), &[("Status", "ended")]).await;
+        ended.map(drop).map_err(|error| error.failure())
+    }
+
+    async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
+        self.api.delete(&self.execution(reference, &[])).await.map_err(|error| error.failure())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        #[derive(Deserialize)]
+        struct Flow {
+            friendly_name: String,
+            status: String,
+            revision: u64,
+            #[serde(default)]
+            valid: Option<bool>,
+        }
+        let flow: Flow = self.api.get(&["v2", "Flows", &self.flow]).await.map_err(|error| error.failure())?;
+        let name = foreign_text(&flow.friendly_name);
+        if flow.status != "published" || flow.valid == Some(false) {
+            let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
+            return Err(Failure::new(FailureReason::NotConfigured, problem));
+        }
+        Ok(format!("flow \"{name}\", revision {}, published", flow.revision))
+    }
+}
+
+/// May the phone have rung although the start failed?
+fn rang(error: &ApiError) -> Rang {
+    match error {
+        ApiError::NotSent(_) => Rang::No,
+        // 409: the phone may be ringing for another Execution.
+        ApiError::Refused(refusal) if (400..500).contains(&refusal.status) && refusal.status != 409 => Rang::No,
+        ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => Rang::Perhaps,
+    }
+}
+
+fn is_e164(number: &str) -> bool {
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
