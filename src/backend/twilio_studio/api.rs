@@ -140,12 +140,16 @@ impl ApiError {
         }
     }
 
-    /// Where Twilio said "too many requests": how long it asked to wait, zero where it did not say.
-    pub(super) fn throttled_for(&self) -> Option<Duration> {
+    /// Is it Twilio's "too many requests", which says that the request was not processed?
+    pub(super) fn is_throttled(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 429)
+    }
+
+    /// How long Twilio asked to wait, zero where it did not say.
+    pub(super) fn retry_after(&self) -> Duration {
         match self {
-            Self::Refused(refusal) if refusal.status == 429 => Some(refusal.retry_after.unwrap_or_default()),
-            Self::Refused(refusal) => refusal.retry_after,
-            _ => None,
+            Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
         }
     }
 

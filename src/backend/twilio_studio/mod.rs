@@ -134,10 +134,10 @@ impl TelephonyBackend for TwilioStudio {
                 Ok(_) => ApiError::Malformed,
                 Err(error) => error,
             };
-            match error.throttled_for() {
-                Some(pause) if tries < START_TRIES => tokio::time::sleep(pace::before_start(pause)).await,
-                _ => return Err(PlaceError { rang: rang(&error), failure: error.failure() }),
+            if !error.is_throttled() || tries == START_TRIES {
+                return Err(PlaceError { rang: rang(&error), failure: error.failure() });
             }
+            tokio::time::sleep(pace::before_start(error.retry_after())).await;
         }
     }
 
@@ -161,7 +161,7 @@ impl TelephonyBackend for TwilioStudio {
                 let _ = self.hang_up(reference).await;
                 return Outcome::Failed(error.failure());
             }
-            pace.went_wrong(error.throttled_for());
+            pace.went_wrong(error.retry_after());
         }
     }
 

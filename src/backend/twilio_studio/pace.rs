@@ -45,10 +45,10 @@ impl Pace {
         self.asked = Duration::ZERO;
     }
 
-    /// The last look failed; Twilio asked to wait so long, if it did.
-    pub(super) fn went_wrong(&mut self, asked: Option<Duration>) {
+    /// The last look failed; Twilio asked to wait so long, zero where it did not.
+    pub(super) fn went_wrong(&mut self, asked: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.asked = asked.unwrap_or_default();
+        self.asked = asked;
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
         let mut pace = Pace::new();
         let mut longest = Duration::ZERO;
         for failures in 1..10_u32 {
-            pace.went_wrong(None);
+            pace.went_wrong(Duration::ZERO);
             let pause = pace.next();
             let middle = Duration::from_secs(1 << failures.min(5)).min(LONGEST);
             assert!(pause >= middle.mul_f64(0.5) && pause <= middle.mul_f64(1.5), "{failures}: {pause:?}");
@@ -95,9 +95,9 @@ mod tests {
     #[test]
     fn a_pause_that_twilio_asks_for_is_kept_within_reason() {
         let mut pace = Pace::new();
-        pace.went_wrong(Some(Duration::from_secs(40)));
+        pace.went_wrong(Duration::from_secs(40));
         assert_eq!(pace.next(), Duration::from_secs(40));
-        pace.went_wrong(Some(Duration::from_secs(4_000)));
+        pace.went_wrong(Duration::from_secs(4_000));
         assert_eq!(pace.next(), LONGEST_ASKED);
         assert_eq!(before_start(Duration::from_secs(4_000)), LONGEST_BEFORE_START);
         assert_eq!(before_start(Duration::from_secs(5)), Duration::from_secs(5));
