@@ -90,6 +90,12 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
     );
 }
 
+#[test]
+fn the_shipped_schema_is_that_of_the_reader() {
+    let shipped = std::fs::read_to_string(support::project_folder().join("phonegate.schema.json")).unwrap();
+    assert!(shipped == config::schema(), "run: cargo run -p phonegate-cli -- schema > phonegate.schema.json");
+}
+
 /// The schema is shipped for editors: it must say the same as the reader.
 #[test]
 fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {

@@ -26,7 +26,7 @@ struct Process {
 
 impl Process {
     fn now() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
         let lines = status.lines().filter_map(|line| line.split_once(':'));
         let signals = lines.filter(|(key, _)| matches!(*key, "SigBlk" | "SigIgn" | "SigCgt" | "Umask"));
         let tasks = fs::read_dir("/proc/self/task").unwrap();

@@ -1,28 +1,98 @@
-//! The `phonegate` command.
+//! The `phonegate` command: what an administrator tries a configuration with, before and beside the host.
 
 #![warn(missing_docs, unreachable_pub)]
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod call;
+mod check;
+mod exit;
+mod output;
+mod setup;
+mod steps;
+mod twilio;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+
+use exit::{Exit, Trouble};
+
+const EXAMPLES: &str = "\
+Examples:
+  phonegate call --demo +1 4255551212          a call on a simulated phone; needs no configuration
+  phonegate check                              can the configured backends place calls?
+  phonegate call +1 4255551212                 rings that phone
+  phonegate --config test.json check --json    another configuration; JSON lines for scripts
+  phonegate twilio install-flow                puts the call flow into a Twilio account
+  phonegate schema > phonegate.schema.json     for an editor that completes and checks phonegate.json
+
+Exit codes:
+  0    it went well (call: the call was verified)
+  1    it did not (call: not verified; check: a backend cannot place calls)
+  2    usage or configuration; the error says where and what would be right
+  130  interrupted by Ctrl-C";
 
 /// The phone-call second factor for Microsoft Identity Manager.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Arguments {
+    /// The configuration. Absent: the file that the environment variable PHONEGATE_CONFIG names, else phonegate.json
+    /// beside this program.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Places one call and shows its progress.
+    Call(call::Arguments),
+    /// Checks the configuration, its secrets, and whether each backend is reachable. Rings nobody.
+    Check(check::Arguments),
+    /// What concerns a Twilio account.
+    #[command(subcommand)]
+    Twilio(twilio::Verb),
     /// Prints the JSON Schema of phonegate.json.
     Schema,
 }
 
-fn main() {
-    match Arguments::parse().verb {
-        Verb::Schema => print!("{}", phonegate::config::schema()),
+impl Verb {
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Call(arguments) => arguments.json,
+            Self::Check(arguments) => arguments.json,
+            Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
+            Self::Schema => false,
+        }
     }
+}
+
+fn main() -> ExitCode {
+    let Arguments { config, verb } = Arguments::parse();
+    let config = config.as_deref();
+    let json = verb.is_json();
+    let done = match &verb {
+        Verb::Call(arguments) => call::run(arguments, config),
+        Verb::Check(arguments) => check::run(arguments, config),
+        Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
+        Verb::Schema => print_schema(),
+    };
+    let exit = done.unwrap_or_else(|trouble| {
+        output::trouble(json, &trouble.text);
+        trouble.exit
+    });
+    exit.into()
+}
+
+fn print_schema() -> Result<Exit, Trouble> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    out.write_all(phonegate::config::schema().as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot write the schema: {error}") })?;
+    Ok(Exit::Done)
 }

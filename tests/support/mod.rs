@@ -5,6 +5,7 @@ pub mod abi;
 pub mod gate;
 pub mod insults;
 pub mod page;
+pub mod twilio;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

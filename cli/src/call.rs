@@ -1,0 +1,214 @@
+//! `phonegate call`: one call through the same gate as a host's.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use phonegate::call::{CallId, CallStatus, Failure, FailureReason};
+use phonegate::gate::{CallRequest, Gate};
+use uuid::Uuid;
+
+use crate::exit::{Exit, Trouble};
+use crate::output;
+use crate::setup::Setup;
+use crate::steps::Steps;
+
+/// How often the call's state is looked at while nothing is told.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The outcome's log line comes within milliseconds of the outcome; the log may drop lines, though.
+const LOG_LAG: Duration = Duration::from_secs(5);
+
+/// A provider may be slow to hang up: the placing request that is still under way, the hang-up and the clean-up.
+const END_WITHIN: Duration = Duration::from_secs(45);
+
+const HELP: &str = "\
+Examples:
+  phonegate call --demo +1 4255551212     a simulated phone answers and presses #; no configuration is read
+  phonegate call +1 4255551212 --json     JSON lines for scripts
+
+--json prints one object a line, each with `event` and all but warning and error with `id`, the call's id:
+  calling           number, masked
+  dialling          backend, ms (milliseconds since the call began)
+  backend_refused   backend, ms, reason, text; the next backend may be tried
+  ringing           backend, ms
+  answered          backend, ms
+  warning           text
+  verified          backend, ms
+  failed            backend, ms, reason (a name from the documentation), code (Azure MFA's, if it had one), text
+  error             text: no call was placed, see exit code 2
+There is one verified or failed for each call. A field that does not apply is left out; more may be added.
+
+Exit codes:
+  0    verified
+  1    failed; the reason is shown
+  2    usage or configuration
+  130  interrupted by Ctrl-C; the call was hung up, or it is said why not";
+
+/// The arguments of `phonegate call`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Whom to ring, as +1 4255551212; spaces need no quotation marks.
+    #[arg(required = true, value_name = "NUMBER")]
+    number: Vec<String>,
+    /// Calls a simulated phone, without any configuration. Takes numbers of the US.
+    #[arg(long)]
+    demo: bool,
+    /// Prints JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What the call waits for.
+enum Message {
+    LogLine(String),
+    Interrupt,
+}
+
+/// Places a call and follows it to its end.
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let (sender, inbox) = mpsc::channel();
+    on_interrupt(sender.clone())?;
+    let Some(id) = CallId::new(Uuid::new_v4()) else {
+        return Err(Trouble { exit: Exit::Failed, text: "this machine's random numbers are all zero".to_owned() });
+    };
+    let tee = Arc::new(move |_, line: &str| {
+        // Nobody reads any more once the call is over.
+        let _ = sender.send(Message::LogLine(line.to_owned()));
+    });
+    // The demonstration leaves nothing behind: the folder goes with the name.
+    let (_folder, setup) = if arguments.demo {
+        if config.is_some() {
+            return Err(Trouble::usage("--demo needs no configuration; leave out --config, or --demo"));
+        }
+        let folder = tempfile::tempdir()
+            .map_err(|error| Trouble::usage(format!("cannot make a temporary folder for the log: {error}")))?;
+        let setup = Setup::demo(folder.path())?;
+        (Some(folder), setup)
+    } else {
+        let setup = Setup::load(config)?;
+        setup.loaded.config.warnings().iter().for_each(|text| output::warning(arguments.json, text));
+        (None, setup)
+    };
+    let gate = setup.start(Some(tee))?;
+    let steps = Steps::new(id, arguments.json);
+    Ok(place(&gate, id, &arguments.number.join(" "), &inbox, steps))
+}
+
+fn place(gate: &Gate, id: CallId, number: &str, inbox: &Receiver<Message>, mut steps: Steps) -> Exit {
+    if drain(inbox, &mut steps) {
+        gate.shut_down(END_WITHIN);
+        steps.remark("Interrupted before the call was placed.");
+        return Exit::Interrupted;
+    }
+    gate.initiate(CallRequest { id, number, attributes: Vec::new() });
+    if follow(gate, id, inbox, &mut steps) {
+        return interrupt(gate, id, inbox, steps);
+    }
+    let outcome = outcome(gate, id);
+    steps.outcome(&outcome, None);
+    steps.now("clearing up");
+    if let Err(why) = end(gate, inbox, &mut steps) {
+        steps.warn(&why);
+    }
+    exit(&outcome)
+}
+
+/// Ends a call that the user does not want any more.
+fn interrupt(gate: &Gate, id: CallId, inbox: &Receiver<Message>, mut steps: Steps) -> Exit {
+    steps.remark("Interrupted: hanging up. Ctrl-C again leaves at once.");
+    steps.now("hanging up");
+    let ended = end(gate, inbox, &mut steps);
+    let outcome = outcome(gate, id);
+    let outcome_came_first = !outcome.as_ref().is_err_and(|failure| failure.reason() == FailureReason::Interrupted);
+    if let Err(why) = &ended {
+        steps.warn(why);
+    }
+    if outcome_came_first {
+        steps.outcome(&outcome, None);
+        return exit(&outcome);
+    }
+    let words = match ended {
+        Err(_) => "Interrupted, but perhaps not hung up.",
+        Ok(()) if steps.may_ring() => {
+            steps.warn("the phone may ring: the provider has not said whether it placed the call");
+            "Interrupted, but perhaps not hung up."
+        }
+        Ok(()) => "Interrupted: the call was hung up.",
+    };
+    steps.outcome(&outcome, Some(words));
+    Exit::Interrupted
+}
+
+/// Hangs up what is in flight, clears up, and shows what is told meanwhile.
+fn end(gate: &Gate, inbox: &Receiver<Message>, steps: &mut Steps) -> Result<(), String> {
+    let in_time = gate.shut_down(END_WITHIN);
+    drain(inbox, steps);
+    match steps.not_hung_up() {
+        Some(why) => Err(format!("the phone may still be ringing, since hanging up failed: {why}")),
+        None if in_time => Ok(()),
+        None => Err("the provider did not confirm the end of the call in time".to_owned()),
+    }
+}
+
+/// Shows the call's progress until it ends. True where the user interrupted it.
+fn follow(gate: &Gate, id: CallId, inbox: &Receiver<Message>, steps: &mut Steps) -> bool {
+    let mut ended: Option<Instant> = None;
+    loop {
+        match inbox.recv_timeout(LOOK_EVERY) {
+            Ok(Message::LogLine(line)) => steps.show(&line),
+            Ok(Message::Interrupt) => return true,
+            Err(_) => {}
+        }
+        if gate.snapshot(id).is_none_or(|snapshot| snapshot.status != CallStatus::Pending) {
+            let since = ended.get_or_insert_with(Instant::now);
+            if steps.have_ended() || since.elapsed() > LOG_LAG {
+                return false;
+            }
+        }
+    }
+}
+
+/// Shows what has been told so far. True where the user interrupted meanwhile.
+fn drain(inbox: &Receiver<Message>, steps: &mut Steps) -> bool {
+    let mut interrupted = false;
+    for message in inbox.try_iter() {
+        match message {
+            Message::LogLine(line) => steps.show(&line),
+            Message::Interrupt => interrupted = true,
+        }
+    }
+    interrupted
+}
+
+fn outcome(gate: &Gate, id: CallId) -> Result<(), Failure> {
+    let snapshot = gate.snapshot(id);
+    if snapshot.as_ref().is_some_and(|snapshot| snapshot.status == CallStatus::Success) {
+        return Ok(());
+    }
+    Err(snapshot
+        .and_then(|snapshot| snapshot.failure)
+        .unwrap_or_else(|| Failure::new(FailureReason::Internal, "The call ended without an outcome.")))
+}
+
+fn exit(outcome: &Result<(), Failure>) -> Exit {
+    if outcome.is_ok() { Exit::Done } else { Exit::Failed }
+}
+
+/// Ctrl-C, and on Unix also SIGTERM and SIGHUP: the first is told to the call, the second ends the process.
+fn on_interrupt(inbox: Sender<Message>) -> Result<(), Trouble> {
+    let again = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if again.swap(true, Ordering::SeqCst) {
+            output::remark("Left at once: a phone that was ringing may ring on.");
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        // Nobody reads any more once the call is over.
+        let _ = inbox.send(Message::Interrupt);
+    })
+    .map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot be told of Ctrl-C, so no call: {error}") })
+}

@@ -1,0 +1,128 @@
+//! `phonegate check`: would a call go out?
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{Table, presets};
+use phonegate::call::{Failure, FailureReason};
+use phonegate::config::Config;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::exit::{Exit, Trouble};
+use crate::output::{self, Live};
+use crate::setup::Setup;
+
+/// No call is in flight that would have to be hung up.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+const HELP: &str = "\
+--json prints one object a line:
+  warning   text: what works, but should not stay so
+  backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
+            result (ok, failed, or not_used: it was not asked), reason where it failed, text
+  checked   ok (true or false), config (the file)
+  error     text: see exit code 2
+
+Exit codes:
+  0  every backend in `use` could place calls
+  1  some backend could not
+  2  usage or configuration; the error names the file and the place in it";
+
+/// The arguments of `phonegate check`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Prints JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What is found out about one backend.
+#[derive(Serialize)]
+struct Row {
+    event: &'static str,
+    backend: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<usize>,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<FailureReason>,
+    text: String,
+}
+
+/// Checks a configuration and asks its backends.
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let json = arguments.json;
+    let setup = Setup::load(config)?;
+    let file = setup.file.display().to_string();
+    for text in setup.loaded.config.warnings() {
+        output::warning(json, &text);
+    }
+    let mut rows = rows(&setup.loaded.config);
+    let gate = setup.start(None)?;
+    let answers = {
+        let live = Live::start(json);
+        live.now("asking the backends");
+        let answers = gate.check();
+        gate.shut_down(END_WITHIN);
+        answers
+    };
+    fill_in(&mut rows, answers);
+    let failed = rows.iter().filter(|row| row.result == "failed").count();
+    if json {
+        rows.iter().for_each(output::record);
+        output::record(&json!({ "event": "checked", "ok": failed == 0, "config": file }));
+    } else {
+        output::result(&format!("{file}\n\n{}\n", table(&rows)));
+        output::result(&match failed {
+            0 => "Every backend in use could place calls.".to_owned(),
+            1 => "A backend in use could not place calls.".to_owned(),
+            n => format!("{n} backends in use could not place calls."),
+        });
+    }
+    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+}
+
+/// The backends in the order in which they are tried, then those that are not.
+fn rows(config: &Config) -> Vec<Row> {
+    let order: BTreeMap<_, _> = config.use_order.iter().zip(1_usize..).collect();
+    let row = |(name, backend): (&String, &phonegate::config::BackendConfig)| Row {
+        event: "backend",
+        backend: name.clone(),
+        kind: backend.type_name(),
+        order: order.get(name).copied(),
+        result: "not_used",
+        reason: None,
+        text: "not in `use`; not asked".to_owned(),
+    };
+    let mut rows: Vec<_> = config.backends.iter().map(row).collect();
+    rows.sort_by_key(|row| row.order.unwrap_or(usize::MAX));
+    rows
+}
+
+fn fill_in(rows: &mut [Row], answers: Vec<(Arc<str>, Result<String, Failure>)>) {
+    for (name, answer) in answers {
+        let Some(row) = rows.iter_mut().find(|row| *row.backend == *name) else { continue };
+        (row.result, row.reason, row.text) = match answer {
+            Ok(words) => ("ok", None, words),
+            Err(failure) => ("failed", Some(failure.reason()), failure.text().to_owned()),
+        };
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["BACKEND", "TYPE", "ORDER", "RESULT", "DETAIL"]);
+    for row in rows {
+        let order = row.order.map_or("-".to_owned(), |order| order.to_string());
+        table.add_row([row.backend.as_str(), row.kind, &order, row.result, &row.text]);
+    }
+    table
+}

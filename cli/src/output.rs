@@ -1,0 +1,90 @@
+//! What the command shows: results on stdout, progress, warnings and errors on stderr; or JSON lines on stdout.
+//!
+//! Nobody may be reading (`phonegate call … | head -1`): a failed write is ignored, since the exit code tells the
+//! result all the same and a call must be followed to its end.
+
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+/// A line on stdout.
+pub(crate) fn result(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// A line on stderr.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A JSON line on stdout, which a script gets at once.
+pub(crate) fn record(record: &impl Serialize) {
+    let mut out = std::io::stdout().lock();
+    if let Ok(line) = serde_json::to_string(record) {
+        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+/// Why a command could not do its work.
+pub(crate) fn trouble(json: bool, text: &str) {
+    if json {
+        record(&json!({ "event": "error", "text": text }));
+    }
+    remark(&format!("error: {text}"));
+}
+
+/// What works, but should not stay so.
+pub(crate) fn warning(json: bool, text: &str) {
+    match json {
+        true => record(&json!({ "event": "warning", "text": text })),
+        false => remark(&format!("warning: {text}")),
+    }
+}
+
+/// What is going on, on stderr: a moving line on a terminal, below lines that stay; elsewhere the latter alone, and
+/// nothing at all beside JSON.
+pub(crate) struct Live {
+    bar: ProgressBar,
+    json: bool,
+}
+
+impl Live {
+    pub(crate) fn start(json: bool) -> Self {
+        let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Self { bar, json }
+    }
+
+    /// Changes the moving line.
+    pub(crate) fn now(&self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
+    }
+
+    /// Adds a line that stays.
+    pub(crate) fn line(&self, text: &str) {
+        match (self.json, self.bar.is_hidden()) {
+            (true, _) => {}
+            (false, true) => remark(text),
+            (false, false) => self.bar.println(text),
+        }
+    }
+
+    /// Lets something else write meanwhile.
+    pub(crate) fn aside(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

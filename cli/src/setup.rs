@@ -1,0 +1,52 @@
+//! From the arguments to a configuration and a gate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use phonegate::config::{self, ConfigError, Level, Loaded};
+use phonegate::gate::{Gate, LogTo};
+use phonegate::registry::Registry;
+use phonegate::telemetry::Tee;
+
+/// The log of this command: beside the library's, which a host may be writing to.
+const LOG_FILE: &str = "phonegate-tool.log";
+
+/// Longer than the tool looks at a call.
+const KEEP_FINISHED: Duration = Duration::from_secs(600);
+
+/// A configuration, and the file it came from.
+pub(crate) struct Setup {
+    pub(crate) file: PathBuf,
+    pub(crate) loaded: Loaded,
+}
+
+impl Setup {
+    /// Reads the file that the user named, or the one that the library would take.
+    pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = named.map_or_else(config::usual_path, |path| Ok(path.to_owned()))?;
+        let loaded = config::load(&file)?;
+        Ok(Self { file, loaded })
+    }
+
+    /// The configuration of the demonstration, which keeps what it writes in `folder`.
+    pub(crate) fn demo(folder: &Path) -> Result<Self, ConfigError> {
+        let mut config = config::parse(include_str!("../../examples/demo.json"))?;
+        config.log.directory = Some(folder.to_owned());
+        let loaded = Loaded { config, base: folder.to_owned() };
+        Ok(Self { file: PathBuf::from("demo.json"), loaded })
+    }
+
+    /// Starts a gate that hands the steps of its calls to `tee`, whatever level the configuration logs.
+    pub(crate) fn start(self, tee: Option<Tee>) -> Result<Gate, ConfigError> {
+        let Self { file, mut loaded } = self;
+        let config = &mut loaded.config;
+        // That a call was hung up is told at this level.
+        config.log.level = config.log.level.max(Level::Debug);
+        // What suits a host's polling would only hold up what is shown here.
+        config.call.initiate_wait_ms = Default::default();
+        config.call.keep_finished_s = Default::default();
+        let registry = Arc::new(Registry::new(KEEP_FINISHED));
+        Gate::start(loaded, registry, LogTo { file_name: LOG_FILE, tee }).map_err(|error| error.in_file(&file))
+    }
+}

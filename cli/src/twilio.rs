@@ -1,0 +1,105 @@
+//! `phonegate twilio`: what concerns a Twilio account.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use phonegate::backend::twilio_studio::{self, Installed};
+use phonegate::call::{Failure, FailureReason};
+use phonegate::config::{BackendConfig, Config, TwilioStudioConfig};
+use serde_json::json;
+
+use crate::exit::{Exit, Trouble};
+use crate::output::{self, Live};
+use crate::setup::Setup;
+
+const HELP: &str = "\
+The account and its credentials are those of a backend of type twilio_studio in the configuration; its flow_sid may
+still be empty (\"\"). A flow named PhoneGate that is there already is replaced.
+
+--json prints one object: event (installed), backend, flow_sid, revision, created (false where one was replaced).
+
+Exit codes:
+  0  installed and published
+  1  Twilio refused, or cannot be reached
+  2  usage, configuration or credentials";
+
+/// The verbs of `phonegate twilio`.
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Puts the flow that calls, asks and listens into the account, and prints its identifier.
+    InstallFlow(InstallFlow),
+}
+
+/// The arguments of `phonegate twilio install-flow`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct InstallFlow {
+    /// The backend's name in the configuration, where there is more than one of type twilio_studio.
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// Prints a JSON line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Installs the flow.
+pub(crate) fn install_flow(arguments: &InstallFlow, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let Setup { file, loaded } = Setup::load(config)?;
+    let (name, settings) = choose(&loaded.config, arguments.backend.as_deref())
+        .map_err(|problem| Trouble::usage(format!("{}: {problem}", file.display())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot start: {error}") })?;
+    let installed = {
+        let live = Live::start(arguments.json);
+        live.now("installing the flow at Twilio");
+        runtime.block_on(twilio_studio::install_flow(settings, &loaded.config.network, &loaded.base))
+    };
+    let installed = installed.map_err(|failure| refusal(name, &failure))?;
+    tell(arguments.json, name, settings, &installed);
+    Ok(Exit::Done)
+}
+
+/// The backend whose account is meant.
+fn choose<'a>(config: &'a Config, named: Option<&'a str>) -> Result<(&'a str, &'a TwilioStudioConfig), String> {
+    let mut of_twilio = config.backends.iter().filter_map(|(name, backend)| match backend {
+        BackendConfig::TwilioStudio(settings) => Some((name.as_str(), settings)),
+        _ => None,
+    });
+    if let Some(named) = named {
+        return of_twilio
+            .find(|(name, _)| *name == named)
+            .ok_or_else(|| format!("`backends` has none of type twilio_studio named `{named}`"));
+    }
+    match (of_twilio.next(), of_twilio.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err("`backends` has none of type twilio_studio, whose account would be used; add one".to_owned()),
+        (Some((first, _)), Some((second, _))) => {
+            Err(format!("`{first}` and `{second}` are both of type twilio_studio; choose by --backend NAME"))
+        }
+    }
+}
+
+fn refusal(name: &str, failure: &Failure) -> Trouble {
+    let exit = match failure.reason() {
+        FailureReason::NotConfigured => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    Trouble { exit, text: format!("backend `{name}`: {failure}") }
+}
+
+fn tell(json: bool, name: &str, settings: &TwilioStudioConfig, installed: &Installed) {
+    let Installed { sid, revision, created } = installed;
+    if json {
+        let record =
+            json!({ "event": "installed", "backend": name, "flow_sid": sid, "revision": revision, "created": created });
+        return output::record(&record);
+    }
+    let done = if *created { "Installed" } else { "Replaced" };
+    output::result(&format!("{done} the flow {sid}, revision {revision}."));
+    output::result(&match settings.flow_sid == *sid {
+        true => format!("The configuration names it already, at backends.{name}.flow_sid."),
+        false => format!("Put this into the configuration, at backends.{name}:\n  \"flow_sid\": \"{sid}\""),
+    });
+}

@@ -1,0 +1,113 @@
+//! What `phonegate check` promises.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Place, simulated};
+
+/// A port of this machine on which nobody listens.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+const SECRET: &str = "hunter2-is-a-secret";
+
+fn twilio(base_url: &str) -> Value {
+    json!({
+        "type": "twilio_studio",
+        "account_sid": format!("AC{}", "0".repeat(32)),
+        "auth_token": { "env": "PHONEGATE_TEST_TOKEN" },
+        "flow_sid": format!("FW{}", "0".repeat(32)),
+        "from": "+14255550100",
+        "base_url": base_url
+    })
+}
+
+#[test]
+fn good_backends_exit_with_0_in_the_order_of_use() {
+    let mut config = simulated("#", 0);
+    config["use"] = json!(["sample", "phone"]);
+    config["backends"]["sample"] = json!({ "type": "file", "path": "calls.txt" });
+    config["backends"]["aside"] = json!({ "type": "simulated" });
+    let place = Place::with(&config);
+    let ran = place.run(&["check"]).exits(0);
+    let rows: Vec<Vec<_>> = ran.stdout.lines().map(|line| line.split_whitespace().take(4).collect()).collect();
+    for row in [
+        ["BACKEND", "TYPE", "ORDER", "RESULT"],
+        ["sample", "file", "1", "ok"],
+        ["phone", "simulated", "2", "ok"],
+        ["aside", "simulated", "-", "not_used"],
+    ] {
+        assert!(rows.contains(&row.to_vec()), "{row:?} in:\n{}", ran.stdout);
+    }
+    assert!(ran.stdout.ends_with("Every backend in use could place calls.\n"), "{}", ran.stdout);
+    assert!(!place.path().join("calls.txt").exists(), "a check places no call");
+
+    let ran = place.run(&["check", "--json"]).exits(0);
+    let shown = |record: &Value| ["backend", "type", "order", "result"].map(|key| record[key].clone());
+    let rows: Vec<_> = ran.records().iter().filter(|record| record["event"] == "backend").map(shown).collect();
+    assert_eq!(
+        rows,
+        [
+            [json!("sample"), json!("file"), json!(1), json!("ok")],
+            [json!("phone"), json!("simulated"), json!(2), json!("ok")],
+            [json!("aside"), json!("simulated"), Value::Null, json!("not_used")],
+        ]
+    );
+    let checked = json!({ "event": "checked", "ok": true, "config": place.config() });
+    assert_eq!(ran.record("checked"), checked);
+    assert!(ran.record("warning")["text"].as_str().unwrap().contains("allow_test_backends"));
+}
+
+#[test]
+fn a_backend_that_cannot_be_used_exits_with_1_and_says_why() {
+    let mut config = simulated("#", 0);
+    config["use"] = json!(["phone", "sample"]);
+    config["backends"]["sample"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
+    let place = Place::with(&config);
+    let ran = place.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("The file of calls"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("A backend in use could not place calls.\n"), "{}", ran.stdout);
+    let ran = place.run(&["check", "--json"]).exits(1);
+    assert_eq!(ran.record("checked")["ok"], false);
+    let failed = ran.records().into_iter().find(|record| record["result"] == "failed").unwrap();
+    assert_eq!((&failed["backend"], &failed["reason"]), (&json!("sample"), &json!("CannotPlace")));
+}
+
+#[test]
+fn a_provider_that_cannot_be_reached_exits_with_1_and_no_secret_is_shown() {
+    let mut config = simulated("#", 0);
+    config["use"] = json!(["cloud"]);
+    config["allow_test_backends"] = json!(false);
+    config["backends"]["cloud"] = twilio(&nobody());
+    let place = Place::with(&config);
+    for arguments in [&["check"][..], &["check", "--json"]] {
+        let ran = place.command(arguments).env("PHONEGATE_TEST_TOKEN", SECRET).output().unwrap();
+        let ran = support::Ran::from(ran).exits(1);
+        assert!(ran.stdout.contains("Twilio cannot be reached"), "{}", ran.stdout);
+        assert!(!ran.all().contains(SECRET) && !place.log().contains(SECRET), "{}", ran.all());
+    }
+}
+
+#[test]
+fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
+    let mut config = simulated("#", 0);
+    config["use"] = json!(["cloud"]);
+    config["allow_test_backends"] = json!(false);
+    config["backends"]["cloud"] = twilio(&nobody());
+    let ran = Place::with(&config).run(&["check"]).exits(2);
+    for words in ["phonegate.json", "backends.cloud.auth_token", "PHONEGATE_TEST_TOKEN is not set"] {
+        assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
+    let mut config = simulated("#", 0);
+    config["backends"]["cloud"] = twilio(&nobody());
+    config["backends"]["cloud"]["auth_token"] = json!(SECRET);
+    let ran = Place::with(&config).run(&["check"]).exits(0);
+    assert!(ran.stderr.contains("warning: backends.cloud.auth_token"), "{}", ran.stderr);
+    assert!(!ran.all().contains(SECRET), "{}", ran.all());
+}

@@ -1,0 +1,182 @@
+//! Runs the real command, in a folder of its own and with nothing of the environment that could change what it does.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The longest that a test waits for an event.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A number as a user stores it, what may be shown of it, and what may never be.
+pub const NUMBER: &str = "+1 4255551212";
+pub const MASKED: &str = "+1******1212";
+pub const HIDDEN: &str = "555121";
+
+/// A folder with a configuration and the state of the command.
+pub struct Place {
+    folder: TempDir,
+}
+
+/// What the command did.
+pub struct Ran {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    /// A folder without a configuration.
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A folder with this configuration.
+    pub fn with(config: &Value) -> Self {
+        let place = Self::empty();
+        std::fs::write(place.config(), config.to_string()).unwrap();
+        place
+    }
+
+    /// A simulated phone that does this at once.
+    pub fn simulated(press: &str) -> Self {
+        Self::with(&simulated(press, 0))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("phonegate.json")
+    }
+
+    /// The command, which finds the configuration by its environment variable.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phonegate"));
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env_clear()
+            .env("PHONEGATE_CONFIG", self.config())
+            .env("XDG_STATE_HOME", self.path().join("state"))
+            .env("TMPDIR", self.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// The log that the command keeps in the state folder.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("state/phonegate/phonegate-tool.log")).unwrap()
+    }
+}
+
+/// A configuration with a simulated phone, which answers after `answer_after_ms` and then acts at once.
+pub fn simulated(press: &str, answer_after_ms: u64) -> Value {
+    json!({
+        "use": ["phone"],
+        "allow_test_backends": true,
+        "backends": { "phone": {
+            "type": "simulated", "press": press, "answer_after_ms": answer_after_ms, "press_after_ms": 0
+        } },
+        "numbers": { "default_country": "US" }
+    })
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let code = output.status.code().unwrap_or_else(|| panic!("ended by a signal: {}", output.status));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// Checks the exit code; the outputs are shown where it is another one.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The JSON lines.
+    pub fn records(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// The one JSON line of this event.
+    #[track_caller]
+    pub fn record(&self, event: &str) -> Value {
+        let found: Vec<_> = self.records().into_iter().filter(|record| record["event"] == event).collect();
+        assert_eq!(found.len(), 1, "{event} in:\n{}", self.stdout);
+        found[0].clone()
+    }
+
+    /// Both outputs.
+    pub fn all(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+}
+
+/// A command that runs.
+pub struct Running {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    seen: String,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout, seen: String::new() }
+    }
+
+    /// Reads stdout until a line has this in it.
+    pub fn read_until(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.stdout.read_line(&mut line).unwrap();
+            self.seen.push_str(&line);
+            assert_ne!(read, 0, "stdout ended without {words}:\n{}", self.seen);
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("this test needs kill: apt-get install procps").success());
+    }
+
+    pub fn wait(mut self) -> Ran {
+        self.stdout.read_to_string(&mut self.seen).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        Ran { stdout: self.seen, ..Ran::from(output) }
+    }
+}
+
+/// Waits until `find` finds something.
+pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,191 @@
+//! The conformance suite: every backend goes through the same stories, through a running gate. A new backend gets
+//! them all by one line in `BACKENDS`.
+
+mod support;
+
+use std::time::Duration;
+
+use phonegate::call::{CallStatus, FailureReason};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::twilio::{About, Fault, Story as Flow, Twilio};
+
+type Scenes = fn(Story) -> Scene;
+
+const BACKENDS: &[(&str, Scenes)] = &[("simulated", simulated), ("file", file), ("twilio_studio", twilio_studio)];
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Story {
+    Verified,
+    WrongKey,
+    NoKey,
+    Busy,
+    NoAnswer,
+    HungUpByTheUser,
+    BadNumber,
+    RefusedCredentials,
+    RateLimited,
+    MalformedReply,
+    SlowReply,
+    LostWhilePlacing,
+    LostWhileFollowing,
+    Deadline,
+}
+
+/// How a backend is brought into a story.
+enum Scene {
+    /// With this configuration, and what is done once the call is on its way. It then ends as `reason` tells, verified
+    /// where there is none.
+    Play { backend: Value, then: Box<dyn Fn(&TestGate)>, reason: Option<FailureReason> },
+    /// This cannot happen to it, and why.
+    Cannot(&'static str),
+}
+
+fn play(backend: Value, reason: impl Into<Option<FailureReason>>) -> Scene {
+    Scene::Play { backend, then: Box::new(|_| {}), reason: reason.into() }
+}
+
+fn simulated(story: Story) -> Scene {
+    let phone =
+        |press: &str| json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10, "press": press });
+    match story {
+        Story::Verified => play(phone("#"), None),
+        Story::WrongKey => play(phone("5"), FailureReason::WrongKey),
+        Story::NoKey => play(phone("none"), FailureReason::NoKeyPressed),
+        Story::Busy => play(phone("busy"), FailureReason::Unreachable),
+        Story::NoAnswer => play(phone("no_answer"), FailureReason::Unreachable),
+        Story::HungUpByTheUser => play(phone("hang_up"), FailureReason::CallEnded),
+        Story::Deadline => {
+            play(json!({ "type": "simulated", "answer_after_ms": 600_000 }), FailureReason::DeadlinePassed)
+        }
+        _ => Scene::Cannot("there is no line, and nobody who could refuse"),
+    }
+}
+
+fn file(story: Story) -> Scene {
+    let backend = json!({ "type": "file", "path": "phone.txt" });
+    let edited = |by: fn(&str) -> String, reason: Option<FailureReason>| {
+        let then = Box::new(move |gate: &TestGate| {
+            let path = gate.folder().join("phone.txt");
+            let text = || std::fs::read_to_string(&path).unwrap_or_default();
+            support::wait_until("the call has a line", || text().ends_with('\n'));
+            std::fs::write(&path, by(&text())).unwrap();
+        });
+        Scene::Play { backend: backend.clone(), then, reason }
+    };
+    match story {
+        Story::Verified => edited(|text| text.replace(";0;", ";1;"), None),
+        Story::MalformedReply => edited(|text| text.replace(";0;", ";yes;"), Some(FailureReason::CannotPlace)),
+        Story::LostWhileFollowing => edited(|_| String::new(), Some(FailureReason::CannotPlace)),
+        Story::LostWhilePlacing => play(json!({ "type": "file", "path": "." }), FailureReason::CannotPlace),
+        Story::Deadline => play(backend, FailureReason::DeadlinePassed),
+        _ => Scene::Cannot("who answers knows only yes and no, and has no credentials"),
+    }
+}
+
+fn twilio_studio(story: Story) -> Scene {
+    let twilio = Twilio::start();
+    let (word, reason) = match story {
+        Story::WrongKey => ("WRONG_KEY", Some(FailureReason::WrongKey)),
+        Story::NoKey => ("NO_KEY", Some(FailureReason::NoKeyPressed)),
+        Story::Busy => ("BUSY", Some(FailureReason::Unreachable)),
+        Story::NoAnswer => ("NO_ANSWER", Some(FailureReason::Unreachable)),
+        _ => ("APPROVED", None),
+    };
+    twilio.tell(Flow::ends(word));
+    let fails = |about, fault, reason| {
+        twilio.fail(about, fault);
+        reason
+    };
+    let reason = match story {
+        Story::HungUpByTheUser => {
+            twilio.tell(Flow { answered: true, result: None, looks: Some(1) });
+            Some(FailureReason::CallEnded)
+        }
+        Story::BadNumber => {
+            let refusal = Fault::Refuse(400, 21211, "The 'To' number is not a valid phone number.", None);
+            fails(About::Start, refusal, Some(FailureReason::InvalidNumber))
+        }
+        Story::RefusedCredentials => {
+            fails(About::Start, Fault::Refuse(401, 20003, "Authenticate", None), Some(FailureReason::NotConfigured))
+        }
+        Story::RateLimited => {
+            for _ in 0..3 {
+                twilio.fail(About::Start, Fault::Refuse(429, 20429, "Too many requests", None));
+            }
+            Some(FailureReason::Throttled)
+        }
+        Story::MalformedReply => {
+            fails(About::Start, Fault::Reply(201, "<html>".to_owned()), Some(FailureReason::CannotPlace))
+        }
+        Story::SlowReply => fails(About::Start, Fault::Slow(Duration::from_secs(2)), None),
+        Story::LostWhilePlacing => fails(About::Start, Fault::Close, Some(FailureReason::CannotPlace)),
+        Story::LostWhileFollowing => fails(About::Look, Fault::Close, None),
+        Story::Deadline => {
+            twilio.tell(Flow::rings());
+            Some(FailureReason::DeadlinePassed)
+        }
+        _ => reason,
+    };
+    play(twilio.backend(), reason)
+}
+
+/// Lets every backend go through the story.
+fn tell(story: Story) {
+    let mut played = 0;
+    for (name, scene) in BACKENDS {
+        let (backend, then, reason) = match scene(story) {
+            Scene::Play { backend, then, reason } => (backend, then, reason),
+            Scene::Cannot(why) => {
+                println!("{name}: {why}");
+                continue;
+            }
+        };
+        let deadline_s = if story == Story::Deadline { 2 } else { 60 };
+        let gate = TestGate::start(json!({
+            "use": ["only"],
+            "allow_test_backends": *name != "twilio_studio",
+            "backends": { "only": backend },
+            "call": { "deadline_s": deadline_s },
+        }));
+        gate.initiate(id(1), "+1 4255551212");
+        then(&gate);
+        let (status, text) = gate.ends(id(1));
+        let expected = if reason.is_none() { CallStatus::Success } else { CallStatus::Failed };
+        assert_eq!(status, expected, "{name}: {text}");
+        let failure = gate.snapshot(id(1)).failure;
+        assert_eq!(failure.map(|failure| failure.reason()), reason, "{name}: {text}");
+        assert_eq!(text.is_empty(), reason.is_none(), "{name}: a failure has a text");
+        let log = gate.end();
+        assert!(!serde_json::to_string(&log).unwrap().contains("555121"), "{name}: no number in the log");
+        played += 1;
+    }
+    assert!(played > 0);
+}
+
+macro_rules! stories {
+    ($($test:ident: $story:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            tell(Story::$story);
+        })*
+    };
+}
+
+stories! {
+    the_right_key_verifies: Verified,
+    another_key_is_a_wrong_key: WrongKey,
+    no_key_is_no_key_pressed: NoKey,
+    a_busy_phone_is_unreachable: Busy,
+    an_unanswered_phone_is_unreachable: NoAnswer,
+    who_hangs_up_without_a_key_has_ended_the_call: HungUpByTheUser,
+    a_number_that_the_provider_refuses_is_invalid: BadNumber,
+    refused_credentials_are_not_configured: RefusedCredentials,
+    a_provider_that_is_asked_too_often_throttles: RateLimited,
+    a_reply_that_makes_no_sense_never_verifies: MalformedReply,
+    a_slow_reply_is_waited_for: SlowReply,
+    a_connection_lost_while_placing_fails_the_call: LostWhilePlacing,
+    a_connection_lost_while_following_never_invents_an_outcome: LostWhileFollowing,
+    the_deadline_ends_a_call_without_an_outcome: Deadline,
+}

@@ -1,0 +1,199 @@
+//! A stand-in for Twilio Studio's REST API: it keeps state as the service does, and refuses what the service refuses.
+//! <https://www.twilio.com/docs/studio/rest-api/v2/execution>
+
+mod state;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use serde_json::{Value, json};
+
+use state::Studio;
+pub use state::{FLOW, Story};
+
+pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
+pub const KEY: &str = "SK00000000000000000000000000000001";
+pub const TOKEN: &str = "hush-hush-token";
+pub const SECRET: &str = "hush-hush-secret";
+pub const FROM: &str = "+14255550100";
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    Start,
+    Look,
+    End,
+    Delete,
+    Flow,
+}
+
+/// What goes wrong with one request.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A refusal with this status and, in the body, this code and these words; and `Retry-After`.
+    Refuse(u16, u32, &'static str, Option<&'static str>),
+    /// The request is read, and the connection closed without a word.
+    Close,
+    /// The reply never comes.
+    Hang,
+    /// The reply comes late.
+    Slow(Duration),
+    /// This status and body instead of the service's.
+    Reply(u16, String),
+    /// A redirect to there.
+    Redirect(String),
+}
+
+/// A request that was read, whatever became of it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub about: About,
+    pub method: String,
+    pub path: String,
+    pub user: String,
+    pub form: HashMap<String, String>,
+}
+
+/// A running stand-in.
+#[derive(Clone)]
+pub struct Twilio {
+    pub base_url: String,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    studio: Studio,
+    faults: Vec<(About, Fault)>,
+    seen: Vec<Seen>,
+}
+
+impl Twilio {
+    /// Starts one on a free port of 127.0.0.1, until the process ends.
+    pub fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let inner = Arc::new(Mutex::new(Inner::default()));
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap();
+            });
+        });
+        Self { base_url, inner }
+    }
+
+    /// A backend's configuration for it.
+    pub fn backend(&self) -> Value {
+        json!({
+            "type": "twilio_studio",
+            "account_sid": ACCOUNT,
+            "auth_token": TOKEN,
+            "flow_sid": FLOW,
+            "from": FROM,
+            "base_url": self.base_url,
+        })
+    }
+
+    /// Tells how the calls from now on go.
+    pub fn tell(&self, story: Story) {
+        self.inner.lock().unwrap().studio.story = story;
+    }
+
+    /// The next request about this goes wrong.
+    pub fn fail(&self, about: About, fault: Fault) {
+        self.inner.lock().unwrap().faults.push((about, fault));
+    }
+
+    /// What it was asked about this so far.
+    pub fn seen(&self, about: About) -> Vec<Seen> {
+        self.inner.lock().unwrap().seen.iter().filter(|seen| seen.about == about).cloned().collect()
+    }
+
+    /// Are all Executions deleted?
+    pub fn is_clean(&self) -> bool {
+        self.inner.lock().unwrap().studio.executions.is_empty()
+    }
+
+    /// The definition of the flow that was installed last.
+    pub fn installed(&self) -> Option<Value> {
+        self.inner.lock().unwrap().studio.installed.clone()
+    }
+}
+
+async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, 1 << 20).await.unwrap();
+    let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let path = parts.uri.path().to_owned();
+    let about = match (parts.method.as_str(), path.split('/').nth(4), path.split('/').nth(5)) {
+        ("POST", Some("Executions"), None) => About::Start,
+        ("GET", Some("Executions"), Some(_)) => About::Look,
+        ("POST", Some("Executions"), Some(_)) => About::End,
+        ("DELETE", Some("Executions"), Some(_)) => About::Delete,
+        _ => About::Flow,
+    };
+    let user = user(&parts.headers);
+    let fault = {
+        let mut inner = inner.lock().unwrap();
+        let method = parts.method.to_string();
+        let user = user.clone().unwrap_or_default();
+        inner.seen.push(Seen { about, method, path: path.clone(), user, form: form.clone() });
+        let at = inner.faults.iter().position(|(of, _)| *of == about);
+        at.map(|at| inner.faults.remove(at).1)
+    };
+    match fault {
+        None => {}
+        Some(Fault::Refuse(status, code, words, retry_after)) => {
+            let mut reply = refuse(status, code, words);
+            if let Some(when) = retry_after {
+                reply.headers_mut().insert(header::RETRY_AFTER, when.parse().unwrap());
+            }
+            return reply;
+        }
+        // The connection's task ends, and with it the connection.
+        Some(Fault::Close) => std::panic::resume_unwind(Box::new(())),
+        Some(Fault::Hang) => std::future::pending().await,
+        Some(Fault::Slow(pause)) => tokio::time::sleep(pause).await,
+        Some(Fault::Reply(status, body)) => return (StatusCode::from_u16(status).unwrap(), body).into_response(),
+        Some(Fault::Redirect(to)) => return (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
+    }
+    if user.is_none() {
+        return refuse(401, 20003, "Authenticate");
+    }
+    let is_form =
+        parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/x-www-form-urlencoded");
+    if parts.method == "POST" && !is_form {
+        return refuse(415, 20415, "Unsupported Media Type");
+    }
+    let segments: Vec<_> = path.trim_start_matches('/').split('/').collect();
+    let reply = inner.lock().unwrap().studio.answer(parts.method.as_str(), &segments, &form);
+    match reply {
+        Ok((204, _)) => StatusCode::NO_CONTENT.into_response(),
+        Ok((status, body)) => (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response(),
+        Err((status, code, words)) => refuse(status, code, &words),
+    }
+}
+
+/// Who it is, if the credentials are right.
+fn user(headers: &HeaderMap) -> Option<String> {
+    let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let given = String::from_utf8(base64::prelude::BASE64_STANDARD.decode(given).ok()?).ok()?;
+    let (user, password) = given.split_once(':')?;
+    [(ACCOUNT, TOKEN), (KEY, SECRET)].contains(&(user, password)).then(|| user.to_owned())
+}
+
+fn refuse(status: u16, code: u32, words: &str) -> Response<Body> {
+    let more_info = format!("https://www.twilio.com/docs/errors/{code}");
+    let body = json!({ "code": code, "message": words, "more_info": more_info, "status": status });
+    (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response()
+}

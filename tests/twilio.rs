@@ -1,0 +1,352 @@
+//! The protocol with Twilio Studio, against a stand-in that keeps state and refuses as the service does.
+
+mod support;
+
+use std::net::TcpListener;
+
+use phonegate::backend::twilio_studio::install_flow;
+use phonegate::call::{CallStatus, FailureReason};
+use phonegate::config::NetworkConfig;
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::twilio::{ACCOUNT, About, FLOW, FROM, Fault, KEY, SECRET, Story, Twilio};
+use support::wait_until;
+
+const NUMBER: &str = "+1 4255551212";
+
+fn gate(twilio: &Twilio) -> TestGate {
+    TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() } }))
+}
+
+/// A gate with a second account to fall back to.
+fn gate_of_two(first: Value, second: &Twilio) -> TestGate {
+    TestGate::start(json!({ "use": ["first", "second"], "backends": { "first": first, "second": second.backend() } }))
+}
+
+/// Calls, and returns how it ended.
+fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
+    gate.initiate(id(1), NUMBER);
+    let (status, text) = gate.ends(id(1));
+    (status, gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
+}
+
+fn verified() -> (CallStatus, Option<FailureReason>, String) {
+    (CallStatus::Success, None, String::new())
+}
+
+#[test]
+fn a_start_names_the_number_the_caller_and_the_extension() {
+    let twilio = Twilio::start();
+    let gate = gate(&twilio);
+    gate.initiate(id(1), "+1 4255551234X12345");
+    assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
+    let start = &twilio.seen(About::Start)[0];
+    assert_eq!(start.path, format!("/v2/Flows/{FLOW}/Executions"));
+    assert_eq!((start.form["To"].as_str(), start.form["From"].as_str()), ("+14255551234", FROM));
+    let parameters: Value = serde_json::from_str(&start.form["Parameters"]).unwrap();
+    assert_eq!(parameters, json!({ "has_extension": "yes", "send_digits": "wwww12345" }));
+    assert_eq!(start.user, ACCOUNT);
+}
+
+#[test]
+fn an_api_key_authenticates() {
+    let twilio = Twilio::start();
+    let mut backend = twilio.backend();
+    backend.as_object_mut().unwrap().remove("auth_token");
+    backend["api_key_sid"] = json!(KEY);
+    backend["api_key_secret"] = json!(SECRET);
+    let gate = TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": backend } }));
+    assert_eq!(call(&gate), verified());
+    assert_eq!(twilio.seen(About::Start)[0].user, KEY);
+}
+
+#[test]
+fn each_word_of_the_flow_has_its_reason_and_approved_alone_verifies() {
+    for (word, reason) in [
+        ("APPROVED", None),
+        ("WRONG_KEY", Some(FailureReason::WrongKey)),
+        ("NO_KEY", Some(FailureReason::NoKeyPressed)),
+        ("FRAUD", Some(FailureReason::FraudReported)),
+        ("BUSY", Some(FailureReason::Unreachable)),
+        ("NO_ANSWER", Some(FailureReason::Unreachable)),
+        ("FAILED", Some(FailureReason::CannotPlace)),
+        ("MACHINE", Some(FailureReason::Voicemail)),
+        ("approved", Some(FailureReason::CannotPlace)),
+        ("APPROVED ", Some(FailureReason::CannotPlace)),
+        ("", Some(FailureReason::CannotPlace)),
+        ("YES\u{1b}[2J", Some(FailureReason::CannotPlace)),
+    ] {
+        let twilio = Twilio::start();
+        twilio.tell(Story::ends(word));
+        let (status, seen, text) = call(&gate(&twilio));
+        assert_eq!((status == CallStatus::Success, seen), (reason.is_none(), reason), "{word}: {text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        wait_until("the Execution is deleted", || twilio.is_clean());
+    }
+}
+
+#[test]
+fn a_result_that_is_no_word_never_verifies() {
+    for result in [json!(true), json!(1), json!(["APPROVED"]), json!({ "APPROVED": true }), json!(null)] {
+        let twilio = Twilio::start();
+        twilio.tell(Story { answered: true, result: Some(result), looks: Some(1) });
+        assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CannotPlace));
+    }
+}
+
+#[test]
+fn the_result_of_another_execution_is_never_taken() {
+    let twilio = Twilio::start();
+    twilio.tell(Story { answered: true, result: None, looks: Some(0) });
+    let other = json!({ "execution_sid": "FN000000000000000000000000000000ff",
+        "context": { "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } } });
+    let ended = json!({ "sid": "FN00000000000000000000000000000001", "status": "ended" });
+    for _ in 0..3 {
+        twilio.fail(About::Look, Fault::Reply(200, ended.to_string()));
+        twilio.fail(About::Look, Fault::Reply(200, other.to_string()));
+    }
+    assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CannotPlace));
+}
+
+#[test]
+fn a_start_that_may_have_rung_is_never_repeated_and_nobody_else_is_asked() {
+    let faults = [
+        Fault::Close,
+        Fault::Refuse(500, 20500, "Internal Server Error", None),
+        Fault::Refuse(503, 20503, "Service Unavailable", Some("1")),
+        Fault::Reply(201, String::new()),
+        Fault::Reply(201, r#"{"sid":"FN1","status":"active"}"#.to_owned()),
+        Fault::Reply(201, "x".repeat(2_000_000)),
+        Fault::Redirect("/v2/Flows".to_owned()),
+        Fault::Refuse(409, 20409, "An Execution is already active for this contact", None),
+    ];
+    for fault in faults {
+        let (first, second) = (Twilio::start(), Twilio::start());
+        first.fail(About::Start, fault.clone());
+        let (status, _, text) = call(&gate_of_two(first.backend(), &second));
+        assert_eq!(status, CallStatus::Failed, "{fault:?}");
+        assert!(!text.is_empty());
+        assert_eq!(first.seen(About::Start).len(), 1, "{fault:?}");
+        assert_eq!(first.seen(About::Flow).len(), 0, "a redirect is not followed");
+        assert_eq!(second.seen(About::Start).len(), 0, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_start_that_certainly_did_not_ring_goes_to_the_next_account() {
+    for fault in [
+        Fault::Refuse(401, 20003, "Authenticate", None),
+        Fault::Refuse(404, 20404, "The requested resource was not found", None),
+        Fault::Refuse(400, 21212, "The 'From' number is not valid", None),
+    ] {
+        let (first, second) = (Twilio::start(), Twilio::start());
+        first.fail(About::Start, fault);
+        assert_eq!(call(&gate_of_two(first.backend(), &second)), verified());
+        assert_eq!(second.seen(About::Start).len(), 1);
+    }
+}
+
+#[test]
+fn an_account_that_cannot_be_reached_leaves_the_call_to_the_next() {
+    let second = Twilio::start();
+    let mut first = second.backend();
+    // A port that was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    first["base_url"] = json!(format!("http://{nobody}"));
+    assert_eq!(call(&gate_of_two(first, &second)), verified());
+}
+
+#[test]
+fn a_start_that_twilio_throttles_is_sent_again_when_it_says() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Start, Fault::Refuse(429, 20429, "Too many requests", Some("2")));
+    let start = std::time::Instant::now();
+    assert_eq!(call(&gate(&twilio)), verified());
+    assert!(start.elapsed().as_secs() >= 2, "no sooner than it said");
+    assert_eq!(twilio.seen(About::Start).len(), 2);
+}
+
+#[test]
+fn an_account_that_goes_on_throttling_leaves_the_call_to_the_next() {
+    let (first, second) = (Twilio::start(), Twilio::start());
+    for _ in 0..3 {
+        first.fail(About::Start, Fault::Refuse(429, 20429, "Too many requests", None));
+    }
+    assert_eq!(call(&gate_of_two(first.backend(), &second)), verified());
+    assert_eq!(first.seen(About::Start).len(), 3);
+}
+
+#[test]
+fn trouble_while_following_is_outlived() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Look, Fault::Refuse(503, 20503, "Service Unavailable", None));
+    twilio.fail(About::Look, Fault::Refuse(429, 20429, "Too many requests", Some("1")));
+    twilio.fail(About::Look, Fault::Close);
+    twilio.fail(About::Look, Fault::Reply(200, "not JSON".to_owned()));
+    assert_eq!(call(&gate(&twilio)), verified());
+    assert_eq!(twilio.seen(About::Start).len(), 1);
+}
+
+#[test]
+fn credentials_that_are_taken_away_meanwhile_end_the_call_with_twilios_own_words() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    twilio.fail(About::Look, Fault::Refuse(401, 20003, "Authenticate +14255551212", None));
+    let (_, reason, text) = call(&gate(&twilio));
+    assert_eq!(reason, Some(FailureReason::NotConfigured));
+    assert_eq!(text, "Twilio refused with status 401, error 20003: Authenticate +*******1212. (NotConfigured)");
+    assert_eq!(twilio.seen(About::End).len(), 1, "nobody follows it, so it must not ring on");
+}
+
+#[test]
+fn a_call_that_is_out_of_time_is_ended_at_twilio_and_then_deleted() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    let backends = json!({ "cloud": twilio.backend() });
+    let gate = TestGate::start(json!({ "use": ["cloud"], "backends": backends, "call": { "deadline_s": 2 } }));
+    assert_eq!(call(&gate).1, Some(FailureReason::DeadlinePassed));
+    wait_until("the Execution is deleted", || twilio.is_clean());
+    let end = &twilio.seen(About::End)[0];
+    assert_eq!(end.form["Status"], "ended");
+    assert_eq!(twilio.seen(About::Delete).len(), 1);
+}
+
+#[test]
+fn the_end_of_the_gate_ends_the_call_at_twilio() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    let gate = gate(&twilio);
+    gate.initiate(id(1), NUMBER);
+    wait_until("the call is placed", || gate.log().iter().any(|line| line["event"] == "placed"));
+    gate.end();
+    assert!(twilio.is_clean());
+    assert_eq!(twilio.seen(About::End).len(), 1);
+}
+
+#[test]
+fn a_provider_that_hangs_does_not_hold_up_the_end_of_the_gate() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    twilio.fail(About::End, Fault::Hang);
+    let gate = gate(&twilio);
+    gate.initiate(id(1), NUMBER);
+    wait_until("the call is placed", || gate.log().iter().any(|line| line["event"] == "placed"));
+    assert!(!gate.gate().shut_down(std::time::Duration::from_millis(500)), "the hang-up was cut short");
+    assert_eq!(gate.snapshot(id(1)).failure.unwrap().reason(), FailureReason::Interrupted);
+}
+
+#[test]
+fn a_reference_that_comes_after_the_deadline_is_still_hung_up() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    twilio.fail(About::Start, Fault::Slow(std::time::Duration::from_secs(3)));
+    let backends = json!({ "cloud": twilio.backend() });
+    let gate = TestGate::start(json!({ "use": ["cloud"], "backends": backends, "call": { "deadline_s": 1 } }));
+    assert_eq!(call(&gate).1, Some(FailureReason::DeadlinePassed));
+    wait_until("the late call is ended", || twilio.seen(About::End).len() == 1);
+    wait_until("the Execution is deleted", || twilio.is_clean());
+}
+
+#[test]
+fn neither_numbers_nor_secrets_show_in_the_log() {
+    let twilio = Twilio::start();
+    twilio.fail(
+        About::Start,
+        Fault::Refuse(400, 21211, "The 'To' number +14255551212 is not a valid phone number.", None),
+    );
+    let gate = gate(&twilio);
+    let (_, _, text) = call(&gate);
+    assert!(text.contains("error 21211") && !text.contains("555121"), "{text}");
+    gate.initiate(id(2), NUMBER);
+    gate.ends(id(2));
+    let log = serde_json::to_string(&gate.end()).unwrap();
+    for hidden in ["555121", "hush"] {
+        assert!(!log.contains(hidden), "{hidden}");
+    }
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_not_used_and_that_of_the_configuration_is() {
+    let twilio = Twilio::start();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        // SAFETY: nextest gives each test a process of its own; the stand-in's thread reads no environment.
+        unsafe { std::env::set_var(variable, format!("http://{nobody}")) };
+    }
+    assert_eq!(call(&gate(&twilio)), verified());
+
+    let gate = TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() },
+        "network": { "proxy": format!("http://bob:hush-hush@{nobody}") } }));
+    let (_, reason, text) = call(&gate);
+    assert_eq!(reason, Some(FailureReason::CannotPlace));
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
+fn a_check_rings_nobody_and_tells_what_is_wrong() {
+    let twilio = Twilio::start();
+    let gate = gate(&twilio);
+    let [(_, well)] = &gate.gate().check()[..] else { panic!("one backend") };
+    assert_eq!(well.as_ref().unwrap(), "flow \"PhoneGate\", revision 0, published");
+    twilio.fail(About::Flow, Fault::Refuse(401, 20003, "Authenticate", None));
+    let [(_, refused)] = &gate.gate().check()[..] else { panic!("one backend") };
+    assert_eq!(refused.as_ref().unwrap_err().reason(), FailureReason::NotConfigured);
+    assert_eq!(twilio.seen(About::Start).len(), 0);
+}
+
+#[tokio::test]
+async fn the_flow_is_installed_once_and_then_replaced() {
+    let twilio = Twilio::start();
+    let config = serde_json::from_value(without_type(twilio.backend())).unwrap();
+    let install = async || install_flow(&config, &NetworkConfig::default(), "".as_ref()).await.unwrap();
+    let first = install().await;
+    assert_eq!((first.sid.as_str(), first.created, first.revision), (FLOW, true, 1));
+    let second = install().await;
+    assert_eq!((second.sid.as_str(), second.created, second.revision), (FLOW, false, 2));
+    assert_eq!(twilio.seen(About::Flow).iter().filter(|seen| seen.path.ends_with("/Validate")).count(), 2);
+}
+
+fn without_type(mut backend: Value) -> Value {
+    backend.as_object_mut().unwrap().remove("type");
+    backend
+}
+
+/// Every way through the flow ends in a word, and only a single # leads to approval.
+#[tokio::test]
+async fn each_way_through_the_flow_ends_in_a_word() {
+    let twilio = Twilio::start();
+    let config = serde_json::from_value(without_type(twilio.backend())).unwrap();
+    install_flow(&config, &NetworkConfig::default(), "".as_ref()).await.unwrap();
+    let flow = twilio.installed().unwrap();
+    let states = flow["states"].as_array().unwrap();
+    let state = |name: &Value| states.iter().find(|state| state["name"] == *name).unwrap_or_else(|| panic!("{name}"));
+    let mut words = Vec::new();
+    for each in states {
+        let transitions = each["transitions"].as_array().unwrap();
+        for transition in transitions.iter().filter(|transition| !transition["next"].is_null()) {
+            let next = state(&transition["next"]);
+            if next["properties"]["variables"][0]["value"] == "APPROVED" {
+                assert_eq!(transition["conditions"][0]["type"], "equal_to");
+                assert_eq!(transition["conditions"][0]["value"], "#");
+            }
+        }
+        match each["type"].as_str().unwrap() {
+            "set-variables" => {
+                assert_eq!(each["properties"]["variables"][0]["key"], "result");
+                words.push(each["properties"]["variables"][0]["value"].as_str().unwrap());
+            }
+            "trigger" => {}
+            "gather-input-on-call" => {
+                assert_eq!(
+                    (&each["properties"]["number_of_digits"], &each["properties"]["finish_on_key"]),
+                    (&json!(1), &json!(""))
+                );
+                let open: Vec<_> = transitions.iter().filter(|t| t["next"].is_null()).map(|t| &t["event"]).collect();
+                assert_eq!(open, ["speech"], "{}", each["name"]);
+            }
+            _ => assert!(transitions.iter().all(|transition| transition["next"].is_string()), "{}", each["name"]),
+        }
+    }
+    words.sort_unstable();
+    assert_eq!(words, ["APPROVED", "BUSY", "FAILED", "FRAUD", "MACHINE", "NO_ANSWER", "NO_KEY", "WRONG_KEY"]);
+}
