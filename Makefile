@@ -1,15 +1,33 @@
-# The two commands of the README are `make run` and `make test`.
+# The two commands of the README are `make run` and `make test`; CONTRIBUTING.md tells of the others.
 
-.PHONY: run test
+.PHONY: run test check bench schema
 
 NUMBER ?= +1 4255551212
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Builds the library, and places a demonstration call through it, loaded as a host loads it.
 run:
 	cargo build --release --lib
-	PHONEGATE_CONFIG=examples/demo.json cargo run --quiet --example place_call -- target/release/libphonegate.so "$(NUMBER)"
+	PHONEGATE_CONFIG=examples/demo.json cargo run --quiet --example place_call -- $(TARGET)/release/libphonegate.so "$(NUMBER)"
 
-# Runs everything.
+# Installs what is missing, and runs everything.
 test:
-	cargo build
+	scripts/install-test-tools
+	$(MAKE) check
+	cargo build --workspace --lib --bins --examples
 	cargo nextest run --workspace
+
+# What needs no running: format, lints, documentation.
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Measures the C ABI, and prints one table.
+bench:
+	cargo build --release --lib
+	cargo bench --bench abi
+
+# Writes the schema that editors use, after a change of the configuration's types.
+schema:
+	cargo run --quiet --package phonegate-cli -- schema > phonegate.schema.json
