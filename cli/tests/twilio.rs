@@ -174,7 +174,8 @@ fn interrupted(hang_up: u16, arguments: &[&str]) -> (Service, Ran) {
     support::wait_for("a look at the call", || (!service.requests("GET", &one).is_empty()).then_some(()));
     running.signal("INT");
     let ran = running.wait().exits(130);
-    assert_eq!(service.requests("POST", &one), ["Status=ended"], "hung up once");
+    let tries = if hang_up < 500 { 1 } else { 3 };
+    assert_eq!(service.requests("POST", &one), vec!["Status=ended"; tries], "hung up, and again where that failed");
     assert_eq!(service.requests("DELETE", &one).len(), 1, "nothing of the call stays with the provider");
     assert_eq!(service.requests("POST", &executions).len(), 1, "dialled once");
     (service, ran)

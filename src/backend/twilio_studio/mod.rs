@@ -10,13 +10,15 @@ mod outcome;
 mod pace;
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{HANG_UP_LIMIT, OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::clock::Moment;
 use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
 use crate::telemetry::foreign_text;
 use api::{Api, ApiError, is_sid};
@@ -27,6 +29,10 @@ pub use flow::{Installed, install_flow};
 
 /// A start that Twilio refuses with 429 was not processed, and is repeated so often.
 const START_TRIES: u32 = 3;
+
+/// Ending a call and deleting it do no harm when they are repeated. The pauses between the tries leave most of
+/// [`HANG_UP_LIMIT`] to the requests.
+const END_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
 /// So many replies in a row that make no sense end a call.
 const MALFORMED_REPLIES: u32 = 3;
@@ -134,10 +140,14 @@ impl TelephonyBackend for TwilioStudio {
                 Ok(_) => ApiError::Malformed,
                 Err(error) => error,
             };
-            if !error.is_throttled() || tries == START_TRIES {
-                return Err(PlaceError { rang: rang(&error), failure: error.failure() });
+            let pause = pace::before_start(error.retry_after());
+            let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
+            match pause {
+                Some(pause) if error.is_throttled() && tries < START_TRIES && in_time => {
+                    tokio::time::sleep(pause).await
+                }
+                _ => return Err(PlaceError { rang: rang(&error), failure: error.failure() }),
             }
-            tokio::time::sleep(pace::before_start(error.retry_after())).await;
         }
     }
 
@@ -158,7 +168,7 @@ impl TelephonyBackend for TwilioStudio {
             seen.malformed = if matches!(error, ApiError::Malformed) { seen.malformed + 1 } else { 0 };
             if !error.may_pass() || seen.malformed == MALFORMED_REPLIES {
                 // Nobody follows the call any more, so it must not ring on. The failure to tell is the one above.
-                let _ = self.hang_up(reference).await;
+                let _ = tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(reference)).await;
                 return Outcome::Failed(error.failure());
             }
             pace.went_wrong(error.retry_after());
@@ -166,12 +176,13 @@ impl TelephonyBackend for TwilioStudio {
     }
 
     async fn hang_up(&self, reference: &Reference) -> Result<(), Failure> {
-        let ended: Result<Execution, _> = self.api.post(&self.execution(reference, &[]), &[("Status", "ended")]).await;
-        ended.map(drop).map_err(|error| error.failure())
+        let path = self.execution(reference, &[]);
+        insist(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: Execution| ())
     }
 
     async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
-        self.api.delete(&self.execution(reference, &[])).await.map_err(|error| error.failure())
+        let path = self.execution(reference, &[]);
+        insist(|| self.api.delete(&path)).await
     }
 
     async fn check(&self) -> Result<String, Failure> {
@@ -193,12 +204,28 @@ impl TelephonyBackend for TwilioStudio {
     }
 }
 
+/// Asks again while that may help. Whoever waits for it limits its time.
+async fn insist<T, A>(ask: impl Fn() -> A) -> Result<T, Failure>
+where
+    A: Future<Output = Result<T, ApiError>>,
+{
+    for pause in END_PAUSES {
+        match ask().await {
+            Err(error) if error.may_pass() => {
+                tokio::time::sleep(error.retry_after().max(pause.mul_f64(pace::jitter()))).await;
+            }
+            done => return done.map_err(|error| error.failure()),
+        }
+    }
+    ask().await.map_err(|error| error.failure())
+}
+
 /// May the phone have rung although the start failed?
 fn rang(error: &ApiError) -> Rang {
     match error {
         ApiError::NotSent(_) => Rang::No,
-        // 409: the phone may be ringing for another Execution.
-        ApiError::Refused(refusal) if (400..500).contains(&refusal.status) && refusal.status != 409 => Rang::No,
+        // 408 leaves open what was done; with 409 the phone may be ringing for another Execution.
+        ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => Rang::No,
         ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => Rang::Perhaps,
     }
 }

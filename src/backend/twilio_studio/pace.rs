@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 /// The longest pause that Twilio can ask for. The call's deadline ends it in any case.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
-/// The longest pause before a start is tried again; the next backend may be quicker.
+/// The longest pause before a start is tried again. Where Twilio asks for more, the next backend is quicker.
 const LONGEST_BEFORE_START: Duration = Duration::from_secs(10);
 
 /// When to look next.
@@ -52,13 +52,13 @@ impl Pace {
     }
 }
 
-/// How long to wait before a start that Twilio did not process is sent again.
-pub(super) fn before_start(asked: Duration) -> Duration {
-    asked.max(FIRST.mul_f64(jitter())).min(LONGEST_BEFORE_START)
+/// How long to wait before a start that Twilio did not process is sent again. None: too long.
+pub(super) fn before_start(asked: Duration) -> Option<Duration> {
+    (asked <= LONGEST_BEFORE_START).then(|| asked.max(FIRST.mul_f64(jitter())))
 }
 
 /// Half to one and a half: many calls that failed together do not come back together.
-fn jitter() -> f64 {
+pub(super) fn jitter() -> f64 {
     0.5 + fastrand::f64()
 }
 
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(pace.next(), Duration::from_secs(40));
         pace.went_wrong(Duration::from_secs(4_000));
         assert_eq!(pace.next(), LONGEST_ASKED);
-        assert_eq!(before_start(Duration::from_secs(4_000)), LONGEST_BEFORE_START);
-        assert_eq!(before_start(Duration::from_secs(5)), Duration::from_secs(5));
+        assert_eq!(before_start(Duration::from_secs(5)), Some(Duration::from_secs(5)));
+        assert_eq!(before_start(Duration::from_secs(4_000)), None);
     }
 }

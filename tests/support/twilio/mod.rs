@@ -5,7 +5,7 @@ mod state;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -55,6 +55,7 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub about: About,
+    pub at: Instant,
     pub method: String,
     pub path: String,
     pub user: String,
@@ -147,7 +148,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         let mut inner = inner.lock().unwrap();
         let method = parts.method.to_string();
         let user = user.clone().unwrap_or_default();
-        inner.seen.push(Seen { about, method, path: path.clone(), user, form: form.clone() });
+        inner.seen.push(Seen { about, at: Instant::now(), method, path: path.clone(), user, form: form.clone() });
         let at = inner.faults.iter().position(|(of, _)| *of == about);
         at.map(|at| inner.faults.remove(at).1)
     };

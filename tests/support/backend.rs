@@ -1,0 +1,72 @@
+//! A backend by itself, without a gate.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use phonegate::admission::Admission;
+use phonegate::backend::{self, PlaceError, Reference, TelephonyBackend};
+use phonegate::call::{Attempt, Call, CallId, Failure, Outcome, Progress};
+use phonegate::clock::{Deadline, Moment};
+use phonegate::config::{self, ConfigError, NumbersConfig};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+/// A backend, and threads of its own.
+pub struct Line {
+    pub backend: Arc<dyn TelephonyBackend>,
+    pub runtime: Runtime,
+}
+
+impl Line {
+    /// The backend with these settings.
+    pub fn new(settings: &Value) -> Self {
+        Self::with_network(settings, &json!({})).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The backend with these settings, on such a network.
+    pub fn with_network(settings: &Value, network: &Value) -> Result<Self, ConfigError> {
+        let config = json!({
+            "use": ["line"],
+            "allow_test_backends": settings["type"] != "twilio_studio",
+            "backends": { "line": settings },
+            "network": network,
+        });
+        let config = config::parse(&config.to_string())?;
+        let named = backend::build("line", &config.backends["line"], &config.network, Path::new("/"))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Ok(Self { backend: named.backend, runtime })
+    }
+
+    /// Places a call to this number, as attempt `generation` of the request `n`.
+    pub fn place(&self, n: u128, generation: u64, number: &str) -> Result<Reference, PlaceError> {
+        self.runtime.block_on(self.backend.place(&call(n, generation, number)))
+    }
+
+    /// Places a call that is refused.
+    pub fn refused(&self, number: &str) -> PlaceError {
+        self.place(1, 1, number).expect_err("the call is refused")
+    }
+
+    /// Follows a call to its end.
+    pub fn follow(&self, reference: &Reference) -> Outcome {
+        self.runtime.block_on(self.backend.follow(reference, &|_: Progress| {}))
+    }
+
+    /// Follows a call that fails.
+    pub fn fails(&self, reference: &Reference) -> Failure {
+        match self.follow(reference) {
+            Outcome::Failed(failure) => failure,
+            Outcome::Verified => panic!("nobody is verified"),
+        }
+    }
+}
+
+/// A call to this number, with a minute's time.
+pub fn call(n: u128, generation: u64, number: &str) -> Call {
+    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
+    let attempt = Attempt { id: CallId::new(Uuid::from_u128(n)).unwrap(), generation };
+    let number = Admission::new(&numbers).unwrap().admit(number).unwrap();
+    Call { attempt, number, deadline: Deadline::after(Moment::now(), Duration::from_secs(60)) }
+}

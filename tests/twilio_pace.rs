@@ -1,0 +1,177 @@
+//! When PhoneGate asks Twilio again, and when it does not.
+
+mod support;
+
+use std::time::{Duration, SystemTime};
+
+use phonegate::backend::Rang;
+use phonegate::call::{CallStatus, FailureReason, Outcome, Progress};
+use serde_json::{Value, json};
+use support::backend::Line;
+use support::gate::{TestGate, id};
+use support::twilio::{About, Fault, Story, Twilio};
+use support::wait_until;
+
+const NUMBER: &str = "+1 4255551212";
+
+fn throttled(retry_after: &'static str) -> Fault {
+    Fault::Refuse(429, 20429, "Too Many Requests", Some(retry_after))
+}
+
+fn unwell() -> Fault {
+    Fault::Refuse(503, 20503, "Service Unavailable", None)
+}
+
+fn gate(twilio: &Twilio, call: Value) -> TestGate {
+    TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() }, "call": call }))
+}
+
+/// The times between the requests about this, in milliseconds.
+fn pauses(twilio: &Twilio, about: About) -> Vec<u128> {
+    twilio.seen(about).windows(2).map(|pair| (pair[1].at - pair[0].at).as_millis()).collect()
+}
+
+#[test]
+fn a_start_is_sent_again_at_the_date_that_twilio_names() {
+    let twilio = Twilio::start();
+    // A date is told in whole seconds.
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(4));
+    twilio.fail(About::Start, throttled(date.leak()));
+    assert!(Line::new(&twilio.backend()).place(1, 1, NUMBER).is_ok());
+    let pauses = pauses(&twilio, About::Start);
+    assert!(pauses.len() == 1 && pauses[0] >= 2_000, "{pauses:?}");
+}
+
+#[test]
+fn a_start_is_given_up_where_twilio_asks_for_too_long_a_pause() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Start, throttled("600"));
+    let refused = Line::new(&twilio.backend()).refused(NUMBER);
+    assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::Throttled));
+    assert_eq!(twilio.seen(About::Start).len(), 1);
+}
+
+#[test]
+fn nobody_is_rung_after_the_deadline_by_a_start_that_is_sent_again() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Start, throttled("5"));
+    let gate = gate(&twilio, json!({ "deadline_s": 2 }));
+    gate.initiate(id(1), NUMBER);
+    let (status, text) = gate.ends(id(1));
+    assert!(status == CallStatus::Failed && text.contains("Throttled"), "{text}");
+    gate.end();
+    assert_eq!(twilio.seen(About::Start).len(), 1);
+}
+
+#[test]
+fn a_start_that_timed_out_on_the_way_may_have_rung_and_is_not_repeated() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Start, Fault::Refuse(408, 20408, "Request Timeout", None));
+    assert_eq!(Line::new(&twilio.backend()).refused(NUMBER).rang, Rang::Perhaps);
+    assert_eq!(twilio.seen(About::Start).len(), 1);
+}
+
+#[test]
+fn a_start_without_any_reply_may_have_rung_and_is_not_repeated() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Start, Fault::Hang);
+    let refused = Line::new(&twilio.backend()).refused(NUMBER);
+    assert_eq!((refused.rang, refused.failure.reason()), (Rang::Perhaps, FailureReason::CannotPlace));
+    assert_eq!(twilio.seen(About::Start).len(), 1);
+}
+
+#[test]
+fn the_first_look_comes_after_a_second_and_the_others_at_that_pace() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    let line = Line::new(&twilio.backend());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    let follow = line.backend.follow(&reference, &|_: Progress| {});
+    let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
+    assert!(followed.is_err(), "it rings");
+    let (start, looks) = (&twilio.seen(About::Start)[0], twilio.seen(About::Look));
+    // Each look asks for the Execution and its context.
+    assert!((1..=6).contains(&looks.len()), "{looks:?}");
+    assert!((looks[0].at - start.at).as_millis() >= 1_000);
+}
+
+#[test]
+fn looks_that_fail_are_repeated_later_and_later() {
+    let twilio = Twilio::start();
+    twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+    for _ in 0..3 {
+        twilio.fail(About::Look, unwell());
+    }
+    let line = Line::new(&twilio.backend());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    assert_eq!(line.follow(&reference), Outcome::Verified);
+    let pauses = pauses(&twilio, About::Look);
+    for (pause, at_least) in pauses.iter().zip([1_000, 2_000, 4_000]) {
+        assert!(*pause >= at_least, "{pauses:?}");
+    }
+}
+
+#[test]
+fn a_look_waits_as_long_as_twilio_asks() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Look, throttled("4"));
+    let line = Line::new(&twilio.backend());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    assert_eq!(line.follow(&reference), Outcome::Verified);
+    assert!(pauses(&twilio, About::Look)[0] >= 4_000);
+}
+
+#[test]
+fn hanging_up_and_deleting_are_repeated_where_twilio_stumbles() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    for fault in [unwell(), Fault::Close] {
+        twilio.fail(About::End, fault.clone());
+        twilio.fail(About::Delete, fault);
+    }
+    let line = Line::new(&twilio.backend());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
+    assert_eq!(twilio.seen(About::End).len(), 3);
+    line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();
+    assert!(twilio.is_clean());
+}
+
+#[test]
+fn what_is_deleted_already_counts_as_deleted() {
+    let twilio = Twilio::start();
+    let line = Line::new(&twilio.backend());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    for _ in 0..2 {
+        line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();
+    }
+    assert_eq!(line.fails(&reference).reason(), FailureReason::NotConfigured);
+}
+
+#[test]
+fn what_cannot_be_hung_up_is_logged_with_twilios_words() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    twilio.fail(About::End, Fault::Refuse(403, 20006, "Access denied", None));
+    let gate = gate(&twilio, json!({ "deadline_s": 1 }));
+    gate.initiate(id(1), NUMBER);
+    gate.ends(id(1));
+    let log = gate.end();
+    let line = log.iter().find(|line| line["event"] == "hang_up").unwrap();
+    assert_eq!(line["level"], "warn");
+    assert!(line["text"].as_str().unwrap().contains("error 20006: Access denied"), "{line}");
+    assert_eq!(twilio.seen(About::End).len(), 1);
+}
+
+#[test]
+fn lasting_nonsense_ends_the_call_at_twilio_too() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    for _ in 0..9 {
+        twilio.fail(About::Look, Fault::Reply(200, "<html>Welcome!</html>".to_owned()));
+    }
+    let gate = gate(&twilio, json!({}));
+    gate.initiate(id(1), NUMBER);
+    assert!(gate.ends(id(1)).1.contains("makes no sense"));
+    wait_until("it is hung up and deleted", || twilio.seen(About::End).len() == 1 && twilio.is_clean());
+}
