@@ -1,0 +1,138 @@
+//! What a backend's reference to a call is good for, and what it never is: verifying another call.
+
+mod support;
+
+use std::fs;
+use std::time::Duration;
+
+use phonegate::backend::Reference;
+use phonegate::call::{Outcome, Progress};
+use serde_json::{Value, json};
+use support::backend::Line;
+use support::twilio::{About, Story, Twilio};
+use tempfile::TempDir;
+
+const NUMBER: &str = "+1 4255551212";
+
+/// A backend with whoever answers its calls.
+enum Rig {
+    Simulated,
+    File(TempDir),
+    Twilio(Twilio),
+}
+
+impl Rig {
+    fn all() -> [Self; 3] {
+        [Self::Simulated, Self::File(tempfile::tempdir().unwrap()), Self::Twilio(Twilio::start())]
+    }
+
+    /// Those whose calls can end one so and one so.
+    fn changing() -> impl Iterator<Item = Self> {
+        Self::all().into_iter().filter(|rig| !matches!(rig, Self::Simulated))
+    }
+
+    fn line(&self) -> Line {
+        Line::new(&match self {
+            Self::Simulated => json!({ "type": "simulated", "answer_after_ms": 200, "press_after_ms": 0 }),
+            Self::File(folder) => json!({ "type": "file", "path": folder.path().join("phone.txt") }),
+            Self::Twilio(twilio) => twilio.backend(),
+        })
+    }
+
+    /// Lets the calls that are not placed yet end so.
+    fn prepare(&self, approved: bool) {
+        if let Self::Twilio(twilio) = self {
+            twilio.tell(Story::ends(if approved { "APPROVED" } else { "WRONG_KEY" }));
+        }
+    }
+
+    /// Answers the calls that wait for it.
+    fn answer(&self, approved: bool) {
+        if let Self::File(folder) = self {
+            let path = folder.path().join("phone.txt");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(path, text.replace(";0;", if approved { ";1;" } else { ";2;" })).unwrap();
+        }
+    }
+}
+
+#[test]
+fn following_can_be_dropped_at_any_time_and_taken_up_by_another_process() {
+    for rig in Rig::all() {
+        let line = rig.line();
+        let reference = line.place(1, 1, NUMBER).unwrap();
+        for ms in [0, 1, 20, 100] {
+            let follow = line.backend.follow(&reference, &|_: Progress| {});
+            let limit = Duration::from_millis(ms);
+            assert!(line.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
+        }
+        rig.answer(true);
+        drop(line);
+        assert_eq!(rig.line().follow(&reference), Outcome::Verified);
+    }
+}
+
+#[test]
+fn a_reference_is_the_calls_own_and_holds_nothing_personal() {
+    for rig in Rig::all() {
+        let line = rig.line();
+        let one = line.place(1, 1, "+1 4255551212x77777").unwrap();
+        rig.answer(true);
+        line.follow(&one);
+        let other = line.place(1, 2, NUMBER).unwrap();
+        assert_ne!(one, other);
+        for personal in ["425555", "5551212", "77777"] {
+            assert!(!one.as_str().contains(personal), "{one:?}");
+        }
+    }
+}
+
+#[test]
+fn an_approval_never_verifies_a_later_attempt_of_the_same_request() {
+    for rig in Rig::changing() {
+        let line = rig.line();
+        rig.prepare(true);
+        let earlier = line.place(1, 1, NUMBER).unwrap();
+        rig.answer(true);
+        assert_eq!(line.follow(&earlier), Outcome::Verified);
+        rig.prepare(false);
+        let later = line.place(1, 2, NUMBER).unwrap();
+        rig.answer(false);
+        line.fails(&later);
+    }
+}
+
+#[test]
+fn a_reference_of_something_else_never_verifies() {
+    for rig in Rig::changing() {
+        let line = rig.line();
+        let own = line.place(1, 1, NUMBER).unwrap();
+        rig.answer(true);
+        assert_eq!(line.follow(&own), Outcome::Verified);
+        let cut = own.as_str().get(1..).unwrap();
+        for text in ["", "/", "..", "?", "x#0", "FN00000000000000000000000000000000", cut] {
+            line.fails(&Reference::new(text));
+        }
+    }
+}
+
+#[test]
+fn checking_rings_nobody() {
+    for rig in Rig::all() {
+        let line = rig.line();
+        let checked = line.runtime.block_on(line.backend.check());
+        assert!(!checked.unwrap().is_empty());
+        match rig {
+            Rig::Simulated => {}
+            Rig::File(folder) => assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0),
+            Rig::Twilio(twilio) => assert_eq!(twilio.seen(About::Start).len(), 0),
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_backend_is_tried() {
+    let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
+    let kinds = schema["$defs"]["BackendConfig"]["oneOf"].as_array().unwrap().len();
+    assert_eq!(Rig::all().len(), kinds, "a new backend belongs into this file");
+}
