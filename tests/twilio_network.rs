@@ -1,0 +1,168 @@
+//! The way to Twilio: TLS, addresses, and the settings that decide about them.
+
+mod support;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use phonegate::backend::Rang;
+use phonegate::call::{FailureReason, Outcome};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use serde_json::{Value, json};
+use support::backend::Line;
+use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio};
+use tempfile::NamedTempFile;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+const NUMBER: &str = "+1 4255551212";
+
+/// Puts TLS in front of a stand-in, with a certificate for `localhost` of an authority that nobody knows. Returns the
+/// port, and the authority's certificate in a file.
+fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "Contoso CA");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(&file, authority.pem()).unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let to = twilio.base_url.trim_start_matches("http://").to_owned();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, to) = (acceptor.clone(), to.clone());
+                tokio::spawn(async move {
+                    // A client that does not trust the certificate leaves here.
+                    let Ok(mut inner) = acceptor.accept(stream).await else { return };
+                    let mut outer = tokio::net::TcpStream::connect(to).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut inner, &mut outer).await;
+                });
+            }
+        });
+    });
+    (port, file)
+}
+
+fn at(twilio: &Twilio, base_url: String) -> Value {
+    let mut settings = twilio.backend();
+    settings["base_url"] = json!(base_url);
+    settings
+}
+
+#[test]
+fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
+    let twilio = Twilio::start();
+    let (port, authority) = with_tls(&twilio);
+    let settings = at(&twilio, format!("https://localhost:{port}"));
+    let refused = Line::new(&settings).refused(NUMBER);
+    assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::CannotPlace));
+    assert!(refused.failure.text().contains("certificate"), "{}", refused.failure);
+    assert_eq!(twilio.seen(About::Start).len(), 0);
+    let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    assert_eq!(line.follow(&reference), Outcome::Verified);
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let twilio = Twilio::start();
+    let (port, authority) = with_tls(&twilio);
+    let settings = at(&twilio, format!("https://127.0.0.1:{port}"));
+    let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
+    assert_eq!(line.refused(NUMBER).rang, Rang::No);
+    assert_eq!(twilio.seen(About::Start).len(), 0);
+}
+
+#[test]
+fn a_file_without_certificates_is_refused_by_name() {
+    let settings = Twilio::start().backend();
+    for text in [Some(""), Some("MIIB"), None] {
+        let file = NamedTempFile::new().unwrap();
+        let path = file.path().to_owned();
+        match text {
+            Some(text) => std::fs::write(&path, text).unwrap(),
+            None => file.close().unwrap(),
+        }
+        let error = Line::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("network.ca_file: {}: ", path.display())), "{error}");
+    }
+}
+
+#[test]
+fn who_cannot_be_reached_is_told_without_address_and_number() {
+    let twilio = Twilio::start();
+    let no_tls = twilio.base_url.replace("http", "https");
+    for base_url in [no_tls, "https://studio.invalid".to_owned()] {
+        let refused = Line::new(&at(&twilio, base_url)).refused(NUMBER);
+        let text = refused.failure.text();
+        assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::CannotPlace), "{text}");
+        assert!(text.starts_with("Twilio cannot be reached: "), "{text}");
+        for hidden in [FLOW, "Executions", "555", TOKEN] {
+            assert!(!text.contains(hidden), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_is_no_url_is_refused_without_showing_its_password() {
+    let settings = Twilio::start().backend();
+    let error = Line::with_network(&settings, &json!({ "proxy": "http://me:hunter2@" })).err().unwrap().to_string();
+    assert!(error.starts_with("network.proxy: ") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused_by_name() {
+    let mut good = Twilio::start().backend();
+    good.as_object_mut().unwrap().remove("auth_token");
+    (good["api_key_sid"], good["api_key_secret"]) = (json!(KEY), json!(SECRET));
+    assert!(Line::with_network(&good, &json!({})).is_ok());
+    let short = "FW0000000000000000000000000000000";
+    for (key, value, at, words) in [
+        ("account_sid", json!("AC1"), "account_sid", "AC and 32 hexadecimal digits"),
+        ("account_sid", json!(KEY), "account_sid", "AC and 32 hexadecimal digits"),
+        ("api_key_sid", json!(ACCOUNT), "api_key_sid", "SK and 32 hexadecimal digits"),
+        ("api_key_sid", json!(null), "", "either `api_key_sid` and `api_key_secret`, or `auth_token`"),
+        ("api_key_secret", json!(null), "", "either `api_key_sid` and `api_key_secret`, or `auth_token`"),
+        ("auth_token", json!(TOKEN), "", "and not both"),
+        ("flow_sid", json!(short), "flow_sid", "FW and 32 hexadecimal digits"),
+        ("flow_sid", json!(format!("{short}/")), "flow_sid", "FW and 32 hexadecimal digits"),
+        ("from", json!("14255550100"), "from", "E.164"),
+        ("from", json!("+1 4255550100"), "from", "E.164"),
+        ("from", json!("+04255550100"), "from", "E.164"),
+        ("base_url", json!("http://studio.twilio.com"), "base_url", "https://"),
+        ("base_url", json!("http://127.0.0.1.example"), "base_url", "https://"),
+        ("base_url", json!("ftp://localhost"), "base_url", "https://"),
+        ("base_url", json!("https://me:hunter2@studio.twilio.com"), "base_url", "nothing else"),
+        ("base_url", json!("studio.twilio.com"), "base_url", "not a URL"),
+    ] {
+        let mut settings = good.clone();
+        settings[key] = value.clone();
+        let error = Line::with_network(&settings, &json!({})).err().unwrap_or_else(|| panic!("{key}: {value}"));
+        let text = error.to_string();
+        let place = if at.is_empty() { "backends.line: ".to_owned() } else { format!("backends.line.{at}: ") };
+        assert!(text.starts_with(&place) && text.contains(words), "{text}");
+        for hidden in ["hunter2", SECRET, TOKEN] {
+            assert!(!text.contains(hidden), "{text}");
+        }
+    }
+}
