@@ -96,16 +96,25 @@ fn a_result_that_is_no_word_never_verifies() {
 
 #[test]
 fn the_result_of_another_execution_is_never_taken() {
-    let twilio = Twilio::start();
-    twilio.tell(Story { answered: true, result: None, looks: Some(0) });
-    let other = json!({ "execution_sid": "FN000000000000000000000000000000ff",
-        "context": { "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } } });
-    let ended = json!({ "sid": "FN00000000000000000000000000000001", "status": "ended" });
-    for _ in 0..3 {
-        twilio.fail(About::Look, Fault::Reply(200, ended.to_string()));
-        twilio.fail(About::Look, Fault::Reply(200, other.to_string()));
+    let (own, other) = ("FN00000000000000000000000000000001", "FN000000000000000000000000000000ff");
+    let ended = |sid| Fault::Reply(200, json!({ "sid": sid, "status": "ended" }).to_string());
+    let approved = |sid| {
+        let context = json!({ "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } });
+        Fault::Reply(200, json!({ "execution_sid": sid, "context": context }).to_string())
+    };
+    for (of_status, of_context, expected) in [
+        (own, own, None),
+        (own, other, Some(FailureReason::CannotPlace)),
+        (other, own, Some(FailureReason::CannotPlace)),
+    ] {
+        let twilio = Twilio::start();
+        twilio.tell(Story { answered: true, result: None, looks: Some(0) });
+        for _ in 0..3 {
+            twilio.fail(About::Look, ended(of_status));
+            twilio.fail(About::Look, approved(of_context));
+        }
+        assert_eq!(call(&gate(&twilio)).1, expected);
     }
-    assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CannotPlace));
 }
 
 #[test]

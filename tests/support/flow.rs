@@ -29,8 +29,11 @@ pub enum Act {
     HangsUp,
 }
 
-/// The widgets that the flow may have, their events, and the properties that Studio wants as text or as a number.
-const WIDGETS: [(&str, &[&str], &[&str], &[&str]); 6] = [
+/// A widget, its events, and the properties that Studio wants as text and as a number.
+type Widget = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
+/// The widgets that the flow may have.
+const WIDGETS: [Widget; 6] = [
     (
         "trigger",
         &["incomingMessage", "incomingCall", "incomingConversationMessage", "incomingRequest", "incomingParent"],
