@@ -1,7 +1,7 @@
 //! Telephone numbers as users store them: `+1 4255551212`, `12135551212`, `+1 4255551234X12345`.
 
 use phonenumber::metadata::DATABASE;
-use phonenumber::{Mode, Type, country};
+use phonenumber::{Type, country};
 
 use crate::call::PhoneNumber;
 
@@ -63,12 +63,13 @@ fn valid(country: Option<country::Id>, digits: &str, extension: Option<&str>) ->
     if kind == Type::Unknown {
         return None;
     }
-    let e164 = number.format().mode(Mode::E164).to_string();
-    let code_digits = number.country().code().to_string().len();
+    let code = number.code().value().to_string();
+    // What Mode::E164 writes, without first trying the patterns of the other modes.
+    let e164 = format!("+{code}{}", number.national());
     Some(Parsed {
         country: number.country().id(),
         premium: kind == Type::PremiumRate,
-        number: PhoneNumber::new(e164, extension.map(str::to_owned), u8::try_from(code_digits).unwrap_or_default()),
+        number: PhoneNumber::new(e164, extension.map(str::to_owned), u8::try_from(code.len()).unwrap_or_default()),
     })
 }
 
