@@ -20,6 +20,10 @@ use crate::setup::Setup;
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
+Examples:
+  phonegate check
+  phonegate check --config test.json --json
+
 --json prints one object a line:
   warning   text: what works, but should not stay so
   backend   backend (its name), type, order (its place in `use`, absent where it is not in it),

@@ -25,6 +25,8 @@ impl Setup {
     /// Reads the file that the user named, or the one that the library would take.
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
         let file = named.map_or_else(config::usual_path, |path| Ok(path.to_owned()))?;
+        // Whoever reads an error elsewhere knows which file it was.
+        let file = std::path::absolute(&file).unwrap_or(file);
         let loaded = config::load(&file)?;
         Ok(Self { file, loaded })
     }

@@ -13,8 +13,13 @@ use crate::output::{self, Live};
 use crate::setup::Setup;
 
 const HELP: &str = "\
-The account and its credentials are those of a backend of type twilio_studio in the configuration; its flow_sid may
-still be empty (\"\"). A flow named PhoneGate that is there already is replaced.
+The account and its credentials are those of a backend of type twilio_studio in the configuration. Its flow_sid is not
+looked at: it may still be a placeholder, such as FW and 32 zeroes. A flow named PhoneGate that is there already is
+replaced.
+
+Examples:
+  phonegate twilio install-flow --config twilio.json
+  phonegate twilio install-flow --backend cloud --json
 
 --json prints one object: event (installed), backend, flow_sid, revision, created (false where one was replaced).
 

@@ -254,6 +254,18 @@ fn a_bad_configuration_exits_with_2_and_names_file_and_path() {
 }
 
 #[test]
+fn a_configuration_named_by_a_relative_path_is_told_by_its_whole_path() {
+    let mut config = simulated("#", 0);
+    config["log"] = json!({ "directory": "phonegate.json" });
+    let place = Place::with(&config);
+    for arguments in [&["call", NUMBER][..], &["check"]] {
+        let ran = place.run(&[arguments, &["--config", "phonegate.json"]].concat()).exits(2);
+        let words = format!("error: {}: log.directory: ", place.config().display());
+        assert!(ran.stderr.contains(&words), "{words} in {}", ran.stderr);
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let place = Place::empty();
     for arguments in [&[][..], &["call"], &["call", "--demo"], &["dial", NUMBER], &["check", "--fast"], &["twilio"]] {
@@ -268,8 +280,8 @@ fn help_teaches_examples_exit_codes_and_fields() {
     for (arguments, words) in [
         (&["--help"][..], &["Examples:", "--demo", "PHONEGATE_CONFIG", "Exit codes:", "install-flow"][..]),
         (&["call", "--help"], &["Examples:", "--json", "verified", "failed", "backend_refused", "130"]),
-        (&["check", "--help"], &["not_used", "Exit codes:"]),
-        (&["twilio", "install-flow", "--help"], &["--backend", "flow_sid", "Exit codes:"]),
+        (&["check", "--help"], &["Examples:", "not_used", "Exit codes:"]),
+        (&["twilio", "install-flow", "--help"], &["Examples:", "--backend", "FW and 32 zeroes", "Exit codes:"]),
     ] {
         let ran = place.run(arguments).exits(0);
         for word in words {

@@ -96,13 +96,16 @@ fn install(place: &Place, arguments: &[&str], secret: &str) -> Ran {
 fn the_flow_is_installed_before_the_configuration_knows_it_and_told_where_to_put() {
     let service = Service::start();
     service.takes_flows(None);
-    let place = service.place(json!({ "cloud": service.backend("") }));
-    let ran = install(&place, &[], SECRET).exits(0);
     let flow = sid("FW", "1");
-    assert!(ran.stdout.starts_with(&format!("Installed the flow {flow}, revision 3.\n")), "{}", ran.stdout);
-    assert!(ran.stdout.contains("backends.cloud:\n") && ran.stdout.contains(&format!("\"flow_sid\": \"{flow}\"")));
-    assert_eq!(service.requests("POST", "/v2/Flows").len(), 1);
+    for (tries, placeholder) in (1..).zip([String::new(), sid("FW", "0"), "FW...".to_owned()]) {
+        let place = service.place(json!({ "cloud": service.backend(&placeholder) }));
+        let ran = install(&place, &[], SECRET).exits(0);
+        assert!(ran.stdout.starts_with(&format!("Installed the flow {flow}, revision 3.\n")), "{}", ran.stdout);
+        assert!(ran.stdout.contains("backends.cloud:\n") && ran.stdout.contains(&format!("\"flow_sid\": \"{flow}\"")));
+        assert_eq!(service.requests("POST", "/v2/Flows").len(), tries);
+    }
 
+    let place = service.place(json!({ "cloud": service.backend("") }));
     let ran = install(&place, &["--json"], SECRET).exits(0);
     assert_eq!(
         ran.record("installed"),
