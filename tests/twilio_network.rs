@@ -124,6 +124,38 @@ fn who_cannot_be_reached_is_told_without_address_and_number() {
 }
 
 #[test]
+fn a_proxy_of_the_environment_is_not_used() {
+    let (twilio, proxy) = (Twilio::start(), Twilio::start());
+    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        // SAFETY: nextest gives each test a process of its own; the stand-ins' threads read no environment.
+        unsafe { std::env::set_var(variable, &proxy.base_url) };
+    }
+    for exception in ["NO_PROXY", "no_proxy"] {
+        // SAFETY: as above.
+        unsafe { std::env::remove_var(exception) };
+    }
+    let line = Line::new(&twilio.backend());
+    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+    assert!(proxy.all().is_empty());
+}
+
+#[test]
+fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
+    // A port that was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // The stand-in answers as the proxy, in place of an address where nobody listens.
+    let proxy = Twilio::start();
+    let settings = at(&proxy, format!("http://{nobody}"));
+    let line = Line::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
+    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+
+    let line = Line::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{nobody}") })).unwrap();
+    let refused = line.refused(NUMBER);
+    assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::CannotPlace));
+    assert!(!refused.failure.text().contains("hush"), "{}", refused.failure);
+}
+
+#[test]
 fn a_proxy_that_is_no_url_is_refused_without_showing_its_password() {
     let settings = Twilio::start().backend();
     let error = Line::with_network(&settings, &json!({ "proxy": "http://me:hunter2@" })).err().unwrap().to_string();

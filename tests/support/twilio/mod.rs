@@ -115,9 +115,14 @@ impl Twilio {
         self.inner.lock().unwrap().faults.push((about, fault));
     }
 
+    /// What it was asked so far.
+    pub fn all(&self) -> Vec<Seen> {
+        self.inner.lock().unwrap().seen.clone()
+    }
+
     /// What it was asked about this so far.
     pub fn seen(&self, about: About) -> Vec<Seen> {
-        self.inner.lock().unwrap().seen.iter().filter(|seen| seen.about == about).cloned().collect()
+        self.all().into_iter().filter(|seen| seen.about == about).collect()
     }
 
     /// Are all Executions deleted?

@@ -91,7 +91,7 @@ impl Studio {
     fn start(&mut self, form: &HashMap<String, String>) -> Reply {
         let field = |name: &str| {
             let missing = format!("Missing required parameter {name} in the post body");
-            form.get(name).cloned().ok_or((422, 20001, missing))
+            form.get(name).cloned().ok_or((400, 20001, missing))
         };
         let (to, from) = (field("To")?, field("From")?);
         if !is_e164(&to) {
@@ -103,7 +103,7 @@ impl Studio {
         let parameters: Value = serde_json::from_str(form.get("Parameters").map_or("{}", String::as_str))
             .ok()
             .filter(Value::is_object)
-            .ok_or((422, 20001, "Parameters is not a JSON object".to_owned()))?;
+            .ok_or((400, 20001, "Parameters is not a JSON object".to_owned()))?;
         // One Execution at a time for the same To and From.
         if self.executions.values().any(|execution| execution.to == to && !execution.is_over()) {
             return Err((409, 20409, "An Execution is already active for this contact".to_owned()));
