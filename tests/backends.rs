@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use phonegate::call::{CallStatus, FailureReason};
@@ -59,7 +60,9 @@ fn simulated(story: Story) -> Scene {
         Story::Deadline => {
             play(json!({ "type": "simulated", "answer_after_ms": 600_000 }), FailureReason::DeadlinePassed)
         }
-        _ => Scene::Cannot("there is no line, and nobody who could refuse"),
+        Story::BadNumber | Story::RefusedCredentials | Story::RateLimited => Scene::Cannot("nobody could refuse"),
+        Story::MalformedReply | Story::SlowReply => Scene::Cannot("there are no replies"),
+        Story::LostWhilePlacing | Story::LostWhileFollowing => Scene::Cannot("there is no line"),
     }
 }
 
@@ -80,53 +83,77 @@ fn file(story: Story) -> Scene {
         Story::LostWhileFollowing => edited(|_| String::new(), Some(FailureReason::CannotPlace)),
         Story::LostWhilePlacing => play(json!({ "type": "file", "path": "." }), FailureReason::CannotPlace),
         Story::Deadline => play(backend, FailureReason::DeadlinePassed),
-        _ => Scene::Cannot("who answers knows only yes and no, and has no credentials"),
+        Story::WrongKey | Story::NoKey | Story::Busy | Story::NoAnswer | Story::HungUpByTheUser => {
+            Scene::Cannot("who answers knows only yes and no")
+        }
+        Story::BadNumber | Story::RefusedCredentials | Story::RateLimited => Scene::Cannot("a file refuses nobody"),
+        Story::SlowReply => Scene::Cannot("an answer may always take its time"),
     }
 }
 
 fn twilio_studio(story: Story) -> Scene {
     let twilio = Twilio::start();
-    let (word, reason) = match story {
-        Story::WrongKey => ("WRONG_KEY", Some(FailureReason::WrongKey)),
-        Story::NoKey => ("NO_KEY", Some(FailureReason::NoKeyPressed)),
-        Story::Busy => ("BUSY", Some(FailureReason::Unreachable)),
-        Story::NoAnswer => ("NO_ANSWER", Some(FailureReason::Unreachable)),
-        _ => ("APPROVED", None),
-    };
-    twilio.tell(Flow::ends(word));
-    let fails = |about, fault, reason| {
-        twilio.fail(about, fault);
-        reason
-    };
+    let ends = |word| twilio.tell(Flow::ends(word));
+    let fails = |fault| twilio.fail(About::Start, fault);
     let reason = match story {
+        Story::Verified => {
+            ends("APPROVED");
+            None
+        }
+        Story::WrongKey => {
+            ends("WRONG_KEY");
+            Some(FailureReason::WrongKey)
+        }
+        Story::NoKey => {
+            ends("NO_KEY");
+            Some(FailureReason::NoKeyPressed)
+        }
+        Story::Busy => {
+            ends("BUSY");
+            Some(FailureReason::Unreachable)
+        }
+        Story::NoAnswer => {
+            ends("NO_ANSWER");
+            Some(FailureReason::Unreachable)
+        }
         Story::HungUpByTheUser => {
             twilio.tell(Flow { answered: true, result: None, looks: Some(1) });
             Some(FailureReason::CallEnded)
         }
         Story::BadNumber => {
-            let refusal = Fault::Refuse(400, 21211, "The 'To' number is not a valid phone number.", None);
-            fails(About::Start, refusal, Some(FailureReason::InvalidNumber))
+            fails(Fault::Refuse(400, 21211, "The 'To' number is not a valid phone number.", None));
+            Some(FailureReason::InvalidNumber)
         }
         Story::RefusedCredentials => {
-            fails(About::Start, Fault::Refuse(401, 20003, "Authenticate", None), Some(FailureReason::NotConfigured))
+            fails(Fault::Refuse(401, 20003, "Authenticate", None));
+            Some(FailureReason::NotConfigured)
         }
         Story::RateLimited => {
             for _ in 0..3 {
-                twilio.fail(About::Start, Fault::Refuse(429, 20429, "Too many requests", None));
+                fails(Fault::Refuse(429, 20429, "Too many requests", None));
             }
             Some(FailureReason::Throttled)
         }
         Story::MalformedReply => {
-            fails(About::Start, Fault::Reply(201, "<html>".to_owned()), Some(FailureReason::CannotPlace))
+            fails(Fault::Reply(201, "<html>".to_owned()));
+            Some(FailureReason::CannotPlace)
         }
-        Story::SlowReply => fails(About::Start, Fault::Slow(Duration::from_secs(2)), None),
-        Story::LostWhilePlacing => fails(About::Start, Fault::Close, Some(FailureReason::CannotPlace)),
-        Story::LostWhileFollowing => fails(About::Look, Fault::Close, None),
+        Story::SlowReply => {
+            fails(Fault::Slow(Duration::from_secs(2)));
+            None
+        }
+        Story::LostWhilePlacing => {
+            fails(Fault::Close);
+            Some(FailureReason::CannotPlace)
+        }
+        Story::LostWhileFollowing => {
+            twilio.fail(About::Look, Fault::Close);
+            None
+        }
         Story::Deadline => {
             twilio.tell(Flow::rings());
             Some(FailureReason::DeadlinePassed)
         }
-        _ => reason,
     };
     play(twilio.backend(), reason)
 }
@@ -162,6 +189,14 @@ fn tell(story: Story) {
         played += 1;
     }
     assert!(played > 0);
+}
+
+#[test]
+fn each_kind_of_backend_goes_through_the_stories() {
+    let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
+    let kinds = schema["$defs"]["BackendConfig"]["oneOf"].as_array().unwrap();
+    let kinds: BTreeSet<_> = kinds.iter().map(|kind| kind["properties"]["type"]["const"].as_str().unwrap()).collect();
+    assert_eq!(kinds, BACKENDS.iter().map(|(name, _)| *name).collect());
 }
 
 macro_rules! stories {
