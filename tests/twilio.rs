@@ -305,6 +305,16 @@ fn the_end_of_the_gate_ends_the_call_at_twilio() {
 }
 
 #[test]
+fn the_end_of_the_gate_waits_until_a_finished_call_is_deleted() {
+    let twilio = Twilio::start();
+    twilio.fail(About::Delete, Fault::Slow(std::time::Duration::from_secs(2)));
+    let gate = gate(&twilio);
+    assert_eq!(call(&gate), verified());
+    gate.end();
+    assert!(twilio.is_clean());
+}
+
+#[test]
 fn a_provider_that_hangs_does_not_hold_up_the_end_of_the_gate() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
