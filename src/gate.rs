@@ -124,7 +124,7 @@ impl Gate {
         let admitted = self.admission.admit(request.number);
         let number = admitted.as_ref().ok().cloned();
         let event = Event { id: Some(request.id), number: number.as_ref(), ..Event::default() };
-        match self.registry.begin(request.id, admitted, deadline) {
+        let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
@@ -133,8 +133,12 @@ impl Gate {
                 if let Some(number) = number.clone() {
                     self.dispatcher.start(Call { attempt, number, deadline });
                 }
+                attempt
             }
-            Begun::StillPending => self.log.write(Level::Info, &Event { event: "repeated_call", ..event }),
+            Begun::StillPending(attempt) => {
+                self.log.write(Level::Info, &Event { event: "repeated_call", ..event });
+                attempt
+            }
             Begun::Refused(failure) => {
                 let collides = failure.reason() == FailureReason::AlreadyInProgress;
                 let level = if collides { Level::Warn } else { Level::Info };
@@ -143,13 +147,19 @@ impl Gate {
                 self.log.write(level, &event);
                 return Some(CallStatus::Failed);
             }
-        }
-        Some(self.wait(request.id, self.call.initiate_wait_ms.milliseconds()))
+        };
+        // By the attempt, not the id: what a later attempt is worth is nothing to this one.
+        let until = Instant::now() + self.call.initiate_wait_ms.milliseconds();
+        Some(self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed))
     }
 
     /// The status of a call.
     pub fn status(&self, id: CallId) -> CallStatus {
-        self.wait(id, self.call.status_wait_ms.milliseconds())
+        let status = match self.call.status_wait_ms.milliseconds() {
+            Duration::ZERO => self.registry.status(id),
+            at_most => self.registry.wait(id, Instant::now() + at_most),
+        };
+        status.unwrap_or(CallStatus::Failed)
     }
 
     /// All that is known of a call.
@@ -180,14 +190,6 @@ impl Gate {
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
         self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up
-    }
-
-    fn wait(&self, id: CallId, at_most: Duration) -> CallStatus {
-        let status = match at_most {
-            Duration::ZERO => self.registry.status(id),
-            at_most => self.registry.wait(id, Instant::now() + at_most),
-        };
-        status.unwrap_or(CallStatus::Failed)
     }
 }
 

@@ -52,7 +52,8 @@ struct Entry {
 
 enum State {
     Pending(Box<Pending>),
-    Verified(Moment),
+    /// When, and how long it was to be kept then: a gate that is started anew cannot bring it back.
+    Verified(Moment, Duration),
     Failed(Failure),
 }
 
@@ -69,8 +70,8 @@ struct Pending {
 pub enum Begun {
     /// A new attempt: place it.
     New(Attempt),
-    /// A repeat of a call that is pending: nothing to do.
-    StillPending,
+    /// A repeat of this attempt, which is pending: nothing to do.
+    StillPending(Attempt),
     /// Refused, and remembered as such where the id was free.
     Refused(Failure),
 }
@@ -118,8 +119,8 @@ impl Registry {
         let now = deadline.start();
         let mut calls = self.shard(id).calls.lock();
         self.forget_old(&mut calls, now);
-        if let Some(Entry { state: State::Pending(pending), .. }) = calls.by_id.get_mut(&id) {
-            return pending.repeat(admitted);
+        if let Some(Entry { generation, state: State::Pending(pending) }) = calls.by_id.get_mut(&id) {
+            return pending.repeat(admitted, Attempt { id, generation: *generation });
         }
         let attempt = Attempt { id, generation: self.generations.fetch_add(1, Ordering::Relaxed) };
         match admitted.and_then(|number| self.claim(attempt, number)) {
@@ -164,7 +165,7 @@ impl Registry {
             outcome => outcome,
         };
         let state = match &outcome {
-            Outcome::Verified => State::Verified(now),
+            Outcome::Verified => State::Verified(now, self.keep_finished()),
             Outcome::Failed(failure) => State::Failed(failure.clone()),
         };
         calls.by_id.insert(attempt.id, Entry { generation: attempt.generation, state });
@@ -194,16 +195,27 @@ impl Registry {
 
     /// As [`Registry::status`], but a pending call is waited for until `until`.
     pub fn wait(&self, id: CallId, until: Instant) -> Option<CallStatus> {
+        self.wait_while(id, until, |_| true)
+    }
+
+    /// As [`Registry::wait`], for one attempt alone: None where another one has taken its place.
+    pub fn wait_for(&self, attempt: Attempt, until: Instant) -> Option<CallStatus> {
+        self.wait_while(attempt.id, until, |entry| entry.generation == attempt.generation)
+    }
+
+    fn wait_while(&self, id: CallId, until: Instant, is_meant: impl Fn(&Entry) -> bool) -> Option<CallStatus> {
         let shard = self.shard(id);
         let mut calls = shard.calls.lock();
+        let mut in_time = true;
         loop {
-            let status = calls.status(id, self.keep_finished(), Moment::now);
-            if status != Some(CallStatus::Pending) {
+            let status = match calls.by_id.get(&id) {
+                Some(entry) if is_meant(entry) => calls.status(id, self.keep_finished(), Moment::now),
+                _ => None,
+            };
+            if status != Some(CallStatus::Pending) || !in_time {
                 return status;
             }
-            if shard.ended.wait_until(&mut calls, until).timed_out() {
-                return calls.status(id, self.keep_finished(), Moment::now);
-            }
+            in_time = !shard.ended.wait_until(&mut calls, until).timed_out();
         }
     }
 
@@ -213,7 +225,7 @@ impl Registry {
         let status = calls.status(id, self.keep_finished(), Moment::now)?;
         let (progress, failure) = match &calls.by_id.get(&id)?.state {
             State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.clone()),
-            State::Verified(_) => (None, None),
+            State::Verified(..) => (None, None),
             State::Failed(failure) => (None, Some(failure.clone())),
         };
         Some(Snapshot { status, progress, failure })
@@ -293,8 +305,8 @@ impl Calls {
         match &self.by_id.get(&id)?.state {
             State::Pending(_) => Some(CallStatus::Pending),
             State::Failed(_) => Some(CallStatus::Failed),
-            State::Verified(end) if now().since(*end) < keep => Some(CallStatus::Success),
-            State::Verified(_) => None,
+            State::Verified(end, kept) if now().since(*end) < keep.min(*kept) => Some(CallStatus::Success),
+            State::Verified(..) => None,
         }
     }
 
@@ -307,9 +319,9 @@ impl Calls {
 }
 
 impl Pending {
-    fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>) -> Begun {
+    fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>, attempt: Attempt) -> Begun {
         if admitted.is_ok_and(|number| number == self.number) {
-            return Begun::StillPending;
+            return Begun::StillPending(attempt);
         }
         let failure = Failure::new(
             FailureReason::AlreadyInProgress,

@@ -104,7 +104,7 @@ proptest! {
                     let pending = model.status(n, time) == Some(CallStatus::Pending);
                     let same = model.calls.get(&n).is_some_and(|call| call.number.is_some() && call.number == wanted);
                     match begun {
-                        Begun::StillPending => prop_assert!(pending && same),
+                        Begun::StillPending(_) => prop_assert!(pending && same),
                         Begun::New(attempt) => {
                             let wanted = wanted.unwrap();
                             prop_assert!(!pending && !model.ringing.contains_key(&wanted));
@@ -225,6 +225,18 @@ fn a_success_is_forgotten_after_its_time_by_either_clock() {
         registry.sweep(now.moved(monotonic, wall));
         assert!(registry.is_empty());
     }
+}
+
+#[test]
+fn a_success_that_was_forgotten_stays_so_when_a_new_gate_keeps_longer() {
+    let registry = Registry::new(Duration::from_secs(1));
+    let start = Moment::now();
+    let attempt = begun(&registry, 1, start);
+    registry.settle(attempt, Outcome::Verified, start);
+    registry.keep_finished_for(KEEP);
+    let later = start.moved(Duration::from_secs(2), Duration::from_secs(2));
+    assert_eq!(registry.status_at(id(1), || start), Some(CallStatus::Success));
+    assert_eq!(registry.status_at(id(1), || later), None);
 }
 
 #[test]
