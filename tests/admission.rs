@@ -3,6 +3,7 @@
 use phonegate::admission::Admission;
 use phonegate::call::FailureReason;
 use phonegate::config::NumbersConfig;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberType};
 
 fn admission(json: &str) -> Admission {
     Admission::new(&serde_json::from_str::<NumbersConfig>(json).unwrap()).unwrap_or_else(|error| panic!("{error}"))
@@ -41,6 +42,47 @@ fn every_form_in_which_users_store_numbers_is_understood() {
         ("+44 (0)20 7946 0958", "+442079460958", None),
     ] {
         assert_eq!(dialled(&us, text), Ok((e164.to_owned(), extension.map(str::to_owned))), "{text:?}");
+    }
+}
+
+#[test]
+fn the_example_numbers_of_every_country_are_understood() {
+    let mut understood = 0;
+    for region in PHONE_NUMBER_UTIL.get_supported_regions() {
+        for kind in [PhoneNumberType::FixedLine, PhoneNumberType::Mobile, PhoneNumberType::VoIP] {
+            let Ok(example) = PHONE_NUMBER_UTIL.get_example_number_for_type_and_region(region, kind) else { continue };
+            // Countries that share a code share numbers.
+            let allowed = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(example.country_code).unwrap();
+            let allowed: Vec<_> = allowed.map(|region| region.to_string()).collect();
+            let country = admission(&format!(r#"{{ "allowed_countries": {allowed:?} }}"#));
+            assert_eq!(dialled(&country, &example.to_string()), Ok((example.to_string(), None)), "{region} {example}");
+            understood += 1;
+        }
+    }
+    assert!(understood > 500, "only {understood} examples");
+}
+
+/// In these countries a zero at the start belongs to the number, and is dialled from abroad too.
+#[test]
+fn leading_zeroes_that_belong_to_the_number_are_kept() {
+    let abroad = r#"{ "default_country": "IT", "allowed_countries": ["IT", "SM", "CI", "CG", "GA"] }"#;
+    let abroad = admission(abroad);
+    for (text, e164) in [
+        ("02 36618300", "+390236618300"),
+        ("+39 02 36618300", "+390236618300"),
+        ("06 12345678", "+390612345678"),
+        ("+39 347 1234567", "+393471234567"),
+        ("347 1234567", "+393471234567"),
+        ("+225 07 08 09 10 11", "+2250708091011"),
+        ("+242 06 123 4567", "+242061234567"),
+        ("+241 06 03 12 34", "+24106031234"),
+        ("+378 0549 886377", "+3780549886377"),
+    ] {
+        assert_eq!(dialled(&abroad, text), Ok((e164.to_owned(), None)), "{text:?}");
+    }
+    let us = admission(r#"{ "default_country": "US", "allowed_countries": ["US", "DE"] }"#);
+    for text in ["+1 04255551212", "04255551212", "+39 0236618300"] {
+        assert!(dialled(&us, text).is_err(), "{text:?}");
     }
 }
 

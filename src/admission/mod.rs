@@ -5,7 +5,7 @@ mod number;
 
 use std::collections::HashSet;
 
-use phonenumber::country;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 
 use crate::call::{Failure, FailureReason, PhoneNumber};
 use crate::config::{ConfigError, NumbersConfig};
@@ -13,8 +13,8 @@ use number::Parsed;
 
 /// The rules of one configuration.
 pub struct Admission {
-    default_country: Option<country::Id>,
-    allowed_countries: HashSet<country::Id>,
+    default_country: Option<Region>,
+    allowed_countries: HashSet<Region>,
     allow_premium: bool,
     /// In E.164, without extensions.
     blocked: HashSet<Box<str>>,
@@ -86,7 +86,7 @@ impl Admission {
             Some(id) => {
                 return Err(Failure::new(
                     FailureReason::CountryNotAllowed,
-                    format_args!("{number} is in the country {}, which `numbers` does not allow.", id.as_ref()),
+                    format_args!("{number} is in the country {}, which `numbers` does not allow.", id.as_region_str()),
                 ));
             }
             None => {
@@ -106,8 +106,11 @@ impl Admission {
     }
 }
 
-fn country_id(path: &str, code: &str) -> Result<country::Id, ConfigError> {
-    code.parse().map_err(|_| {
+fn country_id(path: &str, code: &str) -> Result<Region, ConfigError> {
+    let known = |region: &Region| {
+        region.as_region_str().as_str() == code && PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some()
+    };
+    code.parse().ok().filter(known).ok_or_else(|| {
         ConfigError::invalid(
             path,
             format_args!("`{code}` is not a country; write its two letters of ISO 3166-1, as US"),

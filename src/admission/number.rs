@@ -1,7 +1,6 @@
 //! Telephone numbers as users store them: `+1 4255551212`, `12135551212`, `+1 4255551234X12345`.
 
-use phonenumber::metadata::DATABASE;
-use phonenumber::{Type, country};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberType, Region};
 
 use crate::call::PhoneNumber;
 
@@ -14,13 +13,13 @@ const MAX_EXTENSION_DIGITS: usize = 11;
 /// A valid number and what admission asks about it.
 pub(super) struct Parsed {
     pub(super) number: PhoneNumber,
-    pub(super) country: Option<country::Id>,
+    pub(super) country: Option<Region>,
     pub(super) premium: bool,
 }
 
 /// Reads a number. One without `+` that is not valid in the default country is tried once with it. None where there
 /// is no valid number: possible is not enough, so emergency and other short numbers never pass.
-pub(super) fn parse(text: &str, default_country: Option<country::Id>) -> Option<Parsed> {
+pub(super) fn parse(text: &str, default_country: Option<Region>) -> Option<Parsed> {
     let text = text.trim();
     if text.len() > MAX_BYTES {
         return None;
@@ -56,29 +55,30 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
     is_extension.then_some((digits, Some(extension)))
 }
 
-fn valid(country: Option<country::Id>, digits: &str, extension: Option<&str>) -> Option<Parsed> {
-    let number = phonenumber::parse(country, digits).ok()?;
+fn valid(country: Option<Region>, digits: &str, extension: Option<&str>) -> Option<Parsed> {
+    let number = rlibphonenumber::PhoneNumber::parse(digits, country).ok()?;
     // A number that fits no pattern of its country has no type.
-    let kind = number.number_type(&DATABASE);
-    if kind == Type::Unknown {
+    let kind = number.get_type();
+    if kind == PhoneNumberType::Unknown {
         return None;
     }
-    let code = number.code().value().to_string();
-    // What Mode::E164 writes, without first trying the patterns of the other modes.
-    let e164 = format!("+{code}{}", number.national());
+    let country_code_digits = number.country_code.checked_ilog10()?.checked_add(1)?;
     Some(Parsed {
-        country: number.country().id(),
-        premium: kind == Type::PremiumRate,
-        number: PhoneNumber::new(e164, extension.map(str::to_owned), u8::try_from(code.len()).unwrap_or_default()),
+        country: number.get_region_code(),
+        premium: kind == PhoneNumberType::PremiumRate,
+        number: PhoneNumber::new(
+            number.to_string(),
+            extension.map(str::to_owned),
+            u8::try_from(country_code_digits).unwrap_or_default(),
+        ),
     })
 }
 
 /// Compiles the patterns of these countries, which takes milliseconds each.
-pub(super) fn warm_up<'a>(countries: impl Iterator<Item = &'a country::Id>) {
-    for id in countries {
-        let example = DATABASE.by_id(id.as_ref()).map(|metadata| metadata.country_code());
-        if let Some(code) = example {
-            valid(None, &format!("+{code}5550100123"), None);
+pub(super) fn warm_up<'a>(countries: impl Iterator<Item = &'a Region>) {
+    for region in countries {
+        if let Ok(example) = PHONE_NUMBER_UTIL.get_example_number(*region) {
+            valid(None, &example.to_string(), None);
         }
     }
 }
