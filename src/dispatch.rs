@@ -3,7 +3,7 @@
 //! Each call is a task. Whatever becomes of the task (an outcome, the deadline, a panic, the end of the runtime under
 //! it), the attempt is settled once and its number given free.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ enum Stop {
     Outcome(Outcome),
     /// Hang up, and fail so.
     HangUp(Failure),
+    /// The phone may ring, but there is nothing to hang up.
+    Ambiguous(Failure),
 }
 
 impl Dispatcher {
@@ -62,10 +64,14 @@ impl Dispatcher {
         &self.runtime
     }
 
-    /// Drives a call that the registry has begun.
-    pub(crate) fn start(&self, call: Call) {
-        let guard = Unsettled { shared: Arc::clone(&self.shared), call };
-        self.tasks.spawn_on(async move { guard.shared.drive(&guard.call).await }, &self.runtime);
+    /// Answers for a call that the registry has begun: it is settled, whatever happens.
+    pub(crate) fn hold(&self, call: Call) -> Unsettled {
+        Unsettled { shared: Arc::clone(&self.shared), call }
+    }
+
+    /// Drives a call to its outcome.
+    pub(crate) fn start(&self, unsettled: Unsettled) {
+        self.tasks.spawn_on(async move { unsettled.shared.drive(&unsettled.call).await }, &self.runtime);
     }
 
     /// Hangs up every call and waits until all is done.
@@ -74,18 +80,30 @@ impl Dispatcher {
         self.tasks.close();
         self.tasks.wait().await;
     }
+
+    /// Settles what is pending still, where [`Dispatcher::end`] has not come to its end in time.
+    pub(crate) fn abandon(&self) {
+        for call in self.shared.registry.pending_calls() {
+            self.shared.settle(&call, None, Outcome::Failed(interrupted()));
+        }
+    }
 }
 
 /// A call on its way. Dropped, it leaves nothing pending, also where its task never ran to its end.
-struct Unsettled {
+pub(crate) struct Unsettled {
     shared: Arc<Shared>,
     call: Call,
 }
 
 impl Drop for Unsettled {
     fn drop(&mut self) {
-        self.shared.settle(&self.call, None, Outcome::Failed(interrupted()));
-        self.shared.registry.release(self.call.attempt, &self.call.number);
+        let failure = if std::thread::panicking() { defect() } else { interrupted() };
+        // A second panic, out of a drop that the first one runs, would end the host's process.
+        let settled = catch_unwind(AssertUnwindSafe(|| {
+            self.shared.settle(&self.call, None, Outcome::Failed(failure));
+            self.shared.registry.release(self.call.attempt, &self.call.number);
+        }));
+        settled.unwrap_or_else(std::mem::forget);
     }
 }
 
@@ -93,16 +111,19 @@ impl Shared {
     async fn drive(&self, call: &Call) {
         let mut line = None;
         let driven = AssertUnwindSafe(self.place_and_follow(call, &mut line)).catch_unwind().await;
-        let stop = driven.unwrap_or_else(|_| {
-            let failure = Failure::new(FailureReason::Internal, "A defect in PhoneGate ended the call; see its log.");
-            Stop::HangUp(failure)
-        });
+        let stop = driven.unwrap_or_else(|_| Stop::HangUp(defect()));
         let backend = line.as_ref().map(|(named, _)| &*named.name);
         match stop {
             Stop::Outcome(outcome) => {
                 // In this order: who sees the outcome may ring the number again at once.
                 self.registry.release(call.attempt, &call.number);
                 self.settle(call, backend, outcome);
+            }
+            Stop::Ambiguous(failure) => {
+                self.settle(call, backend, Outcome::Failed(failure));
+                // The phone may be ringing, and nobody can tell until when.
+                self.must_end(call).await;
+                self.registry.release(call.attempt, &call.number);
             }
             Stop::HangUp(failure) => {
                 self.settle(call, backend, Outcome::Failed(failure));
@@ -132,8 +153,14 @@ impl Shared {
                 failure = self.must_end(call) => {
                     // The phone may ring all the same: whatever reference comes now is hung up.
                     self.settle(call, Some(&named.name), Outcome::Failed(failure.clone()));
-                    if let Ok(Ok(reference)) = tokio::time::timeout(LATE_REFERENCE, placing).await {
-                        *line = Some((named, reference));
+                    match tokio::time::timeout(LATE_REFERENCE, placing).await {
+                        Ok(Ok(reference)) => *line = Some((named, reference)),
+                        Ok(Err(late)) => self.refused(call, &named.name, &late.failure),
+                        Err(_) => {
+                            let silent = "The provider did not tell whether it placed the call; it may ring on.";
+                            let silent = Failure::new(FailureReason::CannotPlace, silent);
+                            self.refused(call, &named.name, &silent);
+                        }
                     }
                     return Stop::HangUp(failure);
                 }
@@ -148,7 +175,7 @@ impl Shared {
                     self.refused(call, &named.name, &failure);
                     refusals.push((&named.name, failure));
                     if rang == Rang::Perhaps {
-                        break;
+                        return Stop::Ambiguous(all_refused(refusals));
                     }
                 }
             }
@@ -253,72 +280,13 @@ fn all_refused(mut refusals: Vec<(&str, Failure)>) -> Failure {
     }
 }
 
+fn defect() -> Failure {
+    Failure::new(FailureReason::Internal, "A defect in PhoneGate ended the call; see its log.")
+}
+
 fn interrupted() -> Failure {
     Failure::new(FailureReason::Interrupted, "PhoneGate was shut down while the call was in progress.")
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use async_trait::async_trait;
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::admission::Admission;
-    use crate::backend::{OnProgress, TelephonyBackend};
-    use crate::call::{CallId, CallStatus};
-    use crate::clock::Deadline;
-    use crate::config::NumbersConfig;
-    use crate::registry::Begun;
-
-    /// Counts how often it was asked to ring somebody.
-    #[derive(Default)]
-    struct Counting(AtomicUsize);
-
-    #[async_trait]
-    impl TelephonyBackend for Counting {
-        async fn place(&self, _: &Call) -> Result<Reference, PlaceError> {
-            self.0.fetch_add(1, Ordering::SeqCst);
-            Ok(Reference::new("counted"))
-        }
-
-        async fn follow(&self, _: &Reference, _: OnProgress<'_>) -> Outcome {
-            Outcome::Verified
-        }
-
-        async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
-            Ok(())
-        }
-
-        async fn check(&self) -> Result<String, Failure> {
-            Ok(String::new())
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_is_rung_for_a_call_that_is_over_already() {
-        for (ended, span, rung) in [(true, 60, 0), (false, 0, 0), (false, 60, 1)] {
-            let backend = Arc::new(Counting::default());
-            let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-            let named = Named { name: "counting".into(), backend: Arc::<Counting>::clone(&backend) };
-            let log = Log::start(Level::Error, None, None).unwrap();
-            let dispatcher = Dispatcher::new(Handle::current(), vec![named], Arc::clone(&registry), log);
-            if ended {
-                dispatcher.end().await;
-            }
-            let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
-            let number = Admission::new(&numbers).unwrap().admit("+1 4255551212").unwrap();
-            let id = CallId::new(Uuid::from_u128(1)).unwrap();
-            let deadline = Deadline::after(Moment::now(), Duration::from_secs(span));
-            let begun = registry.begin(id, Ok(number.clone()), deadline);
-            let Begun::New(attempt) = begun else { panic!("{begun:?}") };
-            dispatcher.start(Call { attempt, number, deadline });
-            while registry.status(id) == Some(CallStatus::Pending) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            assert_eq!(backend.0.load(Ordering::SeqCst), rung, "ended: {ended}, {span} s");
-        }
-    }
-}
+mod tests;

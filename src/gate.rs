@@ -14,6 +14,7 @@ use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
 use crate::dispatch::Dispatcher;
+use crate::fault;
 use crate::platform;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Event, Log, Tee, foreign_text};
@@ -126,12 +127,15 @@ impl Gate {
         let event = Event { id: Some(request.id), number: number.as_ref(), ..Event::default() };
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
+                // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
+                let call = number.clone().map(|number| self.dispatcher.hold(Call { attempt, number, deadline }));
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
+                fault::point("gate.initiate");
                 let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
                 self.log.write(Level::Info, &event);
-                if let Some(number) = number.clone() {
-                    self.dispatcher.start(Call { attempt, number, deadline });
+                if let Some(call) = call {
+                    self.dispatcher.start(call);
                 }
                 attempt
             }
@@ -142,9 +146,7 @@ impl Gate {
             Begun::Refused(failure) => {
                 let collides = failure.reason() == FailureReason::AlreadyInProgress;
                 let level = if collides { Level::Warn } else { Level::Info };
-                let event =
-                    Event { event: "refused", status: Some(CallStatus::Failed), failure: Some(&failure), ..event };
-                self.log.write(level, &event);
+                self.log.write(level, &Event { number: number.as_ref(), ..Event::refused(Some(request.id), &failure) });
                 return Some(CallStatus::Failed);
             }
         };
@@ -159,7 +161,11 @@ impl Gate {
             Duration::ZERO => self.registry.status(id),
             at_most => self.registry.wait(id, Instant::now() + at_most),
         };
-        status.unwrap_or(CallStatus::Failed)
+        status.unwrap_or_else(|| {
+            let failure = Failure::new(FailureReason::UnknownCall, "No such call is known here.");
+            self.log.write(Level::Info, &Event { event: "unknown_call", ..Event::refused(Some(id), &failure) });
+            CallStatus::Failed
+        })
     }
 
     /// All that is known of a call.
@@ -174,9 +180,9 @@ impl Gate {
         ))
     }
 
-    /// Writes that a defect showed itself.
-    pub(crate) fn log_defect(&self, text: &str) {
-        self.log.write(Level::Error, &Event { event: "defect", text: Some(text), ..Event::default() });
+    /// Writes a line for those who speak for the gate.
+    pub(crate) fn log(&self, level: Level, event: &Event<'_>) {
+        self.log.write(level, event);
     }
 
     /// Hangs up what is in flight, ends the threads and the log, within `timeout`. True where nothing was cut short.
@@ -186,7 +192,8 @@ impl Gate {
         let Some(runtime) = self.runtime.lock().take() else { return true };
         let all_hung_up =
             runtime.block_on(async { tokio::time::timeout(timeout, self.dispatcher.end()).await.is_ok() });
-        // What is cut short here settles as Interrupted when its task is dropped.
+        // While the log still takes its lines. A task that is cut short below finds its call settled.
+        self.dispatcher.abandon();
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
         self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up

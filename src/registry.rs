@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::call::{Attempt, Call, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::{Deadline, Moment};
 use crate::sync::{Condvar, Mutex};
 
@@ -52,9 +52,15 @@ struct Entry {
 
 enum State {
     Pending(Box<Pending>),
-    /// When, and how long it was to be kept then: a gate that is started anew cannot bring it back.
-    Verified(Moment, Duration),
+    Verified(Verified),
     Failed(Failure),
+}
+
+struct Verified {
+    at: Moment,
+    /// How long it was to be kept then: a gate that is started anew cannot bring it back.
+    keep: Duration,
+    refused_repeat: Option<Box<Failure>>,
 }
 
 struct Pending {
@@ -62,7 +68,7 @@ struct Pending {
     deadline: Deadline,
     progress: Progress,
     /// Why a repeat of this pending call was refused: the host will ask.
-    refused_repeat: Option<Failure>,
+    refused_repeat: Option<Box<Failure>>,
 }
 
 /// What became of [`Registry::begin`].
@@ -83,7 +89,7 @@ pub struct Snapshot {
     pub status: CallStatus,
     /// How far it has come, while pending.
     pub progress: Option<Progress>,
-    /// Why it failed, or why a repeat of it was refused while it is pending.
+    /// Why it failed, or why a repeat of it was refused.
     pub failure: Option<Failure>,
 }
 
@@ -156,7 +162,8 @@ impl Registry {
     pub fn settle(&self, attempt: Attempt, outcome: Outcome, now: Moment) -> Option<Outcome> {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
-        let deadline = calls.pending(attempt)?.deadline;
+        let pending = calls.pending(attempt)?;
+        let (deadline, refused_repeat) = (pending.deadline, pending.refused_repeat.take());
         let outcome = match outcome {
             Outcome::Verified if deadline.passed(now) => Outcome::Failed(Failure::new(
                 FailureReason::DeadlinePassed,
@@ -165,7 +172,7 @@ impl Registry {
             outcome => outcome,
         };
         let state = match &outcome {
-            Outcome::Verified => State::Verified(now, self.keep_finished()),
+            Outcome::Verified => State::Verified(Verified { at: now, keep: self.keep_finished(), refused_repeat }),
             Outcome::Failed(failure) => State::Failed(failure.clone()),
         };
         calls.by_id.insert(attempt.id, Entry { generation: attempt.generation, state });
@@ -224,11 +231,25 @@ impl Registry {
         let calls = self.shard(id).calls.lock();
         let status = calls.status(id, self.keep_finished(), Moment::now)?;
         let (progress, failure) = match &calls.by_id.get(&id)?.state {
-            State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.clone()),
-            State::Verified(..) => (None, None),
-            State::Failed(failure) => (None, Some(failure.clone())),
+            State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.as_deref()),
+            State::Verified(verified) => (None, verified.refused_repeat.as_deref()),
+            State::Failed(failure) => (None, Some(failure)),
         };
-        Some(Snapshot { status, progress, failure })
+        Some(Snapshot { status, progress, failure: failure.cloned() })
+    }
+
+    /// The calls that are pending now.
+    pub fn pending_calls(&self) -> Vec<Call> {
+        let attempts: Vec<Attempt> = self.ringing.lock().values().copied().collect();
+        let call = |attempt: Attempt| {
+            let mut calls = self.shard(attempt.id).calls.lock();
+            calls.pending(attempt).map(|Pending { number, deadline, .. }| Call {
+                attempt,
+                number: number.clone(),
+                deadline: *deadline,
+            })
+        };
+        attempts.into_iter().filter_map(call).collect()
     }
 
     /// Forgets what ended longer ago than is kept.
@@ -305,8 +326,10 @@ impl Calls {
         match &self.by_id.get(&id)?.state {
             State::Pending(_) => Some(CallStatus::Pending),
             State::Failed(_) => Some(CallStatus::Failed),
-            State::Verified(end, kept) if now().since(*end) < keep.min(*kept) => Some(CallStatus::Success),
-            State::Verified(..) => None,
+            State::Verified(verified) if now().since(verified.at) < keep.min(verified.keep) => {
+                Some(CallStatus::Success)
+            }
+            State::Verified(_) => None,
         }
     }
 
@@ -320,14 +343,15 @@ impl Calls {
 
 impl Pending {
     fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>, attempt: Attempt) -> Begun {
-        if admitted.is_ok_and(|number| number == self.number) {
-            return Begun::StillPending(attempt);
-        }
-        let failure = Failure::new(
-            FailureReason::AlreadyInProgress,
-            "This request is already calling another number; that call goes on.",
-        );
-        self.refused_repeat = Some(failure.clone());
+        let failure = match admitted {
+            Ok(number) if number == self.number => return Begun::StillPending(attempt),
+            Ok(_) => Failure::new(
+                FailureReason::AlreadyInProgress,
+                "This request is already calling another number; that call goes on.",
+            ),
+            Err(failure) => failure,
+        };
+        self.refused_repeat = Some(Box::new(failure.clone()));
         Begun::Refused(failure)
     }
 }

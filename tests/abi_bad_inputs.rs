@@ -7,16 +7,31 @@ use std::ffi::{CStr, CString, c_char};
 
 use phonegate::abi::CallResult;
 use phonegate::config::ErrorKind;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, fresh_id, fresh_number, presses, rings_on};
 use support::insults::{Insult, insults};
 use support::page::Guarded;
 
 const OK: i32 = 0;
 
+/// A configuration with a log of its own.
+fn logged() -> Value {
+    let mut config = presses("#");
+    config["log"] = json!({ "directory": "log" });
+    config
+}
+
+/// The log's lines about requests that were refused at once, after a shutdown.
+fn refused_lines(abi: &Abi) -> Vec<Value> {
+    assert_eq!(abi.shut_down(60_000), OK);
+    let text = std::fs::read_to_string(abi.path("log/phonegate.log")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["event"] == "refused").collect()
+}
+
 #[test]
 fn as_an_id_every_insult_is_failed_and_explained() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&logged());
     for insult in insults() {
         let name = &insult.name;
         let initiated = insult.put(|id| {
@@ -52,11 +67,14 @@ fn as_an_id_every_insult_is_failed_and_explained() {
         assert_eq!(text, expected, "{name}");
     }
     abi.still_places_calls();
+    let refused = refused_lines(&abi);
+    assert_eq!(refused.len(), 2 * insults().len(), "one line for each refused call and status");
+    assert!(refused.iter().all(|line| line["reason"] == "UnknownCall" && line.get("id").is_none()), "{refused:?}");
 }
 
 #[test]
 fn as_a_number_every_insult_is_failed_and_explained() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&logged());
     for insult in insults() {
         let name = &insult.name;
         let id = fresh_id();
@@ -77,6 +95,9 @@ fn as_a_number_every_insult_is_failed_and_explained() {
         assert!(text.starts_with(told), "{name}: {text}");
     }
     abi.still_places_calls();
+    let refused = refused_lines(&abi);
+    assert_eq!(refused.len(), insults().len(), "one line for each refused call");
+    assert!(refused.iter().all(|line| line["reason"] == "InvalidNumber" && line["id"].is_string()), "{refused:?}");
 }
 
 #[test]
@@ -303,9 +324,13 @@ fn a_repeat_with_another_number_is_failed_and_leaves_the_first_call_alone() {
     let id = fresh_id();
     assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
     assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING, "a repeat");
-    for number in [Some(fresh_number()), None, Some(c"call".to_owned())] {
+    for (number, reason) in [
+        (Some(fresh_number()), "AlreadyInProgress"),
+        (None, "InvalidNumber"),
+        (Some(c"call".to_owned()), "InvalidNumber"),
+    ] {
         assert_eq!(abi.initiate(number.as_deref(), Some(&id), None), FAILED);
-        assert!(abi.message(&id).contains("AlreadyInProgress"), "{}", abi.message(&id));
+        assert!(abi.message(&id).contains(reason), "{}", abi.message(&id));
         assert_eq!(abi.status(Some(&id)), PENDING);
     }
 }

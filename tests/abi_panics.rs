@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phonegate::abi::CallResult;
 use serde_json::{Value, json};
-use support::abi::{Abi, FAILED, NUMBER, fresh_id, fresh_number, presses};
+use support::abi::{Abi, FAILED, NUMBER, SUCCESS, fresh_id, fresh_number, presses};
 
 const OK: i32 = 0;
 const DEFECT: &str = "A defect in PhoneGate; see its log. (Internal)";
@@ -84,6 +84,19 @@ fn a_panic_in_a_backend_fails_its_call_alone() {
         assert_eq!(abi.status(Some(&first)), FAILED, "the failure stays");
         assert_eq!(log_of(&abi, "defect").len(), 2, "{place}");
     }
+}
+
+#[test]
+fn a_panic_between_the_begin_of_a_call_and_its_task_leaves_nothing_behind() {
+    let abi = Abi::load(&logged());
+    let id = fresh_id();
+    with_fault("gate.initiate", || assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), FAILED));
+    assert_eq!(abi.status(Some(&id)), FAILED, "and not pending for ever");
+    assert_eq!(abi.message(&id), DEFECT);
+    abi.initiate(Some(NUMBER), Some(&id), None);
+    assert_eq!(abi.outcome(&id), SUCCESS, "the id and its number are free again");
+    let failed = log_of(&abi, "failed");
+    assert_eq!(failed[0]["reason"], "Internal", "{failed:?}");
 }
 
 /// Calls each export with a panic in it, and checks what it returns.

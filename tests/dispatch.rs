@@ -173,6 +173,22 @@ fn the_end_of_the_gate_hangs_up_every_call_and_fails_it_as_interrupted() {
 }
 
 #[test]
+fn an_end_that_has_no_time_still_tells_what_became_of_each_call() {
+    let registry = Arc::new(Registry::new(Duration::from_secs(600)));
+    let gate = TestGate::start_with(uses(&[("demo", phone(SLOW))], json!({})), Arc::clone(&registry));
+    for n in 1..=50 {
+        gate.initiate(id(n), &format!("+1 425555{:04}", 1000 + n));
+    }
+    gate.gate().shut_down(Duration::ZERO);
+    for n in 1..=50 {
+        let failure = registry.snapshot(id(n)).unwrap().failure.unwrap();
+        assert!(failure.text().ends_with("(Interrupted)"), "{failure}");
+    }
+    let failed = || gate.log().iter().filter(|line| line["event"] == "failed").count();
+    wait_until("each call's end is logged", || failed() == 50);
+}
+
+#[test]
 fn a_gate_that_is_dropped_without_its_end_leaves_nothing_pending() {
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = TestGate::start_with(uses(&[("demo", phone(SLOW))], json!({})), Arc::clone(&registry));

@@ -246,11 +246,21 @@ fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
     let repeat = registry.begin(id(1), Ok(number(2000)), Deadline::after(now, DEADLINE));
     let Begun::Refused(failure) = repeat else { panic!("{repeat:?}") };
     assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
-    assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure));
+    assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure.clone()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
     registry.settle(attempt, Outcome::Verified, now);
     assert_eq!(registry.status(id(1)), Some(CallStatus::Success));
-    assert_eq!(registry.snapshot(id(1)).unwrap().failure, None);
+    assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure), "the host may ask for it late");
+}
+
+#[test]
+fn a_repeat_that_admission_refuses_keeps_its_own_reason() {
+    let (registry, now) = (Registry::new(KEEP), Moment::now());
+    begun(&registry, 1, now);
+    let repeat = registry.begin(id(1), Err(refused()), Deadline::after(now, DEADLINE));
+    assert_eq!(repeat, Begun::Refused(refused()));
+    assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(refused()));
+    assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
 }
 
 #[test]

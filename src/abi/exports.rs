@@ -14,9 +14,10 @@ use super::text::{self, BadText, Buffer};
 use super::{ABI_VERSION, CallResult};
 use crate::call::{CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Level};
 use crate::fault;
 use crate::gate::CallRequest;
+use crate::telemetry::Event;
 
 /// See `include/phonegate.h`.
 ///
@@ -35,7 +36,10 @@ pub unsafe extern "C" fn InitiateCall(
         let number = unsafe { text::read(phone_number, text::MAX_WORD) };
         // SAFETY: the caller's promise.
         let attributes = unsafe { text::read(delivery_attributes, text::MAX_ATTRIBUTES) };
-        let Ok(Ok(id)) = id.map(CallId::parse) else { return CallStatus::Failed as i32 };
+        let id = match call_id(id) {
+            Ok(id) => id,
+            Err(failure) => return refuse_nameless(&failure) as i32,
+        };
         let status = explained(id, || {
             fault::point("export.InitiateCall");
             initiate(id, number, attributes)
@@ -53,8 +57,9 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
     guarded(CallStatus::Failed as i32, || {
         fault::point("export.GetCallStatus");
         // SAFETY: the caller's promise.
-        let Ok(Ok(id)) = unsafe { text::read(call_id, text::MAX_WORD) }.map(CallId::parse) else {
-            return CallStatus::Failed as i32;
+        let id = match self::call_id(unsafe { text::read(call_id, text::MAX_WORD) }) {
+            Ok(id) => id,
+            Err(failure) => return refuse_nameless(&failure) as i32,
         };
         let status = slot::with_gate(|gate| gate.status(id));
         status.unwrap_or_else(|_| REGISTRY.status(id).unwrap_or(CallStatus::Failed)) as i32
@@ -199,10 +204,25 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
     refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
 }
 
-/// Remembers why a call was refused, unless one with this id is pending.
+/// Remembers why a call was refused, and tells the log.
 fn refuse(id: CallId, failure: Failure) -> CallStatus {
+    slot::log(Level::Warn, &Event::refused(Some(id), &failure));
     REGISTRY.begin(id, Err(failure), Deadline::after(Moment::now(), Duration::ZERO));
     CallStatus::Failed
+}
+
+/// Tells the log of a request that cannot be remembered, since it has no id.
+fn refuse_nameless(failure: &Failure) -> CallStatus {
+    slot::log(Level::Warn, &Event::refused(None, failure));
+    CallStatus::Failed
+}
+
+fn call_id(text: Result<&str, BadText>) -> Result<CallId, Failure> {
+    match text.map(CallId::parse) {
+        Ok(Ok(id)) => Ok(id),
+        Ok(Err(error)) => Err(Failure::new(FailureReason::UnknownCall, error)),
+        Err(bad) => Err(Failure::new(FailureReason::UnknownCall, format_args!("The call id {}.", bad.describe()))),
+    }
 }
 
 /// The names in a JSON object. Attributes never make a call fail: what is no such object has a name of its own here.
@@ -219,13 +239,9 @@ fn attribute_names(attributes: Result<&str, BadText>) -> Vec<String> {
 }
 
 fn failure_message(id: Result<&str, BadText>) -> String {
-    let id = match id.map(CallId::parse) {
-        Ok(Ok(id)) => id,
-        Ok(Err(error)) => return Failure::new(FailureReason::UnknownCall, error).text().to_owned(),
-        Err(bad) => {
-            let failure = Failure::new(FailureReason::UnknownCall, format_args!("The call id {}.", bad.describe()));
-            return failure.text().to_owned();
-        }
+    let id = match call_id(id) {
+        Ok(id) => id,
+        Err(failure) => return failure.text().to_owned(),
     };
     match REGISTRY.snapshot(id) {
         Some(snapshot) => match (snapshot.failure, snapshot.status) {

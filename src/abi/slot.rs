@@ -88,10 +88,19 @@ pub(super) fn shut_down(timeout: Duration) -> CallResult {
     if gate_ended && all_told { CallResult::Ok } else { CallResult::TimedOut }
 }
 
+/// Writes a line to the gate's log, started if need be. Where it cannot start, to where that was told.
+pub(super) fn log(level: Level, event: &Event<'_>) {
+    if with_gate(|gate| gate.log(level, event)).is_err()
+        && let Some(refusals) = &START.lock().refusals
+    {
+        refusals.write(level, event);
+    }
+}
+
 /// Writes that a panic was caught, where a gate has a log for it.
 pub(super) fn log_panic(text: &str) {
     if let Some(running) = &*RUNNING.load() {
-        running.gate.log_defect(text);
+        running.gate.log(Level::Error, &Event { event: "defect", text: Some(text), ..Event::default() });
     }
 }
 

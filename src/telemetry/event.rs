@@ -61,7 +61,12 @@ struct Record<'a> {
     text: Option<&'a str>,
 }
 
-impl Event<'_> {
+impl<'a> Event<'a> {
+    /// A request that was refused at once.
+    pub fn refused(id: Option<CallId>, failure: &'a Failure) -> Self {
+        Self { event: "refused", id, status: Some(CallStatus::Failed), failure: Some(failure), ..Self::default() }
+    }
+
     /// The event as one line of JSON, without the line break.
     pub(super) fn to_line(&self, level: Level) -> String {
         let record = Record {

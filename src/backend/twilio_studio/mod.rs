@@ -167,9 +167,12 @@ impl TelephonyBackend for TwilioStudio {
             };
             seen.malformed = if matches!(error, ApiError::Malformed) { seen.malformed + 1 } else { 0 };
             if !error.may_pass() || seen.malformed == MALFORMED_REPLIES {
-                // Nobody follows the call any more, so it must not ring on. The failure to tell is the one above.
-                let _ = tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(reference)).await;
-                return Outcome::Failed(error.failure());
+                // Nobody follows the call any more, so it must not ring on.
+                let failure = error.failure();
+                return Outcome::Failed(match tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(reference)).await {
+                    Ok(Ok(())) => failure,
+                    _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
+                });
             }
             pace.went_wrong(error.retry_after());
         }

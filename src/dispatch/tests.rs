@@ -1,0 +1,155 @@
+//! What a call's task does with a backend that answers late, or not at all.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::*;
+use crate::admission::Admission;
+use crate::backend::{OnProgress, TelephonyBackend};
+use crate::call::{CallId, CallStatus};
+use crate::clock::Deadline;
+use crate::config::NumbersConfig;
+use crate::registry::Begun;
+
+/// Places calls as a test says.
+struct Scripted {
+    takes: Duration,
+    answer: Result<Reference, PlaceError>,
+    placed: Mutex<usize>,
+    hung_up: Mutex<usize>,
+}
+
+#[async_trait]
+impl TelephonyBackend for Scripted {
+    async fn place(&self, _: &Call) -> Result<Reference, PlaceError> {
+        *self.placed.lock() += 1;
+        tokio::time::sleep(self.takes).await;
+        self.answer.clone()
+    }
+
+    async fn follow(&self, _: &Reference, _: OnProgress<'_>) -> Outcome {
+        Outcome::Verified
+    }
+
+    async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
+        *self.hung_up.lock() += 1;
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        Ok(String::new())
+    }
+}
+
+/// A dispatcher with one scripted backend, and its log.
+struct Bench {
+    backend: Arc<Scripted>,
+    registry: Arc<Registry>,
+    dispatcher: Dispatcher,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn id(n: u128) -> CallId {
+    CallId::new(Uuid::from_u128(n)).unwrap()
+}
+
+fn ambiguous() -> Result<Reference, PlaceError> {
+    let failure = Failure::new(FailureReason::CannotPlace, "The connection was lost.");
+    Err(PlaceError { rang: Rang::Perhaps, failure })
+}
+
+impl Bench {
+    fn new(takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+        let backend = Arc::new(Scripted { takes, answer, placed: Mutex::new(0), hung_up: Mutex::new(0) });
+        let registry = Arc::new(Registry::new(Duration::from_secs(60)));
+        let named = Named { name: "scripted".into(), backend: Arc::<Scripted>::clone(&backend) };
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&lines);
+        let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
+        let log = Log::start(Level::Debug, None, Some(tee)).unwrap();
+        let dispatcher = Dispatcher::new(Handle::current(), vec![named], Arc::clone(&registry), log);
+        Self { backend, registry, dispatcher, lines }
+    }
+
+    fn begin(&self, n: u128, span: Duration) -> Begun {
+        let number = number();
+        let deadline = Deadline::after(Moment::now(), span);
+        let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
+        if let Begun::New(attempt) = begun {
+            self.dispatcher.start(self.dispatcher.hold(Call { attempt, number, deadline }));
+        }
+        begun
+    }
+
+    async fn until(&self, what: impl Fn(&Self) -> bool) {
+        while !what(self) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn told(&self, words: &str) -> bool {
+        self.lines.lock().iter().any(|line| line.contains(words))
+    }
+}
+
+fn number() -> crate::call::PhoneNumber {
+    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
+    Admission::new(&numbers).unwrap().admit("+1 4255551212").unwrap()
+}
+
+#[tokio::test]
+async fn nobody_is_rung_for_a_call_that_is_over_already() {
+    for (ended, span, rung) in [(true, 60 * SECOND, 0), (false, Duration::ZERO, 0), (false, 60 * SECOND, 1)] {
+        let bench = Bench::new(Duration::ZERO, Ok(Reference::new("counted")));
+        if ended {
+            bench.dispatcher.end().await;
+        }
+        bench.begin(1, span);
+        bench.until(|bench| bench.registry.status(id(1)) != Some(CallStatus::Pending)).await;
+        assert_eq!(*bench.backend.placed.lock(), rung, "ended: {ended}, {span:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_phone_that_may_ring_is_not_rung_by_another_call_before_the_deadline() {
+    let bench = Bench::new(Duration::ZERO, ambiguous());
+    bench.begin(1, 3 * SECOND);
+    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
+    let Begun::Refused(failure) = bench.begin(2, SECOND) else { panic!("the number is free") };
+    assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
+    bench.until(|bench| matches!(bench.begin(3, SECOND), Begun::New(_))).await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
+    let bench = Bench::new(Duration::ZERO, ambiguous());
+    bench.begin(1, 600 * SECOND);
+    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
+    bench.dispatcher.end().await;
+    assert!(bench.told("The connection was lost."));
+}
+
+#[tokio::test]
+async fn what_a_backend_says_after_the_deadline_is_logged_or_hung_up() {
+    let bench = Bench::new(2 * SECOND, ambiguous());
+    bench.begin(1, SECOND);
+    bench.until(|bench| bench.told("The connection was lost.")).await;
+    assert_eq!(bench.registry.snapshot(id(1)).unwrap().failure.unwrap().reason(), FailureReason::DeadlinePassed);
+
+    let bench = Bench::new(2 * SECOND, Ok(Reference::new("late")));
+    bench.begin(1, SECOND);
+    bench.until(|bench| *bench.backend.hung_up.lock() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_never_says_is_told_of_in_the_log() {
+    let bench = Bench::new(3600 * SECOND, Ok(Reference::new("never")));
+    bench.begin(1, SECOND);
+    bench.until(|bench| *bench.backend.placed.lock() == 1).await;
+    // The deadline asks the clocks of the machine, which the paused time of the runtime does not move.
+    std::thread::sleep(SECOND);
+    bench.until(|bench| bench.told("may ring on")).await;
+}
