@@ -92,6 +92,7 @@ phonegate_status InitiateCall(const char *phone_number, const char *request_id, 
  * Takes:     call_id: the GUID that was given to InitiateCall.
  * Returns:   PHONEGATE_PENDING, PHONEGATE_SUCCESS or PHONEGATE_FAILED; an unknown or malformed id is PHONEGATE_FAILED.
  * Blocks:    For memory work only, then, while the call is pending, for `call.status_wait_ms` at most (0 by default).
+ *            As InitiateCall, it may start the gate.
  * Ownership: call_id is borrowed for the call.
  * Since:     0.1.0
  */
@@ -104,7 +105,7 @@ phonegate_status GetCallStatus(const char *call_id);
  * Takes:     call_id: the GUID; buffer, capacity, needed: see "Strings out".
  * Returns:   PHONEGATE_OK, also for an unknown or malformed id (the text says so); PHONEGATE_BUFFER_TOO_SMALL;
  *            PHONEGATE_INVALID_ARGUMENT for a NULL id or bad buffer arguments; PHONEGATE_INTERNAL.
- * Blocks:    For memory work only.
+ * Blocks:    For memory work only; as InitiateCall, it may start the gate.
  * Ownership: call_id is borrowed for the call; the text is copied into the caller's buffer.
  * Since:     0.1.0
  */

@@ -1,21 +1,25 @@
 //! Time that neither a moved clock nor a sleeping machine can stretch.
 //!
-//! The monotonic clock may stand still while the machine sleeps, and the wall clock may be moved either way. A span
-//! is therefore the longer of what the two of them measured: doubt ends a deadline early, never late.
+//! The monotonic clock may stand still while the machine sleeps, and the wall clock may be moved either way; the time
+//! since the machine was started counts sleep, but is coarse. A span is the longest of what the three of them
+//! measured: doubt ends a deadline early, never late.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// One reading of both clocks.
+use crate::platform;
+
+/// One reading of the clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     monotonic: Instant,
+    since_boot: Duration,
     wall: SystemTime,
 }
 
 impl Moment {
-    /// Reads both clocks.
+    /// Reads the clocks.
     pub fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+        Self { monotonic: Instant::now(), since_boot: platform::since_boot(), wall: SystemTime::now() }
     }
 
     /// The wall clock's part, for logs.
@@ -23,16 +27,21 @@ impl Moment {
         self.wall
     }
 
-    /// The time since `earlier`, by the clock that says more. Zero where both say that `earlier` lies ahead.
+    /// The time since `earlier`, by the clock that says most. Zero where all say that `earlier` lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {
         let monotonic = self.monotonic.saturating_duration_since(earlier.monotonic);
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
-        monotonic.max(wall)
+        let since_boot = self.since_boot.saturating_sub(earlier.since_boot);
+        monotonic.max(wall).max(since_boot)
     }
 
     /// This moment with its clocks moved ahead, each by its own span: for tests of sleep and of a clock that was set.
-    pub fn moved(self, monotonic: Duration, wall: Duration) -> Moment {
-        Moment { monotonic: self.monotonic + monotonic, wall: self.wall + wall }
+    pub fn moved(self, monotonic: Duration, since_boot: Duration, wall: Duration) -> Moment {
+        Moment {
+            monotonic: self.monotonic + monotonic,
+            since_boot: self.since_boot + since_boot,
+            wall: self.wall + wall,
+        }
     }
 }
 

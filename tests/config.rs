@@ -77,6 +77,7 @@ fn no_error_shows_a_secret() {
     assert!(!format!("{config:?}").contains("hush"), "{config:?}");
     let warnings = config.warnings();
     assert!(warnings.iter().any(|warning| warning.starts_with("backends.c.auth_token: ")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.starts_with("network.proxy: ")), "{warnings:?}");
     assert!(!warnings.concat().contains("hush"));
 }
 
@@ -88,6 +89,32 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
         error.to_string().contains("no-such-folder/phonegate.json: there is no such file; put one there"),
         "{error}"
     );
+}
+
+/// A file may be a device or a pipe, or longer than it says: it neither holds the host up nor fills its memory.
+#[test]
+fn what_is_no_file_or_too_long_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, long) = (folder.path().join("pipe"), folder.path().join("long"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::write(&long, vec![b' '; 1024 * 1024 + 1]).unwrap();
+    for (path, problem) in [
+        (Path::new("/dev/zero"), "is not a regular file"),
+        (folder.path(), "is not a regular file"),
+        (&pipe, "is not a regular file"),
+        (&long, "is longer than 1048576 bytes"),
+    ] {
+        let error = config::load(path).unwrap_err();
+        assert_eq!(error.kind(), config::ErrorKind::Unreadable);
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    let secrets =
+        [("/dev/zero".to_owned(), "is not a regular file"), (long.display().to_string(), "is longer than 4096 bytes")];
+    for (file, problem) in secrets {
+        let secret: config::Secret = serde_json::from_value(serde_json::json!({ "file": file })).unwrap();
+        let error = secret.resolve(folder.path(), "here").unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+    }
 }
 
 #[test]

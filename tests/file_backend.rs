@@ -111,6 +111,17 @@ fn a_file_that_is_gone_fails() {
 }
 
 #[test]
+fn a_file_that_stays_unreadable_fails_the_call_and_says_why() {
+    let desk = Desk::open();
+    desk.call(id(1), NUMBER, 1);
+    fs::remove_file(&desk.path).unwrap();
+    fs::create_dir(&desk.path).unwrap();
+    let (status, text) = desk.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.contains("phone.txt") && text.contains("is not a regular file"), "{text}");
+}
+
+#[test]
 fn strange_neighbours_do_not_matter() {
     let desk = Desk::open();
     fs::write(&desk.path, b"\xef\xbb\xbf\xff\xfe;\x00;;;\r\n\r\n;;;;;;;;;\n;1;1;1;\nno end of line").unwrap();

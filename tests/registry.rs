@@ -10,6 +10,7 @@ use phonegate::registry::{Begun, Registry};
 use proptest::prelude::*;
 use uuid::Uuid;
 
+const DAY: Duration = Duration::from_secs(86_400);
 const DEADLINE: Duration = Duration::from_secs(90);
 const KEEP: Duration = Duration::from_secs(600);
 
@@ -96,7 +97,7 @@ proptest! {
         for operation in operations {
             // Spans here are long and the clocks start together, so one of them leads for good.
             let time = monotonic.max(wall);
-            let now = start.moved(time, time);
+            let now = start.moved(time, time, time);
             match operation {
                 Operation::Begin { id: n, number: wanted } => {
                     let admitted = wanted.map(number).ok_or_else(refused);
@@ -169,7 +170,7 @@ proptest! {
                 Operation::Sweep => registry.sweep(now),
             }
             let time = monotonic.max(wall);
-            let now = start.moved(time, time);
+            let now = start.moved(time, time, time);
             for n in 0..4 {
                 let (seen, promised) = (registry.status_at(id(n), || now), model.status(n, time));
                 // A failure may be remembered for longer; a success never.
@@ -193,7 +194,8 @@ fn an_approval_after_the_deadline_by_either_clock_fails() {
     for (monotonic, wall) in [(DEADLINE, zero), (zero, DEADLINE), (DEADLINE, DEADLINE)] {
         let (registry, now) = (Registry::new(KEEP), Moment::now());
         let attempt = begun(&registry, 1, now);
-        let Some(Outcome::Failed(failure)) = registry.settle(attempt, Outcome::Verified, now.moved(monotonic, wall))
+        let Some(Outcome::Failed(failure)) =
+            registry.settle(attempt, Outcome::Verified, now.moved(monotonic, monotonic, wall))
         else {
             panic!("approved {monotonic:?} and {wall:?} after the start")
         };
@@ -205,10 +207,13 @@ fn an_approval_after_the_deadline_by_either_clock_fails() {
 #[test]
 fn a_wall_clock_that_is_set_back_stretches_nothing() {
     let now = Moment::now();
-    let start = now.moved(Duration::ZERO, Duration::from_secs(86_400));
+    let start = now.moved(Duration::ZERO, Duration::ZERO, DAY);
     let deadline = Deadline::after(start, DEADLINE);
-    assert!(deadline.passed(now.moved(DEADLINE, Duration::ZERO)));
+    assert!(deadline.passed(now.moved(DEADLINE, DEADLINE, Duration::ZERO)));
     assert_eq!(deadline.left(now), DEADLINE);
+
+    // Nor does a sleep of the machine after that, which only the time since its start counts then.
+    assert!(deadline.passed(now.moved(Duration::ZERO, DEADLINE, Duration::ZERO)));
 }
 
 #[test]
@@ -219,10 +224,10 @@ fn a_success_is_forgotten_after_its_time_by_either_clock() {
         let attempt = begun(&registry, 1, now);
         registry.settle(attempt, Outcome::Verified, now);
         let almost = KEEP - Duration::from_secs(1);
-        let before = now.moved(monotonic.min(almost), wall.min(almost));
+        let before = now.moved(monotonic.min(almost), monotonic.min(almost), wall.min(almost));
         assert_eq!(registry.status_at(id(1), || before), Some(CallStatus::Success));
-        assert_eq!(registry.status_at(id(1), || now.moved(monotonic, wall)), None);
-        registry.sweep(now.moved(monotonic, wall));
+        assert_eq!(registry.status_at(id(1), || now.moved(monotonic, monotonic, wall)), None);
+        registry.sweep(now.moved(monotonic, monotonic, wall));
         assert!(registry.is_empty());
     }
 }
@@ -234,7 +239,8 @@ fn a_success_that_was_forgotten_stays_so_when_a_new_gate_keeps_longer() {
     let attempt = begun(&registry, 1, start);
     registry.settle(attempt, Outcome::Verified, start);
     registry.keep_finished_for(KEEP);
-    let later = start.moved(Duration::from_secs(2), Duration::from_secs(2));
+    let two = Duration::from_secs(2);
+    let later = start.moved(two, two, two);
     assert_eq!(registry.status_at(id(1), || start), Some(CallStatus::Success));
     assert_eq!(registry.status_at(id(1), || later), None);
 }

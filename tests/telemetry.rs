@@ -182,16 +182,51 @@ fn a_folder_that_others_can_write_to_is_refused() {
     assert!(error.to_string().starts_with(&format!("log.directory: {}: ", log.display())), "{error}");
 }
 
-/// A disk that is full, here a device that always is, harms no call.
+/// A disk that is full, here a device that always is, harms no call, and what is missing is told once there is room.
 #[test]
-fn calls_go_on_when_the_log_cannot_be_written() {
-    let gate = TestGate::start(demo(json!({ "directory": "log" })));
-    let file = gate.folder().join("log/phonegate.log");
-    std::fs::remove_file(&file).unwrap();
-    std::fs::remove_dir(gate.folder().join("log")).unwrap();
+fn calls_go_on_when_the_log_cannot_be_written_and_the_log_tells_what_it_misses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("phonegate.log");
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let gate = TestGate::start(demo(json!({ "directory": folder.path() })));
     for n in 1..=20 {
         gate.initiate(id(n), "+1 4255551212");
         assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
     }
+    std::fs::remove_file(&file).unwrap();
     assert!(gate.gate().shut_down(support::PATIENCE));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> =
+        text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = lines.iter().find(|line| line["event"] == "lines_dropped").expect("it tells");
+    assert!(told["count"].as_u64().unwrap() >= 20, "{told}");
+}
+
+#[test]
+fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_right_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("phonegate.log");
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let (told, teller) = channel();
+    let teller = Mutex::new(teller);
+    let (sender, told) = (Mutex::new(told), teller);
+    let tee: phonegate::telemetry::Tee =
+        Arc::new(move |_, line: &str| sender.lock().unwrap().send(line.to_owned()).unwrap());
+    let log = Log::start(Level::Info, Some((folder.path(), "phonegate.log", 1_000_000)), Some(tee)).unwrap();
+    let write = || log.write(Level::Info, &Event { event: "line", ..Event::default() });
+    (0..20).for_each(|_| write());
+    let received: Vec<String> = told.lock().unwrap().iter().take(20).collect();
+    assert!(received.iter().all(|line| line.contains(r#""event":"line""#)), "{received:?}");
+    std::fs::remove_file(&file).unwrap();
+    write();
+    assert!(log.close(support::PATIENCE));
+    assert_eq!(told.lock().unwrap().try_iter().count(), 1);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> =
+        text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["event"], &lines[1]["event"], &lines[1]["count"]),
+        (&json!("line"), &json!("lines_dropped"), &json!(20))
+    );
+    assert_eq!(lines.len(), 2);
 }

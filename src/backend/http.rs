@@ -10,11 +10,14 @@ use rustls::pki_types::pem::PemObject;
 use rustls_platform_verifier::Verifier;
 use url::{Host, Url};
 
-use crate::config::{ConfigError, ErrorKind, NetworkConfig};
+use crate::config::{ConfigError, ErrorKind, NetworkConfig, read_file};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const KEEP_IDLE: Duration = Duration::from_secs(20);
+
+/// The longest file of authorities that is read, in bytes: a whole system's bundle is a fraction of it.
+const MAX_CA_FILE: u64 = 4_000_000;
 
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
@@ -48,7 +51,8 @@ fn tls(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, Con
         let unusable = |problem: &dyn std::fmt::Display| {
             ConfigError::invalid("network.ca_file", format_args!("{}: {problem}", file.display()))
         };
-        for certificate in CertificateDer::pem_file_iter(&file).map_err(|error| unusable(&error))? {
+        let pem = read_file(&file, MAX_CA_FILE).map_err(|error| unusable(&error))?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
             extra.push(certificate.map_err(|error| unusable(&error))?);
         }
         if extra.is_empty() {

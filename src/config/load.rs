@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::error::{ConfigError, ErrorKind};
+use super::read::read_file;
+use super::unique::Json;
 use super::{BackendConfig, Config, Document};
 use crate::platform;
 
@@ -64,12 +64,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         ),
         _ => ConfigError::new(ErrorKind::Unreadable, format_args!("cannot be read: {error}")),
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_BYTES {
-        let problem = format!("is {size} bytes long, but a configuration is {MAX_BYTES} at most");
-        return Err(ConfigError::new(ErrorKind::Unreadable, problem));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let bytes = read_file(path, MAX_BYTES).map_err(failed)?;
     String::from_utf8(bytes)
         .map_err(|_| ConfigError::new(ErrorKind::Unreadable, "is not UTF-8; save it again with the encoding UTF-8"))
 }
@@ -85,7 +80,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
         return Err(ConfigError::invalid("", "is a list, but must be an object: { \"use\": …, \"backends\": … }"));
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let document: Document<Value> =
+    let document: Document<Json> =
         serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_at("", &error))?;
     json.end().map_err(|error| ConfigError::invalid("", error))?;
     let config = with_backends(document)?;
@@ -104,11 +99,11 @@ pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_
     ConfigError::invalid(path, error.inner())
 }
 
-fn with_backends(document: Document<Value>) -> Result<Config, ConfigError> {
+fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
     let parsed: Result<BTreeMap<_, _>, _> = document
         .backends
         .into_iter()
-        .map(|(name, value)| BackendConfig::parse(&name, value).map(|backend| (name, backend)))
+        .map(|(name, Json(value))| BackendConfig::parse(&name, value).map(|backend| (name, backend)))
         .collect();
     Ok(Document {
         backends: parsed?,

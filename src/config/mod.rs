@@ -9,6 +9,7 @@ mod bounded;
 mod error;
 mod load;
 mod not_built;
+mod read;
 mod schema;
 mod secret;
 mod unique;
@@ -25,6 +26,7 @@ pub use error::{ConfigError, ErrorKind};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
 use not_built::NOT_BUILT;
 pub use not_built::NotBuilt;
+pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
 
@@ -97,7 +99,13 @@ impl Config {
         let tests = self
             .allow_test_backends
             .then(|| "allow_test_backends: calls may be approved without a telephone; never in production".to_owned());
-        plain.chain(tests).collect()
+        let has_password = |proxy: &String| url::Url::parse(proxy).is_ok_and(|url| url.password().is_some());
+        let proxy = self.network.proxy.as_ref().filter(|proxy| has_password(proxy)).map(|_| {
+            "network.proxy: the proxy's password stands in the configuration in plain text; let only the service's \
+             account read the file"
+                .to_owned()
+        });
+        plain.chain(proxy).chain(tests).collect()
     }
 }
 

@@ -4,9 +4,9 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{module_path, own_folder, pin_module, private_file, state_folder};
+pub use unix::{module_path, own_folder, pin_module, private_file, since_boot, state_folder};
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{module_path, own_folder, pin_module, private_file, state_folder};
+pub use windows::{module_path, own_folder, pin_module, private_file, since_boot, state_folder};

@@ -5,12 +5,14 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::windows::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::HMODULE;
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN,
     GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW, GetModuleHandleExW,
 };
+use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 
 /// The longest path that Windows knows, in UTF-16 units.
 const MAX_PATH_UNITS: u32 = 32_768;
@@ -47,7 +49,8 @@ pub fn state_folder() -> Option<PathBuf> {
     folder.is_absolute().then(|| folder.join("PhoneGate"))
 }
 
-/// Makes the folder where it does not exist.
+/// Makes the folder where it does not exist. Who may use it is what its parent folder says: `phonegate install` is to
+/// protect it.
 ///
 /// # Errors
 /// Where it cannot be made.
@@ -58,4 +61,10 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
 /// How to open a file of our own. Its folder's permissions guard it.
 pub fn private_file() -> OpenOptions {
     OpenOptions::new()
+}
+
+/// The time since the machine was started, sleep included, in steps of some 16 ms.
+pub fn since_boot() -> Duration {
+    // SAFETY: GetTickCount64 has no preconditions and cannot fail.
+    Duration::from_millis(unsafe { GetTickCount64() })
 }

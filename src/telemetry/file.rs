@@ -16,26 +16,31 @@ pub(super) struct RollingFile {
     max_part: u64,
     file: Option<File>,
     length: u64,
+    /// A write failed, perhaps in the middle of a line.
+    torn: bool,
 }
 
 impl RollingFile {
     /// Opens `folder`/`name` for appending; all parts together stay below `max_bytes`.
     pub(super) fn open(folder: &Path, name: &str, max_bytes: u64) -> io::Result<Self> {
-        let mut this = Self { path: folder.join(name), max_part: max_bytes / PARTS, file: None, length: 0 };
+        let mut this =
+            Self { path: folder.join(name), max_part: max_bytes / PARTS, file: None, length: 0, torn: false };
         this.file()?;
         Ok(this)
     }
 
     /// Appends a line. After an error the file is opened anew for the next one.
     pub(super) fn write_line(&mut self, line: &str) -> io::Result<()> {
-        let size = line.len() as u64 + 1;
+        let size = line.len() as u64 + 2;
         if self.length > 0 && self.length.saturating_add(size) > self.max_part {
             self.file = None;
             self.roll()?;
         }
-        let written = self.file().and_then(|file| file.write_all(format!("{line}\n").as_bytes()));
+        let text = if self.torn { format!("\n{line}\n") } else { format!("{line}\n") };
+        let written = self.file().and_then(|file| file.write_all(text.as_bytes()));
+        self.torn = written.is_err();
         match written {
-            Ok(()) => self.length = self.length.saturating_add(size),
+            Ok(()) => self.length = self.length.saturating_add(text.len() as u64),
             Err(_) => self.file = None,
         }
         written

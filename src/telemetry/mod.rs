@@ -50,6 +50,51 @@ struct Line {
     text: String,
 }
 
+/// Where the lines go, seen from the log's thread.
+struct Receivers {
+    file: Option<RollingFile>,
+    /// Lines that are missing in the file, of which it has not told yet.
+    missing: u64,
+    tee: Option<Tee>,
+    /// Lines that found no room in the queue.
+    dropped: Arc<AtomicU64>,
+}
+
+impl Receivers {
+    fn take(&mut self, line: &Line) {
+        let written = self.file_takes(line);
+        if !written {
+            self.missing = self.missing.saturating_add(1);
+        }
+        self.tell_tee(line);
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            self.missing = self.missing.saturating_add(dropped);
+            self.tell_tee(&Line::lines_dropped(dropped));
+        }
+        if written && self.missing > 0 && self.file_takes(&Line::lines_dropped(self.missing)) {
+            self.missing = 0;
+        }
+    }
+
+    fn file_takes(&mut self, line: &Line) -> bool {
+        self.file.as_mut().is_none_or(|file| file.write_line(&line.text).is_ok())
+    }
+
+    fn tell_tee(&self, line: &Line) {
+        if let Some(tee) = &self.tee {
+            tee(line.level, &line.text);
+        }
+    }
+}
+
+impl Line {
+    fn lines_dropped(count: u64) -> Self {
+        let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
+        Self { level: Level::Warn, text: event.to_line(Level::Warn) }
+    }
+}
+
 impl Log {
     /// Starts a log of the lines of `level` and above, into `folder`/`name` (`max_bytes` at most, older parts
     /// included) and to `tee`.
@@ -57,35 +102,17 @@ impl Log {
     /// # Errors
     /// Where the file cannot be opened, or the log's thread not started.
     pub fn start(level: Level, file: Option<(&Path, &str, u64)>, tee: Option<Tee>) -> std::io::Result<Self> {
-        let mut file = match file {
+        let file = match file {
             Some((folder, name, max_bytes)) => Some(RollingFile::open(folder, name, max_bytes)?),
             None => None,
         };
         let (sender, lines) = sync_channel::<Line>(QUEUE_LINES);
         let (finished, done) = sync_channel(1);
         let dropped = Arc::new(AtomicU64::new(0));
-        let dropped_lines = Arc::clone(&dropped);
+        let mut receivers = Receivers { file, missing: 0, tee, dropped: Arc::clone(&dropped) };
         let handle = std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
-            let mut write = |line: Line| {
-                if let Some(file) = &mut file
-                    && file.write_line(&line.text).is_err()
-                {
-                    dropped_lines.fetch_add(1, Ordering::Relaxed);
-                }
-                if let Some(tee) = &tee {
-                    tee(line.level, &line.text);
-                }
-            };
-            let tell_dropped = |write: &mut dyn FnMut(Line)| {
-                let count = dropped_lines.swap(0, Ordering::Relaxed);
-                if count > 0 {
-                    let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
-                    write(Line { level: Level::Warn, text: event.to_line(Level::Warn) });
-                }
-            };
             for line in &lines {
-                write(line);
-                tell_dropped(&mut write);
+                receivers.take(&line);
             }
             // The log ends when its sender is gone; nobody may be waiting for this.
             let _ = finished.send(());

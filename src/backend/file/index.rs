@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::call::CallId;
+use crate::config::read_file;
 
 /// The longest file that is read, in bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -43,6 +44,10 @@ pub(super) struct Watched {
     lines: HashMap<CallId, Vec<Line>>,
     /// So many looks in a row showed the same, the last one included.
     same_looks: u32,
+    /// When a look last counted among those.
+    counted: Option<Instant>,
+    /// So many looks in a row failed.
+    failed_looks: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,54 +59,67 @@ struct Stamp {
 impl Watched {
     pub(super) fn new(path: PathBuf, look_every: Duration) -> Self {
         let (content, lines) = (0, HashMap::new());
-        Self { path, look_every, looked: None, stamp: None, content, lines, same_looks: 0 }
+        Self {
+            path,
+            look_every,
+            looked: None,
+            stamp: None,
+            content,
+            lines,
+            same_looks: 0,
+            counted: None,
+            failed_looks: 0,
+        }
     }
 
     /// Looks at the file, unless somebody just has.
-    pub(super) fn refresh(&mut self) -> io::Result<&Self> {
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
         let just_looked = self.looked.is_some_and(|looked| looked.elapsed() < self.look_every);
-        if just_looked { Ok(self) } else { self.read() }
+        if just_looked { Ok(()) } else { self.read() }
     }
 
     /// Looks at the file now, and reads it where it may have changed.
-    pub(super) fn read(&mut self) -> io::Result<&Self> {
-        let (stamp, bytes) = match self.changed()? {
+    pub(super) fn read(&mut self) -> io::Result<()> {
+        let seen_before = self.looked.is_some();
+        self.looked = Some(Instant::now());
+        let changed = self.changed().inspect_err(|_| {
+            self.failed_looks = self.failed_looks.saturating_add(1);
+            self.same_looks = 0;
+        });
+        let (stamp, bytes) = match changed? {
             Some((stamp, bytes)) => (Some(stamp), bytes),
             None if self.stamp.is_some() => {
                 self.looked_the_same();
-                return Ok(self);
+                return Ok(());
             }
             None => (None, Vec::new()),
         };
+        self.failed_looks = 0;
         let mut hasher = DefaultHasher::new();
         bytes.hash(&mut hasher);
         let content = hasher.finish();
-        if self.looked.is_some() && self.content == content {
+        if seen_before && self.content == content {
             self.looked_the_same();
         } else {
-            self.same_looks = 1;
+            (self.same_looks, self.counted) = (1, Some(Instant::now()));
             self.content = content;
             self.lines = parse(&bytes);
         }
         self.stamp = stamp;
-        self.looked = Some(Instant::now());
-        Ok(self)
+        Ok(())
     }
 
     /// The file's content where it may differ from what was seen. None, with the stamp kept, where it does not, and
     /// None without a stamp where there is no file.
     fn changed(&mut self) -> io::Result<Option<(Stamp, Vec<u8>)>> {
-        let read = || {
+        let read = || -> io::Result<_> {
             let meta = std::fs::metadata(&self.path)?;
             let stamp = Stamp { modified: meta.modified()?, length: meta.len() };
             let is_old = stamp.modified.elapsed().is_ok_and(|age| age >= STAMP_STEP);
             if self.stamp == Some(stamp) && is_old {
                 return Ok(None);
             }
-            if stamp.length > MAX_BYTES {
-                return Err(io::Error::other(format!("it is longer than {MAX_BYTES} bytes")));
-            }
-            Ok(Some((stamp, std::fs::read(&self.path)?)))
+            Ok(Some((stamp, read_file(&self.path, MAX_BYTES)?)))
         };
         match read() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -112,9 +130,18 @@ impl Watched {
         }
     }
 
+    /// Looks in quick succession, as where calls are placed, count as one.
     fn looked_the_same(&mut self) {
-        self.same_looks = self.same_looks.saturating_add(1);
-        self.looked = Some(Instant::now());
+        self.failed_looks = 0;
+        if self.counted.is_none_or(|counted| counted.elapsed() >= self.look_every) {
+            self.same_looks = self.same_looks.saturating_add(1);
+            self.counted = Some(Instant::now());
+        }
+    }
+
+    /// How many looks in a row failed, the last one included.
+    pub(super) fn failed_looks(&self) -> u32 {
+        self.failed_looks
     }
 
     /// How many looks in a row showed the same, the last one included.
@@ -145,4 +172,41 @@ fn parse(bytes: &[u8]) -> HashMap<CallId, Vec<Line>> {
         lines.entry(id).or_default().push(Line { status, message });
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn looks_in_quick_succession_count_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hasty = Watched::new(folder.path().join("phone.txt"), HOUR);
+        let mut patient = Watched::new(folder.path().join("phone.txt"), Duration::ZERO);
+        for look in 1..=5 {
+            hasty.read().unwrap();
+            patient.read().unwrap();
+            assert_eq!((hasty.same_looks(), patient.same_looks()), (1, look));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_for_a_moment_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("phone.txt");
+        let mut watched = Watched::new(path.clone(), Duration::ZERO);
+        watched.read().unwrap();
+        std::fs::create_dir(&path).unwrap();
+        for look in 1..=3 {
+            watched.read().unwrap_err();
+            assert_eq!((watched.failed_looks(), watched.same_looks()), (look, 0));
+        }
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "x").unwrap();
+        watched.read().unwrap();
+        assert_eq!((watched.failed_looks(), watched.same_looks()), (0, 1));
+    }
 }

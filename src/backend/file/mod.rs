@@ -27,7 +27,8 @@ const POLL_EVERY: Duration = Duration::from_millis(250);
 /// An editor may be in the middle of writing: an answer counts once so many looks in a row showed the same.
 const STEADY_LOOKS: u32 = 2;
 
-/// Editors write a file anew or replace it by another: a line is gone once so many looks in a row showed the same.
+/// Editors write a file anew, replace it by another or lock it: a line is gone, and a file unreadable, once so many
+/// looks in a row showed the same.
 const GONE_LOOKS: u32 = 5;
 
 /// The line end of the operating system, as .NET's `Environment.NewLine`.
@@ -77,7 +78,8 @@ impl TelephonyBackend for FileBackend {
         let line = new_line(id, &call.number);
         let path = self.path.clone();
         let placed = self.with_watched(move |watched| {
-            let nth = watched.read()?.lines(id).len();
+            watched.read()?;
+            let nth = watched.lines(id).len();
             append(&path, &line)?;
             Ok(Place { id, nth })
         });
@@ -95,13 +97,15 @@ impl TelephonyBackend for FileBackend {
         on_progress(Progress::Ringing);
         loop {
             tokio::time::sleep(POLL_EVERY).await;
-            let seen = self.with_watched(move |watched| {
-                let seen = watched.refresh()?;
-                Ok((seen.lines(place.id).get(place.nth).cloned(), seen.same_looks()))
+            let seen = self.with_watched(move |watched| match watched.refresh() {
+                Ok(()) => Ok(Some((watched.lines(place.id).get(place.nth).cloned(), watched.same_looks()))),
+                // Whoever edits the file may lock it for a moment.
+                Err(_) if watched.failed_looks() < GONE_LOOKS => Ok(None),
+                Err(error) => Err(error),
             });
             let outcome = match seen.await {
-                Ok((Some(line), looks)) if looks >= STEADY_LOOKS => answer(line),
-                Ok((None, looks)) if looks >= GONE_LOOKS => Some(failed("Call ID is not found")),
+                Ok(Some((Some(line), looks))) if looks >= STEADY_LOOKS => answer(line),
+                Ok(Some((None, looks))) if looks >= GONE_LOOKS => Some(failed("Call ID is not found")),
                 Ok(_) => None,
                 Err(error) => Some(Outcome::Failed(self.cannot_place(&error))),
             };
