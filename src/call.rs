@@ -85,18 +85,34 @@ pub struct PhoneNumber {
     e164: Box<str>,
     extension: Option<Box<str>>,
     country_code_digits: u8,
+    country: Option<[u8; 2]>,
 }
 
 impl PhoneNumber {
     /// A number from its parts: `+` and digits of which the first `country_code_digits` are the country code, and the
     /// digits to dial after the answer.
     pub(crate) fn new(e164: String, extension: Option<String>, country_code_digits: u8) -> Self {
-        Self { e164: e164.into(), extension: extension.map(Into::into), country_code_digits }
+        Self { e164: e164.into(), extension: extension.map(Into::into), country_code_digits, country: None }
+    }
+
+    /// The number, which is one of this country (ISO 3166-1 alpha-2).
+    pub(crate) fn in_country(self, country: &str) -> Self {
+        Self { country: country.as_bytes().try_into().ok(), ..self }
     }
 
     /// The number in E.164, with its `+`. Personal data: for the telephony provider alone.
     pub fn e164(&self) -> &str {
         &self.e164
+    }
+
+    /// The number within its country, without a trunk prefix. Personal data.
+    pub fn national(&self) -> &str {
+        self.e164.get(usize::from(self.country_code_digits) + 1..).unwrap_or_default()
+    }
+
+    /// Its country: ISO 3166-1 alpha-2.
+    pub fn country(&self) -> Option<&str> {
+        std::str::from_utf8(self.country.as_ref()?).ok()
     }
 
     /// The extension's digits. Personal data.
@@ -135,6 +151,8 @@ pub struct Call {
     pub number: PhoneNumber,
     /// When it must be over.
     pub deadline: Deadline,
+    /// The language in which the user is to be spoken to, as the host asked for it.
+    pub language: Option<Box<str>>,
 }
 
 /// What the host is told. The numbers are part of the C ABI.

@@ -57,6 +57,10 @@ impl Dispatcher {
         let shared = Arc::new(Shared { backends, registry, log, ending });
         let tasks = TaskTracker::new();
         tasks.spawn_on(Arc::clone(&shared).sweep(), &runtime);
+        for named in &shared.backends {
+            let (backend, ending) = (Arc::clone(&named.backend), shared.ending.clone());
+            tasks.spawn_on(async move { ending.run_until_cancelled(backend.keep_up()).await }, &runtime);
+        }
         Self { runtime, tasks, shared }
     }
 

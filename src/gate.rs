@@ -48,6 +48,8 @@ pub struct CallRequest<'a> {
     pub number: &'a str,
     /// The names of the delivery attributes.
     pub attributes: Vec<String>,
+    /// The language that they ask for: a tag like `de-DE`.
+    pub language: Option<String>,
 }
 
 /// Which file a gate logs to, and who else gets its lines.
@@ -124,11 +126,12 @@ impl Gate {
         let deadline = Deadline::after(Moment::now(), self.call.deadline_s.seconds());
         let admitted = self.admission.admit(request.number);
         let number = admitted.as_ref().ok().cloned();
+        let language = request.language.map(Into::into);
         let event = Event { id: Some(request.id), number: number.as_ref(), ..Event::default() };
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
-                let call = number.clone().map(|number| self.dispatcher.hold(Call { attempt, number, deadline }));
+                let call = number.clone().map(|number| self.dispatcher.hold(Call { attempt, number, deadline, language }));
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
                 fault::point("gate.initiate");
@@ -211,7 +214,7 @@ impl Drop for Gate {
 
 fn in_use(config: &Config, base: &Path) -> Result<Vec<Named>, ConfigError> {
     let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    named.map(|(name, backend)| backend::build(name, backend, &config.network, base)).collect()
+    named.map(|(name, backend)| backend::build(name, backend, config, base)).collect()
 }
 
 fn runtime() -> std::io::Result<Runtime> {

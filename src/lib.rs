@@ -17,6 +17,7 @@
 //! | [`config`] | `phonegate.json` |
 //! | [`telemetry`] | the log |
 //! | [`clock`] | deadlines that nothing stretches |
+//! | [`prompts`] | what callees hear |
 //! | [`platform`] | what differs by operating system |
 
 #![warn(missing_docs, unreachable_pub)]
@@ -34,6 +35,7 @@ mod dispatch;
 mod fault;
 pub mod gate;
 pub mod platform;
+pub mod prompts;
 pub mod registry;
 mod sync;
 pub mod telemetry;

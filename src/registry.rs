@@ -247,6 +247,7 @@ impl Registry {
                 attempt,
                 number: number.clone(),
                 deadline: *deadline,
+                language: None,
             })
         };
         attempts.into_iter().filter_map(call).collect()

@@ -162,7 +162,7 @@ fn the_end_of_the_gate_hangs_up_every_call_and_fails_it_as_interrupted() {
         let story = story(&log, id(n));
         assert_eq!(story[story.len() - 3..], ["failed demo", "hang_up demo", "clean_up demo"]);
     }
-    let request = CallRequest { id: id(99), number: NUMBER, attributes: Vec::new() };
+    let request = CallRequest { id: id(99), number: NUMBER, attributes: Vec::new(), language: None };
     assert_eq!(gate.gate().initiate(request), None, "an ended gate places no call");
 
     // What ended stays readable, and its numbers are free, in the gate that follows.

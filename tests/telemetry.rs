@@ -74,7 +74,7 @@ fn no_line_shows_a_number_or_the_value_of_an_attribute() {
     ];
     for (n, number) in (1..).zip(numbers) {
         let attributes = vec!["Locale".to_owned(), "+14255551220".to_owned(), "a\nb".to_owned()];
-        gate.gate().initiate(CallRequest { id: id(n), number, attributes }).unwrap();
+        gate.gate().initiate(CallRequest { id: id(n), number, attributes, language: None }).unwrap();
         gate.ends(id(n));
     }
     let log = gate.end();
@@ -108,7 +108,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
     let log_to = LogTo { file_name: "phonegate.log", tee: Some(tee) };
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = Gate::start(config::load(&path).unwrap(), registry, log_to).unwrap();
-    gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new() });
+    gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new(), language: None });
     support::wait_until("the call ends", || gate.status(id(1)) == CallStatus::Success);
     assert!(gate.shut_down(support::PATIENCE));
     let file = std::fs::read_to_string(folder.path().join("log/phonegate.log")).unwrap();

@@ -105,7 +105,7 @@ fn place(gate: &Gate, id: CallId, number: &str, inbox: &Receiver<Message>, mut s
         steps.remark("Interrupted before the call was placed.");
         return Exit::Interrupted;
     }
-    gate.initiate(CallRequest { id, number, attributes: Vec::new() });
+    gate.initiate(CallRequest { id, number, attributes: Vec::new(), language: None });
     if follow(gate, id, inbox, &mut steps) {
         return interrupt(gate, id, inbox, steps);
     }

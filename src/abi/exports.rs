@@ -19,6 +19,9 @@ use crate::fault;
 use crate::gate::CallRequest;
 use crate::telemetry::Event;
 
+/// The delivery attributes that name the language of a call, in either case.
+const LANGUAGE_ATTRIBUTES: [&str; 2] = ["language", "locale"];
+
 /// See `include/phonegate.h`.
 ///
 /// # Safety
@@ -191,10 +194,10 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
             return refuse(id, Failure::new(FailureReason::InvalidNumber, sentence));
         }
     };
-    let attributes = attribute_names(attributes);
+    let (attributes, language) = attributes_of(attributes);
     // A gate that another thread is just shutting down answers None; the next one is started then.
     for _ in 0..2 {
-        let request = CallRequest { id, number, attributes: attributes.clone() };
+        let request = CallRequest { id, number, attributes: attributes.clone(), language: language.clone() };
         match slot::with_gate(|gate| gate.initiate(request)) {
             Ok(Some(status)) => return status,
             Ok(None) => {}
@@ -225,17 +228,20 @@ fn call_id(text: Result<&str, BadText>) -> Result<CallId, Failure> {
     }
 }
 
-/// The names in a JSON object. Attributes never make a call fail: what is no such object has a name of its own here.
-fn attribute_names(attributes: Result<&str, BadText>) -> Vec<String> {
+/// The names in a JSON object, and the language it asks for. Attributes never make a call fail: what is no such object
+/// has a name of its own here.
+fn attributes_of(attributes: Result<&str, BadText>) -> (Vec<String>, Option<String>) {
     let json = match attributes {
-        Err(BadText::Null) | Ok("") => return Vec::new(),
-        Err(bad) => return vec![format!("(ignored: the text {})", bad.describe())],
+        Err(BadText::Null) | Ok("") => return (Vec::new(), None),
+        Err(bad) => return (vec![format!("(ignored: the text {})", bad.describe())], None),
         Ok(json) => json,
     };
-    match serde_json::from_str::<Map<String, Value>>(json) {
-        Ok(map) => map.into_iter().map(|(name, _)| name).collect(),
-        Err(_) => vec!["(ignored: the text is not a JSON object)".to_owned()],
-    }
+    let Ok(map) = serde_json::from_str::<Map<String, Value>>(json) else {
+        return (vec!["(ignored: the text is not a JSON object)".to_owned()], None);
+    };
+    let is_language = |name: &str| LANGUAGE_ATTRIBUTES.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let language = map.iter().find(|(name, _)| is_language(name)).and_then(|(_, value)| value.as_str());
+    (map.keys().cloned().collect(), language.map(str::to_owned))
 }
 
 fn failure_message(id: Result<&str, BadText>) -> String {

@@ -63,14 +63,19 @@ fn valid(country: Option<Region>, digits: &str, extension: Option<&str>) -> Opti
         return None;
     }
     let country_code_digits = number.country_code.checked_ilog10()?.checked_add(1)?;
+    let country = number.get_region_code();
+    let dialled = PhoneNumber::new(
+        number.to_string(),
+        extension.map(str::to_owned),
+        u8::try_from(country_code_digits).unwrap_or_default(),
+    );
     Some(Parsed {
-        country: number.get_region_code(),
+        country,
         premium: kind == PhoneNumberType::PremiumRate,
-        number: PhoneNumber::new(
-            number.to_string(),
-            extension.map(str::to_owned),
-            u8::try_from(country_code_digits).unwrap_or_default(),
-        ),
+        number: match country {
+            Some(region) => dialled.in_country(region.as_region_str().as_str()),
+            None => dialled,
+        },
     })
 }
 

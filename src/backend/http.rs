@@ -1,23 +1,17 @@
 //! HTTPS to providers: one crypto library, the operating system's roots, no redirects, no proxy but the configured one.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls_platform_verifier::Verifier;
 use url::{Host, Url};
 
-use crate::config::{ConfigError, ErrorKind, NetworkConfig, read_file};
+use super::tls;
+use crate::config::{ConfigError, ErrorKind, NetworkConfig};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const KEEP_IDLE: Duration = Duration::from_secs(20);
-
-/// The longest file of authorities that is read, in bytes: a whole system's bundle is a fraction of it.
-const MAX_CA_FILE: u64 = 4_000_000;
 
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
@@ -25,7 +19,7 @@ const MAX_REPLY: usize = 1_000_000;
 /// A client for one provider. Relative paths of `network` lie in `base`. Nothing global is installed.
 pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<reqwest::Client, ConfigError> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(network, base)?)
+        .tls_backend_preconfigured(tls::client(network, base)?)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_WITHIN)
@@ -41,35 +35,6 @@ pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<reqwest::Cl
     builder.build().map_err(|error| {
         ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare HTTPS: {}", explain(error)))
     })
-}
-
-fn tls(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, ConfigError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut extra = Vec::new();
-    if let Some(file) = &network.ca_file {
-        let file = base.join(file);
-        let unusable = |problem: &dyn std::fmt::Display| {
-            ConfigError::invalid("network.ca_file", format_args!("{}: {problem}", file.display()))
-        };
-        let pem = read_file(&file, MAX_CA_FILE).map_err(|error| unusable(&error))?;
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            extra.push(certificate.map_err(|error| unusable(&error))?);
-        }
-        if extra.is_empty() {
-            return Err(unusable(&"has no certificate in PEM"));
-        }
-    }
-    let unusable = |error: rustls::Error| {
-        ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare TLS: {error}"))
-    };
-    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(unusable)?;
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(config)
 }
 
 /// The address of a provider: https, or http on this machine; no user, no query.

@@ -7,6 +7,8 @@
 mod file;
 mod http;
 mod simulated;
+mod sip;
+mod tls;
 pub mod twilio_studio;
 
 use std::path::Path;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::call::{Call, Failure, Outcome, Progress};
-use crate::config::{BackendConfig, ConfigError, NetworkConfig};
+use crate::config::{BackendConfig, Config, ConfigError};
 
 /// Places calls and follows them.
 #[async_trait]
@@ -47,6 +49,9 @@ pub trait TelephonyBackend: Send + Sync {
     async fn clean_up(&self, _reference: &Reference) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// What goes on as long as the gate runs, such as a registration. Dropped at the gate's end.
+    async fn keep_up(&self) {}
 
     /// Is it reachable, and are its credentials good? Rings nobody. Returns a few words about it.
     ///
@@ -108,13 +113,15 @@ pub struct Named {
 ///
 /// # Errors
 /// Where a secret cannot be had, or a setting cannot work.
-pub fn build(name: &str, config: &BackendConfig, network: &NetworkConfig, base: &Path) -> Result<Named, ConfigError> {
-    let backend: Arc<dyn TelephonyBackend> = match config {
-        BackendConfig::Simulated(config) => Arc::new(simulated::Simulated::new(config)),
-        BackendConfig::File(config) => Arc::new(file::FileBackend::new(config, base)),
-        BackendConfig::TwilioStudio(config) => {
-            Arc::new(twilio_studio::TwilioStudio::new(&format!("backends.{name}"), config, network, base)?)
+pub fn build(name: &str, backend: &BackendConfig, config: &Config, base: &Path) -> Result<Named, ConfigError> {
+    let path = format!("backends.{name}");
+    let backend: Arc<dyn TelephonyBackend> = match backend {
+        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
+        BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
+        BackendConfig::TwilioStudio(twilio) => {
+            Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, &config.network, base)?)
         }
+        BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, base)?),
     };
     Ok(Named { name: name.into(), backend })
 }

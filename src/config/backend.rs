@@ -10,8 +10,11 @@ use serde_json::Value;
 use super::bounded::Bounded;
 use super::error::ConfigError;
 use super::load::invalid_at;
-use super::not_built::NOT_BUILT;
 use super::secret::Secret;
+use super::sip::SipConfig;
+
+/// The types that there are.
+const TYPES: &str = "simulated, file, twilio_studio and sip";
 
 /// A backend's settings, told apart by `type`.
 #[derive(Debug, Clone, JsonSchema)]
@@ -23,6 +26,8 @@ pub enum BackendConfig {
     File(FileConfig),
     /// Calls by a flow in Twilio Studio.
     TwilioStudio(TwilioStudioConfig),
+    /// Calls over a SIP trunk.
+    Sip(Box<SipConfig>),
 }
 
 impl BackendConfig {
@@ -37,13 +42,20 @@ impl BackendConfig {
             Self::Simulated(_) => "simulated",
             Self::File(_) => "file",
             Self::TwilioStudio(_) => "twilio_studio",
+            Self::Sip(_) => "sip",
         }
     }
 
     /// The keys whose secrets stand in the configuration itself.
     pub(super) fn plain_secrets(&self) -> Vec<&'static str> {
-        let Self::TwilioStudio(config) = self else { return Vec::new() };
-        [("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
+        let secrets = match self {
+            Self::TwilioStudio(config) => {
+                vec![("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
+            }
+            Self::Sip(config) => vec![("password", &config.password)],
+            Self::Simulated(_) | Self::File(_) => Vec::new(),
+        };
+        secrets
             .into_iter()
             .filter_map(|(key, secret)| secret.as_ref().is_some_and(Secret::is_plain).then_some(key))
             .collect()
@@ -60,13 +72,13 @@ impl BackendConfig {
                 "simulated" => settings_at(&path, value).map(Self::Simulated),
                 "file" => settings_at(&path, value).map(Self::File),
                 "twilio_studio" => settings_at(&path, value).map(Self::TwilioStudio),
-                "sip" => Err(ConfigError::invalid(path + ".type", format_args!("`sip` {NOT_BUILT}"))),
+                "sip" => settings_at(&path, value).map(|config| Self::Sip(Box::new(config))),
                 other => {
-                    let problem = format!("unknown type `{other}`; there are simulated, file and twilio_studio");
+                    let problem = format!("unknown type `{other}`; there are {TYPES}");
                     Err(ConfigError::invalid(path + ".type", problem))
                 }
             },
-            _ => Err(ConfigError::invalid(path + ".type", "is missing; there are simulated, file and twilio_studio")),
+            _ => Err(ConfigError::invalid(path + ".type", format_args!("is missing; there are {TYPES}"))),
         }
     }
 }

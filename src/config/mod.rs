@@ -12,6 +12,7 @@ mod not_built;
 mod read;
 mod schema;
 mod secret;
+mod sip;
 mod unique;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ pub use not_built::NotBuilt;
 pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
+pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 
 /// A whole configuration.
 pub type Config = Document<BackendConfig>;
@@ -74,9 +76,9 @@ pub struct Document<B> {
     #[serde(default)]
     #[schemars(skip)]
     fraud: NotBuilt,
+    /// What callees of a `sip` backend hear.
     #[serde(default)]
-    #[schemars(skip)]
-    prompts: NotBuilt,
+    pub prompts: PromptsConfig,
     #[serde(default)]
     #[schemars(skip)]
     audit: NotBuilt,
@@ -135,6 +137,34 @@ pub struct NumbersConfig {
     pub allow_premium: bool,
     /// Numbers that are never called, whatever their extension.
     pub blocked: Vec<String>,
+}
+
+/// What callees hear.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PromptsConfig {
+    /// The language where neither the request nor `by_country` says another: a tag like `en-US`.
+    pub language: String,
+    /// The language by the country of the number, as `"DE": "de-DE"`.
+    pub by_country: BTreeMap<String, String>,
+    /// A folder of own recordings, `LANGUAGE/PROMPT.wav`, which are used instead of the embedded ones.
+    pub directory: Option<PathBuf>,
+    /// How often the greeting is said while no key is pressed.
+    pub repeat: Bounded<1, 10, 3>,
+    /// How many entries the user may make before the call fails.
+    pub attempts: Bounded<1, 10, 2>,
+}
+
+impl Default for PromptsConfig {
+    fn default() -> Self {
+        Self {
+            language: "en-US".to_owned(),
+            by_country: BTreeMap::new(),
+            directory: None,
+            repeat: Bounded::default(),
+            attempts: Bounded::default(),
+        }
+    }
 }
 
 /// Where calls are kept.

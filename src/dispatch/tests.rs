@@ -79,7 +79,7 @@ impl Bench {
         let deadline = Deadline::after(Moment::now(), span);
         let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
         if let Begun::New(attempt) = begun {
-            self.dispatcher.start(self.dispatcher.hold(Call { attempt, number, deadline }));
+            self.dispatcher.start(self.dispatcher.hold(Call { attempt, number, deadline, language: None }));
         }
         begun
     }

@@ -29,12 +29,12 @@ impl Line {
     pub fn with_network(settings: &Value, network: &Value) -> Result<Self, ConfigError> {
         let config = json!({
             "use": ["line"],
-            "allow_test_backends": settings["type"] != "twilio_studio",
+            "allow_test_backends": matches!(settings["type"].as_str(), Some("simulated" | "file")),
             "backends": { "line": settings },
             "network": network,
         });
         let config = config::parse(&config.to_string())?;
-        let named = backend::build("line", &config.backends["line"], &config.network, Path::new("/"))?;
+        let named = backend::build("line", &config.backends["line"], &config, Path::new("/"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Ok(Self { backend: named.backend, runtime })
     }
@@ -68,5 +68,5 @@ pub fn call(n: u128, generation: u64, number: &str) -> Call {
     let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
     let attempt = Attempt { id: CallId::new(Uuid::from_u128(n)).unwrap(), generation };
     let number = Admission::new(&numbers).unwrap().admit(number).unwrap();
-    Call { attempt, number, deadline: Deadline::after(Moment::now(), Duration::from_secs(60)) }
+    Call { attempt, number, deadline: Deadline::after(Moment::now(), Duration::from_secs(60)), language: None }
 }

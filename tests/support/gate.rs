@@ -55,7 +55,7 @@ impl TestGate {
 
     /// Starts a call.
     pub fn initiate(&self, id: CallId, number: &str) -> CallStatus {
-        self.gate.initiate(CallRequest { id, number, attributes: Vec::new() }).expect("the gate runs")
+        self.gate.initiate(CallRequest { id, number, attributes: Vec::new(), language: None }).expect("the gate runs")
     }
 
     /// The status of a call.

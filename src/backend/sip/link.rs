@@ -1,0 +1,281 @@
+//! A way to one server: a socket or a connection, and what speaks SIP over it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rsipstack::dialog::dialog_layer::DialogLayer;
+use rsipstack::sip::{Header, Host, Method, Response, SipMessage, StatusCode, StatusCodeKind, Transport, Uri, typed};
+use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
+use rsipstack::transaction::key::{TransactionKey, TransactionRole};
+use rsipstack::transaction::transaction::Transaction;
+use rsipstack::transaction::{EndpointBuilder, TransactionReceiver, make_tag};
+use rsipstack::transport::tcp::TcpConnection;
+use rsipstack::transport::tls::TlsConnection;
+use rsipstack::transport::transport_layer::DomainResolver;
+use rsipstack::transport::udp::UdpConnection;
+use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::digest::{Challenge, Credentials};
+use super::peer::Server;
+
+/// The longest that a connection takes to come up, its TLS handshake included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+
+/// The longest that a request outside of a call waits for its answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The methods that are answered.
+const ALLOWED: [Method; 7] =
+    [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Info, Method::Update];
+
+/// How often a challenge whose nonce ran out is answered anew.
+pub(super) const STALE_CHALLENGES: usize = 2;
+
+/// A way to one server. Dropped, it closes.
+pub(super) struct Link {
+    pub(super) server: Server,
+    pub(super) local: SocketAddr,
+    pub(super) dialogs: Arc<DialogLayer>,
+    endpoint: EndpointInnerRef,
+    /// Cancelled when a connection is lost. A socket never is.
+    lost: Option<CancellationToken>,
+    _close: DropGuard,
+}
+
+/// From where, and how.
+pub(super) struct LinkSettings {
+    pub(super) local_address: Option<IpAddr>,
+    pub(super) local_port: u16,
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+impl Link {
+    /// Opens a way to `server`.
+    ///
+    /// # Errors
+    /// Why the server cannot be reached: certainly nobody was rung.
+    pub(super) async fn open(server: &Server, settings: &LinkSettings) -> Result<Arc<Self>, String> {
+        let close = CancellationToken::new();
+        let transports = TransportLayer::new_with_domain_resolver(close.clone(), Box::new(SystemResolver));
+        let (connection, local) = match server.transport {
+            Transport::Udp => socket(server, settings, &close).await?,
+            _ => connection(server, settings, &close).await?,
+        };
+        let is_stream = server.transport != Transport::Udp;
+        let lost = connection.cancel_token().filter(|_| is_stream);
+        if !is_stream {
+            transports.add_transport(connection.clone());
+        }
+        let option = EndpointOption {
+            callid_suffix: Some(local.ip().to_string()),
+            // The call's own deadline is what ends a phone that rings on.
+            timerc: Duration::from_secs(3600),
+            ..EndpointOption::default()
+        };
+        let endpoint = EndpointBuilder::new()
+            .with_user_agent(concat!("PhoneGate/", env!("CARGO_PKG_VERSION")))
+            .with_transport_layer(transports)
+            .with_cancel_token(close.clone())
+            .with_allows(ALLOWED.into())
+            .with_option(option)
+            .build();
+        let incoming = endpoint.incoming_transactions().map_err(|error| error.to_string())?;
+        let endpoint = Arc::clone(&endpoint.inner);
+        if is_stream {
+            endpoint.transport_layer.add_connection(connection);
+        }
+        let dialogs = Arc::new(DialogLayer::new(Arc::clone(&endpoint)));
+        let serving = Arc::clone(&endpoint);
+        tokio::spawn(async move { serving.serve().await });
+        tokio::spawn(close.clone().run_until_cancelled_owned(answer_requests(Arc::clone(&dialogs), incoming)));
+        Ok(Arc::new(Self { server: server.clone(), local, dialogs, endpoint, lost, _close: close.drop_guard() }))
+    }
+
+    /// Can it still carry something?
+    pub(super) fn is_open(&self) -> bool {
+        !self.lost.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// The server, as the stack addresses it.
+    pub(super) fn destination(&self) -> SipAddr {
+        SipAddr { r#type: Some(self.server.transport), addr: self.server.address.into() }
+    }
+
+    /// Our own address, at which the server reaches us.
+    pub(super) fn contact(&self, user: Option<&str>) -> Result<Uri, String> {
+        let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+        let transport = match self.server.transport {
+            Transport::Tcp => ";transport=tcp",
+            Transport::Tls => ";transport=tls",
+            _ => "",
+        };
+        Uri::try_from(format!("sip:{user}{}{transport}", self.local).as_str()).map_err(|error| error.to_string())
+    }
+
+    /// Sends a request outside of a call, answering challenges, and returns the final answer.
+    ///
+    /// # Errors
+    /// Why there was none.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        uri: &Uri,
+        us: &Uri,
+        headers: &[Header],
+        credentials: Option<&Credentials>,
+    ) -> Result<Response, String> {
+        let mut challenge: Option<Challenge> = None;
+        let call_id = rsipstack::transaction::make_call_id(Some(&self.local.ip().to_string()), Default::default());
+        let tag = make_tag();
+        for sequence in 1.. {
+            let stack = |error: rsipstack::Error| error.to_string();
+            let address = SipAddr { r#type: Some(self.server.transport), addr: self.local.into() };
+            let via = self.endpoint.get_via(Some(address), None).map_err(stack)?;
+            let from = typed::From { display_name: None, uri: us.clone(), params: Vec::new() }.with_tag(tag.clone());
+            let to_uri = if method == Method::Register { us } else { uri };
+            let to = typed::To { display_name: None, uri: to_uri.clone(), params: Vec::new() };
+            let mut request =
+                self.endpoint.make_request(method, uri.clone(), via, from, to, sequence, Some(call_id.clone()));
+            for header in headers {
+                request.headers.push(header.clone());
+            }
+            if let (Some(challenge), Some(credentials)) = (&mut challenge, credentials) {
+                let answer = challenge.answer(credentials, &method.to_string(), &uri.to_string(), b"");
+                request.headers.push(answer.ok_or("the challenge cannot be answered")?);
+            }
+            request.headers.push(Header::ContentLength(0.into()));
+            let key = TransactionKey::from_request(&request, TransactionRole::Client).map_err(stack)?;
+            let mut transaction = Transaction::new_client(key, request, Arc::clone(&self.endpoint), None);
+            transaction.destination = Some(self.destination());
+            let exchange = async {
+                transaction.send().await.map_err(stack)?;
+                while let Some(message) = transaction.receive().await {
+                    match message {
+                        SipMessage::Response(response)
+                            if response.status_code.kind() != StatusCodeKind::Provisional =>
+                        {
+                            return Ok(response);
+                        }
+                        _ => {}
+                    }
+                }
+                Err("the connection was lost".to_owned())
+            };
+            let response = tokio::time::timeout(ANSWER_WITHIN, exchange)
+                .await
+                .map_err(|_| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??;
+            let is_challenge =
+                matches!(response.status_code, StatusCode::Unauthorized | StatusCode::ProxyAuthenticationRequired);
+            let next = Challenge::strongest(&response.headers).filter(|_| is_challenge && credentials.is_some());
+            match next {
+                Some(next) if may_answer(challenge.is_some(), &next, sequence as usize) => challenge = Some(next),
+                _ => return Ok(response),
+            }
+        }
+        Err("too many challenges".to_owned())
+    }
+}
+
+/// May a challenge be answered (again)?
+pub(super) fn may_answer(answered_before: bool, challenge: &Challenge, requests: usize) -> bool {
+    !answered_before || (challenge.is_stale() && requests <= STALE_CHALLENGES + 1)
+}
+
+async fn socket(
+    server: &Server,
+    settings: &LinkSettings,
+    close: &CancellationToken,
+) -> Result<(SipConnection, SocketAddr), String> {
+    let address = match settings.local_address {
+        Some(address) => address,
+        None => route_to(server.address).map_err(|error| format!("there is no way to {}: {error}", server.address))?,
+    };
+    let bound = UdpConnection::create_connection(
+        SocketAddr::new(address, settings.local_port),
+        None,
+        Some(close.child_token()),
+    );
+    let connection = bound.await.map_err(|error| format!("cannot open a socket on {address}: {error}"))?;
+    let local = connection.get_addr().get_socketaddr().map_err(|error| error.to_string())?;
+    Ok((SipConnection::Udp(connection), local))
+}
+
+/// The address from which packets to `server` are sent.
+fn route_to(server: SocketAddr) -> std::io::Result<IpAddr> {
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let probe = std::net::UdpSocket::bind((any, 0))?;
+    probe.connect(server)?;
+    Ok(probe.local_addr()?.ip())
+}
+
+async fn connection(
+    server: &Server,
+    settings: &LinkSettings,
+    close: &CancellationToken,
+) -> Result<(SipConnection, SocketAddr), String> {
+    let connecting = async {
+        let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let local = stream.local_addr().map_err(|error| error.to_string())?;
+        let ours = SipAddr { r#type: Some(server.transport), addr: local.into() };
+        let theirs = SipAddr { r#type: Some(server.transport), addr: server.address.into() };
+        let token = Some(close.child_token());
+        if server.transport == Transport::Tcp {
+            let connection = TcpConnection::from_stream(stream, ours, token).map_err(|error| error.to_string())?;
+            return Ok((SipConnection::Tcp(connection), local));
+        }
+        let name = ServerName::try_from(server.name.clone())
+            .map_err(|_| format!("`{}` cannot be the name in a certificate", server.name))?;
+        let stream = TlsConnector::from(Arc::clone(&settings.tls))
+            .connect(name, stream)
+            .await
+            .map_err(|error| format!("TLS: {error}"))?;
+        let connection =
+            TlsConnection::from_client_stream(stream, theirs, token).await.map_err(|error| error.to_string())?;
+        Ok((SipConnection::Tls(connection), local))
+    };
+    let connected = tokio::time::timeout(CONNECT_WITHIN, connecting).await;
+    connected
+        .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_WITHIN.as_secs())))
+        .map_err(|error| format!("{}: {error}", server.address))
+}
+
+/// Hands requests of the other side to their calls, and answers those that belong to none.
+async fn answer_requests(dialogs: Arc<DialogLayer>, mut incoming: TransactionReceiver) {
+    while let Some(mut transaction) = incoming.recv().await {
+        let dialog = dialogs.match_dialog(&transaction);
+        tokio::spawn(async move {
+            let answered = match (dialog, transaction.original.method) {
+                (Some(mut dialog), _) => dialog.handle(&mut transaction).await,
+                (None, Method::Options) => transaction.reply(StatusCode::OK).await,
+                (None, Method::Invite) => transaction.reply(StatusCode::Forbidden).await,
+                (None, _) => transaction.reply(StatusCode::CallTransactionDoesNotExist).await,
+            };
+            // Whoever sent it asks again, or gives up.
+            drop(answered);
+        });
+    }
+}
+
+/// Looks up the names in what the other side sends, such as its Contact.
+struct SystemResolver;
+
+#[async_trait]
+impl DomainResolver for SystemResolver {
+    async fn resolve(&self, target: &SipAddr) -> rsipstack::Result<SipAddr> {
+        let transport = target.r#type.unwrap_or(Transport::Udp);
+        let port = target.addr.port.map_or_else(|| transport.default_port().into(), u16::from);
+        let Host::Domain(domain) = &target.addr.host else { return Ok(target.clone()) };
+        let failed = |problem: String| rsipstack::Error::DnsResolutionError(format!("{domain}: {problem}"));
+        let mut found = tokio::net::lookup_host((domain.to_string(), port)).await.map_err(|e| failed(e.to_string()))?;
+        let address = found.next().ok_or_else(|| failed("no address".to_owned()))?;
+        Ok(SipAddr { r#type: target.r#type, addr: address.into() })
+    }
+}

@@ -1,0 +1,130 @@
+//! What is sent, packet by packet: a recording, key events, or silence.
+
+use std::collections::VecDeque;
+
+use audio_codec_algorithms::{encode_alaw, encode_ulaw};
+use tokio::sync::oneshot;
+
+use super::keys::event_of;
+use super::sdp::Codec;
+use crate::prompts::Recording;
+
+/// Samples in a packet: 20 ms at 8 kHz.
+pub(super) const FRAME: usize = 160;
+
+/// So many packets make up a key, and so many the pause after it: 160 ms and 100 ms.
+const KEY_FRAMES: u16 = 8;
+const GAP_FRAMES: u16 = 5;
+
+/// The end of a key is told three times (RFC 4733, section 2.5.1.4).
+const END_PACKETS: u16 = 3;
+
+/// Volume of a key event in -dBm0.
+const KEY_VOLUME: u8 = 10;
+
+/// Something to be sent, and whom to tell when it was.
+struct Item {
+    what: What,
+    /// Packets sent of it.
+    sent: usize,
+    done: Option<oneshot::Sender<()>>,
+}
+
+enum What {
+    Recording(Recording),
+    Key(u8),
+    Pause(u16),
+}
+
+/// The payload of one packet.
+pub(super) enum Frame {
+    Audio([u8; FRAME]),
+    /// A key event. Its packets bear the time stamp of its first.
+    Event { payload: [u8; 4], first: bool, age: u32 },
+}
+
+/// The queue of what is to be sent.
+#[derive(Default)]
+pub(super) struct Playout {
+    queue: VecDeque<Item>,
+}
+
+impl Playout {
+    /// Appends a recording. The receiver hears when its last sample was sent, or an error when it was stopped.
+    pub(super) fn say(&mut self, recording: Recording) -> oneshot::Receiver<()> {
+        self.push(What::Recording(recording))
+    }
+
+    /// Appends keys. A comma is a pause of half a second.
+    pub(super) fn press(&mut self, keys: &str) -> oneshot::Receiver<()> {
+        for key in keys.chars() {
+            match event_of(key) {
+                Some(code) => {
+                    self.push(What::Key(code));
+                    self.push(What::Pause(GAP_FRAMES));
+                }
+                None => drop(self.push(What::Pause(25))),
+            }
+        }
+        self.push(What::Pause(1))
+    }
+
+    /// Drops all that is not sent yet.
+    pub(super) fn stop(&mut self) {
+        self.queue.clear();
+    }
+
+    fn push(&mut self, what: What) -> oneshot::Receiver<()> {
+        let (done, is_done) = oneshot::channel();
+        self.queue.push_back(Item { what, sent: 0, done: Some(done) });
+        is_done
+    }
+
+    /// The next packet's payload. Keys need a receiver that takes them, and are silence without one.
+    pub(super) fn next(&mut self, codec: Codec, takes_keys: bool) -> Frame {
+        let encode = match codec {
+            Codec::Pcmu => encode_ulaw,
+            Codec::Pcma => encode_alaw,
+        };
+        let silence = || Frame::Audio([encode(0); FRAME]);
+        let Some(item) = self.queue.front_mut() else { return silence() };
+        let frames = item.what.frames();
+        let frame = match &item.what {
+            What::Recording(recording) => {
+                let mut audio = [encode(0); FRAME];
+                let samples = recording.get(item.sent * FRAME..).unwrap_or_default();
+                for (byte, sample) in audio.iter_mut().zip(samples) {
+                    *byte = encode(*sample);
+                }
+                Frame::Audio(audio)
+            }
+            What::Key(code) if takes_keys => {
+                let sent = u16::try_from(item.sent).unwrap_or(u16::MAX);
+                let last = KEY_FRAMES - 1;
+                let is_end = sent >= last;
+                let duration = (sent.min(last) + 1) * FRAME as u16;
+                let [high, low] = duration.to_be_bytes();
+                let flags = if is_end { 0x80 | KEY_VOLUME } else { KEY_VOLUME };
+                Frame::Event { payload: [*code, flags, high, low], first: sent == 0, age: u32::from(sent) * FRAME as u32 }
+            }
+            What::Key(_) | What::Pause(_) => silence(),
+        };
+        item.sent += 1;
+        if item.sent >= frames {
+            let done = self.queue.pop_front().and_then(|item| item.done);
+            // Nobody may be waiting for this.
+            let _ = done.map(|done| done.send(()));
+        }
+        frame
+    }
+}
+
+impl What {
+    fn frames(&self) -> usize {
+        match self {
+            Self::Recording(recording) => recording.len().div_ceil(FRAME).max(1),
+            Self::Key(_) => usize::from(KEY_FRAMES + END_PACKETS - 1),
+            Self::Pause(frames) => usize::from(*frames),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Pairs of UDP ports for RTP and RTCP (RFC 3550, section 11): an even one and the next.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::net::UdpSocket;
+
+use crate::config::{ConfigError, PortRange};
+
+/// The ports that calls may use.
+pub(in crate::backend::sip) struct Ports {
+    first: u16,
+    pairs: u16,
+    used: Mutex<HashSet<u16>>,
+}
+
+/// A pair in use. Dropped, it is free.
+pub(super) struct Pair {
+    rtp: u16,
+    ports: Arc<Ports>,
+}
+
+impl Ports {
+    /// The pairs within a range that stands at `path` of the configuration.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(in crate::backend::sip) fn new(path: &str, range: &PortRange) -> Result<Arc<Self>, ConfigError> {
+        let port = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+        let (first, last) = (port(range.first.get()).next_multiple_of(2), port(range.last.get()));
+        match last.checked_sub(first) {
+            Some(span @ 1..) => Ok(Arc::new(Self { first, pairs: span.div_ceil(2), used: Mutex::default() })),
+            _ => Err(ConfigError::invalid(path, "has no pair of an even port and the next one in it")),
+        }
+    }
+
+    /// Binds a free pair on `address`. The search begins anywhere, so that a port is not used again at once.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<(Pair, UdpSocket, UdpSocket), String> {
+        let start = fastrand::u16(..self.pairs);
+        for step in 0..self.pairs {
+            let index = (u32::from(start) + u32::from(step)) % u32::from(self.pairs);
+            let rtp = self.first + u16::try_from(index).unwrap_or_default() * 2;
+            if !self.used.lock().insert(rtp) {
+                continue;
+            }
+            let pair = Pair { rtp, ports: Arc::clone(self) };
+            if let (Ok(rtp), Ok(rtcp)) = (bind(address, rtp), bind(address, rtp + 1)) {
+                return Ok((pair, rtp, rtcp));
+            }
+        }
+        Err(format!("all of the {} pairs of ports for audio are in use", self.pairs))
+    }
+}
+
+impl Pair {
+    /// The even port.
+    pub(super) fn rtp(&self) -> u16 {
+        self.rtp
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.ports.used.lock().remove(&self.rtp);
+    }
+}
+
+fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind((address, port))?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}

@@ -1,0 +1,381 @@
+//! Calls over a SIP trunk: any PBX, session border controller or carrier, without a cloud.
+//!
+//! A call is placed at the first server that takes it, over the trunks in their order. Once the phone rings it is
+//! followed by its events; when somebody answers, [`conversation`] asks for the key. The one place where a call is
+//! verified is there.
+
+mod conversation;
+mod dial;
+mod digest;
+mod leg;
+mod link;
+mod media;
+mod outcome;
+mod peer;
+mod phone;
+mod settings;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rsipstack::sip::{Header, Method, Response, StatusCodeKind};
+use tokio::sync::mpsc;
+
+use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
+use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
+use crate::config::{Config, ConfigError, SipConfig};
+use crate::prompts::{Prompts, Voice};
+use conversation::{Policy, converse, farewell};
+use dial::{Dialled, dial};
+use leg::{Leg, LegEvent, Offer};
+use link::Link;
+use media::{Keys, Media};
+use outcome::{Next, refusal};
+use peer::{Peer, Server};
+use phone::Phone;
+use settings::Settings;
+
+/// For how long a registration is asked for, in seconds.
+const REGISTERED_FOR: u64 = 300;
+
+/// The wait before a registration that failed is tried again: the first one, and the longest.
+const REGISTER_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
+
+/// A SIP trunk.
+pub(super) struct SipTrunk {
+    settings: Settings,
+    prompts: Prompts,
+    policy: Policy,
+    links: tokio::sync::Mutex<HashMap<Server, Arc<Link>>>,
+    calls: Mutex<HashMap<u64, Arc<tokio::sync::Mutex<Line>>>>,
+    next: AtomicU64,
+}
+
+/// What is known of a call that was placed.
+enum Line {
+    /// It rings, or somebody answered.
+    Live(Box<Live>),
+    /// It ended while it was placed.
+    Over(Failure),
+}
+
+struct Live {
+    leg: Leg,
+    media: Media,
+    keys: Keys,
+    voice: Arc<Voice>,
+    extension: Option<Box<str>>,
+    /// What came of it, once there is a verdict.
+    outcome: Option<Outcome>,
+}
+
+impl SipTrunk {
+    /// Reads the settings that stand at `path`. Relative files lie in `base`.
+    pub(super) fn new(path: &str, sip: &SipConfig, config: &Config, base: &Path) -> Result<Self, ConfigError> {
+        let prompts = &config.prompts;
+        Ok(Self {
+            settings: Settings::new(path, sip, &config.network, base)?,
+            policy: Policy { repeat: prompts.repeat.get(), attempts: prompts.attempts.get() },
+            prompts: Prompts::load(prompts, base)?,
+            links: tokio::sync::Mutex::default(),
+            calls: Mutex::default(),
+            next: AtomicU64::new(1),
+        })
+    }
+
+    /// A way to a server, a new one where there is none that works.
+    async fn link(&self, server: &Server) -> Result<Arc<Link>, String> {
+        let mut links = self.links.lock().await;
+        links.retain(|_, link| link.is_open());
+        if let Some(link) = links.get(server) {
+            return Ok(Arc::clone(link));
+        }
+        let link = Link::open(server, &self.settings.link).await?;
+        links.insert(server.clone(), Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// The first hop to a trunk: the proxy, or itself.
+    fn hop<'a>(&'a self, trunk: &'a Peer) -> &'a Peer {
+        self.settings.proxy.as_ref().unwrap_or(trunk)
+    }
+
+    fn remember(&self, line: Line) -> Reference {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.calls.lock().insert(number, Arc::new(tokio::sync::Mutex::new(line)));
+        Reference::new(number.to_string())
+    }
+
+    fn line(&self, reference: &Reference) -> Option<Arc<tokio::sync::Mutex<Line>>> {
+        let number: u64 = reference.as_str().parse().ok()?;
+        self.calls.lock().get(&number).map(Arc::clone)
+    }
+
+    /// Tries a server. `Err` tells why another one may be tried.
+    async fn place_at(&self, call: &Call, trunk: &Peer, server: &Server) -> Result<Result<Line, PlaceError>, Failure> {
+        let cannot = |problem: String| {
+            Failure::new(FailureReason::CannotPlace, format_args!("The trunk cannot be reached: {problem}."))
+        };
+        let link = self.link(server).await.map_err(cannot)?;
+        let encryption = self.settings.encryption(self.hop(trunk));
+        let (media, keys) = match Media::open(link.local.ip(), &self.settings.ports, encryption) {
+            Ok(opened) => opened,
+            Err(problem) => {
+                let failure = Failure::new(FailureReason::Throttled, format_args!("The call has no audio: {problem}."));
+                return Ok(Err(PlaceError { rang: Rang::No, failure }));
+            }
+        };
+        let target = self.settings.target(&call.number, trunk).map_err(cannot)?;
+        let dialled = tokio::select! {
+            dialled = dial(&self.settings, &link, trunk, target, &media) => dialled,
+            // Dropped, the leg is cancelled.
+            () = call.deadline.wait() => Dialled::Silent("the deadline passed".to_owned()),
+        };
+        match dialled {
+            Dialled::Ringing(leg) => {
+                let voice = self.prompts.voice(call.language.as_deref(), call.number.country());
+                let (voice, extension) = (Arc::clone(voice), call.number.extension().map(Into::into));
+                Ok(Ok(Line::Live(Box::new(Live { leg, media, keys, voice, extension, outcome: None }))))
+            }
+            Dialled::Refused(response) => {
+                let (failure, next) = refusal(&response, false);
+                match next {
+                    Next::AnotherServer => Err(failure),
+                    Next::AnotherBackend => Ok(Err(PlaceError { rang: Rang::No, failure })),
+                    Next::Nobody => Ok(Ok(Line::Over(failure))),
+                }
+            }
+            Dialled::Silent(problem) => Err(cannot(format!("{}: {problem}", server.address))),
+        }
+    }
+
+    /// Registers at a trunk. Returns after what time it must be done again.
+    async fn register(&self, trunk: &Peer) -> Result<Duration, String> {
+        let servers = self.hop(trunk).servers().await?;
+        let server = servers.first().ok_or("the trunk has no server")?;
+        let link = self.link(server).await?;
+        let us = self.settings.registered(trunk)?;
+        let contact = link.contact(self.settings.contact_user())?;
+        let headers = [
+            Header::Contact(format!("<{contact}>").into()),
+            Header::Expires(REGISTERED_FOR.to_string().into()),
+        ];
+        let credentials = self.settings.credentials.as_ref();
+        let response = link.request(Method::Register, &trunk.uri, &us, &headers, credentials).await?;
+        if response.status_code.kind() != StatusCodeKind::Successful {
+            return Err(format!("the trunk answered {}", response.status_code));
+        }
+        Ok(Duration::from_secs(granted(&response).unwrap_or(REGISTERED_FOR).max(60) / 2))
+    }
+
+    async fn keep_registered(&self, trunk: &Peer) {
+        let (first, longest) = REGISTER_AGAIN;
+        let mut pause = first;
+        loop {
+            match self.register(trunk).await {
+                Ok(again) => {
+                    pause = first;
+                    tokio::time::sleep(again).await;
+                }
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(longest);
+                }
+            }
+        }
+    }
+}
+
+/// The seconds for which a registration was granted.
+fn granted(response: &Response) -> Option<u64> {
+    let contact = response.headers.iter().find_map(|header| match header {
+        Header::Contact(value) => value.value().split(";expires=").nth(1)?.split([';', ',', '>']).next()?.trim().parse().ok(),
+        _ => None,
+    });
+    contact.or_else(|| {
+        response.headers.iter().find_map(|header| match header {
+            Header::Expires(value) => value.value().trim().parse().ok(),
+            _ => None,
+        })
+    })
+}
+
+#[async_trait]
+impl TelephonyBackend for SipTrunk {
+    async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
+        let mut failures: Vec<Failure> = Vec::new();
+        for trunk in &self.settings.trunks {
+            let servers = match self.hop(trunk).servers().await {
+                Ok(servers) => servers,
+                Err(problem) => {
+                    let sentence = format_args!("The trunk cannot be found: {problem}.");
+                    failures.push(Failure::new(FailureReason::CannotPlace, sentence));
+                    continue;
+                }
+            };
+            for server in servers {
+                match self.place_at(call, trunk, &server).await {
+                    Ok(Ok(line)) => return Ok(self.remember(line)),
+                    Ok(Err(refused)) => return Err(refused),
+                    Err(failure) => failures.push(failure),
+                }
+                if call.deadline.passed(crate::clock::Moment::now()) {
+                    break;
+                }
+            }
+        }
+        let reason = failures.last().map_or(FailureReason::CannotPlace, Failure::reason);
+        let texts: Vec<_> = failures.iter().map(Failure::text).collect();
+        Err(PlaceError { rang: Rang::No, failure: Failure::verbatim(reason, texts.join(" ")) })
+    }
+
+    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
+        let Some(line) = self.line(reference) else {
+            let sentence = "The call was in progress in another process, which has ended, and a SIP call ends with it.";
+            return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
+        };
+        match &mut *line.lock().await {
+            Line::Over(failure) => Outcome::Failed(failure.clone()),
+            Line::Live(live) => {
+                let outcome = live.follow(self.policy, on_progress).await;
+                live.outcome = Some(outcome.clone());
+                outcome
+            }
+        }
+    }
+
+    async fn hang_up(&self, reference: &Reference) -> Result<(), Failure> {
+        let Some(line) = self.line(reference) else { return Ok(()) };
+        match &mut *line.lock().await {
+            Line::Over(_) => Ok(()),
+            Line::Live(live) => live.leg.hang_up().await.map_err(|problem| {
+                Failure::new(FailureReason::CannotPlace, format_args!("The call may go on: {problem}."))
+            }),
+        }
+    }
+
+    /// Says goodbye, and hangs up: the host has its answer already.
+    async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
+        let Some(line) = self.line(reference) else { return Ok(()) };
+        if let Line::Live(live) = &mut *line.lock().await {
+            live.say_goodbye().await;
+        }
+        let ended = self.hang_up(reference).await;
+        self.calls.lock().retain(|number, _| number.to_string() != reference.as_str());
+        ended
+    }
+
+    async fn keep_up(&self) {
+        if self.settings.registers {
+            let each = self.settings.trunks.iter().map(|trunk| self.keep_registered(trunk));
+            futures_util::future::join_all(each).await;
+        }
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        let mut words = Vec::new();
+        for trunk in &self.settings.trunks {
+            let cannot = |problem: String| {
+                let sentence = format_args!("The trunk {} cannot be reached: {problem}.", trunk.host());
+                Failure::new(FailureReason::CannotPlace, sentence)
+            };
+            let servers = self.hop(trunk).servers().await.map_err(cannot)?;
+            for server in servers {
+                let link = self.link(&server).await.map_err(cannot)?;
+                let us = self.settings.us(trunk).map_err(cannot)?;
+                let credentials = self.settings.credentials.as_ref();
+                let asked = link.request(Method::Options, &trunk.uri, &us, &[], credentials).await;
+                let response = asked.map_err(|problem| cannot(format!("{}: {problem}", server.address)))?;
+                // Any answer but a challenge shows that the trunk is there: some forbid OPTIONS.
+                if matches!(response.status_code.code(), 401 | 407) {
+                    return Err(refusal(&response, false).0);
+                }
+                words.push(format!("{} over {}", server.address, server.transport.to_string().to_lowercase()));
+            }
+            if self.settings.registers {
+                self.register(trunk).await.map_err(|problem| cannot(format!("it does not register: {problem}")))?;
+            }
+        }
+        Ok(format!("sip; {}", words.join(", ")))
+    }
+}
+
+impl Live {
+    async fn follow(&mut self, policy: Policy, on_progress: OnProgress<'_>) -> Outcome {
+        on_progress(Progress::Ringing);
+        let mut rang = false;
+        let answer = loop {
+            match self.leg.next().await {
+                LegEvent::Provisional(code) => rang = rang || code > 100,
+                LegEvent::Answered(answer) => break answer,
+                LegEvent::Refused(response) => return Outcome::Failed(refusal(&response, rang).0),
+                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
+                LegEvent::Key(_) => {}
+                LegEvent::Broken(problem) => {
+                    let sentence = format_args!("The call broke: {}.", crate::telemetry::foreign_text(&problem));
+                    return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
+                }
+                LegEvent::HungUp(reason) => return hung_up(reason),
+            }
+        };
+        on_progress(Progress::Answered);
+        if let Err(problem) = self.media.accept_answer(&answer) {
+            let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
+            return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
+        }
+        let (told, mut info) = mpsc::unbounded_channel();
+        let mut phone =
+            Phone { media: &self.media, voice: &self.voice, events: &mut self.keys, info: &mut info, way: None };
+        let conversation = converse(&mut phone, policy, self.extension.as_deref());
+        tokio::pin!(conversation);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut conversation => return outcome,
+                event = self.leg.next() => match event {
+                    LegEvent::Key(key) => drop(told.send(key)),
+                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
+                    LegEvent::HungUp(reason) => return hung_up(reason),
+                    LegEvent::Broken(problem) => return hung_up(Some(crate::telemetry::foreign_text(&problem))),
+                    LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
+                }
+            }
+        }
+    }
+
+    async fn say_goodbye(&mut self) {
+        let Some(outcome) = &self.outcome else { return };
+        let (recording, _) = self.voice.recording(farewell(outcome));
+        let said = self.media.say(recording);
+        tokio::pin!(said);
+        loop {
+            tokio::select! {
+                _ = &mut said => return,
+                event = self.leg.next() => match event {
+                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
+                    LegEvent::HungUp(_) | LegEvent::Broken(_) | LegEvent::Refused(_) => return,
+                    LegEvent::Key(_) | LegEvent::Provisional(_) | LegEvent::Answered(_) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn answer_offer(media: &Media, offer: Offer) {
+    let answer = match &offer.sdp {
+        Some(sdp) => media.answer_offer(sdp).map(Some).map_err(|_| ()),
+        None if offer.wants_offer() => Ok(Some(media.offer())),
+        None => Ok(None),
+    };
+    offer.answer(answer).await;
+}
+
+fn hung_up(reason: Option<String>) -> Outcome {
+    let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    Outcome::Failed(Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}.")))
+}

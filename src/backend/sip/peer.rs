@@ -1,0 +1,168 @@
+//! Where a trunk is: its SIP URI, and the servers behind it by RFC 3263.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use rsipstack::sip::uri::ParamsExt;
+use rsipstack::sip::{Host, Scheme, Transport, Uri};
+
+use crate::config::ConfigError;
+
+/// The longest that the look-up of a name takes.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(4);
+
+/// The servers of one name that are tried.
+const MAX_SERVERS: usize = 8;
+
+/// The services of NAPTR records that can be used (RFC 3263, section 4.1).
+const SERVICES: [(&str, Transport); 3] =
+    [("SIPS+D2T", Transport::Tls), ("SIP+D2T", Transport::Tcp), ("SIP+D2U", Transport::Udp)];
+
+/// A trunk, a proxy or a target of a redirection.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) uri: Uri,
+    transport: Option<Transport>,
+}
+
+/// A server of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) transport: Transport,
+    /// The name that its certificate must have.
+    pub(super) name: String,
+}
+
+impl Peer {
+    /// Reads a SIP URI that stands at `path` of the configuration.
+    pub(super) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
+        let invalid = |problem: &str| {
+            ConfigError::invalid(path, format_args!("`{text}` {problem}; write it as sip:sbc.contoso.local:5061;transport=tls"))
+        };
+        let lower = text.to_ascii_lowercase();
+        if !lower.starts_with("sip:") && !lower.starts_with("sips:") {
+            return Err(invalid("is not a SIP URI"));
+        }
+        let uri = Uri::try_from(text).map_err(|_| invalid("is not a SIP URI"))?;
+        if uri.auth.is_some() || !uri.headers.is_empty() {
+            return Err(invalid("has a user or headers, which a trunk has not"));
+        }
+        Self::from_uri(uri).ok_or_else(|| invalid("has another transport than udp, tcp or tls"))
+    }
+
+    /// The peer of a URI, or None where its transport is not one of ours.
+    pub(super) fn from_uri(uri: Uri) -> Option<Self> {
+        let transport = match (uri.transport(), &uri.scheme) {
+            (None | Some(Transport::Tcp | Transport::Tls), Some(Scheme::Sips)) => Some(Transport::Tls),
+            (None, _) => None,
+            (Some(transport @ (Transport::Udp | Transport::Tcp | Transport::Tls)), _) => Some(*transport),
+            (Some(_), _) => return None,
+        };
+        Some(Self { uri, transport })
+    }
+
+    /// Is everything that is sent to it encrypted?
+    pub(super) fn is_tls(&self) -> bool {
+        self.transport == Some(Transport::Tls)
+    }
+
+    /// Its host, without a port.
+    pub(super) fn host(&self) -> String {
+        match &self.uri.host_with_port.host {
+            Host::IpAddr(IpAddr::V6(address)) => format!("[{address}]"),
+            host => host.to_string(),
+        }
+    }
+
+    /// Its servers, the first to be tried first (RFC 3263, section 4).
+    pub(super) async fn servers(&self) -> Result<Vec<Server>, String> {
+        let port = self.uri.host_with_port.port.as_ref().map(|port| u16::from(*port));
+        let name = match &self.uri.host_with_port.host {
+            Host::IpAddr(address) => {
+                let transport = self.transport.unwrap_or(Transport::Udp);
+                let address = SocketAddr::new(*address, port.unwrap_or_else(|| default_port(transport)));
+                return Ok(vec![Server { address, transport, name: address.ip().to_string() }]);
+            }
+            Host::Domain(domain) => domain.to_string(),
+        };
+        let found = tokio::time::timeout(LOOK_UP_WITHIN, self.look_up(&name, port)).await;
+        let mut servers = found.map_err(|_| format!("the look-up of {name} took too long"))??;
+        servers.truncate(MAX_SERVERS);
+        Ok(servers)
+    }
+
+    async fn look_up(&self, name: &str, port: Option<u16>) -> Result<Vec<Server>, String> {
+        if let Some(port) = port {
+            return addresses(name, name, port, self.transport.unwrap_or(Transport::Udp)).await;
+        }
+        let mut servers = Vec::new();
+        if let Ok(Ok(resolver)) = TokioResolver::builder_tokio().map(|builder| builder.build()) {
+            for (service, transport) in self.services(&resolver, name).await {
+                for (target, port) in srv(&resolver, &service).await {
+                    servers.extend(addresses(&target, name, port, transport).await.unwrap_or_default());
+                }
+            }
+        }
+        if servers.is_empty() {
+            let transport = self.transport.unwrap_or(Transport::Udp);
+            return addresses(name, name, default_port(transport), transport).await;
+        }
+        Ok(servers)
+    }
+
+    /// The SRV names to ask for, by NAPTR where the transport is open and the domain has such records.
+    async fn services(&self, resolver: &TokioResolver, name: &str) -> Vec<(String, Transport)> {
+        let usual = |transport| match transport {
+            Transport::Tls => (format!("_sips._tcp.{name}."), transport),
+            Transport::Tcp => (format!("_sip._tcp.{name}."), transport),
+            _ => (format!("_sip._udp.{name}."), transport),
+        };
+        if let Some(transport) = self.transport {
+            return vec![usual(transport)];
+        }
+        let mut rules = Vec::new();
+        if let Ok(found) = resolver.lookup(format!("{name}."), RecordType::NAPTR).await {
+            for record in found.answers() {
+                let RData::NAPTR(rule) = &record.data else { continue };
+                let service = String::from_utf8_lossy(&rule.services).to_ascii_uppercase();
+                if let Some((_, transport)) = SERVICES.iter().find(|(known, _)| *known == service) {
+                    rules.push((rule.order, rule.preference, rule.replacement.to_string(), *transport));
+                }
+            }
+        }
+        rules.sort_by_key(|(order, preference, ..)| (*order, *preference));
+        if rules.is_empty() {
+            return [Transport::Udp, Transport::Tcp].map(usual).into();
+        }
+        rules.into_iter().map(|(_, _, replacement, transport)| (replacement, transport)).collect()
+    }
+}
+
+/// The targets of an SRV name, by priority, and at random by weight among equals (RFC 2782).
+async fn srv(resolver: &TokioResolver, service: &str) -> Vec<(String, u16)> {
+    let Ok(found) = resolver.lookup(service, RecordType::SRV).await else { return Vec::new() };
+    let mut targets = Vec::new();
+    for record in found.answers() {
+        let RData::SRV(srv) = &record.data else { continue };
+        // The more weight, the likelier is a small number.
+        let lot = -fastrand::f64().max(f64::MIN_POSITIVE).ln() / f64::from(srv.weight).max(0.01);
+        let target = srv.target.to_string().trim_end_matches('.').to_owned();
+        targets.push((srv.priority, lot, target, srv.port));
+    }
+    targets.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    targets.into_iter().map(|(_, _, target, port)| (target, port)).collect()
+}
+
+/// The addresses of a host, by the operating system's resolver.
+async fn addresses(host: &str, name: &str, port: u16, transport: Transport) -> Result<Vec<Server>, String> {
+    let found = tokio::net::lookup_host((host, port)).await.map_err(|error| format!("{host}: {error}"))?;
+    let servers: Vec<_> = found.map(|address| Server { address, transport, name: name.to_owned() }).collect();
+    if servers.is_empty() { Err(format!("{host} has no address")) } else { Ok(servers) }
+}
+
+fn default_port(transport: Transport) -> u16 {
+    transport.default_port().into()
+}

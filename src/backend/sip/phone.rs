@@ -1,0 +1,64 @@
+//! The telephone line of one call, as a conversation sees it.
+
+use tokio::sync::mpsc;
+
+use super::conversation::Line;
+use super::media::{Keys, Media};
+use crate::prompts::{Prompt, Voice};
+
+/// A call that is answered.
+pub(super) struct Phone<'a> {
+    pub(super) media: &'a Media,
+    pub(super) voice: &'a Voice,
+    /// Keys in the audio stream.
+    pub(super) events: &'a mut Keys,
+    /// Keys by SIP INFO.
+    pub(super) info: &'a mut mpsc::UnboundedReceiver<char>,
+    /// The way by which the first key came. Some send each key both ways, so the other way does not count.
+    pub(super) way: Option<Way>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Events,
+    Info,
+}
+
+impl Line for Phone<'_> {
+    async fn say_until_key(&mut self, prompt: Prompt) -> Option<char> {
+        let (recording, _) = self.voice.recording(prompt);
+        let said = self.media.say(recording);
+        tokio::select! {
+            biased;
+            key = self.key() => {
+                self.media.be_silent();
+                Some(key)
+            }
+            _ = said => None,
+        }
+    }
+
+    async fn press(&mut self, digits: &str) {
+        // An error means that it was stopped, and nothing stops it.
+        let _ = self.media.press(digits).await;
+    }
+
+    async fn key(&mut self) -> char {
+        loop {
+            let (key, way) = tokio::select! {
+                biased;
+                Some(key) = self.events.recv() => (key, Way::Events),
+                Some(key) = self.info.recv() => (key, Way::Info),
+                // Both are closed: no key can come any more.
+                else => std::future::pending().await,
+            };
+            if *self.way.get_or_insert(way) == way {
+                return key;
+            }
+        }
+    }
+
+    fn forget_keys(&mut self) {
+        while self.events.try_recv().is_ok() || self.info.try_recv().is_ok() {}
+    }
+}

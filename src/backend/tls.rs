@@ -1,0 +1,43 @@
+//! TLS to providers and trunks: one crypto library, the operating system's roots and the configured ones.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+
+use crate::config::{ConfigError, ErrorKind, NetworkConfig, read_file};
+
+/// The longest file of authorities that is read, in bytes: a whole system's bundle is a fraction of it.
+const MAX_CA_FILE: u64 = 4_000_000;
+
+/// The settings of a TLS client. Relative paths of `network` lie in `base`. Nothing global is installed.
+pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, ConfigError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut extra = Vec::new();
+    if let Some(file) = &network.ca_file {
+        let file = base.join(file);
+        let unusable = |problem: &dyn std::fmt::Display| {
+            ConfigError::invalid("network.ca_file", format_args!("{}: {problem}", file.display()))
+        };
+        let pem = read_file(&file, MAX_CA_FILE).map_err(|error| unusable(&error))?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            extra.push(certificate.map_err(|error| unusable(&error))?);
+        }
+        if extra.is_empty() {
+            return Err(unusable(&"has no certificate in PEM"));
+        }
+    }
+    let unusable = |error: rustls::Error| {
+        ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare TLS: {error}"))
+    };
+    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(unusable)?;
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(config)
+}

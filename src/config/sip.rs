@@ -1,0 +1,136 @@
+//! The settings of a SIP trunk.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::bounded::Bounded;
+use super::secret::Secret;
+
+/// Calls over a SIP trunk: any PBX, session border controller or carrier.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SipConfig {
+    /// The trunk's SIP URI, as `sip:sbc.contoso.local:5061;transport=tls`, or a list of such, tried in their order. A
+    /// name without a port is looked up as RFC 3263 says (NAPTR, SRV, A and AAAA records).
+    pub trunk: OneOrMany,
+    /// A proxy that everything is sent to instead: its SIP URI.
+    #[serde(default)]
+    pub outbound_proxy: Option<String>,
+    /// The user name at the trunk; also the one that authenticates, unless `auth_username` says another.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The user name for authentication alone.
+    #[serde(default)]
+    pub auth_username: Option<String>,
+    /// The password. Absent: a trunk that asks for one is refused.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// Keeps `username` registered at the trunk.
+    #[serde(default)]
+    pub register: bool,
+    /// The number that the callee sees, in E.164.
+    #[serde(default)]
+    pub caller_id: Option<String>,
+    /// The header that shows it to the trunk.
+    #[serde(default)]
+    pub caller_id_header: CallerIdHeader,
+    /// How the trunk wants numbers.
+    #[serde(default)]
+    pub number_format: NumberFormat,
+    /// Digits that the trunk wants before each number, such as `9` for an outside line.
+    #[serde(default)]
+    pub number_prefix: Option<String>,
+    /// The host part of our own SIP address; absent: the trunk's.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// The address of this machine that the trunk can reach; absent: the one from which the way to the trunk leads.
+    #[serde(default)]
+    pub local_address: Option<IpAddr>,
+    /// The UDP port for SIP; 0: any.
+    #[serde(default)]
+    pub local_port: Bounded<0, 65_535, 0>,
+    /// The ports for audio.
+    #[serde(default)]
+    pub rtp_ports: PortRange,
+    /// Whether the audio is encrypted (SRTP, keys by SDES). Absent: `required` where the trunk is TLS, else `off`.
+    #[serde(default)]
+    pub media_encryption: Option<MediaEncryption>,
+}
+
+/// One text, or several.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several, in their order.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// Each text with its place below `path`.
+    pub fn with_paths(&self, path: &str) -> Vec<(String, &str)> {
+        match self {
+            Self::One(text) => vec![(path.to_owned(), text.as_str())],
+            Self::Many(texts) => {
+                texts.iter().enumerate().map(|(index, text)| (format!("{path}[{index}]"), text.as_str())).collect()
+            }
+        }
+    }
+}
+
+/// Where the caller id is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerIdHeader {
+    /// In From.
+    #[default]
+    From,
+    /// In P-Asserted-Identity (RFC 3325); From has the user name.
+    PAssertedIdentity,
+    /// In Remote-Party-ID, which older PBXs know; From has the user name.
+    RemotePartyId,
+}
+
+/// How a number is written in the request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberFormat {
+    /// `+14255551212`.
+    #[default]
+    E164Plus,
+    /// `14255551212`.
+    E164,
+    /// `4255551212`: the number within its country, without the trunk prefix.
+    National,
+}
+
+/// A range of ports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortRange {
+    /// The first port.
+    pub first: Bounded<1024, 65_534, 20_000>,
+    /// The last port. Each call takes two.
+    pub last: Bounded<1025, 65_535, 29_999>,
+}
+
+impl Default for PortRange {
+    fn default() -> Self {
+        Self { first: Bounded::default(), last: Bounded::default() }
+    }
+}
+
+/// Whether the audio is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaEncryption {
+    /// A call without encryption fails.
+    Required,
+    /// It is offered, and used where the other side takes it.
+    Optional,
+    /// It is not offered.
+    Off,
+}

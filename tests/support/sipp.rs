@@ -1,0 +1,200 @@
+//! A callee played by sipp: a second SIP implementation, which answers as its scenario says.
+
+use std::fmt::Write as _;
+use std::net::{TcpListener, UdpSocket};
+use std::process::{Child, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A step of a callee's scenario.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Receives an INVITE.
+    Invite,
+    /// Answers the last request with a status line's code and phrase, and these headers.
+    Answer(u16, &'static str, &'static str),
+    /// Answers the INVITE with 200 and a session description, and receives the ACK.
+    PickUp,
+    /// As `PickUp`, with this description instead of the usual one.
+    PickUpWith(&'static str),
+    /// Receives the ACK of a refusal.
+    Ack,
+    /// Waits for so many milliseconds.
+    Wait(u32),
+    /// Presses keys (RFC 4733), which takes half a second for each.
+    Press(&'static str),
+    /// Sends an INFO with this type and body, and receives its answer.
+    Info(&'static str, &'static str),
+    /// Sends a re-INVITE or an UPDATE with this description, and receives its answer with this code.
+    Offer(&'static str, &'static str, u16),
+    /// Hangs up, and receives the answer.
+    HangUp,
+    /// Receives a request of this method, and answers it.
+    Receive(&'static str),
+    /// Receives an INVITE with credentials: `user:password`.
+    Authorized(&'static str, &'static str),
+}
+
+/// The usual description of a callee.
+pub const SDP: &str = "v=0\no=callee 1 1 IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
+    m=audio [media_port] RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-16\n";
+
+/// A running callee.
+pub struct Callee {
+    process: Child,
+    folder: TempDir,
+    pub port: u16,
+    transport: &'static str,
+}
+
+impl Callee {
+    /// Starts a callee over UDP that plays these steps for each of `calls` calls.
+    pub fn start(steps: &[Step], calls: u32) -> Self {
+        Self::over("udp", steps, calls)
+    }
+
+    /// As `start`, over `udp` or `tcp`.
+    pub fn over(transport: &'static str, steps: &[Step], calls: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("callee.xml"), scenario(steps)).unwrap();
+        let port = free_port();
+        let process = super::tool("sipp", "sip-tester")
+            .current_dir(folder.path())
+            .args(["-sf", "callee.xml", "-i", "127.0.0.1", "-p", &port.to_string(), "-m", &calls.to_string()])
+            .args(["-mi", "127.0.0.1", "-mp", &(free_port() & !1).to_string()])
+            .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
+            .args(["-message_file", "messages.log", "-error_file", "errors.log", "-timeout", "120s"])
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.path().join("stderr.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut callee = Self { process, folder, port, transport };
+        super::wait_until("sipp listens", || {
+            let ended = callee.process.try_wait().unwrap();
+            assert!(ended.is_none(), "sipp ended: {}", callee.read("stderr.log"));
+            callee.listens()
+        });
+        callee
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    fn listens(&self) -> bool {
+        let taken = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+        match self.transport {
+            "tcp" => std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok(),
+            _ => UdpSocket::bind(("127.0.0.1", self.port)).is_err_and(taken),
+        }
+    }
+
+    /// The settings of a trunk that ends here.
+    pub fn trunk(&self) -> Value {
+        json!({ "type": "sip", "trunk": self.uri() })
+    }
+
+    /// Its SIP URI.
+    pub fn uri(&self) -> String {
+        format!("sip:127.0.0.1:{};transport={}", self.port, self.transport)
+    }
+
+    /// Waits until every call was played, and fails with what went wrong where one was not.
+    pub fn finish(mut self) -> String {
+        super::wait_until("sipp has played its scenario", || self.process.try_wait().unwrap().is_some());
+        let status = self.process.wait().unwrap();
+        let messages = self.read("messages.log");
+        assert!(status.success(), "sipp: {status}\n{}\n{messages}", self.read("errors.log"));
+        messages
+    }
+}
+
+impl Drop for Callee {
+    fn drop(&mut self) {
+        // It has usually ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A port that was free just now, for UDP and TCP.
+pub fn free_port() -> u16 {
+    loop {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn scenario(steps: &[Step]) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\"?>\n<scenario name=\"callee\">\n");
+    for step in steps {
+        xml += &match step {
+            Step::Invite => receive("INVITE", REMEMBER, "rrs=\"true\""),
+            Step::Answer(code, phrase, headers) => respond(*code, phrase, headers, ""),
+            Step::PickUp => respond(200, "OK", "", SDP) + &receive("ACK", "", ""),
+            Step::PickUpWith(sdp) => respond(200, "OK", "", sdp) + &receive("ACK", "", ""),
+            Step::Ack => receive("ACK", "", ""),
+            Step::Wait(ms) => format!("<pause milliseconds=\"{ms}\"/>\n"),
+            Step::Press(keys) => keys.chars().fold(String::new(), |mut xml, key| {
+                let name = match key {
+                    '#' => "pound".to_owned(),
+                    '*' => "star".to_owned(),
+                    digit => digit.to_string(),
+                };
+                let file = format!("/usr/share/sip-tester/dtmf_2833_{name}.pcap");
+                let _ = write!(xml, "<nop><action><exec play_pcap_audio=\"{file}\"/></action></nop>\n<pause milliseconds=\"500\"/>\n");
+                xml
+            }),
+            Step::Info(kind, body) => request("INFO", kind, body) + &expect(200),
+            Step::Offer(method, sdp, code) => {
+                let ack = if *method == "INVITE" { request("ACK", "", "") } else { String::new() };
+                request(method, "application/sdp", sdp) + &expect(*code) + &ack
+            }
+            Step::HangUp => request("BYE", "", "") + &expect(200),
+            Step::Receive(method) => receive(method, "", "") + &respond(200, "OK", "", ""),
+            Step::Authorized(user, password) => {
+                let verify = format!("<action><verifyauth assign_to=\"known\" username=\"{user}\" password=\"{password}\"/></action>");
+                // Who is not known is never answered.
+                receive("INVITE", &verify, "next=\"known\" test=\"known\"")
+                    + "<label id=\"unknown\"/><recv request=\"NONE\"/>\n<label id=\"known\"/>\n"
+            }
+        };
+    }
+    xml + "<Reference variables=\"from,to,contact\"/>\n</scenario>\n"
+}
+
+/// Keeps what requests of the callee need.
+const REMEMBER: &str = r#"<action>
+    <ereg regexp=".*" search_in="hdr" header="From:" assign_to="from"/>
+    <ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
+    <ereg regexp="sip:[^&gt;]*" search_in="hdr" header="Contact:" assign_to="contact"/>
+</action>"#;
+
+fn receive(method: &str, action: &str, attributes: &str) -> String {
+    format!("<recv request=\"{method}\" crlf=\"true\" {attributes}>{action}</recv>\n")
+}
+
+fn expect(code: u16) -> String {
+    format!("<recv response=\"{code}\"/>\n")
+}
+
+fn respond(code: u16, phrase: &str, headers: &str, body: &str) -> String {
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\n" };
+    format!(
+        "<send><![CDATA[\nSIP/2.0 {code} {phrase}\n[last_Via:]\n[last_From:]\n[last_To:];tag=callee[call_number]\n[last_Call-ID:]\n\
+         [last_CSeq:]\n[last_Record-Route:]\nContact: <sip:callee@[local_ip]:[local_port];transport=[transport]>\n{headers}{kind}\
+         Content-Length: [len]\n\n{body}]]></send>\n"
+    )
+}
+
+fn request(method: &str, kind: &str, body: &str) -> String {
+    let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {kind}\n") };
+    format!(
+        "<send><![CDATA[\n{method} [$contact] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+         From: [$to];tag=callee[call_number]\nTo: [$from]\n[last_Call-ID:]\nCSeq: [cseq] {method}\nMax-Forwards: 70\n\
+         Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>\n{kind}Content-Length: [len]\n\n{body}]]></send>\n"
+    )
+}
