@@ -131,7 +131,8 @@ impl Gate {
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
-                let call = number.clone().map(|number| self.dispatcher.hold(Call { attempt, number, deadline, language }));
+                let call =
+                    number.clone().map(|number| self.dispatcher.hold(Call { attempt, number, deadline, language }));
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
                 fault::point("gate.initiate");

@@ -2,27 +2,317 @@
 
 mod support;
 
-use phonegate::call::CallStatus;
+use phonegate::call::FailureReason;
 use serde_json::json;
 use support::gate::{TestGate, id};
-use support::sipp::{Callee, Step};
+use support::sip::{NUMBER, config, ending, gate};
+use support::sipp::{Callee, SDP, Step};
 
-const NUMBER: &str = "+1 4255551212";
+const RINGS: Step = Step::Answer(180, "Ringing", "");
 
-fn gate(trunk: serde_json::Value) -> TestGate {
-    TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": trunk } }))
+/// The steps of a callee that rings and picks up, does something, and sees us hang up.
+fn answers(then: &[Step]) -> Vec<Step> {
+    let start = [Step::Invite, RINGS, Step::PickUp, Step::Wait(200)];
+    start.into_iter().chain(then.iter().cloned()).chain([Step::Receive("BYE")]).collect()
+}
+
+/// The reason for which a call to this callee fails, None where it is verified, and what sipp saw.
+fn call(steps: &[Step]) -> (Option<FailureReason>, String) {
+    let callee = Callee::start(steps, 1);
+    let gate = gate(callee.trunk());
+    let ending = ending(&gate);
+    gate.end();
+    (ending.map(|(reason, _)| reason), callee.finish())
 }
 
 #[test]
 fn who_answers_and_presses_the_pound_key_is_verified() {
+    let (reason, seen) = call(&answers(&[Step::Press("#")]));
+    assert_eq!(reason, None);
+    assert!(seen.contains("INVITE sip:+14255551212@127.0.0.1"), "{seen}");
+}
+
+#[test]
+fn another_key_spends_an_attempt_and_the_right_one_verifies_then() {
+    assert_eq!(call(&answers(&[Step::Press("5#"), Step::Wait(800), Step::Press("#")])).0, None);
+    // Without a pound key, the pause of three seconds ends the entry.
+    assert_eq!(call(&answers(&[Step::Press("7"), Step::Wait(4000), Step::Press("#")])).0, None);
+}
+
+#[test]
+fn the_wrong_key_each_time_fails() {
+    let reason = call(&answers(&[Step::Press("5#"), Step::Wait(800), Step::Press("##")])).0;
+    assert_eq!(reason, None, "the second entry is right");
+    let reason = call(&answers(&[Step::Press("5#"), Step::Wait(800), Step::Press("12#")])).0;
+    assert_eq!(reason, Some(FailureReason::WrongKey));
+}
+
+#[test]
+fn zero_and_the_pound_key_report_a_fraud() {
+    assert_eq!(call(&answers(&[Step::Press("0#")])).0, Some(FailureReason::FraudReported));
+}
+
+#[test]
+fn who_answers_and_presses_nothing_fails() {
+    assert_eq!(call(&answers(&[])).0, Some(FailureReason::NoKeyPressed));
+}
+
+#[test]
+fn who_hangs_up_without_a_key_has_ended_the_call() {
+    let steps = [Step::Invite, RINGS, Step::PickUp, Step::Wait(300), Step::HangUp];
+    assert_eq!(call(&steps).0, Some(FailureReason::CallEnded));
+}
+
+#[test]
+fn every_refusal_has_its_reason_and_the_trunks_own_words() {
+    use FailureReason::{CannotPlace, InvalidNumber, NotConfigured, Throttled, Unreachable};
+    for (code, phrase, reason, told) in [
+        (486, "Busy Here", Unreachable, "The line is busy: the trunk answered 486 Busy Here, reason Q.850;cause=17"),
+        (600, "Busy Everywhere", Unreachable, "The line is busy"),
+        (480, "Nobody Home", Unreachable, "Nobody answered: the trunk answered 480 Nobody Home"),
+        (408, "Request Timeout", Unreachable, "Nobody answered"),
+        (603, "Decline", Unreachable, "The call was rejected"),
+        (
+            403,
+            "Outgoing Calls Barred",
+            Unreachable,
+            "The call was rejected: the trunk answered 403 Outgoing Calls Barred",
+        ),
+        (404, "Not Found", InvalidNumber, "The trunk does not know the number"),
+        (484, "Address Incomplete", InvalidNumber, "The trunk does not know the number"),
+        (604, "Does Not Exist Anywhere", InvalidNumber, "The trunk does not know the number"),
+        (401, "Unauthorized", NotConfigured, "The trunk does not accept the user name and password"),
+        (488, "Not Acceptable Here", CannotPlace, "The other side has no codec in common"),
+        (500, "Server Internal Error", CannotPlace, "The trunk cannot place the call: the trunk answered 500"),
+        (503, "No Channel +14255551212", CannotPlace, "503 No Channel +*******1212"),
+        (429, "Too Many", Throttled, "The trunk takes no more calls now"),
+        (420, "Bad Extension", CannotPlace, "The trunk refused the call"),
+    ] {
+        for rings in [false, true] {
+            let mut steps = vec![Step::Invite];
+            steps.extend(rings.then_some(RINGS));
+            steps.extend([Step::Answer(code, phrase, "Reason: Q.850;cause=17\n"), Step::Ack]);
+            let callee = Callee::start(&steps, 1);
+            let gate = gate(callee.trunk());
+            let (found, text) = ending(&gate).expect("it fails");
+            assert_eq!(found, reason, "{code}: {text}");
+            assert!(text.contains(told), "{code}: {text}");
+            callee.finish();
+        }
+    }
+}
+
+#[test]
+fn a_phone_that_rings_on_is_cancelled_at_the_deadline() {
+    let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
+    let gate = TestGate::start(config(callee.trunk(), 2));
+    assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
+    gate.end();
+    callee.finish();
+}
+
+#[test]
+fn who_presses_nothing_until_the_deadline_is_hung_up_on() {
+    let callee = Callee::start(&answers(&[]), 1);
+    let gate = TestGate::start(config(callee.trunk(), 2));
+    assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
+    gate.end();
+    callee.finish();
+}
+
+#[test]
+fn early_media_is_no_answer() {
+    let early = Step::Answer(183, "Session Progress", "");
+    let (reason, _) = call(&[Step::Invite, early, Step::Wait(300), Step::Answer(486, "Busy Here", ""), Step::Ack]);
+    assert_eq!(reason, Some(FailureReason::Unreachable));
+}
+
+#[test]
+fn a_challenge_is_answered_with_the_right_password_alone() {
+    let challenge = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=MD5, qop=\"auth,auth-int\"\n";
+    for (password, reason) in [("right", None), ("wrong", Some(FailureReason::NotConfigured))] {
+        let mut steps = vec![Step::Invite, Step::Answer(401, "Unauthorized", challenge), Step::Ack];
+        if reason.is_none() {
+            steps.push(Step::Authorized("mim", "right"));
+            steps.extend(answers(&[Step::Press("#")]).split_off(1));
+        } else {
+            steps.extend([Step::Invite, Step::Answer(401, "Unauthorized", challenge), Step::Ack]);
+        }
+        let callee = Callee::start(&steps, 1);
+        let mut trunk = callee.trunk();
+        trunk["username"] = json!("mim");
+        trunk["password"] = json!(password);
+        let gate = gate(trunk);
+        assert_eq!(ending(&gate).map(|(reason, _)| reason), reason);
+        let log = gate.end();
+        assert!(log.iter().all(|line| !line.to_string().contains(password)), "{log:?}");
+        callee.finish();
+    }
+}
+
+#[test]
+fn a_key_by_info_counts_where_no_events_come() {
+    for (kind, body) in [("application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"), ("application/dtmf", "11")] {
+        assert_eq!(call(&answers(&[Step::Info(kind, body)])).0, None, "{kind}");
+    }
+}
+
+#[test]
+fn a_call_on_hold_goes_on_where_it_was() {
+    let held = "v=0\no=callee 1 2 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio [media_port] RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\na=inactive\n";
+    for method in ["INVITE", "UPDATE"] {
+        let steps = answers(&[
+            Step::Offer(method, held, 200),
+            Step::Wait(500),
+            Step::Offer(method, SDP, 200),
+            Step::Wait(200),
+            Step::Press("#"),
+        ]);
+        let (reason, seen) = call(&steps);
+        assert_eq!(reason, None, "{method}");
+        assert!(seen.contains("a=inactive"), "{seen}");
+    }
+}
+
+#[test]
+fn an_offer_that_cannot_be_had_is_refused_and_the_call_goes_on() {
+    let video = "v=0\no=callee 1 2 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio [media_port] RTP/AVP 18\n";
+    assert_eq!(call(&answers(&[Step::Offer("INVITE", video, 488), Step::Press("#")])).0, None);
+}
+
+#[test]
+fn an_answer_without_usable_audio_ends_the_call_and_says_why() {
+    for (sdp, told) in [
+        (
+            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 0 RTP/AVP 0\n",
+            "it refuses the audio",
+        ),
+        (
+            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 18\n",
+            "no codec in common",
+        ),
+        ("v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 pbx.example\nt=0 0\nm=audio 4000 RTP/AVP 0\n", "no IP address"),
+        ("v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/SAVP 0\n", "encryption"),
+        (
+            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 0\na=sendonly\n",
+            "neither hear nor speak",
+        ),
+        ("nonsense", "no session description that can be read"),
+    ] {
+        let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUpWith(sdp), Step::Receive("BYE")], 1);
+        let gate = gate(callee.trunk());
+        let (reason, text) = ending(&gate).expect("it fails");
+        assert_eq!(reason, FailureReason::CannotPlace, "{text}");
+        assert!(text.contains(told), "{text}");
+        gate.end();
+        callee.finish();
+    }
+}
+
+#[test]
+fn a_call_is_forwarded_within_the_trunk_and_not_in_circles() {
     let callee = Callee::start(
-        &[Step::Invite, Step::Answer(180, "Ringing", ""), Step::PickUp, Step::Wait(500), Step::Press("#"), Step::Receive("BYE")],
+        &[
+            Step::Invite,
+            Step::Answer(302, "Moved", "Contact: <sip:+14255550100@127.0.0.1:[local_port]>\n"),
+            Step::Ack,
+            Step::Invite,
+            RINGS,
+            Step::PickUp,
+            Step::Wait(200),
+            Step::Press("#"),
+            Step::Receive("BYE"),
+        ],
         1,
     );
     let gate = gate(callee.trunk());
-    gate.initiate(id(1), NUMBER);
-    let ended = gate.ends(id(1));
-    println!("{:#?}", gate.log());
-    assert_eq!(ended, (CallStatus::Success, String::new()));
-    println!("{}", callee.finish());
+    assert_eq!(ending(&gate), None);
+    gate.end();
+    let seen = callee.finish();
+    assert!(seen.contains("INVITE sip:+14255550100@"), "{seen}");
+}
+
+#[test]
+fn a_trunk_that_cannot_be_reached_is_told_and_the_next_one_is_tried() {
+    let callee = Callee::start(&answers(&[Step::Press("#")]), 1);
+    let closed = format!("sip:127.0.0.1:{};transport=tcp", support::sipp::free_port());
+    let mut trunk = callee.trunk();
+    trunk["trunk"] = json!([closed]);
+    let alone = gate(trunk.clone());
+    let (reason, text) = ending(&alone).unwrap();
+    assert_eq!(reason, FailureReason::CannotPlace);
+    assert!(text.contains("The trunk cannot be reached: 127.0.0.1:"), "{text}");
+    trunk["trunk"] = json!([closed, callee.uri()]);
+    let both = gate(trunk);
+    assert_eq!(ending(&both), None);
+    both.end();
+    callee.finish();
+}
+
+#[test]
+fn a_trunk_that_cannot_place_the_call_gives_way_to_the_next_one() {
+    let full = Callee::start(&[Step::Invite, Step::Answer(503, "Service Unavailable", ""), Step::Ack], 1);
+    let callee = Callee::start(&answers(&[Step::Press("#")]), 1);
+    let gate = gate(json!({ "type": "sip", "trunk": [full.uri(), callee.uri()] }));
+    assert_eq!(ending(&gate), None);
+    gate.end();
+    full.finish();
+    callee.finish();
+}
+
+#[test]
+fn a_silent_trunk_is_given_up_after_seconds() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let gate = gate(json!({ "type": "sip", "trunk": format!("sip:{}", silent.local_addr().unwrap()) }));
+    let (reason, text) = ending(&gate).unwrap();
+    assert_eq!(reason, FailureReason::CannotPlace);
+    assert!(text.contains("no answer within 5 s"), "{text}");
+}
+
+#[test]
+fn calls_go_over_tcp_too() {
+    let callee = Callee::over("tcp", &answers(&[Step::Press("#")]), 1);
+    let gate = gate(callee.trunk());
+    assert_eq!(ending(&gate), None);
+    gate.end();
+    let seen = callee.finish();
+    assert!(seen.contains("Via: SIP/2.0/TCP"), "{seen}");
+}
+
+#[test]
+fn an_extension_is_dialled_after_the_answer() {
+    let callee = Callee::start(&answers(&[Step::Wait(6000), Step::Press("#")]), 1);
+    let gate = gate(callee.trunk());
+    gate.initiate(id(1), &format!("{NUMBER}x12"));
+    assert_eq!(gate.ends(id(1)).1, "");
+    gate.end();
+    callee.finish();
+}
+
+#[test]
+fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
+    for (settings, told) in [
+        (json!({ "number_format": "e164" }), vec!["INVITE sip:14255551212@"]),
+        (json!({ "number_format": "national", "number_prefix": "9" }), vec!["INVITE sip:94255551212@"]),
+        (json!({ "caller_id": "+14255550100", "username": "mim" }), vec!["From: <sip:+14255550100@127.0.0.1>"]),
+        (
+            json!({ "caller_id": "+14255550100", "username": "mim", "caller_id_header": "p_asserted_identity" }),
+            vec!["From: <sip:mim@127.0.0.1>", "P-Asserted-Identity: <sip:+14255550100@127.0.0.1>"],
+        ),
+        (
+            json!({ "caller_id": "+14255550100", "caller_id_header": "remote_party_id", "domain": "contoso.com" }),
+            vec!["Remote-Party-ID: <sip:+14255550100@contoso.com>;party=calling", "From: <sip:phonegate@contoso.com>"],
+        ),
+    ] {
+        let callee = Callee::start(&[Step::Invite, Step::Answer(486, "Busy Here", ""), Step::Ack], 1);
+        let mut trunk = callee.trunk();
+        trunk.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let gate = gate(trunk);
+        assert!(ending(&gate).is_some());
+        gate.end();
+        let seen = callee.finish();
+        for words in told {
+            assert!(seen.contains(words), "{words} is not in {seen}");
+        }
+    }
 }

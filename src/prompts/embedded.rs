@@ -8,13 +8,16 @@ use crate::config::{ConfigError, ErrorKind};
 
 macro_rules! recordings {
     ($language:literal) => {
-        ($language, [
-            include_bytes!(concat!("../../prompts/", $language, "/greeting.wav")).as_slice(),
-            include_bytes!(concat!("../../prompts/", $language, "/wrong_key.wav")),
-            include_bytes!(concat!("../../prompts/", $language, "/verified.wav")),
-            include_bytes!(concat!("../../prompts/", $language, "/fraud_reported.wav")),
-            include_bytes!(concat!("../../prompts/", $language, "/goodbye.wav")),
-        ])
+        (
+            $language,
+            [
+                include_bytes!(concat!("../../prompts/", $language, "/greeting.wav")).as_slice(),
+                include_bytes!(concat!("../../prompts/", $language, "/wrong_key.wav")),
+                include_bytes!(concat!("../../prompts/", $language, "/verified.wav")),
+                include_bytes!(concat!("../../prompts/", $language, "/fraud_reported.wav")),
+                include_bytes!(concat!("../../prompts/", $language, "/goodbye.wav")),
+            ],
+        )
     };
 }
 

@@ -119,7 +119,10 @@ impl Prompts {
         for (country, language) in &config.by_country {
             let place = format!("prompts.by_country.{country}");
             if !matches!(country.as_bytes(), [b'A'..=b'Z', b'A'..=b'Z']) {
-                return Err(ConfigError::invalid(place, "is not a country; write its two letters of ISO 3166-1, as DE"));
+                return Err(ConfigError::invalid(
+                    place,
+                    "is not a country; write its two letters of ISO 3166-1, as DE",
+                ));
             }
             by_country.insert(country.clone(), voice(&place, language)?);
         }

@@ -6,6 +6,7 @@ pub mod backend;
 pub mod gate;
 pub mod insults;
 pub mod page;
+pub mod sip;
 pub mod sipp;
 pub mod twilio;
 

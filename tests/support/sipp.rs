@@ -1,6 +1,5 @@
 //! A callee played by sipp: a second SIP implementation, which answers as its scenario says.
 
-use std::fmt::Write as _;
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Stdio};
 
@@ -22,7 +21,7 @@ pub enum Step {
     Ack,
     /// Waits for so many milliseconds.
     Wait(u32),
-    /// Presses keys (RFC 4733), which takes half a second for each.
+    /// Presses keys (RFC 4733), half a second apart, and goes on at once after the last one.
     Press(&'static str),
     /// Sends an INFO with this type and body, and receives its answer.
     Info(&'static str, &'static str),
@@ -32,6 +31,8 @@ pub enum Step {
     HangUp,
     /// Receives a request of this method, and answers it.
     Receive(&'static str),
+    /// Receives a CANCEL, and answers it and the INVITE.
+    Cancelled,
     /// Receives an INVITE with credentials: `user:password`.
     Authorized(&'static str, &'static str),
 }
@@ -138,16 +139,19 @@ fn scenario(steps: &[Step]) -> String {
             Step::PickUpWith(sdp) => respond(200, "OK", "", sdp) + &receive("ACK", "", ""),
             Step::Ack => receive("ACK", "", ""),
             Step::Wait(ms) => format!("<pause milliseconds=\"{ms}\"/>\n"),
-            Step::Press(keys) => keys.chars().fold(String::new(), |mut xml, key| {
-                let name = match key {
+            Step::Press(keys) => {
+                let key = |key| match key {
                     '#' => "pound".to_owned(),
                     '*' => "star".to_owned(),
-                    digit => digit.to_string(),
+                    digit => char::to_string(&digit),
                 };
-                let file = format!("/usr/share/sip-tester/dtmf_2833_{name}.pcap");
-                let _ = write!(xml, "<nop><action><exec play_pcap_audio=\"{file}\"/></action></nop>\n<pause milliseconds=\"500\"/>\n");
-                xml
-            }),
+                let play = |name| {
+                    let file = format!("/usr/share/sip-tester/dtmf_2833_{name}.pcap");
+                    format!("<nop><action><exec play_pcap_audio=\"{file}\"/></action></nop>\n")
+                };
+                // Each is played beside what follows it.
+                keys.chars().map(key).map(play).collect::<Vec<_>>().join("<pause milliseconds=\"500\"/>\n")
+            }
             Step::Info(kind, body) => request("INFO", kind, body) + &expect(200),
             Step::Offer(method, sdp, code) => {
                 let ack = if *method == "INVITE" { request("ACK", "", "") } else { String::new() };
@@ -155,8 +159,14 @@ fn scenario(steps: &[Step]) -> String {
             }
             Step::HangUp => request("BYE", "", "") + &expect(200),
             Step::Receive(method) => receive(method, "", "") + &respond(200, "OK", "", ""),
+            Step::Cancelled => {
+                let refused = respond(487, "Request Terminated", "", "").replace("[last_CSeq:]", "CSeq: 1 INVITE");
+                receive("CANCEL", "", "") + &respond(200, "OK", "", "") + &refused + &receive("ACK", "", "")
+            }
             Step::Authorized(user, password) => {
-                let verify = format!("<action><verifyauth assign_to=\"known\" username=\"{user}\" password=\"{password}\"/></action>");
+                let verify = format!(
+                    "<action><verifyauth assign_to=\"known\" username=\"{user}\" password=\"{password}\"/></action>"
+                );
                 // Who is not known is never answered.
                 receive("INVITE", &verify, "next=\"known\" test=\"known\"")
                     + "<label id=\"unknown\"/><recv request=\"NONE\"/>\n<label id=\"known\"/>\n"
@@ -183,9 +193,10 @@ fn expect(code: u16) -> String {
 
 fn respond(code: u16, phrase: &str, headers: &str, body: &str) -> String {
     let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\n" };
+    let contact = if code < 300 { "Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>\n" } else { "" };
     format!(
         "<send><![CDATA[\nSIP/2.0 {code} {phrase}\n[last_Via:]\n[last_From:]\n[last_To:];tag=callee[call_number]\n[last_Call-ID:]\n\
-         [last_CSeq:]\n[last_Record-Route:]\nContact: <sip:callee@[local_ip]:[local_port];transport=[transport]>\n{headers}{kind}\
+         [last_CSeq:]\n[last_Record-Route:]\n{contact}{headers}{kind}\
          Content-Length: [len]\n\n{body}]]></send>\n"
     )
 }

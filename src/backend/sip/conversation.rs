@@ -62,7 +62,10 @@ pub(super) async fn converse(line: &mut impl Line, policy: Policy, extension: Op
             "" => {
                 silent += 1;
                 if silent >= policy.repeat {
-                    return failed(FailureReason::NoKeyPressed, "Somebody or a machine answered, but no key was pressed.");
+                    return failed(
+                        FailureReason::NoKeyPressed,
+                        "Somebody or a machine answered, but no key was pressed.",
+                    );
                 }
             }
             entry if entry.strip_suffix('#').is_some_and(|keys| keys.chars().eq([FRAUD_KEY])) => {

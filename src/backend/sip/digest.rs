@@ -26,9 +26,8 @@ impl Challenge {
             Header::ProxyAuthenticate(value) => Some((value.value(), true)),
             _ => None,
         });
-        let understood = offered.filter_map(|(value, by_proxy)| {
-            Some(Self { header: digest_auth::parse(value).ok()?, by_proxy })
-        });
+        let understood =
+            offered.filter_map(|(value, by_proxy)| Some(Self { header: digest_auth::parse(value).ok()?, by_proxy }));
         understood.max_by_key(|challenge| match challenge.header.algorithm.algo {
             AlgorithmType::MD5 => 0,
             AlgorithmType::SHA2_256 => 1,

@@ -58,7 +58,8 @@ impl Offer {
         };
         if let Some(expires) = &self.session_expires {
             // The other side keeps refreshing (RFC 4028, section 9).
-            let expires = if expires.contains("refresher") { expires.clone() } else { format!("{expires};refresher=uac") };
+            let expires =
+                if expires.contains("refresher") { expires.clone() } else { format!("{expires};refresher=uac") };
             headers.push(Header::SessionExpires(expires.as_str().into()));
             headers.push(Header::Require("timer".into()));
         }
@@ -96,7 +97,17 @@ impl Leg {
         let (sender, states) = link.dialogs.new_dialog_state_channel();
         let (dialog, invite) = link.dialogs.do_invite_async(option, sender).map_err(|error| error.to_string())?;
         let link = Arc::clone(link);
-        Ok(Self { link, dialog, states, invite: Some(invite), answered: false, over: false, challenge, refresh: None, replay: None })
+        Ok(Self {
+            link,
+            dialog,
+            states,
+            invite: Some(invite),
+            answered: false,
+            over: false,
+            challenge,
+            refresh: None,
+            replay: None,
+        })
     }
 
     /// The next thing that happens. May be dropped and called again.
@@ -163,9 +174,8 @@ impl Leg {
             DialogState::Early(_, response) => Some(LegEvent::Provisional(response.status_code.code())),
             DialogState::Confirmed(_, response) if !self.answered => {
                 self.answered = true;
-                self.refresh = refresh_interval(&response).map(|every| {
-                    tokio::time::interval_at(tokio::time::Instant::now() + every, every)
-                });
+                self.refresh = refresh_interval(&response)
+                    .map(|every| tokio::time::interval_at(tokio::time::Instant::now() + every, every));
                 Some(LegEvent::Answered(response.body))
             }
             DialogState::Updated(_, request, handle) => {
@@ -202,6 +212,11 @@ impl Leg {
         }
     }
 
+    /// Was it answered, and has nobody hung up since?
+    pub(super) fn is_up(&self) -> bool {
+        self.answered && !self.over
+    }
+
     /// Ends the call: BYE, or CANCEL and, where the answer crossed it, BYE.
     ///
     /// # Errors
@@ -216,7 +231,11 @@ impl Leg {
                 .challenge
                 .as_mut()
                 .and_then(|(challenge, credentials)| challenge.answer(credentials, "BYE", &uri, b""));
-            return self.dialog.bye_with_headers(authorization.map(|header| vec![header])).await.map_err(|e| e.to_string());
+            return self
+                .dialog
+                .bye_with_headers(authorization.map(|header| vec![header]))
+                .await
+                .map_err(|e| e.to_string());
         }
         self.dialog.cancel().await.map_err(|error| error.to_string())?;
         if let Some(invite) = self.invite.take()

@@ -40,6 +40,9 @@ use peer::{Peer, Server};
 use phone::Phone;
 use settings::Settings;
 
+/// The longest farewell; hanging up must have its time after it, within HANG_UP_LIMIT.
+const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
+
 /// For how long a registration is asked for, in seconds.
 const REGISTERED_FOR: u64 = 300;
 
@@ -161,10 +164,8 @@ impl SipTrunk {
         let link = self.link(server).await?;
         let us = self.settings.registered(trunk)?;
         let contact = link.contact(self.settings.contact_user())?;
-        let headers = [
-            Header::Contact(format!("<{contact}>").into()),
-            Header::Expires(REGISTERED_FOR.to_string().into()),
-        ];
+        let headers =
+            [Header::Contact(format!("<{contact}>").into()), Header::Expires(REGISTERED_FOR.to_string().into())];
         let credentials = self.settings.credentials.as_ref();
         let response = link.request(Method::Register, &trunk.uri, &us, &headers, credentials).await?;
         if response.status_code.kind() != StatusCodeKind::Successful {
@@ -194,7 +195,9 @@ impl SipTrunk {
 /// The seconds for which a registration was granted.
 fn granted(response: &Response) -> Option<u64> {
     let contact = response.headers.iter().find_map(|header| match header {
-        Header::Contact(value) => value.value().split(";expires=").nth(1)?.split([';', ',', '>']).next()?.trim().parse().ok(),
+        Header::Contact(value) => {
+            value.value().split(";expires=").nth(1)?.split([';', ',', '>']).next()?.trim().parse().ok()
+        }
         _ => None,
     });
     contact.or_else(|| {
@@ -242,7 +245,7 @@ impl TelephonyBackend for SipTrunk {
         match &mut *line.lock().await {
             Line::Over(failure) => Outcome::Failed(failure.clone()),
             Line::Live(live) => {
-                let outcome = live.follow(self.policy, on_progress).await;
+                let outcome = with_dropped(live.follow(self.policy, on_progress).await, live.media.dropped());
                 live.outcome = Some(outcome.clone());
                 outcome
             }
@@ -262,8 +265,11 @@ impl TelephonyBackend for SipTrunk {
     /// Says goodbye, and hangs up: the host has its answer already.
     async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
         let Some(line) = self.line(reference) else { return Ok(()) };
-        if let Line::Live(live) = &mut *line.lock().await {
-            live.say_goodbye().await;
+        if let Line::Live(live) = &mut *line.lock().await
+            && live.leg.is_up()
+        {
+            // Whoever does not listen to the end is hung up on all the same.
+            let _ = tokio::time::timeout(FAREWELL_WITHIN, live.say_goodbye()).await;
         }
         let ended = self.hang_up(reference).await;
         self.calls.lock().retain(|number, _| number.to_string() != reference.as_str());
@@ -325,6 +331,8 @@ impl Live {
         };
         on_progress(Progress::Answered);
         if let Err(problem) = self.media.accept_answer(&answer) {
+            // Nothing could be heard of a farewell.
+            let _ = self.leg.hang_up().await;
             let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
             return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
         }
@@ -378,4 +386,18 @@ async fn answer_offer(media: &Media, offer: Offer) {
 fn hung_up(reason: Option<String>) -> Outcome {
     let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     Outcome::Failed(Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}.")))
+}
+
+/// Tells of packets that were not looked at, since a key may have been among them.
+fn with_dropped(outcome: Outcome, dropped: u64) -> Outcome {
+    match outcome {
+        Outcome::Failed(failure) if dropped > 0 && failure.reason() == FailureReason::NoKeyPressed => {
+            let told = format!(
+                "{failure} {dropped} packets were not looked at: they came from another address than the trunk named, \
+                 or were not what was agreed on."
+            );
+            Outcome::Failed(Failure::verbatim(failure.reason(), told))
+        }
+        outcome => outcome,
+    }
 }

@@ -24,13 +24,25 @@ pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
         408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", Next::Nobody),
         603 | 607 | 608 => (FailureReason::Unreachable, "The call was rejected", Next::Nobody),
         403 => (FailureReason::Unreachable, "The call was rejected", Next::AnotherBackend),
-        404 | 410 | 484 | 485 | 604 => (FailureReason::InvalidNumber, "The trunk does not know the number", Next::AnotherBackend),
-        401 | 407 => (FailureReason::NotConfigured, "The trunk does not accept the user name and password", Next::AnotherBackend),
-        488 | 606 => (FailureReason::CannotPlace, "The other side has no codec in common, or refuses the encryption", Next::AnotherBackend),
+        404 | 410 | 484 | 485 | 604 => {
+            (FailureReason::InvalidNumber, "The trunk does not know the number", Next::AnotherBackend)
+        }
+        401 | 407 => {
+            (FailureReason::NotConfigured, "The trunk does not accept the user name and password", Next::AnotherBackend)
+        }
+        488 | 606 => (
+            FailureReason::CannotPlace,
+            "The other side has no codec in common, or refuses the encryption",
+            Next::AnotherBackend,
+        ),
         429 => (FailureReason::Throttled, "The trunk takes no more calls now", Next::AnotherServer),
         500..=599 => (FailureReason::CannotPlace, "The trunk cannot place the call", Next::AnotherServer),
         600.. => (FailureReason::Unreachable, "The call was rejected", Next::Nobody),
-        300..=399 => (FailureReason::CannotPlace, "The trunk forwards the call too often, or to where it may not go", Next::AnotherBackend),
+        300..=399 => (
+            FailureReason::CannotPlace,
+            "The trunk forwards the call too often, or to where it may not go",
+            Next::AnotherBackend,
+        ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", Next::AnotherBackend),
     };
     let phrase = response.wire_reason.as_deref().unwrap_or_else(|| response.status_code.text());

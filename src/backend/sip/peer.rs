@@ -40,7 +40,10 @@ impl Peer {
     /// Reads a SIP URI that stands at `path` of the configuration.
     pub(super) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
         let invalid = |problem: &str| {
-            ConfigError::invalid(path, format_args!("`{text}` {problem}; write it as sip:sbc.contoso.local:5061;transport=tls"))
+            ConfigError::invalid(
+                path,
+                format_args!("`{text}` {problem}; write it as sip:sbc.contoso.local:5061;transport=tls"),
+            )
         };
         let lower = text.to_ascii_lowercase();
         if !lower.starts_with("sip:") && !lower.starts_with("sips:") {

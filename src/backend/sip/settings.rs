@@ -14,6 +14,9 @@ use crate::backend::tls;
 use crate::call::PhoneNumber;
 use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumberFormat, SipConfig};
 
+/// The methods that we answer (RFC 3261, section 20.5).
+const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+
 /// What a trunk's configuration says, checked.
 pub(super) struct Settings {
     pub(super) trunks: Vec<Peer>,
@@ -33,7 +36,12 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Reads the settings that stand at `path`. Relative files lie in `base`.
-    pub(super) fn new(path: &str, config: &SipConfig, network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        path: &str,
+        config: &SipConfig,
+        network: &NetworkConfig,
+        base: &Path,
+    ) -> Result<Self, ConfigError> {
         let trunks = config.trunk.with_paths(&format!("{path}.trunk"));
         let trunks = trunks.iter().map(|(path, text)| Peer::parse(path, text)).collect::<Result<Vec<_>, _>>()?;
         if trunks.is_empty() {
@@ -56,7 +64,8 @@ impl Settings {
         let first_hops: Vec<&Peer> = proxy.as_ref().map_or_else(|| trunks.iter().collect(), |proxy| vec![proxy]);
         let encryption = config.media_encryption;
         if encryption == Some(MediaEncryption::Required) && !first_hops.iter().all(|hop| hop.is_tls()) {
-            let problem = "`required` sends the keys to the trunk, which must not be readable on the way: use transport=tls";
+            let problem =
+                "`required` sends the keys to the trunk, which must not be readable on the way: use transport=tls";
             return Err(ConfigError::invalid(format!("{path}.media_encryption"), problem));
         }
         Ok(Self {
@@ -127,12 +136,14 @@ impl Settings {
         authorization: Option<Header>,
         call_id: String,
     ) -> Result<InviteOption, String> {
-        let mut headers = vec![Header::Supported("timer".into())];
+        let mut headers = vec![Header::Supported("timer".into()), Header::Allow(ALLOWED.into())];
         if let Some(caller_id) = &self.caller_id {
             let shown = self.address(caller_id, trunk)?;
             match self.caller_id_header {
                 CallerIdHeader::From => {}
-                CallerIdHeader::PAssertedIdentity => headers.push(Header::PAssertedIdentity(format!("<{shown}>").into())),
+                CallerIdHeader::PAssertedIdentity => {
+                    headers.push(Header::PAssertedIdentity(format!("<{shown}>").into()))
+                }
                 CallerIdHeader::RemotePartyId => headers.push(Header::Other(
                     "Remote-Party-ID".to_owned(),
                     format!("<{shown}>;party=calling;screen=no;privacy=off"),

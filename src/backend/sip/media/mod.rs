@@ -85,7 +85,11 @@ impl Media {
     ///
     /// # Errors
     /// Where all are in use.
-    pub(super) fn open(address: IpAddr, ports: &Arc<Ports>, encryption: MediaEncryption) -> Result<(Self, Keys), String> {
+    pub(super) fn open(
+        address: IpAddr,
+        ports: &Arc<Ports>,
+        encryption: MediaEncryption,
+    ) -> Result<(Self, Keys), String> {
         let (ports, rtp, rtcp) = ports.take(address)?;
         let keying = Keying::new().map_err(|_| "there is no randomness for a key".to_owned())?;
         let state = State {
@@ -105,7 +109,8 @@ impl Media {
             dropped: 0,
         };
         let session = fastrand::u64(..i64::MAX as u64);
-        let shared = Arc::new(Shared { address, ports, rtp, rtcp, encryption, keying, session, state: Mutex::new(state) });
+        let shared =
+            Arc::new(Shared { address, ports, rtp, rtcp, encryption, keying, session, state: Mutex::new(state) });
         let (sender, keys) = mpsc::unbounded_channel();
         let task = tokio::spawn(Arc::clone(&shared).run(sender));
         Ok((Self { shared, task }, keys))

@@ -40,7 +40,11 @@ enum What {
 pub(super) enum Frame {
     Audio([u8; FRAME]),
     /// A key event. Its packets bear the time stamp of its first.
-    Event { payload: [u8; 4], first: bool, age: u32 },
+    Event {
+        payload: [u8; 4],
+        first: bool,
+        age: u32,
+    },
 }
 
 /// The queue of what is to be sent.
@@ -105,7 +109,11 @@ impl Playout {
                 let duration = (sent.min(last) + 1) * FRAME as u16;
                 let [high, low] = duration.to_be_bytes();
                 let flags = if is_end { 0x80 | KEY_VOLUME } else { KEY_VOLUME };
-                Frame::Event { payload: [*code, flags, high, low], first: sent == 0, age: u32::from(sent) * FRAME as u32 }
+                Frame::Event {
+                    payload: [*code, flags, high, low],
+                    first: sent == 0,
+                    age: u32::from(sent) * FRAME as u32,
+                }
             }
             What::Key(_) | What::Pause(_) => silence(),
         };

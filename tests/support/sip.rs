@@ -1,0 +1,56 @@
+//! A gate with a SIP trunk, and prompts that are short.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use phonegate::call::FailureReason;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::gate::{TestGate, id};
+
+pub const NUMBER: &str = "+1 4255551212";
+
+/// Tones of half a second instead of sentences, so that the tests need not listen for minutes.
+static PROMPTS: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("en-US")).unwrap();
+    for (n, prompt) in ["greeting", "wrong_key", "verified", "fraud_reported", "goodbye"].into_iter().enumerate() {
+        tone(&folder.path().join("en-US").join(format!("{prompt}.wav")), 400.0 + 100.0 * n as f32, 0.5);
+    }
+    folder
+});
+
+/// Writes a tone of so many Hz and seconds.
+pub fn tone(path: &Path, hertz: f32, seconds: f32) {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(path, spec).unwrap();
+    for n in 0..(8000.0 * seconds) as u32 {
+        let sample = (n as f32 * hertz * std::f32::consts::TAU / 8000.0).sin() * 8000.0;
+        file.write_sample(sample as i16).unwrap();
+    }
+    file.finalize().unwrap();
+}
+
+/// The configuration of a gate with this trunk, short prompts and a deadline.
+pub fn config(trunk: Value, deadline_s: u64) -> Value {
+    json!({
+        "use": ["trunk"],
+        "backends": { "trunk": trunk },
+        "call": { "deadline_s": deadline_s },
+        "prompts": { "directory": PROMPTS.path(), "repeat": 2, "attempts": 2 },
+    })
+}
+
+/// A gate with this trunk.
+pub fn gate(trunk: Value) -> TestGate {
+    TestGate::start(config(trunk, 60))
+}
+
+/// Places a call and waits for its end: None where it was verified, else the reason and the text.
+pub fn ending(gate: &TestGate) -> Option<(FailureReason, String)> {
+    gate.initiate(id(1), NUMBER);
+    gate.ends(id(1));
+    gate.snapshot(id(1)).failure.map(|failure| (failure.reason(), failure.text().to_owned()))
+}
