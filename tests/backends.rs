@@ -9,11 +9,13 @@ use std::time::Duration;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
+use support::sipp::{Callee, Step};
 use support::twilio::{About, Fault, Story as Flow, Twilio};
 
 type Scenes = fn(Story) -> Scene;
 
-const BACKENDS: &[(&str, Scenes)] = &[("simulated", simulated), ("file", file), ("twilio_studio", twilio_studio)];
+const BACKENDS: &[(&str, Scenes)] =
+    &[("simulated", simulated), ("file", file), ("twilio_studio", twilio_studio), ("sip", sip)];
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,6 +160,51 @@ fn twilio_studio(story: Story) -> Scene {
     play(twilio.backend(), reason)
 }
 
+fn sip(story: Story) -> Scene {
+    const RINGS: Step = Step::Answer(180, "Ringing", "");
+    let answered = |then: &[Step]| {
+        let start = [Step::Invite, RINGS, Step::PickUp, Step::Wait(200)];
+        start.into_iter().chain(then.iter().cloned()).collect::<Vec<_>>()
+    };
+    let refused = |code, phrase| vec![Step::Invite, Step::Answer(code, phrase, ""), Step::Ack];
+    let (steps, reason) = match story {
+        Story::Verified => (answered(&[Step::Press("#"), Step::Receive("BYE")]), None),
+        Story::WrongKey => (answered(&[Step::Press("1#"), Step::Receive("BYE")]), Some(FailureReason::WrongKey)),
+        Story::NoKey => (answered(&[Step::Receive("BYE")]), Some(FailureReason::NoKeyPressed)),
+        Story::Busy => (refused(486, "Busy Here"), Some(FailureReason::Unreachable)),
+        Story::NoAnswer => (refused(480, "Temporarily Unavailable"), Some(FailureReason::Unreachable)),
+        Story::HungUpByTheUser => (answered(&[Step::HangUp]), Some(FailureReason::CallEnded)),
+        Story::BadNumber => (refused(404, "Not Found"), Some(FailureReason::InvalidNumber)),
+        Story::RefusedCredentials => (refused(401, "Unauthorized"), Some(FailureReason::NotConfigured)),
+        Story::RateLimited => (refused(429, "Too Many Requests"), Some(FailureReason::Throttled)),
+        Story::MalformedReply => (
+            vec![Step::Invite, RINGS, Step::PickUpWith("nonsense".to_owned()), Step::Receive("BYE")],
+            Some(FailureReason::CannotPlace),
+        ),
+        Story::SlowReply => {
+            let mut steps = answered(&[Step::Press("#"), Step::Receive("BYE")]);
+            steps.insert(1, Step::Wait(2000));
+            (steps, None)
+        }
+        // A callee that is gone without a word presses nothing.
+        Story::LostWhileFollowing => (answered(&[]), Some(FailureReason::NoKeyPressed)),
+        Story::LostWhilePlacing => {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let trunk = format!("sip:{};transport=tcp", listener.local_addr().unwrap());
+            std::thread::spawn(move || listener.incoming().for_each(drop));
+            return play(json!({ "type": "sip", "trunk": trunk }), FailureReason::CannotPlace);
+        }
+        Story::Deadline => (vec![Step::Invite, RINGS, Step::Cancelled], Some(FailureReason::DeadlinePassed)),
+    };
+    let callee = Callee::start(&steps, 1);
+    let backend = callee.trunk();
+    let stays = move |_: &TestGate| {
+        // The whole callee, which ends when it is dropped, is there until the story is told.
+        let _: &Callee = &callee;
+    };
+    Scene::Play { backend, then: Box::new(stays), reason }
+}
+
 /// Lets every backend go through the story.
 fn tell(story: Story) {
     let mut played = 0;
@@ -172,9 +219,10 @@ fn tell(story: Story) {
         let deadline_s = if story == Story::Deadline { 2 } else { 60 };
         let gate = TestGate::start(json!({
             "use": ["only"],
-            "allow_test_backends": *name != "twilio_studio",
+            "allow_test_backends": matches!(*name, "simulated" | "file"),
             "backends": { "only": backend },
             "call": { "deadline_s": deadline_s },
+            "prompts": support::sip::prompts(),
         }));
         gate.initiate(id(1), "+1 4255551212");
         then(&gate);

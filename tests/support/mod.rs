@@ -4,6 +4,7 @@
 pub mod abi;
 pub mod backend;
 pub mod gate;
+pub mod handset;
 pub mod insults;
 pub mod page;
 pub mod sip;

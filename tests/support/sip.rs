@@ -39,8 +39,13 @@ pub fn config(trunk: Value, deadline_s: u64) -> Value {
         "use": ["trunk"],
         "backends": { "trunk": trunk },
         "call": { "deadline_s": deadline_s },
-        "prompts": { "directory": PROMPTS.path(), "repeat": 2, "attempts": 2 },
+        "prompts": prompts(),
     })
+}
+
+/// Prompts of half a second, said twice.
+pub fn prompts() -> Value {
+    json!({ "directory": PROMPTS.path(), "repeat": 2, "attempts": 2 })
 }
 
 /// A gate with this trunk.

@@ -16,7 +16,7 @@ pub enum Step {
     /// Answers the INVITE with 200 and a session description, and receives the ACK.
     PickUp,
     /// As `PickUp`, with this description instead of the usual one.
-    PickUpWith(&'static str),
+    PickUpWith(String),
     /// Receives the ACK of a refusal.
     Ack,
     /// Waits for so many milliseconds.
@@ -26,7 +26,7 @@ pub enum Step {
     /// Sends an INFO with this type and body, and receives its answer.
     Info(&'static str, &'static str),
     /// Sends a re-INVITE or an UPDATE with this description, and receives its answer with this code.
-    Offer(&'static str, &'static str, u16),
+    Offer(&'static str, String, u16),
     /// Hangs up, and receives the answer.
     HangUp,
     /// Receives a request of this method, and answers it.

@@ -137,7 +137,11 @@ impl SipTrunk {
         let dialled = tokio::select! {
             dialled = dial(&self.settings, &link, trunk, target, &media) => dialled,
             // Dropped, the leg is cancelled.
-            () = call.deadline.wait() => Dialled::Silent("the deadline passed".to_owned()),
+            () = call.deadline.wait() => {
+                let sentence = "The trunk did not let the phone ring before the call's deadline.";
+                let failure = Failure::new(FailureReason::DeadlinePassed, sentence);
+                return Ok(Err(PlaceError { rang: Rang::Perhaps, failure }));
+            }
         };
         match dialled {
             Dialled::Ringing(leg) => {
@@ -226,9 +230,6 @@ impl TelephonyBackend for SipTrunk {
                     Ok(Ok(line)) => return Ok(self.remember(line)),
                     Ok(Err(refused)) => return Err(refused),
                     Err(failure) => failures.push(failure),
-                }
-                if call.deadline.passed(crate::clock::Moment::now()) {
-                    break;
                 }
             }
         }

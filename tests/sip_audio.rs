@@ -1,0 +1,278 @@
+//! The audio of a call over a SIP trunk: what is really said, and which keys count.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use audio_codec_algorithms::{decode_alaw, decode_ulaw};
+use phonegate::call::{CallStatus, FailureReason};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::handset::{EVENTS, Handset, Heard, event};
+use support::sip::{NUMBER, config, gate};
+use support::sipp::{Callee, free_port};
+
+/// The samples of an embedded prompt, as mu-law.
+fn spoken(prompt: &str) -> Vec<u8> {
+    let path = support::project_folder().join("prompts/en-US").join(format!("{prompt}.wav"));
+    let wav = std::fs::read(path).unwrap();
+    let data = wav.windows(4).position(|four| four == b"data").unwrap();
+    let size = u32::from_le_bytes(wav[data + 4..data + 8].try_into().unwrap()) as usize;
+    wav[data + 8..][..size].to_vec()
+}
+
+/// Starts a call and hears its first packet.
+fn answered(gate: &TestGate, handset: &Handset) -> Heard {
+    gate.initiate(id(1), NUMBER);
+    handset.hear()
+}
+
+fn ends(gate: TestGate, callee: Callee) -> (Option<FailureReason>, String) {
+    let (_, text) = gate.ends(id(1));
+    let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
+    gate.end();
+    callee.finish();
+    (reason, text)
+}
+
+#[test]
+fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
+    for (formats, codec) in [("0 101", 0), ("8 101", 8)] {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee(formats);
+        let gate = TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } }));
+        let first = answered(&gate, &handset);
+        assert!(first.marker, "a talkspurt begins");
+        let greeting = spoken("greeting");
+        let mut heard = first.payload.clone();
+        let mut last = first.clone();
+        while heard.len() < greeting.len() + 1600 {
+            let packet = handset.hear();
+            assert_eq!((packet.payload_type, packet.payload.len(), packet.marker), (codec, 160, false));
+            assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "no packet is missing");
+            assert_eq!(packet.timestamp, last.timestamp.wrapping_add(160), "20 ms are 160 samples");
+            assert_eq!(packet.from, first.from);
+            heard.extend(&packet.payload);
+            last = packet;
+        }
+        // The greeting begins with the first packet, and silence follows it.
+        let decode = if codec == 0 { decode_ulaw } else { decode_alaw };
+        for (n, (heard, said)) in heard.iter().zip(&greeting).enumerate() {
+            let (heard, said) = (i32::from(decode(*heard)), i32::from(decode_ulaw(*said)));
+            assert!((heard - said).abs() <= 16 + said.abs() / 16, "sample {n}: {heard} instead of {said}");
+        }
+        assert!(heard[greeting.len() + 160..].iter().all(|sample| decode(*sample).abs() <= 8), "and then silence");
+        handset.press(first.from, '#');
+        assert_eq!(ends(gate, callee).0, None);
+    }
+}
+
+#[test]
+fn a_key_stops_the_prompt_and_the_verdict_is_spoken() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } }));
+    let first = answered(&gate, &handset);
+    handset.press(first.from, '#');
+    let verified = spoken("verified");
+    let mut heard = Vec::new();
+    while !heard.windows(verified.len()).any(|window| window == verified) {
+        assert!(heard.len() < 8000 * 10, "the greeting went on");
+        heard.extend(handset.hear().payload);
+    }
+    assert_eq!(ends(gate, callee).0, None);
+}
+
+#[test]
+fn a_key_counts_once_whichever_of_its_packets_arrive() {
+    let trains: [&[(bool, u16)]; 4] = [
+        &[(true, 1280)],
+        &[(false, 160)],
+        &[(false, 480), (false, 160), (true, 1280), (false, 320), (true, 1280)],
+        &[(false, 160), (false, 160), (false, 160), (true, 1280), (true, 1280), (true, 1280)],
+    ];
+    for train in trains {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee("0 101");
+        let gate = gate(callee.trunk());
+        let first = answered(&gate, &handset);
+        // Were it two keys, the entry would be `00#`, which reports no fraud.
+        let timestamp = handset.next_event();
+        for (end, duration) in train {
+            handset.send(first.from, EVENTS, timestamp, &event('0', *end, *duration));
+        }
+        handset.press(first.from, '#');
+        assert_eq!(ends(gate, callee).0, Some(FailureReason::FraudReported), "{train:?}");
+    }
+}
+
+/// Presses entries, each of which is over when the next one begins.
+fn entries(entries: &[&str]) -> Option<FailureReason> {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = gate(callee.trunk());
+    let first = answered(&gate, &handset);
+    for entry in entries {
+        entry.chars().for_each(|key| handset.press(first.from, key));
+        handset.wait(Duration::from_millis(300));
+    }
+    ends(gate, callee).0
+}
+
+#[test]
+fn an_entry_is_right_only_as_a_whole() {
+    assert_eq!(entries(&["5#", "#"]), None, "a second attempt may be right");
+    assert_eq!(entries(&["##"]), None, "the first entry ends with its pound key");
+    assert_eq!(entries(&["5#", "12#"]), Some(FailureReason::WrongKey));
+    assert_eq!(entries(&["*#", "0#"]), Some(FailureReason::FraudReported));
+    assert_eq!(entries(&["00#", "10#"]), Some(FailureReason::WrongKey));
+    assert_eq!(entries(&["5", "0#"]), Some(FailureReason::WrongKey), "`50#` is no report, and then comes silence");
+}
+
+/// A call in which nobody presses a key, but somebody else sends one, as `spoof` does.
+fn not_verified(spoof: impl Fn(&Handset, SocketAddr)) -> String {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = gate(callee.trunk());
+    let first = answered(&gate, &handset);
+    // An ordinary packet, so that its source is known as the callee's.
+    handset.send(first.from, 0, 160, &[0xff; 160]);
+    handset.wait(Duration::from_millis(100));
+    spoof(&handset, first.from);
+    let (reason, text) = ends(gate, callee);
+    assert_eq!(reason, Some(FailureReason::NoKeyPressed), "{text}");
+    text
+}
+
+#[test]
+fn keys_from_elsewhere_never_verify_and_are_told_of() {
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        let text = not_verified(|_, to| Handset::on(address).press(to, '#'));
+        assert!(text.contains("11 packets were not looked at"), "{text}");
+    }
+}
+
+#[test]
+fn keys_from_another_address_never_verify_before_the_callee_has_sent_anything() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = gate(callee.trunk());
+    let first = answered(&gate, &handset);
+    Handset::on("127.0.0.2").press(first.from, '#');
+    assert_eq!(ends(gate, callee).0, Some(FailureReason::NoKeyPressed));
+}
+
+#[test]
+fn keys_with_another_payload_type_never_verify() {
+    not_verified(|handset, to| {
+        for payload_type in [0, 8, 96, 100, 102, 127] {
+            handset.send(to, payload_type, handset.next_event(), &event('#', true, 1280));
+        }
+    });
+}
+
+#[test]
+fn malformed_packets_never_verify_and_do_no_harm() {
+    not_verified(|handset, to| {
+        handset.send(to, EVENTS, handset.next_event(), &[]);
+        handset.send(to, EVENTS, handset.next_event(), &[11]);
+        handset.send(to, EVENTS, handset.next_event(), &[11, 0x8a, 5]);
+        handset.send(to, EVENTS, handset.next_event(), &[255, 0x8a, 5, 0]);
+    });
+}
+
+#[test]
+fn keys_before_the_answer_never_verify() {
+    let port = free_port() & !1;
+    let handset = Handset::on("127.0.0.1");
+    let steps = [
+        support::sipp::Step::Invite,
+        support::sipp::Step::Answer(180, "Ringing", ""),
+        support::sipp::Step::Wait(1500),
+        support::sipp::Step::PickUpWith(handset.sdp("0 101")),
+        support::sipp::Step::Receive("BYE"),
+    ];
+    let callee = Callee::start(&steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["rtp_ports"] = json!({ "first": port, "last": port + 1 });
+    let gate = gate(trunk);
+    gate.initiate(id(1), NUMBER);
+    support::wait_until("the phone rings", || gate.log().iter().any(|line| line["event"] == "ringing"));
+    handset.press(format!("127.0.0.1:{port}").parse().unwrap(), '#');
+    assert_eq!(gate.status(id(1)), CallStatus::Pending);
+    assert_eq!(ends(gate, callee).0, Some(FailureReason::NoKeyPressed));
+}
+
+#[test]
+fn keys_before_the_prompt_of_an_extension_never_verify() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = TestGate::start(config(callee.trunk(), 60));
+    gate.initiate(id(1), &format!("{NUMBER}x42"));
+    let first = handset.hear();
+    handset.press(first.from, '#');
+    let mut dialled = String::new();
+    let mut last = None;
+    while dialled.len() < 2 {
+        let packet = handset.hear();
+        if packet.payload_type == EVENTS && last != Some(packet.timestamp) {
+            dialled.push_str(&packet.payload[0].to_string());
+            last = Some(packet.timestamp);
+        }
+    }
+    assert_eq!(dialled, "42", "the extension is pressed, each digit once");
+    assert_eq!(ends(gate, callee).0, Some(FailureReason::NoKeyPressed));
+}
+
+#[test]
+fn ports_are_free_again_after_a_call_and_too_few_are_told() {
+    let port = free_port() & !1;
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let mut trunk = callee.trunk();
+    trunk["rtp_ports"] = json!({ "first": port, "last": port + 1 });
+    let gate = gate(trunk);
+    let first = answered(&gate, &handset);
+    assert_eq!(first.from.port(), port);
+    gate.initiate(id(2), "+1 4255551213");
+    let text = gate.ends(id(2)).1;
+    assert!(text.contains("all of the 1 pairs of ports for audio are in use"), "{text}");
+    handset.press(first.from, '#');
+    assert_eq!(ends(gate, callee).0, None);
+    assert!(std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok());
+}
+
+#[test]
+fn a_language_is_chosen_by_the_request_then_by_the_country() {
+    for (language, prompts, expected) in [
+        (Some("de"), json!({}), "de-DE"),
+        (Some("xx"), json!({ "by_country": { "US": "fr-FR" } }), "fr-FR"),
+        (None, json!({ "language": "nl" }), "nl-NL"),
+    ] {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee("0 101");
+        let mut config: Value = json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } });
+        config["prompts"] = prompts;
+        let gate = TestGate::start(config);
+        let request = phonegate::gate::CallRequest {
+            id: id(1),
+            number: NUMBER,
+            attributes: Vec::new(),
+            language: language.map(str::to_owned),
+        };
+        gate.gate().initiate(request);
+        let path = support::project_folder().join(format!("prompts/{expected}/greeting.wav"));
+        let wav = std::fs::read(path).unwrap();
+        let mut heard = Vec::<u8>::new();
+        let mut last = None;
+        while heard.len() < 8000 {
+            let packet = handset.hear();
+            heard.extend(&packet.payload);
+            last = Some(packet.from);
+        }
+        assert!(wav.windows(heard.len()).any(|window| window == heard), "{expected} is spoken");
+        handset.press(last.unwrap(), '#');
+        assert_eq!(ends(gate, callee).0, None);
+    }
+}
