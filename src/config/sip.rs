@@ -108,19 +108,13 @@ pub enum NumberFormat {
 }
 
 /// A range of ports, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct PortRange {
     /// The first port.
     pub first: Bounded<1024, 65_534, 20_000>,
     /// The last port. Each call takes two.
     pub last: Bounded<1025, 65_535, 29_999>,
-}
-
-impl Default for PortRange {
-    fn default() -> Self {
-        Self { first: Bounded::default(), last: Bounded::default() }
-    }
 }
 
 /// Whether the audio is encrypted.

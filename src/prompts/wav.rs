@@ -15,8 +15,11 @@ const MAX_SECONDS: u32 = 60;
 /// Frames that the resampler takes at once.
 const CHUNK: usize = 1024;
 
+/// From a byte of G.711 to a sample.
+type Decode = fn(u8) -> i16;
+
 /// The format tags of G.711 (RFC 2361): A-law and mu-law, which `hound` does not read.
-const G711: [(u16, fn(u8) -> i16); 2] = [(6, decode_alaw), (7, decode_ulaw)];
+const G711: [(u16, Decode); 2] = [(6, decode_alaw), (7, decode_ulaw)];
 
 /// Why a file is no recording.
 #[derive(Debug, PartialEq, thiserror::Error)]

@@ -62,10 +62,11 @@ pub(super) async fn converse(line: &mut impl Line, policy: Policy, extension: Op
             "" => {
                 silent += 1;
                 if silent >= policy.repeat {
-                    return failed(
-                        FailureReason::NoKeyPressed,
-                        "Somebody or a machine answered, but no key was pressed.",
-                    );
+                    let sentence = "Somebody or a machine answered, but no key was pressed.";
+                    return match wrong {
+                        0 => failed(FailureReason::NoKeyPressed, sentence),
+                        _ => failed(FailureReason::WrongKey, "Another key than # was pressed, and then none."),
+                    };
                 }
             }
             entry if entry.strip_suffix('#').is_some_and(|keys| keys.chars().eq([FRAUD_KEY])) => {

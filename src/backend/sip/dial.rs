@@ -22,7 +22,7 @@ const FORWARDS: usize = 3;
 /// What became of an INVITE.
 pub(super) enum Dialled {
     /// The phone rings, or somebody answered.
-    Ringing(Leg),
+    Ringing(Box<Leg>),
     /// Refused before any phone rang.
     Refused(Box<Response>),
     /// There was no answer, or it broke.
@@ -98,7 +98,7 @@ async fn ring(
             LegEvent::Provisional(100) => {}
             LegEvent::Provisional(_) | LegEvent::Answered(_) => {
                 leg.replay(event);
-                return Dialled::Ringing(leg);
+                return Dialled::Ringing(Box::new(leg));
             }
             LegEvent::Refused(response) => return Dialled::Refused(response),
             LegEvent::Broken(problem) => return Dialled::Silent(problem),

@@ -68,7 +68,7 @@ enum Line {
 }
 
 struct Live {
-    leg: Leg,
+    leg: Box<Leg>,
     media: Media,
     keys: Keys,
     voice: Arc<Voice>,
