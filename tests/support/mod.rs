@@ -3,6 +3,7 @@
 
 pub mod abi;
 pub mod backend;
+pub mod baresip;
 pub mod gate;
 pub mod handset;
 pub mod insults;
