@@ -32,14 +32,14 @@ impl Phone {
         write("contacts", "");
         write("accounts", &format!("<sip:{number}@127.0.0.1>;regint=0;answermode=auto;{settings}\n"));
         tone(&folder.path().join("in.wav"), 440.0, 60.0);
-        let modules = ["g711", "aufile", "aubridge", "sndfile", "srtp", "uuid", "account"];
+        let modules = ["g711", "aufile", "sndfile", "srtp", "uuid", "account"];
         let modules: String = modules.iter().map(|name| format!("module {name}.so\n")).collect();
         write(
             "config",
             &format!(
                 "sip_listen 127.0.0.1:{port}\nsip_certificate {path}/server.pem\nnet_interface 127.0.0.1\n\
                  module_path {}\n{modules}module_app menu.so\nmodule_app ctrl_tcp.so\n\
-                 ctrl_tcp_listen 127.0.0.1:{control}\naudio_source aufile,{path}/in.wav\naudio_player aubridge,x\nsnd_path {path}\n\
+                 ctrl_tcp_listen 127.0.0.1:{control}\naudio_source aufile,{path}/in.wav\nsnd_path {path}\n\
                  rtp_ports 50000-59000\n",
                 super::shared_library("baresip/modules", "baresip").display()
             ),
@@ -92,6 +92,7 @@ impl Phone {
 
     /// The samples that it heard in its last call, after the call.
     pub fn heard(&self) -> Vec<i16> {
+        super::wait_until("baresip has ended the call", || self.log().contains("terminated"));
         let files = self.folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path());
         let file =
             files.filter(|path| path.to_string_lossy().ends_with("dec.wav")).max().expect("it recorded the call");
