@@ -43,6 +43,9 @@ use settings::Settings;
 /// The longest farewell; hanging up must have its time after it, within HANG_UP_LIMIT.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
 
+/// What was sent last is heard by then: telephones keep some packets back, against jitter.
+const UNTIL_HEARD: Duration = Duration::from_millis(300);
+
 /// For how long a registration is asked for, in seconds.
 const REGISTERED_FOR: u64 = 300;
 
@@ -361,10 +364,14 @@ impl Live {
         let Some(outcome) = &self.outcome else { return };
         let (recording, _) = self.voice.recording(farewell(outcome));
         let said = self.media.say(recording);
-        tokio::pin!(said);
+        let heard = async {
+            let _ = said.await;
+            tokio::time::sleep(UNTIL_HEARD).await;
+        };
+        tokio::pin!(heard);
         loop {
             tokio::select! {
-                _ = &mut said => return,
+                () = &mut heard => return,
                 event = self.leg.next() => match event {
                     LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
                     LegEvent::HungUp(_) | LegEvent::Broken(_) | LegEvent::Refused(_) => return,
