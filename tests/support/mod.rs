@@ -7,6 +7,7 @@ pub mod baresip;
 pub mod gate;
 pub mod handset;
 pub mod insults;
+pub mod kamailio;
 pub mod page;
 pub mod sip;
 pub mod sipp;
