@@ -312,3 +312,43 @@ fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
         }
     }
 }
+
+#[test]
+fn a_provisional_answer_that_wants_to_be_acknowledged_is() {
+    let reliable = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
+    let mut steps = answers(&[Step::Press("#")]);
+    steps.splice(1..2, [reliable, Step::Receive("PRACK")]);
+    // The final answer is to the INVITE, not to the PRACK.
+    let pick_up = steps.iter().position(|step| matches!(step, Step::PickUp)).unwrap();
+    steps[pick_up] = Step::PickUpAs("CSeq: 1 INVITE");
+    let (reason, seen) = call(&steps);
+    assert_eq!(reason, None);
+    assert!(seen.contains("RAck: 1 1 INVITE"), "{seen}");
+}
+
+#[test]
+fn a_session_that_is_ours_to_refresh_is_refreshed() {
+    let mut steps = answers(&[Step::Receive("UPDATE"), Step::Press("#")]);
+    steps[2] = Step::PickUpAs("Session-Expires: 2;refresher=uac\nSupported: timer");
+    assert_eq!(call(&steps).0, None);
+}
+
+#[test]
+fn a_refresh_by_the_other_side_is_answered_with_its_terms() {
+    for method in ["INVITE", "UPDATE"] {
+        let offer = Step::Offer(method, SDP.to_owned(), 200);
+        let (reason, seen) =
+            call(&answers(&[Step::Header("Session-Expires: 90;refresher=uac"), offer, Step::Press("#")]));
+        assert_eq!(reason, None, "{method}");
+        assert!(seen.matches("Session-Expires: 90").count() >= 2, "{seen}");
+    }
+}
+
+#[test]
+fn an_answer_that_names_no_way_back_ends_the_call() {
+    let callee = Callee::start(&[Step::Invite, RINGS, Step::AnswerWithoutContact], 1);
+    let gate = gate(callee.trunk());
+    let (reason, text) = ending(&gate).unwrap();
+    assert_eq!(reason, FailureReason::CannotPlace, "{text}");
+    gate.end();
+}

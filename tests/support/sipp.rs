@@ -17,6 +17,12 @@ pub enum Step {
     PickUp,
     /// As `PickUp`, with this description instead of the usual one.
     PickUpWith(String),
+    /// As `PickUp`, with this header besides, or instead of the usual CSeq.
+    PickUpAs(&'static str),
+    /// Picks up without saying where the callee is.
+    AnswerWithoutContact,
+    /// A header for the next `Offer`.
+    Header(&'static str),
     /// Receives the ACK of a refusal.
     Ack,
     /// Waits for so many milliseconds.
@@ -65,7 +71,16 @@ impl Callee {
             .args(["-sf", "callee.xml", "-i", "127.0.0.1", "-p", &port.to_string(), "-m", &calls.to_string()])
             .args(["-mi", "127.0.0.1", "-mp", &(free_port() & !1).to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
-            .args(["-message_file", "messages.log", "-error_file", "errors.log", "-timeout", "120s"])
+            .args([
+                "-message_file",
+                "messages.log",
+                "-error_file",
+                "errors.log",
+                "-timeout",
+                "120s",
+                "-buff_size",
+                "4000000",
+            ])
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
@@ -131,12 +146,29 @@ pub fn free_port() -> u16 {
 
 fn scenario(steps: &[Step]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\"?>\n<scenario name=\"callee\">\n");
+    let mut next_header = String::new();
     for step in steps {
         xml += &match step {
             Step::Invite => receive("INVITE", REMEMBER, "rrs=\"true\""),
             Step::Answer(code, phrase, headers) => respond(*code, phrase, headers, ""),
             Step::PickUp => respond(200, "OK", "", SDP) + &receive("ACK", "", ""),
             Step::PickUpWith(sdp) => respond(200, "OK", "", sdp) + &receive("ACK", "", ""),
+            Step::PickUpAs(header) => {
+                let usual = respond(200, "OK", "", SDP);
+                let answer = match header.strip_prefix("CSeq: ") {
+                    Some(_) => usual.replace("[last_CSeq:]", header).replace("[last_Via:]", "Via:[$via]"),
+                    None => usual.replace("Content-Type", &format!("{header}\nContent-Type")),
+                };
+                answer + &receive("ACK", "", "")
+            }
+            Step::AnswerWithoutContact => {
+                let answer = respond(200, "OK", "", SDP);
+                answer.lines().filter(|line| !line.starts_with("Contact")).map(|line| line.to_owned() + "\n").collect()
+            }
+            Step::Header(header) => {
+                next_header = format!("{header}\n");
+                String::new()
+            }
             Step::Ack => receive("ACK", "", ""),
             Step::Wait(ms) => format!("<pause milliseconds=\"{ms}\"/>\n"),
             Step::Press(keys) => {
@@ -155,7 +187,10 @@ fn scenario(steps: &[Step]) -> String {
             Step::Info(kind, body) => request("INFO", kind, body) + &expect(200),
             Step::Offer(method, sdp, code) => {
                 let ack = if *method == "INVITE" { request("ACK", "", "") } else { String::new() };
-                request(method, "application/sdp", sdp) + &expect(*code) + &ack
+                let offer = request(method, "application/sdp", sdp);
+                offer.replace("Content-Type", &(std::mem::take(&mut next_header) + "Content-Type"))
+                    + &expect(*code)
+                    + &ack
             }
             Step::HangUp => request("BYE", "", "") + &expect(200),
             Step::Receive(method) => receive(method, "", "") + &respond(200, "OK", "", ""),
@@ -173,13 +208,14 @@ fn scenario(steps: &[Step]) -> String {
             }
         };
     }
-    xml + "<Reference variables=\"from,to,contact\"/>\n</scenario>\n"
+    xml + "<Reference variables=\"from,to,via,contact\"/>\n</scenario>\n"
 }
 
 /// Keeps what requests of the callee need.
 const REMEMBER: &str = r#"<action>
     <ereg regexp=".*" search_in="hdr" header="From:" assign_to="from"/>
     <ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
+    <ereg regexp=".*" search_in="hdr" header="Via:" assign_to="via"/>
     <ereg regexp="sip:[^&gt;]*" search_in="hdr" header="Contact:" assign_to="contact"/>
 </action>"#;
 

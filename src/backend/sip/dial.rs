@@ -79,6 +79,7 @@ async fn ring(
     option: rsipstack::dialog::invitation::InviteOption,
     challenge: Option<(Challenge, super::digest::Credentials)>,
 ) -> Dialled {
+    link.pace().await;
     let mut leg = match Leg::invite(link, option, challenge) {
         Ok(leg) => leg,
         Err(problem) => return Dialled::Silent(problem),

@@ -265,7 +265,7 @@ fn refresh_interval(response: &Response) -> Option<Duration> {
     })?;
     let mut parts = value.split(';').map(str::trim);
     let seconds: u64 = parts.next()?.parse().ok()?;
-    parts.any(|part| part.replace(' ', "") == "refresher=uac").then(|| Duration::from_secs((seconds / 2).max(30)))
+    parts.any(|part| part.replace(' ', "") == "refresher=uac").then(|| Duration::from_secs((seconds / 2).max(1)))
 }
 
 /// The key in an INFO: `application/dtmf-relay` (`Signal=5`) or `application/dtmf` (`5`).

@@ -14,11 +14,13 @@ use rsipstack::transaction::{EndpointBuilder, TransactionReceiver, make_tag};
 use rsipstack::transport::tcp::TcpConnection;
 use rsipstack::transport::tls::TlsConnection;
 use rsipstack::transport::transport_layer::DomainResolver;
-use rsipstack::transport::udp::UdpConnection;
+use rsipstack::transport::udp::{UdpConnection, UdpInner};
 use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -30,6 +32,13 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
 /// The longest that a request outside of a call waits for its answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The time between two new calls over one link. A server would lose what comes all at once, and so would we of its
+/// answers.
+const BETWEEN_CALLS: Duration = Duration::from_millis(2);
+
+/// The buffers of a socket, in bytes.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
 /// The methods that are answered.
 const ALLOWED: [Method; 7] =
@@ -44,8 +53,9 @@ pub(super) struct Link {
     pub(super) local: SocketAddr,
     pub(super) dialogs: Arc<DialogLayer>,
     endpoint: EndpointInnerRef,
-    /// Cancelled when a connection is lost. A socket never is.
-    lost: Option<CancellationToken>,
+    /// Cancelled when the connection is lost, or what reads it has ended.
+    lost: CancellationToken,
+    calls: tokio::sync::Mutex<Interval>,
     _close: DropGuard,
 }
 
@@ -69,7 +79,7 @@ impl Link {
             _ => connection(server, settings, &close).await?,
         };
         let is_stream = server.transport != Transport::Udp;
-        let lost = connection.cancel_token().filter(|_| is_stream);
+        let lost = connection.cancel_token().filter(|_| is_stream).unwrap_or_default();
         if !is_stream {
             transports.add_transport(connection.clone());
         }
@@ -93,14 +103,27 @@ impl Link {
         }
         let dialogs = Arc::new(DialogLayer::new(Arc::clone(&endpoint)));
         let serving = Arc::clone(&endpoint);
-        tokio::spawn(async move { serving.serve().await });
+        // Also where it panics: the link is then no longer used.
+        let ended = lost.clone().drop_guard();
+        tokio::spawn(async move {
+            let served = serving.serve().await;
+            drop((served, ended));
+        });
         tokio::spawn(close.clone().run_until_cancelled_owned(answer_requests(Arc::clone(&dialogs), incoming)));
-        Ok(Arc::new(Self { server: server.clone(), local, dialogs, endpoint, lost, _close: close.drop_guard() }))
+        let mut between_calls = tokio::time::interval(BETWEEN_CALLS);
+        between_calls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (server, calls) = (server.clone(), tokio::sync::Mutex::new(between_calls));
+        Ok(Arc::new(Self { server, local, dialogs, endpoint, lost, calls, _close: close.drop_guard() }))
+    }
+
+    /// Waits until one more call may be started.
+    pub(super) async fn pace(&self) {
+        self.calls.lock().await.tick().await;
     }
 
     /// Can it still carry something?
     pub(super) fn is_open(&self) -> bool {
-        !self.lost.as_ref().is_some_and(CancellationToken::is_cancelled)
+        !self.lost.is_cancelled()
     }
 
     /// The server, as the stack addresses it.
@@ -197,14 +220,24 @@ async fn socket(
         Some(address) => address,
         None => route_to(server.address).map_err(|error| format!("there is no way to {}: {error}", server.address))?,
     };
-    let bound = UdpConnection::create_connection(
-        SocketAddr::new(address, settings.local_port),
-        None,
-        Some(close.child_token()),
-    );
-    let connection = bound.await.map_err(|error| format!("cannot open a socket on {address}: {error}"))?;
-    let local = connection.get_addr().get_socketaddr().map_err(|error| error.to_string())?;
+    let bound = bind(SocketAddr::new(address, settings.local_port));
+    let socket = bound.map_err(|error| format!("cannot open a socket on {address}: {error}"))?;
+    let local = socket.local_addr().map_err(|error| error.to_string())?;
+    let addr = SipAddr { r#type: Some(Transport::Udp), addr: local.into() };
+    let inner = UdpInner { conn: Arc::new(socket), addr };
+    let connection = UdpConnection::attach(inner, None, Some(close.child_token())).await;
     Ok((SipConnection::Udp(connection), local))
+}
+
+/// A socket whose buffers hold the packets of hundreds of calls at once, as far as the system grants that.
+fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    for granted in [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)] {
+        granted?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
 }
 
 /// The address from which packets to `server` are sent.
