@@ -17,7 +17,6 @@
 //! | [`config`] | `phonegate.json` |
 //! | [`telemetry`] | the log |
 //! | [`clock`] | deadlines that nothing stretches |
-//! | [`prompts`] | what callees hear |
 //! | [`platform`] | what differs by operating system |
 
 #![warn(missing_docs, unreachable_pub)]
@@ -35,7 +34,6 @@ mod dispatch;
 mod fault;
 pub mod gate;
 pub mod platform;
-pub mod prompts;
 pub mod registry;
 mod sync;
 pub mod telemetry;

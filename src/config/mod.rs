@@ -76,9 +76,9 @@ pub struct Document<B> {
     #[serde(default)]
     #[schemars(skip)]
     fraud: NotBuilt,
-    /// What callees of a `sip` backend hear.
     #[serde(default)]
-    pub prompts: PromptsConfig,
+    #[schemars(skip)]
+    prompts: NotBuilt,
     #[serde(default)]
     #[schemars(skip)]
     audit: NotBuilt,
@@ -137,34 +137,6 @@ pub struct NumbersConfig {
     pub allow_premium: bool,
     /// Numbers that are never called, whatever their extension.
     pub blocked: Vec<String>,
-}
-
-/// What callees hear.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct PromptsConfig {
-    /// The language where neither the request nor `by_country` says another: a tag like `en-US`.
-    pub language: String,
-    /// The language by the country of the number, as `"DE": "de-DE"`.
-    pub by_country: BTreeMap<String, String>,
-    /// A folder of own recordings, `LANGUAGE/PROMPT.wav`, which are used instead of the embedded ones.
-    pub directory: Option<PathBuf>,
-    /// How often the greeting is said while no key is pressed.
-    pub repeat: Bounded<1, 10, 3>,
-    /// How many entries the user may make before the call fails.
-    pub attempts: Bounded<1, 10, 2>,
-}
-
-impl Default for PromptsConfig {
-    fn default() -> Self {
-        Self {
-            language: "en-US".to_owned(),
-            by_country: BTreeMap::new(),
-            directory: None,
-            repeat: Bounded::default(),
-            attempts: Bounded::default(),
-        }
-    }
 }
 
 /// Where calls are kept.
