@@ -174,6 +174,11 @@ impl Prompts {
         asked.or_else(|| of_country.cloned()).unwrap_or_else(|| self.default.clone())
     }
 
+    /// The language of a tag, else the same language of another country, if there is one.
+    pub fn language(&self, tag: &str) -> Option<Language> {
+        find(&self.languages, tag, &[&self.default])
+    }
+
     /// Every language.
     pub fn languages(&self) -> &[Language] {
         &self.languages
