@@ -16,6 +16,7 @@ use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
 use crate::dispatch::Dispatcher;
 use crate::fault;
 use crate::platform;
+use crate::prompts::Prompts;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Event, Log, Tee, foreign_text};
 
@@ -93,6 +94,8 @@ impl Gate {
     pub fn start(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
         let Loaded { config, base } = loaded;
         let admission = Admission::new(&config.numbers)?;
+        // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
+        Prompts::load(&config.prompts, &base)?;
         let backends = in_use(&config, &base)?;
         let runtime = runtime().map_err(|error| {
             ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))

@@ -14,6 +14,7 @@
 //! | [`registry`] | the state of every call |
 //! | `dispatch` | drives one call from placing to outcome |
 //! | [`backend`] | telephony |
+//! | [`prompts`] | what users hear |
 //! | [`config`] | `phonegate.json` |
 //! | [`telemetry`] | the log |
 //! | [`clock`] | deadlines that nothing stretches |
@@ -34,6 +35,7 @@ mod dispatch;
 mod fault;
 pub mod gate;
 pub mod platform;
+pub mod prompts;
 pub mod registry;
 mod sync;
 pub mod telemetry;

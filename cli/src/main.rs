@@ -9,6 +9,7 @@ mod call;
 mod check;
 mod exit;
 mod output;
+mod prompts;
 mod setup;
 mod steps;
 mod twilio;
@@ -26,6 +27,7 @@ Examples:
   phonegate check                              can the configured backends place calls?
   phonegate call +1 4255551212                 rings that phone
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
+  phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
   phonegate schema > phonegate.schema.json     for an editor that completes and checks phonegate.json
 
@@ -53,6 +55,9 @@ enum Verb {
     Call(call::Arguments),
     /// Checks the configuration, its secrets, and whether each backend is reachable. Rings nobody.
     Check(check::Arguments),
+    /// What users hear: languages, recordings, sentences.
+    #[command(subcommand)]
+    Prompts(prompts::Verb),
     /// What concerns a Twilio account.
     #[command(subcommand)]
     Twilio(twilio::Verb),
@@ -65,6 +70,7 @@ impl Verb {
         match self {
             Self::Call(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
+            Self::Prompts(verb) => verb.is_json(),
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
             Self::Schema => false,
         }
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
     let done = match &verb {
         Verb::Call(arguments) => call::run(arguments, config),
         Verb::Check(arguments) => check::run(arguments, config),
+        Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),
     };

@@ -5,10 +5,10 @@ mod number;
 
 use std::collections::HashSet;
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
+use rlibphonenumber::Region;
 
 use crate::call::{Failure, FailureReason, PhoneNumber};
-use crate::config::{ConfigError, NumbersConfig};
+use crate::config::{ConfigError, NumbersConfig, country};
 use number::Parsed;
 
 /// The rules of one configuration.
@@ -27,7 +27,7 @@ impl Admission {
     /// An unknown country, no country at all, or a blocked number that is not one.
     pub fn new(numbers: &NumbersConfig) -> Result<Self, ConfigError> {
         let default_country = match &numbers.default_country {
-            Some(code) => Some(country_id("numbers.default_country", code)?),
+            Some(code) => Some(country("numbers.default_country", code)?),
             None => None,
         };
         let allowed_countries = match (&numbers.allowed_countries, default_country) {
@@ -37,7 +37,7 @@ impl Admission {
             (Some(codes), _) => codes
                 .iter()
                 .enumerate()
-                .map(|(index, code)| country_id(&format!("numbers.allowed_countries[{index}]"), code))
+                .map(|(index, code)| country(&format!("numbers.allowed_countries[{index}]"), code))
                 .collect::<Result<_, _>>()?,
             (None, Some(id)) => HashSet::from([id]),
             (None, None) => {
@@ -104,16 +104,4 @@ impl Admission {
         }
         Ok(number)
     }
-}
-
-fn country_id(path: &str, code: &str) -> Result<Region, ConfigError> {
-    let known = |region: &Region| {
-        region.as_region_str().as_str() == code && PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some()
-    };
-    code.parse().ok().filter(known).ok_or_else(|| {
-        ConfigError::invalid(
-            path,
-            format_args!("`{code}` is not a country; write its two letters of ISO 3166-1, as US"),
-        )
-    })
 }

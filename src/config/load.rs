@@ -112,12 +112,12 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         allow_test_backends: document.allow_test_backends,
         call: document.call,
         numbers: document.numbers,
+        prompts: document.prompts,
         store: document.store,
         network: document.network,
         log: document.log,
         limits: document.limits,
         fraud: document.fraud,
-        prompts: document.prompts,
         audit: document.audit,
         metrics: document.metrics,
     })

@@ -6,9 +6,11 @@
 
 mod backend;
 mod bounded;
+mod country;
 mod error;
 mod load;
 mod not_built;
+mod prompts;
 mod read;
 mod schema;
 mod secret;
@@ -23,10 +25,12 @@ use serde::Deserialize;
 
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
 pub use bounded::Bounded;
+pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
 use not_built::NOT_BUILT;
 pub use not_built::NotBuilt;
+pub use prompts::PromptsConfig;
 pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
@@ -61,6 +65,9 @@ pub struct Document<B> {
     /// Which numbers may be called.
     #[serde(default)]
     pub numbers: NumbersConfig,
+    /// What users hear from a backend that speaks itself.
+    #[serde(default)]
+    pub prompts: PromptsConfig,
     /// Where calls are kept.
     #[serde(default)]
     pub store: StoreConfig,
@@ -76,9 +83,6 @@ pub struct Document<B> {
     #[serde(default)]
     #[schemars(skip)]
     fraud: NotBuilt,
-    #[serde(default)]
-    #[schemars(skip)]
-    prompts: NotBuilt,
     #[serde(default)]
     #[schemars(skip)]
     audit: NotBuilt,

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::{Config, ConfigError, SipConfig};
-use crate::prompts::{Prompts, Voice};
+use crate::prompts::{Language, Prompts};
 use conversation::{Policy, converse, farewell};
 use dial::{Dialled, dial};
 use leg::{Leg, LegEvent, Offer};
@@ -74,7 +74,7 @@ struct Live {
     leg: Box<Leg>,
     media: Media,
     keys: Keys,
-    voice: Arc<Voice>,
+    language: Language,
     extension: Option<Box<str>>,
     /// What came of it, once there is a verdict.
     outcome: Option<Outcome>,
@@ -148,9 +148,9 @@ impl SipTrunk {
         };
         match dialled {
             Dialled::Ringing(leg) => {
-                let voice = self.prompts.voice(call.language.as_deref(), call.number.country());
-                let (voice, extension) = (Arc::clone(voice), call.number.extension().map(Into::into));
-                Ok(Ok(Line::Live(Box::new(Live { leg, media, keys, voice, extension, outcome: None }))))
+                let language = self.prompts.language_for(call.language.as_deref(), call.number.country());
+                let extension = call.number.extension().map(Into::into);
+                Ok(Ok(Line::Live(Box::new(Live { leg, media, keys, language, extension, outcome: None }))))
             }
             Dialled::Refused(response) => {
                 let (failure, next) = refusal(&response, false);
@@ -342,7 +342,7 @@ impl Live {
         }
         let (told, mut info) = mpsc::unbounded_channel();
         let mut phone =
-            Phone { media: &self.media, voice: &self.voice, events: &mut self.keys, info: &mut info, way: None };
+            Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info, way: None };
         let conversation = converse(&mut phone, policy, self.extension.as_deref());
         tokio::pin!(conversation);
         loop {
@@ -362,8 +362,7 @@ impl Live {
 
     async fn say_goodbye(&mut self) {
         let Some(outcome) = &self.outcome else { return };
-        let (recording, _) = self.voice.recording(farewell(outcome));
-        let said = self.media.say(recording);
+        let said = self.media.say(self.language.get(farewell(outcome)));
         let heard = async {
             let _ = said.await;
             tokio::time::sleep(UNTIL_HEARD).await;

@@ -4,12 +4,12 @@ use tokio::sync::mpsc;
 
 use super::conversation::Line;
 use super::media::{Keys, Media};
-use crate::prompts::{Prompt, Voice};
+use crate::prompts::{Language, Prompt};
 
 /// A call that is answered.
 pub(super) struct Phone<'a> {
     pub(super) media: &'a Media,
-    pub(super) voice: &'a Voice,
+    pub(super) language: &'a Language,
     /// Keys in the audio stream.
     pub(super) events: &'a mut Keys,
     /// Keys by SIP INFO.
@@ -26,8 +26,7 @@ pub(super) enum Way {
 
 impl Line for Phone<'_> {
     async fn say_until_key(&mut self, prompt: Prompt) -> Option<char> {
-        let (recording, _) = self.voice.recording(prompt);
-        let said = self.media.say(recording);
+        let said = self.media.say(self.language.get(prompt));
         tokio::select! {
             biased;
             key = self.key() => {

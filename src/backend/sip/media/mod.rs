@@ -147,8 +147,8 @@ impl Media {
     }
 
     /// Says a recording. The receiver hears when it was said to its end.
-    pub(super) fn say(&self, recording: &Recording) -> oneshot::Receiver<()> {
-        self.shared.state.lock().playout.say(Arc::clone(recording))
+    pub(super) fn say(&self, recording: Recording) -> oneshot::Receiver<()> {
+        self.shared.state.lock().playout.say(recording)
     }
 
     /// Presses keys at the other side.

@@ -1,0 +1,217 @@
+//! What users hear: the recordings of each language, those of this library or an administrator's own.
+
+mod embedded;
+mod own;
+mod wav;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::config::{ConfigError, PromptsConfig, country};
+use embedded::Embedded;
+pub use embedded::sentences;
+
+/// Linear PCM, mono, at [`SAMPLE_RATE`].
+pub type Recording = Arc<[i16]>;
+
+/// Samples a second.
+pub const SAMPLE_RATE: u32 = 8_000;
+
+/// Something that is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prompt {
+    /// Who calls, which key approves, and what to do if one did not ask for it.
+    Greeting,
+    /// That it was another key, and which one approves.
+    WrongKey,
+    /// That the request is approved.
+    Verified,
+    /// That a fraud was reported.
+    FraudReported,
+    /// That the request is not approved.
+    Goodbye,
+}
+
+impl Prompt {
+    /// Every prompt.
+    pub const ALL: [Self; 5] = [Self::Greeting, Self::WrongKey, Self::Verified, Self::FraudReported, Self::Goodbye];
+
+    /// Its name, which is also that of its file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::WrongKey => "wrong_key",
+            Self::Verified => "verified",
+            Self::FraudReported => "fraud_reported",
+            Self::Goodbye => "goodbye",
+        }
+    }
+}
+
+impl fmt::Display for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A recording of this library, or an administrator's own with its file.
+#[derive(Clone, Debug)]
+enum Spoken {
+    Embedded(&'static Embedded),
+    Own(PathBuf, Recording),
+}
+
+/// A language with its recordings. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Language {
+    tag: Arc<str>,
+    spoken: Arc<[Spoken; Prompt::ALL.len()]>,
+}
+
+impl Language {
+    fn new(tag: &str, spoken: [Spoken; Prompt::ALL.len()]) -> Self {
+        Self { tag: tag.into(), spoken: Arc::new(spoken) }
+    }
+
+    /// Its tag of BCP 47: `de-DE`.
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// The recording of a prompt.
+    pub fn get(&self, prompt: Prompt) -> Recording {
+        match self.spoken(prompt) {
+            Spoken::Embedded(recording) => Arc::clone(recording),
+            Spoken::Own(_, recording) => Arc::clone(recording),
+        }
+    }
+
+    /// The administrator's file that it was read from. None: it is one of this library.
+    pub fn own_file(&self, prompt: Prompt) -> Option<&Path> {
+        match self.spoken(prompt) {
+            Spoken::Embedded(_) => None,
+            Spoken::Own(file, _) => Some(file),
+        }
+    }
+
+    fn spoken(&self, prompt: Prompt) -> &Spoken {
+        let [greeting, wrong_key, verified, fraud_reported, goodbye] = &*self.spoken;
+        match prompt {
+            Prompt::Greeting => greeting,
+            Prompt::WrongKey => wrong_key,
+            Prompt::Verified => verified,
+            Prompt::FraudReported => fraud_reported,
+            Prompt::Goodbye => goodbye,
+        }
+    }
+}
+
+/// The languages of a configuration, and which one is spoken in a call.
+#[derive(Clone, Debug)]
+pub struct Prompts {
+    languages: Vec<Language>,
+    default: Language,
+    by_country: BTreeMap<String, Language>,
+}
+
+impl Prompts {
+    /// Takes the recordings of this library, and over them those of the configuration's folder.
+    ///
+    /// # Errors
+    /// The first of the faults that [`Prompts::load_all`] tells.
+    pub fn load(config: &PromptsConfig, base: &Path) -> Result<Self, ConfigError> {
+        Self::load_all(config, base).map_err(|faults| {
+            // There is one, or there would be no error.
+            faults.into_iter().next().unwrap_or_else(|| ConfigError::invalid("prompts", "cannot be used"))
+        })
+    }
+
+    /// The same, and tells every fault.
+    ///
+    /// # Errors
+    /// A recording that is none, a language that lacks one, a language or a country that is not known.
+    pub fn load_all(config: &PromptsConfig, base: &Path) -> Result<Self, Vec<ConfigError>> {
+        let mut languages = embedded::languages();
+        let mut faults = Vec::new();
+        if let Some(folder) = &config.directory {
+            own::add(&base.join(folder), &mut languages, &mut faults);
+        }
+        let named = |path: &str, tag: &str, faults: &mut Vec<ConfigError>| {
+            let found = find(&languages, tag, &[]);
+            if found.is_none() {
+                let known: Vec<_> = languages.iter().map(Language::tag).collect();
+                let problem = format!("there are no prompts in `{tag}`; there are {}", known.join(", "));
+                faults.push(ConfigError::invalid(path, problem));
+            }
+            found
+        };
+        let default = named("prompts.language", &config.language, &mut faults);
+        let mut by_country = BTreeMap::new();
+        for (code, tag) in &config.by_country {
+            let path = format!("prompts.by_country.{code}");
+            faults.extend(country(&path, code).err());
+            if let Some(language) = named(&path, tag, &mut faults) {
+                by_country.insert(code.clone(), language);
+            }
+        }
+        match default {
+            Some(default) if faults.is_empty() => Ok(Self { languages, default, by_country }),
+            _ => Err(faults),
+        }
+    }
+
+    /// The language of a call: the one that was asked for, else the same language of another country, else the one of
+    /// the number's country (ISO 3166-1 alpha-2), else the default.
+    pub fn language_for(&self, asked: Option<&str>, country: Option<&str>) -> Language {
+        let of_country = country.and_then(|code| self.by_country.get(code));
+        let preferred = [of_country.unwrap_or(&self.default), &self.default];
+        let asked = asked.and_then(|tag| find(&self.languages, tag, &preferred));
+        asked.or_else(|| of_country.cloned()).unwrap_or_else(|| self.default.clone())
+    }
+
+    /// The language of a tag, else the same language of another country, if there is one.
+    pub fn language(&self, tag: &str) -> Option<Language> {
+        find(&self.languages, tag, &[&self.default])
+    }
+
+    /// Every language.
+    pub fn languages(&self) -> &[Language] {
+        &self.languages
+    }
+}
+
+/// The language of a tag; else the same language of another country, first one that is preferred, then the first there
+/// is.
+fn find(languages: &[Language], tag: &str, preferred: &[&Language]) -> Option<Language> {
+    let exact = languages.iter().find(|language| same_tag(&language.tag, tag));
+    let near = || {
+        let mut candidates = preferred.iter().copied().chain(languages);
+        candidates.find(|language| primary(&language.tag).eq_ignore_ascii_case(primary(tag)))
+    };
+    exact.or_else(near).cloned()
+}
+
+/// Are two tags the same? Their case does not matter, nor whether they are joined as .NET or as POSIX does.
+fn same_tag(a: &str, b: &str) -> bool {
+    let normal = |c: char| if c == '_' { '-' } else { c.to_ascii_lowercase() };
+    a.chars().map(normal).eq(b.chars().map(normal))
+}
+
+/// The language itself in its tag: `de` of `de-AT`.
+fn primary(tag: &str) -> &str {
+    tag.split(['-', '_']).next().unwrap_or_default()
+}
+
+/// Has a text the form of a language's tag? RFC 5646, without what nobody has recordings for.
+fn is_tag(text: &str) -> bool {
+    let is_subtag = |subtag: &str| (2..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric());
+    let language = primary(text);
+    (2..=3).contains(&language.len())
+        && language.bytes().all(|b| b.is_ascii_alphabetic())
+        && text.split(['-', '_']).all(is_subtag)
+}

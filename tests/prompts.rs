@@ -1,0 +1,362 @@
+//! What users hear: the recordings of the library, an administrator's own, and which language is spoken.
+
+mod support;
+
+use std::f64::consts::TAU;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use phonegate::config::PromptsConfig;
+use phonegate::prompts::{Language, Prompt, Prompts, Recording, SAMPLE_RATE, sentences};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const RATE: f64 = SAMPLE_RATE as f64;
+
+fn config(section: Value) -> PromptsConfig {
+    serde_json::from_value(section).unwrap()
+}
+
+fn embedded() -> Prompts {
+    Prompts::load(&PromptsConfig::default(), Path::new("")).unwrap()
+}
+
+/// A folder of own recordings.
+struct Own(TempDir);
+
+impl Own {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// The place of a file, in a folder that is there.
+    fn at(&self, path: &str) -> PathBuf {
+        let path = self.0.path().join("own").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    fn load(&self) -> Result<Prompts, String> {
+        self.load_all().map_err(|faults| faults.into_iter().next().unwrap())
+    }
+
+    /// The recordings, or each fault without what all of them begin with.
+    fn load_all(&self) -> Result<Prompts, Vec<String>> {
+        let beginning = format!("prompts.directory: {}/", self.at("").display().to_string().trim_end_matches('/'));
+        Prompts::load_all(&config(json!({ "directory": "own" })), self.0.path())
+            .map_err(|faults| faults.iter().map(|fault| fault.to_string().replace(&beginning, "")).collect())
+    }
+}
+
+/// Runs sox, which writes WAV files independently of what reads them here.
+fn sox(arguments: &[&str], file: &Path, effects: &[&str]) {
+    let ran = Command::new("sox").arg("-D").args(arguments).arg(file).args(effects).output();
+    let ran = ran.expect("this test needs sox: apt-get install sox");
+    assert!(ran.status.success(), "sox {arguments:?} {effects:?}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// Half a second of a tone, at -6 dB of full scale.
+fn tone(format: &[&str], hertz: &str, file: &Path) {
+    sox(&[&["-n"], format].concat(), file, &["synth", "0.5", "sine", hertz, "gain", "-6"]);
+}
+
+/// The amplitude of one frequency in the middle of a recording.
+fn amplitude(recording: &Recording, hertz: f64) -> f64 {
+    let middle = &recording[recording.len() / 4..recording.len() * 3 / 4];
+    let (mut re, mut im) = (0.0, 0.0);
+    for (i, sample) in middle.iter().enumerate() {
+        let angle = TAU * hertz * i as f64 / RATE;
+        re += f64::from(*sample) * angle.cos();
+        im += f64::from(*sample) * angle.sin();
+    }
+    2.0 * re.hypot(im) / middle.len() as f64 / 32_768.0
+}
+
+/// The RMS of the 20 ms frames with speech in them, in dB of full scale.
+fn speech_level(recording: &[i16]) -> f64 {
+    let power = |frame: &[i16]| frame.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / frame.len() as f64;
+    let powers: Vec<_> = recording.chunks_exact(160).map(power).collect();
+    let loudest = powers.iter().copied().fold(0.0, f64::max);
+    let speech: Vec<_> = powers.iter().filter(|power| **power > loudest / 316.0).collect();
+    10.0 * (speech.iter().copied().sum::<f64>() / speech.len() as f64 / 32_768.0_f64.powi(2)).log10()
+}
+
+#[test]
+fn every_language_says_every_prompt_as_loud_as_the_others_and_nothing_is_cut_off() {
+    let prompts = embedded();
+    let tags: Vec<_> = prompts.languages().iter().map(Language::tag).collect();
+    assert_eq!(tags, ["en-US", "en-GB", "de-DE", "fr-FR", "es-ES", "it-IT", "pt-BR", "nl-NL", "pl-PL"]);
+    let sentences = sentences();
+    assert_eq!(sentences.len(), tags.len());
+    for language in prompts.languages() {
+        let said: Vec<_> = sentences[language.tag()].iter().map(|(prompt, _)| *prompt).collect();
+        assert_eq!(said, Prompt::ALL, "{}", language.tag());
+        for prompt in Prompt::ALL {
+            let (recording, name) = (language.get(prompt), format!("{}/{prompt}", language.tag()));
+            assert_eq!(language.own_file(prompt), None);
+            let level = speech_level(&recording);
+            assert!((-23.0..-21.0).contains(&level), "{name}: {level:.1} dB");
+            let peak = recording.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+            assert!(peak < 31_000, "{name}: {peak}");
+            let edge = usize::try_from(SAMPLE_RATE / 10).unwrap();
+            for silence in [&recording[..edge], &recording[recording.len() - edge..]] {
+                assert!(silence.iter().all(|sample| sample.abs() < 300), "{name} is cut off");
+            }
+        }
+        let seconds = |prompt| language.get(prompt).len() as f64 / RATE;
+        // Three greetings and the pauses after them are over before the deadline of 90 seconds.
+        assert!((10.0..18.0).contains(&seconds(Prompt::Greeting)), "{}", language.tag());
+        assert!(seconds(Prompt::Goodbye) > 2.0);
+    }
+}
+
+fn make_check(folder: &Path) -> (bool, String) {
+    let ran = Command::new("python3").arg(folder.join("make")).arg("--check").output();
+    let ran = ran.expect("this test needs Python: apt-get install python3");
+    (ran.status.success(), String::from_utf8(ran.stderr).unwrap())
+}
+
+#[test]
+fn every_recording_was_made_from_its_sentence() {
+    let folder = support::project_folder().join("prompts");
+    assert_eq!(make_check(&folder), (true, String::new()));
+
+    // The check would tell.
+    let copy = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(&folder).arg(copy.path()).status().unwrap();
+    assert!(copied.success());
+    let folder = copy.path().join("prompts");
+    let texts = std::fs::read_to_string(folder.join("prompts.json")).unwrap();
+    std::fs::write(folder.join("prompts.json"), texts.replace("Vielen Dank. Die Anfrage ist b", "Danke. Sie ist b"))
+        .unwrap();
+    std::fs::copy(folder.join("en-US/goodbye.wav"), folder.join("fr-FR/goodbye.wav")).unwrap();
+    std::fs::remove_file(folder.join("it-IT/greeting.wav")).unwrap();
+    std::fs::create_dir(folder.join("xx-XX")).unwrap();
+    std::fs::write(folder.join("xx-XX/greeting.wav"), "").unwrap();
+    let (good, told) = make_check(&folder);
+    let named: Vec<_> = told.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(!good);
+    assert_eq!(named, ["de-DE/verified.wav", "fr-FR/goodbye.wav", "it-IT/greeting.wav", "xx-XX/greeting.wav"]);
+}
+
+#[test]
+fn a_wav_file_of_any_usual_kind_is_heard_at_its_speed_and_loudness() {
+    let mut kinds: Vec<Vec<String>> = Vec::new();
+    for encoding in [
+        "-b 8 -e unsigned",
+        "-b 16 -e signed",
+        "-b 24 -e signed",
+        "-b 32 -e signed",
+        "-b 32 -e float",
+        "-e mu-law",
+        "-e a-law",
+    ] {
+        for channels in [1, 2] {
+            for rate in [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000] {
+                let kind = format!("{encoding} -c {channels} -r {rate}");
+                kinds.push(kind.split(' ').map(str::to_owned).collect());
+            }
+        }
+    }
+    let own = Own::new();
+    let file = own.at("en-US/greeting.wav");
+    for kind in kinds {
+        let arguments: Vec<_> = kind.iter().map(String::as_str).collect();
+        tone(&arguments, "1000", &file);
+        let recording = own.load().unwrap().language_for(Some("en-US"), None).get(Prompt::Greeting);
+        let seconds = recording.len() as f64 / RATE;
+        assert!((0.499..=0.501).contains(&seconds), "{kind:?}: {seconds} s");
+        let heard = amplitude(&recording, 1000.0);
+        assert!((0.49..0.51).contains(&heard), "{kind:?}: {heard}");
+    }
+}
+
+#[test]
+fn what_a_telephone_cannot_carry_is_filtered_and_does_not_fold_into_what_it_can() {
+    let own = Own::new();
+    let file = own.at("en-US/greeting.wav");
+    for (hertz, heard_at, at_least, at_most) in [
+        ("300", 300.0, 0.48, 0.52),
+        ("3400", 3400.0, 0.48, 0.52),
+        ("5000", 3000.0, 0.0, 0.001),
+        ("7000", 1000.0, 0.0, 0.001),
+        ("12000", 4000.0, 0.0, 0.001),
+    ] {
+        tone(&["-r", "44100", "-b", "16"], hertz, &file);
+        let prompts = own.load();
+        let Ok(prompts) = prompts else {
+            assert!(at_least == 0.0, "{hertz}: {prompts:?}");
+            continue;
+        };
+        let heard = amplitude(&prompts.language_for(None, None).get(Prompt::Greeting), heard_at);
+        assert!((at_least..=at_most).contains(&heard), "{hertz}: {heard}");
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_refused_with_its_file_and_its_fault() {
+    let own = Own::new();
+    let file = own.at("de-DE/verified.wav");
+    let good = |seconds: &str| {
+        sox(&["-n", "-r", "8000", "-b", "16"], &file, &["synth", seconds, "sine", "500"]);
+        std::fs::read(&file).unwrap()
+    };
+    let bytes = good("1");
+    let refused = |fault: &str| {
+        let told = own.load().unwrap_err();
+        assert!(told.starts_with(&format!("de-DE/verified.wav: {fault}")), "{told}\nis not: {fault}");
+    };
+    let not_wav = "is not a WAV file of PCM (8 to 32 bits), float, A-law or µ-law: ";
+    std::fs::write(&file, "").unwrap();
+    refused("is empty");
+    std::fs::write(&file, &b"ID3, as MP3 files begin"[..]).unwrap();
+    refused(not_wav);
+    std::fs::write(&file, &bytes[..20]).unwrap();
+    refused("is shorter than its header says");
+    std::fs::write(&file, &bytes[..10_000]).unwrap();
+    refused("is shorter than its header says");
+    sox(&["-n", "-r", "8000"], &file, &["trim", "0", "0"]);
+    refused("is empty");
+    good("60.1");
+    refused("is longer than 60 seconds");
+    good("60");
+    assert!(own.load().is_ok());
+    sox(&["-n", "-r", "8000", "-b", "16"], &file, &["trim", "0", "1"]);
+    refused("is silent");
+    // Recorders write of themselves into a chunk, whose length may be odd.
+    std::fs::write(&file, [&bytes[..12], b"bext\x03\0\0\0abc\0", &bytes[12..]].concat()).unwrap();
+    assert!(own.load().is_ok());
+    tone(&["-r", "8000", "-c", "3"], "500", &file);
+    refused("has 3 channels");
+    tone(&["-r", "4000"], "500", &file);
+    refused("has 4000 samples a second");
+    tone(&["-e", "ms-adpcm"], "500", &file);
+    refused(not_wav);
+    tone(&["-r", "8000", "-b", "32", "-e", "float"], "500", &file);
+    let mut floats = std::fs::read(&file).unwrap();
+    let end = floats.len();
+    floats[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&file, floats).unwrap();
+    refused("has samples that are no numbers");
+    std::fs::write(&file, vec![0; 24_000_001]).unwrap();
+    refused("is longer than 24000000 bytes");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    refused("is not a regular file");
+}
+
+#[test]
+fn an_own_recording_takes_the_place_of_the_library_s_and_may_add_a_language() {
+    let own = Own::new();
+    tone(&["-r", "16000"], "700", &own.at("de_de/Greeting.WAV"));
+    std::fs::write(own.at("de_de/README.txt"), "who spoke it").unwrap();
+    std::fs::write(own.at("LICENCE.txt"), "of the recordings").unwrap();
+    for prompt in Prompt::ALL {
+        tone(&["-r", "16000"], "900", &own.at(&format!("ja-JP/{prompt}.wav")));
+    }
+    let prompts = own.load().unwrap();
+    let german = prompts.language_for(Some("de-DE"), None);
+    assert!(amplitude(&german.get(Prompt::Greeting), 700.0) > 0.4);
+    assert_eq!(german.own_file(Prompt::Greeting), Some(&*own.at("de_de/Greeting.WAV")));
+    let original = embedded().language_for(Some("de-DE"), None);
+    assert_eq!(german.get(Prompt::Goodbye), original.get(Prompt::Goodbye));
+    assert_ne!(german.get(Prompt::Greeting), original.get(Prompt::Greeting));
+    let japanese = prompts.language_for(Some("ja"), None);
+    assert_eq!(japanese.tag(), "ja-JP");
+    assert!(amplitude(&japanese.get(Prompt::Goodbye), 900.0) > 0.4);
+    let tags: Vec<_> = prompts.languages().iter().map(Language::tag).collect();
+    assert_eq!(tags.len(), embedded().languages().len() + 1, "{tags:?}");
+}
+
+#[test]
+fn every_fault_of_a_folder_is_told_at_once() {
+    let own = Own::new();
+    tone(&["-r", "8000"], "500", &own.at("ja-JP/greeting.wav"));
+    tone(&["-r", "8000"], "500", &own.at("fr-FR/greting.wav"));
+    std::fs::write(own.at("fr-FR/goodbye.mp3"), "x").unwrap();
+    std::fs::write(own.at("fr-FR/verified.wav"), "x").unwrap();
+    std::fs::write(own.at("old recordings/x"), "x").unwrap();
+    std::fs::create_dir_all(own.at(".git/x")).unwrap();
+    tone(&["-r", "8000"], "500", &own.at("it-IT/greeting.wav"));
+    tone(&["-r", "8000"], "500", &own.at("it-it/greeting.wav"));
+    let faults = own.load_all().unwrap_err();
+    for fault in [
+        "fr-FR/goodbye.mp3: is not a WAV file by its name",
+        "fr-FR/greting.wav: is no prompt's name; there are greeting, wrong_key, verified, fraud_reported, goodbye",
+        "fr-FR/verified.wav: is not a WAV file",
+        "it-it: is the language of another folder beside it",
+        "ja-JP: is a language that PhoneGate does not bring, and lacks wrong_key.wav, verified.wav, fraud_reported.wav, \
+         goodbye.wav",
+        "old recordings: its name is no language's tag, such as en-US",
+    ] {
+        assert!(faults.iter().any(|told| told.starts_with(fault)), "{fault}\nis not in {faults:#?}");
+    }
+    assert_eq!(faults.len(), 6, "{faults:#?}");
+    let nowhere = Prompts::load(&config(json!({ "directory": "nowhere" })), own.0.path()).unwrap_err().to_string();
+    assert!(nowhere.contains("/nowhere: No such file or directory"), "{nowhere}");
+}
+
+#[test]
+fn the_language_is_the_one_asked_for_else_that_of_the_country_else_the_default() {
+    let section =
+        json!({ "language": "en-GB", "by_country": { "AT": "de", "US": "en-US", "CH": "fr-FR", "BR": "pt-br" } });
+    let prompts = Prompts::load(&config(section), Path::new("")).unwrap();
+    for (asked, country, expected) in [
+        (Some("it-IT"), Some("AT"), "it-IT"),
+        (Some("IT-it"), Some("AT"), "it-IT"),
+        (Some("it_IT"), None, "it-IT"),
+        (Some("de"), None, "de-DE"),
+        (Some("de-AT"), Some("CH"), "de-DE"),
+        (Some("de-Latn-AT-1996"), None, "de-DE"),
+        (Some("en-US"), None, "en-US"),
+        // Of another country: first as the number's country has it, then as the default has it.
+        (Some("en-AU"), Some("US"), "en-US"),
+        (Some("en-AU"), Some("AT"), "en-GB"),
+        (Some("en"), None, "en-GB"),
+        (None, Some("AT"), "de-DE"),
+        (None, Some("BR"), "pt-BR"),
+        (Some("ja-JP"), Some("AT"), "de-DE"),
+        (Some("ja-JP"), Some("FR"), "en-GB"),
+        (Some(""), None, "en-GB"),
+        (Some("-"), None, "en-GB"),
+        (Some("d"), None, "en-GB"),
+        (Some("deutsch"), None, "en-GB"),
+        (None, None, "en-GB"),
+    ] {
+        assert_eq!(prompts.language_for(asked, country).tag(), expected, "{asked:?} {country:?}");
+    }
+    assert_eq!(embedded().language_for(Some("en-AU"), None).tag(), "en-US");
+}
+
+proptest! {
+    /// A file may be anything: a damaged header, lengths and counts that are lies.
+    #[test]
+    fn no_file_makes_the_reader_panic(
+        changes in prop::collection::vec((0_usize..120, any::<u8>()), 1..8), length in 0_usize..1_000, kind in 0_usize..4
+    ) {
+        let own = Own::new();
+        let file = own.at("en-US/greeting.wav");
+        let mut bytes = GOOD_FILES.with(|files| files[kind].clone());
+        bytes.truncate(bytes.len().min(length));
+        for (at, byte) in changes {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        std::fs::write(&file, bytes).unwrap();
+        if let Ok(prompts) = own.load() {
+            let samples = prompts.language_for(None, None).get(Prompt::Greeting).len();
+            prop_assert!(samples <= 60 * SAMPLE_RATE as usize);
+        }
+    }
+}
+
+thread_local! {
+    static GOOD_FILES: [Vec<u8>; 4] = ["-b 16", "-b 24 -c 2", "-b 32 -e float", "-e mu-law"].map(|kind| {
+        let file = tempfile::Builder::new().suffix(".wav").tempfile().unwrap();
+        let format: Vec<_> = kind.split(' ').chain(["-r", "16000"]).collect();
+        sox(&[&["-n"], format.as_slice()].concat(), file.path(), &["synth", "0.01", "sine", "500"]);
+        std::fs::read(file.path()).unwrap()
+    });
+}
