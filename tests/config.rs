@@ -154,6 +154,11 @@ fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
         "not_json",
         "text_after",
         "trailing",
+        "beyond_a_schema",
+        "sip_trunk_is_no_uri",
+        "sip_trunk_has_a_user",
+        "sip_trunk_by_websocket",
+        "sip_trunk_is_an_empty_list",
     ];
     for path in files("bad") {
         let name = path.file_name().unwrap().to_str().unwrap();
