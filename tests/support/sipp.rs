@@ -94,6 +94,11 @@ impl Callee {
         callee
     }
 
+    /// The messages that it has seen so far.
+    pub fn messages(&self) -> String {
+        self.read("messages.log")
+    }
+
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
@@ -151,7 +156,7 @@ fn scenario(steps: &[Step]) -> String {
         xml += &match step {
             Step::Invite => receive("INVITE", REMEMBER, "rrs=\"true\""),
             Step::Answer(code, phrase, headers) => respond(*code, phrase, headers, ""),
-            Step::PickUp => respond(200, "OK", "", SDP) + &receive("ACK", "", ""),
+            Step::PickUp => repeated(&respond(200, "OK", "", SDP)) + &receive("ACK", "", ""),
             Step::PickUpWith(sdp) => respond(200, "OK", "", sdp) + &receive("ACK", "", ""),
             Step::PickUpAs(header) => {
                 let usual = respond(200, "OK", "", SDP);
@@ -235,6 +240,11 @@ fn respond(code: u16, phrase: &str, headers: &str, body: &str) -> String {
          [last_CSeq:]\n[last_Record-Route:]\n{contact}{headers}{kind}\
          Content-Length: [len]\n\n{body}]]></send>\n"
     )
+}
+
+/// The same message, sent again until it is acknowledged.
+fn repeated(send: &str) -> String {
+    send.replace("<send>", "<send retrans=\"500\">")
 }
 
 fn request(method: &str, kind: &str, body: &str) -> String {
