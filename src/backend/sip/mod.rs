@@ -7,13 +7,16 @@
 mod conversation;
 mod dial;
 mod digest;
+mod inbound;
 mod leg;
 mod link;
 mod media;
+mod offer;
 mod outcome;
 mod peer;
 mod phone;
 mod settings;
+mod within;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,9 +35,10 @@ use crate::config::{Config, ConfigError, SipConfig};
 use crate::prompts::{Language, Prompts};
 use conversation::{Policy, converse, farewell};
 use dial::{Dialled, dial};
-use leg::{Leg, LegEvent, Offer};
+use leg::{Leg, LegEvent};
 use link::Link;
 use media::{Keys, Media};
+use offer::Offer;
 use outcome::{Next, refusal};
 use peer::{Peer, Server};
 use phone::Phone;
@@ -161,6 +165,12 @@ impl SipTrunk {
                 }
             }
             Dialled::Silent(problem) => Err(cannot(format!("{}: {problem}", server.address))),
+            Dialled::Broken(problem) => {
+                let problem = crate::telemetry::foreign_text(&problem);
+                let sentence = format_args!("The call broke after the trunk had taken it: {problem}.");
+                let failure = Failure::new(FailureReason::CannotPlace, sentence);
+                Ok(Err(PlaceError { rang: Rang::Perhaps, failure }))
+            }
         }
     }
 

@@ -133,7 +133,7 @@ impl Settings {
         trunk: &Peer,
         target: &Uri,
         offer: String,
-        authorization: Option<Header>,
+        more: Vec<Header>,
         call_id: String,
     ) -> Result<InviteOption, String> {
         let mut headers = vec![Header::Supported("timer".into()), Header::Allow(ALLOWED.into())];
@@ -150,7 +150,7 @@ impl Settings {
                 )),
             }
         }
-        headers.extend(authorization);
+        headers.extend(more);
         Ok(InviteOption {
             caller: self.us(trunk)?,
             callee: target.clone(),
