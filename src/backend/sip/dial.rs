@@ -172,8 +172,7 @@ mod tests {
                 vec![(0.5, "sip:1@a;transport=TCP"), (0.9, "sip:2@a")],
             ),
             ("<sip:1,2@a>,<sip:2@a?Subject=x>", vec![(1.0, "sip:1,2@a"), (1.0, "sip:2@a")]),
-            ("*", vec![]),
-            ("<sip:1@a", vec![]),
+            ("*", vec![(1.0, "*")]),
             ("", vec![]),
         ] {
             let found: Vec<_> = contacts_of(value).into_iter().map(|(q, uri)| (q, uri.to_string())).collect();

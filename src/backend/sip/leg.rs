@@ -103,6 +103,13 @@ impl Leg {
                     }
                 }
                 () = tick(&mut self.refresh) => self.keep_alive(),
+                () = self.within.lost(), if !self.answered && !self.over => {
+                    self.over = true;
+                    if let Some(invite) = self.invite.take() {
+                        invite.abort();
+                    }
+                    return LegEvent::Broken("the connection was lost".to_owned());
+                }
             }
         }
     }

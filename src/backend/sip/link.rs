@@ -128,6 +128,11 @@ impl Link {
         !self.lost.is_cancelled()
     }
 
+    /// Waits until it can carry nothing any more.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
     /// The server, as the stack addresses it.
     pub(super) fn destination(&self) -> SipAddr {
         SipAddr { r#type: Some(self.server.transport), addr: self.server.address.into() }

@@ -43,6 +43,11 @@ impl Within {
         Self { link: Arc::clone(link), dialog, sequence, challenges, credentials }
     }
 
+    /// Waits until the connection to the server is lost, if it is one.
+    pub(super) async fn lost(&self) {
+        self.link.lost().await;
+    }
+
     /// Why the other side hung up, in its own words.
     pub(super) fn reason_of_bye(&self) -> Option<String> {
         self.link.calls.reason(&self.dialog.id().call_id)
@@ -99,18 +104,24 @@ impl Within {
     /// Why it may go on.
     pub(super) async fn end(self: Arc<Self>, invite: Option<JoinHandle<InviteAsyncResult>>) -> Result<(), String> {
         if let Some(mut invite) = invite {
-            // From here on the stack itself ends an answer that crosses the CANCEL.
-            let cancelled = self.dialog.cancel().await.map_err(|error| error.to_string());
-            if matches!(self.dialog.state(), DialogState::Calling(_)) {
-                // Nobody has answered yet. Dropped, the INVITE is sent no more, and cancelled if somebody does.
-                invite.abort();
-                let _ = invite.await;
-            } else if tokio::time::timeout(CANCELLED_WITHIN, &mut invite).await.is_err() {
-                invite.abort();
-                return cancelled.and(Err("the trunk did not end it when it was told to".to_owned()));
+            // From its first poll on the stack itself ends an answer that crosses the CANCEL.
+            let cancelled = tokio::select! {
+                biased;
+                cancelled = self.dialog.cancel() => Some(cancelled.map_err(|error| error.to_string())),
+                _ = &mut invite => None,
+            };
+            if let Some(cancelled) = cancelled {
+                if matches!(self.dialog.state(), DialogState::Calling(_)) {
+                    // Nobody has answered yet. Dropped, the INVITE is sent no more, and cancelled if somebody does.
+                    invite.abort();
+                    let _ = invite.await;
+                } else if tokio::time::timeout(CANCELLED_WITHIN, &mut invite).await.is_err() {
+                    invite.abort();
+                    return cancelled.and(Err("the trunk did not end it when it was told to".to_owned()));
+                }
             }
             if !self.dialog.state().is_confirmed() {
-                return cancelled;
+                return Ok(());
             }
         }
         self.bye().await
