@@ -9,6 +9,7 @@ mod dial;
 mod digest;
 mod leg;
 mod link;
+mod live;
 mod media;
 mod outcome;
 mod peer;
@@ -24,27 +25,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rsipstack::sip::{Header, Method, Response, StatusCodeKind};
-use tokio::sync::mpsc;
 
 use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
-use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
+use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::{Config, ConfigError, SipConfig};
-use crate::prompts::{Language, Prompts};
-use conversation::{Policy, converse, farewell};
+use crate::prompts::Prompts;
+use conversation::Policy;
 use dial::{Dialled, dial};
-use leg::{Leg, LegEvent, Offer};
 use link::Link;
-use media::{Keys, Media};
+use live::{Live, with_dropped};
+use media::Media;
 use outcome::{Next, refusal};
 use peer::{Peer, Server};
-use phone::Phone;
 use settings::Settings;
 
 /// The longest farewell; hanging up must have its time after it, within HANG_UP_LIMIT.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
-
-/// What was sent last is heard by then: telephones keep some packets back, against jitter.
-const UNTIL_HEARD: Duration = Duration::from_millis(300);
 
 /// For how long a registration is asked for, in seconds.
 const REGISTERED_FOR: u64 = 300;
@@ -68,16 +64,6 @@ enum Line {
     Live(Box<Live>),
     /// It ended while it was placed.
     Over(Failure),
-}
-
-struct Live {
-    leg: Box<Leg>,
-    media: Media,
-    keys: Keys,
-    language: Language,
-    extension: Option<Box<str>>,
-    /// What came of it, once there is a verdict.
-    outcome: Option<Outcome>,
 }
 
 impl SipTrunk {
@@ -312,99 +298,5 @@ impl TelephonyBackend for SipTrunk {
             }
         }
         Ok(format!("sip; {}", words.join(", ")))
-    }
-}
-
-impl Live {
-    async fn follow(&mut self, policy: Policy, on_progress: OnProgress<'_>) -> Outcome {
-        on_progress(Progress::Ringing);
-        let mut rang = false;
-        let answer = loop {
-            match self.leg.next().await {
-                LegEvent::Provisional(code) => rang = rang || code > 100,
-                LegEvent::Answered(answer) => break answer,
-                LegEvent::Refused(response) => return Outcome::Failed(refusal(&response, rang).0),
-                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                LegEvent::Key(_) => {}
-                LegEvent::Broken(problem) => {
-                    let sentence = format_args!("The call broke: {}.", crate::telemetry::foreign_text(&problem));
-                    return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
-                }
-                LegEvent::HungUp(reason) => return hung_up(reason),
-            }
-        };
-        on_progress(Progress::Answered);
-        if let Err(problem) = self.media.accept_answer(&answer) {
-            // Nothing could be heard of a farewell.
-            let _ = self.leg.hang_up().await;
-            let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
-            return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
-        }
-        let (told, mut info) = mpsc::unbounded_channel();
-        let mut phone =
-            Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info, way: None };
-        let conversation = converse(&mut phone, policy, self.extension.as_deref());
-        tokio::pin!(conversation);
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut conversation => return outcome,
-                event = self.leg.next() => match event {
-                    LegEvent::Key(key) => drop(told.send(key)),
-                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(reason) => return hung_up(reason),
-                    LegEvent::Broken(problem) => return hung_up(Some(crate::telemetry::foreign_text(&problem))),
-                    LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
-                }
-            }
-        }
-    }
-
-    async fn say_goodbye(&mut self) {
-        let Some(outcome) = &self.outcome else { return };
-        let said = self.media.say(self.language.get(farewell(outcome)));
-        let heard = async {
-            let _ = said.await;
-            tokio::time::sleep(UNTIL_HEARD).await;
-        };
-        tokio::pin!(heard);
-        loop {
-            tokio::select! {
-                () = &mut heard => return,
-                event = self.leg.next() => match event {
-                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(_) | LegEvent::Broken(_) | LegEvent::Refused(_) => return,
-                    LegEvent::Key(_) | LegEvent::Provisional(_) | LegEvent::Answered(_) => {}
-                }
-            }
-        }
-    }
-}
-
-async fn answer_offer(media: &Media, offer: Offer) {
-    let answer = match &offer.sdp {
-        Some(sdp) => media.answer_offer(sdp).map(Some).map_err(|_| ()),
-        None if offer.wants_offer() => Ok(Some(media.offer())),
-        None => Ok(None),
-    };
-    offer.answer(answer).await;
-}
-
-fn hung_up(reason: Option<String>) -> Outcome {
-    let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    Outcome::Failed(Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}.")))
-}
-
-/// Tells of packets that were not looked at, since a key may have been among them.
-fn with_dropped(outcome: Outcome, dropped: u64) -> Outcome {
-    match outcome {
-        Outcome::Failed(failure) if dropped > 0 && failure.reason() == FailureReason::NoKeyPressed => {
-            let told = format!(
-                "{failure} {dropped} packets were not looked at: they came from another address than the trunk named, \
-                 or were not what was agreed on."
-            );
-            Outcome::Failed(Failure::verbatim(failure.reason(), told))
-        }
-        outcome => outcome,
     }
 }
