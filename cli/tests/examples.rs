@@ -23,7 +23,10 @@ fn name(path: &std::path::Path) -> &str {
 #[test]
 fn every_example_is_accepted_and_told_of_in_the_readme() {
     let examples = examples();
-    assert_eq!(examples.iter().map(|path| name(path)).collect::<Vec<_>>(), ["demo.json", "file.json", "sip.json", "twilio.json"]);
+    assert_eq!(
+        examples.iter().map(|path| name(path)).collect::<Vec<_>>(),
+        ["demo.json", "file.json", "sip.json", "twilio.json"]
+    );
     let readme = std::fs::read_to_string(examples[0].with_file_name("README.md")).unwrap();
     for path in examples {
         config::load(&path).unwrap_or_else(|error| panic!("{error}"));

@@ -24,6 +24,7 @@ pub(super) struct Live {
     pub(super) keys: Keys,
     pub(super) language: Language,
     pub(super) extension: Option<Box<str>>,
+    pub(super) is_answered: bool,
     /// What came of it, once there is a verdict.
     pub(super) outcome: Option<Outcome>,
 }
@@ -32,28 +33,14 @@ impl Live {
     /// Follows it to its outcome.
     pub(super) async fn follow(&mut self, policy: Policy, on_progress: OnProgress<'_>) -> Outcome {
         on_progress(Progress::Ringing);
-        let mut rang = false;
-        let answer = loop {
-            match self.leg.next().await {
-                LegEvent::Provisional(code) => rang = rang || code > 100,
-                LegEvent::Answered(answer) => break answer,
-                LegEvent::Refused(response) => return Outcome::Failed(refusal(&response, rang).0),
-                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                LegEvent::Key(_) => {}
-                LegEvent::Broken(problem) => {
-                    let sentence = format_args!("The call broke: {}.", foreign_text(&problem));
-                    return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
-                }
-                LegEvent::HungUp(reason) => return hung_up(reason),
-            }
-        };
-        on_progress(Progress::Answered);
-        if let Err(problem) = self.media.accept_answer(&answer) {
-            // Nothing could be heard of a farewell.
-            let _ = self.leg.hang_up().await;
-            let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
-            return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
+        // Who was dropped here and comes back finds the call as it was.
+        if !self.is_answered
+            && let Err(failure) = self.until_answered().await
+        {
+            return Outcome::Failed(failure);
         }
+        self.is_answered = true;
+        on_progress(Progress::Answered);
         let (told, mut info) = mpsc::unbounded_channel();
         let mut phone =
             Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info, way: None };
@@ -66,12 +53,37 @@ impl Live {
                 event = self.leg.next() => match event {
                     LegEvent::Key(key) => drop(told.send(key)),
                     LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(reason) => return hung_up(reason),
-                    LegEvent::Broken(problem) => return hung_up(Some(foreign_text(&problem))),
+                    LegEvent::HungUp(reason) => return Outcome::Failed(hung_up(reason)),
+                    LegEvent::Broken(problem) => return Outcome::Failed(hung_up(Some(foreign_text(&problem)))),
                     LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
                 }
             }
         }
+    }
+
+    /// Waits until somebody answers, and takes the answer's audio.
+    async fn until_answered(&mut self) -> Result<(), Failure> {
+        let mut rang = false;
+        let answer = loop {
+            match self.leg.next().await {
+                LegEvent::Provisional(code) => rang = rang || code > 100,
+                LegEvent::Answered(answer) => break answer,
+                LegEvent::Refused(response) => return Err(refusal(&response, rang).0),
+                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
+                LegEvent::Key(_) => {}
+                LegEvent::Broken(problem) => {
+                    let sentence = format_args!("The call broke: {}.", foreign_text(&problem));
+                    return Err(Failure::new(FailureReason::CannotPlace, sentence));
+                }
+                LegEvent::HungUp(reason) => return Err(hung_up(reason)),
+            }
+        };
+        // Nothing is awaited between the answer and its use, so that a drop cannot lose it.
+        let Err(problem) = self.media.accept_answer(&answer) else { return Ok(()) };
+        // Nothing could be heard of a farewell.
+        let _ = self.leg.hang_up().await;
+        let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
+        Err(Failure::new(FailureReason::CannotPlace, sentence))
     }
 
     /// Says what is to be said once the outcome is known.
@@ -105,9 +117,9 @@ async fn answer_offer(media: &Media, offer: Offer) {
     offer.answer(answer).await;
 }
 
-fn hung_up(reason: Option<String>) -> Outcome {
+fn hung_up(reason: Option<String>) -> Failure {
     let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    Outcome::Failed(Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}.")))
+    Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}."))
 }
 
 /// Tells of packets that were not looked at, since a key may have been among them.

@@ -28,7 +28,7 @@ use rsipstack::sip::{Header, Method, Response, StatusCodeKind};
 
 use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome};
-use crate::config::{Config, ConfigError, SipConfig};
+use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
 use crate::prompts::Prompts;
 use conversation::Policy;
 use dial::{Dialled, dial};
@@ -68,12 +68,18 @@ enum Line {
 
 impl SipTrunk {
     /// Reads the settings that stand at `path`. Relative files lie in `base`.
-    pub(super) fn new(path: &str, sip: &SipConfig, config: &Config, base: &Path) -> Result<Self, ConfigError> {
-        let prompts = &config.prompts;
+    pub(super) fn new(
+        path: &str,
+        sip: &SipConfig,
+        config: &Config,
+        prompts: Prompts,
+        base: &Path,
+    ) -> Result<Self, ConfigError> {
+        let PromptsConfig { repeat, attempts, .. } = config.prompts;
         Ok(Self {
             settings: Settings::new(path, sip, &config.network, base)?,
-            policy: Policy { repeat: prompts.repeat.get(), attempts: prompts.attempts.get() },
-            prompts: Prompts::load(prompts, base)?,
+            policy: Policy { repeat: repeat.get(), attempts: attempts.get() },
+            prompts,
             links: tokio::sync::Mutex::default(),
             calls: Mutex::default(),
             next: AtomicU64::new(1),
@@ -136,7 +142,8 @@ impl SipTrunk {
             Dialled::Ringing(leg) => {
                 let language = self.prompts.language_for(call.language.as_deref(), call.number.country());
                 let extension = call.number.extension().map(Into::into);
-                Ok(Ok(Line::Live(Box::new(Live { leg, media, keys, language, extension, outcome: None }))))
+                let live = Live { leg, media, keys, language, extension, is_answered: false, outcome: None };
+                Ok(Ok(Line::Live(Box::new(live))))
             }
             Dialled::Refused(response) => {
                 let (failure, next) = refusal(&response, false);
