@@ -81,6 +81,25 @@ fn no_error_shows_a_secret() {
     assert!(!warnings.concat().contains("hush"));
 }
 
+/// As the reader of the proxy's address does, which takes it for one of http.
+#[test]
+fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme() {
+    for (proxy, warned) in [
+        ("http://bob:hush-hush@127.0.0.1:1", true),
+        ("bob:hush-hush@127.0.0.1:1", true),
+        ("bob:hush-hush@proxy.contoso.local:3128", true),
+        ("http://127.0.0.1:1", false),
+        ("proxy.contoso.local:3128", false),
+        ("127.0.0.1:3128", false),
+    ] {
+        let text = serde_json::json!({ "use": ["c"], "network": { "proxy": proxy }, "backends": { "c": {
+            "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } } } });
+        let warnings = config::parse(&text.to_string()).unwrap().warnings();
+        assert_eq!(warnings.iter().any(|warning| warning.starts_with("network.proxy: ")), warned, "{proxy}");
+        assert!(!warnings.concat().contains("hush"));
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there_is_told_with_what_to_do() {
     let error = config::load(Path::new("no-such-folder/phonegate.json")).unwrap_err();
