@@ -127,6 +127,12 @@ fn what_is_no_file_or_too_long_is_refused() {
         assert_eq!(error.kind(), config::ErrorKind::Unreadable);
         assert!(error.to_string().contains(problem), "{error}");
     }
+    let huge = folder.path().join("huge");
+    std::fs::File::create(&huge).unwrap().set_len(64 * 1024 * 1024).unwrap();
+    let before = support::bytes_read_by_this_process();
+    config::load(&huge).unwrap_err();
+    let read = support::bytes_read_by_this_process() - before;
+    assert!(read < 2 * 1024 * 1024, "{read} bytes were read");
     let secrets =
         [("/dev/zero".to_owned(), "is not a regular file"), (long.display().to_string(), "is longer than 4096 bytes")];
     for (file, problem) in secrets {
