@@ -5,8 +5,8 @@ mod support;
 
 use phonegate::call::FailureReason;
 use serde_json::json;
-use support::gate::TestGate;
-use support::sip::{config, ending, gate};
+use support::gate::{TestGate, id};
+use support::sip::{NUMBER, config, ending, gate};
 use support::sipp::{Callee, SDP, Step, answer_with, request_with};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
@@ -203,4 +203,84 @@ fn of_several_targets_the_preferred_one_at_the_trunk_is_tried_first_and_then_the
     let place = |user: &str| seen.find(&format!("INVITE sip:{user}@")).unwrap_or(usize::MAX);
     assert!(place("third") < place("second") && place("second") < usize::MAX, "{seen}");
     assert_eq!(place("first"), usize::MAX, "{seen}");
+}
+
+fn registered(callee: &Callee) -> TestGate {
+    let mut trunk = callee.trunk();
+    trunk["username"] = json!("mim");
+    trunk["password"] = json!("right");
+    trunk["register"] = json!(true);
+    gate(trunk)
+}
+
+/// Each attempt has a Call-ID of its own, and so is a call of its own to sipp.
+#[test]
+fn a_registration_is_challenged_and_made_longer_where_the_trunk_wants_that() {
+    let challenge = [
+        Step::Raw("<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned()),
+        Step::Answer(401, "Unauthorized", CHALLENGE),
+        Step::Raw(
+            "<recv request=\"REGISTER\" crlf=\"true\" next=\"long\" test=\"seen\"><action>\
+             <ereg regexp=\"Expires: 700\" search_in=\"msg\" assign_to=\"seen\"/></action></recv>\n"
+                .to_owned(),
+        ),
+    ];
+    let mut steps = challenge.to_vec();
+    steps.extend([
+        Step::Answer(423, "Interval Too Brief", "Min-Expires: 700\n"),
+        Step::Raw("<nop next=\"end\"/>\n<label id=\"long\"/>\n".to_owned()),
+        Step::Answer(200, "OK", "Expires: 700\n"),
+        Step::Raw("<label id=\"end\"/>\n".to_owned()),
+    ]);
+    let callee = Callee::start(&steps, 2);
+    let gate = registered(&callee);
+    let seen = callee.finish();
+    assert!(seen.contains("Authorization: Digest username=\"mim\"") && seen.contains("SIP/2.0 423"), "{seen}");
+    assert!(seen.contains("SIP/2.0 200 OK"), "{seen}");
+    gate.end();
+}
+
+#[test]
+fn a_short_registration_is_refreshed_in_time() {
+    let steps = [
+        Step::Raw("<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned()),
+        Step::Answer(200, "OK", "Expires: 10\n"),
+    ];
+    let callee = Callee::start(&steps, 2);
+    let gate = registered(&callee);
+    let seen = callee.finish();
+    assert!(seen.matches("REGISTER sip:").count() >= 2, "{seen}");
+    gate.end();
+}
+
+#[test]
+fn a_call_that_fails_tells_that_the_registration_did() {
+    let refused = "<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned();
+    let registrar = Callee::start(&[Step::Raw(refused), Step::Answer(403, "Unknown Device", "")], 1);
+    let gate = registered(&registrar);
+    registrar.finish();
+    let (reason, text) = ending(&gate).unwrap();
+    assert_eq!(reason, FailureReason::CannotPlace);
+    assert!(text.contains("We are not registered at 127.0.0.1: the trunk answered 403 Unknown Device"), "{text}");
+}
+
+/// One attempt takes 4 s; one after the other, the last of these calls would not have got its turn in time.
+#[test]
+fn calls_at_once_behind_a_trunk_that_does_not_answer_share_one_attempt() {
+    const CALLS: u128 = 8;
+    // It takes connections, and says nothing.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("sip:{};transport=tls", dead.local_addr().unwrap());
+    let callee = Callee::start(&answers(&[Step::Press("#")]), CALLS as u32);
+    let mut trunk = callee.trunk();
+    trunk["trunk"] = json!([silent, callee.uri()]);
+    let gate = TestGate::start(config(trunk, 20));
+    for n in 1..=CALLS {
+        gate.initiate(id(n), &format!("{}{n}", &NUMBER[..NUMBER.len() - 1]));
+    }
+    for n in 1..=CALLS {
+        assert_eq!(gate.ends(id(n)).1, "", "call {n}");
+    }
+    gate.end();
+    callee.finish();
 }

@@ -76,7 +76,9 @@ fn a_call_survives_the_loss_of_signalling_packets() {
         let callee = Callee::start(&answers(&[Step::Wait(300), Step::Press("#")]), 1);
         let relay = LossyRelay::to(callee.port, lost);
         let gate = TestGate::start(config(json!({ "type": "sip", "trunk": format!("sip:{}", relay.address) }), 60));
-        assert_eq!(ending(&gate), None, "lost: {lost:?}");
+        let ended = ending(&gate);
+        gate.end();
+        assert_eq!(ended, None, "lost: {lost:?}: {}", callee.messages());
     }
 }
 

@@ -98,6 +98,11 @@ impl Callee {
         callee
     }
 
+    /// The messages that it has seen so far.
+    pub fn messages(&self) -> String {
+        self.read("messages.log")
+    }
+
     fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
     }
@@ -155,7 +160,7 @@ fn scenario(steps: &[Step]) -> String {
         xml += &match step {
             Step::Invite => receive("INVITE", REMEMBER, "rrs=\"true\""),
             Step::Answer(code, phrase, headers) => respond(*code, phrase, headers, ""),
-            Step::PickUp => respond(200, "OK", "", SDP) + &receive("ACK", "", ""),
+            Step::PickUp => repeated(&respond(200, "OK", "", SDP)) + &receive("ACK", "", ""),
             Step::PickUpWith(sdp) => respond(200, "OK", "", sdp) + &receive("ACK", "", ""),
             Step::PickUpAs(header) => {
                 let usual = respond(200, "OK", "", SDP);
@@ -219,7 +224,11 @@ fn scenario(steps: &[Step]) -> String {
             }
         };
     }
-    xml + "<Reference variables=\"from,to,via,contact,seen\"/>\n</scenario>\n"
+    let is_set = |name: &&str| xml.contains(&format!("assign_to=\"{name}\""));
+    let set: Vec<_> = ["from", "to", "via", "contact", "seen"].into_iter().filter(is_set).collect();
+    let reference =
+        if set.is_empty() { String::new() } else { format!("<Reference variables=\"{}\"/>\n", set.join(",")) };
+    xml + &reference + "</scenario>\n"
 }
 
 /// A request of the callee, as a step: with these headers, a line each, and this body.
@@ -258,6 +267,11 @@ fn respond(code: u16, phrase: &str, headers: &str, body: &str) -> String {
          [last_CSeq:]\n[last_Record-Route:]\n{contact}{headers}{kind}\
          Content-Length: [len]\n\n{body}]]></send>\n"
     )
+}
+
+/// The same message, sent again until it is acknowledged.
+fn repeated(send: &str) -> String {
+    send.replace("<send>", "<send retrans=\"500\">")
 }
 
 fn request(method: &str, kind: &str, body: &str) -> String {
