@@ -23,10 +23,11 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Measures the C ABI, and prints one table.
+# Measures the C ABI, and calls over a SIP trunk (needs sipp), and prints a table of each.
 bench:
 	cargo build --release --lib
 	cargo bench --bench abi
+	cargo bench --bench sip
 
 # Writes the schema that editors use, after a change of the configuration's types.
 schema:

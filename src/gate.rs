@@ -95,8 +95,8 @@ impl Gate {
         let Loaded { config, base } = loaded;
         let admission = Admission::new(&config.numbers)?;
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
-        Prompts::load(&config.prompts, &base)?;
-        let backends = in_use(&config, &base)?;
+        let prompts = Prompts::load(&config.prompts, &base)?;
+        let backends = in_use(&config, &prompts, &base)?;
         let runtime = runtime().map_err(|error| {
             ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
         })?;
@@ -216,9 +216,9 @@ impl Drop for Gate {
     }
 }
 
-fn in_use(config: &Config, base: &Path) -> Result<Vec<Named>, ConfigError> {
+fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {
     let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    named.map(|(name, backend)| backend::build(name, backend, config, base)).collect()
+    named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
 }
 
 fn runtime() -> std::io::Result<Runtime> {

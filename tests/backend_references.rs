@@ -6,9 +6,10 @@ use std::fs;
 use std::time::Duration;
 
 use phonegate::backend::Reference;
-use phonegate::call::{Outcome, Progress};
+use phonegate::call::{FailureReason, Outcome, Progress};
 use serde_json::{Value, json};
 use support::backend::Line;
+use support::sipp::{Callee, Step};
 use support::twilio::{About, Story, Twilio};
 use tempfile::TempDir;
 
@@ -130,9 +131,40 @@ fn checking_rings_nobody() {
     }
 }
 
+/// Its dialog dies with its process, so another one never takes it up.
+#[test]
+fn a_sip_call_is_followed_by_its_own_process_alone() {
+    let steps = [
+        Step::Invite,
+        Step::Answer(180, "Ringing", ""),
+        Step::PickUp,
+        Step::Wait(2000),
+        Step::Press("#"),
+        Step::Receive("BYE"),
+    ];
+    let callee = Callee::start(&steps, 1);
+    let line = Line::new(&callee.trunk());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    assert!(!reference.as_str().contains("425555"), "{reference:?}");
+    for ms in [0, 1, 20, 100] {
+        let follow = line.backend.follow(&reference, &|_: Progress| {});
+        let limit = Duration::from_millis(ms);
+        assert!(line.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
+    }
+    let another = Line::new(&callee.trunk());
+    for text in [reference.as_str(), "", "0", "2", "-1", "x"] {
+        assert_eq!(another.fails(&Reference::new(text)).reason(), FailureReason::Interrupted, "{text:?}");
+    }
+    assert_eq!(line.follow(&reference), Outcome::Verified);
+    line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();
+    assert_eq!(line.fails(&reference).reason(), FailureReason::Interrupted, "it verifies once");
+    callee.finish();
+}
+
 #[test]
 fn each_kind_of_backend_is_tried() {
     let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
     let kinds = schema["$defs"]["BackendConfig"]["oneOf"].as_array().unwrap().len();
-    assert_eq!(Rig::all().len(), kinds, "a new backend belongs into this file");
+    // And SIP by itself.
+    assert_eq!(Rig::all().len() + 1, kinds, "a new backend belongs into this file");
 }

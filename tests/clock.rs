@@ -1,8 +1,10 @@
-//! A deadline holds whatever happens to the clock, seen in a process whose clock is moved by libfaketime.
+//! A deadline holds whatever happens to the clock, seen in a process whose wall clock is moved by libfaketime,
+//! and whose machine seems to have slept by `support/sleep.c`.
 
 mod support;
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
@@ -28,10 +30,13 @@ impl Caller {
         });
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
         std::fs::write(folder.path().join("clock"), "+0").unwrap();
+        let faketime = support::shared_library("faketime/libfaketimeMT.so.1", "faketime");
+        let preload = format!("{}:{}", sleep_library(folder.path()).display(), faketime.display());
         let process = Command::new(support::example("place_call"))
             .args([support::built_library().as_os_str(), "+1 4255551212".as_ref()])
             .env("PHONEGATE_CONFIG", folder.path().join("phonegate.json"))
-            .env("LD_PRELOAD", support::shared_library("faketime/libfaketimeMT.so.1", "faketime"))
+            .env("LD_PRELOAD", preload)
+            .env("SLEPT", folder.path().join("slept"))
             .env("FAKETIME_TIMESTAMP_FILE", folder.path().join("clock"))
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -47,6 +52,18 @@ impl Caller {
     fn set_clock(&self, offset: &str) {
         std::fs::write(self.folder.path().join("clock"), offset).unwrap();
     }
+
+    fn sleep(&self, seconds: u32) {
+        std::fs::write(self.folder.path().join("slept"), seconds.to_string()).unwrap();
+    }
+}
+
+fn sleep_library(folder: &Path) -> PathBuf {
+    let library = folder.join("sleep.so");
+    let mut gcc = support::tool("gcc", "gcc");
+    gcc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(support::project_folder().join("tests/support/sleep.c"));
+    assert!(gcc.arg("-ldl").status().unwrap().success());
+    library
 }
 
 impl Drop for Caller {
@@ -74,4 +91,16 @@ fn a_wall_clock_that_is_set_back_does_not_stretch_the_deadline() {
     caller.set_clock("-1h");
     let failed = lines.find(|line| line.contains(r#""event":"failed""#)).expect("the call fails");
     assert!(failed.contains(r#""reason":"DeadlinePassed""#), "{failed}");
+}
+
+/// The monotonic clock stands still in a sleep, and the wall clock is still behind after it.
+#[test]
+fn a_sleep_counts_also_where_the_wall_clock_was_set_back_before_it() {
+    let (caller, mut lines) = Caller::start(120);
+    caller.set_clock("-10h");
+    caller.sleep(3600);
+    let failed = lines.find(|line| line.contains(r#""event":"failed""#)).expect("the call fails");
+    assert!(failed.contains(r#""reason":"DeadlinePassed""#), "{failed}");
+    let line: serde_json::Value = serde_json::from_str(failed.trim()).unwrap();
+    assert!(line["ms"].as_u64().unwrap() >= 3_600_000, "{failed}");
 }

@@ -81,6 +81,25 @@ fn no_error_shows_a_secret() {
     assert!(!warnings.concat().contains("hush"));
 }
 
+/// As the reader of the proxy's address does, which takes it for one of http.
+#[test]
+fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme() {
+    for (proxy, warned) in [
+        ("http://bob:hush-hush@127.0.0.1:1", true),
+        ("bob:hush-hush@127.0.0.1:1", true),
+        ("bob:hush-hush@proxy.contoso.local:3128", true),
+        ("http://127.0.0.1:1", false),
+        ("proxy.contoso.local:3128", false),
+        ("127.0.0.1:3128", false),
+    ] {
+        let text = serde_json::json!({ "use": ["c"], "network": { "proxy": proxy }, "backends": { "c": {
+            "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } } } });
+        let warnings = config::parse(&text.to_string()).unwrap().warnings();
+        assert_eq!(warnings.iter().any(|warning| warning.starts_with("network.proxy: ")), warned, "{proxy}");
+        assert!(!warnings.concat().contains("hush"));
+    }
+}
+
 #[test]
 fn a_file_that_is_not_there_is_told_with_what_to_do() {
     let error = config::load(Path::new("no-such-folder/phonegate.json")).unwrap_err();
@@ -108,6 +127,12 @@ fn what_is_no_file_or_too_long_is_refused() {
         assert_eq!(error.kind(), config::ErrorKind::Unreadable);
         assert!(error.to_string().contains(problem), "{error}");
     }
+    let huge = folder.path().join("huge");
+    std::fs::File::create(&huge).unwrap().set_len(64 * 1024 * 1024).unwrap();
+    let before = support::bytes_read_by_this_process();
+    config::load(&huge).unwrap_err();
+    let read = support::bytes_read_by_this_process() - before;
+    assert!(read < 2 * 1024 * 1024, "{read} bytes were read");
     let secrets =
         [("/dev/zero".to_owned(), "is not a regular file"), (long.display().to_string(), "is longer than 4096 bytes")];
     for (file, problem) in secrets {

@@ -230,3 +230,22 @@ fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_
     );
     assert_eq!(lines.len(), 2);
 }
+
+#[test]
+fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("phonegate.log");
+    std::os::unix::fs::symlink("/dev/full", &file).unwrap();
+    let (sender, told) = channel();
+    let sender = Mutex::new(sender);
+    let tee: phonegate::telemetry::Tee = Arc::new(move |_, _: &str| sender.lock().unwrap().send(()).unwrap());
+    let log = Log::start(Level::Info, Some((folder.path(), "phonegate.log", 1_000_000)), Some(tee)).unwrap();
+    (0..20).for_each(|_| log.write(Level::Info, &Event { event: "line", ..Event::default() }));
+    assert_eq!(told.iter().take(20).count(), 20);
+    std::fs::remove_file(&file).unwrap();
+    assert!(log.close(support::PATIENCE));
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let line: Value = serde_json::from_str(text.trim()).unwrap_or_default();
+    assert_eq!((&line["event"], &line["count"]), (&json!("lines_dropped"), &json!(20)), "{text}");
+    assert_eq!(told.try_iter().count(), 0);
+}

@@ -3,6 +3,7 @@
 mod support;
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use phonegate::backend::Rang;
@@ -105,6 +106,19 @@ fn a_file_without_certificates_is_refused_by_name() {
         }
         let error = Line::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
         assert!(error.starts_with(&format!("network.ca_file: {}: ", path.display())), "{error}");
+    }
+}
+
+#[test]
+fn a_file_of_authorities_that_is_none_or_too_long_is_refused_by_name() {
+    let settings = Twilio::start().backend();
+    let long = NamedTempFile::new().unwrap();
+    long.as_file().set_len(4_000_001).unwrap();
+    for (path, problem) in
+        [(Path::new("/dev/null"), "is not a regular file"), (long.path(), "is longer than 4000000 bytes")]
+    {
+        let error = Line::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
+        assert!(error.starts_with(&format!("network.ca_file: {}: {problem}", path.display())), "{error}");
     }
 }
 

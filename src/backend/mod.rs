@@ -18,6 +18,7 @@ use async_trait::async_trait;
 
 use crate::call::{Call, Failure, Outcome, Progress};
 use crate::config::{BackendConfig, Config, ConfigError};
+use crate::prompts::Prompts;
 
 /// Places calls and follows them.
 #[async_trait]
@@ -113,7 +114,13 @@ pub struct Named {
 ///
 /// # Errors
 /// Where a secret cannot be had, or a setting cannot work.
-pub fn build(name: &str, backend: &BackendConfig, config: &Config, base: &Path) -> Result<Named, ConfigError> {
+pub fn build(
+    name: &str,
+    backend: &BackendConfig,
+    config: &Config,
+    prompts: &Prompts,
+    base: &Path,
+) -> Result<Named, ConfigError> {
     let path = format!("backends.{name}");
     let backend: Arc<dyn TelephonyBackend> = match backend {
         BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
@@ -121,7 +128,7 @@ pub fn build(name: &str, backend: &BackendConfig, config: &Config, base: &Path) 
         BackendConfig::TwilioStudio(twilio) => {
             Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, &config.network, base)?)
         }
-        BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, base)?),
+        BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),
     };
     Ok(Named { name: name.into(), backend })
 }

@@ -105,7 +105,12 @@ impl Config {
         let tests = self
             .allow_test_backends
             .then(|| "allow_test_backends: calls may be approved without a telephone; never in production".to_owned());
-        let has_password = |proxy: &String| url::Url::parse(proxy).is_ok_and(|url| url.password().is_some());
+        // An address without a scheme is taken for one of http, and may look like one of the scheme `user`.
+        let has_password = |proxy: &String| {
+            let with_host = url::Url::parse(proxy).ok().filter(url::Url::has_host);
+            let url = with_host.or_else(|| url::Url::parse(&format!("http://{proxy}")).ok());
+            url.is_some_and(|url| url.password().is_some())
+        };
         let proxy = self.network.proxy.as_ref().filter(|proxy| has_password(proxy)).map(|_| {
             "network.proxy: the proxy's password stands in the configuration in plain text; let only the service's \
              account read the file"

@@ -67,12 +67,22 @@ impl Receivers {
             self.missing = self.missing.saturating_add(1);
         }
         self.tell_tee(line);
+        self.count_dropped();
+        if written {
+            self.tell_missing();
+        }
+    }
+
+    fn count_dropped(&mut self) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.missing = self.missing.saturating_add(dropped);
             self.tell_tee(&Line::lines_dropped(dropped));
         }
-        if written && self.missing > 0 && self.file_takes(&Line::lines_dropped(self.missing)) {
+    }
+
+    fn tell_missing(&mut self) {
+        if self.missing > 0 && self.file_takes(&Line::lines_dropped(self.missing)) {
             self.missing = 0;
         }
     }
@@ -114,6 +124,8 @@ impl Log {
             for line in &lines {
                 receivers.take(&line);
             }
+            receivers.count_dropped();
+            receivers.tell_missing();
             // The log ends when its sender is gone; nobody may be waiting for this.
             let _ = finished.send(());
         })?;

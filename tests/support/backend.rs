@@ -9,6 +9,7 @@ use phonegate::backend::{self, PlaceError, Reference, TelephonyBackend};
 use phonegate::call::{Attempt, Call, CallId, Failure, Outcome, Progress};
 use phonegate::clock::{Deadline, Moment};
 use phonegate::config::{self, ConfigError, NumbersConfig};
+use phonegate::prompts::Prompts;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -34,7 +35,8 @@ impl Line {
             "network": network,
         });
         let config = config::parse(&config.to_string())?;
-        let named = backend::build("line", &config.backends["line"], &config, Path::new("/"))?;
+        let prompts = Prompts::load(&config.prompts, Path::new("/"))?;
+        let named = backend::build("line", &config.backends["line"], &config, &prompts, Path::new("/"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Ok(Self { backend: named.backend, runtime })
     }

@@ -41,6 +41,10 @@ pub enum Step {
     Cancelled,
     /// Receives an INVITE with credentials: `user:password`.
     Authorized(&'static str, &'static str),
+    /// Receives a request of this method whose lines match this expression, and answers it.
+    ReceiveWith(&'static str, &'static str),
+    /// What sipp's own language says.
+    Raw(String),
 }
 
 /// The usual description of a callee.
@@ -203,6 +207,13 @@ fn scenario(steps: &[Step]) -> String {
                 let refused = respond(487, "Request Terminated", "", "").replace("[last_CSeq:]", "CSeq: 1 INVITE");
                 receive("CANCEL", "", "") + &respond(200, "OK", "", "") + &refused + &receive("ACK", "", "")
             }
+            Step::ReceiveWith(method, expression) => {
+                let check = format!(
+                    "<action><ereg regexp=\"{expression}\" search_in=\"msg\" check_it=\"true\" assign_to=\"seen\"/></action>"
+                );
+                receive(method, &check, "") + &respond(200, "OK", "", "")
+            }
+            Step::Raw(xml) => xml.clone(),
             Step::Authorized(user, password) => {
                 let verify = format!(
                     "<action><verifyauth assign_to=\"known\" username=\"{user}\" password=\"{password}\"/></action>"
@@ -213,7 +224,22 @@ fn scenario(steps: &[Step]) -> String {
             }
         };
     }
-    xml + "<Reference variables=\"from,to,via,contact\"/>\n</scenario>\n"
+    let is_set = |name: &&str| xml.contains(&format!("assign_to=\"{name}\""));
+    let set: Vec<_> = ["from", "to", "via", "contact", "seen"].into_iter().filter(is_set).collect();
+    let reference =
+        if set.is_empty() { String::new() } else { format!("<Reference variables=\"{}\"/>\n", set.join(",")) };
+    xml + &reference + "</scenario>\n"
+}
+
+/// A request of the callee, as a step: with these headers, a line each, and this body.
+pub fn request_with(method: &str, headers: &str, kind: &str, body: &str) -> Step {
+    Step::Raw(request(method, kind, body).replace("Max-Forwards", &format!("{headers}Max-Forwards")))
+}
+
+/// An answer to the INVITE, as a step, and the ACK where it is final.
+pub fn answer_with(code: u16, phrase: &str, headers: &str, body: &str) -> Step {
+    let ack = if code < 200 { String::new() } else { receive("ACK", "", "") };
+    Step::Raw(respond(code, phrase, headers, body) + &ack)
 }
 
 /// Keeps what requests of the callee need.
@@ -222,6 +248,7 @@ const REMEMBER: &str = r#"<action>
     <ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
     <ereg regexp=".*" search_in="hdr" header="Via:" assign_to="via"/>
     <ereg regexp="sip:[^&gt;]*" search_in="hdr" header="Contact:" assign_to="contact"/>
+    <assignstr assign_to="seen" value=""/>
 </action>"#;
 
 fn receive(method: &str, action: &str, attributes: &str) -> String {

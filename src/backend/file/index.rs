@@ -44,7 +44,7 @@ pub(super) struct Watched {
     lines: HashMap<CallId, Vec<Line>>,
     /// So many looks in a row showed the same, the last one included.
     same_looks: u32,
-    /// When a look last counted among those.
+    /// When a look last counted, among those or the failed ones.
     counted: Option<Instant>,
     /// So many looks in a row failed.
     failed_looks: u32,
@@ -82,17 +82,17 @@ impl Watched {
     pub(super) fn read(&mut self) -> io::Result<()> {
         let seen_before = self.looked.is_some();
         self.looked = Some(Instant::now());
-        let changed = self.changed().inspect_err(|_| {
-            self.failed_looks = self.failed_looks.saturating_add(1);
-            self.same_looks = 0;
-        });
-        let (stamp, bytes) = match changed? {
-            Some((stamp, bytes)) => (Some(stamp), bytes),
-            None if self.stamp.is_some() => {
+        let (stamp, bytes) = match self.changed() {
+            Err(error) => {
+                self.look_failed();
+                return Err(error);
+            }
+            Ok(Some((stamp, bytes))) => (Some(stamp), bytes),
+            Ok(None) if self.stamp.is_some() => {
                 self.looked_the_same();
                 return Ok(());
             }
-            None => (None, Vec::new()),
+            Ok(None) => (None, Vec::new()),
         };
         self.failed_looks = 0;
         let mut hasher = DefaultHasher::new();
@@ -131,9 +131,21 @@ impl Watched {
     }
 
     /// Looks in quick succession, as where calls are placed, count as one.
+    fn counts(&self) -> bool {
+        self.counted.is_none_or(|counted| counted.elapsed() >= self.look_every)
+    }
+
+    fn look_failed(&mut self) {
+        self.same_looks = 0;
+        if self.failed_looks == 0 || self.counts() {
+            self.failed_looks = self.failed_looks.saturating_add(1);
+            self.counted = Some(Instant::now());
+        }
+    }
+
     fn looked_the_same(&mut self) {
         self.failed_looks = 0;
-        if self.counted.is_none_or(|counted| counted.elapsed() >= self.look_every) {
+        if self.counts() {
             self.same_looks = self.same_looks.saturating_add(1);
             self.counted = Some(Instant::now());
         }
@@ -208,5 +220,15 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         watched.read().unwrap();
         assert_eq!((watched.failed_looks(), watched.same_looks()), (0, 1));
+    }
+
+    #[test]
+    fn failed_looks_in_quick_succession_count_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut hasty = Watched::new(folder.path().to_owned(), HOUR);
+        for _ in 1..=9 {
+            hasty.read().unwrap_err();
+            assert_eq!(hasty.failed_looks(), 1);
+        }
     }
 }

@@ -97,13 +97,7 @@ impl TelephonyBackend for FileBackend {
         on_progress(Progress::Ringing);
         loop {
             tokio::time::sleep(POLL_EVERY).await;
-            let seen = self.with_watched(move |watched| match watched.refresh() {
-                Ok(()) => Ok(Some((watched.lines(place.id).get(place.nth).cloned(), watched.same_looks()))),
-                // Whoever edits the file may lock it for a moment.
-                Err(_) if watched.failed_looks() < GONE_LOOKS => Ok(None),
-                Err(error) => Err(error),
-            });
-            let outcome = match seen.await {
+            let outcome = match self.with_watched(move |watched| look(watched, place)).await {
                 Ok(Some((Some(line), looks))) if looks >= STEADY_LOOKS => answer(line),
                 Ok(Some((None, looks))) if looks >= GONE_LOOKS => Some(failed("Call ID is not found")),
                 Ok(_) => None,
@@ -135,6 +129,16 @@ impl TelephonyBackend for FileBackend {
             Ok(words) => Ok(format!("file; {words}")),
             Err(error) => Err(self.cannot_place(&error)),
         }
+    }
+}
+
+/// The call's line, and how many looks in a row showed the same. None while the file cannot be read, perhaps for a
+/// moment only: whoever edits it may lock it.
+fn look(watched: &mut Watched, place: Place) -> io::Result<Option<(Option<Line>, u32)>> {
+    match watched.refresh() {
+        Ok(()) => Ok(Some((watched.lines(place.id).get(place.nth).cloned(), watched.same_looks()))),
+        Err(_) if watched.failed_looks() < GONE_LOOKS => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -188,5 +192,34 @@ impl Place {
     fn parse(text: &str) -> Option<Self> {
         let (id, nth) = text.split_once('#')?;
         Some(Self { id: CallId::parse(id).ok()?, nth: nth.parse().ok()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_ends_a_call_only_where_it_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("phone.txt");
+        let mut watched = Watched::new(path.clone(), Duration::ZERO);
+        let place = Place::parse("00000000-0000-0000-0000-000000000001#0").unwrap();
+        std::fs::create_dir(&path).unwrap();
+        for _ in 1..GONE_LOOKS {
+            assert_eq!(look(&mut watched, place).unwrap(), None);
+        }
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, format!("{};+14255551212;1;", place.id)).unwrap();
+        let (line, looks) = look(&mut watched, place).unwrap().unwrap();
+        assert_eq!((line.unwrap().status, looks), (Status::Approved, 1));
+
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        for _ in 1..GONE_LOOKS {
+            assert_eq!(look(&mut watched, place).unwrap(), None);
+        }
+        look(&mut watched, place).unwrap_err();
     }
 }

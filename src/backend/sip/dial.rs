@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rsipstack::sip::headers::Header;
-use rsipstack::sip::{Response, Uri};
+use rsipstack::sip::{Header, Host, Response, Uri};
 
-use super::digest::Challenge;
+use super::digest::Challenges;
 use super::leg::{Leg, LegEvent};
-use super::link::{Link, may_answer};
+use super::link::Link;
 use super::media::Media;
+use super::offer::longer_session;
 use super::peer::Peer;
 use super::settings::Settings;
 
@@ -25,47 +25,50 @@ pub(super) enum Dialled {
     Ringing(Box<Leg>),
     /// Refused before any phone rang.
     Refused(Box<Response>),
-    /// There was no answer, or it broke.
+    /// There was no answer of any kind.
     Silent(String),
+    /// The trunk took it, and nothing more is known.
+    Broken(String),
 }
 
 /// Rings `target` and waits until its phone rings.
 pub(super) async fn dial(settings: &Settings, link: &Arc<Link>, trunk: &Peer, target: Uri, media: &Media) -> Dialled {
     let mut target = target;
     let mut visited = vec![target.to_string()];
-    let mut challenge: Option<Challenge> = None;
-    let mut requests = 0;
+    let mut challenges = Challenges::default();
+    let mut session: Option<Vec<Header>> = None;
     let call_id = format!("{}@{}", uuid::Uuid::from_u128(fastrand::u128(..)).simple(), link.local.ip());
     loop {
-        requests += 1;
         let offer = media.offer();
-        let answer = match (&mut challenge, &settings.credentials) {
-            (Some(challenge), Some(credentials)) => {
-                challenge.answer(credentials, "INVITE", &target.to_string(), offer.as_bytes())
-            }
-            _ => None,
-        };
-        let option = match settings.invite(link, trunk, &target, offer, answer, call_id.clone()) {
+        let mut headers = session.clone().unwrap_or_default();
+        if let Some(credentials) = &settings.credentials {
+            headers.extend(challenges.answers(credentials, "INVITE", &target.to_string(), offer.as_bytes()));
+        }
+        let option = match settings.invite(link, trunk, &target, offer, headers, call_id.clone()) {
             Ok(option) => option,
             Err(problem) => return Dialled::Silent(problem),
         };
-        let for_bye = challenge.clone().zip(settings.credentials.clone());
-        let response = match ring(link, option, for_bye).await {
+        link.pace().await;
+        let leg = match Leg::invite(link, option, challenges.clone(), settings.credentials.clone()) {
+            Ok(leg) => leg,
+            Err(problem) => return Dialled::Silent(problem),
+        };
+        let response = match ring(leg).await {
             Dialled::Refused(response) => response,
             other => return other,
         };
         match response.status_code.code() {
-            401 | 407 if settings.credentials.is_some() => match Challenge::strongest(&response.headers) {
-                Some(next) if may_answer(challenge.is_some(), &next, requests) => challenge = Some(next),
-                _ => return Dialled::Refused(response),
+            401 | 407 if settings.credentials.is_some() && challenges.learn(&response) => {}
+            422 if session.is_none() => match longer_session(&response) {
+                Some(headers) => session = Some(headers),
+                None => return Dialled::Refused(response),
             },
-            300..=399 => match forwarded_to(&response, trunk) {
-                Some(next) if visited.len() <= FORWARDS && !visited.contains(&next.to_string()) => {
+            300..=399 => match forwarded_to(&response, trunk, link, &visited) {
+                Some(next) if visited.len() <= FORWARDS => {
                     visited.push(next.to_string());
                     target = next;
                     // The new target may challenge anew.
-                    challenge = None;
-                    requests = 0;
+                    challenges = Challenges::default();
                 }
                 _ => return Dialled::Refused(response),
             },
@@ -74,16 +77,7 @@ pub(super) async fn dial(settings: &Settings, link: &Arc<Link>, trunk: &Peer, ta
     }
 }
 
-async fn ring(
-    link: &Arc<Link>,
-    option: rsipstack::dialog::invitation::InviteOption,
-    challenge: Option<(Challenge, super::digest::Credentials)>,
-) -> Dialled {
-    link.pace().await;
-    let mut leg = match Leg::invite(link, option, challenge) {
-        Ok(leg) => leg,
-        Err(problem) => return Dialled::Silent(problem),
-    };
+async fn ring(mut leg: Leg) -> Dialled {
     let mut heard = false;
     loop {
         let event = if heard {
@@ -94,7 +88,6 @@ async fn ring(
                 Err(_) => return Dialled::Silent(format!("no answer within {} s", FIRST_ANSWER_WITHIN.as_secs())),
             }
         };
-        heard = true;
         match event {
             LegEvent::Provisional(100) => {}
             LegEvent::Provisional(_) | LegEvent::Answered(_) => {
@@ -102,26 +95,89 @@ async fn ring(
                 return Dialled::Ringing(Box::new(leg));
             }
             LegEvent::Refused(response) => return Dialled::Refused(response),
+            LegEvent::Broken(problem) if heard => return Dialled::Broken(problem),
             LegEvent::Broken(problem) => return Dialled::Silent(problem),
-            LegEvent::HungUp(_) => return Dialled::Silent("the other side hung up before it answered".to_owned()),
+            LegEvent::HungUp(_) => return Dialled::Broken("the other side hung up before it answered".to_owned()),
             LegEvent::Key(_) | LegEvent::Offer(_) => {}
         }
+        heard = true;
     }
 }
 
 /// Where a 3xx forwards the call to, if that is at the same trunk: a trunk may tell another number or another user
-/// of its own, but not have us call just anybody.
-fn forwarded_to(response: &Response, trunk: &Peer) -> Option<Uri> {
-    let contact = response.headers.iter().find_map(|header| match header {
-        Header::Contact(value) => Some(value.value().to_owned()),
-        _ => None,
-    })?;
-    let uri = match contact.split_once('<') {
-        Some((_, rest)) => rest.split('>').next()?,
-        None => contact.split([';', ',']).next()?,
+/// of its own, but not have us call just anybody. Of several targets the one with the highest q, not tried before.
+fn forwarded_to(response: &Response, trunk: &Peer, link: &Link, visited: &[String]) -> Option<Uri> {
+    let at_trunk = |uri: &Uri| {
+        let host = &uri.host_with_port.host;
+        *host == trunk.uri.host_with_port.host || *host == Host::IpAddr(link.server.address.ip())
     };
-    let mut uri = Uri::try_from(uri.trim()).ok()?;
-    uri.headers.clear();
-    let same_host = uri.host_with_port.host == trunk.uri.host_with_port.host;
-    (same_host && uri.auth.is_some() && Peer::from_uri(uri.clone()).is_some()).then_some(uri)
+    let contacts = response.headers.iter().filter_map(|header| match header {
+        Header::Contact(value) => Some(value.value()),
+        _ => None,
+    });
+    let mut targets: Vec<(f32, Uri)> = contacts.flat_map(contacts_of).filter(|(_, uri)| at_trunk(uri)).collect();
+    // Stable: the first among equals stays so.
+    targets.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    targets
+        .into_iter()
+        .map(|(_, uri)| uri)
+        .find(|uri| uri.auth.is_some() && Peer::from_uri(uri.clone()).is_some() && !visited.contains(&uri.to_string()))
+}
+
+/// The URIs of a Contact header with their preference.
+fn contacts_of(value: &str) -> Vec<(f32, Uri)> {
+    let mut found = Vec::new();
+    let mut rest = value;
+    while !rest.is_empty() {
+        // The comma that ends a contact is not in its quoted name, nor in its URI.
+        let (mut quoted, mut in_uri) = (false, false);
+        let end = rest.find(|c| {
+            match c {
+                '"' => quoted = !quoted,
+                '<' | '>' if !quoted => in_uri = c == '<',
+                _ => {}
+            }
+            c == ',' && !quoted && !in_uri
+        });
+        let (contact, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after.trim_start_matches(',');
+        let (uri, parameters) = match contact.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')) {
+            Some(found) => found,
+            None => contact.split_once(';').unwrap_or((contact, "")),
+        };
+        let q = parameters.split(';').find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse().ok())?
+        });
+        if let Ok(mut uri) = Uri::try_from(uri.trim()) {
+            uri.headers.clear();
+            found.push((q.unwrap_or(1.0), uri));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn contacts_are_read_with_their_preference() {
+        for (value, expected) in [
+            ("<sip:1@a>", vec![(1.0, "sip:1@a")]),
+            ("sip:1@a;q=0.3;x=y", vec![(0.3, "sip:1@a")]),
+            (
+                r#""Doe, <J>" <sip:1@a;transport=tcp>;q=0.5, <sip:2@a> ; Q = 0.9"#,
+                vec![(0.5, "sip:1@a;transport=TCP"), (0.9, "sip:2@a")],
+            ),
+            ("<sip:1,2@a>,<sip:2@a?Subject=x>", vec![(1.0, "sip:1,2@a"), (1.0, "sip:2@a")]),
+            ("*", vec![(1.0, "*")]),
+            ("", vec![]),
+        ] {
+            let found: Vec<_> = contacts_of(value).into_iter().map(|(q, uri)| (q, uri.to_string())).collect();
+            let expected: Vec<_> = expected.into_iter().map(|(q, uri)| (q, uri.to_owned())).collect();
+            assert_eq!(found, expected, "{value}");
+        }
+    }
 }

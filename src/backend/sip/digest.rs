@@ -1,8 +1,20 @@
-//! Answers to a digest challenge (RFC 3261, section 22; RFC 8760 for SHA-256).
+//! Answers to digest challenges (RFC 7616; in SIP: RFC 3261, section 22, and RFC 8760).
+//!
+//! The crates for it do not do: digest_auth panics on a realm that is not ASCII, http-auth refuses one, and both refuse
+//! spellings that telephone systems use.
 
-use digest_auth::{AlgorithmType, AuthContext, HttpMethod, WwwAuthenticateHeader};
-use rsipstack::sip::{Header, Headers};
-use secrecy::{ExposeSecret, SecretString};
+mod challenge;
+
+use rsipstack::sip::{Header, Response};
+use secrecy::SecretString;
+
+use challenge::Challenge;
+
+/// How often a nonce may run out during one call, or one request outside of calls.
+const STALE_NONCES: usize = 3;
+
+/// The servers and proxies that may challenge one request.
+const MAX_CHALLENGES: usize = 4;
 
 /// Who we are at the trunk.
 #[derive(Clone)]
@@ -11,49 +23,50 @@ pub(super) struct Credentials {
     pub(super) password: SecretString,
 }
 
-/// A challenge that was understood. It can be answered several times.
-#[derive(Clone)]
-pub(super) struct Challenge {
-    header: WwwAuthenticateHeader,
-    by_proxy: bool,
+/// What a server and the proxies on the way to it have challenged: each request of a call answers them all.
+#[derive(Clone, Default)]
+pub(super) struct Challenges {
+    known: Vec<Challenge>,
+    stale: usize,
 }
 
-impl Challenge {
-    /// The strongest challenge among the headers of a 401 or 407 that can be answered.
-    pub(super) fn strongest(headers: &Headers) -> Option<Self> {
-        let offered = headers.iter().filter_map(|header| match header {
-            Header::WwwAuthenticate(value) => Some((value.value(), false)),
-            Header::ProxyAuthenticate(value) => Some((value.value(), true)),
-            _ => None,
-        });
-        let understood =
-            offered.filter_map(|(value, by_proxy)| Some(Self { header: digest_auth::parse(value).ok()?, by_proxy }));
-        understood.max_by_key(|challenge| match challenge.header.algorithm.algo {
-            AlgorithmType::MD5 => 0,
-            AlgorithmType::SHA2_256 => 1,
-            AlgorithmType::SHA2_512_256 => 2,
-        })
+impl Challenges {
+    /// Learns what a 401 or 407 asks. False where a further request cannot satisfy it: it asks again for what was
+    /// answered, so the user name or the password is wrong, or it asks nothing that can be answered.
+    pub(super) fn learn(&mut self, response: &Response) -> bool {
+        let mut offered: Vec<Challenge> = Vec::new();
+        for header in response.headers.iter() {
+            let read = match header {
+                Header::WwwAuthenticate(value) => Challenge::read_all(value.value(), false),
+                Header::ProxyAuthenticate(value) => Challenge::read_all(value.value(), true),
+                _ => continue,
+            };
+            for challenge in read {
+                match offered.iter_mut().find(|other| other.is_of_same_server(&challenge)) {
+                    Some(other) if challenge.is_stronger_than(other) => *other = challenge,
+                    Some(_) => {}
+                    None => offered.push(challenge),
+                }
+            }
+        }
+        let asks = !offered.is_empty();
+        for challenge in offered {
+            let is_full = self.known.len() >= MAX_CHALLENGES;
+            match self.known.iter_mut().find(|known| known.is_of_same_server(&challenge)) {
+                Some(known) if challenge.is_stale() && self.stale < STALE_NONCES => {
+                    self.stale += 1;
+                    *known = challenge;
+                }
+                None if !is_full => self.known.push(challenge),
+                _ => return false,
+            }
+        }
+        asks
     }
 
-    /// Has only the nonce run out, so that another answer may be given? (RFC 7616, section 3.3)
-    pub(super) fn is_stale(&self) -> bool {
-        self.header.stale
-    }
-
-    /// The header that answers it for a request.
-    pub(super) fn answer(&mut self, credentials: &Credentials, method: &str, uri: &str, body: &[u8]) -> Option<Header> {
-        let context = AuthContext::new_with_method(
-            credentials.username.as_str(),
-            credentials.password.expose_secret(),
-            uri,
-            Some(body),
-            HttpMethod(method.into()),
-        );
-        let value = self.header.respond(&context).ok()?.to_header_string();
-        Some(match self.by_proxy {
-            true => Header::ProxyAuthorization(value.into()),
-            false => Header::Authorization(value.into()),
-        })
+    /// The headers that answer all challenges so far, for a request.
+    pub(super) fn answers(&mut self, credentials: &Credentials, method: &str, uri: &str, body: &[u8]) -> Vec<Header> {
+        self.known.iter_mut().filter_map(|challenge| challenge.answer(credentials, method, uri, body)).collect()
     }
 }
 
@@ -62,41 +75,77 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn challenges(values: &[&str]) -> Option<Challenge> {
-        let headers: Vec<Header> = values.iter().map(|value| Header::WwwAuthenticate((*value).into())).collect();
-        Challenge::strongest(&headers.into())
+    fn credentials() -> Credentials {
+        Credentials { username: "mim".to_owned(), password: "secret".to_owned().into() }
     }
 
-    /// The example of RFC 7616, section 3.9.1.
-    #[test]
-    fn the_answers_are_those_of_rfc_7616() {
-        const REST: &str = r#"realm="http-auth@example.org", qop="auth, auth-int",
-            nonce="7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", opaque="FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS""#;
-        for (algorithm, response) in [
-            ("MD5", "8ca523f5e9506fed4657c9700eebdbec"),
-            ("SHA-256", "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
-        ] {
-            let header = digest_auth::parse(&format!("Digest algorithm={algorithm}, {REST}")).unwrap();
-            let mut challenge = Challenge { header, by_proxy: false };
-            let mut context = AuthContext::new("Mufasa", "Circle of Life", "/dir/index.html");
-            context.set_custom_cnonce("f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ");
-            let answer = challenge.header.respond(&context).unwrap().to_string();
-            assert!(answer.contains(&format!("response=\"{response}\"")), "{answer}");
-        }
+    fn asked(by_proxy: bool, values: &[&str]) -> Response {
+        let header = |value: &&str| match by_proxy {
+            true => Header::ProxyAuthenticate((*value).into()),
+            false => Header::WwwAuthenticate((*value).into()),
+        };
+        Response { headers: values.iter().map(header).collect::<Vec<_>>().into(), ..Response::default() }
+    }
+
+    fn answers(challenges: &mut Challenges) -> Vec<String> {
+        let headers = challenges.answers(&credentials(), "INVITE", "sip:1@127.0.0.1", b"");
+        headers.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn the_strongest_algorithm_is_answered_and_unknown_ones_are_passed_over() {
+    fn of_one_servers_challenges_the_strongest_is_answered_and_unknown_ones_are_passed_over() {
         let md5 = r#"Digest realm="r", nonce="1", algorithm=MD5, qop="auth,auth-int""#;
         let sha = r#"Digest realm="r", nonce="2", algorithm=SHA-256, qop="auth""#;
         let unknown = r#"Digest realm="r", nonce="3", algorithm=AKAv1-MD5"#;
-        let credentials = Credentials { username: "mim".to_owned(), password: "secret".to_owned().into() };
-        for (offered, nonce) in [(vec![md5, sha, unknown], "2"), (vec![sha, md5], "2"), (vec![unknown, md5], "1")] {
-            let mut challenge = challenges(&offered).unwrap();
-            let answer = challenge.answer(&credentials, "INVITE", "sip:1@127.0.0.1", b"").unwrap().to_string();
-            assert!(answer.contains(&format!("nonce=\"{nonce}\"")) && answer.contains("nc=00000001"), "{answer}");
+        let both = format!("{md5}, {sha}");
+        for (offered, nonce) in [
+            (vec![md5, sha, unknown], "2"),
+            (vec![sha, md5], "2"),
+            (vec![unknown, md5], "1"),
+            (vec!["Basic realm=\"r\"", md5], "1"),
+            (vec![&*both], "2"),
+        ] {
+            let mut challenges = Challenges::default();
+            assert!(challenges.learn(&asked(false, &offered)), "{offered:?}");
+            let answers = answers(&mut challenges);
+            assert_eq!(answers.len(), 1, "{answers:?}");
+            assert!(answers[0].contains(&format!("nonce=\"{nonce}\"")), "{answers:?}");
         }
-        assert!(challenges(&[unknown]).is_none());
-        assert!(challenges(&["Basic realm=\"r\"", "Digest", ""]).is_none());
+        for nothing in [vec![], vec![unknown], vec!["Basic realm=\"r\"", "Digest", "", "="]] {
+            assert!(!Challenges::default().learn(&asked(false, &nothing)), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_and_the_server_behind_it_are_both_answered_in_each_request() {
+        let mut challenges = Challenges::default();
+        assert!(challenges.learn(&asked(true, &[r#"Digest realm="proxy", nonce="p", qop="auth""#])));
+        assert!(challenges.learn(&asked(false, &[r#"Digest realm="server", nonce="s", qop="auth""#])));
+        for count in ["nc=00000001", "nc=00000002"] {
+            let answers = answers(&mut challenges);
+            assert!(answers[0].starts_with("Proxy-Authorization: ") && answers[0].contains("realm=\"proxy\""));
+            assert!(answers[1].starts_with("Authorization: ") && answers[1].contains("realm=\"server\""));
+            assert!(answers.iter().all(|answer| answer.contains(count)), "{answers:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_is_not_tried_again_and_a_stale_nonce_is_a_few_times() {
+        let first = asked(false, &[r#"Digest realm="r", nonce="1""#]);
+        let mut challenges = Challenges::default();
+        assert!(challenges.learn(&first));
+        assert!(!challenges.learn(&first), "the same password would be sent again");
+        for round in 0..STALE_NONCES + 1 {
+            let stale = format!(r#"Digest realm="r", nonce="again{round}", stale=TRUE"#);
+            assert_eq!(challenges.learn(&asked(false, &[&stale])), round < STALE_NONCES, "{round}");
+        }
+    }
+
+    #[test]
+    fn no_number_of_realms_keeps_us_asking_for_ever() {
+        let mut challenges = Challenges::default();
+        let rounds = (0..100)
+            .take_while(|round| challenges.learn(&asked(false, &[&format!(r#"Digest realm="{round}", nonce="n""#)])));
+        assert_eq!(rounds.count(), MAX_CHALLENGES);
     }
 }

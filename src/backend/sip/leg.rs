@@ -1,19 +1,18 @@
 //! One call at the trunk: its INVITE, what happens to it, and its end.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
+use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason};
 use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
-use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::platform::JoinHandle;
-use rsipstack::sip::{Header, Method, Request, Response, StatusCode};
+use rsipstack::sip::message::HeadersExt;
+use rsipstack::sip::{Header, Method, Request, Response, StatusCode, StatusCodeKind};
+use tokio::time::{Instant, Interval, interval_at};
 
-use super::digest::{Challenge, Credentials};
+use super::digest::{Challenges, Credentials};
 use super::link::Link;
-
-/// The longest that is waited for the end of an INVITE after its CANCEL.
-const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
+use super::offer::{Offer, Session};
+use super::within::Within;
 
 /// What happens to a call.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ pub(super) enum LegEvent {
     Answered(Vec<u8>),
     /// A key came by INFO.
     Key(char),
-    /// The other side wants another session: to be answered by [`Leg::answer_offer`].
+    /// The other side wants another session: to be answered by [`Offer::answer`].
     Offer(Offer),
     /// It was refused.
     Refused(Box<Response>),
@@ -34,55 +33,20 @@ pub(super) enum LegEvent {
     HungUp(Option<String>),
 }
 
-/// A re-INVITE or an UPDATE.
-#[derive(Debug)]
-pub(super) struct Offer {
-    /// None where it only keeps the session alive, or wants an offer of ours.
-    pub(super) sdp: Option<Vec<u8>>,
-    wants_offer: bool,
-    session_expires: Option<String>,
-    handle: TransactionHandle,
-}
-
-impl Offer {
-    /// Must the answer have an offer of ours in it?
-    pub(super) fn wants_offer(&self) -> bool {
-        self.wants_offer
-    }
-
-    /// Accepts it with a session description, or refuses it: 488.
-    pub(super) async fn answer(self, sdp: Result<Option<String>, ()>) {
-        let (status, mut headers) = match sdp {
-            Ok(_) => (StatusCode::OK, vec![Header::Supported("timer".into())]),
-            Err(()) => (StatusCode::NotAcceptableHere, Vec::new()),
-        };
-        if let Some(expires) = &self.session_expires {
-            // The other side keeps refreshing (RFC 4028, section 9).
-            let expires =
-                if expires.contains("refresher") { expires.clone() } else { format!("{expires};refresher=uac") };
-            headers.push(Header::SessionExpires(expires.as_str().into()));
-            headers.push(Header::Require("timer".into()));
-        }
-        let body = sdp.ok().flatten();
-        if body.is_some() {
-            headers.push(Header::ContentType("application/sdp".into()));
-        }
-        // Where the other side has gone meanwhile there is nobody to tell.
-        let _ = self.handle.respond(status, Some(headers), body.map(String::into_bytes)).await;
-    }
-}
-
-/// One call at the trunk. Dropped before it is answered, it is cancelled.
+/// One call at the trunk. Dropped, it is ended.
 pub(super) struct Leg {
-    link: Arc<Link>,
-    dialog: InviteDialog,
+    within: Arc<Within>,
     states: DialogStateReceiver,
     invite: Option<JoinHandle<InviteAsyncResult>>,
     answered: bool,
     over: bool,
-    /// For a BYE that is challenged as the INVITE was.
-    challenge: Option<(Challenge, Credentials)>,
-    refresh: Option<tokio::time::Interval>,
+    offer: Vec<u8>,
+    /// The last session description before the answer, with its To tag.
+    early: Option<(Option<String>, Vec<u8>)>,
+    refresh: Option<Interval>,
+    refreshing: Option<tokio::task::JoinHandle<Result<Response, String>>>,
+    /// The method that keeps the session alive: UPDATE, unless the other side cannot.
+    refresh_by: Method,
     /// What was seen already, to be seen again.
     replay: Option<LegEvent>,
 }
@@ -92,20 +56,23 @@ impl Leg {
     pub(super) fn invite(
         link: &Arc<Link>,
         option: InviteOption,
-        challenge: Option<(Challenge, Credentials)>,
+        challenges: Challenges,
+        credentials: Option<Credentials>,
     ) -> Result<Self, String> {
         let (sender, states) = link.dialogs.new_dialog_state_channel();
+        let offer = option.offer.clone().unwrap_or_default();
         let (dialog, invite) = link.dialogs.do_invite_async(option, sender).map_err(|error| error.to_string())?;
-        let link = Arc::clone(link);
         Ok(Self {
-            link,
-            dialog,
+            within: Arc::new(Within::new(link, dialog, challenges, credentials)),
             states,
             invite: Some(invite),
             answered: false,
             over: false,
-            challenge,
+            offer,
+            early: None,
             refresh: None,
+            refreshing: None,
+            refresh_by: Method::Update,
             replay: None,
         })
     }
@@ -116,18 +83,6 @@ impl Leg {
             return event;
         }
         loop {
-            let ended = async {
-                match &mut self.invite {
-                    Some(invite) => invite.await,
-                    None => std::future::pending().await,
-                }
-            };
-            let refresh = async {
-                match &mut self.refresh {
-                    Some(refresh) => refresh.tick().await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 Some(state) = self.states.recv() => {
@@ -135,29 +90,25 @@ impl Leg {
                         return event;
                     }
                 }
-                ended = ended => {
+                ended = finished(&mut self.invite) => {
                     self.invite = None;
-                    match ended {
-                        // Told of as a state.
-                        Ok(Ok((_, Some(response)))) if response.status_code == StatusCode::OK => {}
-                        Ok(Ok((_, Some(response)))) => {
-                            self.over = true;
-                            return LegEvent::Refused(Box::new(response));
-                        }
-                        other => {
-                            self.over = true;
-                            return LegEvent::Broken(match other {
-                                Ok(Err(error)) => error.to_string(),
-                                Ok(Ok(_)) => "there was no final answer".to_owned(),
-                                Err(_) => "the SIP stack failed".to_owned(),
-                            });
-                        }
+                    if let Some(event) = self.on_invite_ended(ended) {
+                        return event;
                     }
                 }
-                _ = refresh => {
-                    // An UPDATE without a body keeps the session alive (RFC 4028, section 7.4). If it fails, the other
-                    // side ends the call in time.
-                    let _ = self.dialog.update(Some(vec![Header::Supported("timer".into())]), None).await;
+                refreshed = finished(&mut self.refreshing) => {
+                    self.refreshing = None;
+                    if let Some(event) = self.on_refreshed(refreshed) {
+                        return event;
+                    }
+                }
+                () = tick(&mut self.refresh) => self.keep_alive(),
+                () = self.within.lost(), if !self.answered && !self.over => {
+                    self.over = true;
+                    if let Some(invite) = self.invite.take() {
+                        invite.abort();
+                    }
+                    return LegEvent::Broken("the connection was lost".to_owned());
                 }
             }
         }
@@ -171,21 +122,40 @@ impl Leg {
     async fn on_state(&mut self, state: DialogState) -> Option<LegEvent> {
         match state {
             DialogState::Trying(_) => Some(LegEvent::Provisional(100)),
-            DialogState::Early(_, response) => Some(LegEvent::Provisional(response.status_code.code())),
+            DialogState::Early(_, response) if !self.answered => {
+                let code = response.status_code.code();
+                if !response.body.is_empty() {
+                    self.early = Some((to_tag(&response), response.body));
+                }
+                Some(LegEvent::Provisional(code))
+            }
             DialogState::Confirmed(_, response) if !self.answered => {
                 self.answered = true;
-                self.refresh = refresh_interval(&response)
-                    .map(|every| tokio::time::interval_at(tokio::time::Instant::now() + every, every));
-                Some(LegEvent::Answered(response.body))
+                if response
+                    .header_value("Allow")
+                    .is_some_and(|allowed| !allowed.to_ascii_uppercase().contains("UPDATE"))
+                {
+                    self.refresh_by = Method::Invite;
+                }
+                self.agree_on(Session::of_answer(&response));
+                let tag = to_tag(&response);
+                // A description that came reliably before the answer need not come again with it (RFC 3262, section 5).
+                let early = self.early.take().filter(|(early, _)| *early == tag).map(|(_, sdp)| sdp);
+                Some(LegEvent::Answered(
+                    Some(response.body).filter(|sdp| !sdp.is_empty()).or(early).unwrap_or_default(),
+                ))
             }
             DialogState::Updated(_, request, handle) => {
-                let sdp = Some(request.body).filter(|body| !body.is_empty());
-                let wants_offer = request.method == Method::Invite && sdp.is_none();
-                let expires = request.headers.iter().find_map(|header| match header {
-                    Header::SessionExpires(value) => Some(value.value().to_owned()),
-                    _ => None,
-                });
-                Some(LegEvent::Offer(Offer { sdp, wants_offer, session_expires: expires, handle }))
+                let offer = Offer::new(request, handle);
+                match offer.session() {
+                    Some(session) if session.is_too_short() => {
+                        offer.refuse_as_too_short().await;
+                        return None;
+                    }
+                    Some(session) => self.agree_on(Some(session)),
+                    None => {}
+                }
+                Some(LegEvent::Offer(offer))
             }
             DialogState::Info(_, request, handle) => {
                 let key = if self.answered { info_key(&request) } else { None };
@@ -203,10 +173,84 @@ impl Leg {
                 let _ = handle.reply(StatusCode::NotImplemented).await;
                 None
             }
-            // What else ends it is the INVITE's answer.
             DialogState::Terminated(_, TerminatedReason::UasBye) => {
                 self.over = true;
-                Some(LegEvent::HungUp(None))
+                Some(LegEvent::HungUp(self.within.reason_of_bye()))
+            }
+            DialogState::Terminated(_, TerminatedReason::Timeout) if self.answered => {
+                self.over = true;
+                Some(LegEvent::HungUp(Some("it did not acknowledge our answer".to_owned())))
+            }
+            // What else ends it is the INVITE's answer.
+            _ => None,
+        }
+    }
+
+    fn on_invite_ended(&mut self, ended: Result<InviteAsyncResult, impl std::fmt::Display>) -> Option<LegEvent> {
+        match ended {
+            // Told of as a state, if the stack took it for an answer.
+            Ok(Ok((_, Some(response)))) if response.status_code.kind() == StatusCodeKind::Successful => {
+                if self.answered || self.within.dialog.state().is_confirmed() {
+                    return None;
+                }
+                let within = Arc::clone(&self.within);
+                tokio::spawn(async move { within.bye().await });
+                self.over = true;
+                Some(LegEvent::Broken("the answer cannot be used".to_owned()))
+            }
+            Ok(Ok((_, Some(response)))) => {
+                self.over = true;
+                Some(LegEvent::Refused(Box::new(response)))
+            }
+            other => {
+                self.over = true;
+                Some(LegEvent::Broken(match other {
+                    Ok(Err(error)) => error.to_string(),
+                    Ok(Ok(_)) => "there was no final answer".to_owned(),
+                    Err(_) => "the SIP stack failed".to_owned(),
+                }))
+            }
+        }
+    }
+
+    /// Refreshes the session from now on, if that is our duty.
+    fn agree_on(&mut self, session: Option<Session>) {
+        let ours = session.filter(|session| session.ours_to_refresh);
+        self.refresh = ours.map(Session::refresh_every).map(|every| interval_at(Instant::now() + every, every));
+    }
+
+    /// Keeps the session alive: UPDATE without a body, or a re-INVITE with the offer as it was (RFC 4028, section 7.4).
+    fn keep_alive(&mut self) {
+        let (within, method, mut headers) =
+            (Arc::clone(&self.within), self.refresh_by, vec![Header::Supported("timer".into())]);
+        let body = if method == Method::Invite { self.offer.clone() } else { Vec::new() };
+        if !body.is_empty() {
+            headers.push(Header::ContentType("application/sdp".into()));
+        }
+        self.refreshing = Some(tokio::spawn(async move { within.request(method, &headers, &body).await }));
+    }
+
+    fn on_refreshed(
+        &mut self,
+        refreshed: Result<Result<Response, String>, impl std::fmt::Display>,
+    ) -> Option<LegEvent> {
+        // Without an answer the next refresh may have one, and else the other side ends the call in time.
+        let Ok(Ok(response)) = refreshed else { return None };
+        match response.status_code.code() {
+            481 => {
+                self.over = true;
+                Some(LegEvent::HungUp(Some("it no longer knows the call".to_owned())))
+            }
+            405 | 501 if self.refresh_by == Method::Update => {
+                self.refresh_by = Method::Invite;
+                self.keep_alive();
+                None
+            }
+            200..=299 => {
+                if let Some(session) = Session::of_answer(&response) {
+                    self.agree_on(Some(session));
+                }
+                None
             }
             _ => None,
         }
@@ -217,55 +261,54 @@ impl Leg {
         self.answered && !self.over
     }
 
-    /// Ends the call: BYE, or CANCEL and, where the answer crossed it, BYE.
+    /// Ends the call: BYE, or CANCEL and, where the answer crosses it, BYE. It is ended to the end even if the caller
+    /// waits no longer.
     ///
     /// # Errors
     /// Why it may go on.
     pub(super) async fn hang_up(&mut self) -> Result<(), String> {
+        match self.end() {
+            Some(ended) => ended.await.unwrap_or_else(|error| Err(error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> Option<tokio::task::JoinHandle<Result<(), String>>> {
         if std::mem::replace(&mut self.over, true) {
-            return Ok(());
+            return None;
         }
-        if self.dialog.state().is_confirmed() {
-            let uri = self.dialog.initial_request().uri.to_string();
-            let authorization = self
-                .challenge
-                .as_mut()
-                .and_then(|(challenge, credentials)| challenge.answer(credentials, "BYE", &uri, b""));
-            return self
-                .dialog
-                .bye_with_headers(authorization.map(|header| vec![header]))
-                .await
-                .map_err(|e| e.to_string());
-        }
-        self.dialog.cancel().await.map_err(|error| error.to_string())?;
-        if let Some(invite) = self.invite.take()
-            && tokio::time::timeout(CANCELLED_WITHIN, invite).await.is_err()
-        {
-            return Err("the trunk did not confirm the CANCEL".to_owned());
-        }
-        Ok(())
+        // Without a runtime the process's end is near, and its sockets are closed.
+        let runtime = tokio::runtime::Handle::try_current().ok()?;
+        Some(runtime.spawn(Arc::clone(&self.within).end(self.invite.take())))
     }
 }
 
 impl Drop for Leg {
     fn drop(&mut self) {
-        // The stack cancels an INVITE whose task is gone, and ends a call that is answered all the same.
-        if let Some(invite) = self.invite.take() {
-            invite.abort();
+        self.end();
+        if let Some(refreshing) = self.refreshing.take() {
+            refreshing.abort();
         }
-        self.link.dialogs.remove_dialog(&self.dialog.id());
     }
 }
 
-/// How often we must keep the session alive, where the other side made that our duty (RFC 4028, section 7.2).
-fn refresh_interval(response: &Response) -> Option<Duration> {
-    let value = response.headers.iter().find_map(|header| match header {
-        Header::SessionExpires(value) => Some(value.value().to_ascii_lowercase()),
-        _ => None,
-    })?;
-    let mut parts = value.split(';').map(str::trim);
-    let seconds: u64 = parts.next()?.parse().ok()?;
-    parts.any(|part| part.replace(' ', "") == "refresher=uac").then(|| Duration::from_secs((seconds / 2).max(1)))
+/// What a task of ours has come to, if there is one.
+async fn finished<T: Future + Unpin>(task: &mut Option<T>) -> T::Output {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn to_tag(response: &Response) -> Option<String> {
+    response.to_header().ok()?.tag().ok()?.map(|tag| tag.value().to_owned())
 }
 
 /// The key in an INFO: `application/dtmf-relay` (`Signal=5`) or `application/dtmf` (`5`).

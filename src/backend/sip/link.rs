@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rsipstack::dialog::dialog_layer::DialogLayer;
-use rsipstack::sip::{Header, Host, Method, Response, SipMessage, StatusCode, StatusCodeKind, Transport, Uri, typed};
+use rsipstack::sip::headers::CallId;
+use rsipstack::sip::{Header, Host, Method, Request, Response, SipMessage, StatusCodeKind, Transport, Uri, typed};
 use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::transaction::Transaction;
-use rsipstack::transaction::{EndpointBuilder, TransactionReceiver, make_tag};
+use rsipstack::transaction::{EndpointBuilder, make_tag};
 use rsipstack::transport::tcp::TcpConnection;
 use rsipstack::transport::tls::TlsConnection;
 use rsipstack::transport::transport_layer::DomainResolver;
@@ -24,7 +25,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::digest::{Challenge, Credentials};
+use super::digest::{Challenges, Credentials};
+use super::inbound::{Calls, answer_requests};
 use super::peer::Server;
 
 /// The longest that a connection takes to come up, its TLS handshake included.
@@ -44,18 +46,16 @@ const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 const ALLOWED: [Method; 7] =
     [Method::Invite, Method::Ack, Method::Cancel, Method::Bye, Method::Options, Method::Info, Method::Update];
 
-/// How often a challenge whose nonce ran out is answered anew.
-pub(super) const STALE_CHALLENGES: usize = 2;
-
 /// A way to one server. Dropped, it closes.
 pub(super) struct Link {
     pub(super) server: Server,
     pub(super) local: SocketAddr,
     pub(super) dialogs: Arc<DialogLayer>,
+    pub(super) calls: Arc<Calls>,
     endpoint: EndpointInnerRef,
     /// Cancelled when the connection is lost, or what reads it has ended.
     lost: CancellationToken,
-    calls: tokio::sync::Mutex<Interval>,
+    between_calls: tokio::sync::Mutex<Interval>,
     _close: DropGuard,
 }
 
@@ -109,21 +109,28 @@ impl Link {
             let served = serving.serve().await;
             drop((served, ended));
         });
-        tokio::spawn(close.clone().run_until_cancelled_owned(answer_requests(Arc::clone(&dialogs), incoming)));
+        let calls = Arc::new(Calls::default());
+        let answering = answer_requests(Arc::clone(&dialogs), Arc::clone(&calls), incoming);
+        tokio::spawn(close.clone().run_until_cancelled_owned(answering));
         let mut between_calls = tokio::time::interval(BETWEEN_CALLS);
         between_calls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (server, calls) = (server.clone(), tokio::sync::Mutex::new(between_calls));
-        Ok(Arc::new(Self { server, local, dialogs, endpoint, lost, calls, _close: close.drop_guard() }))
+        let (server, between_calls) = (server.clone(), tokio::sync::Mutex::new(between_calls));
+        Ok(Arc::new(Self { server, local, dialogs, calls, endpoint, lost, between_calls, _close: close.drop_guard() }))
     }
 
     /// Waits until one more call may be started.
     pub(super) async fn pace(&self) {
-        self.calls.lock().await.tick().await;
+        self.between_calls.lock().await.tick().await;
     }
 
     /// Can it still carry something?
     pub(super) fn is_open(&self) -> bool {
         !self.lost.is_cancelled()
+    }
+
+    /// Waits until it can carry nothing any more.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 
     /// The server, as the stack addresses it.
@@ -154,61 +161,72 @@ impl Link {
         headers: &[Header],
         credentials: Option<&Credentials>,
     ) -> Result<Response, String> {
-        let mut challenge: Option<Challenge> = None;
+        let mut challenges = Challenges::default();
         let call_id = rsipstack::transaction::make_call_id(Some(&self.local.ip().to_string()), Default::default());
         let tag = make_tag();
-        for sequence in 1.. {
-            let stack = |error: rsipstack::Error| error.to_string();
-            let address = SipAddr { r#type: Some(self.server.transport), addr: self.local.into() };
-            let via = self.endpoint.get_via(Some(address), None).map_err(stack)?;
+        let mut sequence = 0;
+        loop {
+            sequence += 1;
             let from = typed::From { display_name: None, uri: us.clone(), params: Vec::new() }.with_tag(tag.clone());
             let to_uri = if method == Method::Register { us } else { uri };
             let to = typed::To { display_name: None, uri: to_uri.clone(), params: Vec::new() };
-            let mut request =
-                self.endpoint.make_request(method, uri.clone(), via, from, to, sequence, Some(call_id.clone()));
+            let mut request = self.make_request(method, uri.clone(), from, to, sequence, Some(call_id.clone()))?;
             for header in headers {
                 request.headers.push(header.clone());
             }
-            if let (Some(challenge), Some(credentials)) = (&mut challenge, credentials) {
-                let answer = challenge.answer(credentials, &method.to_string(), &uri.to_string(), b"");
-                request.headers.push(answer.ok_or("the challenge cannot be answered")?);
-            }
-            request.headers.push(Header::ContentLength(0.into()));
-            let key = TransactionKey::from_request(&request, TransactionRole::Client).map_err(stack)?;
-            let mut transaction = Transaction::new_client(key, request, Arc::clone(&self.endpoint), None);
-            transaction.destination = Some(self.destination());
-            let exchange = async {
-                transaction.send().await.map_err(stack)?;
-                while let Some(message) = transaction.receive().await {
-                    match message {
-                        SipMessage::Response(response)
-                            if response.status_code.kind() != StatusCodeKind::Provisional =>
-                        {
-                            return Ok(response);
-                        }
-                        _ => {}
-                    }
+            if let Some(credentials) = credentials {
+                for header in challenges.answers(credentials, &method.to_string(), &uri.to_string(), b"") {
+                    request.headers.push(header);
                 }
-                Err("the connection was lost".to_owned())
-            };
-            let response = tokio::time::timeout(ANSWER_WITHIN, exchange)
-                .await
-                .map_err(|_| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))??;
-            let is_challenge =
-                matches!(response.status_code, StatusCode::Unauthorized | StatusCode::ProxyAuthenticationRequired);
-            let next = Challenge::strongest(&response.headers).filter(|_| is_challenge && credentials.is_some());
-            match next {
-                Some(next) if may_answer(challenge.is_some(), &next, sequence as usize) => challenge = Some(next),
-                _ => return Ok(response),
+            }
+            let response = self.exchange(request, self.destination()).await?;
+            let is_challenge = matches!(response.status_code.code(), 401 | 407) && credentials.is_some();
+            if !is_challenge || !challenges.learn(&response) {
+                return Ok(response);
             }
         }
-        Err("too many challenges".to_owned())
     }
-}
 
-/// May a challenge be answered (again)?
-pub(super) fn may_answer(answered_before: bool, challenge: &Challenge, requests: usize) -> bool {
-    !answered_before || (challenge.is_stale() && requests <= STALE_CHALLENGES + 1)
+    /// The beginning of a request of ours.
+    pub(super) fn make_request(
+        &self,
+        method: Method,
+        uri: Uri,
+        from: typed::From,
+        to: typed::To,
+        sequence: u32,
+        call_id: Option<CallId>,
+    ) -> Result<Request, String> {
+        let address = SipAddr { r#type: Some(self.server.transport), addr: self.local.into() };
+        let via = self.endpoint.get_via(Some(address), None).map_err(|error| error.to_string())?;
+        Ok(self.endpoint.make_request(method, uri, via, from, to, sequence, call_id))
+    }
+
+    /// Sends a request and returns the final answer. A connection is kept to, wherever the request is addressed.
+    ///
+    /// # Errors
+    /// Why there was none.
+    pub(super) async fn exchange(&self, request: Request, destination: SipAddr) -> Result<Response, String> {
+        let stack = |error: rsipstack::Error| error.to_string();
+        let key = TransactionKey::from_request(&request, TransactionRole::Client).map_err(stack)?;
+        let mut transaction = Transaction::new_client(key, request, Arc::clone(&self.endpoint), None);
+        let is_udp = self.server.transport == Transport::Udp;
+        transaction.destination = Some(if is_udp { destination } else { self.destination() });
+        let exchange = async {
+            transaction.send().await.map_err(stack)?;
+            while let Some(message) = transaction.receive().await {
+                match message {
+                    SipMessage::Response(response) if response.status_code.kind() != StatusCodeKind::Provisional => {
+                        return Ok(response);
+                    }
+                    _ => {}
+                }
+            }
+            Err("the connection was lost".to_owned())
+        };
+        let answer = tokio::time::timeout(ANSWER_WITHIN, exchange).await;
+        answer.map_err(|_| format!("no answer within {} s", ANSWER_WITHIN.as_secs()))?
+    }
 }
 
 async fn socket(
@@ -278,23 +296,6 @@ async fn connection(
     connected
         .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_WITHIN.as_secs())))
         .map_err(|error| format!("{}: {error}", server.address))
-}
-
-/// Hands requests of the other side to their calls, and answers those that belong to none.
-async fn answer_requests(dialogs: Arc<DialogLayer>, mut incoming: TransactionReceiver) {
-    while let Some(mut transaction) = incoming.recv().await {
-        let dialog = dialogs.match_dialog(&transaction);
-        tokio::spawn(async move {
-            let answered = match (dialog, transaction.original.method) {
-                (Some(mut dialog), _) => dialog.handle(&mut transaction).await,
-                (None, Method::Options) => transaction.reply(StatusCode::OK).await,
-                (None, Method::Invite) => transaction.reply(StatusCode::Forbidden).await,
-                (None, _) => transaction.reply(StatusCode::CallTransactionDoesNotExist).await,
-            };
-            // Whoever sent it asks again, or gives up.
-            drop(answered);
-        });
-    }
 }
 
 /// Looks up the names in what the other side sends, such as its Contact.

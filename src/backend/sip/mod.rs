@@ -7,15 +7,20 @@
 mod conversation;
 mod dial;
 mod digest;
+mod inbound;
 mod leg;
 mod link;
+mod live;
 mod media;
+mod offer;
 mod outcome;
 mod peer;
 mod phone;
+mod registration;
 mod settings;
+mod within;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,42 +28,34 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rsipstack::sip::{Header, Method, Response, StatusCodeKind};
-use tokio::sync::mpsc;
+use rsipstack::sip::Method;
+use tokio::sync::OnceCell;
 
 use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
-use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
-use crate::config::{Config, ConfigError, SipConfig};
-use crate::prompts::{Language, Prompts};
-use conversation::{Policy, converse, farewell};
+use crate::call::{Call, Failure, FailureReason, Outcome};
+use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
+use crate::prompts::Prompts;
+use conversation::Policy;
 use dial::{Dialled, dial};
-use leg::{Leg, LegEvent, Offer};
 use link::Link;
-use media::{Keys, Media};
+use live::{Live, with_dropped};
+use media::Media;
 use outcome::{Next, refusal};
 use peer::{Peer, Server};
-use phone::Phone;
 use settings::Settings;
 
 /// The longest farewell; hanging up must have its time after it, within HANG_UP_LIMIT.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
-
-/// What was sent last is heard by then: telephones keep some packets back, against jitter.
-const UNTIL_HEARD: Duration = Duration::from_millis(300);
-
-/// For how long a registration is asked for, in seconds.
-const REGISTERED_FOR: u64 = 300;
-
-/// The wait before a registration that failed is tried again: the first one, and the longest.
-const REGISTER_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(120));
 
 /// A SIP trunk.
 pub(super) struct SipTrunk {
     settings: Settings,
     prompts: Prompts,
     policy: Policy,
-    links: tokio::sync::Mutex<HashMap<Server, Arc<Link>>>,
+    links: Mutex<HashMap<Server, Arc<OnceCell<Result<Arc<Link>, String>>>>>,
     calls: Mutex<HashMap<u64, Arc<tokio::sync::Mutex<Line>>>>,
+    /// By trunk: why it is not registered now, though it should be.
+    unregistered: Mutex<BTreeMap<String, String>>,
     next: AtomicU64,
 }
 
@@ -70,40 +67,35 @@ enum Line {
     Over(Failure),
 }
 
-struct Live {
-    leg: Box<Leg>,
-    media: Media,
-    keys: Keys,
-    language: Language,
-    extension: Option<Box<str>>,
-    /// What came of it, once there is a verdict.
-    outcome: Option<Outcome>,
-}
-
 impl SipTrunk {
     /// Reads the settings that stand at `path`. Relative files lie in `base`.
-    pub(super) fn new(path: &str, sip: &SipConfig, config: &Config, base: &Path) -> Result<Self, ConfigError> {
-        let prompts = &config.prompts;
+    pub(super) fn new(
+        path: &str,
+        sip: &SipConfig,
+        config: &Config,
+        prompts: Prompts,
+        base: &Path,
+    ) -> Result<Self, ConfigError> {
+        let PromptsConfig { repeat, attempts, .. } = config.prompts;
         Ok(Self {
             settings: Settings::new(path, sip, &config.network, base)?,
-            policy: Policy { repeat: prompts.repeat.get(), attempts: prompts.attempts.get() },
-            prompts: Prompts::load(prompts, base)?,
-            links: tokio::sync::Mutex::default(),
+            policy: Policy { repeat: repeat.get(), attempts: attempts.get() },
+            prompts,
+            links: Mutex::default(),
+            unregistered: Mutex::default(),
             calls: Mutex::default(),
             next: AtomicU64::new(1),
         })
     }
 
-    /// A way to a server, a new one where there is none that works.
+    /// A way to a server, a new one where there is none that works. Calls that need it at once share one attempt.
     async fn link(&self, server: &Server) -> Result<Arc<Link>, String> {
-        let mut links = self.links.lock().await;
-        links.retain(|_, link| link.is_open());
-        if let Some(link) = links.get(server) {
-            return Ok(Arc::clone(link));
-        }
-        let link = Link::open(server, &self.settings.link).await?;
-        links.insert(server.clone(), Arc::clone(&link));
-        Ok(link)
+        let way = {
+            let mut links = self.links.lock();
+            links.retain(|_, way| way.get().is_none_or(|opened| opened.as_ref().is_ok_and(|link| link.is_open())));
+            Arc::clone(links.entry(server.clone()).or_default())
+        };
+        way.get_or_init(|| Link::open(server, &self.settings.link)).await.clone()
     }
 
     /// The first hop to a trunk: the proxy, or itself.
@@ -128,7 +120,7 @@ impl SipTrunk {
             Failure::new(FailureReason::CannotPlace, format_args!("The trunk cannot be reached: {problem}."))
         };
         let link = self.link(server).await.map_err(cannot)?;
-        let encryption = self.settings.encryption(self.hop(trunk));
+        let encryption = self.settings.encryption(server);
         let (media, keys) = match Media::open(link.local.ip(), &self.settings.ports, encryption) {
             Ok(opened) => opened,
             Err(problem) => {
@@ -150,7 +142,8 @@ impl SipTrunk {
             Dialled::Ringing(leg) => {
                 let language = self.prompts.language_for(call.language.as_deref(), call.number.country());
                 let extension = call.number.extension().map(Into::into);
-                Ok(Ok(Line::Live(Box::new(Live { leg, media, keys, language, extension, outcome: None }))))
+                let live = Live { leg, media, keys, language, extension, is_answered: false, outcome: None };
+                Ok(Ok(Line::Live(Box::new(live))))
             }
             Dialled::Refused(response) => {
                 let (failure, next) = refusal(&response, false);
@@ -161,58 +154,14 @@ impl SipTrunk {
                 }
             }
             Dialled::Silent(problem) => Err(cannot(format!("{}: {problem}", server.address))),
-        }
-    }
-
-    /// Registers at a trunk. Returns after what time it must be done again.
-    async fn register(&self, trunk: &Peer) -> Result<Duration, String> {
-        let servers = self.hop(trunk).servers().await?;
-        let server = servers.first().ok_or("the trunk has no server")?;
-        let link = self.link(server).await?;
-        let us = self.settings.registered(trunk)?;
-        let contact = link.contact(self.settings.contact_user())?;
-        let headers =
-            [Header::Contact(format!("<{contact}>").into()), Header::Expires(REGISTERED_FOR.to_string().into())];
-        let credentials = self.settings.credentials.as_ref();
-        let response = link.request(Method::Register, &trunk.uri, &us, &headers, credentials).await?;
-        if response.status_code.kind() != StatusCodeKind::Successful {
-            return Err(format!("the trunk answered {}", response.status_code));
-        }
-        Ok(Duration::from_secs(granted(&response).unwrap_or(REGISTERED_FOR).max(60) / 2))
-    }
-
-    async fn keep_registered(&self, trunk: &Peer) {
-        let (first, longest) = REGISTER_AGAIN;
-        let mut pause = first;
-        loop {
-            match self.register(trunk).await {
-                Ok(again) => {
-                    pause = first;
-                    tokio::time::sleep(again).await;
-                }
-                Err(_) => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(longest);
-                }
+            Dialled::Broken(problem) => {
+                let problem = crate::telemetry::foreign_text(&problem);
+                let sentence = format_args!("The call broke after the trunk had taken it: {problem}.");
+                let failure = Failure::new(FailureReason::CannotPlace, sentence);
+                Ok(Err(PlaceError { rang: Rang::Perhaps, failure }))
             }
         }
     }
-}
-
-/// The seconds for which a registration was granted.
-fn granted(response: &Response) -> Option<u64> {
-    let contact = response.headers.iter().find_map(|header| match header {
-        Header::Contact(value) => {
-            value.value().split(";expires=").nth(1)?.split([';', ',', '>']).next()?.trim().parse().ok()
-        }
-        _ => None,
-    });
-    contact.or_else(|| {
-        response.headers.iter().find_map(|header| match header {
-            Header::Expires(value) => value.value().trim().parse().ok(),
-            _ => None,
-        })
-    })
 }
 
 #[async_trait]
@@ -231,14 +180,17 @@ impl TelephonyBackend for SipTrunk {
             for server in servers {
                 match self.place_at(call, trunk, &server).await {
                     Ok(Ok(line)) => return Ok(self.remember(line)),
-                    Ok(Err(refused)) => return Err(refused),
+                    Ok(Err(refused)) => {
+                        return Err(PlaceError { failure: self.with_registrations(refused.failure), ..refused });
+                    }
                     Err(failure) => failures.push(failure),
                 }
             }
         }
         let reason = failures.last().map_or(FailureReason::CannotPlace, Failure::reason);
         let texts: Vec<_> = failures.iter().map(Failure::text).collect();
-        Err(PlaceError { rang: Rang::No, failure: Failure::verbatim(reason, texts.join(" ")) })
+        let failure = self.with_registrations(Failure::verbatim(reason, texts.join(" ")));
+        Err(PlaceError { rang: Rang::No, failure })
     }
 
     async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
@@ -312,99 +264,5 @@ impl TelephonyBackend for SipTrunk {
             }
         }
         Ok(format!("sip; {}", words.join(", ")))
-    }
-}
-
-impl Live {
-    async fn follow(&mut self, policy: Policy, on_progress: OnProgress<'_>) -> Outcome {
-        on_progress(Progress::Ringing);
-        let mut rang = false;
-        let answer = loop {
-            match self.leg.next().await {
-                LegEvent::Provisional(code) => rang = rang || code > 100,
-                LegEvent::Answered(answer) => break answer,
-                LegEvent::Refused(response) => return Outcome::Failed(refusal(&response, rang).0),
-                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                LegEvent::Key(_) => {}
-                LegEvent::Broken(problem) => {
-                    let sentence = format_args!("The call broke: {}.", crate::telemetry::foreign_text(&problem));
-                    return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
-                }
-                LegEvent::HungUp(reason) => return hung_up(reason),
-            }
-        };
-        on_progress(Progress::Answered);
-        if let Err(problem) = self.media.accept_answer(&answer) {
-            // Nothing could be heard of a farewell.
-            let _ = self.leg.hang_up().await;
-            let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
-            return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
-        }
-        let (told, mut info) = mpsc::unbounded_channel();
-        let mut phone =
-            Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info, way: None };
-        let conversation = converse(&mut phone, policy, self.extension.as_deref());
-        tokio::pin!(conversation);
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut conversation => return outcome,
-                event = self.leg.next() => match event {
-                    LegEvent::Key(key) => drop(told.send(key)),
-                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(reason) => return hung_up(reason),
-                    LegEvent::Broken(problem) => return hung_up(Some(crate::telemetry::foreign_text(&problem))),
-                    LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
-                }
-            }
-        }
-    }
-
-    async fn say_goodbye(&mut self) {
-        let Some(outcome) = &self.outcome else { return };
-        let said = self.media.say(self.language.get(farewell(outcome)));
-        let heard = async {
-            let _ = said.await;
-            tokio::time::sleep(UNTIL_HEARD).await;
-        };
-        tokio::pin!(heard);
-        loop {
-            tokio::select! {
-                () = &mut heard => return,
-                event = self.leg.next() => match event {
-                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(_) | LegEvent::Broken(_) | LegEvent::Refused(_) => return,
-                    LegEvent::Key(_) | LegEvent::Provisional(_) | LegEvent::Answered(_) => {}
-                }
-            }
-        }
-    }
-}
-
-async fn answer_offer(media: &Media, offer: Offer) {
-    let answer = match &offer.sdp {
-        Some(sdp) => media.answer_offer(sdp).map(Some).map_err(|_| ()),
-        None if offer.wants_offer() => Ok(Some(media.offer())),
-        None => Ok(None),
-    };
-    offer.answer(answer).await;
-}
-
-fn hung_up(reason: Option<String>) -> Outcome {
-    let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    Outcome::Failed(Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}.")))
-}
-
-/// Tells of packets that were not looked at, since a key may have been among them.
-fn with_dropped(outcome: Outcome, dropped: u64) -> Outcome {
-    match outcome {
-        Outcome::Failed(failure) if dropped > 0 && failure.reason() == FailureReason::NoKeyPressed => {
-            let told = format!(
-                "{failure} {dropped} packets were not looked at: they came from another address than the trunk named, \
-                 or were not what was agreed on."
-            );
-            Outcome::Failed(Failure::verbatim(failure.reason(), told))
-        }
-        outcome => outcome,
     }
 }

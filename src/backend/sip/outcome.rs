@@ -45,11 +45,15 @@ pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", Next::AnotherBackend),
     };
-    let phrase = response.wire_reason.as_deref().unwrap_or_else(|| response.status_code.text());
-    let phrase = format!("{code} {}", foreign_text(phrase));
-    let told = reason_header(&response.headers).map(|told| format!(", reason {told}")).unwrap_or_default();
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {phrase}{told}."));
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(response)));
     (failure, if rang { Next::Nobody } else { next })
+}
+
+/// An answer in the trunk's own words: status, phrase and reason, cleaned.
+pub(super) fn reply(response: &Response) -> String {
+    let phrase = response.wire_reason.as_deref().unwrap_or_else(|| response.status_code.text());
+    let told = reason_header(&response.headers).map(|told| format!(", reason {told}")).unwrap_or_default();
+    format!("{} {}{told}", response.status_code.code(), foreign_text(phrase))
 }
 
 /// The Reason header (RFC 3326), cleaned.

@@ -91,20 +91,26 @@ impl Peer {
             }
             Host::Domain(domain) => domain.to_string(),
         };
-        let found = tokio::time::timeout(LOOK_UP_WITHIN, self.look_up(&name, port)).await;
+        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok();
+        let found = tokio::time::timeout(LOOK_UP_WITHIN, self.look_up(resolver.as_ref(), &name, port)).await;
         let mut servers = found.map_err(|_| format!("the look-up of {name} took too long"))??;
         servers.truncate(MAX_SERVERS);
         Ok(servers)
     }
 
-    async fn look_up(&self, name: &str, port: Option<u16>) -> Result<Vec<Server>, String> {
+    async fn look_up(
+        &self,
+        resolver: Option<&TokioResolver>,
+        name: &str,
+        port: Option<u16>,
+    ) -> Result<Vec<Server>, String> {
         if let Some(port) = port {
             return addresses(name, name, port, self.transport.unwrap_or(Transport::Udp)).await;
         }
         let mut servers = Vec::new();
-        if let Ok(Ok(resolver)) = TokioResolver::builder_tokio().map(|builder| builder.build()) {
-            for (service, transport) in self.services(&resolver, name).await {
-                for (target, port) in srv(&resolver, &service).await {
+        if let Some(resolver) = resolver {
+            for (service, transport) in self.services(resolver, name).await {
+                for (target, port) in srv(resolver, &service).await {
                     servers.extend(addresses(&target, name, port, transport).await.unwrap_or_default());
                 }
             }
@@ -169,3 +175,6 @@ async fn addresses(host: &str, name: &str, port: u16, transport: Transport) -> R
 fn default_port(transport: Transport) -> u16 {
     transport.default_port().into()
 }
+
+#[cfg(test)]
+mod tests;

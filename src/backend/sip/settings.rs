@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rsipstack::dialog::invitation::InviteOption;
-use rsipstack::sip::{Header, Param, Uri, typed};
+use rsipstack::sip::{Header, Param, Transport, Uri, typed};
 
 use super::digest::Credentials;
 use super::link::{Link, LinkSettings};
 use super::media::Ports;
-use super::peer::Peer;
+use super::peer::{Peer, Server};
 use crate::backend::tls;
 use crate::call::PhoneNumber;
 use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumberFormat, SipConfig};
@@ -89,10 +89,10 @@ impl Settings {
         })
     }
 
-    /// Whether the audio of a call over `hop` is encrypted.
-    pub(super) fn encryption(&self, hop: &Peer) -> MediaEncryption {
-        let usual = if hop.is_tls() { MediaEncryption::Required } else { MediaEncryption::Off };
-        self.encryption.unwrap_or(usual)
+    /// Whether the audio of a call over `server` is encrypted: DNS may have chosen TLS where the URI did not.
+    pub(super) fn encryption(&self, server: &Server) -> MediaEncryption {
+        let is_tls = server.transport == Transport::Tls;
+        self.encryption.unwrap_or(if is_tls { MediaEncryption::Required } else { MediaEncryption::Off })
     }
 
     /// Where a number is called at a trunk.
@@ -133,7 +133,7 @@ impl Settings {
         trunk: &Peer,
         target: &Uri,
         offer: String,
-        authorization: Option<Header>,
+        more: Vec<Header>,
         call_id: String,
     ) -> Result<InviteOption, String> {
         let mut headers = vec![Header::Supported("timer".into()), Header::Allow(ALLOWED.into())];
@@ -150,7 +150,7 @@ impl Settings {
                 )),
             }
         }
-        headers.extend(authorization);
+        headers.extend(more);
         Ok(InviteOption {
             caller: self.us(trunk)?,
             callee: target.clone(),

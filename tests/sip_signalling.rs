@@ -1,0 +1,286 @@
+//! The rarer turns of SIP, by callees that sipp plays: challenges on each request, answers that cross, sessions that are
+//! refreshed, and what a trunk says on the way.
+
+mod support;
+
+use phonegate::call::FailureReason;
+use serde_json::json;
+use support::gate::{TestGate, id};
+use support::sip::{NUMBER, config, ending, gate};
+use support::sipp::{Callee, SDP, Step, answer_with, request_with};
+
+const RINGS: Step = Step::Answer(180, "Ringing", "");
+
+const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n";
+
+fn answers(then: &[Step]) -> Vec<Step> {
+    let start = [Step::Invite, RINGS, Step::PickUp, Step::Wait(200)];
+    start.into_iter().chain(then.iter().cloned()).chain([Step::Receive("BYE")]).collect()
+}
+
+/// The reason and text with which a call to this callee fails, None where it is verified, and what sipp saw.
+fn call(steps: &[Step]) -> (Option<(FailureReason, String)>, String) {
+    let callee = Callee::start(steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["username"] = json!("mim");
+    trunk["password"] = json!("right");
+    let gate = gate(trunk);
+    let ending = ending(&gate);
+    gate.end();
+    (ending, callee.finish())
+}
+
+/// A realm in Cyrillic letters made the reader of challenges panic once.
+#[test]
+fn a_challenge_is_answered_whatever_the_script_of_its_realm_and_the_spelling_of_its_words() {
+    for challenge in [
+        "WWW-Authenticate: Digest realm=\"АТС Москва\", nonce=\"abc\", qop=\"auth\"\n",
+        "WWW-Authenticate: digest realm=\"sbc\",nonce=abc,algorithm=md5,qop=\"token,auth-int,auth\",stale=FALSE\n",
+    ] {
+        let challenged = [Step::Invite, answer_with(401, "Unauthorized", challenge, "")];
+        let mut steps = challenged.to_vec();
+        steps.push(Step::Authorized("mim", "right"));
+        steps.extend(answers(&[Step::Press("#")]).split_off(1));
+        assert_eq!(call(&steps).0, None, "{challenge}");
+    }
+}
+
+#[test]
+fn a_proxy_and_the_server_behind_it_are_both_answered() {
+    let proxy = "Proxy-Authenticate: Digest realm=\"proxy\", nonce=\"p\", algorithm=SHA-256, qop=\"auth\"\n";
+    let mut steps = vec![Step::Invite, answer_with(407, "Proxy Authentication Required", proxy, "")];
+    steps.extend([Step::Invite, answer_with(401, "Unauthorized", CHALLENGE, "")]);
+    steps.extend(answers(&[Step::Press("#")]));
+    let (ending, seen) = call(&steps);
+    assert_eq!(ending, None);
+    let last = seen.rfind("INVITE sip:").map(|at| &seen[at..]).unwrap();
+    let last = &last[..last.find("\r\n\r\n").unwrap_or(last.len())];
+    assert!(last.contains("Proxy-Authorization: Digest") && last.contains("algorithm=SHA-256"), "{last}");
+    assert!(last.contains("\nAuthorization: Digest"), "{last}");
+}
+
+#[test]
+fn a_bye_that_is_challenged_anew_ends_the_call_all_the_same() {
+    let stale = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"second\", stale=true, qop=\"auth\"\n";
+    let mut steps = vec![Step::Invite, answer_with(401, "Unauthorized", CHALLENGE, "")];
+    steps.extend(answers(&[Step::Press("#")]));
+    steps.pop();
+    steps.extend([
+        Step::Raw("<recv request=\"BYE\" crlf=\"true\"/>\n".to_owned()),
+        Step::Answer(401, "Unauthorized", stale),
+        Step::ReceiveWith("BYE", "nonce=.second.*nc=00000001"),
+    ]);
+    assert_eq!(call(&steps).0, None);
+}
+
+#[test]
+fn the_reason_of_a_bye_is_told() {
+    let bye = request_with("BYE", "Reason: Q.850;cause=16;text=\"Bye +14255551212\"\n", "", "");
+    let hangs_up = Step::Raw("<recv response=\"200\"/>\n".to_owned());
+    let (ending, _) = call(&[Step::Invite, RINGS, Step::PickUp, Step::Wait(300), bye, hangs_up]);
+    let (reason, text) = ending.unwrap();
+    assert_eq!(reason, FailureReason::CallEnded);
+    assert!(text.contains("Q.850;cause=16;text=\"Bye +*******1212\""), "{text}");
+}
+
+#[test]
+fn an_update_while_the_phone_rings_does_not_end_the_call() {
+    for (body, code) in [("", 200), (SDP, 491)] {
+        let kind = if body.is_empty() { "" } else { "application/sdp" };
+        let Step::Raw(update) = request_with("UPDATE", "", kind, body) else { unreachable!() };
+        // The INVITE's answer follows the answer to the UPDATE.
+        let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
+        let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE").replace("[last_Via:]", "Via:[$via]");
+        let answer = answer.replace("[last_From:]", "From:[$from]").replace("[last_To:]", "To:[$to]");
+        let steps = [
+            Step::Invite,
+            RINGS,
+            Step::Raw(update + &format!("<recv response=\"{code}\"/>\n")),
+            Step::Raw(answer),
+            Step::Wait(200),
+            Step::Press("#"),
+            Step::Receive("BYE"),
+        ];
+        let (ending, seen) = call(&steps);
+        assert_eq!(ending, None, "{seen}");
+    }
+}
+
+/// RFC 3262, section 5: a reliable provisional answer may have the description, and the 200 then need not.
+#[test]
+fn a_description_that_came_before_the_answer_is_taken() {
+    let early = answer_with(183, "Session Progress", "", SDP);
+    let answer = answer_with(200, "OK", "", "");
+    let steps = [Step::Invite, early, Step::Wait(200), answer, Step::Wait(200), Step::Press("#"), Step::Receive("BYE")];
+    assert_eq!(call(&steps).0, None);
+}
+
+#[test]
+fn an_answer_that_crosses_the_cancel_is_acknowledged_and_hung_up_on() {
+    let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
+    let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE");
+    let cancel = "<recv request=\"CANCEL\" crlf=\"true\"/>\n";
+    let crossed = cancel.to_owned() + &answer;
+    let steps = [Step::Invite, RINGS, Step::Raw(crossed), Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1);
+    let gate = TestGate::start(config(callee.trunk(), 2));
+    assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
+    gate.end();
+    callee.finish();
+}
+
+/// With 100 alone, no phone is known to ring, and the attempt itself is dropped at the deadline.
+#[test]
+fn an_answer_after_the_deadline_is_hung_up_on_though_only_a_100_came_before() {
+    let trying = Step::Answer(100, "Trying", "");
+    let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
+    let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE");
+    let crossed = "<recv request=\"CANCEL\" crlf=\"true\"/>\n".to_owned() + &answer;
+    let callee = Callee::start(&[Step::Invite, trying, Step::Raw(crossed), Step::Receive("BYE")], 1);
+    let gate = TestGate::start(config(callee.trunk(), 2));
+    assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
+    callee.finish();
+    gate.end();
+}
+
+#[test]
+fn too_short_a_session_is_asked_for_longer_and_refused_when_asked_of_us() {
+    let refused = answer_with(422, "Session Interval Too Small", "Min-SE: 600\n", "");
+    let offer = [
+        Step::Header("Session-Expires: 30;refresher=uac"),
+        Step::Offer("UPDATE", SDP.to_owned(), 422),
+        Step::Press("#"),
+    ];
+    let mut steps = vec![Step::Invite, refused];
+    steps.extend(answers(&offer));
+    let (ending, seen) = call(&steps);
+    assert_eq!(ending, None, "{seen}");
+    assert!(seen.contains("Min-SE: 600") && seen.contains("Session-Expires: 600"), "{seen}");
+    assert!(seen.contains("Min-SE: 90"), "{seen}");
+}
+
+#[test]
+fn who_has_no_update_is_kept_alive_by_a_re_invite() {
+    let refresh = "<recv request=\"INVITE\" crlf=\"true\"/>\n".to_owned();
+    let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
+    for (headers, first) in [
+        ("Session-Expires: 2;refresher=uac\nAllow: INVITE, ACK, BYE\n", ""),
+        ("Session-Expires: 2;refresher=uac\n", "<recv request=\"UPDATE\" crlf=\"true\"/>\n"),
+    ] {
+        let mut steps = vec![Step::Invite, RINGS, answer_with(200, "OK", headers, SDP)];
+        if !first.is_empty() {
+            steps.extend([Step::Raw(first.to_owned()), Step::Answer(405, "Method Not Allowed", "")]);
+        }
+        let ours = answer.replace("Content-Type", "Session-Expires: 1800;refresher=uac\nContent-Type");
+        steps.extend([Step::Raw(refresh.clone() + &ours), Step::Press("#"), Step::Receive("BYE")]);
+        let (ending, seen) = call(&steps);
+        assert_eq!(ending, None, "{seen}");
+    }
+}
+
+#[test]
+fn a_trunk_that_took_the_call_and_broke_keeps_anybody_else_from_being_asked() {
+    let taken = [Step::Invite, Step::Answer(100, "Trying", ""), Step::Wait(500)];
+    let broken = Callee::over("tcp", &taken, 1);
+    let next = Callee::start(&answers(&[Step::Press("#")]), 1);
+    let gate = gate(json!({ "type": "sip", "trunk": [broken.uri(), next.uri()] }));
+    let (reason, text) = ending(&gate).expect("the next trunk is not asked");
+    assert_eq!(reason, FailureReason::CannotPlace, "{text}");
+    assert!(text.contains("broke after the trunk had taken it"), "{text}");
+    gate.end();
+    broken.finish();
+}
+
+#[test]
+fn of_several_targets_the_preferred_one_at_the_trunk_is_tried_first_and_then_the_next() {
+    let contacts = "Contact: <sip:first@elsewhere.example>;q=1, <sip:second@127.0.0.1>;q=0.2\n\
+                    Contact: \"a, b\" <sip:third@127.0.0.1>;q=0.7\n";
+    let moved = || answer_with(302, "Moved", contacts, "");
+    let mut steps = vec![Step::Invite, moved(), Step::Invite, moved()];
+    steps.extend(answers(&[Step::Press("#")]));
+    let (ending, seen) = call(&steps);
+    assert_eq!(ending, None, "{seen}");
+    let place = |user: &str| seen.find(&format!("INVITE sip:{user}@")).unwrap_or(usize::MAX);
+    assert!(place("third") < place("second") && place("second") < usize::MAX, "{seen}");
+    assert_eq!(place("first"), usize::MAX, "{seen}");
+}
+
+fn registered(callee: &Callee) -> TestGate {
+    let mut trunk = callee.trunk();
+    trunk["username"] = json!("mim");
+    trunk["password"] = json!("right");
+    trunk["register"] = json!(true);
+    gate(trunk)
+}
+
+/// Each attempt has a Call-ID of its own, and so is a call of its own to sipp.
+#[test]
+fn a_registration_is_challenged_and_made_longer_where_the_trunk_wants_that() {
+    let challenge = [
+        Step::Raw("<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned()),
+        Step::Answer(401, "Unauthorized", CHALLENGE),
+        Step::Raw(
+            "<recv request=\"REGISTER\" crlf=\"true\" next=\"long\" test=\"seen\"><action>\
+             <ereg regexp=\"Expires: 700\" search_in=\"msg\" assign_to=\"seen\"/></action></recv>\n"
+                .to_owned(),
+        ),
+    ];
+    let mut steps = challenge.to_vec();
+    steps.extend([
+        Step::Answer(423, "Interval Too Brief", "Min-Expires: 700\n"),
+        Step::Raw("<nop next=\"end\"/>\n<label id=\"long\"/>\n".to_owned()),
+        Step::Answer(200, "OK", "Expires: 700\n"),
+        Step::Raw("<label id=\"end\"/>\n".to_owned()),
+    ]);
+    let callee = Callee::start(&steps, 2);
+    let gate = registered(&callee);
+    let seen = callee.finish();
+    assert!(seen.contains("Authorization: Digest username=\"mim\"") && seen.contains("SIP/2.0 423"), "{seen}");
+    assert!(seen.contains("SIP/2.0 200 OK"), "{seen}");
+    gate.end();
+}
+
+#[test]
+fn a_short_registration_is_refreshed_in_time() {
+    let steps = [
+        Step::Raw("<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned()),
+        Step::Answer(200, "OK", "Expires: 10\n"),
+    ];
+    let callee = Callee::start(&steps, 2);
+    let gate = registered(&callee);
+    let seen = callee.finish();
+    assert!(seen.matches("REGISTER sip:").count() >= 2, "{seen}");
+    gate.end();
+}
+
+#[test]
+fn a_call_that_fails_tells_that_the_registration_did() {
+    let refused = "<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned();
+    let registrar = Callee::start(&[Step::Raw(refused), Step::Answer(403, "Unknown Device", "")], 1);
+    let gate = registered(&registrar);
+    registrar.finish();
+    let (reason, text) = ending(&gate).unwrap();
+    assert_eq!(reason, FailureReason::CannotPlace);
+    assert!(text.contains("We are not registered at 127.0.0.1: the trunk answered 403 Unknown Device"), "{text}");
+}
+
+/// One attempt takes 4 s; one after the other, the last of these calls would not have got its turn in time.
+#[test]
+fn calls_at_once_behind_a_trunk_that_does_not_answer_share_one_attempt() {
+    const CALLS: u128 = 8;
+    // It takes connections, and says nothing.
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("sip:{};transport=tls", dead.local_addr().unwrap());
+    let callee = Callee::start(&answers(&[Step::Press("#")]), CALLS as u32);
+    let mut trunk = callee.trunk();
+    trunk["trunk"] = json!([silent, callee.uri()]);
+    let gate = TestGate::start(config(trunk, 20));
+    for n in 1..=CALLS {
+        gate.initiate(id(n), &format!("{}{n}", &NUMBER[..NUMBER.len() - 1]));
+    }
+    for n in 1..=CALLS {
+        assert_eq!(gate.ends(id(n)).1, "", "call {n}");
+    }
+    gate.end();
+    callee.finish();
+}
