@@ -41,10 +41,10 @@ impl Phone {
                  module_path {}\n{modules}module_app menu.so\nmodule_app ctrl_tcp.so\n\
                  ctrl_tcp_listen 127.0.0.1:{control}\naudio_source aufile,{path}/in.wav\nsnd_path {path}\n\
                  rtp_ports 50000-59000\n",
-                super::shared_library("baresip/modules", "baresip").display()
+                super::shared_library("baresip/modules", "baresip-core").display()
             ),
         );
-        let process = super::tool("baresip", "baresip")
+        let process = super::tool("baresip", "baresip-core")
             .args(["-f", &path.to_string(), "-v"])
             .stdin(Stdio::null())
             .stdout(std::fs::File::create(folder.path().join("stdout.log")).unwrap())
