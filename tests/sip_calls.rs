@@ -32,10 +32,10 @@ fn who_answers_and_presses_the_pound_key_is_verified() {
     assert!(seen.contains("INVITE sip:+14255551212@127.0.0.1"), "{seen}");
 }
 
-/// Without a pound key, the pause of three seconds ends the entry.
+/// Without a pound key, the pause of three seconds ends the entry; a second later the next prompt is heard.
 #[test]
 fn another_key_spends_an_attempt_and_the_right_one_verifies_then() {
-    assert_eq!(call(&answers(&[Step::Press("7"), Step::Wait(4000), Step::Press("#")])).0, None);
+    assert_eq!(call(&answers(&[Step::Press("7"), Step::Wait(5000), Step::Press("#")])).0, None);
 }
 
 #[test]
@@ -150,6 +150,18 @@ fn a_challenge_is_answered_with_the_right_password_alone() {
 fn a_key_by_info_counts_where_no_events_come() {
     for (kind, body) in [("application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"), ("application/dtmf", "11")] {
         assert_eq!(call(&answers(&[Step::Info(kind, body)])).0, None, "{kind}");
+    }
+}
+
+#[test]
+fn a_key_that_comes_both_ways_counts_once() {
+    let info = |key| Step::Info("application/dtmf-relay", key);
+    // Were it two keys, the entry would be `00#`, which reports no fraud.
+    for steps in [
+        [Step::Press("0"), Step::Wait(300), info("Signal=0\r\n"), Step::Press("#")],
+        [info("Signal=0\r\n"), Step::Press("0"), Step::Wait(300), info("Signal=#\r\n")],
+    ] {
+        assert_eq!(call(&answers(&steps)).0, Some(FailureReason::FraudReported), "{steps:?}");
     }
 }
 

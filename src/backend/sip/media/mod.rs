@@ -130,6 +130,9 @@ impl Media {
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, SdpError> {
         let remote = sdp::read(sdp, Kind::Offer, self.shared.address, self.shared.encryption)?;
         let mut state = self.shared.state.lock();
+        if state.remote.is_none() {
+            return Err(SdpError::TooEarly);
+        }
         let suite = state.srtp.as_ref().map(Srtp::suite);
         if remote.crypto.as_ref().is_some_and(|theirs| Some(theirs.suite) != suite) {
             // A key must not begin again: what it encrypts would not be secret.

@@ -86,6 +86,8 @@ pub(in crate::backend::sip) enum SdpError {
     Unencrypted,
     #[error("its encryption is not what was offered")]
     Encryption,
+    #[error("our own offer is not answered yet")]
+    TooEarly,
     #[error("it would not both hear and speak")]
     Direction,
 }
