@@ -5,7 +5,7 @@ use std::io::Cursor;
 use audio_codec_algorithms::{decode_alaw, decode_ulaw};
 use hound::{Error, SampleFormat, WavReader, WavSpec};
 use rubato::audioadapter_buffers::owned::InterleavedOwned;
-use rubato::{Fft, FixedSync, Resampler};
+use rubato::{Async, FixedAsync, Resampler, SincInterpolationParameters, WindowFunction, calculate_cutoff};
 
 use super::{Recording, SAMPLE_RATE};
 
@@ -18,13 +18,20 @@ const MAX_RATE: u32 = 192_000;
 /// A file whose samples are all below this is silent: -60 dB of full scale.
 const SILENT: f32 = 0.001;
 
-/// Frames that the resampler takes at once: the more, the steeper its filter.
+/// Frames that the resampler takes at once.
 const CHUNK: usize = 1024;
+
+/// The length of the filter against what a telephone cannot carry, in samples of the telephone, and its form.
+const TAPS: usize = 128;
+const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
+
+/// Points of the filter between two samples; there is interpolation between these.
+const OVERSAMPLING: usize = 32;
 
 /// Why a file is no recording.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WavError {
-    #[error("is not a WAV file of PCM (8 to 32 bits), float, A-law or µ-law: {0}")]
+    #[error("is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law: {0}")]
     NotRead(String),
     #[error("is shorter than its header says; save or convert it again")]
     CutOff,
@@ -149,8 +156,14 @@ fn pcm(format: &[u8], data: &[u8]) -> Result<(u32, u16, Vec<f32>), WavError> {
 fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>, WavError> {
     let failed = |error: &dyn std::fmt::Display| WavError::NotConverted(error.to_string());
     let frames = samples.len();
-    let mut resampler = Fft::<f32>::new(rate as usize, SAMPLE_RATE as usize, CHUNK, 1, FixedSync::Both)
-        .map_err(|error| failed(&error))?;
+    // The filter is as steep at every rate only if it is as long in time.
+    let taps = TAPS * rate.div_ceil(SAMPLE_RATE) as usize;
+    let filter = SincInterpolationParameters::new(taps, WINDOW)
+        .f_cutoff(calculate_cutoff(TAPS, WINDOW))
+        .oversampling_factor(OVERSAMPLING);
+    let ratio = f64::from(SAMPLE_RATE) / f64::from(rate);
+    let mut resampler =
+        Async::<f32>::new_sinc(ratio, 1.0, &filter, CHUNK, 1, FixedAsync::Input).map_err(|error| failed(&error))?;
     let input = InterleavedOwned::new_from(samples, 1, frames).map_err(|error| failed(&error))?;
     Ok(resampler.process_all(&input, frames, None).map_err(|error| failed(&error))?.take_data())
 }
