@@ -188,10 +188,13 @@ fn an_answer_without_usable_audio_ends_the_call_and_says_why() {
             "no codec in common",
         ),
         ("v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 pbx.example\nt=0 0\nm=audio 4000 RTP/AVP 0\n", "no IP address"),
-        ("v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/SAVP 0\n", "encryption"),
+        (
+            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/SAVP 0\n",
+            "changes the transport to RTP/SAVP",
+        ),
         (
             "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 0\na=sendonly\n",
-            "neither hear nor speak",
+            "not both hear and speak",
         ),
         ("nonsense", "no session description that can be read"),
     ] {

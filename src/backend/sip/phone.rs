@@ -37,9 +37,11 @@ impl Line for Phone<'_> {
         }
     }
 
-    async fn press(&mut self, digits: &str) {
-        // An error means that it was stopped, and nothing stops it.
-        let _ = self.media.press(digits).await;
+    async fn press(&mut self, digits: &str) -> bool {
+        match self.media.press(digits) {
+            Some(pressed) => pressed.await.is_ok(),
+            None => false,
+        }
     }
 
     async fn key(&mut self) -> char {
@@ -58,6 +60,7 @@ impl Line for Phone<'_> {
     }
 
     fn forget_keys(&mut self) {
-        while self.events.try_recv().is_ok() || self.info.try_recv().is_ok() {}
+        while self.info.try_recv().is_ok() {}
+        self.media.listen();
     }
 }

@@ -7,8 +7,10 @@
 mod keys;
 mod playout;
 mod ports;
+mod receiver;
 mod rtcp;
 mod sdp;
+mod sender;
 mod srtp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,31 +18,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rtp_types::{RtpPacket, RtpPacketBuilder};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 pub(super) use ports::Ports;
 pub(super) use sdp::SdpError;
 
 use crate::config::MediaEncryption;
 use crate::prompts::Recording;
-use keys::KeyReader;
-use playout::{FRAME, Frame, Playout};
-use rtcp::{Received, Sent};
-use sdp::{KEY_EVENTS, Local, Remote};
+use receiver::Receiver;
+use sdp::{KEY_EVENTS, Kind, Local, Remote};
+use sender::Sender;
 use srtp::{Keying, Srtp};
 
 /// The time between two packets.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Ticks between two reports: 5 s (RFC 3550, section 6.2).
+/// After a stall of the machine (a sleep, a move to another host) what was not sent is not made up for.
+const STALL: Duration = Duration::from_millis(200);
+
+/// Ticks between two reports on average: 5 s (RFC 3550, section 6.2).
 const REPORT_TICKS: u32 = 250;
 
 /// The longest packet that is read, in bytes.
 const MAX_PACKET: usize = 2048;
+
+/// The most keys that wait to be read.
+const MAX_KEYS: usize = 64;
 
 /// The audio of one call. Dropped, it is silent, and its ports are free.
 pub(super) struct Media {
@@ -49,35 +55,27 @@ pub(super) struct Media {
 }
 
 /// Where the keys of a call arrive.
-pub(super) type Keys = mpsc::UnboundedReceiver<char>;
+pub(super) type Keys = mpsc::Receiver<char>;
 
 struct Shared {
     address: IpAddr,
-    ports: ports::Pair,
     rtp: UdpSocket,
     rtcp: UdpSocket,
+    /// Free once the sockets above are closed.
+    ports: ports::Pair,
     encryption: MediaEncryption,
-    keying: Keying,
     session: u64,
     state: Mutex<State>,
 }
 
 struct State {
     version: u64,
+    keying: Keying,
+    /// None before the answer: nothing is said or heard until then.
     remote: Option<Remote>,
     srtp: Option<Srtp>,
-    latched: Option<SocketAddr>,
-    playout: Playout,
-    reader: KeyReader,
-    received: Received,
-    ssrc: u32,
-    sequence: u16,
-    timestamp: u32,
-    packets: u32,
-    octets: u32,
-    /// The next packet begins a talkspurt.
-    marker: bool,
-    dropped: u64,
+    sender: Sender,
+    receiver: Receiver,
 }
 
 impl Media {
@@ -91,79 +89,81 @@ impl Media {
         encryption: MediaEncryption,
     ) -> Result<(Self, Keys), String> {
         let (ports, rtp, rtcp) = ports.take(address)?;
-        let keying = Keying::new().map_err(|_| "there is no randomness for a key".to_owned())?;
-        let state = State {
-            version: 1,
-            remote: None,
-            srtp: None,
-            latched: None,
-            playout: Playout::default(),
-            reader: KeyReader::default(),
-            received: Received::default(),
-            ssrc: fastrand::u32(..),
-            sequence: fastrand::u16(..0x8000),
-            timestamp: fastrand::u32(..),
-            packets: 0,
-            octets: 0,
-            marker: true,
-            dropped: 0,
-        };
+        let keying = new_keying()?;
+        let state =
+            State { version: 0, keying, remote: None, srtp: None, sender: Sender::new(), receiver: Receiver::new() };
         let session = fastrand::u64(..i64::MAX as u64);
-        let shared =
-            Arc::new(Shared { address, ports, rtp, rtcp, encryption, keying, session, state: Mutex::new(state) });
-        let (sender, keys) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { address, rtp, rtcp, ports, encryption, session, state: Mutex::new(state) });
+        let (sender, keys) = mpsc::channel(MAX_KEYS);
         let task = tokio::spawn(Arc::clone(&shared).run(sender));
         Ok((Self { shared, task }, keys))
     }
 
-    /// The description for our INVITE.
+    /// The description for our INVITE, and for one of the other side that wants an offer.
     pub(super) fn offer(&self) -> String {
-        self.shared.local(self.shared.state.lock().version).offer()
+        self.shared.local(&mut self.shared.state.lock()).offer()
     }
 
-    /// Takes the answer to our offer. From here on it is spoken and heard.
+    /// Takes the answer to our offer. From the first one on it is spoken and heard; a later one may also hold.
     ///
     /// # Errors
-    /// Why the call cannot go on.
+    /// Why the call cannot go on, or, for a later one, why the session goes on as it was.
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), SdpError> {
-        let remote = self.shared.read(sdp)?;
-        sdp::is_two_way(&remote)?;
-        if remote.crypto.as_ref().is_some_and(|line| !self.shared.keying.has_offered(line)) {
+        let remote = sdp::read(sdp, Kind::Answer, self.shared.address, self.shared.encryption)?;
+        let mut state = self.shared.state.lock();
+        if state.remote.is_none() {
+            sdp::is_two_way(&remote)?;
+        }
+        let suites = (state.srtp.as_ref().map(Srtp::suite), remote.crypto.as_ref().map(|line| line.suite));
+        if matches!(suites, (Some(before), Some(now)) if before != now) {
             return Err(SdpError::Encryption);
         }
-        self.shared.use_remote(remote)
+        // We offered one payload type, whichever the other side uses for its own.
+        let key_events = remote.key_events.and(Some(KEY_EVENTS));
+        state.agree(remote, key_events)
     }
 
-    /// Takes an offer within the call (hold, another address or codec), and answers it. Without one, offers anew.
+    /// Takes an offer within the call (hold, another address or codec), and answers it.
     ///
     /// # Errors
     /// Why it is refused; the session goes on as it was.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, SdpError> {
-        let remote = self.shared.read(sdp)?;
-        self.shared.use_remote(remote.clone())?;
+        let remote = sdp::read(sdp, Kind::Offer, self.shared.address, self.shared.encryption)?;
         let mut state = self.shared.state.lock();
-        state.version += 1;
-        Ok(self.shared.local(state.version).answer(&remote))
+        let suite = state.srtp.as_ref().map(Srtp::suite);
+        if remote.crypto.as_ref().is_some_and(|theirs| Some(theirs.suite) != suite) {
+            // A key must not begin again: what it encrypts would not be secret.
+            state.keying = new_keying().map_err(|_| SdpError::Encryption)?;
+        }
+        state.agree(remote.clone(), remote.key_events)?;
+        Ok(self.shared.local(&mut state).answer(&remote))
+    }
+
+    /// From now on keys count, if they are not being pressed already.
+    pub(super) fn listen(&self) {
+        self.shared.state.lock().receiver.listen();
     }
 
     /// Says a recording. The receiver hears when it was said to its end.
     pub(super) fn say(&self, recording: Recording) -> oneshot::Receiver<()> {
-        self.shared.state.lock().playout.say(recording)
+        self.shared.state.lock().sender.playout.say(recording)
     }
 
-    /// Presses keys at the other side.
-    pub(super) fn press(&self, keys: &str) -> oneshot::Receiver<()> {
-        self.shared.state.lock().playout.press(keys)
+    /// Presses keys at the other side. None where it takes none.
+    pub(super) fn press(&self, keys: &str) -> Option<oneshot::Receiver<()>> {
+        let mut state = self.shared.state.lock();
+        state.remote.as_ref()?.key_events?;
+        Some(state.sender.playout.press(keys))
     }
 
     /// Says no more of what it was told to.
     pub(super) fn be_silent(&self) {
-        self.shared.state.lock().playout.stop();
+        self.shared.state.lock().sender.playout.stop();
     }
 
     /// How many packets were dropped, since they were not from the other side or not as negotiated.
     pub(super) fn dropped(&self) -> u64 {
-        self.shared.state.lock().dropped
+        self.shared.state.lock().receiver.dropped
     }
 }
 
@@ -175,36 +175,17 @@ impl Drop for Media {
 }
 
 impl Shared {
-    fn local(&self, version: u64) -> Local<'_> {
+    /// What the next description says of us.
+    fn local<'a>(&self, state: &'a mut State) -> Local<'a> {
+        state.version += 1;
         Local {
             address: self.address,
             port: self.ports.rtp(),
             session: self.session,
-            version,
+            version: state.version,
             encryption: self.encryption,
-            keying: &self.keying,
+            keying: &state.keying,
         }
-    }
-
-    fn read(&self, sdp: &[u8]) -> Result<Remote, SdpError> {
-        sdp::read(sdp, self.address, self.encryption)
-    }
-
-    fn use_remote(&self, remote: Remote) -> Result<(), SdpError> {
-        let mut state = self.state.lock();
-        let before = state.remote.as_ref();
-        if before.is_none_or(|before| before.crypto != remote.crypto) {
-            state.srtp = match &remote.crypto {
-                Some(theirs) => Some(Srtp::new(&self.keying, theirs).ok_or(SdpError::Encryption)?),
-                None => None,
-            };
-        }
-        if state.remote.as_ref().is_none_or(|before| before.rtp != remote.rtp) {
-            state.latched = None;
-        }
-        state.marker = true;
-        state.remote = Some(remote);
-        Ok(())
     }
 
     /// Sends a report, with a goodbye where it is the last one.
@@ -216,33 +197,37 @@ impl Shared {
         }
     }
 
-    async fn run(self: Arc<Self>, keys: mpsc::UnboundedSender<char>) {
+    /// A task for each call, and not a ticker for all: with 300 calls at once neither packets nor CPU told them apart.
+    async fn run(self: Arc<Self>, keys: mpsc::Sender<char>) {
         // The first tick is somewhere within a period, so that many calls do not send all at once.
-        let start = tokio::time::Instant::now() + Duration::from_micros(fastrand::u64(..20_000));
+        let start = Instant::now() + Duration::from_micros(fastrand::u64(..20_000));
         let mut ticks = tokio::time::interval_at(start, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        let mut until_report = REPORT_TICKS / 2;
+        // A random part of the usual time, so that reports of many calls do not coincide (RFC 3550, section 6.3.1).
+        let until_next = || REPORT_TICKS / 2 + fastrand::u32(..REPORT_TICKS);
+        let mut until_report = until_next() / 2;
         let (mut buffer, mut aside) = ([0; MAX_PACKET], [0; MAX_PACKET]);
         loop {
             tokio::select! {
-                _ = ticks.tick() => {
-                    let packet = self.state.lock().next_packet();
+                due = ticks.tick() => {
+                    let packet = self.state.lock().next_packet(due.elapsed() > STALL);
                     if let Some((packet, to)) = packet {
                         // A packet that cannot be sent is a lost one.
                         let _ = self.rtp.try_send_to(&packet, to);
                     }
                     until_report -= 1;
                     if until_report == 0 {
-                        until_report = REPORT_TICKS;
+                        until_report = until_next();
                         self.report(false);
                     }
                 }
                 received = self.rtp.recv_from(&mut buffer) => {
                     // On Windows an error tells of an earlier packet that nobody took (WSAECONNRESET).
                     let Ok((length, from)) = received else { continue };
-                    let packet = buffer.get(..length).unwrap_or_default();
-                    if let Some(key) = self.state.lock().on_packet(packet, from) {
-                        let _ = keys.send(key);
+                    let key = self.state.lock().on_packet(buffer.get(..length).unwrap_or_default(), from);
+                    if let Some(key) = key {
+                        // Who presses more keys than are read has none that counts.
+                        let _ = keys.try_send(key);
                     }
                 }
                 // Read, so that the socket does not fill up; nothing in it changes what we do.
@@ -253,83 +238,58 @@ impl Shared {
 }
 
 impl State {
+    fn agree(&mut self, remote: Remote, key_events: Option<u8>) -> Result<(), SdpError> {
+        match (&mut self.srtp, &remote.crypto) {
+            (_, Some(theirs)) if self.keying.is_echoed_by(theirs) => return Err(SdpError::Encryption),
+            (Some(srtp), Some(theirs)) if srtp.suite() == theirs.suite => srtp.go_on(theirs),
+            (srtp, Some(theirs)) => *srtp = Some(Srtp::new(&self.keying, theirs).ok_or(SdpError::Encryption)?),
+            (srtp, None) => *srtp = None,
+        }
+        if self.remote.as_ref().is_some_and(|before| before.rtp != remote.rtp) {
+            self.receiver.latched = None;
+        }
+        self.receiver.key_events = key_events;
+        self.remote = Some(remote);
+        Ok(())
+    }
+
     /// The packet of this tick, and where it goes.
-    fn next_packet(&mut self) -> Option<(Vec<u8>, SocketAddr)> {
+    fn next_packet(&mut self, stalled: bool) -> Option<(Vec<u8>, SocketAddr)> {
         let remote = self.remote.as_ref()?;
-        let (codec, key_events, to) = (remote.codec, remote.key_events, self.latched.unwrap_or(remote.rtp));
-        self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        if !remote.may_send {
-            // The clock goes on, and what is said waits.
+        if stalled {
+            self.sender.pause();
             return None;
         }
-        let frame = self.playout.next(codec, key_events.is_some());
-        let (payload_type, timestamp, marker) = match &frame {
-            Frame::Audio(_) => (codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
-            Frame::Event { first, age, .. } => (key_events?, self.timestamp.wrapping_sub(*age), *first),
-        };
-        let payload = match &frame {
-            Frame::Audio(audio) => audio.as_slice(),
-            Frame::Event { payload, .. } => payload.as_slice(),
-        };
-        self.sequence = self.sequence.wrapping_add(1);
-        let packet = RtpPacketBuilder::<_, &[u8]>::new()
-            .payload_type(payload_type)
-            .sequence_number(self.sequence)
-            .timestamp(timestamp)
-            .marker_bit(marker)
-            .ssrc(self.ssrc)
-            .payload(payload)
-            .write_vec()
-            .ok()?;
-        self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(payload.len() as u32);
+        let packet = self.sender.next_packet(remote)?;
         let packet = match &mut self.srtp {
             Some(srtp) => srtp.protect(&packet)?,
             None => packet,
         };
-        Some((packet, to))
+        Some((packet, self.receiver.latched.unwrap_or(remote.rtp)))
+    }
+
+    fn on_packet(&mut self, packet: &[u8], from: SocketAddr) -> Option<char> {
+        let remote = self.remote.as_ref()?;
+        self.receiver.on_packet(packet, from, remote, self.srtp.as_mut())
     }
 
     fn report(&mut self, last: bool) -> Option<(Vec<u8>, SocketAddr)> {
+        // Who holds may name no address at all, which is this machine's to its own socket.
         let to = self.remote.as_ref()?.rtcp;
-        let sent = Sent { ssrc: self.ssrc, timestamp: self.timestamp, packets: self.packets, octets: self.octets };
-        let report = rtcp::report(&sent, &self.received, last)?;
+        if to.ip().is_unspecified() {
+            return None;
+        }
+        let report = rtcp::report(&self.sender.sent(), &mut self.receiver.received, last)?;
         match &mut self.srtp {
             Some(srtp) => Some((srtp.protect_rtcp(&report)?, to)),
             None => Some((report, to)),
         }
     }
-
-    /// The key that a packet brings, if it is one of the other side's and brings one.
-    fn on_packet(&mut self, packet: &[u8], from: SocketAddr) -> Option<char> {
-        let key = self.accept(packet, from);
-        if key.is_none() {
-            self.dropped = self.dropped.saturating_add(1);
-        }
-        key?
-    }
-
-    /// None where the packet must not be looked at; else its key, if it has one.
-    fn accept(&mut self, packet: &[u8], from: SocketAddr) -> Option<Option<char>> {
-        let remote = self.remote.as_ref()?;
-        let is_theirs = match self.latched {
-            Some(latched) => from == latched,
-            None => from.ip() == remote.rtp.ip(),
-        };
-        if !is_theirs {
-            return None;
-        }
-        let opened = match &mut self.srtp {
-            Some(srtp) => Some(srtp.open(packet)?),
-            None => None,
-        };
-        let packet = RtpPacket::parse(opened.as_deref().unwrap_or(packet)).ok()?;
-        let is_key = packet.payload_type() == KEY_EVENTS;
-        if !is_key && packet.payload_type() != remote.codec.payload_type() {
-            return None;
-        }
-        self.latched = Some(from);
-        self.received.note(packet.ssrc(), packet.sequence_number());
-        Some(if is_key { self.reader.read(packet.ssrc(), packet.timestamp(), packet.payload()) } else { None })
-    }
 }
+
+fn new_keying() -> Result<Keying, String> {
+    Keying::new().map_err(|_| "there is no randomness for a key".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Pairs of UDP ports for RTP and RTCP (RFC 3550, section 11): an even one and the next.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,7 +30,8 @@ impl Ports {
     /// Where there is none.
     pub(in crate::backend::sip) fn new(path: &str, range: &PortRange) -> Result<Arc<Self>, ConfigError> {
         let port = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
-        let (first, last) = (port(range.first.get()).next_multiple_of(2), port(range.last.get()));
+        let (first, last) = (port(range.first.get()), port(range.last.get()));
+        let first = first.checked_next_multiple_of(2).unwrap_or(u16::MAX);
         match last.checked_sub(first) {
             Some(span @ 1..) => Ok(Arc::new(Self { first, pairs: span.div_ceil(2), used: Mutex::default() })),
             _ => Err(ConfigError::invalid(path, "has no pair of an even port and the next one in it")),
@@ -46,8 +48,12 @@ impl Ports {
                 continue;
             }
             let pair = Pair { rtp, ports: Arc::clone(self) };
-            if let (Ok(rtp), Ok(rtcp)) = (bind(address, rtp), bind(address, rtp + 1)) {
-                return Ok((pair, rtp, rtcp));
+            match (bind(address, rtp), bind(address, rtp + 1)) {
+                (Ok(rtp), Ok(rtcp)) => return Ok((pair, rtp, rtcp)),
+                (Err(error), _) | (_, Err(error)) if !is_taken(&error) => {
+                    return Err(format!("ports of {address} cannot be opened: {error}"));
+                }
+                _ => {}
             }
         }
         Err(format!("all of the {} pairs of ports for audio are in use", self.pairs))
@@ -67,7 +73,12 @@ impl Drop for Pair {
     }
 }
 
-fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
+/// By another program; Windows denies those that it keeps for itself.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
+}
+
+fn bind(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind((address, port))?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket)
