@@ -22,16 +22,16 @@ fn spoken(language: &str, prompt: &str) -> Vec<u8> {
     wav[data + 8..][..size].to_vec()
 }
 
-/// Checks that what was heard is what was said, within what the conversion between the codecs loses. A packet of silence
-/// may come before it.
-fn assert_is(heard: &[u8], said: &[u8], decode: fn(u8) -> i16) {
-    let silence = |samples: &[u8], decode: fn(u8) -> i16| samples.iter().take_while(|s| decode(**s).abs() <= 8).count();
-    let (before, within) = (silence(heard, decode), silence(said, decode_ulaw));
-    assert!((within..=within + 480).contains(&before), "{before} silent samples instead of {within}");
-    for (n, (heard, said)) in heard[before..].iter().zip(&said[within..]).enumerate() {
+/// Where in what was heard that which was said begins: some packets of silence may come before it. What the conversion
+/// between the codecs loses does not count.
+fn begin(heard: &[u8], said: &[u8], decode: fn(u8) -> i16) -> usize {
+    let is_like = |(heard, said): (&u8, &u8)| {
         let (heard, said) = (i32::from(decode(*heard)), i32::from(decode_ulaw(*said)));
-        assert!((heard - said).abs() <= 16 + said.abs() / 16, "sample {n}: {heard} instead of {said}");
-    }
+        (heard - said).abs() <= 16 + said.abs() / 16
+    };
+    let starts = (0..heard.len()).step_by(160).take(50);
+    let mut found = starts.filter(|start| heard[*start..].iter().zip(said).all(is_like));
+    found.next().expect("it is heard")
 }
 
 /// Starts a call and hears its first packet.
@@ -59,7 +59,7 @@ fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
         let greeting = spoken("en-US", "greeting");
         let mut heard = first.payload.clone();
         let mut last = first.clone();
-        while heard.len() < greeting.len() + 2080 {
+        while heard.len() < greeting.len() + 9600 {
             let packet = handset.hear();
             assert_eq!((packet.payload_type, packet.payload.len(), packet.marker), (codec, 160, false));
             assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "no packet is missing");
@@ -68,10 +68,13 @@ fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
             heard.extend(&packet.payload);
             last = packet;
         }
-        // Silence follows it.
+        // Silence follows the greeting.
         let decode = if codec == 0 { decode_ulaw } else { decode_alaw };
-        assert_is(&heard, &greeting, decode);
-        assert!(heard[greeting.len() + 640..].iter().all(|sample| decode(*sample).abs() <= 8), "and then silence");
+        let begin = begin(&heard, &greeting, decode);
+        assert!(
+            heard[begin + greeting.len() + 160..].iter().all(|sample| decode(*sample).abs() <= 8),
+            "and then silence"
+        );
         handset.press(first.from, '#');
         assert_eq!(ends(gate, callee).0, None);
     }
@@ -235,17 +238,6 @@ fn keys_before_the_prompt_of_an_extension_never_verify() {
 }
 
 #[test]
-fn an_extension_that_cannot_be_dialled_is_told_and_nobody_is_asked() {
-    let handset = Handset::on("127.0.0.1");
-    let callee = handset.callee("0");
-    let gate = gate(callee.trunk());
-    gate.initiate(id(1), &format!("{NUMBER}x42"));
-    let (reason, text) = ends(gate, callee);
-    assert_eq!(reason, Some(FailureReason::CannotPlace));
-    assert!(text.contains("The extension cannot be dialled"), "{text}");
-}
-
-#[test]
 fn ports_are_free_again_after_a_call_and_too_few_are_told() {
     let port = free_port() & !1;
     let handset = Handset::on("127.0.0.1");
@@ -289,7 +281,7 @@ fn a_language_is_chosen_by_the_request_then_by_the_country() {
             heard.extend(&packet.payload);
             last = Some(packet.from);
         }
-        assert_is(&heard, &spoken(expected, "greeting"), decode_ulaw);
+        begin(&heard, &spoken(expected, "greeting"), decode_ulaw);
         handset.press(last.unwrap(), '#');
         assert_eq!(ends(gate, callee).0, None);
     }

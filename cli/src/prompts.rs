@@ -21,8 +21,8 @@ const PAUSE_SECONDS: usize = 1;
 const HELP: &str = "\
 Own recordings are used instead of PhoneGate's where `prompts.directory` in the configuration names a folder with
 LANGUAGE/PROMPT.wav, such as de-DE/greeting.wav. A language that PhoneGate does not bring needs all five prompts. A WAV
-file may be PCM of 8 to 32 bits, float, A-law or µ-law, of 8,000 to 192,000 samples a second, mono or stereo, and 60
-seconds long; it is converted to what a telephone carries.
+file may be PCM of 8 to 32 bits, float of 32 bits, A-law or µ-law, of 8,000 to 192,000 samples a second, mono or stereo,
+60 seconds long and 24 MB large at most; it is converted to what a telephone carries.
 
 Examples:
   phonegate prompts say --language de                              the sentences, to record one's own

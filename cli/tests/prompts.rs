@@ -96,7 +96,7 @@ fn a_check_tells_every_fault_and_exits_with_1() {
     let ran = place.run(&["prompts", "check"]).exits(1);
     let faults = [
         "own/de-DE/greeting.wav: is longer than 60 seconds",
-        "own/de-DE/goodbye.wav: is not a WAV file of PCM (8 to 32 bits), float, A-law or µ-law",
+        "own/de-DE/goodbye.wav: is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law",
         "own/sv-SE: is a language that PhoneGate does not bring, and lacks wrong_key.wav, verified.wav",
         "prompts.language: there are no prompts in `tlh`",
     ];

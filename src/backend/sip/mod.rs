@@ -52,12 +52,15 @@ pub(super) struct SipTrunk {
     settings: Settings,
     prompts: Prompts,
     policy: Policy,
-    links: Mutex<HashMap<Server, Arc<OnceCell<Result<Arc<Link>, String>>>>>,
+    links: Mutex<HashMap<Server, Arc<Way>>>,
     calls: Mutex<HashMap<u64, Arc<tokio::sync::Mutex<Line>>>>,
     /// By trunk: why it is not registered now, though it should be.
     unregistered: Mutex<BTreeMap<String, String>>,
     next: AtomicU64,
 }
+
+/// The attempt to open a way to a server, and what came of it.
+type Way = OnceCell<Result<Arc<Link>, String>>;
 
 /// What is known of a call that was placed.
 enum Line {

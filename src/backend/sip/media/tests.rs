@@ -138,7 +138,6 @@ async fn nothing_is_sent_or_heard_before_the_answer() {
     let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off).unwrap();
     let mut peer = Peer::new().await;
     media.listen();
-    assert_eq!(media.answer_offer(peer.plain().as_bytes()), Err(SdpError::TooEarly));
     peer.press(&media, KEY_EVENTS, 8000, POUND).await;
     sleep(Duration::from_millis(300)).await;
     assert!(peer.socket.try_recv(&mut [0; 10]).is_err());
@@ -265,7 +264,7 @@ async fn where_audio_is_encrypted_only_what_is_authentic_counts_and_only_once() 
 #[tokio::test]
 async fn another_suite_has_another_key_of_ours() {
     let (media, _keys, peer) = call(MediaEncryption::Required).await;
-    let key = |sdp: &str| sdp.split("inline:").nth(1).unwrap().get(..40).unwrap().to_owned();
+    let key = |sdp: &str| sdp.split("inline:").nth(1).and_then(|rest| rest.get(..40)).unwrap().to_owned();
     let (before, theirs) = (key(&media.offer()), Keying::new().unwrap());
     let offered = |suite: &str| {
         let line = theirs.offered().find(|line| line.contains(suite)).unwrap();
