@@ -286,3 +286,14 @@ fn a_language_is_chosen_by_the_request_then_by_the_country() {
         assert_eq!(ends(gate, callee).0, None);
     }
 }
+
+#[test]
+fn an_extension_that_cannot_be_dialled_is_told_and_nobody_is_asked() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0");
+    let gate = gate(callee.trunk());
+    gate.initiate(id(1), &format!("{NUMBER}x42"));
+    let (reason, text) = ends(gate, callee);
+    assert_eq!(reason, Some(FailureReason::CannotPlace));
+    assert!(text.contains("The extension cannot be dialled"), "{text}");
+}

@@ -138,6 +138,7 @@ async fn nothing_is_sent_or_heard_before_the_answer() {
     let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off).unwrap();
     let mut peer = Peer::new().await;
     media.listen();
+    assert_eq!(media.answer_offer(peer.plain().as_bytes()), Err(SdpError::TooEarly));
     peer.press(&media, KEY_EVENTS, 8000, POUND).await;
     sleep(Duration::from_millis(300)).await;
     assert!(peer.socket.try_recv(&mut [0; 10]).is_err());
