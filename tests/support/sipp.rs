@@ -67,6 +67,15 @@ impl Callee {
 
     /// As `start`, over `udp` or `tcp`.
     pub fn over(transport: &'static str, steps: &[Step], calls: u32) -> Self {
+        // Another test may take the ports between their choice and their use.
+        let mut tries = (0..5).map(|_| Self::launch(transport, steps, calls));
+        tries.find_map(Result::ok).unwrap_or_else(|| match Self::launch(transport, steps, calls) {
+            Ok(callee) => callee,
+            Err(words) => panic!("sipp ended: {words}"),
+        })
+    }
+
+    fn launch(transport: &'static str, steps: &[Step], calls: u32) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("callee.xml"), scenario(steps)).unwrap();
         let port = free_port();
@@ -90,12 +99,12 @@ impl Callee {
             .spawn()
             .unwrap();
         let mut callee = Self { process, folder, port, transport };
+        let mut ended = false;
         super::wait_until("sipp listens", || {
-            let ended = callee.process.try_wait().unwrap();
-            assert!(ended.is_none(), "sipp ended: {}", callee.read("stderr.log"));
-            callee.listens()
+            ended = callee.process.try_wait().unwrap().is_some();
+            ended || callee.listens()
         });
-        callee
+        if ended { Err(callee.read("stderr.log")) } else { Ok(callee) }
     }
 
     /// The messages that it has seen so far.
