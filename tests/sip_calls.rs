@@ -291,6 +291,18 @@ fn calls_go_over_tcp_too() {
 }
 
 #[test]
+fn calls_go_over_ipv6_too() {
+    for transport in ["udp", "tcp"] {
+        let callee = Callee::on("::1", transport, &answers(&[Step::Press("#")]), 1);
+        let gate = gate(callee.trunk());
+        assert_eq!(ending(&gate), None, "{transport}");
+        gate.end();
+        let seen = callee.finish();
+        assert!(seen.contains("c=IN IP6 ::1"), "{seen}");
+    }
+}
+
+#[test]
 fn an_extension_is_dialled_after_the_answer() {
     let callee = Callee::start(&answers(&[Step::Wait(6000), Step::Press("#")]), 1);
     let gate = gate(callee.trunk());

@@ -56,6 +56,7 @@ pub struct Callee {
     process: Child,
     folder: TempDir,
     pub port: u16,
+    address: &'static str,
     transport: &'static str,
 }
 
@@ -67,22 +68,27 @@ impl Callee {
 
     /// As `start`, over `udp` or `tcp`.
     pub fn over(transport: &'static str, steps: &[Step], calls: u32) -> Self {
+        Self::on("127.0.0.1", transport, steps, calls)
+    }
+
+    /// As `over`, on another address of this machine.
+    pub fn on(address: &'static str, transport: &'static str, steps: &[Step], calls: u32) -> Self {
         // Another test may take the ports between their choice and their use.
-        let mut tries = (0..5).map(|_| Self::launch(transport, steps, calls));
-        tries.find_map(Result::ok).unwrap_or_else(|| match Self::launch(transport, steps, calls) {
+        let mut tries = (0..5).map(|_| Self::launch(address, transport, steps, calls));
+        tries.find_map(Result::ok).unwrap_or_else(|| match Self::launch(address, transport, steps, calls) {
             Ok(callee) => callee,
             Err(words) => panic!("sipp ended: {words}"),
         })
     }
 
-    fn launch(transport: &'static str, steps: &[Step], calls: u32) -> Result<Self, String> {
+    fn launch(address: &'static str, transport: &'static str, steps: &[Step], calls: u32) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("callee.xml"), scenario(steps)).unwrap();
         let port = free_port();
         let process = super::tool("sipp", "sip-tester")
             .current_dir(folder.path())
-            .args(["-sf", "callee.xml", "-i", "127.0.0.1", "-p", &port.to_string(), "-m", &calls.to_string()])
-            .args(["-mi", "127.0.0.1", "-mp", &(free_port() & !1).to_string()])
+            .args(["-sf", "callee.xml", "-i", address, "-p", &port.to_string(), "-m", &calls.to_string()])
+            .args(["-mi", address, "-mp", &(free_port() & !1).to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
             .args([
                 "-message_file",
@@ -98,7 +104,7 @@ impl Callee {
             .stderr(std::fs::File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
             .unwrap();
-        let mut callee = Self { process, folder, port, transport };
+        let mut callee = Self { process, folder, port, address, transport };
         let mut ended = false;
         super::wait_until("sipp listens", || {
             ended = callee.process.try_wait().unwrap().is_some();
@@ -119,8 +125,8 @@ impl Callee {
     fn listens(&self) -> bool {
         let taken = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
         match self.transport {
-            "tcp" => std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok(),
-            _ => UdpSocket::bind(("127.0.0.1", self.port)).is_err_and(taken),
+            "tcp" => std::net::TcpStream::connect((self.address, self.port)).is_ok(),
+            _ => UdpSocket::bind((self.address, self.port)).is_err_and(taken),
         }
     }
 
@@ -131,7 +137,8 @@ impl Callee {
 
     /// Its SIP URI.
     pub fn uri(&self) -> String {
-        format!("sip:127.0.0.1:{};transport={}", self.port, self.transport)
+        let host = if self.address.contains(':') { format!("[{}]", self.address) } else { self.address.to_owned() };
+        format!("sip:{host}:{};transport={}", self.port, self.transport)
     }
 
     /// Waits until every call was played, and fails with what went wrong where one was not.
