@@ -113,8 +113,7 @@ impl SipTrunk {
     }
 
     fn line(&self, reference: &Reference) -> Option<Arc<tokio::sync::Mutex<Line>>> {
-        let number: u64 = reference.as_str().parse().ok()?;
-        self.calls.lock().get(&number).map(Arc::clone)
+        self.calls.lock().get(&number(reference)?).map(Arc::clone)
     }
 
     /// Tries a server. `Err` tells why another one may be tried.
@@ -165,6 +164,11 @@ impl SipTrunk {
             }
         }
     }
+}
+
+/// The number under which a call is remembered.
+fn number(reference: &Reference) -> Option<u64> {
+    reference.as_str().parse().ok()
 }
 
 #[async_trait]
@@ -231,7 +235,7 @@ impl TelephonyBackend for SipTrunk {
             let _ = tokio::time::timeout(FAREWELL_WITHIN, live.say_goodbye()).await;
         }
         let ended = self.hang_up(reference).await;
-        self.calls.lock().retain(|number, _| number.to_string() != reference.as_str());
+        number(reference).and_then(|number| self.calls.lock().remove(&number));
         ended
     }
 

@@ -91,7 +91,11 @@ impl Peer {
             }
             Host::Domain(domain) => domain.to_string(),
         };
-        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok();
+        // A port leaves nothing to ask it for.
+        let resolver = match port {
+            Some(_) => None,
+            None => TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok(),
+        };
         let found = tokio::time::timeout(LOOK_UP_WITHIN, self.look_up(resolver.as_ref(), &name, port)).await;
         let mut servers = found.map_err(|_| format!("the look-up of {name} took too long"))??;
         servers.truncate(MAX_SERVERS);
