@@ -173,6 +173,7 @@ fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
         "test_backend_beside",
         "secret_env",
         "secret_file",
+        "secret_by_dpapi_opens",
         "utf",
         "twice",
         "empty.json",

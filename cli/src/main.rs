@@ -10,6 +10,7 @@ mod check;
 mod exit;
 mod output;
 mod prompts;
+mod protect;
 mod setup;
 mod steps;
 mod twilio;
@@ -29,6 +30,7 @@ Examples:
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
   phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
+  phonegate protect                            seals a secret for phonegate.json
   phonegate schema > phonegate.schema.json     for an editor that completes and checks phonegate.json
 
 Exit codes:
@@ -58,6 +60,8 @@ enum Verb {
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),
+    /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
+    Protect(protect::Arguments),
     /// What concerns a Twilio account.
     #[command(subcommand)]
     Twilio(twilio::Verb),
@@ -72,7 +76,7 @@ impl Verb {
             Self::Check(arguments) => arguments.json,
             Self::Prompts(verb) => verb.is_json(),
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
-            Self::Schema => false,
+            Self::Protect(_) | Self::Schema => false,
         }
     }
 }
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Call(arguments) => call::run(arguments, config),
         Verb::Check(arguments) => check::run(arguments, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
+        Verb::Protect(_) => protect::run(),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),
     };

@@ -6,6 +6,7 @@
 
 mod file;
 mod http;
+mod proxy;
 mod simulated;
 mod sip;
 mod tls;

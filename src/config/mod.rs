@@ -98,7 +98,7 @@ impl Config {
             backend.plain_secrets().into_iter().map(move |key| {
                 format!(
                     "backends.{name}.{key}: the secret stands in the configuration in plain text; \
-                     use {{\"file\": PATH}} or {{\"env\": NAME}}"
+                     use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
                 )
             })
         });
@@ -187,7 +187,9 @@ impl TryFrom<String> for StoreKind {
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// An HTTP proxy: `http://proxy.contoso.local:3128`. Null: none, whatever the environment says.
+    /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. Null: the one that the environment variable
+    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
+    /// `netsh winhttp show proxy`.
     pub proxy: Option<String>,
     /// A PEM file with certificates of authorities that are trusted besides the operating system's.
     pub ca_file: Option<PathBuf>,

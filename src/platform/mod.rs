@@ -1,4 +1,5 @@
-//! What differs by operating system: where this library lies, where state goes, and what keeps the library loaded.
+//! What differs by operating system: where this library lies, where state goes, what keeps the library loaded, and
+//! what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
 #![allow(unsafe_code, reason = "the operating system's own interfaces")]
 
 #[cfg(unix)]
@@ -6,7 +7,24 @@ mod unix;
 #[cfg(unix)]
 pub use unix::{module_path, own_folder, pin_module, private_file, since_boot, state_folder};
 
+#[cfg(not(windows))]
+mod absent;
+#[cfg(not(windows))]
+pub use absent::{EventLog, dpapi, machine_proxy};
+
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{module_path, own_folder, pin_module, private_file, since_boot, state_folder};
+pub use windows::event_log::EventLog;
+#[cfg(windows)]
+pub use windows::proxy::machine_proxy;
+#[cfg(windows)]
+pub use windows::{dpapi, module_path, own_folder, pin_module, private_file, since_boot, state_folder};
+
+/// The machine's proxy as WinHTTP has it, which any of several forms may be in.
+pub struct MachineProxy {
+    /// `proxy:3128`, or `http=proxy:3128;https=other:3128`, with or without `http://`; separated by `;` or blanks.
+    pub proxies: String,
+    /// Hosts that are reached without it: `<local>;*.contoso.local`.
+    pub bypass: String,
+}

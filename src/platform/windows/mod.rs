@@ -1,5 +1,9 @@
 //! Windows.
 
+pub mod dpapi;
+pub mod event_log;
+pub mod proxy;
+
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;
