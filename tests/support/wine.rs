@@ -193,8 +193,9 @@ fn in_prefix(mut command: Command, prefix: &Path) -> Command {
     command
 }
 
-/// What it prints goes to files: the services of Wine inherit a pipe, and would hold it open.
-fn finish(mut command: Command) -> Ran {
+/// Runs any command to its end, and kills it after a generous limit. What it prints goes to files: the services of Wine
+/// inherit a pipe, and would hold it open.
+pub fn finish(mut command: Command) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
     command.stdin(Stdio::null()).stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
