@@ -17,7 +17,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 pub use event::Event;
-pub use mask::foreign_text;
+pub use mask::{foreign_text, mask_numbers};
 
 use crate::config::Level;
 use file::RollingFile;
