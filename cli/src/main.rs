@@ -8,6 +8,7 @@
 mod call;
 mod check;
 mod exit;
+mod mim;
 mod output;
 mod prompts;
 mod setup;
