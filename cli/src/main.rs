@@ -8,10 +8,13 @@
 mod call;
 mod check;
 mod exit;
+mod install;
 mod mim;
 mod output;
+mod permissions;
 mod prompts;
 mod protect;
+mod revert;
 mod setup;
 mod steps;
 mod twilio;
@@ -29,6 +32,7 @@ Examples:
   phonegate check                              can the configured backends place calls?
   phonegate call +1 4255551212                 rings that phone
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
+  phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
   phonegate protect                            seals a secret for phonegate.json
@@ -58,11 +62,15 @@ enum Verb {
     Call(call::Arguments),
     /// Checks the configuration, its secrets, and whether each backend is reachable. Rings nobody.
     Check(check::Arguments),
+    /// Installs PhoneGate into Microsoft Identity Manager.
+    Install(install::Arguments),
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),
     /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
     Protect(protect::Arguments),
+    /// Takes PhoneGate out of Microsoft Identity Manager again.
+    Revert(revert::Arguments),
     /// What concerns a Twilio account.
     #[command(subcommand)]
     Twilio(twilio::Verb),
@@ -75,7 +83,9 @@ impl Verb {
         match self {
             Self::Call(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
+            Self::Install(arguments) => arguments.json,
             Self::Prompts(verb) => verb.is_json(),
+            Self::Revert(arguments) => arguments.json,
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
             Self::Protect(_) | Self::Schema => false,
         }
@@ -89,8 +99,10 @@ fn main() -> ExitCode {
     let done = match &verb {
         Verb::Call(arguments) => call::run(arguments, config),
         Verb::Check(arguments) => check::run(arguments, config),
+        Verb::Install(arguments) => install::run(arguments, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Protect(_) => protect::run(),
+        Verb::Revert(arguments) => revert::run(arguments),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),
     };

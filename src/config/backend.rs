@@ -46,8 +46,8 @@ impl BackendConfig {
         }
     }
 
-    /// The keys whose secrets stand in the configuration itself.
-    pub(super) fn plain_secrets(&self) -> Vec<&'static str> {
+    /// The secrets, each with its key.
+    pub(super) fn secrets(&self) -> Vec<(&'static str, &Secret)> {
         let secrets = match self {
             Self::TwilioStudio(config) => {
                 vec![("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
@@ -55,10 +55,7 @@ impl BackendConfig {
             Self::Sip(config) => vec![("password", &config.password)],
             Self::Simulated(_) | Self::File(_) => Vec::new(),
         };
-        secrets
-            .into_iter()
-            .filter_map(|(key, secret)| secret.as_ref().is_some_and(Secret::is_plain).then_some(key))
-            .collect()
+        secrets.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?))).collect()
     }
 
     /// Reads the settings of the backend `name`.

@@ -18,7 +18,7 @@ mod sip;
 mod unique;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -95,7 +95,8 @@ impl Config {
     /// What works, but should not stay so.
     pub fn warnings(&self) -> Vec<String> {
         let plain = self.backends.iter().flat_map(|(name, backend)| {
-            backend.plain_secrets().into_iter().map(move |key| {
+            let plain = backend.secrets().into_iter().filter(|(_, secret)| secret.is_plain());
+            plain.map(move |(key, _)| {
                 format!(
                     "backends.{name}.{key}: the secret stands in the configuration in plain text; \
                      use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
@@ -117,6 +118,17 @@ impl Config {
                 .to_owned()
         });
         plain.chain(proxy).chain(tests).collect()
+    }
+
+    /// The files in which secrets are, as the configuration names them.
+    pub fn secret_files(&self) -> Vec<&Path> {
+        let secrets = self.backends.values().flat_map(BackendConfig::secrets);
+        secrets
+            .filter_map(|(_, secret)| match secret {
+                Secret::File(file) => Some(file.as_path()),
+                _ => None,
+            })
+            .collect()
     }
 }
 

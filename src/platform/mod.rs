@@ -1,11 +1,16 @@
-//! What differs by operating system: where this library lies, where state goes, what keeps the library loaded, and
-//! what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
+//! What differs by operating system: where this library lies, where state goes, who may use a file, what keeps the
+//! library loaded, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
 #![allow(unsafe_code, reason = "the operating system's own interfaces")]
 
+mod access;
+mod library;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{module_path, own_folder, pin_module, private_file, since_boot, state_folder};
+pub use unix::{
+    Account, SavedAccess, create_private_folder, exposure, module_path, own_folder, pin_module, private_file,
+    protect_file, protect_folder, since_boot, state_folder,
+};
 
 #[cfg(not(windows))]
 mod absent;
@@ -19,7 +24,13 @@ pub use windows::event_log::EventLog;
 #[cfg(windows)]
 pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
-pub use windows::{dpapi, module_path, own_folder, pin_module, private_file, since_boot, state_folder};
+pub use windows::{
+    Account, SavedAccess, create_private_folder, dpapi, exposure, module_path, own_folder, pin_module, private_file,
+    protect_file, protect_folder, since_boot, state_folder,
+};
+
+pub use access::{Exposure, Grant, HOST_SERVICE};
+pub use library::LibraryVersion;
 
 /// The machine's proxy as WinHTTP has it, which any of several forms may be in.
 pub struct MachineProxy {

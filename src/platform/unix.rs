@@ -1,13 +1,15 @@
 //! Linux and its relatives.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use super::{Exposure, Grant};
 
 /// The path of the library that this code is in, or of the program where it is linked into one.
 pub fn module_path() -> Option<PathBuf> {
@@ -88,4 +90,89 @@ pub fn since_boot() -> Duration {
         (Ok(seconds), Ok(nanoseconds)) if !failed => Duration::new(seconds, nanoseconds),
         _ => Duration::ZERO,
     }
+}
+
+/// An account that something is granted to. Here a file is its owner's alone, so there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {}
+
+impl Account {
+    /// The account that a service of Windows runs as.
+    ///
+    /// # Errors
+    /// None here, where there is no such service.
+    pub fn of_service(_service: &str) -> io::Result<Option<Self>> {
+        Ok(None)
+    }
+
+    /// As an administrator knows it.
+    pub fn name(&self) -> &str {
+        match *self {}
+    }
+}
+
+/// Makes a folder that only this user can use.
+///
+/// # Errors
+/// Where it exists already, or cannot be made.
+pub fn create_private_folder(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Lets only its owner use a folder.
+///
+/// # Errors
+/// Where this process may not.
+pub fn protect_folder(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// Lets only its owner use a file.
+///
+/// # Errors
+/// Where this process may not.
+pub fn protect_file(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
+/// Who may use a file or a folder, to be kept, or given to another one.
+pub struct SavedAccess(Permissions);
+
+impl SavedAccess {
+    /// Who may use what lies at a path.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self(std::fs::metadata(path)?.permissions()))
+    }
+
+    /// Lets the same ones use what lies at a path.
+    ///
+    /// # Errors
+    /// Where this process may not.
+    pub fn give(&self, path: &Path) -> io::Result<()> {
+        std::fs::set_permissions(path, self.0.clone())
+    }
+}
+
+/// Who can use what lies at a path, beyond root and this user.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn exposure(path: &Path, _grant: Grant<'_>) -> io::Result<Exposure> {
+    let meta = std::fs::metadata(path)?;
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let me = unsafe { libc::geteuid() };
+    let others = |group: u32, all: u32| {
+        let who = [(group, "the file's group"), (all, "everybody")];
+        who.into_iter().filter(|(bit, _)| meta.mode() & bit != 0).map(|(_, who)| who.to_owned()).collect()
+    };
+    Ok(Exposure {
+        owner: (meta.uid() != me && meta.uid() != 0).then(|| format!("user {}", meta.uid())),
+        readers: others(0o040, 0o004),
+        writers: others(0o020, 0o002),
+        lacking: false,
+        inherited: false,
+    })
 }

@@ -5,6 +5,7 @@ pub(crate) mod contract;
 mod encoding;
 mod metadata;
 pub(crate) mod runtime;
+pub(crate) mod service;
 pub(crate) mod settings;
 pub(crate) mod shim;
 mod tables;

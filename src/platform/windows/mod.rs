@@ -1,13 +1,15 @@
 //! Windows.
 
+mod account;
+mod acl;
 pub mod dpapi;
 pub mod event_log;
 pub mod proxy;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::windows::ffi::OsStringExt;
+use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +19,11 @@ use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW, GetModuleHandleExW,
 };
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
+
+pub use account::Account;
+pub use acl::{SavedAccess, create_private_folder, exposure, protect_file, protect_folder};
+
+use super::{Grant, HOST_SERVICE};
 
 /// The longest path that Windows knows, in UTF-16 units.
 const MAX_PATH_UNITS: u32 = 32_768;
@@ -53,13 +60,39 @@ pub fn state_folder() -> Option<PathBuf> {
     folder.is_absolute().then(|| folder.join("PhoneGate"))
 }
 
-/// Makes the folder where it does not exist. Who may use it is what its parent folder says: `phonegate install` is to
-/// protect it.
+/// Makes a folder that administrators and this user alone can use, or checks that an existing one is safe from others.
 ///
 /// # Errors
-/// Where it cannot be made.
+/// Where it cannot be made, is not a folder, belongs to somebody else, or can be written to by others.
 pub fn own_folder(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match create_private_folder(path, Grant::CurrentUser) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let meta = std::fs::symlink_metadata(path)?;
+    if meta.is_symlink() || !meta.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder, or only a link to one"));
+    }
+    let mut exposure = exposure(path, Grant::CurrentUser)?;
+    if exposure.is_unsafe() {
+        // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
+        let account = Account::of_service(HOST_SERVICE)?;
+        exposure = acl::exposure(path, account.as_ref().into())?;
+    }
+    match exposure.why_unsafe() {
+        None => Ok(()),
+        Some(why) => {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}; `phonegate install` puts that right")))
+        }
+    }
+}
+
+/// Text as the system takes it: UTF-16 with a NUL at its end.
+fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
+    text.as_ref().encode_wide().chain([0]).collect()
 }
 
 /// How to open a file of our own. Its folder's permissions guard it.

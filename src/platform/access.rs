@@ -1,0 +1,62 @@
+//! Who may use a file or a folder, in words that hold for every operating system.
+
+use super::Account;
+
+/// The service of Windows that the host is.
+pub const HOST_SERVICE: &str = "FIMService";
+
+/// To whom something of ours is granted, beside administrators.
+#[derive(Debug, Clone, Copy)]
+pub enum Grant<'a> {
+    /// Nobody else.
+    Administrators,
+    /// The user that this process runs as.
+    CurrentUser,
+    /// The account of the host.
+    Account(&'a Account),
+}
+
+impl<'a> From<Option<&'a Account>> for Grant<'a> {
+    fn from(account: Option<&'a Account>) -> Self {
+        account.map_or(Self::Administrators, Self::Account)
+    }
+}
+
+/// Who can use a file or a folder beyond those who should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposure {
+    /// Its owner, where that is somebody else.
+    pub owner: Option<String>,
+    /// Who can read it.
+    pub readers: Vec<String>,
+    /// Who can change it.
+    pub writers: Vec<String>,
+    /// Whether the account that should be able to read it cannot.
+    pub lacking: bool,
+    /// Whether its parent's permissions hold for it too.
+    pub inherited: bool,
+}
+
+impl Exposure {
+    /// Could somebody else have put something there?
+    pub fn is_unsafe(&self) -> bool {
+        self.owner.is_some() || !self.writers.is_empty()
+    }
+
+    /// Who that is.
+    pub fn why_unsafe(&self) -> Option<String> {
+        match (&self.owner, self.writers.as_slice()) {
+            (Some(owner), _) => Some(format!("it belongs to {owner}")),
+            (None, []) => None,
+            (None, writers) => Some(format!("{} can write to it", writers.join(" and "))),
+        }
+    }
+
+    /// Who beyond those who should can use it, and for what. None where nobody can.
+    pub fn in_words(&self) -> Option<String> {
+        self.why_unsafe().or_else(|| match self.readers.as_slice() {
+            [] => None,
+            readers => Some(format!("{} can read it", readers.join(" and "))),
+        })
+    }
+}
