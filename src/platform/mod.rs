@@ -8,16 +8,16 @@ mod library;
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Account, SavedAccess, create_private_folder, exposure, module_path, own_folder, pin_module, private_file,
-    protect_file, protect_folder, since_boot, state_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, exposure, module_path, own_folder, pin_module,
+    private_file, protect_folder, since_boot, state_folder,
 };
 
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Account, SavedAccess, create_private_folder, exposure, module_path, own_folder, pin_module, private_file,
-    protect_file, protect_folder, since_boot, state_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, exposure, module_path, own_folder, pin_module,
+    private_file, protect_folder, since_boot, state_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};

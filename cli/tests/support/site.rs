@@ -18,9 +18,8 @@ pub const SETTINGS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<!-- o
 pub const SECRET: &str = "hunter2";
 
 /// The steps of a whole install, in their order.
-pub const STEPS: [&str; 9] = [
-    "state_folder", "configuration", "permissions", "schema", "tool", "library", "shim", "backup", "settings",
-];
+pub const STEPS: [&str; 9] =
+    ["state_folder", "configuration", "permissions", "schema", "tool", "library", "shim", "backup", "settings"];
 
 /// The files of a folder and those below it, by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -138,6 +137,14 @@ impl Site {
         self.command(&["revert"]).args(arguments).output().unwrap().into()
     }
 
+    /// `phonegate check` of the configuration in the service's folder.
+    pub fn check(&self) -> Command {
+        let mut command = Command::new(self.bundle().join("phonegate"));
+        command.args(["check", "--config"]).arg(self.config()).env_clear();
+        command.env("XDG_STATE_HOME", self.root.path().join("state"));
+        command
+    }
+
     /// All that lies in the service's folder.
     pub fn files(&self) -> Files {
         files(&self.service())
@@ -161,8 +168,13 @@ impl Site {
         let mut names = self.names();
         names.retain(|name| !name.starts_with("MfaSettings.xml.phonegate-backup-"));
         let expected = [
-            "Contoso.Contract.dll", "CustomPhoneGate.dll", "MfaSettings.xml", "libphonegate.so", "phonegate",
-            "phonegate.json", "phonegate.schema.json",
+            "Contoso.Contract.dll",
+            "CustomPhoneGate.dll",
+            "MfaSettings.xml",
+            "libphonegate.so",
+            "phonegate",
+            "phonegate.json",
+            "phonegate.schema.json",
         ];
         assert_eq!(names, expected);
         assert_eq!(fs::read_to_string(self.settings()).unwrap(), self.settings_with_shim());
