@@ -12,6 +12,13 @@ pub(crate) struct Wide {
     pub(crate) why: String,
 }
 
+impl std::fmt::Display for Wide {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, why } = self;
+        write!(f, "{}: {why}; only administrators and the account of MIM's service should", path.display())
+    }
+}
+
 /// The configuration and its secrets, as far as there are such files.
 pub(crate) fn private_files(config: &Path, loaded: &Loaded) -> Vec<PathBuf> {
     let secrets = loaded.config.secret_files().into_iter().map(|file| loaded.base.join(file));

@@ -82,13 +82,14 @@ impl Drop for Staged {
 
 /// Writes a file that was not there before.
 pub(super) fn write_new(path: &Path, contents: &[u8], access: &Access<'_>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let mut file = match access {
+        Access::Private(grant) => platform::create_private_file(path, *grant)?,
+        Access::OfFolder | Access::Like(_) => OpenOptions::new().write(true).create_new(true).open(path)?,
+    };
     let written = (|| {
         // Before there is anything in it to be read.
-        match access {
-            Access::OfFolder => {}
-            Access::Private(grant) => platform::protect_file(path, *grant)?,
-            Access::Like(other) => SavedAccess::of(other)?.give(path)?,
+        if let Access::Like(other) = access {
+            SavedAccess::of(other)?.give(path)?;
         }
         file.write_all(contents)?;
         file.sync_all()

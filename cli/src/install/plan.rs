@@ -88,11 +88,8 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let chosen = Chosen::find(config, &config_path)?;
     if let Chosen::Starter = chosen {
         found.push(("configuration", format!("{} (not there yet)", config_path.display())));
-        if let Some(schema) = file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false) {
-            changes.push(schema);
-        }
-        let contents = STARTER.as_bytes().to_vec();
-        changes.push(Change::File { step: "configuration", path: config_path, contents, private: true });
+        changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false));
+        changes.extend(file("configuration", config_path, STARTER.into(), true));
         return Ok(Plan { folder, account, found, warnings, changes, diff: None, starts: true });
     }
     let (loaded, contents) = chosen.load(&config_path)?;
@@ -107,15 +104,18 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         found.extend(ask_backends(loaded, &config_path, &work.path)?);
     }
 
-    if let Some(contents) = contents {
-        changes.push(Change::File { step: "configuration", path: config_path, contents, private: true });
+    changes.extend(contents.and_then(|contents| file("configuration", config_path, contents, true)));
+    for wide in permissions::too_wide(&secrets, account.as_ref()) {
+        // What lies elsewhere may be meant for other programs, too.
+        match wide.path.starts_with(&folder) {
+            true => changes.push(Change::Protect { path: wide.path, why: wide.why }),
+            false => warnings.push(wide.to_string()),
+        }
     }
-    let wide = permissions::too_wide(&secrets, account.as_ref());
-    changes.extend(wide.into_iter().map(|wide| Change::Protect { path: wide.path, why: wide.why }));
     changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false));
     changes.extend(file("tool", folder.join(tool_name()), bundle.tool, false));
     changes.extend(file("library", folder.join(library_name()), bundle.library, false));
-    changes.extend(new_shim.map(|contents| Change::File { step: "shim", path: shim_path, contents, private: false }));
+    changes.extend(new_shim.and_then(|contents| file("shim", shim_path, contents, false)));
     let mut diff = None;
     if after != before {
         let cleared = settings::others(&before)?;
@@ -153,8 +153,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 
 /// A change where the file has other contents.
 fn file(step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool) -> Option<Change> {
-    let same = std::fs::read(&path).is_ok_and(|there| there == contents);
-    (!same).then_some(Change::File { step, path, contents, private })
+    let there = std::fs::read(&path);
+    let replaces = path.exists();
+    let same = there.is_ok_and(|there| there == contents);
+    (!same).then_some(Change::File { step, path, contents, private, replaces })
 }
 
 /// This program, and the library that was unpacked beside it.
@@ -287,9 +289,7 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
         None if is_named => Ok(None),
         None => {
             let lacking = exposure.lacking.then(|| "the service's account cannot use it".to_owned());
-            let inherited = exposure.inherited.then(|| "the permissions of its parent hold for it too".to_owned());
-            let why = exposure.in_words().or(lacking).or(inherited);
-            Ok(why.map(|why| Change::StateFolder { path, state: StateFolder::Wide(why) }))
+            Ok(exposure.in_words().or(lacking).map(|why| Change::StateFolder { path, state: StateFolder::Wide(why) }))
         }
     }
 }

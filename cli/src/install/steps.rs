@@ -14,8 +14,8 @@ pub(super) enum Change {
     /// Makes the folder for state and logs, or takes it from those who should not have it.
     StateFolder { path: PathBuf, state: StateFolder },
     /// Makes a file, or puts a new one in its place.
-    File { step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool },
-    /// Takes away who should not be able to use a file.
+    File { step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool, replaces: bool },
+    /// Puts a file in its own place, with the permissions that it should have.
     Protect { path: PathBuf, why: String },
     /// Keeps what MfaSettings.xml was.
     Backup { path: PathBuf, contents: Vec<u8>, of: PathBuf },
@@ -64,7 +64,7 @@ impl Change {
             Self::StateFolder { state: StateFolder::Wide(why), .. } | Self::Protect { why, .. } => {
                 format!("set its permissions: {why}")
             }
-            Self::File { path, .. } if path.exists() => "replace".to_owned(),
+            Self::File { replaces: true, .. } => "replace".to_owned(),
             Self::File { .. } => "write".to_owned(),
             Self::Backup { .. } => "back MfaSettings.xml up".to_owned(),
             Self::Settings { .. } => "name the shim in it".to_owned(),
@@ -78,8 +78,12 @@ impl Change {
                 let access = if *private { Access::Private(account.into()) } else { Access::OfFolder };
                 Staged::write(path, contents, &access).map(Some)
             }
+            // A file has the permissions that it was made with: they are there before anything is in it.
+            Self::Protect { path, .. } => {
+                Staged::write(path, &fs::read(path)?, &Access::Private(account.into())).map(Some)
+            }
             Self::Settings { path, contents, .. } => Staged::write(path, contents, &Access::Like(path)).map(Some),
-            Self::StateFolder { .. } | Self::Protect { .. } | Self::Backup { .. } => Ok(None),
+            Self::StateFolder { .. } | Self::Backup { .. } => Ok(None),
         }
     }
 
@@ -87,12 +91,7 @@ impl Change {
         let missing = || io::Error::other("nothing is there to put into its place");
         match self {
             Self::StateFolder { path, state } => state.mend(path, account.into()),
-            Self::File { .. } => staged.ok_or_else(missing)?.replace_undoably(),
-            Self::Protect { path, .. } => {
-                let (before, path) = (SavedAccess::of(path)?, path.clone());
-                platform::protect_file(&path, account.into())?;
-                Ok(Box::new(move || before.give(&path)))
-            }
+            Self::File { .. } | Self::Protect { .. } => staged.ok_or_else(missing)?.replace_undoably(),
             Self::Backup { path, contents, of } => {
                 write_new(path, contents, &Access::Like(of))?;
                 let path = path.clone();

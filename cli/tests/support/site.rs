@@ -137,6 +137,14 @@ impl Site {
         self.command(&["revert"]).args(arguments).output().unwrap().into()
     }
 
+    /// `phonegate check` of the configuration in the service's folder.
+    pub fn check(&self) -> Command {
+        let mut command = Command::new(self.bundle().join("phonegate"));
+        command.args(["check", "--config"]).arg(self.config()).env_clear();
+        command.env("XDG_STATE_HOME", self.root.path().join("state"));
+        command
+    }
+
     /// All that lies in the service's folder.
     pub fn files(&self) -> Files {
         files(&self.service())
