@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
 use crate::admission::Admission;
-use crate::backend::{self, Named};
+use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
@@ -191,6 +191,14 @@ impl Gate {
         ))
     }
 
+    /// How many seconds this machine's clock is ahead of each backend's in use, where its provider tells the time. It is
+    /// known to the second or two. Blocks until all have answered.
+    pub fn seconds_ahead(&self) -> Vec<(Arc<str>, Option<i64>)> {
+        self.dispatcher.runtime().block_on(futures_util::future::join_all(
+            self.backends.iter().map(|named| async { (Arc::clone(&named.name), ahead_of(&*named.backend).await) }),
+        ))
+    }
+
     /// Writes a line for those who speak for the gate.
     pub(crate) fn log(&self, level: Level, event: &Event<'_>) {
         self.log.write(level, event);
@@ -218,6 +226,18 @@ impl Drop for Gate {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Against the middle of the time that the question took.
+async fn ahead_of(backend: &dyn TelephonyBackend) -> Option<i64> {
+    let (asked, began) = (SystemTime::now(), Instant::now());
+    let theirs = backend.time().await?;
+    let ours = asked + began.elapsed() / 2;
+    let (seconds, sign) = match ours.duration_since(theirs) {
+        Ok(ahead) => (ahead.as_secs(), 1),
+        Err(behind) => (behind.duration().as_secs(), -1),
+    };
+    Some(sign * i64::try_from(seconds).ok()?)
 }
 
 fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {

@@ -9,11 +9,13 @@ use clap::Args;
 use comfy_table::{Table, presets};
 use phonegate::call::{Failure, FailureReason};
 use phonegate::config::Config;
+use phonegate::platform::{Account, HOST_SERVICE};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
+use crate::permissions;
 use crate::setup::Setup;
 
 /// No call is in flight that would have to be hung up.
@@ -67,6 +69,11 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     let file = setup.file.display().to_string();
     for text in setup.loaded.config.warnings() {
         output::warning(json, &text);
+    }
+    // Whose account it is can be out of reach; then the account's own rights are told, too.
+    let account = Account::of_service(HOST_SERVICE).unwrap_or_default();
+    for wide in permissions::too_wide(&permissions::private_files(&setup.file, &setup.loaded), account.as_ref()) {
+        output::warning(json, &wide.to_string());
     }
     let mut rows = rows(&setup.loaded.config);
     let gate = setup.start(None)?;

@@ -7,16 +7,20 @@
 
 mod call;
 mod check;
+mod doctor;
 mod exit;
+mod install;
 mod mim;
 mod output;
+mod permissions;
 mod prompts;
 mod protect;
+mod revert;
 mod setup;
 mod steps;
 mod twilio;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +33,8 @@ Examples:
   phonegate check                              can the configured backends place calls?
   phonegate call +1 4255551212                 rings that phone
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
+  phonegate doctor                             what is wrong? --zip FILE is for whoever helps
+  phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
   phonegate protect                            seals a secret for phonegate.json
@@ -58,16 +64,28 @@ enum Verb {
     Call(call::Arguments),
     /// Checks the configuration, its secrets, and whether each backend is reachable. Rings nobody.
     Check(check::Arguments),
+    /// Looks for what is wrong, and writes a file for whoever helps.
+    Doctor(doctor::Arguments),
+    /// Installs PhoneGate into Microsoft Identity Manager.
+    Install(install::Arguments),
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),
     /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
     Protect(protect::Arguments),
+    /// Takes PhoneGate out of Microsoft Identity Manager again.
+    Revert(revert::Arguments),
     /// What concerns a Twilio account.
     #[command(subcommand)]
     Twilio(twilio::Verb),
     /// Prints the JSON Schema of phonegate.json.
     Schema,
+    /// Loads a library of PhoneGate's and prints what it says of itself. A damaged one ends this process alone.
+    #[command(hide = true)]
+    LibraryVersion {
+        /// The library.
+        path: PathBuf,
+    },
 }
 
 impl Verb {
@@ -75,9 +93,12 @@ impl Verb {
         match self {
             Self::Call(arguments) => arguments.json,
             Self::Check(arguments) => arguments.json,
+            Self::Doctor(arguments) => arguments.json,
+            Self::Install(arguments) => arguments.json,
             Self::Prompts(verb) => verb.is_json(),
+            Self::Revert(arguments) => arguments.json,
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
-            Self::Protect(_) | Self::Schema => false,
+            Self::Protect(_) | Self::Schema | Self::LibraryVersion { .. } => false,
         }
     }
 }
@@ -89,16 +110,26 @@ fn main() -> ExitCode {
     let done = match &verb {
         Verb::Call(arguments) => call::run(arguments, config),
         Verb::Check(arguments) => check::run(arguments, config),
+        Verb::Doctor(arguments) => doctor::run(arguments, config),
+        Verb::Install(arguments) => install::run(arguments, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Protect(_) => protect::run(),
+        Verb::Revert(arguments) => revert::run(arguments),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),
+        Verb::LibraryVersion { path } => print_library_version(path),
     };
     let exit = done.unwrap_or_else(|trouble| {
         output::trouble(json, &trouble.text);
         trouble.exit
     });
     exit.into()
+}
+
+fn print_library_version(path: &Path) -> Result<Exit, Trouble> {
+    let library = doctor::library_version(path).map_err(|text| Trouble { exit: Exit::Failed, text })?;
+    output::record(&library);
+    Ok(Exit::Done)
 }
 
 fn print_schema() -> Result<Exit, Trouble> {

@@ -10,7 +10,7 @@ use phonegate::registry::Registry;
 use phonegate::telemetry::Tee;
 
 /// The log of this command: beside the library's, which a host may be writing to.
-const LOG_FILE: &str = "phonegate-tool.log";
+pub(crate) const LOG_FILE: &str = "phonegate-tool.log";
 
 /// Longer than the tool looks at a call.
 const KEEP_FINISHED: Duration = Duration::from_secs(600);

@@ -1,8 +1,9 @@
 //! HTTPS to providers: one crypto library, the operating system's roots, no redirects.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use reqwest::header::DATE;
 use reqwest::redirect;
 use url::{Host, Url};
 
@@ -56,6 +57,12 @@ pub(super) fn provider_url(path: &str, text: &str) -> Result<Url, ConfigError> {
         return invalid("must be a scheme, a host and perhaps a port, nothing else");
     }
     Ok(url)
+}
+
+/// The time that whoever answers there says it is, to the second, in whatever it answers.
+pub(super) async fn date(client: &reqwest::Client, url: &Url) -> Option<SystemTime> {
+    let response = client.head(url.clone()).send().await.ok()?;
+    httpdate::parse_http_date(response.headers().get(DATE)?.to_str().ok()?).ok()
 }
 
 /// Reads a reply, but no more of it than is sensible.

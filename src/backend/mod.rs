@@ -14,6 +14,7 @@ pub mod twilio_studio;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -60,6 +61,11 @@ pub trait TelephonyBackend: Send + Sync {
     /// # Errors
     /// What is wrong.
     async fn check(&self) -> Result<String, Failure>;
+
+    /// The time by the provider's clock, to the second, if it tells it.
+    async fn time(&self) -> Option<SystemTime> {
+        None
+    }
 }
 
 /// The longest that [`TelephonyBackend::hang_up`] and [`TelephonyBackend::clean_up`] may take.

@@ -33,8 +33,6 @@ pub struct Exposure {
     pub writers: Vec<String>,
     /// Whether the account that should be able to read it cannot.
     pub lacking: bool,
-    /// Whether its parent's permissions hold for it too.
-    pub inherited: bool,
 }
 
 impl Exposure {

@@ -1,5 +1,5 @@
-//! What differs by operating system: where this library lies, where state goes, what keeps the library loaded, and
-//! what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
+//! What differs by operating system: where this library lies, where state goes, who may use a file, what keeps the
+//! library loaded, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
 #![allow(unsafe_code, reason = "the operating system's own interfaces")]
 
 mod access;
@@ -8,8 +8,8 @@ mod library;
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Account, SavedAccess, create_private_folder, exposure, module_path, own_folder, pin_module, private_file,
-    protect_file, protect_folder, since_boot, state_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, exposure, module_path, own_folder, pin_module,
+    private_file, protect_folder, since_boot, state_folder,
 };
 
 #[cfg(not(windows))]
@@ -25,8 +25,8 @@ pub use windows::event_log::EventLog;
 pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
-    Account, SavedAccess, create_private_folder, dpapi, exposure, module_path, own_folder, pin_module, private_file,
-    protect_file, protect_folder, since_boot, state_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, dpapi, exposure, module_path, own_folder,
+    pin_module, private_file, protect_folder, since_boot, state_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};

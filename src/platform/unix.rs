@@ -1,7 +1,7 @@
 //! Linux and its relatives.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
@@ -104,6 +104,11 @@ impl Account {
     pub fn of_service(_service: &str) -> io::Result<Option<Self>> {
         Ok(None)
     }
+
+    /// As an administrator knows it.
+    pub fn name(&self) -> &str {
+        match *self {}
+    }
 }
 
 /// Makes a folder that only this user can use.
@@ -122,12 +127,12 @@ pub fn protect_folder(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Lets only its owner use a file.
+/// Makes a file that only this user can use, opened for writing.
 ///
 /// # Errors
-/// Where this process may not.
-pub fn protect_file(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+/// Where it exists already, or cannot be made.
+pub fn create_private_file(path: &Path, _grant: Grant<'_>) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Who may use a file or a folder, to be kept, or given to another one.
@@ -168,6 +173,5 @@ pub fn exposure(path: &Path, _grant: Grant<'_>) -> io::Result<Exposure> {
         readers: others(0o040, 0o004),
         writers: others(0o020, 0o002),
         lacking: false,
-        inherited: false,
     })
 }

@@ -13,7 +13,7 @@ const SHOWN_DIGITS: usize = 4;
 pub fn foreign_text(text: &str) -> String {
     // Masking comes before cutting, so that a cut number is no shorter run of digits.
     let bounded: String = text.chars().take(MAX_CHARS * 4).map(|c| if is_unseen(c) { ' ' } else { c }).collect();
-    let masked = mask_digits(bounded.trim());
+    let masked = mask_numbers(bounded.trim());
     match masked.char_indices().nth(MAX_CHARS) {
         None => masked,
         Some(_) => masked.chars().take(MAX_CHARS - 1).chain(['…']).collect(),
@@ -27,7 +27,8 @@ fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-fn mask_digits(text: &str) -> String {
+/// `text` with all but the last digits of long runs of digits hidden, blanks and the like between them or not.
+pub fn mask_numbers(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut run = String::new();
     for c in text.chars() {

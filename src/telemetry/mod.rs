@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 pub use event::Event;
-pub use mask::foreign_text;
+pub use mask::{foreign_text, mask_numbers};
 pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 
 use crate::config::Level;

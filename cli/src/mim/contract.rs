@@ -11,8 +11,8 @@ use super::metadata::{Identity, Metadata, Unreadable};
 use super::read_bounded;
 use crate::exit::{Exit, Trouble};
 
-const NAMESPACE: &str = "Microsoft.IdentityManagement.PhoneServiceProvider";
-const INTERFACE: &str = "IPhoneServiceProvider";
+pub(super) const NAMESPACE: &str = "Microsoft.IdentityManagement.PhoneServiceProvider";
+pub(super) const INTERFACE: &str = "IPhoneServiceProvider";
 const METHODS: [&str; 3] = ["InitiateCall", "GetCallStatus", "GetFailureMessage"];
 const STATUS: &str = "PhoneCallStatus";
 const NAMES: [&str; 3] = ["Pending", "Success", "Failed"];

@@ -8,7 +8,9 @@ use object::pe::{IMAGE_DIRECTORY_ENTRY_COM_DESCRIPTOR, ImageNtHeaders32, ImageNt
 use object::read::FileKind;
 use object::read::pe::{ImageNtHeaders, PeFile};
 
-use super::tables::{ASSEMBLY, COLUMNS, FIELD, KINDS, Kind, METHOD_DEF, TYPE_DEF, Widths};
+use super::tables::{
+    ASSEMBLY, ASSEMBLY_REF, COLUMNS, CONSTANT, FIELD, KINDS, Kind, METHOD_DEF, TYPE_DEF, TYPE_REF, Widths,
+};
 
 /// The longest name that a runtime takes, in bytes.
 const MAX_NAME: usize = 1023;
@@ -108,11 +110,31 @@ impl<'a> Metadata<'a> {
         if self.widths.rows(ASSEMBLY) == 0 {
             return Ok(None);
         }
-        let mut version = [0; 4];
-        for (part, column) in version.iter_mut().zip(1..) {
-            *part = self.cell(ASSEMBLY, 1, column)? as u16;
-        }
+        let version = self.version(ASSEMBLY, 1, 1)?;
         Ok(Some(Identity { name: self.text(ASSEMBLY, 1, 7)?, version, public_key: self.blob(ASSEMBLY, 1, 6)? }))
+    }
+
+    /// The name and version of the assembly in which it expects a type.
+    pub(super) fn home(&self, namespace: &str, name: &str) -> Result<Option<(&'a str, [u16; 4])>, Unreadable> {
+        for row in 1..=self.widths.rows(TYPE_REF) {
+            if self.says(TYPE_REF, row, 1, name)? && self.says(TYPE_REF, row, 2, namespace)? {
+                // The two lowest bits tell the table of where it is: 2 is that of the assemblies.
+                let scope = self.cell(TYPE_REF, row, 0)?;
+                if scope & 3 == 2 {
+                    let home = scope >> 2;
+                    return Ok(Some((self.text(ASSEMBLY_REF, home, 6)?, self.version(ASSEMBLY_REF, home, 0)?)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn version(&self, kind: Kind, row: u32, first: usize) -> Result<[u16; 4], Unreadable> {
+        let mut version = [0; 4];
+        for (part, column) in version.iter_mut().zip(first..) {
+            *part = self.cell(kind, row, column)? as u16;
+        }
+        Ok(version)
     }
 
     /// The first type of this name that is defined here.
@@ -126,15 +148,34 @@ impl<'a> Metadata<'a> {
     }
 
     pub(super) fn has_method(&self, of: TypeDef, name: &str) -> Result<bool, Unreadable> {
-        self.has_member(of, METHOD_DEF, 5, 3, name)
+        Ok(self.member(of, METHOD_DEF, 5, 3, name)?.is_some())
     }
 
     pub(super) fn has_field(&self, of: TypeDef, name: &str) -> Result<bool, Unreadable> {
-        self.has_member(of, FIELD, 4, 1, name)
+        Ok(self.member(of, FIELD, 4, 1, name)?.is_some())
+    }
+
+    /// What a constant of four bytes says.
+    pub(super) fn constant(&self, of: TypeDef, name: &str) -> Result<Option<u32>, Unreadable> {
+        let Some(field) = self.member(of, FIELD, 4, 1, name)? else { return Ok(None) };
+        for row in 1..=self.widths.rows(CONSTANT) {
+            // The two lowest bits tell the table that it belongs to: 0 is that of the fields.
+            if self.cell(CONSTANT, row, 1)? == field << 2 {
+                return Ok(number(self.blob(CONSTANT, row, 2)?, 0, 4));
+            }
+        }
+        Ok(None)
     }
 
     /// A type names the first of its members in the column `first`; they end where those of the next type begin.
-    fn has_member(&self, of: TypeDef, kind: Kind, first: usize, name: usize, wanted: &str) -> Result<bool, Unreadable> {
+    fn member(
+        &self,
+        of: TypeDef,
+        kind: Kind,
+        first: usize,
+        name: usize,
+        wanted: &str,
+    ) -> Result<Option<u32>, Unreadable> {
         let end = self.widths.rows(kind).saturating_add(1);
         let from = self.cell(TYPE_DEF, of.row, first)?;
         let to = match of.row < self.widths.rows(TYPE_DEF) {
@@ -143,10 +184,10 @@ impl<'a> Metadata<'a> {
         };
         for row in from..to {
             if self.says(kind, row, name, wanted)? {
-                return Ok(true);
+                return Ok(Some(row));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Rows count from 1.

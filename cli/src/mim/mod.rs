@@ -4,7 +4,10 @@
 pub(crate) mod contract;
 mod encoding;
 mod metadata;
+pub(crate) mod runtime;
+pub(crate) mod service;
 pub(crate) mod settings;
+pub(crate) mod shim;
 mod tables;
 mod xml;
 

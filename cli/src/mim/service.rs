@@ -86,7 +86,7 @@ mod control {
 
     /// What the service does, in a word.
     pub(crate) fn state() -> Result<&'static str, String> {
-        Err("services are Windows'".to_owned())
+        Err("only Windows has services like MIM's".to_owned())
     }
 
     /// Stops the service and starts it again.

@@ -106,6 +106,14 @@ pub(crate) fn with_provider(file: &[u8], dll_path: &str) -> Result<Vec<u8>, Trou
     Ok(written.encode(&changed(&text, changes)))
 }
 
+/// What stands in the other entries, and is not to be shown. Nothing where the file is damaged.
+pub(crate) fn hidden_texts(file: &[u8]) -> Vec<String> {
+    let Ok((text, _)) = decode(file) else { return Vec::new() };
+    let parts = parts(&text).unwrap_or_default();
+    let others = entries(&parts).into_iter().filter(|entry| local(entry.name) != PROVIDER);
+    others.map(|entry| entry.text.trim().to_owned()).collect()
+}
+
 /// What changes between two states of the file, as `diff -u` shows it, without the secrets in them: text is shown in
 /// the provider's entry alone.
 ///

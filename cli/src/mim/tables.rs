@@ -8,10 +8,13 @@ pub(super) const KINDS: usize = 64;
 /// A kind of table, by its number in the standard.
 pub(super) type Kind = usize;
 
+pub(super) const TYPE_REF: Kind = 0x01;
 pub(super) const TYPE_DEF: Kind = 0x02;
 pub(super) const FIELD: Kind = 0x04;
 pub(super) const METHOD_DEF: Kind = 0x06;
+pub(super) const CONSTANT: Kind = 0x0B;
 pub(super) const ASSEMBLY: Kind = 0x20;
+pub(super) const ASSEMBLY_REF: Kind = 0x23;
 
 /// What a column holds. The widths of most depend on how much there is to point to.
 #[derive(Clone, Copy)]
@@ -51,7 +54,7 @@ const CUSTOM_ATTRIBUTE_TYPE: Column = Coded(&[NONE, NONE, 0x06, 0x0A, NONE]);
 const RESOLUTION_SCOPE: Column = Coded(&[0x00, 0x1A, 0x23, 0x01]);
 
 /// The columns of the tables, in the order of their kinds, up to the last that is read here.
-pub(super) const COLUMNS: [&[Column]; ASSEMBLY + 1] = [
+pub(super) const COLUMNS: [&[Column]; ASSEMBLY_REF + 1] = [
     &[Two, Text, Guid, Guid, Guid],                             // 00 Module
     &[RESOLUTION_SCOPE, Text, Text],                            // 01 TypeRef
     &[Four, Text, Text, TYPE_DEF_OR_REF, Row(0x04), Row(0x06)], // 02 TypeDef
@@ -85,6 +88,9 @@ pub(super) const COLUMNS: [&[Column]; ASSEMBLY + 1] = [
     &[Four, Four],                                              // 1E EncLog
     &[Four],                                                    // 1F EncMap
     &[Four, Two, Two, Two, Two, Four, Blob, Text, Text],        // 20 Assembly
+    &[Four],                                                    // 21 AssemblyProcessor
+    &[Four, Four, Four],                                        // 22 AssemblyOS
+    &[Two, Two, Two, Two, Four, Blob, Text, Text, Blob],        // 23 AssemblyRef
 ];
 
 /// How wide the columns of one assembly are.

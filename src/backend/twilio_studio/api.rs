@@ -75,6 +75,11 @@ impl Api {
         Ok(Self { client, way_out, base: http::provider_url(&at("base_url"), &config.base_url)?, user, password })
     }
 
+    /// What time it is at Twilio.
+    pub(super) async fn date(&self) -> Option<SystemTime> {
+        http::date(&self.client, &self.base).await
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ApiError> {
         self.read(Method::GET, path, &[]).await
     }

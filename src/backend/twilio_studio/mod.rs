@@ -10,7 +10,7 @@ mod outcome;
 mod pace;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -207,6 +207,10 @@ impl TelephonyBackend for TwilioStudio {
         }
         let words = format!("flow \"{name}\", revision {}, published {way_out}", flow.revision);
         Ok(words.trim_end().to_owned())
+    }
+
+    async fn time(&self) -> Option<SystemTime> {
+        self.api.date().await
     }
 }
 

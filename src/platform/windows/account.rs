@@ -29,8 +29,7 @@ const SERVICES: &str = r"SYSTEM\CurrentControlSet\Services";
 /// An account that something is granted to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// As an administrator knows it: `CONTOSO\svcMIM`.
-    pub name: String,
+    name: String,
     pub(super) sid: String,
 }
 
@@ -45,6 +44,11 @@ impl Account {
         let name = key.get_string("ObjectName").unwrap_or_else(|_| "LocalSystem".to_owned());
         let sid = if name.eq_ignore_ascii_case("LocalSystem") { SYSTEM.to_owned() } else { sid_of(&name)? };
         Ok(Some(Self { name, sid }))
+    }
+
+    /// As an administrator knows it: `CONTOSO\svcMIM`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }
 

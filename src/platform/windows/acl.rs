@@ -1,9 +1,13 @@
 //! Who may use a file or a folder: access control lists.
 
+use std::fs::File;
 use std::io;
+use std::os::windows::io::FromRawHandle;
 use std::path::Path;
 
-use windows_sys::Win32::Foundation::{ERROR_SUCCESS, GENERIC_ALL, GENERIC_READ, GENERIC_WRITE, LocalFree};
+use windows_sys::Win32::Foundation::{
+    ERROR_SUCCESS, GENERIC_ALL, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE, LocalFree,
+};
 use windows_sys::Win32::Security::Authorization::{
     ConvertStringSecurityDescriptorToSecurityDescriptorW, GetNamedSecurityInfoW, SDDL_REVISION_1, SE_FILE_OBJECT,
     SetNamedSecurityInfoW,
@@ -14,8 +18,8 @@ use windows_sys::Win32::Security::{
     PSID, SE_DACL_PROTECTED, SECURITY_ATTRIBUTES, UNPROTECTED_DACL_SECURITY_INFORMATION,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateDirectoryW, DELETE, FILE_APPEND_DATA, FILE_DELETE_CHILD, FILE_READ_DATA, FILE_WRITE_DATA, WRITE_DAC,
-    WRITE_OWNER,
+    CREATE_NEW, CreateDirectoryW, CreateFileW, DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_NORMAL, FILE_DELETE_CHILD,
+    FILE_READ_DATA, FILE_WRITE_DATA, WRITE_DAC, WRITE_OWNER,
 };
 use windows_sys::Win32::System::SystemServices::{
     ACCESS_ALLOWED_ACE_TYPE, ACCESS_ALLOWED_CALLBACK_ACE_TYPE, ACCESS_DENIED_ACE_TYPE, ACCESS_DENIED_CALLBACK_ACE_TYPE,
@@ -54,14 +58,9 @@ pub fn create_private_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
         Grant::CurrentUser => String::new(),
     };
     let descriptor = Descriptor::parse(&format!("{owner}{}", list(grant, Kind::Folder)?))?;
-    let attributes = SECURITY_ATTRIBUTES {
-        nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
-        lpSecurityDescriptor: descriptor.0,
-        bInheritHandle: 0,
-    };
     let path = super::wide(path);
     // SAFETY: the path ends with a NUL, and the descriptor lives until the call is over.
-    match unsafe { CreateDirectoryW(path.as_ptr(), &attributes) } {
+    match unsafe { CreateDirectoryW(path.as_ptr(), &descriptor.attributes()) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
@@ -72,20 +71,27 @@ pub fn create_private_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
 /// # Errors
 /// Where this process may not.
 pub fn protect_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
-    protect(path, grant, Kind::Folder)
+    let descriptor = Descriptor::parse(&list(grant, Kind::Folder)?)?;
+    set(path, descriptor.list()?, true)
 }
 
-/// Lets SYSTEM and administrators alone use a file, and the grantee read it.
+/// Makes a file that SYSTEM and administrators alone can use, and the grantee read; opened for writing.
 ///
 /// # Errors
-/// Where this process may not.
-pub fn protect_file(path: &Path, grant: Grant<'_>) -> io::Result<()> {
-    protect(path, grant, Kind::File)
-}
-
-fn protect(path: &Path, grant: Grant<'_>, kind: Kind) -> io::Result<()> {
-    let descriptor = Descriptor::parse(&list(grant, kind)?)?;
-    set(path, descriptor.list()?, true)
+/// Where it exists already, or cannot be made.
+pub fn create_private_file(path: &Path, grant: Grant<'_>) -> io::Result<File> {
+    let descriptor = Descriptor::parse(&list(grant, Kind::File)?)?;
+    let path = super::wide(path);
+    let no = std::ptr::null_mut();
+    // SAFETY: the path ends with a NUL, and the descriptor lives until the call is over.
+    let handle = unsafe {
+        CreateFileW(path.as_ptr(), GENERIC_WRITE, 0, &descriptor.attributes(), CREATE_NEW, FILE_ATTRIBUTE_NORMAL, no)
+    };
+    match handle {
+        INVALID_HANDLE_VALUE => Err(io::Error::last_os_error()),
+        // SAFETY: the handle was opened above, and nobody else has it.
+        handle => Ok(unsafe { File::from_raw_handle(handle) }),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -159,7 +165,6 @@ pub fn exposure(path: &Path, grant: Grant<'_>) -> io::Result<Exposure> {
         readers: others(READ),
         writers: others(WRITE),
         lacking: account.is_some_and(|sid| granted(sid) & READ_ONLY != READ_ONLY),
-        inherited: !access.protected,
     })
 }
 
@@ -276,6 +281,15 @@ impl Descriptor {
         } {
             0 => Err(io::Error::last_os_error()),
             _ => Ok(Self(descriptor)),
+        }
+    }
+
+    /// For what is made, which must be over before this is dropped.
+    fn attributes(&self) -> SECURITY_ATTRIBUTES {
+        SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.0,
+            bInheritHandle: 0,
         }
     }
 

@@ -21,7 +21,7 @@ use windows_sys::Win32::System::LibraryLoader::{
 use windows_sys::Win32::System::SystemInformation::GetTickCount64;
 
 pub use account::Account;
-pub use acl::{SavedAccess, create_private_folder, exposure, protect_file, protect_folder};
+pub use acl::{SavedAccess, create_private_file, create_private_folder, exposure, protect_folder};
 
 use super::{Grant, HOST_SERVICE};
 

@@ -1,0 +1,157 @@
+//! What calls need: the configuration, the backends, the clock, and what the log says of the last ones.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use phonegate::config::{Config, FILE_NAME, PATH_VARIABLE};
+use phonegate::platform::{self, Account, HOST_SERVICE};
+use serde_json::Value;
+
+use super::findings::{Findings, Verdict};
+use crate::output::Live;
+use crate::permissions;
+use crate::setup::{LOG_FILE as TOOL_LOG, Setup};
+
+/// The log of the library in the service.
+const LOG: &str = "phonegate.log";
+
+/// No call is in flight that would have to be hung up.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Beyond it, log lines and certificates mislead.
+const MAX_SKEW_S: i64 = 60;
+
+/// Twilio's time is to the second, and so is ours at best.
+const MEASURED_TO_S: i64 = 2;
+
+/// So much of the end of a log is read, in bytes and in lines.
+const TAIL_BYTES: u64 = 512 * 1024;
+const TAIL_LINES: usize = 2_000;
+
+/// The end of a log.
+pub(super) struct Tail {
+    pub(super) name: &'static str,
+    pub(super) lines: Vec<String>,
+}
+
+/// Which configuration is meant: the one that is named, else the one that the service's library reads, unless this
+/// process is told another one.
+pub(super) fn config_path(named: Option<&Path>, service_folder: Option<&Path>) -> Option<PathBuf> {
+    let told = std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty());
+    match (named, service_folder.map(|folder| folder.join(FILE_NAME)).filter(|path| path.is_file())) {
+        (Some(named), _) => Some(named.to_owned()),
+        (None, Some(services)) if !told => Some(services),
+        _ => phonegate::config::usual_path().ok(),
+    }
+}
+
+/// Reads the configuration and asks the backends. Returns where the logs are, if that is known.
+pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Findings) -> Option<PathBuf> {
+    let setup = match Setup::load(config) {
+        Ok(setup) => setup,
+        Err(error) => {
+            findings.add("configuration", Verdict::Failed, error.to_string());
+            return platform::state_folder();
+        }
+    };
+    let file = setup.file.clone();
+    findings.add("configuration", Verdict::Ok, file.display().to_string());
+    for text in setup.loaded.config.warnings() {
+        findings.add("configuration", Verdict::Warning, text);
+    }
+    let account = Account::of_service(HOST_SERVICE).ok().flatten();
+    for wide in permissions::too_wide(&permissions::private_files(&file, &setup.loaded), account.as_ref()) {
+        findings.add("permissions", Verdict::Warning, format!("{}: {}", wide.path.display(), wide.why));
+    }
+    let logs = log_folder(&setup.loaded.config, &setup.loaded.base);
+    let gate = match setup.start(None) {
+        Ok(gate) => gate,
+        Err(error) => {
+            findings.add("configuration", Verdict::Failed, error.to_string());
+            return logs;
+        }
+    };
+    live.now("asking the backends");
+    for (name, answer) in gate.check() {
+        match answer {
+            Ok(words) => findings.add("backend", Verdict::Ok, format!("{name}: {words}")),
+            Err(failure) => findings.add("backend", Verdict::Failed, format!("{name}: {}", failure.text())),
+        }
+    }
+    live.now("comparing the clocks");
+    clocks(&gate.seconds_ahead(), findings);
+    gate.shut_down(END_WITHIN);
+    logs
+}
+
+fn clocks(ahead: &[(std::sync::Arc<str>, Option<i64>)], findings: &mut Findings) {
+    let measured: Vec<_> = ahead.iter().filter_map(|(name, ahead)| Some((name, (*ahead)?))).collect();
+    if measured.is_empty() {
+        let why = "not measured: no provider in use has told its time (those that are reached by HTTPS do)";
+        findings.add("clock", Verdict::Skipped, why);
+    }
+    for (name, ahead) in measured {
+        let verdict = if ahead.abs() > MAX_SKEW_S { Verdict::Warning } else { Verdict::Ok };
+        let text = match (ahead.abs(), ahead > 0) {
+            (..=MEASURED_TO_S, _) => format!("as that of {name}"),
+            (seconds, true) => format!("{seconds} s ahead of that of {name}"),
+            (seconds, false) => format!("{seconds} s behind that of {name}"),
+        };
+        findings.add("clock", verdict, text);
+    }
+}
+
+fn log_folder(config: &Config, base: &Path) -> Option<PathBuf> {
+    let named = config.log.directory.as_ref().map(|folder| base.join(folder));
+    named.or_else(platform::state_folder)
+}
+
+/// Reads the ends of the logs.
+pub(super) fn logs(folder: Option<&Path>, findings: &mut Findings) -> Vec<Tail> {
+    let Some(folder) = folder else {
+        findings.add("log", Verdict::Skipped, "its folder is not known");
+        return Vec::new();
+    };
+    let mut tails = Vec::new();
+    for name in [LOG, TOOL_LOG] {
+        let path = folder.join(name);
+        let part = if name == LOG { "log" } else { "tool's log" };
+        match tail(&path) {
+            Ok(lines) => {
+                findings.add(part, Verdict::Ok, format!("{}: {}", path.display(), in_words(&lines)));
+                tails.push(Tail { name, lines });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let text = format!("there is no {} yet: nothing has been logged there", path.display());
+                findings.add(part, Verdict::Skipped, text);
+            }
+            Err(error) => findings.add(part, Verdict::Warning, format!("{} cannot be read: {error}", path.display())),
+        }
+    }
+    tails
+}
+
+fn tail(path: &Path) -> std::io::Result<Vec<String>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    // The service may be writing to it.
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    // The first line may have been cut.
+    let lines: Vec<_> = text.lines().skip(usize::from(start > 0)).map(str::to_owned).collect();
+    let skipped = lines.len().saturating_sub(TAIL_LINES);
+    Ok(lines.into_iter().skip(skipped).collect())
+}
+
+fn in_words(lines: &[String]) -> String {
+    let of_level = |level: &str| {
+        let is = |line: &&String| serde_json::from_str::<Value>(line).is_ok_and(|record| record["level"] == level);
+        lines.iter().filter(is).count()
+    };
+    format!("of the last {} lines, {} warnings and {} errors", lines.len(), of_level("warn"), of_level("error"))
+}

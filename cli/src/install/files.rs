@@ -1,0 +1,161 @@
+//! Files that are written beside their place and then renamed into it, so that whoever looks finds the old one or the
+//! new one, whole. What they replace is kept aside until all is done.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use phonegate::platform::{self, Grant, SavedAccess};
+
+/// The end of a name under which something new waits.
+const NEW: &str = ".phonegate-new";
+/// In a name under which something old is kept.
+const OLD: &str = ".phonegate-old";
+
+/// Puts back what was there.
+pub(super) type Undo = Box<dyn FnOnce() -> io::Result<()>>;
+
+/// Who may use a new file.
+pub(super) enum Access<'a> {
+    /// Whoever its folder says.
+    OfFolder,
+    /// Administrators and the grantee alone.
+    Private(Grant<'a>),
+    /// The same as this file.
+    Like(&'a Path),
+}
+
+/// A file that waits beside its place. Dropped, it is gone.
+pub(super) struct Staged {
+    new: PathBuf,
+    target: PathBuf,
+}
+
+impl Staged {
+    /// Writes it to disk.
+    pub(super) fn write(target: &Path, contents: &[u8], access: &Access<'_>) -> io::Result<Self> {
+        let staged = Self { new: with_end(target, NEW), target: target.to_owned() };
+        match fs::remove_file(&staged.new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write_new(&staged.new, contents, access)?;
+        Ok(staged)
+    }
+
+    /// Puts it into its place, at once.
+    pub(super) fn replace(&self) -> io::Result<()> {
+        fs::rename(&self.new, &self.target)
+    }
+
+    /// Puts it into its place, and what was there aside, also where that is a library that is loaded.
+    pub(super) fn replace_undoably(&self) -> io::Result<Undo> {
+        let target = self.target.clone();
+        if !target.try_exists()? {
+            self.replace()?;
+            return Ok(Box::new(move || fs::remove_file(&target)));
+        }
+        // A second name for the old file, so that there is one at its place all the time.
+        let aside = free_name(&self.target, OLD)?;
+        let aside = match fs::hard_link(&self.target, &aside).and_then(|()| self.replace()) {
+            Ok(()) => aside,
+            // Windows replaces no file that is loaded, but renames it.
+            Err(_) => {
+                let aside = free_name(&self.target, OLD)?;
+                fs::rename(&self.target, &aside)?;
+                if let Err(error) = self.replace() {
+                    fs::rename(&aside, &self.target)?;
+                    return Err(error);
+                }
+                aside
+            }
+        };
+        Ok(Box::new(move || fs::rename(&aside, &target)))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.new);
+    }
+}
+
+/// Writes a file that was not there before.
+pub(super) fn write_new(path: &Path, contents: &[u8], access: &Access<'_>) -> io::Result<()> {
+    let mut file = match access {
+        Access::Private(grant) => platform::create_private_file(path, *grant)?,
+        Access::OfFolder | Access::Like(_) => OpenOptions::new().write(true).create_new(true).open(path)?,
+    };
+    let written = (|| {
+        // Before there is anything in it to be read.
+        if let Access::Like(other) = access {
+            SavedAccess::of(other)?.give(path)?;
+        }
+        file.write_all(contents)?;
+        file.sync_all()
+    })();
+    drop(file);
+    written.inspect_err(|_| {
+        let _ = fs::remove_file(path);
+    })
+}
+
+/// Takes a file away, or renames it aside where it is loaded.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path).or_else(|_| fs::rename(path, free_name(path, OLD)?))
+}
+
+/// Takes away what was put aside. What is loaded still stays until a later time, and is told.
+pub(crate) fn remove_leftovers(folder: &Path) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if (name.ends_with(NEW) || name.contains(OLD)) && path.is_file() && fs::remove_file(&path).is_err() {
+            left.push(path);
+        }
+    }
+    left
+}
+
+/// Another name for something, which is free.
+pub(super) fn free_name(path: &Path, end: &str) -> io::Result<PathBuf> {
+    for number in 1..1000 {
+        let name = with_end(path, &format!("{end}-{number}"));
+        if fs::symlink_metadata(&name).is_err() {
+            return Ok(name);
+        }
+    }
+    Err(io::Error::other("there are too many old files beside it"))
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
+/// Keeps others that install or revert out of the folder, for as long as it lives, whatever ends this process.
+pub(crate) struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    pub(crate) fn take(folder: &Path) -> Result<Self, String> {
+        let path = folder.join("phonegate-install.lock");
+        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).map_err(|error| {
+            format!("{} cannot be written to: {error}. Run this as an administrator", folder.display())
+        })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { path, _file: file }),
+            Err(error) => Err(format!("somebody else installs into {} now ({error})", folder.display())),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}

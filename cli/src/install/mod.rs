@@ -1,0 +1,167 @@
+//! `phonegate install`: PhoneGate into MIM's service, in one command that changes all or nothing.
+
+pub(crate) mod backups;
+pub(crate) mod files;
+mod plan;
+mod shim;
+mod steps;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::exit::{Exit, Trouble};
+use crate::mim::service;
+use crate::output::{self, Live};
+use files::{Lock, remove_leftovers};
+use plan::Plan;
+pub(crate) use plan::laid_down;
+pub(crate) use shim::FILE_NAME as SHIM;
+pub(crate) use steps::put_back;
+
+const HELP: &str = "\
+Run it as an administrator, from the unpacked bundle. It finds the folder of MIM's service and the contract assembly
+in it, compiles the shim against that, tries the configuration out, and only then changes anything: it copies the
+library, the tool and the shim into the folder, backs MfaSettings.xml up, and names the shim there as its last step.
+What fails on the way is undone. To install a newer version, run it from the newer bundle.
+
+The first time:
+  1. phonegate install            lays a phonegate.json into the service's folder, and stops
+  2. edit that file, and put its secrets beside it
+  3. phonegate install --restart  installs, and restarts FIMService
+
+Or write a phonegate.json beforehand, and name it by --config FILE or put it beside this program: it is copied. One that
+is in the service's folder is never replaced.
+
+Examples:
+  phonegate install --dry-run
+  phonegate install --config contoso.json --restart
+  phonegate install --service-dir \"D:\\MIM\\2010\\Service\"
+
+--json prints one object a line:
+  found      what, text: the service folder, the contract assembly, what each backend answers
+  warning    text
+  change     step, path, text, done (false: --dry-run)
+  diff       text: how MfaSettings.xml changes, without its secrets
+  installed  changed (how many changes), dry_run, restarted, to_edit (true: a starter was laid, nothing is installed yet)
+  error      text
+
+Exit codes:
+  0  installed, or nothing was to be done
+  1  it could not be installed; the error says why, and nothing is left changed
+  2  usage, or the configuration has to be written or mended first";
+
+/// The arguments of `phonegate install`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Shows what would be done, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Restarts the service FIMService afterwards, so that it loads PhoneGate.
+    #[arg(long)]
+    restart: bool,
+    /// Does not ask the backends whether they could place calls: for a trunk that is down now.
+    #[arg(long)]
+    skip_check: bool,
+    /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
+    #[arg(long, value_name = "FOLDER")]
+    service_dir: Option<PathBuf>,
+    /// The C# compiler, or a program that takes the same options. Absent: csc.exe of .NET Framework 3.5, else of 4.
+    #[arg(long, value_name = "PROGRAM")]
+    csc: Option<PathBuf>,
+    /// Prints JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Installs.
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let json = arguments.json;
+    let plan = {
+        let live = Live::start(json);
+        plan::prepare(arguments, config, &live)?
+    };
+    show(&plan, json);
+    if arguments.dry_run {
+        for change in &plan.changes {
+            tell_change(json, change, false);
+        }
+        if let Some(diff) = &plan.diff {
+            match json {
+                true => output::record(&json!({ "event": "diff", "text": diff })),
+                false => output::result(&format!("\n{diff}")),
+            }
+        }
+    } else {
+        carry_out(&plan, json)?;
+    }
+    let restarted = arguments.restart && !arguments.dry_run && !plan.starts;
+    if restarted {
+        let live = Live::start(json);
+        service::restart(&live).map_err(|why| Trouble {
+            exit: Exit::Failed,
+            text: format!("PhoneGate is installed, but MIM has not loaded it yet: {why}"),
+        })?;
+        drop(live);
+        // What was loaded until now.
+        remove_leftovers(&plan.folder);
+    }
+    conclude(&plan, arguments, restarted);
+    Ok(if plan.starts { Exit::Usage } else { Exit::Done })
+}
+
+fn show(plan: &Plan, json: bool) {
+    for (what, text) in &plan.found {
+        match json {
+            true => output::record(&json!({ "event": "found", "what": what, "text": text })),
+            false => output::result(&format!("{what:<16} {text}")),
+        }
+    }
+    for text in &plan.warnings {
+        output::warning(json, text);
+    }
+}
+
+fn carry_out(plan: &Plan, json: bool) -> Result<(), Trouble> {
+    if !plan.changes.is_empty() {
+        let _lock = Lock::take(&plan.folder).map_err(|text| Trouble { exit: Exit::Failed, text })?;
+        steps::make(&plan.changes, plan.account.as_ref(), |change| tell_change(json, change, true))?;
+        remove_leftovers(&plan.folder);
+    }
+    Ok(())
+}
+
+fn tell_change(json: bool, change: &steps::Change, done: bool) {
+    let (step, path, text) = (change.step(), change.path().display().to_string(), change.in_words());
+    match json {
+        true => output::record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
+        false => output::result(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
+    }
+}
+
+fn conclude(plan: &Plan, arguments: &Arguments, restarted: bool) {
+    let dry_run = arguments.dry_run;
+    let changed = plan.changes.len();
+    if arguments.json {
+        return output::record(&json!({
+            "event": "installed", "changed": changed, "dry_run": dry_run, "restarted": restarted, "to_edit": plan.starts,
+        }));
+    }
+    output::result(&match (plan.starts, dry_run, changed) {
+        (true, true, _) => "PhoneGate is not installed: the configuration would have to be edited first.".to_owned(),
+        (true, false, _) => format!(
+            "PhoneGate is not installed yet, and MIM runs as before. Edit {}: keep the backend that you have, name it \
+             in `use`, and run install again.",
+            plan.folder.join(phonegate::config::FILE_NAME).display()
+        ),
+        (false, true, 0) => "Nothing would be changed: PhoneGate is installed.".to_owned(),
+        (false, true, changed) => format!("{changed} things would be changed; nothing was."),
+        (false, false, 0) => "Nothing had to be changed: PhoneGate was installed already.".to_owned(),
+        (false, false, _) => format!("PhoneGate {} is installed.", env!("CARGO_PKG_VERSION")),
+    });
+    if !plan.starts && !dry_run && changed > 0 && !restarted {
+        output::result("MIM loads it when FIMService is restarted: phonegate install --restart");
+    }
+}

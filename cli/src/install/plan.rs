@@ -1,0 +1,321 @@
+//! What there is to do: everything is looked at, compiled and tried out here, before the first change.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use phonegate::config::{self, FILE_NAME, Loaded};
+use phonegate::platform::{self, Account, HOST_SERVICE, LibraryVersion};
+
+use super::steps::{Change, StateFolder};
+use super::{Arguments, backups, shim};
+use crate::exit::{Exit, Trouble};
+use crate::mim::{contract, service, settings};
+use crate::output::Live;
+use crate::permissions;
+use crate::setup::Setup;
+
+const STARTER: &str = include_str!("starter.json");
+const SCHEMA: &str = "phonegate.schema.json";
+
+/// No call is in flight that would have to be hung up.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What was found, and what is to be done about it.
+pub(super) struct Plan {
+    pub(super) folder: PathBuf,
+    pub(super) account: Option<Account>,
+    /// What and where, for whoever reads.
+    pub(super) found: Vec<(&'static str, String)>,
+    pub(super) warnings: Vec<String>,
+    pub(super) changes: Vec<Change>,
+    /// How MfaSettings.xml changes, without its secrets.
+    pub(super) diff: Option<String>,
+    /// The configuration has to be written first: the changes lay a starter, and nothing else.
+    pub(super) starts: bool,
+}
+
+/// Looks at everything.
+pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live) -> Result<Plan, Trouble> {
+    let mut found = Vec::new();
+    let mut warnings = Vec::new();
+    let service::Folder { path: folder, found_by } = service::folder(arguments.service_dir.as_deref())?;
+    found.push(("service folder", format!("{} ({found_by})", folder.display())));
+    let account =
+        Account::of_service(HOST_SERVICE).map_err(|error| failed(format!("the account of {HOST_SERVICE}: {error}")))?;
+    match &account {
+        Some(account) => {
+            let state = service::state().map_or_else(|why| why, str::to_owned);
+            found.push(("service", format!("{HOST_SERVICE} as {}, {state}", account.name())));
+        }
+        None => warnings.push(format!(
+            "the service {HOST_SERVICE} is not registered on this machine, so its account is not known: only \
+             administrators will be able to read the configuration"
+        )),
+    }
+
+    let settings_path = folder.join(settings::FILE_NAME);
+    let before = settings::read(&settings_path)?;
+    let shim_path = folder.join(shim::FILE_NAME);
+    let shim_text = shim_path.to_str().ok_or_else(|| {
+        Trouble::usage(format!("{} cannot be written into {}", shim_path.display(), settings::FILE_NAME))
+    })?;
+    let after = settings::with_provider(&before, shim_text)?;
+    settings::provider(&before)?;
+
+    let bundle = Bundle::open()?;
+    live.now("looking for the contract assembly");
+    let windows = std::env::var_os("windir").map(PathBuf::from);
+    let gac = windows.map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
+    let contract::Found { contract, others, passed_over } = contract::find(&folder, &gac)?;
+    found.push(("contract", contract.to_string()));
+    found.extend(others.iter().map(|other| ("not taken", other.to_string())));
+    warnings.extend(passed_over.iter().map(|over| format!("{} {}", over.path.display(), over.why)));
+    let mark = shim::Mark::of(&read(&contract.path)?);
+    let work = WorkFolder::new()?;
+    let is_current = std::fs::read(&shim_path).is_ok_and(|shim| mark.is_in(&shim));
+    let new_shim = if is_current {
+        None
+    } else {
+        let compiler = shim::compiler(arguments.csc.as_deref(), &contract)?;
+        live.now("compiling the shim");
+        let compiled = shim::compile(&compiler, &contract.path, &mark, &work.path)?;
+        found.push(("compiler", compiler.display().to_string()));
+        Some(compiled)
+    };
+
+    let mut changes = Vec::new();
+    let config_path = folder.join(FILE_NAME);
+    let chosen = Chosen::find(config, &config_path)?;
+    if let Chosen::Starter = chosen {
+        found.push(("configuration", format!("{} (not there yet)", config_path.display())));
+        changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false));
+        changes.extend(file("configuration", config_path, STARTER.into(), true));
+        return Ok(Plan { folder, account, found, warnings, changes, diff: None, starts: true });
+    }
+    let (loaded, contents) = chosen.load(&config_path)?;
+    warnings.extend(loaded.config.warnings());
+    found.push(("configuration", chosen.in_words(&config_path)));
+    let secrets = permissions::private_files(&config_path, &loaded);
+    changes.extend(state_folder(&loaded, account.as_ref())?);
+    if arguments.skip_check {
+        warnings.push("no backend was asked whether it could place calls (--skip-check)".to_owned());
+    } else {
+        live.now("asking the backends");
+        found.extend(ask_backends(loaded, &config_path, &work.path)?);
+    }
+
+    changes.extend(contents.and_then(|contents| file("configuration", config_path, contents, true)));
+    for wide in permissions::too_wide(&secrets, account.as_ref()) {
+        // What lies elsewhere may be meant for other programs, too.
+        match wide.path.starts_with(&folder) {
+            true => changes.push(Change::Protect { path: wide.path, why: wide.why }),
+            false => warnings.push(wide.to_string()),
+        }
+    }
+    changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false));
+    changes.extend(file("tool", folder.join(tool_name()), bundle.tool, false));
+    changes.extend(file("library", folder.join(library_name()), bundle.library, false));
+    changes.extend(new_shim.and_then(|contents| file("shim", shim_path, contents, false)));
+    let mut diff = None;
+    if after != before {
+        let cleared = settings::others(&before)?;
+        if !cleared.is_empty() {
+            found.push(("to be cleared", format!("{} of {}", cleared.join(", "), settings_path.display())));
+        }
+        diff = Some(settings::diff(&before, &after)?);
+        let path = backups::new_path(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+        changes.push(Change::Backup { path, contents: before.clone(), of: settings_path.clone() });
+        changes.push(Change::Settings { path: settings_path, before, contents: after });
+    }
+    Ok(Plan { folder, account, found, warnings, changes, diff, starts: false })
+}
+
+/// The names of what install lays down, the configuration aside.
+pub(crate) fn laid_down() -> [String; 4] {
+    [shim::FILE_NAME.to_owned(), library_name(), tool_name(), SCHEMA.to_owned()]
+}
+
+fn tool_name() -> String {
+    format!("phonegate{}", std::env::consts::EXE_SUFFIX)
+}
+
+fn library_name() -> String {
+    format!("{}phonegate{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
+}
+
+fn failed(text: String) -> Trouble {
+    Trouble { exit: Exit::Failed, text }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+    std::fs::read(path).map_err(|error| failed(format!("{} cannot be read: {error}", path.display())))
+}
+
+/// A change where the file has other contents.
+fn file(step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool) -> Option<Change> {
+    let there = std::fs::read(&path);
+    let replaces = path.exists();
+    let same = there.is_ok_and(|there| there == contents);
+    (!same).then_some(Change::File { step, path, contents, private, replaces })
+}
+
+/// This program, and the library that was unpacked beside it.
+struct Bundle {
+    tool: Vec<u8>,
+    library: Vec<u8>,
+}
+
+impl Bundle {
+    fn open() -> Result<Self, Trouble> {
+        let tool = std::env::current_exe().map_err(|error| failed(format!("this program's own place: {error}")))?;
+        let library = tool.with_file_name(library_name());
+        if !library.is_file() {
+            return Err(Trouble::usage(format!(
+                "there is no {}: unpack the whole bundle, and run the phonegate that is in it",
+                library.display()
+            )));
+        }
+        let version = LibraryVersion::of(&library)
+            .map_err(|why| failed(format!("{} cannot be loaded: {why}", library.display())))?;
+        let own = env!("CARGO_PKG_VERSION");
+        if version.version != own {
+            return Err(Trouble::usage(format!(
+                "{} is version {}, and this program {own}: unpack the whole bundle anew",
+                library.display(),
+                version.version
+            )));
+        }
+        Ok(Self { tool: read(&tool)?, library: read(&library)? })
+    }
+}
+
+/// A folder for the time of this command, that nobody else can write to.
+struct WorkFolder {
+    path: PathBuf,
+    _outer: tempfile::TempDir,
+}
+
+impl WorkFolder {
+    fn new() -> Result<Self, Trouble> {
+        let cannot = |error| failed(format!("a folder for temporary files cannot be made: {error}"));
+        let outer = tempfile::tempdir().map_err(cannot)?;
+        // Where Windows has the temporary files of services, every user can write into the outer one.
+        let path = outer.path().join("work");
+        platform::own_folder(&path).map_err(cannot)?;
+        Ok(Self { path, _outer: outer })
+    }
+}
+
+/// Which configuration MIM is to run with.
+enum Chosen {
+    /// The one that is there.
+    Kept,
+    /// A copy of another one.
+    Copied(PathBuf),
+    /// There is none yet.
+    Starter,
+}
+
+impl Chosen {
+    fn find(named: Option<&Path>, place: &Path) -> Result<Self, Trouble> {
+        let is_place =
+            |path: &Path| matches!((path.canonicalize(), place.canonicalize()), (Ok(path), Ok(place)) if path == place);
+        match named {
+            Some(named) if place.exists() && !is_place(named) => match read(named)? == read(place)? {
+                true => Ok(Self::Kept),
+                false => Err(Trouble::usage(format!(
+                    "{} is there already, and differs from {}: edit it, or move it away",
+                    place.display(),
+                    named.display()
+                ))),
+            },
+            _ if place.exists() => Ok(Self::Kept),
+            Some(named) => Ok(Self::Copied(named.to_owned())),
+            None => match config::usual_path().ok().filter(|usual| usual.exists()) {
+                Some(usual) => Ok(Self::Copied(usual)),
+                None => Ok(Self::Starter),
+            },
+        }
+    }
+
+    /// The configuration as MIM will have it, and its bytes where they are to be copied.
+    fn load(&self, place: &Path) -> Result<(Loaded, Option<Vec<u8>>), Trouble> {
+        let from = match self {
+            Self::Copied(from) => from.as_path(),
+            _ => place,
+        };
+        let mut loaded = config::load(from).map_err(|error| not_usable(error.to_string()))?;
+        // That is where its relative paths will belong to.
+        loaded.base = place.parent().map(Path::to_owned).unwrap_or_default();
+        let contents = matches!(self, Self::Copied(_)).then(|| read(from)).transpose()?;
+        Ok((loaded, contents))
+    }
+
+    fn in_words(&self, place: &Path) -> String {
+        match self {
+            Self::Copied(from) => format!("{} (a copy of {})", place.display(), from.display()),
+            _ => format!("{} (kept)", place.display()),
+        }
+    }
+}
+
+fn not_usable(error: String) -> Trouble {
+    Trouble::usage(format!("{error}\nNothing was changed. Mend the configuration and run install again"))
+}
+
+/// Does the folder for logs and state have to be made or mended?
+fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, Trouble> {
+    let named = loaded.config.log.directory.as_ref().map(|folder| loaded.base.join(folder));
+    let is_named = named.is_some();
+    let Some(path) = named.or_else(platform::state_folder) else {
+        return Err(failed("the folder for logs and state is not known (is ProgramData set?)".to_owned()));
+    };
+    let Ok(meta) = std::fs::symlink_metadata(&path) else {
+        return Ok(Some(Change::StateFolder { path, state: StateFolder::Missing }));
+    };
+    let exposure = platform::exposure(&path, account.into())
+        .map_err(|error| failed(format!("the permissions of {}: {error}", path.display())))?;
+    let why_unsafe = match meta.is_dir() {
+        true => exposure.why_unsafe(),
+        false => Some("it is not a folder, or only a link to one".to_owned()),
+    };
+    match why_unsafe {
+        // Whose folder it is, and what else is in it, is known to the administrator alone.
+        Some(why) if is_named => Err(not_usable(format!(
+            "log.directory: {}: {why}. PhoneGate keeps no state where others can write",
+            path.display()
+        ))),
+        Some(why) => Ok(Some(Change::StateFolder { path, state: StateFolder::Unsafe(why) })),
+        None if is_named => Ok(None),
+        None => {
+            let lacking = exposure.lacking.then(|| "the service's account cannot use it".to_owned());
+            Ok(exposure.in_words().or(lacking).map(|why| Change::StateFolder { path, state: StateFolder::Wide(why) }))
+        }
+    }
+}
+
+/// What each backend answers. An error where one could place no calls.
+fn ask_backends(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Vec<(&'static str, String)>, Trouble> {
+    // Not the service's own folder, which need not be there yet.
+    loaded.config.log.directory = Some(work.join("log"));
+    let gate = Setup { file: file.to_owned(), loaded }.start(None).map_err(|error| {
+        not_usable(format!("{error}\n(Relative paths in it belong to {})", file.parent().unwrap_or(file).display()))
+    })?;
+    let answers = gate.check();
+    gate.shut_down(END_WITHIN);
+    let mut found = Vec::new();
+    let mut problems = Vec::new();
+    for (name, answer) in answers {
+        match answer {
+            Ok(words) => found.push(("backend", format!("{name}: {words}"))),
+            Err(failure) => problems.push(format!("backend `{name}`: {failure}")),
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(found),
+        false => Err(failed(format!(
+            "{}\nNothing was changed. Mend that and run install again, or add --skip-check",
+            problems.join("\n")
+        ))),
+    }
+}

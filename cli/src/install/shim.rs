@@ -1,0 +1,116 @@
+//! Compiles the shim against the contract assembly of this machine, with the C# compiler that every Windows has.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use crate::exit::{Exit, Trouble};
+use crate::mim::contract::Contract;
+
+const SOURCE: &str = include_str!("../../../shim/CustomPhoneGate.cs");
+
+/// What MIM loads.
+pub(crate) const FILE_NAME: &str = "CustomPhoneGate.dll";
+
+/// The compilers of Windows, below its folder. The older one first: what it compiles runs on both generations of .NET.
+const COMPILERS: [&str; 2] = ["Microsoft.NET/Framework64/v3.5/csc.exe", "Microsoft.NET/Framework64/v4.0.30319/csc.exe"];
+
+/// What a compiled shim is known by: it stands in the shim, and is the same for the same source and contract. The bytes
+/// that a compiler writes are not.
+pub(super) struct Mark(String);
+
+impl Mark {
+    pub(super) fn of(contract: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        // The source has a length, so that nothing can move from the one to the other.
+        hash.update((SOURCE.len() as u64).to_le_bytes());
+        hash.update(SOURCE);
+        hash.update(contract);
+        let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("{}+{hash}", env!("CARGO_PKG_VERSION")))
+    }
+
+    pub(super) fn is_in(&self, shim: &[u8]) -> bool {
+        shim.windows(self.0.len()).any(|bytes| bytes == self.0.as_bytes())
+    }
+
+    /// As a source file, which adds no type to the assembly.
+    fn source(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        format!(
+            "[assembly: System.Reflection.AssemblyTitle(\"PhoneGate for Microsoft Identity Manager\")]\n\
+             [assembly: System.Reflection.AssemblyProduct(\"PhoneGate\")]\n\
+             [assembly: System.Reflection.AssemblyFileVersion(\"{version}\")]\n\
+             [assembly: System.Reflection.AssemblyInformationalVersion(\"{}\")]\n",
+            self.0
+        )
+    }
+}
+
+/// The compiler that was named, else the one of Windows that can read the contract.
+pub(super) fn compiler(named: Option<&Path>, contract: &Contract) -> Result<PathBuf, Trouble> {
+    let windows = std::env::var_os("windir").map(PathBuf::from).unwrap_or_default();
+    if let Some(named) = named {
+        return match named.is_file() {
+            true => Ok(named.to_owned()),
+            false => Err(Trouble::usage(format!("--csc: there is no file {}", named.display()))),
+        };
+    }
+    let mut candidates = COMPILERS.map(|compiler| windows.join(compiler));
+    if !contract.runtime.starts_with("v2.") {
+        // The older one reads no newer assembly.
+        candidates.reverse();
+    }
+    let tried: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
+    candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Trouble::usage(format!(
+            "there is no C# compiler: tried {}. Every .NET Framework has one; name it by --csc",
+            tried.join(" and ")
+        ))
+    })
+}
+
+/// The shim. `work` is a folder that nobody else can write to.
+pub(super) fn compile(compiler: &Path, contract: &Path, mark: &Mark, work: &Path) -> Result<Vec<u8>, Trouble> {
+    let failed = |text: String| Trouble { exit: Exit::Failed, text };
+    let cannot = |what: &str| {
+        let what = what.to_owned();
+        move |error: std::io::Error| failed(format!("{what}: {error}"))
+    };
+    let (source, version, output) =
+        (work.join("CustomPhoneGate.cs"), work.join("AssemblyInfo.cs"), work.join(FILE_NAME));
+    std::fs::write(&source, SOURCE)
+        .and_then(|()| std::fs::write(&version, mark.source()))
+        .map_err(cannot("the shim's source cannot be written"))?;
+    let option = |name: &str, path: &Path| {
+        let mut option = std::ffi::OsString::from(name);
+        option.push(path);
+        option
+    };
+    let ran = Command::new(compiler)
+        .args(["/nologo", "/utf8output", "/codepage:65001", "/target:library", "/optimize+"])
+        .arg(option("/out:", &output))
+        .arg(option("/reference:", contract))
+        .args([&source, &version])
+        .current_dir(work)
+        .output()
+        .map_err(cannot(&format!("{} cannot be run", compiler.display())))?;
+    let words = [ran.stdout, ran.stderr].map(|words| String::from_utf8_lossy(&words).trim().to_owned()).join("\n");
+    let words = words.trim();
+    if !ran.status.success() {
+        return Err(failed(format!(
+            "the shim cannot be compiled against {}. {} ({}) says:\n{words}",
+            contract.display(),
+            compiler.display(),
+            ran.status
+        )));
+    }
+    let shim = std::fs::read(&output).map_err(|error| {
+        failed(format!("{} wrote no {FILE_NAME} ({error}), and says:\n{words}", compiler.display()))
+    })?;
+    match mark.is_in(&shim) {
+        true => Ok(shim),
+        false => Err(failed(format!("{} wrote something else than was asked for", compiler.display()))),
+    }
+}

@@ -1,0 +1,205 @@
+//! What install changes, one thing after the other. What fails undoes what came before it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use phonegate::platform::{self, Account, Grant, SavedAccess};
+
+use super::files::{Access, Staged, Undo, free_name, write_new};
+use crate::exit::{Exit, Trouble};
+
+/// One thing that install changes.
+pub(super) enum Change {
+    /// Makes the folder for state and logs, or takes it from those who should not have it.
+    StateFolder { path: PathBuf, state: StateFolder },
+    /// Makes a file, or puts a new one in its place.
+    File { step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool, replaces: bool },
+    /// Puts a file in its own place, with the permissions that it should have.
+    Protect { path: PathBuf, why: String },
+    /// Keeps what MfaSettings.xml was.
+    Backup { path: PathBuf, contents: Vec<u8>, of: PathBuf },
+    /// Tells MIM to load the shim. The last change: up to here MIM runs what it ran before.
+    Settings { path: PathBuf, before: Vec<u8>, contents: Vec<u8> },
+}
+
+/// In which state the folder for state and logs was found.
+pub(super) enum StateFolder {
+    Missing,
+    /// Somebody else could have put something there.
+    Unsafe(String),
+    /// It is ours, with other permissions than it should have.
+    Wide(String),
+}
+
+impl Change {
+    /// Its name, for scripts.
+    pub(super) fn step(&self) -> &'static str {
+        match self {
+            Self::StateFolder { .. } => "state_folder",
+            Self::File { step, .. } => step,
+            Self::Protect { .. } => "permissions",
+            Self::Backup { .. } => "backup",
+            Self::Settings { .. } => "settings",
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::StateFolder { path, .. }
+            | Self::File { path, .. }
+            | Self::Protect { path, .. }
+            | Self::Backup { path, .. }
+            | Self::Settings { path, .. } => path,
+        }
+    }
+
+    /// What it does, as a line of a plan.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::StateFolder { state: StateFolder::Missing, .. } => "make the folder for logs and state".to_owned(),
+            Self::StateFolder { state: StateFolder::Unsafe(why), .. } => {
+                format!("rename it aside and make a new one, since {why}")
+            }
+            Self::StateFolder { state: StateFolder::Wide(why), .. } | Self::Protect { why, .. } => {
+                format!("set its permissions: {why}")
+            }
+            Self::File { replaces: true, .. } => "replace".to_owned(),
+            Self::File { .. } => "write".to_owned(),
+            Self::Backup { .. } => "back MfaSettings.xml up".to_owned(),
+            Self::Settings { .. } => "name the shim in it".to_owned(),
+        }
+    }
+
+    /// Prepares as much as can be prepared without anybody noticing it.
+    fn stage(&self, account: Option<&Account>) -> io::Result<Option<Staged>> {
+        match self {
+            Self::File { path, contents, private, .. } => {
+                let access = if *private { Access::Private(account.into()) } else { Access::OfFolder };
+                Staged::write(path, contents, &access).map(Some)
+            }
+            // A file has the permissions that it was made with: they are there before anything is in it.
+            Self::Protect { path, .. } => {
+                Staged::write(path, &fs::read(path)?, &Access::Private(account.into())).map(Some)
+            }
+            Self::Settings { path, contents, .. } => Staged::write(path, contents, &Access::Like(path)).map(Some),
+            Self::StateFolder { .. } | Self::Backup { .. } => Ok(None),
+        }
+    }
+
+    fn make(&self, staged: Option<&Staged>, account: Option<&Account>) -> io::Result<Undo> {
+        let missing = || io::Error::other("nothing is there to put into its place");
+        match self {
+            Self::StateFolder { path, state } => state.mend(path, account.into()),
+            Self::File { .. } | Self::Protect { .. } => staged.ok_or_else(missing)?.replace_undoably(),
+            Self::Backup { path, contents, of } => {
+                write_new(path, contents, &Access::Like(of))?;
+                let path = path.clone();
+                Ok(Box::new(move || fs::remove_file(path)))
+            }
+            Self::Settings { path, before, .. } => {
+                if fs::read(path)? != *before {
+                    return Err(io::Error::other("somebody has changed it meanwhile; run this again"));
+                }
+                staged.ok_or_else(missing)?.replace()?;
+                // Nothing comes after it that could fail.
+                Ok(Box::new(|| Ok(())))
+            }
+        }
+    }
+}
+
+impl StateFolder {
+    fn mend(&self, path: &Path, grant: Grant<'_>) -> io::Result<Undo> {
+        let path = path.to_owned();
+        match self {
+            Self::Missing => {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                platform::create_private_folder(&path, grant)?;
+                Ok(Box::new(move || fs::remove_dir(path)))
+            }
+            // Whatever is in it, and whatever it is itself, may be somebody's trap: nothing of it is used.
+            Self::Unsafe(_) => {
+                let aside = free_name(&path, ".not-trusted")?;
+                fs::rename(&path, &aside)?;
+                if let Err(error) = platform::create_private_folder(&path, grant) {
+                    fs::rename(&aside, &path)?;
+                    return Err(error);
+                }
+                Ok(Box::new(move || fs::remove_dir(&path).and_then(|()| fs::rename(&aside, &path))))
+            }
+            Self::Wide(_) => {
+                let before = SavedAccess::of(&path)?;
+                platform::protect_folder(&path, grant)?;
+                Ok(Box::new(move || before.give(&path)))
+            }
+        }
+    }
+}
+
+/// Makes all changes, or none.
+pub(super) fn make(
+    changes: &[Change],
+    account: Option<&Account>,
+    mut done: impl FnMut(&Change),
+) -> Result<(), Trouble> {
+    let failed = |change: &Change, error: io::Error| format!("{}: {error}", change.path().display());
+    let mut staged = Vec::new();
+    for change in changes {
+        let one = point("stage", change).and_then(|()| change.stage(account)).map_err(|error| Trouble {
+            exit: Exit::Failed,
+            text: format!("{}. Nothing was changed", failed(change, error)),
+        })?;
+        staged.push(one);
+    }
+    let mut undos: Vec<(&Change, Undo)> = Vec::new();
+    for (change, staged) in changes.iter().zip(&staged) {
+        match point("make", change).and_then(|()| change.make(staged.as_ref(), account)) {
+            Ok(undo) => undos.push((change, undo)),
+            Err(error) => {
+                let text = format!("{}. {}", failed(change, error), undo_all(undos));
+                return Err(Trouble { exit: Exit::Failed, text });
+            }
+        }
+        done(change);
+    }
+    Ok(())
+}
+
+/// Puts another `MfaSettings.xml` into its place.
+pub(crate) fn put_back(path: &Path, before: &[u8], after: &[u8]) -> Result<(), Trouble> {
+    let change = Change::Settings { path: path.to_owned(), before: before.to_owned(), contents: after.to_owned() };
+    make(&[change], None, |_| {})
+}
+
+/// What became of it, in words.
+fn undo_all(undos: Vec<(&Change, Undo)>) -> String {
+    let mut left = Vec::new();
+    for (change, undo) in undos.into_iter().rev() {
+        if let Err(error) = undo() {
+            left.push(format!("{} ({error})", change.path().display()));
+        }
+    }
+    match left.as_slice() {
+        [] => "What had been changed was undone".to_owned(),
+        left => format!("This could not be undone: {}. Run install again", left.join(", ")),
+    }
+}
+
+/// Where the tests make a step fail, or end the process, by the environment variable `PHONEGATE_FAULT`: `fail make shim`
+/// or `end make shim`. In debug builds alone.
+fn point(_what: &str, _change: &Change) -> io::Result<()> {
+    #[cfg(debug_assertions)]
+    if let Ok(fault) = std::env::var("PHONEGATE_FAULT") {
+        let here = format!("{_what} {}", _change.step());
+        if fault == format!("fail {here}") {
+            return Err(io::Error::other(format!("fault injected: {here}")));
+        }
+        if fault == format!("end {here}") {
+            std::process::abort();
+        }
+    }
+    Ok(())
+}

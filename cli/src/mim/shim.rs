@@ -1,0 +1,87 @@
+//! What `CustomPhoneGate.dll` tells of itself, without loading it.
+
+use std::path::Path;
+
+use super::contract::{INTERFACE, NAMESPACE, Version};
+use super::metadata::{Metadata, Unreadable};
+use super::read_bounded;
+
+/// It has a few kilobytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// A compiled shim.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shim {
+    /// The version of the C ABI that it speaks.
+    pub(crate) abi: u32,
+    /// The assembly that it expects the contract in.
+    pub(crate) contract: String,
+    pub(crate) contract_version: Version,
+    /// The runtime that it was compiled for.
+    pub(crate) runtime: String,
+}
+
+impl Shim {
+    /// Reads a compiled shim.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is something else.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let file = read_bounded(path, MAX_BYTES).map_err(|error| format!("cannot be read: {error}"))?;
+        match Self::in_file(&file) {
+            Ok(Some(shim)) => Ok(shim),
+            Ok(None) => Err("is an assembly, but not PhoneGate's shim".to_owned()),
+            Err(Unreadable::NotManaged) => Err("is no .NET assembly".to_owned()),
+            Err(Unreadable::Damaged(what)) => Err(format!("is damaged ({what})")),
+        }
+    }
+
+    fn in_file(file: &[u8]) -> Result<Option<Self>, Unreadable> {
+        let metadata = Metadata::read(file)?;
+        let Some(shim) = metadata.type_def("", "CustomPhoneGate")? else { return Ok(None) };
+        let (abi, home) = (metadata.constant(shim, "AbiVersion")?, metadata.home(NAMESPACE, INTERFACE)?);
+        let runtime = metadata.runtime.to_owned();
+        Ok(abi.zip(home).map(|(abi, (contract, version))| Self {
+            abi,
+            contract: contract.to_owned(),
+            contract_version: Version(version),
+            runtime,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_compiled_shim_tells_its_abi_and_its_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        let compile = |out: &str, more: &[&str]| {
+            let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../shim");
+            let ran = Command::new("mcs")
+                .args(["-sdk:2", "-target:library", &format!("-out:{out}")])
+                .args(more.iter().map(|argument| argument.replace("SHIM", root)))
+                .current_dir(folder.path())
+                .status();
+            assert!(ran.expect("this test needs mcs: apt-get install mono-mcs mono-devel").success());
+        };
+        compile("Some Contract.dll", &["SHIM/contract/PhoneServiceProvider.cs"]);
+        compile("CustomPhoneGate.dll", &["-reference:Some Contract.dll", "SHIM/CustomPhoneGate.cs"]);
+        let shim = Shim::read(&folder.path().join("CustomPhoneGate.dll"));
+        assert_eq!(
+            shim,
+            Ok(Shim {
+                abi: phonegate::abi::ABI_VERSION,
+                contract: "Some Contract".to_owned(),
+                contract_version: Version([0; 4]),
+                runtime: "v2.0.50727".to_owned(),
+            })
+        );
+        let other = Shim::read(&folder.path().join("Some Contract.dll"));
+        assert_eq!(other, Err("is an assembly, but not PhoneGate's shim".to_owned()));
+    }
+}

@@ -1,0 +1,277 @@
+//! `phonegate revert`: MIM as it was before PhoneGate was installed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use phonegate::config::{self, FILE_NAME};
+use phonegate::platform;
+use serde_json::json;
+
+use crate::exit::{Exit, Trouble};
+use crate::install::backups::{self, Backup};
+use crate::install::files::{Lock, remove, remove_leftovers};
+use crate::install::{self, SHIM};
+use crate::mim::{service, settings};
+use crate::output::{self, Live};
+
+const HELP: &str = "\
+Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
+then removes what install laid down: the shim, the library, the tool and the schema. The configuration, its secrets, the
+logs and the backups stay; --purge removes the configuration and the logs too. MIM runs without PhoneGate as soon as
+FIMService is restarted.
+
+Examples:
+  phonegate revert --list
+  phonegate revert --dry-run
+  phonegate revert --restart
+  phonegate revert --backup MfaSettings.xml.phonegate-backup-20261124T150600Z
+
+--json prints one object a line:
+  backup    name, provider (what it would let MIM load; absent where it names none): with --list
+  diff      text: how MfaSettings.xml changes, without its secrets
+  change    step (settings, remove or purge), path, text, done (false: --dry-run)
+  left      path, text: what stays, and why
+  reverted  changed (how many changes), dry_run, restarted
+  error     text
+
+Exit codes:
+  0  reverted, or nothing was to be done
+  1  it could not be reverted, or not everything could be removed
+  2  usage";
+
+/// The arguments of `phonegate revert`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// Lists the backups, the newest first.
+    #[arg(long, conflicts_with_all = ["backup", "purge", "dry_run", "restart"])]
+    list: bool,
+    /// Which backup to put back.
+    #[arg(long, value_name = "NAME")]
+    backup: Option<String>,
+    /// Removes the configuration and the logs too.
+    #[arg(long)]
+    purge: bool,
+    /// Shows what would be done, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Restarts the service FIMService, so that it runs without PhoneGate.
+    #[arg(long)]
+    restart: bool,
+    /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
+    #[arg(long, value_name = "FOLDER")]
+    service_dir: Option<PathBuf>,
+    /// Prints JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Reverts.
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
+    let folder = service::folder(arguments.service_dir.as_deref())?.path;
+    let backups = backups::list(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+    if arguments.list {
+        list(&backups, &folder, arguments.json);
+        return Ok(Exit::Done);
+    }
+    let plan = Plan::make(arguments, &folder, &backups)?;
+    if let Some(restore) = &plan.restore {
+        tell_diff(arguments, restore)?;
+    }
+    if arguments.dry_run {
+        for (step, path, text) in plan.steps() {
+            tell(arguments, step, path, &text);
+        }
+        conclude(arguments, &plan, false);
+        return Ok(Exit::Done);
+    }
+    carry_out(arguments, &plan, &folder)
+}
+
+/// How MfaSettings.xml changes.
+struct Restore {
+    path: PathBuf,
+    before: Vec<u8>,
+    backup: PathBuf,
+    after: Vec<u8>,
+}
+
+/// The logs of the library and of the tool, and how their older parts begin.
+const LOGS: [&str; 2] = ["phonegate.log", "phonegate-tool.log"];
+
+struct Plan {
+    restore: Option<Restore>,
+    /// What install laid down.
+    remove: Vec<PathBuf>,
+    /// The configuration and the logs.
+    purge: Vec<PathBuf>,
+}
+
+impl Plan {
+    fn make(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Self, Trouble> {
+        let restore = restore(arguments, folder, backups)?;
+        let mut remove: Vec<_> = install::laid_down().iter().map(|name| folder.join(name)).collect();
+        remove.retain(|path| path.is_file());
+        let purge = if arguments.purge { to_purge(folder) } else { Vec::new() };
+        Ok(Self { restore, remove, purge })
+    }
+
+    fn steps(&self) -> impl Iterator<Item = (&'static str, &Path, String)> {
+        let settings = self.restore.iter().map(|restore| {
+            let name = restore.backup.file_name().unwrap_or_default().to_string_lossy();
+            ("settings", restore.path.as_path(), format!("put {name} back"))
+        });
+        let removed = self.remove.iter().map(|path| ("remove", path.as_path(), "remove".to_owned()));
+        let purged = self.purge.iter().map(|path| ("purge", path.as_path(), "remove".to_owned()));
+        settings.chain(removed).chain(purged)
+    }
+}
+
+/// Which backup is to be put back. None where MIM does not load PhoneGate, and no backup is named.
+fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Option<Restore>, Trouble> {
+    let path = folder.join(settings::FILE_NAME);
+    let backup = match &arguments.backup {
+        Some(name) => Some(backups.iter().find(|backup| backup.name == *name).ok_or_else(|| {
+            Trouble::usage(format!("there is no backup {name} in {}; see revert --list", folder.display()))
+        })?),
+        None => backups.first(),
+    };
+    let before = settings::read(&path)?;
+    if arguments.backup.is_none() && !names_shim(&before, folder)? {
+        return Ok(None);
+    }
+    let Some(backup) = backup else {
+        return Err(failed(format!(
+            "{} names PhoneGate, and there is no backup of it in {}. Take its entry CustomPhoneProvider away by hand, \
+             or put a copy of your own back, and run revert again",
+            path.display(),
+            folder.display()
+        )));
+    };
+    let after = settings::read(&backup.path)?;
+    if names_shim(&after, folder)? {
+        return Err(Trouble::usage(format!(
+            "{} names PhoneGate itself; choose another one by --backup, see revert --list",
+            backup.name
+        )));
+    }
+    Ok((before != after).then(|| Restore { path, before, backup: backup.path.clone(), after }))
+}
+
+fn names_shim(file: &[u8], folder: &Path) -> Result<bool, Trouble> {
+    let provider = settings::provider(file)?;
+    let shim = folder.join(SHIM);
+    // Windows tells no names apart by case.
+    Ok(provider.is_some_and(|path| shim.to_str().is_some_and(|shim| shim.eq_ignore_ascii_case(&path))))
+}
+
+/// The configuration, the folder for state, and the logs where they are elsewhere.
+fn to_purge(folder: &Path) -> Vec<PathBuf> {
+    let config = folder.join(FILE_NAME);
+    let logs = config::load(&config).ok().and_then(|loaded| Some(loaded.base.join(loaded.config.log.directory?)));
+    let logs = logs.and_then(|logs| fs::read_dir(logs).ok()).into_iter().flatten().flatten();
+    let is_log = |entry: &fs::DirEntry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        LOGS.iter().any(|log| name.starts_with(log))
+    };
+    let logs: Vec<_> = logs.filter(is_log).map(|entry| entry.path()).collect();
+    let mut all: Vec<_> = [config].into_iter().chain(platform::state_folder()).chain(logs).collect();
+    all.retain(|path| path.exists());
+    all
+}
+
+fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, Trouble> {
+    let lock = Lock::take(folder).map_err(failed)?;
+    if let Some(restore) = &plan.restore {
+        install::put_back(&restore.path, &restore.before, &restore.after)?;
+        if let Some((step, path, text)) = plan.steps().next() {
+            tell(arguments, step, path, &text);
+        }
+    }
+    if arguments.restart {
+        let live = Live::start(arguments.json);
+        service::restart(&live)
+            .map_err(|why| failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME)))?;
+    }
+    let mut left = Vec::new();
+    for (step, path, text) in plan.steps().filter(|(step, ..)| *step != "settings") {
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(path),
+            false => remove(path),
+        };
+        match removed {
+            Ok(()) => tell(arguments, step, path, &text),
+            Err(error) => left.push((path.to_owned(), error.to_string())),
+        }
+    }
+    let failures = left.len();
+    let in_use = |path| (path, "in use now; a later revert or install removes it".to_owned());
+    left.extend(remove_leftovers(folder).into_iter().map(in_use));
+    drop(lock);
+    for (path, text) in left {
+        let path = path.display().to_string();
+        match arguments.json {
+            true => output::record(&json!({ "event": "left", "path": path, "text": text })),
+            false => output::result(&format!("left: {path}: {text}")),
+        }
+    }
+    conclude(arguments, plan, arguments.restart);
+    Ok(if failures == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn list(backups: &[Backup], folder: &Path, json: bool) {
+    for backup in backups {
+        let provider = settings::read(&backup.path).and_then(|file| settings::provider(&file));
+        let (provider, words) = match provider {
+            Ok(Some(provider)) => (json!(provider), format!("names {provider}")),
+            Ok(None) => (json!(null), "names no provider".to_owned()),
+            Err(trouble) => (json!(null), trouble.text),
+        };
+        match json {
+            true => {
+                output::record(&json!({ "event": "backup", "name": backup.name, "provider": provider, "text": words }))
+            }
+            false => output::result(&format!("{}  {words}", backup.name)),
+        }
+    }
+    if backups.is_empty() && !json {
+        output::result(&format!("There is no backup in {}.", folder.display()));
+    }
+}
+
+fn tell(arguments: &Arguments, step: &str, path: &Path, text: &str) {
+    let (path, done) = (path.display().to_string(), !arguments.dry_run);
+    match arguments.json {
+        true => output::record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
+        false => output::result(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
+    }
+}
+
+fn tell_diff(arguments: &Arguments, restore: &Restore) -> Result<(), Trouble> {
+    let diff = settings::diff(&restore.before, &restore.after)?;
+    match arguments.json {
+        true => output::record(&json!({ "event": "diff", "text": diff })),
+        false => output::result(&diff),
+    }
+    Ok(())
+}
+
+fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool) {
+    let (changed, dry_run) = (plan.steps().count(), arguments.dry_run);
+    if arguments.json {
+        let record = json!({ "event": "reverted", "changed": changed, "dry_run": dry_run, "restarted": restarted });
+        return output::record(&record);
+    }
+    output::result(match (dry_run, changed) {
+        (_, 0) => "Nothing is to be reverted: PhoneGate is not installed.",
+        (true, _) => "Nothing was changed.",
+        (false, _) if restarted => "MIM runs without PhoneGate.",
+        (false, _) => "MIM runs without PhoneGate as soon as FIMService is restarted.",
+    });
+}
+
+fn failed(text: String) -> Trouble {
+    Trouble { exit: Exit::Failed, text }
+}

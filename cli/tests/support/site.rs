@@ -1,0 +1,246 @@
+//! A stand-in of a machine with Microsoft Identity Manager: the folder of its service, with `MfaSettings.xml` and a
+//! contract assembly, and an unpacked bundle of PhoneGate. The tests install from the one into the other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Ran, simulated};
+
+/// As on a server that used Azure MFA, with what must survive an edit and what must not be shown.
+pub const SETTINGS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<!-- of Contoso -->\r\n<MfaSettings>\r\n  \
+     <LICENSE_KEY>hunter2-licence</LICENSE_KEY>\r\n  <CERT_PASSWORD>hunter2-password</CERT_PASSWORD>\r\n</MfaSettings>\r\n";
+pub const SECRET: &str = "hunter2";
+
+/// The steps of a whole install, in their order.
+pub const STEPS: [&str; 9] =
+    ["state_folder", "configuration", "permissions", "schema", "tool", "library", "shim", "backup", "settings"];
+
+/// The files of a folder and those below it, by name.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+pub struct Site {
+    root: TempDir,
+}
+
+impl Site {
+    /// Nothing is installed. A configuration of a simulated phone lies in the bundle.
+    pub fn new() -> Self {
+        let site = Self::without_configuration();
+        site.configure(&simulated("#", 0));
+        site
+    }
+
+    pub fn without_configuration() -> Self {
+        let site = Self { root: tempfile::tempdir().unwrap() };
+        for folder in [site.service(), site.bundle(), site.root.path().join("temp")] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(site.settings(), SETTINGS).unwrap();
+        mcs(&[
+            "-target:library".to_owned(),
+            format!("-out:{}", site.contract().display()),
+            repository("shim/contract/PhoneServiceProvider.cs"),
+        ]);
+        let tool = PathBuf::from(env!("CARGO_BIN_EXE_phonegate"));
+        let library = tool.with_file_name("libphonegate.so");
+        assert!(library.exists(), "{} does not exist: cargo build --workspace --lib", library.display());
+        fs::copy(&tool, site.bundle().join("phonegate")).unwrap();
+        fs::copy(&library, site.bundle().join("libphonegate.so")).unwrap();
+        site.script("csc", "exec mcs -sdk:2 -langversion:3 \"$@\"");
+        site
+    }
+
+    /// The configuration in the bundle.
+    pub fn configure(&self, config: &Value) {
+        fs::write(self.bundle().join("phonegate.json"), config.to_string()).unwrap();
+    }
+
+    pub fn service(&self) -> PathBuf {
+        self.root.path().join("Service")
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.root.path().join("bundle")
+    }
+
+    /// The folder for logs and state.
+    pub fn state(&self) -> PathBuf {
+        self.root.path().join("state/phonegate")
+    }
+
+    pub fn settings(&self) -> PathBuf {
+        self.service().join("MfaSettings.xml")
+    }
+
+    pub fn contract(&self) -> PathBuf {
+        self.service().join("Contoso.Contract.dll")
+    }
+
+    pub fn shim(&self) -> PathBuf {
+        self.service().join("CustomPhoneGate.dll")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.service().join("phonegate.json")
+    }
+
+    /// A program, as a shell script.
+    pub fn script(&self, name: &str, body: &str) -> PathBuf {
+        let path = self.root.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// `phonegate VERB` of the bundle, for this folder of the service.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.bundle().join("phonegate"));
+        command
+            .args(arguments)
+            .arg("--service-dir")
+            .arg(self.service())
+            .current_dir(self.root.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("XDG_STATE_HOME", self.root.path().join("state"))
+            .env("TMPDIR", self.root.path().join("temp"));
+        command
+    }
+
+    /// Installs with further arguments.
+    pub fn install(&self, arguments: &[&str]) -> Ran {
+        self.install_with(arguments, "")
+    }
+
+    /// Installs with further arguments, and a fault.
+    pub fn install_with(&self, arguments: &[&str], fault: &str) -> Ran {
+        let mut command = self.command(&["install"]);
+        if !arguments.contains(&"--csc") {
+            command.arg("--csc").arg(self.root.path().join("csc"));
+        }
+        let output = command.args(arguments).env("PHONEGATE_FAULT", fault).output().unwrap();
+        Ran {
+            // By a signal.
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn revert(&self, arguments: &[&str]) -> Ran {
+        self.command(&["revert"]).args(arguments).output().unwrap().into()
+    }
+
+    /// `phonegate check` of the configuration in the service's folder.
+    pub fn check(&self) -> Command {
+        let mut command = Command::new(self.bundle().join("phonegate"));
+        command.args(["check", "--config"]).arg(self.config()).env_clear();
+        command.env("XDG_STATE_HOME", self.root.path().join("state"));
+        command
+    }
+
+    /// All that lies in the service's folder.
+    pub fn files(&self) -> Files {
+        files(&self.service())
+    }
+
+    /// The names of what lies in the service's folder.
+    pub fn names(&self) -> Vec<String> {
+        self.files().into_keys().collect()
+    }
+
+    /// All that an install may touch.
+    pub fn everything(&self) -> Files {
+        let mut all = files(self.root.path());
+        all.retain(|name, _| !name.starts_with("bundle/"));
+        all
+    }
+
+    /// Nothing is left of an install but what belongs there.
+    #[track_caller]
+    pub fn is_installed(&self) {
+        let mut names = self.names();
+        names.retain(|name| !name.starts_with("MfaSettings.xml.phonegate-backup-"));
+        let expected = [
+            "Contoso.Contract.dll",
+            "CustomPhoneGate.dll",
+            "MfaSettings.xml",
+            "libphonegate.so",
+            "phonegate",
+            "phonegate.json",
+            "phonegate.schema.json",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(fs::read_to_string(self.settings()).unwrap(), self.settings_with_shim());
+        for (name, of_bundle) in [("phonegate", "phonegate"), ("libphonegate.so", "libphonegate.so")] {
+            assert!(fs::read(self.service().join(name)).unwrap() == fs::read(self.bundle().join(of_bundle)).unwrap());
+        }
+    }
+
+    /// The settings as install writes them.
+    pub fn settings_with_shim(&self) -> String {
+        let start = SETTINGS.find("<LICENSE_KEY>").unwrap();
+        let end = SETTINGS.find("\r\n</MfaSettings>").unwrap();
+        let shim = self.shim();
+        let entry = format!("<CustomPhoneProvider>{}</CustomPhoneProvider>", shim.display());
+        format!("{}{}{}", &SETTINGS[..start], entry, &SETTINGS[end..])
+    }
+
+    /// The contents of the backups, the oldest first.
+    pub fn backups(&self) -> Vec<String> {
+        let names = self.names().into_iter().filter(|name| name.contains("phonegate-backup"));
+        names.map(|name| fs::read_to_string(self.service().join(name)).unwrap()).collect()
+    }
+}
+
+/// A configuration whose backend cannot be reached.
+pub fn unreachable() -> Value {
+    let mut config = simulated("#", 0);
+    config["use"] = json!(["trunk"]);
+    config["allow_test_backends"] = json!(false);
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": format!("sip:{nobody};transport=tcp") } });
+    config
+}
+
+/// Compiles for the runtime that MIM's service uses.
+pub fn mcs(arguments: &[String]) {
+    let ran = Command::new("mcs").args(["-sdk:2", "-langversion:3", "-nologo"]).args(arguments).output();
+    let ran = ran.expect("this test needs mcs: apt-get install mono-mcs mono-devel");
+    assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> String {
+    format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn files(folder: &Path) -> Files {
+    let mut found = Files::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() {
+                found.insert(name + "/", format!("{:o}", mode(&path)).into_bytes());
+                folders.push(path);
+            } else {
+                let mut contents = fs::read(&path).unwrap();
+                contents.extend(format!("\nmode {:o}", mode(&path)).into_bytes());
+                found.insert(name, contents);
+            }
+        }
+    }
+    found
+}
