@@ -109,7 +109,7 @@ pub fn a_contract_with_other_numbers_gets_the_same_statuses(on: On) {
 
 /// Had the end waited for the calls, it would have come too late.
 pub fn a_host_that_ends_while_calls_ring_is_not_held_up(on: On) {
-    let rings = json!({"type": "simulated", "answer_after_ms": 3_600_000});
+    let rings = json!({"type": "simulated", "answer_after_ms": 600_000});
     let configuration = json!({"use": ["demo"], "allow_test_backends": true, "backends": {"demo": rings},
         "numbers": {"default_country": "US"}, "call": {"deadline_s": 600}});
     let mim = on(Listed);
@@ -144,6 +144,7 @@ pub fn the_assembly_has_one_type_and_is_for_clr_2(on: On) {
 
 /// What the shim makes of each number that a library could return.
 pub fn statuses_agree_with_the_header_and_an_unknown_one_is_failed(on: On) {
+    let mut mim = on(Others);
     for (native, expected) in [
         ("PHONEGATE_SUCCESS", "Success"),
         ("PHONEGATE_FAILED", "Failed"),
@@ -153,10 +154,10 @@ pub fn statuses_agree_with_the_header_and_an_unknown_one_is_failed(on: On) {
         ("9", "Failed"),
         ("256", "Failed"),
     ] {
-        let mim = on(Others).fake(&[&format!("-DSTATUS={native}")]);
+        mim = mim.fake(&[&format!("-DSTATUS={native}")]);
         assert_eq!(mim.place("calls", &one_call(expected), &[]).code, Some(0), "{native}");
     }
-    let pending = on(Others).fake(&["-DSTATUS=PHONEGATE_PENDING"]);
+    let pending = mim.fake(&["-DSTATUS=PHONEGATE_PENDING"]);
     assert_eq!(pending.run(&["attributes", &number(0)]).code, Some(0));
 }
 
@@ -210,8 +211,9 @@ pub fn a_library_of_another_version_fails_closed_and_says_to_install_again(on: O
 }
 
 pub fn a_library_that_lacks_a_function_fails_closed_and_is_explained(on: On) {
+    let mut mim = on(Listed);
     for lacking in ["PhoneGateAbiVersion", "InitiateCall", "GetCallStatus", "GetFailureMessage"] {
-        let mim = on(Listed).fake(&[&format!("-D{lacking}=Renamed"), "-DSTATUS=PHONEGATE_SUCCESS"]);
+        mim = mim.fake(&[&format!("-D{lacking}=Renamed"), "-DSTATUS=PHONEGATE_SUCCESS"]);
         let run = mim.place("calls", &one_call("Failed"), &[]);
         let (status, message) = run.only_call();
         assert_eq!(status, "Failed");
