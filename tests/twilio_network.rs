@@ -2,9 +2,10 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use phonegate::backend::Rang;
 use phonegate::call::{FailureReason, Outcome};
@@ -23,6 +24,7 @@ const NUMBER: &str = "+1 4255551212";
 /// Puts TLS in front of a stand-in, with a certificate for `localhost` of an authority that nobody knows. Returns the
 /// port, and the authority's certificate in a file.
 fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
+    with_environment("", "");
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "Contoso CA");
@@ -126,6 +128,7 @@ fn a_file_of_authorities_that_is_none_or_too_long_is_refused_by_name() {
 fn who_cannot_be_reached_is_told_without_address_and_number() {
     let twilio = Twilio::start();
     let no_tls = twilio.base_url.replace("http", "https");
+    with_environment("", "");
     for base_url in [no_tls, "https://studio.invalid".to_owned()] {
         let refused = Line::new(&at(&twilio, base_url)).refused(NUMBER);
         let text = refused.failure.text();
@@ -137,20 +140,102 @@ fn who_cannot_be_reached_is_told_without_address_and_number() {
     }
 }
 
-#[test]
-fn a_proxy_of_the_environment_is_not_used() {
-    let (twilio, proxy) = (Twilio::start(), Twilio::start());
-    for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+/// A proxy that hands every tunnel on to `to`, whatever it was asked for, and remembers what that was.
+struct Proxy {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut client, log) = (stream.unwrap(), Arc::clone(&log));
+                std::thread::spawn(move || {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        client.read_exact(&mut byte).unwrap();
+                        head.push(byte[0]);
+                    }
+                    log.lock().unwrap().push(String::from_utf8(head).unwrap().lines().next().unwrap().to_owned());
+                    let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+                    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+                    let (mut from, mut back) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut back));
+                    let _ = std::io::copy(&mut server, &mut client);
+                });
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// The environment's proxy, which may be none, and the hosts that are reached without it.
+fn with_environment(proxy: &str, exceptions: &str) {
+    for (variable, value) in [("HTTPS_PROXY", proxy), ("NO_PROXY", exceptions)] {
         // SAFETY: nextest gives each test a process of its own; the stand-ins' threads read no environment.
-        unsafe { std::env::set_var(variable, &proxy.base_url) };
+        unsafe { std::env::set_var(variable, value) };
     }
-    for exception in ["NO_PROXY", "no_proxy"] {
+    for variable in ["https_proxy", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
         // SAFETY: as above.
-        unsafe { std::env::remove_var(exception) };
+        unsafe { std::env::remove_var(variable) };
     }
-    let line = Line::new(&twilio.backend());
+}
+
+/// Where nobody is, but through a proxy.
+fn behind_a_proxy(twilio: &Twilio) -> Value {
+    // A port that was free a moment ago.
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    at(twilio, format!("https://localhost:{}", nobody.port()))
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
+    let twilio = Twilio::start();
+    let (port, authority) = with_tls(&twilio);
+    let proxy = Proxy::to(port);
+    with_environment(&proxy.address, "");
+    let line =
+        Line::with_network(&behind_a_proxy(&twilio), &json!({ "ca_file": authority.path(), "proxy": null })).unwrap();
     assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
-    assert!(proxy.all().is_empty());
+    assert!(proxy.asked().iter().all(|line| line.starts_with("CONNECT localhost:")), "{:?}", proxy.asked());
+    let words = line.runtime.block_on(line.backend.check()).unwrap();
+    assert!(words.ends_with(&format!("through the proxy {} (HTTPS_PROXY)", proxy.address)), "{words}");
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_configuration() {
+    let twilio = Twilio::start();
+    let (port, authority) = with_tls(&twilio);
+    let (wrong, right) = (Proxy::to(port), Proxy::to(port));
+    let direct = at(&twilio, format!("https://localhost:{port}"));
+    let line = |settings, proxy: Value| {
+        Line::with_network(settings, &json!({ "ca_file": authority.path(), "proxy": proxy })).unwrap()
+    };
+    let verified = |line: Line| assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+
+    with_environment(&wrong.address, "contoso.local,localhost");
+    verified(line(&direct, json!(null)));
+    with_environment(&wrong.address, "");
+    verified(line(&direct, json!("none")));
+    verified(line(&behind_a_proxy(&twilio), json!(right.address)));
+    assert_eq!((wrong.asked().len(), right.asked().is_empty()), (0, false));
+}
+
+#[test]
+fn a_proxy_of_the_environment_that_is_no_url_is_refused_by_its_name() {
+    with_environment("http://me:hunter2@", "");
+    let error = Line::with_network(&Twilio::start().backend(), &json!({})).err().unwrap().to_string();
+    assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
 }
 
 #[test]

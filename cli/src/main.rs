@@ -13,6 +13,7 @@ mod mim;
 mod output;
 mod permissions;
 mod prompts;
+mod protect;
 mod revert;
 mod setup;
 mod steps;
@@ -34,6 +35,7 @@ Examples:
   phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
+  phonegate protect                            seals a secret for phonegate.json
   phonegate schema > phonegate.schema.json     for an editor that completes and checks phonegate.json
 
 Exit codes:
@@ -67,6 +69,8 @@ enum Verb {
     Prompts(prompts::Verb),
     /// Takes PhoneGate out of Microsoft Identity Manager again.
     Revert(revert::Arguments),
+    /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
+    Protect(protect::Arguments),
     /// What concerns a Twilio account.
     #[command(subcommand)]
     Twilio(twilio::Verb),
@@ -83,7 +87,7 @@ impl Verb {
             Self::Prompts(verb) => verb.is_json(),
             Self::Revert(arguments) => arguments.json,
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
-            Self::Schema => false,
+            Self::Protect(_) | Self::Schema => false,
         }
     }
 }
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         Verb::Install(arguments) => install::run(arguments, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Revert(arguments) => revert::run(arguments),
+        Verb::Protect(_) => protect::run(),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),
     };

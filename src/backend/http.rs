@@ -1,4 +1,4 @@
-//! HTTPS to providers: one crypto library, the operating system's roots, no redirects, no proxy but the configured one.
+//! HTTPS to providers: one crypto library, the operating system's roots, no redirects.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::redirect;
 use url::{Host, Url};
 
-use super::tls;
+use super::{proxy, tls};
 use crate::config::{ConfigError, ErrorKind, NetworkConfig};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -16,8 +16,10 @@ const KEEP_IDLE: Duration = Duration::from_secs(20);
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
 
-/// A client for one provider. Relative paths of `network` lie in `base`. Nothing global is installed.
-pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<reqwest::Client, ConfigError> {
+/// A client for one provider, and words about its way out, which may be empty. Relative paths of `network` lie in
+/// `base`. Nothing global is installed.
+pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<(reqwest::Client, String), ConfigError> {
+    let way_out = proxy::way_out(network)?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client(network, base)?)
         .redirect(redirect::Policy::none())
@@ -26,15 +28,13 @@ pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<reqwest::Cl
         .timeout(ANSWER_WITHIN)
         .pool_idle_timeout(KEEP_IDLE)
         .user_agent(concat!("PhoneGate/", env!("CARGO_PKG_VERSION")));
-    if let Some(proxy) = &network.proxy {
-        // The error would show the proxy's password.
-        let proxy = reqwest::Proxy::all(proxy)
-            .map_err(|_| ConfigError::invalid("network.proxy", "is not a URL like http://proxy.contoso.local:3128"))?;
+    if let Some(proxy) = way_out.proxy {
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|error| {
+    let client = builder.build().map_err(|error| {
         ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare HTTPS: {}", explain(error)))
-    })
+    })?;
+    Ok((client, way_out.words))
 }
 
 /// The address of a provider: https, or http on this machine; no user, no query.

@@ -99,7 +99,7 @@ impl Config {
             plain.map(move |(key, _)| {
                 format!(
                     "backends.{name}.{key}: the secret stands in the configuration in plain text; \
-                     use {{\"file\": PATH}} or {{\"env\": NAME}}"
+                     use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
                 )
             })
         });
@@ -199,7 +199,9 @@ impl TryFrom<String> for StoreKind {
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// An HTTP proxy: `http://proxy.contoso.local:3128`. Null: none, whatever the environment says.
+    /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. Null: the one that the environment variable
+    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
+    /// `netsh winhttp show proxy`.
     pub proxy: Option<String>,
     /// A PEM file with certificates of authorities that are trusted besides the operating system's.
     pub ca_file: Option<PathBuf>,
@@ -216,7 +218,7 @@ impl std::fmt::Debug for NetworkConfig {
 }
 
 /// The log.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// The least severe level that is written.
@@ -225,8 +227,15 @@ pub struct LogConfig {
     pub directory: Option<PathBuf>,
     /// The most that the log and its older parts take up, in megabytes.
     pub max_mb: Bounded<1, 10_000, 100>,
-    #[schemars(skip)]
-    event_log: NotBuilt,
+    /// On Windows: also tells the Event Log (Application, source PhoneGate) of a start, a refused configuration, a
+    /// backend that is down or up again, fraud and defects.
+    pub event_log: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: Level::default(), directory: None, max_mb: Bounded::default(), event_log: true }
+    }
 }
 
 /// How much a log line matters. The numbers are part of the C ABI.

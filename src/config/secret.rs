@@ -4,24 +4,29 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ErrorKind};
-use super::not_built::NOT_BUILT;
+use crate::platform::dpapi;
 
 /// The longest secret, in bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// Where a secret is: `{"env": NAME}`, `{"file": PATH}`, or the text itself.
+/// Where a secret is: `{"env": NAME}`, `{"file": PATH}`, `{"dpapi": BASE64}`, or the text itself.
 #[derive(Clone)]
 pub enum Secret {
     /// In an environment variable.
     Env(String),
     /// In a file of its own; a line break at its end does not count.
     File(PathBuf),
+    /// In the configuration, sealed by `phonegate protect` on this Windows machine.
+    Dpapi(Vec<u8>),
     /// In the configuration: accepted, and warned about.
     Plain(SecretString),
 }
@@ -33,7 +38,7 @@ impl Secret {
     /// Where it does not exist, is empty, too long or not UTF-8.
     pub fn resolve(&self, base: &Path, path: &str) -> Result<SecretString, ConfigError> {
         let unavailable = |problem: String| ConfigError::at(ErrorKind::SecretUnavailable, path, problem);
-        let text = match self {
+        let text = Zeroizing::new(match self {
             Self::Plain(text) => return Ok(text.clone()),
             Self::Env(name) => match std::env::var(name) {
                 Ok(text) => text,
@@ -48,7 +53,8 @@ impl Secret {
                 let file = base.join(file);
                 read_file(&file).map_err(|problem| unavailable(format!("{}: {problem}", file.display())))?
             }
-        };
+            Self::Dpapi(sealed) => open(sealed).map_err(unavailable)?,
+        });
         match text.trim_end_matches(['\r', '\n']) {
             "" => Err(unavailable("the secret is empty".to_owned())),
             text => Ok(text.to_owned().into()),
@@ -67,11 +73,19 @@ fn read_file(file: &Path) -> Result<String, String> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
+fn open(sealed: &[u8]) -> Result<String, String> {
+    let secret = dpapi::open(sealed).map_err(|error| {
+        format!("cannot be opened here: {error}; a secret opens on the machine where `phonegate protect` sealed it")
+    })?;
+    std::str::from_utf8(&secret).map(str::to_owned).map_err(|_| "is not UTF-8".to_owned())
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env(name) => write!(f, "Secret(env {name})"),
             Self::File(file) => write!(f, "Secret(file {})", file.display()),
+            Self::Dpapi(_) => f.write_str("Secret(dpapi)"),
             Self::Plain(_) => f.write_str("Secret(plain)"),
         }
     }
@@ -86,7 +100,7 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 fn parse(value: Value) -> Result<Secret, String> {
-    const FORMS: &str = r#"{"env": NAME}, {"file": PATH}, or text in quotation marks"#;
+    const FORMS: &str = r#"{"env": NAME}, {"file": PATH}, {"dpapi": BASE64}, or text in quotation marks"#;
     let (key, value) = match value {
         Value::String(text) if text.is_empty() => return Err("the secret is empty".to_owned()),
         Value::String(text) => return Ok(Secret::Plain(text.into())),
@@ -103,11 +117,12 @@ fn parse(value: Value) -> Result<Secret, String> {
     match key.as_str() {
         "env" if !value.is_empty() => Ok(Secret::Env(value)),
         "file" if !value.is_empty() => Ok(Secret::File(value.into())),
-        "env" | "file" => Err(format!("`{key}` is empty")),
-        "dpapi" => Err(format!(
-            "`dpapi` {NOT_BUILT}; use {{\"file\": PATH}} with a file that only the service account can read"
-        )),
-        _ => Err(format!("has another key than `env` or `file`; a secret is {FORMS}")),
+        "dpapi" if !value.is_empty() => BASE64_STANDARD
+            .decode(&value)
+            .map(Secret::Dpapi)
+            .map_err(|_| "`dpapi` is not Base64; `phonegate protect` makes it".to_owned()),
+        "env" | "file" | "dpapi" => Err(format!("`{key}` is empty")),
+        _ => Err(format!("has another key than `env`, `file` or `dpapi`; a secret is {FORMS}")),
     }
 }
 
@@ -126,11 +141,17 @@ impl JsonSchema for Secret {
                 "description": description
             })
         };
+        let mut dpapi = source("dpapi", "Sealed by `phonegate protect`; opens on that Windows machine alone.");
+        if let Some(value) = dpapi.pointer_mut("/properties/dpapi").and_then(Value::as_object_mut) {
+            // Base64.
+            value.insert("pattern".to_owned(), "^[A-Za-z0-9+/]+={0,2}$".into());
+        }
         json_schema!({
             "description": "A secret. Plain text works, and is warned about.",
             "oneOf": [
                 source("env", "The name of an environment variable of the service."),
                 source("file", "The path of a file that holds the secret alone."),
+                dpapi,
                 { "type": "string", "minLength": 1 }
             ]
         })

@@ -1,5 +1,5 @@
-//! What differs by operating system: where this library lies, where state goes, and what keeps the library loaded, who may
-//! use a file.
+//! What differs by operating system: where this library lies, where state goes, what keeps the library loaded, who may
+//! use a file, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
 #![allow(unsafe_code, reason = "the operating system's own interfaces")]
 
 mod access;
@@ -12,13 +12,30 @@ pub use unix::{
     private_file, protect_folder, since_boot, state_folder,
 };
 
+#[cfg(not(windows))]
+mod absent;
+#[cfg(not(windows))]
+pub use absent::{EventLog, dpapi, machine_proxy};
+
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
+pub use windows::event_log::EventLog;
+#[cfg(windows)]
+pub use windows::proxy::machine_proxy;
+#[cfg(windows)]
 pub use windows::{
-    Account, SavedAccess, create_private_file, create_private_folder, exposure, module_path, own_folder, pin_module,
-    private_file, protect_folder, since_boot, state_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, dpapi, exposure, module_path, own_folder,
+    pin_module, private_file, protect_folder, since_boot, state_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};
 pub use library::LibraryVersion;
+
+/// The machine's proxy as WinHTTP has it, which any of several forms may be in.
+pub struct MachineProxy {
+    /// `proxy:3128`, or `http=proxy:3128;https=other:3128`, with or without `http://`; separated by `;` or blanks.
+    pub proxies: String,
+    /// Hosts that are reached without it: `<local>;*.contoso.local`.
+    pub bypass: String,
+}

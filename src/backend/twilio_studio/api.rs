@@ -18,6 +18,8 @@ use crate::telemetry::foreign_text;
 /// Twilio's REST API for one account.
 pub(super) struct Api {
     client: Client,
+    /// Words about the proxy, if there is one.
+    pub(super) way_out: String,
     base: Url,
     user: String,
     password: SecretString,
@@ -69,8 +71,8 @@ impl Api {
                 return Err(ConfigError::invalid(path, problem));
             }
         };
-        let client = http::client(network, base)?;
-        Ok(Self { client, base: http::provider_url(&at("base_url"), &config.base_url)?, user, password })
+        let (client, way_out) = http::client(network, base)?;
+        Ok(Self { client, way_out, base: http::provider_url(&at("base_url"), &config.base_url)?, user, password })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ApiError> {
@@ -150,6 +152,16 @@ impl ApiError {
         match self {
             Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
+        }
+    }
+
+    /// With the way on which it happened, for an administrator.
+    pub(super) fn on(self, way: &str) -> Self {
+        let with_way = |words: String| format!("{words} {way}").trim_end().to_owned();
+        match self {
+            Self::NotSent(words) => Self::NotSent(with_way(words)),
+            Self::Lost(words) => Self::Lost(with_way(words)),
+            other => other,
         }
     }
 

@@ -197,13 +197,16 @@ impl TelephonyBackend for TwilioStudio {
             #[serde(default)]
             valid: Option<bool>,
         }
-        let flow: Flow = self.api.get(&["v2", "Flows", &self.flow]).await.map_err(|error| error.failure())?;
+        let way_out = &self.api.way_out;
+        let flow = self.api.get(&["v2", "Flows", &self.flow]).await;
+        let flow: Flow = flow.map_err(|error: ApiError| error.on(way_out).failure())?;
         let name = foreign_text(&flow.friendly_name);
         if flow.status != "published" || flow.valid == Some(false) {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
             return Err(Failure::new(FailureReason::NotConfigured, problem));
         }
-        Ok(format!("flow \"{name}\", revision {}, published", flow.revision))
+        let words = format!("flow \"{name}\", revision {}, published {way_out}", flow.revision);
+        Ok(words.trim_end().to_owned())
     }
 }
 

@@ -2,6 +2,9 @@
 
 mod account;
 mod acl;
+pub mod dpapi;
+pub mod event_log;
+pub mod proxy;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
