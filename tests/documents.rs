@@ -1,0 +1,76 @@
+//! docs/operations.md is complete: an administrator finds every failure reason and every event there.
+
+mod support;
+
+use std::path::Path;
+
+use phonegate::telemetry::SystemEventId;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(support::project_folder().join(path)).unwrap()
+}
+
+#[test]
+fn every_failure_reason_is_explained_with_its_code() {
+    let operations = read("docs/operations.md");
+    let source = read("src/call.rs");
+    // The table of `FailureReason::name`, and that of the codes.
+    let words = source.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","));
+    let names: Vec<&str> = words.filter(|word| word.starts_with(char::is_uppercase)).collect();
+    assert!(names.contains(&"FraudReported") && names.len() >= 16, "{names:?}");
+    for name in names {
+        let row = operations.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("docs/operations.md has no row for {name}"));
+        let code = source
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(&format!("Self::{name} => Some("))?.split(')').next());
+        assert_eq!(row.split('|').nth(2).map(str::trim), Some(code.unwrap_or("")), "{row}");
+    }
+}
+
+#[test]
+fn every_event_of_the_event_log_is_explained_and_has_words() {
+    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started};
+    let (operations, messages) = (read("docs/operations.md"), read("windows/messages.mc"));
+    for (event, severity) in [
+        (Started, "Informational"),
+        (NotConfigured, "Error"),
+        (BackendDown, "Warning"),
+        (BackendUp, "Informational"),
+        (FraudReported, "Warning"),
+        (Defect, "Error"),
+    ] {
+        let id = event as u16;
+        assert!(operations.contains(&format!("\n| {id} | ")), "docs/operations.md has no row for {id}");
+        assert!(messages.contains(&format!("\nMessageId={id}\nSeverity={severity}\n")), "{id} in windows/messages.mc");
+    }
+    assert_eq!(messages.matches("\nMessageId=").count(), 6);
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    for document in ["README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/security.md", "docs/backends.md"] {
+        let text = read(document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let folder = Path::new(document).parent().unwrap();
+            let path = if file.is_empty() { document.into() } else { folder.join(file) };
+            let target = support::project_folder().join(&path);
+            assert!(target.exists(), "{document}: {link}");
+            if !anchor.is_empty() {
+                let target = std::fs::read_to_string(target).unwrap();
+                let slug = |title: &str| {
+                    let kept = title.to_lowercase().replace(|c: char| !c.is_alphanumeric() && !" -".contains(c), "");
+                    kept.replace(' ', "-")
+                };
+                let found = target
+                    .lines()
+                    .any(|line| line.starts_with('#') && slug(line.trim_start_matches(['#', ' '])) == anchor);
+                assert!(found, "{document}: {link}");
+            }
+        }
+    }
+}
