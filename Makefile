@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Builds the library, and places a demonstration call through it, loaded as a host loads it.
 run:
-	cargo build --release --lib
+	cargo build --release --package phonegate-library
 	PHONEGATE_CONFIG=examples/demo.json cargo run --quiet --example place_call -- $(TARGET)/release/libphonegate.so "$(NUMBER)"
 
 # Installs what is missing, and runs everything.
@@ -31,7 +31,7 @@ windows:
 
 # Measures the C ABI, and calls over a SIP trunk (needs sipp), and prints a table of each.
 bench:
-	cargo build --release --lib
+	cargo build --release --package phonegate-library
 	cargo bench --bench abi
 	cargo bench --bench sip
 

@@ -1,0 +1,11 @@
+//! Lays the version into phonegate.exe.
+
+include!("../windows/resources.rs");
+
+fn main() {
+    if env::var("CARGO_CFG_WINDOWS").is_ok() {
+        let folder = version("phonegate.exe", "VFT_APP");
+        let include = embed_resource::ParamsIncludeDirs([&folder]);
+        embed_resource::compile_for(source("version.rc"), ["phonegate"], include).manifest_required().unwrap();
+    }
+}
