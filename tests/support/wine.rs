@@ -58,6 +58,11 @@ impl Wine {
     pub fn finish(&self, command: Command) -> Ran {
         finish(command)
     }
+
+    /// The same with something to read.
+    pub fn finish_reading(&self, command: Command, input: Stdio) -> Ran {
+        finish_reading(command, input)
+    }
 }
 
 impl Drop for Wine {
@@ -195,10 +200,14 @@ fn in_prefix(mut command: Command, prefix: &Path) -> Command {
 
 /// Runs any command to its end, and kills it after a generous limit. What it prints goes to files: the services of Wine
 /// inherit a pipe, and would hold it open.
-pub fn finish(mut command: Command) -> Ran {
+pub fn finish(command: Command) -> Ran {
+    finish_reading(command, Stdio::null())
+}
+
+fn finish_reading(mut command: Command, input: Stdio) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
-    command.stdin(Stdio::null()).stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+    command.stdin(input).stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
     let mut child = command.spawn().unwrap();
     let started = Instant::now();
     let code = loop {
