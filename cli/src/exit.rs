@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use phonegate::config::{ConfigError, ErrorKind};
 
 /// The exit code. The numbers are documented in `--help`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Exit {
     /// It went well.
     Done = 0,
@@ -24,6 +24,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a command could not do its work.
+#[derive(Debug)]
 pub(crate) struct Trouble {
     pub(crate) exit: Exit,
     /// What is wrong, and what to do.

@@ -203,3 +203,6 @@ fn public_key_token(key: &[u8]) -> Option<String> {
     let hex = hash.iter().rev().take(8).map(|byte| format!("{byte:02x}")).collect();
     (!key.is_empty()).then_some(hex)
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ impl<'a> Metadata<'a> {
         let parsed = match FileKind::parse(file) {
             Ok(FileKind::Pe32) => Self::in_file::<ImageNtHeaders32>(file)?,
             Ok(FileKind::Pe64) => Self::in_file::<ImageNtHeaders64>(file)?,
+            _ if file.starts_with(b"MZ") => return Err(Damaged("the program's headers")),
             _ => return Err(NotManaged),
         };
         let root = Root::read(parsed)?;
@@ -88,6 +89,12 @@ impl<'a> Metadata<'a> {
             return Err(NotManaged);
         }
         let sections = pe.section_table();
+        if sections.iter().any(|section| {
+            let (start, size) = section.pe_file_range();
+            u64::from(start) + u64::from(size) > file.len() as u64
+        }) {
+            return Err(Damaged("a section is cut off"));
+        }
         let header = header.data(file, &sections).map_err(|_| Damaged("the .NET header"))?;
         let (Some(address), Some(size)) = (number(header, 8, 4), number(header, 12, 4)) else {
             return Err(Damaged("the .NET header"));

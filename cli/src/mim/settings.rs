@@ -241,3 +241,6 @@ fn as_ascii(text: &str) -> String {
     }
     ascii
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,8 +73,11 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
             Event::End(_) => (What::End, raw.to_owned()),
             Event::Text(content) => {
                 let content = content.to_string();
-                let shown = if content.trim().is_empty() { &content } else { HIDDEN };
-                (What::Text(content.clone()), shown.to_owned())
+                let shown = match content.trim() {
+                    "" => content.clone(),
+                    words => content.replacen(words, HIDDEN, 1),
+                };
+                (What::Text(content), shown)
             }
             Event::CData(content) => (What::Text(content.to_string()), HIDDEN.to_owned()),
             Event::GeneralRef(reference) => match meaning(reference) {
