@@ -1,6 +1,6 @@
 # The two commands of the README are `make run` and `make test`; CONTRIBUTING.md tells of the others.
 
-.PHONY: run test check bench schema
+.PHONY: run test check windows bench schema
 
 NUMBER ?= +1 4255551212
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -15,6 +15,7 @@ test:
 	scripts/install-test-tools
 	$(MAKE) check
 	cargo build --workspace --lib --bins --examples
+	$(MAKE) windows
 	cargo nextest run --workspace
 
 # What needs no running: format, lints, documentation.
@@ -22,6 +23,11 @@ check:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Builds the library and the tool for Windows, on Linux, and the library with faults to inject for the tests.
+windows:
+	scripts/cargo-windows build --release --locked --package phonegate --package phonegate-cli
+	scripts/cargo-windows build --profile windows-dev --locked --package phonegate --lib
 
 # Measures the C ABI, and calls over a SIP trunk (needs sipp), and prints a table of each.
 bench:

@@ -218,7 +218,8 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
     {
         Assembly shim = typeof(CustomPhoneGate).Assembly;
         if (shim.Location.Length == 0) return new string[] { AppDomain.CurrentDomain.BaseDirectory };
-        string origin = new Uri(shim.EscapedCodeBase).LocalPath;
+        // Newer runtimes leave a # unescaped, where the path would end.
+        string origin = new Uri(shim.EscapedCodeBase.Replace("#", "%23")).LocalPath;
         return new string[] { Path.GetDirectoryName(shim.Location), Path.GetDirectoryName(origin) };
     }
 

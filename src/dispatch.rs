@@ -3,6 +3,8 @@
 //! Each call is a task. Whatever becomes of the task (an outcome, the deadline, a panic, the end of the runtime under
 //! it), the attempt is settled once and its number given free.
 
+mod health;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::clock::Moment;
 use crate::config::Level;
 use crate::registry::Registry;
 use crate::telemetry::{Event, Log};
+use health::Health;
 
 /// How long a place request that has outlived its call may still bring a reference to hang up.
 const LATE_REFERENCE: Duration = Duration::from_secs(20);
@@ -36,6 +39,7 @@ struct Shared {
     backends: Vec<Named>,
     registry: Arc<Registry>,
     log: Log,
+    health: Health,
     ending: CancellationToken,
 }
 
@@ -54,12 +58,11 @@ enum Stop {
 impl Dispatcher {
     pub(crate) fn new(runtime: Handle, backends: Vec<Named>, registry: Arc<Registry>, log: Log) -> Self {
         let ending = CancellationToken::new();
-        let shared = Arc::new(Shared { backends, registry, log, ending });
+        let shared = Arc::new(Shared { backends, registry, log, health: Health::default(), ending });
         let tasks = TaskTracker::new();
         tasks.spawn_on(Arc::clone(&shared).sweep(), &runtime);
         for named in &shared.backends {
-            let (backend, ending) = (Arc::clone(&named.backend), shared.ending.clone());
-            tasks.spawn_on(async move { ending.run_until_cancelled(backend.keep_up()).await }, &runtime);
+            tasks.spawn_on(Arc::clone(&shared).keep_up(named.clone()), &runtime);
         }
         Self { runtime, tasks, shared }
     }
@@ -196,7 +199,14 @@ impl Shared {
         tokio::select! {
             biased;
             failure = self.must_end(call) => Stop::HangUp(failure),
-            outcome = named.backend.follow(reference, &on_progress) => Stop::Outcome(outcome),
+            outcome = named.backend.follow(reference, &on_progress) => {
+                let failure = match &outcome {
+                    Outcome::Verified => None,
+                    Outcome::Failed(failure) => Some(failure),
+                };
+                self.health.judge(&named.name, failure, &self.log);
+                Stop::Outcome(outcome)
+            }
         }
     }
 
@@ -244,12 +254,14 @@ impl Shared {
                     }
                     _ => Level::Info,
                 };
-                self.log.write(level, &Event { event: "failed", failure: Some(failure), ..self.event(call, backend) });
+                let event = Event { number: Some(&call.number), failure: Some(failure), ..self.event(call, backend) };
+                self.log.write(level, &Event { event: "failed", ..event });
             }
         }
     }
 
     fn refused(&self, call: &Call, backend: &str, failure: &Failure) {
+        self.health.judge(backend, Some(failure), &self.log);
         let event = Event { event: "backend_refused", failure: Some(failure), ..self.event(call, Some(backend)) };
         self.log.write(Level::Warn, &event);
     }
@@ -261,6 +273,14 @@ impl Shared {
     fn event<'a>(&self, call: &'a Call, backend: Option<&'a str>) -> Event<'a> {
         let ms = Moment::now().since(call.deadline.start()).as_millis();
         Event { attempt: Some(call.attempt), backend, ms: Some(ms), ..Event::default() }
+    }
+
+    async fn keep_up(self: Arc<Self>, named: Named) {
+        let tell = |part: &str, state: Result<(), Failure>| {
+            let backend = format!("{} ({part})", named.name);
+            self.health.judge(&backend, state.as_ref().err(), &self.log);
+        };
+        self.ending.run_until_cancelled(named.backend.keep_up(&tell)).await;
     }
 
     async fn sweep(self: Arc<Self>) {

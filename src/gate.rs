@@ -18,7 +18,7 @@ use crate::fault;
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::{Begun, Registry, Snapshot};
-use crate::telemetry::{Event, Log, Tee, foreign_text};
+use crate::telemetry::{Event, Log, Sinks, SystemLog, Tee, foreign_text};
 
 /// The runtime's threads that drive calls, whatever their number.
 const WORKERS: usize = 2;
@@ -59,6 +59,8 @@ pub struct LogTo {
     pub file_name: &'static str,
     /// The other receiver.
     pub tee: Option<Tee>,
+    /// The operating system's log, where the configuration does not leave it out.
+    pub system: Option<SystemLog>,
 }
 
 impl LogTo {
@@ -82,7 +84,9 @@ impl LogTo {
         };
         platform::own_folder(&folder).map_err(unusable)?;
         let max_bytes = config.max_mb.get().saturating_mul(1_000_000);
-        Log::start(config.level, Some((&folder, self.file_name, max_bytes)), self.tee).map_err(unusable)
+        let file = Some((folder.as_path(), self.file_name, max_bytes));
+        let system = self.system.filter(|_| config.event_log);
+        Log::start(config.level, Sinks { file, tee: self.tee, system }).map_err(unusable)
     }
 }
 

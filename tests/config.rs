@@ -27,7 +27,7 @@ fn start(path: &Path) -> Result<(), String> {
     let mut loaded = config::load(path).map_err(|error| error.to_string())?;
     loaded.config.log.directory = Some(folder.path().to_owned());
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
-    let started = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None });
+    let started = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None, system: None });
     started.map(|gate| assert!(gate.shut_down(support::PATIENCE))).map_err(|error| error.in_file(path).to_string())
 }
 

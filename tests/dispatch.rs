@@ -197,3 +197,35 @@ fn a_gate_that_is_dropped_without_its_end_leaves_nothing_pending() {
     wait_until("the call has failed", || registry.status(id(1)) == Some(CallStatus::Failed));
     assert!(registry.snapshot(id(1)).unwrap().failure.unwrap().text().ends_with("(Interrupted)"));
 }
+
+#[test]
+fn a_backend_that_goes_down_and_comes_up_again_is_told_once_each_time() {
+    let calls = tempfile::tempdir().unwrap();
+    let file = calls.path().join("calls.txt");
+    let gate = TestGate::start(uses(&[("manual", json!({ "type": "file", "path": file }))], json!({})));
+    // A folder in the place of its file: refused before a phone rings.
+    std::fs::create_dir(&file).unwrap();
+    for n in [1, 2] {
+        gate.initiate(id(n), NUMBER);
+        assert_eq!(gate.ends(id(n)).0, CallStatus::Failed);
+    }
+    std::fs::remove_dir(&file).unwrap();
+    for n in [3, 4] {
+        gate.initiate(id(n), NUMBER);
+        wait_until("the call is in the file", || {
+            std::fs::read_to_string(&file).is_ok_and(|text| text.contains(&id(n).to_string()))
+        });
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace(";0;", ";1;")).unwrap();
+        assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
+    }
+    let log = gate.log();
+    let told: Vec<_> = log
+        .iter()
+        .filter(|line| line["event"].as_str().unwrap().starts_with("backend_") && line["event"] != "backend_refused")
+        .map(|line| {
+            (line["event"].as_str().unwrap(), line["backend"].as_str().unwrap(), line["level"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(told, [("backend_down", "manual", "warn"), ("backend_up", "manual", "info")]);
+}

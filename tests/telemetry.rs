@@ -8,11 +8,11 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use phonegate::call::CallStatus;
+use phonegate::call::{CallId, CallStatus, Failure, FailureReason};
 use phonegate::config::{self, ErrorKind, Level};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::telemetry::{Event, Log};
+use phonegate::telemetry::{Event, Log, Sinks, SystemEventId, SystemLog};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 
@@ -105,7 +105,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
     let sink = Arc::clone(&seen);
     let tee: phonegate::telemetry::Tee =
         Arc::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned())));
-    let log_to = LogTo { file_name: "phonegate.log", tee: Some(tee) };
+    let log_to = LogTo { file_name: "phonegate.log", tee: Some(tee), system: None };
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = Gate::start(config::load(&path).unwrap(), registry, log_to).unwrap();
     gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new(), language: None });
@@ -133,7 +133,7 @@ fn lines_that_find_no_room_are_counted_and_told() {
         let _ = released.lock().unwrap().recv();
         sink.lock().unwrap().push(serde_json::from_str::<Value>(line).unwrap());
     });
-    let log = Log::start(Level::Info, None, Some(tee)).unwrap();
+    let log = Log::start(Level::Info, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
     let written = 40_000;
     for _ in 0..written {
         log.write(Level::Info, &Event { event: "line", ..Event::default() });
@@ -175,7 +175,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
     std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.path().join("phonegate.json");
     std::fs::write(&path, demo(json!({ "directory": "log" })).to_string()).unwrap();
-    let log_to = LogTo { file_name: "phonegate.log", tee: None };
+    let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let error = Gate::start(config::load(&path).unwrap(), registry, log_to).err().expect("it is refused");
     assert_eq!(error.kind(), ErrorKind::StateFolder);
@@ -212,7 +212,11 @@ fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_
     let (sender, told) = (Mutex::new(told), teller);
     let tee: phonegate::telemetry::Tee =
         Arc::new(move |_, line: &str| sender.lock().unwrap().send(line.to_owned()).unwrap());
-    let log = Log::start(Level::Info, Some((folder.path(), "phonegate.log", 1_000_000)), Some(tee)).unwrap();
+    let log = Log::start(
+        Level::Info,
+        Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), system: None },
+    )
+    .unwrap();
     let write = || log.write(Level::Info, &Event { event: "line", ..Event::default() });
     (0..20).for_each(|_| write());
     let received: Vec<String> = told.lock().unwrap().iter().take(20).collect();
@@ -239,7 +243,11 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
     let (sender, told) = channel();
     let sender = Mutex::new(sender);
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, _: &str| sender.lock().unwrap().send(()).unwrap());
-    let log = Log::start(Level::Info, Some((folder.path(), "phonegate.log", 1_000_000)), Some(tee)).unwrap();
+    let log = Log::start(
+        Level::Info,
+        Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), system: None },
+    )
+    .unwrap();
     (0..20).for_each(|_| log.write(Level::Info, &Event { event: "line", ..Event::default() }));
     assert_eq!(told.iter().take(20).count(), 20);
     std::fs::remove_file(&file).unwrap();
@@ -248,4 +256,45 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
     let line: Value = serde_json::from_str(text.trim()).unwrap_or_default();
     assert_eq!((&line["event"], &line["count"]), (&json!("lines_dropped"), &json!(20)), "{text}");
     assert_eq!(told.try_iter().count(), 0);
+}
+
+#[test]
+fn the_systems_log_is_told_of_few_events_whatever_the_level() {
+    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started};
+    let (sender, told) = channel();
+    let system: SystemLog = Box::new(move |event| sender.send((event.id, event.strings.clone())).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = Some((folder.path(), "phonegate.log", 1_000_000));
+    let log = Log::start(Level::Error, Sinks { file, tee: None, system: Some(system) }).unwrap();
+    let call = CallId::parse("6f9619ff-8b86-d011-b42d-00c04fc964ff").unwrap();
+    let fraud = Failure::new(FailureReason::FraudReported, "The fraud key was pressed.");
+    let busy = Failure::new(FailureReason::Unreachable, "Busy.");
+    let event = Event { id: Some(call), backend: Some("trunk"), text: Some("words"), ..Event::default() };
+    for (level, name, failure) in [
+        (Level::Info, "started", None),
+        (Level::Warn, "not_configured", None),
+        (Level::Info, "started_call", None),
+        (Level::Warn, "backend_down", None),
+        (Level::Warn, "backend_refused", Some(&busy)),
+        (Level::Info, "backend_up", None),
+        (Level::Info, "failed", Some(&busy)),
+        (Level::Warn, "failed", Some(&fraud)),
+        (Level::Error, "defect", None),
+    ] {
+        log.write(level, &Event { event: name, failure, ..event.clone() });
+    }
+    assert!(log.close(support::PATIENCE));
+    let told: Vec<_> = told.iter().collect();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let expected = [
+        (Started, words(&["words"])),
+        (NotConfigured, words(&["words"])),
+        (BackendDown, words(&["trunk", "words"])),
+        (BackendUp, words(&["trunk"])),
+        (FraudReported, words(&["6f9619ff-8b86-d011-b42d-00c04fc964ff"])),
+        (Defect, words(&["words", "6f9619ff-8b86-d011-b42d-00c04fc964ff"])),
+    ];
+    assert_eq!(told, expected);
+    let text = std::fs::read_to_string(folder.path().join("phonegate.log")).unwrap();
+    assert_eq!(text.lines().count(), 1, "the file has its level still: {text}");
 }

@@ -71,10 +71,10 @@ enum Verb {
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),
-    /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
-    Protect(protect::Arguments),
     /// Takes PhoneGate out of Microsoft Identity Manager again.
     Revert(revert::Arguments),
+    /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
+    Protect(protect::Arguments),
     /// What concerns a Twilio account.
     #[command(subcommand)]
     Twilio(twilio::Verb),
@@ -113,8 +113,8 @@ fn main() -> ExitCode {
         Verb::Doctor(arguments) => doctor::run(arguments, config),
         Verb::Install(arguments) => install::run(arguments, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
-        Verb::Protect(_) => protect::run(),
         Verb::Revert(arguments) => revert::run(arguments),
+        Verb::Protect(_) => protect::run(),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),
         Verb::LibraryVersion { path } => print_library_version(path),

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::exit::{Exit, Trouble};
 use crate::install::backups::{self, Backup};
+use crate::install::event_source;
 use crate::install::files::{Lock, remove, remove_leftovers};
 use crate::install::{self, SHIM};
 use crate::mim::{service, settings};
@@ -30,7 +31,7 @@ Examples:
 --json prints one object a line:
   backup    name, provider (what it would let MIM load; absent where it names none): with --list
   diff      text: how MfaSettings.xml changes, without its secrets
-  change    step (settings, remove or purge), path, text, done (false: --dry-run)
+  change    step (settings, event_source, remove or purge), path, text, done (false: --dry-run)
   left      path, text: what stays, and why
   reverted  changed (how many changes), dry_run, restarted
   error     text
@@ -102,6 +103,8 @@ const LOGS: [&str; 2] = ["phonegate.log", "phonegate-tool.log"];
 
 struct Plan {
     restore: Option<Restore>,
+    /// The library whose words the Event Log would show.
+    event_source: Option<PathBuf>,
     /// What install laid down.
     remove: Vec<PathBuf>,
     /// The configuration and the logs.
@@ -114,7 +117,8 @@ impl Plan {
         let mut remove: Vec<_> = install::laid_down().iter().map(|name| folder.join(name)).collect();
         remove.retain(|path| path.is_file());
         let purge = if arguments.purge { to_purge(folder) } else { Vec::new() };
-        Ok(Self { restore, remove, purge })
+        let event_source = event_source::registered().map(PathBuf::from);
+        Ok(Self { restore, event_source, remove, purge })
     }
 
     fn steps(&self) -> impl Iterator<Item = (&'static str, &Path, String)> {
@@ -122,9 +126,11 @@ impl Plan {
             let name = restore.backup.file_name().unwrap_or_default().to_string_lossy();
             ("settings", restore.path.as_path(), format!("put {name} back"))
         });
+        let source = self.event_source.iter();
+        let source = source.map(|library| ("event_source", library.as_path(), "take it from the Event Log".to_owned()));
         let removed = self.remove.iter().map(|path| ("remove", path.as_path(), "remove".to_owned()));
         let purged = self.purge.iter().map(|path| ("purge", path.as_path(), "remove".to_owned()));
-        settings.chain(removed).chain(purged)
+        settings.chain(source).chain(removed).chain(purged)
     }
 }
 
@@ -197,9 +203,10 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
     }
     let mut left = Vec::new();
     for (step, path, text) in plan.steps().filter(|(step, ..)| *step != "settings") {
-        let removed = match path.is_dir() {
-            true => fs::remove_dir_all(path),
-            false => remove(path),
+        let removed = match step {
+            "event_source" => event_source::register(None),
+            _ if path.is_dir() => fs::remove_dir_all(path),
+            _ => remove(path),
         };
         match removed {
             Ok(()) => tell(arguments, step, path, &text),

@@ -49,6 +49,7 @@ impl Setup {
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();
         let registry = Arc::new(Registry::new(KEEP_FINISHED));
-        Gate::start(loaded, registry, LogTo { file_name: LOG_FILE, tee }).map_err(|error| error.in_file(&file))
+        Gate::start(loaded, registry, LogTo { file_name: LOG_FILE, tee, system: None })
+            .map_err(|error| error.in_file(&file))
     }
 }

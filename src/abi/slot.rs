@@ -13,7 +13,7 @@ use crate::config::{self, ConfigError, Level};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
 use crate::registry::Registry;
-use crate::telemetry::{Event, Log};
+use crate::telemetry::{Event, Log, Sinks, Tee, system_log};
 
 /// A start that failed is not tried again sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -126,7 +126,9 @@ impl Start {
                 Ok(running)
             }
             Err(error) => {
-                self.refusals = log_refusal(&error);
+                // A host that polls would fill the system's log with what it was told already.
+                let is_news = self.failure.as_ref().is_none_or(|(_, last)| last.to_string() != error.to_string());
+                self.refusals = log_refusal(&error, is_news);
                 self.failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -136,7 +138,7 @@ impl Start {
     fn start_gate(&self) -> Result<Running, ConfigError> {
         let path = self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)?;
         let loaded = config::load(&path)?;
-        let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)) };
+        let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: system_log() };
         let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
         Ok(Running { gate, path })
     }
@@ -147,12 +149,14 @@ fn absolute(path: PathBuf) -> PathBuf {
 }
 
 /// Writes why the gate could not start: to the usual folder, since the configuration names none that can be trusted,
-/// and to the host's callback.
-fn log_refusal(error: &ConfigError) -> Option<Log> {
-    let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)) };
+/// to the host's callback, and where it is news to the operating system's log.
+fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
+    let tee: Tee = Arc::new(callback::deliver);
+    let system = || is_news.then(system_log).flatten();
+    let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::clone(&tee)), system: system() };
     let log = log_to
         .start(&config::LogConfig::default(), std::path::Path::new(""))
-        .or_else(|_| Log::start(Level::Info, None, Some(Arc::new(callback::deliver))))
+        .or_else(|_| Log::start(Level::Info, Sinks { tee: Some(tee), system: system(), ..Sinks::default() }))
         .ok()?;
     let text = error.to_string();
     log.write(Level::Warn, &Event { event: "not_configured", text: Some(&text), ..Event::default() });

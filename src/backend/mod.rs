@@ -53,8 +53,8 @@ pub trait TelephonyBackend: Send + Sync {
         Ok(())
     }
 
-    /// What goes on as long as the gate runs, such as a registration. Dropped at the gate's end.
-    async fn keep_up(&self) {}
+    /// What goes on as long as the gate runs, such as a registration, telling how it goes. Dropped at the gate's end.
+    async fn keep_up(&self, _tell: OnState<'_>) {}
 
     /// Is it reachable, and are its credentials good? Rings nobody. Returns a few words about it.
     ///
@@ -73,6 +73,9 @@ pub const HANG_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10
 
 /// Where a backend tells how far a call has come.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Where a backend tells of a part of it, such as a trunk, whether it works. It may tell the same again.
+pub type OnState<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);
 
 /// A backend's own name for a call that it has placed. Text, so that it can be stored; without personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]

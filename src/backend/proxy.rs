@@ -82,8 +82,8 @@ fn for_https(machine: &MachineProxy) -> Option<(String, Option<NoProxy>)> {
 }
 
 fn without_user(address: &str) -> String {
-    let with_host = Url::parse(address).ok().filter(Url::has_host);
-    let Some(mut url) = with_host.or_else(|| Url::parse(&format!("http://{address}")).ok()) else {
+    let whole = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let Ok(mut url) = Url::parse(&whole) else {
         return "that cannot be shown".to_owned();
     };
     // They fail where an address cannot have them; then it has none.
@@ -121,7 +121,7 @@ mod tests {
             ("http://me:hush@proxy:3128", "http://proxy:3128"),
             ("me:hush@proxy:3128", "http://proxy:3128"),
             ("proxy:3128", "http://proxy:3128"),
-            ("http://[", "that cannot be shown"),
+            ("http://me:hush@[", "that cannot be shown"),
         ] {
             assert_eq!(without_user(address), shown);
         }

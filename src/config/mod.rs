@@ -218,7 +218,7 @@ impl std::fmt::Debug for NetworkConfig {
 }
 
 /// The log.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// The least severe level that is written.
@@ -227,8 +227,15 @@ pub struct LogConfig {
     pub directory: Option<PathBuf>,
     /// The most that the log and its older parts take up, in megabytes.
     pub max_mb: Bounded<1, 10_000, 100>,
-    #[schemars(skip)]
-    event_log: NotBuilt,
+    /// On Windows: also tells the Event Log (Application, source PhoneGate) of a start, a refused configuration, a
+    /// backend that is down or up again, fraud and defects.
+    pub event_log: bool,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: Level::default(), directory: None, max_mb: Bounded::default(), event_log: true }
+    }
 }
 
 /// How much a log line matters. The numbers are part of the C ABI.

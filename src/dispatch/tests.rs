@@ -11,6 +11,7 @@ use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
 use crate::config::NumbersConfig;
 use crate::registry::Begun;
+use crate::telemetry::Sinks;
 
 /// Places calls as a test says.
 struct Scripted {
@@ -69,7 +70,7 @@ impl Bench {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
-        let log = Log::start(Level::Debug, None, Some(tee)).unwrap();
+        let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
         let dispatcher = Dispatcher::new(Handle::current(), vec![named], Arc::clone(&registry), log);
         Self { backend, registry, dispatcher, lines }
     }

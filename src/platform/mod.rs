@@ -1,5 +1,5 @@
-//! What differs by operating system: where this library lies, where state goes, who may use a file, what keeps the
-//! library loaded, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
+//! What differs by operating system: where this library lies, where state goes, what keeps the library loaded, who may
+//! use a file, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
 #![allow(unsafe_code, reason = "the operating system's own interfaces")]
 
 mod access;

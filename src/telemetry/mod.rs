@@ -6,6 +6,7 @@
 mod event;
 mod file;
 mod mask;
+mod system;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use event::Event;
 pub use mask::{foreign_text, mask_numbers};
+pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 
 use crate::config::Level;
 use file::RollingFile;
@@ -28,12 +30,25 @@ const QUEUE_LINES: usize = 16_384;
 /// Another receiver of the lines. It is called on the log's own thread.
 pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
+/// Where a log's lines go.
+#[derive(Default)]
+pub struct Sinks<'a> {
+    /// A folder, a file's name in it, and the most bytes that it and its older parts take up.
+    pub file: Option<(&'a Path, &'a str, u64)>,
+    /// Another receiver of the same lines.
+    pub tee: Option<Tee>,
+    /// Who gets the few events for the operating system's log, whatever the level.
+    pub system: Option<SystemLog>,
+}
+
 /// A log. Clones write to the same one.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
 
 struct Inner {
     level: Level,
+    /// Somebody takes events for the operating system's log.
+    has_system: bool,
     lines: RwLock<Option<SyncSender<Line>>>,
     dropped: Arc<AtomicU64>,
     thread: Mutex<Option<Thread>>,
@@ -47,7 +62,9 @@ struct Thread {
 
 struct Line {
     level: Level,
-    text: String,
+    /// None where the level leaves it out.
+    text: Option<String>,
+    system: Option<SystemEvent>,
 }
 
 /// Where the lines go, seen from the log's thread.
@@ -56,12 +73,16 @@ struct Receivers {
     /// Lines that are missing in the file, of which it has not told yet.
     missing: u64,
     tee: Option<Tee>,
+    system: Option<SystemLog>,
     /// Lines that found no room in the queue.
     dropped: Arc<AtomicU64>,
 }
 
 impl Receivers {
     fn take(&mut self, line: &Line) {
+        if let (Some(system), Some(event)) = (&mut self.system, &line.system) {
+            system(event);
+        }
         let written = self.file_takes(line);
         if !written {
             self.missing = self.missing.saturating_add(1);
@@ -88,12 +109,15 @@ impl Receivers {
     }
 
     fn file_takes(&mut self, line: &Line) -> bool {
-        self.file.as_mut().is_none_or(|file| file.write_line(&line.text).is_ok())
+        match (&mut self.file, &line.text) {
+            (Some(file), Some(text)) => file.write_line(text).is_ok(),
+            _ => true,
+        }
     }
 
     fn tell_tee(&self, line: &Line) {
-        if let Some(tee) = &self.tee {
-            tee(line.level, &line.text);
+        if let (Some(tee), Some(text)) = (&self.tee, &line.text) {
+            tee(line.level, text);
         }
     }
 }
@@ -101,17 +125,18 @@ impl Receivers {
 impl Line {
     fn lines_dropped(count: u64) -> Self {
         let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
-        Self { level: Level::Warn, text: event.to_line(Level::Warn) }
+        Self { level: Level::Warn, text: Some(event.to_line(Level::Warn)), system: None }
     }
 }
 
 impl Log {
-    /// Starts a log of the lines of `level` and above, into `folder`/`name` (`max_bytes` at most, older parts
-    /// included) and to `tee`.
+    /// Starts a log of the lines of `level` and above.
     ///
     /// # Errors
     /// Where the file cannot be opened, or the log's thread not started.
-    pub fn start(level: Level, file: Option<(&Path, &str, u64)>, tee: Option<Tee>) -> std::io::Result<Self> {
+    pub fn start(level: Level, sinks: Sinks<'_>) -> std::io::Result<Self> {
+        let Sinks { file, tee, system } = sinks;
+        let has_system = system.is_some();
         let file = match file {
             Some((folder, name, max_bytes)) => Some(RollingFile::open(folder, name, max_bytes)?),
             None => None,
@@ -119,7 +144,7 @@ impl Log {
         let (sender, lines) = sync_channel::<Line>(QUEUE_LINES);
         let (finished, done) = sync_channel(1);
         let dropped = Arc::new(AtomicU64::new(0));
-        let mut receivers = Receivers { file, missing: 0, tee, dropped: Arc::clone(&dropped) };
+        let mut receivers = Receivers { file, missing: 0, tee, system, dropped: Arc::clone(&dropped) };
         let handle = std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
             for line in &lines {
                 receivers.take(&line);
@@ -130,15 +155,17 @@ impl Log {
             let _ = finished.send(());
         })?;
         let thread = Mutex::new(Some(Thread { done, handle }));
-        Ok(Self(Arc::new(Inner { level, lines: RwLock::new(Some(sender)), dropped, thread })))
+        Ok(Self(Arc::new(Inner { level, has_system, lines: RwLock::new(Some(sender)), dropped, thread })))
     }
 
     /// Writes a line, without ever waiting.
     pub fn write(&self, level: Level, event: &Event<'_>) {
-        if level > self.0.level {
+        let text = (level <= self.0.level).then(|| event.to_line(level));
+        let system = self.0.has_system.then(|| SystemEvent::of(level, event)).flatten();
+        if text.is_none() && system.is_none() {
             return;
         }
-        let line = Line { level, text: event.to_line(level) };
+        let line = Line { level, text, system };
         if let Some(lines) = &*self.0.lines.read()
             && lines.try_send(line).is_err()
         {

@@ -103,7 +103,8 @@ public static class Insults
         return attributes;
     }
 
-    private static PhoneCallStatus End(IPhoneServiceProvider provider, Guid call)
+    // How a call ended; Pending where it did not.
+    public static PhoneCallStatus End(IPhoneServiceProvider provider, Guid call)
     {
         DateTime end = DateTime.UtcNow.AddMinutes(1);
         PhoneCallStatus status = PhoneCallStatus.Pending;

@@ -4,6 +4,8 @@
 //   MimHost.exe MfaSettings.xml domains CALLS     the same from two AppDomains, of which one is unloaded meanwhile
 //   MimHost.exe MfaSettings.xml attributes NUMBER one call with every kind of delivery attribute, in a German culture
 //   MimHost.exe MfaSettings.xml insults NUMBER    what no sane host would hand over
+//   MimHost.exe MfaSettings.xml leave CALLS       starts the calls, and ends while they are pending
+//   MimHost.exe MfaSettings.xml faults NUMBER     calls while the library panics in one place after the other
 //   MimHost.exe MfaSettings.xml mended NUMBER LIBRARY  a call before LIBRARY is put beside the shim, and one after it
 //
 //   --load from|file|bytes   Assembly.LoadFrom, LoadFile, or Load of the file's bytes
@@ -16,6 +18,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Reflection;
+using System.Text;
 using System.Threading;
 using System.Xml;
 using Microsoft.IdentityManagement.PhoneServiceProvider;
@@ -24,6 +27,10 @@ public static class MimHost
 {
     public static int Main(string[] arguments)
     {
+        // Windows has a code page of its own for what a program prints.
+        StreamWriter output = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false));
+        output.AutoFlush = true;
+        Console.SetOut(output);
         try
         {
             List<string> words = new List<string>(arguments);
@@ -42,6 +49,10 @@ public static class MimHost
                     return Insults.Attributes(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
                 case "insults":
                     return Insults.All(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
+                case "leave":
+                    return Report(Caller.In(domain, shim, load, each).Run(ReadCalls(words[2]), true, false)) ? 0 : 1;
+                case "faults":
+                    return Faults.All(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
                 case "mended":
                     return Mended(Caller.In(domain, shim, load, each).Provider(), words[2], words[3], Path.GetDirectoryName(shim)) ? 0 : 1;
                 default:

@@ -1,75 +1,131 @@
-//! Compiles the shim and the C# host as a MIM server would, and runs the host under Mono.
+//! Compiles the shim and the C# host as a MIM server would, and runs the host: under Mono, or in Microsoft's .NET for
+//! Windows under Wine.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::fs::{self, File};
+pub mod stories;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{project_folder, tool};
+use crate::support::wine::{self, Wine, mingw, windows_path};
+use crate::support::{built_library, project_folder, target_folder, tool};
 
 const CONTRACT: &str = "Microsoft.IdentityManagement.PhoneServiceProviderContract.dll";
-/// Far more than any run needs: whoever exceeds it hangs.
-const LIMIT: Duration = Duration::from_secs(240);
+/// Where scripts/install-test-tools unpacks .NET for Windows, below the target folder.
+const DOTNET: &str = "dotnetcore2-3.1.23/dotnetcore2/bin/dotnet.exe";
 
 /// A host in one folder, and the shim in another, whose name is hard on whoever takes paths for URLs.
 pub struct Mim {
     root: TempDir,
+    system: System,
     environment: Vec<(String, PathBuf)>,
+}
+
+/// What the host runs on.
+pub enum System {
+    /// Mono.
+    Linux,
+    /// .NET Core 3.1.
+    Windows(Wine),
+}
+
+/// The numbers of the contract's statuses.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Numbers {
+    /// In the order in which MIM's documentation lists the names.
+    Listed,
+    Others,
 }
 
 /// What a run of the host printed, a line a `Vec` of its fields.
 pub struct Run {
     pub code: Option<i32>,
     pub lines: Vec<Vec<String>>,
+    pub stderr: String,
 }
 
 impl Mim {
-    /// Against MIM's contract as its documentation lists it.
-    pub fn new() -> Self {
-        Self::compiled_against(&[])
+    pub fn on_linux(numbers: Numbers) -> Self {
+        Self::on(System::Linux, numbers)
     }
 
-    /// Against a contract whose statuses have other numbers.
-    pub fn with_other_numbers() -> Self {
-        Self::compiled_against(&["-define:OTHER_NUMBERS"])
+    pub fn on_windows(numbers: Numbers) -> Self {
+        Self::on(System::Windows(Wine::new()), numbers)
     }
 
-    fn compiled_against(contract_options: &[&str]) -> Self {
-        let mim = Self { root: TempDir::new().unwrap(), environment: Vec::new() };
+    fn on(system: System, numbers: Numbers) -> Self {
+        let mim = Self { root: TempDir::new().unwrap(), system, environment: Vec::new() };
         fs::create_dir(mim.root.path().join("host")).unwrap();
         fs::create_dir(mim.shim_folder()).unwrap();
 
         let contract = mim.root.path().join("host").join(CONTRACT);
         let reference = format!("-r:{}", contract.display());
         let mut options = vec!["-target:library"];
-        options.extend(contract_options);
+        options.extend((numbers == Numbers::Others).then_some("-define:OTHER_NUMBERS"));
         compile_csharp(&contract, &options, &["shim/contract/PhoneServiceProvider.cs"]);
         compile_csharp(&mim.shim(), &["-target:library", &reference], &["shim/CustomPhoneGate.cs"]);
-        let host = ["MimHost.cs", "Caller.cs", "Insults.cs"].map(|file| format!("tests/mim_host/{file}"));
+        let host = ["MimHost.cs", "Caller.cs", "Insults.cs", "Faults.cs"].map(|file| format!("tests/mim_host/{file}"));
         compile_csharp(&mim.host(), &[&reference, "-r:System.Xml.dll"], &host.each_ref().map(String::as_str));
 
         let settings = format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<AnyRoot><!-- kept --><LOCMFA>1</LOCMFA>\
              <CustomPhoneProvider>{}</CustomPhoneProvider></AnyRoot>",
-            mim.shim().display()
+            mim.path_in_host(&mim.shim())
         );
         fs::write(mim.settings(), settings).unwrap();
+        // What `dotnet exec` wants to know.
+        let runtime = r#"{"runtimeOptions": {"framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"}}}"#;
+        fs::write(mim.runtime(), runtime).unwrap();
         mim
     }
 
     /// The same with `library` beside the shim.
     pub fn library(self, library: &Path) -> Self {
-        fs::copy(library, self.shim_folder().join("libphonegate.so")).unwrap();
+        fs::copy(library, self.library_path()).unwrap();
         self
     }
 
     /// The same with a fake library, built with these options, beside the shim.
     pub fn fake(self, options: &[&str]) -> Self {
-        fake_library(&self.shim_folder(), options);
+        self.fake_in(&self.shim_folder(), options);
         self
+    }
+
+    /// Builds a fake library in this folder, and tells its path.
+    pub fn fake_in(&self, folder: &Path, options: &[&str]) -> PathBuf {
+        let path = folder.join(self.library_name());
+        let mut compiler = match self.system {
+            System::Linux => tool("gcc", "gcc libc6-dev"),
+            System::Windows(_) => mingw("gcc"),
+        };
+        compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared"]);
+        if let System::Linux = self.system {
+            // The name inside is what a runtime may look a loaded library up by, as every runtime does on Windows.
+            compiler.args(["-fPIC", "-Wl,-soname,libphonegate.so"]);
+        }
+        compiler.arg("-I").arg(project_folder().join("include")).args(options);
+        compiler.arg(project_folder().join("tests/support/fake_phonegate.c"));
+        succeed(compiler.arg("-o").arg(&path));
+        path
+    }
+
+    /// The same with a fake library that a search by name alone would find.
+    pub fn decoy(self, options: &[&str]) -> Self {
+        match &self.system {
+            System::Linux => {
+                let elsewhere = self.root.path().join("decoy");
+                fs::create_dir(&elsewhere).unwrap();
+                self.fake_in(&elsewhere, options);
+                self.environment("LD_LIBRARY_PATH", &elsewhere)
+            }
+            System::Windows(wine) => {
+                self.fake_in(&wine.drive_c().join("windows/system32"), options);
+                self
+            }
+        }
     }
 
     /// The same with an environment variable for the host.
@@ -88,8 +144,59 @@ impl Mim {
         self.root.path()
     }
 
+    pub fn log_folder(&self) -> PathBuf {
+        self.root.path().join("log")
+    }
+
     pub fn shim_folder(&self) -> PathBuf {
         self.root.path().join("gate #1 %41 \u{fc}")
+    }
+
+    /// Where the shim looks for the library.
+    pub fn library_path(&self) -> PathBuf {
+        self.shim_folder().join(self.library_name())
+    }
+
+    fn library_name(&self) -> &'static str {
+        match self.system {
+            System::Linux => "libphonegate.so",
+            System::Windows(_) => "phonegate.dll",
+        }
+    }
+
+    /// The library that `make` has built.
+    pub fn built_library(&self) -> PathBuf {
+        match self.system {
+            System::Linux => built_library(),
+            System::Windows(_) => wine::windows_build().dll,
+        }
+    }
+
+    /// Makes the library one for processes of 32 bits, by its header.
+    pub fn spoil_bitness(&self) {
+        let path = self.library_path();
+        let mut library = fs::read(&path).unwrap();
+        match self.system {
+            System::Linux => {
+                assert_eq!(library[4], 2, "EI_CLASS: ELFCLASS64");
+                library[4] = 1;
+            }
+            System::Windows(_) => {
+                let header = u32::from_le_bytes(library[0x3c..0x40].try_into().unwrap()) as usize;
+                let machine = header + 4..header + 6;
+                assert_eq!(library[machine.clone()], [0x64, 0x86], "IMAGE_FILE_MACHINE_AMD64");
+                library[machine].copy_from_slice(&[0x4c, 0x01]);
+            }
+        }
+        fs::write(&path, library).unwrap();
+    }
+
+    /// A path as the host knows it.
+    pub fn path_in_host(&self, path: &Path) -> String {
+        match self.system {
+            System::Linux => path.to_str().unwrap().to_owned(),
+            System::Windows(_) => windows_path(path),
+        }
     }
 
     pub fn shim(&self) -> PathBuf {
@@ -108,46 +215,41 @@ impl Mim {
         self.root.path().join("MfaSettings.xml")
     }
 
+    fn runtime(&self) -> PathBuf {
+        self.host_folder().join("MimHost.runtimeconfig.json")
+    }
+
     /// Places the calls: `number;expected status;what its failure message must contain`.
     pub fn place(&self, mode: &str, calls: &[String], options: &[&str]) -> Run {
         let file = self.root.path().join("calls.txt");
         fs::write(&file, calls.join("\n")).unwrap();
-        let mut arguments = vec![mode, file.to_str().unwrap()];
+        let file = self.path_in_host(&file);
+        let mut arguments = vec![mode, &file];
         arguments.extend(options);
         self.run(&arguments)
     }
 
     /// Runs the host with what follows the path of its settings.
     pub fn run(&self, arguments: &[&str]) -> Run {
-        let output = self.root.path().join("output");
-        let errors = self.root.path().join("errors");
-        let mut host = tool("mono", "mono-devel")
-            .arg(self.host())
-            .arg(self.settings())
-            .args(arguments)
-            .env_remove("PHONEGATE_CONFIG")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(File::create(&output).unwrap())
-            .stderr(File::create(&errors).unwrap())
-            .spawn()
-            .unwrap();
-        let started = Instant::now();
-        let code = loop {
-            match host.try_wait().unwrap() {
-                Some(status) => break status.code(),
-                None if started.elapsed() < LIMIT => thread::sleep(Duration::from_millis(20)),
-                None => {
-                    host.kill().unwrap();
-                    host.wait().unwrap();
-                    panic!("the host hangs: {}", fs::read_to_string(&output).unwrap());
-                }
+        let mut host = match &self.system {
+            System::Linux => {
+                let mut mono = tool("mono", "mono-devel");
+                mono.arg(self.host()).arg(self.settings());
+                mono
+            }
+            System::Windows(wine) => {
+                let paths = [self.runtime(), self.host(), self.settings()].map(|path| windows_path(&path));
+                let mut dotnet = wine.command(&dotnet(), &["exec", "--runtimeconfig", &paths[0], &paths[1], &paths[2]]);
+                // It brings no tables of cultures along.
+                dotnet.env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
+                dotnet
             }
         };
-        let text = fs::read_to_string(&output).unwrap();
-        // Shown when the test fails.
-        println!("{text}{}", fs::read_to_string(&errors).unwrap());
-        Run { code, lines: text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect() }
+        host.args(arguments).env_remove("PHONEGATE_CONFIG");
+        host.envs(self.environment.iter().map(|(name, value)| (name, self.path_in_host(value))));
+        let ran = wine::finish(host);
+        let lines = ran.stdout.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+        Run { code: ran.code, lines, stderr: ran.stderr }
     }
 }
 
@@ -178,14 +280,10 @@ fn compile_csharp(output: &Path, options: &[&str], sources: &[&str]) {
     succeed(&mut compiler);
 }
 
-/// Builds `libphonegate.so` in `folder` from the fake.
-pub fn fake_library(folder: &Path, options: &[&str]) {
-    let mut compiler = tool("gcc", "gcc libc6-dev");
-    // The name inside is what a runtime may look a loaded library up by, as every runtime does on Windows.
-    compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libphonegate.so"]);
-    compiler.arg("-I").arg(project_folder().join("include")).args(options);
-    compiler.arg(project_folder().join("tests/support/fake_phonegate.c"));
-    succeed(compiler.arg("-o").arg(folder.join("libphonegate.so")));
+fn dotnet() -> PathBuf {
+    let path = target_folder().join(DOTNET);
+    assert!(path.exists(), "this test needs {}: run scripts/install-test-tools", path.display());
+    path
 }
 
 fn succeed(command: &mut Command) {

@@ -4,6 +4,7 @@
  * ABI_VERSION         what PhoneGateAbiVersion returns
  * STATUS              what InitiateCall and GetCallStatus return
  * MESSAGE_CHARACTERS  the length of every failure message, in characters of two bytes
+ * REFUSES_TO_START    loading it fails (on Windows)
  *
  * With FAKE_PHONEGATE_RECORD set, each InitiateCall adds a line to that file: its three texts, as they are, with a tab
  * between them. To leave an export out, rename it: -DGetCallStatus=Renamed.
@@ -53,3 +54,11 @@ phonegate_result GetFailureMessage(const char *call_id, char *buffer, size_t cap
 }
 
 uint32_t PhoneGateAbiVersion(void) { return ABI_VERSION; }
+
+#ifdef REFUSES_TO_START
+int __stdcall DllMain(void *module, unsigned long reason, void *reserved);
+int __stdcall DllMain(void *module, unsigned long reason, void *reserved) {
+    (void)module, (void)reason, (void)reserved;
+    return 0;
+}
+#endif

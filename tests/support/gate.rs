@@ -38,7 +38,7 @@ impl TestGate {
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).unwrap();
         let loaded: Loaded = config::load(&path).unwrap();
-        let log_to = LogTo { file_name: "phonegate.log", tee: None };
+        let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
         let gate = Gate::start(loaded, registry, log_to).unwrap_or_else(|error| panic!("{error}"));
         Self { gate: Arc::new(gate), folder }
     }

@@ -12,6 +12,7 @@ pub mod page;
 pub mod sip;
 pub mod sipp;
 pub mod twilio;
+pub mod wine;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

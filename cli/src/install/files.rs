@@ -19,6 +19,8 @@ pub(super) type Undo = Box<dyn FnOnce() -> io::Result<()>>;
 pub(super) enum Access<'a> {
     /// Whoever its folder says.
     OfFolder,
+    /// The same, who may also run it.
+    Program,
     /// Administrators and the grantee alone.
     Private(Grant<'a>),
     /// The same as this file.
@@ -84,12 +86,17 @@ impl Drop for Staged {
 pub(super) fn write_new(path: &Path, contents: &[u8], access: &Access<'_>) -> io::Result<()> {
     let mut file = match access {
         Access::Private(grant) => platform::create_private_file(path, *grant)?,
-        Access::OfFolder | Access::Like(_) => OpenOptions::new().write(true).create_new(true).open(path)?,
+        _ => OpenOptions::new().write(true).create_new(true).open(path)?,
     };
     let written = (|| {
         // Before there is anything in it to be read.
-        if let Access::Like(other) = access {
-            SavedAccess::of(other)?.give(path)?;
+        match access {
+            Access::Like(other) => SavedAccess::of(other)?.give(path)?,
+            #[cfg(unix)]
+            Access::Program => {
+                fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+            }
+            _ => {}
         }
         file.write_all(contents)?;
         file.sync_all()

@@ -1,6 +1,7 @@
 //! `phonegate install`: PhoneGate into MIM's service, in one command that changes all or nothing.
 
 pub(crate) mod backups;
+pub(crate) mod event_source;
 pub(crate) mod files;
 mod plan;
 mod shim;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use phonegate::config::{self, FILE_NAME, Loaded};
 use phonegate::platform::{self, Account, HOST_SERVICE, LibraryVersion};
 
-use super::steps::{Change, StateFolder};
-use super::{Arguments, backups, shim};
+use super::steps::{Change, FileKind, StateFolder};
+use super::{Arguments, backups, event_source, shim};
 use crate::exit::{Exit, Trouble};
 use crate::mim::{contract, service, settings};
 use crate::output::Live;
@@ -88,8 +88,8 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let chosen = Chosen::find(config, &config_path)?;
     if let Chosen::Starter = chosen {
         found.push(("configuration", format!("{} (not there yet)", config_path.display())));
-        changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false));
-        changes.extend(file("configuration", config_path, STARTER.into(), true));
+        changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Other));
+        changes.extend(file("configuration", config_path, STARTER.into(), FileKind::Private));
         return Ok(Plan { folder, account, found, warnings, changes, diff: None, starts: true });
     }
     let (loaded, contents) = chosen.load(&config_path)?;
@@ -104,7 +104,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         found.extend(ask_backends(loaded, &config_path, &work.path)?);
     }
 
-    changes.extend(contents.and_then(|contents| file("configuration", config_path, contents, true)));
+    changes.extend(contents.and_then(|contents| file("configuration", config_path, contents, FileKind::Private)));
     for wide in permissions::too_wide(&secrets, account.as_ref()) {
         // What lies elsewhere may be meant for other programs, too.
         match wide.path.starts_with(&folder) {
@@ -112,10 +112,13 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
             false => warnings.push(wide.to_string()),
         }
     }
-    changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), false));
-    changes.extend(file("tool", folder.join(tool_name()), bundle.tool, false));
-    changes.extend(file("library", folder.join(library_name()), bundle.library, false));
-    changes.extend(new_shim.and_then(|contents| file("shim", shim_path, contents, false)));
+    changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Other));
+    changes.extend(file("tool", folder.join(tool_name()), bundle.tool, FileKind::Program));
+    let library = folder.join(library_name());
+    let event_source = event_source::is_missing(&library).then(|| Change::EventSource { library: library.clone() });
+    changes.extend(file("library", library, bundle.library, FileKind::Other));
+    changes.extend(new_shim.and_then(|contents| file("shim", shim_path, contents, FileKind::Other)));
+    changes.extend(event_source);
     let mut diff = None;
     if after != before {
         let cleared = settings::others(&before)?;
@@ -152,11 +155,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 }
 
 /// A change where the file has other contents.
-fn file(step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool) -> Option<Change> {
+fn file(step: &'static str, path: PathBuf, contents: Vec<u8>, kind: FileKind) -> Option<Change> {
     let there = std::fs::read(&path);
     let replaces = path.exists();
     let same = there.is_ok_and(|there| there == contents);
-    (!same).then_some(Change::File { step, path, contents, private, replaces })
+    (!same).then_some(Change::File { step, path, contents, file: kind, replaces })
 }
 
 /// This program, and the library that was unpacked beside it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use phonegate::platform::{self, Account, Grant, SavedAccess};
 
+use super::event_source;
 use super::files::{Access, Staged, Undo, free_name, write_new};
 use crate::exit::{Exit, Trouble};
 
@@ -14,13 +15,26 @@ pub(super) enum Change {
     /// Makes the folder for state and logs, or takes it from those who should not have it.
     StateFolder { path: PathBuf, state: StateFolder },
     /// Makes a file, or puts a new one in its place.
-    File { step: &'static str, path: PathBuf, contents: Vec<u8>, private: bool, replaces: bool },
+    File { step: &'static str, path: PathBuf, contents: Vec<u8>, file: FileKind, replaces: bool },
     /// Puts a file in its own place, with the permissions that it should have.
     Protect { path: PathBuf, why: String },
+    /// Tells the Windows Event Log where the words of PhoneGate's events are.
+    EventSource { library: PathBuf },
     /// Keeps what MfaSettings.xml was.
     Backup { path: PathBuf, contents: Vec<u8>, of: PathBuf },
     /// Tells MIM to load the shim. The last change: up to here MIM runs what it ran before.
     Settings { path: PathBuf, before: Vec<u8>, contents: Vec<u8> },
+}
+
+/// Whom a file is for.
+#[derive(Clone, Copy)]
+pub(super) enum FileKind {
+    /// Administrators and the service's account.
+    Private,
+    /// Whoever runs it.
+    Program,
+    /// Whoever may use its folder.
+    Other,
 }
 
 /// In which state the folder for state and logs was found.
@@ -39,6 +53,7 @@ impl Change {
             Self::StateFolder { .. } => "state_folder",
             Self::File { step, .. } => step,
             Self::Protect { .. } => "permissions",
+            Self::EventSource { .. } => "event_source",
             Self::Backup { .. } => "backup",
             Self::Settings { .. } => "settings",
         }
@@ -49,6 +64,7 @@ impl Change {
             Self::StateFolder { path, .. }
             | Self::File { path, .. }
             | Self::Protect { path, .. }
+            | Self::EventSource { library: path }
             | Self::Backup { path, .. }
             | Self::Settings { path, .. } => path,
         }
@@ -66,6 +82,7 @@ impl Change {
             }
             Self::File { replaces: true, .. } => "replace".to_owned(),
             Self::File { .. } => "write".to_owned(),
+            Self::EventSource { .. } => "register it for the words of PhoneGate's events".to_owned(),
             Self::Backup { .. } => "back MfaSettings.xml up".to_owned(),
             Self::Settings { .. } => "name the shim in it".to_owned(),
         }
@@ -74,8 +91,12 @@ impl Change {
     /// Prepares as much as can be prepared without anybody noticing it.
     fn stage(&self, account: Option<&Account>) -> io::Result<Option<Staged>> {
         match self {
-            Self::File { path, contents, private, .. } => {
-                let access = if *private { Access::Private(account.into()) } else { Access::OfFolder };
+            Self::File { path, contents, file, .. } => {
+                let access = match file {
+                    FileKind::Private => Access::Private(account.into()),
+                    FileKind::Program => Access::Program,
+                    FileKind::Other => Access::OfFolder,
+                };
                 Staged::write(path, contents, &access).map(Some)
             }
             // A file has the permissions that it was made with: they are there before anything is in it.
@@ -83,7 +104,7 @@ impl Change {
                 Staged::write(path, &fs::read(path)?, &Access::Private(account.into())).map(Some)
             }
             Self::Settings { path, contents, .. } => Staged::write(path, contents, &Access::Like(path)).map(Some),
-            Self::StateFolder { .. } | Self::Backup { .. } => Ok(None),
+            Self::StateFolder { .. } | Self::EventSource { .. } | Self::Backup { .. } => Ok(None),
         }
     }
 
@@ -92,6 +113,11 @@ impl Change {
         match self {
             Self::StateFolder { path, state } => state.mend(path, account.into()),
             Self::File { .. } | Self::Protect { .. } => staged.ok_or_else(missing)?.replace_undoably(),
+            Self::EventSource { library } => {
+                let before = event_source::registered();
+                event_source::register(Some(&library.to_string_lossy()))?;
+                Ok(Box::new(move || event_source::register(before.as_deref())))
+            }
             Self::Backup { path, contents, of } => {
                 write_new(path, contents, &Access::Like(of))?;
                 let path = path.clone();
@@ -114,11 +140,13 @@ impl StateFolder {
         let path = path.to_owned();
         match self {
             Self::Missing => {
+                let missing: Vec<_> =
+                    path.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
                 if let Some(parent) = path.parent() {
                     fs::create_dir_all(parent)?;
                 }
                 platform::create_private_folder(&path, grant)?;
-                Ok(Box::new(move || fs::remove_dir(path)))
+                Ok(Box::new(move || missing.iter().try_for_each(fs::remove_dir)))
             }
             // Whatever is in it, and whatever it is itself, may be somebody's trap: nothing of it is used.
             Self::Unsafe(_) => {

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 use rsipstack::sip::Method;
 use tokio::sync::OnceCell;
 
-use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{OnProgress, OnState, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
 use crate::prompts::Prompts;
@@ -239,9 +239,9 @@ impl TelephonyBackend for SipTrunk {
         ended
     }
 
-    async fn keep_up(&self) {
+    async fn keep_up(&self, tell: OnState<'_>) {
         if self.settings.registers {
-            let each = self.settings.trunks.iter().map(|trunk| self.keep_registered(trunk));
+            let each = self.settings.trunks.iter().map(|trunk| self.keep_registered(trunk, tell));
             futures_util::future::join_all(each).await;
         }
     }

@@ -10,7 +10,8 @@ use super::SipTrunk;
 use super::link::Link;
 use super::outcome::reply;
 use super::peer::Peer;
-use crate::call::Failure;
+use crate::backend::OnState;
+use crate::call::{Failure, FailureReason};
 
 /// For how long a registration is asked for, in seconds, and the longest that a trunk may make it.
 const REGISTERED_FOR: (u64, u64) = (300, 86_400);
@@ -63,13 +64,14 @@ impl SipTrunk {
     }
 
     /// Registers at a trunk for ever: before it runs out, and at once where the connection was lost.
-    pub(super) async fn keep_registered(&self, trunk: &Peer) {
+    pub(super) async fn keep_registered(&self, trunk: &Peer, tell: OnState<'_>) {
         let (first, longest) = AGAIN_AFTER;
         let mut pause = first;
         loop {
             match self.register(trunk).await {
                 Ok((again, link)) => {
                     self.unregistered.lock().remove(&trunk.host());
+                    tell(&trunk.host(), Ok(()));
                     pause = first;
                     // Not sooner than after the first pause: a trunk may close each connection at once.
                     tokio::time::sleep(first.min(again)).await;
@@ -77,6 +79,8 @@ impl SipTrunk {
                     let _ = tokio::time::timeout(rest, link.lost()).await;
                 }
                 Err(problem) => {
+                    let sentence = format!("The registration failed: {problem}.");
+                    tell(&trunk.host(), Err(Failure::new(FailureReason::CannotPlace, sentence)));
                     self.unregistered.lock().insert(trunk.host(), problem);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(longest);

@@ -1,0 +1,99 @@
+//! What is told to the operating system's own log, the Windows Event Log: few events, for who watches the machine and
+//! not each call. Their ids are stable, and documented in docs/operations.md; their words are in
+//! `windows/messages.mc`.
+
+use super::event::Event;
+use crate::call::{Failure, FailureReason};
+use crate::config::Level;
+use crate::platform::EventLog;
+
+/// The source's name in the Event Log.
+pub const SOURCE: &str = "PhoneGate";
+
+/// Which event. The numbers are those that the Event Viewer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum SystemEventId {
+    /// The gate has started.
+    Started = 1000,
+    /// The gate cannot start: the configuration was refused.
+    NotConfigured = 1001,
+    /// A backend cannot place calls.
+    BackendDown = 1002,
+    /// It places calls again.
+    BackendUp = 1003,
+    /// A user said that a call was not theirs.
+    FraudReported = 1004,
+    /// A defect of PhoneGate's.
+    Defect = 1005,
+}
+
+/// An event, and what is put into its words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SystemEvent {
+    /// Which one.
+    pub id: SystemEventId,
+    /// For `%1`, `%2` and so on. Without personal data.
+    pub strings: Vec<String>,
+}
+
+/// Who takes them. Called on the log's own thread.
+pub type SystemLog = Box<dyn FnMut(&SystemEvent) + Send>;
+
+impl SystemEventId {
+    /// How much it matters.
+    pub fn level(self) -> Level {
+        match self {
+            Self::Started | Self::BackendUp => Level::Info,
+            Self::BackendDown | Self::FraudReported => Level::Warn,
+            Self::NotConfigured | Self::Defect => Level::Error,
+        }
+    }
+
+    /// The number in the message table, which has the severity in its two highest bits:
+    /// <https://learn.microsoft.com/windows/win32/eventlog/event-identifiers>.
+    pub fn message(self) -> u32 {
+        let severity = match self.level() {
+            Level::Error => 3,
+            Level::Warn => 2,
+            Level::Info | Level::Debug | Level::Trace => 1,
+        };
+        severity << 30 | u32::from(self as u16)
+    }
+}
+
+impl SystemEvent {
+    /// What the system is told of an event in the log: mostly nothing.
+    pub(super) fn of(level: Level, event: &Event<'_>) -> Option<Self> {
+        let reason = event.failure.map(Failure::reason);
+        let id = match (event.event, reason) {
+            ("started", _) => SystemEventId::Started,
+            ("not_configured", _) => SystemEventId::NotConfigured,
+            ("backend_down", _) => SystemEventId::BackendDown,
+            ("backend_up", _) => SystemEventId::BackendUp,
+            ("failed", Some(FailureReason::FraudReported)) => SystemEventId::FraudReported,
+            _ if level == Level::Error => SystemEventId::Defect,
+            _ => return None,
+        };
+        let text = event.text.or(event.failure.map(Failure::text)).unwrap_or("-").to_owned();
+        let call = event.id.or(event.attempt.map(|attempt| attempt.id)).map_or("-".to_owned(), |id| id.to_string());
+        let backend = event.backend.unwrap_or("-").to_owned();
+        let strings = match id {
+            SystemEventId::Started | SystemEventId::NotConfigured => vec![text],
+            SystemEventId::BackendDown => vec![backend, text],
+            SystemEventId::BackendUp => vec![backend],
+            SystemEventId::FraudReported => vec![call],
+            SystemEventId::Defect => vec![text, call],
+        };
+        Some(Self { id, strings })
+    }
+}
+
+/// The Event Log of this machine. None where there is none, or it cannot be opened: the log's file has it all too.
+pub fn system_log() -> Option<SystemLog> {
+    let log = EventLog::open(SOURCE).ok()?;
+    Some(Box::new(move |event| {
+        // A full Event Log is no reason to fail; the log's file has the same.
+        let _ = log.report(event.id.level(), event.id.message(), &event.strings);
+    }))
+}

@@ -1,0 +1,250 @@
+//! Wine for one test: a Windows of its own, and the Windows build that runs in it. It needs nothing of its neighbours,
+//! so that the tests of the command can include it too.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use tempfile::TempDir;
+
+/// Far more than any program needs: whoever exceeds it hangs.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// A Windows, fresh from its installation. What it changes is gone with it.
+pub struct Wine {
+    prefix: TempDir,
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Wine {
+    pub fn new() -> Self {
+        let home = target_folder().join("wine");
+        let template = template(&home);
+        let prefix = tempfile::Builder::new().prefix("prefix-").tempdir_in(&home).unwrap();
+        copy_folder(&template, prefix.path(), false);
+        Self { prefix }
+    }
+
+    /// Drive C.
+    pub fn drive_c(&self) -> PathBuf {
+        self.prefix.path().join("drive_c")
+    }
+
+    /// A Windows program with its arguments: for more of them, and for its environment and folder, before `finish`.
+    pub fn command(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut wine = wine(self.prefix.path());
+        wine.arg(program).args(arguments);
+        wine
+    }
+
+    /// Runs a program to its end, and kills it after a generous limit.
+    pub fn run(&self, program: &Path, arguments: &[&str]) -> Ran {
+        self.finish(self.command(program, arguments))
+    }
+
+    /// The same with a command of [`Wine::command`].
+    pub fn finish(&self, command: Command) -> Ran {
+        finish(command)
+    }
+}
+
+impl Drop for Wine {
+    fn drop(&mut self) {
+        // The server of this Windows alone, with whatever still runs in it.
+        let _ = in_prefix(tool("wineserver", "wine"), self.prefix.path()).arg("-k").status();
+    }
+}
+
+/// The path of a file of ours, as a program in Wine knows it.
+pub fn windows_path(path: &Path) -> String {
+    let path = path.to_str().unwrap();
+    assert!(path.starts_with('/'), "{path} is not absolute");
+    format!("Z:{}", path.replace('/', "\\"))
+}
+
+/// What `make windows` has built.
+pub struct WindowsBuild {
+    pub dll: PathBuf,
+    pub tool: PathBuf,
+}
+
+/// The release that is shipped.
+pub fn windows_build() -> WindowsBuild {
+    build("release")
+}
+
+/// The build in which PHONEGATE_FAULT works.
+pub fn windows_debug_build() -> WindowsBuild {
+    build("windows-dev")
+}
+
+fn build(profile: &str) -> WindowsBuild {
+    let folder = target_folder().join("x86_64-pc-windows-gnu").join(profile);
+    let fresh = |name: &str, dep_info: &str| {
+        let path = folder.join(name);
+        assert!(path.exists(), "{} does not exist; run `make windows` first, as `make test` does", path.display());
+        if let Some(source) = newer_source(&folder.join(dep_info), changed(&path).unwrap()) {
+            panic!("{} is older than {}; run `make windows`, as `make test` does", path.display(), source.display());
+        }
+        path
+    };
+    WindowsBuild { dll: fresh("phonegate.dll", "libphonegate.d"), tool: fresh("phonegate.exe", "phonegate.d") }
+}
+
+/// A source, among those that cargo wrote down, which was changed or taken away after `built`.
+fn newer_source(dep_info: &Path, built: SystemTime) -> Option<PathBuf> {
+    let text = fs::read_to_string(dep_info).unwrap_or_else(|error| panic!("{}: {error}", dep_info.display()));
+    // A line is `target: source source …`, in which a blank inside a path has a backslash before it.
+    let lines = text.lines().filter_map(|line| line.split_once(": "));
+    let sources = lines.flat_map(|(_, sources)| {
+        let marked = sources.replace("\\ ", "\0");
+        marked.split(' ').map(|source| PathBuf::from(source.replace('\0', " "))).collect::<Vec<_>>()
+    });
+    sources.filter(|source| !source.as_os_str().is_empty()).find(|source| changed(source).is_none_or(|at| at > built))
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|data| data.modified()).ok()
+}
+
+/// Cargo's target folder: of the workspace, whichever of its packages is tested.
+fn target_folder() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| workspace.unwrap().join("target"))
+}
+
+/// A Windows to make others from, since making the first takes Wine many times longer than copying it. Whoever comes
+/// first makes it, for all tests until Wine is upgraded.
+fn template(home: &Path) -> PathBuf {
+    fs::create_dir_all(home).unwrap();
+    let lock = File::create(home.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let version = tool("wine", "wine wine64").arg("--version").env("WINEDEBUG", "-all").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let version: String = version.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let template = home.join(format!("template-{version}"));
+    if !template.exists() {
+        let made = home.join("making");
+        if made.exists() {
+            // By somebody who was killed.
+            fs::remove_dir_all(&made).unwrap();
+        }
+        fs::create_dir(&made).unwrap();
+        let mut boot = wine(&made);
+        boot.args(["wineboot", "--init"]);
+        let ran = finish(boot);
+        assert_eq!(ran.code, Some(0), "wineboot: {}", ran.stderr);
+        let mut server = in_prefix(tool("wineserver", "wine"), &made);
+        // Until it is written to disk.
+        server.arg("-w");
+        let ran = finish(server);
+        assert_eq!(ran.code, Some(0), "wineserver: {}", ran.stderr);
+        stand_in(&made.join("drive_c/windows/system32"));
+        fs::rename(&made, &template).unwrap();
+    }
+    template
+}
+
+/// Lays a bcryptprimitives.dll where Windows has it.
+fn stand_in(system: &Path) {
+    let path = system.join("bcryptprimitives.dll");
+    if !path.exists() {
+        let source = tempfile::Builder::new().suffix(".c").tempfile().unwrap();
+        fs::write(&source, include_str!("bcryptprimitives.c")).unwrap();
+        let mut compiler = mingw("gcc");
+        compiler.args(["-shared", "-Wall", "-Wextra", "-Werror"]).arg(source.path());
+        let output = compiler.arg("-o").arg(path).arg("-ladvapi32").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// A compiler for Windows, of C (gcc) or C++ (g++), or another program of its kind.
+pub fn mingw(program: &str) -> Command {
+    let package = match program {
+        "gcc" => "gcc-mingw-w64-x86-64",
+        "g++" => "g++-mingw-w64-x86-64",
+        _ => "binutils-mingw-w64-x86-64",
+    };
+    tool(&format!("x86_64-w64-mingw32-{program}"), package)
+}
+
+fn wine(prefix: &Path) -> Command {
+    let mut wine = in_prefix(tool("wine", "wine wine64"), prefix);
+    // No window to ask for Mono or Gecko, no entries in the menus of the desktop. UTF-8 for the names of files.
+    wine.env("WINEDLLOVERRIDES", "mscoree,mshtml,winemenubuilder.exe=").env("LC_ALL", "C.UTF-8");
+    wine.env_remove("DISPLAY").env_remove("PHONEGATE_CONFIG");
+    wine
+}
+
+fn in_prefix(mut command: Command, prefix: &Path) -> Command {
+    command.env("WINEPREFIX", prefix).env("HOME", prefix).env("WINEDEBUG", "-all").env("WINEARCH", "win64");
+    command
+}
+
+/// Runs any command to its end, and kills it after a generous limit. What it prints goes to files: the services of Wine
+/// inherit a pipe, and would hold it open.
+pub fn finish(mut command: Command) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let (stdout, stderr) = (folder.path().join("stdout"), folder.path().join("stderr"));
+    command.stdin(Stdio::null()).stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+    let mut child = command.spawn().unwrap();
+    let started = Instant::now();
+    let code = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if started.elapsed() < LIMIT => thread::sleep(Duration::from_millis(20)),
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break None;
+            }
+        }
+    };
+    let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    // Shown when the test fails.
+    println!("{stdout}{stderr}");
+    let code = code.unwrap_or_else(|| panic!("{command:?} hangs")).code();
+    Ran { code, stdout, stderr }
+}
+
+/// Files of Windows itself are linked and the rest copied. A link out of the folder, to somebody's own documents, is
+/// an empty folder in the copy.
+fn copy_folder(from: &Path, to: &Path, linked: bool) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().unwrap();
+        let copied: io::Result<()> = if kind.is_dir() {
+            let linked = linked || source.ends_with("drive_c/windows");
+            fs::create_dir(&target).map(|()| copy_folder(&source, &target, linked))
+        } else if !kind.is_symlink() {
+            if linked { fs::hard_link(&source, &target) } else { fs::copy(&source, &target).map(drop) }
+        } else if from.file_name() == Some(OsStr::new("dosdevices")) {
+            fs::read_link(&source).and_then(|link| std::os::unix::fs::symlink(link, &target))
+        } else {
+            fs::create_dir(&target)
+        };
+        copied.unwrap_or_else(|error| panic!("{} to {}: {error}", source.display(), target.display()));
+    }
+}
+
+/// A program that the tests need. Fails, and says how to install it, where it is missing.
+fn tool(program: &str, debian_packages: &str) -> Command {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    assert!(found, "this test needs {program}: apt-get install {debian_packages}");
+    Command::new(program)
+}

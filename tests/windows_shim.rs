@@ -1,0 +1,51 @@
+//! The whole chain on Windows: a C# host in Microsoft's .NET under Wine, the shim compiled for CLR 2, and the Windows DLL.
+//! The stories that shim.rs tells under Mono, and those that only Windows has.
+
+mod mim_host;
+mod support;
+
+use std::fs;
+
+use mim_host::stories::{self, gate, number, one_call};
+use mim_host::{Mim, Numbers};
+use serde_json::Value;
+use support::wine::windows_debug_build;
+
+stories::tell!(Mim::on_windows);
+
+#[test]
+fn a_panic_anywhere_in_the_library_is_a_failure_and_the_host_lives_on() {
+    let defect = "A defect in PhoneGate; see its log. (Internal)";
+    let ended = "A defect in PhoneGate ended the call; see its log. (Internal)";
+    let mim = gate(Mim::on_windows(Numbers::Listed), 1).library(&windows_debug_build().dll);
+    let run = mim.run(&["faults", &number(0)]);
+    let faults = run.of("fault");
+    for (fault, place, status, message) in [
+        (0, "backend.place", "Failed", ended),
+        (1, "backend.follow", "Failed", ended),
+        (2, "gate.initiate", "Failed", defect),
+        (3, "export.InitiateCall", "Failed", defect),
+        // The calls themselves went well: only these questions about them failed.
+        (4, "export.GetCallStatus", "Failed", "The call has not failed"),
+        (5, "export.GetFailureMessage", "Success", "PhoneGate cannot tell why the call failed (result 99)."),
+    ] {
+        assert_eq!(faults[fault][..2], [place, status], "is it a debug build?");
+        assert!(faults[fault][2].starts_with(message), "{place}: {}", faults[fault][2]);
+    }
+    assert_eq!(run.code, Some(0), "after each the next call is verified");
+    assert_eq!(run.stderr, "");
+    let log = fs::read_to_string(mim.log_folder().join("phonegate.log")).unwrap();
+    let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let defects = events.filter(|line| line["event"] == "defect").count();
+    assert!(defects >= 6, "{log}");
+}
+
+#[test]
+fn a_library_that_refuses_to_start_fails_closed_and_is_explained() {
+    let mim = Mim::on_windows(Numbers::Listed).fake(&["-DREFUSES_TO_START", "-DSTATUS=PHONEGATE_SUCCESS"]);
+    let run = mim.place("calls", &one_call("Failed"), &[]);
+    assert_eq!(run.code, Some(0));
+    let (_, message) = run.only_call();
+    // ERROR_DLL_INIT_FAILED
+    assert!(message.contains("error 1114") && message.contains("phonegate.dll"), "{message}");
+}
