@@ -150,8 +150,10 @@ fn tail(path: &Path) -> std::io::Result<Vec<String>> {
 
 fn in_words(lines: &[String]) -> String {
     let of_level = |level: &str| {
-        let is = |line: &&String| serde_json::from_str::<Value>(line).is_ok_and(|record| record["level"] == level);
+        let is = |line: &&String| {
+            serde_json::from_str::<Value>(line).is_ok_and(|record| record.get("level").is_some_and(|is| is == level))
+        };
         lines.iter().filter(is).count()
     };
-    format!("of the last {} lines, {} warnings and {} errors", lines.len(), of_level("warn"), of_level("error"))
+    format!("its last {} lines; warnings: {}, errors: {}", lines.len(), of_level("warn"), of_level("error"))
 }

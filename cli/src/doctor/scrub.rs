@@ -60,16 +60,15 @@ impl Scrubber {
     /// Learns from a configuration, whose relative paths lie in `base`, and from MIM's settings, as far as there are
     /// such files and they can be read.
     pub(super) fn new(config: Option<&str>, base: &Path, mfa_settings: Option<&[u8]>) -> Result<Self, Trouble> {
-        let regex = |pattern: &str| {
-            Regex::new(pattern).map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot scrub: {error}") })
-        };
         let mut this = Self {
             secrets: mfa_settings.map(settings::hidden_texts).unwrap_or_default(),
             user: regex(r#"(?i)((?:\b(?:sips?|tel|https?|wss?|socks[45][ah]?):(?://)?)?)[^\s<>"'@]+@"#)?,
             digits: regex(&format!(r"\d{{{NUMBER_DIGITS},}}"))?,
         };
-        if let Some(value) = config.and_then(|config| read_json(config)) {
-            this.learn("", &value, base);
+        match config.map(|config| (config, read_json(config))) {
+            Some((_, Some(value))) => this.learn("", &value, base),
+            Some((damaged, None)) => this.learn_damaged(damaged, base)?,
+            None => {}
         }
         this.secrets.retain(|secret| secret.chars().count() >= MIN_SECRET);
         this.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
@@ -79,37 +78,54 @@ impl Scrubber {
 
     fn learn(&mut self, key: &str, value: &Value, base: &Path) {
         match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| {
-                match (key.as_str(), value) {
-                    ("file", Value::String(file)) => {
-                        let text = read_bounded(&base.join(file), MAX_SECRET).ok();
-                        self.secrets.extend(text.and_then(|text| text_of(&text)));
-                    }
-                    ("env", Value::String(name)) => self.secrets.extend(std::env::var(name)),
-                    ("dpapi", Value::String(sealed)) => {
-                        let opened = BASE64_STANDARD.decode(sealed).ok().and_then(|sealed| dpapi::open(&sealed).ok());
-                        self.secrets.extend(opened.and_then(|opened| text_of(&opened)));
-                    }
-                    _ => {}
-                }
-                let words = key == "by_country" || WORDS.contains(&key.as_str());
-                if !words {
-                    self.learn(key, value, base);
-                }
-            }),
+            Value::Object(_) if key == "by_country" => {}
+            Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(key, value, base)),
             Value::Array(values) => values.iter().for_each(|value| self.learn(key, value, base)),
-            Value::String(text) if PLACES.contains(&key) || key == "file" => {
+            Value::String(text) => self.learn_text(key, text, base),
+            // Long numbers are hidden everywhere.
+            Value::Number(_) | Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn learn_text(&mut self, key: &str, text: &str, base: &Path) {
+        match key {
+            "env" => self.secrets.extend(std::env::var(text)),
+            "dpapi" => {
+                let opened = BASE64_STANDARD.decode(text).ok().and_then(|sealed| dpapi::open(&sealed).ok());
+                self.secrets.extend(opened.and_then(|opened| text_of(&opened)));
+                self.secrets.push(text.to_owned());
+            }
+            _ if WORDS.contains(&key) => {}
+            _ if key == "file" || PLACES.contains(&key) => {
+                if key == "file" {
+                    let read = read_bounded(&base.join(text), MAX_SECRET).ok();
+                    self.secrets.extend(read.and_then(|read| text_of(&read)));
+                }
                 // Of an address, whoever is named in it, and the password.
                 if let Some((user, _)) = text.rsplit_once('@') {
                     let user = user.rsplit_once("//").map_or(user, |(_, user)| user);
+                    let user = user.strip_prefix("sip:").or(user.strip_prefix("sips:")).unwrap_or(user);
                     self.secrets.push(user.to_owned());
                     self.secrets.extend(user.split(':').map(str::to_owned));
                 }
             }
-            Value::String(text) => self.secrets.push(text.trim().to_owned()),
-            // Long ones are hidden everywhere.
-            Value::Number(_) | Value::Null | Value::Bool(_) => {}
+            _ => self.secrets.push(text.trim().to_owned()),
         }
+    }
+
+    /// Of a configuration that is not JSON, the texts in quotation marks, each after the key that comes before it.
+    fn learn_damaged(&mut self, config: &str, base: &Path) -> Result<(), Trouble> {
+        let mut key = String::new();
+        let texts = regex(r#"("(?:[^"\\]|\\.)*")(\s*:)?"#)?;
+        for found in texts.captures_iter(config) {
+            let text = found.get(1).map_or("", |text| text.as_str());
+            let content = serde_json::from_str(text).unwrap_or_else(|_| text.trim_matches('"').to_owned());
+            match found.get(2) {
+                Some(_) => key = content,
+                None => self.learn_text(&key, &content, base),
+            }
+        }
+        Ok(())
     }
 
     /// Text in which versions and addresses may stand: what is known to be secret, the users in addresses, and long
@@ -189,6 +205,10 @@ impl Scrubber {
     }
 }
 
+fn regex(pattern: &str) -> Result<Regex, Trouble> {
+    Regex::new(pattern).map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot scrub: {error}") })
+}
+
 fn read_json(text: &str) -> Option<Value> {
     serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(text)).ok()
 }
@@ -207,5 +227,55 @@ fn is_time(text: &str) -> bool {
                 && text.chars().all(|c| c.is_ascii_digit() || c == separator || c == '.')
         };
         date.len() == 10 && numbers(date, '-', 3) && numbers(time, ':', 3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use serde_json::json;
+
+    use super::*;
+
+    fn scrubber(config: &Value) -> Scrubber {
+        Scrubber::new(Some(&config.to_string()), Path::new(""), None).map_err(|trouble| trouble.text).unwrap()
+    }
+
+    #[test]
+    fn what_may_be_shown_of_a_configuration_is_shown_and_nothing_else() {
+        let config = json!({
+            "use": ["trunk"],
+            "backends": { "trunk": {
+                "type": "sip", "trunk": "sips:4255551212@sbc.contoso.local:5061;transport=tls", "password": "s3cret",
+                "caller_id": "+14255551212", "local_port": 50600, "unknown": { "deep": ["s3cret", 14_255_551_212_u64] }
+            } },
+            "prompts": { "by_country": { "DE": "de-DE" } },
+            "network": { "proxy": "user:s3cret@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
+        });
+        let shown: Value = serde_json::from_str(&scrubber(&config).config(&config.to_string()).unwrap()).unwrap();
+        let expected = json!({
+            "use": ["trunk"],
+            "backends": { "trunk": {
+                "type": "sip", "trunk": "sips:…@sbc.contoso.local:5061;transport=tls", "password": "…",
+                "caller_id": "…", "local_port": 50600, "unknown": { "deep": ["…", "…"] }
+            } },
+            "prompts": { "by_country": { "DE": "de-DE" } },
+            "network": { "proxy": "…@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn versions_addresses_and_times_stay_readable() {
+        let scrubber = scrubber(&json!({}));
+        let words = "CLR v4.0.30319, Version=4.5.202.0, 192.168.100.200:5061, C:\\MIM\\2010\\Service";
+        assert_eq!(scrubber.words(words), words);
+        let line = json!({
+            "time": "2026-01-31T12:00:00.123456789Z", "id": "12345678-1234-1234-1234-123456789012", "ms": 4200,
+            "number": "+1******1212", "attributes": ["locale"]
+        });
+        assert_eq!(serde_json::from_str::<Value>(&scrubber.log_line(&line.to_string())).unwrap(), line);
+        let hostile = json!({ "time": "4255551212", "id": "4255551212", "ms": 4_255_551_212_u64 });
+        assert!(!scrubber.log_line(&hostile.to_string()).contains("42555"));
     }
 }

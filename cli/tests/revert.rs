@@ -1,0 +1,139 @@
+//! What `phonegate revert` promises, as far as it can be seen on Linux.
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+use std::fs;
+
+use serde_json::json;
+use site::{SETTINGS, Site};
+
+/// Installed, with a log.
+fn installed() -> Site {
+    let site = Site::new();
+    site.install(&[]).exits(0);
+    fs::write(site.state().join("phonegate.log"), "{}\n").unwrap();
+    site
+}
+
+fn backup(site: &Site) -> String {
+    site.names().into_iter().find(|name| name.contains("phonegate-backup")).unwrap()
+}
+
+#[test]
+fn a_revert_puts_the_settings_back_and_leaves_configuration_logs_and_backups() {
+    let site = installed();
+    let ran = site.revert(&[]).exits(0);
+    assert!(ran.stdout.contains("as soon as FIMService is restarted"), "{}", ran.stdout);
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
+    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", &backup(&site), "phonegate.json"]);
+    assert!(site.state().join("phonegate.log").exists());
+
+    let before = site.everything();
+    assert!(site.revert(&[]).exits(0).stdout.contains("Nothing is to be reverted"));
+    assert!(site.everything() == before, "a second revert changes nothing");
+
+    site.install(&[]).exits(0);
+    site.is_installed();
+}
+
+#[test]
+fn purge_removes_the_configuration_and_the_logs_too() {
+    let site = installed();
+    site.revert(&["--purge"]).exits(0);
+    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", &backup(&site)]);
+    assert!(!site.state().exists());
+}
+
+#[test]
+fn purge_leaves_what_else_is_in_a_folder_that_was_named_for_logs() {
+    let site = Site::new();
+    let mut config = support::simulated("#", 0);
+    config["log"] = json!({ "directory": "logs" });
+    site.configure(&config);
+    site.install(&[]).exits(0);
+    let logs = site.service().join("logs");
+    for name in ["phonegate.log", "phonegate.log.1", "phonegate-tool.log", "of-others.log"] {
+        fs::write(logs.join(name), "").unwrap();
+    }
+    site.revert(&["--purge"]).exits(0);
+    let left: Vec<_> = logs.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["of-others.log"]);
+}
+
+#[test]
+fn a_dry_run_shows_everything_and_changes_nothing() {
+    let site = installed();
+    let before = site.everything();
+    let ran = site.revert(&["--dry-run", "--purge", "--json"]).exits(0);
+    assert!(site.everything() == before);
+    let changes: Vec<_> = ran.records().into_iter().filter(|record| record["event"] == "change").collect();
+    let steps: Vec<_> = changes.iter().map(|change| change["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["settings", "remove", "remove", "remove", "remove", "purge", "purge"]);
+    assert!(changes.iter().all(|change| change["done"] == false));
+    let diff = ran.record("diff")["text"].as_str().unwrap().to_owned();
+    assert!(diff.contains("-  <CustomPhoneProvider>") && diff.contains("+  <LICENSE_KEY>"), "{diff}");
+    assert!(!ran.all().contains(site::SECRET), "{}", ran.all());
+}
+
+#[test]
+fn backups_are_listed_and_the_named_one_is_put_back() {
+    let site = installed();
+    let first = backup(&site);
+    // Somebody has added an entry since, so that another install keeps that, too.
+    let edited = site.settings_with_shim().replace("\r\n</", "\r\n  <LOCMFA>C:\\prompts</LOCMFA>\r\n</");
+    fs::write(site.settings(), &edited).unwrap();
+    site.install(&[]).exits(0);
+    site.is_installed();
+    assert_eq!(site.backups(), [SETTINGS, &edited], "no backup is ever overwritten");
+
+    let listed = site.revert(&["--list", "--json"]).exits(0);
+    let names: Vec<_> = listed.records().iter().map(|record| record["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((names.len(), &names[1]), (2, &first), "the newest first");
+    assert_eq!(listed.records()[0]["provider"], json!(site.shim()));
+
+    let before = site.everything();
+    let ran = site.revert(&[]).exits(2);
+    assert!(ran.stderr.contains("names PhoneGate itself; choose another one"), "{}", ran.stderr);
+    let ran = site.revert(&["--backup", "../elsewhere"]).exits(2);
+    assert!(ran.stderr.contains("there is no backup ../elsewhere"), "{}", ran.stderr);
+    assert!(site.everything() == before);
+
+    site.revert(&["--backup", &first]).exits(0);
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
+    assert!(!site.shim().exists());
+}
+
+#[test]
+fn without_a_backup_nothing_is_removed_that_mim_would_load() {
+    let site = installed();
+    fs::remove_file(site.service().join(backup(&site))).unwrap();
+    let before = site.everything();
+    let ran = site.revert(&[]).exits(1);
+    assert!(ran.stderr.contains("there is no backup of it") && ran.stderr.contains("by hand"), "{}", ran.stderr);
+    assert!(site.everything() == before);
+    // By hand, as the text says.
+    fs::write(site.settings(), SETTINGS).unwrap();
+    site.revert(&[]).exits(0);
+    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json"]);
+}
+
+#[test]
+fn a_damaged_backup_is_not_put_back() {
+    let site = installed();
+    fs::write(site.service().join(backup(&site)), "<MfaSettings>").unwrap();
+    let before = site.everything();
+    site.revert(&[]).exits(2);
+    assert!(site.everything() == before);
+}
+
+#[test]
+fn a_revert_runs_from_the_folder_of_the_service_too() {
+    let site = installed();
+    let mut revert = std::process::Command::new(site.service().join("phonegate"));
+    revert.args(["revert", "--service-dir"]).arg(site.service());
+    let ran = support::Ran::from(revert.env("XDG_STATE_HOME", site.state().parent().unwrap()).output().unwrap());
+    ran.exits(0);
+    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", &backup(&site), "phonegate.json"]);
+}
