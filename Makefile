@@ -1,6 +1,6 @@
 # The two commands of the README are `make run` and `make test`; CONTRIBUTING.md tells of the others.
 
-.PHONY: run test check windows bench schema
+.PHONY: run test check windows windows-release dist bench schema
 
 NUMBER ?= +1 4255551212
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -25,9 +25,23 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # Builds the library and the tool for Windows, on Linux, and the library with faults to inject for the tests.
-windows:
-	scripts/cargo-windows build --release --locked --package phonegate --package phonegate-cli
-	scripts/cargo-windows build --profile windows-dev --locked --package phonegate --lib
+windows: windows-release
+	scripts/cargo-windows build --profile windows-dev --locked --package phonegate-library
+
+windows-release:
+	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli
+	# Built already: its sources are written down last, since cargo has one list for phonegate.dll and phonegate.exe.
+	scripts/cargo-windows build --release --locked --quiet --package phonegate-cli
+
+# Packs the bundles for Windows and for Linux into dist/, and checks them.
+dist:
+	scripts/install-dist-tools
+	$(MAKE) windows-release
+	CARGO_ENCODED_RUSTFLAGS="$$(scripts/remapped)" cargo build --release --locked --target x86_64-unknown-linux-gnu \
+	    --package phonegate-library --package phonegate-cli
+	rm -rf dist
+	scripts/dist windows linux
+	scripts/check-dist --again dist/*.zip dist/*.tar.gz
 
 # Measures the C ABI, and calls over a SIP trunk (needs sipp), and prints a table of each.
 bench:

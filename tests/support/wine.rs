@@ -87,25 +87,27 @@ pub struct WindowsBuild {
 
 /// The release that is shipped.
 pub fn windows_build() -> WindowsBuild {
-    build("release")
+    WindowsBuild { dll: built("release", "phonegate.dll"), tool: built("release", "phonegate.exe") }
 }
 
-/// The build in which PHONEGATE_FAULT works.
-pub fn windows_debug_build() -> WindowsBuild {
-    build("windows-dev")
+/// The library in which PHONEGATE_FAULT works.
+pub fn windows_debug_library() -> PathBuf {
+    built("windows-dev", "phonegate.dll")
 }
 
-fn build(profile: &str) -> WindowsBuild {
+fn built(profile: &str, name: &str) -> PathBuf {
     let folder = target_folder().join("x86_64-pc-windows-gnu").join(profile);
-    let fresh = |name: &str, dep_info: &str| {
-        let path = folder.join(name);
-        assert!(path.exists(), "{} does not exist; run `make windows` first, as `make test` does", path.display());
-        if let Some(source) = newer_source(&folder.join(dep_info), changed(&path).unwrap()) {
-            panic!("{} is older than {}; run `make windows`, as `make test` does", path.display(), source.display());
-        }
-        path
-    };
-    WindowsBuild { dll: fresh("phonegate.dll", "libphonegate.d"), tool: fresh("phonegate.exe", "phonegate.d") }
+    let path = folder.join(name);
+    assert!(path.exists(), "{} does not exist; run `make windows` first, as `make test` does", path.display());
+    let at = changed(&path).unwrap();
+    // The tool's sources, if it was built too, and those of the library are among them. Not the few of the DLL alone.
+    let of_the_dll = ["library/src/lib.rs", "library/build.rs", "windows/library.rc", "windows/messages.mc"];
+    let newer =
+        of_the_dll.map(|source| workspace().join(source)).into_iter().find(|source| changed(source).unwrap() > at);
+    if let Some(source) = newer.or_else(|| newer_source(&folder.join("phonegate.d"), at)) {
+        panic!("{} is older than {}; run `make windows`, as `make test` does", path.display(), source.display());
+    }
+    path
 }
 
 /// A source, among those that cargo wrote down, which was changed or taken away after `built`.
@@ -124,10 +126,14 @@ fn changed(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).and_then(|data| data.modified()).ok()
 }
 
-/// Cargo's target folder: of the workspace, whichever of its packages is tested.
 fn target_folder() -> PathBuf {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|folder| folder.join("Cargo.lock").exists());
-    std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| workspace.unwrap().join("target"))
+    std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).unwrap_or_else(|| workspace().join("target"))
+}
+
+/// Whichever of its packages is tested.
+fn workspace() -> &'static Path {
+    let mut folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    folders.find(|folder| folder.join("Cargo.lock").exists()).unwrap()
 }
 
 /// A Windows to make others from, since making the first takes Wine many times longer than copying it. Whoever comes
