@@ -24,9 +24,9 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Builds the library and the tool for Windows, on Linux, and the library with faults to inject for the tests.
+# Builds the library and the tool for Windows, on Linux, and both with faults to inject for the tests.
 windows: windows-release
-	scripts/cargo-windows build --profile windows-dev --locked --package phonegate-library
+	scripts/cargo-windows build --profile windows-dev --locked --package phonegate-library --package phonegate-cli
 
 windows-release:
 	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli
