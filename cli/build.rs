@@ -1,6 +1,11 @@
 //! Lays the version into phonegate.exe.
 
-include!("../windows/resources.rs");
+#[path = "../windows/resources.rs"]
+mod resources;
+
+use std::env;
+
+use resources::{source, version};
 
 fn main() {
     if env::var("CARGO_CFG_WINDOWS").is_ok() {

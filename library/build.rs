@@ -1,8 +1,12 @@
 //! Lays the resources into phonegate.dll.
 
+#[path = "../windows/resources.rs"]
+mod resources;
+
+use std::env;
 use std::process::Command;
 
-include!("../windows/resources.rs");
+use resources::{source, version};
 
 fn main() {
     if env::var("CARGO_CFG_WINDOWS").is_err() {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// What the Explorer shows of a file, of cargo's metadata, as macros for `version.rc`. Also the folder where they are.
-fn version(file: &str, file_type: &str) -> PathBuf {
+pub fn version(file: &str, file_type: &str) -> PathBuf {
     let of_package = |key: &str| env::var(format!("CARGO_PKG_{key}")).unwrap();
     let numbers = ["VERSION_MAJOR", "VERSION_MINOR", "VERSION_PATCH"].map(of_package).join(",");
     let macros = format!(
@@ -20,7 +20,7 @@ fn version(file: &str, file_type: &str) -> PathBuf {
 }
 
 /// Where the resources are, below the folder of a package.
-fn source(name: &str) -> PathBuf {
+pub fn source(name: &str) -> PathBuf {
     let path = Path::new("../windows").join(name);
     println!("cargo::rerun-if-changed={}", path.display());
     path
