@@ -24,10 +24,10 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-# Builds the library and the tool for Windows, on Linux, and the library with faults to inject for the tests.
+# Builds the library and the tool for Windows, on Linux, and both with faults to inject for the tests.
 windows:
 	scripts/cargo-windows build --release --locked --package phonegate --package phonegate-cli
-	scripts/cargo-windows build --profile windows-dev --locked --package phonegate --lib
+	scripts/cargo-windows build --profile windows-dev --locked --package phonegate --package phonegate-cli
 
 # Measures the C ABI, and calls over a SIP trunk (needs sipp), and prints a table of each.
 bench:

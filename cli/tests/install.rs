@@ -154,7 +154,7 @@ fn an_install_cut_short_at_any_step_is_healed_by_another_one() {
     for what in ["stage", "make"] {
         for step in STEPS {
             let site = site_with_every_step();
-            site.install_with(&[], &format!("end {what} {step}")).exits(-1);
+            site.install_with(&[], &format!("end {what} {step}")).exits(99);
             // MIM runs what it ran before.
             assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS, "{what} {step}");
             site.install(&[]).exits(0);
@@ -169,7 +169,7 @@ fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
     for step in ["permissions", "schema", "tool", "library", "shim"] {
         let site = outdated();
         let before = site.names();
-        site.install_with(&[], &format!("end make {step}")).exits(-1);
+        site.install_with(&[], &format!("end make {step}")).exits(99);
         let after = site.names();
         assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");
         site.install(&[]).exits(0);

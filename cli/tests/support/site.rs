@@ -1,6 +1,8 @@
 //! A stand-in of a machine with Microsoft Identity Manager: the folder of its service, with `MfaSettings.xml` and a
 //! contract assembly, and an unpacked bundle of PhoneGate. The tests install from the one into the other.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -124,13 +126,7 @@ impl Site {
         if !arguments.contains(&"--csc") {
             command.arg("--csc").arg(self.root.path().join("csc"));
         }
-        let output = command.args(arguments).env("PHONEGATE_FAULT", fault).output().unwrap();
-        Ran {
-            // By a signal.
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        command.args(arguments).env("PHONEGATE_FAULT", fault).output().unwrap().into()
     }
 
     pub fn revert(&self, arguments: &[&str]) -> Ran {
@@ -185,11 +181,7 @@ impl Site {
 
     /// The settings as install writes them.
     pub fn settings_with_shim(&self) -> String {
-        let start = SETTINGS.find("<LICENSE_KEY>").unwrap();
-        let end = SETTINGS.find("\r\n</MfaSettings>").unwrap();
-        let shim = self.shim();
-        let entry = format!("<CustomPhoneProvider>{}</CustomPhoneProvider>", shim.display());
-        format!("{}{}{}", &SETTINGS[..start], entry, &SETTINGS[end..])
+        settings_with(self.shim().to_str().unwrap())
     }
 
     /// The contents of the backups, the oldest first.
@@ -197,6 +189,13 @@ impl Site {
         let names = self.names().into_iter().filter(|name| name.contains("phonegate-backup"));
         names.map(|name| fs::read_to_string(self.service().join(name)).unwrap()).collect()
     }
+}
+
+/// The settings with this provider alone.
+pub fn settings_with(shim: &str) -> String {
+    let start = SETTINGS.find("<LICENSE_KEY>").unwrap();
+    let end = SETTINGS.find("\r\n</MfaSettings>").unwrap();
+    format!("{}<CustomPhoneProvider>{shim}</CustomPhoneProvider>{}", &SETTINGS[..start], &SETTINGS[end..])
 }
 
 /// A configuration whose backend cannot be reached.

@@ -26,7 +26,7 @@ use windows_sys::Win32::System::SystemServices::{
 };
 
 use super::account::{
-    ADMINISTRATORS, Account, CREATOR_OWNER, OWNER_RIGHTS, SYSTEM, TRUSTED_INSTALLER, current_user, name_of, text_of,
+    ADMINISTRATORS, CREATOR_OWNER, OWNER_RIGHTS, SYSTEM, TRUSTED_INSTALLER, current_user, name_of, text_of,
 };
 use crate::platform::{Exposure, Grant};
 

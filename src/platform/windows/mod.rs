@@ -3,8 +3,8 @@
 mod account;
 mod acl;
 pub mod dpapi;
-pub mod event_log;
-pub mod proxy;
+pub(super) mod event_log;
+pub(super) mod proxy;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;

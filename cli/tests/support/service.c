@@ -1,0 +1,66 @@
+/*
+ * MIM's service, for tests under Wine: starts, loads CustomPhoneGate's native library if it is there, as the host would,
+ * and stops when it is told to. It writes a line for each into service.log beside it. Where a file broken.txt lies
+ * there, it ends instead of starting.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <windows.h>
+
+static char folder[MAX_PATH];
+static SERVICE_STATUS_HANDLE handle;
+static HANDLE stopping;
+
+static char *beside(const char *name)
+{
+    static char path[2 * MAX_PATH];
+    return strcat(strcpy(path, folder), name);
+}
+
+static void note(const char *line)
+{
+    FILE *file = fopen(beside("service.log"), "a");
+    fprintf(file, "%s\n", line);
+    fclose(file);
+}
+
+static void tell(DWORD state)
+{
+    SERVICE_STATUS status = {SERVICE_WIN32_OWN_PROCESS, state, SERVICE_ACCEPT_STOP, 0, 0, 0, 30000};
+    SetServiceStatus(handle, &status);
+}
+
+static DWORD WINAPI control(DWORD code, DWORD type, void *data, void *context)
+{
+    (void)type, (void)data, (void)context;
+    if (code == SERVICE_CONTROL_STOP) {
+        tell(SERVICE_STOP_PENDING);
+        SetEvent(stopping);
+    }
+    return NO_ERROR;
+}
+
+static void WINAPI run(DWORD count, WCHAR **arguments)
+{
+    (void)count, (void)arguments;
+    handle = RegisterServiceCtrlHandlerExW(L"FIMService", control, NULL);
+    tell(SERVICE_START_PENDING);
+    if (GetFileAttributesA(beside("broken.txt")) != INVALID_FILE_ATTRIBUTES) {
+        tell(SERVICE_STOPPED);
+        return;
+    }
+    note(LoadLibraryA(beside("phonegate.dll")) ? "started with PhoneGate" : "started");
+    tell(SERVICE_RUNNING);
+    WaitForSingleObject(stopping, INFINITE);
+    note("stopped");
+    tell(SERVICE_STOPPED);
+}
+
+int main(void)
+{
+    GetModuleFileNameA(NULL, folder, sizeof folder);
+    strrchr(folder, '\\')[1] = 0;
+    stopping = CreateEventW(NULL, TRUE, FALSE, NULL);
+    SERVICE_TABLE_ENTRYW table[] = {{(WCHAR *)L"FIMService", run}, {NULL, NULL}};
+    return !StartServiceCtrlDispatcherW(table);
+}

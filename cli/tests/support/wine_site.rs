@@ -1,0 +1,165 @@
+//! A stand-in of a Windows server with Microsoft Identity Manager, in Wine: the service FIMService in a folder of its
+//! own, and an unpacked bundle of PhoneGate.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::site::{SETTINGS, mcs, repository};
+use crate::wine::{Ran, WindowsBuild, Wine, mingw, windows_path};
+
+const SERVICE: &str = r"C:\MIM\2010\Service";
+pub const SHIM: &str = r"C:\MIM\2010\Service\CustomPhoneGate.dll";
+const EVENT_SOURCE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\PhoneGate";
+
+pub struct WineSite {
+    wine: Wine,
+}
+
+impl WineSite {
+    /// The service is registered, and nothing is installed.
+    pub fn new(build: &WindowsBuild) -> Self {
+        let site = Self::unregistered(build, "MIM/2010/Service");
+        let image = format!("binPath= \"{SERVICE}\\Microsoft.ResourceManagement.Service.exe\" -service");
+        let sc = Path::new("sc.exe");
+        let (name, image) = image.split_once(' ').unwrap();
+        let ran = site.wine.run(sc, &["create", "FIMService", name, image, "start=", "demand"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        site
+    }
+
+    /// There is a folder of the service, which Windows does not know.
+    pub fn unregistered(build: &WindowsBuild, folder: &str) -> Self {
+        let site = Self { wine: Wine::new() };
+        let service = site.wine.drive_c().join(folder);
+        fs::create_dir_all(&service).unwrap();
+        fs::create_dir(site.bundle()).unwrap();
+        fs::write(service.join("MfaSettings.xml"), SETTINGS).unwrap();
+        let contract = service.join("Contoso.Contract.dll");
+        mcs(&[
+            "-target:library".to_owned(),
+            format!("-out:{}", contract.display()),
+            repository("shim/contract/PhoneServiceProvider.cs"),
+        ]);
+        // Not copied: the tests that inject faults have large ones.
+        fs::hard_link(&build.tool, site.bundle().join("phonegate.exe")).unwrap();
+        fs::hard_link(&build.dll, site.bundle().join("phonegate.dll")).unwrap();
+        let config = crate::support::simulated("#", 0).to_string();
+        fs::write(site.bundle().join("phonegate.json"), config).unwrap();
+        site.compile("csc.c", &site.bundle().join("csc.exe"));
+        let csc = site.bundle().join("csc.sh");
+        let body = "cd \"$(dirname \"$0\")\"\nmcs -sdk:2 -langversion:3 \"$@\" > csc.out 2>&1\n\
+                    echo $? > csc.ended\nmv csc.ended csc.done\n";
+        fs::write(&csc, format!("#!/bin/sh\n{body}")).unwrap();
+        fs::set_permissions(&csc, fs::Permissions::from_mode(0o755)).unwrap();
+        site.compile("service.c", &service.join("Microsoft.ResourceManagement.Service.exe"));
+        site
+    }
+
+    fn compile(&self, source: &str, program: &Path) {
+        let source = format!("{}/tests/support/{source}", env!("CARGO_MANIFEST_DIR"));
+        let mut gcc = mingw("gcc");
+        let output = gcc.args(["-Wall", "-Wextra", "-Werror", &source, "-o"]).arg(program).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.wine.drive_c().join("bundle")
+    }
+
+    pub fn service(&self) -> PathBuf {
+        self.wine.drive_c().join("MIM/2010/Service")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.wine.drive_c().join("ProgramData/PhoneGate")
+    }
+
+    pub fn settings(&self) -> String {
+        fs::read_to_string(self.service().join("MfaSettings.xml")).unwrap()
+    }
+
+    pub fn settings_with_shim() -> String {
+        crate::site::settings_with(SHIM)
+    }
+
+    /// `phonegate` of the bundle.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(arguments, "")
+    }
+
+    pub fn run_with(&self, arguments: &[&str], fault: &str) -> Ran {
+        let mut command = self.wine.command(&self.bundle().join("phonegate.exe"), arguments);
+        command.env("PHONEGATE_FAULT", fault);
+        self.wine.finish(command)
+    }
+
+    pub fn install(&self, arguments: &[&str]) -> Ran {
+        self.install_with(arguments, "")
+    }
+
+    pub fn install_with(&self, arguments: &[&str], fault: &str) -> Ran {
+        let csc = windows_path(&self.bundle().join("csc.exe"));
+        self.run_with(&[&["install", "--csc", &csc], arguments].concat(), fault)
+    }
+
+    /// What lies in the service's folder. Of large files, what is enough to tell them apart.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let entries = fs::read_dir(self.service()).unwrap();
+        let file = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), digest(&entry.path()));
+        entries.map(|entry| file(entry.unwrap())).collect()
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.files().into_keys().collect()
+    }
+
+    /// The library that the source of the Event Log names.
+    pub fn event_source(&self) -> Option<String> {
+        let ran = self.wine.run(Path::new("reg.exe"), &["query", EVENT_SOURCE, "/v", "EventMessageFile"]);
+        let line = ran.stdout.lines().find_map(|line| line.split_once("REG_EXPAND_SZ"));
+        line.map(|(_, value)| value.trim().to_owned())
+    }
+
+    /// What the service has written, by line.
+    pub fn service_log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.service().join("service.log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// Nothing is left of an install but what belongs there.
+    #[track_caller]
+    pub fn is_installed(&self) {
+        let mut names = self.names();
+        names.retain(|name| !name.contains("phonegate-backup") && name != "service.log");
+        let expected = [
+            "Contoso.Contract.dll",
+            "CustomPhoneGate.dll",
+            "MfaSettings.xml",
+            "Microsoft.ResourceManagement.Service.exe",
+            "phonegate.dll",
+            "phonegate.exe",
+            "phonegate.json",
+            "phonegate.schema.json",
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(self.settings(), Self::settings_with_shim());
+        for name in ["phonegate.dll", "phonegate.exe"] {
+            assert_eq!(digest(&self.service().join(name)), digest(&self.bundle().join(name)), "{name}");
+        }
+        assert_eq!(self.event_source().as_deref(), Some(r"C:\MIM\2010\Service\phonegate.dll"));
+    }
+}
+
+/// The JSON lines of a command.
+pub fn records(ran: &Ran) -> Vec<Value> {
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+fn digest(path: &Path) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(fs::read(path).unwrap()).to_vec()
+}

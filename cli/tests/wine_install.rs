@@ -1,0 +1,201 @@
+//! What `phonegate install` and `phonegate revert` promise on Windows, as far as Wine shows it: the registered service,
+//! a loaded library, the Event Log's source, the restart. Permissions are approximate there: that others have none is
+//! seen, and not whom else they name.
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+#[path = "../../tests/support/wine.rs"]
+mod wine;
+#[path = "support/wine_site.rs"]
+mod wine_site;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use site::{SECRET, SETTINGS, mode};
+use wine::{windows_build, windows_debug_build};
+use wine_site::{SHIM, WineSite, records};
+
+/// The steps of a whole install, in their order.
+const STEPS: [&str; 9] =
+    ["state_folder", "configuration", "schema", "tool", "library", "shim", "event_source", "backup", "settings"];
+
+#[test]
+fn an_install_is_whole_a_second_one_changes_nothing_and_a_revert_takes_it_away() {
+    let site = WineSite::new(&windows_build());
+    let untouched = site.names();
+    let ran = site.install(&["--dry-run"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains(&format!("+  <CustomPhoneProvider>{SHIM}</CustomPhoneProvider>")), "{}", ran.stdout);
+    assert!(!site.state().exists() && site.event_source().is_none() && site.names() == untouched);
+
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for words in [
+        r"C:\MIM\2010\Service (where the registered service FIMService lies)",
+        "FIMService as LocalSystem, stopped",
+        "Contoso.Contract, Version=0.0.0.0, PublicKeyToken=null for v2.0.50727",
+        "phone: simulated",
+    ] {
+        assert!(ran.stdout.contains(words), "{words} in {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains(SECRET) && !ran.stderr.contains(SECRET), "{ran:?}");
+    site.is_installed();
+    for path in [site.state(), site.service().join("phonegate.json")] {
+        assert_eq!(mode(&path) & 0o007, 0, "{}", path.display());
+    }
+
+    let before = site.files();
+    let ran = site.install(&["--json"]);
+    assert_eq!(records(&ran).last().unwrap()["changed"], 0, "{ran:?}");
+    assert!(site.files() == before);
+
+    let ran = site.run(&["revert"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(site.settings(), SETTINGS);
+    assert_eq!(site.event_source(), None);
+    assert!(!site.names().iter().any(|name| name.ends_with("phonegate.dll") || name == "CustomPhoneGate.dll"));
+    assert!(site.service().join("phonegate.json").exists() && site.state().exists());
+    assert_eq!(site.run(&["revert", "--purge"]).code, Some(0));
+    assert!(!site.service().join("phonegate.json").exists() && !site.state().exists());
+}
+
+#[test]
+fn a_failure_at_any_step_undoes_all_of_it() {
+    let site = WineSite::new(&windows_debug_build());
+    let before = site.files();
+    for step in STEPS {
+        for what in ["stage", "make"] {
+            let ran = site.install_with(&[], &format!("fail {what} {step}"));
+            assert_eq!(ran.code, Some(1), "{what} {step}: {ran:?}");
+            assert!(ran.stderr.contains(&format!("fault injected: {what} {step}")), "{}", ran.stderr);
+            assert!(site.files() == before, "{what} {step}: {:?}", site.names());
+            assert!(!site.state().exists() && site.event_source().is_none(), "{what} {step}");
+        }
+    }
+}
+
+#[test]
+fn an_install_cut_short_at_any_step_is_healed_by_another_one() {
+    let build = windows_debug_build();
+    for step in STEPS {
+        let site = WineSite::new(&build);
+        let ran = site.install_with(&[], &format!("end make {step}"));
+        assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
+        assert_eq!(site.settings(), SETTINGS, "{step}");
+        assert_eq!(site.install(&[]).code, Some(0), "{step}");
+        site.is_installed();
+    }
+}
+
+#[test]
+fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
+    let site = WineSite::new(&windows_debug_build());
+    assert_eq!(site.install(&[]).code, Some(0));
+    for step in ["schema", "tool", "library", "shim"] {
+        for name in ["CustomPhoneGate.dll", "phonegate.dll", "phonegate.exe", "phonegate.schema.json"] {
+            fs::write(site.service().join(name), "an older version").unwrap();
+        }
+        let before = site.names();
+        let ran = site.install_with(&[], &format!("end make {step}"));
+        assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
+        let after = site.names();
+        assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");
+        assert_eq!(site.install(&[]).code, Some(0), "{step}");
+        site.is_installed();
+    }
+}
+
+#[test]
+fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
+    let site = WineSite::new(&windows_build());
+    let ran = site.install(&["--restart"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(site.service_log(), ["started with PhoneGate"]);
+    assert!(ran.stderr.contains("FIMService is running"), "{}", ran.stderr);
+
+    // The service holds its library, which an upgrade puts aside.
+    let bundled = site.bundle().join("phonegate.dll");
+    let mut other = fs::read(&bundled).unwrap();
+    other.extend(b"newer");
+    fs::remove_file(&bundled).unwrap();
+    fs::write(&bundled, other).unwrap();
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(site.service_log().len(), 1, "without --restart it runs on");
+    let aside = |site: &WineSite| site.names().iter().any(|name| name.starts_with("phonegate.dll.phonegate-old"));
+    assert!(aside(&site), "{:?}", site.names());
+
+    let ran = site.install(&["--restart"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(site.service_log()[1..], ["stopped", "started with PhoneGate"]);
+    assert!(!aside(&site), "{:?}", site.names());
+    site.is_installed();
+
+    let ran = site.run(&["revert", "--restart"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(site.service_log().len(), 5);
+    assert_eq!(site.settings(), SETTINGS);
+    assert!(!site.names().iter().any(|name| name.contains("phonegate.dll")), "{:?}", site.names());
+}
+
+#[test]
+fn a_service_that_does_not_start_is_told() {
+    let site = WineSite::new(&windows_build());
+    fs::write(site.service().join("broken.txt"), "").unwrap();
+    let ran = site.install(&["--restart"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("PhoneGate is installed, but MIM has not loaded it yet: FIMService"), "{}", ran.stderr);
+    fs::remove_file(site.service().join("broken.txt")).unwrap();
+    site.is_installed();
+}
+
+#[test]
+fn the_usual_folder_is_found_where_the_service_is_not_registered() {
+    let usual = "Program Files/Microsoft Forefront Identity Manager/2010/Service";
+    let site = WineSite::unregistered(&windows_build(), usual);
+    let ran = site.install(&["--dry-run"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("2010\\Service (the usual folder)"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("FIMService is not registered"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_machine_without_mim_is_told() {
+    let site = WineSite::unregistered(&windows_build(), "elsewhere");
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("there is no folder") && ran.stderr.contains("--service-dir"), "{}", ran.stderr);
+    let ran = site.install(&["--service-dir", r"C:\elsewhere", "--dry-run"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn a_folder_for_state_that_others_can_write_to_is_refused_and_an_install_makes_another() {
+    let site = WineSite::new(&windows_build());
+    fs::create_dir(site.state()).unwrap();
+    fs::set_permissions(site.state(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(site.state().join("trap"), "").unwrap();
+    let ran = site.run(&["check"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("can write to it; `phonegate install` puts that right"), "{}", ran.stderr);
+
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("rename it aside and make a new one"), "{}", ran.stdout);
+    assert!(fs::read_dir(site.state()).unwrap().next().is_none());
+    let ran = site.run(&["check"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn without_a_configuration_a_starter_is_laid_and_nothing_else_happens() {
+    let site = WineSite::new(&windows_build());
+    fs::remove_file(site.bundle().join("phonegate.json")).unwrap();
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stdout.contains("run install again"), "{}", ran.stdout);
+    assert_eq!(site.settings(), SETTINGS);
+    assert!(!site.service().join("phonegate.dll").exists() && site.event_source().is_none());
+}
