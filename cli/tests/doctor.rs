@@ -3,7 +3,6 @@
 #[path = "support/provider.rs"]
 mod provider;
 #[path = "support/site.rs"]
-#[allow(dead_code, reason = "a part of it is for the tests of install")]
 mod site;
 mod support;
 

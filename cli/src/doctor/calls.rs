@@ -15,7 +15,7 @@ use crate::permissions;
 use crate::setup::{LOG_FILE as TOOL_LOG, Setup};
 
 /// The log of the library in the service.
-const LOG: &str = "phonegate.log";
+pub(super) const LOG: &str = "phonegate.log";
 
 /// No call is in flight that would have to be hung up.
 const END_WITHIN: Duration = Duration::from_secs(5);

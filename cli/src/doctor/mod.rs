@@ -15,6 +15,7 @@ use crate::exit::{Exit, Trouble};
 use crate::mim::{read_bounded, settings};
 use crate::output::{self, Live};
 use bundle::Contents;
+use calls::Tail;
 use findings::{Findings, Verdict};
 pub(crate) use host::library_version;
 use scrub::Scrubber;
@@ -31,7 +32,7 @@ Examples:
   phonegate doctor --zip for-support.zip    the same, and a file for whoever helps
   phonegate doctor --json --service-dir \"D:\\MIM\\2010\\Service\"
 
-It changes nothing and rings nobody. It looks at
+It rings nobody, and changes nothing but the tool's own log. It looks at
   tool, library, shim    versions, the version of the interface between them (ABI), and whether they fit
   service                state and account of FIMService; only on Windows
   service folder         where it is, and how it was found
@@ -47,7 +48,7 @@ are taken out of all of them; look into it all the same before you hand it on.
 
 --json prints one object a line:
   finding   part, result (ok, warning, failed or skipped), text
-  log       file, line: the last lines of the service's log
+  log       line: one of the last lines of the service's log
   examined  ok (nothing failed), failed, warnings (how many), zip (the file, absent without --zip)
   error     text
 
@@ -97,23 +98,27 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     }
     drop(live);
 
-    let last: Vec<_> =
-        logs.first().map(|log| log.lines.iter().rev().take(SHOWN_LINES).rev()).into_iter().flatten().collect();
-    let last: Vec<_> = last.into_iter().map(|line| scrubber.log_line(line)).collect();
+    let last: Vec<_> = last_lines(&logs).iter().map(|line| scrubber.log_line(line)).collect();
     if let Some(path) = &arguments.zip {
         let config = config_text.as_deref();
         let contents = Contents { findings: &findings, config, mfa_settings: mfa_settings.as_deref(), logs: &logs };
         bundle::write(path, &contents, &scrubber)?;
     }
-    show(arguments, &findings, logs.first().map(|log| log.name), &last);
+    show(arguments, &findings, &last);
     Ok(if findings.count(Verdict::Failed) == 0 { Exit::Done } else { Exit::Failed })
 }
 
-fn show(arguments: &Arguments, findings: &Findings, log: Option<&str>, last: &[String]) {
+/// Those of the service's log.
+fn last_lines(logs: &[Tail]) -> &[String] {
+    let lines = logs.iter().find(|log| log.name == calls::LOG).map_or([].as_slice(), |log| log.lines.as_slice());
+    lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default()
+}
+
+fn show(arguments: &Arguments, findings: &Findings, last: &[String]) {
     let (failed, warnings) = (findings.count(Verdict::Failed), findings.count(Verdict::Warning));
     if arguments.json {
         findings.0.iter().for_each(output::record);
-        last.iter().for_each(|line| output::record(&json!({ "event": "log", "file": log, "line": line })));
+        last.iter().for_each(|line| output::record(&json!({ "event": "log", "line": line })));
         let mut end = json!({ "event": "examined", "ok": failed == 0, "failed": failed, "warnings": warnings });
         if let (Some(zip), Some(end)) = (&arguments.zip, end.as_object_mut()) {
             end.insert("zip".to_owned(), zip.display().to_string().into());
@@ -121,8 +126,8 @@ fn show(arguments: &Arguments, findings: &Findings, log: Option<&str>, last: &[S
         return output::record(&end);
     }
     output::result(&format!("{}\n", findings.table()));
-    if let Some(log) = log {
-        output::result(&format!("The last lines of {log}:"));
+    if !last.is_empty() {
+        output::result(&format!("The last lines of {}:", calls::LOG));
         last.iter().for_each(|line| output::result(line));
         output::result("");
     }

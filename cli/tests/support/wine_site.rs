@@ -1,5 +1,6 @@
 //! A stand-in of a Windows server with Microsoft Identity Manager, in Wine: the service FIMService in a folder of its
 //! own, and an unpacked bundle of PhoneGate.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::fs;
