@@ -138,7 +138,7 @@ impl Start {
     fn start_gate(&self) -> Result<Running, ConfigError> {
         let path = self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)?;
         let loaded = config::load(&path)?;
-        let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: system_log() };
+        let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: Some(system_log()) };
         let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
         Ok(Running { gate, path })
     }
@@ -152,7 +152,7 @@ fn absolute(path: PathBuf) -> PathBuf {
 /// to the host's callback, and where it is news to the operating system's log.
 fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
     let tee: Tee = Arc::new(callback::deliver);
-    let system = || is_news.then(system_log).flatten();
+    let system = || is_news.then(system_log);
     let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::clone(&tee)), system: system() };
     let log = log_to
         .start(&config::LogConfig::default(), std::path::Path::new(""))

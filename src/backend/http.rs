@@ -17,10 +17,13 @@ const KEEP_IDLE: Duration = Duration::from_secs(20);
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
 
-/// A client for one provider, and words about its way out, which may be empty. Relative paths of `network` lie in
-/// `base`. Nothing global is installed.
-pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<(reqwest::Client, String), ConfigError> {
-    let way_out = proxy::way_out(network)?;
+/// A client for one provider, and words about its way out, which are empty for the direct one. Relative paths of
+/// `network` lie in `base`. Nothing global is installed.
+pub(super) fn client(
+    network: &NetworkConfig,
+    provider: &Url,
+    base: &Path,
+) -> Result<(reqwest::Client, String), ConfigError> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client(network, base)?)
         .redirect(redirect::Policy::none())
@@ -29,13 +32,15 @@ pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<(reqwest::C
         .timeout(ANSWER_WITHIN)
         .pool_idle_timeout(KEEP_IDLE)
         .user_agent(concat!("PhoneGate/", env!("CARGO_PKG_VERSION")));
-    if let Some(proxy) = way_out.proxy {
+    let mut words = String::new();
+    if let Some((proxy, through)) = proxy::way_out(network, provider)? {
         builder = builder.proxy(proxy);
+        words = through;
     }
     let client = builder.build().map_err(|error| {
         ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare HTTPS: {}", explain(error)))
     })?;
-    Ok((client, way_out.words))
+    Ok((client, words))
 }
 
 /// The address of a provider: https, or http on this machine; no user, no query.

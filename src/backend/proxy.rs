@@ -1,10 +1,11 @@
-//! The way out to providers: which proxy, and who says so.
+//! The way out to a provider: which proxy, and who says so.
 //!
 //! In this order: `network.proxy`; the environment variables `HTTPS_PROXY` and `NO_PROXY` of the service; on Windows the
 //! machine's settings for services, those of `netsh winhttp set proxy`; else none. What users set in their browsers is
 //! not looked at: a service has no browser.
 
-use reqwest::{NoProxy, Proxy};
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Proxy;
 use url::Url;
 
 use crate::config::{ConfigError, NetworkConfig};
@@ -13,55 +14,58 @@ use crate::platform::{self, MachineProxy};
 /// What `network.proxy` says where there is to be none, whatever environment and machine say.
 const NONE: &str = "none";
 
-/// A proxy, and words about it that show no password.
-pub(super) struct WayOut {
-    pub(super) proxy: Option<Proxy>,
-    /// Such as `through the proxy http://proxy:3128 (HTTPS_PROXY)`; empty where there is none.
-    pub(super) words: String,
-}
+/// The proxy to a provider, and words about it that show no password. None for the direct way.
+pub(super) type WayOut = Option<(Proxy, String)>;
 
-impl WayOut {
-    const DIRECT: Self = Self { proxy: None, words: String::new() };
-
-    fn through(address: &str, proxy: Proxy, source: &str) -> Self {
-        Self { proxy: Some(proxy), words: format!("through the proxy {} ({source})", without_user(address)) }
-    }
-}
-
-/// Chooses the way out.
+/// Chooses the way out to a provider.
 ///
 /// # Errors
 /// Where whoever comes first names no proxy that can be used.
-pub(super) fn way_out(network: &NetworkConfig) -> Result<WayOut, ConfigError> {
-    // An error of the library's would show the proxy's password.
-    let invalid = |problem: &str| ConfigError::invalid("network.proxy", problem);
+pub(super) fn way_out(network: &NetworkConfig, provider: &Url) -> Result<WayOut, ConfigError> {
+    // Errors do not show what was set: it may have a password.
+    let invalid = |problem: String| ConfigError::invalid("network.proxy", problem);
     match network.proxy.as_deref() {
-        Some(NONE) => return Ok(WayOut::DIRECT),
+        Some(NONE) => return Ok(None),
         Some(address) => {
-            let proxy = Proxy::all(address)
-                .map_err(|_| invalid("is not a URL like http://proxy.contoso.local:3128, and not \"none\""))?;
-            return Ok(WayOut::through(address, proxy, "network.proxy"));
+            return through(address, "network.proxy")
+                .map_err(|problem| invalid(format!("{problem}; \"none\" is for no proxy")));
         }
         None => {}
     }
+    // What environment and machine say is for the encrypted way alone.
+    let Some(host) = provider.host_str().filter(|_| provider.scheme() == "https") else { return Ok(None) };
     if let Some((variable, address)) = from_environment() {
-        let proxy = Proxy::https(&address).map_err(|_| {
-            invalid(&format!(
-                "is not set, and the environment variable {variable} is not a URL like \
-                 http://proxy.contoso.local:3128; mend it, or say here which proxy (\"none\": none)"
-            ))
-        })?;
-        return Ok(WayOut::through(&address, proxy.no_proxy(NoProxy::from_env()), variable));
-    }
-    match platform::machine_proxy().as_ref().and_then(for_https) {
-        Some((address, exceptions)) => {
-            let proxy = Proxy::https(&address).map_err(|_| {
-                invalid("is not set, and the machine's proxy (`netsh winhttp show proxy`) cannot be used; say it here")
-            })?;
-            Ok(WayOut::through(&address, proxy.no_proxy(exceptions), "WinHTTP"))
+        if is_exempt(provider) {
+            return Ok(None);
         }
-        None => Ok(WayOut::DIRECT),
+        return through(&address, variable).map_err(|problem| {
+            invalid(format!("is not set, and the environment variable {variable} {problem}; mend it, or say it here"))
+        });
     }
+    match platform::machine_proxy().and_then(|machine| for_host(&machine, host)) {
+        None => Ok(None),
+        Some(address) => through(&address, "WinHTTP").map_err(|problem| {
+            invalid(format!("is not set, and the machine's (`netsh winhttp show proxy`) {problem}; say it here"))
+        }),
+    }
+}
+
+fn through(address: &str, source: &str) -> Result<WayOut, String> {
+    let unusable = || "is not an address like http://proxy.contoso.local:3128".to_owned();
+    let whole = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let url = Url::parse(&whole).map_err(|_| unusable())?;
+    let Some(host) = url.host_str() else { return Err(unusable()) };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{}; other schemes are not spoken", unusable()));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        // A backslash begins a path, as in CONTOSO\user.
+        return Err(format!("{}; in its user and password, write \\ as %5C, # as %23, / as %2F, ? as %3F", unusable()));
+    }
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let words = format!("through the proxy {}://{host}{port} ({source})", url.scheme());
+    let proxy = Proxy::all(url).map_err(|_| unusable())?;
+    Ok(Some((proxy, words)))
 }
 
 fn from_environment() -> Option<(&'static str, String)> {
@@ -69,35 +73,61 @@ fn from_environment() -> Option<(&'static str, String)> {
     ["HTTPS_PROXY", "https_proxy"].into_iter().find_map(read)
 }
 
-/// The proxy for HTTPS among those of WinHTTP, and what is reached without it.
-/// <https://learn.microsoft.com/windows/win32/api/winhttp/ns-winhttp-winhttp_proxy_info>
-fn for_https(machine: &MachineProxy) -> Option<(String, Option<NoProxy>)> {
-    let entries = || machine.proxies.split([';', ' ']).filter(|entry| !entry.is_empty());
-    let named = entries().find_map(|entry| entry.strip_prefix("https="));
-    let address = named.or_else(|| entries().find(|entry| !entry.contains('=')))?;
-    // `<local>` is for names without a dot, which no provider has.
-    let hosts = machine.bypass.split([';', ' ']).filter(|host| !host.starts_with('<'));
-    let exceptions: Vec<_> = hosts.map(|host| host.strip_prefix('*').unwrap_or(host)).collect();
-    Some((address.to_owned(), NoProxy::from_string(&exceptions.join(","))))
+/// Is it among the hosts of `NO_PROXY`?
+fn is_exempt(provider: &Url) -> bool {
+    let exceptions = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    // Any proxy will do: it is asked whether it would be used.
+    let matcher = Matcher::builder().all("http://proxy").no(exceptions).build();
+    provider.as_str().parse().is_ok_and(|provider| matcher.intercept(&provider).is_none())
 }
 
-fn without_user(address: &str) -> String {
-    let whole = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-    let Ok(mut url) = Url::parse(&whole) else {
-        return "that cannot be shown".to_owned();
+/// The proxy for HTTPS among those of WinHTTP. None where the host is reached without it.
+/// <https://learn.microsoft.com/windows/win32/api/winhttp/ns-winhttp-winhttp_proxy_info>
+fn for_host(machine: &MachineProxy, host: &str) -> Option<String> {
+    let list = |text: &str| -> Vec<String> {
+        text.to_ascii_lowercase().split([';', ' ']).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
     };
-    // They fail where an address cannot have them; then it has none.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.as_str().trim_end_matches('/').to_owned()
+    if list(&machine.bypass).iter().any(|pattern| bypasses(pattern, host)) {
+        return None;
+    }
+    // Not in lower case: there may be a password in it.
+    let entries = || machine.proxies.split([';', ' ']).filter(|entry| !entry.is_empty());
+    let named = |entry: &&str| entry.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https="));
+    let named = entries().find(named).and_then(|entry| entry.get(6..));
+    named.or_else(|| entries().find(|entry| !entry.contains('='))).map(str::to_owned)
+}
+
+/// Does an entry of WinHTTP's list mean this host? `*` in it stands for anything; scheme and port do not matter here.
+fn bypasses(pattern: &str, host: &str) -> bool {
+    if pattern == "<local>" {
+        return !host.contains('.');
+    }
+    let pattern = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
+    let pattern = match pattern.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => pattern,
+    };
+    matches(pattern, host)
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(after, rest)))
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn address(proxies: &str) -> Option<String> {
-        for_https(&MachineProxy { proxies: proxies.to_owned(), bypass: String::new() }).map(|(address, _)| address)
+    const HOST: &str = "studio.twilio.com";
+
+    fn proxy(proxies: &str, bypass: &str) -> Option<String> {
+        for_host(&MachineProxy { proxies: proxies.to_owned(), bypass: bypass.to_owned() }, HOST)
     }
 
     #[test]
@@ -106,24 +136,56 @@ mod tests {
             ("proxy:3128", Some("proxy:3128")),
             ("http://proxy:3128", Some("http://proxy:3128")),
             ("http=one:80;https=two:3128", Some("two:3128")),
-            ("https=two:3128 http=one:80", Some("two:3128")),
+            ("HTTPS=two:3128 HTTP=one:80", Some("two:3128")),
             ("http=one:80;proxy:3128", Some("proxy:3128")),
             ("http=one:80", None),
             ("", None),
         ] {
-            assert_eq!(address(proxies).as_deref(), expected, "{proxies}");
+            assert_eq!(proxy(proxies, "<local>;*.contoso.local").as_deref(), expected, "{proxies}");
         }
+    }
+
+    #[test]
+    fn a_host_of_winhttps_exceptions_is_reached_without_the_proxy() {
+        for (bypass, exempt) in [
+            ("<local>", false),
+            ("*.twilio.com", true),
+            ("*.Twilio.Com;<local>", true),
+            ("https://studio.twilio.com:443", true),
+            ("twilio.com", false),
+            ("*twilio.com", true),
+            ("studio.*", true),
+            ("s*o.tw*.com", true),
+            ("s*o.tw*.org", false),
+            ("*", true),
+            ("[::1];192.168.*", false),
+        ] {
+            assert_eq!(proxy("proxy:3128", bypass).is_none(), exempt, "{bypass}");
+        }
+        assert!(bypasses("<local>", "studio") && bypasses("192.168.*", "192.168.1.2") && bypasses("[::1]:8443", "[::1]"));
     }
 
     #[test]
     fn no_password_is_shown() {
         for (address, shown) in [
-            ("http://me:hush@proxy:3128", "http://proxy:3128"),
-            ("me:hush@proxy:3128", "http://proxy:3128"),
-            ("proxy:3128", "http://proxy:3128"),
-            ("http://me:hush@[", "that cannot be shown"),
+            ("http://me:hush@proxy:3128", Some("http://proxy:3128")),
+            ("me:hush@proxy:3128", Some("http://proxy:3128")),
+            (r"http://CONTOSO%5Cme:hush@proxy:3128", Some("http://proxy:3128")),
+            ("https://proxy", Some("https://proxy")),
+            (r"http://CONTOSO\me:hush@proxy:3128", None),
+            ("http://me:12#34@proxy:3128", None),
+            ("http://me:hush@[", None),
+            ("http://me:hush@", None),
+            ("htpp://me:hush@proxy:3128", None),
+            ("socks5://me:hush@proxy:3128", None),
         ] {
-            assert_eq!(without_user(address), shown);
+            match through(address, "HTTPS_PROXY") {
+                Ok(way) => {
+                    let (_, words) = way.unwrap();
+                    assert_eq!(Some(words), shown.map(|shown| format!("through the proxy {shown} (HTTPS_PROXY)")));
+                }
+                Err(problem) => assert!(shown.is_none() && !problem.contains("hush"), "{address}: {problem}"),
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::read::read_file;
 use super::unique::Json;
 use super::{BackendConfig, Config, Document};
 use crate::platform;
+use crate::telemetry::mask_numbers;
 
 /// The file's name beside the library.
 pub const FILE_NAME: &str = "phonegate.json";
@@ -96,7 +97,8 @@ pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_
         ("", inner) => inner.to_owned(),
         (parent, inner) => format!("{parent}.{inner}"),
     };
-    ConfigError::invalid(path, error.inner())
+    // It shows the value, which may be a number in the wrong form.
+    ConfigError::invalid(path, mask_numbers(&error.inner().to_string()))
 }
 
 fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {

@@ -1,7 +1,7 @@
-//! Which backends work: judged by what became of the last call that each had to do with, and by what it says itself
+//! Which backends work: judged by what became of the last calls that each had to do with, and by what it says itself
 //! of what it keeps up. Told when it changes, and not with every call.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
@@ -9,38 +9,43 @@ use crate::call::{Failure, FailureReason};
 use crate::config::Level;
 use crate::telemetry::{Event, Log};
 
+/// So many failures without a success between them make a backend count as down: one call may fail by its own number.
+const DOWN_AFTER: u32 = 2;
+
 /// What is known of the backends of a gate.
 #[derive(Default)]
 pub(super) struct Health {
-    down: Mutex<BTreeSet<String>>,
+    /// How often each has failed since it last worked. Held while a line is written, which never waits, so that the
+    /// lines come in the order of what they tell.
+    failures: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Health {
     /// Takes note of what became of something that a backend did: None where it went well.
     pub(super) fn judge(&self, backend: &str, failure: Option<&Failure>, log: &Log) {
-        match failure {
-            Some(failure) => match failure.reason() {
-                FailureReason::CannotPlace | FailureReason::NotConfigured | FailureReason::Throttled => {
-                    self.is_down(backend, failure, log);
-                }
-                // Our own doing, which says nothing about the backend.
-                FailureReason::Interrupted | FailureReason::DeadlinePassed | FailureReason::Internal => {}
-                _ => self.is_up(backend, log),
-            },
-            None => self.is_up(backend, log),
-        }
-    }
-
-    fn is_down(&self, backend: &str, failure: &Failure, log: &Log) {
-        if self.down.lock().insert(backend.to_owned()) {
-            let event = Event { backend: Some(backend), failure: Some(failure), ..Event::default() };
-            log.write(Level::Warn, &Event { event: "backend_down", ..event });
-        }
-    }
-
-    fn is_up(&self, backend: &str, log: &Log) {
-        if self.down.lock().remove(backend) {
-            log.write(Level::Info, &Event { event: "backend_up", backend: Some(backend), ..Event::default() });
+        let works = match failure.map(Failure::reason) {
+            Some(FailureReason::CannotPlace | FailureReason::NotConfigured) => false,
+            // A provider that is asked too often, and our own doing, say nothing.
+            Some(
+                FailureReason::Throttled
+                | FailureReason::Interrupted
+                | FailureReason::DeadlinePassed
+                | FailureReason::Internal,
+            ) => return,
+            _ => true,
+        };
+        let event = Event { backend: Some(backend), failure, ..Event::default() };
+        let mut failures = self.failures.lock();
+        if works {
+            if failures.remove(backend).is_some_and(|count| count >= DOWN_AFTER) {
+                log.write(Level::Info, &Event { event: "backend_up", failure: None, ..event });
+            }
+        } else {
+            let count = failures.entry(backend.to_owned()).or_default();
+            *count = count.saturating_add(1);
+            if *count == DOWN_AFTER {
+                log.write(Level::Warn, &Event { event: "backend_down", ..event });
+            }
         }
     }
 }

@@ -80,9 +80,6 @@ struct Receivers {
 
 impl Receivers {
     fn take(&mut self, line: &Line) {
-        if let (Some(system), Some(event)) = (&mut self.system, &line.system) {
-            system(event);
-        }
         let written = self.file_takes(line);
         if !written {
             self.missing = self.missing.saturating_add(1);
@@ -91,6 +88,10 @@ impl Receivers {
         self.count_dropped();
         if written {
             self.tell_missing();
+        }
+        // Last, since it asks another process.
+        if let (Some(system), Some(event)) = (&mut self.system, &line.system) {
+            system(event);
         }
     }
 

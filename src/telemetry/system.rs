@@ -89,11 +89,16 @@ impl SystemEvent {
     }
 }
 
-/// The Event Log of this machine. None where there is none, or it cannot be opened: the log's file has it all too.
-pub fn system_log() -> Option<SystemLog> {
-    let log = EventLog::open(SOURCE).ok()?;
-    Some(Box::new(move |event| {
-        // A full Event Log is no reason to fail; the log's file has the same.
-        let _ = log.report(event.id.level(), event.id.message(), &event.strings);
-    }))
+/// The Event Log of this machine, opened at the first event. Where there is none, or it takes none, that is no reason
+/// to fail: the log's file has it all too.
+pub fn system_log() -> SystemLog {
+    let mut log = None;
+    Box::new(move |event| {
+        if log.is_none() {
+            log = EventLog::open(SOURCE).ok();
+        }
+        if let Some(log) = &log {
+            let _ = log.report(event.id.level(), event.id.message(), &event.strings);
+        }
+    })
 }

@@ -71,8 +71,9 @@ impl Api {
                 return Err(ConfigError::invalid(path, problem));
             }
         };
-        let (client, way_out) = http::client(network, base)?;
-        Ok(Self { client, way_out, base: http::provider_url(&at("base_url"), &config.base_url)?, user, password })
+        let url = http::provider_url(&at("base_url"), &config.base_url)?;
+        let (client, way_out) = http::client(network, &url, base)?;
+        Ok(Self { client, way_out, base: url, user, password })
     }
 
     /// What time it is at Twilio.
@@ -157,16 +158,6 @@ impl ApiError {
         match self {
             Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
-        }
-    }
-
-    /// With the way on which it happened, for an administrator.
-    pub(super) fn on(self, way: &str) -> Self {
-        let with_way = |words: String| format!("{words} {way}").trim_end().to_owned();
-        match self {
-            Self::NotSent(words) => Self::NotSent(with_way(words)),
-            Self::Lost(words) => Self::Lost(with_way(words)),
-            other => other,
         }
     }
 

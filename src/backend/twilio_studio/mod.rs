@@ -199,7 +199,7 @@ impl TelephonyBackend for TwilioStudio {
         }
         let way_out = &self.api.way_out;
         let flow = self.api.get(&["v2", "Flows", &self.flow]).await;
-        let flow: Flow = flow.map_err(|error: ApiError| error.on(way_out).failure())?;
+        let flow: Flow = flow.map_err(|error: ApiError| with_way(&error.failure(), way_out))?;
         let name = foreign_text(&flow.friendly_name);
         if flow.status != "published" || flow.valid == Some(false) {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
@@ -212,6 +212,12 @@ impl TelephonyBackend for TwilioStudio {
     async fn time(&self) -> Option<SystemTime> {
         self.api.date().await
     }
+}
+
+/// A failure and the way on which it happened, for an administrator.
+fn with_way(failure: &Failure, way: &str) -> Failure {
+    let asked = if way.is_empty() { String::new() } else { format!(" Asked {way}.") };
+    Failure::verbatim(failure.reason(), format!("{}{asked}", failure.text()))
 }
 
 /// Asks again while that may help. Whoever waits for it limits its time.

@@ -141,6 +141,17 @@ impl SavedAccess {
 /// # Errors
 /// Where its list cannot be read.
 pub fn exposure(path: &Path, grant: Grant<'_>) -> io::Result<Exposure> {
+    examine(path, grant, READ)
+}
+
+/// Why others could have put something at a path. None where they cannot. Whoever can only read is not looked at, so
+/// that nobody's name has to be asked for, which may ask the network, as long as all is well.
+pub(super) fn why_unsafe(path: &Path, grant: Grant<'_>) -> io::Result<Option<String>> {
+    Ok(examine(path, grant, 0)?.why_unsafe())
+}
+
+/// `reading`: the rights that make somebody a reader.
+fn examine(path: &Path, grant: Grant<'_>, reading: u32) -> io::Result<Exposure> {
     let access = Access::read(path)?;
     let user = current_user()?;
     let account = match grant {
@@ -162,7 +173,7 @@ pub fn exposure(path: &Path, grant: Grant<'_>) -> io::Result<Exposure> {
     let owner = access.owner()?;
     Ok(Exposure {
         owner: (!administrative(&owner) && account != Some(&owner)).then(|| name_of(&owner)),
-        readers: others(READ),
+        readers: others(reading),
         writers: others(WRITE),
         lacking: account.is_some_and(|sid| granted(sid) & READ_ONLY != READ_ONLY),
     })

@@ -1,7 +1,6 @@
 //! The Windows Event Log: the source `PhoneGate` in Application.
 
 use std::io;
-use std::os::windows::ffi::OsStrExt;
 
 use windows_sys::Win32::Foundation::HANDLE;
 use windows_sys::Win32::System::EventLog::{
@@ -61,7 +60,9 @@ impl Drop for EventLog {
     }
 }
 
-/// NUL-terminated UTF-16, cut at what an event takes.
+/// NUL-terminated UTF-16, cut at what an event takes. A percent sign, behind which the Event Viewer would look for
+/// something to put in, is parted from what follows by a character without width.
 fn wide(text: &str) -> Vec<u16> {
-    std::ffi::OsStr::new(text).encode_wide().filter(|unit| *unit != 0).take(MAX_UNITS).chain([0]).collect()
+    let text = text.replace('\0', "").replace('%', "%\u{200b}");
+    text.encode_utf16().take(MAX_UNITS).chain([0]).collect()
 }

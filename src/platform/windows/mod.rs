@@ -76,13 +76,13 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     if meta.is_symlink() || !meta.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder, or only a link to one"));
     }
-    let mut exposure = exposure(path, Grant::CurrentUser)?;
-    if exposure.is_unsafe() {
+    let mut why = acl::why_unsafe(path, Grant::CurrentUser)?;
+    if why.is_some() {
         // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
         let account = Account::of_service(HOST_SERVICE)?;
-        exposure = acl::exposure(path, account.as_ref().into())?;
+        why = acl::why_unsafe(path, account.as_ref().into())?;
     }
-    match exposure.why_unsafe() {
+    match why {
         None => Ok(()),
         Some(why) => {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}; `phonegate install` puts that right")))
