@@ -36,7 +36,7 @@ impl Shim {
         }
     }
 
-    fn in_file(file: &[u8]) -> Result<Option<Self>, Unreadable> {
+    pub(super) fn in_file(file: &[u8]) -> Result<Option<Self>, Unreadable> {
         let metadata = Metadata::read(file)?;
         let Some(shim) = metadata.type_def("", "CustomPhoneGate")? else { return Ok(None) };
         let (abi, home) = (metadata.constant(shim, "AbiVersion")?, metadata.home(NAMESPACE, INTERFACE)?);

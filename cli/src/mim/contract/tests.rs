@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::super::shim::Shim;
 use super::super::tables::TYPE_DEF;
 use super::*;
 
@@ -197,35 +198,40 @@ fn a_damaged_file_is_named_and_never_stops_the_search() {
     assert!(error.contains("cut.dll: is damaged"), "{error}");
 }
 
-/// Reads a file as the search does. What comes of it does not matter, only that it comes.
+/// Reads a file in every way. What comes of it does not matter, only that it comes.
 fn read(file: &[u8]) {
     if let Ok(metadata) = Metadata::read(file) {
         let _ = identity_and_gaps(&metadata);
     }
+    let _ = Shim::in_file(file);
 }
 
 #[test]
 fn no_damage_makes_the_reader_panic_or_hang() {
     let machine = Machine::new();
-    let whole = std::fs::read(machine.stub("Service/Contract.dll", "1.0.0.0")).unwrap();
-    (0..whole.len()).for_each(|length| read(&whole[..length]));
-    let root = whole.windows(4).position(|bytes| bytes == b"BSJB").unwrap();
+    let contract = machine.stub("Service/Contract.dll", "1.0.0.0");
+    let shim = include_str!("../../../../shim/CustomPhoneGate.cs");
+    let shim = machine.compile("CustomPhoneGate.dll", shim, &[&format!("-reference:{}", contract.display())]);
     let mut random = fastrand::Rng::with_seed(335);
-    // The headers and the tables have most of the numbers that could lead astray.
-    let regions = [0..whole.len(), 0..0x400, root..root + 0x200];
     let start = Instant::now();
-    for round in 0..60_000 {
-        let mut file = whole.clone();
-        let region = regions[round % regions.len()].clone();
-        for _ in 0..random.usize(1..=8) {
-            let at = random.usize(region.clone());
-            file[at] = match random.u8(0..4) {
-                0 => 0xFF,
-                1 => 0,
-                _ => random.u8(..),
-            };
+    for whole in [contract, shim].map(|path| std::fs::read(path).unwrap()) {
+        (0..whole.len()).for_each(|length| read(&whole[..length]));
+        let root = whole.windows(4).position(|bytes| bytes == b"BSJB").unwrap();
+        // The headers and the tables have most of the numbers that could lead astray.
+        let regions = [0..whole.len(), 0..0x400, root..root + 0x200];
+        for round in 0..30_000 {
+            let mut file = whole.clone();
+            let region = regions[round % regions.len()].clone();
+            for _ in 0..random.usize(1..=8) {
+                let at = random.usize(region.clone());
+                file[at] = match random.u8(0..4) {
+                    0 => 0xFF,
+                    1 => 0,
+                    _ => random.u8(..),
+                };
+            }
+            read(&file);
         }
-        read(&file);
     }
     assert!(start.elapsed() < Duration::from_secs(300), "took {:?}", start.elapsed());
 }
