@@ -115,7 +115,8 @@ fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
     assert_eq!(site.service_log(), ["started with PhoneGate"]);
     assert!(ran.stderr.contains("FIMService is running"), "{}", ran.stderr);
 
-    // The service holds its library, which an upgrade puts aside.
+    // While the service has its library loaded. Wine lets it be replaced, and Windows only renamed aside, as the tests of
+    // files.rs do with what cannot be replaced.
     let bundled = site.bundle().join("phonegate.dll");
     let mut other = fs::read(&bundled).unwrap();
     other.extend(b"newer");
@@ -124,14 +125,11 @@ fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
     let ran = site.install(&[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log().len(), 1, "without --restart it runs on");
-    let aside = |site: &WineSite| site.names().iter().any(|name| name.starts_with("phonegate.dll.phonegate-old"));
-    assert!(aside(&site), "{:?}", site.names());
+    site.is_installed();
 
     let ran = site.install(&["--restart"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log()[1..], ["stopped", "started with PhoneGate"]);
-    assert!(!aside(&site), "{:?}", site.names());
-    site.is_installed();
 
     let ran = site.run(&["revert", "--restart"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
