@@ -204,7 +204,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         {
             string path = Path.Combine(folder, windows ? Library : "libphonegate.so");
             if (path == last) continue;
-            string error = !File.Exists(path) ? "there is no such file" : windows ? LoadOnWindows(path) : LoadOnUnix(path);
+            string error = !File.Exists(path) ? "there is no such file; run install again" : windows ? LoadOnWindows(path) : LoadOnUnix(path);
             if (error == null) return null;
             tried += " " + path + ": " + error + ".";
             last = path;

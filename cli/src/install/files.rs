@@ -166,3 +166,50 @@ impl Drop for Lock {
         let _ = fs::remove_file(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that is not empty can be renamed and not replaced, as a library that Windows has loaded.
+    fn folder_with_a_loaded_library() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("phonegate.dll");
+        fs::create_dir(&library).unwrap();
+        fs::write(library.join("old"), "").unwrap();
+        (folder, library)
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_renamed_aside_and_back_by_an_undo() {
+        let (folder, library) = folder_with_a_loaded_library();
+        let staged = Staged::write(&library, b"new", &Access::OfFolder).unwrap();
+        let undo = staged.replace_undoably().unwrap();
+        assert_eq!(fs::read(&library).unwrap(), b"new");
+        assert!(folder.path().join("phonegate.dll.phonegate-old-1/old").exists());
+        // Windows would let the new file, which is not loaded, be replaced by the old one.
+        fs::remove_file(&library).unwrap();
+        undo().unwrap();
+        assert!(library.join("old").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_renamed_aside() {
+        let (folder, library) = folder_with_a_loaded_library();
+        remove(&library).unwrap();
+        assert!(!library.exists() && folder.path().join("phonegate.dll.phonegate-old-1/old").exists());
+    }
+
+    #[test]
+    fn an_undo_puts_the_old_file_back_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let staged = Staged::write(&file, b"new", &Access::OfFolder).unwrap();
+        let undo = staged.replace_undoably().unwrap();
+        undo().unwrap();
+        drop(staged);
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

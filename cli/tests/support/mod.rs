@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use phonegate::platform::Grant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -35,10 +36,11 @@ impl Place {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A folder with this configuration.
+    /// A folder with this configuration, which nobody else can read.
     pub fn with(config: &Value) -> Self {
         let place = Self::empty();
-        std::fs::write(place.config(), config.to_string()).unwrap();
+        let mut file = phonegate::platform::create_private_file(&place.config(), Grant::CurrentUser).unwrap();
+        std::io::Write::write_all(&mut file, config.to_string().as_bytes()).unwrap();
         place
     }
 

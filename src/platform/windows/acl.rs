@@ -52,12 +52,7 @@ const READ_ONLY: u32 = 0x0012_0089;
 /// # Errors
 /// Where it exists already, or cannot be made.
 pub fn create_private_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
-    let owner = match grant {
-        // What a privileged process makes belongs to administrators, as a host's account must see.
-        Grant::Administrators | Grant::Account(_) => format!("O:{ADMINISTRATORS}"),
-        Grant::CurrentUser => String::new(),
-    };
-    let descriptor = Descriptor::parse(&format!("{owner}{}", list(grant, Kind::Folder)?))?;
+    let descriptor = Descriptor::parse(&private(grant, Kind::Folder)?)?;
     let path = super::wide(path);
     // SAFETY: the path ends with a NUL, and the descriptor lives until the call is over.
     match unsafe { CreateDirectoryW(path.as_ptr(), &descriptor.attributes()) } {
@@ -80,7 +75,7 @@ pub fn protect_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
 /// # Errors
 /// Where it exists already, or cannot be made.
 pub fn create_private_file(path: &Path, grant: Grant<'_>) -> io::Result<File> {
-    let descriptor = Descriptor::parse(&list(grant, Kind::File)?)?;
+    let descriptor = Descriptor::parse(&private(grant, Kind::File)?)?;
     let path = super::wide(path);
     let no = std::ptr::null_mut();
     // SAFETY: the path ends with a NUL, and the descriptor lives until the call is over.
@@ -98,6 +93,16 @@ pub fn create_private_file(path: &Path, grant: Grant<'_>) -> io::Result<File> {
 enum Kind {
     File,
     Folder,
+}
+
+/// What something new is made with: a list, and an owner.
+fn private(grant: Grant<'_>, kind: Kind) -> io::Result<String> {
+    let list = list(grant, kind)?;
+    Ok(match grant {
+        // What a privileged process makes belongs to administrators, as the host's account must see.
+        Grant::Administrators | Grant::Account(_) => format!("O:{ADMINISTRATORS}{list}"),
+        Grant::CurrentUser => list,
+    })
 }
 
 /// A protected list, in SDDL.
