@@ -11,7 +11,7 @@ use phonegate::telemetry::SystemEventId;
 use serde_json::{Value, json};
 use support::project_folder;
 use support::twilio::{TOKEN, Twilio};
-use support::wine::{Ran, Wine, mingw, windows_build, windows_debug_library, windows_path};
+use support::wine::{Ran, Wine, mingw, windows_build, windows_debug_build, windows_path};
 use tempfile::TempDir;
 
 /// The tool with a configuration.
@@ -195,7 +195,7 @@ fn the_event_log_is_told_of_a_start_and_a_refused_configuration_and_a_defect_and
     let refused = events_of(&release, None, &[]);
     assert_eq!(reported(&refused, SystemEventId::NotConfigured), 1, "{refused}");
 
-    let defect = events_of(&windows_debug_library(), Some(&demo), &[("PHONEGATE_FAULT", "backend.place")]);
+    let defect = events_of(&windows_debug_build().dll, Some(&demo), &[("PHONEGATE_FAULT", "backend.place")]);
     assert!(reported(&defect, SystemEventId::Defect) > 0, "{defect}");
 
     let mut silent = demo;

@@ -113,9 +113,9 @@ fn bypasses(pattern: &str, host: &str) -> bool {
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(after, rest)))
-        }),
+        Some((before, after)) => text
+            .strip_prefix(before)
+            .is_some_and(|rest| (0..=rest.len()).any(|at| rest.get(at..).is_some_and(|rest| matches(after, rest)))),
     }
 }
 
@@ -162,7 +162,9 @@ mod tests {
         ] {
             assert_eq!(proxy("proxy:3128", bypass).is_none(), exempt, "{bypass}");
         }
-        assert!(bypasses("<local>", "studio") && bypasses("192.168.*", "192.168.1.2") && bypasses("[::1]:8443", "[::1]"));
+        assert!(
+            bypasses("<local>", "studio") && bypasses("192.168.*", "192.168.1.2") && bypasses("[::1]:8443", "[::1]")
+        );
     }
 
     #[test]
