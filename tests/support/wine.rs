@@ -87,39 +87,54 @@ pub struct WindowsBuild {
 
 /// The release that is shipped.
 pub fn windows_build() -> WindowsBuild {
-    WindowsBuild { dll: built("release", "phonegate.dll"), tool: built("release", "phonegate.exe") }
+    build("release")
 }
 
-/// The library in which PHONEGATE_FAULT works.
-pub fn windows_debug_library() -> PathBuf {
-    built("windows-dev", "phonegate.dll")
+/// The build in which PHONEGATE_FAULT works.
+pub fn windows_debug_build() -> WindowsBuild {
+    build("windows-dev")
 }
 
-fn built(profile: &str, name: &str) -> PathBuf {
+fn build(profile: &str) -> WindowsBuild {
     let folder = target_folder().join("x86_64-pc-windows-gnu").join(profile);
+    // Cargo has one list of sources for both, and may not have written down the few of the DLL alone.
+    let of_the_dll = ["library/src/lib.rs", "library/build.rs", "windows/library.rc", "windows/messages.mc"];
+    WindowsBuild {
+        dll: fresh(&folder, "phonegate.dll", &of_the_dll, "cli"),
+        tool: fresh(&folder, "phonegate.exe", &[], "library"),
+    }
+}
+
+/// A file that was built after its last change: of those sources in cargo's list that are not below `foreign`, and of
+/// these others.
+fn fresh(folder: &Path, name: &str, others: &[&str], foreign: &str) -> PathBuf {
     let path = folder.join(name);
     assert!(path.exists(), "{} does not exist; run `make windows` first, as `make test` does", path.display());
-    let at = changed(&path).unwrap();
-    // The tool's sources, if it was built too, and those of the library are among them. Not the few of the DLL alone.
-    let of_the_dll = ["library/src/lib.rs", "library/build.rs", "windows/library.rc", "windows/messages.mc"];
-    let newer =
-        of_the_dll.map(|source| workspace().join(source)).into_iter().find(|source| changed(source).unwrap() > at);
-    if let Some(source) = newer.or_else(|| newer_source(&folder.join("phonegate.d"), at)) {
+    let built = changed(&path).unwrap();
+    let listed = sources(&folder.join("phonegate.d"));
+    let own = listed.into_iter().filter(|source| !source.starts_with(workspace().join(foreign)));
+    let own = own.chain(others.iter().map(|source| workspace().join(source)));
+    // A source that was taken away counts as changed.
+    let newer = own.into_iter().find(|source| changed(source).is_none_or(|at| at > built));
+    if let Some(source) = newer {
         panic!("{} is older than {}; run `make windows`, as `make test` does", path.display(), source.display());
     }
     path
 }
 
-/// A source, among those that cargo wrote down, which was changed or taken away after `built`.
-fn newer_source(dep_info: &Path, built: SystemTime) -> Option<PathBuf> {
+/// The sources that cargo wrote down.
+fn sources(dep_info: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(dep_info).unwrap_or_else(|error| panic!("{}: {error}", dep_info.display()));
     // A line is `target: source source …`, in which a blank inside a path has a backslash before it.
     let lines = text.lines().filter_map(|line| line.split_once(": "));
-    let sources = lines.flat_map(|(_, sources)| {
-        let marked = sources.replace("\\ ", "\0");
-        marked.split(' ').map(|source| PathBuf::from(source.replace('\0', " "))).collect::<Vec<_>>()
-    });
-    sources.filter(|source| !source.as_os_str().is_empty()).find(|source| changed(source).is_none_or(|at| at > built))
+    lines
+        .flat_map(|(_, sources)| {
+            let marked = sources.replace("\\ ", "\0");
+            marked.split(' ').map(|source| source.replace('\0', " ")).collect::<Vec<_>>()
+        })
+        .filter(|source| !source.is_empty())
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
