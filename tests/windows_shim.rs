@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 
-use mim_host::stories::{self, gate, number, one_call};
+use mim_host::stories::{self, gate_of, number, one_call};
 use mim_host::{Mim, Numbers};
 use serde_json::Value;
 use support::wine::windows_debug_build;
@@ -17,7 +17,7 @@ stories::tell!(Mim::on_windows);
 fn a_panic_anywhere_in_the_library_is_a_failure_and_the_host_lives_on() {
     let defect = "A defect in PhoneGate; see its log. (Internal)";
     let ended = "A defect in PhoneGate ended the call; see its log. (Internal)";
-    let mim = gate(Mim::on_windows(Numbers::Listed), 1).library(&windows_debug_build().dll);
+    let mim = gate_of(Mim::on_windows(Numbers::Listed), &windows_debug_build().dll, 1);
     let run = mim.run(&["faults", &number(0)]);
     let faults = run.of("fault");
     for (fault, place, status, message) in [

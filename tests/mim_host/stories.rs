@@ -1,6 +1,7 @@
 //! What holds for the shim on every system: `tell!(Mim::on_linux)` makes a test of each story.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -51,6 +52,11 @@ const CALLS: usize = 64;
 
 /// A host with the real library and its simulated backend.
 pub fn gate(mim: Mim, calls: usize) -> Mim {
+    let library = mim.built_library();
+    gate_of(mim, &library, calls)
+}
+
+pub fn gate_of(mim: Mim, library: &Path, calls: usize) -> Mim {
     let blocked: Vec<String> = (0..calls).filter(|call| is_blocked(*call)).map(number).collect();
     let configuration = json!({
         "use": ["demo"],
@@ -59,8 +65,7 @@ pub fn gate(mim: Mim, calls: usize) -> Mim {
         "numbers": {"default_country": "US", "blocked": blocked},
         "log": {"directory": mim.path_in_host(&mim.log_folder())},
     });
-    let library = mim.built_library();
-    mim.library(&library).configuration(&configuration.to_string())
+    mim.library(library).configuration(&configuration.to_string())
 }
 
 pub fn number(call: usize) -> String {
