@@ -234,7 +234,8 @@ fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_c
 #[test]
 fn a_proxy_of_the_environment_that_is_no_url_is_refused_by_its_name() {
     with_environment("http://me:hunter2@", "");
-    let error = Line::with_network(&Twilio::start().backend(), &json!({})).err().unwrap().to_string();
+    let settings = at(&Twilio::start(), "https://studio.twilio.com".to_owned());
+    let error = Line::with_network(&settings, &json!({})).err().unwrap().to_string();
     assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
 }
 

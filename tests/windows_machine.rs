@@ -147,7 +147,7 @@ fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
     let events = [
         (Started, "PhoneGate has started. first"),
         (NotConfigured, "PhoneGate cannot start, and every call fails until this is mended: first"),
-        (BackendDown, "The backend first could not place a call, or lost one: second"),
+        (BackendDown, "The backend first does not work: second"),
         (BackendUp, "The backend first works again."),
         (FraudReported, "A user said on the phone that they had not asked for the call first: "),
         (Defect, "A defect in PhoneGate: first"),
@@ -165,10 +165,15 @@ fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
 
 /// Runs the C example with the library from `dll`, and returns what Wine notes of calls into its Event Log.
 fn events_of(dll: &Path, config: Option<&Value>, environment: &[(&str, &str)]) -> String {
+    events_in("examples/c/place_call.c", dll, config, environment)
+}
+
+/// The same with another program.
+fn events_in(program: &str, dll: &Path, config: Option<&Value>, environment: &[(&str, &str)]) -> String {
     let (wine, folder) = (Wine::new(), tempfile::tempdir().unwrap());
     let library = folder.path().join("phonegate.dll");
     fs::copy(dll, &library).unwrap();
-    let program = compiled("examples/c/place_call.c", folder.path(), &[&library]);
+    let program = compiled(program, folder.path(), &[&library]);
     if let Some(config) = config {
         fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
     }
@@ -191,7 +196,6 @@ fn the_event_log_is_told_of_a_start_and_a_refused_configuration_and_a_defect_and
     assert_eq!(reported(&started, SystemEventId::Started), 1, "{started}");
     assert!(started.contains("PhoneGate"), "the source is named: {started}");
 
-    // The program asks more than once, and the event is written once.
     let refused = events_of(&release, None, &[]);
     assert_eq!(reported(&refused, SystemEventId::NotConfigured), 1, "{refused}");
 
@@ -202,4 +206,10 @@ fn the_event_log_is_told_of_a_start_and_a_refused_configuration_and_a_defect_and
     silent["log"] = json!({ "event_log": false });
     let silent = events_of(&release, Some(&silent), &[]);
     assert!(!silent.contains("ReportEventW"), "{silent}");
+}
+
+#[test]
+fn a_configuration_that_stays_wrong_is_told_once() {
+    let refused = events_in("tests/support/refused_thrice.c", &windows_build().dll, None, &[]);
+    assert_eq!(reported(&refused, SystemEventId::NotConfigured), 1, "{refused}");
 }

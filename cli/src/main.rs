@@ -48,7 +48,7 @@ Exit codes:
 
 /// The phone-call second factor for Microsoft Identity Manager.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(name = "phonegate", version, after_help = EXAMPLES)]
 struct Arguments {
     /// The configuration. Absent: the file that the environment variable PHONEGATE_CONFIG names, else phonegate.json
     /// beside this program.

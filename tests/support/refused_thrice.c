@@ -1,0 +1,12 @@
+/*
+ * Starts PhoneGate three times without a configuration. Ends with 0 where it was refused each time.
+ */
+#include "phonegate.h"
+
+int main(void) {
+    int i;
+    for (i = 0; i < 3; i++) {
+        if (PhoneGateInitialize(NULL, NULL, 0, NULL) != PHONEGATE_CONFIG_NOT_FOUND) return 1;
+    }
+    return PhoneGateShutdown(60000);
+}
