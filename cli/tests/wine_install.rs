@@ -110,13 +110,13 @@ fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
 #[test]
 fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
     let site = WineSite::new(&windows_build());
+    let _stays_up = site.stays_up();
     let ran = site.install(&["--restart"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log(), ["started with PhoneGate"]);
     assert!(ran.stderr.contains("FIMService is running"), "{}", ran.stderr);
 
-    // While the service has its library loaded. Wine lets it be replaced, and Windows only renamed aside, as the tests of
-    // files.rs do with what cannot be replaced.
+    // The service holds its library, which an upgrade can only rename aside.
     let bundled = site.bundle().join("phonegate.dll");
     let mut other = fs::read(&bundled).unwrap();
     other.extend(b"newer");
@@ -125,15 +125,18 @@ fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
     let ran = site.install(&[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log().len(), 1, "without --restart it runs on");
-    site.is_installed();
+    let aside = || site.names().into_iter().filter(|name| name.contains("phonegate-old")).count();
+    assert!(aside() > 0, "{:?}", site.names());
 
     let ran = site.install(&["--restart"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log()[1..], ["stopped", "started with PhoneGate"]);
+    assert_eq!(aside(), 0, "{:?}", site.names());
+    site.is_installed();
 
     let ran = site.run(&["revert", "--restart"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(site.service_log().len(), 5);
+    assert_eq!(site.service_log()[3..], ["stopped", "started"]);
     assert_eq!(site.settings(), SETTINGS);
     assert!(!site.names().iter().any(|name| name.contains("phonegate.dll")), "{:?}", site.names());
 }

@@ -168,6 +168,7 @@ impl Drop for Lock {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

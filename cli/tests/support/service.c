@@ -1,7 +1,7 @@
 /*
- * MIM's service, for tests under Wine: starts, loads CustomPhoneGate's native library if it is there, as the host would,
- * and stops when it is told to. It writes a line for each into service.log beside it. Where a file broken.txt lies
- * there, it ends instead of starting.
+ * MIM's service, for tests under Wine: starts, loads PhoneGate's native library if MfaSettings.xml names a provider, and
+ * stops when it is told to. It writes a line for each into service.log beside it. Where a file broken.txt lies there,
+ * it ends instead of starting.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +22,15 @@ static void note(const char *line)
     FILE *file = fopen(beside("service.log"), "a");
     fprintf(file, "%s\n", line);
     fclose(file);
+}
+
+static int names_provider(void)
+{
+    char settings[4096] = "";
+    FILE *file = fopen(beside("MfaSettings.xml"), "rb");
+    fread(settings, 1, sizeof settings - 1, file);
+    fclose(file);
+    return strstr(settings, "CustomPhoneProvider") != NULL;
 }
 
 static void tell(DWORD state)
@@ -49,7 +58,7 @@ static void WINAPI run(DWORD count, WCHAR **arguments)
         tell(SERVICE_STOPPED);
         return;
     }
-    note(LoadLibraryA(beside("phonegate.dll")) ? "started with PhoneGate" : "started");
+    note(names_provider() && LoadLibraryA(beside("phonegate.dll")) ? "started with PhoneGate" : "started");
     tell(SERVICE_RUNNING);
     WaitForSingleObject(stopping, INFINITE);
     note("stopped");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
@@ -125,6 +126,12 @@ impl WineSite {
         line.map(|(_, value)| value.trim().to_owned())
     }
 
+    /// Keeps this Windows running between the commands: with its last program it ends its services, too.
+    pub fn stays_up(&self) -> StaysUp {
+        let mut command = self.wine.command(Path::new("cmd.exe"), &[]);
+        StaysUp(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
     /// What the service has written, by line.
     pub fn service_log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.service().join("service.log")).unwrap_or_default();
@@ -153,6 +160,16 @@ impl WineSite {
             assert!(same, "{name}");
         }
         assert_eq!(self.event_source().as_deref(), Some(r"C:\MIM\2010\Service\phonegate.dll"));
+    }
+}
+
+/// A program that waits for its input, until this is dropped.
+pub struct StaysUp(Child);
+
+impl Drop for StaysUp {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
