@@ -89,7 +89,7 @@ with zipfile.ZipFile(sys.argv[3], "w") as packed:
                 "the files are not sorted",
                 "LICENSE-MIT is missing",
                 "bcryptprimitives.dll is a stand-in of the tests",
-                "bcryptprimitives.dll names a path of the machine: /.cargo/",
+                "bcryptprimitives.dll names a path of the machine: ",
             ][..],
         ),
         (
