@@ -3,7 +3,7 @@
 //! Twice, so that neither way has to be perfect: what is shown of a configuration is a list of what may be shown, and
 //! whatever else stands in it, or in the files and variables that it names, is looked for in every other text.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -28,7 +28,7 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are words of its own language.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 12] = [
     "type",
     "use",
     "press",
@@ -40,8 +40,23 @@ const WORDS: [&str; 13] = [
     "media_encryption",
     "default_country",
     "allowed_countries",
-    "env",
     "$schema",
+];
+
+/// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
+const NUMBERS: [&str; 12] = [
+    "answer_after_ms",
+    "press_after_ms",
+    "local_port",
+    "first",
+    "last",
+    "deadline_s",
+    "initiate_wait_ms",
+    "status_wait_ms",
+    "keep_finished_s",
+    "max_mb",
+    "attempts",
+    "repeat",
 ];
 
 /// Keys whose texts are addresses and paths, in which a user or a number may stand.
@@ -52,6 +67,8 @@ const PLACES: [&str; 9] =
 pub(super) struct Scrubber {
     /// The longest first, since one may be a part of another.
     secrets: Vec<String>,
+    /// Where the configuration's relative paths lie.
+    base: PathBuf,
     user: Regex,
     digits: Regex,
 }
@@ -62,12 +79,14 @@ impl Scrubber {
     pub(super) fn new(config: Option<&str>, base: &Path, mfa_settings: Option<&[u8]>) -> Result<Self, Trouble> {
         let mut this = Self {
             secrets: mfa_settings.map(settings::hidden_texts).unwrap_or_default(),
-            user: regex(r#"(?i)((?:\b(?:sips?|tel|https?|wss?|socks[45][ah]?):(?://)?)?)[^\s<>"'@]+@"#)?,
+            base: base.to_owned(),
+            // A password may have anything in it but a blank.
+            user: regex(r#"(?i)((?:\b(?:sips?|tel|https?|wss?|socks[45][ah]?):(?://)?)?)[^\s<>"'@]\S*@"#)?,
             digits: regex(&format!(r"\d{{{NUMBER_DIGITS},}}"))?,
         };
         match config.map(|config| (config, read_json(config))) {
-            Some((_, Some(value))) => this.learn("", &value, base),
-            Some((damaged, None)) => this.learn_damaged(damaged, base)?,
+            Some((_, Some(value))) => this.learn("", &value),
+            Some((damaged, None)) => this.learn_damaged(damaged)?,
             None => {}
         }
         this.secrets.retain(|secret| secret.chars().count() >= MIN_SECRET);
@@ -76,31 +95,27 @@ impl Scrubber {
         Ok(this)
     }
 
-    fn learn(&mut self, key: &str, value: &Value, base: &Path) {
+    fn learn(&mut self, key: &str, value: &Value) {
         match value {
             Value::Object(_) if key == "by_country" => {}
-            Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(key, value, base)),
-            Value::Array(values) => values.iter().for_each(|value| self.learn(key, value, base)),
-            Value::String(text) => self.learn_text(key, text, base),
-            // Long numbers are hidden everywhere.
+            Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(key, value)),
+            Value::Array(values) => values.iter().for_each(|value| self.learn(key, value)),
+            Value::String(text) => self.learn_text(key, text),
+            Value::Number(number) if !NUMBERS.contains(&key) => self.secrets.push(number.to_string()),
             Value::Number(_) | Value::Null | Value::Bool(_) => {}
         }
     }
 
-    fn learn_text(&mut self, key: &str, text: &str, base: &Path) {
+    fn learn_text(&mut self, key: &str, text: &str) {
         match key {
-            "env" => self.secrets.extend(std::env::var(text)),
+            "env" | "file" => self.secrets.push(self.named(key, text).unwrap_or_else(|| text.to_owned())),
             "dpapi" => {
                 let opened = BASE64_STANDARD.decode(text).ok().and_then(|sealed| dpapi::open(&sealed).ok());
                 self.secrets.extend(opened.and_then(|opened| text_of(&opened)));
                 self.secrets.push(text.to_owned());
             }
             _ if WORDS.contains(&key) => {}
-            _ if key == "file" || PLACES.contains(&key) => {
-                if key == "file" {
-                    let read = read_bounded(&base.join(text), MAX_SECRET).ok();
-                    self.secrets.extend(read.and_then(|read| text_of(&read)));
-                }
+            _ if PLACES.contains(&key) => {
                 // Of an address, whoever is named in it, and the password.
                 if let Some((user, _)) = text.rsplit_once('@') {
                     let user = user.rsplit_once("//").map_or(user, |(_, user)| user);
@@ -113,16 +128,32 @@ impl Scrubber {
         }
     }
 
-    /// Of a configuration that is not JSON, the texts in quotation marks, each after the key that comes before it.
-    fn learn_damaged(&mut self, config: &str, base: &Path) -> Result<(), Trouble> {
+    /// The secret that is in that variable or file. None where there is no such one: whoever has mistaken the place has
+    /// written the secret itself there.
+    fn named(&self, key: &str, text: &str) -> Option<String> {
+        match key {
+            "env" => std::env::var(text).ok(),
+            _ => read_bounded(&self.base.join(text), MAX_SECRET).ok().and_then(|read| text_of(&read)),
+        }
+    }
+
+    /// Of a configuration that is not JSON, the texts in quotation marks and the numbers, each after the key that comes
+    /// before it.
+    fn learn_damaged(&mut self, config: &str) -> Result<(), Trouble> {
         let mut key = String::new();
-        let texts = regex(r#"("(?:[^"\\]|\\.)*")(\s*:)?"#)?;
-        for found in texts.captures_iter(config) {
-            let text = found.get(1).map_or("", |text| text.as_str());
-            let content = serde_json::from_str(text).unwrap_or_else(|_| text.trim_matches('"').to_owned());
+        let values = regex(r#"("(?:[^"\\]|\\.)*")(\s*:)?|\d+"#)?;
+        for found in values.captures_iter(config) {
+            let text = found.get(0).map_or("", |text| text.as_str());
+            let Some(quoted) = found.get(1).map(|text| text.as_str()) else {
+                if !NUMBERS.contains(&key.as_str()) {
+                    self.secrets.push(text.to_owned());
+                }
+                continue;
+            };
+            let content = serde_json::from_str(quoted).unwrap_or_else(|_| quoted.trim_matches('"').to_owned());
             match found.get(2) {
                 Some(_) => key = content,
-                None => self.learn_text(&key, &content, base),
+                None => self.learn_text(&key, &content),
             }
         }
         Ok(())
@@ -187,11 +218,12 @@ impl Scrubber {
             }
             Value::Object(map) => map.iter().map(|(key, value)| (self.words(key), self.shown(key, value))).collect(),
             Value::Array(values) => values.iter().map(|value| self.shown(key, value)).collect(),
-            Value::String(text) if WORDS.contains(&key) || PLACES.contains(&key) || key == "file" => {
+            Value::String(text) if WORDS.contains(&key) || PLACES.contains(&key) => self.words(text).into(),
+            Value::String(text) if matches!(key, "env" | "file") && self.named(key, text).is_some() => {
                 self.words(text).into()
             }
-            Value::String(_) => HIDDEN.into(),
-            Value::Number(number) => self.number(number),
+            Value::Number(number) if NUMBERS.contains(&key) => self.number(number),
+            Value::String(_) | Value::Number(_) => HIDDEN.into(),
             Value::Null | Value::Bool(_) => value.clone(),
         }
     }
@@ -263,6 +295,51 @@ mod tests {
             "network": { "proxy": "…@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_name_or_as_a_number_is_hidden() {
+        for (password, secret) in [
+            (json!({ "env": "THE-TOKEN" }), "THE-TOKEN"),
+            (json!({ "file": "THE-TOKEN" }), "THE-TOKEN"),
+            (json!({ "env": "token" }), "token"),
+            (json!(123_456), "123456"),
+            (json!(1234), "1234"),
+            (json!({ "env": [123_456] }), "123456"),
+        ] {
+            let config = json!({ "password": password, "call": { "deadline_s": 60 } });
+            let text = config.to_string();
+            let shown = scrubber(&config).config(&text).unwrap();
+            assert!(!shown.contains(secret) && shown.contains("60"), "{shown}");
+            let damaged = text.trim_end_matches('}');
+            for config in [text.as_str(), damaged] {
+                let scrubber = Scrubber::new(Some(config), Path::new(""), None).map_err(|trouble| trouble.text).unwrap();
+                let words = scrubber.words(&format!("the variable {secret} is not set"));
+                assert!(secret.len() < MIN_SECRET || !words.contains(secret), "{config}: {words}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_of_a_variable_and_a_file_that_hold_a_secret_are_shown_and_the_secret_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("trunk.txt"), "s3cret-one").unwrap();
+        let config = json!({ "a": { "file": "trunk.txt" }, "b": { "env": "CARGO_MANIFEST_DIR" } }).to_string();
+        let scrubber = Scrubber::new(Some(&config), folder.path(), None).map_err(|trouble| trouble.text).unwrap();
+        let shown = scrubber.config(&config).unwrap();
+        assert!(shown.contains("\"trunk.txt\"") && shown.contains("\"CARGO_MANIFEST_DIR\""), "{shown}");
+        assert_eq!(scrubber.words(concat!("s3cret-one ", env!("CARGO_MANIFEST_DIR"))), "… …");
+    }
+
+    #[test]
+    fn a_user_in_an_address_is_hidden_whatever_is_in_the_password() {
+        let scrubber = scrubber(&json!({}));
+        for user in ["u:p'x", "u:p\"x", "u:<p>x", "u:p@x", "u:p,x", "'u:px"] {
+            for scheme in ["http://", "sip:", ""] {
+                let words = scrubber.words(&format!("by {scheme}{user}@proxy:3128 now"));
+                assert!(words.ends_with("…@proxy:3128 now") && !words.contains("u:"), "{words}");
+            }
+        }
     }
 
     #[test]
