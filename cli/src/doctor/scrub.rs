@@ -313,7 +313,8 @@ mod tests {
             assert!(!shown.contains(secret) && shown.contains("60"), "{shown}");
             let damaged = text.trim_end_matches('}');
             for config in [text.as_str(), damaged] {
-                let scrubber = Scrubber::new(Some(config), Path::new(""), None).map_err(|trouble| trouble.text).unwrap();
+                let scrubber =
+                    Scrubber::new(Some(config), Path::new(""), None).map_err(|trouble| trouble.text).unwrap();
                 let words = scrubber.words(&format!("the variable {secret} is not set"));
                 assert!(secret.len() < MIN_SECRET || !words.contains(secret), "{config}: {words}");
             }
