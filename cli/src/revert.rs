@@ -13,13 +13,14 @@ use crate::install::backups::{self, Backup};
 use crate::install::event_source;
 use crate::install::files::{Lock, remove, remove_leftovers};
 use crate::install::{self, SHIM};
-use crate::mim::{service, settings};
+use crate::mim::{is_same_file, service, settings};
 use crate::output::{self, Live};
 
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
 then removes what install laid down: the shim, the library, the tool and the schema. The configuration, its secrets, the
-logs and the backups stay; --purge removes the configuration and the logs too. MIM runs without PhoneGate as soon as
+logs and the backups stay; --purge removes the configuration and the logs too. What MfaSettings.xml was is kept in a new
+backup. MIM runs without PhoneGate as soon as
 FIMService is restarted.
 
 Examples:
@@ -77,14 +78,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         return Ok(Exit::Done);
     }
     let plan = Plan::make(arguments, &folder, &backups)?;
+    for text in &plan.warnings {
+        output::warning(arguments.json, text);
+    }
     if let Some(restore) = &plan.restore {
-        tell_diff(arguments, restore)?;
+        tell_diff(arguments, restore);
     }
     if arguments.dry_run {
         for (step, path, text) in plan.steps() {
             tell(arguments, step, path, &text);
         }
-        conclude(arguments, &plan, false);
+        conclude(arguments, &plan, false, 0);
         return Ok(Exit::Done);
     }
     carry_out(arguments, &plan, &folder)
@@ -96,6 +100,29 @@ struct Restore {
     before: Vec<u8>,
     backup: PathBuf,
     after: Vec<u8>,
+    /// The new backup, of what is there now.
+    kept: PathBuf,
+}
+
+/// What is done to a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Settings,
+    EventSource,
+    Remove,
+    Purge,
+}
+
+impl Step {
+    /// Its name, for scripts.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::EventSource => "event_source",
+            Self::Remove => "remove",
+            Self::Purge => "purge",
+        }
+    }
 }
 
 /// The logs of the library and of the tool, and how their older parts begin.
@@ -109,27 +136,39 @@ struct Plan {
     remove: Vec<PathBuf>,
     /// The configuration and the logs.
     purge: Vec<PathBuf>,
+    warnings: Vec<String>,
 }
 
 impl Plan {
     fn make(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Self, Trouble> {
         let restore = restore(arguments, folder, backups)?;
         let mut remove: Vec<_> = install::laid_down().iter().map(|name| folder.join(name)).collect();
+        let registered = event_source::registered().map(PathBuf::from);
+        // Another folder's belongs to what is installed there.
+        let is_ours = |library: &PathBuf| remove.iter().any(|ours| is_same_file(library, ours));
+        let of_another = registered.as_ref().is_some_and(|library| !is_ours(library));
+        let event_source = registered.filter(is_ours);
         remove.retain(|path| path.is_file());
-        let purge = if arguments.purge { to_purge(folder) } else { Vec::new() };
-        let event_source = event_source::registered().map(PathBuf::from);
-        Ok(Self { restore, event_source, remove, purge })
+        let (mut purge, mut warnings) = (Vec::new(), Vec::new());
+        if arguments.purge {
+            let is_here = restore.is_some() || !remove.is_empty() || folder.join(FILE_NAME).exists();
+            let state = platform::state_folder().filter(|_| is_here && !of_another);
+            purge = to_purge(folder, state, &mut warnings);
+        }
+        Ok(Self { restore, event_source, remove, purge, warnings })
     }
 
-    fn steps(&self) -> impl Iterator<Item = (&'static str, &Path, String)> {
+    fn steps(&self) -> impl Iterator<Item = (Step, &Path, String)> {
         let settings = self.restore.iter().map(|restore| {
-            let name = restore.backup.file_name().unwrap_or_default().to_string_lossy();
-            ("settings", restore.path.as_path(), format!("put {name} back"))
+            let [name, kept] =
+                [&restore.backup, &restore.kept].map(|path| path.file_name().unwrap_or_default().to_string_lossy());
+            (Step::Settings, restore.path.as_path(), format!("put {name} back, and keep what is there as {kept}"))
         });
         let source = self.event_source.iter();
-        let source = source.map(|library| ("event_source", library.as_path(), "take it from the Event Log".to_owned()));
-        let removed = self.remove.iter().map(|path| ("remove", path.as_path(), "remove".to_owned()));
-        let purged = self.purge.iter().map(|path| ("purge", path.as_path(), "remove".to_owned()));
+        let source =
+            source.map(|library| (Step::EventSource, library.as_path(), "take it from the Event Log".to_owned()));
+        let removed = self.remove.iter().map(|path| (Step::Remove, path.as_path(), "remove".to_owned()));
+        let purged = self.purge.iter().map(|path| (Step::Purge, path.as_path(), "remove".to_owned()));
         settings.chain(source).chain(removed).chain(purged)
     }
 }
@@ -144,8 +183,13 @@ fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<O
         None => backups.first(),
     };
     let before = settings::read(&path)?;
-    if arguments.backup.is_none() && !names_shim(&before, folder)? {
-        return Ok(None);
+    if arguments.backup.is_none() {
+        let named = names_shim(&before, folder).map_err(|trouble| {
+            Trouble::usage(format!("{}. To put a backup back over it, name one by --backup", trouble.text))
+        })?;
+        if !named {
+            return Ok(None);
+        }
     }
     let Some(backup) = backup else {
         return Err(failed(format!(
@@ -162,20 +206,29 @@ fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<O
             backup.name
         )));
     }
-    Ok((before != after).then(|| Restore { path, before, backup: backup.path.clone(), after }))
+    if before == after {
+        return Ok(None);
+    }
+    let kept = backups::new_path(folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+    Ok(Some(Restore { path, before, backup: backup.path.clone(), after, kept }))
 }
 
 fn names_shim(file: &[u8], folder: &Path) -> Result<bool, Trouble> {
     let provider = settings::provider(file)?;
-    let shim = folder.join(SHIM);
-    // Windows tells no names apart by case.
-    Ok(provider.is_some_and(|path| shim.to_str().is_some_and(|shim| shim.eq_ignore_ascii_case(&path))))
+    Ok(provider.is_some_and(|path| is_same_file(Path::new(&path), &folder.join(SHIM))))
 }
 
 /// The configuration, the folder for state, and the logs where they are elsewhere.
-fn to_purge(folder: &Path) -> Vec<PathBuf> {
+fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -> Vec<PathBuf> {
     let config = folder.join(FILE_NAME);
-    let logs = config::load(&config).ok().and_then(|loaded| Some(loaded.base.join(loaded.config.log.directory?)));
+    let logs = match config::load(&config) {
+        Ok(loaded) => loaded.config.log.directory.map(|logs| loaded.base.join(logs)),
+        Err(error) if config.exists() => {
+            warnings.push(format!("{error}\nLogs stay where it may have named a folder for them"));
+            None
+        }
+        Err(_) => None,
+    };
     let logs = logs.and_then(|logs| fs::read_dir(logs).ok()).into_iter().flatten().flatten();
     let is_log = |entry: &fs::DirEntry| {
         let name = entry.file_name();
@@ -183,7 +236,7 @@ fn to_purge(folder: &Path) -> Vec<PathBuf> {
         LOGS.iter().any(|log| name.starts_with(log))
     };
     let logs: Vec<_> = logs.filter(is_log).map(|entry| entry.path()).collect();
-    let mut all: Vec<_> = [config].into_iter().chain(platform::state_folder()).chain(logs).collect();
+    let mut all: Vec<_> = [config].into_iter().chain(state).chain(logs).collect();
     all.retain(|path| path.exists());
     all
 }
@@ -191,7 +244,7 @@ fn to_purge(folder: &Path) -> Vec<PathBuf> {
 fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, Trouble> {
     let lock = Lock::take(folder).map_err(failed)?;
     if let Some(restore) = &plan.restore {
-        install::put_back(&restore.path, &restore.before, &restore.after)?;
+        install::put_back(&restore.path, &restore.before, &restore.after, &restore.kept)?;
         if let Some((step, path, text)) = plan.steps().next() {
             tell(arguments, step, path, &text);
         }
@@ -202,9 +255,9 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
             .map_err(|why| failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME)))?;
     }
     let mut left = Vec::new();
-    for (step, path, text) in plan.steps().filter(|(step, ..)| *step != "settings") {
+    for (step, path, text) in plan.steps().filter(|(step, ..)| *step != Step::Settings) {
         let removed = match step {
-            "event_source" => event_source::register(None),
+            Step::EventSource => event_source::register(None),
             _ if path.is_dir() => fs::remove_dir_all(path),
             _ => remove(path),
         };
@@ -224,7 +277,7 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
             false => output::result(&format!("left: {path}: {text}")),
         }
     }
-    conclude(arguments, plan, arguments.restart);
+    conclude(arguments, plan, arguments.restart, failures);
     Ok(if failures == 0 { Exit::Done } else { Exit::Failed })
 }
 
@@ -248,7 +301,8 @@ fn list(backups: &[Backup], folder: &Path, json: bool) {
     }
 }
 
-fn tell(arguments: &Arguments, step: &str, path: &Path, text: &str) {
+fn tell(arguments: &Arguments, step: Step, path: &Path, text: &str) {
+    let step = step.name();
     let (path, done) = (path.display().to_string(), !arguments.dry_run);
     match arguments.json {
         true => output::record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
@@ -256,16 +310,17 @@ fn tell(arguments: &Arguments, step: &str, path: &Path, text: &str) {
     }
 }
 
-fn tell_diff(arguments: &Arguments, restore: &Restore) -> Result<(), Trouble> {
-    let diff = settings::diff(&restore.before, &restore.after)?;
+fn tell_diff(arguments: &Arguments, restore: &Restore) {
+    // Of a damaged file it is not known what in it is secret.
+    let no_diff = |trouble: Trouble| format!("no diff: {}", trouble.text);
+    let diff = settings::diff(&restore.before, &restore.after).unwrap_or_else(no_diff);
     match arguments.json {
         true => output::record(&json!({ "event": "diff", "text": diff })),
         false => output::result(&diff),
     }
-    Ok(())
 }
 
-fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool) {
+fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool, failures: usize) {
     let (changed, dry_run) = (plan.steps().count(), arguments.dry_run);
     if arguments.json {
         let record = json!({ "event": "reverted", "changed": changed, "dry_run": dry_run, "restarted": restarted });
@@ -277,6 +332,9 @@ fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool) {
         (false, _) if restarted => "MIM runs without PhoneGate.",
         (false, _) => "MIM runs without PhoneGate as soon as FIMService is restarted.",
     });
+    if failures > 0 {
+        output::result("Not everything could be removed: run revert again.");
+    }
 }
 
 fn failed(text: String) -> Trouble {

@@ -21,13 +21,18 @@ fn backup(site: &Site) -> String {
     site.names().into_iter().find(|name| name.contains("phonegate-backup")).unwrap()
 }
 
+/// What lies in the service's folder, the backups aside.
+fn names(site: &Site) -> Vec<String> {
+    site.names().into_iter().filter(|name| !name.contains("phonegate-backup")).collect()
+}
+
 #[test]
 fn a_revert_puts_the_settings_back_and_leaves_configuration_logs_and_backups() {
     let site = installed();
     let ran = site.revert(&[]).exits(0);
     assert!(ran.stdout.contains("as soon as FIMService is restarted"), "{}", ran.stdout);
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
-    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", &backup(&site), "phonegate.json"]);
+    assert_eq!(names(&site), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json"]);
     assert!(site.state().join("phonegate.log").exists());
 
     let before = site.everything();
@@ -42,7 +47,7 @@ fn a_revert_puts_the_settings_back_and_leaves_configuration_logs_and_backups() {
 fn purge_removes_the_configuration_and_the_logs_too() {
     let site = installed();
     site.revert(&["--purge"]).exits(0);
-    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", &backup(&site)]);
+    assert_eq!(names(&site), ["Contoso.Contract.dll", "MfaSettings.xml"]);
     assert!(!site.state().exists());
 }
 
@@ -135,5 +140,66 @@ fn a_revert_runs_from_the_folder_of_the_service_too() {
     revert.args(["revert", "--service-dir"]).arg(site.service());
     let ran = support::Ran::from(revert.env("XDG_STATE_HOME", site.state().parent().unwrap()).output().unwrap());
     ran.exits(0);
-    assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", &backup(&site), "phonegate.json"]);
+    assert_eq!(names(&site), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json"]);
+}
+
+#[test]
+fn what_the_settings_were_is_kept_in_a_new_backup() {
+    let site = installed();
+    let edited = site.settings_with_shim().replace("of Contoso", "of Contoso, edited");
+    fs::write(site.settings(), &edited).unwrap();
+    site.revert(&[]).exits(0);
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
+    assert_eq!(site.backups(), [SETTINGS, &edited]);
+}
+
+#[test]
+fn a_shim_that_is_named_by_another_path_is_never_removed_from_under_mim() {
+    let site = installed();
+    let link = site.bundle().join("link");
+    std::os::unix::fs::symlink(site.service(), &link).unwrap();
+    let other = site.service().join("../Service/./CustomPhoneGate.dll");
+    for path in [link.join("CustomPhoneGate.dll"), other] {
+        let named = site.settings_with_shim().replace(site.shim().to_str().unwrap(), path.to_str().unwrap());
+        assert_ne!(named, site.settings_with_shim());
+        fs::write(site.settings(), named).unwrap();
+        let ran: support::Ran = site.command(&["doctor", "--json"]).output().unwrap().into();
+        assert!(ran.exits(0).stdout.contains(&format!("the provider is {}", path.display())));
+        site.revert(&[]).exits(0);
+        assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS, "{}", path.display());
+        site.install(&[]).exits(0);
+    }
+}
+
+#[test]
+fn a_backup_that_is_named_is_put_back_over_damaged_settings() {
+    let site = installed();
+    let damaged = "<MfaSettings><LICENSE_KEY>hunter2";
+    fs::write(site.settings(), damaged).unwrap();
+    let before = site.everything();
+    let ran = site.revert(&[]).exits(2);
+    assert!(ran.stderr.contains("--backup"), "{}", ran.stderr);
+    assert!(site.everything() == before);
+    let ran = site.revert(&["--backup", &backup(&site)]).exits(0);
+    assert!(ran.stdout.contains("no diff: ") && !ran.all().contains(site::SECRET), "{}", ran.all());
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
+    assert_eq!(site.backups(), [SETTINGS, damaged]);
+}
+
+#[test]
+fn purge_of_a_folder_without_phonegate_leaves_the_machines_logs() {
+    let (site, other) = (installed(), Site::new());
+    let mut revert = other.command(&["revert", "--purge"]);
+    let ran = revert.env("XDG_STATE_HOME", site.state().parent().unwrap()).output().unwrap();
+    support::Ran::from(ran).exits(0);
+    assert!(site.state().join("phonegate.log").exists());
+}
+
+#[test]
+fn purge_says_which_logs_stay_where_the_configuration_cannot_be_read() {
+    let site = installed();
+    fs::write(site.config(), "{").unwrap();
+    let ran = site.revert(&["--purge"]).exits(0);
+    assert!(ran.stderr.contains("Logs stay where it may have named a folder"), "{}", ran.stderr);
+    assert!(!site.config().exists());
 }

@@ -13,7 +13,7 @@ use crate::install::SHIM;
 use crate::mim::contract::{self, Contract, Found};
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
-use crate::mim::{service, settings};
+use crate::mim::{is_same_file, service, settings};
 
 const INSTALL_AGAIN: &str = "run `phonegate install` again";
 
@@ -217,7 +217,7 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
     };
     let (verdict, text) = match named.as_deref() {
         None => (Verdict::Failed, "no CustomPhoneProvider is named: run `phonegate install`".to_owned()),
-        Some(named) if is_path(named, &shim) => (Verdict::Ok, format!("the provider is {named}")),
+        Some(named) if is_same_file(Path::new(named), &shim) => (Verdict::Ok, format!("the provider is {named}")),
         Some(named) if named.contains('"') => {
             (Verdict::Failed, format!("the provider is {named}: the quotation marks break it; {INSTALL_AGAIN}"))
         }
@@ -231,13 +231,5 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
     if !others.is_empty() {
         let text = format!("other entries beside the provider: {}; {INSTALL_AGAIN}", others.join(", "));
         findings.add(PART, Verdict::Warning, text);
-    }
-}
-
-/// Windows tells no names apart by case.
-fn is_path(named: &str, path: &Path) -> bool {
-    match cfg!(windows) {
-        true => path.to_str().is_some_and(|path| path.to_lowercase() == named.to_lowercase()),
-        false => Path::new(named) == path,
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Backup {
 }
 
 /// The path of a new backup, by the time. A name that is taken is never taken again.
-pub(super) fn new_path(folder: &Path) -> io::Result<PathBuf> {
+pub(crate) fn new_path(folder: &Path) -> io::Result<PathBuf> {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
     let time = OffsetDateTime::now_utc().format(format).map_err(io::Error::other)?;
     let first = folder.join(format!("{}{MARK}{time}", settings::FILE_NAME));

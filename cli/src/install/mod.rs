@@ -50,7 +50,8 @@ Examples:
 
 Exit codes:
   0  installed, or nothing was to be done
-  1  it could not be installed; the error says why, and nothing is left changed
+  1  it could not be installed, and nothing is left changed; or it is installed, and FIMService could not be
+     restarted: the error says which, and why
   2  usage, or the configuration has to be written or mended first";
 
 /// The arguments of `phonegate install`.

@@ -196,10 +196,11 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Puts another `MfaSettings.xml` into its place.
-pub(crate) fn put_back(path: &Path, before: &[u8], after: &[u8]) -> Result<(), Trouble> {
-    let change = Change::Settings { path: path.to_owned(), before: before.to_owned(), contents: after.to_owned() };
-    make(&[change], None, |_| {})
+/// Puts another `MfaSettings.xml` into its place, and keeps what was there in a new backup.
+pub(crate) fn put_back(path: &Path, before: &[u8], after: &[u8], backup: &Path) -> Result<(), Trouble> {
+    let (path, before) = (path.to_owned(), before.to_owned());
+    let keep = Change::Backup { path: backup.to_owned(), contents: before.clone(), of: path.clone() };
+    make(&[keep, Change::Settings { path, before, contents: after.to_owned() }], None, |_| {})
 }
 
 /// What became of it, in words.

@@ -120,9 +120,12 @@ mod control {
         if !matches!(status(&service)?, ServiceState::Stopped | ServiceState::StopPending) {
             service.stop().map_err(|error| format!("{HOST_SERVICE} cannot be stopped: {}", why(&error)))?;
         }
-        reach(&service, ServiceState::Stopped, live)?;
-        service.start::<&str>(&[]).map_err(|error| format!("{HOST_SERVICE} cannot be started: {}", why(&error)))?;
-        reach(&service, ServiceState::Running, live)
+        let start = || {
+            reach(&service, ServiceState::Stopped, live)?;
+            service.start::<&str>(&[]).map_err(|error| format!("{HOST_SERVICE} cannot be started: {}", why(&error)))?;
+            reach(&service, ServiceState::Running, live)
+        };
+        start().map_err(|why| format!("{why}. See that it runs again, once it has stopped: sc start {HOST_SERVICE}"))
     }
 
     fn open(access: ServiceAccess) -> Result<Service, String> {
