@@ -343,7 +343,7 @@ fn neither_numbers_nor_secrets_show_in_the_log() {
     let twilio = Twilio::start();
     twilio.fail(
         About::Start,
-        Fault::Refuse(400, 21211, "The 'To' number +14255551212 is not a valid phone number.", None),
+        Fault::Refuse(400, 21211, "The 'To' number +14255551212 is not valid for hush-hush-token.", None),
     );
     let gate = gate(&twilio);
     let (_, _, text) = call(&gate);

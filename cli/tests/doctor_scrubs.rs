@@ -158,7 +158,7 @@ fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
     doctor(&site, &[]);
     for log in &logs {
         // The provider's own words are logged, and nothing else of a secret.
-        is_clean("what was logged", &fs::read_to_string(log).unwrap().replace(TOKEN, ""));
+        is_clean("what was logged", &fs::read_to_string(log).unwrap());
         sully(log);
     }
     // A proxy that nobody is behind, and what does not belong into a configuration, last: no call would be placed.

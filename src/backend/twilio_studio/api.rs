@@ -130,7 +130,7 @@ impl Api {
             false => ApiError::Lost(http::explain(error)),
         })?;
         if !response.status().is_success() {
-            return Err(ApiError::Refused(Refusal::read(response).await));
+            return Err(ApiError::Refused(Refusal::read(response, &self.password).await));
         }
         http::body(response).await.map_err(|error| match error {
             BodyError::Lost(error) => ApiError::Lost(http::explain(error)),
@@ -176,7 +176,8 @@ impl ApiError {
 }
 
 impl Refusal {
-    async fn read(response: Response) -> Self {
+    /// `secret` is what Twilio could quote from the request.
+    async fn read(response: Response, secret: &SecretString) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(default)]
         struct Error {
@@ -187,7 +188,8 @@ impl Refusal {
         let retry_after = retry_after(response.headers());
         let body = http::body(response).await.unwrap_or_default();
         let error: Error = serde_json::from_slice(&body).unwrap_or_default();
-        Self { status: status.as_u16(), code: error.code, message: foreign_text(&error.message), retry_after }
+        let message = foreign_text(&error.message.replace(secret.expose_secret(), "…"));
+        Self { status: status.as_u16(), code: error.code, message, retry_after }
     }
 
     fn reason(&self) -> FailureReason {
