@@ -90,7 +90,12 @@ pub fn windows_build() -> WindowsBuild {
     WindowsBuild { dll: built("release", "phonegate.dll"), tool: built("release", "phonegate.exe") }
 }
 
-/// The library in which PHONEGATE_FAULT works.
+/// The one in which PHONEGATE_FAULT works.
+pub fn windows_debug_build() -> WindowsBuild {
+    WindowsBuild { dll: windows_debug_library(), tool: built("windows-dev", "phonegate.exe") }
+}
+
+/// Its library.
 pub fn windows_debug_library() -> PathBuf {
     built("windows-dev", "phonegate.dll")
 }
