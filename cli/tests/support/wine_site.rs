@@ -104,7 +104,7 @@ impl WineSite {
 
     pub fn install_with(&self, arguments: &[&str], fault: &str) -> Ran {
         let csc = windows_path(&self.bundle().join("csc.exe"));
-        self.run_with(&[&["install", "--csc", &csc], arguments].concat(), fault)
+        self.run_with(&[&["install", "--allow-test-backends", "--csc", &csc], arguments].concat(), fault)
     }
 
     /// What lies in the service's folder. Of large files an excerpt.
