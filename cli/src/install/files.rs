@@ -174,6 +174,7 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// A folder that is not empty can be renamed and not replaced, as a library that Windows has loaded.
