@@ -1,22 +1,33 @@
-//! Who can use the configuration and its secrets: administrators and the host's account, and nobody else.
+//! Who can use the configuration, its secrets, and the folders of logs and of the service: administrators and the host's
+//! account, and nobody else.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use phonegate::config::Loaded;
-use phonegate::platform::{self, Account};
+use phonegate::platform::{self, Account, Exposure, Grant};
 
-/// A file that others can use, too.
+/// A file that others can use, too, or that the host cannot.
 pub(crate) struct Wide {
     pub(crate) path: PathBuf,
-    /// Who, and what they can do; or that the host's account cannot read it.
+    /// Who, and what they can do, or what is lacking; and what to do about it.
     pub(crate) why: String,
 }
 
 impl std::fmt::Display for Wide {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { path, why } = self;
-        write!(f, "{}: {why}; only administrators and the account of MIM's service should", path.display())
+        write!(f, "{}: {}", self.path.display(), self.why)
     }
+}
+
+/// What is wrong with the folder for logs and state.
+pub(crate) enum StateFault {
+    /// Somebody else could have put something there: the library refuses it.
+    Unsafe(String),
+    /// The host cannot write there.
+    Lacking(String),
+    /// Others can read it.
+    Wide(String),
 }
 
 /// The configuration and its secrets, as far as there are such files.
@@ -31,12 +42,66 @@ pub(crate) fn private_files(config: &Path, loaded: &Loaded) -> Vec<PathBuf> {
 /// Those of them that have other permissions than they should.
 pub(crate) fn too_wide(files: &[PathBuf], account: Option<&Account>) -> Vec<Wide> {
     let wide = |path: &PathBuf| {
-        let why = match platform::exposure(path, account.into()) {
-            Ok(exposure) if exposure.lacking => Some("the service's account cannot read it".to_owned()),
-            Ok(exposure) => exposure.in_words(),
+        let why = match exposure(path, account) {
+            Ok(Exposure { lacking: true, .. }) => Some(format!(
+                "{} has no entry of its own that lets it read the file; move the file into the service's folder, where \
+                 install grants that, or grant it yourself",
+                name(account)
+            )),
+            Ok(exposure) => exposure
+                .in_words()
+                .map(|others| format!("{others}; only administrators and the account of MIM's service should")),
             Err(error) => Some(format!("its permissions cannot be read: {error}")),
         };
         why.map(|why| Wide { path: path.clone(), why })
     };
     files.iter().filter_map(wide).collect()
+}
+
+/// The folder for logs and state.
+pub(crate) fn state_folder(loaded: &Loaded) -> Option<PathBuf> {
+    let named = loaded.config.log.directory.as_ref().map(|folder| loaded.base.join(folder));
+    named.or_else(platform::state_folder)
+}
+
+/// What is wrong with that folder, which is there.
+///
+/// # Errors
+/// Where its permissions cannot be read.
+pub(crate) fn state_fault(folder: &Path, account: Option<&Account>) -> io::Result<Option<StateFault>> {
+    if !std::fs::symlink_metadata(folder)?.is_dir() {
+        return Ok(Some(StateFault::Unsafe("it is not a folder, or only a link to one".to_owned())));
+    }
+    let exposure = exposure(folder, account)?;
+    Ok(match exposure.why_unsafe() {
+        Some(why) => Some(StateFault::Unsafe(why)),
+        None if exposure.lacking => {
+            Some(StateFault::Lacking(format!("{} has no entry of its own that lets it write there", name(account))))
+        }
+        None => exposure.in_words().map(StateFault::Wide),
+    })
+}
+
+/// Who could replace the library in the service's folder. None where nobody can.
+pub(crate) fn could_replace(folder: &Path, account: Option<&Account>) -> Option<String> {
+    let writers = match exposure(folder, account) {
+        Ok(exposure) if exposure.writers.is_empty() => return None,
+        Ok(exposure) => exposure.writers.join(" and "),
+        Err(error) => return Some(format!("{}: its permissions cannot be read: {error}", folder.display())),
+    };
+    Some(format!(
+        "{}: {writers} can write to it, and so replace what MIM loads, and approve every call. Let administrators alone \
+         write there",
+        folder.display()
+    ))
+}
+
+/// As the host sees it; as this user does where the host is not registered.
+fn exposure(path: &Path, account: Option<&Account>) -> io::Result<Exposure> {
+    platform::exposure(path, account.map_or(Grant::CurrentUser, Grant::Account))
+}
+
+fn name(account: Option<&Account>) -> String {
+    let name = account.map(|account| format!(", {},", account.name())).unwrap_or_default();
+    format!("the account of MIM's service{name}")
 }

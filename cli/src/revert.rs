@@ -13,6 +13,7 @@ use crate::install::backups::{self, Backup};
 use crate::install::event_source;
 use crate::install::files::{Lock, remove, remove_leftovers};
 use crate::install::{self, SHIM};
+use crate::mim::shim::Shim;
 use crate::mim::{is_same_file, service, settings};
 use crate::output::{self, Live};
 
@@ -148,7 +149,8 @@ impl Plan {
         let is_ours = |library: &PathBuf| remove.iter().any(|ours| is_same_file(library, ours));
         let of_another = registered.as_ref().is_some_and(|library| !is_ours(library));
         let event_source = registered.filter(is_ours);
-        remove.retain(|path| path.is_file());
+        let is_foreign = Shim::is_foreign(&folder.join(SHIM))?;
+        remove.retain(|path| path.is_file() && !(is_foreign && path.ends_with(SHIM)));
         let (mut purge, mut warnings) = (Vec::new(), Vec::new());
         if arguments.purge {
             let is_here = restore.is_some() || !remove.is_empty() || folder.join(FILE_NAME).exists();

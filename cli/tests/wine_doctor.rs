@@ -32,7 +32,7 @@ fn the_service_and_what_was_installed_into_its_folder_are_found() {
     let version = format!("version {}, ABI 1", env!("CARGO_PKG_VERSION"));
     for (part, result, words) in [
         ("tool", "ok", "windows x86_64"),
-        ("service", "warning", "FIMService is stopped, and runs as LocalSystem"),
+        ("service", "warning", r"FIMService is stopped, and runs as .\"),
         ("service folder", "ok", r"C:\MIM\2010\Service (where the registered service FIMService lies)"),
         ("runtime", "ok", "CLR v2.0.50727"),
         ("contract", "ok", "Contoso.Contract, Version=0.0.0.0"),

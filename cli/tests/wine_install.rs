@@ -34,7 +34,7 @@ fn an_install_is_whole_a_second_one_changes_nothing_and_a_revert_takes_it_away()
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for words in [
         r"C:\MIM\2010\Service (where the registered service FIMService lies)",
-        "FIMService as LocalSystem, stopped",
+        r"FIMService as .\",
         "Contoso.Contract, Version=0.0.0.0, PublicKeyToken=null for v2.0.50727",
         "phone: simulated",
     ] {
@@ -180,7 +180,7 @@ fn a_folder_for_state_that_others_can_write_to_is_refused_and_an_install_makes_a
     fs::write(site.state().join("trap"), "").unwrap();
     let ran = site.run(&["check"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("can write to it; `phonegate install` puts that right"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("can write to it; run `phonegate install`"), "{}", ran.stderr);
 
     let ran = site.install(&[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -188,6 +188,23 @@ fn a_folder_for_state_that_others_can_write_to_is_refused_and_an_install_makes_a
     assert!(fs::read_dir(site.state()).unwrap().next().is_none());
     let ran = site.run(&["check"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn what_somebody_else_than_the_service_made_is_put_aside_whoever_installs() {
+    let site = WineSite::new(&windows_build());
+    // Before an install, by an administrator whom the service does not know from a stranger.
+    let ran = site.run(&["check"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(site.state().is_dir());
+    for account in [r"NT AUTHORITY\NETWORK SERVICE", "LocalSystem"] {
+        site.run_as(account);
+        let ran = site.install(&["--dry-run"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains(&format!("FIMService as {account}")), "{}", ran.stdout);
+        let words = "rename it aside and make a new one, since it belongs to";
+        assert!(ran.stdout.contains(words), "{account}: {}", ran.stdout);
+    }
 }
 
 #[test]

@@ -31,7 +31,8 @@ pub struct Exposure {
     pub readers: Vec<String>,
     /// Who can change it.
     pub writers: Vec<String>,
-    /// Whether the account that should be able to read it cannot.
+    /// Whether the account that should be able to read it, or to change what is in it where it is a folder, has no entry
+    /// for that. What it may do as a member of a group is not looked at.
     pub lacking: bool,
 }
 

@@ -5,13 +5,13 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use phonegate::config::{Config, FILE_NAME, PATH_VARIABLE};
+use phonegate::config::{FILE_NAME, PATH_VARIABLE};
 use phonegate::platform::{self, Account, HOST_SERVICE};
 use serde_json::Value;
 
 use super::findings::{Findings, Verdict};
 use crate::output::Live;
-use crate::permissions;
+use crate::permissions::{self, StateFault};
 use crate::setup::{LOG_FILE as TOOL_LOG, Setup};
 
 /// The log of the library in the service.
@@ -63,9 +63,19 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
     }
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
     for wide in permissions::too_wide(&permissions::private_files(&file, &setup.loaded), account.as_ref()) {
-        findings.add("permissions", Verdict::Warning, format!("{}: {}", wide.path.display(), wide.why));
+        findings.add("permissions", Verdict::Warning, wide.to_string());
     }
-    let logs = log_folder(&setup.loaded.config, &setup.loaded.base);
+    let logs = permissions::state_folder(&setup.loaded);
+    // Before this process makes it.
+    if let Some(folder) = logs.as_deref().filter(|folder| folder.exists()) {
+        let (verdict, why) = match permissions::state_fault(folder, account.as_ref()) {
+            Ok(None) => (Verdict::Ok, "the service can write there, and nobody else".to_owned()),
+            Ok(Some(StateFault::Wide(why))) => (Verdict::Warning, why),
+            Ok(Some(StateFault::Unsafe(why) | StateFault::Lacking(why))) => (Verdict::Failed, why),
+            Err(error) => (Verdict::Warning, format!("its permissions cannot be read: {error}")),
+        };
+        findings.add("state folder", verdict, format!("{}: {why}", folder.display()));
+    }
     let gate = match setup.start(None) {
         Ok(gate) => gate,
         Err(error) => {
@@ -101,11 +111,6 @@ fn clocks(ahead: &[(std::sync::Arc<str>, Option<i64>)], findings: &mut Findings)
         };
         findings.add("clock", verdict, text);
     }
-}
-
-fn log_folder(config: &Config, base: &Path) -> Option<PathBuf> {
-    let named = config.log.directory.as_ref().map(|folder| base.join(folder));
-    named.or_else(platform::state_folder)
 }
 
 /// Reads the ends of the logs.

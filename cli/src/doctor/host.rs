@@ -14,6 +14,7 @@ use crate::mim::contract::{self, Contract, Found};
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
 use crate::mim::{is_same_file, service, settings};
+use crate::permissions;
 
 const INSTALL_AGAIN: &str = "run `phonegate install` again";
 
@@ -72,6 +73,10 @@ pub(super) fn folder(named: Option<&Path>, findings: &mut Findings) -> Option<Pa
 
 /// Looks at what install has laid into the folder, and at what it has to fit.
 pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findings) {
+    let account = Account::of_service(HOST_SERVICE).ok().flatten();
+    if let Some(danger) = permissions::could_replace(folder, account.as_ref()) {
+        findings.add("permissions", Verdict::Warning, danger);
+    }
     let runtime = Runtime::of(folder);
     match &runtime {
         Ok(runtime) => findings.add("runtime", Verdict::Ok, format!("CLR {} ({})", runtime.version, runtime.known_by)),
@@ -87,7 +92,7 @@ pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings:
 fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings) -> Option<Contract> {
     let windows = std::env::var_os("windir").map(PathBuf::from);
     let gac = windows.map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
-    let Found { contract, others, passed_over } = match contract::find(folder, &gac) {
+    let Found { contract, others, passed_over } = match contract::find(folder, &gac, runtime) {
         Ok(found) => found,
         Err(trouble) => {
             findings.add("contract", Verdict::Failed, trouble.text);

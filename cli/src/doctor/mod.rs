@@ -39,7 +39,9 @@ It rings nobody, and changes nothing but the tool's own log. It looks at
   runtime                the .NET runtime that the service uses
   contract               the assembly of MIM's that the shim was compiled against
   MIM's settings         whether MfaSettings.xml names the shim, and nothing else
-  configuration          the one that is named, else the service's; and who else could read it
+  configuration          the one that is named, else the service's
+  permissions            who else could read it, or replace what MIM loads
+  state folder           whether the service, and nobody else, can write its logs and state
   backend, clock         whether each backend in use could place calls, and whether this machine's clock is right
   log, tool's log        the last lines
 

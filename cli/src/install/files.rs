@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use phonegate::platform::{self, Grant, SavedAccess};
 
+use super::steps::point;
+
 /// The end of a name under which something new waits.
 const NEW: &str = ".phonegate-new";
 /// In a name under which something old is kept.
@@ -63,9 +65,12 @@ impl Staged {
             Ok(()) => aside,
             // Windows replaces no file that is loaded, but renames it.
             Err(_) => {
+                // Where the second name cannot be taken away either, it is one of the leftovers.
+                let _ = fs::remove_file(&aside);
                 let aside = free_name(&self.target, OLD)?;
                 fs::rename(&self.target, &aside)?;
-                if let Err(error) = self.replace() {
+                let name = self.target.file_name().unwrap_or_default().to_string_lossy();
+                if let Err(error) = point("aside", &name).and_then(|()| self.replace()) {
                     fs::rename(&aside, &self.target)?;
                     return Err(error);
                 }
@@ -170,6 +175,7 @@ impl Drop for Lock {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// A folder that is not empty can be renamed and not replaced, as a library that Windows has loaded.
@@ -192,6 +198,18 @@ mod tests {
         fs::remove_file(&library).unwrap();
         undo().unwrap();
         assert!(library.join("old").exists());
+    }
+
+    #[test]
+    fn a_replacement_that_fails_leaves_the_old_file_and_no_second_name_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let staged = Staged::write(&file, b"new", &Access::OfFolder).unwrap();
+        fs::remove_file(&staged.new).unwrap();
+        assert!(staged.replace_undoably().is_err());
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// Does not ask the backends whether they could place calls: for a trunk that is down now.
     #[arg(long)]
     skip_check: bool,
+    /// Installs also what approves without a telephone: for a laboratory, never in production.
+    #[arg(long)]
+    allow_test_backends: bool,
     /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
     #[arg(long, value_name = "FOLDER")]
     service_dir: Option<PathBuf>,
@@ -96,8 +99,11 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
                 false => output::result(&format!("\n{diff}")),
             }
         }
-    } else {
-        carry_out(&plan, json)?;
+    }
+    let lock = (!arguments.dry_run).then(|| Lock::take(&plan.folder)).transpose();
+    let lock = lock.map_err(|text| Trouble { exit: Exit::Failed, text })?;
+    if lock.is_some() {
+        steps::make(&plan.changes, plan.account.as_ref(), |change| tell_change(json, change, true))?;
     }
     let restarted = arguments.restart && !arguments.dry_run && !plan.starts;
     if restarted {
@@ -106,10 +112,14 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
             exit: Exit::Failed,
             text: format!("PhoneGate is installed, but MIM has not loaded it yet: {why}"),
         })?;
-        drop(live);
-        // What was loaded until now.
-        remove_leftovers(&plan.folder);
     }
+    // After a restart, also of what was loaded until then; by every install, since an earlier one may have been cut short.
+    if lock.is_some() {
+        for path in remove_leftovers(&plan.folder) {
+            output::warning(json, &format!("{} is in use; a later install removes it", path.display()));
+        }
+    }
+    drop(lock);
     conclude(&plan, arguments, restarted);
     Ok(if plan.starts { Exit::Usage } else { Exit::Done })
 }
@@ -124,15 +134,6 @@ fn show(plan: &Plan, json: bool) {
     for text in &plan.warnings {
         output::warning(json, text);
     }
-}
-
-fn carry_out(plan: &Plan, json: bool) -> Result<(), Trouble> {
-    if !plan.changes.is_empty() {
-        let _lock = Lock::take(&plan.folder).map_err(|text| Trouble { exit: Exit::Failed, text })?;
-        steps::make(&plan.changes, plan.account.as_ref(), |change| tell_change(json, change, true))?;
-        remove_leftovers(&plan.folder);
-    }
-    Ok(())
 }
 
 fn tell_change(json: bool, change: &steps::Change, done: bool) {

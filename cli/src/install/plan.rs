@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use phonegate::config::{self, FILE_NAME, Loaded};
-use phonegate::platform::{self, Account, HOST_SERVICE, LibraryVersion};
+use phonegate::config::{self, BackendConfig, Config, FILE_NAME, Loaded, PATH_VARIABLE};
+use phonegate::gate::Gate;
+use phonegate::platform::{self, Account, Grant, HOST_SERVICE, LibraryVersion};
 
 use super::steps::{Change, FileKind, StateFolder};
 use super::{Arguments, backups, event_source, shim};
 use crate::exit::{Exit, Trouble};
+use crate::mim::runtime::Runtime;
+use crate::mim::shim::Shim;
 use crate::mim::{contract, service, settings};
 use crate::output::Live;
-use crate::permissions;
+use crate::permissions::{self, StateFault};
 use crate::setup::Setup;
 
 const STARTER: &str = include_str!("starter.json");
@@ -49,9 +52,10 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         }
         None => warnings.push(format!(
             "the service {HOST_SERVICE} is not registered on this machine, so its account is not known: only \
-             administrators will be able to read the configuration"
+             administrators will be able to read the configuration. Run install again once it is registered"
         )),
     }
+    warnings.extend(permissions::could_replace(&folder, account.as_ref()));
 
     let settings_path = folder.join(settings::FILE_NAME);
     let before = settings::read(&settings_path)?;
@@ -60,25 +64,43 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         Trouble::usage(format!("{} cannot be written into {}", shim_path.display(), settings::FILE_NAME))
     })?;
     let after = settings::with_provider(&before, shim_text)?;
-    settings::provider(&before)?;
+    if Shim::is_foreign(&shim_path)? {
+        return Err(Trouble::usage(format!(
+            "{} is there already, and is not PhoneGate's. Rename it, and change {} where that names it, then run install \
+             again",
+            shim_path.display(),
+            settings::FILE_NAME
+        )));
+    }
 
     let bundle = Bundle::open()?;
     live.now("looking for the contract assembly");
+    let runtime = match Runtime::of(&folder) {
+        Ok(runtime) => Some(runtime),
+        Err(why) => {
+            warnings.push(format!("which .NET runtime MIM's service uses is not known: {why}"));
+            None
+        }
+    };
     let windows = std::env::var_os("windir").map(PathBuf::from);
     let gac = windows.map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
-    let contract::Found { contract, others, passed_over } = contract::find(&folder, &gac)?;
+    let contract::Found { contract, others, passed_over } = contract::find(&folder, &gac, runtime.as_ref())?;
     found.push(("contract", contract.to_string()));
     found.extend(others.iter().map(|other| ("not taken", other.to_string())));
     warnings.extend(passed_over.iter().map(|over| format!("{} {}", over.path.display(), over.why)));
-    let mark = shim::Mark::of(&read(&contract.path)?);
+    must_load(runtime.as_ref(), &contract.runtime, "the contract")?;
+    let contract_bytes = read(&contract.path)?;
+    let mark = shim::Mark::of(&contract_bytes);
     let work = WorkFolder::new()?;
-    let is_current = std::fs::read(&shim_path).is_ok_and(|shim| mark.is_in(&shim));
+    let is_current = std::fs::read(&shim_path).is_ok_and(|shim| mark.is_in(&shim))
+        && Shim::read(&shim_path).is_ok_and(|shim| runtime.as_ref().is_none_or(|runtime| runtime.loads(&shim.runtime)));
     let new_shim = if is_current {
         None
     } else {
         let compiler = shim::compiler(arguments.csc.as_deref(), &contract)?;
         live.now("compiling the shim");
-        let compiled = shim::compile(&compiler, &contract.path, &mark, &work.path)?;
+        let (compiled, compiled_for) = shim::compile(&compiler, &contract, &contract_bytes, &mark, &work.path)?;
+        must_load(runtime.as_ref(), &compiled_for, &format!("what {} compiles", compiler.display()))?;
         found.push(("compiler", compiler.display().to_string()));
         Some(compiled)
     };
@@ -92,22 +114,35 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         changes.extend(file("configuration", config_path, STARTER.into(), FileKind::Private));
         return Ok(Plan { folder, account, found, warnings, changes, diff: None, starts: true });
     }
+    if let Some(elsewhere) = std::env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()) {
+        warnings.push(format!(
+            "{PATH_VARIABLE} is set to {}: if it is set for MIM's service too, that is what PhoneGate reads, and not {}",
+            Path::new(&elsewhere).display(),
+            config_path.display()
+        ));
+    }
     let (loaded, contents) = chosen.load(&config_path)?;
+    if !arguments.allow_test_backends {
+        refuse_test_backends(&loaded.config)?;
+    }
     warnings.extend(loaded.config.warnings());
     found.push(("configuration", chosen.in_words(&config_path)));
     let secrets = permissions::private_files(&config_path, &loaded);
     changes.extend(state_folder(&loaded, account.as_ref())?);
+    let gate = start(loaded, &config_path, &work.path)?;
     if arguments.skip_check {
         warnings.push("no backend was asked whether it could place calls (--skip-check)".to_owned());
     } else {
         live.now("asking the backends");
-        found.extend(ask_backends(loaded, &config_path, &work.path)?);
+        found.extend(ask_backends(&gate)?);
     }
+    gate.shut_down(END_WITHIN);
 
     changes.extend(contents.and_then(|contents| file("configuration", config_path, contents, FileKind::Private)));
+    let inside = |path: &Path| matches!((path.canonicalize(), folder.canonicalize()), (Ok(path), Ok(folder)) if path.starts_with(&folder));
     for wide in permissions::too_wide(&secrets, account.as_ref()) {
         // What lies elsewhere may be meant for other programs, too.
-        match wide.path.starts_with(&folder) {
+        match inside(&wide.path) {
             true => changes.push(Change::Protect { path: wide.path, why: wide.why }),
             false => warnings.push(wide.to_string()),
         }
@@ -204,7 +239,10 @@ impl WorkFolder {
         let outer = tempfile::tempdir().map_err(cannot)?;
         // Where Windows has the temporary files of services, every user can write into the outer one.
         let path = outer.path().join("work");
-        platform::own_folder(&path).map_err(cannot)?;
+        // Where this user is no administrator, that fails: there may be a --dry-run all the same.
+        platform::create_private_folder(&path, Grant::Administrators)
+            .or_else(|_| platform::own_folder(&path))
+            .map_err(cannot)?;
         Ok(Self { path, _outer: outer })
     }
 }
@@ -234,9 +272,10 @@ impl Chosen {
             },
             _ if place.exists() => Ok(Self::Kept),
             Some(named) => Ok(Self::Copied(named.to_owned())),
-            None => match config::usual_path().ok().filter(|usual| usual.exists()) {
-                Some(usual) => Ok(Self::Copied(usual)),
-                None => Ok(Self::Starter),
+            // What an environment variable names may be anybody's.
+            None => match std::env::current_exe().map(|tool| tool.with_file_name(FILE_NAME)) {
+                Ok(bundled) if bundled.exists() => Ok(Self::Copied(bundled)),
+                _ => Ok(Self::Starter),
             },
         }
     }
@@ -266,49 +305,70 @@ fn not_usable(error: String) -> Trouble {
     Trouble::usage(format!("{error}\nNothing was changed. Mend the configuration and run install again"))
 }
 
-/// Does the folder for logs and state have to be made or mended?
-fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, Trouble> {
-    let named = loaded.config.log.directory.as_ref().map(|folder| loaded.base.join(folder));
-    let is_named = named.is_some();
-    let Some(path) = named.or_else(platform::state_folder) else {
-        return Err(failed("the folder for logs and state is not known (is ProgramData set?)".to_owned()));
-    };
-    let Ok(meta) = std::fs::symlink_metadata(&path) else {
-        return Ok(Some(Change::StateFolder { path, state: StateFolder::Missing }));
-    };
-    let exposure = platform::exposure(&path, account.into())
-        .map_err(|error| failed(format!("the permissions of {}: {error}", path.display())))?;
-    let why_unsafe = match meta.is_dir() {
-        true => exposure.why_unsafe(),
-        false => Some("it is not a folder, or only a link to one".to_owned()),
-    };
-    match why_unsafe {
-        // Whose folder it is, and what else is in it, is known to the administrator alone.
-        Some(why) if is_named => Err(not_usable(format!(
-            "log.directory: {}: {why}. PhoneGate keeps no state where others can write",
-            path.display()
+fn must_load(runtime: Option<&Runtime>, compiled_for: &str, what: &str) -> Result<(), Trouble> {
+    match runtime.filter(|runtime| !runtime.loads(compiled_for)) {
+        None => Ok(()),
+        Some(Runtime { version, known_by }) => Err(failed(format!(
+            "MIM's service runs on CLR {version} ({known_by}), which cannot load {what}: that is for {compiled_for}. Turn \
+             the Windows feature .NET Framework 3.5 on, or name its csc.exe by --csc"
         ))),
-        Some(why) => Ok(Some(Change::StateFolder { path, state: StateFolder::Unsafe(why) })),
-        None if is_named => Ok(None),
-        None => {
-            let lacking = exposure.lacking.then(|| "the service's account cannot use it".to_owned());
-            Ok(exposure.in_words().or(lacking).map(|why| Change::StateFolder { path, state: StateFolder::Wide(why) }))
-        }
     }
 }
 
-/// What each backend answers. An error where one could place no calls.
-fn ask_backends(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Vec<(&'static str, String)>, Trouble> {
+fn refuse_test_backends(config: &Config) -> Result<(), Trouble> {
+    let for_tests = |name: &&String| config.backends.get(*name).is_some_and(BackendConfig::is_for_tests);
+    match config.use_order.iter().find(for_tests) {
+        None => Ok(()),
+        Some(name) => Err(not_usable(format!(
+            "use: `{name}` approves without a telephone. On a laboratory's server, add --allow-test-backends"
+        ))),
+    }
+}
+
+/// Does the folder for logs and state have to be made or mended?
+fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, Trouble> {
+    let is_named = loaded.config.log.directory.is_some();
+    let Some(path) = permissions::state_folder(loaded) else {
+        return Err(failed("the folder for logs and state is not known (is ProgramData set?)".to_owned()));
+    };
+    if std::fs::symlink_metadata(&path).is_err() {
+        return Ok(Some(Change::StateFolder { path, state: StateFolder::Missing }));
+    }
+    let fault = permissions::state_fault(&path, account)
+        .map_err(|error| failed(format!("the permissions of {}: {error}", path.display())))?;
+    let state = match fault {
+        // Whose folder it is, and what else is in it, is known to the administrator alone.
+        Some(StateFault::Unsafe(why)) if is_named => {
+            return Err(not_usable(format!(
+                "log.directory: {}: {why}. PhoneGate keeps no state where others can write",
+                path.display()
+            )));
+        }
+        Some(StateFault::Lacking(why)) if is_named => {
+            return Err(not_usable(format!("log.directory: {}: {why}. Let it modify what is there", path.display())));
+        }
+        Some(StateFault::Unsafe(why)) => StateFolder::Unsafe(why),
+        Some(StateFault::Lacking(why)) => StateFolder::Wide(why),
+        Some(StateFault::Wide(why)) if !is_named => StateFolder::Wide(why),
+        Some(StateFault::Wide(_)) | None => return Ok(None),
+    };
+    Ok(Some(Change::StateFolder { path, state }))
+}
+
+/// Starts what the service would start, so that all of the configuration and its secrets are read.
+fn start(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Gate, Trouble> {
     // Not the service's own folder, which need not be there yet.
     loaded.config.log.directory = Some(work.join("log"));
-    let gate = Setup { file: file.to_owned(), loaded }.start(None).map_err(|error| {
+    Setup { file: file.to_owned(), loaded }.start(None).map_err(|error| {
         not_usable(format!("{error}\n(Relative paths in it belong to {})", file.parent().unwrap_or(file).display()))
-    })?;
-    let answers = gate.check();
-    gate.shut_down(END_WITHIN);
+    })
+}
+
+/// What each backend answers. An error where one could place no calls.
+fn ask_backends(gate: &Gate) -> Result<Vec<(&'static str, String)>, Trouble> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
-    for (name, answer) in answers {
+    for (name, answer) in gate.check() {
         match answer {
             Ok(words) => found.push(("backend", format!("{name}: {words}"))),
             Err(failure) => problems.push(format!("backend `{name}`: {failure}")),

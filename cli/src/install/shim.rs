@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Trouble};
 use crate::mim::contract::Contract;
+use crate::mim::shim::{Shim, TITLE};
 
 const SOURCE: &str = include_str!("../../../shim/CustomPhoneGate.cs");
 
@@ -39,7 +40,7 @@ impl Mark {
     fn source(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "[assembly: System.Reflection.AssemblyTitle(\"PhoneGate for Microsoft Identity Manager\")]\n\
+            "[assembly: System.Reflection.AssemblyTitle(\"{TITLE}\")]\n\
              [assembly: System.Reflection.AssemblyProduct(\"PhoneGate\")]\n\
              [assembly: System.Reflection.AssemblyFileVersion(\"{version}\")]\n\
              [assembly: System.Reflection.AssemblyInformationalVersion(\"{}\")]\n",
@@ -71,8 +72,14 @@ pub(super) fn compiler(named: Option<&Path>, contract: &Contract) -> Result<Path
     })
 }
 
-/// The shim. `work` is a folder that nobody else can write to.
-pub(super) fn compile(compiler: &Path, contract: &Path, mark: &Mark, work: &Path) -> Result<Vec<u8>, Trouble> {
+/// The shim, and the runtime that it is for. `work` is a folder that nobody else can write to.
+pub(super) fn compile(
+    compiler: &Path,
+    contract: &Contract,
+    contract_bytes: &[u8],
+    mark: &Mark,
+    work: &Path,
+) -> Result<(Vec<u8>, String), Trouble> {
     let failed = |text: String| Trouble { exit: Exit::Failed, text };
     let cannot = |what: &str| {
         let what = what.to_owned();
@@ -80,9 +87,12 @@ pub(super) fn compile(compiler: &Path, contract: &Path, mark: &Mark, work: &Path
     };
     let (source, version, output) =
         (work.join("CustomPhoneGate.cs"), work.join("AssemblyInfo.cs"), work.join(FILE_NAME));
+    // A copy, since in a path of the site's a comma or a semicolon would be taken for the beginning of another one.
+    let reference = work.join("contract.dll");
     std::fs::write(&source, SOURCE)
+        .and_then(|()| std::fs::write(&reference, contract_bytes))
         .and_then(|()| std::fs::write(&version, mark.source()))
-        .map_err(cannot("the shim's source cannot be written"))?;
+        .map_err(cannot("the compiler's input cannot be written"))?;
     let option = |name: &str, path: &Path| {
         let mut option = std::ffi::OsString::from(name);
         option.push(path);
@@ -91,7 +101,7 @@ pub(super) fn compile(compiler: &Path, contract: &Path, mark: &Mark, work: &Path
     let ran = Command::new(compiler)
         .args(["/nologo", "/utf8output", "/codepage:65001", "/target:library", "/optimize+"])
         .arg(option("/out:", &output))
-        .arg(option("/reference:", contract))
+        .arg(option("/reference:", &reference))
         .args([&source, &version])
         .current_dir(work)
         .output()
@@ -101,7 +111,7 @@ pub(super) fn compile(compiler: &Path, contract: &Path, mark: &Mark, work: &Path
     if !ran.status.success() {
         return Err(failed(format!(
             "the shim cannot be compiled against {}. {} ({}) says:\n{words}",
-            contract.display(),
+            contract.path.display(),
             compiler.display(),
             ran.status
         )));
@@ -109,8 +119,8 @@ pub(super) fn compile(compiler: &Path, contract: &Path, mark: &Mark, work: &Path
     let shim = std::fs::read(&output).map_err(|error| {
         failed(format!("{} wrote no {FILE_NAME} ({error}), and says:\n{words}", compiler.display()))
     })?;
-    match mark.is_in(&shim) {
-        true => Ok(shim),
-        false => Err(failed(format!("{} wrote something else than was asked for", compiler.display()))),
+    match Shim::read(&output) {
+        Ok(read) if mark.is_in(&shim) => Ok((shim, read.runtime)),
+        _ => Err(failed(format!("{} wrote something else than was asked for", compiler.display()))),
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use phonegate::platform::{self, Account, Grant, SavedAccess};
+use zeroize::Zeroizing;
 
 use super::event_source;
 use super::files::{Access, Staged, Undo, free_name, write_new};
@@ -101,7 +102,7 @@ impl Change {
             }
             // A file has the permissions that it was made with: they are there before anything is in it.
             Self::Protect { path, .. } => {
-                Staged::write(path, &fs::read(path)?, &Access::Private(account.into())).map(Some)
+                Staged::write(path, &Zeroizing::new(fs::read(path)?), &Access::Private(account.into())).map(Some)
             }
             Self::Settings { path, contents, .. } => Staged::write(path, contents, &Access::Like(path)).map(Some),
             Self::StateFolder { .. } | Self::EventSource { .. } | Self::Backup { .. } => Ok(None),
@@ -112,7 +113,17 @@ impl Change {
         let missing = || io::Error::other("nothing is there to put into its place");
         match self {
             Self::StateFolder { path, state } => state.mend(path, account.into()),
-            Self::File { .. } | Self::Protect { .. } => staged.ok_or_else(missing)?.replace_undoably(),
+            Self::File { .. } => staged.ok_or_else(missing)?.replace_undoably(),
+            // Nothing is put aside, where others could still read it.
+            Self::Protect { path, .. } => {
+                let (contents, access) = (Zeroizing::new(fs::read(path)?), SavedAccess::of(path)?);
+                staged.ok_or_else(missing)?.replace()?;
+                let path = path.clone();
+                Ok(Box::new(move || {
+                    Staged::write(&path, &contents, &Access::Private(Grant::Administrators))?.replace()?;
+                    access.give(&path)
+                }))
+            }
             Self::EventSource { library } => {
                 let before = event_source::registered();
                 event_source::register(Some(&library.to_string_lossy()))?;
@@ -176,7 +187,7 @@ pub(super) fn make(
     let failed = |change: &Change, error: io::Error| format!("{}: {error}", change.path().display());
     let mut staged = Vec::new();
     for change in changes {
-        let one = point("stage", change).and_then(|()| change.stage(account)).map_err(|error| Trouble {
+        let one = point("stage", change.step()).and_then(|()| change.stage(account)).map_err(|error| Trouble {
             exit: Exit::Failed,
             text: format!("{}. Nothing was changed", failed(change, error)),
         })?;
@@ -184,7 +195,7 @@ pub(super) fn make(
     }
     let mut undos: Vec<(&Change, Undo)> = Vec::new();
     for (change, staged) in changes.iter().zip(&staged) {
-        match point("make", change).and_then(|()| change.make(staged.as_ref(), account)) {
+        match point("make", change.step()).and_then(|()| change.make(staged.as_ref(), account)) {
             Ok(undo) => undos.push((change, undo)),
             Err(error) => {
                 let text = format!("{}. {}", failed(change, error), undo_all(undos));
@@ -222,11 +233,11 @@ fn undo_all(undos: Vec<(&Change, Undo)>) -> String {
 const ENDED: i32 = 99;
 
 /// Where the tests make a step fail, or end the process, by the environment variable `PHONEGATE_FAULT`: `fail make shim`
-/// or `end make shim`. In debug builds alone.
-fn point(_what: &str, _change: &Change) -> io::Result<()> {
+/// or `end make shim`; where a loaded file was put aside, `end aside FILE`. In debug builds alone.
+pub(super) fn point(_what: &str, _step: &str) -> io::Result<()> {
     #[cfg(debug_assertions)]
     if let Ok(fault) = std::env::var("PHONEGATE_FAULT") {
-        let here = format!("{_what} {}", _change.step());
+        let here = format!("{_what} {_step}");
         if fault == format!("fail {here}") {
             return Err(io::Error::other(format!("fault injected: {here}")));
         }

@@ -9,6 +9,7 @@ use sha1::{Digest, Sha1};
 
 use super::metadata::{Identity, Metadata, Unreadable};
 use super::read_bounded;
+use super::runtime::Runtime;
 use crate::exit::{Exit, Trouble};
 
 pub(super) const NAMESPACE: &str = "Microsoft.IdentityManagement.PhoneServiceProvider";
@@ -46,11 +47,12 @@ pub(crate) struct Version(pub(crate) [u16; 4]);
 /// What the search came upon.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The one to compile against: the newest in the service's folder, else the newest in the GAC.
+    /// The one to compile against: of those that the service's runtime loads, the newest in the service's folder, else
+    /// the newest in the GAC.
     pub(crate) contract: Contract,
     /// The others, in the same order.
     pub(crate) others: Vec<Contract>,
-    /// The files that could not be read, and what lacks a part of the contract.
+    /// The files of the service's folder that could not be read, or lack a part of the contract.
     pub(crate) passed_over: Vec<PassedOver>,
 }
 
@@ -87,7 +89,7 @@ pub(crate) fn gac_folders(windows: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Where no assembly defines the whole contract; tells what came near.
-pub(crate) fn find(service_folder: &Path, gac: &[PathBuf]) -> Result<Found, Trouble> {
+pub(crate) fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runtime>) -> Result<Found, Trouble> {
     let mut files = Vec::new();
     let unusable = |error| {
         let folder = service_folder.display();
@@ -106,10 +108,15 @@ pub(crate) fn find(service_folder: &Path, gac: &[PathBuf]) -> Result<Found, Trou
             Err(why) => passed_over.push(PassedOver { path, why }),
         }
     }
-    contracts.sort_by_key(|contract: &Contract| (contract.in_gac, Reverse(contract.version)));
+    let is_too_new = |contract: &Contract| runtime.is_some_and(|runtime| !runtime.loads(&contract.runtime));
+    contracts.sort_by_key(|contract| (is_too_new(contract), contract.in_gac, Reverse(contract.version)));
     let mut contracts = contracts.into_iter();
     match contracts.next() {
-        Some(contract) => Ok(Found { contract, others: contracts.collect(), passed_over }),
+        Some(contract) => {
+            // What else the GAC has is of no interest then.
+            passed_over.retain(|passed| passed.path.parent() == Some(service_folder));
+            Ok(Found { contract, others: contracts.collect(), passed_over })
+        }
         None => Err(not_found(service_folder, &passed_over)),
     }
 }

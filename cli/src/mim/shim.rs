@@ -5,9 +5,13 @@ use std::path::Path;
 use super::contract::{INTERFACE, NAMESPACE, Version};
 use super::metadata::{Metadata, Unreadable};
 use super::read_bounded;
+use crate::exit::Trouble;
 
 /// It has a few kilobytes.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The title of each, by which a damaged one is known.
+pub(crate) const TITLE: &str = "PhoneGate for Microsoft Identity Manager";
 
 /// A compiled shim.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +38,23 @@ impl Shim {
             Err(Unreadable::NotManaged) => Err("is no .NET assembly".to_owned()),
             Err(Unreadable::Damaged(what)) => Err(format!("is damaged ({what})")),
         }
+    }
+
+    /// Does an assembly lie there that is not PhoneGate's? Sites have their own by the same name.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(crate) fn is_foreign(path: &Path) -> Result<bool, Trouble> {
+        let file = match std::fs::read(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(Trouble::usage(format!("{} cannot be read: {error}", path.display()))),
+        };
+        let has_title = || file.windows(TITLE.len()).any(|bytes| bytes == TITLE.as_bytes());
+        Ok(match Self::in_file(&file) {
+            Ok(Some(_)) | Err(Unreadable::NotManaged) => false,
+            Ok(None) | Err(Unreadable::Damaged(_)) => !has_title(),
+        })
     }
 
     pub(super) fn in_file(file: &[u8]) -> Result<Option<Self>, Unreadable> {

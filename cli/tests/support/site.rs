@@ -43,6 +43,7 @@ impl Site {
         for folder in [site.service(), site.bundle(), site.root.path().join("temp")] {
             fs::create_dir(folder).unwrap();
         }
+        fs::set_permissions(site.service(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(site.settings(), SETTINGS).unwrap();
         mcs(&[
             "-target:library".to_owned(),
@@ -126,7 +127,8 @@ impl Site {
         if !arguments.contains(&"--csc") {
             command.arg("--csc").arg(self.root.path().join("csc"));
         }
-        command.args(arguments).env("PHONEGATE_FAULT", fault).output().unwrap().into()
+        // The simulated phone is one of those that install refuses otherwise.
+        command.arg("--allow-test-backends").args(arguments).env("PHONEGATE_FAULT", fault).output().unwrap().into()
     }
 
     pub fn revert(&self, arguments: &[&str]) -> Ran {

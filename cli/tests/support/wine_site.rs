@@ -15,6 +15,7 @@ use crate::wine::{Ran, WindowsBuild, Wine, mingw, windows_path};
 
 const SERVICE: &str = r"C:\MIM\2010\Service";
 pub const SHIM: &str = r"C:\MIM\2010\Service\CustomPhoneGate.dll";
+const FIM_SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\FIMService";
 const EVENT_SOURCE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\PhoneGate";
 
 pub struct WineSite {
@@ -22,7 +23,8 @@ pub struct WineSite {
 }
 
 impl WineSite {
-    /// The service is registered, and nothing is installed.
+    /// The service is registered, and nothing is installed. It runs as the user of Wine, to whom all files there belong:
+    /// Wine keeps no other owner.
     pub fn new(build: &WindowsBuild) -> Self {
         let site = Self::unregistered(build, "MIM/2010/Service");
         let image = format!("binPath= \"{SERVICE}\\Microsoft.ResourceManagement.Service.exe\" -service");
@@ -30,7 +32,16 @@ impl WineSite {
         let (name, image) = image.split_once(' ').unwrap();
         let ran = site.wine.run(sc, &["create", "FIMService", name, image, "start=", "demand"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
+        let user = site.wine.run(Path::new("cmd.exe"), &["/c", "echo", "%USERNAME%"]);
+        site.run_as(&format!(r".\{}", user.stdout.trim()));
         site
+    }
+
+    /// The service is registered with another account.
+    pub fn run_as(&self, account: &str) {
+        let set = ["add", FIM_SERVICE, "/v", "ObjectName", "/d", account, "/f"];
+        let ran = self.wine.run(Path::new("reg.exe"), &set);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 
     /// There is a folder of the service, which Windows does not know.
@@ -105,7 +116,7 @@ impl WineSite {
 
     pub fn install_with(&self, arguments: &[&str], fault: &str) -> Ran {
         let csc = windows_path(&self.bundle().join("csc.exe"));
-        self.run_with(&[&["install", "--csc", &csc], arguments].concat(), fault)
+        self.run_with(&[&["install", "--allow-test-backends", "--csc", &csc], arguments].concat(), fault)
     }
 
     /// What lies in the service's folder. Of large files an excerpt.

@@ -141,7 +141,8 @@ impl SavedAccess {
     }
 }
 
-/// Who can use what lies at a path, beyond SYSTEM, administrators, this process's user and the grantee.
+/// Who can use what lies at a path, beyond SYSTEM, administrators and the grantee. This process's user is nobody else
+/// where it is the grantee alone: the host, which runs as another one, could not tell it from a stranger.
 ///
 /// # Errors
 /// Where its list cannot be read.
@@ -158,14 +159,14 @@ pub(super) fn why_unsafe(path: &Path, grant: Grant<'_>) -> io::Result<Option<Str
 /// `reading`: the rights that make somebody a reader.
 fn examine(path: &Path, grant: Grant<'_>, reading: u32) -> io::Result<Exposure> {
     let access = Access::read(path)?;
-    let user = current_user()?;
-    let account = match grant {
-        Grant::Account(account) => Some(account.sid.as_str()),
-        Grant::Administrators | Grant::CurrentUser => None,
+    let grantee = match grant {
+        Grant::Account(account) => Some(account.sid.clone()),
+        Grant::CurrentUser => Some(current_user()?),
+        Grant::Administrators => None,
     };
-    let administrative = |sid: &str| [SYSTEM, ADMINISTRATORS, TRUSTED_INSTALLER].contains(&sid) || sid == user;
-    let trusted =
-        |sid: &str| administrative(sid) || [CREATOR_OWNER, OWNER_RIGHTS].contains(&sid) || account == Some(sid);
+    let may_own =
+        |sid: &str| [SYSTEM, ADMINISTRATORS, TRUSTED_INSTALLER].contains(&sid) || grantee.as_deref() == Some(sid);
+    let trusted = |sid: &str| may_own(sid) || [CREATOR_OWNER, OWNER_RIGHTS].contains(&sid);
     let entries = access.entries()?;
     let others = |rights: u32| {
         let who = entries.iter().filter(|(sid, granted)| granted & rights != 0 && !trusted(sid));
@@ -176,11 +177,12 @@ fn examine(path: &Path, grant: Grant<'_>, reading: u32) -> io::Result<Exposure> 
     };
     let granted = |sid: &str| entries.iter().filter(|(of, _)| of == sid).fold(0, |all, (_, rights)| all | rights);
     let owner = access.owner()?;
+    let needed = if path.is_dir() { MODIFY } else { READ_ONLY };
     Ok(Exposure {
-        owner: (!administrative(&owner) && account != Some(&owner)).then(|| name_of(&owner)),
+        owner: (!may_own(&owner)).then(|| name_of(&owner)),
         readers: others(reading),
         writers: others(WRITE),
-        lacking: account.is_some_and(|sid| granted(sid) & READ_ONLY != READ_ONLY),
+        lacking: matches!(grant, Grant::Account(account) if granted(&account.sid) & needed != needed),
     })
 }
 

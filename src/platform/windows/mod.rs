@@ -84,9 +84,7 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     }
     match why {
         None => Ok(()),
-        Some(why) => {
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}; `phonegate install` puts that right")))
-        }
+        Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}; run `phonegate install`"))),
     }
 }
 

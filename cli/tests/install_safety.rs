@@ -1,0 +1,203 @@
+//! What `phonegate install` does not take from anybody, does not destroy, and does not leave behind.
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::json;
+use site::{SECRET, SETTINGS, Site, mcs, mode, unreachable};
+use support::{Ran, simulated};
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Install says why not, and nothing is changed.
+#[track_caller]
+fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) {
+    let before = site.everything();
+    let ran = site.install(arguments).exits(code);
+    for words in words {
+        assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
+    }
+    assert!(site.everything() == before);
+}
+
+#[test]
+fn a_sites_own_provider_by_the_same_name_is_never_replaced() {
+    let site = Site::new();
+    let source = site.bundle().join("own.cs");
+    fs::write(&source, "public class CustomPhoneGate { }").unwrap();
+    let out = format!("-out:{}", site.shim().display());
+    mcs(&["-target:library".to_owned(), out, source.display().to_string()]);
+    is_refused(&site, &[], 2, &["CustomPhoneGate.dll is there already", "Rename it", "MfaSettings.xml"]);
+    fs::rename(site.shim(), site.bundle().join("Own.dll")).unwrap();
+    site.install(&[]).exits(0);
+    site.is_installed();
+}
+
+#[test]
+fn a_secret_in_a_folder_below_leaves_no_readable_copy_behind_and_an_undo_restores_it() {
+    let site = Site::new();
+    let folder = site.service().join("secrets");
+    fs::create_dir(&folder).unwrap();
+    let secret = folder.join("trunk.txt");
+    let shared = site.bundle().join("shared.txt");
+    for file in [&secret, &shared] {
+        fs::write(file, SECRET).unwrap();
+        set_mode(file, 0o644);
+    }
+    let trunk =
+        |file: &str| json!({ "type": "sip", "trunk": "sip:127.0.0.1", "username": "m", "password": { "file": file } });
+    let mut config = simulated("#", 0);
+    config["backends"]["trunk"] = trunk("secrets/trunk.txt");
+    config["backends"]["other"] = trunk("../bundle/shared.txt");
+    site.configure(&config);
+    let before = site.everything();
+    site.install_with(&[], "fail make shim").exits(1);
+    assert!(site.everything() == before);
+
+    let ran = site.install(&[]).exits(0);
+    assert_eq!((mode(&secret), mode(&shared)), (0o600, 0o644), "what lies elsewhere may be others' too");
+    assert!(ran.stderr.contains("shared.txt: the file's group"), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(&secret).unwrap(), SECRET);
+}
+
+#[test]
+fn what_an_earlier_install_left_is_taken_away_by_one_that_changes_nothing_else() {
+    let site = Site::new();
+    site.install(&[]).exits(0);
+    fs::write(site.service().join("libphonegate.so.phonegate-old-1"), "").unwrap();
+    assert_eq!(site.install(&["--json"]).exits(0).record("installed")["changed"], 0);
+    site.is_installed();
+}
+
+#[test]
+fn nobody_needs_to_ask_the_backends_but_all_else_of_the_configuration_is_tried_out() {
+    let site = Site::new();
+    let mut config = unreachable();
+    config["backends"]["trunk"]["username"] = json!("mim");
+    config["backends"]["trunk"]["password"] = json!({ "file": "there-is-none.txt" });
+    site.configure(&config);
+    is_refused(&site, &["--skip-check"], 2, &["backends.trunk.password", "there-is-none.txt"]);
+}
+
+#[test]
+fn a_configuration_that_an_environment_variable_names_is_not_taken_and_told() {
+    let site = Site::without_configuration();
+    let other = site.bundle().join("other.json");
+    fs::write(&other, simulated("#", 0).to_string()).unwrap();
+    let install = || {
+        let mut command = site.command(&["install", "--allow-test-backends"]);
+        let csc = site.bundle().with_file_name("csc");
+        Ran::from(command.arg("--csc").arg(csc).env("PHONEGATE_CONFIG", &other).output().unwrap())
+    };
+    install().exits(2);
+    assert_ne!(fs::read(site.config()).unwrap(), fs::read(&other).unwrap());
+    fs::copy(&other, site.config()).unwrap();
+    let ran = install().exits(0);
+    assert!(ran.stderr.contains("PHONEGATE_CONFIG is set to"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_approves_without_a_telephone_is_refused_unless_it_is_allowed_by_name() {
+    let site = Site::new();
+    let before = site.everything();
+    let mut command = site.command(&["install"]);
+    let ran = Ran::from(command.arg("--csc").arg(site.bundle().with_file_name("csc")).output().unwrap()).exits(2);
+    assert!(ran.stderr.contains("`phone` approves without a telephone"), "{}", ran.stderr);
+    assert!(site.everything() == before);
+    site.install(&[]).exits(0);
+}
+
+#[test]
+fn a_shim_that_the_services_runtime_cannot_load_is_never_installed_nor_kept() {
+    let site = Site::new();
+    let newer = site.script("newer", "exec mcs -sdk:4.5 -langversion:3 \"$@\"");
+    let newer = ["--csc", newer.to_str().unwrap()];
+    is_refused(&site, &newer, 1, &["runs on CLR v2.0.50727", "is for v4.0.30319", "--csc"]);
+
+    let config = site.service().join("Microsoft.ResourceManagement.Service.exe.config");
+    let startup = "<configuration><startup><supportedRuntime version=\"v4.0\"/></startup></configuration>";
+    fs::write(&config, startup).unwrap();
+    site.install(&newer).exits(0);
+    fs::remove_file(&config).unwrap();
+    let ran = site.install(&["--json"]).exits(0);
+    assert_eq!((&ran.record("change")["step"], &ran.record("installed")["changed"]), (&json!("shim"), &json!(1)));
+
+    // The mark is still in it.
+    let whole = fs::read(site.shim()).unwrap();
+    let root = whole.windows(4).position(|bytes| bytes == b"BSJB").unwrap();
+    let mut damaged = whole;
+    damaged[root] = 0;
+    fs::write(site.shim(), damaged).unwrap();
+    assert_eq!(site.install(&["--json"]).exits(0).record("change")["step"], "shim");
+    site.is_installed();
+}
+
+#[test]
+fn a_folder_of_the_service_that_others_can_write_to_is_told_by_install_and_by_doctor() {
+    let site = Site::new();
+    set_mode(&site.service(), 0o777);
+    let words = "everybody can write to it, and so replace what MIM loads";
+    let ran = site.install(&[]).exits(0);
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    let doctor = || Ran::from(site.command(&["doctor", "--json"]).output().unwrap());
+    assert!(doctor().exits(0).stdout.contains(words));
+    set_mode(&site.service(), 0o755);
+    assert!(!doctor().exits(0).stdout.contains(words));
+}
+
+#[test]
+fn a_folder_for_state_that_the_library_refuses_is_told_by_doctor() {
+    let site = Site::new();
+    site.install(&[]).exits(0);
+    let doctor = || Ran::from(site.command(&["doctor", "--json"]).output().unwrap());
+    let state = |ran: Ran| ran.records().into_iter().find(|record| record["part"] == "state folder").unwrap();
+    assert_eq!(state(doctor().exits(0))["result"], "ok");
+    set_mode(&site.state(), 0o750);
+    assert_eq!(state(doctor().exits(0))["result"], "warning");
+    set_mode(&site.state(), 0o770);
+    let found = state(doctor().exits(1));
+    assert_eq!(found["result"], "failed");
+    assert!(found["text"].as_str().unwrap().contains("can write to it"), "{found}");
+}
+
+#[test]
+fn several_entries_of_a_provider_become_one() {
+    let site = Site::new();
+    let several = "<CustomPhoneProvider>a.dll</CustomPhoneProvider><CustomPhoneProvider>b.dll</CustomPhoneProvider>";
+    fs::write(site.settings(), format!("<MfaSettings>{several}</MfaSettings>")).unwrap();
+    site.install(&[]).exits(0);
+    let shim = site.shim().display().to_string();
+    let expected = format!("<MfaSettings><CustomPhoneProvider>{shim}</CustomPhoneProvider></MfaSettings>");
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), expected);
+}
+
+#[test]
+fn a_contract_whose_path_has_the_compilers_separators_is_compiled_against() {
+    let site = Site::new();
+    fs::rename(site.contract(), site.service().join("Contoso,x;y=z.dll")).unwrap();
+    site.install(&[]).exits(0);
+    assert!(site.shim().is_file());
+}
+
+#[test]
+fn a_loaded_library_whose_replacement_is_cut_short_is_healed_by_another_install() {
+    let site = Site::new();
+    // A folder that is not empty can be renamed and not replaced, as a library that Windows has loaded.
+    let library = site.service().join("libphonegate.so");
+    fs::create_dir(&library).unwrap();
+    fs::write(library.join("old"), "").unwrap();
+    site.install_with(&[], "end aside libphonegate.so").exits(99);
+    assert!(!library.exists());
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
+    site.install(&[]).exits(0);
+    fs::remove_dir_all(library.with_file_name("libphonegate.so.phonegate-old-1")).unwrap();
+    site.is_installed();
+}
