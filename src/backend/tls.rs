@@ -32,7 +32,11 @@ pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<rustls::Cli
     let unusable = |error: rustls::Error| {
         ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare TLS: {error}"))
     };
-    let verifier = Verifier::new_with_extra_roots(extra, Arc::clone(&provider)).map_err(unusable)?;
+    let verifier = match extra.is_empty() {
+        true => Verifier::new(Arc::clone(&provider)),
+        false => Verifier::new_with_extra_roots(extra, Arc::clone(&provider)),
+    };
+    let verifier = verifier.map_err(unusable)?;
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
