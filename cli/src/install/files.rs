@@ -173,7 +173,6 @@ impl Drop for Lock {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
