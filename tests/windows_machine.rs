@@ -60,8 +60,8 @@ impl Tool {
 
 /// The text of the one line of a command's JSON about an event.
 fn text_of(ran: &Ran, event: &str) -> String {
-    let records = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let record = records.filter(|record| record["event"] == event).last().unwrap();
+    let mut records = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let record = records.find(|record| record["event"] == event).unwrap();
     record["text"].as_str().unwrap().to_owned()
 }
 
