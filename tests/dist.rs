@@ -64,7 +64,7 @@ with zipfile.ZipFile(source) as packed:
     files = {name.removeprefix(top + "/"): packed.read(name) for name in packed.namelist()}
 del files["LICENSE-MIT.txt"]
 tool = files["phonegate.exe"]
-files["bcryptprimitives.dll"] = b"MZ /root/.cargo/registry"
+files["bcryptprimitives.dll"] = b"MZ /home/somebody/.cargo/registry"
 with zipfile.ZipFile(source, "w") as packed:
     for name, data in files.items():
         packed.writestr(f"{top}/{name}", data)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{Table, presets};
@@ -16,10 +15,7 @@ use serde_json::json;
 use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
 use crate::permissions;
-use crate::setup::Setup;
-
-/// No call is in flight that would have to be hung up.
-const END_WITHIN: Duration = Duration::from_secs(5);
+use crate::setup::{END_WITHIN, Setup};
 
 const HELP: &str = "\
 Examples:

@@ -16,6 +16,7 @@ use crate::install::{self, SHIM};
 use crate::mim::shim::Shim;
 use crate::mim::{is_same_file, service, settings};
 use crate::output::{self, Live};
+use crate::setup::{LIBRARY_LOG, LOG_FILE};
 
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
@@ -73,7 +74,7 @@ pub(crate) struct Arguments {
 /// Reverts.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
     let folder = service::folder(arguments.service_dir.as_deref())?.path;
-    let backups = backups::list(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+    let backups = backups::list(&folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
     if arguments.list {
         list(&backups, &folder, arguments.json);
         return Ok(Exit::Done);
@@ -127,7 +128,7 @@ impl Step {
 }
 
 /// The logs of the library and of the tool, and how their older parts begin.
-const LOGS: [&str; 2] = ["phonegate.log", "phonegate-tool.log"];
+const LOGS: [&str; 2] = [LIBRARY_LOG, LOG_FILE];
 
 struct Plan {
     restore: Option<Restore>,
@@ -194,7 +195,7 @@ fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<O
         }
     }
     let Some(backup) = backup else {
-        return Err(failed(format!(
+        return Err(Trouble::failed(format!(
             "{} names PhoneGate, and there is no backup of it in {}. Take its entry CustomPhoneProvider away by hand, \
              or put a copy of your own back, and run revert again",
             path.display(),
@@ -211,7 +212,7 @@ fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<O
     if before == after {
         return Ok(None);
     }
-    let kept = backups::new_path(folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+    let kept = backups::new_path(folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
     Ok(Some(Restore { path, before, backup: backup.path.clone(), after, kept }))
 }
 
@@ -244,7 +245,7 @@ fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -
 }
 
 fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, Trouble> {
-    let lock = Lock::take(folder).map_err(failed)?;
+    let lock = Lock::take(folder).map_err(Trouble::failed)?;
     if let Some(restore) = &plan.restore {
         install::put_back(&restore.path, &restore.before, &restore.after, &restore.kept)?;
         if let Some((step, path, text)) = plan.steps().next() {
@@ -253,8 +254,9 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
     }
     if arguments.restart {
         let live = Live::start(arguments.json);
-        service::restart(&live)
-            .map_err(|why| failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME)))?;
+        service::restart(&live).map_err(|why| {
+            Trouble::failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME))
+        })?;
     }
     let mut left = Vec::new();
     for (step, path, text) in plan.steps().filter(|(step, ..)| *step != Step::Settings) {
@@ -337,8 +339,4 @@ fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool, failures: usize
     if failures > 0 {
         output::result("Not everything could be removed: run revert again.");
     }
-}
-
-fn failed(text: String) -> Trouble {
-    Trouble { exit: Exit::Failed, text }
 }

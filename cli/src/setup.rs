@@ -12,6 +12,12 @@ use phonegate::telemetry::Tee;
 /// The log of this command: beside the library's, which a host may be writing to.
 pub(crate) const LOG_FILE: &str = "phonegate-tool.log";
 
+/// The log of the library in the service.
+pub(crate) const LIBRARY_LOG: &str = "phonegate.log";
+
+/// How long a gate may take to end that has no call in flight.
+pub(crate) const END_WITHIN: Duration = Duration::from_secs(5);
+
 /// Longer than the tool looks at a call.
 const KEEP_FINISHED: Duration = Duration::from_secs(600);
 

@@ -37,12 +37,7 @@ pub struct Exposure {
 }
 
 impl Exposure {
-    /// Could somebody else have put something there?
-    pub fn is_unsafe(&self) -> bool {
-        self.owner.is_some() || !self.writers.is_empty()
-    }
-
-    /// Who that is.
+    /// Who else could have put something there. None where nobody could.
     pub fn why_unsafe(&self) -> Option<String> {
         match (&self.owner, self.writers.as_slice()) {
             (Some(owner), _) => Some(format!("it belongs to {owner}")),

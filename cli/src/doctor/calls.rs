@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use phonegate::config::{FILE_NAME, PATH_VARIABLE};
 use phonegate::platform::{self, Account, HOST_SERVICE};
@@ -12,13 +11,7 @@ use serde_json::Value;
 use super::findings::{Findings, Verdict};
 use crate::output::Live;
 use crate::permissions::{self, StateFault};
-use crate::setup::{LOG_FILE as TOOL_LOG, Setup};
-
-/// The log of the library in the service.
-pub(super) const LOG: &str = "phonegate.log";
-
-/// No call is in flight that would have to be hung up.
-const END_WITHIN: Duration = Duration::from_secs(5);
+use crate::setup::{END_WITHIN, LIBRARY_LOG, LOG_FILE as TOOL_LOG, Setup};
 
 /// Beyond it, log lines and certificates mislead.
 const MAX_SKEW_S: i64 = 60;
@@ -120,9 +113,9 @@ pub(super) fn logs(folder: Option<&Path>, findings: &mut Findings) -> Vec<Tail> 
         return Vec::new();
     };
     let mut tails = Vec::new();
-    for name in [LOG, TOOL_LOG] {
+    for name in [LIBRARY_LOG, TOOL_LOG] {
         let path = folder.join(name);
-        let part = if name == LOG { "log" } else { "tool's log" };
+        let part = if name == LIBRARY_LOG { "log" } else { "tool's log" };
         match tail(&path) {
             Ok(lines) => {
                 findings.add(part, Verdict::Ok, format!("{}: {}", path.display(), in_words(&lines)));

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::exit::{Exit, Trouble};
 use crate::mim::{read_bounded, settings};
 use crate::output::{self, Live};
+use crate::setup::LIBRARY_LOG;
 use bundle::Contents;
 use calls::Tail;
 use findings::{Findings, Verdict};
@@ -112,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
 
 /// Those of the service's log.
 fn last_lines(logs: &[Tail]) -> &[String] {
-    let lines = logs.iter().find(|log| log.name == calls::LOG).map_or([].as_slice(), |log| log.lines.as_slice());
+    let lines = logs.iter().find(|log| log.name == LIBRARY_LOG).map_or([].as_slice(), |log| log.lines.as_slice());
     lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default()
 }
 
@@ -129,7 +130,7 @@ fn show(arguments: &Arguments, findings: &Findings, last: &[String]) {
     }
     output::result(&format!("{}\n", findings.table()));
     if !last.is_empty() {
-        output::result(&format!("The last lines of {}:", calls::LOG));
+        output::result(&format!("The last lines of {}:", LIBRARY_LOG));
         last.iter().for_each(|line| output::result(line));
         output::result("");
     }

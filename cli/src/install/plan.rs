@@ -1,7 +1,6 @@
 //! What there is to do: everything is looked at, compiled and tried out here, before the first change.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use phonegate::config::{self, BackendConfig, Config, FILE_NAME, Loaded, PATH_VARIABLE};
 use phonegate::gate::Gate;
@@ -9,19 +8,16 @@ use phonegate::platform::{self, Account, Grant, HOST_SERVICE, LibraryVersion};
 
 use super::steps::{Change, FileKind, StateFolder};
 use super::{Arguments, backups, event_source, shim};
-use crate::exit::{Exit, Trouble};
+use crate::exit::Trouble;
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
 use crate::mim::{contract, service, settings};
 use crate::output::Live;
 use crate::permissions::{self, StateFault};
-use crate::setup::Setup;
+use crate::setup::{END_WITHIN, Setup};
 
 const STARTER: &str = include_str!("starter.json");
 const SCHEMA: &str = "phonegate.schema.json";
-
-/// No call is in flight that would have to be hung up.
-const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was found, and what is to be done about it.
 pub(super) struct Plan {
@@ -43,8 +39,8 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let mut warnings = Vec::new();
     let service::Folder { path: folder, found_by } = service::folder(arguments.service_dir.as_deref())?;
     found.push(("service folder", format!("{} ({found_by})", folder.display())));
-    let account =
-        Account::of_service(HOST_SERVICE).map_err(|error| failed(format!("the account of {HOST_SERVICE}: {error}")))?;
+    let account = Account::of_service(HOST_SERVICE)
+        .map_err(|error| Trouble::failed(format!("the account of {HOST_SERVICE}: {error}")))?;
     match &account {
         Some(account) => {
             let state = service::state().map_or_else(|why| why, str::to_owned);
@@ -161,7 +157,8 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
             found.push(("to be cleared", format!("{} of {}", cleared.join(", "), settings_path.display())));
         }
         diff = Some(settings::diff(&before, &after)?);
-        let path = backups::new_path(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+        let path =
+            backups::new_path(&folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
         changes.push(Change::Backup { path, contents: before.clone(), of: settings_path.clone() });
         changes.push(Change::Settings { path: settings_path, before, contents: after });
     }
@@ -181,12 +178,8 @@ fn library_name() -> String {
     format!("{}phonegate{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
-fn failed(text: String) -> Trouble {
-    Trouble { exit: Exit::Failed, text }
-}
-
 fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
-    std::fs::read(path).map_err(|error| failed(format!("{} cannot be read: {error}", path.display())))
+    std::fs::read(path).map_err(|error| Trouble::failed(format!("{} cannot be read: {error}", path.display())))
 }
 
 /// A change where the file has other contents.
@@ -205,7 +198,8 @@ struct Bundle {
 
 impl Bundle {
     fn open() -> Result<Self, Trouble> {
-        let tool = std::env::current_exe().map_err(|error| failed(format!("this program's own place: {error}")))?;
+        let tool =
+            std::env::current_exe().map_err(|error| Trouble::failed(format!("this program's own place: {error}")))?;
         let library = tool.with_file_name(library_name());
         if !library.is_file() {
             return Err(Trouble::usage(format!(
@@ -214,7 +208,7 @@ impl Bundle {
             )));
         }
         let version = LibraryVersion::of(&library)
-            .map_err(|why| failed(format!("{} cannot be loaded: {why}", library.display())))?;
+            .map_err(|why| Trouble::failed(format!("{} cannot be loaded: {why}", library.display())))?;
         let own = env!("CARGO_PKG_VERSION");
         if version.version != own {
             return Err(Trouble::usage(format!(
@@ -235,7 +229,7 @@ struct WorkFolder {
 
 impl WorkFolder {
     fn new() -> Result<Self, Trouble> {
-        let cannot = |error| failed(format!("a folder for temporary files cannot be made: {error}"));
+        let cannot = |error| Trouble::failed(format!("a folder for temporary files cannot be made: {error}"));
         let outer = tempfile::tempdir().map_err(cannot)?;
         // Where Windows has the temporary files of services, every user can write into the outer one.
         let path = outer.path().join("work");
@@ -308,7 +302,7 @@ fn not_usable(error: String) -> Trouble {
 fn must_load(runtime: Option<&Runtime>, compiled_for: &str, what: &str) -> Result<(), Trouble> {
     match runtime.filter(|runtime| !runtime.loads(compiled_for)) {
         None => Ok(()),
-        Some(Runtime { version, known_by }) => Err(failed(format!(
+        Some(Runtime { version, known_by }) => Err(Trouble::failed(format!(
             "MIM's service runs on CLR {version} ({known_by}), which cannot load {what}: that is for {compiled_for}. Turn \
              the Windows feature .NET Framework 3.5 on, or name its csc.exe by --csc"
         ))),
@@ -329,13 +323,13 @@ fn refuse_test_backends(config: &Config) -> Result<(), Trouble> {
 fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, Trouble> {
     let is_named = loaded.config.log.directory.is_some();
     let Some(path) = permissions::state_folder(loaded) else {
-        return Err(failed("the folder for logs and state is not known (is ProgramData set?)".to_owned()));
+        return Err(Trouble::failed("the folder for logs and state is not known (is ProgramData set?)".to_owned()));
     };
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(Some(Change::StateFolder { path, state: StateFolder::Missing }));
     }
     let fault = permissions::state_fault(&path, account)
-        .map_err(|error| failed(format!("the permissions of {}: {error}", path.display())))?;
+        .map_err(|error| Trouble::failed(format!("the permissions of {}: {error}", path.display())))?;
     let state = match fault {
         // Whose folder it is, and what else is in it, is known to the administrator alone.
         Some(StateFault::Unsafe(why)) if is_named => {
@@ -376,7 +370,7 @@ fn ask_backends(gate: &Gate) -> Result<Vec<(&'static str, String)>, Trouble> {
     }
     match problems.is_empty() {
         true => Ok(found),
-        false => Err(failed(format!(
+        false => Err(Trouble::failed(format!(
             "{}\nNothing was changed. Mend that and run install again, or add --skip-check",
             problems.join("\n")
         ))),
