@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +42,8 @@ struct Shared {
     log: Log,
     health: Health,
     ending: CancellationToken,
+    /// Held to read from the moment that an outcome is known until it is told.
+    telling: RwLock<()>,
 }
 
 /// What a call that was placed by a backend is known by.
@@ -58,7 +61,8 @@ enum Stop {
 impl Dispatcher {
     pub(crate) fn new(runtime: Handle, backends: Vec<Named>, registry: Arc<Registry>, log: Log) -> Self {
         let ending = CancellationToken::new();
-        let shared = Arc::new(Shared { backends, registry, log, health: Health::default(), ending });
+        let shared =
+            Arc::new(Shared { backends, registry, log, health: Health::default(), ending, telling: RwLock::default() });
         let tasks = TaskTracker::new();
         tasks.spawn_on(Arc::clone(&shared).sweep(), &runtime);
         for named in &shared.backends {
@@ -93,6 +97,8 @@ impl Dispatcher {
         for call in self.shared.registry.pending_calls() {
             self.shared.settle(&call, None, Outcome::Failed(interrupted()));
         }
+        // What a call's own task has just settled is told before the log closes.
+        drop(self.shared.telling.write());
     }
 }
 
@@ -243,6 +249,7 @@ impl Shared {
 
     /// The one place where an outcome reaches registry and log.
     fn settle(&self, call: &Call, backend: Option<&str>, outcome: Outcome) {
+        let _telling = self.telling.read();
         let Some(outcome) = self.registry.settle(call.attempt, outcome, Moment::now()) else { return };
         match &outcome {
             Outcome::Verified => self.note(call, Level::Info, "verified", backend),

@@ -4,6 +4,7 @@
 //! result all the same and a call must be followed to its end.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -41,6 +42,23 @@ pub(crate) fn warning(json: bool, text: &str) {
     match json {
         true => record(&json!({ "event": "warning", "text": text })),
         false => remark(&format!("warning: {text}")),
+    }
+}
+
+/// One step of what changes the machine, or would.
+pub(crate) fn change(json: bool, step: &str, path: &Path, text: &str, done: bool) {
+    let path = path.display().to_string();
+    match json {
+        true => record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
+        false => result(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
+    }
+}
+
+/// How a file changes.
+pub(crate) fn diff(json: bool, text: &str) {
+    match json {
+        true => record(&json!({ "event": "diff", "text": text })),
+        false => result(&format!("\n{text}")),
     }
 }
 

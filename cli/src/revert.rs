@@ -306,22 +306,14 @@ fn list(backups: &[Backup], folder: &Path, json: bool) {
 }
 
 fn tell(arguments: &Arguments, step: Step, path: &Path, text: &str) {
-    let step = step.name();
-    let (path, done) = (path.display().to_string(), !arguments.dry_run);
-    match arguments.json {
-        true => output::record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
-        false => output::result(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
-    }
+    output::change(arguments.json, step.name(), path, text, !arguments.dry_run);
 }
 
 fn tell_diff(arguments: &Arguments, restore: &Restore) {
     // Of a damaged file it is not known what in it is secret.
     let no_diff = |trouble: Trouble| format!("no diff: {}", trouble.text);
     let diff = settings::diff(&restore.before, &restore.after).unwrap_or_else(no_diff);
-    match arguments.json {
-        true => output::record(&json!({ "event": "diff", "text": diff })),
-        false => output::result(&diff),
-    }
+    output::diff(arguments.json, &diff);
 }
 
 fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool, failures: usize) {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
@@ -52,6 +53,11 @@ impl EventLog {
     pub fn report(&self, _level: Level, _id: u32, _strings: &[String]) -> io::Result<()> {
         match self.0 {}
     }
+}
+
+/// There is no Windows.
+pub fn windows_folder() -> Option<PathBuf> {
+    None
 }
 
 /// There are no settings of WinHTTP.

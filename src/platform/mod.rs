@@ -15,7 +15,7 @@ pub use unix::{
 #[cfg(not(windows))]
 mod absent;
 #[cfg(not(windows))]
-pub use absent::{EventLog, dpapi, machine_proxy};
+pub use absent::{EventLog, dpapi, machine_proxy, windows_folder};
 
 #[cfg(windows)]
 mod windows;
@@ -26,7 +26,7 @@ pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
     Account, SavedAccess, create_private_file, create_private_folder, dpapi, exposure, module_path, own_folder,
-    pin_module, private_file, protect_folder, since_boot, state_folder,
+    pin_module, private_file, protect_folder, since_boot, state_folder, windows_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};

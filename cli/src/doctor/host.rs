@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use phonegate::abi::ABI_VERSION;
-use phonegate::platform::{Account, HOST_SERVICE, LibraryVersion};
+use phonegate::platform::{self, Account, HOST_SERVICE, LibraryVersion};
 use serde::{Deserialize, Serialize};
 
 use super::findings::{Findings, Verdict};
@@ -90,8 +90,7 @@ pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings:
 }
 
 fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings) -> Option<Contract> {
-    let windows = std::env::var_os("windir").map(PathBuf::from);
-    let gac = windows.map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
+    let gac = platform::windows_folder().map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
     let Found { contract, others, passed_over } = match contract::find(folder, &gac, runtime) {
         Ok(found) => found,
         Err(trouble) => {

@@ -94,10 +94,7 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
             tell_change(json, change, false);
         }
         if let Some(diff) = &plan.diff {
-            match json {
-                true => output::record(&json!({ "event": "diff", "text": diff })),
-                false => output::result(&format!("\n{diff}")),
-            }
+            output::diff(json, diff);
         }
     }
     let lock = (!arguments.dry_run).then(|| Lock::take(&plan.folder)).transpose();
@@ -137,11 +134,7 @@ fn show(plan: &Plan, json: bool) {
 }
 
 fn tell_change(json: bool, change: &steps::Change, done: bool) {
-    let (step, path, text) = (change.step(), change.path().display().to_string(), change.in_words());
-    match json {
-        true => output::record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
-        false => output::result(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
-    }
+    output::change(json, change.step(), change.path(), &change.in_words(), done);
 }
 
 fn conclude(plan: &Plan, arguments: &Arguments, restarted: bool) {

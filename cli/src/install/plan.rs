@@ -11,7 +11,7 @@ use super::{Arguments, backups, event_source, shim};
 use crate::exit::Trouble;
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
-use crate::mim::{contract, service, settings};
+use crate::mim::{self, contract, service, settings};
 use crate::output::Live;
 use crate::permissions::{self, StateFault};
 use crate::setup::{END_WITHIN, Setup};
@@ -78,8 +78,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
             None
         }
     };
-    let windows = std::env::var_os("windir").map(PathBuf::from);
-    let gac = windows.map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
+    let gac = platform::windows_folder().map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
     let contract::Found { contract, others, passed_over } = contract::find(&folder, &gac, runtime.as_ref())?;
     found.push(("contract", contract.to_string()));
     found.extend(others.iter().map(|other| ("not taken", other.to_string())));
@@ -253,8 +252,8 @@ enum Chosen {
 
 impl Chosen {
     fn find(named: Option<&Path>, place: &Path) -> Result<Self, Trouble> {
-        let is_place =
-            |path: &Path| matches!((path.canonicalize(), place.canonicalize()), (Ok(path), Ok(place)) if path == place);
+        // Relative to the folder of this command, and not to MIM's.
+        let is_place = |named: &Path| std::path::absolute(named).is_ok_and(|named| mim::is_same_file(&named, place));
         match named {
             Some(named) if place.exists() && !is_place(named) => match read(named)? == read(place)? {
                 true => Ok(Self::Kept),

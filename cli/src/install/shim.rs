@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use phonegate::platform;
 use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Trouble};
@@ -51,13 +52,13 @@ impl Mark {
 
 /// The compiler that was named, else the one of Windows that can read the contract.
 pub(super) fn compiler(named: Option<&Path>, contract: &Contract) -> Result<PathBuf, Trouble> {
-    let windows = std::env::var_os("windir").map(PathBuf::from).unwrap_or_default();
     if let Some(named) = named {
         return match named.is_file() {
             true => Ok(named.to_owned()),
             false => Err(Trouble::usage(format!("--csc: there is no file {}", named.display()))),
         };
     }
+    let windows = platform::windows_folder().unwrap_or_default();
     let mut candidates = COMPILERS.map(|compiler| windows.join(compiler));
     if !contract.runtime.starts_with("v2.") {
         // The older one reads no newer assembly.

@@ -18,7 +18,7 @@ use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN,
     GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW, GetModuleHandleExW,
 };
-use windows_sys::Win32::System::SystemInformation::GetTickCount64;
+use windows_sys::Win32::System::SystemInformation::{GetSystemWindowsDirectoryW, GetTickCount64};
 
 pub use account::Account;
 pub use acl::{SavedAccess, create_private_file, create_private_folder, exposure, protect_folder};
@@ -34,10 +34,23 @@ pub fn module_path() -> Option<PathBuf> {
     let mut units = vec![0u16; MAX_PATH_UNITS as usize];
     // SAFETY: the module is loaded, since this code is in it, and the buffer has as many units as is said.
     let length = unsafe { GetModuleFileNameW(module, units.as_mut_ptr(), MAX_PATH_UNITS) };
+    wide_path(&units, length)
+}
+
+/// The path that a function of Windows wrote: of no units where it failed, and of all where it was cut.
+fn wide_path(units: &[u16], length: u32) -> Option<PathBuf> {
     match units.get(..length as usize) {
         Some(path) if length > 0 && length < MAX_PATH_UNITS => Some(OsString::from_wide(path).into()),
         _ => None,
     }
+}
+
+/// The folder of Windows, as the system has it: the environment may have been changed by anybody.
+pub fn windows_folder() -> Option<PathBuf> {
+    let mut units = vec![0u16; MAX_PATH_UNITS as usize];
+    // SAFETY: the buffer has as many units as is said.
+    let length = unsafe { GetSystemWindowsDirectoryW(units.as_mut_ptr(), MAX_PATH_UNITS) };
+    wide_path(&units, length)
 }
 
 /// Keeps this library loaded until the process ends, so that its threads never lose their code.
