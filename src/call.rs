@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Deadline;
@@ -71,11 +72,11 @@ impl Serialize for CallId {
 }
 
 /// One attempt at a call: its id, and the generation that tells a repeat from the attempt before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// The host's id.
     pub id: CallId,
-    /// Unique within the process.
+    /// Tells it from every other attempt of this id, in whatever process.
     pub generation: u64,
 }
 
@@ -118,6 +119,55 @@ impl PhoneNumber {
     /// The extension's digits. Personal data.
     pub fn extension(&self) -> Option<&str> {
         self.extension.as_deref()
+    }
+
+    /// What it is known by.
+    pub fn key(&self) -> NumberKey {
+        NumberKey::of(&self.e164, self.extension())
+    }
+
+    /// What its line is known by, which all its extensions share.
+    pub fn line_key(&self) -> NumberKey {
+        NumberKey::of(&self.e164, None)
+    }
+}
+
+/// What a number is known by where it is not to be read: a digest. Whoever tries every number can find out which one it
+/// is, so it is personal data all the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NumberKey([u8; 16]);
+
+impl NumberKey {
+    fn of(e164: &str, extension: Option<&str>) -> Self {
+        let mut digest = Sha256::new_with_prefix("phonegate number\0");
+        digest.update(e164);
+        if let Some(extension) = extension {
+            digest.update("x");
+            digest.update(extension);
+        }
+        let mut key = [0; 16];
+        key.iter_mut().zip(digest.finalize()).for_each(|(key, byte)| *key = byte);
+        Self(key)
+    }
+
+    /// The key in these 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Uuid reads other forms, too.
+        let digits = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        digits.then(|| Uuid::try_parse(text).ok()).flatten().map(|uuid| Self(uuid.into_bytes()))
+    }
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for NumberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NumberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

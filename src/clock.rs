@@ -66,6 +66,11 @@ impl Deadline {
         self.start
     }
 
+    /// How long it is in all.
+    pub fn span(&self) -> Duration {
+        self.span
+    }
+
     /// The time left at `now`; zero once it has passed.
     pub fn left(&self, now: Moment) -> Duration {
         self.span.saturating_sub(now.since(self.start))

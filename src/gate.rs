@@ -13,11 +13,12 @@ use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, Known, Rules};
 use crate::fault;
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::{Begun, Registry, Snapshot};
+use crate::store;
 use crate::telemetry::{Event, Log, Sinks, SystemLog, Tee, foreign_text};
 
 /// The runtime's threads that drive calls, whatever their number.
@@ -106,8 +107,10 @@ impl Gate {
         })?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
+        let store = store::open(&config, &base, runtime.handle())?;
+        let kept = (store, Rules::of(&config));
         let dispatcher =
-            Dispatcher::new(runtime.handle().clone(), backends.clone(), Arc::clone(&registry), log.clone());
+            Dispatcher::new(runtime.handle().clone(), backends.clone(), Arc::clone(&registry), kept, log.clone());
         let started = format!("PhoneGate {}, backends: {}", env!("CARGO_PKG_VERSION"), config.use_order.join(", "));
         log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
         for problem in config.warnings() {
@@ -134,30 +137,37 @@ impl Gate {
         let admitted = self.admission.admit(request.number);
         let number = admitted.as_ref().ok().cloned();
         let language = request.language.map(Into::into);
-        let event = Event { id: Some(request.id), number: number.as_ref(), ..Event::default() };
+        let masked = number.as_ref().map(ToString::to_string);
+        let event = Event { id: Some(request.id), number: masked.as_deref(), ..Event::default() };
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
-                let call =
-                    number.clone().map(|number| self.dispatcher.hold(Call { attempt, number, deadline, language }));
+                let held = number.map(|number| {
+                    let unsettled = self.dispatcher.hold(attempt, &number, deadline);
+                    (unsettled, Call { attempt, number, deadline, language })
+                });
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
                 fault::point("gate.initiate");
                 let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
                 self.log.write(Level::Info, &event);
-                if let Some(call) = call {
-                    self.dispatcher.start(call);
+                if let Some((unsettled, call)) = held {
+                    self.dispatcher.start(unsettled, call);
                 }
                 attempt
             }
             Begun::StillPending(attempt) => {
                 self.log.write(Level::Info, &Event { event: "repeated_call", ..event });
+                self.dispatcher.repeated(attempt);
                 attempt
             }
-            Begun::Refused(failure) => {
+            Begun::Refused(failure, attempt) => {
                 let collides = failure.reason() == FailureReason::AlreadyInProgress;
                 let level = if collides { Level::Warn } else { Level::Info };
-                self.log.write(level, &Event { number: number.as_ref(), ..Event::refused(Some(request.id), &failure) });
+                self.log.write(level, &Event { number: event.number, ..Event::refused(Some(request.id), &failure) });
+                if let Some(attempt) = attempt {
+                    self.dispatcher.refused(attempt, number.as_ref(), failure);
+                }
                 return Some(CallStatus::Failed);
             }
         };
@@ -172,16 +182,37 @@ impl Gate {
             Duration::ZERO => self.registry.status(id),
             at_most => self.registry.wait(id, Instant::now() + at_most),
         };
-        status.unwrap_or_else(|| {
-            let failure = Failure::new(FailureReason::UnknownCall, "No such call is known here.");
-            self.log.write(Level::Info, &Event { event: "unknown_call", ..Event::refused(Some(id), &failure) });
-            CallStatus::Failed
-        })
+        match status {
+            Some(CallStatus::Pending) => CallStatus::Pending,
+            Some(status) if self.dispatcher.is_shared() => self.dispatcher.confirm(id, status),
+            Some(status) => status,
+            None => match self.dispatcher.look_up(id) {
+                Known::NotYet => CallStatus::Pending,
+                Known::Not(failure) => {
+                    self.log.write(Level::Info, &Event { event: "unknown_call", ..Event::refused(Some(id), &failure) });
+                    CallStatus::Failed
+                }
+            },
+        }
     }
 
-    /// All that is known of a call.
+    /// All that is known of a call in this process.
     pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
         self.registry.snapshot(id)
+    }
+
+    /// All that is known of a call whose failure is asked for: where this process does not know it, the store is asked.
+    pub fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
+        self.registry.snapshot(id).map_or_else(|| self.dispatcher.explain(id), Ok)
+    }
+
+    /// Refuses a request that cannot even be read, remembers why, and tells.
+    pub(crate) fn refuse(&self, id: CallId, failure: Failure) {
+        self.log.write(Level::Warn, &Event::refused(Some(id), &failure));
+        let now = Deadline::after(Moment::now(), Duration::ZERO);
+        if let Begun::Refused(failure, Some(attempt)) = self.registry.begin(id, Err(failure), now) {
+            self.dispatcher.refused(attempt, None, failure);
+        }
     }
 
     /// Asks each backend in use whether it could place calls, all at once. Blocks until all have answered.
@@ -213,9 +244,12 @@ impl Gate {
             runtime.block_on(async { tokio::time::timeout(timeout, self.dispatcher.end()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
         self.dispatcher.abandon();
+        let left = end.saturating_duration_since(Instant::now());
+        let all_recorded =
+            runtime.block_on(async { tokio::time::timeout(left, self.dispatcher.recorded()).await.is_ok() });
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
-        self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up
+        self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up && all_recorded
     }
 }
 

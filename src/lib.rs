@@ -13,6 +13,7 @@
 //! | [`admission`] | may this call be placed? |
 //! | [`registry`] | the state of every call |
 //! | `dispatch` | drives one call from placing to outcome |
+//! | [`store`] | what outlives the process |
 //! | [`backend`] | telephony |
 //! | [`prompts`] | what users hear |
 //! | [`config`] | `phonegate.json` |
@@ -37,5 +38,6 @@ pub mod gate;
 pub mod platform;
 pub mod prompts;
 pub mod registry;
+pub mod store;
 mod sync;
 pub mod telemetry;

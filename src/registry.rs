@@ -5,10 +5,11 @@
 //! attempt of the same id changes nothing.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::call::{Attempt, Call, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
 use crate::clock::{Deadline, Moment};
 use crate::sync::{Condvar, Mutex};
 
@@ -20,11 +21,14 @@ pub const MAX_CALLS: usize = 1 << 20;
 /// The most calls that are pending at once; beyond it new ones are Throttled.
 pub const MAX_PENDING: usize = 10_000;
 
+/// So many bits of a generation are zero when counting begins: every reader of JSON holds the other 52.
+const GENERATION_SPARE_BITS: u32 = 12;
+
 /// All calls of this process.
 pub struct Registry {
     shards: Box<[Shard]>,
     /// Who rings which number. Taken only under a shard's lock, or alone.
-    ringing: Mutex<HashMap<PhoneNumber, Attempt>>,
+    ringing: Mutex<HashMap<NumberKey, Attempt>>,
     generations: AtomicU64,
     pending: AtomicUsize,
     keep_finished_s: AtomicU32,
@@ -47,6 +51,8 @@ struct Calls {
 
 struct Entry {
     generation: u64,
+    /// The attempt's generation in the store, which differs where it stands for one of another process.
+    stored: u64,
     state: State,
 }
 
@@ -64,7 +70,7 @@ struct Verified {
 }
 
 struct Pending {
-    number: PhoneNumber,
+    number: NumberKey,
     deadline: Deadline,
     progress: Progress,
     /// Why a repeat of this pending call was refused: the host will ask.
@@ -78,8 +84,8 @@ pub enum Begun {
     New(Attempt),
     /// A repeat of this attempt, which is pending: nothing to do.
     StillPending(Attempt),
-    /// Refused, and remembered as such where the id was free.
-    Refused(Failure),
+    /// Refused; where the id was free, as this attempt, which is remembered.
+    Refused(Failure, Option<Attempt>),
 }
 
 /// What one look at a call shows.
@@ -104,7 +110,8 @@ impl Registry {
         let registry = Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             ringing: Mutex::default(),
-            generations: AtomicU64::new(1),
+            // Another process counts from elsewhere.
+            generations: AtomicU64::new(RandomState::new().hash_one(std::process::id()) >> GENERATION_SPARE_BITS),
             pending: AtomicUsize::new(0),
             keep_finished_s: AtomicU32::new(0),
             max_pending,
@@ -125,22 +132,19 @@ impl Registry {
         let now = deadline.start();
         let mut calls = self.shard(id).calls.lock();
         self.forget_old(&mut calls, now);
-        if let Some(Entry { generation, state: State::Pending(pending) }) = calls.by_id.get_mut(&id) {
+        if let Some(Entry { generation, state: State::Pending(pending), .. }) = calls.by_id.get_mut(&id) {
             return pending.repeat(admitted, Attempt { id, generation: *generation });
         }
         let attempt = Attempt { id, generation: self.generations.fetch_add(1, Ordering::Relaxed) };
-        match admitted.and_then(|number| self.claim(attempt, number)) {
+        match admitted.and_then(|number| self.claim(attempt, &number)) {
             Ok(number) => {
-                let pending = Pending { number, deadline, progress: Progress::Dialling, refused_repeat: None };
-                let state = State::Pending(Box::new(pending));
-                calls.by_id.insert(id, Entry { generation: attempt.generation, state });
+                calls.insert(attempt, State::pending(number, deadline));
                 Begun::New(attempt)
             }
             Err(failure) => {
-                let state = State::Failed(failure.clone());
-                calls.by_id.insert(id, Entry { generation: attempt.generation, state });
+                calls.insert(attempt, State::Failed(failure.clone()));
                 self.remember_end(&mut calls, attempt, now);
-                Begun::Refused(failure)
+                Begun::Refused(failure, Some(attempt))
             }
         }
     }
@@ -175,7 +179,9 @@ impl Registry {
             Outcome::Verified => State::Verified(Verified { at: now, keep: self.keep_finished(), refused_repeat }),
             Outcome::Failed(failure) => State::Failed(failure.clone()),
         };
-        calls.by_id.insert(attempt.id, Entry { generation: attempt.generation, state });
+        if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
+            entry.state = state;
+        }
         self.pending.fetch_sub(1, Ordering::Relaxed);
         self.remember_end(&mut calls, attempt, now);
         shard.ended.notify_all();
@@ -183,11 +189,71 @@ impl Registry {
     }
 
     /// Gives the attempt's number free: its phone does not ring any more.
-    pub fn release(&self, attempt: Attempt, number: &PhoneNumber) {
+    pub fn release(&self, attempt: Attempt, number: NumberKey) {
         let mut ringing = self.ringing.lock();
-        if ringing.get(number) == Some(&attempt) {
-            ringing.remove(number);
+        if ringing.get(&number) == Some(&attempt) {
+            ringing.remove(&number);
         }
+    }
+
+    /// Lets a pending attempt stand for the one that the store has for its id, which another process drives.
+    pub fn stand_for(&self, attempt: Attempt, stored: u64) {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        if let Some(entry) = calls.by_id.get_mut(&attempt.id).filter(|entry| entry.generation == attempt.generation) {
+            entry.stored = stored;
+        }
+    }
+
+    /// Takes in a pending attempt that the store has. True where it is pending here now, or was already. False where
+    /// this process knows of a later one, or of its end.
+    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline) -> bool {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        match calls.by_id.get(&attempt.id) {
+            Some(Entry { stored, state, .. }) if *stored == attempt.generation => matches!(state, State::Pending(_)),
+            Some(Entry { state: State::Pending(_), .. }) => false,
+            _ => {
+                self.pending.fetch_add(1, Ordering::Relaxed);
+                self.ringing.lock().entry(number).or_insert(attempt);
+                calls.insert(attempt, State::pending(number, deadline));
+                true
+            }
+        }
+    }
+
+    /// Takes in the end of an attempt, which the store has as the last one of its id, `ago` before `now`. What is
+    /// pending here stays so.
+    pub fn adopt_end(&self, attempt: Attempt, outcome: Outcome, ago: Duration, now: Moment) {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        if calls.by_id.get(&attempt.id).is_some_and(|entry| matches!(entry.state, State::Pending(_))) {
+            return;
+        }
+        let keep = self.keep_finished().saturating_sub(ago);
+        calls.insert(
+            attempt,
+            match outcome {
+                Outcome::Verified => State::Verified(Verified { at: now, keep, refused_repeat: None }),
+                Outcome::Failed(failure) => State::Failed(failure),
+            },
+        );
+        self.remember_end(&mut calls, attempt, now);
+    }
+
+    /// The generation that the store has for the call as it is known here.
+    pub fn stored_generation(&self, id: CallId) -> Option<u64> {
+        self.shard(id).calls.lock().by_id.get(&id).map(|entry| entry.stored)
+    }
+
+    /// Forgets an attempt that is pending in another process alone: the next question for it looks into the store.
+    pub fn forget(&self, attempt: Attempt, number: NumberKey) {
+        let shard = self.shard(attempt.id);
+        let mut calls = shard.calls.lock();
+        if calls.pending(attempt).is_some() {
+            calls.by_id.remove(&attempt.id);
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            shard.ended.notify_all();
+        }
+        drop(calls);
+        self.release(attempt, number);
     }
 
     /// The status of a call, or None where it is unknown or forgotten.
@@ -238,21 +304,6 @@ impl Registry {
         Some(Snapshot { status, progress, failure: failure.cloned() })
     }
 
-    /// The calls that are pending now.
-    pub fn pending_calls(&self) -> Vec<Call> {
-        let attempts: Vec<Attempt> = self.ringing.lock().values().copied().collect();
-        let call = |attempt: Attempt| {
-            let mut calls = self.shard(attempt.id).calls.lock();
-            calls.pending(attempt).map(|Pending { number, deadline, .. }| Call {
-                attempt,
-                number: number.clone(),
-                deadline: *deadline,
-                language: None,
-            })
-        };
-        attempts.into_iter().filter_map(call).collect()
-    }
-
     /// Forgets what ended longer ago than is kept.
     pub fn sweep(&self, now: Moment) {
         for shard in &self.shards {
@@ -281,9 +332,10 @@ impl Registry {
     }
 
     /// Claims the number for the attempt, unless another attempt rings it or too many calls are pending.
-    fn claim(&self, attempt: Attempt, number: PhoneNumber) -> Result<PhoneNumber, Failure> {
+    fn claim(&self, attempt: Attempt, number: &PhoneNumber) -> Result<NumberKey, Failure> {
+        let key = number.key();
         let mut ringing = self.ringing.lock();
-        if ringing.contains_key(&number) {
+        if ringing.contains_key(&key) {
             return Err(Failure::new(
                 FailureReason::AlreadyInProgress,
                 format_args!("Another request is ringing {number} now."),
@@ -296,8 +348,8 @@ impl Registry {
             ));
         }
         self.pending.fetch_add(1, Ordering::Relaxed);
-        ringing.insert(number.clone(), attempt);
-        Ok(number)
+        ringing.insert(key, attempt);
+        Ok(key)
     }
 
     fn remember_end(&self, calls: &mut Calls, attempt: Attempt, now: Moment) {
@@ -315,10 +367,23 @@ impl Registry {
     }
 }
 
+impl State {
+    fn pending(number: NumberKey, deadline: Deadline) -> Self {
+        Self::Pending(Box::new(Pending { number, deadline, progress: Progress::Dialling, refused_repeat: None }))
+    }
+}
+
 impl Calls {
+    fn insert(&mut self, attempt: Attempt, state: State) {
+        let Attempt { id, generation } = attempt;
+        self.by_id.insert(id, Entry { generation, stored: generation, state });
+    }
+
     fn pending(&mut self, attempt: Attempt) -> Option<&mut Pending> {
         match self.by_id.get_mut(&attempt.id)? {
-            Entry { generation, state: State::Pending(pending) } if *generation == attempt.generation => Some(pending),
+            Entry { generation, state: State::Pending(pending), .. } if *generation == attempt.generation => {
+                Some(pending)
+            }
             _ => None,
         }
     }
@@ -345,7 +410,7 @@ impl Calls {
 impl Pending {
     fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>, attempt: Attempt) -> Begun {
         let failure = match admitted {
-            Ok(number) if number == self.number => return Begun::StillPending(attempt),
+            Ok(number) if number.key() == self.number => return Begun::StillPending(attempt),
             Ok(_) => Failure::new(
                 FailureReason::AlreadyInProgress,
                 "This request is already calling another number; that call goes on.",
@@ -353,6 +418,6 @@ impl Pending {
             Err(failure) => failure,
         };
         self.refused_repeat = Some(Box::new(failure.clone()));
-        Begun::Refused(failure)
+        Begun::Refused(failure, None)
     }
 }

@@ -115,7 +115,7 @@ proptest! {
                             model.calls.insert(n, Call { generation, number: Some(wanted), begun: time, ended: None });
                             attempts.push((attempt, n, wanted));
                         }
-                        Begun::Refused(failure) => {
+                        Begun::Refused(failure, _) => {
                             let collides = wanted.is_some_and(|wanted| model.ringing.contains_key(&wanted));
                             let refusable = if pending { !same } else { wanted.is_none() || collides };
                             prop_assert!(refusable, "{}", failure);
@@ -157,7 +157,7 @@ proptest! {
                 }
                 Operation::Release { attempt } => {
                     if let Some((attempt, _, wanted)) = attempts.get(attempt % attempts.len().max(1)) {
-                        registry.release(*attempt, &number(*wanted));
+                        registry.release(*attempt, number(*wanted).key());
                         if model.ringing.get(wanted) == Some(&attempt.generation) {
                             model.ringing.remove(wanted);
                         }
@@ -250,7 +250,7 @@ fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
     let (registry, now) = (Registry::new(KEEP), Moment::now());
     let attempt = begun(&registry, 1, now);
     let repeat = registry.begin(id(1), Ok(number(2000)), Deadline::after(now, DEADLINE));
-    let Begun::Refused(failure) = repeat else { panic!("{repeat:?}") };
+    let Begun::Refused(failure, _) = repeat else { panic!("{repeat:?}") };
     assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure.clone()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
@@ -264,7 +264,7 @@ fn a_repeat_that_admission_refuses_keeps_its_own_reason() {
     let (registry, now) = (Registry::new(KEEP), Moment::now());
     begun(&registry, 1, now);
     let repeat = registry.begin(id(1), Err(refused()), Deadline::after(now, DEADLINE));
-    assert_eq!(repeat, Begun::Refused(refused()));
+    assert_eq!(repeat, Begun::Refused(refused(), None));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(refused()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
 }
@@ -276,7 +276,7 @@ fn calls_beyond_the_bound_are_throttled_until_one_ends() {
     let first = begun(&registry, 1, now);
     begun(&registry, 2, now);
     let third = registry.begin(id(3), Ok(number(1003)), Deadline::after(now, DEADLINE));
-    let Begun::Refused(failure) = third else { panic!("{third:?}") };
+    let Begun::Refused(failure, _) = third else { panic!("{third:?}") };
     assert_eq!(failure.reason(), FailureReason::Throttled);
     registry.settle(first, wrong_key(), now);
     begun(&registry, 3, now);

@@ -17,6 +17,7 @@ use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, Level};
 use crate::fault;
 use crate::gate::CallRequest;
+use crate::registry::Snapshot;
 use crate::telemetry::Event;
 
 /// The delivery attributes that name the language of a call, in either case.
@@ -207,10 +208,12 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
     refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
 }
 
-/// Remembers why a call was refused, and tells the log.
+/// Remembers why a call was refused, and tells.
 fn refuse(id: CallId, failure: Failure) -> CallStatus {
-    slot::log(Level::Warn, &Event::refused(Some(id), &failure));
-    REGISTRY.begin(id, Err(failure), Deadline::after(Moment::now(), Duration::ZERO));
+    if slot::with_gate(|gate| gate.refuse(id, failure.clone())).is_err() {
+        slot::log(Level::Warn, &Event::refused(Some(id), &failure));
+        REGISTRY.begin(id, Err(failure), Deadline::after(Moment::now(), Duration::ZERO));
+    }
     CallStatus::Failed
 }
 
@@ -249,18 +252,16 @@ fn failure_message(id: Result<&str, BadText>) -> String {
         Ok(id) => id,
         Err(failure) => return failure.text().to_owned(),
     };
-    match REGISTRY.snapshot(id) {
-        Some(snapshot) => match (snapshot.failure, snapshot.status) {
-            (Some(failure), _) => failure.text().to_owned(),
-            (None, CallStatus::Pending) => "The call has not failed: it is still in progress.".to_owned(),
-            (None, _) => "The call has not failed: it was verified.".to_owned(),
-        },
-        None => match slot::with_gate(|_| ()) {
-            Ok(()) => Failure::new(FailureReason::UnknownCall, "Call ID is not found: no such call is known here.")
-                .text()
-                .to_owned(),
-            Err(error) => not_configured(&error).text().to_owned(),
-        },
+    let known = match REGISTRY.snapshot(id) {
+        Some(snapshot) => Ok(snapshot),
+        None => slot::with_gate(|gate| gate.explain(id)).unwrap_or_else(|error| Err(not_configured(&error))),
+    };
+    match known {
+        Err(failure) | Ok(Snapshot { failure: Some(failure), .. }) => failure.text().to_owned(),
+        Ok(Snapshot { status: CallStatus::Pending, .. }) => {
+            "The call has not failed: it is still in progress.".to_owned()
+        }
+        Ok(_) => "The call has not failed: it was verified.".to_owned(),
     }
 }
 

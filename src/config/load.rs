@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, ErrorKind};
 use super::read::read_file;
 use super::unique::Json;
-use super::{BackendConfig, Config, Document};
+use super::{BackendConfig, Config, Document, StoreConfig, StoreKind};
 use crate::platform;
 use crate::telemetry::mask_numbers;
 
@@ -86,6 +86,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     json.end().map_err(|error| ConfigError::invalid("", error))?;
     let config = with_backends(document)?;
     check_use(&config)?;
+    check_store(&config.store)?;
     Ok(config)
 }
 
@@ -123,6 +124,22 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         audit: document.audit,
         metrics: document.metrics,
     })
+}
+
+fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
+    let kind = store.kind;
+    match (kind, &store.path, &store.url) {
+        (StoreKind::Redis, _, None) => {
+            Err(ConfigError::invalid("store.url", "is missing: where is Redis? rediss://user:password@host:6380"))
+        }
+        (StoreKind::Memory | StoreKind::Redis, Some(_), _) => {
+            Err(ConfigError::invalid("store.path", "belongs to a store of type sqlite alone"))
+        }
+        (StoreKind::Memory | StoreKind::Sqlite, _, Some(_)) => {
+            Err(ConfigError::invalid("store.url", "belongs to a store of type redis alone"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_use(config: &Config) -> Result<(), ConfigError> {

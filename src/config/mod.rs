@@ -1,20 +1,20 @@
 //! `phonegate.json`: its types, and where it is found. The names in it are fixed, since administrators' files and
 //! other programs depend on them.
 //!
-//! [`load`] reads and checks a file. What is accepted here works: a section that this version does not have yet is
-//! refused by name.
+//! [`load`] reads and checks a file. What is accepted here works.
 
 mod backend;
 mod bounded;
 mod country;
 mod error;
+mod fraud;
 mod load;
-mod not_built;
 mod prompts;
 mod read;
 mod schema;
 mod secret;
 mod sip;
+mod store;
 mod unique;
 
 use std::collections::BTreeMap;
@@ -27,14 +27,14 @@ pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudi
 pub use bounded::Bounded;
 pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
+pub use fraud::{FraudConfig, FraudKey};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
-use not_built::NOT_BUILT;
-pub use not_built::NotBuilt;
 pub use prompts::PromptsConfig;
 pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
 pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
+pub use store::{AuditConfig, LimitsConfig, MetricsConfig, StoreConfig, StoreKind};
 
 /// A whole configuration.
 pub type Config = Document<BackendConfig>;
@@ -68,27 +68,27 @@ pub struct Document<B> {
     /// What users hear from a backend that speaks itself.
     #[serde(default)]
     pub prompts: PromptsConfig,
-    /// Where calls are kept.
+    /// How many calls there may be.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// What happens when a user says that a call is not theirs.
+    #[serde(default)]
+    pub fraud: FraudConfig,
+    /// Where calls are kept, so that they outlive the process.
     #[serde(default)]
     pub store: StoreConfig,
+    /// What is kept of ended calls.
+    #[serde(default)]
+    pub audit: AuditConfig,
+    /// Figures for a monitoring system.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// The way to providers on the Internet.
     #[serde(default)]
     pub network: NetworkConfig,
     /// The log.
     #[serde(default)]
     pub log: LogConfig,
-    #[serde(default)]
-    #[schemars(skip)]
-    limits: NotBuilt,
-    #[serde(default)]
-    #[schemars(skip)]
-    fraud: NotBuilt,
-    #[serde(default)]
-    #[schemars(skip)]
-    audit: NotBuilt,
-    #[serde(default)]
-    #[schemars(skip)]
-    metrics: NotBuilt,
 }
 
 impl Config {
@@ -158,41 +158,6 @@ pub struct NumbersConfig {
     pub allow_premium: bool,
     /// Numbers that are never called, whatever their extension.
     pub blocked: Vec<String>,
-}
-
-/// Where calls are kept.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// The kind of store.
-    #[serde(rename = "type")]
-    pub kind: StoreKind,
-    #[schemars(skip)]
-    path: NotBuilt,
-    #[schemars(skip)]
-    url: NotBuilt,
-}
-
-/// The kinds of store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(rename_all = "snake_case", !try_from)]
-pub enum StoreKind {
-    /// In the process's memory: calls are forgotten when it ends.
-    #[default]
-    Memory,
-}
-
-impl TryFrom<String> for StoreKind {
-    type Error = String;
-
-    fn try_from(kind: String) -> Result<Self, String> {
-        match kind.as_str() {
-            "memory" => Ok(Self::Memory),
-            "sqlite" | "redis" => Err(format!("`{kind}` {NOT_BUILT}; there is memory")),
-            _ => Err(format!("unknown type `{kind}`; there is memory")),
-        }
-    }
 }
 
 /// The way to providers on the Internet.

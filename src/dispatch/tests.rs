@@ -11,6 +11,7 @@ use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
 use crate::config::NumbersConfig;
 use crate::registry::Begun;
+use crate::store::MemoryStore;
 use crate::telemetry::Sinks;
 
 /// Places calls as a test says.
@@ -71,7 +72,13 @@ impl Bench {
         let told = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
         let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
-        let dispatcher = Dispatcher::new(Handle::current(), vec![named], Arc::clone(&registry), log);
+        let dispatcher = Dispatcher::new(
+            Handle::current(),
+            vec![named],
+            Arc::clone(&registry),
+            (Arc::new(MemoryStore::default()), Rules::of(&config())),
+            log,
+        );
         Self { backend, registry, dispatcher, lines }
     }
 
@@ -80,7 +87,8 @@ impl Bench {
         let deadline = Deadline::after(Moment::now(), span);
         let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
         if let Begun::New(attempt) = begun {
-            self.dispatcher.start(self.dispatcher.hold(Call { attempt, number, deadline, language: None }));
+            let held = self.dispatcher.hold(attempt, &number, deadline);
+            self.dispatcher.start(held, Call { attempt, number, deadline, language: None });
         }
         begun
     }
@@ -94,6 +102,14 @@ impl Bench {
     fn told(&self, words: &str) -> bool {
         self.lines.lock().iter().any(|line| line.contains(words))
     }
+}
+
+fn config() -> crate::config::Config {
+    let backends = r#"{ "phone": { "type": "simulated" } }"#;
+    let limits = r#"{ "calls_per_minute": 1000000, "calls_per_number": 1000000 }"#;
+    let text =
+        format!(r#"{{ "use": ["phone"], "allow_test_backends": true, "backends": {backends}, "limits": {limits} }}"#);
+    crate::config::parse(&text).unwrap()
 }
 
 fn number() -> crate::call::PhoneNumber {
@@ -119,7 +135,7 @@ async fn a_phone_that_may_ring_is_not_rung_by_another_call_before_the_deadline()
     let bench = Bench::new(Duration::ZERO, ambiguous());
     bench.begin(1, 3 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-    let Begun::Refused(failure) = bench.begin(2, SECOND) else { panic!("the number is free") };
+    let Begun::Refused(failure, _) = bench.begin(2, SECOND) else { panic!("the number is free") };
     assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
     bench.until(|bench| matches!(bench.begin(3, SECOND), Begun::New(_))).await;
 }

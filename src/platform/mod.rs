@@ -32,6 +32,11 @@ pub use windows::{
 pub use access::{Exposure, Grant, HOST_SERVICE};
 pub use library::LibraryVersion;
 
+/// The machine's name, by which a node of a farm is known.
+pub fn machine_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
 /// The machine's proxy as WinHTTP has it, which any of several forms may be in.
 pub struct MachineProxy {
     /// `proxy:3128`, or `http=proxy:3128;https=other:3128`, with or without `http://`; separated by `;` or blanks.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, PhoneNumber};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason};
 use crate::config::Level;
 
 /// Something worth a line. What is None is left out.
@@ -16,8 +16,8 @@ pub struct Event<'a> {
     pub id: Option<CallId>,
     /// Which attempt, unique within the process.
     pub attempt: Option<Attempt>,
-    /// The number, which is written masked.
-    pub number: Option<&'a PhoneNumber>,
+    /// The number, masked.
+    pub number: Option<&'a str>,
     /// The backend's name.
     pub backend: Option<&'a str>,
     /// What the host is told.
@@ -44,7 +44,7 @@ struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<String>,
+    number: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ impl<'a> Event<'a> {
             event: self.event,
             id: self.id.or(self.attempt.map(|attempt| attempt.id)),
             attempt: self.attempt.map(|attempt| attempt.generation),
-            number: self.number.map(ToString::to_string),
+            number: self.number,
             backend: self.backend,
             status: self.status,
             reason: self.failure.map(Failure::reason),

@@ -1,0 +1,70 @@
+//! Where calls are kept, and for how long.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::bounded::Bounded;
+use super::secret::Secret;
+
+/// Where calls are kept, so that they outlive the process.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// The kind of store.
+    #[serde(rename = "type")]
+    pub kind: StoreKind,
+    /// For `sqlite`: the file. Null: `phonegate.db` in the operating system's folder for the state of programs.
+    pub path: Option<PathBuf>,
+    /// For `redis`: `rediss://user:password@redis.contoso.local:6380`. `redis://`, without TLS, on this machine alone.
+    /// Of a cluster or of sentinels, several addresses separated by commas, and `?cluster=true` or
+    /// `?sentinel=NAME-OF-THE-MASTER` after the first. It holds a password, and may be given like any secret.
+    pub url: Option<Secret>,
+}
+
+/// The kinds of store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// In the process's memory: calls are forgotten when it ends.
+    Memory,
+    /// In a file on this machine.
+    #[default]
+    Sqlite,
+    /// In Redis or what speaks its protocol (Valkey, Garnet, Azure Cache), for a farm of several nodes.
+    Redis,
+}
+
+/// How many calls there may be. What is refused for one of these is Throttled, and says when it will work again.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Calls to one number, its extension included, within `per_number_window_s`. What was refused does not count.
+    pub calls_per_number: Bounded<1, 1_000_000, 5>,
+    /// Seconds.
+    pub per_number_window_s: Bounded<1, 86_400, 600>,
+    /// Calls at once, on all nodes together.
+    pub concurrent_calls: Bounded<1, 10_000, 1000>,
+    /// Calls within 60 seconds, on all nodes together.
+    pub calls_per_minute: Bounded<1, 1_000_000, 120>,
+}
+
+/// What is kept of ended calls.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Days that a call is kept after its start.
+    pub keep_days: Bounded<1, 3650, 90>,
+    /// Keeps the whole number too. Otherwise it is kept masked, beside a digest by which it is found again.
+    pub full_numbers: bool,
+}
+
+/// Figures for a monitoring system.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// A file that is written anew every 15 seconds in Prometheus' text format, for the textfile collector of
+    /// windows_exporter or node_exporter; its name ends in `.prom`. Null: none.
+    pub textfile: Option<PathBuf>,
+}

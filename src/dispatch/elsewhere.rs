@@ -1,0 +1,247 @@
+//! Calls that other processes drive, or have driven: looked up in the store, watched until they end, and taken up where
+//! their process is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
+
+use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome};
+use crate::clock::{Deadline, Moment};
+use crate::config::Level;
+use crate::registry::Snapshot;
+use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, StoreError};
+
+/// How often the store is asked about a call that another process drives.
+const WATCH_EVERY: Duration = Duration::from_millis(300);
+
+/// How much longer than its deadline a call may stay pending in the store before nobody believes in it any more: its
+/// process may have died, and another one must have had the time to take it up.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// How long an export waits for the store's word, where it must have one.
+const EXPORT_LIMIT: Duration = Duration::from_millis(250);
+
+/// How long the answer of a look-up that found nothing holds.
+const HOLDS: Duration = Duration::from_secs(2);
+
+const NOT_KNOWN: &str = "Call ID is not found: no such call is known here.";
+
+/// So many ids are looked up at once; beyond it they stay pending a while longer.
+const MAX_LOOK_UPS: usize = 1024;
+
+/// What is known of ids that the registry does not know.
+#[derive(Default)]
+pub(super) struct LookUps(Mutex<HashMap<CallId, LookUp>>);
+
+enum LookUp {
+    Running,
+    Done(Failure, Instant),
+}
+
+/// What a look into the store has shown.
+pub(crate) enum Known {
+    /// Nothing yet.
+    NotYet,
+    /// That there is no such call, or that the store cannot tell.
+    Not(Failure),
+}
+
+impl Dispatcher {
+    /// Looks an id up in the store that the registry does not know. Waits for nothing.
+    pub(crate) fn look_up(&self, id: CallId) -> Known {
+        let mut look_ups = self.shared.look_ups.0.lock();
+        look_ups.retain(|_, look_up| !matches!(look_up, LookUp::Done(_, at) if at.elapsed() >= HOLDS));
+        match look_ups.get(&id) {
+            Some(LookUp::Done(failure, _)) => return Known::Not(failure.clone()),
+            Some(LookUp::Running) => return Known::NotYet,
+            None if look_ups.len() >= MAX_LOOK_UPS => return Known::NotYet,
+            None => look_ups.insert(id, LookUp::Running),
+        };
+        drop(look_ups);
+        let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
+        let look = async move {
+            let looked = shared.look(id, &tasks).await;
+            let mut look_ups = shared.look_ups.0.lock();
+            match looked {
+                Ok(_) if shared.registry.status(id).is_some() => look_ups.remove(&id),
+                Ok(_) => look_ups.insert(id, LookUp::Done(unknown(NOT_KNOWN), Instant::now())),
+                Err(error) => look_ups.insert(id, LookUp::Done(cannot_tell(&error), Instant::now())),
+            };
+        };
+        self.tasks.spawn_on(look, &self.runtime);
+        Known::NotYet
+    }
+
+    /// Brings what the registry knows of an id up to date, within a quarter of a second, on a store that other nodes
+    /// share. Returns what may be told of it.
+    pub(crate) fn confirm(&self, id: CallId, status: CallStatus) -> CallStatus {
+        let (sender, answer) = sync_channel(1);
+        self.refresh(id, sender);
+        match answer.recv_timeout(EXPORT_LIMIT) {
+            Ok(Ok(confirmed)) => match self.shared.registry.status(id) {
+                Some(CallStatus::Success) if !confirmed => CallStatus::Failed,
+                Some(status) => status,
+                None => CallStatus::Failed,
+            },
+            // Success only by the store's word; a failure is one without it, too.
+            Ok(Err(_)) | Err(_) if status == CallStatus::Success => CallStatus::Pending,
+            Ok(Err(_)) | Err(_) => status,
+        }
+    }
+
+    /// All that is known of a call that the registry does not know: the store is asked, within a quarter of a second.
+    pub(crate) fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
+        let (sender, answer) = sync_channel(1);
+        self.refresh(id, sender);
+        let answered = answer.recv_timeout(EXPORT_LIMIT);
+        self.shared.registry.snapshot(id).ok_or_else(|| match answered {
+            Ok(Ok(_)) => unknown(NOT_KNOWN),
+            Ok(Err(error)) => cannot_tell(&error),
+            Err(_) => cannot_tell(&StoreError::Unavailable("no answer yet".to_owned())),
+        })
+    }
+
+    /// Are there other nodes?
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.ledger.is_shared()
+    }
+
+    fn refresh(&self, id: CallId, answer: SyncSender<Result<bool, StoreError>>) {
+        let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
+        let refresh = async move {
+            let _ = answer.send(shared.look(id, &tasks).await);
+        };
+        self.tasks.spawn_on(refresh, &self.runtime);
+    }
+}
+
+impl Shared {
+    /// Looks an id up, and takes in what is found. True where the store says that the call is verified which the
+    /// registry has now.
+    async fn look(self: &Arc<Self>, id: CallId, tasks: &TaskTracker) -> Result<bool, StoreError> {
+        let current = self.ledger.find(id).await?;
+        Ok(current.is_some_and(|current| self.take_in(current, tasks)))
+    }
+
+    fn take_in(self: &Arc<Self>, current: Current, tasks: &TaskTracker) -> bool {
+        let Current { attempt, state } = current;
+        let is_known = self.registry.stored_generation(attempt.id) == Some(attempt.generation);
+        match state {
+            CurrentState::Ended { outcome, .. } if is_known => outcome == Outcome::Verified,
+            // What failed here may be the later one, of which the store has not heard yet.
+            CurrentState::Ended { outcome: Outcome::Verified, .. }
+                if self.registry.status(attempt.id) == Some(CallStatus::Failed) =>
+            {
+                false
+            }
+            CurrentState::Ended { outcome, ago } => {
+                let is_verified = outcome == Outcome::Verified;
+                self.registry.adopt_end(attempt, outcome, ago, Moment::now());
+                is_verified
+            }
+            CurrentState::Pending { .. } if is_known => false,
+            CurrentState::Pending { number, left, .. } => {
+                let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
+                if self.registry.adopt(attempt, number, deadline) {
+                    let flight = Flight { attempt, number, masked: "".into(), deadline };
+                    let watched = Unsettled::elsewhere(self, flight);
+                    tasks.spawn(async move { watched.watch(attempt.generation).await });
+                }
+                false
+            }
+        }
+    }
+
+    /// Says that this process is alive, as long as it drives calls, and takes up those of processes that are not.
+    pub(super) async fn keep_alive_and_take_up(self: Arc<Self>, tasks: TaskTracker) {
+        while !self.ending.is_cancelled() {
+            // An owner that could not say so in time loses its calls to another one, which ends them.
+            if !self.flights.lock().is_empty() {
+                let _ = self.ledger.renew().await;
+            }
+            let orphans = self.ledger.take_up().await.unwrap_or_default();
+            let there_may_be_more = !orphans.is_empty();
+            orphans.into_iter().for_each(|orphan| self.take_up(orphan, &tasks));
+            if !there_may_be_more {
+                let _ = tokio::time::timeout(RENEW_EVERY, self.ending.cancelled()).await;
+            }
+        }
+    }
+
+    fn take_up(self: &Arc<Self>, orphan: Orphan, tasks: &TaskTracker) {
+        let Orphan { attempt, number, masked, left, placed, .. } = orphan;
+        let deadline = Deadline::after(Moment::now(), left);
+        if !self.registry.adopt(attempt, number, deadline) {
+            // This process knows how it ended, and could not say so when it did.
+            return self.ledger.fail_later(attempt, interrupted(), true);
+        }
+        let taken = Unsettled::new(self, Flight { attempt, number, masked, deadline });
+        tasks.spawn(async move { taken.resume(placed).await });
+    }
+}
+
+impl Unsettled {
+    /// Stands for a call that another process drives: dropped, it is forgotten here, and goes on there.
+    fn elsewhere(shared: &Arc<Shared>, flight: Flight) -> Self {
+        Self { shared: Arc::clone(shared), flight: Arc::new(flight), is_elsewhere: true }
+    }
+
+    /// Lets the call stand for an attempt that another process drives, and watches that.
+    pub(super) async fn mirror(mut self, generation: u64) {
+        self.is_elsewhere = true;
+        self.shared.flights.lock().remove(&self.flight.attempt);
+        self.shared.registry.stand_for(self.flight.attempt, generation);
+        self.watch(generation).await;
+    }
+
+    async fn watch(self, generation: u64) {
+        let Self { shared, flight, .. } = &self;
+        shared.log_step(flight, Level::Info, "elsewhere", None);
+        let outcome = loop {
+            let Some(outcome) = shared.ending.run_until_cancelled(shared.outcome_of(flight, generation)).await else {
+                return;
+            };
+            match outcome {
+                Some(outcome) => break outcome,
+                None => tokio::time::sleep(WATCH_EVERY).await,
+            }
+        };
+        shared.registry.release(flight.attempt, flight.number);
+        shared.settle(flight, None, outcome, Moment::now());
+    }
+}
+
+impl Shared {
+    /// How an attempt of another process has ended, where it has.
+    async fn outcome_of(&self, flight: &Flight, generation: u64) -> Option<Outcome> {
+        let attempt = Attempt { generation, ..flight.attempt };
+        match self.ledger.find(attempt.id).await {
+            Ok(Some(Current { attempt: current, state })) if current == attempt => {
+                if let CurrentState::Ended { outcome, .. } = state {
+                    return Some(outcome);
+                }
+            }
+            Ok(_) => return Some(Outcome::Failed(unwatched("Another request has taken the place of this call."))),
+            Err(_) => {}
+        }
+        let is_late = Moment::now().since(flight.deadline.start()) >= flight.deadline.span().saturating_add(GRACE);
+        is_late.then(|| Outcome::Failed(unwatched("Nobody has told how the call ended.")))
+    }
+}
+
+fn unwatched(sentence: &str) -> Failure {
+    Failure::new(FailureReason::Interrupted, sentence)
+}
+
+fn cannot_tell(error: &StoreError) -> Failure {
+    unknown(format_args!("Whether there is such a call is not known: {error}."))
+}
+
+fn unknown(sentence: impl std::fmt::Display) -> Failure {
+    Failure::new(FailureReason::UnknownCall, sentence)
+}

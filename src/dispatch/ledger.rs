@@ -1,0 +1,257 @@
+//! What the dispatcher says to the store, within limits of time. What the store cannot take now waits in a queue, in
+//! memory, until it can.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use crate::call::{Attempt, Call, CallId, Failure, NumberKey, Outcome};
+use crate::clock::Moment;
+use crate::config::{Config, Level};
+use crate::platform;
+use crate::store::{
+    Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, StoreError, StoredNumber, Update,
+};
+use crate::telemetry::{Event, Log};
+
+/// How long a call waits for the store to let it begin.
+const BEGIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the end of a call waits for the store before it is told all the same.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long one look into the store may take.
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long the queue waits for an answer of the store, and after an error.
+const RECORD_LIMIT: Duration = Duration::from_secs(5);
+const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// So many updates are recorded at once.
+const BATCH: usize = 256;
+
+/// Beyond so many that wait, what is not needed to end a call is left out.
+const MAX_WAITING: usize = 50_000;
+
+/// Calls that are taken up at once.
+const TAKE_UP: usize = 200;
+
+/// What of a configuration concerns the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    limits: Limits,
+    full_numbers: bool,
+    block_for: Duration,
+    keep: Duration,
+}
+
+impl Rules {
+    pub(crate) fn of(config: &Config) -> Self {
+        let days = |days: u64| Duration::from_secs(days.saturating_mul(24 * 60 * 60));
+        Self {
+            limits: Limits {
+                calls_per_number: config.limits.calls_per_number.get(),
+                per_number_window: config.limits.per_number_window_s.seconds(),
+                concurrent_calls: config.limits.concurrent_calls.get(),
+                calls_per_minute: config.limits.calls_per_minute.get(),
+            },
+            full_numbers: config.audit.full_numbers,
+            block_for: days(config.fraud.block_for_days.get()),
+            keep: days(config.audit.keep_days.get()),
+        }
+    }
+}
+
+/// The dispatcher's side of the store.
+pub(super) struct Ledger {
+    store: Arc<dyn CallStore>,
+    rules: Rules,
+    owner: Owner,
+    node: Arc<str>,
+    queue: mpsc::UnboundedSender<Item>,
+    waiting: Arc<AtomicUsize>,
+}
+
+enum Item {
+    Update(Update),
+    Block(Block),
+    /// Tells when all before it has been recorded.
+    Mark(oneshot::Sender<()>),
+}
+
+impl Ledger {
+    pub(super) fn open(store: Arc<dyn CallStore>, rules: Rules, runtime: &Handle, log: Log) -> Self {
+        let (queue, items) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), log));
+        Self { store, rules, owner: Owner(Uuid::new_v4()), node: platform::machine_name().into(), queue, waiting }
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    pub(super) async fn begin(&self, call: &Call) -> Result<Begun, StoreError> {
+        let new = NewAttempt {
+            attempt: call.attempt,
+            started: call.deadline.start().wall(),
+            deadline: call.deadline.left(Moment::now()),
+            number: StoredNumber::new(&call.number, self.rules.full_numbers),
+            owner: self.owner,
+            node: Arc::clone(&self.node),
+        };
+        within(BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
+    }
+
+    /// Ends an attempt as failed. If the store does not take it now, it will later.
+    pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) {
+        let end = self.end_of(attempt, Outcome::Failed(failure.clone()), release);
+        if within(END_LIMIT, self.store.end(&end)).await.is_err() {
+            self.fail_later(attempt, failure.clone(), release);
+        }
+    }
+
+    /// As [`Ledger::fail`], without waiting.
+    pub(super) fn fail_later(&self, attempt: Attempt, failure: Failure, release: bool) {
+        self.queue(Item::Update(update(attempt, Change::Ended { owner: self.owner, failure, release })));
+    }
+
+    /// Ends an attempt as verified. False where it is not this process's to end.
+    pub(super) async fn verify(&self, attempt: Attempt) -> Result<bool, StoreError> {
+        within(LOOK_LIMIT, self.store.end(&self.end_of(attempt, Outcome::Verified, true))).await
+    }
+
+    fn end_of(&self, attempt: Attempt, outcome: Outcome, release: bool) -> End {
+        End { attempt, owner: self.owner, at: SystemTime::now(), outcome, release }
+    }
+
+    /// Gives an attempt's number free. If the store does not take it now, it will later.
+    pub(super) async fn release(&self, attempt: Attempt) {
+        let released = update(attempt, Change::Released);
+        if within(END_LIMIT, self.store.record(std::slice::from_ref(&released))).await.is_err() {
+            self.queue(Item::Update(released));
+        }
+    }
+
+    /// Blocks a number after a report of fraud.
+    pub(super) async fn block(&self, number: NumberKey, masked: &str) {
+        let since = SystemTime::now();
+        let block = Block {
+            number,
+            masked: masked.into(),
+            reason: "the user reported a fraud".into(),
+            since,
+            until: since.checked_add(self.rules.block_for),
+        };
+        if within(END_LIMIT, self.store.block(&block)).await.is_err() {
+            self.queue(Item::Block(block));
+        }
+    }
+
+    /// Takes note of what happened, soon. Where too much waits already, it is left out.
+    pub(super) fn note(&self, attempt: Attempt, change: Change) {
+        if self.waiting.load(Ordering::Relaxed) < MAX_WAITING {
+            self.queue(Item::Update(update(attempt, change)));
+        }
+    }
+
+    /// Takes note of a request that was refused.
+    pub(super) fn refused(&self, attempt: Attempt, number: Option<StoredNumber>, failure: Failure) {
+        self.note(attempt, Change::Refused { number, node: Arc::clone(&self.node), failure });
+    }
+
+    pub(super) fn stored(&self, number: &crate::call::PhoneNumber) -> StoredNumber {
+        StoredNumber::new(number, self.rules.full_numbers)
+    }
+
+    pub(super) async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+        within(LOOK_LIMIT, self.store.find(id)).await
+    }
+
+    pub(super) async fn renew(&self) -> Result<(), StoreError> {
+        within(LOOK_LIMIT, self.store.renew(self.owner)).await
+    }
+
+    pub(super) async fn take_up(&self) -> Result<Vec<Orphan>, StoreError> {
+        within(BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
+    }
+
+    pub(super) async fn sweep(&self) -> Result<(), StoreError> {
+        self.store.sweep(self.rules.keep).await
+    }
+
+    /// Waits until all that was queued before has been recorded.
+    pub(super) async fn recorded(&self) {
+        let (mark, done) = oneshot::channel();
+        self.queue(Item::Mark(mark));
+        let _ = done.await;
+    }
+
+    fn queue(&self, item: Item) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // The other end is there as long as the runtime is; after that nobody records anything.
+        let _ = self.queue.send(item);
+    }
+}
+
+fn update(attempt: Attempt, change: Change) -> Update {
+    Update { attempt, at: SystemTime::now(), change }
+}
+
+async fn within<T>(limit: Duration, ask: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Unavailable(format!("no answer within {} s", limit.as_secs()));
+    tokio::time::timeout(limit, ask).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
+}
+
+/// Records what comes, in its order, until nobody can send any more.
+async fn record_all(
+    store: Arc<dyn CallStore>,
+    mut items: mpsc::UnboundedReceiver<Item>,
+    waiting: Arc<AtomicUsize>,
+    log: Log,
+) {
+    let mut received = Vec::with_capacity(BATCH);
+    let mut updates = Vec::with_capacity(BATCH);
+    while items.recv_many(&mut received, BATCH).await > 0 {
+        let count = received.len();
+        for item in received.drain(..) {
+            match item {
+                Item::Update(update) => updates.push(update),
+                Item::Block(block) => {
+                    persist(&log, || store.record(&updates)).await;
+                    updates.clear();
+                    persist(&log, || store.block(&block)).await;
+                }
+                Item::Mark(mark) => {
+                    persist(&log, || store.record(&updates)).await;
+                    updates.clear();
+                    let _ = mark.send(());
+                }
+            }
+        }
+        if !updates.is_empty() {
+            persist(&log, || store.record(&updates)).await;
+            updates.clear();
+        }
+        waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+/// Asks the store until it takes it, or says that it never will.
+async fn persist<F: Future<Output = Result<(), StoreError>>>(log: &Log, ask: impl Fn() -> F) {
+    loop {
+        match within(RECORD_LIMIT, ask()).await {
+            Ok(()) => return,
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(RECORD_PAUSE).await,
+            Err(refused) => {
+                let text = refused.to_string();
+                log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
+                return;
+            }
+        }
+    }
+}

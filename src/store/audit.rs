@@ -1,0 +1,119 @@
+//! What an administrator asks a store.
+
+use std::time::SystemTime;
+
+use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome};
+
+/// Which attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// Those that started then or later.
+    pub since: Option<SystemTime>,
+    /// Those that started earlier.
+    pub until: Option<SystemTime>,
+    /// Those of this id.
+    pub id: Option<CallId>,
+    /// Those to this number or line.
+    pub number: Option<NumberKey>,
+    /// Those that ended for this reason.
+    pub reason: Option<FailureReason>,
+    /// Those of a higher [`Row::sequence`].
+    pub after: u64,
+    /// No more than so many.
+    pub most: usize,
+    /// The last ones first, instead of the first ones.
+    pub newest_first: bool,
+}
+
+/// An attempt as the audit has it. Times are by the wall clock of the machine that wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Counts the attempts as they came into the store.
+    pub sequence: u64,
+    /// Which one.
+    pub attempt: Attempt,
+    /// Its number, masked, where there was one.
+    pub number: Option<Box<str>>,
+    /// The whole number, where it is kept.
+    pub full_number: Option<Box<str>>,
+    /// By which the number is known again.
+    pub number_key: Option<NumberKey>,
+    /// The same for its line.
+    pub line_key: Option<NumberKey>,
+    /// The machine.
+    pub node: Box<str>,
+    /// The backend that placed it.
+    pub backend: Option<Box<str>>,
+    /// When the host asked for it.
+    pub started: SystemTime,
+    /// When a backend had placed it.
+    pub placed: Option<SystemTime>,
+    /// When it rang.
+    pub ringing: Option<SystemTime>,
+    /// When somebody answered.
+    pub answered: Option<SystemTime>,
+    /// When it ended.
+    pub ended: Option<SystemTime>,
+    /// How.
+    pub outcome: RowOutcome,
+}
+
+/// How an attempt stands in the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// It has not ended.
+    Pending,
+    /// It was approved.
+    Verified,
+    /// It failed so.
+    Failed(Failure),
+}
+
+impl From<&Outcome> for RowOutcome {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Verified => Self::Verified,
+            Outcome::Failed(failure) => Self::Failed(failure.clone()),
+        }
+    }
+}
+
+impl RowOutcome {
+    /// The outcome, where it has ended.
+    pub fn ended(&self) -> Option<Outcome> {
+        match self {
+            Self::Pending => None,
+            Self::Verified => Some(Outcome::Verified),
+            Self::Failed(failure) => Some(Outcome::Failed(failure.clone())),
+        }
+    }
+}
+
+/// A step of an attempt's story.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// When, by the wall clock of the machine that wrote it.
+    pub at: SystemTime,
+    /// Its name in logs.
+    pub name: Box<str>,
+    /// The backend.
+    pub backend: Option<Box<str>>,
+    /// More about it.
+    pub text: Option<Box<str>>,
+}
+
+impl Query {
+    /// Does it ask for this row, its place and number aside?
+    pub(super) fn wants(&self, row: &Row) -> bool {
+        let reason = match &row.outcome {
+            RowOutcome::Failed(failure) => Some(failure.reason()),
+            RowOutcome::Pending | RowOutcome::Verified => None,
+        };
+        row.sequence > self.after
+            && self.since.is_none_or(|since| row.started >= since)
+            && self.until.is_none_or(|until| row.started < until)
+            && self.id.is_none_or(|id| row.attempt.id == id)
+            && self.number.is_none_or(|key| row.number_key == Some(key) || row.line_key == Some(key))
+            && self.reason.is_none_or(|wanted| reason == Some(wanted))
+    }
+}

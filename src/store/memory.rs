@@ -1,0 +1,402 @@
+//! Calls in the process's memory: they are forgotten when it ends. For the tool's test calls, for tests, and for whoever
+//! wants no file.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::audit::{Query, Row, RowOutcome, Step};
+use super::{
+    Begun, Block, CallStore, Change, Current, CurrentState, End, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal,
+    StoreError, StoredNumber, Update,
+};
+use crate::backend::Reference;
+use crate::call::{Attempt, CallId, NumberKey, Outcome, Progress};
+
+/// The most attempts that are kept; beyond it the oldest ended ones are forgotten.
+const MAX_ATTEMPTS: usize = 10_000;
+
+/// A store in memory. Its clock is the monotonic one, which nobody can set.
+#[derive(Default)]
+pub struct MemoryStore(Mutex<Calls>);
+
+#[derive(Default)]
+struct Calls {
+    last: u64,
+    attempts: BTreeMap<u64, Kept>,
+    sequences: HashMap<Attempt, u64>,
+    current: HashMap<CallId, u64>,
+    ringing: HashMap<NumberKey, u64>,
+    /// Pending ones by their deadline.
+    pending: BTreeSet<(Instant, u64)>,
+    /// Ended ones in the order of their end.
+    ended: VecDeque<u64>,
+    /// When attempts began, by number and in all.
+    begun: HashMap<NumberKey, VecDeque<Instant>>,
+    begun_lately: VecDeque<Instant>,
+    heard_of: HashMap<Owner, Instant>,
+    blocks: HashMap<NumberKey, Block>,
+}
+
+struct Kept {
+    row: Row,
+    steps: Vec<Step>,
+    placed: Option<(Box<str>, Reference)>,
+    progress: Progress,
+    drive: Option<Drive>,
+    ended_at: Option<Instant>,
+}
+
+/// What a pending attempt has.
+struct Drive {
+    owner: Owner,
+    deadline: Instant,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[async_trait]
+impl CallStore for MemoryStore {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
+        Ok(self.0.lock().begin(new, limits, Instant::now()))
+    }
+
+    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+        let End { attempt, owner, at, outcome, release } = end;
+        Ok(self.0.lock().end(*attempt, *owner, *at, outcome, *release, Instant::now()))
+    }
+
+    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+        let mut calls = self.0.lock();
+        updates.iter().for_each(|update| calls.record(update, Instant::now()));
+        Ok(())
+    }
+
+    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+        Ok(self.0.lock().find(id, Instant::now()))
+    }
+
+    async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
+        self.0.lock().heard_of.insert(owner, Instant::now());
+        Ok(())
+    }
+
+    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        Ok(self.0.lock().take_up(owner, most, Instant::now()))
+    }
+
+    async fn block(&self, block: &Block) -> Result<(), StoreError> {
+        self.0.lock().blocks.insert(block.number, block.clone());
+        Ok(())
+    }
+
+    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+        Ok(self.0.lock().blocks.remove(&number).is_some_and(|block| !block.has_expired(SystemTime::now())))
+    }
+
+    async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
+        let now = SystemTime::now();
+        let calls = self.0.lock();
+        let mut blocks: Vec<_> = calls.blocks.values().filter(|block| !block.has_expired(now)).cloned().collect();
+        blocks.sort_by_key(|block| std::cmp::Reverse(block.since));
+        Ok(blocks)
+    }
+
+    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        let calls = self.0.lock();
+        let rows = calls.attempts.values().map(|kept| &kept.row).filter(|row| query.wants(row));
+        Ok(match query.newest_first {
+            true => rows.rev().take(query.most).cloned().collect(),
+            false => rows.take(query.most).cloned().collect(),
+        })
+    }
+
+    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
+        let calls = self.0.lock();
+        let kept = calls.sequences.get(&attempt).and_then(|sequence| calls.attempts.get(sequence));
+        let mut steps = kept.map(|kept| kept.steps.clone()).unwrap_or_default();
+        steps.sort_by_key(|step| step.at);
+        Ok(steps)
+    }
+
+    async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
+        self.0.lock().sweep(keep, Instant::now());
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<String, StoreError> {
+        Ok("in memory: calls are forgotten when the process ends".to_owned())
+    }
+}
+
+impl Calls {
+    fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Begun {
+        if let Some(kept) = self.current_of(new.attempt.id).filter(|kept| kept.drive.is_some()) {
+            return match kept.row.number_key == Some(new.number.key) {
+                true if kept.row.attempt == new.attempt => Begun::New,
+                true => Begun::Elsewhere(kept.row.attempt.generation),
+                false => Begun::Refused(Refusal::OtherNumber),
+            };
+        }
+        if let Some(refusal) = self.refusal(&new.number, limits, now) {
+            return Begun::Refused(refusal);
+        }
+        let deadline = now + new.deadline;
+        let sequence = self.keep(Kept {
+            row: row(new.attempt, new.started, &new.node, Some(&new.number)),
+            steps: Vec::new(),
+            placed: None,
+            progress: Progress::Dialling,
+            drive: Some(Drive { owner: new.owner, deadline }),
+            ended_at: None,
+        });
+        self.current.insert(new.attempt.id, sequence);
+        self.ringing.insert(new.number.key, sequence);
+        self.pending.insert((deadline, sequence));
+        self.begun.entry(new.number.key).or_default().push_back(now);
+        self.begun_lately.push_back(now);
+        self.heard_of.insert(new.owner, now);
+        Begun::New
+    }
+
+    fn refusal(&mut self, number: &StoredNumber, limits: &Limits, now: Instant) -> Option<Refusal> {
+        let wall = SystemTime::now();
+        let blocks = [number.key, number.line].into_iter().filter_map(|key| self.blocks.get(&key));
+        if let Some(block) = blocks.into_iter().find(|block| !block.has_expired(wall)) {
+            return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
+        }
+        if self.ringing.contains_key(&number.key) {
+            return Some(Refusal::InProgress);
+        }
+        let begun = self.begun.entry(number.key).or_default();
+        if let Some(after) = wait(begun, limits.calls_per_number, limits.per_number_window, now) {
+            return Some(Refusal::NumberLimit { after });
+        }
+        if let Some(after) = wait(&mut self.begun_lately, limits.calls_per_minute, MINUTE, now) {
+            return Some(Refusal::MinuteLimit { after });
+        }
+        if self.pending.len() as u64 >= limits.concurrent_calls {
+            let after =
+                self.pending.first().map_or(Duration::ZERO, |(deadline, _)| deadline.saturating_duration_since(now));
+            return Some(Refusal::ConcurrentLimit { after });
+        }
+        None
+    }
+
+    fn keep(&mut self, kept: Kept) -> u64 {
+        self.last += 1;
+        self.sequences.insert(kept.row.attempt, self.last);
+        self.attempts.insert(self.last, Kept { row: Row { sequence: self.last, ..kept.row }, ..kept });
+        while self.attempts.len() > MAX_ATTEMPTS
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.forget(oldest);
+        }
+        self.last
+    }
+
+    fn forget(&mut self, sequence: u64) {
+        let Some(kept) = self.attempts.remove(&sequence) else { return };
+        let attempt = kept.row.attempt;
+        self.sequences.remove(&attempt);
+        if self.current.get(&attempt.id) == Some(&sequence) {
+            self.current.remove(&attempt.id);
+        }
+    }
+
+    fn current_of(&self, id: CallId) -> Option<&Kept> {
+        self.attempts.get(self.current.get(&id)?)
+    }
+
+    fn end(
+        &mut self,
+        attempt: Attempt,
+        owner: Owner,
+        at: SystemTime,
+        outcome: &Outcome,
+        release: bool,
+        now: Instant,
+    ) -> bool {
+        let Some(&sequence) = self.sequences.get(&attempt) else { return false };
+        let Some(kept) = self.attempts.get_mut(&sequence) else { return false };
+        let in_time = |drive: &Drive| *outcome != Outcome::Verified || drive.deadline > now;
+        let Some(drive) = kept.drive.take_if(|drive| drive.owner == owner && in_time(drive)) else { return false };
+        kept.ended_at = Some(now);
+        kept.row.ended = Some(at);
+        kept.row.outcome = outcome.into();
+        self.pending.remove(&(drive.deadline, sequence));
+        self.ended.push_back(sequence);
+        if release {
+            self.release(sequence);
+        }
+        true
+    }
+
+    fn release(&mut self, sequence: u64) {
+        let number = self.attempts.get(&sequence).and_then(|kept| kept.row.number_key);
+        if let Some(number) = number.filter(|number| self.ringing.get(number) == Some(&sequence)) {
+            self.ringing.remove(&number);
+        }
+    }
+
+    fn record(&mut self, update: &Update, now: Instant) {
+        let Update { attempt, at, change } = update;
+        let sequence = self.sequences.get(attempt).copied();
+        match change {
+            Change::Ended { owner, failure, release } => {
+                self.end(*attempt, *owner, *at, &Outcome::Failed(failure.clone()), *release, now);
+            }
+            Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
+            Change::Refused { number, node, failure } => match sequence {
+                Some(sequence) => {
+                    let owner = self.attempts.get(&sequence).and_then(|kept| Some(kept.drive.as_ref()?.owner));
+                    if let Some(owner) = owner {
+                        self.end(*attempt, owner, *at, &Outcome::Failed(failure.clone()), true, now);
+                    }
+                }
+                None => {
+                    let mut row = row(*attempt, *at, node, number.as_ref());
+                    row.ended = Some(*at);
+                    row.outcome = RowOutcome::Failed(failure.clone());
+                    let is_current = self.current_of(attempt.id).is_none_or(|kept| kept.drive.is_none());
+                    let progress = Progress::Dialling;
+                    let kept =
+                        Kept { row, steps: Vec::new(), placed: None, progress, drive: None, ended_at: Some(now) };
+                    let sequence = self.keep(kept);
+                    self.ended.push_back(sequence);
+                    if is_current {
+                        self.current.insert(attempt.id, sequence);
+                    }
+                }
+            },
+            Change::Step { name, backend, text } => {
+                let step = Step {
+                    at: *at,
+                    name: name.clone(),
+                    backend: backend.as_deref().map(Into::into),
+                    text: text.clone(),
+                };
+                if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
+                    kept.take(step);
+                }
+            }
+            Change::Placed { backend, reference } => {
+                let step = Step { at: *at, name: "placed".into(), backend: Some((**backend).into()), text: None };
+                if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
+                    kept.row.backend = Some((**backend).into());
+                    kept.placed = Some(((**backend).into(), reference.clone()));
+                    kept.take(step);
+                }
+            }
+        }
+    }
+
+    fn find(&self, id: CallId, now: Instant) -> Option<Current> {
+        let kept = self.current_of(id)?;
+        let state = match (&kept.drive, &kept.row.outcome, kept.row.number_key) {
+            (Some(drive), _, Some(number)) => {
+                let left = drive.deadline.saturating_duration_since(now);
+                CurrentState::Pending { number, left, progress: kept.progress }
+            }
+            (_, outcome, _) => {
+                let ago = kept.ended_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+                CurrentState::Ended { outcome: outcome.ended()?, ago }
+            }
+        };
+        Some(Current { attempt: kept.row.attempt, state })
+    }
+
+    fn take_up(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {
+        self.heard_of.insert(owner, now);
+        let heard_of = &self.heard_of;
+        let is_gone = |owner: &Owner| heard_of.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LEASE);
+        let mut orphans = Vec::new();
+        for (deadline, sequence) in &self.pending {
+            let Some(kept) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < most) else { continue };
+            let Some(drive) = kept.drive.as_mut().filter(|drive| drive.owner != owner && is_gone(&drive.owner)) else {
+                continue;
+            };
+            let Some(number) = kept.row.number_key else { continue };
+            drive.owner = owner;
+            orphans.push(Orphan {
+                attempt: kept.row.attempt,
+                number,
+                masked: kept.row.number.clone().unwrap_or_default(),
+                left: deadline.saturating_duration_since(now),
+                started: kept.row.started,
+                placed: kept.placed.clone(),
+            });
+        }
+        orphans
+    }
+
+    fn sweep(&mut self, keep: Duration, now: Instant) {
+        let is_old = |kept: &Kept| kept.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= keep);
+        while let Some(oldest) = self.ended.front().copied()
+            && self.attempts.get(&oldest).is_none_or(is_old)
+        {
+            self.ended.pop_front();
+            self.forget(oldest);
+        }
+        self.begun.retain(|_, begun| begun.back().is_some_and(|last| now.saturating_duration_since(*last) < keep));
+        self.heard_of.retain(|_, at| now.saturating_duration_since(*at) < LEASE);
+        let wall = SystemTime::now();
+        self.blocks.retain(|_, block| !block.has_expired(wall));
+    }
+}
+
+impl Kept {
+    fn take(&mut self, step: Step) {
+        let progress = match &*step.name {
+            "placed" => Some((&mut self.row.placed, Progress::Dialling)),
+            "ringing" => Some((&mut self.row.ringing, Progress::Ringing)),
+            "answered" => Some((&mut self.row.answered, Progress::Answered)),
+            _ => None,
+        };
+        if let Some((time, progress)) = progress {
+            time.get_or_insert(step.at);
+            self.progress = self.progress.max(progress);
+        }
+        if !self.steps.contains(&step) {
+            self.steps.push(step);
+        }
+    }
+}
+
+fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Row {
+    Row {
+        sequence: 0,
+        attempt,
+        number: number.map(|number| number.masked.clone()),
+        full_number: number.and_then(|number| number.full.clone()),
+        number_key: number.map(|number| number.key),
+        line_key: number.map(|number| number.line),
+        node: node.into(),
+        backend: None,
+        started,
+        placed: None,
+        ringing: None,
+        answered: None,
+        ended: None,
+        outcome: RowOutcome::Pending,
+    }
+}
+
+/// How long until one more of these may come, if not now. Forgets the old ones.
+fn wait(begun: &mut VecDeque<Instant>, most: u64, window: Duration, now: Instant) -> Option<Duration> {
+    while begun.front().is_some_and(|at| now.saturating_duration_since(*at) >= window) {
+        begun.pop_front();
+    }
+    let of_most = begun.len().checked_sub(usize::try_from(most).ok()?)?;
+    begun.get(of_most).map(|at| (*at + window).saturating_duration_since(now))
+}

@@ -1,0 +1,356 @@
+//! What must outlive the process: each attempt from before the first ring to its end, the story of its steps, and the
+//! numbers that are not to be called.
+//!
+//! A store answers for other processes, too: those of a farm, and the one that is started after this one was killed.
+//! So nobody is rung before [`CallStore::begin`] has made the attempt durable, an attempt ends once, and of the
+//! attempts of one id only the current one answers for it; the others are kept for the audit alone.
+//!
+//! An attempt belongs to an [`Owner`], the process instance that drives it, as long as that renews its lease. Of an
+//! owner whose lease has run out, [`CallStore::take_up`] gives the pending attempts to another one.
+//!
+//! One conformance suite (`tests/stores.rs`) holds for every store.
+
+mod audit;
+mod memory;
+mod refusal;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+use crate::backend::Reference;
+use crate::call::{Attempt, CallId, Failure, NumberKey, Outcome, PhoneNumber, Progress};
+use crate::config::{Config, ConfigError, StoreKind};
+pub use audit::{Query, Row, RowOutcome, Step};
+pub use memory::MemoryStore;
+pub use refusal::Refusal;
+
+/// How long an owner counts as alive after it was last heard of.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
+pub const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// Keeps calls. Every function may be called from any task at any time, and none blocks the thread.
+#[async_trait]
+pub trait CallStore: Send + Sync {
+    /// What it is, in one word, as the configuration says it.
+    fn kind(&self) -> &'static str;
+
+    /// May other nodes begin attempts in it? Then what this process remembers of an ended call may be out of date.
+    fn is_shared(&self) -> bool;
+
+    /// Begins an attempt, in one transaction with all that it depends on. What is refused changes nothing.
+    ///
+    /// # Errors
+    /// Where it is not known whether the attempt was begun: nobody may be rung for it.
+    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
+
+    /// Ends a pending attempt that belongs to `end.owner`, and gives its number free if that is said. Verified only
+    /// before the attempt's deadline. False, and nothing has changed, where it has ended already, belongs to somebody
+    /// else or came too late.
+    ///
+    /// # Errors
+    /// Where it is not known whether it has ended.
+    async fn end(&self, end: &End) -> Result<bool, StoreError>;
+
+    /// Takes note of what happened to attempts, in this order. The same may be said again.
+    ///
+    /// # Errors
+    /// Where not all of it is kept.
+    async fn record(&self, updates: &[Update]) -> Result<(), StoreError>;
+
+    /// The current attempt of an id.
+    ///
+    /// # Errors
+    /// Where that is not known.
+    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError>;
+
+    /// Says that an owner is alive.
+    ///
+    /// # Errors
+    /// Where that is not kept.
+    async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
+
+    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out.
+    ///
+    /// # Errors
+    /// Where it is not known whether it owns them: then somebody takes them up later.
+    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError>;
+
+    /// Puts a number on the block list, in place of what is there of it.
+    ///
+    /// # Errors
+    /// Where it is not kept.
+    async fn block(&self, block: &Block) -> Result<(), StoreError>;
+
+    /// Takes a number off the block list. False where it is not on it.
+    ///
+    /// # Errors
+    /// Where that is not known.
+    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError>;
+
+    /// The block list, without what has expired; the newest first.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    async fn blocks(&self) -> Result<Vec<Block>, StoreError>;
+
+    /// The attempts that a query asks for, in its order.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError>;
+
+    /// The steps of an attempt, in the order of their times.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError>;
+
+    /// Forgets attempts that ended longer ago than `keep`, and blocks that have expired.
+    ///
+    /// # Errors
+    /// Where something old may be left.
+    async fn sweep(&self, keep: Duration) -> Result<(), StoreError>;
+
+    /// Can it be used? A few words about it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    async fn check(&self) -> Result<String, StoreError>;
+}
+
+/// Opens the store that a configuration asks for. Does no network I/O.
+///
+/// # Errors
+/// Where it cannot be used.
+pub fn open(config: &Config, _base: &Path, _runtime: &Handle) -> Result<Arc<dyn CallStore>, ConfigError> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(Arc::new(MemoryStore::default())),
+        StoreKind::Sqlite => Ok(Arc::new(MemoryStore::default())),
+        StoreKind::Redis => Ok(Arc::new(MemoryStore::default())),
+    }
+}
+
+/// Why a store did not do what it was asked for. Without personal data and secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached now; the same may work later.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    /// It does not take this, and never will.
+    #[error("the store refused: {0}")]
+    Refused(String),
+}
+
+/// A process instance that drives attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner(pub Uuid);
+
+/// A number as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNumber {
+    /// By which the same number, extension included, is known again.
+    pub key: NumberKey,
+    /// By which the same line is.
+    pub line: NumberKey,
+    /// For people.
+    pub masked: Box<str>,
+    /// The whole number, where it is to be kept.
+    pub full: Option<Box<str>>,
+}
+
+impl StoredNumber {
+    /// The number, the whole of it if that is to be kept.
+    pub fn new(number: &PhoneNumber, full: bool) -> Self {
+        let whole = || match number.extension() {
+            Some(extension) => format!("{}x{extension}", number.e164()).into(),
+            None => number.e164().into(),
+        };
+        let masked = number.to_string().into();
+        Self { key: number.key(), line: number.line_key(), masked, full: full.then(whole) }
+    }
+}
+
+/// An attempt that is about to be placed.
+#[derive(Debug, Clone)]
+pub struct NewAttempt {
+    /// Which one.
+    pub attempt: Attempt,
+    /// When the host asked for it.
+    pub started: SystemTime,
+    /// How long it may take from now.
+    pub deadline: Duration,
+    /// Whom it will ring.
+    pub number: StoredNumber,
+    /// Who drives it.
+    pub owner: Owner,
+    /// On which machine.
+    pub node: Arc<str>,
+}
+
+/// How many calls there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// To one number within `per_number_window`.
+    pub calls_per_number: u64,
+    /// That window.
+    pub per_number_window: Duration,
+    /// At once.
+    pub concurrent_calls: u64,
+    /// Within 60 seconds.
+    pub calls_per_minute: u64,
+}
+
+/// What became of [`CallStore::begin`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// It is durable: place it.
+    New,
+    /// The same request is pending already, as the attempt of this generation: nothing to do.
+    Elsewhere(u64),
+    /// It may not be placed.
+    Refused(Refusal),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Whose it must be.
+    pub owner: Owner,
+    /// When.
+    pub at: SystemTime,
+    /// How.
+    pub outcome: Outcome,
+    /// Does its phone certainly ring no more?
+    pub release: bool,
+}
+
+/// Something that happened to an attempt.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Which one.
+    pub attempt: Attempt,
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub change: Change,
+}
+
+/// What happened to an attempt.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A step of its story: its name in logs, the backend, and more about it. `ringing` and `answered` are progress.
+    Step {
+        /// The name.
+        name: Box<str>,
+        /// The backend.
+        backend: Option<Arc<str>>,
+        /// More about it, without personal data.
+        text: Option<Box<str>>,
+    },
+    /// A backend has placed it, and knows it by this reference from now on. Also a step, `placed`.
+    Placed {
+        /// The backend.
+        backend: Arc<str>,
+        /// Its reference.
+        reference: Reference,
+    },
+    /// It has ended, if it was pending and is this owner's: as [`CallStore::end`].
+    Ended {
+        /// Whose it must be.
+        owner: Owner,
+        /// How.
+        failure: Failure,
+        /// Does its phone certainly ring no more?
+        release: bool,
+    },
+    /// Its phone rings no more.
+    Released,
+    /// It was refused before it was begun. Kept for the audit; where no other attempt of its id is pending, it answers
+    /// for the id from now on. One that has begun all the same is ended so.
+    Refused {
+        /// Whom it would have rung, where that was a number.
+        number: Option<StoredNumber>,
+        /// On which machine.
+        node: Arc<str>,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// The current attempt of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current {
+    /// Which one.
+    pub attempt: Attempt,
+    /// How it stands.
+    pub state: CurrentState,
+}
+
+/// How a current attempt stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CurrentState {
+    /// It is driven by an owner, or waits to be taken up.
+    Pending {
+        /// Whom it rings.
+        number: NumberKey,
+        /// How long it may still take.
+        left: Duration,
+        /// How far it has come.
+        progress: Progress,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// How long ago.
+        ago: Duration,
+    },
+}
+
+/// A pending attempt whose owner is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Whom it rings.
+    pub number: NumberKey,
+    /// The same for people.
+    pub masked: Box<str>,
+    /// How long it may still take.
+    pub left: Duration,
+    /// When the host asked for it.
+    pub started: SystemTime,
+    /// The backend that has placed it, and its reference, where that is known.
+    pub placed: Option<(Box<str>, Reference)>,
+}
+
+/// A number that is not called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The number. One without an extension blocks all of its line.
+    pub number: NumberKey,
+    /// The same for people.
+    pub masked: Box<str>,
+    /// Why.
+    pub reason: Box<str>,
+    /// Since when.
+    pub since: SystemTime,
+    /// Until when, if not for ever.
+    pub until: Option<SystemTime>,
+}
+
+impl Block {
+    /// Does it not hold any more?
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
