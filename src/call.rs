@@ -327,6 +327,32 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::NoKeyPressed,
+        Self::WrongKey,
+        Self::CallEnded,
+        Self::DeadlinePassed,
+        Self::Voicemail,
+        Self::Blocked,
+        Self::InvalidNumber,
+        Self::AlreadyInProgress,
+        Self::Unreachable,
+        Self::CountryNotAllowed,
+        Self::FraudReported,
+        Self::CannotPlace,
+        Self::Throttled,
+        Self::Interrupted,
+        Self::NotConfigured,
+        Self::UnknownCall,
+        Self::Internal,
+    ];
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
     /// Its name in logs.
     pub fn name(self) -> &'static str {
         match self {
