@@ -150,6 +150,16 @@ impl NumberKey {
         Self(key)
     }
 
+    /// The key with these bytes.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// The key in these 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         // Uuid reads other forms, too.

@@ -13,6 +13,7 @@
 mod audit;
 mod memory;
 mod refusal;
+mod sqlite;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +25,12 @@ use uuid::Uuid;
 
 use crate::backend::Reference;
 use crate::call::{Attempt, CallId, Failure, NumberKey, Outcome, PhoneNumber, Progress};
-use crate::config::{Config, ConfigError, StoreKind};
+use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
+use crate::platform;
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use memory::MemoryStore;
 pub use refusal::Refusal;
+pub use sqlite::SqliteStore;
 
 /// How long an owner counts as alive after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(10);
@@ -129,12 +132,29 @@ pub trait CallStore: Send + Sync {
 ///
 /// # Errors
 /// Where it cannot be used.
-pub fn open(config: &Config, _base: &Path, _runtime: &Handle) -> Result<Arc<dyn CallStore>, ConfigError> {
+pub fn open(config: &Config, base: &Path, _runtime: &Handle) -> Result<Arc<dyn CallStore>, ConfigError> {
     match config.store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::default())),
-        StoreKind::Sqlite => Ok(Arc::new(MemoryStore::default())),
+        StoreKind::Sqlite => Ok(Arc::new(sqlite(&config.store, base)?)),
         StoreKind::Redis => Ok(Arc::new(MemoryStore::default())),
     }
+}
+
+fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError> {
+    let unusable = |problem: String| ConfigError::at(ErrorKind::StateFolder, "store.path", problem);
+    let file = match &config.path {
+        Some(path) => base.join(path),
+        None => platform::state_folder()
+            .ok_or_else(|| {
+                unusable("the user's state folder is not known (is HOME set?); name a file here".to_owned())
+            })?
+            .join("phonegate.db"),
+    };
+    let with_path = |problem: String| unusable(format!("{}: {problem}", file.display()));
+    if let Some(folder) = file.parent() {
+        platform::own_folder(folder).map_err(|error| with_path(error.to_string()))?;
+    }
+    SqliteStore::open(&file).map_err(with_path)
 }
 
 /// Why a store did not do what it was asked for. Without personal data and secrets.

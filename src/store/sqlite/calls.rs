@@ -1,0 +1,322 @@
+//! What changes attempts, and finds them. Each function is a part of a transaction.
+
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::values::{self, At, milliseconds, span};
+use super::writer::Desk;
+use crate::backend::Reference;
+use crate::call::{CallId, NumberKey, Outcome, Progress};
+use crate::store::{
+    Begun, Change, Current, CurrentState, End, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal, StoredNumber, Update,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
+    let NewAttempt { attempt, started, deadline, number, owner, node } = new;
+    let pending: Option<(i64, Option<NumberKey>)> = desk
+        .database
+        .prepare_cached("SELECT generation, number_key FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?
+        .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((generation, its_number)) = pending {
+        return Ok(match its_number == Some(number.key) {
+            true if generation == values::generation(*attempt) => Begun::New,
+            true => Begun::Elsewhere(values::attempt(attempt.id, generation).generation),
+            false => Begun::Refused(Refusal::OtherNumber),
+        });
+    }
+    if let Some(refusal) = refusal(desk, number, limits)? {
+        return Ok(Begun::Refused(refusal));
+    }
+    supersede(desk, attempt.id)?;
+    desk.database
+        .prepare_cached(
+            "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, owner,
+                 started_at, begun, deadline, rings) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)",
+        )?
+        .execute(params![
+            attempt.id,
+            values::generation(*attempt),
+            number.key,
+            number.line,
+            number.masked,
+            number.full,
+            node,
+            owner,
+            At(*started),
+            desk.now,
+            desk.now.saturating_add(milliseconds(*deadline)),
+        ])?;
+    renew(desk, *owner)?;
+    Ok(Begun::New)
+}
+
+fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Result<Option<Refusal>> {
+    let block = desk
+        .database
+        .prepare_cached(
+            "SELECT reason, until_at FROM blocks WHERE number_key IN (?1, ?2) AND coalesce(until_at, ?3 + 1) > ?3",
+        )?
+        .query_row(params![number.key, number.line, desk.now], |row| {
+            let until: Option<At> = row.get(1)?;
+            Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|At(until)| until) })
+        })
+        .optional()?;
+    if block.is_some() {
+        return Ok(block);
+    }
+    let rings = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
+    if { rings }.exists([number.key])? {
+        return Ok(Some(Refusal::InProgress));
+    }
+    // The last but so many: when that one is old enough, there may be another.
+    let nth = |most: u64| i64::try_from(most).unwrap_or(i64::MAX).saturating_sub(1);
+    let again = |begun: i64, window: Duration| span(begun.saturating_add(milliseconds(window)) - desk.now);
+    let since = |window: Duration| desk.now.saturating_sub(milliseconds(window));
+    let window = limits.per_number_window;
+    let begun: Option<i64> = desk
+        .database
+        .prepare_cached(
+            "SELECT begun FROM attempts WHERE number_key = ?1 AND begun > ?2 ORDER BY begun DESC LIMIT 1 OFFSET ?3",
+        )?
+        .query_row(params![number.key, since(window), nth(limits.calls_per_number)], |row| row.get(0))
+        .optional()?;
+    if let Some(begun) = begun {
+        return Ok(Some(Refusal::NumberLimit { after: again(begun, window) }));
+    }
+    let begun: Option<i64> = desk
+        .database
+        .prepare_cached("SELECT begun FROM attempts WHERE begun > ?1 ORDER BY begun DESC LIMIT 1 OFFSET ?2")?
+        .query_row(params![since(MINUTE), nth(limits.calls_per_minute)], |row| row.get(0))
+        .optional()?;
+    if let Some(begun) = begun {
+        return Ok(Some(Refusal::MinuteLimit { after: again(begun, MINUTE) }));
+    }
+    // As many as there may be: the first of them to end does so at its deadline at the latest.
+    let deadline: Option<i64> = desk
+        .database
+        .prepare_cached("SELECT deadline FROM attempts WHERE ended IS NULL ORDER BY deadline DESC LIMIT 1 OFFSET ?1")?
+        .query_row([nth(limits.concurrent_calls)], |row| row.get(0))
+        .optional()?;
+    Ok(deadline.map(|deadline| Refusal::ConcurrentLimit { after: span(deadline - desk.now) }))
+}
+
+/// Lets the id's attempts so far answer for it no more.
+fn supersede(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<usize> {
+    desk.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
+}
+
+pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<bool> {
+    let End { attempt, owner, at, outcome, release } = end;
+    let failure = match outcome {
+        Outcome::Verified => None,
+        Outcome::Failed(failure) => Some(failure),
+    };
+    let changed = desk
+        .database
+        .prepare_cached(
+            "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8
+             WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)",
+        )?
+        .execute(params![
+            attempt.id,
+            values::generation(*attempt),
+            owner,
+            desk.now,
+            At(*at),
+            failure.map(|failure| failure.reason().name()),
+            failure.map(|failure| failure.text()),
+            release,
+        ])?;
+    Ok(changed > 0)
+}
+
+pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<()> {
+    let Update { attempt, at, change } = update;
+    let (id, generation) = (attempt.id, values::generation(*attempt));
+    match change {
+        Change::Ended { owner, failure, release } => {
+            let outcome = Outcome::Failed(failure.clone());
+            end(desk, &End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release })?;
+        }
+        Change::Released => {
+            desk.database
+                .prepare_cached("UPDATE attempts SET rings = 0 WHERE id = ?1 AND generation = ?2")?
+                .execute(params![id, generation])?;
+        }
+        Change::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
+        Change::Step { name, backend, text } => step(desk, update, name, backend.as_deref(), text.as_deref())?,
+        Change::Placed { backend, reference } => {
+            desk.database
+                .prepare_cached("UPDATE attempts SET backend = ?3, reference = ?4 WHERE id = ?1 AND generation = ?2")?
+                .execute(params![id, generation, backend, reference.as_str()])?;
+            step(desk, update, "placed", Some(backend), None)?;
+        }
+    }
+    Ok(())
+}
+
+fn refused(
+    desk: &Desk<'_>,
+    update: &Update,
+    number: Option<&StoredNumber>,
+    node: &str,
+    failure: &crate::call::Failure,
+) -> rusqlite::Result<()> {
+    let (id, generation) = (update.attempt.id, values::generation(update.attempt));
+    let (reason, text) = (failure.reason().name(), failure.text());
+    let known = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND generation = ?2")?;
+    if { known }.exists(params![id, generation])? {
+        desk.database
+            .prepare_cached(
+                "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0
+                 WHERE id = ?1 AND generation = ?2 AND ended IS NULL",
+            )?
+            .execute(params![id, generation, desk.now, At(update.at), reason, text])?;
+        return Ok(());
+    }
+    let pending =
+        desk.database.prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?;
+    let is_current = !{ pending }.exists([id])?;
+    if is_current {
+        supersede(desk, id)?;
+    }
+    desk.database
+        .prepare_cached(
+            "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, started_at,
+                 ended_at, ended, reason, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            id,
+            generation,
+            is_current,
+            number.map(|number| number.key),
+            number.map(|number| number.line),
+            number.map(|number| &number.masked),
+            number.and_then(|number| number.full.as_ref()),
+            node,
+            At(update.at),
+            desk.now,
+            reason,
+            text,
+        ])?;
+    Ok(())
+}
+
+fn step(
+    desk: &Desk<'_>,
+    update: &Update,
+    name: &str,
+    backend: Option<&str>,
+    text: Option<&str>,
+) -> rusqlite::Result<()> {
+    let (id, generation, at) = (update.attempt.id, values::generation(update.attempt), At(update.at));
+    let time = match name {
+        "placed" => Some("placed_at"),
+        "ringing" => Some("ringing_at"),
+        "answered" => Some("answered_at"),
+        _ => None,
+    };
+    if let Some(time) = time {
+        desk.database
+            .prepare_cached(&format!(
+                "UPDATE attempts SET {time} = ?3 WHERE id = ?1 AND generation = ?2 AND {time} IS NULL"
+            ))?
+            .execute(params![id, generation, at])?;
+    }
+    desk.database
+        .prepare_cached(
+            "INSERT INTO steps SELECT sequence, ?3, ?4, ?5, ?6 FROM attempts
+             WHERE id = ?1 AND generation = ?2 AND NOT EXISTS (SELECT 1 FROM steps
+                 WHERE steps.sequence = attempts.sequence AND (at, name) = (?3, ?4) AND backend IS ?5 AND text IS ?6)",
+        )?
+        .execute(params![id, generation, at, name, backend, text])?;
+    Ok(())
+}
+
+pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Current>> {
+    desk.database
+        .prepare_cached(
+            "SELECT generation, number_key, deadline, ended, reason, text, ringing_at, answered_at FROM attempts
+             WHERE id = ?1 AND current = 1",
+        )?
+        .query_row([id], |row| {
+            let ended: Option<i64> = row.get("ended")?;
+            let reason: Option<Box<str>> = row.get("reason")?;
+            let state = match (ended, reason) {
+                (None, _) => CurrentState::Pending {
+                    number: row.get("number_key")?,
+                    left: span(row.get::<_, i64>("deadline")? - desk.now),
+                    progress: match (row.get("ringing_at")?, row.get("answered_at")?) {
+                        (_, Some::<i64>(_)) => Progress::Answered,
+                        (Some::<i64>(_), None) => Progress::Ringing,
+                        (None, None) => Progress::Dialling,
+                    },
+                },
+                (Some(ended), reason) => CurrentState::Ended {
+                    outcome: match reason {
+                        None => Outcome::Verified,
+                        Some(reason) => Outcome::Failed(values::failure(&reason, row.get("text")?)),
+                    },
+                    ago: span(desk.now - ended),
+                },
+            };
+            Ok(Current { attempt: values::attempt(id, row.get("generation")?), state })
+        })
+        .optional()
+}
+
+pub(super) fn renew(desk: &Desk<'_>, owner: Owner) -> rusqlite::Result<()> {
+    desk.database
+        .prepare_cached(
+            "INSERT INTO owners VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET lease = max(lease, excluded.lease)",
+        )?
+        .execute(params![owner, desk.now.saturating_add(milliseconds(LEASE))])
+        .map(|_| ())
+}
+
+pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize) -> rusqlite::Result<Vec<Orphan>> {
+    let mut orphans = desk.database.prepare_cached(
+        "SELECT id, generation, number_key, number, deadline, started_at, backend, reference
+         FROM attempts LEFT JOIN owners USING (owner)
+         WHERE ended IS NULL AND owner <> ?1 AND coalesce(lease, 0) <= ?2 ORDER BY sequence LIMIT ?3",
+    )?;
+    let orphan = |row: &rusqlite::Row<'_>| {
+        let placed: (Option<Box<str>>, Option<String>) = (row.get("backend")?, row.get("reference")?);
+        Ok(Orphan {
+            attempt: values::attempt(row.get("id")?, row.get("generation")?),
+            number: row.get("number_key")?,
+            masked: row.get("number")?,
+            left: span(row.get::<_, i64>("deadline")? - desk.now),
+            started: row.get::<_, At>("started_at")?.0,
+            placed: placed.0.zip(placed.1.map(Reference::new)),
+        })
+    };
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let orphans: Vec<_> = orphans.query_map(params![owner, desk.now, most], orphan)?.collect::<Result<_, _>>()?;
+    for Orphan { attempt, .. } in &orphans {
+        desk.database
+            .prepare_cached("UPDATE attempts SET owner = ?3 WHERE id = ?1 AND generation = ?2")?
+            .execute(params![attempt.id, values::generation(*attempt), owner])?;
+    }
+    if !orphans.is_empty() {
+        renew(desk, owner)?;
+    }
+    Ok(orphans)
+}
+
+pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<()> {
+    let old = desk.now.saturating_sub(milliseconds(keep));
+    let run = |statement: &str, before: i64| desk.database.prepare_cached(statement)?.execute([before]);
+    run("DELETE FROM steps WHERE sequence IN (SELECT sequence FROM attempts WHERE ended < ?1)", old)?;
+    run("DELETE FROM attempts WHERE ended < ?1", old)?;
+    run("DELETE FROM blocks WHERE until_at <= ?1", desk.now)?;
+    run(
+        "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
+        desk.now,
+    )?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! The store's clock. It follows the wall clock, which goes on between processes and for all of them; but where somebody
+//! sets that back, it goes on by the monotonic one, so that no limit counts anew and no lease is stretched.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::Connection;
+
+/// A clock of one process.
+pub(super) struct Clock {
+    wall: fn() -> SystemTime,
+    last: Option<(i64, Instant)>,
+}
+
+impl Clock {
+    pub(super) fn new(wall: fn() -> SystemTime) -> Self {
+        Self { wall, last: None }
+    }
+
+    /// Milliseconds since 1970: at least what another process has written down, and never less than before.
+    pub(super) fn now(&mut self, database: &Connection) -> rusqlite::Result<i64> {
+        let kept: i64 = database.prepare_cached("SELECT now FROM clock")?.query_row([], |row| row.get(0))?;
+        let at = Instant::now();
+        let ticked = self.last.map_or(0, |(last, then)| last.saturating_add(milliseconds(at - then)));
+        let now = milliseconds((self.wall)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        let now = now.max(ticked).max(kept);
+        self.last = Some((now, at));
+        Ok(now)
+    }
+
+    /// Writes it down for the next process.
+    pub(super) fn keep(&self, database: &Connection, now: i64) -> rusqlite::Result<()> {
+        database.prepare_cached("UPDATE clock SET now = ?1")?.execute([now]).map(|_| ())
+    }
+}
+
+fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

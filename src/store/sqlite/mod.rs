@@ -1,0 +1,143 @@
+//! Calls in a file of SQLite on this machine: the service's, and whoever reads it beside it.
+//!
+//! One thread owns the database ([`writer`]); commits are shared by what waits for them. The journal is a write-ahead
+//! log, so that a reader never waits for the writer, and each commit is on the disk before it is told (`synchronous =
+//! FULL`, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
+
+mod audit;
+mod calls;
+mod clock;
+mod schema;
+mod values;
+mod writer;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::audit::{Query, Row, Step};
+use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, StoreError, Update};
+use crate::call::{Attempt, CallId, NumberKey};
+use crate::platform;
+use clock::Clock;
+use writer::Writer;
+
+/// How long SQLite waits for another process that writes.
+const BUSY_LIMIT: Duration = Duration::from_secs(4);
+
+/// A store in a file.
+pub struct SqliteStore {
+    writer: Writer,
+    file: Box<Path>,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it, for this user alone; brings it to this version's schema.
+    ///
+    /// # Errors
+    /// In words: where it cannot be opened, is no such file, or belongs to a newer version.
+    pub fn open(file: &Path) -> Result<Self, String> {
+        Self::open_with_clock(file, SystemTime::now)
+    }
+
+    /// As [`SqliteStore::open`], with a wall clock of one's own.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn open_with_clock(file: &Path, wall: fn() -> SystemTime) -> Result<Self, String> {
+        // SQLite gives the files beside it the same permissions.
+        platform::private_file().append(true).create(true).open(file).map_err(|error| error.to_string())?;
+        let database = open(file)?;
+        let writer = Writer::start(database, Clock::new(wall)).map_err(|error| error.to_string())?;
+        Ok(Self { writer, file: file.into() })
+    }
+}
+
+fn open(file: &Path) -> Result<Connection, String> {
+    let words = |error: rusqlite::Error| match error {
+        rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
+        _ => "it is no database of PhoneGate's".to_owned(),
+    };
+    let mut database = Connection::open(file).map_err(words)?;
+    database.busy_timeout(BUSY_LIMIT).map_err(words)?;
+    database.set_prepared_statement_cache_capacity(64);
+    // It answers with the mode that it is in now.
+    let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(words)?;
+    if mode != "wal" {
+        return Err(format!("its journal cannot be a write-ahead log ({mode}); it must lie on a disk of this machine"));
+    }
+    database.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;").map_err(words)?;
+    schema::bring_up_to_date(&mut database)?;
+    Ok(database)
+}
+
+#[async_trait]
+impl CallStore for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
+        let (new, limits) = (new.clone(), *limits);
+        self.writer.ask(move |desk| calls::begin(desk, &new, &limits)).await
+    }
+
+    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+        let end = end.clone();
+        self.writer.ask(move |desk| calls::end(desk, &end)).await
+    }
+
+    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+        let updates = updates.to_vec();
+        self.writer.ask(move |desk| updates.iter().try_for_each(|update| calls::record(desk, update))).await
+    }
+
+    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+        self.writer.ask(move |desk| calls::find(desk, id)).await
+    }
+
+    async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
+        self.writer.ask(move |desk| calls::renew(desk, owner)).await
+    }
+
+    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        self.writer.ask(move |desk| calls::take_up(desk, owner, most)).await
+    }
+
+    async fn block(&self, block: &Block) -> Result<(), StoreError> {
+        let block = block.clone();
+        self.writer.ask(move |desk| audit::block(desk, &block)).await
+    }
+
+    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+        self.writer.ask(move |desk| audit::unblock(desk, number)).await
+    }
+
+    async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
+        self.writer.ask(audit::blocks).await
+    }
+
+    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        let query = query.clone();
+        self.writer.ask(move |desk| audit::rows(desk, &query)).await
+    }
+
+    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
+        self.writer.ask(move |desk| audit::steps(desk, attempt)).await
+    }
+
+    async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
+        self.writer.ask(move |desk| calls::sweep(desk, keep)).await
+    }
+
+    async fn check(&self) -> Result<String, StoreError> {
+        let count = self.writer.ask(audit::count).await?;
+        Ok(format!("{} ({count} calls)", self.file.display()))
+    }
+}

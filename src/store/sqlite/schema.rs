@@ -1,0 +1,72 @@
+//! The versions of the database's schema, and the way from one to the next.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
+/// is never changed.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// Brings a database to the newest version.
+pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<(), String> {
+    migrate(database, &MIGRATIONS)
+}
+
+fn migrate(database: &mut Connection, migrations: &[&str]) -> Result<(), String> {
+    let words = |error: rusqlite::Error| match error {
+        rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
+        error => error.to_string(),
+    };
+    // Of two processes that start at once, one waits for the other.
+    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(words)?;
+    let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(words)?;
+    let newest = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| migrations.get(version..)) else {
+        return Err(format!(
+            "it was written by a newer PhoneGate (schema version {version}, this one knows {newest}): install that again"
+        ));
+    };
+    for migration in missing {
+        transaction.execute_batch(migration).map_err(words)?;
+    }
+    if !missing.is_empty() {
+        transaction.pragma_update(None, "user_version", newest).map_err(words)?;
+    }
+    transaction.commit().map_err(words)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const FIRST: &str = "CREATE TABLE calls (id TEXT) STRICT; INSERT INTO calls VALUES ('kept');";
+    const SECOND: &str = "ALTER TABLE calls ADD COLUMN node TEXT NOT NULL DEFAULT 'here';";
+
+    #[test]
+    fn an_older_database_is_brought_up_to_date_and_keeps_what_is_in_it() {
+        let mut database = Connection::open_in_memory().unwrap();
+        migrate(&mut database, &[FIRST]).unwrap();
+        migrate(&mut database, &[FIRST, SECOND]).unwrap();
+        migrate(&mut database, &[FIRST, SECOND]).unwrap();
+        let kept = database.query_row("SELECT id || node FROM calls", [], |row| row.get::<_, String>(0));
+        assert_eq!(kept.unwrap(), "kepthere");
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_as_it_is() {
+        let mut database = Connection::open_in_memory().unwrap();
+        migrate(&mut database, &[FIRST, SECOND]).unwrap();
+        let error = migrate(&mut database, &[FIRST]).unwrap_err();
+        assert!(error.contains("newer PhoneGate (schema version 2, this one knows 1)"), "{error}");
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let mut database = Connection::open_in_memory().unwrap();
+        migrate(&mut database, &[FIRST]).unwrap();
+        migrate(&mut database, &[FIRST, "DELETE FROM calls; SELECT nothing FROM nowhere;"]).unwrap_err();
+        let kept = database.query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0));
+        let version = database.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        assert_eq!((kept.unwrap(), version.unwrap()), (1, 1));
+    }
+}

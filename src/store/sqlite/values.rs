@@ -1,0 +1,76 @@
+//! Values as the database has them.
+
+use std::time::{Duration, SystemTime};
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey};
+use crate::store::Owner;
+
+/// A time by a wall clock, in milliseconds since 1970.
+pub(super) struct At(pub(super) SystemTime);
+
+impl ToSql for At {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(milliseconds(self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()).into())
+    }
+}
+
+impl FromSql for At {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(SystemTime::UNIX_EPOCH.checked_add(span(value.as_i64()?)).ok_or(FromSqlError::InvalidType)?))
+    }
+}
+
+impl ToSql for NumberKey {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+    }
+}
+
+impl FromSql for NumberKey {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 16]>::column_result(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for Owner {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
+    }
+}
+
+impl ToSql for CallId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
+
+impl FromSql for CallId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        CallId::parse(value.as_str()?).map_err(|error| FromSqlError::Other(Box::new(error)))
+    }
+}
+
+/// Generations begin below 2^52 and are counted: they need no sign.
+pub(super) fn generation(attempt: Attempt) -> i64 {
+    i64::try_from(attempt.generation).unwrap_or(i64::MAX)
+}
+
+pub(super) fn attempt(id: CallId, generation: i64) -> Attempt {
+    Attempt { id, generation: u64::try_from(generation).unwrap_or_default() }
+}
+
+pub(super) fn failure(reason: &str, text: Option<Box<str>>) -> Failure {
+    // One of a newer version's is a failure all the same.
+    Failure::verbatim(FailureReason::named(reason).unwrap_or(FailureReason::Internal), text.unwrap_or_default())
+}
+
+pub(super) fn milliseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Of what may be less than nothing, nothing.
+pub(super) fn span(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
+}

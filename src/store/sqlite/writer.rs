@@ -1,0 +1,143 @@
+//! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
+//! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::clock::Clock;
+use crate::store::StoreError;
+
+/// So many jobs share a commit at most.
+const BATCH: usize = 512;
+
+/// What a job may use.
+pub(super) struct Desk<'a> {
+    pub(super) database: &'a Connection,
+    /// The store's clock, in milliseconds.
+    pub(super) now: i64,
+}
+
+/// The thread's queue. Dropped, the thread ends when it has done what was asked.
+pub(super) struct Writer {
+    jobs: Option<Sender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Something to do in a transaction.
+trait Job: Send {
+    fn work(&mut self, desk: &Desk<'_>);
+
+    /// The transaction was committed, or was not.
+    fn done(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Asked<T, F> {
+    work: F,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Asked<T, F>
+where
+    T: Send,
+    F: FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn work(&mut self, desk: &Desk<'_>) {
+        self.result = Some(in_savepoint(desk, &mut self.work).map_err(|error| told(&error)));
+    }
+
+    fn done(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = match (committed, self.result) {
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(StoreError::Unavailable("the database did not get to it".to_owned())),
+            (Err(error), _) => Err(error),
+        };
+        // Who asked may have given up.
+        let _ = self.reply.send(result);
+    }
+}
+
+impl Writer {
+    /// Starts the thread, which owns the database from now on.
+    pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let thread = std::thread::Builder::new()
+            .name("phonegate-store".to_owned())
+            .spawn(move || run(database, clock, &queue))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    /// Has the thread do something, whole or not at all, and waits until it is on the disk.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let gone = || StoreError::Unavailable("its thread has ended".to_owned());
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Asked { work, result: None, reply });
+        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // The database is closed, and its journal written back, when this returns.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut database: Connection, mut clock: Clock, queue: &Receiver<Box<dyn Job>>) {
+    while let Ok(first) = queue.recv() {
+        let mut jobs = vec![first];
+        jobs.extend(queue.try_iter().take(BATCH - 1));
+        let committed = commit(&mut database, &mut clock, &mut jobs).map_err(|error| told(&error));
+        jobs.into_iter().for_each(|job| job.done(committed.clone()));
+    }
+}
+
+fn commit(database: &mut Connection, clock: &mut Clock, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
+    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let changes = transaction.total_changes();
+    let desk = Desk { now: clock.now(&transaction)?, database: &transaction };
+    jobs.iter_mut().for_each(|job| job.work(&desk));
+    // Whoever only asked leaves the disk alone.
+    if transaction.total_changes() != changes {
+        clock.keep(&transaction, desk.now)?;
+    }
+    transaction.commit()
+}
+
+/// A job that fails half-way leaves nothing behind, and does not concern the others.
+fn in_savepoint<T>(desk: &Desk<'_>, work: &mut impl FnMut(&Desk<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    desk.database.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let result = work(desk);
+    if result.is_err() {
+        desk.database.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    desk.database.prepare_cached("RELEASE job")?.execute([])?;
+    result
+}
+
+/// The error in words. A statement and its values are never in them.
+fn told(error: &rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode::{ConstraintViolation, TypeMismatch};
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) if matches!(failure.code, ConstraintViolation | TypeMismatch) => {
+            StoreError::Refused(failure.to_string())
+        }
+        rusqlite::Error::SqliteFailure(failure, _) => StoreError::Unavailable(failure.to_string()),
+        rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..) => {
+            StoreError::Refused("there is something in the database that PhoneGate did not write".to_owned())
+        }
+        _ => StoreError::Refused("the database does not take this".to_owned()),
+    }
+}
