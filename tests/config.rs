@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config;
+use phonegate::config::{self, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
 use serde_json::Value;
@@ -21,11 +21,14 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Starts a gate, with its log elsewhere.
+/// Starts a gate, with its log and its store elsewhere.
 fn start(path: &Path) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let mut loaded = config::load(path).map_err(|error| error.to_string())?;
     loaded.config.log.directory = Some(folder.path().to_owned());
+    if loaded.config.store.kind == StoreKind::Sqlite && loaded.config.store.path.is_none() {
+        loaded.config.store.path = Some(folder.path().join("phonegate.db"));
+    }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
     let started = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None, system: None });
     started.map(|gate| assert!(gate.shut_down(support::PATIENCE))).map_err(|error| error.in_file(path).to_string())
@@ -181,6 +184,9 @@ fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
         "text_after",
         "trailing",
         "beyond_a_schema",
+        "store_redis_without_url",
+        "store_sqlite_with_url",
+        "store_memory_with_path",
         "sip_trunk_is_no_uri",
         "sip_trunk_has_a_user",
         "sip_trunk_by_websocket",

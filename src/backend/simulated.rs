@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::{OnProgress, PlaceError, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
@@ -14,6 +15,8 @@ pub(super) struct Simulated {
     answer_after: Duration,
     press_after: Duration,
     press: Press,
+    /// Tells its references from those of another process, whose phone has vanished with it.
+    instance: Uuid,
 }
 
 impl Simulated {
@@ -22,6 +25,7 @@ impl Simulated {
             answer_after: config.answer_after_ms.milliseconds(),
             press_after: config.press_after_ms.milliseconds(),
             press: config.press,
+            instance: Uuid::new_v4(),
         }
     }
 }
@@ -30,10 +34,16 @@ impl Simulated {
 impl TelephonyBackend for Simulated {
     async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
         fault::point("backend.place");
-        Ok(Reference::new(format!("simulated-{}", call.attempt.generation)))
+        Ok(Reference::new(format!("{}/{}", self.instance, call.attempt.generation)))
     }
 
-    async fn follow(&self, _: &Reference, on_progress: OnProgress<'_>) -> Outcome {
+    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
+        if !reference.as_str().starts_with(&self.instance.to_string()) {
+            return Outcome::Failed(Failure::new(
+                FailureReason::Interrupted,
+                "PhoneGate was restarted, and the simulated phone with it.",
+            ));
+        }
         on_progress(Progress::Ringing);
         tokio::time::sleep(self.answer_after).await;
         fault::point("backend.follow");

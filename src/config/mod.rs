@@ -94,14 +94,11 @@ pub struct Document<B> {
 impl Config {
     /// What works, but should not stay so.
     pub fn warnings(&self) -> Vec<String> {
-        let plain = self.backends.iter().flat_map(|(name, backend)| {
-            let plain = backend.secrets().into_iter().filter(|(_, secret)| secret.is_plain());
-            plain.map(move |(key, _)| {
-                format!(
-                    "backends.{name}.{key}: the secret stands in the configuration in plain text; \
-                     use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
-                )
-            })
+        let plain = self.secrets().filter(|(_, secret)| secret.is_plain()).map(|(path, _)| {
+            format!(
+                "{path}: the secret stands in the configuration in plain text; \
+                 use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
+            )
         });
         let tests = self
             .allow_test_backends
@@ -122,13 +119,20 @@ impl Config {
 
     /// The files in which secrets are, as the configuration names them.
     pub fn secret_files(&self) -> Vec<&Path> {
-        let secrets = self.backends.values().flat_map(BackendConfig::secrets);
-        secrets
+        self.secrets()
             .filter_map(|(_, secret)| match secret {
                 Secret::File(file) => Some(file.as_path()),
                 _ => None,
             })
             .collect()
+    }
+
+    /// The secrets, each with its path inside the file.
+    fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
+        let backends = self.backends.iter().flat_map(|(name, backend)| {
+            backend.secrets().into_iter().map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
+        });
+        backends.chain(self.store.url.iter().map(|url| ("store.url".to_owned(), url)))
     }
 }
 

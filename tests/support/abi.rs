@@ -38,6 +38,7 @@ pub fn presses(press: &str) -> Value {
         "allow_test_backends": true,
         "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press } },
         "numbers": { "default_country": "US" },
+        "limits": { "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 },
     })
 }
 

@@ -23,6 +23,11 @@ pub fn id(n: u128) -> CallId {
     CallId::new(Uuid::from_u128(n)).unwrap()
 }
 
+/// The highest limits, for tests that are about something else.
+pub fn no_limits() -> Value {
+    json!({ "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 })
+}
+
 impl TestGate {
     /// Starts a gate from a configuration, in which relative paths lie in its folder.
     pub fn start(config: Value) -> Self {
@@ -34,6 +39,8 @@ impl TestGate {
         let folder = tempfile::tempdir().unwrap();
         let object = config.as_object_mut().unwrap();
         object.entry("numbers").or_insert(json!({ "default_country": "US" }));
+        object.entry("limits").or_insert(no_limits());
+        object.entry("store").or_insert(json!({ "type": "memory" }));
         object.entry("log").or_insert(json!({ "level": "trace", "directory": "log" }));
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).unwrap();
