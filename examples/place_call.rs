@@ -1,6 +1,6 @@
 //! Places one call through the built library, loaded as a host loads it, and shows what the library tells meanwhile.
 //!
-//! `cargo run --example place_call -- LIBRARY NUMBER`; the library finds its configuration as always, by
+//! `cargo run --example place_call -- LIBRARY NUMBER [ID]`; the library finds its configuration as always, by
 //! `PHONEGATE_CONFIG` or beside itself.
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -28,7 +28,7 @@ unsafe extern "C" fn show(_: *mut c_void, _: i32, message: *const c_char) {
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(path), Some(number)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: place_call LIBRARY NUMBER");
+        eprintln!("usage: place_call LIBRARY NUMBER [ID]");
         return Ok(ExitCode::from(2));
     };
     // SAFETY: loading the library runs no code of its own, and the types are those of phonegate.h.
@@ -39,7 +39,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let set_log_callback: Symbol<'_, SetLogCallback> = unsafe { library.get(b"PhoneGateSetLogCallback")? };
     let shut_down: Symbol<'_, Shutdown> = unsafe { library.get(b"PhoneGateShutdown")? };
 
-    let id = CString::new(uuid::Uuid::new_v4().to_string())?;
+    let id = CString::new(arguments.next().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()))?;
     let number = CString::new(number)?;
     println!("Calling. The library's own words:");
     // SAFETY: from here on all texts are NUL-terminated and outlive the calls, and the callback is a static function.
