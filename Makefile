@@ -47,6 +47,7 @@ dist:
 bench:
 	cargo build --release --package phonegate-library
 	cargo bench --bench abi
+	cargo bench --bench store
 	cargo bench --bench sip
 
 # Writes the schema that editors use, after a change of the configuration's types.

@@ -17,7 +17,7 @@ type Shutdown = unsafe extern "C" fn(u32) -> i32;
 
 const BLOCKED: &CStr = c"+14255550199";
 
-/// The library with a simulated telephone that answers and approves at once.
+/// The library with a store and a simulated telephone that answers and approves at once.
 pub struct Host {
     _library: Library,
     _folder: TempDir,
@@ -37,15 +37,17 @@ pub struct Longest {
 }
 
 impl Host {
-    /// Loads the library and starts its gate, which logs as it does by default.
-    pub fn start() -> Self {
+    /// Loads the library and starts its gate, which logs as it does by default, with this store.
+    pub fn start(store: serde_json::Value) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = serde_json::json!({
             "use": ["demo"],
             "allow_test_backends": true,
             "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
             "numbers": { "default_country": "US", "blocked": [BLOCKED.to_str().expect("digits")] },
+            "limits": { "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 },
             "call": { "keep_finished_s": 86_400 },
+            "store": store,
             "log": { "directory": "log" },
         });
         let path = folder.path().join("phonegate.json");

@@ -22,7 +22,7 @@ const THREADS: [usize; 2] = [1, 2];
 
 fn main() {
     let mut criterion = Criterion::default().warm_up_time(Duration::from_secs(1)).configure_from_args();
-    let host = Host::start();
+    let host = Host::start(serde_json::json!({ "type": "memory" }));
     let mut known: Vec<CString> = Vec::new();
     let mut memory = None;
     for count in KNOWN {

@@ -14,7 +14,7 @@ use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome};
 use crate::clock::{Deadline, Moment};
 use crate::config::Level;
 use crate::registry::Snapshot;
-use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, StoreError};
+use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, Reach, StoreError};
 
 /// How often the store is asked about a call that another process drives.
 const WATCH_EVERY: Duration = Duration::from_millis(300);
@@ -54,6 +54,9 @@ pub(crate) enum Known {
 impl Dispatcher {
     /// Looks an id up in the store that the registry does not know. Waits for nothing.
     pub(crate) fn look_up(&self, id: CallId) -> Known {
+        if self.shared.ledger.reach() == Reach::Process {
+            return Known::Not(unknown(NOT_KNOWN));
+        }
         let mut look_ups = self.shared.look_ups.0.lock();
         look_ups.retain(|_, look_up| !matches!(look_up, LookUp::Done(_, at) if at.elapsed() >= HOLDS));
         match look_ups.get(&id) {
@@ -106,9 +109,9 @@ impl Dispatcher {
         })
     }
 
-    /// Are there other nodes?
+    /// May another node know better how a call ended?
     pub(crate) fn is_shared(&self) -> bool {
-        self.shared.ledger.is_shared()
+        self.shared.ledger.reach() == Reach::Farm
     }
 
     fn refresh(&self, id: CallId, answer: SyncSender<Result<bool, StoreError>>) {

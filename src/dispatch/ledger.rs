@@ -14,7 +14,8 @@ use crate::clock::Moment;
 use crate::config::{Config, Level};
 use crate::platform;
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, StoreError, StoredNumber, Update,
+    Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, StoredNumber,
+    Update,
 };
 use crate::telemetry::{Event, Log};
 
@@ -91,8 +92,8 @@ impl Ledger {
         Self { store, rules, owner: Owner(Uuid::new_v4()), node: platform::machine_name().into(), queue, waiting }
     }
 
-    pub(super) fn is_shared(&self) -> bool {
-        self.store.is_shared()
+    pub(super) fn reach(&self) -> Reach {
+        self.store.reach()
     }
 
     pub(super) async fn begin(&self, call: &Call) -> Result<Begun, StoreError> {

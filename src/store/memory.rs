@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::audit::{Query, Row, RowOutcome, Step};
 use super::{
-    Begun, Block, CallStore, Change, Current, CurrentState, End, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal,
-    StoreError, StoredNumber, Update,
+    Begun, Block, CallStore, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Reach,
+    Refusal, StoreError, StoredNumber, Update,
 };
 use crate::backend::Reference;
 use crate::call::{Attempt, CallId, NumberKey, Outcome, Progress};
@@ -45,14 +45,10 @@ struct Kept {
     steps: Vec<Step>,
     placed: Option<(Box<str>, Reference)>,
     progress: Progress,
-    drive: Option<Drive>,
-    ended_at: Option<Instant>,
-}
-
-/// What a pending attempt has.
-struct Drive {
-    owner: Owner,
+    /// Who drives it, while it is pending.
+    drive: Option<Owner>,
     deadline: Instant,
+    ended_at: Option<Instant>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -63,8 +59,8 @@ impl CallStore for MemoryStore {
         "memory"
     }
 
-    fn is_shared(&self) -> bool {
-        false
+    fn reach(&self) -> Reach {
+        Reach::Process
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
@@ -157,7 +153,8 @@ impl Calls {
             steps: Vec::new(),
             placed: None,
             progress: Progress::Dialling,
-            drive: Some(Drive { owner: new.owner, deadline }),
+            drive: Some(new.owner),
+            deadline,
             ended_at: None,
         });
         self.current.insert(new.attempt.id, sequence);
@@ -175,7 +172,8 @@ impl Calls {
         if let Some(block) = blocks.into_iter().find(|block| !block.has_expired(wall)) {
             return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
         }
-        if self.ringing.contains_key(&number.key) {
+        let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
+        if ringing.is_some_and(|kept| kept.drive.is_some() || kept.deadline + HOLD > now) {
             return Some(Refusal::InProgress);
         }
         let begun = self.begun.entry(number.key).or_default();
@@ -229,12 +227,14 @@ impl Calls {
     ) -> bool {
         let Some(&sequence) = self.sequences.get(&attempt) else { return false };
         let Some(kept) = self.attempts.get_mut(&sequence) else { return false };
-        let in_time = |drive: &Drive| *outcome != Outcome::Verified || drive.deadline > now;
-        let Some(drive) = kept.drive.take_if(|drive| drive.owner == owner && in_time(drive)) else { return false };
+        let in_time = *outcome != Outcome::Verified || kept.deadline > now;
+        if kept.drive.take_if(|drive| *drive == owner && in_time).is_none() {
+            return false;
+        }
         kept.ended_at = Some(now);
         kept.row.ended = Some(at);
         kept.row.outcome = outcome.into();
-        self.pending.remove(&(drive.deadline, sequence));
+        self.pending.remove(&(kept.deadline, sequence));
         self.ended.push_back(sequence);
         if release {
             self.release(sequence);
@@ -259,7 +259,7 @@ impl Calls {
             Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
             Change::Refused { number, node, failure } => match sequence {
                 Some(sequence) => {
-                    let owner = self.attempts.get(&sequence).and_then(|kept| Some(kept.drive.as_ref()?.owner));
+                    let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive);
                     if let Some(owner) = owner {
                         self.end(*attempt, owner, *at, &Outcome::Failed(failure.clone()), true, now);
                     }
@@ -270,8 +270,15 @@ impl Calls {
                     row.outcome = RowOutcome::Failed(failure.clone());
                     let is_current = self.current_of(attempt.id).is_none_or(|kept| kept.drive.is_none());
                     let progress = Progress::Dialling;
-                    let kept =
-                        Kept { row, steps: Vec::new(), placed: None, progress, drive: None, ended_at: Some(now) };
+                    let kept = Kept {
+                        row,
+                        steps: Vec::new(),
+                        placed: None,
+                        progress,
+                        drive: None,
+                        deadline: now,
+                        ended_at: Some(now),
+                    };
                     let sequence = self.keep(kept);
                     self.ended.push_back(sequence);
                     if is_current {
@@ -304,8 +311,8 @@ impl Calls {
     fn find(&self, id: CallId, now: Instant) -> Option<Current> {
         let kept = self.current_of(id)?;
         let state = match (&kept.drive, &kept.row.outcome, kept.row.number_key) {
-            (Some(drive), _, Some(number)) => {
-                let left = drive.deadline.saturating_duration_since(now);
+            (Some(_), _, Some(number)) => {
+                let left = kept.deadline.saturating_duration_since(now);
                 CurrentState::Pending { number, left, progress: kept.progress }
             }
             (_, outcome, _) => {
@@ -323,11 +330,11 @@ impl Calls {
         let mut orphans = Vec::new();
         for (deadline, sequence) in &self.pending {
             let Some(kept) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < most) else { continue };
-            let Some(drive) = kept.drive.as_mut().filter(|drive| drive.owner != owner && is_gone(&drive.owner)) else {
+            let Some(drive) = kept.drive.as_mut().filter(|drive| **drive != owner && is_gone(drive)) else {
                 continue;
             };
             let Some(number) = kept.row.number_key else { continue };
-            drive.owner = owner;
+            *drive = owner;
             orphans.push(Orphan {
                 attempt: kept.row.attempt,
                 number,

@@ -35,6 +35,10 @@ pub use sqlite::SqliteStore;
 /// How long an owner counts as alive after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(10);
 
+/// How long after its deadline an attempt that has ended may still keep its number: whoever was to say that its phone
+/// rings no more may be gone.
+pub const HOLD: Duration = Duration::from_secs(30);
+
 /// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
 pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 
@@ -44,8 +48,8 @@ pub trait CallStore: Send + Sync {
     /// What it is, in one word, as the configuration says it.
     fn kind(&self) -> &'static str;
 
-    /// May other nodes begin attempts in it? Then what this process remembers of an ended call may be out of date.
-    fn is_shared(&self) -> bool;
+    /// Who else may know of its calls.
+    fn reach(&self) -> Reach;
 
     /// Begins an attempt, in one transaction with all that it depends on. What is refused changes nothing.
     ///
@@ -155,6 +159,17 @@ fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError>
         platform::own_folder(folder).map_err(|error| with_path(error.to_string()))?;
     }
     SqliteStore::open(&file).map_err(with_path)
+}
+
+/// Who knows of a store's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// This process alone.
+    Process,
+    /// The processes of this machine, of which one places calls: what it remembers is the newest.
+    Machine,
+    /// All nodes of a farm: what one of them remembers of an ended call may be out of date.
+    Farm,
 }
 
 /// Why a store did not do what it was asked for. Without personal data and secrets.

@@ -9,7 +9,8 @@ use super::writer::Desk;
 use crate::backend::Reference;
 use crate::call::{CallId, NumberKey, Outcome, Progress};
 use crate::store::{
-    Begun, Change, Current, CurrentState, End, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal, StoredNumber, Update,
+    Begun, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal, StoredNumber,
+    Update,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -68,6 +69,12 @@ fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite:
     if block.is_some() {
         return Ok(block);
     }
+    desk.database
+        .prepare_cached(
+            "UPDATE attempts SET rings = 0
+             WHERE number_key = ?1 AND rings = 1 AND ended IS NOT NULL AND deadline + ?2 <= ?3",
+        )?
+        .execute(params![number.key, milliseconds(HOLD), desk.now])?;
     let rings = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
     if { rings }.exists([number.key])? {
         return Ok(Some(Refusal::InProgress));

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::audit::{Query, Row, Step};
-use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, StoreError, Update};
+use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update};
 use crate::call::{Attempt, CallId, NumberKey};
 use crate::platform;
 use clock::Clock;
@@ -79,8 +79,8 @@ impl CallStore for SqliteStore {
         "sqlite"
     }
 
-    fn is_shared(&self) -> bool {
-        false
+    fn reach(&self) -> Reach {
+        Reach::Machine
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {

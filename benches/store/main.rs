@@ -1,0 +1,163 @@
+//! What each store costs a call, and how soon the calls of a process that was killed go on in the next one. Prints two
+//! tables. Each measurement has a process of its own, as a host is one.
+//!
+//! Needs redis-server. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
+
+#[path = "../abi/host.rs"]
+#[allow(dead_code, reason = "the other benchmark uses the rest")]
+mod host;
+#[path = "../../tests/support/mod.rs"]
+#[allow(unused_imports, reason = "tests use the rest")]
+mod support;
+
+use std::ffi::CString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use host::Host;
+use phonegate::call::CallStatus;
+use phonegate::store::{CallStore, Query, SqliteStore};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id as nth, no_limits};
+use uuid::Uuid;
+
+/// So many calls are placed, by two threads.
+const CALLS: usize = 20_000;
+
+/// So many are in progress at once at most: a gate takes 10,000.
+const AT_ONCE: usize = 4_000;
+
+/// So many are pending when their process is killed.
+const PENDING: u128 = 1_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.get(1).map(String::as_str) {
+        Some("throughput") => throughput(serde_json::from_str(&arguments[2]).expect("JSON")),
+        Some("place") => place(Path::new(&arguments[2])),
+        _ => all(),
+    }
+}
+
+fn all() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    println!(
+        "| InitiateCall by two threads, {CALLS} calls | mean | 99 in 100 under | longest | calls a second to their end |"
+    );
+    println!("|---|---|---|---|---|");
+    for store in [json!({ "type": "memory" }), json!({ "type": "sqlite", "path": folder.path().join("throughput.db") })]
+    {
+        run("throughput", &store.to_string());
+    }
+    take_up(folder.path());
+}
+
+fn run(what: &str, argument: &str) {
+    let program = std::env::current_exe().expect("this program's path");
+    let status = Command::new(program).args([what, argument]).status().expect("it starts again");
+    assert!(status.success());
+}
+
+fn id() -> CString {
+    CString::new(Uuid::new_v4().to_string()).expect("a GUID has no NUL")
+}
+
+/// Places calls as fast as two threads can, and prints a line.
+fn throughput(store: Value) {
+    let kind = store["type"].as_str().expect("a type").to_owned();
+    let host = Host::start(store);
+    let start = Instant::now();
+    let mut took: Vec<Duration> = std::thread::scope(|scope| {
+        let thread = || {
+            scope.spawn(|| {
+                let mut took = Vec::with_capacity(CALLS / 2);
+                let mut ids: Vec<CString> = Vec::new();
+                for n in 0..CALLS / 2 {
+                    let (number, id) = (host.number(), self::id());
+                    let start = Instant::now();
+                    assert_ne!(host.initiate(&number, &id), 2);
+                    took.push(start.elapsed());
+                    ids.push(id);
+                    if let Some(earlier) = n.checked_sub(AT_ONCE / 2) {
+                        host.wait_for(ids[earlier..=earlier].iter());
+                    }
+                }
+                host.wait_for(ids.iter());
+                took
+            })
+        };
+        [thread(), thread()].into_iter().flat_map(|thread| thread.join().expect("it ends")).collect()
+    });
+    let all = start.elapsed();
+    took.sort_unstable();
+    let mean = took.iter().sum::<Duration>() / took.len() as u32;
+    let under = took[took.len() * 99 / 100];
+    let longest = took[took.len() - 1];
+    let per_second = CALLS as f64 / all.as_secs_f64();
+    println!("| {kind} | {mean:.1?} | {under:.1?} | {longest:.1?} | {per_second:.0} |");
+}
+
+fn pending_config(folder: &Path) -> Value {
+    json!({
+        "use": ["sample"],
+        "allow_test_backends": true,
+        "backends": { "sample": { "type": "file", "path": folder.join("phone.txt") } },
+        "call": { "deadline_s": 600 },
+        "limits": no_limits(),
+        "store": { "type": "sqlite", "path": folder.join("pending.db") },
+    })
+}
+
+/// Places calls that stay pending, until somebody kills this process.
+fn place(folder: &Path) {
+    let gate = TestGate::start(pending_config(folder));
+    for n in 1..=PENDING {
+        gate.initiate(nth(n), &format!("+1 425{:07}", 2_000_000 + n));
+    }
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+fn placed(store: &SqliteStore) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let query = Query { most: usize::MAX >> 1, ..Query::default() };
+    runtime.block_on(store.rows(&query)).expect("rows").iter().filter(|row| row.placed.is_some()).count()
+}
+
+/// Kills a process with calls in progress, and waits until another one has brought them to their end.
+fn take_up(folder: &Path) {
+    let program = std::env::current_exe().expect("this program's path");
+    let mut first =
+        Command::new(program).arg("place").arg(folder).stdout(Stdio::null()).spawn().expect("it starts again");
+    let store = SqliteStore::open(&folder.join("pending.db")).expect("the store");
+    while placed(&store) < PENDING as usize {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    first.kill().expect("it is killed");
+    first.wait().expect("it has ended");
+    let killed = Instant::now();
+    let gate = TestGate::start(pending_config(folder));
+    let taken_up = |gate: &TestGate| gate.log().iter().filter(|line| line["event"] == "taken_up").count();
+    while taken_up(&gate) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let first_one = killed.elapsed();
+    while taken_up(&gate) < PENDING as usize {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let all_of_them = killed.elapsed();
+    let phone = folder.join("phone.txt");
+    let text = std::fs::read_to_string(&phone).expect("the file of calls");
+    assert_eq!(text.lines().count(), PENDING as usize, "a call was placed twice");
+    std::fs::write(&phone, text.replace(";0;", ";1;")).expect("the calls are answered");
+    let answered = Instant::now();
+    for n in 1..=PENDING {
+        assert_eq!(gate.ends(nth(n)).0, CallStatus::Success);
+    }
+    println!();
+    println!("| {PENDING} calls pending as their process is killed; the next one starts at once | |");
+    println!("|---|---|");
+    println!("| the first is taken up after, the lease of 10 s included | {first_one:.2?} |");
+    println!("| the last, after the first | {:.2?} |", all_of_them - first_one);
+    println!("| all are verified, after they were answered | {:.2?} |", answered.elapsed());
+}
