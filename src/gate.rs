@@ -12,7 +12,7 @@ use crate::admission::Admission;
 use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
+use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded};
 use crate::dispatch::{Dispatcher, Known, Rules};
 use crate::fault;
 use crate::platform;
@@ -113,7 +113,7 @@ impl Gate {
             Dispatcher::new(runtime.handle().clone(), backends.clone(), Arc::clone(&registry), kept, log.clone());
         let started = format!("PhoneGate {}, backends: {}", env!("CARGO_PKG_VERSION"), config.use_order.join(", "));
         log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
-        for problem in config.warnings() {
+        for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
             log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
         }
         Ok(Self {
@@ -277,6 +277,18 @@ async fn ahead_of(backend: &dyn TelephonyBackend) -> Option<i64> {
 fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {
     let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
     named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
+}
+
+/// Own recordings may say another fraud key than zero; the languages without them say zero.
+fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
+    let zero = prompts.saying_zero().join(", ");
+    let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
+    (is_wrong && !zero.is_empty()).then(|| {
+        let key = config.fraud.key.get();
+        format!(
+            "fraud.key: without own recordings of `greeting` and `wrong_key`, users hear zero and not {key} in {zero}"
+        )
+    })
 }
 
 fn runtime() -> std::io::Result<Runtime> {
