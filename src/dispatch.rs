@@ -25,7 +25,7 @@ use crate::clock::{Deadline, Moment};
 use crate::config::Level;
 use crate::registry::Registry;
 use crate::store::{Begun, CallStore, Change, CurrentState};
-use crate::telemetry::{Event, Log};
+use crate::telemetry::{Event, Log, Metrics};
 pub(crate) use elsewhere::Known;
 use elsewhere::LookUps;
 use health::Health;
@@ -54,6 +54,7 @@ struct Shared {
     registry: Arc<Registry>,
     ledger: Ledger,
     log: Log,
+    metrics: Metrics,
     health: Health,
     ending: CancellationToken,
     /// What this process drives.
@@ -70,6 +71,8 @@ struct Flight {
     number: NumberKey,
     masked: Box<str>,
     deadline: Deadline,
+    /// How old it was when this process took it up from another one.
+    taken_up_after: Option<Duration>,
 }
 
 /// What a call that was placed by a backend is known by.
@@ -84,6 +87,13 @@ enum Stop {
     Ambiguous(Failure),
 }
 
+impl Flight {
+    /// How long ago the host asked for it.
+    fn age(&self) -> Duration {
+        self.taken_up_after.unwrap_or_default().saturating_add(Moment::now().since(self.deadline.start()))
+    }
+}
+
 impl Dispatcher {
     pub(crate) fn new(
         runtime: Handle,
@@ -91,12 +101,14 @@ impl Dispatcher {
         registry: Arc<Registry>,
         (store, rules): (Arc<dyn CallStore>, Rules),
         log: Log,
+        metrics: Metrics,
     ) -> Self {
         let shared = Arc::new(Shared {
             backends,
             registry,
-            ledger: Ledger::open(store, rules, &runtime, log.clone()),
+            ledger: Ledger::open(store, rules, &runtime, log.clone(), metrics.clone()),
             log,
+            metrics,
             health: Health::default(),
             ending: CancellationToken::new(),
             flights: Mutex::default(),
@@ -121,7 +133,7 @@ impl Dispatcher {
     pub(crate) fn hold(&self, attempt: Attempt, number: &PhoneNumber, deadline: Deadline) -> Unsettled {
         Unsettled::new(
             &self.shared,
-            Flight { attempt, number: number.key(), masked: number.to_string().into(), deadline },
+            Flight { attempt, number: number.key(), masked: number.to_string().into(), deadline, taken_up_after: None },
         )
     }
 
@@ -133,6 +145,7 @@ impl Dispatcher {
     /// Takes note of a request that was refused before it could become a call.
     pub(crate) fn refused(&self, attempt: Attempt, number: Option<&PhoneNumber>, failure: Failure) {
         let ledger = &self.shared.ledger;
+        self.shared.metrics.ended(&Outcome::Failed(failure.clone()), None, Duration::ZERO);
         ledger.refused(attempt, number.map(|number| ledger.stored(number)), failure);
     }
 
@@ -406,6 +419,10 @@ impl Shared {
         let on_progress = |progress: Progress| {
             if self.registry.advance(flight.attempt, progress) {
                 self.note(flight, Level::Info, progress.name(), Some(&named.name));
+                // Of one that was taken up, another process may have seen it.
+                if progress == Progress::Answered && flight.taken_up_after.is_none() {
+                    self.metrics.answered(&named.name, flight.age());
+                }
             }
         };
         tokio::select! {
@@ -449,15 +466,26 @@ impl Shared {
             Ok(Err(_)) => Failure::new(FailureReason::CannotPlace, "The provider did not answer in time."),
             Err(_) => Failure::new(FailureReason::Internal, "A defect in PhoneGate."),
         };
+        self.metrics.backend_failed(&named.name, failure.reason());
         let event = Event { event: what, failure: Some(&failure), ..self.event(flight, Some(&named.name)) };
         self.log.write(Level::Warn, &event);
         self.ledger.note(flight.attempt, step(what, Some(&named.name), Some(failure.text())));
     }
 
-    /// The one place where an outcome reaches registry and log. False where the call had one already.
+    /// Tells the outcome of a call that this process has driven. False where the call had one already.
     fn settle(&self, flight: &Flight, backend: Option<&str>, outcome: Outcome, at: Moment) -> bool {
+        let told = self.tell(flight, backend, outcome, at);
+        if let Some(outcome) = &told {
+            self.metrics.ended(outcome, backend, flight.age());
+        }
+        told.is_some()
+    }
+
+    /// The one place where an outcome reaches registry and log. Returns it as it was kept, None where the call had one
+    /// already.
+    fn tell(&self, flight: &Flight, backend: Option<&str>, outcome: Outcome, at: Moment) -> Option<Outcome> {
         let _telling = self.telling.read();
-        let Some(outcome) = self.registry.settle(flight.attempt, outcome, at) else { return false };
+        let outcome = self.registry.settle(flight.attempt, outcome, at)?;
         match &outcome {
             Outcome::Verified => self.log_step(flight, Level::Info, "verified", backend),
             Outcome::Failed(failure) => {
@@ -473,11 +501,12 @@ impl Shared {
                 self.log.write(level, &Event { event: "failed", ..event });
             }
         }
-        true
+        Some(outcome)
     }
 
     fn refused(&self, flight: &Flight, backend: &Arc<str>, failure: &Failure) {
         self.health.judge(backend, Some(failure), &self.log);
+        self.metrics.backend_failed(backend, failure.reason());
         let name = "backend_refused";
         let event = Event { event: name, failure: Some(failure), ..self.event(flight, Some(backend)) };
         self.log.write(Level::Warn, &event);
@@ -495,8 +524,7 @@ impl Shared {
     }
 
     fn event<'a>(&self, flight: &Flight, backend: Option<&'a str>) -> Event<'a> {
-        let ms = Moment::now().since(flight.deadline.start()).as_millis();
-        Event { attempt: Some(flight.attempt), backend, ms: Some(ms), ..Event::default() }
+        Event { attempt: Some(flight.attempt), backend, ms: Some(flight.age().as_millis()), ..Event::default() }
     }
 
     async fn keep_up(self: Arc<Self>, named: Named) {

@@ -12,14 +12,14 @@ use crate::admission::Admission;
 use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::{Config, ConfigError, ErrorKind, Level, Loaded};
+use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded};
 use crate::dispatch::{Dispatcher, Known, Rules};
 use crate::fault;
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::store;
-use crate::telemetry::{Event, Log, Sinks, SystemLog, Tee, foreign_text};
+use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile, foreign_text};
 
 /// The runtime's threads that drive calls, whatever their number.
 const WORKERS: usize = 2;
@@ -37,6 +37,7 @@ pub struct Gate {
     dispatcher: Dispatcher,
     backends: Vec<Named>,
     log: Log,
+    figures: Option<Arc<TextFile>>,
     call: crate::config::CallConfig,
     ended: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
@@ -109,12 +110,21 @@ impl Gate {
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let store = store::open(&config, &base, runtime.handle())?;
         let kept = (store, Rules::of(&config));
-        let dispatcher =
-            Dispatcher::new(runtime.handle().clone(), backends.clone(), Arc::clone(&registry), kept, log.clone());
+        let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
+            .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
+        let figures =
+            config.metrics.textfile.as_ref().map(|file| {
+                Arc::new(TextFile::new(base.join(file), metrics.clone(), Arc::clone(&registry), log.clone()))
+            });
+        let handle = runtime.handle().clone();
+        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, log.clone(), metrics);
         let started = format!("PhoneGate {}, backends: {}", env!("CARGO_PKG_VERSION"), config.use_order.join(", "));
         log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
-        for problem in config.warnings() {
+        for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
             log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
+        }
+        if let Some(figures) = &figures {
+            runtime.spawn(Arc::clone(figures).keep_written());
         }
         Ok(Self {
             admission,
@@ -122,6 +132,7 @@ impl Gate {
             dispatcher,
             backends,
             log,
+            figures,
             call: config.call,
             ended: AtomicBool::new(false),
             runtime: Mutex::new(Some(runtime)),
@@ -247,6 +258,12 @@ impl Gate {
         let left = end.saturating_duration_since(Instant::now());
         let all_recorded =
             runtime.block_on(async { tokio::time::timeout(left, self.dispatcher.recorded()).await.is_ok() });
+        if let Some(figures) = self.figures.clone() {
+            // What holds the folder up must not cost the log its last lines.
+            let left = end.saturating_duration_since(Instant::now()) / 2;
+            let write = async { tokio::task::spawn_blocking(move || figures.write()).await };
+            let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
+        }
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
         self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up && all_recorded
@@ -277,6 +294,18 @@ async fn ahead_of(backend: &dyn TelephonyBackend) -> Option<i64> {
 fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {
     let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
     named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
+}
+
+/// Own recordings may say another fraud key than zero; the languages without them say zero.
+fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
+    let zero = prompts.saying_zero().join(", ");
+    let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
+    (is_wrong && !zero.is_empty()).then(|| {
+        let key = config.fraud.key.get();
+        format!(
+            "fraud.key: without own recordings of `greeting` and `wrong_key`, users hear zero and not {key} in {zero}"
+        )
+    })
 }
 
 fn runtime() -> std::io::Result<Runtime> {

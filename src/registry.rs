@@ -316,6 +316,11 @@ impl Registry {
         self.shards.iter().map(|shard| shard.calls.lock().by_id.len()).sum()
     }
 
+    /// How many calls are pending.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Is no call known?
     pub fn is_empty(&self) -> bool {
         self.len() == 0

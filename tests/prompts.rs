@@ -10,6 +10,7 @@ use phonegate::config::PromptsConfig;
 use phonegate::prompts::{Language, Prompt, Prompts, Recording, SAMPLE_RATE, sentences};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use support::gate::TestGate;
 use tempfile::TempDir;
 
 const RATE: f64 = SAMPLE_RATE as f64;
@@ -355,4 +356,35 @@ thread_local! {
         sox(&[&["-n"], format.as_slice()].concat(), file.path(), &["synth", "0.01", "sine", "500"]);
         std::fs::read(file.path()).unwrap()
     });
+}
+
+/// What a gate that speaks over a trunk warns of where the fraud key is 9.
+fn warned_of_zero(prompts: Value) -> Vec<String> {
+    let gate = TestGate::start(json!({
+        "use": ["trunk"],
+        "backends": { "trunk": { "type": "sip", "trunk": "sip:127.0.0.1:5060" } },
+        "fraud": { "key": "9" },
+        "prompts": prompts,
+    }));
+    let texts = gate.end().into_iter().filter(|line| line["event"] == "configuration");
+    texts.map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn another_fraud_key_is_warned_about_as_long_as_users_hear_zero() {
+    let warned = warned_of_zero(json!({}));
+    assert!(warned.len() == 1 && warned[0].starts_with("fraud.key: PhoneGate's own prompts say zero"), "{warned:?}");
+
+    let own = Own::new();
+    let languages: Vec<_> = embedded().languages().iter().map(|language| language.tag().to_owned()).collect();
+    for language in &languages {
+        tone(&[], "440", &own.at(&format!("{language}/greeting.wav")));
+    }
+    for language in &languages[1..] {
+        tone(&[], "440", &own.at(&format!("{language}/wrong_key.wav")));
+    }
+    let warned = warned_of_zero(json!({ "directory": own.at("") }));
+    assert!(warned.len() == 1 && warned[0].ends_with("users hear zero and not 9 in en-US"), "{warned:?}");
+    tone(&[], "440", &own.at("en-US/wrong_key.wav"));
+    assert_eq!(warned_of_zero(json!({ "directory": own.at("") })), Vec::<String>::new());
 }

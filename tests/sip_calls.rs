@@ -49,6 +49,19 @@ fn zero_and_the_pound_key_report_a_fraud() {
 }
 
 #[test]
+fn another_fraud_key_reports_a_fraud_and_zero_is_a_wrong_key_then() {
+    for (keys, reason) in [("9#", FailureReason::FraudReported), ("0#", FailureReason::WrongKey)] {
+        let callee = Callee::start(&answers(&[Step::Press(keys)]), 1);
+        let mut config = config(callee.trunk(), 60);
+        config["fraud"] = json!({ "key": "9" });
+        let gate = TestGate::start(config);
+        assert_eq!(ending(&gate).unwrap().0, reason, "{keys}");
+        gate.end();
+        callee.finish();
+    }
+}
+
+#[test]
 fn who_answers_and_presses_nothing_fails() {
     assert_eq!(call(&answers(&[])).0, Some(FailureReason::NoKeyPressed));
 }

@@ -5,7 +5,7 @@ mod support;
 use std::net::TcpListener;
 
 use base64::Engine;
-use phonegate::backend::twilio_studio::install_flow;
+use phonegate::backend::twilio_studio::{Installed, install_flow};
 use phonegate::call::{CallStatus, FailureReason};
 use phonegate::config::NetworkConfig;
 use serde_json::{Value, json};
@@ -54,13 +54,13 @@ fn a_start_names_the_number_the_caller_and_the_extension() {
     assert_eq!(start.path, format!("/v2/Flows/{FLOW}/Executions"));
     assert_eq!((start.form["To"].as_str(), start.form["From"].as_str()), ("+14255551234", FROM));
     let parameters: Value = serde_json::from_str(&start.form["Parameters"]).unwrap();
-    assert_eq!(parameters, json!({ "has_extension": "yes", "send_digits": "wwww12345" }));
+    assert_eq!(parameters, json!({ "fraud_key": "0", "has_extension": "yes", "send_digits": "wwww12345" }));
     assert_eq!(start.user, ACCOUNT);
 
     gate.initiate(id(2), NUMBER);
     assert_eq!(gate.ends(id(2)).0, CallStatus::Success);
     let parameters: Value = serde_json::from_str(&twilio.seen(About::Start)[1].form["Parameters"]).unwrap();
-    assert_eq!(parameters, json!({ "has_extension": "no", "send_digits": "" }));
+    assert_eq!(parameters, json!({ "fraud_key": "0", "has_extension": "no", "send_digits": "" }));
 }
 
 #[test]
@@ -378,16 +378,37 @@ fn a_check_rings_nobody_and_tells_what_is_wrong() {
     }
 }
 
-#[tokio::test]
-async fn the_flow_is_installed_once_and_then_replaced() {
+#[test]
+fn another_fraud_key_is_told_to_the_flow_and_a_flow_that_does_not_take_it_fails_the_check() {
     let twilio = Twilio::start();
-    let config = serde_json::from_value(without_type(twilio.backend())).unwrap();
-    let install = async || install_flow(&config, &NetworkConfig::default(), "".as_ref()).await.unwrap();
-    let first = install().await;
+    let gate = TestGate::start(json!({
+        "use": ["cloud"], "backends": { "cloud": twilio.backend() }, "fraud": { "key": "9" },
+    }));
+    assert_eq!(call(&gate), verified());
+    let parameters: Value = serde_json::from_str(&twilio.seen(About::Start)[0].form["Parameters"]).unwrap();
+    assert_eq!(parameters["fraud_key"], "9");
+
+    let failure = gate.gate().check().remove(0).1.unwrap_err();
+    assert_eq!(failure.reason(), FailureReason::NotConfigured);
+    assert!(failure.text().contains("knows the fraud key 0 alone, and fraud.key is 9"), "{failure}");
+    install(&twilio);
+    assert_eq!(gate.gate().check().remove(0).1.unwrap(), "flow \"PhoneGate\", revision 1, published");
+}
+
+#[test]
+fn the_flow_is_installed_once_and_then_replaced() {
+    let twilio = Twilio::start();
+    let first = install(&twilio);
     assert_eq!((first.sid.as_str(), first.created, first.revision), (FLOW, true, 1));
-    let second = install().await;
+    let second = install(&twilio);
     assert_eq!((second.sid.as_str(), second.created, second.revision), (FLOW, false, 2));
     assert_eq!(twilio.seen(About::Flow).iter().filter(|seen| seen.path.ends_with("/Validate")).count(), 2);
+}
+
+fn install(twilio: &Twilio) -> Installed {
+    let config = serde_json::from_value(without_type(twilio.backend())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(install_flow(&config, &NetworkConfig::default(), "".as_ref())).unwrap()
 }
 
 fn without_type(mut backend: Value) -> Value {

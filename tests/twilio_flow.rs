@@ -17,7 +17,7 @@ fn shipped() -> Value {
 
 /// The word with which a call ends.
 fn word(callee: Callee) -> Option<String> {
-    run(&shipped(), callee, &json!({ "has_extension": "no", "send_digits": "" })).result
+    run(&shipped(), callee, &json!({ "has_extension": "no", "send_digits": "", "fraud_key": "0" })).result
 }
 
 /// The events of a state, and where they lead; None for an end.
@@ -78,14 +78,36 @@ fn the_flow_ends_nowhere_but_after_writing_a_word_that_phonegate_knows() {
 
 #[test]
 fn every_prompt_for_the_key_says_who_calls_and_what_to_press() {
-    for state in shipped()["states"].as_array().unwrap() {
-        if state["type"] == "gather-input-on-call" && state["name"].as_str().unwrap().starts_with("attempt") {
-            let prompt = state["properties"]["say"].as_str().unwrap();
-            for words in ["sign-in service", "press the pound key", "not you, press zero"] {
+    for key in ["0", "9"] {
+        let parameters = json!({ "has_extension": "no", "send_digits": "", "fraud_key": key });
+        let said = run(&shipped(), Callee::Answers(&[]), &parameters).said;
+        assert_eq!(said.len(), 2);
+        for prompt in said {
+            for words in ["sign-in service", "press the pound key", &format!("not you, press {key}, then pound")] {
                 assert!(prompt.contains(words), "{prompt}");
             }
         }
     }
+}
+
+#[test]
+fn another_fraud_key_takes_the_place_of_zero() {
+    use Act::{Keys, Nothing};
+    let word = |keys: &'static [Act], parameters: Value| run(&shipped(), Callee::Answers(keys), &parameters).result;
+    let nine = || json!({ "has_extension": "no", "send_digits": "", "fraud_key": "9" });
+    for (keys, expected) in [
+        (&[Keys("9#")][..], "FRAUD"),
+        (&[Nothing, Keys("9"), Keys("#")], "FRAUD"),
+        (&[Nothing, Keys("0#")], "WRONG_KEY"),
+        (&[Keys("0#"), Keys("0#")], "WRONG_KEY"),
+        (&[Keys("#")], "APPROVED"),
+    ] {
+        assert_eq!(word(keys, nine()).as_deref(), Some(expected), "{keys:?}");
+    }
+    // Started by a PhoneGate that does not tell the key.
+    let untold = || json!({ "has_extension": "no", "send_digits": "" });
+    assert_eq!(word(&[Keys("0#")], untold()).as_deref(), Some("FRAUD"));
+    assert_eq!(word(&[Keys("9#"), Keys("9#")], untold()).as_deref(), Some("WRONG_KEY"));
 }
 
 #[test]

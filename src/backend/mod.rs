@@ -136,7 +136,7 @@ pub fn build(
         BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
         BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
         BackendConfig::TwilioStudio(twilio) => {
-            Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, &config.network, base)?)
+            Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, (&config.network, config.fraud.key), base)?)
         }
         BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),
     };

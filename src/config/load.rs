@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, ErrorKind};
 use super::read::read_file;
 use super::unique::Json;
-use super::{BackendConfig, Config, Document, StoreConfig, StoreKind};
+use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
 use crate::platform;
 use crate::telemetry::mask_numbers;
 
@@ -87,6 +87,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     let config = with_backends(document)?;
     check_use(&config)?;
     check_store(&config.store)?;
+    check_metrics(&config.metrics)?;
     Ok(config)
 }
 
@@ -137,6 +138,16 @@ fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
         }
         (StoreKind::Memory | StoreKind::Sqlite, _, Some(_)) => {
             Err(ConfigError::invalid("store.url", "belongs to a store of type redis alone"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_metrics(metrics: &MetricsConfig) -> Result<(), ConfigError> {
+    match &metrics.textfile {
+        Some(file) if file.extension().is_none_or(|extension| extension != "prom") => {
+            let problem = "must end in .prom, since the textfile collectors read no other files";
+            Err(ConfigError::invalid("metrics.textfile", format_args!("`{}` {problem}", file.display())))
         }
         _ => Ok(()),
     }

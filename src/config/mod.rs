@@ -114,7 +114,26 @@ impl Config {
              account read the file"
                 .to_owned()
         });
-        plain.chain(proxy).chain(tests).collect()
+        plain.chain(proxy).chain(tests).chain(self.says_zero()).collect()
+    }
+
+    /// Whether it is certain that users are told to press zero, which reports no fraud. Of own recordings,
+    /// [`crate::prompts::Prompts::saying_zero`] knows more.
+    fn says_zero(&self) -> Option<String> {
+        let key = self.fraud.key;
+        (key != FraudKey::default() && self.prompts.directory.is_none() && self.speaks()).then(|| {
+            format!(
+                "fraud.key: PhoneGate's own prompts say zero, and not {}; lay recordings of `greeting` and `wrong_key` \
+                 into prompts.directory",
+                key.get()
+            )
+        })
+    }
+
+    /// Does a backend in use say the prompts?
+    pub(crate) fn speaks(&self) -> bool {
+        let is_sip = |name: &String| matches!(self.backends.get(name), Some(BackendConfig::Sip(_)));
+        self.use_order.iter().any(is_sip)
     }
 
     /// The files in which secrets are, as the configuration names them.

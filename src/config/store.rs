@@ -66,5 +66,6 @@ pub struct AuditConfig {
 pub struct MetricsConfig {
     /// A file that is written anew every 15 seconds in Prometheus' text format, for the textfile collector of
     /// windows_exporter or node_exporter; its name ends in `.prom`. Null: none.
+    #[schemars(extend("pattern" = r"\.prom$"))]
     pub textfile: Option<PathBuf>,
 }

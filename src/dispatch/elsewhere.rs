@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
@@ -151,7 +151,7 @@ impl Shared {
             CurrentState::Pending { number, left, .. } => {
                 let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
                 if self.registry.adopt(attempt, number, deadline) {
-                    let flight = Flight { attempt, number, masked: "".into(), deadline };
+                    let flight = Flight { attempt, number, masked: "".into(), deadline, taken_up_after: None };
                     let watched = Unsettled::elsewhere(self, flight);
                     tasks.spawn(async move { watched.watch(attempt.generation).await });
                 }
@@ -177,13 +177,14 @@ impl Shared {
     }
 
     fn take_up(self: &Arc<Self>, orphan: Orphan, tasks: &TaskTracker) {
-        let Orphan { attempt, number, masked, left, placed, .. } = orphan;
+        let Orphan { attempt, number, masked, left, started, placed } = orphan;
         let deadline = Deadline::after(Moment::now(), left);
         if !self.registry.adopt(attempt, number, deadline) {
             // This process knows how it ended, and could not say so when it did.
             return self.ledger.fail_later(attempt, interrupted(), true);
         }
-        let taken = Unsettled::new(self, Flight { attempt, number, masked, deadline });
+        let taken_up_after = Some(SystemTime::now().duration_since(started).unwrap_or_default());
+        let taken = Unsettled::new(self, Flight { attempt, number, masked, deadline, taken_up_after });
         tasks.spawn(async move { taken.resume(placed).await });
     }
 }
@@ -215,7 +216,7 @@ impl Unsettled {
             }
         };
         shared.registry.release(flight.attempt, flight.number);
-        shared.settle(flight, None, outcome, Moment::now());
+        shared.tell(flight, None, outcome, Moment::now());
     }
 }
 

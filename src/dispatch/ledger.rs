@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -17,7 +17,7 @@ use crate::store::{
     Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, StoredNumber,
     Update,
 };
-use crate::telemetry::{Event, Log};
+use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
 /// How long a call waits for the store to let it begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
@@ -75,6 +75,7 @@ pub(super) struct Ledger {
     node: Arc<str>,
     queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
+    metrics: Metrics,
 }
 
 enum Item {
@@ -85,11 +86,12 @@ enum Item {
 }
 
 impl Ledger {
-    pub(super) fn open(store: Arc<dyn CallStore>, rules: Rules, runtime: &Handle, log: Log) -> Self {
+    pub(super) fn open(store: Arc<dyn CallStore>, rules: Rules, runtime: &Handle, log: Log, metrics: Metrics) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), log));
-        Self { store, rules, owner: Owner(Uuid::new_v4()), node: platform::machine_name().into(), queue, waiting }
+        runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), log, metrics.clone()));
+        let node = platform::machine_name().into();
+        Self { store, rules, owner: Owner(Uuid::new_v4()), node, queue, waiting, metrics }
     }
 
     pub(super) fn reach(&self) -> Reach {
@@ -105,13 +107,13 @@ impl Ledger {
             owner: self.owner,
             node: Arc::clone(&self.node),
         };
-        within(BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
+        self.within(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
     }
 
     /// Ends an attempt as failed. If the store does not take it now, it will later.
     pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) {
         let end = self.end_of(attempt, Outcome::Failed(failure.clone()), release);
-        if within(END_LIMIT, self.store.end(&end)).await.is_err() {
+        if self.within(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.is_err() {
             self.fail_later(attempt, failure.clone(), release);
         }
     }
@@ -123,7 +125,8 @@ impl Ledger {
 
     /// Ends an attempt as verified. False where it is not this process's to end.
     pub(super) async fn verify(&self, attempt: Attempt) -> Result<bool, StoreError> {
-        within(LOOK_LIMIT, self.store.end(&self.end_of(attempt, Outcome::Verified, true))).await
+        let end = self.end_of(attempt, Outcome::Verified, true);
+        self.within(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await
     }
 
     fn end_of(&self, attempt: Attempt, outcome: Outcome, release: bool) -> End {
@@ -133,7 +136,8 @@ impl Ledger {
     /// Gives an attempt's number free. If the store does not take it now, it will later.
     pub(super) async fn release(&self, attempt: Attempt) {
         let released = update(attempt, Change::Released);
-        if within(END_LIMIT, self.store.record(std::slice::from_ref(&released))).await.is_err() {
+        let asked = self.store.record(std::slice::from_ref(&released));
+        if self.within(StoreOperation::Record, END_LIMIT, asked).await.is_err() {
             self.queue(Item::Update(released));
         }
     }
@@ -148,7 +152,7 @@ impl Ledger {
             since,
             until: since.checked_add(self.rules.block_for),
         };
-        if within(END_LIMIT, self.store.block(&block)).await.is_err() {
+        if self.within(StoreOperation::Block, END_LIMIT, self.store.block(&block)).await.is_err() {
             self.queue(Item::Block(block));
         }
     }
@@ -170,19 +174,19 @@ impl Ledger {
     }
 
     pub(super) async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
-        within(LOOK_LIMIT, self.store.find(id)).await
+        self.within(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
     }
 
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
-        within(LOOK_LIMIT, self.store.renew(self.owner)).await
+        self.within(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await
     }
 
     pub(super) async fn take_up(&self) -> Result<Vec<Orphan>, StoreError> {
-        within(BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
+        self.within(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
     }
 
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
-        self.store.sweep(self.rules.keep).await
+        measured(&self.metrics, StoreOperation::Sweep, self.store.sweep(self.rules.keep)).await
     }
 
     /// Waits until all that was queued before has been recorded.
@@ -190,6 +194,15 @@ impl Ledger {
         let (mark, done) = oneshot::channel();
         self.queue(Item::Mark(mark));
         let _ = done.await;
+    }
+
+    async fn within<T>(
+        &self,
+        operation: StoreOperation,
+        limit: Duration,
+        ask: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        measured(&self.metrics, operation, within(limit, ask)).await
     }
 
     fn queue(&self, item: Item) {
@@ -208,13 +221,27 @@ async fn within<T>(limit: Duration, ask: impl Future<Output = Result<T, StoreErr
     tokio::time::timeout(limit, ask).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }
 
+async fn measured<T>(
+    metrics: &Metrics,
+    operation: StoreOperation,
+    ask: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let asked = Instant::now();
+    let answer = ask.await;
+    metrics.store_asked(operation, asked.elapsed(), answer.is_err());
+    answer
+}
+
 /// Records what comes, in its order, until nobody can send any more.
 async fn record_all(
     store: Arc<dyn CallStore>,
     mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
     log: Log,
+    metrics: Metrics,
 ) {
+    let persist_updates =
+        async |updates: &[Update]| persist(&log, &metrics, StoreOperation::Record, || store.record(updates)).await;
     let mut received = Vec::with_capacity(BATCH);
     let mut updates = Vec::with_capacity(BATCH);
     while items.recv_many(&mut received, BATCH).await > 0 {
@@ -223,19 +250,19 @@ async fn record_all(
             match item {
                 Item::Update(update) => updates.push(update),
                 Item::Block(block) => {
-                    persist(&log, || store.record(&updates)).await;
+                    persist_updates(&updates).await;
                     updates.clear();
-                    persist(&log, || store.block(&block)).await;
+                    persist(&log, &metrics, StoreOperation::Block, || store.block(&block)).await;
                 }
                 Item::Mark(mark) => {
-                    persist(&log, || store.record(&updates)).await;
+                    persist_updates(&updates).await;
                     updates.clear();
                     let _ = mark.send(());
                 }
             }
         }
         if !updates.is_empty() {
-            persist(&log, || store.record(&updates)).await;
+            persist_updates(&updates).await;
             updates.clear();
         }
         waiting.fetch_sub(count, Ordering::Relaxed);
@@ -243,9 +270,14 @@ async fn record_all(
 }
 
 /// Asks the store until it takes it, or says that it never will.
-async fn persist<F: Future<Output = Result<(), StoreError>>>(log: &Log, ask: impl Fn() -> F) {
+async fn persist<F: Future<Output = Result<(), StoreError>>>(
+    log: &Log,
+    metrics: &Metrics,
+    operation: StoreOperation,
+    ask: impl Fn() -> F,
+) {
     loop {
-        match within(RECORD_LIMIT, ask()).await {
+        match measured(metrics, operation, within(RECORD_LIMIT, ask())).await {
             Ok(()) => return,
             Err(StoreError::Unavailable(_)) => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {

@@ -12,7 +12,7 @@ use crate::clock::Deadline;
 use crate::config::NumbersConfig;
 use crate::registry::Begun;
 use crate::store::MemoryStore;
-use crate::telemetry::Sinks;
+use crate::telemetry::{Metrics, Sinks};
 
 /// Places calls as a test says.
 struct Scripted {
@@ -78,6 +78,7 @@ impl Bench {
             Arc::clone(&registry),
             (Arc::new(MemoryStore::default()), Rules::of(&config())),
             log,
+            Metrics::new(["scripted"]).unwrap(),
         );
         Self { backend, registry, dispatcher, lines }
     }

@@ -77,6 +77,14 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
+/// Lets everybody read a file, whatever the process's umask says.
+///
+/// # Errors
+/// Where this process may not.
+pub fn let_all_read(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o644))
+}
+
 /// The time since the machine was started, sleep included. Zero where the system does not tell.
 pub fn since_boot() -> Duration {
     #[cfg(target_os = "linux")]

@@ -179,6 +179,14 @@ impl Prompts {
         find(&self.languages, tag, &[&self.default])
     }
 
+    /// The languages that tell users to press zero to report a fraud, as this library's recordings do.
+    pub fn saying_zero(&self) -> Vec<&str> {
+        let says_zero = |language: &&Language| {
+            [Prompt::Greeting, Prompt::WrongKey].into_iter().any(|prompt| language.own_file(prompt).is_none())
+        };
+        self.languages.iter().filter(says_zero).map(Language::tag).collect()
+    }
+
     /// Every language.
     pub fn languages(&self) -> &[Language] {
         &self.languages

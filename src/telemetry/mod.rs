@@ -1,4 +1,4 @@
-//! What an administrator can read: one JSON line for each step of a call, without personal data.
+//! What an administrator can read: one JSON line for each step of a call, and figures; without personal data.
 //!
 //! The log belongs to its gate. Nothing here is global, so that a host's own logging is left alone, and a gate that
 //! is started anew logs anew.
@@ -6,7 +6,9 @@
 mod event;
 mod file;
 mod mask;
+mod metrics;
 mod system;
+mod textfile;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +21,9 @@ use parking_lot::{Mutex, RwLock};
 
 pub use event::Event;
 pub use mask::{foreign_text, mask_numbers};
+pub use metrics::{Metrics, StoreOperation};
 pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
+pub use textfile::TextFile;
 
 use crate::config::Level;
 use file::RollingFile;

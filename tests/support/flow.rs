@@ -103,6 +103,8 @@ pub struct Went {
     pub result: Option<String>,
     /// What Twilio was asked to dial after the answer.
     pub send_digits: String,
+    /// What was said, whenever a key was waited for.
+    pub said: Vec<String>,
 }
 
 /// A call on its way through a flow.
@@ -132,7 +134,7 @@ pub fn run(definition: &Value, callee: Callee, parameters: &Value) -> Went {
     });
     let mut run = Run { callee, acts: VecDeque::new(), keys: VecDeque::new() };
     let mut at = definition["initial_state"].as_str().map(str::to_owned);
-    let mut send_digits = String::new();
+    let (mut send_digits, mut said) = (String::new(), Vec::new());
     for _ in 0..MOST_STEPS {
         let Some(name) = at else { break };
         let states = definition["states"].as_array().unwrap();
@@ -147,7 +149,10 @@ pub fn run(definition: &Value, callee: Callee, parameters: &Value) -> Went {
                 run.ring(&mut context["widgets"][&name])
             }
             "split-based-on" => Way::To(split(state, &context)),
-            "gather-input-on-call" => run.gather(properties, &mut context["widgets"][&name]),
+            "gather-input-on-call" => {
+                said.push(resolve(&properties["say"], &context));
+                run.gather(properties, &mut context["widgets"][&name])
+            }
             "say-play" => {
                 run.keys.clear();
                 Way::Event("audioComplete")
@@ -172,7 +177,7 @@ pub fn run(definition: &Value, callee: Callee, parameters: &Value) -> Went {
         };
     }
     assert!(at.is_none(), "the call never ends");
-    Went { result: context["flow"]["variables"]["result"].as_str().map(str::to_owned), send_digits }
+    Went { result: context["flow"]["variables"]["result"].as_str().map(str::to_owned), send_digits, said }
 }
 
 impl Run {
@@ -228,8 +233,9 @@ impl Run {
 fn split(state: &Value, context: &Value) -> Option<String> {
     let transitions = state["transitions"].as_array().unwrap();
     let holds = |condition: &Value| {
+        // Either may be a variable: https://www.twilio.com/docs/studio/widget-library/split-based-on
         let value = resolve(&condition["arguments"][0], context).to_lowercase();
-        let wanted = condition["value"].as_str().unwrap().to_lowercase();
+        let wanted = resolve(&condition["value"], context).to_lowercase();
         match condition["type"].as_str().unwrap() {
             "equal_to" => value == wanted,
             "matches_any_of" => wanted.split(',').any(|wanted| wanted.trim() == value),
@@ -244,10 +250,19 @@ fn split(state: &Value, context: &Value) -> Option<String> {
     matching.or_else(otherwise).and_then(|transition| transition["next"].as_str()).map(str::to_owned)
 }
 
-/// A property's value: a variable such as `{{flow.data.name}}`, or the text itself.
+/// A property's value: text in which variables such as `{{flow.data.name}}` and `{{flow.data.name | default: '0'}}`
+/// are replaced.
 fn resolve(property: &Value, context: &Value) -> String {
-    let text = property.as_str().unwrap_or_default();
-    let Some(path) = text.strip_prefix("{{").and_then(|text| text.strip_suffix("}}")) else { return text.to_owned() };
-    let found = path.trim().split('.').try_fold(context, |value, key| value.get(key));
-    found.and_then(Value::as_str).unwrap_or_default().to_owned()
+    let mut rest = property.as_str().unwrap_or_default();
+    let mut resolved = String::new();
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (expression, after) = after.split_once("}}").unwrap();
+        let (path, filter) = expression.split_once('|').unwrap_or((expression, "default: ''"));
+        let default = filter.trim().strip_prefix("default: '").and_then(|text| text.strip_suffix('\'')).unwrap();
+        let found = path.trim().split('.').try_fold(context, |value, key| value.get(key));
+        let found = found.and_then(Value::as_str).filter(|text| !text.is_empty()).unwrap_or(default);
+        resolved.extend([before, found]);
+        rest = after;
+    }
+    resolved + rest
 }

@@ -9,6 +9,7 @@ pub mod handset;
 pub mod insults;
 pub mod kamailio;
 pub mod page;
+pub mod prometheus;
 pub mod sip;
 pub mod sipp;
 pub mod twilio;

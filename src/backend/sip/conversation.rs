@@ -28,14 +28,12 @@ const AFTER_EXTENSION: Duration = Duration::from_secs(2);
 /// The most keys of an entry that are kept; more make no entry right.
 const MAX_KEYS: usize = 16;
 
-/// The key that reports a fraud, followed by `#`.
-const FRAUD_KEY: char = '0';
-
-/// How often what is said, and how often what may be entered.
+/// How often what is said, how often what may be entered, and the key that reports a fraud, followed by `#`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Policy {
     pub(super) repeat: u64,
     pub(super) attempts: u64,
+    pub(super) fraud_key: char,
 }
 
 /// Where the conversation is had: on the telephone, or in a test.
@@ -79,7 +77,7 @@ pub(super) async fn converse(line: &mut impl Line, policy: Policy, extension: Op
                     };
                 }
             }
-            keys if keys.strip_suffix('#').is_some_and(|keys| keys.chars().eq([FRAUD_KEY])) => {
+            keys if keys.strip_suffix('#').is_some_and(|keys| keys.chars().eq([policy.fraud_key])) => {
                 return failed(FailureReason::FraudReported, "The user reported that this sign-in is not theirs.");
             }
             _ => {

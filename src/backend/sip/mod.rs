@@ -82,7 +82,7 @@ impl SipTrunk {
         let PromptsConfig { repeat, attempts, .. } = config.prompts;
         Ok(Self {
             settings: Settings::new(path, sip, &config.network, base)?,
-            policy: Policy { repeat: repeat.get(), attempts: attempts.get() },
+            policy: Policy { repeat: repeat.get(), attempts: attempts.get(), fraud_key: config.fraud.key.get() },
             prompts,
             links: Mutex::default(),
             unregistered: Mutex::default(),

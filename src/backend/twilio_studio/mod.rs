@@ -19,7 +19,7 @@ use serde_json::json;
 use super::{HANG_UP_LIMIT, OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
-use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
+use crate::config::{ConfigError, FraudKey, NetworkConfig, TwilioStudioConfig};
 use crate::telemetry::foreign_text;
 use api::{Api, ApiError, is_sid};
 use outcome::Context;
@@ -42,6 +42,7 @@ pub(super) struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
+    fraud_key: FraudKey,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +56,7 @@ impl TwilioStudio {
     pub(super) fn new(
         path: &str,
         config: &TwilioStudioConfig,
-        network: &NetworkConfig,
+        (network, fraud_key): (&NetworkConfig, FraudKey),
         base: &Path,
     ) -> Result<Self, ConfigError> {
         if !is_sid("FW", &config.flow_sid) {
@@ -67,7 +68,7 @@ impl TwilioStudio {
             return Err(ConfigError::invalid(format!("{path}.from"), problem));
         }
         let api = Api::new(path, config, network, base)?;
-        Ok(Self { api, flow: config.flow_sid.clone(), from: config.from.clone() })
+        Ok(Self { api, flow: config.flow_sid.clone(), from: config.from.clone(), fraud_key })
     }
 
     fn executions(&self) -> [&str; 4] {
@@ -83,6 +84,7 @@ impl TwilioStudio {
 
     async fn start(&self, number: &PhoneNumber) -> Result<Execution, ApiError> {
         let parameters = json!({
+            "fraud_key": self.fraud_key.get(),
             "has_extension": if number.extension().is_some() { "yes" } else { "no" },
             // A pause of two seconds before the extension: https://www.twilio.com/docs/voice/api/call-resource
             "send_digits": number.extension().map(|digits| format!("wwww{digits}")).unwrap_or_default(),
@@ -196,6 +198,8 @@ impl TelephonyBackend for TwilioStudio {
             revision: u64,
             #[serde(default)]
             valid: Option<bool>,
+            #[serde(default)]
+            definition: serde_json::Value,
         }
         let way_out = &self.api.way_out;
         let flow = self.api.get(&["v2", "Flows", &self.flow]).await;
@@ -203,6 +207,14 @@ impl TelephonyBackend for TwilioStudio {
         let name = foreign_text(&flow.friendly_name);
         if flow.status != "published" || flow.valid == Some(false) {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
+            return Err(Failure::new(FailureReason::NotConfigured, problem));
+        }
+        if self.fraud_key != FraudKey::default() && !flow.definition.to_string().contains("flow.data.fraud_key") {
+            let problem = format!(
+                "The flow \"{name}\" knows the fraud key 0 alone, and fraud.key is {}; install it again: \
+                 phonegate twilio install-flow.",
+                self.fraud_key.get()
+            );
             return Err(Failure::new(FailureReason::NotConfigured, problem));
         }
         let words = format!("flow \"{name}\", revision {}, published {way_out}", flow.revision);

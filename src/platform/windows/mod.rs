@@ -7,7 +7,7 @@ pub(super) mod event_log;
 pub(super) mod proxy;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -109,6 +109,14 @@ fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
 /// How to open a file of our own. Its folder's permissions guard it.
 pub fn private_file() -> OpenOptions {
     OpenOptions::new()
+}
+
+/// Changes nothing: who may use a new file, its folder's permissions say.
+///
+/// # Errors
+/// None.
+pub fn let_all_read(_file: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// The time since the machine was started, sleep included, in steps of some 16 ms.

@@ -78,7 +78,7 @@ impl Studio {
     fn flow(&self) -> Value {
         json!({
             "sid": FLOW, "friendly_name": "PhoneGate", "status": "published", "revision": self.revision,
-            "valid": true, "errors": [], "account_sid": ACCOUNT,
+            "valid": true, "errors": [], "account_sid": ACCOUNT, "definition": self.installed,
         })
     }
 

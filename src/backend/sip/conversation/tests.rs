@@ -54,10 +54,19 @@ impl Line for User {
 
 /// `None` where it is verified, else the reason; and the prompts before the farewell.
 fn held(keys: &[(u64, char)], repeat: u64, attempts: u64) -> (Option<FailureReason>, Vec<Prompt>) {
+    held_with('0', keys, repeat, attempts)
+}
+
+fn held_with(
+    fraud_key: char,
+    keys: &[(u64, char)],
+    repeat: u64,
+    attempts: u64,
+) -> (Option<FailureReason>, Vec<Prompt>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut user = User::pressing(keys);
-        let outcome = converse(&mut user, Policy { repeat, attempts }, None).await;
+        let outcome = converse(&mut user, Policy { repeat, attempts, fraud_key }, None).await;
         (reason(&outcome), user.heard)
     })
 }
@@ -77,6 +86,14 @@ fn ends(keys: &[(u64, char)]) -> Option<FailureReason> {
 fn the_pound_key_verifies_at_once_and_the_fraud_key_before_it_reports() {
     assert_eq!(held(&[(100, '#')], 3, 2), (None, vec![Prompt::Greeting]));
     assert_eq!(ends(&[(100, '0'), (900, '#')]), Some(FailureReason::FraudReported));
+}
+
+#[test]
+fn another_fraud_key_takes_the_place_of_zero() {
+    let reason = |keys: &[(u64, char)]| held_with('9', keys, 3, 1).0;
+    assert_eq!(reason(&[(100, '9'), (900, '#')]), Some(FailureReason::FraudReported));
+    assert_eq!(reason(&[(100, '0'), (900, '#')]), Some(FailureReason::WrongKey));
+    assert_eq!(reason(&[(100, '#')]), None);
 }
 
 #[test]
@@ -105,7 +122,7 @@ fn the_fraud_key_never_verifies_however_late_its_pound_key_is() {
 #[tokio::test(start_paused = true)]
 async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said() {
     let mut user = User { takes_keys: false, ..User::pressing(&[(10_000, '#')]) };
-    let outcome = converse(&mut user, Policy { repeat: 3, attempts: 2 }, Some("42")).await;
+    let outcome = converse(&mut user, Policy { repeat: 3, attempts: 2, fraud_key: '0' }, Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::CannotPlace));
     assert_eq!((user.dialled.as_deref(), user.heard.len()), (Some("42"), 0));
 }
@@ -113,7 +130,7 @@ async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said
 #[tokio::test(start_paused = true)]
 async fn keys_before_the_first_prompt_never_count() {
     let mut user = User::pressing(&[(0, '#'), (900, '#'), (1500, '#')]);
-    let outcome = converse(&mut user, Policy { repeat: 3, attempts: 2 }, Some("42")).await;
+    let outcome = converse(&mut user, Policy { repeat: 3, attempts: 2, fraud_key: '0' }, Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::NoKeyPressed));
 }
 
