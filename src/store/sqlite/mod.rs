@@ -85,59 +85,59 @@ impl CallStore for SqliteStore {
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let (new, limits) = (new.clone(), *limits);
-        self.writer.ask(move |desk| calls::begin(desk, &new, &limits)).await
+        self.writer.write(move |desk| calls::begin(desk, &new, &limits)).await
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
         let end = end.clone();
-        self.writer.ask(move |desk| calls::end(desk, &end)).await
+        self.writer.write(move |desk| calls::end(desk, &end)).await
     }
 
     async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
         let updates = updates.to_vec();
-        self.writer.ask(move |desk| updates.iter().try_for_each(|update| calls::record(desk, update))).await
+        self.writer.write(move |desk| updates.iter().try_for_each(|update| calls::record(desk, update))).await
     }
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
-        self.writer.ask(move |desk| calls::find(desk, id)).await
+        self.writer.read(move |desk| calls::find(desk, id)).await
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        self.writer.ask(move |desk| calls::renew(desk, owner)).await
+        self.writer.write(move |desk| calls::renew(desk, owner)).await
     }
 
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        self.writer.ask(move |desk| calls::take_up(desk, owner, most)).await
+        self.writer.write(move |desk| calls::take_up(desk, owner, most)).await
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
         let block = block.clone();
-        self.writer.ask(move |desk| audit::block(desk, &block)).await
+        self.writer.write(move |desk| audit::block(desk, &block)).await
     }
 
     async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
-        self.writer.ask(move |desk| audit::unblock(desk, number)).await
+        self.writer.write(move |desk| audit::unblock(desk, number)).await
     }
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
-        self.writer.ask(audit::blocks).await
+        self.writer.read(audit::blocks).await
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
         let query = query.clone();
-        self.writer.ask(move |desk| audit::rows(desk, &query)).await
+        self.writer.read(move |desk| audit::rows(desk, &query)).await
     }
 
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
-        self.writer.ask(move |desk| audit::steps(desk, attempt)).await
+        self.writer.read(move |desk| audit::steps(desk, attempt)).await
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
-        self.writer.ask(move |desk| calls::sweep(desk, keep)).await
+        self.writer.write(move |desk| calls::sweep(desk, keep)).await
     }
 
     async fn check(&self) -> Result<String, StoreError> {
-        let count = self.writer.ask(audit::count).await?;
+        let count = self.writer.read(audit::count).await?;
         Ok(format!("{} ({count} calls)", self.file.display()))
     }
 }

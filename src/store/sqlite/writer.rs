@@ -28,6 +28,8 @@ pub(super) struct Writer {
 
 /// Something to do in a transaction.
 trait Job: Send {
+    fn may_write(&self) -> bool;
+
     fn work(&mut self, desk: &Desk<'_>);
 
     /// The transaction was committed, or was not.
@@ -35,6 +37,7 @@ trait Job: Send {
 }
 
 struct Asked<T, F> {
+    may_write: bool,
     work: F,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -45,6 +48,10 @@ where
     T: Send,
     F: FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send,
 {
+    fn may_write(&self) -> bool {
+        self.may_write
+    }
+
     fn work(&mut self, desk: &Desk<'_>) {
         self.result = Some(in_savepoint(desk, &mut self.work).map_err(|error| told(&error)));
     }
@@ -71,13 +78,29 @@ impl Writer {
     }
 
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
-    pub(super) async fn ask<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(true, work).await
+    }
+
+    /// Has the thread look something up, which waits for no other process.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(false, work).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        may_write: bool,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("its thread has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { work, result: None, reply });
+        let job = Box::new(Asked { may_write, work, result: None, reply });
         self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -103,7 +126,11 @@ fn run(mut database: Connection, mut clock: Clock, queue: &Receiver<Box<dyn Job>
 }
 
 fn commit(database: &mut Connection, clock: &mut Clock, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
-    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let behavior = match jobs.iter().any(|job| job.may_write()) {
+        true => TransactionBehavior::Immediate,
+        false => TransactionBehavior::Deferred,
+    };
+    let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
     let desk = Desk { now: clock.now(&transaction)?, database: &transaction };
     jobs.iter_mut().for_each(|job| job.work(&desk));

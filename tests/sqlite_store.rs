@@ -1,0 +1,221 @@
+//! What is SQLite's own among the promises of stores: the file, its clock, and who else uses it.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use phonegate::call::{CallStatus, FailureReason};
+use phonegate::store::{CallStore, Query, RowOutcome, SqliteStore, StoreError};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use support::gate::{TestGate, id, no_limits};
+use tempfile::TempDir;
+
+const NUMBER: &str = "+1 4255551212";
+
+/// A gate that keeps its calls in this file.
+fn gate(file: &Path, press: &str, limits: Value, audit: Value) -> TestGate {
+    TestGate::start(json!({
+        "use": ["phone"],
+        "allow_test_backends": true,
+        "backends": { "phone": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press } },
+        "limits": limits,
+        "audit": audit,
+        "store": { "type": "sqlite", "path": file },
+    }))
+}
+
+fn file() -> (TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calls.db");
+    (folder, file)
+}
+
+fn rows(store: &SqliteStore) -> Vec<phonegate::store::Row> {
+    let query = Query { most: 1000, ..Query::default() };
+    wait(store.rows(&query)).unwrap()
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_limit_holds_across_restarts_and_says_when_there_may_be_a_call_again() {
+    let (_folder, file) = file();
+    let limits = json!({ "calls_per_number": 2, "per_number_window_s": 600 });
+    for n in 1..=4 {
+        let gate = gate(&file, "#", limits.clone(), json!({}));
+        gate.initiate(id(n), NUMBER);
+        let (status, text) = gate.ends(id(n));
+        let expected = if n <= 2 { CallStatus::Success } else { CallStatus::Failed };
+        assert_eq!(status, expected, "call {n}: {text}");
+        if n > 2 {
+            assert!(text.starts_with("There were too many calls to +1******1212. It will work again in "), "{text}");
+            assert!(text.contains(" UTC.") && text.ends_with("(Throttled, code 150)"), "{text}");
+        }
+        gate.end();
+    }
+}
+
+static SET_BACK: AtomicI64 = AtomicI64::new(0);
+
+fn moved_clock() -> SystemTime {
+    let hours = SET_BACK.load(Ordering::Relaxed);
+    SystemTime::now() - Duration::from_secs(u64::try_from(hours).unwrap() * 3600)
+}
+
+#[test]
+fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
+    use phonegate::call::{Attempt, NumberKey};
+    use phonegate::store::{Begun, Limits, NewAttempt, Owner, Refusal, StoredNumber};
+    let (_folder, file) = file();
+    let limits = Limits {
+        calls_per_number: 2,
+        per_number_window: Duration::from_secs(2),
+        concurrent_calls: 100,
+        calls_per_minute: 100,
+    };
+    let key = NumberKey::parse("00000000000000000000000000000001").unwrap();
+    let begin = |store: &SqliteStore, n: u64| {
+        let new = NewAttempt {
+            attempt: Attempt { id: id(n.into()), generation: n },
+            started: SystemTime::now(),
+            deadline: Duration::from_secs(60),
+            number: StoredNumber { key, line: key, masked: "+1******1212".into(), full: None },
+            owner: Owner(uuid::Uuid::from_u128(1)),
+            node: "here".into(),
+        };
+        let begun = wait(store.begin(&new, &limits)).unwrap();
+        if begun == Begun::New {
+            let failure = phonegate::call::Failure::new(FailureReason::Unreachable, "Busy.");
+            let outcome = phonegate::call::Outcome::Failed(failure);
+            let end = phonegate::store::End {
+                attempt: new.attempt,
+                owner: new.owner,
+                at: SystemTime::now(),
+                outcome,
+                release: true,
+            };
+            assert!(wait(store.end(&end)).unwrap());
+        }
+        begun
+    };
+    let store = SqliteStore::open_with_clock(&file, moved_clock).unwrap();
+    assert_eq!([begin(&store, 1), begin(&store, 2)], [Begun::New, Begun::New]);
+    SET_BACK.store(5, Ordering::Relaxed);
+    assert!(matches!(begin(&store, 3), Begun::Refused(Refusal::NumberLimit { .. })));
+    drop(store);
+    // In the next process, too; and the time goes on, though the wall clock lies hours behind.
+    let store = SqliteStore::open_with_clock(&file, moved_clock).unwrap();
+    let Begun::Refused(Refusal::NumberLimit { after }) = begin(&store, 4) else { panic!("the limit is undone") };
+    assert!(after <= Duration::from_secs(2), "{after:?}");
+    support::wait_until("there may be a call again", || begin(&store, 5) == Begun::New);
+}
+
+#[test]
+fn the_file_is_for_its_owner_alone_and_holds_no_number() {
+    let (folder, file) = file();
+    let gate = gate(&file, "#", no_limits(), json!({}));
+    gate.initiate(id(1), "+1 4255551212x777");
+    assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+        let bytes = std::fs::read(&path).unwrap();
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!holds("5551212") && !holds("777"), "{}", path.display());
+    }
+    gate.end();
+}
+
+#[test]
+fn the_whole_number_is_kept_where_that_is_asked_for() {
+    let (_folder, file) = file();
+    let gate = gate(&file, "#", no_limits(), json!({ "full_numbers": true }));
+    gate.initiate(id(1), "+1 4255551212x777");
+    gate.ends(id(1));
+    gate.end();
+    let rows = rows(&SqliteStore::open(&file).unwrap());
+    assert_eq!(rows[0].full_number.as_deref(), Some("+14255551212x777"));
+    assert_eq!(rows[0].number.as_deref(), Some("+1******1212x…"));
+}
+
+#[test]
+fn what_is_no_database_of_this_version_is_refused_and_left_as_it_is() {
+    let (_folder, file) = file();
+    std::fs::write(&file, "Dear diary, today nobody called.").unwrap();
+    let error = SqliteStore::open(&file).err().unwrap();
+    assert!(error.contains("not a database"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "Dear diary, today nobody called.");
+
+    std::fs::remove_file(&file).unwrap();
+    drop(SqliteStore::open(&file).unwrap());
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 1000).unwrap();
+    let error = SqliteStore::open(&file).err().unwrap();
+    assert!(error.contains("newer PhoneGate (schema version 1000"), "{error}");
+}
+
+#[test]
+fn another_process_that_holds_the_file_holds_up_nothing_for_long_and_all_heals() {
+    let (_folder, file) = file();
+    let gate = gate(&file, "#", no_limits(), json!({}));
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gate.initiate(id(1), NUMBER);
+    let (status, text) = gate.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.starts_with("Nobody was called: the store cannot be reached: "), "{text}");
+    assert!(text.ends_with("(CannotPlace, code 117)"), "{text}");
+    other.execute_batch("ROLLBACK").unwrap();
+    let mut n = 1;
+    support::wait_until("a call is verified", || {
+        n += 1;
+        gate.initiate(id(n), NUMBER);
+        gate.ends(id(n)).0 == CallStatus::Success
+    });
+    gate.end();
+    // The refused one is in the audit all the same.
+    let rows = rows(&SqliteStore::open(&file).unwrap());
+    let first = rows.iter().find(|row| row.attempt.id == id(1)).unwrap();
+    assert!(matches!(&first.outcome, RowOutcome::Failed(failure) if failure.reason() == FailureReason::CannotPlace));
+}
+
+#[test]
+fn a_reader_waits_for_nobody_and_a_backup_is_whole() {
+    let (folder, file) = file();
+    let gate = gate(&file, "#", no_limits(), json!({}));
+    let backup = folder.path().join("backup.db");
+    let reader = SqliteStore::open(&file).unwrap();
+    for n in 1..=50 {
+        gate.initiate(id(n), &format!("+1 425555{:04}", 1000 + n));
+        rows(&reader);
+    }
+    let copied =
+        support::tool("sqlite3", "sqlite3").arg(&file).arg(format!("VACUUM INTO '{}'", backup.display())).status();
+    assert!(copied.unwrap().success());
+    for n in 1..=50 {
+        assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
+    }
+    gate.end();
+    assert_eq!(rows(&reader).len(), 50);
+    let copy = Connection::open(&backup).unwrap();
+    let check = copy.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(check, "ok");
+    assert!(SqliteStore::open(&backup).is_ok());
+}
+
+#[test]
+fn another_process_that_writes_holds_up_no_reader() {
+    let (_folder, file) = file();
+    let store = SqliteStore::open(&file).unwrap();
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(wait(store.blocks()).unwrap(), []);
+    let error = wait(store.unblock(phonegate::call::NumberKey::parse(&"0".repeat(32)).unwrap())).unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    other.execute_batch("ROLLBACK").unwrap();
+}
