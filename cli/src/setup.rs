@@ -54,6 +54,8 @@ impl Setup {
         // What suits a host's polling would only hold up what is shown here.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();
+        // The figures in that file are the service's.
+        config.metrics.textfile = None;
         let registry = Arc::new(Registry::new(KEEP_FINISHED));
         Gate::start(loaded, registry, LogTo { file_name: LOG_FILE, tee, system: None })
             .map_err(|error| error.in_file(&file))

@@ -46,6 +46,18 @@ fn a_verified_call_exits_with_0_and_tells_every_step_in_json() {
 }
 
 #[test]
+fn a_call_of_the_command_leaves_the_figures_of_the_service_alone() {
+    let mut config = simulated("#", 0);
+    config["metrics"] = json!({ "textfile": "phonegate.prom" });
+    let place = Place::with(&config);
+    let file = place.path().join("phonegate.prom");
+    std::fs::write(&file, "the service's").unwrap();
+    place.run(&["call", NUMBER]).exits(0);
+    place.run(&["check"]).exits(0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "the service's");
+}
+
+#[test]
 fn a_failed_call_exits_with_1_and_tells_the_reason() {
     for (press, reason, code) in [
         ("5", "WrongKey", 12),

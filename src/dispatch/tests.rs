@@ -65,6 +65,10 @@ fn ambiguous() -> Result<Reference, PlaceError> {
 
 impl Bench {
     fn new(takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+        Self::on(Arc::new(MemoryStore::default()), takes, answer)
+    }
+
+    fn on(store: Arc<MemoryStore>, takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
         let backend = Arc::new(Scripted { takes, answer, placed: Mutex::new(0), hung_up: Mutex::new(0) });
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
         let named = Named { name: "scripted".into(), backend: Arc::<Scripted>::clone(&backend) };
@@ -76,7 +80,7 @@ impl Bench {
             Handle::current(),
             vec![named],
             Arc::clone(&registry),
-            (Arc::new(MemoryStore::default()), Rules::of(&config())),
+            (store, Rules::of(&config())),
             log,
             Metrics::new(["scripted"]).unwrap(),
         );
@@ -98,6 +102,13 @@ impl Bench {
         while !what(self) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// The figures of calls that have ended, without those at zero.
+    fn counted(&self) -> Vec<String> {
+        let text = self.dispatcher.shared.metrics.to_text(0, 0).unwrap();
+        let calls = text.lines().filter(|line| line.starts_with("phonegate_calls_total{") && !line.ends_with(" 0"));
+        calls.map(str::to_owned).collect()
     }
 
     fn told(&self, words: &str) -> bool {
@@ -170,4 +181,20 @@ async fn a_backend_that_never_says_is_told_of_in_the_log() {
     // The deadline asks the clocks of the machine, which the paused time of the runtime does not move.
     std::thread::sleep(SECOND);
     bench.until(|bench| bench.told("may ring on")).await;
+}
+
+#[tokio::test]
+async fn a_call_that_another_process_drives_is_counted_there_alone() {
+    let store = Arc::new(MemoryStore::default());
+    let driving = Bench::on(Arc::clone(&store), SECOND, Ok(Reference::new("one")));
+    let watching = Bench::on(store, SECOND, Ok(Reference::new("none")));
+    driving.begin(1, 60 * SECOND);
+    driving.until(|bench| *bench.backend.placed.lock() == 1).await;
+    watching.begin(1, 60 * SECOND);
+    watching.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Success)).await;
+    let verified = r#"phonegate_calls_total{backend="scripted",outcome="verified",reason="none"} 1"#;
+    driving.until(|bench| bench.counted() == [verified]).await;
+    watching.until(|bench| bench.told("verified")).await;
+    watching.dispatcher.end().await;
+    assert_eq!((watching.counted(), *watching.backend.placed.lock()), (Vec::<String>::new(), 0));
 }
