@@ -9,7 +9,7 @@ mod http;
 mod proxy;
 mod simulated;
 mod sip;
-mod tls;
+pub(crate) mod tls;
 pub mod twilio_studio;
 
 use std::path::Path;

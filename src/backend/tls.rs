@@ -1,4 +1,4 @@
-//! TLS to providers and trunks: one crypto library, the operating system's roots and the configured ones.
+//! TLS to providers, trunks and the store: one crypto library, the operating system's roots and the configured ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::config::{ConfigError, ErrorKind, NetworkConfig, read_file};
 const MAX_CA_FILE: u64 = 4_000_000;
 
 /// The settings of a TLS client. Relative paths of `network` lie in `base`. Nothing global is installed.
-pub(super) fn client(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, ConfigError> {
+pub(crate) fn client(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, ConfigError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut extra = Vec::new();
     if let Some(file) = &network.ca_file {

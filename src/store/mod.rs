@@ -12,6 +12,7 @@
 
 mod audit;
 mod memory;
+mod redis;
 mod refusal;
 mod sqlite;
 
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
+pub use self::redis::RedisStore;
 use crate::backend::Reference;
 use crate::call::{Attempt, CallId, Failure, NumberKey, Outcome, PhoneNumber, Progress};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
@@ -140,7 +142,7 @@ pub fn open(config: &Config, base: &Path, _runtime: &Handle) -> Result<Arc<dyn C
     match config.store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::default())),
         StoreKind::Sqlite => Ok(Arc::new(sqlite(&config.store, base)?)),
-        StoreKind::Redis => Ok(Arc::new(MemoryStore::default())),
+        StoreKind::Redis => Ok(Arc::new(RedisStore::open(&config.store, &config.network, base)?)),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod insults;
 pub mod kamailio;
 pub mod page;
 pub mod prometheus;
+pub mod redis;
 pub mod sip;
 pub mod sipp;
 pub mod twilio;

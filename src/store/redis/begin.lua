@@ -1,0 +1,67 @@
+-- Begins an attempt. ARGV: the attempt, how long it may take, calls to its number, within, calls at once, calls in a
+-- minute. Answers with a word, and what belongs to it.
+
+local new = cjson.decode(ARGV[1])
+local span, per_number, window = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local at_once, per_minute = tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local before = current(new.id)
+if before and not before.outcome then
+    if before.number ~= new.number then
+        return {'other_number'}
+    elseif before.generation == new.generation then
+        return {'new'}
+    end
+    return {'elsewhere', before.generation}
+end
+if find(new) then
+    return {'over'}
+end
+
+for _, number in ipairs({new.number, new.line}) do
+    local block = call('HGET', key('blocks'), number)
+    if block and not has_expired(cjson.decode(block)) then
+        return {'blocked', block}
+    end
+end
+
+local ringing = fetch(call('GET', key('r', new.number)))
+if ringing and not (ringing.outcome and ringing.deadline + HOLD <= now) then
+    return {'in_progress'}
+end
+
+-- How long until one more may come, if not now.
+local function wait(begun, most, within)
+    if call('ZCOUNT', begun, '(' .. text(now - within), '+inf') >= most then
+        local which = text(-most)
+        return call('ZRANGE', begun, which, which, 'WITHSCORES')[2] + within - now
+    end
+end
+local to_number, lately, pending = key('n', new.number), key('minute'), key('pending')
+local after = wait(to_number, per_number, window)
+if after then
+    return {'number_limit', text(after)}
+end
+after = wait(lately, per_minute, MINUTE)
+if after then
+    return {'minute_limit', text(after)}
+end
+if call('ZCARD', pending) >= at_once then
+    local first = call('ZRANGE', pending, 0, 0, 'WITHSCORES')[2] or now
+    return {'concurrent_limit', text(math.max(first - now, 0))}
+end
+
+new.deadline = now + span
+add(new)
+call('HSET', key('i', new.id), 'current', new.sequence)
+call('SET', key('r', new.number), new.sequence)
+call('ZADD', pending, text(new.deadline), new.sequence)
+call('ZADD', key('d', new.owner), text(new.deadline), new.sequence)
+hear_of(new.owner)
+-- A day is the longest window that there is; other nodes may have another one than this.
+call('ZADD', to_number, text(now), new.sequence)
+call('ZREMRANGEBYSCORE', to_number, '-inf', text(now - DAY))
+call('PEXPIRE', to_number, text(DAY))
+call('ZADD', lately, text(now), new.sequence)
+call('ZREMRANGEBYSCORE', lately, '-inf', text(now - MINUTE))
+return {'new'}

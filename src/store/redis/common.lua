@@ -1,0 +1,98 @@
+-- What the scripts share; it stands before each of them. All keys begin with KEYS[1], a hash tag, and so lie in one
+-- slot of a cluster.
+--
+--   clock          hash: `last`, the latest time that was given out, and `ahead`, how far that runs ahead of TIME
+--   sequence       the sequence of the last attempt; `first`: of the first one that may still be there
+--   a:SEQUENCE     an attempt, as JSON; s:SEQUENCE: list: its steps, as JSON
+--   i:ID           hash: the sequences of an id's attempts by generation, and of the current one: `current`
+--   r:NUMBER       the sequence of the attempt that rings a number
+--   n:NUMBER       sorted set: the attempts to a number by the time when they began; `minute`: all of the last minute
+--   pending        sorted set: pending attempts by deadline; d:OWNER: those that an owner drives
+--   ended          sorted set: ended attempts by the time of their end
+--   owners         sorted set: owners by the time when they were last heard of
+--   h:OWNER        what an owner took up last, as JSON
+--   blocks         hash: blocks by number, as JSON
+--
+-- Times are in milliseconds. JSON has numbers of up to 14 digits; generations are text.
+
+local call = redis.call
+local MINUTE, DAY = 60000, 86400000
+
+local function key(kind, name)
+    return KEYS[1] .. ':' .. kind .. (name and ':' .. name or '')
+end
+
+local function text(number)
+    return string.format('%.0f', number)
+end
+
+local time = call('TIME')
+local wall = time[1] * 1000 + math.floor(time[2] / 1000)
+local now
+do
+    -- A clock that was moved back goes on from where it was.
+    local clock = call('HMGET', key('clock'), 'last', 'ahead')
+    local last, ahead = tonumber(clock[1] or 0), tonumber(clock[2] or 0)
+    ahead = math.max(ahead, last - wall)
+    now = wall + ahead
+    if WRITES then
+        call('HSET', key('clock'), 'last', text(now), 'ahead', text(ahead))
+    end
+end
+
+local function fetch(sequence)
+    local kept = sequence and call('GET', key('a', sequence))
+    return kept and cjson.decode(kept)
+end
+
+local function keep(kept)
+    call('SET', key('a', kept.sequence), cjson.encode(kept))
+end
+
+local function find(attempt)
+    return fetch(call('HGET', key('i', attempt.id), attempt.generation))
+end
+
+local function current(id)
+    return fetch(call('HGET', key('i', id), 'current'))
+end
+
+local function add(kept)
+    kept.sequence = text(call('INCR', key('sequence')))
+    keep(kept)
+    call('HSET', key('i', kept.id), kept.generation, kept.sequence)
+end
+
+local function hear_of(owner)
+    call('ZADD', key('owners'), text(now), owner)
+end
+
+-- Gives an attempt's number free.
+local function release(kept)
+    if kept.number and call('GET', key('r', kept.number)) == kept.sequence then
+        call('DEL', key('r', kept.number))
+    end
+end
+
+local function finish(kept, owner, verdict)
+    if not kept or kept.outcome or kept.owner ~= owner then
+        return false
+    end
+    if verdict.outcome == 'Verified' and kept.deadline <= now then
+        return false
+    end
+    kept.outcome, kept.text, kept.ended, kept.ended_at = verdict.outcome, verdict.text, verdict.ended, now
+    keep(kept)
+    call('ZREM', key('pending'), kept.sequence)
+    call('ZREM', key('d', owner), kept.sequence)
+    call('ZADD', key('ended'), text(now), kept.sequence)
+    if verdict.release then
+        release(kept)
+    end
+    return true
+end
+
+local function has_expired(block)
+    return block['until'] and block['until'] <= wall
+end
+

@@ -1,0 +1,341 @@
+//! What is kept, in JSON: the scripts beside this read and write it, too. Times are in milliseconds since 1970.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::backend::Reference;
+use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome, Progress};
+use crate::store::{
+    Block, Change, Current, CurrentState, End, NewAttempt, Orphan, Owner, Row, RowOutcome, Step, StoredNumber, Update,
+};
+
+/// The name of an outcome that is no failure.
+const VERIFIED: &str = "Verified";
+
+/// An attempt. The scripts add what is not known when it begins.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    #[serde(flatten)]
+    which: Which,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masked: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full: Option<Box<str>>,
+    node: Box<str>,
+    started: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
+    #[serde(flatten)]
+    verdict: Verdict,
+    #[serde(skip_serializing)]
+    sequence: String,
+    #[serde(skip_serializing)]
+    deadline: i64,
+    #[serde(skip_serializing)]
+    ended_at: i64,
+    #[serde(skip_serializing)]
+    backend: Option<Box<str>>,
+    #[serde(skip_serializing)]
+    reference: Option<String>,
+    #[serde(skip_serializing)]
+    placed: Option<i64>,
+    #[serde(skip_serializing)]
+    ringing: Option<i64>,
+    #[serde(skip_serializing)]
+    answered: Option<i64>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Which {
+    id: String,
+    generation: String,
+}
+
+/// How an attempt ended, if it did.
+#[derive(Default, Serialize, Deserialize)]
+struct Verdict {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<i64>,
+}
+
+impl Which {
+    fn of(attempt: Attempt) -> Self {
+        Self { id: key(attempt.id), generation: attempt.generation.to_string() }
+    }
+
+    fn attempt(&self) -> Option<Attempt> {
+        Some(Attempt { id: CallId::parse(&self.id).ok()?, generation: self.generation.parse().ok()? })
+    }
+}
+
+impl Verdict {
+    fn of(outcome: &Outcome, at: SystemTime) -> Self {
+        let (outcome, text) = match outcome {
+            Outcome::Verified => (VERIFIED, None),
+            Outcome::Failed(failure) => (failure.reason().name(), Some(failure.text().into())),
+        };
+        Self { outcome: Some(outcome.into()), text, ended: Some(since_1970(at)) }
+    }
+
+    fn outcome(&self) -> RowOutcome {
+        match self.outcome.as_deref() {
+            None => RowOutcome::Pending,
+            Some(VERIFIED) => RowOutcome::Verified,
+            Some(reason) => {
+                // A newer version may know more of them.
+                let reason = FailureReason::named(reason).unwrap_or(FailureReason::Internal);
+                RowOutcome::Failed(Failure::verbatim(reason, self.text.clone().unwrap_or_default()))
+            }
+        }
+    }
+}
+
+impl Kept {
+    pub(super) fn new(new: &NewAttempt) -> Self {
+        let owner = Some(owner(new.owner));
+        Self { owner, ..Self::row(new.attempt, new.started, &new.node, Some(&new.number)) }
+    }
+
+    fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Self {
+        Self {
+            which: Which::of(attempt),
+            number: number.map(|number| number.key.to_string()),
+            line: number.map(|number| number.line.to_string()),
+            masked: number.map(|number| number.masked.clone()),
+            full: number.and_then(|number| number.full.clone()),
+            node: node.into(),
+            started: since_1970(started),
+            ..Self::default()
+        }
+    }
+
+    fn refused(attempt: Attempt, at: SystemTime, node: &str, number: Option<&StoredNumber>, failure: &Failure) -> Self {
+        let verdict = Verdict::of(&Outcome::Failed(failure.clone()), at);
+        Self { verdict, ..Self::row(attempt, at, node, number) }
+    }
+
+    fn number(&self) -> Option<NumberKey> {
+        NumberKey::parse(self.number.as_deref()?)
+    }
+
+    pub(super) fn into_current(self, now: i64) -> Option<Current> {
+        let state = match self.verdict.outcome().ended() {
+            Some(outcome) => CurrentState::Ended { outcome, ago: span(now - self.ended_at) },
+            None => {
+                let progress = match (self.ringing, self.answered) {
+                    (_, Some(_)) => Progress::Answered,
+                    (Some(_), None) => Progress::Ringing,
+                    (None, None) => Progress::Dialling,
+                };
+                CurrentState::Pending { number: self.number()?, left: span(self.deadline - now), progress }
+            }
+        };
+        Some(Current { attempt: self.which.attempt()?, state })
+    }
+
+    pub(super) fn into_orphan(self, now: i64) -> Option<Orphan> {
+        Some(Orphan {
+            attempt: self.which.attempt()?,
+            number: self.number()?,
+            left: span(self.deadline - now),
+            started: at(self.started),
+            placed: self.backend.zip(self.reference.map(Reference::new)),
+            masked: self.masked.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn into_row(self) -> Option<Row> {
+        Some(Row {
+            sequence: self.sequence.parse().ok()?,
+            attempt: self.which.attempt()?,
+            number_key: self.number(),
+            line_key: self.line.as_deref().and_then(NumberKey::parse),
+            number: self.masked,
+            full_number: self.full,
+            node: self.node,
+            backend: self.backend,
+            started: at(self.started),
+            placed: self.placed.map(at),
+            ringing: self.ringing.map(at),
+            answered: self.answered.map(at),
+            ended: self.verdict.ended.map(at),
+            outcome: self.verdict.outcome(),
+        })
+    }
+}
+
+/// How an attempt is to end.
+#[derive(Serialize)]
+pub(super) struct KeptEnd {
+    #[serde(flatten)]
+    which: Which,
+    owner: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+    release: bool,
+}
+
+impl KeptEnd {
+    pub(super) fn new(end: &End) -> Self {
+        let End { attempt, owner: whose, at, outcome, release } = end;
+        Self { which: Which::of(*attempt), owner: owner(*whose), verdict: Verdict::of(outcome, *at), release: *release }
+    }
+}
+
+/// Something that happened.
+#[derive(Serialize)]
+pub(super) struct KeptUpdate {
+    #[serde(flatten)]
+    which: Which,
+    #[serde(flatten)]
+    change: KeptChange,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+enum KeptChange {
+    Step {
+        at: i64,
+        name: Box<str>,
+        /// The whole of it: compared and kept as it is.
+        #[serde(serialize_with = "as_text")]
+        step: KeptStep,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backend: Option<Box<str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+    },
+    Ended {
+        owner: String,
+        #[serde(flatten)]
+        verdict: Verdict,
+        release: bool,
+    },
+    Released,
+    Refused {
+        /// If it has begun all the same.
+        #[serde(flatten)]
+        verdict: Verdict,
+        release: bool,
+        /// If not.
+        row: Box<Kept>,
+    },
+}
+
+impl KeptUpdate {
+    pub(super) fn new(update: &Update) -> Self {
+        let Update { attempt, at, change } = update;
+        let failed = |failure: &Failure| Verdict::of(&Outcome::Failed(failure.clone()), *at);
+        let step = |name: &str, backend: Option<&str>, text: Option<&str>, reference: Option<String>| {
+            let backend: Option<Box<str>> = backend.map(Into::into);
+            let (at, name): (_, Box<str>) = (since_1970(*at), name.into());
+            let step = KeptStep { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
+            KeptChange::Step { at, name, step, backend, reference }
+        };
+        let change = match change {
+            Change::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
+            Change::Placed { backend, reference } => {
+                step("placed", Some(backend), None, Some(reference.as_str().to_owned()))
+            }
+            Change::Ended { owner: whose, failure, release } => {
+                KeptChange::Ended { owner: owner(*whose), verdict: failed(failure), release: *release }
+            }
+            Change::Released => KeptChange::Released,
+            Change::Refused { number, node, failure } => KeptChange::Refused {
+                verdict: failed(failure),
+                release: true,
+                row: Box::new(Kept::refused(*attempt, *at, node, number.as_ref(), failure)),
+            },
+        };
+        Self { which: Which::of(*attempt), change }
+    }
+}
+
+/// A step of an attempt.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeptStep {
+    at: i64,
+    name: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Box<str>>,
+}
+
+impl From<KeptStep> for Step {
+    fn from(kept: KeptStep) -> Self {
+        Self { at: at(kept.at), name: kept.name, backend: kept.backend, text: kept.text }
+    }
+}
+
+fn as_text<S: Serializer>(step: &KeptStep, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&serde_json::to_string(step).map_err(serde::ser::Error::custom)?)
+}
+
+/// A number that is not called.
+#[derive(Serialize, Deserialize)]
+pub(super) struct KeptBlock {
+    number: String,
+    masked: Box<str>,
+    reason: Box<str>,
+    since: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+}
+
+impl KeptBlock {
+    pub(super) fn new(block: &Block) -> Self {
+        Self {
+            number: block.number.to_string(),
+            masked: block.masked.clone(),
+            reason: block.reason.clone(),
+            since: since_1970(block.since),
+            until: block.until.map(since_1970),
+        }
+    }
+
+    pub(super) fn into_block(self) -> Option<Block> {
+        Some(Block {
+            number: NumberKey::parse(&self.number)?,
+            masked: self.masked,
+            reason: self.reason,
+            since: at(self.since),
+            until: self.until.map(at),
+        })
+    }
+}
+
+/// An id as it stands in keys.
+pub(super) fn key(id: CallId) -> String {
+    id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(super) fn owner(owner: Owner) -> String {
+    owner.0.as_simple().to_string()
+}
+
+pub(super) fn milliseconds(span: Duration) -> i64 {
+    span.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+pub(super) fn span(milliseconds: i64) -> Duration {
+    Duration::from_millis(milliseconds.try_into().unwrap_or_default())
+}
+
+fn since_1970(time: SystemTime) -> i64 {
+    milliseconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+fn at(milliseconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH.checked_add(span(milliseconds)).unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,285 @@
+//! The connection to Redis: made when it is first needed, shared by all, and made anew when it broke or did not answer.
+//!
+//! All keys lie in one slot, so that one server has them all, in a cluster, too: there is one connection, to whoever
+//! has them now. A server that has them no more says so, and has done nothing.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ErrorKind, RedisConnectionInfo, RedisError, RedisResult, ServerErrorKind, cmd};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::KEYS;
+use super::address::{Address, Kind, Node};
+use crate::store::StoreError;
+use crate::telemetry::foreign_text;
+
+/// How long one question may take, connecting included. Less than its asker waits.
+const LIMIT: Duration = Duration::from_millis(1800);
+
+/// How long it may take to connect to one server.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a failure to connect is believed.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Questions that wait to be sent.
+const BUFFER: usize = 1024;
+
+/// A way to Redis.
+pub(super) struct Link {
+    way: Arc<Way>,
+    opened: Mutex<Option<Opened>>,
+}
+
+type Opened = Shared<BoxFuture<'static, Result<Live, Failed>>>;
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    driver: Arc<AbortOnDropHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Failed {
+    problem: String,
+    at: Instant,
+}
+
+impl Link {
+    pub(super) fn new(address: Address, tls: Option<rustls::ClientConfig>) -> Self {
+        let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
+        Self { way: Arc::new(Way { address, tls }), opened: Mutex::new(None) }
+    }
+
+    /// Asks Redis something.
+    pub(super) async fn ask<T, F>(&self, question: impl Fn(MultiplexedConnection) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let mut asked = None;
+        let ask = async {
+            let mut may_move = true;
+            loop {
+                let live = self.live().await?;
+                asked = Some(Arc::clone(&live.driver));
+                match question(live.connection).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) if may_move && is_elsewhere(&error) => {
+                        self.forget(&live.driver);
+                        may_move = false;
+                    }
+                    Err(error) => {
+                        if error.is_unrecoverable_error() || is_elsewhere(&error) {
+                            self.forget(&live.driver);
+                        }
+                        return Err(StoreError::Unavailable(words(&error)));
+                    }
+                }
+            }
+        };
+        match timeout(LIMIT, ask).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // A network that lost the connection may say nothing for minutes; a new one shows how it is.
+                asked.into_iter().for_each(|driver| self.forget(&driver));
+                Err(StoreError::Unavailable("Redis does not answer".to_owned()))
+            }
+        }
+    }
+
+    async fn live(&self) -> Result<Live, StoreError> {
+        let opened = {
+            let mut opened = self.opened.lock();
+            let usable = opened.take().filter(|opened| match opened.peek() {
+                None => true,
+                Some(Ok(live)) => !live.driver.is_finished(),
+                Some(Err(failed)) => failed.at.elapsed() < PAUSE,
+            });
+            opened.insert(usable.unwrap_or_else(|| self.open())).clone()
+        };
+        opened.await.map_err(|failed| StoreError::Unavailable(failed.problem))
+    }
+
+    /// Starts to connect. That goes on where who asked for it has given up.
+    fn open(&self) -> Opened {
+        let way = Arc::clone(&self.way);
+        let opening = tokio::spawn(async move { way.open().await });
+        let failed = |problem| Failed { problem, at: Instant::now() };
+        let opened = async move {
+            match opening.await {
+                Ok(opened) => opened.map_err(failed),
+                Err(_) => Err(failed("the gate ends".to_owned())),
+            }
+        };
+        opened.boxed().shared()
+    }
+
+    fn forget(&self, driver: &Arc<AbortOnDropHandle<()>>) {
+        let mut opened = self.opened.lock();
+        let is_that = |live: &Live| Arc::ptr_eq(&live.driver, driver);
+        if opened.as_ref().and_then(Opened::peek).is_some_and(|opened| opened.as_ref().is_ok_and(is_that)) {
+            *opened = None;
+        }
+    }
+}
+
+struct Way {
+    address: Address,
+    tls: Option<TlsConnector>,
+}
+
+impl Way {
+    async fn open(&self) -> Result<Live, String> {
+        let mut problem = String::new();
+        for node in &self.address.nodes {
+            let opened = match &self.address.kind {
+                Kind::Single => self.connect(node, &self.address.login).await,
+                Kind::Cluster => self.through_cluster(node).await,
+                Kind::Sentinel(name) => self.through_sentinel(node, name).await,
+            };
+            match opened {
+                Ok(live) => return Ok(live),
+                Err(text) => problem = format!("{}:{}: {text}", node.host, node.port),
+            }
+        }
+        Err(problem)
+    }
+
+    async fn through_cluster(&self, node: &Node) -> Result<Live, String> {
+        let mut live = self.connect(node, &self.address.login).await?;
+        let probe = cmd("EXISTS").arg(format!("{KEYS}:clock")).to_owned();
+        let moved = match in_time(probe.query_async::<i64>(&mut live.connection)).await {
+            Ok(_) => return Ok(live),
+            Err(Unanswered::Error(error)) => match error.redirect_node() {
+                Some((moved, _)) => moved.to_owned(),
+                None => return Err(words(&error)),
+            },
+            Err(Unanswered::Late) => return Err(Unanswered::Late.words()),
+        };
+        // Where a node does not know its own name, the address is empty, and means the same host.
+        let moved = if moved.starts_with(':') { format!("{}{moved}", node.host) } else { moved };
+        let moved = Node::parse(&moved).ok_or_else(|| "the cluster names a node that has no address".to_owned())?;
+        self.told(&moved, node).await
+    }
+
+    async fn through_sentinel(&self, sentinel: &Node, name: &str) -> Result<Live, String> {
+        let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).to_owned();
+        let ask = async |login: &RedisConnectionInfo| -> Result<_, String> {
+            let mut live = self.connect(sentinel, login).await?;
+            Ok(in_time(question.query_async::<Option<(String, u16)>>(&mut live.connection)).await)
+        };
+        // Sentinels often have no password, and refuse one then; they have no databases.
+        let answered = match ask(&RedisConnectionInfo::default()).await? {
+            Err(Unanswered::Error(error)) if error.code() == Some("NOAUTH") => {
+                ask(&self.address.login.clone().set_db(0)).await?
+            }
+            answered => answered,
+        };
+        let (host, port) = answered
+            .map_err(|unanswered| unanswered.words())?
+            .ok_or_else(|| format!("the sentinel knows no master {}", foreign_text(name)))?;
+        let master =
+            Node::parse(&format!("{host}:{port}")).ok_or_else(|| "the sentinel names no address".to_owned())?;
+        let mut live = self.told(&master, sentinel).await?;
+        let role = in_time(cmd("ROLE").query_async::<redis::Value>(&mut live.connection)).await;
+        match role {
+            Ok(redis::Value::Array(role)) if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) => {
+                Err("the sentinel names a server that is no master".to_owned())
+            }
+            _ => Ok(live),
+        }
+    }
+
+    /// Connects to a server that another one has named.
+    async fn told(&self, node: &Node, by: &Node) -> Result<Live, String> {
+        if self.tls.is_none() && !node.is_loopback() {
+            return Err("names a server beyond this machine, but store.url is not rediss://".to_owned());
+        }
+        // An address that a server names stands in few certificates; the name that the administrator gave does.
+        let name = if by.is_named() && !node.is_named() { by } else { node };
+        self.connect_as(node, name, &self.address.login).await
+    }
+
+    async fn connect(&self, node: &Node, login: &RedisConnectionInfo) -> Result<Live, String> {
+        self.connect_as(node, node, login).await
+    }
+
+    async fn connect_as(&self, node: &Node, name: &Node, login: &RedisConnectionInfo) -> Result<Live, String> {
+        timeout(CONNECT_LIMIT, async {
+            let stream = TcpStream::connect((node.bare_host(), node.port)).await.map_err(explain)?;
+            stream.set_nodelay(true).map_err(explain)?;
+            match &self.tls {
+                None => log_in(stream, login).await,
+                Some(tls) => {
+                    let name = ServerName::try_from(name.bare_host().to_owned()).map_err(|error| error.to_string())?;
+                    log_in(tls.connect(name, stream).await.map_err(explain)?, login).await
+                }
+            }
+        })
+        .await
+        .unwrap_or_else(|_| Err("no connection in time".to_owned()))
+    }
+}
+
+async fn log_in<S>(stream: S, login: &RedisConnectionInfo) -> Result<Live, String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    // What is asked has its own limit of time.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(BUFFER);
+    let connected = MultiplexedConnection::new_with_config(login, stream, config).await;
+    // What a server says about a login may repeat it.
+    let (connection, driver) = connected.map_err(|error| match error.kind() {
+        ErrorKind::AuthenticationFailed => "the user or the password is refused".to_owned(),
+        ErrorKind::Io => words(&error),
+        _ => format!("the login is refused ({})", error.code().unwrap_or("no words of Redis")),
+    })?;
+    Ok(Live { connection, driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
+}
+
+enum Unanswered {
+    Error(RedisError),
+    Late,
+}
+
+impl Unanswered {
+    fn words(&self) -> String {
+        match self {
+            Self::Error(error) => words(error),
+            Self::Late => "no answer in time".to_owned(),
+        }
+    }
+}
+
+async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, Unanswered> {
+    timeout(CONNECT_LIMIT, answer).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
+}
+
+/// Does another server have the keys now?
+fn is_elsewhere(error: &RedisError) -> bool {
+    use ServerErrorKind::{Ask, ClusterDown, MasterDown, Moved, ReadOnly};
+    matches!(error.kind(), ErrorKind::Server(Moved | Ask | ReadOnly | MasterDown | ClusterDown))
+}
+
+fn words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some("NOAUTH"), _) => "Redis wants a password, and store.url has none".to_owned(),
+        (Some(code), Some(detail)) => format!("Redis answers {code}: {}", foreign_text(detail)),
+        (Some(code), None) => format!("Redis answers {code}"),
+        (None, _) => foreign_text(&error.to_string()),
+    }
+}
+
+fn explain(error: io::Error) -> String {
+    foreign_text(&error.to_string())
+}

@@ -1,0 +1,308 @@
+//! Calls in Redis, for a farm of several nodes: also in what speaks its protocol (Valkey, Garnet, Azure Cache).
+//!
+//! Each change is one script, which Redis executes as a whole; `common.lua` tells what the keys are. The time is that of
+//! the server. What is a caller's own doing is done in the caller: the form of what is kept ([`form`]), and filtering.
+
+mod address;
+mod form;
+mod link;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use redis::{FromRedisValue, Script, ToRedisArgs};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::audit::{Query, Row, Step};
+use super::{
+    Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Reach, Refusal, StoreError, Update,
+};
+use crate::backend::tls;
+use crate::call::{Attempt, CallId, NumberKey};
+use crate::config::{ConfigError, NetworkConfig, StoreConfig};
+use address::Address;
+use form::{Kept, KeptBlock, KeptEnd, KeptStep, KeptUpdate, milliseconds, span};
+use link::Link;
+
+/// With what all keys begin: a hash tag, so that they lie in one slot of a cluster.
+const KEYS: &str = "{phonegate}";
+
+/// So many updates are one script's, which keeps others waiting while it runs.
+const BATCH: usize = 256;
+
+/// So many attempts are read at once.
+const PAGE: u64 = 500;
+
+/// A store in Redis.
+pub struct RedisStore {
+    link: Link,
+    scripts: Scripts,
+    /// Which hand-over an owner has got last.
+    got: Mutex<HashMap<Owner, String>>,
+}
+
+struct Scripts {
+    begin: Script,
+    end: Script,
+    record: Script,
+    find: Script,
+    renew: Script,
+    take_up: Script,
+    unblock: Script,
+    sweep: Script,
+}
+
+impl Scripts {
+    fn new() -> Self {
+        let script = |writes: bool, own: &str| {
+            let (lease, hold) = (LEASE.as_millis(), HOLD.as_millis());
+            let constants = format!("local WRITES, LEASE, HOLD = {writes}, {lease}, {hold}\n");
+            Script::new(&[&constants, include_str!("common.lua"), own].concat())
+        };
+        Self {
+            begin: script(true, include_str!("begin.lua")),
+            end: script(true, include_str!("end.lua")),
+            record: script(true, include_str!("record.lua")),
+            find: script(false, include_str!("find.lua")),
+            renew: script(true, include_str!("renew.lua")),
+            take_up: script(true, include_str!("take_up.lua")),
+            unblock: script(true, include_str!("unblock.lua")),
+            sweep: script(true, include_str!("sweep.lua")),
+        }
+    }
+}
+
+impl RedisStore {
+    /// Opens the store of a configuration. Does no network I/O: it connects when it is first asked something. Relative
+    /// paths lie in `base`.
+    ///
+    /// # Errors
+    /// Where `store.url` cannot be had or is not safe to use, or TLS cannot be prepared.
+    pub fn open(config: &StoreConfig, network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
+        let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
+        let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
+        let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
+        let tls = address.is_tls.then(|| tls::client(network, base)).transpose()?;
+        Ok(Self { link: Link::new(address, tls), scripts: Scripts::new(), got: Mutex::default() })
+    }
+
+    async fn run<T: FromRedisValue>(&self, script: &Script, args: impl ToRedisArgs) -> Result<T, StoreError> {
+        let mut call = script.key(KEYS);
+        call.arg(args);
+        let call = &call;
+        self.link.ask(|mut redis| async move { call.invoke_async(&mut redis).await }).await
+    }
+
+    async fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
+        self.link.ask(|mut redis| async move { command.query_async(&mut redis).await }).await
+    }
+
+    /// The sequences of an id's attempts.
+    async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
+        let mut command = redis::cmd("HVALS");
+        let mut sequences: Vec<u64> = self.query(command.arg(key("i", &form::key(id)))).await?;
+        sequences.sort_unstable();
+        sequences.dedup();
+        Ok(sequences)
+    }
+
+    async fn read(&self, sequences: &[u64]) -> Result<Vec<Row>, StoreError> {
+        let mut command = redis::cmd("MGET");
+        sequences.iter().for_each(|sequence| {
+            command.arg(key("a", sequence));
+        });
+        // Between two looks an attempt may have been swept away.
+        let texts: Vec<Option<String>> = self.query(&command).await?;
+        texts.iter().flatten().map(|text| from_text::<Kept, _>(text, Kept::into_row)).collect()
+    }
+}
+
+fn key(kind: &str, name: impl std::fmt::Display) -> String {
+    format!("{KEYS}:{kind}:{name}")
+}
+
+fn strange() -> StoreError {
+    StoreError::Unavailable("Redis has something that this version does not understand".to_owned())
+}
+
+fn from_text<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) -> Result<T, StoreError> {
+    serde_json::from_str(text).ok().and_then(into).ok_or_else(strange)
+}
+
+fn to_text(kept: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(kept).map_err(|error| StoreError::Refused(error.to_string()))
+}
+
+#[async_trait]
+impl CallStore for RedisStore {
+    fn kind(&self) -> &'static str {
+        "redis"
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Farm
+    }
+
+    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
+        let args = [
+            to_text(&Kept::new(new))?,
+            milliseconds(new.deadline).to_string(),
+            limits.calls_per_number.to_string(),
+            milliseconds(limits.per_number_window).to_string(),
+            limits.concurrent_calls.to_string(),
+            limits.calls_per_minute.to_string(),
+        ];
+        let answer: Vec<String> = self.run(&self.scripts.begin, &args).await?;
+        let (word, more) = match answer.as_slice() {
+            [word] => (word.as_str(), ""),
+            [word, more] => (word.as_str(), more.as_str()),
+            _ => return Err(strange()),
+        };
+        let after = || more.parse().map(span).map_err(|_| strange());
+        Ok(match word {
+            "new" => Begun::New,
+            "elsewhere" => Begun::Elsewhere(more.parse().map_err(|_| strange())?),
+            "other_number" => Begun::Refused(Refusal::OtherNumber),
+            "in_progress" => Begun::Refused(Refusal::InProgress),
+            "blocked" => {
+                let block = from_text::<KeptBlock, _>(more, KeptBlock::into_block)?;
+                Begun::Refused(Refusal::Blocked { reason: block.reason, until: block.until })
+            }
+            "number_limit" => Begun::Refused(Refusal::NumberLimit { after: after()? }),
+            "minute_limit" => Begun::Refused(Refusal::MinuteLimit { after: after()? }),
+            "concurrent_limit" => Begun::Refused(Refusal::ConcurrentLimit { after: after()? }),
+            "over" => return Err(StoreError::Refused("this attempt is over already".to_owned())),
+            _ => return Err(strange()),
+        })
+    }
+
+    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+        self.run(&self.scripts.end, to_text(&KeptEnd::new(end))?).await
+    }
+
+    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+        for updates in updates.chunks(BATCH) {
+            let updates: Vec<_> =
+                updates.iter().map(|update| to_text(&KeptUpdate::new(update))).collect::<Result<_, _>>()?;
+            self.run::<()>(&self.scripts.record, updates).await?;
+        }
+        Ok(())
+    }
+
+    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+        let (now, kept): (i64, Option<String>) = self.run(&self.scripts.find, form::key(id)).await?;
+        kept.map(|kept| from_text(&kept, |kept: Kept| kept.into_current(now))).transpose()
+    }
+
+    async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
+        self.run(&self.scripts.renew, form::owner(owner)).await
+    }
+
+    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        let got = self.got.lock().get(&owner).cloned().unwrap_or_default();
+        let answer: Vec<String> = self.run(&self.scripts.take_up, &[form::owner(owner), most.to_string(), got]).await?;
+        let [number, now, kept @ ..] = answer.as_slice() else { return Err(strange()) };
+        let now = now.parse().map_err(|_| strange())?;
+        let orphans =
+            kept.iter().map(|kept| from_text(kept, |kept: Kept| kept.into_orphan(now))).collect::<Result<_, _>>()?;
+        self.got.lock().insert(owner, number.clone());
+        Ok(orphans)
+    }
+
+    async fn block(&self, block: &Block) -> Result<(), StoreError> {
+        let mut command = redis::cmd("HSET");
+        command.arg(format!("{KEYS}:blocks")).arg(block.number.to_string()).arg(to_text(&KeptBlock::new(block))?);
+        self.query(&command).await
+    }
+
+    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+        self.run(&self.scripts.unblock, number.to_string()).await
+    }
+
+    async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
+        let mut command = redis::cmd("HVALS");
+        let texts: Vec<String> = self.query(command.arg(format!("{KEYS}:blocks"))).await?;
+        let (seconds, microseconds): (u64, u64) = self.query(&redis::cmd("TIME")).await?;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds);
+        let blocks = texts.iter().map(|text| from_text(text, KeptBlock::into_block));
+        let mut blocks: Vec<Block> = blocks.collect::<Result<_, _>>()?;
+        blocks.retain(|block| !block.has_expired(now));
+        blocks.sort_by_key(|block| std::cmp::Reverse(block.since));
+        Ok(blocks)
+    }
+
+    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        let mut take = |page: Vec<Row>| {
+            rows.extend(page.into_iter().filter(|row| query.wants(row)).take(query.most - rows.len()));
+            rows.len() < query.most
+        };
+        if query.most == 0 {
+            return Ok(rows);
+        }
+        if let Some(id) = query.id {
+            let mut sequences = self.sequences_of(id).await?;
+            if query.newest_first {
+                sequences.reverse();
+            }
+            for page in sequences.chunks(PAGE as usize) {
+                if !take(self.read(page).await?) {
+                    break;
+                }
+            }
+            return Ok(rows);
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(format!("{KEYS}:first")).arg(format!("{KEYS}:sequence"));
+        let (first, last): (Option<u64>, Option<u64>) = self.query(&command).await?;
+        let mut left = first.unwrap_or(1).max(query.after.saturating_add(1))..=last.unwrap_or(0);
+        loop {
+            let page: Vec<u64> = match query.newest_first {
+                true => left.by_ref().rev().take(PAGE as usize).collect(),
+                false => left.by_ref().take(PAGE as usize).collect(),
+            };
+            if page.is_empty() || !take(self.read(&page).await?) {
+                return Ok(rows);
+            }
+        }
+    }
+
+    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(key("i", form::key(attempt.id))).arg(attempt.generation.to_string());
+        let Some(sequence): Option<u64> = self.query(&command).await? else { return Ok(Vec::new()) };
+        let mut command = redis::cmd("LRANGE");
+        let texts: Vec<String> = self.query(command.arg(key("s", sequence)).arg(0).arg(-1)).await?;
+        let steps = texts.iter().map(|text| from_text(text, |kept: KeptStep| Some(Step::from(kept))));
+        let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        steps.sort_by_key(|step| step.at);
+        Ok(steps)
+    }
+
+    async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
+        while self.run::<bool>(&self.scripts.sweep, milliseconds(keep)).await? {}
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<String, StoreError> {
+        // Nothing is that old. It shows that scripts run, and that they may write.
+        self.sweep(Duration::MAX).await?;
+        let info: String = self.query(&redis::cmd("INFO")).await?;
+        let value = |name: &str| {
+            let of = |line: &str| Some(line.split_once(':').filter(|(key, _)| *key == name)?.1.trim().to_owned());
+            info.lines().find_map(of)
+        };
+        let mut text = format!("Redis {}", value("redis_version").unwrap_or_default());
+        if value("aof_enabled").as_deref() == Some("0") {
+            text += "; it writes no append-only file, and so forgets the last calls when it is restarted";
+        }
+        if let Some(policy) = value("maxmemory_policy").filter(|policy| policy != "noeviction") {
+            text += &format!("; when its memory is full, it forgets calls ({policy})");
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,58 @@
+-- Takes note of what happened. ARGV: the updates.
+
+local function add_step(kept, step)
+    local steps = key('s', kept.sequence)
+    for _, there in ipairs(call('LRANGE', steps, 0, -1)) do
+        if there == step then
+            return
+        end
+    end
+    call('RPUSH', steps, step)
+end
+
+local changes = {}
+
+function changes.step(update, kept)
+    if not kept then
+        return
+    end
+    add_step(kept, update.step)
+    local name = update.name
+    if name == 'placed' or name == 'ringing' or name == 'answered' then
+        kept[name] = kept[name] or update.at
+    end
+    if update.reference then
+        kept.backend, kept.reference = update.backend, update.reference
+    end
+    keep(kept)
+end
+
+function changes.ended(update, kept)
+    finish(kept, update.owner, update)
+end
+
+function changes.released(_, kept)
+    if kept then
+        release(kept)
+    end
+end
+
+function changes.refused(update, kept)
+    if kept then
+        finish(kept, kept.owner, update)
+        return
+    end
+    local row = update.row
+    row.ended_at = now
+    local before = current(row.id)
+    add(row)
+    call('ZADD', key('ended'), text(now), row.sequence)
+    if not before or before.outcome then
+        call('HSET', key('i', row.id), 'current', row.sequence)
+    end
+end
+
+for _, argument in ipairs(ARGV) do
+    local update = cjson.decode(argument)
+    changes[update.change](update, find(update))
+end

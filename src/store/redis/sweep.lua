@@ -1,0 +1,48 @@
+-- Forgets some of what is older than ARGV[1]. Answers with 1 where there may be more.
+
+local SOME = 500
+
+local function forget(sequence)
+    local kept = fetch(sequence)
+    if kept then
+        release(kept)
+        local id = key('i', kept.id)
+        call('HDEL', id, kept.generation)
+        if call('HGET', id, 'current') == sequence then
+            call('HDEL', id, 'current')
+        end
+    end
+    call('DEL', key('a', sequence), key('s', sequence))
+    call('ZREM', key('ended'), sequence)
+end
+
+local old = call('ZRANGEBYSCORE', key('ended'), '-inf', text(now - ARGV[1]), 'LIMIT', 0, SOME)
+for _, sequence in ipairs(old) do
+    forget(sequence)
+end
+
+local first = tonumber(call('GET', key('first')) or 1)
+local last = tonumber(call('GET', key('sequence')) or 0)
+for _ = 1, 10 * SOME do
+    if first > last or call('EXISTS', key('a', text(first))) == 1 then
+        break
+    end
+    first = first + 1
+end
+call('SET', key('first'), text(first))
+
+for _, owner in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE))) do
+    if call('ZCARD', key('d', owner)) == 0 then
+        call('ZREM', key('owners'), owner)
+        call('DEL', key('h', owner))
+    end
+end
+
+local blocks = call('HGETALL', key('blocks'))
+for i = 1, #blocks, 2 do
+    if has_expired(cjson.decode(blocks[i + 1])) then
+        call('HDEL', key('blocks'), blocks[i])
+    end
+end
+
+return #old == SOME and 1 or 0

@@ -1,0 +1,50 @@
+-- Gives pending attempts of owners that are gone to another one. ARGV: the owner, how many at most, and which hand-over
+-- it got last. Answers with the number of the hand-over, the time, and the attempts.
+--
+-- An answer may be lost on its way, and then its attempts would have an owner that does not know of them: so they are
+-- handed over again until the owner says that it has got them.
+
+local owner, most, got = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+hear_of(owner)
+
+local handed = call('GET', key('h', owner))
+handed = handed and cjson.decode(handed)
+local answer
+local function hand_over(kept)
+    answer[#answer + 1] = cjson.encode(kept)
+end
+
+if handed and handed.number ~= got then
+    answer = {handed.number, text(now)}
+    for _, sequence in ipairs(handed.sequences) do
+        local kept = fetch(sequence)
+        if kept and not kept.outcome and kept.owner == owner then
+            hand_over(kept)
+        end
+    end
+    return answer
+end
+
+handed = {number = text((handed and handed.number or 0) + 1), sequences = {}}
+answer = {handed.number, text(now)}
+local gone = call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE))
+for _, other in ipairs(gone) do
+    local left = most - #handed.sequences
+    if left <= 0 then
+        break
+    end
+    for _, sequence in ipairs(call('ZRANGE', key('d', other), 0, text(left - 1))) do
+        local kept = fetch(sequence)
+        kept.owner = owner
+        keep(kept)
+        call('ZREM', key('d', other), sequence)
+        call('ZADD', key('d', owner), text(kept.deadline), sequence)
+        table.insert(handed.sequences, sequence)
+        hand_over(kept)
+    end
+end
+if #handed.sequences == 0 then
+    return {got, text(now)}
+end
+call('SET', key('h', owner), cjson.encode(handed), 'PX', text(DAY))
+return answer
