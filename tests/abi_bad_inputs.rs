@@ -272,7 +272,7 @@ fn in_any_order_each_function_does_what_it_says() {
     // SAFETY: there is no callback.
     assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::dangling_mut::<u8>().cast()) }, OK);
     let unknown = fresh_id();
-    assert_eq!(abi.status(Some(&unknown)), FAILED);
+    assert_eq!(abi.outcome(&unknown), FAILED);
     assert_eq!(abi.message(&unknown), "Call ID is not found: no such call is known here. (UnknownCall)");
 
     // Initialisation of a gate that a call has started.

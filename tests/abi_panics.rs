@@ -72,7 +72,7 @@ fn a_panic_in_a_backend_fails_its_call_alone() {
         let stderr = stderr_of(|| {
             with_fault(place, || {
                 for id in [&first, &second] {
-                    abi.initiate(Some(NUMBER), Some(id), None);
+                    abi.initiate(Some(&fresh_number()), Some(id), None);
                     assert_eq!(abi.outcome(id), FAILED, "{place}: is the library a debug build?");
                     let text = abi.message(id);
                     assert_eq!(text, "A defect in PhoneGate ended the call; see its log. (Internal)");

@@ -26,6 +26,7 @@ impl Caller {
             "backends": { "demo": { "type": "simulated", "answer_after_ms": 600_000 } },
             "numbers": { "default_country": "US" },
             "call": { "deadline_s": deadline_s },
+            "store": { "path": "calls.db" },
             "log": { "directory": "log" },
         });
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();

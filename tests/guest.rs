@@ -50,6 +50,7 @@ fn a_whole_life_leaves_signals_environment_folder_and_threads_as_they_were() {
         "allow_test_backends": true,
         "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
         "numbers": { "default_country": "US" },
+        "store": { "path": "calls.db" },
         "log": { "directory": folder.path().join("log") },
     });
     let path = folder.path().join("phonegate.json");

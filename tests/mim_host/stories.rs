@@ -63,6 +63,8 @@ pub fn gate_of(mim: Mim, library: &Path, calls: usize) -> Mim {
         "allow_test_backends": true,
         "backends": {"demo": {"type": "simulated", "answer_after_ms": 50, "press_after_ms": 50, "press": "#"}},
         "numbers": {"default_country": "US", "blocked": blocked},
+        "limits": {"calls_per_minute": 1000, "calls_per_number": 1000},
+        "store": {"path": mim.path_in_host(&mim.log_folder().join("calls.db"))},
         "log": {"directory": mim.path_in_host(&mim.log_folder())},
     });
     mim.library(library).configuration(&configuration.to_string())
@@ -115,9 +117,10 @@ pub fn a_contract_with_other_numbers_gets_the_same_statuses(on: On) {
 /// Had the end waited for the calls, it would have come too late.
 pub fn a_host_that_ends_while_calls_ring_is_not_held_up(on: On) {
     let rings = json!({"type": "simulated", "answer_after_ms": 600_000});
-    let configuration = json!({"use": ["demo"], "allow_test_backends": true, "backends": {"demo": rings},
-        "numbers": {"default_country": "US"}, "call": {"deadline_s": 600}});
     let mim = on(Listed);
+    let configuration = json!({"use": ["demo"], "allow_test_backends": true, "backends": {"demo": rings},
+        "numbers": {"default_country": "US"}, "call": {"deadline_s": 600},
+        "store": {"path": mim.path_in_host(&mim.log_folder().join("calls.db"))}});
     let library = mim.built_library();
     let mim = mim.library(&library).configuration(&configuration.to_string());
     let calls: Vec<String> = (0..16).map(|call| format!("{};Pending;", number(call))).collect();

@@ -19,7 +19,8 @@ use serde::de::DeserializeOwned;
 
 use super::audit::{Query, Row, Step};
 use super::{
-    Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Reach, Refusal, StoreError, Update,
+    Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Reach, Refusal, StoreError,
+    Update,
 };
 use crate::backend::tls;
 use crate::call::{Attempt, CallId, NumberKey};
