@@ -15,7 +15,7 @@ use phonegate::telemetry::{Log, Metrics, Sinks, TextFile};
 use serde_json::{Value, json};
 use support::abi::{Abi, presses};
 use support::gate::{TestGate, id};
-use support::prometheus::{Figures, NodeExporter, lint};
+use support::prometheus::{Figures, NodeExporter, faults_of, lint};
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -147,6 +147,27 @@ fn a_call_shows_as_pending_while_it_rings() {
 }
 
 #[test]
+fn what_the_store_does_not_do_in_time_is_counted_and_measured() {
+    let mut config = uses(&[("demo", phone("#"))]);
+    config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
+    let gate = TestGate::start(config);
+    gate.initiate(id(1), NUMBER);
+    assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
+    let lock = rusqlite::Connection::open(gate.folder().join("calls.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    gate.initiate(id(2), NUMBER);
+    assert_eq!(gate.ends(id(2)).0, CallStatus::Failed);
+    lock.execute_batch("ROLLBACK").unwrap();
+    let figures = left_behind(&gate);
+    let of = |name, operation| figures.get(name, &[("operation", operation)]);
+    assert_eq!(of("phonegate_store_errors_total", "begin"), 1.0);
+    assert_eq!(of("phonegate_store_operation_seconds_count", "begin"), 2.0);
+    assert!(of("phonegate_store_operation_seconds_sum", "begin") > 0.1, "it was waited for");
+    let failed = [("outcome", "failed"), ("reason", "CannotPlace"), ("backend", "none")];
+    assert_eq!(figures.get("phonegate_calls_total", &failed), 1.0);
+}
+
+#[test]
 fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
     let mut config = presses("#");
     config["metrics"] = json!({ "textfile": FILE });
@@ -178,6 +199,26 @@ fn prometheus_finds_nothing_wrong_and_node_exporter_shows_every_figure() {
         samples
     };
     assert_eq!(sorted(Figures::parse(&shown)), sorted(Figures::parse(&text)));
+}
+
+#[test]
+fn the_documents_tell_of_every_figure_and_their_examples_are_such_that_prometheus_takes_them() {
+    let operations = std::fs::read_to_string(support::project_folder().join("docs/operations.md")).unwrap();
+    let text = Metrics::new(["demo"]).unwrap().to_text(0, 0).unwrap();
+    let written: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let mut told: Vec<_> =
+        operations.lines().filter_map(|line| line.strip_prefix("| `phonegate_")?.split_once('`')).collect();
+    told.sort();
+    let told: Vec<_> = told.into_iter().map(|(name, _)| format!("phonegate_{name}")).collect();
+    assert_eq!(told, written);
+
+    let blocks: Vec<_> = operations.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [scraping, alerts] = blocks[..] else { panic!("{blocks:?}") };
+    assert_eq!((faults_of("config", scraping), faults_of("rules", alerts)), (String::new(), String::new()));
+    assert_eq!(alerts.matches("- alert:").count(), 3);
+    for name in alerts.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.starts_with("phonegate_")) {
+        assert!(written.contains(&name), "an alert is about {name}, which there is not");
+    }
 }
 
 /// A file of figures without a gate, and the events that its log was told.

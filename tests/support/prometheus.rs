@@ -66,6 +66,16 @@ pub fn lint(text: &str) -> String {
     if is_well { String::new() } else { told }
 }
 
+/// What Prometheus does not take in a file of this kind: `config` or `rules`.
+pub fn faults_of(kind: &str, text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file.yml");
+    std::fs::write(&file, text).unwrap();
+    let mut promtool = super::tool("promtool", "prometheus");
+    let (is_well, told) = feed(promtool.args(["check", kind]).arg(&file), "");
+    if is_well { String::new() } else { told }
+}
+
 /// Whether a command ends well that reads a text, and what it says.
 fn feed(command: &mut Command, text: &str) -> (bool, String) {
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
