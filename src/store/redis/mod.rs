@@ -176,7 +176,7 @@ impl CallStore for RedisStore {
             "number_limit" => Begun::Refused(Refusal::NumberLimit { after: after()? }),
             "minute_limit" => Begun::Refused(Refusal::MinuteLimit { after: after()? }),
             "concurrent_limit" => Begun::Refused(Refusal::ConcurrentLimit { after: after()? }),
-            "over" => return Err(StoreError::Refused("this attempt is over already".to_owned())),
+            "over" => return Err(StoreError::over()),
             _ => return Err(strange()),
         })
     }
