@@ -22,7 +22,9 @@ use uuid::Uuid;
 /// Opens one and the same store, as another process does.
 type Open = Box<dyn Fn() -> Arc<dyn CallStore>>;
 
-const STORES: &[(&str, fn() -> Open)] = &[("memory", memory), ("sqlite", sqlite), ("redis", redis)];
+type Make = fn() -> Open;
+
+const STORES: &[(&str, Make)] = &[("memory", memory), ("sqlite", sqlite), ("redis", redis)];
 
 fn memory() -> Open {
     let store = Arc::new(MemoryStore::default());
@@ -45,7 +47,7 @@ fn redis() -> Open {
 /// Tells a story to every store, to all at the same time.
 fn on_every_store(story: impl AsyncFn(&Open) + Sync) {
     let failed: Vec<_> = std::thread::scope(|scope| {
-        let tell = |&(name, make): &(&'static str, fn() -> Open)| {
+        let tell = |&(name, make): &(&'static str, Make)| {
             let story = &story;
             let teller = std::thread::Builder::new().name(name.to_owned());
             let telling = teller.spawn_scoped(scope, move || {

@@ -17,9 +17,10 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// For `sqlite`: the file. Null: `phonegate.db` in the operating system's folder for the state of programs.
     pub path: Option<PathBuf>,
-    /// For `redis`: `rediss://user:password@redis.contoso.local:6380`. `redis://`, without TLS, on this machine alone.
-    /// Of a cluster or of sentinels, several addresses separated by commas, and `?cluster=true` or
-    /// `?sentinel=NAME-OF-THE-MASTER` after the first. It holds a password, and may be given like any secret.
+    /// For `redis`: `rediss://user:password@redis.contoso.local:6380`, perhaps with `/` and the number of a database at
+    /// its end. `redis://`, without TLS, and no password are for this machine alone. Of a cluster or of sentinels, some
+    /// of the addresses, and what they are: `rediss://user:password@one:6380,two:6380?cluster=true`, or
+    /// `?sentinel=NAME-OF-THE-MASTER`. It holds a password, and may be given like any secret.
     pub url: Option<Secret>,
 }
 

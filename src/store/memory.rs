@@ -64,7 +64,7 @@ impl CallStore for MemoryStore {
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
-        Ok(self.0.lock().begin(new, limits, Instant::now()))
+        self.0.lock().begin(new, limits, Instant::now())
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
@@ -136,16 +136,19 @@ impl CallStore for MemoryStore {
 }
 
 impl Calls {
-    fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Begun {
+    fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Result<Begun, StoreError> {
         if let Some(kept) = self.current_of(new.attempt.id).filter(|kept| kept.drive.is_some()) {
-            return match kept.row.number_key == Some(new.number.key) {
+            return Ok(match kept.row.number_key == Some(new.number.key) {
                 true if kept.row.attempt == new.attempt => Begun::New,
                 true => Begun::Elsewhere(kept.row.attempt.generation),
                 false => Begun::Refused(Refusal::OtherNumber),
-            };
+            });
+        }
+        if self.sequences.contains_key(&new.attempt) {
+            return Err(StoreError::over());
         }
         if let Some(refusal) = self.refusal(&new.number, limits, now) {
-            return Begun::Refused(refusal);
+            return Ok(Begun::Refused(refusal));
         }
         let deadline = now + new.deadline;
         let sequence = self.keep(Kept {
@@ -163,7 +166,7 @@ impl Calls {
         self.begun.entry(new.number.key).or_default().push_back(now);
         self.begun_lately.push_back(now);
         self.heard_of.insert(new.owner, now);
-        Begun::New
+        Ok(Begun::New)
     }
 
     fn refusal(&mut self, number: &StoredNumber, limits: &Limits, now: Instant) -> Option<Refusal> {

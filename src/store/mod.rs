@@ -56,7 +56,8 @@ pub trait CallStore: Send + Sync {
     /// Begins an attempt, in one transaction with all that it depends on. What is refused changes nothing.
     ///
     /// # Errors
-    /// Where it is not known whether the attempt was begun: nobody may be rung for it.
+    /// Where it is not known whether the attempt was begun: nobody may be rung for it. Refused, where it has ended: it
+    /// was given up, and this comes late.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
 
     /// Ends a pending attempt that belongs to `end.owner`, and gives its number free if that is said. Verified only
@@ -183,6 +184,12 @@ pub enum StoreError {
     /// It does not take this, and never will.
     #[error("the store refused: {0}")]
     Refused(String),
+}
+
+impl StoreError {
+    fn over() -> Self {
+        Self::Refused("this attempt has ended already".to_owned())
+    }
 }
 
 /// A process instance that drives attempts.

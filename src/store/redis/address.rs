@@ -122,7 +122,7 @@ impl Node {
     pub(super) fn parse(text: &str) -> Option<Self> {
         // An IPv6 address has colons itself, and brackets around it. Redis leaves those away.
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, _)) if host.is_empty() => return None,
+            Some(("", _)) => return None,
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
             _ => (text, PORT),
         };

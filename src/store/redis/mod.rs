@@ -105,7 +105,7 @@ impl RedisStore {
     /// The sequences of an id's attempts.
     async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
         let mut command = redis::cmd("HVALS");
-        let mut sequences: Vec<u64> = self.query(command.arg(key("i", &form::key(id)))).await?;
+        let mut sequences: Vec<u64> = self.query(command.arg(key("i", form::key(id)))).await?;
         sequences.sort_unstable();
         sequences.dedup();
         Ok(sequences)
@@ -176,7 +176,7 @@ impl CallStore for RedisStore {
             "number_limit" => Begun::Refused(Refusal::NumberLimit { after: after()? }),
             "minute_limit" => Begun::Refused(Refusal::MinuteLimit { after: after()? }),
             "concurrent_limit" => Begun::Refused(Refusal::ConcurrentLimit { after: after()? }),
-            "over" => return Err(StoreError::Refused("this attempt is over already".to_owned())),
+            "over" => return Err(StoreError::over()),
             _ => return Err(strange()),
         })
     }
