@@ -46,7 +46,7 @@ public static class Insults
         string[] ids = {
             null, "", " ", "unknown", Guid.NewGuid().ToString(), Guid.Empty.ToString(), call + "\0", "\0" + call, call + "\0x", call + " x",
             call.ToString().Substring(1), call + "\ud800", "\udc00", new string('1', 1 << 20), "{" + call, "'; DROP TABLE calls; --" };
-        foreach (string id in ids) good &= Expect("callId " + Shown(id), PhoneCallStatus.Failed, provider, provider.GetCallStatus(id), id);
+        foreach (string id in ids) good &= Expect("callId " + Shown(id), PhoneCallStatus.Failed, provider, End(provider, id), id);
 
         string[] numbers = {
             null, "", " ", "\0", number + "\0", number.Insert(5, "\0"), number + "\ud83d", "\udc00" + number, number + "\ufffd", "911", "+", "+++",
@@ -106,12 +106,18 @@ public static class Insults
     // How a call ended; Pending where it did not.
     public static PhoneCallStatus End(IPhoneServiceProvider provider, Guid call)
     {
+        return End(provider, call.ToString());
+    }
+
+    // An unknown id is pending, too, while it is looked up.
+    private static PhoneCallStatus End(IPhoneServiceProvider provider, string callId)
+    {
         DateTime end = DateTime.UtcNow.AddMinutes(1);
-        PhoneCallStatus status = PhoneCallStatus.Pending;
+        PhoneCallStatus status = provider.GetCallStatus(callId);
         while (status == PhoneCallStatus.Pending && DateTime.UtcNow < end)
         {
             Thread.Sleep(5);
-            status = provider.GetCallStatus(call.ToString());
+            status = provider.GetCallStatus(callId);
         }
         return status;
     }
