@@ -17,7 +17,7 @@
 //! | [`backend`] | telephony |
 //! | [`prompts`] | what users hear |
 //! | [`config`] | `phonegate.json` |
-//! | [`telemetry`] | the log |
+//! | [`telemetry`] | the log, and figures |
 //! | [`clock`] | deadlines that nothing stretches |
 //! | [`platform`] | what differs by operating system |
 
