@@ -11,11 +11,12 @@ fn at(x: f64) -> String {
     format!("{x:.1}")
 }
 
-/// The lines of a scale from 0 to `most` or a little more: 3 to 6 of them, at round numbers.
+/// The lines of a scale from 0 to `most` or a little more: 3 to 6 of them, at round numbers. One call is no high bar.
 fn scale(most: u64) -> Vec<u64> {
+    let most = most.max(4);
     let steps = (0..19).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
-    let step = steps.into_iter().find(|step| most.div_ceil(*step) <= 5).unwrap_or(most.max(1));
-    (0..=most.div_ceil(step).max(1)).map(|n| n * step).collect()
+    let step = steps.into_iter().find(|step| most.div_ceil(*step) <= 5).unwrap_or(most);
+    (0..=most.div_ceil(step)).map(|n| n * step).collect()
 }
 
 /// The patterns with which kinds are told apart without colours.
@@ -87,36 +88,35 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
             }
             @for line in &lines {
                 line.grid x1=(at(LEFT)) x2=(at(WIDTH)) y1=(at(y(*line as f64))) y2=(at(y(*line as f64))) {}
-                text.tick x=(at(LEFT - 8.0)) y=(at(y(*line as f64) + 4.0)) text-anchor="end" { (words::number(*line)) }
+                text.tick x=(at(LEFT - 8.0)) y=(at(y(*line as f64) + 4.0)) text-anchor="end" { (words::brief(*line)) }
+            }
+            @for kind in Kind::ALL {
+                path class={ "part " (kind.class()) } d=(path(bars, kind, &|n| middle(n) - width / 2.0, &y, width)) {}
             }
             @for (n, bar) in bars.iter().enumerate() {
                 g.bar {
                     title { (told(bar, per)) }
                     rect.hover x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
-                    @for (class, from, to) in stack(bar) {
-                        rect class=(class) x=(at(middle(n) - width / 2.0)) y=(at(y(to))) width=(at(width)) height=(at((y(from) - y(to)).max(1.0))) {}
-                    }
                 }
                 @if has_tick(bars.len(), n, bar, per) {
-                    text.tick x=(at(middle(n))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (words::tick(per, bar.first)) }
+                    text.tick x=(at(middle(n).min(WIDTH - 24.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (words::tick(per, bar.first)) }
                 }
             }
         }
     }
 }
 
-/// The parts of a bar: class, and from where to where.
-fn stack(bar: &Bar) -> Vec<(&'static str, f64, f64)> {
-    let mut from = 0;
-    let mut parts = Vec::new();
-    for kind in Kind::ALL {
-        let count = bar.tally.of(kind);
-        if count > 0 {
-            parts.push((kind.class(), from as f64, (from + count) as f64));
-            from += count;
-        }
+/// What of all bars is of one kind: one path, since on paper each use of a pattern is a picture of its own.
+fn path(bars: &[Bar], kind: Kind, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64, width: f64) -> String {
+    let below = Kind::ALL.into_iter().take_while(|below| *below != kind);
+    let mut path = String::new();
+    for (n, bar) in bars.iter().enumerate().filter(|(_, bar)| bar.tally.of(kind) > 0) {
+        let from = below.clone().map(|below| bar.tally.of(below)).sum::<u64>();
+        let (bottom, top) = (y(from as f64), y((from + bar.tally.of(kind)) as f64));
+        let height = (bottom - top).max(1.0);
+        path.push_str(&format!("M{:.1} {:.1}h{width:.1}v{height:.1}h-{width:.1}z", x(n), bottom - height));
     }
-    parts
+    path
 }
 
 fn told(bar: &Bar, per: Per) -> String {
@@ -157,7 +157,7 @@ pub(super) fn times(histogram: &Histogram, class: &str, what: &str) -> Markup {
         svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(format!("{what}: half within {}, 95 of 100 within {}", words::seconds(*median), words::seconds(*p95))) {
             @for line in &lines {
                 line.grid x1=(at(LEFT)) x2=(at(WIDTH)) y1=(at(y(*line))) y2=(at(y(*line))) {}
-                text.tick x=(at(LEFT - 8.0)) y=(at(y(*line) + 4.0)) text-anchor="end" { (words::number(*line)) }
+                text.tick x=(at(LEFT - 8.0)) y=(at(y(*line) + 4.0)) text-anchor="end" { (words::brief(*line)) }
             }
             @for (n, count) in counts.iter().enumerate() {
                 g.bar {
@@ -182,7 +182,9 @@ pub(super) fn times(histogram: &Histogram, class: &str, what: &str) -> Markup {
 
 /// A line down to `bottom`, and its words beside its top.
 fn mark(x: f64, y: f64, bottom: f64, words: &str, width: f64) -> Markup {
-    let (anchor, text) = if x > width / 2.0 { ("end", x - 6.0) } else { ("start", x + 6.0) };
+    // As wide as words of this size are at most, about.
+    let fits = x + 6.0 + 7.5 * words.chars().count() as f64 <= width;
+    let (anchor, text) = if fits { ("start", x + 6.0) } else { ("end", x - 6.0) };
     html! {
         line.mark x1=(at(x)) x2=(at(x)) y1=(at(y - 9.0)) y2=(at(bottom)) {}
         text.mark-words x=(at(text)) y=(at(y)) text-anchor=(anchor) { (words) }
@@ -220,8 +222,8 @@ mod tests {
     #[test]
     fn a_scale_has_round_numbers_and_reaches_what_it_measures() {
         for (most, lines) in [
-            (0, vec![0, 1]),
-            (1, vec![0, 1]),
+            (0, vec![0, 1, 2, 3, 4]),
+            (1, vec![0, 1, 2, 3, 4]),
             (5, vec![0, 1, 2, 3, 4, 5]),
             (6, vec![0, 2, 4, 6]),
             (437, vec![0, 100, 200, 300, 400, 500]),

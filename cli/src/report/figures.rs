@@ -229,12 +229,11 @@ impl Figures {
         reasons
     }
 
-    /// The numbers with the most refused or reported attempts; first those with a report.
+    /// The numbers with the most refused or reported attempts, of which a report counts for more.
     pub(super) fn suspects(&self, most: usize) -> Vec<Suspect> {
         let mut suspects: Vec<_> = self.suspects.values().cloned().collect();
-        suspects.sort_by_cached_key(|suspect| {
-            (std::cmp::Reverse((suspect.fraud, suspect.refused)), suspect.masked.clone())
-        });
+        let weight = |suspect: &Suspect| suspect.fraud.saturating_mul(5).saturating_add(suspect.refused);
+        suspects.sort_by_cached_key(|suspect| (std::cmp::Reverse(weight(suspect)), suspect.masked.clone()));
         suspects.truncate(most);
         suspects
     }

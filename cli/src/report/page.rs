@@ -145,7 +145,7 @@ fn alarm(count: u64, class: &'static str) -> &'static str {
 
 fn headline(name: &str, figure: &str, note: &str, class: &str) -> Markup {
     html! {
-        div.headline class=(class) {
+        div class={ "headline " (class) } {
             p.name { (name) }
             p.figure { (figure) }
             p.note { (note) }
@@ -174,7 +174,12 @@ fn findings(figures: &Figures) -> Vec<(String, String)> {
         let meaning = words::meaning(reason);
         found.push((format!("{} failed as {}: {meaning}.", words::calls(count), reason.name()), show(reason)));
     }
-    if let Some(suspect) = figures.suspects(SUSPECTS).into_iter().find(|suspect| suspect.refused >= 10) {
+    if let Some(suspect) = figures
+        .suspects(SUSPECTS)
+        .into_iter()
+        .filter(|suspect| suspect.refused >= 10)
+        .max_by_key(|suspect| suspect.refused)
+    {
         found.push((
             format!(
                 "{} to {} were refused. Does somebody try to wear a user down?",
@@ -257,7 +262,7 @@ fn reasons(figures: &Figures) -> Markup {
     let failed: u64 = reasons.iter().map(|(_, count)| count).sum();
     let most = reasons.first().map_or(1, |(_, count)| *count).max(1);
     html! {
-        section.card {
+        section.card.long {
             h2 { "Why calls failed" }
             @if reasons.is_empty() { p.nothing { "No call failed." } }
             @else {
@@ -296,7 +301,8 @@ fn times(title: &str, note: &str, histogram: Option<Histogram>, class: &str) -> 
 }
 
 fn hours(figures: &Figures) -> Markup {
-    let most = figures.hours.iter().flatten().max().copied().unwrap_or_default().max(1);
+    // One call alone makes no busy hour.
+    let most = figures.hours.iter().flatten().max().copied().unwrap_or_default().max(5);
     html! {
         section.card {
             h2 { "Busiest hours" }

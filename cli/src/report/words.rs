@@ -28,13 +28,17 @@ pub(super) fn counted(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { more })
 }
 
-/// In three characters or four: `999`, `1.2k`, `12k`.
+/// In four characters at most, such as `999`, `1.2k`, `12k`, for so many as there are calls.
 pub(super) fn brief(n: u64) -> String {
+    let of = |unit: f64, name: &str| {
+        let count = n as f64 / unit;
+        let shown = if count < 9.95 { format!("{count:.1}") } else { format!("{count:.0}") };
+        format!("{}{name}", shown.strip_suffix(".0").unwrap_or(&shown))
+    };
     match n {
         ..1_000 => n.to_string(),
-        1_000..9_950 => format!("{:.1}k", n as f64 / 1_000.0),
-        9_950..999_500 => format!("{:.0}k", n as f64 / 1_000.0),
-        _ => format!("{:.1}M", n as f64 / 1_000_000.0),
+        1_000..999_500 => of(1e3, "k"),
+        _ => of(1e6, "M"),
     }
 }
 
@@ -138,5 +142,29 @@ pub(super) fn meaning(reason: FailureReason) -> &'static str {
         FailureReason::NotConfigured => "configuration or credentials",
         FailureReason::UnknownCall => "no such call was known",
         FailureReason::Internal => "a defect of PhoneGate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{brief, number, percent, seconds};
+
+    #[test]
+    fn numbers_are_shown_as_people_read_them() {
+        for (n, shown, short) in [
+            (0, "0", "0"),
+            (999, "999", "999"),
+            (1_000, "1,000", "1k"),
+            (1_249, "1,249", "1.2k"),
+            (9_960, "9,960", "10k"),
+            (15_000, "15,000", "15k"),
+            (999_600, "999,600", "1M"),
+            (12_345_678, "12,345,678", "12M"),
+        ] {
+            assert_eq!((number(n).as_str(), brief(n).as_str()), (shown, short));
+        }
+        let shares = [(0, 0), (0, 9), (1, 900), (899, 900), (900, 900), (1, 3)];
+        assert_eq!(shares.map(|(part, whole)| percent(part, whole)), ["–", "0 %", "< 1 %", "> 99 %", "100 %", "33 %"]);
+        assert_eq!([0.5, 7.44, 12.0, 27.4, 180.0].map(seconds), ["0.5 s", "7.4 s", "12 s", "27 s", "3 min"]);
     }
 }
