@@ -58,6 +58,8 @@ impl Setup {
         let config = &mut loaded.config;
         // That a call was hung up is told at this level.
         config.log.level = config.log.level.max(Level::Debug);
+        // The file has the figures of the service.
+        config.metrics.textfile = None;
         // What suits a host's polling would only hold up what is shown here.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();

@@ -10,25 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use browser::{Browser, Scheme};
-use serde_json::{Value, json};
-use support::{NUMBER, Place, simulated};
-
-/// A configuration with a store in a file.
-fn kept(press: &str) -> Value {
-    let mut config = simulated(press, 0);
-    config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
-    config
-}
+use serde_json::json;
+use support::{NUMBER, Place, kept, simulated};
 
 /// A page of so many generated calls of so many days, in a folder that stays.
 fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
-    let (days, calls) = std::env::var("DBG")
-        .ok()
-        .map(|v| {
-            let mut i = v.split(',');
-            (i.next().unwrap().parse().unwrap(), i.next().unwrap().parse().unwrap())
-        })
-        .unwrap_or((days, calls));
     let place = Place::with(&kept("#"));
     history::fill(&place.path().join("calls.db"), days, calls);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
@@ -109,7 +95,7 @@ fn real_calls_are_on_the_page_with_their_numbers_masked() {
     place.run(&["call", "--store", NUMBER]).exits(0);
     let mut config = kept("5");
     config["limits"] = json!({ "calls_per_number": 2 });
-    fs::write(place.config(), config.to_string()).unwrap();
+    place.configure(&config);
     place.run(&["call", "--store", NUMBER]).exits(1);
     place.run(&["call", "--store", NUMBER]).exits(1);
     let written = place.run(&report).exits(0).record("written");
@@ -133,11 +119,10 @@ fn a_report_that_cannot_be_made_says_why_and_leaves_the_old_one() {
         let ran = place.run(&[&["report", "--html", "report.html"], times].concat()).exits(2);
         assert!(ran.stderr.contains("--since"), "{}", ran.stderr);
     }
-    let ran = Place::simulated("#");
     let mut config = simulated("#", 0);
     config["store"] = json!({ "type": "memory" });
-    fs::write(ran.config(), config.to_string()).unwrap();
-    let ran = ran.run(&["report", "--html", "report.html"]).exits(2);
+    place.configure(&config);
+    let ran = place.run(&["report", "--html", "report.html"]).exits(2);
     assert!(ran.stderr.contains("store.type is memory"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(place.path().join("report.html")).unwrap(), "the old one");
 }

@@ -114,7 +114,9 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
         let since = since.map_or_else(|| "?".to_owned(), |since| format!("{:.3} s", since.as_secs_f64()));
         format!("{since:>11}  {words}")
     };
-    let told = steps.iter().map(|step| line(step.at, &words(step)));
+    let tell = |step: &Step| line(step.at, &words(step));
+    // A provider is cleared up after the call, too.
+    let (before, after): (Vec<_>, Vec<_>) = steps.iter().partition(|step| row.ended.is_none_or(|end| step.at <= end));
     let end = match &row.outcome {
         RowOutcome::Pending => "             It has not ended yet.".to_owned(),
         RowOutcome::Verified => line(row.ended.unwrap_or(row.started), "Verified: the user approved."),
@@ -122,7 +124,8 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
             line(row.ended.unwrap_or(row.started), &format!("Failed: {}", with_reason(failure)))
         }
     };
-    std::iter::once(asked).chain(whom).chain(told).chain([end]).collect()
+    let told = before.into_iter().map(tell).chain([end]).chain(after.into_iter().map(tell));
+    std::iter::once(asked).chain(whom).chain(told).collect()
 }
 
 fn words(step: &Step) -> String {

@@ -1,4 +1,5 @@
 //! What a report counts and says, on rows made for it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::time::{Duration, SystemTime};
 
