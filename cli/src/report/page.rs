@@ -12,6 +12,9 @@ const STYLE: &str = include_str!("page.css");
 /// So many numbers are named.
 const SUSPECTS: usize = 8;
 
+/// An hour with fewer calls is not called busy.
+const BUSY: u64 = 5;
+
 /// The whole page.
 pub(super) fn page(figures: &Figures, made: &ZonedDateTime) -> String {
     let title = format!("Approval calls, {}", period(figures));
@@ -118,7 +121,7 @@ fn busiest(figures: &Figures) -> Option<(&'static str, usize)> {
     let hours = words::WEEKDAYS.into_iter().zip(&figures.hours);
     let all = hours.flat_map(|(day, hours)| hours.iter().enumerate().map(move |(hour, count)| (*count, day, hour)));
     let (count, day, hour) = all.max_by_key(|(count, ..)| *count)?;
-    (count > 0).then_some((day, hour))
+    (count >= BUSY).then_some((day, hour))
 }
 
 fn headlines(figures: &Figures) -> Markup {
@@ -128,18 +131,18 @@ fn headlines(figures: &Figures) -> Markup {
     html! {
         section.headlines aria-label="Headline figures" {
             (headline("Calls", &words::number(figures.total()), "attempts asked for", ""))
-            (headline("Approved", &words::number(figures.verified()), &format!("{} of those placed", words::percent(figures.verified(), figures.placed)), "is-verified"))
+            (headline("Approved", &words::number(figures.verified()), &format!("{} of those placed", words::percent(figures.verified(), figures.placed)), if_any(figures.verified(), "is-verified")))
             (headline("Time to answer", &median(figures.to_answer.histogram()), "median", ""))
             (headline("Time to approve", &median(figures.to_verify.histogram()), "median", ""))
             (headline("Refused by the gate", &words::number(refused), &format!("{} of all; nobody was rung", words::percent(refused, figures.total())), ""))
-            (headline("Technical trouble", &words::number(figures.all.of(Kind::Trouble)), "provider, service, settings", alarm(figures.all.of(Kind::Trouble), "is-trouble")))
-            (headline("Fraud reported", &words::number(figures.all.of(Kind::Fraud)), "by the fraud key", alarm(figures.all.of(Kind::Fraud), "is-fraud")))
+            (headline("Technical trouble", &words::number(figures.all.of(Kind::Trouble)), "provider, service, settings", if_any(figures.all.of(Kind::Trouble), "is-trouble")))
+            (headline("Fraud reported", &words::number(figures.all.of(Kind::Fraud)), "by the fraud key", if_any(figures.all.of(Kind::Fraud), "is-fraud")))
             (headline("Blocked numbers", &words::number(figures.blocked_now), "on the block list now", ""))
         }
     }
 }
 
-fn alarm(count: u64, class: &'static str) -> &'static str {
+fn if_any(count: u64, class: &'static str) -> &'static str {
     if count > 0 { class } else { "" }
 }
 
@@ -301,8 +304,7 @@ fn times(title: &str, note: &str, histogram: Option<Histogram>, class: &str) -> 
 }
 
 fn hours(figures: &Figures) -> Markup {
-    // One call alone makes no busy hour.
-    let most = figures.hours.iter().flatten().max().copied().unwrap_or_default().max(5);
+    let most = figures.hours.iter().flatten().max().copied().unwrap_or_default().max(BUSY);
     html! {
         section.card {
             h2 { "Busiest hours" }

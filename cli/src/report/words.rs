@@ -46,7 +46,7 @@ pub(super) fn brief(n: u64) -> String {
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let share = part as f64 * 100.0 / whole as f64;
     match share {
-        _ if whole == 0 => "–".to_owned(),
+        _ if whole == 0 => "0 %".to_owned(),
         _ if part > 0 && share < 1.0 => "< 1 %".to_owned(),
         _ if part < whole && share > 99.0 => "> 99 %".to_owned(),
         _ => format!("{share:.0} %"),
@@ -164,7 +164,10 @@ mod tests {
             assert_eq!((number(n).as_str(), brief(n).as_str()), (shown, short));
         }
         let shares = [(0, 0), (0, 9), (1, 900), (899, 900), (900, 900), (1, 3)];
-        assert_eq!(shares.map(|(part, whole)| percent(part, whole)), ["–", "0 %", "< 1 %", "> 99 %", "100 %", "33 %"]);
+        assert_eq!(
+            shares.map(|(part, whole)| percent(part, whole)),
+            ["0 %", "0 %", "< 1 %", "> 99 %", "100 %", "33 %"]
+        );
         assert_eq!([0.5, 7.44, 12.0, 27.4, 180.0].map(seconds), ["0.5 s", "7.4 s", "12 s", "27 s", "3 min"]);
     }
 }
