@@ -203,3 +203,13 @@ fn rules_that_cannot_work_are_refused_with_their_path() {
         assert!(refused.to_string().starts_with(error), "{refused}");
     }
 }
+
+#[test]
+fn a_number_can_be_read_that_may_not_be_called() {
+    let us = admission(r#"{ "default_country": "US", "blocked": ["+14255550199"] }"#);
+    for text in ["+49 30 901820", "+1 900 555 1212", "+1 425 555 0199"] {
+        assert!(us.admit(text).is_err(), "{text}");
+        assert_eq!(us.read(text).map(|number| number.e164().replace(['+', ' '], "")), Ok(text.replace(['+', ' '], "")));
+    }
+    assert_eq!(us.read("911").map_err(|failure| failure.reason()), Err(FailureReason::InvalidNumber));
+}

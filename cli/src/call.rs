@@ -29,6 +29,8 @@ const HELP: &str = "\
 Examples:
   phonegate call --demo +1 4255551212     a simulated phone answers and presses #; no configuration is read
   phonegate call +1 4255551212 --json     JSON lines for scripts
+  phonegate call --store +1 4255551212    counts like a call of the service's: limits and the block list hold, and
+                                          `phonegate calls` lists it
 
 --json prints one object a line, each with `event` and all but warning and error with `id`, the call's id:
   calling           number, masked
@@ -58,6 +60,10 @@ pub(crate) struct Arguments {
     /// Calls a simulated phone, without any configuration. Takes numbers of the US.
     #[arg(long)]
     demo: bool,
+    /// Keeps the call in the configured store. Otherwise nothing is kept of it, and limits and the block list of the
+    /// store do not concern it.
+    #[arg(long, conflicts_with = "demo")]
+    store: bool,
     /// Prints JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
@@ -94,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         setup.loaded.config.warnings().iter().for_each(|text| output::warning(arguments.json, text));
         (None, setup)
     };
-    let gate = setup.start(Some(tee))?;
+    let gate = if arguments.store { setup.start_with_store(Some(tee))? } else { setup.start(Some(tee))? };
     let steps = Steps::new(id, arguments.json);
     Ok(place(&gate, id, &arguments.number.join(" "), &inbox, steps))
 }

@@ -5,7 +5,9 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod blocks;
 mod call;
+mod calls;
 mod check;
 mod doctor;
 mod exit;
@@ -15,10 +17,13 @@ mod output;
 mod permissions;
 mod prompts;
 mod protect;
+mod report;
 mod revert;
 mod setup;
 mod steps;
+mod store;
 mod twilio;
+mod when;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +38,10 @@ Examples:
   phonegate check                              can the configured backends place calls?
   phonegate call +1 4255551212                 rings that phone
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
+  phonegate calls --since 2h                   which calls there were, and what became of them
+  phonegate calls show ID                      one of them, step by step
+  phonegate blocks list                        the numbers that are not called; add and remove change it
+  phonegate report --html report.html          the last 30 days on one page
   phonegate doctor                             what is wrong? --zip FILE is for whoever helps
   phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
@@ -42,7 +51,7 @@ Examples:
 
 Exit codes:
   0    it went well (call: the call was verified)
-  1    it did not (call: not verified; check: a backend cannot place calls)
+  1    it did not (call: not verified; check: a backend cannot place calls; calls: the store cannot be read)
   2    usage or configuration; the error says where and what would be right
   130  interrupted by Ctrl-C";
 
@@ -60,8 +69,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// The numbers that are not called.
+    #[command(subcommand)]
+    Blocks(blocks::Verb),
     /// Places one call and shows its progress.
     Call(call::Arguments),
+    /// Lists calls and what became of them.
+    Calls(calls::Arguments),
     /// Checks the configuration, its secrets, and whether each backend is reachable. Rings nobody.
     Check(check::Arguments),
     /// Looks for what is wrong, and writes a file for whoever helps.
@@ -73,6 +87,8 @@ enum Verb {
     Prompts(prompts::Verb),
     /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
     Protect(protect::Arguments),
+    /// Makes a page of what became of the calls: outcomes, reasons, times, refusals.
+    Report(report::Arguments),
     /// Takes PhoneGate out of Microsoft Identity Manager again.
     Revert(revert::Arguments),
     /// What concerns a Twilio account.
@@ -91,11 +107,14 @@ enum Verb {
 impl Verb {
     fn is_json(&self) -> bool {
         match self {
+            Self::Blocks(verb) => verb.is_json(),
             Self::Call(arguments) => arguments.json,
+            Self::Calls(arguments) => arguments.is_json(),
             Self::Check(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             Self::Install(arguments) => arguments.json,
             Self::Prompts(verb) => verb.is_json(),
+            Self::Report(arguments) => arguments.json,
             Self::Revert(arguments) => arguments.json,
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
             Self::Protect(_) | Self::Schema | Self::LibraryVersion { .. } => false,
@@ -108,12 +127,15 @@ fn main() -> ExitCode {
     let config = config.as_deref();
     let json = verb.is_json();
     let done = match &verb {
+        Verb::Blocks(verb) => blocks::run(verb, config),
         Verb::Call(arguments) => call::run(arguments, config),
+        Verb::Calls(arguments) => calls::run(arguments, config),
         Verb::Check(arguments) => check::run(arguments, config),
         Verb::Doctor(arguments) => doctor::run(arguments, config),
         Verb::Install(arguments) => install::run(arguments, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Protect(_) => protect::run(),
+        Verb::Report(arguments) => report::run(arguments, config),
         Verb::Revert(arguments) => revert::run(arguments),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
         Verb::Schema => print_schema(),

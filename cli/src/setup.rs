@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{self, ConfigError, Level, Loaded};
+use phonegate::config::{self, ConfigError, Level, Loaded, StoreConfig, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
 use phonegate::telemetry::Tee;
@@ -45,12 +45,21 @@ impl Setup {
         Ok(Self { file: PathBuf::from("demo.json"), loaded })
     }
 
-    /// Starts a gate that hands the steps of its calls to `tee`, whatever level the configuration logs.
-    pub(crate) fn start(self, tee: Option<Tee>) -> Result<Gate, ConfigError> {
+    /// Starts a gate that hands the steps of its calls to `tee`, whatever level the configuration logs. Its calls are
+    /// kept in memory, apart from those of the service.
+    pub(crate) fn start(mut self, tee: Option<Tee>) -> Result<Gate, ConfigError> {
+        self.loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
+        self.start_with_store(tee)
+    }
+
+    /// The same, with the store of the configuration, where its calls are as good as those of the service.
+    pub(crate) fn start_with_store(self, tee: Option<Tee>) -> Result<Gate, ConfigError> {
         let Self { file, mut loaded } = self;
         let config = &mut loaded.config;
         // That a call was hung up is told at this level.
         config.log.level = config.log.level.max(Level::Debug);
+        // The file has the figures of the service.
+        config.metrics.textfile = None;
         // What suits a host's polling would only hold up what is shown here.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();

@@ -157,7 +157,7 @@ fn through(line: &LogLine) -> String {
 }
 
 /// The failure's text, which mostly ends with the reason already.
-fn with_reason(failure: &Failure) -> String {
+pub(crate) fn with_reason(failure: &Failure) -> String {
     let (text, reason) = (failure.text(), failure.reason().to_string());
     if text.contains(&reason) { text.to_owned() } else { format!("{text} ({reason})") }
 }

@@ -63,21 +63,20 @@ impl Admission {
         Ok(Self { default_country, allowed_countries, allow_premium: numbers.allow_premium, blocked })
     }
 
+    /// The number that a text means, whether it may be called or not.
+    ///
+    /// # Errors
+    /// InvalidNumber.
+    pub fn read(&self, text: &str) -> Result<PhoneNumber, Failure> {
+        self.parse(text).map(|parsed| parsed.number)
+    }
+
     /// The number to dial for what the host gave.
     ///
     /// # Errors
     /// InvalidNumber, Blocked or CountryNotAllowed.
     pub fn admit(&self, text: &str) -> Result<PhoneNumber, Failure> {
-        let Some(Parsed { number, country, premium }) = number::parse(text, self.default_country) else {
-            let hint = match self.default_country {
-                Some(_) => "",
-                None => " Without `numbers.default_country` it needs a country code.",
-            };
-            return Err(Failure::new(
-                FailureReason::InvalidNumber,
-                format_args!("The phone number is not a valid, dialable number.{hint}"),
-            ));
-        };
+        let Parsed { number, country, premium } = self.parse(text)?;
         if self.blocked.contains(number.e164()) {
             return Err(Failure::new(FailureReason::Blocked, format_args!("{number} is on the block list.")));
         }
@@ -103,5 +102,17 @@ impl Admission {
             ));
         }
         Ok(number)
+    }
+    fn parse(&self, text: &str) -> Result<Parsed, Failure> {
+        number::parse(text, self.default_country).ok_or_else(|| {
+            let hint = match self.default_country {
+                Some(_) => "",
+                None => " Without `numbers.default_country` it needs a country code.",
+            };
+            Failure::new(
+                FailureReason::InvalidNumber,
+                format_args!("The phone number is not a valid, dialable number.{hint}"),
+            )
+        })
     }
 }

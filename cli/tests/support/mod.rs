@@ -49,6 +49,11 @@ impl Place {
         Self::with(&simulated(press, 0))
     }
 
+    /// Another configuration in place of the one that is there.
+    pub fn configure(&self, config: &Value) {
+        std::fs::write(self.config(), config.to_string()).unwrap();
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -94,6 +99,13 @@ pub fn simulated(press: &str, answer_after_ms: u64) -> Value {
         } },
         "numbers": { "default_country": "US" }
     })
+}
+
+/// The same at once, with a store in the file `calls.db`.
+pub fn kept(press: &str) -> Value {
+    let mut config = simulated(press, 0);
+    config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
+    config
 }
 
 impl From<Output> for Ran {

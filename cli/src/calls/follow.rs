@@ -1,0 +1,109 @@
+//! New calls and changes of pending ones, as they come.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use phonegate::call::FailureReason;
+use phonegate::store::{CallStore, Query, Row, RowOutcome, StoreError};
+
+use super::sheet::Sheet;
+use crate::exit::{Exit, Trouble};
+use crate::store::Opened;
+
+/// How often the store is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// So many of the newest are looked through for pending ones at the start. There are no more calls at once.
+const AT_START: usize = 10_000;
+
+/// So many rows are read at once.
+const PAGE: usize = 1_000;
+
+/// What has been shown, and what may still change.
+pub(super) struct Follower {
+    /// Without a reason: a pending attempt has none yet.
+    query: Query,
+    reason: Option<FailureReason>,
+    /// The attempts after the last one before which all have ended.
+    seen: BTreeMap<u64, Row>,
+}
+
+impl Follower {
+    /// From now on.
+    pub(super) fn start(opened: &Opened, query: &Query) -> Result<Self, Trouble> {
+        opened.ask(Self::from(&*opened.store, query))
+    }
+
+    async fn from(store: &dyn CallStore, query: &Query) -> Result<Self, StoreError> {
+        let all = Query { reason: None, most: AT_START, newest_first: true, ..query.clone() };
+        let rows = store.rows(&all).await?;
+        let mut follower = Self { query: all, reason: query.reason, seen: BTreeMap::new() };
+        follower.see(rows);
+        Ok(follower)
+    }
+
+    /// Shows what comes until Ctrl-C, or until nobody reads any more. A store that does not answer is asked again.
+    pub(super) fn run(mut self, opened: &Opened, mut sheet: Sheet) -> Result<Exit, Trouble> {
+        let interrupted = on_interrupt()?;
+        let mut was_away = false;
+        while sheet.flush() {
+            if interrupted.recv_timeout(LOOK_EVERY).is_ok() {
+                return Ok(Exit::Interrupted);
+            }
+            match opened.try_ask(self.changes(&*opened.store)) {
+                Ok(changed) => {
+                    if std::mem::take(&mut was_away) {
+                        sheet.warn("the store answers again");
+                    }
+                    changed.iter().for_each(|row| sheet.row(row));
+                }
+                Err(error) if !std::mem::replace(&mut was_away, true) => sheet.warn(&format!("{error}; trying again")),
+                Err(_) => {}
+            }
+        }
+        Ok(Exit::Done)
+    }
+
+    /// What is new since the last time.
+    async fn changes(&mut self, store: &dyn CallStore) -> Result<Vec<Row>, StoreError> {
+        let mut changed = Vec::new();
+        let mut page = Query { most: PAGE, newest_first: false, after: self.query.after, ..self.query.clone() };
+        loop {
+            let rows = store.rows(&page).await?;
+            let (count, last) = (rows.len(), rows.last().map(|row| row.sequence));
+            changed.extend(rows.into_iter().filter(|row| self.seen.get(&row.sequence) != Some(row)));
+            match last {
+                Some(last) if count == PAGE => page.after = last,
+                _ => break,
+            }
+        }
+        self.see(changed.clone());
+        changed.retain(|row| self.reason.is_none_or(|reason| is_for(row, reason)));
+        Ok(changed)
+    }
+
+    /// Remembers rows, and forgets those before the first that may still change.
+    fn see(&mut self, rows: Vec<Row>) {
+        self.seen.extend(rows.into_iter().map(|row| (row.sequence, row)));
+        let is_pending = |row: &&Row| row.outcome == RowOutcome::Pending;
+        let first_pending = self.seen.values().find(is_pending).map(|row| row.sequence.saturating_sub(1));
+        let newest = self.seen.last_key_value().map(|(sequence, _)| *sequence);
+        self.query.after = first_pending.or(newest).unwrap_or(self.query.after);
+        self.seen = self.seen.split_off(&self.query.after);
+    }
+}
+
+fn is_for(row: &Row, reason: FailureReason) -> bool {
+    matches!(&row.outcome, RowOutcome::Failed(failure) if failure.reason() == reason)
+}
+
+fn on_interrupt() -> Result<Receiver<()>, Trouble> {
+    let (sender, interrupted) = mpsc::channel();
+    // Nobody waits for it any more once the command ends.
+    ctrlc::set_handler(move || {
+        let _ = sender.send(());
+    })
+    .map_err(|error| Trouble::failed(format!("cannot be told of Ctrl-C: {error}")))?;
+    Ok(interrupted)
+}

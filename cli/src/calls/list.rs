@@ -1,0 +1,121 @@
+//! Which calls are asked for, and listing them.
+
+use std::time::SystemTime;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use phonegate::call::{CallId, FailureReason};
+use phonegate::store::Query;
+
+use super::follow;
+use super::sheet::{Format, Sheet};
+use crate::exit::{Exit, Trouble};
+use crate::output;
+use crate::store::Opened;
+use crate::when;
+
+/// So many are shown to a human reader who names no limit, and so many before those that are followed.
+const USUAL_LIMIT: usize = 100;
+const BEFORE_FOLLOWING: usize = 10;
+
+/// Which calls, and how they are shown.
+#[derive(Args)]
+pub(super) struct List {
+    /// Those that began at or after this time: 2h or 7d ago, or 2026-03-01, or 2026-03-01T09:30.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    since: Option<SystemTime>,
+    /// Those that began before this time.
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    until: Option<SystemTime>,
+    /// Those that failed for this reason.
+    #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reasons())]
+    pub(super) reason: Option<FailureReason>,
+    /// Those to this number.
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    /// Those of this id.
+    #[arg(long, value_name = "ID", value_parser = CallId::parse)]
+    id: Option<CallId>,
+    /// The last N of them. [default: 100; all with --json or --csv; 10 before those that --follow waits for]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Prints JSON lines.
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) json: bool,
+    /// Prints comma-separated values.
+    #[arg(long)]
+    csv: bool,
+    /// Goes on with new calls, and with changes of pending ones, until Ctrl-C.
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
+}
+
+fn reasons() -> impl TypedValueParser<Value = FailureReason> {
+    let names = PossibleValuesParser::new(FailureReason::ALL.map(FailureReason::name));
+    names.try_map(|name| {
+        let is_it = |reason: &FailureReason| reason.name().eq_ignore_ascii_case(&name);
+        FailureReason::ALL.into_iter().find(is_it).ok_or("unknown")
+    })
+}
+
+/// Lists calls.
+pub(super) fn run(list: &List, opened: &Opened) -> Result<Exit, Trouble> {
+    let number = list.number.as_deref().map(|text| opened.number(text)).transpose()?;
+    let query = Query {
+        since: list.since,
+        until: list.until,
+        id: list.id,
+        number: number.map(|number| number.key()),
+        reason: list.reason,
+        ..Query::default()
+    };
+    let format = match (list.json, list.csv) {
+        (true, _) => Format::Json,
+        (_, true) => Format::Csv,
+        _ => Format::Table,
+    };
+    let limit = list.limit.or(match (list.follow, format) {
+        (true, _) => Some(BEFORE_FOLLOWING),
+        (_, Format::Table) => Some(USUAL_LIMIT),
+        _ => None,
+    });
+    let mut sheet = Sheet::new(format);
+    // Asked before what is shown, so that nothing falls between.
+    let follower = list.follow.then(|| follow::Follower::start(opened, &query)).transpose()?;
+    let Shown { count, more } = show(opened, &query, limit, &mut sheet)?;
+    if let Some(follower) = follower {
+        return follower.run(opened, sheet);
+    }
+    sheet.flush();
+    if more && list.limit.is_none() {
+        output::remark(&format!("These are the last {count}; --limit N shows more, --since TIME others."));
+    }
+    if count == 0 && format == Format::Table {
+        output::remark("There is no such call.");
+    }
+    Ok(Exit::Done)
+}
+
+/// How many were shown, and whether there were more.
+struct Shown {
+    count: usize,
+    more: bool,
+}
+
+fn show(opened: &Opened, query: &Query, limit: Option<usize>, sheet: &mut Sheet) -> Result<Shown, Trouble> {
+    let mut count = 0;
+    let Some(limit) = limit else {
+        opened.each(query.clone(), |row| {
+            count += 1;
+            sheet.row(&row);
+            Ok(())
+        })?;
+        return Ok(Shown { count, more: false });
+    };
+    let newest = Query { most: limit.saturating_add(1), newest_first: true, ..query.clone() };
+    let rows = opened.ask(opened.store.rows(&newest))?;
+    for row in rows.iter().take(limit).rev() {
+        sheet.row(row);
+    }
+    Ok(Shown { count: rows.len().min(limit), more: rows.len() > limit })
+}

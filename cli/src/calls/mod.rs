@@ -1,0 +1,80 @@
+//! `phonegate calls`: which calls there were, what became of them, and the story of one.
+
+mod follow;
+mod list;
+mod sheet;
+mod story;
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+
+use crate::exit::{Exit, Trouble};
+use crate::setup::Setup;
+use crate::store::Opened;
+
+const HELP: &str = "\
+Reads the store of the configuration (sqlite or redis), while the service runs, too. Numbers are masked; calls are kept
+for `audit.keep_days`.
+
+Examples:
+  phonegate calls                                    the last 100, the newest at the bottom
+  phonegate calls --since 2h                         those of the last two hours
+  phonegate calls --since 2026-03-01 --until 2026-03-02T12:00
+  phonegate calls --number \"+1 4255551212\"           to this number; without an extension: to the whole line
+  phonegate calls --reason NoKeyPressed --since 7d   those that failed so
+  phonegate calls --follow                           shows new calls and their ends as they come, until Ctrl-C
+  phonegate calls --since 90d --csv > calls.csv      for a spreadsheet
+  phonegate calls show 6f9619ff-8b86-d011-b42d-00c04fc964ff    what happened in one call, step by step
+
+--json prints one object a line, --csv the same fields in columns:
+  event     call (not in --csv)
+  id        the host's id; a repeat has the same id and another attempt
+  attempt   which attempt of this id, as in the log
+  number    masked; full_number where `audit.full_numbers` keeps it; key, by which `phonegate blocks` knows it
+  node      the machine; backend: who placed the call, where one did
+  started, placed, ringing, answered, ended    times in UTC, as far as the call came
+  outcome   pending, verified or failed; then reason (a name from the documentation), code (Azure MFA's) and text
+A field that does not apply is left out, in --csv empty. In --csv, an apostrophe stands before a text that a spreadsheet
+would take for a formula. With --follow a call that was pending comes again with each change; a warning has event
+(warning) and text.
+
+Exit codes:
+  0    done, also where there was no such call
+  1    the store cannot be read; show: there is no such call
+  2    usage or configuration
+  130  --follow was ended by Ctrl-C";
+
+/// The arguments of `phonegate calls`.
+#[derive(Args)]
+#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    list: list::List,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Tells what happened in the call of one id, step by step. With all attempts, where it was repeated.
+    Show(story::Show),
+}
+
+impl Arguments {
+    pub(crate) fn is_json(&self) -> bool {
+        match &self.verb {
+            Some(Verb::Show(show)) => show.json,
+            None => self.list.json,
+        }
+    }
+}
+
+/// Shows calls.
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let opened = Opened::open(Setup::load(config)?)?;
+    match &arguments.verb {
+        Some(Verb::Show(show)) => story::run(show, &opened),
+        None => list::run(&arguments.list, &opened),
+    }
+}

@@ -1,0 +1,223 @@
+//! Calls as lines: of a table, of JSON, of comma-separated values.
+
+use std::io::{self, BufWriter, Stdout, Write};
+
+use jiff::tz::TimeZone;
+use phonegate::call::{CallId, FailureReason};
+use phonegate::store::{Row, RowOutcome};
+use serde::Serialize;
+
+use crate::output;
+use crate::when;
+
+/// How calls are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Table,
+    Json,
+    Csv,
+}
+
+/// The columns of comma-separated values, named as in [`Record`].
+const COLUMNS: [&str; 16] = [
+    "id",
+    "attempt",
+    "number",
+    "full_number",
+    "key",
+    "node",
+    "backend",
+    "started",
+    "placed",
+    "ringing",
+    "answered",
+    "ended",
+    "outcome",
+    "reason",
+    "code",
+    "text",
+];
+
+/// A line for programs. Its names are documented in `phonegate calls --help`, and scripts depend on them.
+#[derive(Serialize)]
+pub(super) struct Record<'a> {
+    event: &'static str,
+    id: CallId,
+    attempt: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    full_number: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    node: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    started: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placed: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ringing: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<FailureReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn of(row: &'a Row) -> Self {
+        let (outcome, failure) = match &row.outcome {
+            RowOutcome::Pending => ("pending", None),
+            RowOutcome::Verified => ("verified", None),
+            RowOutcome::Failed(failure) => ("failed", Some(failure)),
+        };
+        Self {
+            event: "call",
+            id: row.attempt.id,
+            attempt: row.attempt.generation,
+            number: row.number.as_deref(),
+            full_number: row.full_number.as_deref(),
+            key: row.number_key.map(|key| key.to_string()),
+            node: &row.node,
+            backend: row.backend.as_deref(),
+            started: when::utc(row.started),
+            placed: row.placed.map(when::utc),
+            ringing: row.ringing.map(when::utc),
+            answered: row.answered.map(when::utc),
+            ended: row.ended.map(when::utc),
+            outcome,
+            reason: failure.map(|failure| failure.reason()),
+            code: failure.and_then(|failure| failure.reason().azure_code()),
+            text: failure.map(|failure| failure.text()),
+        }
+    }
+
+    fn cells(self) -> [String; COLUMNS.len()] {
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        [
+            self.id.to_string(),
+            self.attempt.to_string(),
+            text(self.number),
+            text(self.full_number),
+            self.key.unwrap_or_default(),
+            no_formula(self.node),
+            no_formula(self.backend.unwrap_or_default()),
+            self.started,
+            self.placed.unwrap_or_default(),
+            self.ringing.unwrap_or_default(),
+            self.answered.unwrap_or_default(),
+            self.ended.unwrap_or_default(),
+            self.outcome.to_owned(),
+            self.reason.map_or("", FailureReason::name).to_owned(),
+            self.code.map(|code| code.to_string()).unwrap_or_default(),
+            no_formula(self.text.unwrap_or_default()),
+        ]
+    }
+}
+
+/// A text that a spreadsheet takes for nothing but a text.
+fn no_formula(text: &str) -> String {
+    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        true => format!("'{text}"),
+        false => text.to_owned(),
+    }
+}
+
+/// Shows calls on stdout.
+pub(super) struct Sheet {
+    out: Out,
+    zone: TimeZone,
+    /// Nobody reads any more, or the disk is full.
+    broken: bool,
+}
+
+enum Out {
+    Table { out: BufWriter<Stdout>, has_header: bool },
+    Json(BufWriter<Stdout>),
+    Csv(Box<csv::Writer<Stdout>>),
+}
+
+impl Sheet {
+    pub(super) fn new(format: Format) -> Self {
+        let buffered = || BufWriter::new(io::stdout());
+        let out = match format {
+            Format::Table => Out::Table { out: buffered(), has_header: false },
+            Format::Json => Out::Json(buffered()),
+            Format::Csv => Out::Csv(Box::new(csv::Writer::from_writer(io::stdout()))),
+        };
+        let mut sheet = Self { out, zone: TimeZone::system(), broken: false };
+        if let Out::Csv(writer) = &mut sheet.out {
+            sheet.broken = writer.write_record(COLUMNS).is_err();
+        }
+        sheet
+    }
+
+    pub(super) fn row(&mut self, row: &Row) {
+        let written = match &mut self.out {
+            Out::Table { out, has_header } => {
+                let header = if std::mem::replace(has_header, true) { Ok(()) } else { writeln!(out, "{}", header()) };
+                header.and_then(|()| writeln!(out, "{}", line(row, &self.zone)))
+            }
+            Out::Json(out) => {
+                serde_json::to_writer(&mut *out, &Record::of(row)).map_err(io::Error::from).and_then(|()| writeln!(out))
+            }
+            Out::Csv(writer) => writer.write_record(Record::of(row).cells()).map_err(io::Error::from),
+        };
+        self.broken |= written.is_err();
+    }
+
+    /// Shows all of it now. False where nobody sees it.
+    pub(super) fn flush(&mut self) -> bool {
+        let flushed = match &mut self.out {
+            Out::Table { out, .. } | Out::Json(out) => out.flush(),
+            Out::Csv(writer) => writer.flush(),
+        };
+        self.broken |= flushed.is_err();
+        !self.broken
+    }
+
+    /// Says what the reader should know, between the lines.
+    pub(super) fn warn(&mut self, text: &str) {
+        self.flush();
+        output::warning(matches!(self.out, Out::Json(_)), text);
+    }
+}
+
+fn header() -> String {
+    columns("STARTED", "OUTCOME", "NUMBER", "BACKEND", "ANSWERED", "ENDED", "ID")
+}
+
+fn line(row: &Row, zone: &TimeZone) -> String {
+    let after = |time| when::between(row.started, time).map_or_else(|| "-".to_owned(), when::seconds);
+    columns(
+        &when::local(row.started, zone),
+        outcome(row),
+        row.number.as_deref().unwrap_or("-"),
+        row.backend.as_deref().unwrap_or("-"),
+        &after(row.answered),
+        &after(row.ended),
+        &row.attempt.id.to_string(),
+    )
+}
+
+fn columns(started: &str, outcome: &str, number: &str, backend: &str, answered: &str, ended: &str, id: &str) -> String {
+    format!("{started:<19}  {outcome:<17}  {number:<17}  {backend:<10}  {answered:>8}  {ended:>7}  {id}")
+}
+
+/// How an attempt stands, in a word.
+pub(super) fn outcome(row: &Row) -> &'static str {
+    match &row.outcome {
+        RowOutcome::Verified => "verified",
+        RowOutcome::Failed(failure) => failure.reason().name(),
+        RowOutcome::Pending if row.answered.is_some() => "answered…",
+        RowOutcome::Pending if row.ringing.is_some() => "ringing…",
+        RowOutcome::Pending => "dialling…",
+    }
+}

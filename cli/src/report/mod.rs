@@ -1,0 +1,103 @@
+//! `phonegate report`: what became of the calls, on one page to look at.
+
+mod chart;
+mod figures;
+mod page;
+mod words;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::Args;
+use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
+use phonegate::store::Query;
+use serde_json::json;
+
+use crate::exit::{Exit, Trouble};
+use crate::output::{self, Live};
+use crate::setup::Setup;
+use crate::store::Opened;
+use crate::when;
+use figures::Figures;
+
+const HELP: &str = "\
+Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
+of all calls and masked numbers of those that were refused most; only its owner may read the file. One that is there is
+replaced. Days and hours are those of this machine's time zone.
+
+Examples:
+  phonegate report --html report.html                          the last 30 days
+  phonegate report --html march.html --since 2026-03-01 --until 2026-04-01
+
+--json prints one object: event (written), file, calls, verified.
+
+Exit codes:
+  0  written
+  1  the store cannot be read, or the file not be written
+  2  usage or configuration";
+
+/// The arguments of `phonegate report`.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct Arguments {
+    /// The file to write.
+    #[arg(long, value_name = "FILE")]
+    html: PathBuf,
+    /// Calls that began at or after this time: 30d ago, or 2026-03-01.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = when::parse)]
+    since: SystemTime,
+    /// Calls that began before this time. [default: now]
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    until: Option<SystemTime>,
+    /// Prints a JSON line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Writes the report.
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let opened = Opened::open(Setup::load(config)?)?;
+    let zone = TimeZone::system();
+    let now = SystemTime::now();
+    let until = arguments.until.unwrap_or(now);
+    let beyond = || Trouble::usage("--since and --until are beyond this machine's calendar");
+    let from = when::zoned(arguments.since, &zone).ok_or_else(beyond)?;
+    let to = when::zoned(until, &zone).ok_or_else(beyond)?;
+    if from >= to {
+        return Err(Trouble::usage("--until must be later than --since"));
+    }
+    let live = Live::start(arguments.json);
+    live.now("reading calls");
+    let mut figures = Figures::new(from, to);
+    // A call that begins while this reads is in the next report.
+    opened.each(Query { since: Some(arguments.since), until: Some(until), ..Query::default() }, |row| {
+        figures.count(&row);
+        Ok(())
+    })?;
+    figures.blocked_now = opened.ask(opened.store.blocks())?.len() as u64;
+    drop(live);
+    write(&arguments.html, &page::page(&figures, &ZonedDateTime::now()))?;
+    let (file, calls, verified) = (arguments.html.display().to_string(), figures.total(), figures.verified());
+    match arguments.json {
+        true => output::record(&json!({ "event": "written", "file": file, "calls": calls, "verified": verified })),
+        false => output::result(&format!("Written: {file} ({})", words::calls(calls))),
+    }
+    Ok(Exit::Done)
+}
+
+/// All of it, or nothing: a page that somebody is looking at is never half of one.
+fn write(file: &Path, page: &str) -> Result<(), Trouble> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::NamedTempFile::new_in(folder)
+        .and_then(|mut part| part.write_all(page.as_bytes()).map(|()| part))
+        .and_then(|part| part.persist(file).map_err(|error| error.error));
+    written.map(drop).map_err(|error| {
+        let file = file.display();
+        Trouble::failed(format!("cannot write {file}: {error}; name a file in a folder that you may write to"))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,396 @@
+//! The page of a report. What is put into it is escaped; it loads nothing, and its policy lets it load nothing.
+
+use jiff::ZonedDateTime;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use phonegate::call::FailureReason;
+
+use super::figures::{Figures, Histogram, Kind, Per, REFUSALS, Tally};
+use super::{chart, words};
+
+const STYLE: &str = include_str!("page.css");
+
+/// So many numbers are named.
+const SUSPECTS: usize = 8;
+
+/// An hour with fewer calls is not called busy.
+const BUSY: u64 = 5;
+
+/// The whole page.
+pub(super) fn page(figures: &Figures, made: &ZonedDateTime) -> String {
+    let title = format!("Approval calls, {}", period(figures));
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                meta name="color-scheme" content="light dark";
+                title { (title) " – PhoneGate" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                (chart::patterns())
+                main {
+                    header {
+                        p.brand { "PhoneGate" }
+                        h1 { (title) }
+                        p.lead { (lead(figures)) }
+                    }
+                    (headlines(figures))
+                    @if figures.total() > 0 {
+                        (look_at(figures))
+                        (outcomes(figures))
+                        (reasons(figures))
+                        div.two {
+                            (times("Time to answer", "From the request to the answer of the phone.", figures.to_answer.histogram(), "plain"))
+                            (times("Time to approve", "From the request to the right key, of calls that were approved.", figures.to_verify.histogram(), "verified"))
+                        }
+                        (hours(figures))
+                        div.two {
+                            (refusals(figures))
+                            (suspects(figures))
+                        }
+                        div.two {
+                            (parties("Backends", "Who placed the calls.", "Backend", figures.backends.iter()))
+                            (parties("Nodes", "Which machines were asked for calls.", "Node", figures.nodes.iter()))
+                        }
+                    }
+                    footer {
+                        p {
+                            "Made on " (made.strftime("%-d %B %Y at %H:%M").to_string()) ". Days and hours are those of the time zone "
+                            (zone(made)) ". Each attempt counts as a call. "
+                            @if figures.all.pending > 0 {
+                                (words::calls(figures.all.pending)) " had not ended yet; the charts leave them out. "
+                            }
+                            "Numbers are masked. One call, step by step: " code { "phonegate calls show ID" }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn zone(time: &ZonedDateTime) -> String {
+    time.time_zone().iana_name().map_or_else(|| time.offset().to_string(), str::to_owned)
+}
+
+fn period(figures: &Figures) -> String {
+    let first = figures.from.date();
+    // What ends at midnight does not name the day that begins then.
+    let last = figures.to.checked_sub(std::time::Duration::from_nanos(1)).map_or(figures.to.date(), |last| last.date());
+    match first.year() == last.year() {
+        _ if first == last => words::day_and_year(first),
+        true => format!("{} to {}", words::day(first), words::day_and_year(last)),
+        false => format!("{} to {}", words::day_and_year(first), words::day_and_year(last)),
+    }
+}
+
+/// All of it in a sentence or two.
+fn lead(figures: &Figures) -> String {
+    let total = figures.total();
+    if total == 0 {
+        return "There were no calls in this time.".to_owned();
+    }
+    let placed = match figures.placed {
+        0 => " None of them was placed.".to_owned(),
+        placed => {
+            format!(" Of {} placed, {} approved.", was(placed), is_approved(figures.verified(), placed))
+        }
+    };
+    let busiest =
+        busiest(figures).map(|(day, hour)| format!(" The busiest hour: {day}s from {hour}:00.")).unwrap_or_default();
+    format!("{} in this time.{placed}{busiest}", words::calls(total))
+}
+
+fn was(placed: u64) -> String {
+    format!("{} that {}", words::number(placed), if placed == 1 { "was" } else { "were" })
+}
+
+fn is_approved(verified: u64, placed: u64) -> String {
+    match verified {
+        _ if verified == placed => "all were".to_owned(),
+        0 => "none was".to_owned(),
+        _ => format!("{} were", words::percent(verified, placed)),
+    }
+}
+
+fn busiest(figures: &Figures) -> Option<(&'static str, usize)> {
+    let hours = words::WEEKDAYS.into_iter().zip(&figures.hours);
+    let all = hours.flat_map(|(day, hours)| hours.iter().enumerate().map(move |(hour, count)| (*count, day, hour)));
+    let (count, day, hour) = all.max_by_key(|(count, ..)| *count)?;
+    (count >= BUSY).then_some((day, hour))
+}
+
+fn headlines(figures: &Figures) -> Markup {
+    let median =
+        |histogram: Option<Histogram>| histogram.map_or("–".to_owned(), |histogram| words::seconds(histogram.median));
+    let refused = figures.all.of(Kind::Refused);
+    html! {
+        section.headlines aria-label="Headline figures" {
+            (headline("Calls", &words::number(figures.total()), "attempts asked for", ""))
+            (headline("Approved", &words::number(figures.verified()), &format!("{} of those placed", words::percent(figures.verified(), figures.placed)), if_any(figures.verified(), "is-verified")))
+            (headline("Time to answer", &median(figures.to_answer.histogram()), "median", ""))
+            (headline("Time to approve", &median(figures.to_verify.histogram()), "median", ""))
+            (headline("Refused by the gate", &words::number(refused), &format!("{} of all; nobody was rung", words::percent(refused, figures.total())), ""))
+            (headline("Technical trouble", &words::number(figures.all.of(Kind::Trouble)), "provider, service, settings", if_any(figures.all.of(Kind::Trouble), "is-trouble")))
+            (headline("Fraud reported", &words::number(figures.all.of(Kind::Fraud)), "by the fraud key", if_any(figures.all.of(Kind::Fraud), "is-fraud")))
+            (headline("Blocked numbers", &words::number(figures.blocked_now), "on the block list now", ""))
+        }
+    }
+}
+
+fn if_any(count: u64, class: &'static str) -> &'static str {
+    if count > 0 { class } else { "" }
+}
+
+fn headline(name: &str, figure: &str, note: &str, class: &str) -> Markup {
+    html! {
+        div class={ "headline " (class) } {
+            p.name { (name) }
+            p.figure { (figure) }
+            p.note { (note) }
+        }
+    }
+}
+
+/// What an administrator should look into: what it is, and the command that shows more.
+fn findings(figures: &Figures) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let fraud = figures.all.of(Kind::Fraud);
+    let show = |reason: FailureReason| format!("phonegate calls --reason {}", reason.name());
+    if fraud > 0 {
+        let reports = words::counted(
+            fraud,
+            "user said that a call was not theirs",
+            "times a user said that a call was not theirs",
+        );
+        found.push((
+            format!("{reports}. Who began these requests may know a password."),
+            show(FailureReason::FraudReported),
+        ));
+    }
+    let trouble = figures.reasons().into_iter().find(|(reason, _)| Kind::of(*reason) == Kind::Trouble);
+    if let Some((reason, count)) = trouble {
+        let meaning = words::meaning(reason);
+        found.push((format!("{} failed as {}: {meaning}.", words::calls(count), reason.name()), show(reason)));
+    }
+    if let Some(suspect) = figures
+        .suspects(SUSPECTS)
+        .into_iter()
+        .filter(|suspect| suspect.refused >= 10)
+        .max_by_key(|suspect| suspect.refused)
+    {
+        found.push((
+            format!(
+                "{} to {} were refused. Does somebody try to wear a user down?",
+                words::calls(suspect.refused),
+                suspect.masked
+            ),
+            show(FailureReason::Throttled),
+        ));
+    }
+    let no_key = figures.reasons.get(&FailureReason::NoKeyPressed).copied().unwrap_or_default();
+    if figures.placed >= 20 && no_key * 4 > figures.placed {
+        found.push((
+            format!(
+                "In {} of the calls placed nothing was pressed. Do keys arrive?",
+                words::percent(no_key, figures.placed)
+            ),
+            show(FailureReason::NoKeyPressed),
+        ));
+    }
+    found
+}
+
+fn look_at(figures: &Figures) -> Markup {
+    let findings = findings(figures);
+    html! {
+        section.look-at.calm[findings.is_empty()] {
+            h2 { "Worth a look" }
+            @if findings.is_empty() { p { "Nothing stands out: no fraud was reported, and no call failed for technical reasons." } }
+            @else { ul { @for (finding, command) in findings { li { (finding) " " code { (command) } } } } }
+        }
+    }
+}
+
+fn outcomes(figures: &Figures) -> Markup {
+    let kinds = Kind::ALL.map(|kind| (kind, figures.all.of(kind)));
+    let ended = figures.total() - figures.all.pending;
+    html! {
+        section.card {
+            h2 { "Outcomes " (words::each(figures.per)) }
+            (chart::shares(&kinds))
+            ul.legend {
+                @for (kind, count) in kinds {
+                    li { (chart::swatch(kind)) (kind.name()) " " b { (words::number(count)) } " " span.share { (words::percent(count, ended)) } }
+                }
+            }
+            div.scroll { (chart::over_time(&figures.bars, figures.per)) }
+            (figures_of_bars(figures))
+        }
+    }
+}
+
+/// The same for who cannot see a chart, or wants to know exactly.
+fn figures_of_bars(figures: &Figures) -> Markup {
+    let unit = match figures.per {
+        Per::Day => "Day",
+        Per::Week => "Week",
+        Per::Month => "Month",
+    };
+    html! {
+        details {
+            summary { "The figures" }
+            div.scroll { table.figures {
+                thead { tr { th scope="col" { (unit) } th.n scope="col" { "Calls" } @for kind in Kind::ALL { th.n scope="col" { (kind.name()) } } } }
+                tbody {
+                    @for bar in &figures.bars {
+                        tr {
+                            th scope="row" { (words::bar(figures.per, bar.first)) }
+                            td.n { (words::number(bar.tally.total())) }
+                            @for kind in Kind::ALL { td.n { (words::number(bar.tally.of(kind))) } }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+fn reasons(figures: &Figures) -> Markup {
+    let reasons = figures.reasons();
+    let failed: u64 = reasons.iter().map(|(_, count)| count).sum();
+    let most = reasons.first().map_or(1, |(_, count)| *count).max(1);
+    html! {
+        section.card.long {
+            h2 { "Why calls failed" }
+            @if reasons.is_empty() { p.nothing { "No call failed." } }
+            @else {
+                table.reasons {
+                    thead { tr { th scope="col" { "Reason" } th.bars scope="col" { span.unseen { "Share" } } th.n scope="col" { "Calls" } th.n scope="col" { "Of failed" } } }
+                    tbody {
+                        @for (reason, count) in reasons {
+                            tr {
+                                th scope="row" {
+                                    (chart::swatch(Kind::of(reason)))
+                                    span { (reason.name()) @if let Some(code) = reason.azure_code() { " " span.code { (code) } } small { (words::meaning(reason)) } }
+                                }
+                                td.bars { (chart::bar(Kind::of(reason), count as f64 / most as f64)) }
+                                td.n { (words::number(count)) }
+                                td.n { (words::percent(count, failed)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn times(title: &str, note: &str, histogram: Option<Histogram>, class: &str) -> Markup {
+    html! {
+        section.card {
+            h2 { (title) }
+            p.about { (note) }
+            @match histogram {
+                Some(histogram) => { (chart::times(&histogram, class, title)) }
+                None => { p.nothing { "There was none." } }
+            }
+        }
+    }
+}
+
+fn hours(figures: &Figures) -> Markup {
+    let most = figures.hours.iter().flatten().max().copied().unwrap_or_default().max(BUSY);
+    html! {
+        section.card {
+            h2 { "Busiest hours" }
+            p.about { "Calls by weekday and hour of their start." }
+            div.scroll { table.hours {
+                thead { tr { td {} @for hour in 0..24 { th scope="col" { (hour) } } th.n scope="col" { "All" } } }
+                tbody {
+                    @for (day, hours) in words::WEEKDAYS.into_iter().zip(&figures.hours) {
+                        tr {
+                            th scope="row" { (day) }
+                            @for (hour, count) in hours.iter().enumerate() {
+                                td class=(format!("heat-{}", (count * 5).div_ceil(most))) title=(format!("{day}, {hour}:00 to {}:00: {}", hour + 1, words::calls(*count))) {
+                                    @if *count > 0 { (words::brief(*count)) } @else { span.unseen { "0" } }
+                                }
+                            }
+                            td.n { (words::number(hours.iter().sum())) }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+fn refusals(figures: &Figures) -> Markup {
+    html! {
+        section.card {
+            h2 { "Refused by the gate" }
+            p.about { "Attempts for which nobody was rung, " (words::each(figures.per)) "; each row has a scale of its own." }
+            table.refusals {
+                thead { tr { th scope="col" { "Reason" } th.bars scope="col" { span.unseen { "Over time" } } th.n scope="col" { "Calls" } } }
+                tbody {
+                    @for (n, reason) in REFUSALS.into_iter().enumerate() {
+                        @let counts: Vec<u64> = figures.bars.iter().map(|bar| bar.refusals.get(n).copied().unwrap_or_default()).collect();
+                        tr {
+                            th scope="row" { span { (reason.name()) small { (words::meaning(reason)) } } }
+                            td.bars { (chart::sparkline(&counts)) }
+                            td.n { (words::number(counts.iter().sum())) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn suspects(figures: &Figures) -> Markup {
+    let suspects = figures.suspects(SUSPECTS);
+    html! {
+        section.card {
+            h2 { "Numbers to watch" }
+            p.about { "Those with reports of fraud, and those with the most refused attempts." }
+            @if suspects.is_empty() { p.nothing { "There is none." } }
+            @else {
+                table.plain-rows {
+                    thead { tr { th scope="col" { "Number" } th.n scope="col" { "Refused" } th.n scope="col" { "Fraud reported" } } }
+                    tbody { @for suspect in suspects {
+                        tr { th scope="row" { (suspect.masked) } td.n { (words::number(suspect.refused)) } td.n { (words::number(suspect.fraud)) } }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+fn parties<'a>(
+    title: &str,
+    note: &str,
+    column: &str,
+    tallies: impl Iterator<Item = (&'a Box<str>, &'a Tally)>,
+) -> Markup {
+    html! {
+        section.card {
+            h2 { (title) }
+            p.about { (note) }
+            table.plain-rows {
+                thead { tr { th scope="col" { (column) } th.n scope="col" { "Calls" } th.n scope="col" { "Approved" } th.n scope="col" { "Trouble" } } }
+                tbody { @for (name, tally) in tallies {
+                    tr {
+                        th scope="row" { (name) }
+                        td.n { (words::number(tally.total())) }
+                        td.n { (words::percent(tally.of(Kind::Verified), tally.total())) }
+                        td.n { (words::percent(tally.of(Kind::Trouble), tally.total())) }
+                    }
+                } }
+            }
+        }
+    }
+}

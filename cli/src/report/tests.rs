@@ -1,0 +1,163 @@
+//! What a report counts and says, on rows made for it.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::time::{Duration, SystemTime};
+
+use jiff::ZonedDateTime;
+use phonegate::call::{Attempt, CallId, Failure, FailureReason, NumberKey};
+use phonegate::store::{Row, RowOutcome};
+use uuid::Uuid;
+
+use super::figures::{Figures, Kind, Per};
+use super::page::page;
+
+fn time(text: &str) -> ZonedDateTime {
+    format!("{text}[Europe/Berlin]").parse().unwrap()
+}
+
+fn figures(from: &str, to: &str) -> Figures {
+    Figures::new(time(from), time(to))
+}
+
+fn row(started: &str, outcome: RowOutcome) -> Row {
+    let started = SystemTime::try_from(time(started).timestamp()).unwrap();
+    let id = CallId::new(Uuid::new_v4()).unwrap();
+    Row {
+        sequence: 0,
+        attempt: Attempt { id, generation: 1 },
+        number: Some("+1******1212".into()),
+        full_number: None,
+        number_key: NumberKey::parse(&"0".repeat(32)),
+        line_key: NumberKey::parse(&"0".repeat(32)),
+        node: "MIM01".into(),
+        backend: Some("trunk".into()),
+        started,
+        placed: Some(started),
+        ringing: Some(started),
+        answered: Some(started + Duration::from_secs(4)),
+        ended: Some(started + Duration::from_secs(9)),
+        outcome,
+    }
+}
+
+fn failed(reason: FailureReason) -> RowOutcome {
+    RowOutcome::Failed(Failure::new(reason, "It failed."))
+}
+
+#[test]
+fn every_attempt_is_counted_on_the_day_and_in_the_hour_of_its_own_time_zone() {
+    let mut figures = figures("2026-03-28T00:00", "2026-03-31T00:00");
+    assert_eq!((figures.per, figures.bars.len()), (Per::Day, 3));
+    // The clocks are set forward on the 29th.
+    for (started, bar, weekday, hour) in [
+        ("2026-03-28T23:59:59", 0, 5, 23),
+        ("2026-03-29T00:00", 1, 6, 0),
+        ("2026-03-29T23:30", 1, 6, 23),
+        ("2026-03-30T03:00", 2, 0, 3),
+    ] {
+        let before = (figures.bars[bar].tally.total(), figures.hours[weekday][hour]);
+        figures.count(&row(started, RowOutcome::Verified));
+        assert_eq!((figures.bars[bar].tally.total(), figures.hours[weekday][hour]), (before.0 + 1, before.1 + 1));
+    }
+    assert_eq!((figures.total(), figures.verified()), (4, 4));
+}
+
+#[test]
+fn each_reason_is_of_the_kind_that_says_what_to_do() {
+    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    for reason in FailureReason::ALL {
+        figures.count(&row("2026-03-01T12:00", failed(reason)));
+    }
+    figures.count(&Row { ended: None, ..row("2026-03-01T12:00", RowOutcome::Pending) });
+    let kinds = Kind::ALL.map(|kind| figures.all.of(kind));
+    assert_eq!((kinds, figures.all.pending), ([0, 6, 5, 5, 1], 1));
+    assert_eq!(figures.bars[0].refusals, [1; 5]);
+    assert_eq!(figures.suspects(5)[0].refused, 5);
+    assert_eq!(figures.suspects(5)[0].fraud, 1);
+}
+
+#[test]
+fn long_times_are_shown_by_weeks_and_months() {
+    for (to, per, bars) in [
+        ("2026-04-11T00:00", Per::Day, 100),
+        ("2026-04-12T00:00", Per::Week, 15),
+        ("2026-12-31T12:00", Per::Week, 53),
+        ("2029-12-31T12:00", Per::Month, 48),
+    ] {
+        let mut figures = figures("2026-01-01T00:00", to);
+        assert_eq!((figures.per, figures.bars.len()), (per, bars), "{to}");
+        figures.count(&row("2026-01-01T00:00", RowOutcome::Verified));
+        let last = time(to).checked_sub(Duration::from_secs(1)).unwrap().datetime().to_string();
+        figures.count(&row(&last, RowOutcome::Verified));
+        assert_eq!(figures.bars.first().unwrap().tally.total(), 1);
+        assert_eq!(figures.bars.last().unwrap().tally.total(), 1);
+    }
+}
+
+#[test]
+fn times_have_their_middle_and_no_one_is_left_out() {
+    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    assert!(figures.to_answer.histogram().is_none());
+    for seconds in (1..=99).chain([4000]) {
+        let mut row = row("2026-03-01T12:00", RowOutcome::Verified);
+        row.answered = Some(row.started + Duration::from_secs(seconds));
+        figures.count(&row);
+    }
+    // The clock was set back in between: nothing is known.
+    let mut strange = row("2026-03-01T12:00", RowOutcome::Verified);
+    strange.answered = Some(strange.started - Duration::from_secs(60));
+    figures.count(&strange);
+    let histogram = figures.to_answer.histogram().unwrap();
+    assert_eq!((histogram.median, histogram.p95), (50.0, 95.0));
+    assert_eq!(histogram.counts.iter().sum::<u64>(), 100);
+}
+
+#[test]
+fn whatever_stands_in_a_row_is_text() {
+    let evil = "\"><script>alert(1)</script><img src=http://evil.example/>";
+    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    for reason in [FailureReason::Throttled, FailureReason::FraudReported] {
+        figures.count(&Row {
+            number: Some(evil.into()),
+            node: evil.into(),
+            backend: Some(evil.into()),
+            ..row("2026-03-01T12:00", failed(reason))
+        });
+    }
+    let page = page(&figures, &time("2026-03-02T08:00"));
+    assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
+    assert_eq!(page.matches("&lt;script&gt;").count(), 3, "number, node and backend");
+}
+
+#[test]
+fn a_page_says_what_there_was_and_what_is_worth_a_look() {
+    let mut figures = figures("2026-03-01T00:00", "2026-04-01T00:00");
+    let empty = page(&figures, &time("2026-04-01T08:00"));
+    assert!(empty.contains("There were no calls in this time.") && empty.contains("1 Mar to 31 Mar 2026"), "{empty}");
+    assert!(!empty.contains("NaN") && !empty.contains("inf"));
+    for _ in 0..30 {
+        figures.count(&row("2026-03-09T09:30", RowOutcome::Verified));
+    }
+    let calm = page(&figures, &time("2026-04-01T08:00"));
+    assert!(
+        calm.contains("Nothing stands out") && calm.contains("Of 30 that were placed, all were approved."),
+        "{calm}"
+    );
+    assert!(calm.contains("Mondays from 9:00") && calm.contains("Europe/Berlin"), "{calm}");
+    for _ in 0..12 {
+        figures.count(&row("2026-03-10T10:30", failed(FailureReason::Throttled)));
+        figures.count(&row("2026-03-10T10:30", failed(FailureReason::NoKeyPressed)));
+    }
+    figures.count(&row("2026-03-11T10:30", failed(FailureReason::FraudReported)));
+    figures.count(&row("2026-03-11T10:30", failed(FailureReason::CannotPlace)));
+    let page = page(&figures, &time("2026-04-01T08:00"));
+    for words in [
+        "1 user said that a call was not theirs",
+        "phonegate calls --reason FraudReported",
+        "1 call failed as CannotPlace",
+        "12 calls to +1******1212 were refused",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+    assert!(!page.contains("NaN") && !page.contains("inf"));
+}

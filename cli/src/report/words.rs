@@ -1,0 +1,173 @@
+//! The words of a report: numbers, dates, and what reasons mean.
+
+use jiff::civil::Date;
+use phonegate::call::FailureReason;
+
+use super::figures::{Kind, Per};
+
+/// `12,345`.
+pub(super) fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut shown = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// `1 call`, `12,345 calls`.
+pub(super) fn calls(n: u64) -> String {
+    counted(n, "call", "calls")
+}
+
+/// The number, and what it counts.
+pub(super) fn counted(n: u64, one: &str, more: &str) -> String {
+    format!("{} {}", number(n), if n == 1 { one } else { more })
+}
+
+/// In four characters at most, such as `999`, `1.2k`, `12k`, for so many as there are calls.
+pub(super) fn brief(n: u64) -> String {
+    let of = |unit: f64, name: &str| {
+        let count = n as f64 / unit;
+        let shown = if count < 9.95 { format!("{count:.1}") } else { format!("{count:.0}") };
+        format!("{}{name}", shown.strip_suffix(".0").unwrap_or(&shown))
+    };
+    match n {
+        ..1_000 => n.to_string(),
+        1_000..999_500 => of(1e3, "k"),
+        _ => of(1e6, "M"),
+    }
+}
+
+/// `87 %`. Not 0 or 100 where it is not all or nothing.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    let share = part as f64 * 100.0 / whole as f64;
+    match share {
+        _ if whole == 0 => "0 %".to_owned(),
+        _ if part > 0 && share < 1.0 => "< 1 %".to_owned(),
+        _ if part < whole && share > 99.0 => "> 99 %".to_owned(),
+        _ => format!("{share:.0} %"),
+    }
+}
+
+/// `7.4 s`, `12 s`, `2 min`.
+pub(super) fn seconds(time: f64) -> String {
+    match time {
+        _ if time >= 120.0 => format!("{:.0} min", time / 60.0),
+        _ if time >= 20.0 || time.fract() == 0.0 => format!("{time:.0} s"),
+        _ => format!("{time:.1} s"),
+    }
+}
+
+/// `by day`.
+pub(super) fn each(per: Per) -> &'static str {
+    match per {
+        Per::Day => "by day",
+        Per::Week => "by week",
+        Per::Month => "by month",
+    }
+}
+
+/// `2 Mar`, `2 Mar 2026`.
+pub(super) fn day(date: Date) -> String {
+    date.strftime("%-d %b").to_string()
+}
+
+pub(super) fn day_and_year(date: Date) -> String {
+    date.strftime("%-d %b %Y").to_string()
+}
+
+/// What a bar stands for.
+pub(super) fn bar(per: Per, first: Date) -> String {
+    match per {
+        Per::Day => first.strftime("%a %-d %b %Y").to_string(),
+        Per::Week => format!("week of {}", day_and_year(first)),
+        Per::Month => first.strftime("%B %Y").to_string(),
+    }
+}
+
+/// Under a bar.
+pub(super) fn tick(per: Per, first: Date) -> String {
+    match per {
+        Per::Day | Per::Week => day(first),
+        Per::Month => first.strftime("%b %y").to_string(),
+    }
+}
+
+pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+impl Kind {
+    /// For a class in the style sheet.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Declined => "declined",
+            Self::Refused => "refused",
+            Self::Trouble => "trouble",
+            Self::Fraud => "fraud",
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "Approved",
+            Self::Declined => "Not approved",
+            Self::Refused => "Refused by the gate",
+            Self::Trouble => "Technical trouble",
+            Self::Fraud => "Fraud reported",
+        }
+    }
+}
+
+/// What a reason means.
+pub(super) fn meaning(reason: FailureReason) -> &'static str {
+    match reason {
+        FailureReason::NoKeyPressed => "answered, nothing pressed; often voicemail",
+        FailureReason::WrongKey => "another key was pressed",
+        FailureReason::CallEnded => "hung up without a key",
+        FailureReason::DeadlinePassed => "no outcome in time",
+        FailureReason::Voicemail => "a machine answered",
+        FailureReason::Blocked => "the number is on a block list",
+        FailureReason::InvalidNumber => "not a dialable number",
+        FailureReason::AlreadyInProgress => "another request was ringing the number",
+        FailureReason::Unreachable => "busy, not answered or rejected",
+        FailureReason::CountryNotAllowed => "the country or rate is not allowed",
+        FailureReason::FraudReported => "the user pressed the fraud key",
+        FailureReason::CannotPlace => "the provider or trunk refused",
+        FailureReason::Throttled => "more calls than the limits allow",
+        FailureReason::Interrupted => "the service stopped during the call",
+        FailureReason::NotConfigured => "configuration or credentials",
+        FailureReason::UnknownCall => "no such call was known",
+        FailureReason::Internal => "a defect of PhoneGate",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{brief, number, percent, seconds};
+
+    #[test]
+    fn numbers_are_shown_as_people_read_them() {
+        for (n, shown, short) in [
+            (0, "0", "0"),
+            (999, "999", "999"),
+            (1_000, "1,000", "1k"),
+            (1_249, "1,249", "1.2k"),
+            (9_960, "9,960", "10k"),
+            (15_000, "15,000", "15k"),
+            (999_600, "999,600", "1M"),
+            (12_345_678, "12,345,678", "12M"),
+        ] {
+            assert_eq!((number(n).as_str(), brief(n).as_str()), (shown, short));
+        }
+        let shares = [(0, 0), (0, 9), (1, 900), (899, 900), (900, 900), (1, 3)];
+        assert_eq!(
+            shares.map(|(part, whole)| percent(part, whole)),
+            ["0 %", "0 %", "< 1 %", "> 99 %", "100 %", "33 %"]
+        );
+        assert_eq!([0.5, 7.44, 12.0, 27.4, 180.0].map(seconds), ["0.5 s", "7.4 s", "12 s", "27 s", "3 min"]);
+    }
+}

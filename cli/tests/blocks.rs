@@ -1,0 +1,94 @@
+//! What `phonegate blocks` promises, and that calls keep to it.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{HIDDEN, MASKED, NUMBER, Place, kept};
+
+/// The reason for which a call to this number fails.
+fn refused(place: &Place, number: &str) -> Value {
+    place.run(&["call", "--store", "--json", number]).exits(1).record("failed")["reason"].clone()
+}
+
+#[test]
+fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
+    let place = Place::with(&kept("#"));
+    assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
+    let ran = place.run(&["blocks", "add", "+1", "(425)", "555-1212", "--reason", "left the company"]).exits(0);
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} for ever: left the company\n"));
+    let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert_eq!(failed["reason"], "Blocked");
+    assert!(failed["text"].as_str().unwrap().contains("left the company"), "{failed}");
+    // Without --store, the store does not concern a test call.
+    place.run(&["call", NUMBER]).exits(0);
+    let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
+    assert_eq!(ran.stdout, format!("{MASKED} is not blocked any more.\n"));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let ran = place.run(&["blocks", "remove", NUMBER]).exits(1);
+    assert!(ran.stderr.contains("not on the list"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alone() {
+    let place = Place::with(&kept("#"));
+    place.run(&["blocks", "add", "+1 4255551212x77"]).exits(0);
+    assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
+    place.run(&["call", "--store", "+1 4255551212x78"]).exits(0);
+    place.run(&["blocks", "add", NUMBER]).exits(0);
+    assert_eq!(refused(&place, "+1 4255551212x78"), "Blocked");
+    place.run(&["blocks", "remove", "+1 4255551212x77"]).exits(0);
+    assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block")["number"], MASKED);
+}
+
+#[test]
+fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
+    let place = Place::with(&kept("#"));
+    place.run(&["blocks", "add", NUMBER, "--reason", "ask +1 (425) 555-1212", "--days", "7"]).exits(0);
+    // Nobody may call there, but it can be blocked.
+    let german = place.run(&["blocks", "add", "--json", "+49 30 901820"]).exits(0).record("block");
+    let ran = place.run(&["blocks", "list"]).exits(0);
+    for words in
+        ["NUMBER", "SINCE", "UNTIL", "KEY", "REASON", MASKED, "+49", "for ever", german["key"].as_str().unwrap()]
+    {
+        assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
+    }
+    assert!(!ran.all().contains(HIDDEN) && !ran.all().contains("555-12"), "{}", ran.all());
+    let listed = place.run(&["blocks", "list", "--json"]).exits(0).records();
+    assert_eq!((listed.len(), &listed[0]), (2, &german), "the newest first");
+    let keys = |block: &Value| block.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&listed[0]), ["event", "key", "number", "reason", "since"]);
+    assert_eq!(keys(&listed[1]), ["event", "key", "number", "reason", "since", "until"]);
+    let removed = place.run(&["blocks", "remove", "--json", german["key"].as_str().unwrap()]).exits(0);
+    assert_eq!(removed.record("removed")["key"], german["key"]);
+    // In place of the one that is there.
+    place.run(&["blocks", "add", NUMBER, "--reason", "again"]).exits(0);
+    let block = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
+    assert_eq!((&block["reason"], &block["until"]), (&json!("again"), &Value::Null));
+}
+
+#[test]
+fn the_number_of_a_call_is_blocked_by_the_calls_id() {
+    let place = Place::with(&kept("#"));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let id = place.run(&["calls", "--json"]).record("call")["id"].as_str().unwrap().to_owned();
+    place.run(&["blocks", "add", "--call", &id]).exits(0);
+    assert_eq!(refused(&place, NUMBER), "Blocked");
+    let ran = place.run(&["blocks", "add", "--call", "6f9619ff-8b86-d011-b42d-00c04fc964ff"]).exits(1);
+    assert!(ran.stderr.contains("phonegate calls"), "{}", ran.stderr);
+}
+
+#[test]
+fn wrong_usage_says_what_would_be_right() {
+    let place = Place::with(&kept("#"));
+    for (arguments, words) in [
+        (&["blocks"][..], "Usage: "),
+        (&["blocks", "add"], "NUMBER"),
+        (&["blocks", "add", "12"], "Write it as +14255551212"),
+        (&["blocks", "add", NUMBER, "--days", "0"], "1..=36500"),
+        (&["blocks", "remove"], "NUMBER|KEY"),
+        (&["blocks", "remove", "00ff"], "Write it as +14255551212"),
+    ] {
+        let ran = place.run(arguments).exits(2);
+        assert!(ran.stderr.contains(words), "{arguments:?}: {words} in {}", ran.stderr);
+    }
+}

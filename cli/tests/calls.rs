@@ -1,0 +1,259 @@
+//! What `phonegate calls` promises, on calls that were really made, and kept by `phonegate call --store`.
+
+mod support;
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use support::{HIDDEN, MASKED, NUMBER, Place, Running, kept, simulated, wait_for};
+
+const OTHER: &str = "+1 4255551313x77";
+
+/// A place where a call was verified, one was denied, and one to another number was not answered.
+fn place() -> Place {
+    let place = Place::with(&kept("#"));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    place.configure(&kept("5"));
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    place.configure(&kept("no_answer"));
+    place.run(&["call", "--store", OTHER]).exits(1);
+    place
+}
+
+/// The calls that are listed, by outcome or reason.
+fn outcomes(place: &Place, arguments: &[&str]) -> Vec<String> {
+    let records = place.run(&[&["calls", "--json"], arguments].concat()).exits(0).records();
+    let word = |call: &Value| call["reason"].as_str().or(call["outcome"].as_str()).unwrap().to_owned();
+    records.iter().map(word).collect()
+}
+
+#[test]
+fn test_calls_are_kept_and_limited_only_if_that_is_asked_for() {
+    let mut config = kept("#");
+    config["limits"] = json!({ "calls_per_number": 1 });
+    config["metrics"] = json!({ "textfile": "phonegate.prom" });
+    let place = Place::with(&config);
+    for _ in 0..2 {
+        place.run(&["call", NUMBER]).exits(0);
+        place.run(&["check"]).exits(0);
+    }
+    assert_eq!(place.run(&["calls"]).exits(0).stderr, "There is no such call.\n");
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert_eq!(failed["reason"], "Throttled");
+    assert_eq!(outcomes(&place, &[]), ["verified", "Throttled"]);
+    assert!(!place.path().join("phonegate.prom").exists(), "the figures are those of the service");
+    let ran = place.run(&["call", "--demo", "--store", NUMBER]).exits(2);
+    assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
+}
+
+#[test]
+fn calls_are_filtered_by_time_reason_number_and_id() {
+    let place = place();
+    assert_eq!(outcomes(&place, &[]), ["verified", "WrongKey", "Unreachable"]);
+    assert_eq!(outcomes(&place, &["--reason", "wrongkey"]), ["WrongKey"]);
+    assert_eq!(outcomes(&place, &["--limit", "2"]), ["WrongKey", "Unreachable"]);
+    assert_eq!(outcomes(&place, &["--since", "1h"]).len(), 3);
+    assert_eq!(outcomes(&place, &["--until", "1h"]), [""; 0]);
+    for (number, found) in [
+        ("(425) 555-1212", &["verified", "WrongKey"][..]),
+        ("+1 4255551313", &["Unreachable"]),
+        (OTHER, &["Unreachable"]),
+        ("+1 4255551313 ext. 78", &[]),
+        // No country that may be called.
+        ("+49 30 901820", &[]),
+    ] {
+        assert_eq!(outcomes(&place, &["--number", number]), found, "{number}");
+    }
+    let calls = place.run(&["calls", "--json"]).records();
+    let id = calls[1]["id"].as_str().unwrap();
+    assert_eq!(outcomes(&place, &["--id", id]), ["WrongKey"]);
+    let started = calls[1]["started"].as_str().unwrap();
+    assert_eq!(outcomes(&place, &["--since", started]), ["WrongKey", "Unreachable"]);
+    assert_eq!(outcomes(&place, &["--until", started]), ["verified"]);
+}
+
+#[test]
+fn a_call_is_listed_with_its_times_and_its_number_masked() {
+    let place = place();
+    let ran = place.run(&["calls"]).exits(0);
+    let rows: Vec<Vec<_>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["STARTED", "OUTCOME", "NUMBER", "BACKEND", "ANSWERED", "ENDED", "ID"]);
+    assert_eq!(rows.iter().map(|row| row.len()).collect::<Vec<_>>(), [7, 10, 10, 9], "{}", ran.stdout);
+    assert_eq!((rows[1][2], rows[1][3], rows[1][4]), ("verified", MASKED, "phone"));
+    assert_eq!((rows[3][2], rows[3][3], rows[3][5]), ("Unreachable", "+1******1313x…", "-"));
+
+    let ran = place.run(&["calls", "--json", "--reason", "WrongKey"]).exits(0);
+    let call = ran.record("call");
+    let keys: Vec<_> = call.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "answered", "attempt", "backend", "code", "ended", "event", "id", "key", "node", "number", "outcome", "placed",
+        "reason", "ringing", "started", "text",
+    ];
+    assert_eq!(keys, expected);
+    let times = ["started", "placed", "ringing", "answered", "ended"].map(|time| call[time].as_str().unwrap());
+    assert!(times.is_sorted(), "{call}");
+    assert_eq!((&call["number"], &call["code"], &call["outcome"]), (&json!(MASKED), &json!(12), &json!("failed")));
+
+    let all = place.run(&["calls", "--csv"]).exits(0);
+    let mut csv = csv::Reader::from_reader(all.stdout.as_bytes());
+    assert_eq!(csv.headers().unwrap().len(), 16);
+    let rows: Vec<std::collections::HashMap<String, String>> = csv.deserialize().map(Result::unwrap).collect();
+    assert_eq!(rows.iter().map(|row| &*row["outcome"]).collect::<Vec<_>>(), ["verified", "failed", "failed"]);
+    assert_eq!((&*rows[1]["id"], &*rows[1]["text"]), (call["id"].as_str().unwrap(), call["text"].as_str().unwrap()));
+    for shown in [place.run(&["calls"]), ran, all] {
+        assert!(!shown.all().contains(HIDDEN), "{}", shown.all());
+    }
+}
+
+#[test]
+fn the_whole_number_is_shown_only_where_it_is_to_be_kept() {
+    let mut config = kept("#");
+    config["audit"] = json!({ "full_numbers": true });
+    let place = Place::with(&config);
+    place.run(&["call", "--store", OTHER]).exits(0);
+    assert_eq!(place.run(&["calls", "--json"]).record("call")["full_number"], "+14255551313x77");
+    assert!(place.run(&["calls", "--csv"]).stdout.contains(",+14255551313x77,"));
+    assert!(!place.run(&["calls"]).stdout.contains("555131"));
+}
+
+#[test]
+fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
+    let mut config = kept("#");
+    config["use"] = json!(["sample"]);
+    config["backends"] = json!({ "sample": { "type": "file", "path": "calls.txt" } });
+    let place = Place::with(&config);
+    let running = Running::start(&mut place.command(&["call", "--store", NUMBER]));
+    let file = place.path().join("calls.txt");
+    let text = wait_for("the call's line", || std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')));
+    std::fs::write(&file, text.replace(";0;", ";2;=HYPERLINK(1)")).unwrap();
+    running.wait().exits(1);
+    let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
+    assert!(csv.contains(",'=HYPERLINK(1)"), "{csv}");
+    assert_eq!(place.run(&["calls", "--json"]).record("call")["text"], "=HYPERLINK(1)");
+}
+
+#[test]
+fn the_story_of_a_call_is_told_step_by_step() {
+    let mut config = kept("5");
+    config["use"] = json!(["broken", "phone"]);
+    config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
+    let place = Place::with(&config);
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    let id = place.run(&["calls", "--json"]).record("call")["id"].as_str().unwrap().to_owned();
+    let ran = place.run(&["calls", "show", &id]).exits(0);
+    let mut rest = &*ran.stdout;
+    for words in [
+        &*format!("Call {id}\n"),
+        "asked for on ",
+        &format!("to {MASKED}\n"),
+        " s  dialling by broken\n",
+        " s  refused by broken: ",
+        " s  dialling by phone\n",
+        " s  placed by phone\n",
+        " s  ringing by phone\n",
+        " s  answered by phone\n",
+        " s  Failed: ",
+        "(WrongKey, code 12)\n",
+    ] {
+        rest = rest.split_once(words).unwrap_or_else(|| panic!("{words:?} in its place in\n{}", ran.stdout)).1;
+    }
+    let records = place.run(&["calls", "show", &id, "--json"]).exits(0).records();
+    assert_eq!((&records[0]["event"], &records[0]["reason"]), (&json!("call"), &json!("WrongKey")));
+    let steps: Vec<_> = records[1..].iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["dialling", "backend_refused", "dialling", "placed", "ringing", "answered", "clean_up"]);
+    assert!(records[1..].iter().all(|step| step["ms"].is_u64() && step["at"].is_string()), "{records:?}");
+}
+
+#[test]
+fn what_is_followed_is_shown_as_it_happens_until_ctrl_c() {
+    let place = Place::with(&kept("#"));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));
+    let mut failures = Running::start(&mut place.command(&["calls", "--follow", "--reason", "Unreachable"]));
+    following.read_until(r#""outcome":"verified""#);
+    let mut slow = kept("no_answer");
+    slow["backends"]["phone"]["answer_after_ms"] = json!(3000);
+    place.configure(&slow);
+    let mut call = place.command(&["call", "--store", OTHER]).stdout(Stdio::null()).spawn().unwrap();
+    let pending = following.read_until("1313x…");
+    assert!(pending.contains(r#""outcome":"pending""#), "{pending}");
+    let ended = following.read_until(r#""outcome":"failed""#);
+    assert!(ended.contains("Unreachable") && ended.contains("1313x…"), "{ended}");
+    assert!(failures.read_until("Unreachable").contains("+1******1313x…"));
+    call.wait().unwrap();
+    following.signal("INT");
+    following.wait().exits(130);
+    failures.signal("INT");
+    failures.wait().exits(130);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_what_is_followed() {
+    let place = place();
+    let mut child = place.command(&["calls", "--follow"]).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let place = Place::with(&kept("#"));
+    let mut config = kept("#");
+    config["limits"] = json!({ "calls_per_number": 1 });
+    place.configure(&config);
+    for _ in 0..101 {
+        place.run(&["call", "--store", NUMBER]);
+    }
+    let ran = place.run(&["calls"]).exits(0);
+    assert_eq!(ran.stdout.lines().count(), 101, "the header, and 100 calls");
+    assert!(ran.stderr.contains("the last 100; --limit N shows more"), "{}", ran.stderr);
+    assert_eq!(outcomes(&place, &[]).len(), 101);
+    assert_eq!(place.run(&["calls", "--limit", "200"]).exits(0).stderr, "");
+}
+
+#[test]
+fn every_mistake_is_answered_with_what_to_do() {
+    let place = Place::with(&kept("#"));
+    for (arguments, code, words) in [
+        (&["calls", "--since", "yesterday"][..], 2, "neither a duration, as 2h or 7d"),
+        (&["calls", "--reason", "WrongKy"], 2, "WrongKey"),
+        (&["calls", "--number", "911"], 2, "Write it as +14255551212"),
+        (&["calls", "--id", "12"], 2, "not a GUID"),
+        (&["calls", "--json", "--csv"], 2, "cannot be used with"),
+        (&["calls", "show"], 2, "Usage: "),
+        (&["calls", "show", "6f9619ff-8b86-d011-b42d-00c04fc964ff"], 1, "audit.keep_days"),
+    ] {
+        let ran = place.run(arguments).exits(code);
+        assert!(ran.stderr.contains(words), "{arguments:?}: {words} in {}", ran.stderr);
+    }
+    let mut config = simulated("#", 0);
+    config["store"] = json!({ "type": "memory" });
+    place.configure(&config);
+    let ran = place.run(&["calls", "--json"]).exits(2);
+    let error = ran.record("error")["text"].as_str().unwrap().to_owned();
+    assert!(error.contains("phonegate.json: store.type is memory") && error.contains("\"sqlite\""), "{error}");
+    std::fs::write(place.path().join("calls.db"), "no database").unwrap();
+    place.configure(&kept("#"));
+    let ran = place.run(&["calls"]).exits(2);
+    assert!(ran.stderr.contains("store.path") && ran.stderr.contains("calls.db"), "{}", ran.stderr);
+}
+
+#[test]
+fn help_teaches_examples_fields_and_exit_codes() {
+    let place = Place::empty();
+    for (arguments, words) in [
+        (&["--help"][..], &["phonegate calls --since 2h", "phonegate blocks list", "phonegate report --html"][..]),
+        (&["calls", "--help"], &["Examples:", "--follow", "full_number", "Exit codes:", "NoKeyPressed", "130"]),
+        (&["calls", "show", "--help"], &["Example:", "backend", "Exit codes:"]),
+        (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
+        (&["blocks", "add", "--help"], &["--days", "for ever", "until"]),
+        (&["report", "--help"], &["Examples:", "--since 2026-03-01", "Exit codes:"]),
+        (&["call", "--help"], &["--store"]),
+    ] {
+        let ran = place.run(arguments).exits(0);
+        for word in words {
+            assert!(ran.stdout.contains(word), "{word} in {arguments:?}:\n{}", ran.stdout);
+        }
+    }
+}

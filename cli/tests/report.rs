@@ -1,0 +1,128 @@
+//! What `phonegate report` promises. The pictures that its tests take stay in `target/tmp/report`, to be looked at.
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/history.rs"]
+mod history;
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use browser::{Browser, Scheme};
+use serde_json::json;
+use support::{NUMBER, Place, kept, simulated};
+
+/// A page of so many generated calls of so many days, in a folder that stays.
+fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
+    let place = Place::with(&kept("#"));
+    history::fill(&place.path().join("calls.db"), days, calls);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+    fs::create_dir_all(&folder).unwrap();
+    let page = folder.join(format!("{name}.html"));
+    place.run(&["report", "--html", page.to_str().unwrap(), "--since", &format!("{days}d")]).exits(0);
+    page
+}
+
+/// The colours of a picture: how many there are, and how bright they are on average.
+fn colours(png: &Path) -> (usize, u64) {
+    let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(png).unwrap()));
+    let mut reader = decoder.read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    let size = info.color_type.samples();
+    let pixels: Vec<_> = pixels[..info.buffer_size()].chunks(size).map(|pixel| &pixel[..3]).collect();
+    let brightness = pixels.iter().map(|pixel| pixel.iter().map(|part| u64::from(*part)).sum::<u64>()).sum::<u64>();
+    let different: std::collections::HashSet<_> = pixels.iter().collect();
+    (different.len(), brightness / (3 * pixels.len() as u64))
+}
+
+#[test]
+fn the_page_is_seen_in_light_in_dark_and_on_paper() {
+    let page = page_of("weeks", 42, 6_000);
+    let browser = Browser::start();
+    let seen = [Scheme::Light, Scheme::Dark].map(|scheme| {
+        let png = page.with_file_name(format!("weeks-{scheme:?}.png").to_lowercase());
+        browser.screenshot(&page, scheme, (1200, 2900), &png);
+        colours(&png)
+    });
+    let [(light_colours, light), (dark_colours, dark)] = seen;
+    // A blank page has one colour; charts with smooth edges have hundreds.
+    assert!(light_colours > 200 && dark_colours > 200, "{seen:?}");
+    assert!(light > 200 && dark < 90, "{seen:?}");
+    let pdf = page.with_extension("pdf");
+    browser.print(&page, &pdf);
+    let pdf = fs::read(&pdf).unwrap();
+    assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 20_000, "{} bytes", pdf.len());
+}
+
+#[test]
+fn the_page_asks_the_network_for_nothing_and_the_browser_has_no_complaint() {
+    let page = page_of("few", 30, 7);
+    let browser = Browser::start();
+    let png = page.with_extension("png");
+    let visit = browser.screenshot(&page, Scheme::Light, (1200, 2000), &png);
+    assert_eq!((visit.console, visit.asked), (vec![], vec![]));
+    // What Chromium asks its maker for is not counted.
+    assert!(!fs::read_to_string(&page).unwrap().contains("google"));
+
+    // This one does, so that the test would have seen it.
+    let other = page.with_file_name("other.html");
+    let png = other.with_extension("png");
+    let text = "<img src='http://phonegate.example/a.png'><script>console.error('a complaint')</script>";
+    fs::write(&other, text).unwrap();
+    let visit = browser.screenshot(&other, Scheme::Light, (400, 400), &png);
+    assert!(visit.console.iter().any(|line| line.contains("a complaint")), "{:?}", visit.console);
+    assert!(visit.asked.iter().any(|line| line.contains("phonegate.example")), "{:?}", visit.asked);
+
+    // And the page's policy would not even let it.
+    let policy =
+        r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"#;
+    assert!(fs::read_to_string(&page).unwrap().contains(policy));
+    fs::write(&other, format!("{policy}{text}")).unwrap();
+    assert_eq!(browser.screenshot(&other, Scheme::Light, (400, 400), &png).asked, Vec::<String>::new());
+}
+
+#[test]
+fn real_calls_are_on_the_page_with_their_numbers_masked() {
+    let place = Place::with(&kept("#"));
+    let page = place.path().join("report.html");
+    let report = ["report", "--html", "report.html", "--json"];
+    let written = place.run(&report).exits(0).record("written");
+    assert_eq!(written, json!({ "event": "written", "file": "report.html", "calls": 0, "verified": 0 }));
+    assert!(fs::read_to_string(&page).unwrap().contains("There were no calls in this time."));
+
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let mut config = kept("5");
+    config["limits"] = json!({ "calls_per_number": 2 });
+    place.configure(&config);
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    let written = place.run(&report).exits(0).record("written");
+    assert_eq!((&written["calls"], &written["verified"]), (&json!(3), &json!(1)));
+    let page = fs::read_to_string(&page).unwrap();
+    for words in ["WrongKey", "Throttled", support::MASKED, "Of 2 that were placed, 50 % were approved."] {
+        assert!(page.contains(words), "{words} in {page}");
+    }
+    assert!(!page.contains(support::HIDDEN), "{page}");
+}
+
+#[test]
+fn a_report_that_cannot_be_made_says_why_and_leaves_the_old_one() {
+    let place = Place::with(&kept("#"));
+    let ran = place.run(&["report", "--html", "there/is/no/such/folder.html"]).exits(1);
+    assert!(ran.stderr.contains("cannot write there/is/no/such/folder.html"), "{}", ran.stderr);
+    let ran = place.run(&["report"]).exits(2);
+    assert!(ran.stderr.contains("--html <FILE>"), "{}", ran.stderr);
+    fs::write(place.path().join("report.html"), "the old one").unwrap();
+    for times in [&["--since", "soon"][..], &["--since", "2026-03-02", "--until", "2026-03-01"]] {
+        let ran = place.run(&[&["report", "--html", "report.html"], times].concat()).exits(2);
+        assert!(ran.stderr.contains("--since"), "{}", ran.stderr);
+    }
+    let mut config = simulated("#", 0);
+    config["store"] = json!({ "type": "memory" });
+    place.configure(&config);
+    let ran = place.run(&["report", "--html", "report.html"]).exits(2);
+    assert!(ran.stderr.contains("store.type is memory"), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(place.path().join("report.html")).unwrap(), "the old one");
+}
