@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::admission::Admission;
-use crate::backend::{OnProgress, TelephonyBackend};
+use crate::backend::{OnProgress, PlaceError, Rang, TelephonyBackend};
 use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
-use crate::config::NumbersConfig;
+use crate::config::{Level, NumbersConfig};
 use crate::registry::Begun;
 use crate::store::MemoryStore;
 use crate::telemetry::{Metrics, Sinks};

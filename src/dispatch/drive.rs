@@ -1,0 +1,209 @@
+//! One call from placing to its end: the next backend, the deadline, hanging up.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::{Flight, Shared, defect, interrupted, step};
+use crate::backend::{HANG_UP_LIMIT, Named, PlaceError, Rang, Reference};
+use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::clock::Moment;
+use crate::config::Level;
+use crate::store::Change;
+use crate::telemetry::Event;
+
+/// How long a place request that has outlived its call may still bring a reference to hang up.
+const LATE_REFERENCE: Duration = Duration::from_secs(20);
+
+/// What a call that was placed by a backend is known by.
+type Line<'a> = (&'a Named, Reference);
+
+/// Why the following of a call stopped.
+enum Stop {
+    Outcome(Outcome),
+    /// Hang up, and fail so.
+    HangUp(Failure),
+    /// The phone may ring, but there is nothing to hang up.
+    Ambiguous(Failure),
+}
+
+impl Shared {
+    /// Ends a call that nobody was rung for.
+    pub(super) fn refuse(&self, flight: &Flight, number: &PhoneNumber, failure: Failure) {
+        self.ledger.refused(flight.attempt, Some(self.ledger.stored(number)), failure.clone());
+        self.registry.release(flight.attempt, flight.number);
+        self.settle(flight, None, Outcome::Failed(failure), Moment::now());
+    }
+
+    pub(super) async fn place(&self, flight: &Flight, call: &Call) {
+        let mut line = None;
+        let driven = AssertUnwindSafe(self.place_and_follow(flight, call, &mut line)).catch_unwind().await;
+        let stop = driven.unwrap_or_else(|_| Stop::HangUp(defect()));
+        self.finish(flight, line, stop).await;
+    }
+
+    /// Takes a call up that another process has placed and left.
+    pub(super) async fn resume(&self, flight: &Flight, placed: Option<(Box<str>, Reference)>) {
+        self.note(flight, Level::Info, "taken_up", None);
+        let Some((backend, reference)) = placed else {
+            let lost = "PhoneGate was restarted before it was known whether the call had been placed.";
+            return self.finish(flight, None, Stop::Ambiguous(Failure::new(FailureReason::Interrupted, lost))).await;
+        };
+        let Some(named) = self.backends.iter().find(|named| *named.name == *backend) else {
+            let gone = format!("The call was placed by `{backend}`, which is not in use any more.");
+            return self.finish(flight, None, Stop::Ambiguous(Failure::new(FailureReason::Interrupted, gone))).await;
+        };
+        let followed = AssertUnwindSafe(self.follow(flight, named, &reference)).catch_unwind().await;
+        let stop = followed.unwrap_or_else(|_| Stop::HangUp(defect()));
+        self.finish(flight, Some((named, reference)), stop).await;
+    }
+
+    async fn finish(&self, flight: &Flight, line: Option<Line<'_>>, stop: Stop) {
+        let backend = line.as_ref().map(|(named, _)| &*named.name);
+        match stop {
+            Stop::Outcome(outcome) => {
+                let at = Moment::now();
+                let outcome = self.keep_outcome(flight, outcome).await;
+                // In this order: who sees the outcome may ring the number again at once.
+                self.registry.release(flight.attempt, flight.number);
+                self.settle(flight, backend, outcome, at);
+            }
+            Stop::Ambiguous(failure) => {
+                self.fail(flight, backend, failure).await;
+                // The phone may be ringing, and nobody can tell until when.
+                self.must_end(flight).await;
+                self.give_free(flight).await;
+            }
+            Stop::HangUp(failure) => {
+                self.fail(flight, backend, failure).await;
+                if let Some((named, reference)) = &line {
+                    self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await;
+                }
+                self.give_free(flight).await;
+            }
+        }
+        if let Some((named, reference)) = &line {
+            self.end_line(flight, named, "clean_up", named.backend.clean_up(reference)).await;
+        }
+    }
+
+    async fn place_and_follow<'a>(&'a self, flight: &Flight, call: &Call, line: &mut Option<Line<'a>>) -> Stop {
+        let mut refusals: Vec<(&str, Failure)> = Vec::new();
+        for named in &self.backends {
+            // Nobody is rung for a call that is over already.
+            if let Some(failure) = self.must_end(flight).now_or_never() {
+                return Stop::Outcome(Outcome::Failed(failure));
+            }
+            self.note(flight, Level::Info, "dialling", Some(&named.name));
+            let mut placing = named.backend.place(call);
+            let placed = tokio::select! {
+                biased;
+                placed = &mut placing => placed,
+                failure = self.must_end(flight) => {
+                    // The phone may ring all the same: whatever reference comes now is hung up.
+                    self.fail(flight, Some(&named.name), failure.clone()).await;
+                    match tokio::time::timeout(LATE_REFERENCE, placing).await {
+                        Ok(Ok(reference)) => *line = Some((named, reference)),
+                        Ok(Err(late)) => self.refused(flight, &named.name, &late.failure),
+                        Err(_) => {
+                            let silent = "The provider did not tell whether it placed the call; it may ring on.";
+                            let silent = Failure::new(FailureReason::CannotPlace, silent);
+                            self.refused(flight, &named.name, &silent);
+                        }
+                    }
+                    return Stop::HangUp(failure);
+                }
+            };
+            match placed {
+                Ok(reference) => {
+                    let placed = Change::Placed { backend: Arc::clone(&named.name), reference: reference.clone() };
+                    self.ledger.note(flight.attempt, placed);
+                    self.log_step(flight, Level::Info, "placed", Some(&named.name));
+                    let (_, reference) = line.insert((named, reference));
+                    return self.follow(flight, named, reference).await;
+                }
+                Err(PlaceError { rang, failure }) => {
+                    self.refused(flight, &named.name, &failure);
+                    refusals.push((&named.name, failure));
+                    if rang == Rang::Perhaps {
+                        return Stop::Ambiguous(all_refused(refusals));
+                    }
+                }
+            }
+        }
+        Stop::Outcome(Outcome::Failed(all_refused(refusals)))
+    }
+
+    async fn follow(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
+        let on_progress = |progress: Progress| {
+            if self.registry.advance(flight.attempt, progress) {
+                self.note(flight, Level::Info, progress.name(), Some(&named.name));
+                // Of one that was taken up, another process may have seen it.
+                if progress == Progress::Answered && flight.taken_up_after.is_none() {
+                    self.metrics.answered(&named.name, flight.age());
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            failure = self.must_end(flight) => Stop::HangUp(failure),
+            outcome = named.backend.follow(reference, &on_progress) => {
+                let failure = match &outcome {
+                    Outcome::Verified => None,
+                    Outcome::Failed(failure) => Some(failure),
+                };
+                self.health.judge(&named.name, failure, &self.log);
+                Stop::Outcome(outcome)
+            }
+        }
+    }
+
+    /// Waits until the call may not go on: its deadline, or the end of the gate.
+    pub(super) async fn must_end(&self, flight: &Flight) -> Failure {
+        tokio::select! {
+            biased;
+            () = self.ending.cancelled() => interrupted(),
+            () = flight.deadline.wait() => Failure::new(
+                FailureReason::DeadlinePassed,
+                "The call had no outcome before its deadline and was hung up.",
+            ),
+        }
+    }
+
+    /// Ends what the provider still has of a call, within bounds.
+    async fn end_line(
+        &self,
+        flight: &Flight,
+        named: &Named,
+        what: &'static str,
+        ending: impl Future<Output = Result<(), Failure>>,
+    ) {
+        let ended = AssertUnwindSafe(tokio::time::timeout(HANG_UP_LIMIT, ending)).catch_unwind().await;
+        let failure = match ended {
+            Ok(Ok(Ok(()))) => return self.note(flight, Level::Debug, what, Some(&named.name)),
+            Ok(Ok(Err(failure))) => failure,
+            Ok(Err(_)) => Failure::new(FailureReason::CannotPlace, "The provider did not answer in time."),
+            Err(_) => Failure::new(FailureReason::Internal, "A defect in PhoneGate."),
+        };
+        self.metrics.backend_failed(&named.name, failure.reason());
+        let event = Event { event: what, failure: Some(&failure), ..self.event(flight, Some(&named.name)) };
+        self.log.write(Level::Warn, &event);
+        self.ledger.note(flight.attempt, step(what, Some(&named.name), Some(failure.text())));
+    }
+}
+
+/// One failure that tells of all backends that were tried; its reason is the last one's.
+fn all_refused(mut refusals: Vec<(&str, Failure)>) -> Failure {
+    match refusals.pop() {
+        None => Failure::new(FailureReason::Internal, "There was no backend to try."),
+        Some((_, failure)) if refusals.is_empty() => failure,
+        Some((name, failure)) => {
+            let reason = failure.reason();
+            refusals.push((name, failure));
+            let texts: Vec<_> = refusals.iter().map(|(name, failure)| format!("{name}: {failure}")).collect();
+            Failure::verbatim(reason, texts.join(" "))
+        }
+    }
+}
