@@ -246,6 +246,35 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     assert!(!store.end(&end(2, Outcome::Verified)).await.unwrap());
 }
 
+/// The time of a lease passes, in which a node does what nodes do.
+async fn a_lease_runs_out(node: &RedisStore) {
+    for _ in 0..7 {
+        node.renew(ANOTHER).await.unwrap();
+        tokio::time::sleep(LEASE / 6).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_loses_calls_to_another_because_redis_was_away() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    begin_at_last(&store, 1).await;
+    redis.pause();
+    tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+    problem(another.take_up(ANOTHER, 10).await);
+    redis.resume();
+    let start = Instant::now();
+    let taken = loop {
+        match another.take_up(ANOTHER, 10).await {
+            Ok(taken) => break taken,
+            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+        }
+    };
+    assert_eq!(taken, [], "its owner could not renew its lease");
+    a_lease_runs_out(&another).await;
+    assert_eq!(another.take_up(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let redis = Redis::start();
@@ -255,7 +284,7 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
     assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]));
-    tokio::time::sleep(LEASE + Duration::from_millis(200)).await;
+    a_lease_runs_out(&another).await;
     // Redis gets the question when it goes on, and nobody waits for the answer any more.
     redis.pause();
     problem(another.take_up(ANOTHER, 10).await);
