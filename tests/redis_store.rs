@@ -150,6 +150,30 @@ async fn a_user_who_may_not_write_is_told_what_he_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_needs_no_more_rights_than_the_documents_say() {
+    let redis = Redis::start();
+    let documents = std::fs::read_to_string(support::project_folder().join("docs/store.md")).unwrap();
+    let start = documents.find("ACL SETUSER phonegate").expect("docs/store.md says what rights a user needs");
+    let command = documents[start..].split('`').next().unwrap().replace("PASSWORD", PASSWORD);
+    redis.cli(&command.split_whitespace().collect::<Vec<_>>());
+    let store = open(&format!("redis://phonegate:open%40sesame@127.0.0.1:{}", redis.port()));
+    assert!(store.check().await.unwrap().starts_with("Redis "));
+    assert_eq!(begin(&store, 1).await, Ok(Begun::New));
+    let step = Change::Step { name: "ringing".into(), backend: None, text: None };
+    let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: step };
+    store.record(&[update]).await.unwrap();
+    store.renew(OWNER).await.unwrap();
+    assert!(store.find(id(1)).await.unwrap().is_some());
+    assert_eq!(store.take_up(ANOTHER, 1).await, Ok(vec![]));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    assert_eq!(store.steps(new(1).attempt).await.unwrap().len(), 1);
+    assert_eq!(store.rows(&Query { most: 1, ..Query::default() }).await.unwrap().len(), 1);
+    assert_eq!(store.rows(&Query { most: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);
+    assert!(!store.unblock(new(1).number.key).await.unwrap());
+    assert_eq!(store.blocks().await, Ok(vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_trusts_an_authority_that_the_configuration_names_and_no_other() {
     let redis = Redis::with_tls();
     let trusting = NetworkConfig { ca_file: Some(redis.path("ca.pem").into()), ..NetworkConfig::default() };
