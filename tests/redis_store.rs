@@ -150,6 +150,30 @@ async fn a_user_who_may_not_write_is_told_what_he_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_needs_no_more_rights_than_the_documents_say() {
+    let redis = Redis::start();
+    let documents = std::fs::read_to_string(support::project_folder().join("docs/store.md")).unwrap();
+    let start = documents.find("ACL SETUSER phonegate").expect("docs/store.md says what rights a user needs");
+    let command = documents[start..].split('`').next().unwrap().replace("PASSWORD", PASSWORD);
+    redis.cli(&command.split_whitespace().collect::<Vec<_>>());
+    let store = open(&format!("redis://phonegate:open%40sesame@127.0.0.1:{}", redis.port()));
+    assert!(store.check().await.unwrap().starts_with("Redis "));
+    assert_eq!(begin(&store, 1).await, Ok(Begun::New));
+    let step = Change::Step { name: "ringing".into(), backend: None, text: None };
+    let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: step };
+    store.record(&[update]).await.unwrap();
+    store.renew(OWNER).await.unwrap();
+    assert!(store.find(id(1)).await.unwrap().is_some());
+    assert_eq!(store.take_up(ANOTHER, 1).await, Ok(vec![]));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    assert_eq!(store.steps(new(1).attempt).await.unwrap().len(), 1);
+    assert_eq!(store.rows(&Query { most: 1, ..Query::default() }).await.unwrap().len(), 1);
+    assert_eq!(store.rows(&Query { most: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);
+    assert!(!store.unblock(new(1).number.key).await.unwrap());
+    assert_eq!(store.blocks().await, Ok(vec![]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_trusts_an_authority_that_the_configuration_names_and_no_other() {
     let redis = Redis::with_tls();
     let trusting = NetworkConfig { ca_file: Some(redis.path("ca.pem").into()), ..NetworkConfig::default() };
@@ -246,6 +270,35 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     assert!(!store.end(&end(2, Outcome::Verified)).await.unwrap());
 }
 
+/// The time of a lease passes, in which a node does what nodes do.
+async fn a_lease_runs_out(node: &RedisStore) {
+    for _ in 0..7 {
+        node.renew(ANOTHER).await.unwrap();
+        tokio::time::sleep(LEASE / 6).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_loses_calls_to_another_because_redis_was_away() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    begin_at_last(&store, 1).await;
+    redis.pause();
+    tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+    problem(another.take_up(ANOTHER, 10).await);
+    redis.resume();
+    let start = Instant::now();
+    let taken = loop {
+        match another.take_up(ANOTHER, 10).await {
+            Ok(taken) => break taken,
+            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+        }
+    };
+    assert_eq!(taken, [], "its owner could not renew its lease");
+    a_lease_runs_out(&another).await;
+    assert_eq!(another.take_up(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let redis = Redis::start();
@@ -255,7 +308,7 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
     assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]));
-    tokio::time::sleep(LEASE + Duration::from_millis(200)).await;
+    a_lease_runs_out(&another).await;
     // Redis gets the question when it goes on, and nobody waits for the answer any more.
     redis.pause();
     problem(another.take_up(ANOTHER, 10).await);

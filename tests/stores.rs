@@ -636,6 +636,15 @@ fn the_whole_number_is_kept_where_it_is_given() {
     });
 }
 
+/// The time of a lease passes, in which another node does what nodes do.
+async fn a_lease_runs_out(open: &Open) {
+    let store = open();
+    for _ in 0..7 {
+        store.renew(Owner(Uuid::from_u128(99))).await.unwrap();
+        tokio::time::sleep(LEASE / 6).await;
+    }
+}
+
 async fn take_up(store: &Arc<dyn CallStore>, owner: Owner, most: usize) -> Vec<Attempt> {
     store.take_up(owner, most).await.unwrap().into_iter().map(|orphan| orphan.attempt).collect()
 }
@@ -650,7 +659,7 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
         store.record(&[update(attempt(1, 1), 1, placed("CA1"))]).await.unwrap();
         assert!(store.end(&end(attempt(3, 1), Outcome::Verified)).await.unwrap());
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "its lease has only begun");
-        tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
+        a_lease_runs_out(open).await;
         let mut orphans = another.take_up(ANOTHER, 10).await.unwrap();
         orphans.sort_by_key(|orphan| orphan.attempt.id);
         let orphan = |n, placed: Option<&str>, left| Orphan {
@@ -669,7 +678,7 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
         assert!(!store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap(), "the old one has no say");
         assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), Outcome::Verified) }).await.unwrap());
         // And of that one, in its turn.
-        tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
+        a_lease_runs_out(open).await;
         assert_eq!(take_up(&another, A_THIRD, 10).await, [attempt(2, 1)]);
     });
 }
@@ -681,8 +690,8 @@ fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
         let gone = NewAttempt { owner: A_THIRD, ..new(attempt(2, 1), number(2)) };
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
         assert_eq!(begin(&store, &gone).await, Begun::New);
-        for _ in 0..3 {
-            tokio::time::sleep(LEASE / 2).await;
+        for _ in 0..5 {
+            tokio::time::sleep(LEASE / 3).await;
             store.renew(OWNER).await.unwrap();
         }
         assert_eq!(take_up(&another, ANOTHER, 10).await, [attempt(2, 1)]);
@@ -697,9 +706,9 @@ fn a_call_is_taken_up_by_one_owner_and_not_too_many_at_once() {
         for n in 1..=20 {
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
-        tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
+        a_lease_runs_out(open).await;
         assert_eq!(take_up(&store, OWNER, 10).await, [], "its own are no orphans, however late it is");
-        tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
+        a_lease_runs_out(open).await;
         assert_eq!(take_up(&store, ANOTHER, 0).await, []);
         let mut takers = JoinSet::new();
         for n in 10..14 {

@@ -86,7 +86,8 @@ pub trait CallStore: Send + Sync {
     /// Where that is not kept.
     async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
 
-    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out.
+    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out. A lease does not run out
+    /// while the store of a farm is away: then nobody could renew it.
     ///
     /// # Errors
     /// Where it is not known whether it owns them: then somebody takes them up later.

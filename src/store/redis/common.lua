@@ -1,7 +1,8 @@
 -- What the scripts share; it stands before each of them. All keys begin with KEYS[1], a hash tag, and so lie in one
 -- slot of a cluster.
 --
---   clock          hash: `last`, the latest time that was given out, and `ahead`, how far that runs ahead of TIME
+--   clock          hash: `last`, the latest time that was given out, `ahead`, how far that runs ahead of TIME, and `back`,
+--                  when the server was there again after nobody had heard of it
 --   sequence       the sequence of the last attempt; `first`: of the first one that may still be there
 --   a:SEQUENCE     an attempt, as JSON; s:SEQUENCE: list: its steps, as JSON
 --   i:ID           hash: the sequences of an id's attempts by generation, and of the current one: `current`
@@ -28,15 +29,17 @@ end
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-local now
+local now, back
 do
     -- A clock that was moved back goes on from where it was.
-    local clock = call('HMGET', key('clock'), 'last', 'ahead')
+    local clock = call('HMGET', key('clock'), 'last', 'ahead', 'back')
     local last, ahead = tonumber(clock[1] or 0), tonumber(clock[2] or 0)
     ahead = math.max(ahead, last - wall)
     now = wall + ahead
+    -- Every node writes more often than that.
+    back = now - last > SILENCE and now or tonumber(clock[3] or 0)
     if WRITES then
-        call('HSET', key('clock'), 'last', text(now), 'ahead', text(ahead))
+        call('HSET', key('clock'), 'last', text(now), 'ahead', text(ahead), 'back', text(back))
     end
 end
 

@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 
 use super::audit::{Query, Row, Step};
 use super::{
-    Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Reach, Refusal, StoreError,
-    Update,
+    Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, RENEW_EVERY, Reach, Refusal,
+    StoreError, Update,
 };
 use crate::backend::tls;
 use crate::call::{Attempt, CallId, NumberKey};
@@ -31,6 +31,9 @@ use link::Link;
 
 /// With what all keys begin: a hash tag, so that they lie in one slot of a cluster.
 const KEYS: &str = "{phonegate}";
+
+/// A server that nobody has written to for so long was away: every node takes calls up every three seconds.
+const SILENCE: Duration = RENEW_EVERY.saturating_add(Duration::from_secs(2));
 
 /// So many updates are one script's, which keeps others waiting while it runs.
 const BATCH: usize = 256;
@@ -60,8 +63,8 @@ struct Scripts {
 impl Scripts {
     fn new() -> Self {
         let script = |writes: bool, own: &str| {
-            let (lease, hold) = (LEASE.as_millis(), HOLD.as_millis());
-            let constants = format!("local WRITES, LEASE, HOLD = {writes}, {lease}, {hold}\n");
+            let [lease, hold, silence] = [LEASE, HOLD, SILENCE].map(|span| span.as_millis());
+            let constants = format!("local WRITES, LEASE, HOLD, SILENCE = {writes}, {lease}, {hold}, {silence}\n");
             Script::new(&[&constants, include_str!("common.lua"), own].concat())
         };
         Self {

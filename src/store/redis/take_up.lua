@@ -27,7 +27,8 @@ end
 
 handed = {number = text((handed and handed.number or 0) + 1), sequences = {}}
 answer = {handed.number, text(now)}
-local gone = call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE))
+-- While the server was away nobody could renew a lease: then all have the time of one to do so.
+local gone = back + LEASE <= now and call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE)) or {}
 for _, other in ipairs(gone) do
     local left = most - #handed.sequences
     if left <= 0 then

@@ -1,0 +1,285 @@
+//! A farm: several nodes with one Redis. What one of them begins, all of them know; whoever dies leaves its calls to the
+//! others; and where Redis is away, nobody gets in.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
+use phonegate::admission::Admission;
+use phonegate::call::CallStatus;
+use phonegate::config::NetworkConfig;
+use phonegate::store::{Block, CallStore, RedisStore, StoredNumber};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::redis::Redis;
+use support::wait_until;
+use tempfile::TempDir;
+
+const NUMBER: &str = "+1 4255551212";
+
+/// A Redis, and a telephone that every node has: one file of calls.
+struct Farm {
+    redis: Redis,
+    folder: TempDir,
+}
+
+impl Farm {
+    fn new() -> Self {
+        Self { redis: Redis::start(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn phone(&self) -> PathBuf {
+        self.folder.path().join("phone.txt")
+    }
+
+    fn config(&self) -> Value {
+        json!({
+            "use": ["phone"],
+            "allow_test_backends": true,
+            "backends": { "phone": { "type": "file", "path": self.phone() } },
+            "store": { "type": "redis", "url": self.redis.url() },
+        })
+    }
+
+    fn node(&self) -> TestGate {
+        TestGate::start(self.config())
+    }
+
+    fn node_with(&self, key: &str, value: Value) -> TestGate {
+        let mut config = self.config();
+        config[key] = value;
+        TestGate::start(config)
+    }
+
+    /// How often the telephone rang.
+    fn rings(&self) -> usize {
+        std::fs::read_to_string(self.phone()).unwrap_or_default().lines().count()
+    }
+
+    fn wait_for_rings(&self, count: usize) {
+        wait_until(&format!("it rang {count} times"), || self.rings() == count);
+    }
+
+    /// Answers all calls that ring: `1` approves, `2` refuses.
+    fn answer(&self, with: &str) {
+        let text = std::fs::read_to_string(self.phone()).unwrap();
+        std::fs::write(self.phone(), text.replace(";0;", &format!(";{with};"))).unwrap();
+    }
+}
+
+fn status_is(node: &TestGate, n: u128, status: CallStatus) {
+    wait_until(&format!("call {n} is {status:?}"), || node.status(id(n)) == status);
+}
+
+/// A call that is refused says why.
+fn is_refused(node: &TestGate, n: u128, number: &str, reason: &str) {
+    node.initiate(id(n), number);
+    let (status, text) = node.ends(id(n));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.contains(reason), "{text}");
+}
+
+#[test]
+fn a_call_that_one_node_begins_is_answered_for_by_the_others() {
+    let farm = Farm::new();
+    let [one, two, three] = [farm.node(), farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    assert_eq!(two.status(id(1)), CallStatus::Pending);
+    farm.answer("1");
+    for node in [&two, &one, &three] {
+        status_is(node, 1, CallStatus::Success);
+    }
+    one.initiate(id(2), NUMBER);
+    farm.wait_for_rings(2);
+    farm.answer("2");
+    let (status, text) = two.ends(id(2));
+    assert_eq!(status, CallStatus::Failed);
+    // A node that was never asked for its status knows the text, too.
+    let explained = three.gate().explain(id(2)).unwrap().failure.unwrap();
+    assert_eq!(explained.text(), text);
+    assert_eq!(text, one.ends(id(2)).1);
+}
+
+#[test]
+fn a_repeat_on_another_node_never_dials_twice() {
+    let farm = Farm::new();
+    let nodes = [farm.node(), farm.node(), farm.node()];
+    std::thread::scope(|scope| {
+        for node in &nodes {
+            scope.spawn(|| (1..=8).for_each(|n| assert_eq!(node.initiate(id(n), &number(n)), CallStatus::Pending)));
+        }
+    });
+    farm.wait_for_rings(8);
+    nodes.iter().for_each(|node| assert_eq!(node.status(id(1)), CallStatus::Pending));
+    farm.answer("1");
+    for n in 1..=8 {
+        nodes.iter().for_each(|node| status_is(node, n, CallStatus::Success));
+    }
+    assert_eq!(farm.rings(), 8);
+}
+
+/// The n-th number.
+fn number(n: u128) -> String {
+    format!("+1 425555{:04}", 1000 + n)
+}
+
+#[test]
+fn limits_and_a_call_in_progress_count_on_all_nodes_together() {
+    let farm = Farm::new();
+    let limits = json!({ "calls_per_number": 2, "concurrent_calls": 2, "calls_per_minute": 4 });
+    let [one, two] = [farm.node_with("limits", limits.clone()), farm.node_with("limits", limits)];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    is_refused(&two, 2, NUMBER, "(AlreadyInProgress");
+    two.initiate(id(3), &number(3));
+    farm.wait_for_rings(2);
+    is_refused(&one, 4, &number(4), "Too many calls are in progress");
+    farm.answer("1");
+    for node in [&one, &two] {
+        status_is(node, 1, CallStatus::Success);
+        status_is(node, 3, CallStatus::Success);
+    }
+    two.initiate(id(5), NUMBER);
+    farm.wait_for_rings(3);
+    farm.answer("1");
+    status_is(&two, 5, CallStatus::Success);
+    is_refused(&one, 6, NUMBER, "There were too many calls to +1");
+    one.initiate(id(7), &number(7));
+    farm.wait_for_rings(4);
+    is_refused(&two, 8, &number(8), "There were too many calls within a minute");
+    assert_eq!(farm.rings(), 4);
+}
+
+#[test]
+fn a_block_counts_on_all_nodes() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    let config = serde_json::from_value(farm.config()["store"].clone()).unwrap();
+    let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
+    let admission = Admission::new(&serde_json::from_value(json!({ "default_country": "US" })).unwrap()).unwrap();
+    let blocked = StoredNumber::new(&admission.admit(NUMBER).unwrap(), false);
+    let reason = "the phone was stolen".into();
+    let block = Block { number: blocked.key, masked: blocked.masked, reason, since: SystemTime::now(), until: None };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(store.block(&block)).unwrap();
+    is_refused(&one, 1, NUMBER, "the phone was stolen");
+    is_refused(&two, 2, &format!("{NUMBER}x7"), "(Blocked");
+    assert!(runtime.block_on(store.unblock(block.number)).unwrap());
+    two.initiate(id(3), NUMBER);
+    farm.wait_for_rings(1);
+}
+
+#[test]
+fn a_node_that_dies_leaves_its_calls_to_the_others() {
+    let farm = Farm::new();
+    let node = farm.node();
+    let path = farm.folder.path().join("phonegate.json");
+    let mut config = farm.config();
+    config["numbers"] = json!({ "default_country": "US" });
+    config["log"] = json!({ "directory": farm.folder.path().join("log") });
+    std::fs::write(&path, config.to_string()).unwrap();
+    let mut dying = Command::new(support::example("place_call"))
+        .arg(support::built_library())
+        .args([NUMBER, &id(1).to_string()])
+        .env("PHONEGATE_CONFIG", path)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("Redis has the reference", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("\"reference\""));
+    assert_eq!(node.status(id(1)), CallStatus::Pending);
+    dying.kill().unwrap();
+    dying.wait().unwrap();
+    wait_until("the other node takes it up", || node.log().iter().any(|line| line["event"] == "taken_up"));
+    // It rings on, and is not rung again.
+    assert_eq!((node.status(id(1)), farm.rings()), (CallStatus::Pending, 1));
+    farm.answer("1");
+    status_is(&node, 1, CallStatus::Success);
+    status_is(&farm.node(), 1, CallStatus::Success);
+    assert_eq!(farm.rings(), 1);
+}
+
+#[test]
+fn success_is_told_of_the_current_attempt_alone() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    status_is(&one, 1, CallStatus::Success);
+    // The same id anew, on the other node.
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(2);
+    for _ in 0..20 {
+        assert_eq!(one.status(id(1)), CallStatus::Pending);
+    }
+    farm.answer("2");
+    status_is(&one, 1, CallStatus::Failed);
+    status_is(&two, 1, CallStatus::Failed);
+}
+
+#[test]
+fn what_redis_cannot_confirm_is_no_success() {
+    let farm = Farm::new();
+    let node = farm.node();
+    node.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    status_is(&node, 1, CallStatus::Success);
+    farm.redis.pause();
+    assert_eq!(node.status(id(1)), CallStatus::Pending);
+    farm.redis.resume();
+    status_is(&node, 1, CallStatus::Success);
+}
+
+/// Redis is away in this way, and comes back.
+fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
+    let mut farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    one.initiate(id(2), &number(2));
+    farm.wait_for_rings(2);
+    wait_until("Redis has the references", || {
+        ["1", "2"].iter().all(|n| farm.redis.cli(&["GET", &format!("{{phonegate}}:a:{n}")]).contains("\"reference\""))
+    });
+    away(&mut farm.redis);
+    // New ones are refused, and nobody is rung.
+    is_refused(&two, 3, &number(3), "(CannotPlace");
+    assert_eq!(farm.rings(), 2);
+    // Pending ones go on: a failure is told, and a success as soon as Redis has it.
+    let text = std::fs::read_to_string(farm.phone()).unwrap();
+    let answered = text.lines().map(|line| match line.contains(&id(1).to_string()) {
+        true => line.replace(";0;", ";1;") + "\n",
+        false => line.replace(";0;", ";2;") + "\n",
+    });
+    std::fs::write(farm.phone(), answered.collect::<String>()).unwrap();
+    status_is(&one, 2, CallStatus::Failed);
+    assert_eq!(one.status(id(1)), CallStatus::Pending);
+    back(&mut farm.redis);
+    for node in [&one, &two] {
+        status_is(node, 1, CallStatus::Success);
+        status_is(node, 2, CallStatus::Failed);
+    }
+    // All is as before.
+    let mut n = 10;
+    wait_until("calls are placed again", || {
+        n += 1;
+        two.initiate(id(n), &number(n));
+        wait_until("it is known", || farm.rings() == 3 || two.status(id(n)) == CallStatus::Failed);
+        farm.rings() == 3
+    });
+    farm.answer("1");
+    status_is(&one, n, CallStatus::Success);
+}
+
+#[test]
+fn calls_outlive_a_redis_that_is_killed_and_started_again() {
+    redis_is_away(Redis::kill, Redis::restart);
+}
+
+#[test]
+fn calls_outlive_a_redis_that_stands_still() {
+    redis_is_away(|redis| redis.pause(), |redis| redis.resume());
+}
