@@ -93,11 +93,24 @@ impl LogTo {
 }
 
 impl Gate {
-    /// Starts a gate. Reads secrets and opens the log; does no network I/O.
+    /// Starts a gate. Reads secrets, opens the log and the store; does no network I/O.
     ///
     /// # Errors
     /// What in the configuration cannot work.
     pub fn start(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
+        Self::start_with(loaded, registry, log_to, true)
+    }
+
+    /// As [`Gate::start`], for a short while beside a service: calls that another process has left are not taken up,
+    /// since this one would leave them, too.
+    ///
+    /// # Errors
+    /// As [`Gate::start`].
+    pub fn start_beside_a_service(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
+        Self::start_with(loaded, registry, log_to, false)
+    }
+
+    fn start_with(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo, takes_up: bool) -> Result<Self, ConfigError> {
         let Loaded { config, base } = loaded;
         let admission = Admission::new(&config.numbers)?;
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
@@ -108,8 +121,8 @@ impl Gate {
         })?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
-        let store = store::open(&config, &base, runtime.handle())?;
-        let kept = (store, Rules::of(&config));
+        let store = store::open(&config, &base)?;
+        let kept = (store, Rules::of(&config, takes_up));
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
         let figures =
@@ -118,7 +131,12 @@ impl Gate {
             });
         let handle = runtime.handle().clone();
         let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, log.clone(), metrics);
-        let started = format!("PhoneGate {}, backends: {}", env!("CARGO_PKG_VERSION"), config.use_order.join(", "));
+        let started = format!(
+            "PhoneGate {}, backends: {}; store: {}",
+            env!("CARGO_PKG_VERSION"),
+            config.use_order.join(", "),
+            config.store.kind.name()
+        );
         log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
         for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
             log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });

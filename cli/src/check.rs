@@ -16,6 +16,7 @@ use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
 use crate::permissions;
 use crate::setup::{END_WITHIN, Setup};
+use crate::store;
 
 const HELP: &str = "\
 Examples:
@@ -26,12 +27,13 @@ Examples:
   warning   text: what works, but should not stay so
   backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
             result (ok, failed, or not_used: it was not asked), reason where it failed, text
+  store     type, result (ok or failed), text: where calls are kept
   checked   ok (true or false), config (the file)
   error     text: see exit code 2
 
 Exit codes:
-  0  every backend in `use` could place calls
-  1  some backend could not
+  0  every backend in `use` could place calls, and the store can be used
+  1  one of them could not
   2  usage or configuration; the error names the file and the place in it";
 
 /// The arguments of `phonegate check`.
@@ -72,28 +74,41 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         output::warning(json, &wide.to_string());
     }
     let mut rows = rows(&setup.loaded.config);
-    let gate = setup.start(None)?;
-    let answers = {
+    let kind = setup.loaded.config.store.kind.name();
+    let (store, answers) = {
         let live = Live::start(json);
+        live.now("asking the store");
+        let store = store::check(&setup);
+        let gate = setup.start(None)?;
         live.now("asking the backends");
         let answers = gate.check();
         gate.shut_down(END_WITHIN);
-        answers
+        (store, answers)
     };
     fill_in(&mut rows, answers);
     let failed = rows.iter().filter(|row| row.result == "failed").count();
+    let (store_works, store) = match store {
+        Ok(words) => (true, words),
+        Err(trouble) => (false, trouble.text),
+    };
+    let all_works = store_works && failed == 0;
     if json {
+        let result = if store_works { "ok" } else { "failed" };
+        output::record(&json!({ "event": "store", "type": kind, "result": result, "text": store }));
         rows.iter().for_each(output::record);
-        output::record(&json!({ "event": "checked", "ok": failed == 0, "config": file }));
+        output::record(&json!({ "event": "checked", "ok": all_works, "config": file }));
     } else {
-        output::result(&format!("{file}\n\n{}\n", table(&rows)));
+        output::result(&format!("{file}\n\n{}\n\nStore ({kind}): {store}\n", table(&rows)));
+        if !store_works {
+            output::result("The store cannot be used, and without it no call is placed.");
+        }
         output::result(&match failed {
             0 => "Every backend in use could place calls.".to_owned(),
             1 => "A backend in use could not place calls.".to_owned(),
             n => format!("{n} backends in use could not place calls."),
         });
     }
-    Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+    Ok(if all_works { Exit::Done } else { Exit::Failed })
 }
 
 /// The backends in the order in which they are tried, then those that are not.

@@ -58,15 +58,13 @@ impl Setup {
         let config = &mut loaded.config;
         // That a call was hung up is told at this level.
         config.log.level = config.log.level.max(Level::Debug);
-        // The file has the figures of the service.
-        config.metrics.textfile = None;
         // What suits a host's polling would only hold up what is shown here.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();
         // The figures in that file are the service's.
         config.metrics.textfile = None;
         let registry = Arc::new(Registry::new(KEEP_FINISHED));
-        Gate::start(loaded, registry, LogTo { file_name: LOG_FILE, tee, system: None })
+        Gate::start_beside_a_service(loaded, registry, LogTo { file_name: LOG_FILE, tee, system: None })
             .map_err(|error| error.in_file(&file))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phonegate::admission::Admission;
 use phonegate::call::PhoneNumber;
-use phonegate::config::{Config, StoreKind};
+use phonegate::config::{ConfigError, Loaded, NumbersConfig, StoreKind};
 use phonegate::store::{self, CallStore, Query, Row, StoreError};
 use tokio::runtime::Runtime;
 
@@ -22,7 +22,8 @@ const PAGE: usize = 2_000;
 /// A store, and the threads that it needs.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn CallStore>,
-    config: Config,
+    kind: StoreKind,
+    numbers: NumbersConfig,
     file: PathBuf,
     runtime: Runtime,
 }
@@ -38,19 +39,29 @@ impl Opened {
                 file.display()
             )));
         }
+        if let Some(missing) = missing_file(&loaded).map_err(|error| error.in_file(&file))? {
+            return Err(Trouble::failed(format!(
+                "no call has been kept yet: there is no {}. The service makes it at its start",
+                missing.display()
+            )));
+        }
+        Self::open_there(&Setup { file, loaded })
+    }
+
+    fn open_there(Setup { file, loaded }: &Setup) -> Result<Self, Trouble> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .map_err(|error| Trouble::failed(format!("cannot start threads: {error}")))?;
-        let store =
-            store::open(&loaded.config, &loaded.base, runtime.handle()).map_err(|error| error.in_file(&file))?;
-        Ok(Self { store, config: loaded.config, file, runtime })
+        let store = store::open(&loaded.config, &loaded.base).map_err(|error| error.in_file(file))?;
+        let (kind, numbers) = (loaded.config.store.kind, loaded.config.numbers.clone());
+        Ok(Self { store, kind, numbers, file: file.clone(), runtime })
     }
 
     /// Waits for an answer of the store.
     pub(crate) fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Trouble> {
-        self.try_ask(question).map_err(|error| trouble(&error, self.config.store.kind))
+        self.try_ask(question).map_err(|error| trouble(&error, self.kind))
     }
 
     /// The same, for whoever asks again.
@@ -75,8 +86,36 @@ impl Opened {
 
     /// The number that a text means, whether it may be called or not.
     pub(crate) fn number(&self, text: &str) -> Result<PhoneNumber, Trouble> {
-        let admission = Admission::new(&self.config.numbers).map_err(|error| error.in_file(&self.file))?;
+        let admission = Admission::new(&self.numbers).map_err(|error| error.in_file(&self.file))?;
         admission.read(text).map_err(|failure| Trouble::usage(format!("{} Write it as +14255551212.", failure.text())))
+    }
+}
+
+/// Whether the store that a service would use can be used: a few words about it. Makes no file, which would be this
+/// user's.
+///
+/// # Errors
+/// In words.
+pub(crate) fn check(setup: &Setup) -> Result<String, Trouble> {
+    let Setup { file, loaded } = setup;
+    if loaded.config.store.kind == StoreKind::Memory {
+        return Ok("in memory: calls are forgotten when the service ends".to_owned());
+    }
+    if let Some(missing) = missing_file(loaded).map_err(|error| error.in_file(file))? {
+        return Ok(format!("{} is not there yet: the service makes it at its start", missing.display()));
+    }
+    let opened = Opened::open_there(setup)?;
+    opened.ask(opened.store.check())
+}
+
+/// The file of a store that has one, where it is missing.
+fn missing_file(loaded: &Loaded) -> Result<Option<PathBuf>, ConfigError> {
+    match loaded.config.store.kind {
+        StoreKind::Sqlite => {
+            let file = store::sqlite_file(&loaded.config.store, &loaded.base)?;
+            Ok((!file.exists()).then_some(file))
+        }
+        StoreKind::Memory | StoreKind::Redis => Ok(None),
     }
 }
 

@@ -37,6 +37,17 @@ pub enum StoreKind {
     Redis,
 }
 
+impl StoreKind {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sqlite => "sqlite",
+            Self::Redis => "redis",
+        }
+    }
+}
+
 /// How many calls there may be. What is refused for one of these is Throttled, and says when it will work again.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

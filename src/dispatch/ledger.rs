@@ -48,10 +48,11 @@ pub(crate) struct Rules {
     full_numbers: bool,
     block_for: Duration,
     keep: Duration,
+    takes_up: bool,
 }
 
 impl Rules {
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config, takes_up: bool) -> Self {
         let days = |days: u64| Duration::from_secs(days.saturating_mul(24 * 60 * 60));
         Self {
             limits: Limits {
@@ -63,6 +64,7 @@ impl Rules {
             full_numbers: config.audit.full_numbers,
             block_for: days(config.fraud.block_for_days.get()),
             keep: days(config.audit.keep_days.get()),
+            takes_up,
         }
     }
 }
@@ -181,7 +183,11 @@ impl Ledger {
         self.within(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await
     }
 
+    /// The calls that processes have left which are gone. None for whoever stays a short while.
     pub(super) async fn take_up(&self) -> Result<Vec<Orphan>, StoreError> {
+        if !self.rules.takes_up {
+            return Ok(Vec::new());
+        }
         self.within(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
     }
 

@@ -80,7 +80,7 @@ impl Bench {
             Handle::current(),
             vec![named],
             Arc::clone(&registry),
-            (store, Rules::of(&config())),
+            (store, Rules::of(&config(), true)),
             log,
             Metrics::new(["scripted"]).unwrap(),
         );

@@ -55,10 +55,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[async_trait]
 impl CallStore for MemoryStore {
-    fn kind(&self) -> &'static str {
-        "memory"
-    }
-
     fn reach(&self) -> Reach {
         Reach::Process
     }

@@ -16,12 +16,11 @@ mod redis;
 mod refusal;
 mod sqlite;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use tokio::runtime::Handle;
 use uuid::Uuid;
 
 pub use self::redis::RedisStore;
@@ -47,9 +46,6 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Keeps calls. Every function may be called from any task at any time, and none blocks the thread.
 #[async_trait]
 pub trait CallStore: Send + Sync {
-    /// What it is, in one word, as the configuration says it.
-    fn kind(&self) -> &'static str;
-
     /// Who else may know of its calls.
     fn reach(&self) -> Reach;
 
@@ -140,7 +136,7 @@ pub trait CallStore: Send + Sync {
 ///
 /// # Errors
 /// Where it cannot be used.
-pub fn open(config: &Config, base: &Path, _runtime: &Handle) -> Result<Arc<dyn CallStore>, ConfigError> {
+pub fn open(config: &Config, base: &Path) -> Result<Arc<dyn CallStore>, ConfigError> {
     match config.store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::default())),
         StoreKind::Sqlite => Ok(Arc::new(sqlite(&config.store, base)?)),
@@ -148,21 +144,29 @@ pub fn open(config: &Config, base: &Path, _runtime: &Handle) -> Result<Arc<dyn C
     }
 }
 
-fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError> {
-    let unusable = |problem: String| ConfigError::at(ErrorKind::StateFolder, "store.path", problem);
-    let file = match &config.path {
-        Some(path) => base.join(path),
-        None => platform::state_folder()
-            .ok_or_else(|| {
-                unusable("the user's state folder is not known (is HOME set?); name a file here".to_owned())
-            })?
-            .join("phonegate.db"),
-    };
-    let with_path = |problem: String| unusable(format!("{}: {problem}", file.display()));
-    if let Some(folder) = file.parent() {
-        platform::own_folder(folder).map_err(|error| with_path(error.to_string()))?;
+/// The file of a store of type sqlite.
+///
+/// # Errors
+/// Where nobody has named one, and the state folder is not known.
+pub fn sqlite_file(config: &StoreConfig, base: &Path) -> Result<PathBuf, ConfigError> {
+    match &config.path {
+        Some(path) => Ok(base.join(path)),
+        None => platform::state_folder().map(|folder| folder.join("phonegate.db")).ok_or_else(|| {
+            let problem = "the user's state folder is not known (is HOME set?); name a file here";
+            ConfigError::at(ErrorKind::StateFolder, "store.path", problem)
+        }),
     }
-    SqliteStore::open(&file).map_err(with_path)
+}
+
+fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError> {
+    let file = sqlite_file(config, base)?;
+    let unusable = |problem: String| {
+        ConfigError::at(ErrorKind::StateFolder, "store.path", format_args!("{}: {problem}", file.display()))
+    };
+    if let Some(folder) = file.parent() {
+        platform::own_folder(folder).map_err(|error| unusable(error.to_string()))?;
+    }
+    SqliteStore::open(&file).map_err(unusable)
 }
 
 /// Who knows of a store's calls.

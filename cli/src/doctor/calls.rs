@@ -69,6 +69,11 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
         };
         findings.add("state folder", verdict, format!("{}: {why}", folder.display()));
     }
+    live.now("asking the store");
+    match crate::store::check(&setup) {
+        Ok(words) => findings.add("store", Verdict::Ok, format!("{}: {words}", setup.loaded.config.store.kind.name())),
+        Err(trouble) => findings.add("store", Verdict::Failed, trouble.text),
+    }
     let gate = match setup.start(None) {
         Ok(gate) => gate,
         Err(error) => {

@@ -43,6 +43,7 @@ It rings nobody, and changes nothing but the tool's own log. It looks at
   configuration          the one that is named, else the service's
   permissions            who else could read it, or replace what MIM loads
   state folder           whether the service, and nobody else, can write its logs and state
+  store                  whether the place where calls are kept can be used
   backend, clock         whether each backend in use could place calls, and whether this machine's clock is right
   log, tool's log        the last lines
 

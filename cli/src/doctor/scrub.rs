@@ -44,7 +44,7 @@ const WORDS: [&str; 12] = [
 ];
 
 /// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
-const NUMBERS: [&str; 12] = [
+const NUMBERS: [&str; 18] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -55,13 +55,29 @@ const NUMBERS: [&str; 12] = [
     "status_wait_ms",
     "keep_finished_s",
     "max_mb",
+    "calls_per_number",
+    "per_number_window_s",
+    "concurrent_calls",
+    "calls_per_minute",
+    "block_for_days",
+    "keep_days",
     "attempts",
     "repeat",
 ];
 
 /// Keys whose texts are addresses and paths, in which a user or a number may stand.
-const PLACES: [&str; 9] =
-    ["trunk", "outbound_proxy", "base_url", "domain", "local_address", "proxy", "directory", "ca_file", "path"];
+const PLACES: [&str; 10] = [
+    "trunk",
+    "outbound_proxy",
+    "base_url",
+    "domain",
+    "local_address",
+    "proxy",
+    "directory",
+    "ca_file",
+    "path",
+    "textfile",
+];
 
 /// Knows what to hide.
 pub(super) struct Scrubber {

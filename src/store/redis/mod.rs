@@ -143,10 +143,6 @@ fn to_text(kept: &impl Serialize) -> Result<String, StoreError> {
 
 #[async_trait]
 impl CallStore for RedisStore {
-    fn kind(&self) -> &'static str {
-        "redis"
-    }
-
     fn reach(&self) -> Reach {
         Reach::Farm
     }

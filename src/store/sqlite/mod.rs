@@ -75,10 +75,6 @@ fn open(file: &Path) -> Result<Connection, String> {
 
 #[async_trait]
 impl CallStore for SqliteStore {
-    fn kind(&self) -> &'static str {
-        "sqlite"
-    }
-
     fn reach(&self) -> Reach {
         Reach::Machine
     }
