@@ -24,7 +24,7 @@ use crate::backend::{Named, Reference};
 use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
-use crate::store::{Begun, CallStore, Change};
+use crate::store::{Begun, CallStore, Change, StoreError};
 use crate::telemetry::{Log, Metrics};
 pub(crate) use elsewhere::Known;
 use elsewhere::LookUps;
@@ -183,6 +183,7 @@ impl Unsettled {
                 return self.shared.refuse(&self.flight, &call.number, failure);
             }
         };
+        self.shared.judge_store(begun.as_ref().err());
         match begun {
             Ok(Begun::New) => self.shared.place(&self.flight, &call).await,
             Ok(Begun::Elsewhere(generation)) => self.mirror(generation).await,
@@ -191,8 +192,7 @@ impl Unsettled {
                 self.shared.refuse(&self.flight, &call.number, failure);
             }
             Err(error) => {
-                let failure = Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {error}."));
-                self.shared.refuse(&self.flight, &call.number, failure);
+                self.shared.refuse(&self.flight, &call.number, store_away(&error));
             }
         }
     }
@@ -225,6 +225,12 @@ impl Drop for Unsettled {
 }
 
 impl Shared {
+    /// Without the store no call is placed: whoever watches the backends is to know.
+    fn judge_store(&self, error: Option<&StoreError>) {
+        let failure = error.map(store_away);
+        self.health.judge("the store", failure.as_ref(), &self.log);
+    }
+
     async fn keep_up(self: Arc<Self>, named: Named) {
         let tell = |part: &str, state: Result<(), Failure>| {
             let backend = format!("{} ({part})", named.name);
@@ -252,6 +258,10 @@ impl Shared {
 
 fn step(name: &str, backend: Option<&Arc<str>>, text: Option<&str>) -> Change {
     Change::Step { name: name.into(), backend: backend.cloned(), text: text.map(Into::into) }
+}
+
+fn store_away(error: &StoreError) -> Failure {
+    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {error}."))
 }
 
 fn defect() -> Failure {

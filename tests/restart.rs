@@ -7,10 +7,14 @@ use std::ffi::CString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::call::CallId;
-use phonegate::store::{CallStore, Query, SqliteStore};
+use phonegate::config;
+use phonegate::gate::{Gate, LogTo};
+use phonegate::registry::Registry;
+use phonegate::store::{CallStore, LEASE, Query, RENEW_EVERY, SqliteStore};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS, fresh_id, fresh_number};
 use support::gate::no_limits;
@@ -235,4 +239,30 @@ fn a_sip_call_is_interrupted_where_its_process_ends() {
 #[test]
 fn a_simulated_call_is_interrupted_where_its_process_ends() {
     ends_with_its_process(json!({ "type": "simulated", "answer_after_ms": 60_000 }));
+}
+
+#[test]
+fn a_gate_beside_a_service_takes_none_of_its_calls_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::new(json!({ "type": "file", "path": folder.path().join("phone.txt") }));
+    let (host, call) = machine.call("placed");
+    machine.has_placed(&call);
+    host.kill_after(0);
+
+    let mut loaded = config::load(&machine.path("phonegate.json")).unwrap();
+    loaded.config.log.directory = Some(folder.path().to_owned());
+    let registry = Arc::new(Registry::new(Duration::from_secs(60)));
+    let log_to = LogTo { file_name: "tool.log", tee: None, system: None };
+    let tool = Gate::start_beside_a_service(loaded, registry, log_to).unwrap();
+    std::thread::sleep(LEASE + 2 * RENEW_EVERY);
+    assert!(tool.shut_down(support::PATIENCE));
+    let log = std::fs::read_to_string(folder.path().join("tool.log")).unwrap();
+    assert!(!log.contains("taken_up"), "{log}");
+
+    let next = machine.next();
+    wait_until("the call is known", || next.status(Some(&call.id)) == PENDING);
+    let phone = folder.path().join("phone.txt");
+    let text = std::fs::read_to_string(&phone).unwrap();
+    std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
+    assert_eq!(next.outcome(&call.id), SUCCESS);
 }

@@ -21,7 +21,7 @@ use crate::setup::{LIBRARY_LOG, LOG_FILE};
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
 then removes what install laid down: the shim, the library, the tool and the schema. The configuration, its secrets, the
-logs and the backups stay; --purge removes the configuration and the logs too. What MfaSettings.xml was is kept in a new
+logs, the calls and the backups stay; --purge removes the configuration, the logs and the calls too. What MfaSettings.xml was is kept in a new
 backup. MIM runs without PhoneGate as soon as
 FIMService is restarted.
 
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
     /// Which backup to put back.
     #[arg(long, value_name = "NAME")]
     backup: Option<String>,
-    /// Removes the configuration and the logs too.
+    /// Removes the configuration, the logs and the file of calls too.
     #[arg(long)]
     purge: bool,
     /// Shows what would be done, and changes nothing.
@@ -136,7 +136,7 @@ struct Plan {
     event_source: Option<PathBuf>,
     /// What install laid down.
     remove: Vec<PathBuf>,
-    /// The configuration and the logs.
+    /// The configuration, the logs and the calls.
     purge: Vec<PathBuf>,
     warnings: Vec<String>,
 }
@@ -221,17 +221,28 @@ fn names_shim(file: &[u8], folder: &Path) -> Result<bool, Trouble> {
     Ok(provider.is_some_and(|path| is_same_file(Path::new(&path), &folder.join(SHIM))))
 }
 
-/// The configuration, the folder for state, and the logs where they are elsewhere.
+/// The configuration, the folder for state, and the logs and the file of calls where they are elsewhere.
 fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -> Vec<PathBuf> {
     let config = folder.join(FILE_NAME);
-    let logs = match config::load(&config) {
-        Ok(loaded) => loaded.config.log.directory.map(|logs| loaded.base.join(logs)),
-        Err(error) if config.exists() => {
-            warnings.push(format!("{error}\nLogs stay where it may have named a folder for them"));
-            None
+    let (logs, calls) = match config::load(&config) {
+        Ok(loaded) => {
+            let place = |path: Option<PathBuf>| path.map(|path| loaded.base.join(path));
+            (place(loaded.config.log.directory), place(loaded.config.store.path))
         }
-        Err(_) => None,
+        Err(error) if config.exists() => {
+            warnings.push(format!("{error}\nLogs and calls stay where it may have named a place for them"));
+            (None, None)
+        }
+        Err(_) => (None, None),
     };
+    // SQLite has two files beside the one that is named.
+    let calls = calls.into_iter().flat_map(|file| {
+        ["", "-wal", "-shm"].map(|end| {
+            let mut path = file.clone().into_os_string();
+            path.push(end);
+            PathBuf::from(path)
+        })
+    });
     let logs = logs.and_then(|logs| fs::read_dir(logs).ok()).into_iter().flatten().flatten();
     let is_log = |entry: &fs::DirEntry| {
         let name = entry.file_name();
@@ -239,7 +250,7 @@ fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -
         LOGS.iter().any(|log| name.starts_with(log))
     };
     let logs: Vec<_> = logs.filter(is_log).map(|entry| entry.path()).collect();
-    let mut all: Vec<_> = [config].into_iter().chain(state).chain(logs).collect();
+    let mut all: Vec<_> = [config].into_iter().chain(state).chain(logs).chain(calls).collect();
     all.retain(|path| path.exists());
     all
 }

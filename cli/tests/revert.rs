@@ -52,19 +52,28 @@ fn purge_removes_the_configuration_and_the_logs_too() {
 }
 
 #[test]
-fn purge_leaves_what_else_is_in_a_folder_that_was_named_for_logs() {
+fn purge_leaves_what_else_is_in_a_folder_that_was_named_for_logs_and_calls() {
     let site = Site::new();
     let mut config = support::simulated("#", 0);
     config["log"] = json!({ "directory": "logs" });
+    config["store"] = json!({ "path": "logs/calls.db" });
     site.configure(&config);
     site.install(&[]).exits(0);
     let logs = site.service().join("logs");
-    for name in ["phonegate.log", "phonegate.log.1", "phonegate-tool.log", "of-others.log"] {
+    for name in [
+        "phonegate.log",
+        "phonegate.log.1",
+        "phonegate-tool.log",
+        "calls.db",
+        "calls.db-wal",
+        "calls.db-shm",
+        "others.log",
+    ] {
         fs::write(logs.join(name), "").unwrap();
     }
     site.revert(&["--purge"]).exits(0);
     let left: Vec<_> = logs.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["of-others.log"]);
+    assert_eq!(left, ["others.log"]);
 }
 
 #[test]
@@ -200,6 +209,6 @@ fn purge_says_which_logs_stay_where_the_configuration_cannot_be_read() {
     let site = installed();
     fs::write(site.config(), "{").unwrap();
     let ran = site.revert(&["--purge"]).exits(0);
-    assert!(ran.stderr.contains("Logs stay where it may have named a folder"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Logs and calls stay where it may have named a place"), "{}", ran.stderr);
     assert!(!site.config().exists());
 }

@@ -7,15 +7,12 @@ use serde_json::Value;
 
 use super::{Language, Prompt, Recording, Spoken, wav};
 
-/// A recording that is decoded when it is first said.
+/// A recording that is inflated and decoded when it is first said.
 pub(super) type Embedded = LazyLock<Recording>;
 
 macro_rules! recording {
     ($language:literal, $prompt:literal) => {
-        // A test shows that each can be read.
-        LazyLock::new(|| {
-            wav::read(include_bytes!(concat!("../../prompts/", $language, "/", $prompt, ".wav"))).unwrap_or_default()
-        })
+        LazyLock::new(|| read(include_bytes!(concat!(env!("OUT_DIR"), "/", $language, "/", $prompt, ".wav"))))
     };
 }
 
@@ -34,6 +31,12 @@ macro_rules! languages {
 /// By language, in the order of [`Prompt::ALL`]. The first of a language speaks for its dialects that are not there.
 static LANGUAGES: [(&str, [Embedded; Prompt::ALL.len()]); 9] =
     languages!["en-US" "en-GB" "de-DE" "fr-FR" "es-ES" "it-IT" "pt-BR" "nl-NL" "pl-PL"];
+
+/// A recording as the build script has deflated it. A test shows that each can be read.
+fn read(deflated: &[u8]) -> Recording {
+    let inflated = miniz_oxide::inflate::decompress_to_vec(deflated).unwrap_or_default();
+    wav::read(&inflated).unwrap_or_default()
+}
 
 /// The languages of this library.
 pub(super) fn languages() -> Vec<Language> {

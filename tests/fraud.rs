@@ -1,0 +1,74 @@
+//! Who says that a call was not theirs is not called again, by any process, until the time is over or an administrator
+//! says so.
+
+mod support;
+
+use std::path::Path;
+
+use phonegate::admission::Admission;
+use phonegate::call::CallStatus;
+use phonegate::config::NumbersConfig;
+use phonegate::store::{CallStore, SqliteStore};
+use serde_json::json;
+use support::gate::{TestGate, id, no_limits};
+use support::twilio::{About, Story, Twilio};
+
+const NUMBER: &str = "+1 4255551212";
+
+fn gate(twilio: &Twilio, file: &Path) -> TestGate {
+    TestGate::start(json!({
+        "use": ["cloud"],
+        "backends": { "cloud": twilio.backend() },
+        "fraud": { "block_for_days": 7 },
+        "limits": no_limits(),
+        "store": { "type": "sqlite", "path": file },
+    }))
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_number_from_which_a_fraud_was_reported_is_not_called_until_it_is_taken_off_the_list() {
+    let twilio = Twilio::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calls.db");
+    twilio.tell(Story::ends("FRAUD"));
+    let first = gate(&twilio, &file);
+    first.initiate(id(1), NUMBER);
+    let (status, text) = first.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.ends_with("(FraudReported, code 112)"), "{text}");
+
+    twilio.tell(Story::ends("APPROVED"));
+    let refused = |gate: &TestGate, n: u128, number: &str| {
+        gate.initiate(id(n), number);
+        let (status, text) = gate.ends(id(n));
+        assert_eq!(status, CallStatus::Failed);
+        assert!(text.starts_with("+1******1212") && text.contains(" is on the block list until 2"), "{text}");
+        assert!(text.ends_with(" UTC: the user reported a fraud. (Blocked, code 14)"), "{text}");
+    };
+    refused(&first, 2, NUMBER);
+    refused(&first, 3, "+1 4255551212x12");
+    first.initiate(id(4), "+1 4255551213");
+    assert_eq!(first.ends(id(4)).0, CallStatus::Success, "another number is called");
+    let log = first.end();
+    let of_fraud: Vec<_> = log.iter().filter(|line| line["id"] == id(1).to_string()).collect();
+    assert!(of_fraud.iter().any(|line| line["event"] == "blocked" && line["level"] == "warn"), "{of_fraud:?}");
+    assert!(of_fraud.iter().any(|line| line["reason"] == "FraudReported" && line["level"] == "warn"), "{of_fraud:?}");
+
+    let second = gate(&twilio, &file);
+    refused(&second, 5, NUMBER);
+    assert_eq!(twilio.seen(About::Start).len(), 2, "nobody was rung in vain");
+
+    let store = SqliteStore::open(&file).unwrap();
+    let block = wait(store.blocks()).unwrap().remove(0);
+    let days = block.until.unwrap().duration_since(block.since).unwrap().as_secs() / 86_400;
+    assert_eq!((&*block.masked, days), ("+1******1212", 7));
+    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
+    let number = Admission::new(&numbers).unwrap().admit(NUMBER).unwrap();
+    assert!(wait(store.unblock(number.key())).unwrap());
+    second.initiate(id(6), NUMBER);
+    assert_eq!(second.ends(id(6)).0, CallStatus::Success);
+}
