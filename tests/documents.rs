@@ -49,7 +49,9 @@ fn every_event_of_the_event_log_is_explained_and_has_words() {
 
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    for document in ["README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/security.md", "docs/backends.md"] {
+    for document in
+        ["README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/security.md", "docs/store.md", "docs/backends.md"]
+    {
         let text = read(document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.starts_with("http") {
