@@ -1,8 +1,9 @@
 //! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
 //! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -12,6 +13,9 @@ use crate::store::StoreError;
 
 /// So many jobs share a commit at most.
 const BATCH: usize = 512;
+
+/// How long whoever drops the store waits for its thread.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a job may use.
 pub(super) struct Desk<'a> {
@@ -24,6 +28,8 @@ pub(super) struct Desk<'a> {
 pub(super) struct Writer {
     jobs: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
+    /// Closed when the thread is about to end.
+    ended: Receiver<()>,
 }
 
 /// Something to do in a transaction.
@@ -71,10 +77,12 @@ impl Writer {
     /// Starts the thread, which owns the database from now on.
     pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
-        let thread = std::thread::Builder::new()
-            .name("phonegate-store".to_owned())
-            .spawn(move || run(database, clock, &queue))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        let (ending, ended) = channel();
+        let thread = std::thread::Builder::new().name("phonegate-store".to_owned()).spawn(move || {
+            run(database, clock, &queue);
+            drop(ending);
+        })?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), ended })
     }
 
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
@@ -109,8 +117,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // The database is closed, and its journal written back, when this returns.
+        // Then the database is closed, and its journal written back. A disk that does not answer holds nobody up.
+        let is_stuck = self.ended.recv_timeout(END_LIMIT) == Err(RecvTimeoutError::Timeout);
+        if let Some(thread) = self.thread.take().filter(|_| !is_stuck) {
             let _ = thread.join();
         }
     }
