@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -29,7 +30,7 @@ pub(super) struct Writer {
     jobs: Option<Sender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
     /// Closed when the thread is about to end.
-    ended: Receiver<()>,
+    ended: Mutex<Receiver<()>>,
 }
 
 /// Something to do in a transaction.
@@ -82,7 +83,7 @@ impl Writer {
             run(database, clock, &queue);
             drop(ending);
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), ended })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), ended: Mutex::new(ended) })
     }
 
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
@@ -118,7 +119,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
         // Then the database is closed, and its journal written back. A disk that does not answer holds nobody up.
-        let is_stuck = self.ended.recv_timeout(END_LIMIT) == Err(RecvTimeoutError::Timeout);
+        let is_stuck = self.ended.lock().recv_timeout(END_LIMIT) == Err(RecvTimeoutError::Timeout);
         if let Some(thread) = self.thread.take().filter(|_| !is_stuck) {
             let _ = thread.join();
         }
