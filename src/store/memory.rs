@@ -16,7 +16,7 @@ use crate::backend::Reference;
 use crate::call::{Attempt, CallId, NumberKey, Outcome, Progress};
 
 /// The most attempts that are kept; beyond it the oldest ended ones are forgotten.
-const MAX_ATTEMPTS: usize = 10_000;
+const MAX_ATTEMPTS: usize = 2_000;
 
 /// A store in memory. Its clock is the monotonic one, which nobody can set.
 #[derive(Default)]
