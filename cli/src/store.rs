@@ -1,6 +1,6 @@
 //! The configured store, opened by the tool beside a service that may be using it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,10 +39,12 @@ impl Opened {
                 file.display()
             )));
         }
-        if let Some(missing) = missing_file(&loaded).map_err(|error| error.in_file(&file))? {
+        // A file inherits who may use it from its folder, but a folder that is made here would be this user's.
+        let missing = missing_file(&loaded).map_err(|error| error.in_file(&file))?;
+        if let Some(folder) = missing.as_deref().and_then(Path::parent).filter(|folder| !folder.exists()) {
             return Err(Trouble::failed(format!(
-                "no call has been kept yet: there is no {}. The service makes it at its start",
-                missing.display()
+                "no call has been kept yet: there is no folder {}, which `phonegate install` makes, or the service's start",
+                folder.display()
             )));
         }
         Self::open_there(&Setup { file, loaded })
