@@ -42,12 +42,16 @@ fn main() {
 
 fn all() {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let redis = support::redis::Redis::start();
     println!(
         "| InitiateCall by two threads, {CALLS} calls | mean | 99 in 100 under | longest | calls a second to their end |"
     );
     println!("|---|---|---|---|---|");
-    for store in [json!({ "type": "memory" }), json!({ "type": "sqlite", "path": folder.path().join("throughput.db") })]
-    {
+    for store in [
+        json!({ "type": "memory" }),
+        json!({ "type": "sqlite", "path": folder.path().join("throughput.db") }),
+        json!({ "type": "redis", "url": redis.url() }),
+    ] {
         run("throughput", &store.to_string());
     }
     take_up(folder.path());
