@@ -273,6 +273,10 @@ impl Gate {
             runtime.block_on(async { tokio::time::timeout(timeout, self.dispatcher.end()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
         self.dispatcher.abandon();
+        // Another node may begin the same request anew while nobody here can be told of it.
+        if self.dispatcher.is_shared() {
+            self.registry.forget_successes();
+        }
         let left = end.saturating_duration_since(Instant::now());
         let all_recorded =
             runtime.block_on(async { tokio::time::timeout(left, self.dispatcher.recorded()).await.is_ok() });

@@ -311,6 +311,13 @@ impl Registry {
         }
     }
 
+    /// Forgets successes, which the store has: whoever is asked next looks there whether they hold still.
+    pub fn forget_successes(&self) {
+        for shard in &self.shards {
+            shard.calls.lock().by_id.retain(|_, entry| !matches!(entry.state, State::Verified(_)));
+        }
+    }
+
     /// How many calls are known, pending ones included.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.calls.lock().by_id.len()).sum()
