@@ -131,11 +131,6 @@ impl Dispatcher {
         ledger.refused(attempt, number.map(|number| ledger.stored(number)), failure);
     }
 
-    /// Takes note that a pending call was asked for again.
-    pub(crate) fn repeated(&self, attempt: Attempt) {
-        self.shared.ledger.note(attempt, step("repeated_call", None, None));
-    }
-
     /// Hangs up every call and waits until all is done.
     pub(crate) async fn end(&self) {
         self.shared.ending.cancel();
@@ -147,7 +142,7 @@ impl Dispatcher {
     pub(crate) fn abandon(&self) {
         let flights: Vec<_> = self.shared.flights.lock().values().cloned().collect();
         for flight in flights {
-            self.shared.ledger.fail_later(flight.attempt, interrupted(), true);
+            self.shared.ledger.fail_later(flight.attempt, interrupted(), false);
             self.shared.settle(&flight, None, Outcome::Failed(interrupted()), Moment::now());
         }
         // What a call's own task has just settled is told before the log closes.
@@ -215,7 +210,8 @@ impl Drop for Unsettled {
                 return shared.registry.forget(flight.attempt, flight.number);
             }
             if shared.settle(flight, None, Outcome::Failed(failure.clone()), Moment::now()) {
-                shared.ledger.fail_later(flight.attempt, failure, true);
+                // Whether its phone rings is not known.
+                shared.ledger.fail_later(flight.attempt, failure, false);
             }
             shared.registry.release(flight.attempt, flight.number);
             shared.flights.lock().remove(&flight.attempt);

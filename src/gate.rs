@@ -187,7 +187,6 @@ impl Gate {
             }
             Begun::StillPending(attempt) => {
                 self.log.write(Level::Info, &Event { event: "repeated_call", ..event });
-                self.dispatcher.repeated(attempt);
                 attempt
             }
             Begun::Refused(failure, attempt) => {
@@ -232,7 +231,10 @@ impl Gate {
 
     /// All that is known of a call whose failure is asked for: where this process does not know it, the store is asked.
     pub fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
-        self.registry.snapshot(id).map_or_else(|| self.dispatcher.explain(id), Ok)
+        match self.registry.snapshot(id) {
+            Some(snapshot) if !self.dispatcher.is_shared() => Ok(snapshot),
+            _ => self.dispatcher.explain(id),
+        }
     }
 
     /// Refuses a request that cannot even be read, remembers why, and tells.

@@ -53,7 +53,20 @@ struct Entry {
     generation: u64,
     /// The attempt's generation in the store, which differs where it stands for one of another process.
     stored: u64,
+    /// Another process drives it, and this one watches.
+    is_elsewhere: bool,
     state: State,
+}
+
+/// What became of [`Registry::adopt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is pending here now, or was already.
+    Pending,
+    /// Another attempt of its id is pending here.
+    Overtaken,
+    /// This process knows of its end, or of that of a later one.
+    Ended,
 }
 
 enum State {
@@ -132,6 +145,7 @@ impl Registry {
         let now = deadline.start();
         let mut calls = self.shard(id).calls.lock();
         self.forget_old(&mut calls, now);
+        self.let_go(&mut calls, id);
         if let Some(Entry { generation, state: State::Pending(pending), .. }) = calls.by_id.get_mut(&id) {
             return pending.repeat(admitted, Attempt { id, generation: *generation });
         }
@@ -200,23 +214,43 @@ impl Registry {
     pub fn stand_for(&self, attempt: Attempt, stored: u64) {
         let mut calls = self.shard(attempt.id).calls.lock();
         if let Some(entry) = calls.by_id.get_mut(&attempt.id).filter(|entry| entry.generation == attempt.generation) {
-            entry.stored = stored;
+            (entry.stored, entry.is_elsewhere) = (stored, true);
         }
     }
 
-    /// Takes in a pending attempt that the store has. True where it is pending here now, or was already. False where
-    /// this process knows of a later one, or of its end.
-    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline) -> bool {
+    /// Takes in a pending attempt that the store has, and that this process drives from now on or, if it `is_elsewhere`,
+    /// watches.
+    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_elsewhere: bool) -> Adopted {
         let mut calls = self.shard(attempt.id).calls.lock();
-        match calls.by_id.get(&attempt.id) {
-            Some(Entry { stored, state, .. }) if *stored == attempt.generation => matches!(state, State::Pending(_)),
-            Some(Entry { state: State::Pending(_), .. }) => false,
+        match calls.by_id.get_mut(&attempt.id) {
+            Some(entry) if entry.stored == attempt.generation => match entry.state {
+                State::Pending(_) => {
+                    entry.is_elsewhere &= is_elsewhere;
+                    Adopted::Pending
+                }
+                _ => Adopted::Ended,
+            },
+            Some(Entry { state: State::Pending(_), .. }) => Adopted::Overtaken,
             _ => {
                 self.pending.fetch_add(1, Ordering::Relaxed);
                 self.ringing.lock().entry(number).or_insert(attempt);
                 calls.insert(attempt, State::pending(number, deadline));
-                true
+                if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
+                    entry.is_elsewhere = is_elsewhere;
+                }
+                Adopted::Pending
             }
+        }
+    }
+
+    /// Lets go of what another process drives: whether a repeat is one of that, the store alone can tell.
+    fn let_go(&self, calls: &mut Calls, id: CallId) {
+        if let Some(Entry { is_elsewhere: true, generation, state: State::Pending(pending), .. }) = calls.by_id.get(&id)
+        {
+            let attempt = Attempt { id, generation: *generation };
+            self.release(attempt, pending.number);
+            calls.by_id.remove(&id);
+            self.pending.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -388,7 +422,7 @@ impl State {
 impl Calls {
     fn insert(&mut self, attempt: Attempt, state: State) {
         let Attempt { id, generation } = attempt;
-        self.by_id.insert(id, Entry { generation, stored: generation, state });
+        self.by_id.insert(id, Entry { generation, stored: generation, is_elsewhere: false, state });
     }
 
     fn pending(&mut self, attempt: Attempt) -> Option<&mut Pending> {

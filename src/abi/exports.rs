@@ -252,10 +252,8 @@ fn failure_message(id: Result<&str, BadText>) -> String {
         Ok(id) => id,
         Err(failure) => return failure.text().to_owned(),
     };
-    let known = match REGISTRY.snapshot(id) {
-        Some(snapshot) => Ok(snapshot),
-        None => slot::with_gate(|gate| gate.explain(id)).unwrap_or_else(|error| Err(not_configured(&error))),
-    };
+    let known = slot::with_gate(|gate| gate.explain(id))
+        .unwrap_or_else(|error| REGISTRY.snapshot(id).ok_or_else(|| not_configured(&error)));
     match known {
         Err(failure) | Ok(Snapshot { failure: Some(failure), .. }) => failure.text().to_owned(),
         Ok(Snapshot { status: CallStatus::Pending, .. }) => {

@@ -25,6 +25,10 @@ enum Stop {
     Outcome(Outcome),
     /// Hang up, and fail so.
     HangUp(Failure),
+    /// Hang up; that it failed was told before.
+    HangUpTold {
+        is_ours: bool,
+    },
     /// The phone may ring, but there is nothing to hang up.
     Ambiguous(Failure),
 }
@@ -62,29 +66,37 @@ impl Shared {
 
     async fn finish(&self, flight: &Flight, line: Option<Line<'_>>, stop: Stop) {
         let backend = line.as_ref().map(|(named, _)| &*named.name);
-        match stop {
+        let is_ours = match stop {
             Stop::Outcome(outcome) => {
                 let at = Moment::now();
-                let outcome = self.keep_outcome(flight, outcome).await;
+                let (outcome, is_ours) = self.keep_outcome(flight, outcome).await;
                 // In this order: who sees the outcome may ring the number again at once.
                 self.registry.release(flight.attempt, flight.number);
                 self.settle(flight, backend, outcome, at);
+                is_ours
             }
             Stop::Ambiguous(failure) => {
-                self.fail(flight, backend, failure).await;
+                let is_ours = self.fail(flight, backend, failure).await;
                 // The phone may be ringing, and nobody can tell until when.
                 self.must_end(flight).await;
                 self.give_free(flight).await;
+                is_ours
             }
-            Stop::HangUp(failure) => {
-                self.fail(flight, backend, failure).await;
-                if let Some((named, reference)) = &line {
+            Stop::HangUp(_) | Stop::HangUpTold { .. } => {
+                let is_ours = match stop {
+                    Stop::HangUpTold { is_ours } => is_ours,
+                    Stop::HangUp(failure) => self.fail(flight, backend, failure).await,
+                    Stop::Outcome(_) | Stop::Ambiguous(_) => true,
+                };
+                if let Some((named, reference)) = line.as_ref().filter(|_| is_ours) {
                     self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await;
                 }
                 self.give_free(flight).await;
+                is_ours
             }
-        }
-        if let Some((named, reference)) = &line {
+        };
+        // A call that another process has taken over is that one's, with all that the provider has of it.
+        if let Some((named, reference)) = line.as_ref().filter(|_| is_ours) {
             self.end_line(flight, named, "clean_up", named.backend.clean_up(reference)).await;
         }
     }
@@ -103,7 +115,7 @@ impl Shared {
                 placed = &mut placing => placed,
                 failure = self.must_end(flight) => {
                     // The phone may ring all the same: whatever reference comes now is hung up.
-                    self.fail(flight, Some(&named.name), failure.clone()).await;
+                    let is_ours = self.fail(flight, Some(&named.name), failure).await;
                     match tokio::time::timeout(LATE_REFERENCE, placing).await {
                         Ok(Ok(reference)) => *line = Some((named, reference)),
                         Ok(Err(late)) => self.refused(flight, &named.name, &late.failure),
@@ -113,7 +125,7 @@ impl Shared {
                             self.refused(flight, &named.name, &silent);
                         }
                     }
-                    return Stop::HangUp(failure);
+                    return Stop::HangUpTold { is_ours };
                 }
             };
             match placed {

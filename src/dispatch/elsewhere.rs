@@ -13,7 +13,7 @@ use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome};
 use crate::clock::{Deadline, Moment};
 use crate::config::Level;
-use crate::registry::Snapshot;
+use crate::registry::{Adopted, Snapshot};
 use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, Reach, StoreError};
 
 /// How often the store is asked about a call that another process drives.
@@ -31,6 +31,9 @@ const HOLDS: Duration = Duration::from_secs(2);
 
 const NOT_KNOWN: &str = "Call ID is not found: no such call is known here.";
 
+/// How long an id stays pending while the store cannot tell whether there is such a call.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// So many ids are looked up at once; beyond it they stay pending a while longer.
 const MAX_LOOK_UPS: usize = 1024;
 
@@ -39,7 +42,10 @@ const MAX_LOOK_UPS: usize = 1024;
 pub(super) struct LookUps(Mutex<HashMap<CallId, LookUp>>);
 
 enum LookUp {
+    /// A task asks the store.
     Running,
+    /// Waits to be asked for again, for the store was away.
+    Again(Instant),
     Done(Failure, Instant),
 }
 
@@ -58,13 +64,20 @@ impl Dispatcher {
             return Known::Not(unknown(NOT_KNOWN));
         }
         let mut look_ups = self.shared.look_ups.0.lock();
-        look_ups.retain(|_, look_up| !matches!(look_up, LookUp::Done(_, at) if at.elapsed() >= HOLDS));
-        match look_ups.get(&id) {
+        look_ups.retain(|_, look_up| match look_up {
+            LookUp::Done(_, at) => at.elapsed() < HOLDS,
+            // Nobody has asked for it any more.
+            LookUp::Again(since) => since.elapsed() < 2 * PATIENCE,
+            LookUp::Running => true,
+        });
+        let since = match look_ups.get(&id) {
             Some(LookUp::Done(failure, _)) => return Known::Not(failure.clone()),
             Some(LookUp::Running) => return Known::NotYet,
+            Some(LookUp::Again(since)) => *since,
             None if look_ups.len() >= MAX_LOOK_UPS => return Known::NotYet,
-            None => look_ups.insert(id, LookUp::Running),
+            None => Instant::now(),
         };
+        look_ups.insert(id, LookUp::Running);
         drop(look_ups);
         let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
         let look = async move {
@@ -73,6 +86,7 @@ impl Dispatcher {
             match looked {
                 Ok(_) if shared.registry.status(id).is_some() => look_ups.remove(&id),
                 Ok(_) => look_ups.insert(id, LookUp::Done(unknown(NOT_KNOWN), Instant::now())),
+                Err(_) if since.elapsed() < PATIENCE => look_ups.insert(id, LookUp::Again(since)),
                 Err(error) => look_ups.insert(id, LookUp::Done(cannot_tell(&error), Instant::now())),
             };
         };
@@ -150,7 +164,7 @@ impl Shared {
             CurrentState::Pending { .. } if is_known => false,
             CurrentState::Pending { number, left, .. } => {
                 let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
-                if self.registry.adopt(attempt, number, deadline) {
+                if self.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
                     let flight = Flight { attempt, number, masked: "".into(), deadline, taken_up_after: None };
                     let watched = Unsettled::elsewhere(self, flight);
                     tasks.spawn(async move { watched.watch(attempt.generation).await });
@@ -179,9 +193,14 @@ impl Shared {
     fn take_up(self: &Arc<Self>, orphan: Orphan, tasks: &TaskTracker) {
         let Orphan { attempt, number, masked, left, started, placed } = orphan;
         let deadline = Deadline::after(Moment::now(), left);
-        if !self.registry.adopt(attempt, number, deadline) {
-            // This process knows how it ended, and could not say so when it did.
-            return self.ledger.fail_later(attempt, interrupted(), true);
+        // One that this process drives already is not driven twice.
+        if self.flights.lock().contains_key(&attempt) {
+            return;
+        }
+        // Overtaken by a repeat, it is driven all the same: the repeat will find it in the store, and wait for it.
+        if self.registry.adopt(attempt, number, deadline, false) == Adopted::Ended {
+            // How it ended could not be said when it did. Whether its phone rings is not known.
+            return self.ledger.fail_later(attempt, interrupted(), false);
         }
         let taken_up_after = Some(SystemTime::now().duration_since(started).unwrap_or_default());
         let taken = Unsettled::new(self, Flight { attempt, number, masked, deadline, taken_up_after });

@@ -112,12 +112,14 @@ impl Ledger {
         self.within(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
     }
 
-    /// Ends an attempt as failed. If the store does not take it now, it will later.
-    pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) {
+    /// Ends an attempt as failed. If the store does not take it now, it will later. False where it had ended already, or
+    /// belongs to another process.
+    pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) -> bool {
         let end = self.end_of(attempt, Outcome::Failed(failure.clone()), release);
-        if self.within(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.is_err() {
+        self.within(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.unwrap_or_else(|_| {
             self.fail_later(attempt, failure.clone(), release);
-        }
+            true
+        })
     }
 
     /// As [`Ledger::fail`], without waiting.
@@ -154,6 +156,14 @@ impl Ledger {
             since,
             until: since.checked_add(self.rules.block_for),
         };
+        // What an administrator has blocked for longer stays so.
+        let longer =
+            |there: &Block| there.number == number && there.until.is_none_or(|until| Some(until) >= block.until);
+        if let Ok(blocks) = self.within(StoreOperation::Block, END_LIMIT, self.store.blocks()).await
+            && blocks.iter().any(longer)
+        {
+            return;
+        }
         if self.within(StoreOperation::Block, END_LIMIT, self.store.block(&block)).await.is_err() {
             self.queue(Item::Block(block));
         }
@@ -161,7 +171,8 @@ impl Ledger {
 
     /// Takes note of what happened, soon. Where too much waits already, it is left out.
     pub(super) fn note(&self, attempt: Attempt, change: Change) {
-        if self.waiting.load(Ordering::Relaxed) < MAX_WAITING {
+        let is_needed = matches!(change, Change::Placed { .. });
+        if is_needed || self.waiting.load(Ordering::Relaxed) < MAX_WAITING {
             self.queue(Item::Update(update(attempt, change)));
         }
     }
@@ -246,8 +257,15 @@ async fn record_all(
     log: Log,
     metrics: Metrics,
 ) {
-    let persist_updates =
-        async |updates: &[Update]| persist(&log, &metrics, StoreOperation::Record, || store.record(updates)).await;
+    let persist_updates = async |updates: &[Update]| {
+        let is_kept = persist(&log, &metrics, StoreOperation::Record, || store.record(updates)).await;
+        if !is_kept && updates.len() > 1 {
+            // What one of them cannot have is not the others' loss.
+            for update in updates.chunks(1) {
+                persist(&log, &metrics, StoreOperation::Record, || store.record(update)).await;
+            }
+        }
+    };
     let mut received = Vec::with_capacity(BATCH);
     let mut updates = Vec::with_capacity(BATCH);
     while items.recv_many(&mut received, BATCH).await > 0 {
@@ -275,21 +293,21 @@ async fn record_all(
     }
 }
 
-/// Asks the store until it takes it, or says that it never will.
+/// Asks the store until it takes it. False where it says that it never will.
 async fn persist<F: Future<Output = Result<(), StoreError>>>(
     log: &Log,
     metrics: &Metrics,
     operation: StoreOperation,
     ask: impl Fn() -> F,
-) {
+) -> bool {
     loop {
         match measured(metrics, operation, within(RECORD_LIMIT, ask())).await {
-            Ok(()) => return,
+            Ok(()) => return true,
             Err(StoreError::Unavailable(_)) => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {
                 let text = refused.to_string();
                 log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
-                return;
+                return false;
             }
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use super::{Flight, Shared, step, taken_over, too_late};
 use crate::call::{Failure, FailureReason, Outcome};
 use crate::clock::Moment;
@@ -14,64 +16,66 @@ use crate::telemetry::Event;
 const VERIFY_AGAIN: Duration = Duration::from_millis(250);
 
 impl Shared {
-    /// Lets the store have the outcome of a call that rings no more, before anybody is told. Returns what it is now.
-    pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> Outcome {
-        match outcome {
-            Outcome::Verified => {
-                let verified = tokio::select! {
-                    biased;
-                    verified = self.keep_verified(flight) => verified,
-                    failure = self.must_end(flight) => Err(failure),
-                };
-                match verified {
-                    Ok(()) => Outcome::Verified,
-                    Err(failure) => {
-                        self.ledger.fail(flight.attempt, &failure, true).await;
-                        Outcome::Failed(failure)
-                    }
-                }
-            }
-            Outcome::Failed(failure) => {
-                if failure.reason() == FailureReason::FraudReported {
-                    self.ledger.block(flight.number, &flight.masked).await;
-                    self.note(flight, Level::Warn, "blocked", None);
-                }
-                self.ledger.fail(flight.attempt, &failure, true).await;
-                Outcome::Failed(failure)
-            }
+    /// Lets the store have the outcome of a call that rings no more, before anybody is told. Returns what it is now, and
+    /// whether the call was this process's to end.
+    pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> (Outcome, bool) {
+        let failure = match outcome {
+            Outcome::Verified => match self.keep_verified(flight).await {
+                Ok(()) => return (Outcome::Verified, true),
+                Err(failure) => failure,
+            },
+            Outcome::Failed(failure) => failure,
+        };
+        if failure.reason() == FailureReason::FraudReported {
+            self.ledger.block(flight.number, &flight.masked).await;
+            self.note(flight, Level::Warn, "blocked", None);
+        }
+        if self.ledger.fail(flight.attempt, &failure, true).await {
+            return (Outcome::Failed(failure), true);
+        }
+        // It has ended already, perhaps by an answer of the store that was lost.
+        match self.verdict_of(flight).await {
+            Some(Outcome::Verified) => (Outcome::Verified, true),
+            Some(Outcome::Failed(_)) => (Outcome::Failed(failure), true),
+            None => (Outcome::Failed(failure), false),
         }
     }
 
-    /// Asks the store until it says that the call is verified, or is not.
+    /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
     async fn keep_verified(&self, flight: &Flight) -> Result<(), Failure> {
         loop {
+            if let Some(failure) = self.must_end(flight).now_or_never() {
+                return Err(failure);
+            }
+            // Never dropped half-way: what the store has been asked it may do.
             match self.ledger.verify(flight.attempt).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => break,
                 Err(_) => tokio::time::sleep(VERIFY_AGAIN).await,
             }
         }
-        // It has ended already: by an answer of the store that was lost, or in another process.
-        loop {
-            match self.ledger.find(flight.attempt.id).await {
-                Ok(Some(current)) if current.attempt == flight.attempt => {
-                    return match current.state {
-                        CurrentState::Ended { outcome: Outcome::Verified, .. } => Ok(()),
-                        CurrentState::Ended { outcome: Outcome::Failed(failure), .. } => Err(failure),
-                        CurrentState::Pending { left, .. } if left.is_zero() => Err(too_late()),
-                        CurrentState::Pending { .. } => Err(taken_over()),
-                    };
-                }
-                Ok(_) => return Err(taken_over()),
-                Err(_) => tokio::time::sleep(VERIFY_AGAIN).await,
-            }
+        match self.verdict_of(flight).await {
+            Some(Outcome::Verified) => Ok(()),
+            Some(Outcome::Failed(failure)) => Err(failure),
+            None if flight.deadline.passed(Moment::now()) => Err(too_late()),
+            None => Err(taken_over()),
         }
     }
 
-    /// Fails a call whose phone may still ring.
-    pub(super) async fn fail(&self, flight: &Flight, backend: Option<&str>, failure: Failure) {
-        self.ledger.fail(flight.attempt, &failure, false).await;
+    /// What the store has as the end of a call, if it has one.
+    async fn verdict_of(&self, flight: &Flight) -> Option<Outcome> {
+        let current = self.ledger.find(flight.attempt.id).await.ok()??;
+        match current.state {
+            CurrentState::Ended { outcome, .. } if current.attempt == flight.attempt => Some(outcome),
+            CurrentState::Ended { .. } | CurrentState::Pending { .. } => None,
+        }
+    }
+
+    /// Fails a call whose phone may still ring. False where it was not this process's to end.
+    pub(super) async fn fail(&self, flight: &Flight, backend: Option<&str>, failure: Failure) -> bool {
+        let is_ours = self.ledger.fail(flight.attempt, &failure, false).await;
         self.settle(flight, backend, Outcome::Failed(failure), Moment::now());
+        is_ours
     }
 
     /// In this order: who begins with the number here asks the store, too.

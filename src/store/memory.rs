@@ -172,7 +172,7 @@ impl Calls {
             return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
         }
         let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
-        if ringing.is_some_and(|kept| kept.drive.is_some() || kept.deadline + HOLD > now) {
+        if ringing.is_some_and(|kept| kept.deadline + HOLD > now) {
             return Some(Refusal::InProgress);
         }
         let begun = self.begun.entry(number.key).or_default();
@@ -329,7 +329,9 @@ impl Calls {
         let mut orphans = Vec::new();
         for (deadline, sequence) in &self.pending {
             let Some(kept) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < most) else { continue };
-            let Some(drive) = kept.drive.as_mut().filter(|drive| **drive != owner && is_gone(drive)) else {
+            // Long after its deadline nobody drives it any more, whoever is alive.
+            let is_left = |drive: &Owner| (*drive != owner && is_gone(drive)) || *deadline + HOLD <= now;
+            let Some(drive) = kept.drive.as_mut().filter(|drive| is_left(drive)) else {
                 continue;
             };
             let Some(number) = kept.row.number_key else { continue };

@@ -23,13 +23,13 @@ mod within;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rsipstack::sip::Method;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::{OnProgress, OnState, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome};
@@ -53,10 +53,9 @@ pub(super) struct SipTrunk {
     prompts: Prompts,
     policy: Policy,
     links: Mutex<HashMap<Server, Arc<Way>>>,
-    calls: Mutex<HashMap<u64, Arc<tokio::sync::Mutex<Line>>>>,
+    calls: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Line>>>>,
     /// By trunk: why it is not registered now, though it should be.
     unregistered: Mutex<BTreeMap<String, String>>,
-    next: AtomicU64,
 }
 
 /// The attempt to open a way to a server, and what came of it.
@@ -87,7 +86,6 @@ impl SipTrunk {
             links: Mutex::default(),
             unregistered: Mutex::default(),
             calls: Mutex::default(),
-            next: AtomicU64::new(1),
         })
     }
 
@@ -107,13 +105,14 @@ impl SipTrunk {
     }
 
     fn remember(&self, line: Line) -> Reference {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.calls.lock().insert(number, Arc::new(tokio::sync::Mutex::new(line)));
-        Reference::new(number.to_string())
+        // Unique in all processes: another one that takes the call up must never find a call of its own by it.
+        let name = Uuid::new_v4();
+        self.calls.lock().insert(name, Arc::new(tokio::sync::Mutex::new(line)));
+        Reference::new(name.to_string())
     }
 
     fn line(&self, reference: &Reference) -> Option<Arc<tokio::sync::Mutex<Line>>> {
-        self.calls.lock().get(&number(reference)?).map(Arc::clone)
+        self.calls.lock().get(&name(reference)?).map(Arc::clone)
     }
 
     /// Tries a server. `Err` tells why another one may be tried.
@@ -166,9 +165,9 @@ impl SipTrunk {
     }
 }
 
-/// The number under which a call is remembered.
-fn number(reference: &Reference) -> Option<u64> {
-    reference.as_str().parse().ok()
+/// The name under which a call is remembered.
+fn name(reference: &Reference) -> Option<Uuid> {
+    Uuid::try_parse(reference.as_str()).ok()
 }
 
 #[async_trait]
@@ -235,7 +234,7 @@ impl TelephonyBackend for SipTrunk {
             let _ = tokio::time::timeout(FAREWELL_WITHIN, live.say_goodbye()).await;
         }
         let ended = self.hang_up(reference).await;
-        number(reference).and_then(|number| self.calls.lock().remove(&number));
+        name(reference).and_then(|name| self.calls.lock().remove(&name));
         ended
     }
 

@@ -26,7 +26,7 @@ for _, number in ipairs({new.number, new.line}) do
 end
 
 local ringing = fetch(call('GET', key('r', new.number)))
-if ringing and not (ringing.outcome and ringing.deadline + HOLD <= now) then
+if ringing and ringing.deadline + HOLD > now then
     return {'in_progress'}
 end
 

@@ -27,6 +27,21 @@ end
 
 handed = {number = text((handed and handed.number or 0) + 1), sequences = {}}
 answer = {handed.number, text(now)}
+local function take(other, sequence)
+    local kept = fetch(sequence)
+    call('ZREM', key('d', other), sequence)
+    if not kept then
+        -- Its key is gone, by hand or for want of memory.
+        call('ZREM', key('pending'), sequence)
+        return
+    end
+    kept.owner = owner
+    keep(kept)
+    call('ZADD', key('d', owner), text(kept.deadline), sequence)
+    table.insert(handed.sequences, sequence)
+    hand_over(kept)
+end
+
 -- While the server was away nobody could renew a lease: then all have the time of one to do so.
 local gone = back + LEASE <= now and call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE)) or {}
 for _, other in ipairs(gone) do
@@ -35,13 +50,14 @@ for _, other in ipairs(gone) do
         break
     end
     for _, sequence in ipairs(call('ZRANGE', key('d', other), 0, text(left - 1))) do
-        local kept = fetch(sequence)
-        kept.owner = owner
-        keep(kept)
-        call('ZREM', key('d', other), sequence)
-        call('ZADD', key('d', owner), text(kept.deadline), sequence)
-        table.insert(handed.sequences, sequence)
-        hand_over(kept)
+        take(other, sequence)
+    end
+end
+-- Long after its deadline nobody drives an attempt any more, whoever is alive: its end was lost.
+for _, sequence in ipairs(call('ZRANGEBYSCORE', key('pending'), '-inf', text(now - HOLD), 'LIMIT', '0', ARGV[2])) do
+    local kept = fetch(sequence)
+    if #handed.sequences < most then
+        take(kept and kept.owner or owner, sequence)
     end
 end
 if #handed.sequences == 0 then

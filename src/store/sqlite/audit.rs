@@ -21,7 +21,7 @@ pub(super) fn unblock(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<bo
     let there = desk
         .database
         .prepare_cached("DELETE FROM blocks WHERE number_key = ?1 RETURNING coalesce(until_at, ?2 + 1) > ?2")?
-        .query_map(params![number, desk.now], |row| row.get(0))?
+        .query_map(params![number, desk.wall], |row| row.get(0))?
         .collect::<Result<Vec<bool>, _>>()?;
     Ok(there.contains(&true))
 }
@@ -29,7 +29,7 @@ pub(super) fn unblock(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<bo
 pub(super) fn blocks(desk: &Desk<'_>) -> rusqlite::Result<Vec<Block>> {
     desk.database
         .prepare_cached("SELECT * FROM blocks WHERE coalesce(until_at, ?1 + 1) > ?1 ORDER BY since_at DESC")?
-        .query_map([desk.now], |row| {
+        .query_map([desk.wall], |row| {
             Ok(Block {
                 number: row.get("number_key")?,
                 masked: row.get("number")?,

@@ -61,7 +61,7 @@ fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite:
         .prepare_cached(
             "SELECT reason, until_at FROM blocks WHERE number_key IN (?1, ?2) AND coalesce(until_at, ?3 + 1) > ?3",
         )?
-        .query_row(params![number.key, number.line, desk.now], |row| {
+        .query_row(params![number.key, number.line, desk.wall], |row| {
             let until: Option<At> = row.get(1)?;
             Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|At(until)| until) })
         })
@@ -70,10 +70,7 @@ fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite:
         return Ok(block);
     }
     desk.database
-        .prepare_cached(
-            "UPDATE attempts SET rings = 0
-             WHERE number_key = ?1 AND rings = 1 AND ended IS NOT NULL AND deadline + ?2 <= ?3",
-        )?
+        .prepare_cached("UPDATE attempts SET rings = 0 WHERE number_key = ?1 AND rings = 1 AND deadline + ?2 <= ?3")?
         .execute(params![number.key, milliseconds(HOLD), desk.now])?;
     let rings = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
     if { rings }.exists([number.key])? {
@@ -289,7 +286,8 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize) -> rusqlite::R
     let mut orphans = desk.database.prepare_cached(
         "SELECT id, generation, number_key, number, deadline, started_at, backend, reference
          FROM attempts LEFT JOIN owners USING (owner)
-         WHERE ended IS NULL AND owner <> ?1 AND coalesce(lease, 0) <= ?2 ORDER BY sequence LIMIT ?3",
+         WHERE ended IS NULL AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2)
+         ORDER BY deadline LIMIT ?3",
     )?;
     let orphan = |row: &rusqlite::Row<'_>| {
         let placed: (Option<Box<str>>, Option<String>) = (row.get("backend")?, row.get("reference")?);
@@ -303,7 +301,8 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize) -> rusqlite::R
         })
     };
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let orphans: Vec<_> = orphans.query_map(params![owner, desk.now, most], orphan)?.collect::<Result<_, _>>()?;
+    let orphans: Vec<_> =
+        orphans.query_map(params![owner, desk.now, most, milliseconds(HOLD)], orphan)?.collect::<Result<_, _>>()?;
     for Orphan { attempt, .. } in &orphans {
         desk.database
             .prepare_cached("UPDATE attempts SET owner = ?3 WHERE id = ?1 AND generation = ?2")?
@@ -320,7 +319,7 @@ pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<()> {
     let run = |statement: &str, before: i64| desk.database.prepare_cached(statement)?.execute([before]);
     run("DELETE FROM steps WHERE sequence IN (SELECT sequence FROM attempts WHERE ended < ?1)", old)?;
     run("DELETE FROM attempts WHERE ended < ?1", old)?;
-    run("DELETE FROM blocks WHERE until_at <= ?1", desk.now)?;
+    run("DELETE FROM blocks WHERE until_at <= ?1", desk.wall)?;
     run(
         "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
         desk.now,

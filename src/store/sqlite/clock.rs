@@ -21,10 +21,14 @@ impl Clock {
         let kept: i64 = database.prepare_cached("SELECT now FROM clock")?.query_row([], |row| row.get(0))?;
         let at = Instant::now();
         let ticked = self.last.map_or(0, |(last, then)| last.saturating_add(milliseconds(at - then)));
-        let now = milliseconds((self.wall)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
-        let now = now.max(ticked).max(kept);
+        let now = self.wall().max(ticked).max(kept);
         self.last = Some((now, at));
         Ok(now)
+    }
+
+    /// The wall clock, wherever somebody has set it.
+    pub(super) fn wall(&self) -> i64 {
+        milliseconds((self.wall)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
     }
 
     /// Writes it down for the next process.

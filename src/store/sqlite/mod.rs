@@ -47,8 +47,12 @@ impl SqliteStore {
     /// # Errors
     /// As [`SqliteStore::open`].
     pub fn open_with_clock(file: &Path, wall: fn() -> SystemTime) -> Result<Self, String> {
-        // SQLite gives the files beside it the same permissions.
-        platform::private_file().append(true).create(true).open(file).map_err(|error| error.to_string())?;
+        // SQLite gives the files beside it the same permissions. One that is there is not opened: to close it again would
+        // take the locks of a connection that this process may have (fcntl(2), "Record locks").
+        match platform::private_file().write(true).create_new(true).open(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.to_string()),
+            _ => {}
+        }
         let database = open(file)?;
         let writer = Writer::start(database, Clock::new(wall)).map_err(|error| error.to_string())?;
         Ok(Self { writer, file: file.into() })

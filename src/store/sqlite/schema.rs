@@ -16,9 +16,14 @@ fn migrate(database: &mut Connection, migrations: &[&str]) -> Result<(), String>
         rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
         error => error.to_string(),
     };
+    let version = |database: &Connection| database.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
+    // Whoever has nothing to do waits for nobody.
+    if version(database).map_err(words)? == u32::try_from(migrations.len()).unwrap_or(u32::MAX) {
+        return Ok(());
+    }
     // Of two processes that start at once, one waits for the other.
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(words)?;
-    let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(words)?;
+    let version = version(&transaction).map_err(words)?;
     let newest = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
     let Some(missing) = usize::try_from(version).ok().and_then(|version| migrations.get(version..)) else {
         return Err(format!(

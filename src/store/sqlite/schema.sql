@@ -31,6 +31,7 @@ CREATE TABLE attempts (
 CREATE UNIQUE INDEX current_attempts ON attempts (id) WHERE current = 1;
 CREATE UNIQUE INDEX ringing_numbers ON attempts (number_key) WHERE rings = 1;
 CREATE INDEX pending_attempts ON attempts (deadline) WHERE ended IS NULL;
+CREATE INDEX ended_attempts ON attempts (ended);
 CREATE INDEX begun_by_number ON attempts (number_key, begun);
 CREATE INDEX begun_by_line ON attempts (line_key);
 CREATE INDEX begun_attempts ON attempts (begun);

@@ -23,6 +23,8 @@ pub(super) struct Desk<'a> {
     pub(super) database: &'a Connection,
     /// The store's clock, in milliseconds.
     pub(super) now: i64,
+    /// The wall clock, by which blocks end that people have set.
+    pub(super) wall: i64,
 }
 
 /// The thread's queue. Dropped, the thread ends when it has done what was asked.
@@ -142,7 +144,7 @@ fn commit(database: &mut Connection, clock: &mut Clock, jobs: &mut [Box<dyn Job>
     };
     let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
-    let desk = Desk { now: clock.now(&transaction)?, database: &transaction };
+    let desk = Desk { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction };
     jobs.iter_mut().for_each(|job| job.work(&desk));
     // Whoever only asked leaves the disk alone.
     if transaction.total_changes() != changes {
