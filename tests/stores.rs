@@ -275,8 +275,13 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::Refused(Refusal::InProgress));
         tokio::time::sleep(HOLD - LEASE + Duration::from_secs(1)).await;
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::New);
-        // What has not ended is somebody's to end.
-        assert_eq!(begin(&store, &new(attempt(4, 1), number(2))).await, Begun::Refused(Refusal::InProgress));
+        // Of one that has not ended, the end was lost: whoever asks takes it up, though its owner is alive.
+        assert_eq!(begin(&store, &new(attempt(4, 1), number(2))).await, Begun::New);
+        store.renew(OWNER).await.unwrap();
+        let left = store.take_up(ANOTHER, 10).await.unwrap();
+        assert_eq!(left.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [pending]);
+        let interrupted = End { owner: ANOTHER, ..end(pending, failed(FailureReason::Interrupted)) };
+        assert!(store.end(&interrupted).await.unwrap());
     });
 }
 

@@ -36,8 +36,8 @@ pub use sqlite::SqliteStore;
 /// How long an owner counts as alive after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(10);
 
-/// How long after its deadline an attempt that has ended may still keep its number: whoever was to say that its phone
-/// rings no more may be gone.
+/// How long after its deadline an attempt may still keep its number, and its owner: whoever was to end it, or to say that
+/// its phone rings no more, may be gone, or its word lost.
 pub const HOLD: Duration = Duration::from_secs(30);
 
 /// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
@@ -82,8 +82,8 @@ pub trait CallStore: Send + Sync {
     /// Where that is not kept.
     async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
 
-    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out. A lease does not run out
-    /// while the store of a farm is away: then nobody could renew it.
+    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out, or whose deadline passed
+    /// longer ago than [`HOLD`].
     ///
     /// # Errors
     /// Where it is not known whether it owns them: then somebody takes them up later.
