@@ -66,6 +66,11 @@ impl Shared {
 
     async fn finish(&self, flight: &Flight, line: Option<Line<'_>>, stop: Stop) {
         let backend = line.as_ref().map(|(named, _)| &*named.name);
+        let stop = match stop {
+            // There is nothing to hang up.
+            Stop::HangUp(failure) if line.is_none() => Stop::Outcome(Outcome::Failed(failure)),
+            stop => stop,
+        };
         let is_ours = match stop {
             Stop::Outcome(outcome) => {
                 let at = Moment::now();

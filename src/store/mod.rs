@@ -83,7 +83,7 @@ pub trait CallStore: Send + Sync {
     async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
 
     /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out, or whose deadline passed
-    /// longer ago than [`HOLD`].
+    /// longer ago than [`HOLD`]. A lease does not run out while the store of a farm is away: then nobody could renew it.
     ///
     /// # Errors
     /// Where it is not known whether it owns them: then somebody takes them up later.
