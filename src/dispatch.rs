@@ -191,9 +191,7 @@ impl Unsettled {
             }
         }
     }
-}
 
-impl Unsettled {
     /// Takes a call up that another process has left.
     async fn resume(self, placed: Option<(Box<str>, Reference)>) {
         self.shared.resume(&self.flight, placed).await;

@@ -23,10 +23,8 @@ type Line<'a> = (&'a Named, Reference);
 /// Why the following of a call stopped.
 enum Stop {
     Outcome(Outcome),
-    /// Hang up, and fail so.
-    HangUp(Failure),
-    /// Hang up; that it failed was told before.
-    HangUpTold {
+    /// It has failed, and that was told: hang up, if it is this process's.
+    HangUp {
         is_ours: bool,
     },
     /// The phone may ring, but there is nothing to hang up.
@@ -44,7 +42,10 @@ impl Shared {
     pub(super) async fn place(&self, flight: &Flight, call: &Call) {
         let mut line = None;
         let driven = AssertUnwindSafe(self.place_and_follow(flight, call, &mut line)).catch_unwind().await;
-        let stop = driven.unwrap_or_else(|_| Stop::HangUp(defect()));
+        let stop = match driven {
+            Ok(stop) => stop,
+            Err(_) => self.stop_by_defect(flight, line.as_ref()).await,
+        };
         self.finish(flight, line, stop).await;
     }
 
@@ -60,17 +61,24 @@ impl Shared {
             return self.finish(flight, None, Stop::Ambiguous(Failure::new(FailureReason::Interrupted, gone))).await;
         };
         let followed = AssertUnwindSafe(self.follow(flight, named, &reference)).catch_unwind().await;
-        let stop = followed.unwrap_or_else(|_| Stop::HangUp(defect()));
-        self.finish(flight, Some((named, reference)), stop).await;
+        let line = (named, reference);
+        let stop = match followed {
+            Ok(stop) => stop,
+            Err(_) => self.stop_by_defect(flight, Some(&line)).await,
+        };
+        self.finish(flight, Some(line), stop).await;
+    }
+
+    /// After a panic. Of a call that was not placed there is nothing to hang up.
+    async fn stop_by_defect(&self, flight: &Flight, line: Option<&Line<'_>>) -> Stop {
+        match line {
+            None => Stop::Outcome(Outcome::Failed(defect())),
+            Some((named, _)) => Stop::HangUp { is_ours: self.fail(flight, Some(&named.name), defect()).await },
+        }
     }
 
     async fn finish(&self, flight: &Flight, line: Option<Line<'_>>, stop: Stop) {
         let backend = line.as_ref().map(|(named, _)| &*named.name);
-        let stop = match stop {
-            // There is nothing to hang up.
-            Stop::HangUp(failure) if line.is_none() => Stop::Outcome(Outcome::Failed(failure)),
-            stop => stop,
-        };
         let is_ours = match stop {
             Stop::Outcome(outcome) => {
                 let at = Moment::now();
@@ -87,12 +95,7 @@ impl Shared {
                 self.give_free(flight).await;
                 is_ours
             }
-            Stop::HangUp(_) | Stop::HangUpTold { .. } => {
-                let is_ours = match stop {
-                    Stop::HangUpTold { is_ours } => is_ours,
-                    Stop::HangUp(failure) => self.fail(flight, backend, failure).await,
-                    Stop::Outcome(_) | Stop::Ambiguous(_) => true,
-                };
+            Stop::HangUp { is_ours } => {
                 if let Some((named, reference)) = line.as_ref().filter(|_| is_ours) {
                     self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await;
                 }
@@ -130,7 +133,7 @@ impl Shared {
                             self.refused(flight, &named.name, &silent);
                         }
                     }
-                    return Stop::HangUpTold { is_ours };
+                    return Stop::HangUp { is_ours };
                 }
             };
             match placed {
@@ -165,7 +168,9 @@ impl Shared {
         };
         tokio::select! {
             biased;
-            failure = self.must_end(flight) => Stop::HangUp(failure),
+            failure = self.must_end(flight) => {
+                Stop::HangUp { is_ours: self.fail(flight, Some(&named.name), failure).await }
+            }
             outcome = named.backend.follow(reference, &on_progress) => {
                 let failure = match &outcome {
                     Outcome::Verified => None,
