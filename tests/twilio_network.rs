@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use phonegate::backend::Rang;
 use phonegate::call::{FailureReason, Outcome};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use serde_json::{Value, json};
 use support::backend::Line;
+use support::certificate::{Localhost, for_localhost};
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio};
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
@@ -25,14 +25,7 @@ const NUMBER: &str = "+1 4255551212";
 /// port, and the authority's certificate in a file.
 fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
     with_environment("", "");
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "Contoso CA");
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-    let certificate = params.signed_by(&key, &authority).unwrap();
+    let Localhost { certificate, key, authority } = for_localhost();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -40,7 +33,7 @@ fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
         .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
         .unwrap();
     let file = NamedTempFile::new().unwrap();
-    std::fs::write(&file, authority.pem()).unwrap();
+    std::fs::write(&file, authority).unwrap();
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -5,9 +5,9 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 
+use super::certificate::{Localhost, for_localhost};
 use super::sipp::free_port;
 
 /// The password of servers that want one; it is written `%40` in a URL.
@@ -44,16 +44,9 @@ impl Redis {
     /// A server that wants TLS and a password. Its certificate is for `localhost`, by an authority of its own.
     pub fn with_tls() -> Self {
         let redis = Self::prepare();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Contoso CA");
-        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
-        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-        let certificate = params.signed_by(&key, &authority).unwrap();
+        let Localhost { certificate, key, authority } = for_localhost();
         let write = |name: &str, text: &str| std::fs::write(redis.folder.path().join(name), text).unwrap();
-        write("ca.pem", &authority.pem());
+        write("ca.pem", &authority);
         write("server.pem", &certificate.pem());
         write("server.key", &key.serialize_pem());
         let file = |name: &str| redis.path(name);

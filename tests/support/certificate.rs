@@ -1,0 +1,26 @@
+//! A certificate for `localhost`, of an authority that nobody knows.
+
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+};
+
+/// A server's certificate, its key, and who vouches for it.
+pub struct Localhost {
+    pub certificate: Certificate,
+    pub key: KeyPair,
+    /// The authority's certificate, in PEM.
+    pub authority: String,
+}
+
+/// A new one.
+pub fn for_localhost() -> Localhost {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "Contoso CA");
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    Localhost { certificate, key, authority: authority.pem() }
+}
