@@ -131,6 +131,11 @@ impl Dispatcher {
         ledger.refused(attempt, number.map(|number| ledger.stored(number)), failure);
     }
 
+    /// Takes note of a request that was refused while a call of the same id goes on.
+    pub(crate) fn refused_repeat(&self, attempt: Attempt, failure: &Failure) {
+        self.shared.ledger.note(attempt, step("repeat_refused", None, Some(failure.text())));
+    }
+
     /// Hangs up every call and waits until all is done.
     pub(crate) async fn end(&self) {
         self.shared.ending.cancel();
@@ -152,6 +157,11 @@ impl Dispatcher {
     /// Waits until the store has all that it was told.
     pub(crate) async fn recorded(&self) {
         self.shared.ledger.recorded().await;
+    }
+
+    /// Lets go of the store. False where that took longer than `within`.
+    pub(crate) fn close_store(&self, within: Duration) -> bool {
+        self.shared.ledger.close(within)
     }
 }
 

@@ -190,18 +190,25 @@ impl Gate {
                 attempt
             }
             Begun::Refused(failure, attempt) => {
-                let collides = failure.reason() == FailureReason::AlreadyInProgress;
-                let level = if collides { Level::Warn } else { Level::Info };
-                self.log.write(level, &Event { number: event.number, ..Event::refused(Some(request.id), &failure) });
-                if let Some(attempt) = attempt {
-                    self.dispatcher.refused(attempt, number.as_ref(), failure);
-                }
+                self.log_refused(&event, &failure);
+                self.dispatcher.refused(attempt, number.as_ref(), failure);
+                return Some(CallStatus::Failed);
+            }
+            Begun::RefusedRepeat(failure, attempt) => {
+                self.log_refused(&event, &failure);
+                self.dispatcher.refused_repeat(attempt, &failure);
                 return Some(CallStatus::Failed);
             }
         };
         // By the attempt, not the id: what a later attempt is worth is nothing to this one.
         let until = Instant::now() + self.call.initiate_wait_ms.milliseconds();
         Some(self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed))
+    }
+
+    fn log_refused(&self, event: &Event<'_>, failure: &Failure) {
+        let collides = failure.reason() == FailureReason::AlreadyInProgress;
+        let level = if collides { Level::Warn } else { Level::Info };
+        self.log.write(level, &Event { number: event.number, ..Event::refused(event.id, failure) });
     }
 
     /// The status of a call.
@@ -241,8 +248,10 @@ impl Gate {
     pub(crate) fn refuse(&self, id: CallId, failure: Failure) {
         self.log.write(Level::Warn, &Event::refused(Some(id), &failure));
         let now = Deadline::after(Moment::now(), Duration::ZERO);
-        if let Begun::Refused(failure, Some(attempt)) = self.registry.begin(id, Err(failure), now) {
-            self.dispatcher.refused(attempt, None, failure);
+        match self.registry.begin(id, Err(failure), now) {
+            Begun::Refused(failure, attempt) => self.dispatcher.refused(attempt, None, failure),
+            Begun::RefusedRepeat(failure, attempt) => self.dispatcher.refused_repeat(attempt, &failure),
+            Begun::New(_) | Begun::StillPending(_) => {}
         }
     }
 
@@ -289,8 +298,9 @@ impl Gate {
             let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
         }
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
+        let is_closed = self.dispatcher.close_store(end.saturating_duration_since(Instant::now()) / 2);
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
-        self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up && all_recorded
+        self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up && all_recorded && is_closed
     }
 }
 

@@ -97,8 +97,10 @@ pub enum Begun {
     New(Attempt),
     /// A repeat of this attempt, which is pending: nothing to do.
     StillPending(Attempt),
-    /// Refused; where the id was free, as this attempt, which is remembered.
-    Refused(Failure, Option<Attempt>),
+    /// Refused, as this attempt, which is remembered.
+    Refused(Failure, Attempt),
+    /// Refused, while this attempt of the same id is pending and goes on.
+    RefusedRepeat(Failure, Attempt),
 }
 
 /// What one look at a call shows.
@@ -158,7 +160,7 @@ impl Registry {
             Err(failure) => {
                 calls.insert(attempt, State::Failed(failure.clone()));
                 self.remember_end(&mut calls, attempt, now);
-                Begun::Refused(failure, Some(attempt))
+                Begun::Refused(failure, attempt)
             }
         }
     }
@@ -254,12 +256,20 @@ impl Registry {
         }
     }
 
-    /// Takes in the end of an attempt, which the store has as the last one of its id, `ago` before `now`. What is
-    /// pending here stays so.
-    pub fn adopt_end(&self, attempt: Attempt, outcome: Outcome, ago: Duration, now: Moment) {
+    /// Takes in the end of an attempt, which the store has as the last one of its id, `ago` before `now`. False where
+    /// this process knows of another one by now than of `known`, of which it knew when the store was asked.
+    pub fn adopt_end(
+        &self,
+        attempt: Attempt,
+        outcome: Outcome,
+        ago: Duration,
+        now: Moment,
+        known: Option<u64>,
+    ) -> bool {
         let mut calls = self.shard(attempt.id).calls.lock();
-        if calls.by_id.get(&attempt.id).is_some_and(|entry| matches!(entry.state, State::Pending(_))) {
-            return;
+        let is_other = |entry: &Entry| matches!(entry.state, State::Pending(_)) || Some(entry.stored) != known;
+        if calls.by_id.get(&attempt.id).is_some_and(is_other) {
+            return false;
         }
         let keep = self.keep_finished().saturating_sub(ago);
         calls.insert(
@@ -270,6 +280,7 @@ impl Registry {
             },
         );
         self.remember_end(&mut calls, attempt, now);
+        true
     }
 
     /// The generation that the store has for the call as it is known here.
@@ -464,6 +475,6 @@ impl Pending {
             Err(failure) => failure,
         };
         self.refused_repeat = Some(Box::new(failure.clone()));
-        Begun::Refused(failure, None)
+        Begun::RefusedRepeat(failure, attempt)
     }
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use phonegate::admission::Admission;
-use phonegate::call::CallStatus;
+use phonegate::call::{CallStatus, Progress};
 use phonegate::config::NetworkConfig;
 use phonegate::store::{Block, CallStore, RedisStore, StoredNumber};
 use serde_json::{Value, json};
@@ -88,6 +88,8 @@ fn a_call_that_one_node_begins_is_answered_for_by_the_others() {
     one.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
     assert_eq!(two.status(id(1)), CallStatus::Pending);
+    let progress = || two.gate().snapshot(id(1)).and_then(|call| call.progress);
+    wait_until("the other node sees it ring", || progress() == Some(Progress::Ringing));
     farm.answer("1");
     for node in [&two, &one, &three] {
         status_is(node, 1, CallStatus::Success);
@@ -221,6 +223,42 @@ fn success_is_told_of_the_current_attempt_alone() {
 }
 
 #[test]
+fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
+    let mut farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    farm.redis.kill();
+    is_refused(&one, 1, NUMBER, "(CannotPlace");
+    farm.redis.restart();
+    wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("CannotPlace"));
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    for node in [&two, &one] {
+        status_is(node, 1, CallStatus::Success);
+    }
+}
+
+#[test]
+fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    for node in [&two, &one] {
+        status_is(node, 1, CallStatus::Success);
+    }
+    farm.redis.pause();
+    is_refused(&one, 1, NUMBER, "(CannotPlace");
+    farm.redis.resume();
+    wait_until("the other node hears of it", || {
+        assert_ne!(one.status(id(1)), CallStatus::Success);
+        two.status(id(1)) == CallStatus::Failed
+    });
+    assert_eq!(farm.rings(), 1);
+}
+
+#[test]
 fn what_redis_cannot_confirm_is_no_success() {
     let farm = Farm::new();
     let node = farm.node();
@@ -232,6 +270,22 @@ fn what_redis_cannot_confirm_is_no_success() {
     assert_eq!(node.status(id(1)), CallStatus::Pending);
     farm.redis.resume();
     status_is(&node, 1, CallStatus::Success);
+}
+
+#[test]
+fn a_master_that_has_lost_its_replicas_confirms_no_success() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    status_is(&one, 1, CallStatus::Success);
+    farm.redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(one.status(id(1)), CallStatus::Pending);
+    assert_ne!(two.status(id(1)), CallStatus::Success);
+    farm.redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    status_is(&one, 1, CallStatus::Success);
+    status_is(&two, 1, CallStatus::Success);
 }
 
 /// Redis is away in this way, and comes back.

@@ -115,14 +115,12 @@ proptest! {
                             model.calls.insert(n, Call { generation, number: Some(wanted), begun: time, ended: None });
                             attempts.push((attempt, n, wanted));
                         }
+                        Begun::RefusedRepeat(failure, _) => prop_assert!(pending && !same, "{}", failure),
                         Begun::Refused(failure, _) => {
                             let collides = wanted.is_some_and(|wanted| model.ringing.contains_key(&wanted));
-                            let refusable = if pending { !same } else { wanted.is_none() || collides };
-                            prop_assert!(refusable, "{}", failure);
-                            if !pending {
-                                let ended = Some((time, false));
-                                model.calls.insert(n, Call { generation: 0, number: None, begun: time, ended });
-                            }
+                            prop_assert!(!pending && (wanted.is_none() || collides), "{}", failure);
+                            let ended = Some((time, false));
+                            model.calls.insert(n, Call { generation: 0, number: None, begun: time, ended });
                             let shown = registry.snapshot(id(n)).unwrap().failure;
                             prop_assert_eq!(shown, Some(failure));
                         }
@@ -250,8 +248,8 @@ fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
     let (registry, now) = (Registry::new(KEEP), Moment::now());
     let attempt = begun(&registry, 1, now);
     let repeat = registry.begin(id(1), Ok(number(2000)), Deadline::after(now, DEADLINE));
-    let Begun::Refused(failure, _) = repeat else { panic!("{repeat:?}") };
-    assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
+    let Begun::RefusedRepeat(failure, of) = repeat else { panic!("{repeat:?}") };
+    assert_eq!((failure.reason(), of), (FailureReason::AlreadyInProgress, attempt));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure.clone()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
     registry.settle(attempt, Outcome::Verified, now);
@@ -262,9 +260,9 @@ fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
 #[test]
 fn a_repeat_that_admission_refuses_keeps_its_own_reason() {
     let (registry, now) = (Registry::new(KEEP), Moment::now());
-    begun(&registry, 1, now);
+    let attempt = begun(&registry, 1, now);
     let repeat = registry.begin(id(1), Err(refused()), Deadline::after(now, DEADLINE));
-    assert_eq!(repeat, Begun::Refused(refused(), None));
+    assert_eq!(repeat, Begun::RefusedRepeat(refused(), attempt));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(refused()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
 }

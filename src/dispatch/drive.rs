@@ -28,7 +28,10 @@ enum Stop {
         is_ours: bool,
     },
     /// The phone may ring, but there is nothing to hang up.
-    Ambiguous(Failure),
+    Ambiguous {
+        backend: Option<Arc<str>>,
+        failure: Failure,
+    },
 }
 
 impl Shared {
@@ -52,13 +55,15 @@ impl Shared {
     /// Takes a call up that another process has placed and left.
     pub(super) async fn resume(&self, flight: &Flight, placed: Option<(Box<str>, Reference)>) {
         self.note(flight, Level::Info, "taken_up", None);
+        let lost = |sentence: &str| {
+            let failure = Failure::new(FailureReason::Interrupted, sentence);
+            self.finish(flight, None, Stop::Ambiguous { backend: None, failure })
+        };
         let Some((backend, reference)) = placed else {
-            let lost = "PhoneGate was restarted before it was known whether the call had been placed.";
-            return self.finish(flight, None, Stop::Ambiguous(Failure::new(FailureReason::Interrupted, lost))).await;
+            return lost("PhoneGate was restarted before it was known whether the call had been placed.").await;
         };
         let Some(named) = self.backends.iter().find(|named| *named.name == *backend) else {
-            let gone = format!("The call was placed by `{backend}`, which is not in use any more.");
-            return self.finish(flight, None, Stop::Ambiguous(Failure::new(FailureReason::Interrupted, gone))).await;
+            return lost(&format!("The call was placed by `{backend}`, which is not in use any more.")).await;
         };
         let followed = AssertUnwindSafe(self.follow(flight, named, &reference)).catch_unwind().await;
         let line = (named, reference);
@@ -88,8 +93,8 @@ impl Shared {
                 self.settle(flight, backend, outcome, at);
                 is_ours
             }
-            Stop::Ambiguous(failure) => {
-                let is_ours = self.fail(flight, backend, failure).await;
+            Stop::Ambiguous { backend, failure } => {
+                let is_ours = self.fail(flight, backend.as_deref(), failure).await;
                 // The phone may be ringing, and nobody can tell until when.
                 self.must_end(flight).await;
                 self.give_free(flight).await;
@@ -148,7 +153,8 @@ impl Shared {
                     self.refused(flight, &named.name, &failure);
                     refusals.push((&named.name, failure));
                     if rang == Rang::Perhaps {
-                        return Stop::Ambiguous(all_refused(refusals));
+                        let backend = Some(Arc::clone(&named.name));
+                        return Stop::Ambiguous { backend, failure: all_refused(refusals) };
                     }
                 }
             }

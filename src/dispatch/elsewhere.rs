@@ -42,8 +42,8 @@ const MAX_LOOK_UPS: usize = 1024;
 pub(super) struct LookUps(Mutex<HashMap<CallId, LookUp>>);
 
 enum LookUp {
-    /// A task asks the store.
-    Running,
+    /// A task asks the store, since then.
+    Running(Instant),
     /// Waits to be asked for again, for the store was away.
     Again(Instant),
     Done(Failure, Instant),
@@ -68,16 +68,17 @@ impl Dispatcher {
             LookUp::Done(_, at) => at.elapsed() < HOLDS,
             // Nobody has asked for it any more.
             LookUp::Again(since) => since.elapsed() < 2 * PATIENCE,
-            LookUp::Running => true,
+            // A task that a defect ended says nothing.
+            LookUp::Running(since) => since.elapsed() < 2 * PATIENCE,
         });
         let since = match look_ups.get(&id) {
             Some(LookUp::Done(failure, _)) => return Known::Not(failure.clone()),
-            Some(LookUp::Running) => return Known::NotYet,
+            Some(LookUp::Running(_)) => return Known::NotYet,
             Some(LookUp::Again(since)) => *since,
             None if look_ups.len() >= MAX_LOOK_UPS => return Known::NotYet,
             None => Instant::now(),
         };
-        look_ups.insert(id, LookUp::Running);
+        look_ups.insert(id, LookUp::Running(since));
         drop(look_ups);
         let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
         let look = async move {
@@ -141,27 +142,24 @@ impl Shared {
     /// Looks an id up, and takes in what is found. True where the store says that the call is verified which the
     /// registry has now.
     async fn look(self: &Arc<Self>, id: CallId, tasks: &TaskTracker) -> Result<bool, StoreError> {
-        let current = self.ledger.find(id).await?;
-        Ok(current.is_some_and(|current| self.take_in(current, tasks)))
-    }
-
-    fn take_in(self: &Arc<Self>, current: Current, tasks: &TaskTracker) -> bool {
-        let Current { attempt, state } = current;
-        let is_known = self.registry.stored_generation(attempt.id) == Some(attempt.generation);
+        let known = self.registry.stored_generation(id);
+        let Some(Current { attempt, state }) = self.ledger.find(id).await? else { return Ok(false) };
         match state {
-            CurrentState::Ended { outcome, .. } if is_known => outcome == Outcome::Verified,
-            // What failed here may be the later one, of which the store has not heard yet.
-            CurrentState::Ended { outcome: Outcome::Verified, .. }
-                if self.registry.status(attempt.id) == Some(CallStatus::Failed) =>
-            {
-                false
+            CurrentState::Ended { outcome, .. } if known == Some(attempt.generation) => {
+                Ok(outcome == Outcome::Verified)
             }
             CurrentState::Ended { outcome, ago } => {
                 let is_verified = outcome == Outcome::Verified;
-                self.registry.adopt_end(attempt, outcome, ago, Moment::now());
-                is_verified
+                if is_verified
+                    && let Some(failed) = known.filter(|_| self.registry.status(id) == Some(CallStatus::Failed))
+                    && !self.ledger.are_in_order(id, [failed, attempt.generation]).await?
+                {
+                    // What failed here is the later one, or the store has not heard of it yet.
+                    return Ok(false);
+                }
+                Ok(self.registry.adopt_end(attempt, outcome, ago, Moment::now(), known) && is_verified)
             }
-            CurrentState::Pending { .. } if is_known => false,
+            CurrentState::Pending { .. } if known == Some(attempt.generation) => Ok(false),
             CurrentState::Pending { number, left, .. } => {
                 let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
                 if self.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
@@ -169,7 +167,7 @@ impl Shared {
                     let watched = Unsettled::elsewhere(self, flight);
                     tasks.spawn(async move { watched.watch(attempt.generation).await });
                 }
-                false
+                Ok(false)
             }
         }
     }
@@ -244,11 +242,12 @@ impl Shared {
     async fn outcome_of(&self, flight: &Flight, generation: u64) -> Option<Outcome> {
         let attempt = Attempt { generation, ..flight.attempt };
         match self.ledger.find(attempt.id).await {
-            Ok(Some(Current { attempt: current, state })) if current == attempt => {
-                if let CurrentState::Ended { outcome, .. } = state {
-                    return Some(outcome);
+            Ok(Some(Current { attempt: current, state })) if current == attempt => match state {
+                CurrentState::Ended { outcome, .. } => return Some(outcome),
+                CurrentState::Pending { progress, .. } => {
+                    self.registry.advance(flight.attempt, progress);
                 }
-            }
+            },
             Ok(_) => return Some(Outcome::Failed(unwatched("Another request has taken the place of this call."))),
             Err(_) => {}
         }

@@ -14,8 +14,8 @@ use crate::clock::Moment;
 use crate::config::{Config, Level};
 use crate::platform;
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, StoredNumber,
-    Update,
+    Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, Query, Reach, StoreError,
+    StoredNumber, Update,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
@@ -190,6 +190,14 @@ impl Ledger {
         self.within(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
     }
 
+    /// Does the store have attempts of these generations, in this order?
+    pub(super) async fn are_in_order(&self, id: CallId, generations: [u64; 2]) -> Result<bool, StoreError> {
+        let query = Query { id: Some(id), most: usize::MAX, ..Query::default() };
+        let rows = self.within(StoreOperation::Find, LOOK_LIMIT, self.store.rows(&query)).await?;
+        let mut kept = rows.iter().map(|row| row.attempt.generation);
+        Ok(generations.iter().all(|generation| kept.any(|kept| kept == *generation)))
+    }
+
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         self.within(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await
     }
@@ -211,6 +219,10 @@ impl Ledger {
         let (mark, done) = oneshot::channel();
         self.queue(Item::Mark(mark));
         let _ = done.await;
+    }
+
+    pub(super) fn close(&self, within: Duration) -> bool {
+        self.store.close(within)
     }
 
     async fn within<T>(

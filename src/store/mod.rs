@@ -43,7 +43,7 @@ pub const HOLD: Duration = Duration::from_secs(30);
 /// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
 pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 
-/// Keeps calls. Every function may be called from any task at any time, and none blocks the thread.
+/// Keeps calls. Every function may be called from any task at any time, and none but the last blocks the thread.
 #[async_trait]
 pub trait CallStore: Send + Sync {
     /// Who else may know of its calls.
@@ -130,6 +130,12 @@ pub trait CallStore: Send + Sync {
     /// # Errors
     /// What is wrong.
     async fn check(&self) -> Result<String, StoreError>;
+
+    /// Lets go of what it keeps open; nobody asks it anything any more. Blocks the thread for up to `within`: false where
+    /// that was not enough.
+    fn close(&self, _within: Duration) -> bool {
+        true
+    }
 }
 
 /// Opens the store that a configuration asks for. Does no network I/O.

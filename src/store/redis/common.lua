@@ -29,7 +29,7 @@ end
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-local now, back
+local now, back, keep_time
 do
     -- A clock that was moved back goes on from where it was.
     local clock = call('HMGET', key('clock'), 'last', 'ahead', 'back')
@@ -38,8 +38,11 @@ do
     now = wall + ahead
     -- Every node writes more often than that.
     back = now - last > SILENCE and now or tonumber(clock[3] or 0)
-    if WRITES then
+    function keep_time()
         call('HSET', key('clock'), 'last', text(now), 'ahead', text(ahead), 'back', text(back))
+    end
+    if WRITES then
+        keep_time()
     end
 end
 

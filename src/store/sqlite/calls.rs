@@ -15,6 +15,9 @@ use crate::store::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// So many attempts are forgotten in one transaction, for which calls wait.
+const SWEPT_AT_ONCE: u32 = 500;
+
 pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
     let NewAttempt { attempt, started, deadline, number, owner, node } = new;
     let pending: Option<(i64, Option<NumberKey>)> = desk
@@ -314,15 +317,23 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize) -> rusqlite::R
     Ok(orphans)
 }
 
-pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<()> {
+/// Forgets some of what is old. True where there may be more.
+pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
     let old = desk.now.saturating_sub(milliseconds(keep));
-    let run = |statement: &str, before: i64| desk.database.prepare_cached(statement)?.execute([before]);
-    run("DELETE FROM steps WHERE sequence IN (SELECT sequence FROM attempts WHERE ended < ?1)", old)?;
-    run("DELETE FROM attempts WHERE ended < ?1", old)?;
-    run("DELETE FROM blocks WHERE until_at <= ?1", desk.wall)?;
-    run(
-        "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
-        desk.now,
-    )?;
-    Ok(())
+    let ended: Vec<i64> = desk
+        .database
+        .prepare_cached("SELECT sequence FROM attempts WHERE ended < ?1 ORDER BY ended LIMIT ?2")?
+        .query_map(params![old, SWEPT_AT_ONCE], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for sequence in &ended {
+        desk.database.prepare_cached("DELETE FROM steps WHERE sequence = ?1")?.execute([sequence])?;
+        desk.database.prepare_cached("DELETE FROM attempts WHERE sequence = ?1")?.execute([sequence])?;
+    }
+    desk.database.prepare_cached("DELETE FROM blocks WHERE until_at <= ?1")?.execute([desk.wall])?;
+    desk.database
+        .prepare_cached(
+            "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
+        )?
+        .execute([desk.now])?;
+    Ok(ended.len() == SWEPT_AT_ONCE as usize)
 }

@@ -133,11 +133,15 @@ impl CallStore for SqliteStore {
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
-        self.writer.write(move |desk| calls::sweep(desk, keep)).await
+        while self.writer.write(move |desk| calls::sweep(desk, keep)).await? {}
+        Ok(())
     }
 
     async fn check(&self) -> Result<String, StoreError> {
         let count = self.writer.read(audit::count).await?;
         Ok(format!("{} ({count} calls)", self.file.display()))
+    }
+    fn close(&self, within: Duration) -> bool {
+        self.writer.close(within)
     }
 }

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 /// So many jobs share a commit at most.
 const BATCH: usize = 512;
 
-/// How long whoever drops the store waits for its thread.
+/// How long whoever drops the store without closing it waits for its thread.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a job may use.
@@ -27,10 +27,10 @@ pub(super) struct Desk<'a> {
     pub(super) wall: i64,
 }
 
-/// The thread's queue. Dropped, the thread ends when it has done what was asked.
+/// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
 pub(super) struct Writer {
-    jobs: Option<Sender<Box<dyn Job>>>,
-    thread: Option<JoinHandle<()>>,
+    jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     /// Closed when the thread is about to end.
     ended: Mutex<Receiver<()>>,
 }
@@ -85,7 +85,7 @@ impl Writer {
             run(database, clock, &queue);
             drop(ending);
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), ended: Mutex::new(ended) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), ended: Mutex::new(ended) })
     }
 
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
@@ -112,18 +112,26 @@ impl Writer {
         let gone = || StoreError::Unavailable("its thread has ended".to_owned());
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Asked { may_write, work, result: None, reply });
-        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
+        self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Ends the thread, which closes the database and writes its journal back. False where a disk that does not answer
+    /// takes it longer than that.
+    pub(super) fn close(&self, within: Duration) -> bool {
+        *self.jobs.lock() = None;
+        let is_stuck = self.ended.lock().recv_timeout(within) == Err(RecvTimeoutError::Timeout);
+        if let Some(thread) = self.thread.lock().take_if(|_| !is_stuck) {
+            let _ = thread.join();
+        }
+        !is_stuck
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.jobs = None;
-        // Then the database is closed, and its journal written back. A disk that does not answer holds nobody up.
-        let is_stuck = self.ended.lock().recv_timeout(END_LIMIT) == Err(RecvTimeoutError::Timeout);
-        if let Some(thread) = self.thread.take().filter(|_| !is_stuck) {
-            let _ = thread.join();
+        if self.jobs.get_mut().is_some() {
+            self.close(END_LIMIT);
         }
     }
 }
