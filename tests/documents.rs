@@ -13,7 +13,7 @@ fn read(path: &str) -> String {
 #[test]
 fn every_failure_reason_is_explained_with_its_code() {
     let operations = read("docs/operations.md");
-    let source = read("src/call.rs");
+    let source = read("src/call/failure.rs");
     // The table of `FailureReason::name`, and that of the codes.
     let words = source.lines().filter_map(|line| line.split_once("=> \"")?.1.strip_suffix("\","));
     let names: Vec<&str> = words.filter(|word| word.starts_with(char::is_uppercase)).collect();

@@ -3,8 +3,9 @@
 
 mod support;
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 
 use phonegate::admission::Admission;
@@ -12,6 +13,7 @@ use phonegate::call::{CallStatus, Progress};
 use phonegate::config::NetworkConfig;
 use phonegate::store::{Block, CallStore, RedisStore, StoredNumber};
 use serde_json::{Value, json};
+use support::abi::{Abi, FAILED, PENDING, SUCCESS};
 use support::gate::{TestGate, id};
 use support::redis::Redis;
 use support::wait_until;
@@ -53,6 +55,28 @@ impl Farm {
         TestGate::start(config)
     }
 
+    /// The configuration as a file has it.
+    fn whole_config(&self) -> Value {
+        let mut config = self.config();
+        config["numbers"] = json!({ "default_country": "US" });
+        config
+    }
+
+    /// A process that places call n through the library, as a host does, and waits for its end.
+    fn process(&self, n: u128) -> Child {
+        let folder = self.folder.path().join(n.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("phonegate.json"), self.whole_config().to_string()).unwrap();
+        Command::new(support::example("place_call"))
+            .arg(support::built_library())
+            .args([number(n), id(n).to_string()])
+            .env("PHONEGATE_CONFIG", folder.join("phonegate.json"))
+            .env("XDG_STATE_HOME", &folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
     /// How often the telephone rang.
     fn rings(&self) -> usize {
         std::fs::read_to_string(self.phone()).unwrap_or_default().lines().count()
@@ -64,8 +88,21 @@ impl Farm {
 
     /// Answers all calls that ring: `1` approves, `2` refuses.
     fn answer(&self, with: &str) {
+        self.answer_where(with, |_| true);
+    }
+
+    /// Answers call n.
+    fn answer_call(&self, n: u128, with: &str) {
+        self.answer_where(with, |line| line.contains(&id(n).to_string()));
+    }
+
+    fn answer_where(&self, with: &str, is_meant: impl Fn(&str) -> bool) {
         let text = std::fs::read_to_string(self.phone()).unwrap();
-        std::fs::write(self.phone(), text.replace(";0;", &format!(";{with};"))).unwrap();
+        let lines = text.lines().map(|line| match is_meant(line) {
+            true => line.replace(";0;", &format!(";{with};")) + "\n",
+            false => line.to_owned() + "\n",
+        });
+        std::fs::write(self.phone(), lines.collect::<String>()).unwrap();
     }
 }
 
@@ -175,21 +212,28 @@ fn a_block_counts_on_all_nodes() {
 }
 
 #[test]
+fn one_process_begins_a_call_and_the_library_of_another_answers_for_it() {
+    let farm = Farm::new();
+    let here = Abi::load(&farm.whole_config());
+    let mut processes: Vec<_> = [1, 2].map(|n| farm.process(n)).into_iter().collect();
+    farm.wait_for_rings(2);
+    let calls = [1, 2].map(|n| CString::new(id(n).to_string()).unwrap());
+    calls.iter().for_each(|call| assert_eq!(here.status(Some(call)), PENDING));
+    farm.answer_call(1, "1");
+    farm.answer_call(2, "2");
+    wait_until("both have ended", || calls.iter().all(|call| here.status(Some(call)) != PENDING));
+    assert_eq!(calls.each_ref().map(|call| here.status(Some(call))), [SUCCESS, FAILED]);
+    assert_eq!(here.message(&calls[1]), "Description is not found", "the file says no more");
+    let codes = processes.iter_mut().map(|process| process.wait().unwrap().success());
+    assert_eq!(codes.collect::<Vec<_>>(), [true, false]);
+    assert_eq!(farm.rings(), 2);
+}
+
+#[test]
 fn a_node_that_dies_leaves_its_calls_to_the_others() {
     let farm = Farm::new();
     let node = farm.node();
-    let path = farm.folder.path().join("phonegate.json");
-    let mut config = farm.config();
-    config["numbers"] = json!({ "default_country": "US" });
-    config["log"] = json!({ "directory": farm.folder.path().join("log") });
-    std::fs::write(&path, config.to_string()).unwrap();
-    let mut dying = Command::new(support::example("place_call"))
-        .arg(support::built_library())
-        .args([NUMBER, &id(1).to_string()])
-        .env("PHONEGATE_CONFIG", path)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut dying = farm.process(1);
     wait_until("Redis has the reference", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("\"reference\""));
     assert_eq!(node.status(id(1)), CallStatus::Pending);
     dying.kill().unwrap();
@@ -303,12 +347,8 @@ fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
     is_refused(&two, 3, &number(3), "(CannotPlace");
     assert_eq!(farm.rings(), 2);
     // Pending ones go on: a failure is told, and a success as soon as Redis has it.
-    let text = std::fs::read_to_string(farm.phone()).unwrap();
-    let answered = text.lines().map(|line| match line.contains(&id(1).to_string()) {
-        true => line.replace(";0;", ";1;") + "\n",
-        false => line.replace(";0;", ";2;") + "\n",
-    });
-    std::fs::write(farm.phone(), answered.collect::<String>()).unwrap();
+    farm.answer_call(1, "1");
+    farm.answer_call(2, "2");
     status_is(&one, 2, CallStatus::Failed);
     assert_eq!(one.status(id(1)), CallStatus::Pending);
     back(&mut farm.redis);

@@ -8,7 +8,7 @@
 //! An attempt belongs to an [`Owner`], the process instance that drives it, as long as that renews its lease. Of an
 //! owner whose lease has run out, [`CallStore::take_up`] gives the pending attempts to another one.
 //!
-//! One conformance suite (`tests/stores.rs`) holds for every store.
+//! One conformance suite (`tests/stores/`) holds for every store.
 
 mod audit;
 mod memory;

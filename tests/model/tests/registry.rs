@@ -1,13 +1,13 @@
 //! The registry's promises in every interleaving of a few threads.
 //!
 //! The registry's own source is compiled here with loom's locks in place of parking_lot's.
-#![allow(dead_code, reason = "the model uses a part of the modules")]
+#![allow(dead_code, unused_imports, reason = "the model uses a part of the modules")]
 
-#[path = "../../../src/call.rs"]
+#[path = "../../../src/call/mod.rs"]
 mod call;
 #[path = "../../../src/clock.rs"]
 mod clock;
-#[path = "../../../src/registry.rs"]
+#[path = "../../../src/registry/mod.rs"]
 mod registry;
 /// No call sleeps here.
 mod platform {

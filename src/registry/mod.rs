@@ -4,14 +4,19 @@
 //! begun: [`Registry::advance`] and [`Registry::settle`]. Both name the attempt, so what arrives late for an earlier
 //! attempt of the same id changes nothing.
 
-use std::collections::{HashMap, VecDeque};
+mod elsewhere;
+mod shard;
+
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
 use crate::clock::{Deadline, Moment};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::Mutex;
+pub use elsewhere::Adopted;
+use shard::{Calls, Entry, Shard, State, Verified};
 
 const SHARDS: usize = 64;
 
@@ -34,60 +39,6 @@ pub struct Registry {
     keep_finished_s: AtomicU32,
     max_pending: usize,
     max_ended_per_shard: usize,
-}
-
-#[derive(Default)]
-struct Shard {
-    calls: Mutex<Calls>,
-    ended: Condvar,
-}
-
-#[derive(Default)]
-struct Calls {
-    by_id: HashMap<CallId, Entry, foldhash::fast::RandomState>,
-    /// Ended attempts in the order of their end: the first is forgotten first.
-    by_end: VecDeque<(Attempt, Moment)>,
-}
-
-struct Entry {
-    generation: u64,
-    /// The attempt's generation in the store, which differs where it stands for one of another process.
-    stored: u64,
-    /// Another process drives it, and this one watches.
-    is_elsewhere: bool,
-    state: State,
-}
-
-/// What became of [`Registry::adopt`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Adopted {
-    /// It is pending here now, or was already.
-    Pending,
-    /// Another attempt of its id is pending here.
-    Overtaken,
-    /// This process knows of its end, or of that of a later one.
-    Ended,
-}
-
-enum State {
-    Pending(Box<Pending>),
-    Verified(Verified),
-    Failed(Failure),
-}
-
-struct Verified {
-    at: Moment,
-    /// How long it was to be kept then: a gate that is started anew cannot bring it back.
-    keep: Duration,
-    refused_repeat: Option<Box<Failure>>,
-}
-
-struct Pending {
-    number: NumberKey,
-    deadline: Deadline,
-    progress: Progress,
-    /// Why a repeat of this pending call was refused: the host will ask.
-    refused_repeat: Option<Box<Failure>>,
 }
 
 /// What became of [`Registry::begin`].
@@ -212,95 +163,6 @@ impl Registry {
         }
     }
 
-    /// Lets a pending attempt stand for the one that the store has for its id, which another process drives.
-    pub fn stand_for(&self, attempt: Attempt, stored: u64) {
-        let mut calls = self.shard(attempt.id).calls.lock();
-        if let Some(entry) = calls.by_id.get_mut(&attempt.id).filter(|entry| entry.generation == attempt.generation) {
-            (entry.stored, entry.is_elsewhere) = (stored, true);
-        }
-    }
-
-    /// Takes in a pending attempt that the store has, and that this process drives from now on or, if it `is_elsewhere`,
-    /// watches.
-    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_elsewhere: bool) -> Adopted {
-        let mut calls = self.shard(attempt.id).calls.lock();
-        match calls.by_id.get_mut(&attempt.id) {
-            Some(entry) if entry.stored == attempt.generation => match entry.state {
-                State::Pending(_) => {
-                    entry.is_elsewhere &= is_elsewhere;
-                    Adopted::Pending
-                }
-                _ => Adopted::Ended,
-            },
-            Some(Entry { state: State::Pending(_), .. }) => Adopted::Overtaken,
-            _ => {
-                self.pending.fetch_add(1, Ordering::Relaxed);
-                self.ringing.lock().entry(number).or_insert(attempt);
-                calls.insert(attempt, State::pending(number, deadline));
-                if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
-                    entry.is_elsewhere = is_elsewhere;
-                }
-                Adopted::Pending
-            }
-        }
-    }
-
-    /// Lets go of what another process drives: whether a repeat is one of that, the store alone can tell.
-    fn let_go(&self, calls: &mut Calls, id: CallId) {
-        if let Some(Entry { is_elsewhere: true, generation, state: State::Pending(pending), .. }) = calls.by_id.get(&id)
-        {
-            let attempt = Attempt { id, generation: *generation };
-            self.release(attempt, pending.number);
-            calls.by_id.remove(&id);
-            self.pending.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes in the end of an attempt, which the store has as the last one of its id, `ago` before `now`. False where
-    /// this process knows of another one by now than of `known`, of which it knew when the store was asked.
-    pub fn adopt_end(
-        &self,
-        attempt: Attempt,
-        outcome: Outcome,
-        ago: Duration,
-        now: Moment,
-        known: Option<u64>,
-    ) -> bool {
-        let mut calls = self.shard(attempt.id).calls.lock();
-        let is_other = |entry: &Entry| matches!(entry.state, State::Pending(_)) || Some(entry.stored) != known;
-        if calls.by_id.get(&attempt.id).is_some_and(is_other) {
-            return false;
-        }
-        let keep = self.keep_finished().saturating_sub(ago);
-        calls.insert(
-            attempt,
-            match outcome {
-                Outcome::Verified => State::Verified(Verified { at: now, keep, refused_repeat: None }),
-                Outcome::Failed(failure) => State::Failed(failure),
-            },
-        );
-        self.remember_end(&mut calls, attempt, now);
-        true
-    }
-
-    /// The generation that the store has for the call as it is known here.
-    pub fn stored_generation(&self, id: CallId) -> Option<u64> {
-        self.shard(id).calls.lock().by_id.get(&id).map(|entry| entry.stored)
-    }
-
-    /// Forgets an attempt that is pending in another process alone: the next question for it looks into the store.
-    pub fn forget(&self, attempt: Attempt, number: NumberKey) {
-        let shard = self.shard(attempt.id);
-        let mut calls = shard.calls.lock();
-        if calls.pending(attempt).is_some() {
-            calls.by_id.remove(&attempt.id);
-            self.pending.fetch_sub(1, Ordering::Relaxed);
-            shard.ended.notify_all();
-        }
-        drop(calls);
-        self.release(attempt, number);
-    }
-
     /// The status of a call, or None where it is unknown or forgotten.
     pub fn status(&self, id: CallId) -> Option<CallStatus> {
         self.status_at(id, Moment::now)
@@ -353,13 +215,6 @@ impl Registry {
     pub fn sweep(&self, now: Moment) {
         for shard in &self.shards {
             self.forget_old(&mut shard.calls.lock(), now);
-        }
-    }
-
-    /// Forgets successes, which the store has: whoever is asked next looks there whether they hold still.
-    pub fn forget_successes(&self) {
-        for shard in &self.shards {
-            shard.calls.lock().by_id.retain(|_, entry| !matches!(entry.state, State::Verified(_)));
         }
     }
 
@@ -421,60 +276,5 @@ impl Registry {
         while calls.by_end.front().is_some_and(|(_, end)| now.since(*end) >= keep) {
             calls.forget_oldest();
         }
-    }
-}
-
-impl State {
-    fn pending(number: NumberKey, deadline: Deadline) -> Self {
-        Self::Pending(Box::new(Pending { number, deadline, progress: Progress::Dialling, refused_repeat: None }))
-    }
-}
-
-impl Calls {
-    fn insert(&mut self, attempt: Attempt, state: State) {
-        let Attempt { id, generation } = attempt;
-        self.by_id.insert(id, Entry { generation, stored: generation, is_elsewhere: false, state });
-    }
-
-    fn pending(&mut self, attempt: Attempt) -> Option<&mut Pending> {
-        match self.by_id.get_mut(&attempt.id)? {
-            Entry { generation, state: State::Pending(pending), .. } if *generation == attempt.generation => {
-                Some(pending)
-            }
-            _ => None,
-        }
-    }
-
-    fn status(&self, id: CallId, keep: Duration, now: impl FnOnce() -> Moment) -> Option<CallStatus> {
-        match &self.by_id.get(&id)?.state {
-            State::Pending(_) => Some(CallStatus::Pending),
-            State::Failed(_) => Some(CallStatus::Failed),
-            State::Verified(verified) if now().since(verified.at) < keep.min(verified.keep) => {
-                Some(CallStatus::Success)
-            }
-            State::Verified(_) => None,
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((attempt, _)) = self.by_end.pop_front() else { return };
-        if self.by_id.get(&attempt.id).is_some_and(|entry| entry.generation == attempt.generation) {
-            self.by_id.remove(&attempt.id);
-        }
-    }
-}
-
-impl Pending {
-    fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>, attempt: Attempt) -> Begun {
-        let failure = match admitted {
-            Ok(number) if number.key() == self.number => return Begun::StillPending(attempt),
-            Ok(_) => Failure::new(
-                FailureReason::AlreadyInProgress,
-                "This request is already calling another number; that call goes on.",
-            ),
-            Err(failure) => failure,
-        };
-        self.refused_repeat = Some(Box::new(failure.clone()));
-        Begun::RefusedRepeat(failure, attempt)
     }
 }

@@ -1,0 +1,162 @@
+//! Why calls fail.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why a call failed: what an administrator can look up, and the text that the host is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    reason: FailureReason,
+    text: Box<str>,
+}
+
+impl Failure {
+    /// A failure with a sentence of ours, to which the reason's name is added.
+    pub fn new(reason: FailureReason, sentence: impl fmt::Display) -> Self {
+        Self::verbatim(reason, format!("{sentence} ({reason})"))
+    }
+
+    /// A failure with a text that is shown as it is.
+    pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        Self { reason, text }
+    }
+
+    /// What to look up.
+    pub fn reason(&self) -> FailureReason {
+        self.reason
+    }
+
+    /// What the host is given.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The reasons for a failure. The names are written to logs; the codes are those of Azure MFA, which administrators
+/// know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum FailureReason {
+    /// Answered, nothing pressed (often voicemail). Azure 4.
+    NoKeyPressed,
+    /// Every attempt was another entry. Azure 12.
+    WrongKey,
+    /// Hung up without a key. Azure 10, 108.
+    CallEnded,
+    /// No outcome before the deadline. Azure 11, 144.
+    DeadlinePassed,
+    /// The provider detected a machine. Azure 13.
+    Voicemail,
+    /// The number is on the block list. Azure 14.
+    Blocked,
+    /// Not a valid, dialable number. Azure 100, 107.
+    InvalidNumber,
+    /// Another request is ringing this number now. Azure 101.
+    AlreadyInProgress,
+    /// Busy, no answer or rejected. Azure 102.
+    Unreachable,
+    /// Outside the allowed countries, or premium rate. Azure 103.
+    CountryNotAllowed,
+    /// The fraud key was pressed. Azure 112.
+    FraudReported,
+    /// The provider or trunk refused. Azure 117.
+    CannotPlace,
+    /// Our limits, or the provider's. Azure 150.
+    Throttled,
+    /// The service stopped and the call could not be taken up.
+    Interrupted,
+    /// Configuration or credentials.
+    NotConfigured,
+    /// No such call id.
+    UnknownCall,
+    /// A defect of ours.
+    Internal,
+}
+
+impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::NoKeyPressed,
+        Self::WrongKey,
+        Self::CallEnded,
+        Self::DeadlinePassed,
+        Self::Voicemail,
+        Self::Blocked,
+        Self::InvalidNumber,
+        Self::AlreadyInProgress,
+        Self::Unreachable,
+        Self::CountryNotAllowed,
+        Self::FraudReported,
+        Self::CannotPlace,
+        Self::Throttled,
+        Self::Interrupted,
+        Self::NotConfigured,
+        Self::UnknownCall,
+        Self::Internal,
+    ];
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoKeyPressed => "NoKeyPressed",
+            Self::WrongKey => "WrongKey",
+            Self::CallEnded => "CallEnded",
+            Self::DeadlinePassed => "DeadlinePassed",
+            Self::Voicemail => "Voicemail",
+            Self::Blocked => "Blocked",
+            Self::InvalidNumber => "InvalidNumber",
+            Self::AlreadyInProgress => "AlreadyInProgress",
+            Self::Unreachable => "Unreachable",
+            Self::CountryNotAllowed => "CountryNotAllowed",
+            Self::FraudReported => "FraudReported",
+            Self::CannotPlace => "CannotPlace",
+            Self::Throttled => "Throttled",
+            Self::Interrupted => "Interrupted",
+            Self::NotConfigured => "NotConfigured",
+            Self::UnknownCall => "UnknownCall",
+            Self::Internal => "Internal",
+        }
+    }
+
+    /// The result code of Azure MFA with this meaning, if there was one; the first where there were two.
+    pub fn azure_code(self) -> Option<u16> {
+        match self {
+            Self::NoKeyPressed => Some(4),
+            Self::WrongKey => Some(12),
+            Self::CallEnded => Some(10),
+            Self::DeadlinePassed => Some(11),
+            Self::Voicemail => Some(13),
+            Self::Blocked => Some(14),
+            Self::InvalidNumber => Some(100),
+            Self::AlreadyInProgress => Some(101),
+            Self::Unreachable => Some(102),
+            Self::CountryNotAllowed => Some(103),
+            Self::FraudReported => Some(112),
+            Self::CannotPlace => Some(117),
+            Self::Throttled => Some(150),
+            Self::Interrupted | Self::NotConfigured | Self::UnknownCall | Self::Internal => None,
+        }
+    }
+}
+
+/// As in a failure's text: `Unreachable, code 102`.
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.azure_code() {
+            Some(code) => write!(f, "{}, code {code}", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a registry holds of calls that the store has and other processes drive, or have driven.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Registry;
+use super::shard::{Calls, Entry, State, Verified};
+use crate::call::{Attempt, CallId, NumberKey, Outcome};
+use crate::clock::{Deadline, Moment};
+
+/// What became of [`Registry::adopt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adopted {
+    /// It is pending here now, or was already.
+    Pending,
+    /// Another attempt of its id is pending here.
+    Overtaken,
+    /// This process knows of its end, or of that of a later one.
+    Ended,
+}
+
+impl Registry {
+    /// Lets a pending attempt stand for the one that the store has for its id, which another process drives.
+    pub fn stand_for(&self, attempt: Attempt, stored: u64) {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        if let Some(entry) = calls.by_id.get_mut(&attempt.id).filter(|entry| entry.generation == attempt.generation) {
+            (entry.stored, entry.is_elsewhere) = (stored, true);
+        }
+    }
+
+    /// Takes in a pending attempt that the store has, and that this process drives from now on or, if it `is_elsewhere`,
+    /// watches.
+    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_elsewhere: bool) -> Adopted {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        match calls.by_id.get_mut(&attempt.id) {
+            Some(entry) if entry.stored == attempt.generation => match entry.state {
+                State::Pending(_) => {
+                    entry.is_elsewhere &= is_elsewhere;
+                    Adopted::Pending
+                }
+                _ => Adopted::Ended,
+            },
+            Some(Entry { state: State::Pending(_), .. }) => Adopted::Overtaken,
+            _ => {
+                self.pending.fetch_add(1, Ordering::Relaxed);
+                self.ringing.lock().entry(number).or_insert(attempt);
+                calls.insert(attempt, State::pending(number, deadline));
+                if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
+                    entry.is_elsewhere = is_elsewhere;
+                }
+                Adopted::Pending
+            }
+        }
+    }
+
+    /// Lets go of what another process drives: whether a repeat is one of that, the store alone can tell.
+    pub(super) fn let_go(&self, calls: &mut Calls, id: CallId) {
+        if let Some(Entry { is_elsewhere: true, generation, state: State::Pending(pending), .. }) = calls.by_id.get(&id)
+        {
+            let attempt = Attempt { id, generation: *generation };
+            self.release(attempt, pending.number);
+            calls.by_id.remove(&id);
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes in the end of an attempt, which the store has as the last one of its id, `ago` before `now`. False where
+    /// this process knows of another one by now than of `known`, of which it knew when the store was asked.
+    pub fn adopt_end(
+        &self,
+        attempt: Attempt,
+        outcome: Outcome,
+        ago: Duration,
+        now: Moment,
+        known: Option<u64>,
+    ) -> bool {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        let is_other = |entry: &Entry| matches!(entry.state, State::Pending(_)) || Some(entry.stored) != known;
+        if calls.by_id.get(&attempt.id).is_some_and(is_other) {
+            return false;
+        }
+        let keep = self.keep_finished().saturating_sub(ago);
+        calls.insert(
+            attempt,
+            match outcome {
+                Outcome::Verified => State::Verified(Verified { at: now, keep, refused_repeat: None }),
+                Outcome::Failed(failure) => State::Failed(failure),
+            },
+        );
+        self.remember_end(&mut calls, attempt, now);
+        true
+    }
+
+    /// The generation that the store has for the call as it is known here.
+    pub fn stored_generation(&self, id: CallId) -> Option<u64> {
+        self.shard(id).calls.lock().by_id.get(&id).map(|entry| entry.stored)
+    }
+
+    /// Forgets an attempt that is pending in another process alone: the next question for it looks into the store.
+    pub fn forget(&self, attempt: Attempt, number: NumberKey) {
+        let shard = self.shard(attempt.id);
+        let mut calls = shard.calls.lock();
+        if calls.pending(attempt).is_some() {
+            calls.by_id.remove(&attempt.id);
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+            shard.ended.notify_all();
+        }
+        drop(calls);
+        self.release(attempt, number);
+    }
+
+    /// Forgets successes, which the store has: whoever is asked next looks there whether they hold still.
+    pub fn forget_successes(&self) {
+        for shard in &self.shards {
+            shard.calls.lock().by_id.retain(|_, entry| !matches!(entry.state, State::Verified(_)));
+        }
+    }
+}

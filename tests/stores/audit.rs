@@ -1,0 +1,196 @@
+//! What is kept of calls, for how long, and how it is asked for.
+
+use super::*;
+
+#[test]
+fn what_was_refused_is_kept_and_takes_no_number() {
+    on_every_store(async |open| {
+        let store = open();
+        let limits = Limits { calls_per_number: 1, calls_per_minute: 1, concurrent_calls: 1, ..NO_LIMITS };
+        for _ in 0..2 {
+            store.record(&[update(attempt(1, 1), 7, refused(Some(number(1))))]).await.unwrap();
+            store.record(&[update(attempt(2, 1), 8, refused(None))]).await.unwrap();
+        }
+        assert_eq!(ended(&store, id(2)).await, (1, failed(FailureReason::Throttled)));
+        let rows = all_rows(&store).await;
+        let [first, second] = &rows[..] else { panic!("{rows:?}") };
+        assert_eq!((first.started, first.ended, &*first.node), (at(7), Some(at(7)), "web2"));
+        assert_eq!((first.number_key, first.line_key), (Some(number(1).key), Some(number(1).line)));
+        assert_eq!((second.number.as_deref(), second.number_key), (None, None));
+        // It counts for no limit.
+        assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
+        // One that has begun after all is over then, whoever has it.
+        store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
+        assert_eq!(ended(&store, id(3)).await, (1, failed(FailureReason::Throttled)));
+        assert_eq!(begin(&store, &new(attempt(4, 1), number(1))).await, Begun::New);
+    });
+}
+
+#[test]
+fn what_is_recorded_twice_has_happened_once() {
+    on_every_store(async |open| {
+        let store = open();
+        let one = attempt(1, 1);
+        assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
+        let text = Some("the trunk said: \"180 Ringing\"".into());
+        let updates = [
+            update(one, 10, Change::Step { name: "placing".into(), backend: Some("trunk".into()), text: text.clone() }),
+            update(one, 20, placed("CA1")),
+            update(one, 40, step("answered")),
+            update(one, 30, step("ringing")),
+            update(one, 50, step("answered")),
+            update(
+                one,
+                60,
+                Change::Ended { owner: OWNER, failure: failure(FailureReason::NoKeyPressed), release: false },
+            ),
+            update(one, 70, Change::Released),
+        ];
+        store.record(&[]).await.unwrap();
+        for updates in [&updates[..3], &updates[..], &updates[2..], &updates[..]] {
+            store.record(updates).await.unwrap();
+        }
+        // What is told of an attempt that is not there is told to nobody.
+        store
+            .record(&[update(attempt(9, 9), 1, step("ringing")), update(attempt(9, 9), 1, placed("CA9"))])
+            .await
+            .unwrap();
+        let step = |milliseconds, name: &str, backend: Option<&str>, text: Option<Box<str>>| Step {
+            at: at(milliseconds),
+            name: name.into(),
+            backend: backend.map(Into::into),
+            text,
+        };
+        let steps = [
+            step(10, "placing", Some("trunk"), text),
+            step(20, "placed", Some("trunk"), None),
+            step(30, "ringing", None, None),
+            step(40, "answered", None, None),
+            step(50, "answered", None, None),
+        ];
+        assert_eq!(open().steps(one).await.unwrap(), steps);
+        assert_eq!(open().steps(attempt(9, 9)).await.unwrap(), []);
+        let expected = Row {
+            sequence: 1,
+            attempt: one,
+            number: Some("+1******1212".into()),
+            full_number: None,
+            number_key: Some(number(1).key),
+            line_key: Some(number(1).line),
+            node: "web1".into(),
+            backend: Some("trunk".into()),
+            started: at(0),
+            placed: Some(at(20)),
+            ringing: Some(at(30)),
+            answered: Some(at(40)),
+            ended: Some(at(60)),
+            outcome: RowOutcome::Failed(failure(FailureReason::NoKeyPressed)),
+        };
+        assert_eq!(all_rows(&open()).await, [expected]);
+        assert_eq!(begin(&store, &new(attempt(2, 1), number(1))).await, Begun::New);
+    });
+}
+
+#[test]
+fn the_whole_number_is_kept_where_it_is_given() {
+    on_every_store(async |open| {
+        let store = open();
+        let whole = StoredNumber { full: Some("+14255551212x7".into()), ..number(1) };
+        assert_eq!(begin(&store, &new(attempt(1, 1), whole)).await, Begun::New);
+        assert_eq!(begin(&store, &new(attempt(2, 1), number(2))).await, Begun::New);
+        let full: Vec<_> = all_rows(&store).await.into_iter().map(|row| row.full_number).collect();
+        assert_eq!(full, [Some("+14255551212x7".into()), None]);
+    });
+}
+
+#[test]
+fn the_audit_answers_what_it_is_asked() {
+    on_every_store(async |open| {
+        let store = open();
+        let numbers = [number(1), extension(1, 7), number(2), number(3)];
+        for (n, number) in (1..).zip(numbers) {
+            let started = at(n as u64 * 1000);
+            assert_eq!(begin(&store, &NewAttempt { started, ..new(attempt(n, 1), number) }).await, Begun::New);
+        }
+        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(2, 1), failed(FailureReason::WrongKey))).await.unwrap());
+        assert!(store.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap());
+        let again = NewAttempt { started: at(5000), ..new(attempt(1, 2), number(1)) };
+        assert_eq!(begin(&store, &again).await, Begun::New);
+        let rows = all_rows(&store).await;
+        assert!(rows.is_sorted_by_key(|row| row.sequence));
+        let ask = async |query: Query| -> Vec<(CallId, u64)> {
+            let rows = open().rows(&query).await.unwrap();
+            rows.into_iter().map(|row| (row.attempt.id, row.attempt.generation)).collect()
+        };
+        let all = || Query { most: 100, ..Query::default() };
+        let (one, two, three, four, five) = ((id(1), 1), (id(2), 1), (id(3), 1), (id(4), 1), (id(1), 2));
+        assert_eq!(ask(all()).await, [one, two, three, four, five]);
+        assert_eq!(ask(Query { newest_first: true, ..all() }).await, [five, four, three, two, one]);
+        assert_eq!(ask(Query { most: 2, ..all() }).await, [one, two]);
+        assert_eq!(ask(Query { most: 2, newest_first: true, ..all() }).await, [five, four]);
+        assert_eq!(ask(Query { most: 0, ..all() }).await, []);
+        assert_eq!(ask(Query { since: Some(at(2000)), until: Some(at(4000)), ..all() }).await, [two, three]);
+        assert_eq!(ask(Query { id: Some(id(1)), ..all() }).await, [one, five]);
+        assert_eq!(ask(Query { id: Some(id(1)), newest_first: true, most: 1, ..all() }).await, [five]);
+        assert_eq!(ask(Query { id: Some(id(9)), ..all() }).await, []);
+        assert_eq!(ask(Query { number: Some(number(1).key), ..all() }).await, [one, two, five], "a line");
+        assert_eq!(ask(Query { number: Some(extension(1, 7).key), ..all() }).await, [two]);
+        assert_eq!(ask(Query { reason: Some(FailureReason::NoKeyPressed), ..all() }).await, [three]);
+        assert_eq!(ask(Query { after: rows[2].sequence, ..all() }).await, [four, five]);
+        assert_eq!(ask(Query { after: rows[4].sequence, ..all() }).await, []);
+    });
+}
+
+#[test]
+fn a_long_audit_is_read_whole_and_forgotten_whole() {
+    on_every_store(async |open| {
+        let store = open();
+        let updates: Vec<_> = (1..=1203).map(|n| update(attempt(n, 1), n as u64, refused(None))).collect();
+        store.record(&updates).await.unwrap();
+        let ids = async |newest_first| -> Vec<CallId> {
+            let rows = store.rows(&Query { most: 2000, newest_first, ..Query::default() }).await.unwrap();
+            rows.into_iter().map(|row| row.attempt.id).collect()
+        };
+        assert_eq!(ids(false).await, (1..=1203).map(id).collect::<Vec<_>>());
+        assert_eq!(ids(true).await, (1..=1203).rev().map(id).collect::<Vec<_>>());
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        store.sweep(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(ids(false).await, []);
+    });
+}
+
+#[test]
+fn old_calls_are_forgotten_and_pending_ones_are_not() {
+    on_every_store(async |open| {
+        let store = open();
+        for (n, generation) in [(1, 1), (2, 1), (3, 1)] {
+            assert_eq!(begin(&store, &new(attempt(n, generation), number(n))).await, Begun::New);
+            store.record(&[update(attempt(n, generation), 1, step("ringing"))]).await.unwrap();
+        }
+        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&End { release: false, ..end(attempt(2, 1), Outcome::Verified) }).await.unwrap());
+        assert_eq!(begin(&store, &new(attempt(1, 2), number(1))).await, Begun::New);
+        store.sweep(LONG).await.unwrap();
+        assert_eq!(all_rows(&store).await.len(), 4);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        store.sweep(Duration::from_secs(1)).await.unwrap();
+        let rows = all_rows(&open()).await;
+        let left: Vec<_> = rows.iter().map(|row| (row.attempt.id, row.attempt.generation)).collect();
+        assert_eq!(left, [(id(3), 1), (id(1), 2)]);
+        assert!(is_pending(&store, attempt(1, 2)).await);
+        assert_eq!(store.find(id(2)).await, Ok(None));
+        assert_eq!(store.steps(attempt(2, 1)).await, Ok(vec![]));
+        assert_eq!(store.steps(attempt(3, 1)).await.unwrap().len(), 1);
+        assert_eq!(begin(&store, &new(attempt(2, 1), number(2))).await, Begun::New, "nothing is left of it");
+    });
+}
+
+#[test]
+fn a_new_store_says_what_it_is_and_is_empty() {
+    on_every_store(async |open| {
+        let store = open();
+        assert!(!store.check().await.unwrap().is_empty());
+        assert_eq!(all_rows(&store).await, []);
+    });
+}

@@ -1,0 +1,128 @@
+//! How attempts end, and which one answers for an id.
+
+use super::*;
+
+#[test]
+fn an_attempt_ends_once_and_by_its_owner_alone() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let one = attempt(1, 1);
+        assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
+        assert!(!another.end(&End { owner: ANOTHER, ..end(one, Outcome::Verified) }).await.unwrap());
+        assert!(!another.end(&end(attempt(1, 2), Outcome::Verified)).await.unwrap());
+        assert!(!another.end(&end(attempt(2, 1), Outcome::Verified)).await.unwrap());
+        assert!(is_pending(&store, one).await);
+        let mut ends = JoinSet::new();
+        for n in 0..32 {
+            let store = if n % 2 == 0 { Arc::clone(&store) } else { Arc::clone(&another) };
+            ends.spawn(async move { store.end(&end(one, Outcome::Verified)).await.unwrap() });
+        }
+        let ends = ends.join_all().await;
+        assert_eq!(ends.into_iter().filter(|&has_ended| has_ended).count(), 1);
+        assert!(!store.end(&end(one, failed(FailureReason::Internal))).await.unwrap());
+        let change = Change::Ended { owner: OWNER, failure: failure(FailureReason::Internal), release: true };
+        store.record(&[update(one, 1, change), update(one, 2, refused(None))]).await.unwrap();
+        assert_eq!(ended(&another, id(1)).await, (1, Outcome::Verified));
+    });
+}
+
+#[test]
+fn nothing_is_verified_after_the_deadline() {
+    on_every_store(async |open| {
+        let store = open();
+        let one = attempt(1, 1);
+        let short = NewAttempt { deadline: Duration::from_millis(50), ..new(one, number(1)) };
+        assert_eq!(begin(&store, &short).await, Begun::New);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert!(!store.end(&end(one, Outcome::Verified)).await.unwrap());
+        assert!(is_pending(&store, one).await);
+        assert!(store.end(&end(one, failed(FailureReason::DeadlinePassed))).await.unwrap());
+        assert_eq!(ended(&store, id(1)).await, (1, failed(FailureReason::DeadlinePassed)));
+    });
+}
+
+#[test]
+fn the_current_attempt_of_an_id_is_found() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        // A generation has up to 53 bits.
+        let one = attempt(1, (1 << 53) - 7);
+        assert_eq!(another.find(id(1)).await, Ok(None));
+        assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
+        let progress = async || match another.find(id(1)).await.unwrap() {
+            Some(Current { attempt, state: CurrentState::Pending { number: key, left, progress } }) => {
+                assert_eq!((attempt, key), (one, number(1).key));
+                assert!(left <= LONG && left > LONG / 3, "{left:?}");
+                progress
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(progress().await, Progress::Dialling);
+        for (change, then) in [
+            (placed("CA1"), Progress::Dialling),
+            (step("ringing"), Progress::Ringing),
+            (step("answered"), Progress::Answered),
+            (step("ringing"), Progress::Answered),
+        ] {
+            store.record(&[update(one, 5, change)]).await.unwrap();
+            assert_eq!(progress().await, then);
+        }
+        assert!(store.end(&end(one, failed(FailureReason::WrongKey))).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        match another.find(id(1)).await.unwrap() {
+            Some(Current { attempt, state: CurrentState::Ended { outcome, ago } }) => {
+                assert_eq!((attempt, outcome), (one, failed(FailureReason::WrongKey)));
+                assert!(ago >= Duration::from_millis(40) && ago < LONG, "{ago:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn attempts_before_the_current_one_never_answer() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
+        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, Begun::New);
+        assert!(is_pending(&store, attempt(1, 2)).await);
+        // Late words of the earlier one.
+        assert!(!store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        let late = Change::Ended { owner: OWNER, failure: failure(FailureReason::CallEnded), release: true };
+        store.record(&[update(attempt(1, 1), 1, step("answered")), update(attempt(1, 1), 1, late)]).await.unwrap();
+        match store.find(id(1)).await.unwrap() {
+            Some(Current { attempt: one, state: CurrentState::Pending { progress, .. } }) => {
+                assert_eq!((one, progress), (attempt(1, 2), Progress::Dialling));
+            }
+            other => panic!("{other:?}"),
+        }
+        // Refused beside it: for the audit alone.
+        store.record(&[update(attempt(1, 3), 1, refused(Some(number(2))))]).await.unwrap();
+        assert!(is_pending(&store, attempt(1, 2)).await);
+        assert!(store.end(&end(attempt(1, 2), Outcome::Verified)).await.unwrap());
+        assert_eq!(ended(&another, id(1)).await, (2, Outcome::Verified));
+        // Refused after it.
+        store.record(&[update(attempt(1, 4), 1, refused(None))]).await.unwrap();
+        assert_eq!(ended(&another, id(1)).await, (4, failed(FailureReason::Throttled)));
+        let outcomes: Vec<_> =
+            all_rows(&store).await.into_iter().map(|row| (row.attempt.generation, row.outcome)).collect();
+        let throttled = RowOutcome::Failed(failure(FailureReason::Throttled));
+        let verified = RowOutcome::Verified;
+        assert_eq!(outcomes, [(1, verified.clone()), (2, verified), (3, throttled.clone()), (4, throttled)]);
+    });
+}
+
+#[test]
+fn what_another_owner_says_ends_nothing() {
+    on_every_store(async |open| {
+        let store = open();
+        let one = attempt(1, 1);
+        assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
+        let by = |owner| Change::Ended { owner, failure: failure(FailureReason::CallEnded), release: true };
+        store.record(&[update(one, 1, by(ANOTHER))]).await.unwrap();
+        assert!(is_pending(&store, one).await);
+        store.record(&[update(one, 2, by(OWNER))]).await.unwrap();
+        assert_eq!(ended(&store, id(1)).await, (1, failed(FailureReason::CallEnded)));
+    });
+}

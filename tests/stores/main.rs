@@ -1,0 +1,171 @@
+//! The conformance suite of stores: every store goes through the same stories. A new one gets them all by one line in
+//! `STORES`.
+
+mod audit;
+mod begin;
+mod ends;
+mod limits;
+#[path = "../support/mod.rs"]
+mod support;
+mod take_up;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use phonegate::backend::Reference;
+use phonegate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome, Progress};
+use phonegate::config::{NetworkConfig, StoreConfig};
+use phonegate::store::{
+    Begun, Block, CallStore, Change, Current, CurrentState, End, HOLD, LEASE, Limits, MemoryStore, NewAttempt, Orphan,
+    Owner, Query, RedisStore, Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoredNumber, Update,
+};
+use serde_json::json;
+use support::gate::id;
+use support::redis::Redis;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+/// Opens one and the same store, as another process does.
+type Open = Box<dyn Fn() -> Arc<dyn CallStore>>;
+
+type Make = fn() -> Open;
+
+const STORES: &[(&str, Make)] = &[("memory", memory), ("sqlite", sqlite), ("redis", redis)];
+
+fn memory() -> Open {
+    let store = Arc::new(MemoryStore::default());
+    Box::new(move || Arc::clone(&store) as _)
+}
+
+fn sqlite() -> Open {
+    let folder = tempfile::tempdir().unwrap();
+    Box::new(move || Arc::new(SqliteStore::open(&folder.path().join("calls.db")).unwrap()))
+}
+
+fn redis() -> Open {
+    let server = Redis::start();
+    Box::new(move || {
+        let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": server.url() })).unwrap();
+        Arc::new(RedisStore::open(&config, &NetworkConfig::default(), std::path::Path::new("")).unwrap())
+    })
+}
+
+/// Tells a story to every store, to all at the same time.
+fn on_every_store(story: impl AsyncFn(&Open) + Sync) {
+    let failed: Vec<_> = std::thread::scope(|scope| {
+        let tell = |&(name, make): &(&'static str, Make)| {
+            let story = &story;
+            let teller = std::thread::Builder::new().name(name.to_owned());
+            let telling = teller.spawn_scoped(scope, move || {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                runtime.block_on(story(&make()));
+            });
+            (name, telling.unwrap())
+        };
+        let telling: Vec<_> = STORES.iter().map(tell).collect();
+        telling.into_iter().filter_map(|(name, telling)| telling.join().is_err().then_some(name)).collect()
+    });
+    assert!(failed.is_empty(), "told in vain: {failed:?}");
+}
+
+const OWNER: Owner = Owner(Uuid::from_u128(1));
+const ANOTHER: Owner = Owner(Uuid::from_u128(2));
+const A_THIRD: Owner = Owner(Uuid::from_u128(3));
+
+const NO_LIMITS: Limits = Limits {
+    calls_per_number: 1000,
+    per_number_window: Duration::from_secs(600),
+    concurrent_calls: 1000,
+    calls_per_minute: 1000,
+};
+
+const LONG: Duration = Duration::from_secs(90);
+
+fn attempt(n: u128, generation: u64) -> Attempt {
+    Attempt { id: id(n), generation }
+}
+
+/// The n-th number.
+fn number(n: u128) -> StoredNumber {
+    extension(n, 0)
+}
+
+/// An extension of the n-th number.
+fn extension(n: u128, extension: u128) -> StoredNumber {
+    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
+    StoredNumber { key: key(n * 1000 + extension), line: key(n * 1000), masked: "+1******1212".into(), full: None }
+}
+
+fn new(attempt: Attempt, number: StoredNumber) -> NewAttempt {
+    NewAttempt { attempt, started: at(0), deadline: LONG, number, owner: OWNER, node: "web1".into() }
+}
+
+/// A moment of a wall clock, in milliseconds from one.
+fn at(milliseconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123 + milliseconds)
+}
+
+fn failure(reason: FailureReason) -> Failure {
+    Failure::new(
+        reason,
+        "That is a \"long\" enough sentence, with an é / and a line\nbreak, for whoever wants to shorten it.",
+    )
+}
+
+fn failed(reason: FailureReason) -> Outcome {
+    Outcome::Failed(failure(reason))
+}
+
+fn end(attempt: Attempt, outcome: Outcome) -> End {
+    End { attempt, owner: OWNER, at: at(9000), outcome, release: true }
+}
+
+fn update(attempt: Attempt, milliseconds: u64, change: Change) -> Update {
+    Update { attempt, at: at(milliseconds), change }
+}
+
+fn step(name: &str) -> Change {
+    Change::Step { name: name.into(), backend: None, text: None }
+}
+
+fn placed(reference: &str) -> Change {
+    Change::Placed { backend: "trunk".into(), reference: Reference::new(reference) }
+}
+
+fn refused(number: Option<StoredNumber>) -> Change {
+    Change::Refused { number, node: "web2".into(), failure: failure(FailureReason::Throttled) }
+}
+
+async fn begin(store: &Arc<dyn CallStore>, new: &NewAttempt) -> Begun {
+    store.begin(new, &NO_LIMITS).await.unwrap()
+}
+
+async fn is_pending(store: &Arc<dyn CallStore>, attempt: Attempt) -> bool {
+    let current = store.find(attempt.id).await.unwrap();
+    current.is_some_and(|now| now.attempt == attempt && matches!(now.state, CurrentState::Pending { .. }))
+}
+
+async fn ended(store: &Arc<dyn CallStore>, id: CallId) -> (u64, Outcome) {
+    match store.find(id).await.unwrap() {
+        Some(Current { attempt, state: CurrentState::Ended { outcome, .. } }) => (attempt.generation, outcome),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn all_rows(store: &Arc<dyn CallStore>) -> Vec<Row> {
+    store.rows(&Query { most: 1000, ..Query::default() }).await.unwrap()
+}
+
+/// Begins many attempts at the same time, through several stores.
+async fn begin_at_once(open: &Open, limits: Limits, news: impl Iterator<Item = NewAttempt>) -> Vec<(Attempt, Begun)> {
+    let stores: Vec<_> = (0..4).map(|_| open()).collect();
+    let mut begins = JoinSet::new();
+    for (new, store) in news.zip(stores.into_iter().cycle()) {
+        begins.spawn(async move { (new.attempt, store.begin(&new, &limits).await.unwrap()) });
+    }
+    begins.join_all().await
+}
+
+fn new_ones(begun: &[(Attempt, Begun)]) -> Vec<Attempt> {
+    begun.iter().filter(|(_, begun)| *begun == Begun::New).map(|(attempt, _)| *attempt).collect()
+}

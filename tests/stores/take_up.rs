@@ -1,0 +1,96 @@
+//! Calls whose owner is gone.
+
+use super::*;
+
+/// The time of a lease passes, in which another node does what nodes do.
+async fn a_lease_runs_out(open: &Open) {
+    let store = open();
+    for _ in 0..7 {
+        store.renew(Owner(Uuid::from_u128(99))).await.unwrap();
+        tokio::time::sleep(LEASE / 6).await;
+    }
+}
+
+async fn take_up(store: &Arc<dyn CallStore>, owner: Owner, most: usize) -> Vec<Attempt> {
+    store.take_up(owner, most).await.unwrap().into_iter().map(|orphan| orphan.attempt).collect()
+}
+
+#[test]
+fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        for n in [1, 2, 3] {
+            assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
+        }
+        store.record(&[update(attempt(1, 1), 1, placed("CA1"))]).await.unwrap();
+        assert!(store.end(&end(attempt(3, 1), Outcome::Verified)).await.unwrap());
+        assert_eq!(take_up(&another, ANOTHER, 10).await, [], "its lease has only begun");
+        a_lease_runs_out(open).await;
+        let mut orphans = another.take_up(ANOTHER, 10).await.unwrap();
+        orphans.sort_by_key(|orphan| orphan.attempt.id);
+        let orphan = |n, placed: Option<&str>, left| Orphan {
+            attempt: attempt(n, 1),
+            number: number(n).key,
+            masked: "+1******1212".into(),
+            left,
+            started: at(0),
+            placed: placed.map(|reference| ("trunk".into(), Reference::new(reference))),
+        };
+        let left: Vec<_> = orphans.iter().map(|orphan| orphan.left).collect();
+        assert!(left.iter().all(|&left| left <= LONG - LEASE && left > Duration::from_secs(20)), "{left:?}");
+        assert_eq!(orphans, [orphan(1, Some("CA1"), left[0]), orphan(2, None, left[1])]);
+        assert_eq!(take_up(&another, ANOTHER, 10).await, [], "once");
+        assert_eq!(take_up(&open(), A_THIRD, 10).await, [], "the new owner is alive");
+        assert!(!store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap(), "the old one has no say");
+        assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), Outcome::Verified) }).await.unwrap());
+        // And of that one, in its turn.
+        a_lease_runs_out(open).await;
+        assert_eq!(take_up(&another, A_THIRD, 10).await, [attempt(2, 1)]);
+    });
+}
+
+#[test]
+fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let gone = NewAttempt { owner: A_THIRD, ..new(attempt(2, 1), number(2)) };
+        assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
+        assert_eq!(begin(&store, &gone).await, Begun::New);
+        for _ in 0..5 {
+            tokio::time::sleep(LEASE / 3).await;
+            store.renew(OWNER).await.unwrap();
+        }
+        assert_eq!(take_up(&another, ANOTHER, 10).await, [attempt(2, 1)]);
+        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+    });
+}
+
+#[test]
+fn a_call_is_taken_up_by_one_owner_and_not_too_many_at_once() {
+    on_every_store(async |open| {
+        let store = open();
+        for n in 1..=20 {
+            assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
+        }
+        a_lease_runs_out(open).await;
+        assert_eq!(take_up(&store, OWNER, 10).await, [], "its own are no orphans, however late it is");
+        a_lease_runs_out(open).await;
+        assert_eq!(take_up(&store, ANOTHER, 0).await, []);
+        let mut takers = JoinSet::new();
+        for n in 10..14 {
+            let (store, owner) = (open(), Owner(Uuid::from_u128(n)));
+            takers.spawn(async move {
+                let mut mine = Vec::new();
+                for _ in 0..5 {
+                    let taken = take_up(&store, owner, 3).await;
+                    assert!(taken.len() <= 3, "{taken:?}");
+                    mine.extend(taken);
+                }
+                mine
+            });
+        }
+        let mut taken: Vec<_> = takers.join_all().await.into_iter().flatten().map(|taken| taken.id).collect();
+        taken.sort();
+        assert_eq!(taken, (1..=20).map(id).collect::<Vec<_>>());
+    });
+}
