@@ -6,15 +6,14 @@ mod support;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use phonegate::admission::Admission;
 use phonegate::call::{CallStatus, Progress};
 use phonegate::config::NetworkConfig;
 use phonegate::store::{Block, CallStore, RedisStore, StoredNumber};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS};
-use support::gate::{TestGate, id};
+use support::gate::{TestGate, admitted, id};
 use support::redis::Redis;
 use support::wait_until;
 use tempfile::TempDir;
@@ -198,8 +197,7 @@ fn a_block_counts_on_all_nodes() {
     let [one, two] = [farm.node(), farm.node()];
     let config = serde_json::from_value(farm.config()["store"].clone()).unwrap();
     let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
-    let admission = Admission::new(&serde_json::from_value(json!({ "default_country": "US" })).unwrap()).unwrap();
-    let blocked = StoredNumber::new(&admission.admit(NUMBER).unwrap(), false);
+    let blocked = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "the phone was stolen".into();
     let block = Block { number: blocked.key, masked: blocked.masked, reason, since: SystemTime::now(), until: None };
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -209,6 +207,42 @@ fn a_block_counts_on_all_nodes() {
     assert!(runtime.block_on(store.unblock(block.number)).unwrap());
     two.initiate(id(3), NUMBER);
     farm.wait_for_rings(1);
+}
+
+#[test]
+fn a_node_that_watches_a_call_asks_redis_before_it_dials() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    wait_until("the other node watches it", || {
+        two.gate().snapshot(id(1)).is_some() || {
+            two.status(id(1));
+            false
+        }
+    });
+    assert_eq!(two.initiate(id(1), NUMBER), CallStatus::Pending);
+    farm.answer("2");
+    for node in [&one, &two] {
+        status_is(node, 1, CallStatus::Failed);
+    }
+    assert_eq!(farm.rings(), 1);
+    // It has ended: the same request anew is a new call.
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(2);
+}
+
+#[test]
+fn an_unknown_call_is_pending_until_redis_can_tell() {
+    let farm = Farm::new();
+    let node = farm.node();
+    farm.redis.pause();
+    for _ in 0..30 {
+        assert_eq!(node.status(id(1)), CallStatus::Pending);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    farm.redis.resume();
+    status_is(&node, 1, CallStatus::Failed);
 }
 
 #[test]

@@ -4,13 +4,12 @@
 mod support;
 
 use std::path::Path;
+use std::time::SystemTime;
 
-use phonegate::admission::Admission;
 use phonegate::call::CallStatus;
-use phonegate::config::NumbersConfig;
-use phonegate::store::{CallStore, SqliteStore};
+use phonegate::store::{Block, CallStore, SqliteStore, StoredNumber};
 use serde_json::json;
-use support::gate::{TestGate, id, no_limits};
+use support::gate::{TestGate, admitted, id, no_limits};
 use support::twilio::{About, Story, Twilio};
 
 const NUMBER: &str = "+1 4255551212";
@@ -66,9 +65,28 @@ fn a_number_from_which_a_fraud_was_reported_is_not_called_until_it_is_taken_off_
     let block = wait(store.blocks()).unwrap().remove(0);
     let days = block.until.unwrap().duration_since(block.since).unwrap().as_secs() / 86_400;
     assert_eq!((&*block.masked, days), ("+1******1212", 7));
-    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
-    let number = Admission::new(&numbers).unwrap().admit(NUMBER).unwrap();
-    assert!(wait(store.unblock(number.key())).unwrap());
+    assert!(wait(store.unblock(admitted(NUMBER).key())).unwrap());
     second.initiate(id(6), NUMBER);
     assert_eq!(second.ends(id(6)).0, CallStatus::Success);
+}
+
+#[test]
+fn a_report_of_fraud_does_not_shorten_what_an_administrator_has_blocked() {
+    let twilio = Twilio::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calls.db");
+    let gate = gate(&twilio, &file);
+    let store = SqliteStore::open(&file).unwrap();
+    twilio.tell(Story { looks: Some(3), ..Story::ends("FRAUD") });
+    gate.initiate(id(1), NUMBER);
+    support::wait_until("it rings", || !twilio.seen(About::Look).is_empty());
+    let number = StoredNumber::new(&admitted(NUMBER), false);
+    let reason = "left the company".into();
+    let block = Block { number: number.key, masked: number.masked, reason, since: SystemTime::now(), until: None };
+    wait(store.block(&block)).unwrap();
+    let (_, text) = gate.ends(id(1));
+    assert!(text.ends_with("(FraudReported, code 112)"), "{text}");
+    let blocks = wait(store.blocks()).unwrap();
+    let kept: Vec<_> = blocks.iter().map(|block| (&*block.reason, block.until)).collect();
+    assert_eq!(kept, [("left the company", None)]);
 }

@@ -329,6 +329,21 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    for n in 1..=3 {
+        begin_at_last(&store, n).await;
+    }
+    redis.cli(&["DEL", "{phonegate}:a:2"]);
+    a_lease_runs_out(&another).await;
+    let orphans = another.take_up(ANOTHER, 10).await.unwrap();
+    let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
+    assert_eq!(ids, [id(1), id(3)]);
+    assert_eq!(another.find(id(2)).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     let redis = Redis::start();
     let store = open(&redis.url());

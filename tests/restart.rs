@@ -219,6 +219,28 @@ fn a_call_outlives_two_processes() {
     assert_eq!([ends[0].0, ends[1].0], [SUCCESS, SUCCESS], "{ends:?}");
 }
 
+#[test]
+fn a_repeat_of_a_call_that_its_process_has_left_rings_nobody_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let phone = folder.path().join("phone.txt");
+    let machine = Machine::new(json!({ "type": "file", "path": phone }));
+    let (host, call) = machine.call("placed");
+    machine.has_placed(&call);
+    host.kill_after(0);
+
+    // The host is asked anew before anybody could take the call up.
+    let next = machine.next();
+    let log = || std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap_or_default();
+    assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
+    wait_until("the call is taken up", || log().contains("taken_up"));
+    assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
+    assert_eq!(next.status(Some(&call.id)), PENDING);
+    let text = std::fs::read_to_string(&phone).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
+    assert_eq!(next.outcome(&call.id), SUCCESS);
+}
+
 /// Kills a process whose phone ends with it.
 fn ends_with_its_process(backend: Value) {
     let machine = Machine::new(backend);

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use phonegate::call::{CallStatus, FailureReason};
-use phonegate::store::{CallStore, Query, RowOutcome, SqliteStore, StoreError};
+use phonegate::store::{Block, CallStore, Owner, Query, RowOutcome, SqliteStore, StoreError, StoredNumber};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use support::gate::{TestGate, id, no_limits};
+use support::gate::{TestGate, admitted, id, no_limits};
 use tempfile::TempDir;
 
 const NUMBER: &str = "+1 4255551212";
@@ -71,7 +71,7 @@ fn moved_clock() -> SystemTime {
 #[test]
 fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
     use phonegate::call::{Attempt, NumberKey};
-    use phonegate::store::{Begun, Limits, NewAttempt, Owner, Refusal, StoredNumber};
+    use phonegate::store::{Begun, Limits, NewAttempt, Refusal};
     let (_folder, file) = file();
     let limits = Limits {
         calls_per_number: 2,
@@ -114,6 +114,29 @@ fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
     let Begun::Refused(Refusal::NumberLimit { after }) = begin(&store, 4) else { panic!("the limit is undone") };
     assert!(after <= Duration::from_secs(2), "{after:?}");
     support::wait_until("there may be a call again", || begin(&store, 5) == Begun::New);
+}
+
+#[test]
+fn a_block_holds_although_the_clock_was_once_ahead() {
+    let (_folder, file) = file();
+    let days_ahead = || SystemTime::now() + Duration::from_secs(30 * 86_400);
+    let number = StoredNumber::new(&admitted(NUMBER), false);
+    let owner = Owner(uuid::Uuid::from_u128(1));
+    let store = SqliteStore::open_with_clock(&file, days_ahead).unwrap();
+    wait(store.renew(owner)).unwrap();
+    drop(store);
+    let store = SqliteStore::open(&file).unwrap();
+    let now = SystemTime::now();
+    let until = Some(now + Duration::from_secs(86_400));
+    let block = Block { number: number.key, masked: number.masked, reason: "stolen".into(), since: now, until };
+    wait(store.block(&block)).unwrap();
+    wait(store.sweep(Duration::from_secs(86_400))).unwrap();
+    assert_eq!(wait(store.blocks()).unwrap().len(), 1);
+    let gate = gate(&file, "#", no_limits(), json!({}));
+    gate.initiate(id(1), NUMBER);
+    let (status, text) = gate.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.ends_with("stolen. (Blocked, code 14)"), "{text}");
 }
 
 #[test]

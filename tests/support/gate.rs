@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::call::{CallId, CallStatus};
-use phonegate::config::{self, Loaded};
+use phonegate::admission::Admission;
+use phonegate::call::{CallId, CallStatus, PhoneNumber};
+use phonegate::config::{self, Loaded, NumbersConfig};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::{Registry, Snapshot};
 use serde_json::{Value, json};
@@ -21,6 +22,12 @@ pub struct TestGate {
 /// The n-th id.
 pub fn id(n: u128) -> CallId {
     CallId::new(Uuid::from_u128(n)).unwrap()
+}
+
+/// A number as admission lets it in.
+pub fn admitted(number: &str) -> PhoneNumber {
+    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
+    Admission::new(&numbers).unwrap().admit(number).unwrap()
 }
 
 /// The highest limits, for tests that are about something else.
