@@ -164,7 +164,8 @@ impl Gate {
         }
         let deadline = Deadline::after(Moment::now(), self.call.deadline_s.seconds());
         let admitted = self.admission.admit(request.number);
-        let number = admitted.as_ref().ok().cloned();
+        // One that may not be called is known to log and audit all the same.
+        let number = admitted.as_ref().ok().cloned().or_else(|| self.admission.read(request.number).ok());
         let language = request.language.map(Into::into);
         let masked = number.as_ref().map(ToString::to_string);
         let event = Event { id: Some(request.id), number: masked.as_deref(), ..Event::default() };

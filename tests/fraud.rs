@@ -90,3 +90,24 @@ fn a_report_of_fraud_does_not_shorten_what_an_administrator_has_blocked() {
     let kept: Vec<_> = blocks.iter().map(|block| (&*block.reason, block.until)).collect();
     assert_eq!(kept, [("left the company", None)]);
 }
+
+#[test]
+fn a_simulated_phone_reports_a_fraud_by_the_key_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, press, reason) in
+        [(1, "0", "(WrongKey"), (2, "5", "(FraudReported, code 112)"), (3, "#", "(Blocked, code 14)")]
+    {
+        let gate = TestGate::start(json!({
+            "use": ["phone"],
+            "allow_test_backends": true,
+            "backends": { "phone": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press } },
+            "fraud": { "key": "5" },
+            "limits": no_limits(),
+            "store": { "type": "sqlite", "path": folder.path().join("calls.db") },
+        }));
+        gate.initiate(id(n), NUMBER);
+        let (_, text) = gate.ends(id(n));
+        assert!(text.contains(reason), "{text}");
+        gate.end();
+    }
+}

@@ -11,7 +11,7 @@ use phonegate::call::{CallStatus, FailureReason};
 use phonegate::store::{Block, CallStore, Owner, Query, RowOutcome, SqliteStore, StoreError, StoredNumber};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use support::gate::{TestGate, admitted, id, no_limits};
+use support::gate::{TestGate, admission, admitted, id, no_limits};
 use tempfile::TempDir;
 
 const NUMBER: &str = "+1 4255551212";
@@ -180,6 +180,28 @@ fn what_is_no_database_of_this_version_is_refused_and_left_as_it_is() {
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 1000).unwrap();
     let error = SqliteStore::open(&file).err().unwrap();
     assert!(error.contains("newer PhoneGate (schema version 1000"), "{error}");
+
+    let of_others = file.with_file_name("others.db");
+    Connection::open(&of_others).unwrap().execute_batch("CREATE TABLE birds (name TEXT)").unwrap();
+    let before = std::fs::read(&of_others).unwrap();
+    let error = SqliteStore::open(&of_others).err().unwrap();
+    assert!(error.contains("database of another program"), "{error}");
+    assert_eq!(std::fs::read(&of_others).unwrap(), before);
+}
+
+#[test]
+fn a_number_that_may_not_be_called_is_kept_with_the_refusal() {
+    let (_folder, file) = file();
+    let gate = gate(&file, "#", no_limits(), json!({}));
+    gate.initiate(id(1), "+1 9005551212");
+    gate.initiate(id(2), "nonsense");
+    gate.end();
+    let kept: Vec<_> = rows(&SqliteStore::open(&file).unwrap())
+        .into_iter()
+        .map(|row| (row.number.as_deref().map(str::to_owned), row.number_key))
+        .collect();
+    let premium = admission().read("+1 9005551212").unwrap();
+    assert_eq!(kept, [(Some(premium.to_string()), Some(premium.key())), (None, None)]);
 }
 
 #[test]

@@ -133,7 +133,7 @@ pub fn build(
 ) -> Result<Named, ConfigError> {
     let path = format!("backends.{name}");
     let backend: Arc<dyn TelephonyBackend> = match backend {
-        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
+        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated, config.fraud.key)),
         BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
         BackendConfig::TwilioStudio(twilio) => {
             Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, (&config.network, config.fraud.key), base)?)

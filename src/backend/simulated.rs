@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{OnProgress, PlaceError, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
-use crate::config::{Press, SimulatedConfig};
+use crate::config::{FraudKey, Press, SimulatedConfig};
 use crate::fault;
 
 /// A telephone that does the same at each call.
@@ -15,16 +15,18 @@ pub(super) struct Simulated {
     answer_after: Duration,
     press_after: Duration,
     press: Press,
+    fraud_key: FraudKey,
     /// Tells its references from those of another process, whose phone has vanished with it.
     instance: Uuid,
 }
 
 impl Simulated {
-    pub(super) fn new(config: &SimulatedConfig) -> Self {
+    pub(super) fn new(config: &SimulatedConfig, fraud_key: FraudKey) -> Self {
         Self {
             answer_after: config.answer_after_ms.milliseconds(),
             press_after: config.press_after_ms.milliseconds(),
             press: config.press,
+            fraud_key,
             instance: Uuid::new_v4(),
         }
     }
@@ -56,6 +58,9 @@ impl TelephonyBackend for Simulated {
         tokio::time::sleep(self.press_after).await;
         match self.press {
             Press::Pound => Outcome::Verified,
+            Press::Other(key) if key == self.fraud_key.get() => {
+                failed(FailureReason::FraudReported, "The simulated phone reported that the request was not theirs.")
+            }
             Press::Other(key) => Outcome::Failed(Failure::new(
                 FailureReason::WrongKey,
                 format_args!("The simulated phone pressed {key} instead of #."),

@@ -94,7 +94,8 @@ pub struct SimulatedConfig {
     /// Milliseconds from the answer until it presses a key or hangs up.
     #[serde(default)]
     pub press_after_ms: Bounded<0, 600_000, 1500>,
-    /// What it does: presses this key, or `none`, `busy`, `no_answer`, `hang_up`.
+    /// What it does: presses this key, which reports a fraud where it is `fraud.key`, or `none`, `busy`, `no_answer`,
+    /// `hang_up`.
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = r"^([0-9#*]|none|busy|no_answer|hang_up)$"))]
     pub press: Press,

@@ -1,10 +1,11 @@
 //! A whole number whose limits and default are part of its type, so that the reader and the schema agree on them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A whole number of `MIN` to `MAX`, `DEFAULT` where it is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,37 @@ impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Default for Bounded<MIN
 
 impl<'de, const MIN: u64, const MAX: u64, const DEFAULT: u64> Deserialize<'de> for Bounded<MIN, MAX, DEFAULT> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = i64::deserialize(deserializer)?;
+        let number = deserializer.deserialize_i64(WholeNumber)?;
         match u64::try_from(number) {
             Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            _ => Err(D::Error::custom(format_args!("is {number}, but must be {MIN} to {MAX}"))),
+            _ => Err(D::Error::custom(format_args!("is {number}, but must be {MIN} to {}", grouped(MAX)))),
         }
+    }
+}
+
+struct WholeNumber;
+
+impl Visitor<'_> for WholeNumber {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
+        Ok(number)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {
+        Ok(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+/// `1,000,000`: what has so many digits in a row is masked in messages.
+fn grouped(number: u64) -> String {
+    match (number / 1000, number % 1000) {
+        (0, rest) => rest.to_string(),
+        (thousands, rest) => format!("{},{rest:03}", grouped(thousands)),
     }
 }
 

@@ -24,10 +24,15 @@ pub fn id(n: u128) -> CallId {
     CallId::new(Uuid::from_u128(n)).unwrap()
 }
 
+/// Who reads numbers as the gates of tests do.
+pub fn admission() -> Admission {
+    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
+    Admission::new(&numbers).unwrap()
+}
+
 /// A number as admission lets it in.
 pub fn admitted(number: &str) -> PhoneNumber {
-    let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
-    Admission::new(&numbers).unwrap().admit(number).unwrap()
+    admission().admit(number).unwrap()
 }
 
 /// The highest limits, for tests that are about something else.

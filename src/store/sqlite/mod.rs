@@ -67,6 +67,7 @@ fn open(file: &Path) -> Result<Connection, String> {
     let mut database = Connection::open(file).map_err(words)?;
     database.busy_timeout(BUSY_LIMIT).map_err(words)?;
     database.set_prepared_statement_cache_capacity(64);
+    schema::check_ours(&database)?;
     // It answers with the mode that it is in now.
     let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(words)?;
     if mode != "wal" {

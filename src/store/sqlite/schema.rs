@@ -6,16 +6,31 @@ use rusqlite::{Connection, TransactionBehavior};
 /// is never changed.
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
+/// `PHgt`: by which a file is known as PhoneGate's (<https://www.sqlite.org/pragma.html#pragma_application_id>).
+const APPLICATION: u32 = 0x5048_6774;
+
+/// Refuses what another program keeps, and changes nothing.
+pub(super) fn check_ours(database: &Connection) -> Result<(), String> {
+    let is_ours = "SELECT application_id = ?1 OR NOT EXISTS (SELECT 1 FROM sqlite_schema) FROM pragma_application_id";
+    match database.query_row(is_ours, [APPLICATION], |row| row.get(0)).map_err(words)? {
+        true => Ok(()),
+        false => Err("it is a database of another program; name another file".to_owned()),
+    }
+}
+
 /// Brings a database to the newest version.
 pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<(), String> {
     migrate(database, &MIGRATIONS)
 }
 
-fn migrate(database: &mut Connection, migrations: &[&str]) -> Result<(), String> {
-    let words = |error: rusqlite::Error| match error {
+fn words(error: rusqlite::Error) -> String {
+    match error {
         rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
         error => error.to_string(),
-    };
+    }
+}
+
+fn migrate(database: &mut Connection, migrations: &[&str]) -> Result<(), String> {
     let version = |database: &Connection| database.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
     // Whoever has nothing to do waits for nobody.
     if version(database).map_err(words)? == u32::try_from(migrations.len()).unwrap_or(u32::MAX) {

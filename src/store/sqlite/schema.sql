@@ -1,6 +1,8 @@
 -- Version 1. Times ending in _at are milliseconds since 1970 by the wall clock, for people; `begun`, `deadline`, `ended`
 -- and `lease` are by the store's own clock, which never goes back.
 
+PRAGMA application_id = 0x50486774;   -- PHgt
+
 CREATE TABLE attempts (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
