@@ -53,6 +53,9 @@ struct Kept {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The longest window in which calls to a number may be counted.
+const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
 #[async_trait]
 impl CallStore for MemoryStore {
     fn reach(&self) -> Reach {
@@ -356,7 +359,8 @@ impl Calls {
             self.ended.pop_front();
             self.forget(oldest);
         }
-        self.begun.retain(|_, begun| begun.back().is_some_and(|last| now.saturating_duration_since(*last) < keep));
+        self.begun
+            .retain(|_, begun| begun.back().is_some_and(|last| now.saturating_duration_since(*last) < LONGEST_WINDOW));
         self.heard_of.retain(|_, at| now.saturating_duration_since(*at) < LEASE);
         let wall = SystemTime::now();
         self.blocks.retain(|_, block| !block.has_expired(wall));
