@@ -1,0 +1,174 @@
+//! Redis is away for a while, or has lost something.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
+    let mut redis = Redis::start();
+    let store = open(&redis.url());
+    begin_at_last(&store, 1).await;
+    redis.kill();
+    for n in 2..5 {
+        problem(begin(&store, n).await);
+    }
+    problem(store.find(id(1)).await);
+    problem(store.check().await);
+    redis.restart();
+    begin_at_last(&store, 5).await;
+    // Its data are there again, and so are its scripts.
+    let rows = store.rows(&Query { most: 10, ..Query::default() }).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1), id(5)]);
+    redis.cli(&["SCRIPT", "FLUSH"]);
+    assert_eq!(begin(&store, 6).await, Ok(Begun::New));
+    // One that went and came back while nobody asked is no trouble at all.
+    redis.kill();
+    redis.restart();
+    assert_eq!(begin(&store, 7).await, Ok(Begun::New));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_on() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    begin_at_last(&store, 1).await;
+    redis.pause();
+    let asked = Instant::now();
+    problem(store.renew(OWNER).await);
+    problem(store.find(id(1)).await);
+    assert!(asked.elapsed() < 2 * BOUND);
+    // Many at once wait no longer than one.
+    let asked = Instant::now();
+    let answers = (2..200).map(|n| begin(&store, n));
+    for answer in futures_util::future::join_all(answers).await {
+        problem(answer);
+    }
+    assert!(asked.elapsed() < BOUND, "{:?}", asked.elapsed());
+    redis.resume();
+    begin_at_last(&store, 300).await;
+    assert!(store.end(&end(300, Outcome::Verified)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it_goes_on() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    begin_at_last(&store, 1).await;
+    redis.pause();
+    problem(begin(&store, 2).await);
+    redis.resume();
+    let failure = Failure::new(FailureReason::CannotPlace, "The store was away.");
+    let refused = Change::Refused { number: Some(new(2).number), node: "web1".into(), failure: failure.clone() };
+    let update = Update { attempt: new(2).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: refused };
+    let start = Instant::now();
+    while let Err(error) = store.record(std::slice::from_ref(&update)).await {
+        assert!(start.elapsed() < support::PATIENCE, "{error}");
+    }
+    // Whichever came first, the number is free and nothing is pending.
+    let again = NewAttempt { attempt: Attempt { id: id(3), generation: 1 }, ..new(2) };
+    assert_eq!(store.begin(&again, &NO_LIMITS).await, Ok(Begun::New));
+    assert!(!store.end(&end(2, Outcome::Verified)).await.unwrap());
+}
+
+/// The time of a lease passes, in which a node does what nodes do.
+async fn a_lease_runs_out(node: &RedisStore) {
+    for _ in 0..7 {
+        node.renew(ANOTHER).await.unwrap();
+        tokio::time::sleep(LEASE / 6).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_loses_calls_to_another_because_redis_was_away() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    begin_at_last(&store, 1).await;
+    redis.pause();
+    tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
+    problem(another.take_up(ANOTHER, 10).await);
+    redis.resume();
+    let start = Instant::now();
+    let taken = loop {
+        match another.take_up(ANOTHER, 10).await {
+            Ok(taken) => break taken,
+            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+        }
+    };
+    assert_eq!(taken, [], "its owner could not renew its lease");
+    a_lease_runs_out(&another).await;
+    assert_eq!(another.take_up(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    begin_at_last(&store, 1).await;
+    let placed = Change::Placed { backend: "trunk".into(), reference: Reference::new("CA1") };
+    let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: placed };
+    store.record(&[update]).await.unwrap();
+    assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]));
+    a_lease_runs_out(&another).await;
+    // Redis gets the question when it goes on, and nobody waits for the answer any more.
+    redis.pause();
+    problem(another.take_up(ANOTHER, 10).await);
+    redis.resume();
+    support::wait_until("the call has its new owner", || {
+        let kept = redis.cli(&["GET", "{phonegate}:a:1"]);
+        kept.contains(&ANOTHER.0.as_simple().to_string())
+    });
+    let start = Instant::now();
+    let orphans = loop {
+        match another.take_up(ANOTHER, 10).await {
+            Ok(orphans) => break orphans,
+            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+        }
+    };
+    assert_eq!(orphans.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [new(1).attempt]);
+    assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]), "it has got them now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    for n in 1..=3 {
+        begin_at_last(&store, n).await;
+    }
+    redis.cli(&["DEL", "{phonegate}:a:2"]);
+    a_lease_runs_out(&another).await;
+    let orphans = another.take_up(ANOTHER, 10).await.unwrap();
+    let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
+    assert_eq!(ids, [id(1), id(3)]);
+    assert_eq!(another.find(id(2)).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let window = Duration::from_secs(3);
+    let limits = Limits { calls_per_number: 1, per_number_window: window, ..NO_LIMITS };
+    // The server's clock is an hour ahead, and then it is not.
+    redis.cli(&["HSET", "{phonegate}:clock", "ahead", "3600000"]);
+    assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    redis.cli(&["HSET", "{phonegate}:clock", "ahead", "0"]);
+    let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
+    let start = Instant::now();
+    let mut refusals = 0;
+    while store.begin(&again, &limits).await != Ok(Begun::New) {
+        refusals += 1;
+        assert!(start.elapsed() < support::PATIENCE, "time stands still");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(refusals > 0, "the limit still held");
+    let block = Block {
+        number: new(9).number.key,
+        masked: "+1******1212".into(),
+        reason: "fraud".into(),
+        since: std::time::SystemTime::now(),
+        until: Some(std::time::SystemTime::now() + Duration::from_secs(60)),
+    };
+    store.block(&block).await.unwrap();
+    assert_eq!(store.blocks().await.unwrap().len(), 1);
+}
