@@ -13,6 +13,7 @@ mod outcome;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{Named, Reference};
-use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber};
+use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
 use crate::store::{Begun, CallStore, Change, StoreError};
@@ -29,8 +30,8 @@ use crate::telemetry::{Log, Metrics};
 pub(crate) use elsewhere::Known;
 use elsewhere::LookUps;
 use health::Health;
-use ledger::Ledger;
 pub(crate) use ledger::Rules;
+use ledger::{Ledger, Watch};
 
 /// How often the registry, and how often the store, is looked through for what is old.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -49,7 +50,7 @@ struct Shared {
     ledger: Ledger,
     log: Log,
     metrics: Metrics,
-    health: Health,
+    health: Arc<Health>,
     ending: CancellationToken,
     /// What this process drives.
     flights: Mutex<HashMap<Attempt, Arc<Flight>>>,
@@ -67,9 +68,25 @@ struct Flight {
     deadline: Deadline,
     /// How old it was when this process took it up from another one.
     taken_up_after: Option<Duration>,
+    progress: Mutex<Progress>,
+    /// Has its outcome been told, or is it another process's to tell?
+    is_told: AtomicBool,
 }
 
 impl Flight {
+    fn new(attempt: Attempt, number: NumberKey, masked: Box<str>, deadline: Deadline) -> Self {
+        let (progress, is_told) = (Mutex::new(Progress::Dialling), AtomicBool::new(false));
+        Self { attempt, number, masked, deadline, taken_up_after: None, progress, is_told }
+    }
+
+    /// Notes how far it has come. False where that is not news.
+    fn advance(&self, progress: Progress) -> bool {
+        let mut furthest = self.progress.lock();
+        let is_news = progress > *furthest;
+        *furthest = progress.max(*furthest);
+        is_news
+    }
+
     /// How long ago the host asked for it.
     fn age(&self) -> Duration {
         self.taken_up_after.unwrap_or_default().saturating_add(Moment::now().since(self.deadline.start()))
@@ -85,13 +102,15 @@ impl Dispatcher {
         log: Log,
         metrics: Metrics,
     ) -> Self {
+        let health = Arc::<Health>::default();
+        let watch = Watch { log: log.clone(), metrics: metrics.clone(), health: Arc::clone(&health) };
         let shared = Arc::new(Shared {
             backends,
             registry,
-            ledger: Ledger::open(store, rules, &runtime, log.clone(), metrics.clone()),
+            ledger: Ledger::open(store, rules, &runtime, watch),
             log,
             metrics,
-            health: Health::default(),
+            health,
             ending: CancellationToken::new(),
             flights: Mutex::default(),
             look_ups: LookUps::default(),
@@ -113,10 +132,7 @@ impl Dispatcher {
 
     /// Answers for an attempt that the registry has begun: it is settled, whatever happens.
     pub(crate) fn hold(&self, attempt: Attempt, number: &PhoneNumber, deadline: Deadline) -> Unsettled {
-        Unsettled::new(
-            &self.shared,
-            Flight { attempt, number: number.key(), masked: number.to_string().into(), deadline, taken_up_after: None },
-        )
+        Unsettled::new(&self.shared, Flight::new(attempt, number.key(), number.to_string().into(), deadline))
     }
 
     /// Drives a call to its outcome.
@@ -188,7 +204,6 @@ impl Unsettled {
                 return self.shared.refuse(&self.flight, &call.number, failure);
             }
         };
-        self.shared.judge_store(begun.as_ref().err());
         match begun {
             Ok(Begun::New) => self.shared.place(&self.flight, &call).await,
             Ok(Begun::Elsewhere(generation)) => self.mirror(generation).await,
@@ -229,12 +244,6 @@ impl Drop for Unsettled {
 }
 
 impl Shared {
-    /// Without the store no call is placed: whoever watches the backends is to know.
-    fn judge_store(&self, error: Option<&StoreError>) {
-        let failure = error.map(store_away);
-        self.health.judge("the store", failure.as_ref(), &self.log);
-    }
-
     async fn keep_up(self: Arc<Self>, named: Named) {
         let tell = |part: &str, state: Result<(), Failure>| {
             let backend = format!("{} ({part})", named.name);
@@ -276,8 +285,14 @@ fn too_late() -> Failure {
     Failure::new(FailureReason::DeadlinePassed, "The approval came after the call's deadline.")
 }
 
-fn taken_over() -> Failure {
-    Failure::new(FailureReason::Interrupted, "Another process has taken this call over.")
+fn unconfirmed(error: &StoreError) -> Failure {
+    let sentence =
+        format_args!("The call was approved, but the store did not confirm that before the deadline: {error}.");
+    Failure::new(FailureReason::DeadlinePassed, sentence)
+}
+
+fn lost() -> Failure {
+    Failure::new(FailureReason::Interrupted, "The call was approved, but the store has lost it.")
 }
 
 fn interrupted() -> Failure {

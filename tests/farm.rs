@@ -390,6 +390,10 @@ fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
         status_is(node, 1, CallStatus::Success);
         status_is(node, 2, CallStatus::Failed);
     }
+    for (node, event) in [(&two, "backend_down"), (&two, "backend_up"), (&one, "backend_up")] {
+        let is_told = |line: &Value| line["event"] == event && line["backend"] == "the store";
+        wait_until(&format!("{event} is told of the store"), || node.log().iter().any(is_told));
+    }
     // All is as before.
     let mut n = 10;
     wait_until("calls are placed again", || {

@@ -62,6 +62,9 @@ pub trait TelephonyBackend: Send + Sync {
     /// What is wrong.
     async fn check(&self) -> Result<String, Failure>;
 
+    /// Does a call go on when this process ends, so that another one can follow it by its reference?
+    fn outlives_its_process(&self) -> bool;
+
     /// The time by the provider's clock, to the second, if it tells it.
     async fn time(&self) -> Option<SystemTime> {
         None

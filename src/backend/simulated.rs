@@ -74,6 +74,10 @@ impl TelephonyBackend for Simulated {
         Ok(())
     }
 
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
+
     async fn check(&self) -> Result<String, Failure> {
         Ok("simulated; rings nobody".to_owned())
     }

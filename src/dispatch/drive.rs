@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{Flight, Shared, defect, interrupted, step};
+use super::outcome::Whose;
+use super::{Flight, Shared, defect, interrupted, step, too_late};
 use crate::backend::{HANG_UP_LIMIT, Named, PlaceError, Rang, Reference};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
@@ -17,16 +18,17 @@ use crate::telemetry::Event;
 /// How long a place request that has outlived its call may still bring a reference to hang up.
 const LATE_REFERENCE: Duration = Duration::from_secs(20);
 
+/// How long the last look at a call may take whose deadline has passed.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
 /// What a call that was placed by a backend is known by.
 type Line<'a> = (&'a Named, Reference);
 
 /// Why the following of a call stopped.
 enum Stop {
     Outcome(Outcome),
-    /// It has failed, and that was told: hang up, if it is this process's.
-    HangUp {
-        is_ours: bool,
-    },
+    /// It has failed, and that was told: hang up.
+    HangUp(Whose),
     /// The phone may ring, but there is nothing to hang up.
     Ambiguous {
         backend: Option<Arc<str>>,
@@ -65,7 +67,16 @@ impl Shared {
         let Some(named) = self.backends.iter().find(|named| *named.name == *backend) else {
             return lost(&format!("The call was placed by `{backend}`, which is not in use any more.")).await;
         };
-        let followed = AssertUnwindSafe(self.follow(flight, named, &reference)).catch_unwind().await;
+        if !named.backend.outlives_its_process() {
+            return lost("The call was in progress in another process, which has ended, and the call with it.").await;
+        }
+        let followed = AssertUnwindSafe(async {
+            match flight.deadline.passed(Moment::now()) {
+                true => self.look_once(flight, named, &reference).await,
+                false => self.follow(flight, named, &reference).await,
+            }
+        });
+        let followed = followed.catch_unwind().await;
         let line = (named, reference);
         let stop = match followed {
             Ok(stop) => stop,
@@ -78,38 +89,52 @@ impl Shared {
     async fn stop_by_defect(&self, flight: &Flight, line: Option<&Line<'_>>) -> Stop {
         match line {
             None => Stop::Outcome(Outcome::Failed(defect())),
-            Some((named, _)) => Stop::HangUp { is_ours: self.fail(flight, Some(&named.name), defect()).await },
+            Some((named, _)) => Stop::HangUp(self.fail(flight, Some(&named.name), defect()).await),
         }
     }
 
     async fn finish(&self, flight: &Flight, line: Option<Line<'_>>, stop: Stop) {
         let backend = line.as_ref().map(|(named, _)| &*named.name);
-        let is_ours = match stop {
+        // What the provider has of a call that another process has taken over is that one's, if it can follow it.
+        let ours =
+            |whose| line.as_ref().filter(|(named, _)| whose == Whose::Ours || !named.backend.outlives_its_process());
+        let whose = match stop {
             Stop::Outcome(outcome) => {
                 let at = Moment::now();
-                let (outcome, is_ours) = self.keep_outcome(flight, outcome).await;
+                let kept = self.keep_outcome(flight, outcome).await;
                 // In this order: who sees the outcome may ring the number again at once.
                 self.registry.release(flight.attempt, flight.number);
-                self.settle(flight, backend, outcome, at);
-                is_ours
+                match kept {
+                    Some(outcome) => {
+                        self.settle(flight, backend, outcome, at);
+                        Whose::Ours
+                    }
+                    None => {
+                        self.leave(flight);
+                        Whose::Theirs
+                    }
+                }
             }
             Stop::Ambiguous { backend, failure } => {
-                let is_ours = self.fail(flight, backend.as_deref(), failure).await;
-                // The phone may be ringing, and nobody can tell until when.
-                self.must_end(flight).await;
-                self.give_free(flight).await;
-                is_ours
+                let whose = self.fail(flight, backend.as_deref(), failure).await;
+                if whose == Whose::Ours {
+                    // The phone may be ringing, and nobody can tell until when.
+                    self.must_end(flight).await;
+                    self.give_free(flight).await;
+                }
+                whose
             }
-            Stop::HangUp { is_ours } => {
-                if let Some((named, reference)) = line.as_ref().filter(|_| is_ours) {
+            Stop::HangUp(whose) => {
+                if let Some((named, reference)) = ours(whose) {
                     self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await;
                 }
-                self.give_free(flight).await;
-                is_ours
+                if whose == Whose::Ours {
+                    self.give_free(flight).await;
+                }
+                whose
             }
         };
-        // A call that another process has taken over is that one's, with all that the provider has of it.
-        if let Some((named, reference)) = line.as_ref().filter(|_| is_ours) {
+        if let Some((named, reference)) = ours(whose) {
             self.end_line(flight, named, "clean_up", named.backend.clean_up(reference)).await;
         }
     }
@@ -128,7 +153,7 @@ impl Shared {
                 placed = &mut placing => placed,
                 failure = self.must_end(flight) => {
                     // The phone may ring all the same: whatever reference comes now is hung up.
-                    let is_ours = self.fail(flight, Some(&named.name), failure).await;
+                    self.fail(flight, Some(&named.name), failure).await;
                     match tokio::time::timeout(LATE_REFERENCE, placing).await {
                         Ok(Ok(reference)) => *line = Some((named, reference)),
                         Ok(Err(late)) => self.refused(flight, &named.name, &late.failure),
@@ -138,7 +163,8 @@ impl Shared {
                             self.refused(flight, &named.name, &silent);
                         }
                     }
-                    return Stop::HangUp { is_ours };
+                    // Nobody else knows this reference.
+                    return Stop::HangUp(Whose::Ours);
                 }
             };
             match placed {
@@ -164,7 +190,8 @@ impl Shared {
 
     async fn follow(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
         let on_progress = |progress: Progress| {
-            if self.registry.advance(flight.attempt, progress) {
+            self.registry.advance(flight.attempt, progress);
+            if flight.advance(progress) {
                 self.note(flight, Level::Info, progress.name(), Some(&named.name));
                 // Of one that was taken up, another process may have seen it.
                 if progress == Progress::Answered && flight.taken_up_after.is_none() {
@@ -175,7 +202,7 @@ impl Shared {
         tokio::select! {
             biased;
             failure = self.must_end(flight) => {
-                Stop::HangUp { is_ours: self.fail(flight, Some(&named.name), failure).await }
+                Stop::HangUp(self.fail(flight, Some(&named.name), failure).await)
             }
             outcome = named.backend.follow(reference, &on_progress) => {
                 let failure = match &outcome {
@@ -188,15 +215,23 @@ impl Shared {
         }
     }
 
+    /// Looks what became of a call whose deadline has passed while no process was there: a report of fraud is not lost.
+    async fn look_once(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
+        let looked = tokio::time::timeout(LAST_LOOK, named.backend.follow(reference, &|_| {})).await;
+        let failure = match looked {
+            Ok(Outcome::Failed(failure)) => return Stop::Outcome(Outcome::Failed(failure)),
+            Ok(Outcome::Verified) => too_late(),
+            Err(_) => passed(),
+        };
+        Stop::HangUp(self.fail(flight, Some(&named.name), failure).await)
+    }
+
     /// Waits until the call may not go on: its deadline, or the end of the gate.
     pub(super) async fn must_end(&self, flight: &Flight) -> Failure {
         tokio::select! {
             biased;
             () = self.ending.cancelled() => interrupted(),
-            () = flight.deadline.wait() => Failure::new(
-                FailureReason::DeadlinePassed,
-                "The call had no outcome before its deadline and was hung up.",
-            ),
+            () = flight.deadline.wait() => passed(),
         }
     }
 
@@ -220,6 +255,10 @@ impl Shared {
         self.log.write(Level::Warn, &event);
         self.ledger.note(flight.attempt, step(what, Some(&named.name), Some(failure.text())));
     }
+}
+
+fn passed() -> Failure {
+    Failure::new(FailureReason::DeadlinePassed, "The call had no outcome before its deadline and was hung up.")
 }
 
 /// One failure that tells of all backends that were tried; its reason is the last one's.

@@ -13,7 +13,7 @@ use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome};
 use crate::clock::{Deadline, Moment};
 use crate::config::Level;
-use crate::registry::{Adopted, Snapshot};
+use crate::registry::{Adopted, AttemptEnd, Snapshot};
 use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, Reach, StoreError};
 
 /// How often the store is asked about a call that another process drives.
@@ -31,6 +31,9 @@ const HOLDS: Duration = Duration::from_secs(2);
 
 const NOT_KNOWN: &str = "Call ID is not found: no such call is known here.";
 
+/// How long an id of a farm stays pending although the store has no such call: another node may be about to begin it.
+const MAY_BEGIN: Duration = Duration::from_secs(2);
+
 /// How long an id stays pending while the store cannot tell whether there is such a call.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -44,7 +47,7 @@ pub(super) struct LookUps(Mutex<HashMap<CallId, LookUp>>);
 enum LookUp {
     /// A task asks the store, since then.
     Running(Instant),
-    /// Waits to be asked for again, for the store was away.
+    /// Waits to be asked for again.
     Again(Instant),
     Done(Failure, Instant),
 }
@@ -83,11 +86,16 @@ impl Dispatcher {
         let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
         let look = async move {
             let looked = shared.look(id, &tasks).await;
+            let patience = match (&looked, shared.ledger.reach()) {
+                (Err(_), _) => PATIENCE,
+                (Ok(_), Reach::Farm) => MAY_BEGIN,
+                (Ok(_), Reach::Machine | Reach::Process) => Duration::ZERO,
+            };
             let mut look_ups = shared.look_ups.0.lock();
             match looked {
                 Ok(_) if shared.registry.status(id).is_some() => look_ups.remove(&id),
+                _ if since.elapsed() < patience => look_ups.insert(id, LookUp::Again(since)),
                 Ok(_) => look_ups.insert(id, LookUp::Done(unknown(NOT_KNOWN), Instant::now())),
-                Err(_) if since.elapsed() < PATIENCE => look_ups.insert(id, LookUp::Again(since)),
                 Err(error) => look_ups.insert(id, LookUp::Done(cannot_tell(&error), Instant::now())),
             };
         };
@@ -143,7 +151,7 @@ impl Shared {
     /// registry has now.
     async fn look(self: &Arc<Self>, id: CallId, tasks: &TaskTracker) -> Result<bool, StoreError> {
         let known = self.registry.stored_generation(id);
-        let Some(Current { attempt, state }) = self.ledger.find(id).await? else { return Ok(false) };
+        let Some(Current { attempt, number, state }) = self.ledger.find(id).await? else { return Ok(false) };
         match state {
             CurrentState::Ended { outcome, .. } if known == Some(attempt.generation) => {
                 Ok(outcome == Outcome::Verified)
@@ -157,13 +165,15 @@ impl Shared {
                     // What failed here is the later one, or the store has not heard of it yet.
                     return Ok(false);
                 }
-                Ok(self.registry.adopt_end(attempt, outcome, ago, Moment::now(), known) && is_verified)
+                let ended = AttemptEnd { attempt, number, outcome, ago };
+                Ok(self.registry.adopt_end(ended, Moment::now(), known) && is_verified)
             }
             CurrentState::Pending { .. } if known == Some(attempt.generation) => Ok(false),
-            CurrentState::Pending { number, left, .. } => {
+            CurrentState::Pending { left, .. } => {
+                let Some(number) = number else { return Ok(false) };
                 let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
                 if self.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
-                    let flight = Flight { attempt, number, masked: "".into(), deadline, taken_up_after: None };
+                    let flight = Flight::new(attempt, number, "".into(), deadline);
                     let watched = Unsettled::elsewhere(self, flight);
                     tasks.spawn(async move { watched.watch(attempt.generation).await });
                 }
@@ -197,11 +207,13 @@ impl Shared {
         }
         // Overtaken by a repeat, it is driven all the same: the repeat will find it in the store, and wait for it.
         if self.registry.adopt(attempt, number, deadline, false) == Adopted::Ended {
-            // How it ended could not be said when it did. Whether its phone rings is not known.
-            return self.ledger.fail_later(attempt, interrupted(), false);
+            // What the store was told of its end was lost. Whether its phone rings is not known.
+            let failure = self.registry.snapshot(attempt.id).and_then(|call| call.failure);
+            return self.ledger.fail_later(attempt, failure.unwrap_or_else(interrupted), false);
         }
         let taken_up_after = Some(SystemTime::now().duration_since(started).unwrap_or_default());
-        let taken = Unsettled::new(self, Flight { attempt, number, masked, deadline, taken_up_after });
+        let flight = Flight { taken_up_after, ..Flight::new(attempt, number, masked, deadline) };
+        let taken = Unsettled::new(self, flight);
         tasks.spawn(async move { taken.resume(placed).await });
     }
 }
@@ -242,7 +254,7 @@ impl Shared {
     async fn outcome_of(&self, flight: &Flight, generation: u64) -> Option<Outcome> {
         let attempt = Attempt { generation, ..flight.attempt };
         match self.ledger.find(attempt.id).await {
-            Ok(Some(Current { attempt: current, state })) if current == attempt => match state {
+            Ok(Some(Current { attempt: current, state, .. })) if current == attempt => match state {
                 CurrentState::Ended { outcome, .. } => return Some(outcome),
                 CurrentState::Pending { progress, .. } => {
                     self.registry.advance(flight.attempt, progress);

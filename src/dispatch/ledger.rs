@@ -9,7 +9,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::call::{Attempt, Call, CallId, Failure, NumberKey, Outcome};
+use super::health::Health;
+use crate::call::{Attempt, Call, CallId, Failure, FailureReason, NumberKey, Outcome};
 use crate::clock::Moment;
 use crate::config::{Config, Level};
 use crate::platform;
@@ -31,6 +32,9 @@ pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(2);
 /// How long the queue waits for an answer of the store, and after an error.
 const RECORD_LIMIT: Duration = Duration::from_secs(5);
 const RECORD_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long forgetting what is old may take; then it goes on at the next time.
+const SWEEP_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// So many updates are recorded at once.
 const BATCH: usize = 256;
@@ -69,6 +73,37 @@ impl Rules {
     }
 }
 
+/// Who watches how the store does.
+#[derive(Clone)]
+pub(super) struct Watch {
+    pub(super) log: Log,
+    pub(super) metrics: Metrics,
+    pub(super) health: Arc<Health>,
+}
+
+impl Watch {
+    /// Asks the store within a limit of time.
+    async fn ask<T>(
+        &self,
+        operation: StoreOperation,
+        limit: Duration,
+        ask: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let asked = Instant::now();
+        let late = |_| Err(StoreError::Unavailable(format!("no answer within {} s", limit.as_secs())));
+        let answer = tokio::time::timeout(limit, ask).await.unwrap_or_else(late);
+        self.metrics.store_asked(operation, asked.elapsed(), answer.is_err());
+        let failure = match &answer {
+            Err(error @ StoreError::Unavailable(_)) => {
+                Some(Failure::new(FailureReason::CannotPlace, format_args!("No call can be begun: {error}.")))
+            }
+            Ok(_) | Err(StoreError::Refused(_)) => None,
+        };
+        self.health.judge("the store", failure.as_ref(), &self.log);
+        answer
+    }
+}
+
 /// The dispatcher's side of the store.
 pub(super) struct Ledger {
     store: Arc<dyn CallStore>,
@@ -77,7 +112,7 @@ pub(super) struct Ledger {
     node: Arc<str>,
     queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
-    metrics: Metrics,
+    watch: Watch,
 }
 
 enum Item {
@@ -88,12 +123,12 @@ enum Item {
 }
 
 impl Ledger {
-    pub(super) fn open(store: Arc<dyn CallStore>, rules: Rules, runtime: &Handle, log: Log, metrics: Metrics) -> Self {
+    pub(super) fn open(store: Arc<dyn CallStore>, rules: Rules, runtime: &Handle, watch: Watch) -> Self {
         let (queue, items) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), log, metrics.clone()));
+        runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), watch.clone()));
         let node = platform::machine_name().into();
-        Self { store, rules, owner: Owner(Uuid::new_v4()), node, queue, waiting, metrics }
+        Self { store, rules, owner: Owner(Uuid::new_v4()), node, queue, waiting, watch }
     }
 
     pub(super) fn reach(&self) -> Reach {
@@ -211,7 +246,7 @@ impl Ledger {
     }
 
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
-        measured(&self.metrics, StoreOperation::Sweep, self.store.sweep(self.rules.keep)).await
+        self.within(StoreOperation::Sweep, SWEEP_LIMIT, self.store.sweep(self.rules.keep)).await
     }
 
     /// Waits until all that was queued before has been recorded.
@@ -231,7 +266,7 @@ impl Ledger {
         limit: Duration,
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        measured(&self.metrics, operation, within(limit, ask)).await
+        self.watch.ask(operation, limit, ask).await
     }
 
     fn queue(&self, item: Item) {
@@ -245,36 +280,19 @@ fn update(attempt: Attempt, change: Change) -> Update {
     Update { attempt, at: SystemTime::now(), change }
 }
 
-async fn within<T>(limit: Duration, ask: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Unavailable(format!("no answer within {} s", limit.as_secs()));
-    tokio::time::timeout(limit, ask).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
-}
-
-async fn measured<T>(
-    metrics: &Metrics,
-    operation: StoreOperation,
-    ask: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let asked = Instant::now();
-    let answer = ask.await;
-    metrics.store_asked(operation, asked.elapsed(), answer.is_err());
-    answer
-}
-
 /// Records what comes, in its order, until nobody can send any more.
 async fn record_all(
     store: Arc<dyn CallStore>,
     mut items: mpsc::UnboundedReceiver<Item>,
     waiting: Arc<AtomicUsize>,
-    log: Log,
-    metrics: Metrics,
+    watch: Watch,
 ) {
     let persist_updates = async |updates: &[Update]| {
-        let is_kept = persist(&log, &metrics, StoreOperation::Record, || store.record(updates)).await;
+        let is_kept = persist(&watch, StoreOperation::Record, || store.record(updates)).await;
         if !is_kept && updates.len() > 1 {
             // What one of them cannot have is not the others' loss.
             for update in updates.chunks(1) {
-                persist(&log, &metrics, StoreOperation::Record, || store.record(update)).await;
+                persist(&watch, StoreOperation::Record, || store.record(update)).await;
             }
         }
     };
@@ -288,7 +306,7 @@ async fn record_all(
                 Item::Block(block) => {
                     persist_updates(&updates).await;
                     updates.clear();
-                    persist(&log, &metrics, StoreOperation::Block, || store.block(&block)).await;
+                    persist(&watch, StoreOperation::Block, || store.block(&block)).await;
                 }
                 Item::Mark(mark) => {
                     persist_updates(&updates).await;
@@ -307,18 +325,17 @@ async fn record_all(
 
 /// Asks the store until it takes it. False where it says that it never will.
 async fn persist<F: Future<Output = Result<(), StoreError>>>(
-    log: &Log,
-    metrics: &Metrics,
+    watch: &Watch,
     operation: StoreOperation,
     ask: impl Fn() -> F,
 ) -> bool {
     loop {
-        match measured(metrics, operation, within(RECORD_LIMIT, ask())).await {
+        match watch.ask(operation, RECORD_LIMIT, ask()).await {
             Ok(()) => return true,
             Err(StoreError::Unavailable(_)) => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {
                 let text = refused.to_string();
-                log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
+                watch.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
                 return false;
             }
         }

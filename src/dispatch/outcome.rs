@@ -1,27 +1,37 @@
 //! How a call ends: the store has it first, then the registry and the log.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::{Flight, Shared, step, taken_over, too_late};
+use super::{Flight, Shared, lost, step, too_late, unconfirmed};
 use crate::call::{Failure, FailureReason, Outcome};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::CurrentState;
+use crate::store::{Current, CurrentState};
 use crate::telemetry::Event;
 
 /// How soon the store is asked again whether a call is verified.
 const VERIFY_AGAIN: Duration = Duration::from_millis(250);
 
+/// Whose a call is by the word of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// This process's, or nobody's.
+    Ours,
+    /// Another process has taken it over, since this one was not heard of for too long.
+    Theirs,
+}
+
 impl Shared {
-    /// Lets the store have the outcome of a call that rings no more, before anybody is told. Returns what it is now, and
-    /// whether the call was this process's to end.
-    pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> (Outcome, bool) {
+    /// Lets the store have the outcome of a call that rings no more, before anybody is told. Returns what it is now;
+    /// None where it is another process's to tell.
+    pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> Option<Outcome> {
         let failure = match outcome {
             Outcome::Verified => match self.keep_verified(flight).await {
-                Ok(()) => return (Outcome::Verified, true),
+                Ok(()) => return Some(Outcome::Verified),
                 Err(failure) => failure,
             },
             Outcome::Failed(failure) => failure,
@@ -30,52 +40,78 @@ impl Shared {
             self.ledger.block(flight.number, &flight.masked).await;
             self.note(flight, Level::Warn, "blocked", None);
         }
-        if self.ledger.fail(flight.attempt, &failure, true).await {
-            return (Outcome::Failed(failure), true);
-        }
-        // It has ended already, perhaps by an answer of the store that was lost.
-        match self.verdict_of(flight).await {
-            Some(Outcome::Verified) => (Outcome::Verified, true),
-            Some(Outcome::Failed(_)) => (Outcome::Failed(failure), true),
-            None => (Outcome::Failed(failure), false),
+        match self.end_as_failed(flight, &failure, true).await {
+            Whose::Ours => Some(Outcome::Failed(failure)),
+            Whose::Theirs => None,
         }
     }
 
     /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
     async fn keep_verified(&self, flight: &Flight) -> Result<(), Failure> {
+        let mut problem = None;
         loop {
             if let Some(failure) = self.must_end(flight).now_or_never() {
-                return Err(failure);
+                return Err(problem.map_or(failure, |error| unconfirmed(&error)));
             }
             // Never dropped half-way: what the store has been asked it may do.
             match self.ledger.verify(flight.attempt).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => break,
-                Err(_) => tokio::time::sleep(VERIFY_AGAIN).await,
+                Err(error) => {
+                    problem = Some(error);
+                    tokio::time::sleep(VERIFY_AGAIN).await;
+                }
             }
         }
-        match self.verdict_of(flight).await {
-            Some(Outcome::Verified) => Ok(()),
-            Some(Outcome::Failed(failure)) => Err(failure),
-            None if flight.deadline.passed(Moment::now()) => Err(too_late()),
-            None => Err(taken_over()),
+        match self.ledger.find(flight.attempt.id).await {
+            Ok(Some(Current { attempt, state: CurrentState::Ended { outcome, .. }, .. }))
+                if attempt == flight.attempt =>
+            {
+                match outcome {
+                    // By an answer that was lost.
+                    Outcome::Verified => Ok(()),
+                    Outcome::Failed(failure) => Err(failure),
+                }
+            }
+            Ok(Some(Current { attempt, .. })) if attempt == flight.attempt => Err(too_late()),
+            Ok(_) => Err(lost()),
+            Err(error) => Err(unconfirmed(&error)),
         }
     }
 
-    /// What the store has as the end of a call, if it has one.
-    async fn verdict_of(&self, flight: &Flight) -> Option<Outcome> {
-        let current = self.ledger.find(flight.attempt.id).await.ok()??;
-        match current.state {
-            CurrentState::Ended { outcome, .. } if current.attempt == flight.attempt => Some(outcome),
-            CurrentState::Ended { .. } | CurrentState::Pending { .. } => None,
+    /// Fails a call whose phone may still ring.
+    pub(super) async fn fail(&self, flight: &Flight, backend: Option<&str>, failure: Failure) -> Whose {
+        let whose = self.end_as_failed(flight, &failure, false).await;
+        match whose {
+            Whose::Ours => {
+                self.settle(flight, backend, Outcome::Failed(failure), Moment::now());
+            }
+            Whose::Theirs => self.leave(flight),
+        }
+        whose
+    }
+
+    async fn end_as_failed(&self, flight: &Flight, failure: &Failure, release: bool) -> Whose {
+        if self.ledger.fail(flight.attempt, failure, release).await {
+            return Whose::Ours;
+        }
+        match self.ledger.find(flight.attempt.id).await {
+            Ok(Some(current)) if current.attempt == flight.attempt => match current.state {
+                // By an answer that was lost.
+                CurrentState::Ended { outcome: Outcome::Failed(kept), .. } if kept == *failure => Whose::Ours,
+                CurrentState::Ended { .. } | CurrentState::Pending { .. } => Whose::Theirs,
+            },
+            // The store has lost it: nobody else knows of it.
+            Ok(_) => Whose::Ours,
+            Err(_) => Whose::Theirs,
         }
     }
 
-    /// Fails a call whose phone may still ring. False where it was not this process's to end.
-    pub(super) async fn fail(&self, flight: &Flight, backend: Option<&str>, failure: Failure) -> bool {
-        let is_ours = self.ledger.fail(flight.attempt, &failure, false).await;
-        self.settle(flight, backend, Outcome::Failed(failure), Moment::now());
-        is_ours
+    /// Leaves a call to the process that has taken it over: whoever asks for it here is told what the store says.
+    pub(super) fn leave(&self, flight: &Flight) {
+        flight.is_told.store(true, Ordering::Relaxed);
+        self.log_step(flight, Level::Warn, "taken_over", None);
+        self.registry.forget(flight.attempt, flight.number);
     }
 
     /// In this order: who begins with the number here asks the store, too.
@@ -97,7 +133,12 @@ impl Shared {
     /// already.
     pub(super) fn tell(&self, flight: &Flight, backend: Option<&str>, outcome: Outcome, at: Moment) -> Option<Outcome> {
         let _telling = self.telling.read();
-        let outcome = self.registry.settle(flight.attempt, outcome, at)?;
+        if flight.is_told.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        // In the registry, a repeat may stand for a call that was taken up; that is told what the store has.
+        let is_stood_for = flight.taken_up_after.is_some().then(|| outcome.clone());
+        let outcome = self.registry.settle(flight.attempt, outcome, at).or(is_stood_for)?;
         match &outcome {
             Outcome::Verified => self.log_step(flight, Level::Info, "verified", backend),
             Outcome::Failed(failure) => {

@@ -39,6 +39,10 @@ impl TelephonyBackend for Scripted {
         Ok(())
     }
 
+    fn outlives_its_process(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<String, Failure> {
         Ok(String::new())
     }

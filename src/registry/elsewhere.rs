@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Registry;
-use super::shard::{Calls, Entry, State, Verified};
+use super::shard::{Calls, Entry, Failed, State, Verified};
 use crate::call::{Attempt, CallId, NumberKey, Outcome};
 use crate::clock::{Deadline, Moment};
 
@@ -13,10 +13,22 @@ use crate::clock::{Deadline, Moment};
 pub enum Adopted {
     /// It is pending here now, or was already.
     Pending,
-    /// Another attempt of its id is pending here.
+    /// Another attempt of its id is pending here, or was refused for another number: that one answers for the id here.
     Overtaken,
     /// This process knows of its end, or of that of a later one.
     Ended,
+}
+
+/// How an attempt ended, as the store has it.
+pub struct AttemptEnd {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Whom it rang, or was to ring.
+    pub number: Option<NumberKey>,
+    /// How.
+    pub outcome: Outcome,
+    /// How long ago.
+    pub ago: Duration,
 }
 
 impl Registry {
@@ -41,6 +53,7 @@ impl Registry {
                 _ => Adopted::Ended,
             },
             Some(Entry { state: State::Pending(_), .. }) => Adopted::Overtaken,
+            Some(entry) if entry.is_of_another_number(Some(number)) => Adopted::Overtaken,
             _ => {
                 self.pending.fetch_add(1, Ordering::Relaxed);
                 self.ringing.lock().entry(number).or_insert(attempt);
@@ -64,19 +77,17 @@ impl Registry {
         }
     }
 
-    /// Takes in the end of an attempt, which the store has as the last one of its id, `ago` before `now`. False where
-    /// this process knows of another one by now than of `known`, of which it knew when the store was asked.
-    pub fn adopt_end(
-        &self,
-        attempt: Attempt,
-        outcome: Outcome,
-        ago: Duration,
-        now: Moment,
-        known: Option<u64>,
-    ) -> bool {
+    /// Takes in the end of an attempt, which the store has as the last one of its id. False where this process knows of
+    /// another one by now than of `known`, of which it knew when the store was asked, or has refused another number.
+    pub fn adopt_end(&self, ended: AttemptEnd, now: Moment, known: Option<u64>) -> bool {
+        let AttemptEnd { attempt, number, outcome, ago } = ended;
         let mut calls = self.shard(attempt.id).calls.lock();
-        let is_other = |entry: &Entry| matches!(entry.state, State::Pending(_)) || Some(entry.stored) != known;
-        if calls.by_id.get(&attempt.id).is_some_and(is_other) {
+        let stands = |entry: &Entry| {
+            matches!(entry.state, State::Pending(_))
+                || Some(entry.stored) != known
+                || entry.is_of_another_number(number)
+        };
+        if calls.by_id.get(&attempt.id).is_some_and(stands) {
             return false;
         }
         let keep = self.keep_finished().saturating_sub(ago);
@@ -84,7 +95,7 @@ impl Registry {
             attempt,
             match outcome {
                 Outcome::Verified => State::Verified(Verified { at: now, keep, refused_repeat: None }),
-                Outcome::Failed(failure) => State::Failed(failure),
+                Outcome::Failed(failure) => State::Failed(Failed { failure, number }),
             },
         );
         self.remember_end(&mut calls, attempt, now);

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
 use crate::clock::{Deadline, Moment};
 use crate::sync::Mutex;
-pub use elsewhere::Adopted;
-use shard::{Calls, Entry, Shard, State, Verified};
+pub use elsewhere::{Adopted, AttemptEnd};
+use shard::{Calls, Entry, Failed, Shard, State, Verified};
 
 const SHARDS: usize = 64;
 
@@ -103,13 +103,14 @@ impl Registry {
             return pending.repeat(admitted, Attempt { id, generation: *generation });
         }
         let attempt = Attempt { id, generation: self.generations.fetch_add(1, Ordering::Relaxed) };
+        let number = admitted.as_ref().ok().map(PhoneNumber::key);
         match admitted.and_then(|number| self.claim(attempt, &number)) {
             Ok(number) => {
                 calls.insert(attempt, State::pending(number, deadline));
                 Begun::New(attempt)
             }
             Err(failure) => {
-                calls.insert(attempt, State::Failed(failure.clone()));
+                calls.insert(attempt, State::Failed(Failed { failure: failure.clone(), number }));
                 self.remember_end(&mut calls, attempt, now);
                 Begun::Refused(failure, attempt)
             }
@@ -134,7 +135,7 @@ impl Registry {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
         let pending = calls.pending(attempt)?;
-        let (deadline, refused_repeat) = (pending.deadline, pending.refused_repeat.take());
+        let (number, deadline, refused_repeat) = (pending.number, pending.deadline, pending.refused_repeat.take());
         let outcome = match outcome {
             Outcome::Verified if deadline.passed(now) => Outcome::Failed(Failure::new(
                 FailureReason::DeadlinePassed,
@@ -144,7 +145,7 @@ impl Registry {
         };
         let state = match &outcome {
             Outcome::Verified => State::Verified(Verified { at: now, keep: self.keep_finished(), refused_repeat }),
-            Outcome::Failed(failure) => State::Failed(failure.clone()),
+            Outcome::Failed(failure) => State::Failed(Failed { failure: failure.clone(), number: Some(number) }),
         };
         if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
             entry.state = state;
@@ -206,7 +207,7 @@ impl Registry {
         let (progress, failure) = match &calls.by_id.get(&id)?.state {
             State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.as_deref()),
             State::Verified(verified) => (None, verified.refused_repeat.as_deref()),
-            State::Failed(failure) => (None, Some(failure)),
+            State::Failed(failed) => (None, Some(&failed.failure)),
         };
         Some(Snapshot { status, progress, failure: failure.cloned() })
     }

@@ -33,7 +33,13 @@ pub(super) struct Entry {
 pub(super) enum State {
     Pending(Box<Pending>),
     Verified(Verified),
-    Failed(Failure),
+    Failed(Failed),
+}
+
+pub(super) struct Failed {
+    pub(super) failure: Failure,
+    /// Whom it was to ring, where that was a number that may be called.
+    pub(super) number: Option<NumberKey>,
 }
 
 pub(super) struct Verified {
@@ -49,6 +55,13 @@ pub(super) struct Pending {
     pub(super) progress: Progress,
     /// Why a repeat of this pending call was refused: the host will ask.
     pub(super) refused_repeat: Option<Box<Failure>>,
+}
+
+impl Entry {
+    /// Was it refused, and not for this number? Then nothing that becomes of this number answers for it.
+    pub(super) fn is_of_another_number(&self, number: Option<NumberKey>) -> bool {
+        matches!(&self.state, State::Failed(failed) if failed.number.is_none() || failed.number != number)
+    }
 }
 
 impl State {

@@ -312,17 +312,17 @@ impl Calls {
 
     fn find(&self, id: CallId, now: Instant) -> Option<Current> {
         let kept = self.current_of(id)?;
-        let state = match (&kept.drive, &kept.row.outcome, kept.row.number_key) {
-            (Some(_), _, Some(number)) => {
+        let state = match kept.row.outcome.ended() {
+            None => {
                 let left = kept.deadline.saturating_duration_since(now);
-                CurrentState::Pending { number, left, progress: kept.progress }
+                CurrentState::Pending { left, progress: kept.progress }
             }
-            (_, outcome, _) => {
+            Some(outcome) => {
                 let ago = kept.ended_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-                CurrentState::Ended { outcome: outcome.ended()?, ago }
+                CurrentState::Ended { outcome, ago }
             }
         };
-        Some(Current { attempt: kept.row.attempt, state })
+        Some(Current { attempt: kept.row.attempt, number: kept.row.number_key, state })
     }
 
     fn take_up(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {

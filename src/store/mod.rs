@@ -346,6 +346,8 @@ pub enum Change {
 pub struct Current {
     /// Which one.
     pub attempt: Attempt,
+    /// Whom it rings, or was to ring.
+    pub number: Option<NumberKey>,
     /// How it stands.
     pub state: CurrentState,
 }
@@ -355,8 +357,6 @@ pub struct Current {
 pub enum CurrentState {
     /// It is driven by an owner, or waits to be taken up.
     Pending {
-        /// Whom it rings.
-        number: NumberKey,
         /// How long it may still take.
         left: Duration,
         /// How far it has come.

@@ -147,7 +147,7 @@ async fn is_pending(store: &Arc<dyn CallStore>, attempt: Attempt) -> bool {
 
 async fn ended(store: &Arc<dyn CallStore>, id: CallId) -> (u64, Outcome) {
     match store.find(id).await.unwrap() {
-        Some(Current { attempt, state: CurrentState::Ended { outcome, .. } }) => (attempt.generation, outcome),
+        Some(Current { attempt, state: CurrentState::Ended { outcome, .. }, .. }) => (attempt.generation, outcome),
         other => panic!("{other:?}"),
     }
 }

@@ -114,6 +114,10 @@ impl TelephonyBackend for FileBackend {
         Ok(())
     }
 
+    fn outlives_its_process(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<String, Failure> {
         let path = self.path.clone();
         let checked =

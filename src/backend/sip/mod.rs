@@ -245,6 +245,10 @@ impl TelephonyBackend for SipTrunk {
         }
     }
 
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
+
     async fn check(&self) -> Result<String, Failure> {
         let mut words = Vec::new();
         for trunk in &self.settings.trunks {

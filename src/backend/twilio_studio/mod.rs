@@ -190,6 +190,10 @@ impl TelephonyBackend for TwilioStudio {
         insist(|| self.api.delete(&path)).await
     }
 
+    fn outlives_its_process(&self) -> bool {
+        true
+    }
+
     async fn check(&self) -> Result<String, Failure> {
         #[derive(Deserialize)]
         struct Flow {

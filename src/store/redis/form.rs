@@ -137,10 +137,10 @@ impl Kept {
                     (Some(_), None) => Progress::Ringing,
                     (None, None) => Progress::Dialling,
                 };
-                CurrentState::Pending { number: self.number()?, left: span(self.deadline - now), progress }
+                CurrentState::Pending { left: span(self.deadline - now), progress }
             }
         };
-        Some(Current { attempt: self.which.attempt()?, state })
+        Some(Current { attempt: self.which.attempt()?, number: self.number(), state })
     }
 
     pub(super) fn into_orphan(self, now: i64) -> Option<Orphan> {

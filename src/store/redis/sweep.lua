@@ -1,4 +1,5 @@
--- Forgets some of what is older than ARGV[1]. Answers with 1 where there may be more.
+-- Forgets some of what is older than ARGV[1]. Answers with 1 where there may be more. It writes nothing that needs memory:
+-- it must work in a server whose memory is full.
 
 local SOME = 500
 
@@ -29,7 +30,7 @@ for _ = 1, 10 * SOME do
     end
     first = first + 1
 end
-call('SET', key('first'), text(first))
+redis.pcall('SET', key('first'), text(first))
 
 for _, owner in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE))) do
     if call('ZCARD', key('d', owner)) == 0 then

@@ -42,8 +42,10 @@ local function take(other, sequence)
     hand_over(kept)
 end
 
--- While the server was away nobody could renew a lease: then all have the time of one to do so.
-local gone = back + LEASE <= now and call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE)) or {}
+-- While the server was away nobody could renew a lease: then all have the time of one to do so,
+-- and to say how their calls have ended.
+local is_steady = back + LEASE <= now
+local gone = is_steady and call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE)) or {}
 for _, other in ipairs(gone) do
     local left = most - #handed.sequences
     if left <= 0 then
@@ -54,7 +56,8 @@ for _, other in ipairs(gone) do
     end
 end
 -- Long after its deadline nobody drives an attempt any more, whoever is alive: its end was lost.
-for _, sequence in ipairs(call('ZRANGEBYSCORE', key('pending'), '-inf', text(now - HOLD), 'LIMIT', '0', ARGV[2])) do
+local left = is_steady and call('ZRANGEBYSCORE', key('pending'), '-inf', text(now - HOLD), 'LIMIT', '0', ARGV[2]) or {}
+for _, sequence in ipairs(left) do
     local kept = fetch(sequence)
     if #handed.sequences < most then
         take(kept and kept.owner or owner, sequence)

@@ -255,7 +255,6 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
             let reason: Option<Box<str>> = row.get("reason")?;
             let state = match (ended, reason) {
                 (None, _) => CurrentState::Pending {
-                    number: row.get("number_key")?,
                     left: span(row.get::<_, i64>("deadline")? - desk.now),
                     progress: match (row.get("ringing_at")?, row.get("answered_at")?) {
                         (_, Some::<i64>(_)) => Progress::Answered,
@@ -271,7 +270,8 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
                     ago: span(desk.now - ended),
                 },
             };
-            Ok(Current { attempt: values::attempt(id, row.get("generation")?), state })
+            let attempt = values::attempt(id, row.get("generation")?);
+            Ok(Current { attempt, number: row.get("number_key")?, state })
         })
         .optional()
 }
@@ -285,11 +285,18 @@ pub(super) fn renew(desk: &Desk<'_>, owner: Owner) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize) -> rusqlite::Result<Vec<Orphan>> {
+/// Those that were handed over before are so again, unless the owner has `got` them.
+pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> rusqlite::Result<Vec<Orphan>> {
+    if got {
+        desk.database
+            .prepare_cached("UPDATE attempts SET handed_over = 0 WHERE handed_over = 1 AND owner = ?1")?
+            .execute([owner])?;
+    }
     let mut orphans = desk.database.prepare_cached(
         "SELECT id, generation, number_key, number, deadline, started_at, backend, reference
          FROM attempts LEFT JOIN owners USING (owner)
-         WHERE ended IS NULL AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2)
+         WHERE ended IS NULL
+             AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND handed_over = 1)
          ORDER BY deadline LIMIT ?3",
     )?;
     let orphan = |row: &rusqlite::Row<'_>| {
@@ -308,7 +315,7 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize) -> rusqlite::R
         orphans.query_map(params![owner, desk.now, most, milliseconds(HOLD)], orphan)?.collect::<Result<_, _>>()?;
     for Orphan { attempt, .. } in &orphans {
         desk.database
-            .prepare_cached("UPDATE attempts SET owner = ?3 WHERE id = ?1 AND generation = ?2")?
+            .prepare_cached("UPDATE attempts SET owner = ?3, handed_over = 1 WHERE id = ?1 AND generation = ?2")?
             .execute(params![attempt.id, values::generation(*attempt), owner])?;
     }
     if !orphans.is_empty() {

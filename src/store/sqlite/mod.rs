@@ -12,6 +12,7 @@ mod values;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -31,6 +32,8 @@ const BUSY_LIMIT: Duration = Duration::from_secs(4);
 pub struct SqliteStore {
     writer: Writer,
     file: Box<Path>,
+    /// Has the last answer to a taking up been got?
+    got: AtomicBool,
 }
 
 impl SqliteStore {
@@ -55,7 +58,7 @@ impl SqliteStore {
         }
         let database = open(file)?;
         let writer = Writer::start(database, Clock::new(wall)).map_err(|error| error.to_string())?;
-        Ok(Self { writer, file: file.into() })
+        Ok(Self { writer, file: file.into(), got: AtomicBool::new(false) })
     }
 }
 
@@ -108,7 +111,11 @@ impl CallStore for SqliteStore {
     }
 
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        self.writer.write(move |desk| calls::take_up(desk, owner, most)).await
+        // An answer may come too late for whoever asked, and then it is lost.
+        let got = self.got.swap(false, Ordering::AcqRel);
+        let orphans = self.writer.write(move |desk| calls::take_up(desk, owner, most, got)).await?;
+        self.got.store(true, Ordering::Release);
+        Ok(orphans)
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ CREATE TABLE attempts (
     full_number TEXT,                   -- only where audit.full_numbers says so
     node TEXT NOT NULL,
     owner BLOB,
+    handed_over INTEGER NOT NULL DEFAULT 0, -- 1: the owner has it from another one, and may not know yet
     backend TEXT,
     reference TEXT,
     started_at INTEGER NOT NULL,
@@ -32,6 +33,7 @@ CREATE TABLE attempts (
 
 CREATE UNIQUE INDEX current_attempts ON attempts (id) WHERE current = 1;
 CREATE UNIQUE INDEX ringing_numbers ON attempts (number_key) WHERE rings = 1;
+CREATE INDEX handed_over_attempts ON attempts (owner) WHERE handed_over = 1;
 CREATE INDEX pending_attempts ON attempts (deadline) WHERE ended IS NULL;
 CREATE INDEX ended_attempts ON attempts (ended);
 CREATE INDEX begun_by_number ON attempts (number_key, begun);
