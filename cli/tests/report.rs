@@ -8,8 +8,10 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use browser::{Browser, Scheme};
+use phonegate::platform::{self, Grant};
 use serde_json::json;
 use support::{NUMBER, Place, kept, simulated};
 
@@ -43,7 +45,7 @@ fn the_page_is_seen_in_light_in_dark_and_on_paper() {
     let browser = Browser::start();
     let seen = [Scheme::Light, Scheme::Dark].map(|scheme| {
         let png = page.with_file_name(format!("weeks-{scheme:?}.png").to_lowercase());
-        browser.screenshot(&page, scheme, (1200, 2900), &png);
+        browser.screenshot(&page, scheme, (1200, 3300), &png);
         colours(&png)
     });
     let [(light_colours, light), (dark_colours, dark)] = seen;
@@ -105,6 +107,78 @@ fn real_calls_are_on_the_page_with_their_numbers_masked() {
         assert!(page.contains(words), "{words} in {page}");
     }
     assert!(!page.contains(support::HIDDEN), "{page}");
+}
+
+#[test]
+fn a_backend_that_refuses_every_call_is_on_the_page_and_in_the_list() {
+    let mut config = kept("#");
+    config["use"] = json!(["broken"]);
+    config["backends"] = json!({ "broken": { "type": "file", "path": "there/is/no/such/folder.txt" } });
+    let place = Place::with(&config);
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    let call = place.run(&["calls", "--json"]).exits(0).record("call");
+    assert_eq!(
+        (&call["reason"], &call["backend"], &call["placed"]),
+        (&json!("CannotPlace"), &json!("broken"), &json!(null))
+    );
+    place.run(&["report", "--html", "report.html"]).exits(0);
+    let page = fs::read_to_string(place.path().join("report.html")).unwrap();
+    let row = r#"<th scope="row">broken</th><td class="n">1</td><td class="n">0 %</td><td class="n">100 %</td>"#;
+    assert!(page.contains(row) && page.contains("None of them was placed."), "{page}");
+}
+
+#[test]
+fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
+    let place = Place::with(&kept("#"));
+    let page = place.path().join("report.html");
+    let link = place.path().join("link.html");
+    place.run(&["report", "--html", "report.html"]).exits(0);
+    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().in_words(), None);
+    fs::write(&page, "the old one").unwrap();
+    std::os::unix::fs::symlink("report.html", &link).unwrap();
+    place.run(&["report", "--html", "link.html"]).exits(0);
+    assert!(link.is_symlink());
+    assert!(!page.is_symlink() && fs::read_to_string(&page).unwrap().ends_with("</html>"));
+    let names = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let left: Vec<_> = names.filter(|name| name.starts_with(".tmp")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn what_is_no_file_is_never_replaced() {
+    let place = Place::with(&kept("#"));
+    let made = Command::new("mkfifo").arg(place.path().join("pipe")).status();
+    assert!(made.expect("this test needs mkfifo: apt-get install coreutils").success());
+    fs::create_dir(place.path().join("folder")).unwrap();
+    for (link, to) in [("to-pipe", "pipe"), ("to-nothing", "gone.html")] {
+        std::os::unix::fs::symlink(to, place.path().join(link)).unwrap();
+    }
+    let kinds = || {
+        ["pipe", "folder", "to-pipe", "to-nothing"]
+            .map(|name| place.path().join(name).symlink_metadata().unwrap().file_type())
+    };
+    let before = kinds();
+    for (target, what) in [
+        ("pipe", "pipe is a device or a pipe"),
+        ("to-pipe", "to-pipe is a device or a pipe"),
+        ("folder", "folder is a folder"),
+        ("to-nothing", "to-nothing is a link that leads to nothing"),
+    ] {
+        let ran = place.run(&["report", "--html", target]).exits(1);
+        assert!(ran.stderr.contains(what) && ran.stderr.contains("name a file, or - for stdout"), "{}", ran.stderr);
+    }
+    assert_eq!(kinds(), before);
+    assert!(!place.path().join("gone.html").exists());
+}
+
+#[test]
+fn a_dash_is_stdout() {
+    let place = Place::with(&kept("#"));
+    let ran = place.run(&["report", "--html", "-"]).exits(0);
+    assert!(ran.stdout.starts_with("<!DOCTYPE html>") && ran.stdout.ends_with("</html>"), "{}", ran.stdout);
+    let ran = place.run(&["report", "--html", "-", "--json"]).exits(2);
+    assert!(ran.stderr.contains("name a file"), "{}", ran.stderr);
+    assert!(!place.path().join("-").exists());
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub struct Row {
     pub line_key: Option<NumberKey>,
     /// The machine.
     pub node: Box<str>,
-    /// The backend that placed it.
+    /// The backend that placed it; where none has yet, the last one that refused it.
     pub backend: Option<Box<str>>,
     /// When the host asked for it.
     pub started: SystemTime,

@@ -379,6 +379,9 @@ impl Kept {
             time.get_or_insert(step.at);
             self.progress = self.progress.max(progress);
         }
+        if &*step.name == "backend_refused" && self.placed.is_none() {
+            self.row.backend = step.backend.clone();
+        }
         if !self.steps.contains(&step) {
             self.steps.push(step);
         }

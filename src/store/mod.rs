@@ -302,7 +302,8 @@ pub struct Update {
 /// What happened to an attempt.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// A step of its story: its name in logs, the backend, and more about it. `ringing` and `answered` are progress.
+    /// A step of its story: its name in logs, the backend, and more about it. `ringing` and `answered` are progress. That
+    /// of a `backend_refused` is the attempt's backend until one has placed it.
     Step {
         /// The name.
         name: Box<str>,

@@ -92,6 +92,33 @@ fn what_is_recorded_twice_has_happened_once() {
 }
 
 #[test]
+fn a_call_that_no_backend_has_placed_is_the_last_ones_that_refused_it() {
+    on_every_store(async |open| {
+        let store = open();
+        let refused_by = |backend: &str| Change::Step {
+            name: "backend_refused".into(),
+            backend: Some(backend.into()),
+            text: Some("Busy.".into()),
+        };
+        let (one, two) = (attempt(1, 1), attempt(2, 1));
+        for (attempt, number) in [(one, number(1)), (two, number(2))] {
+            assert_eq!(begin(&store, &new(attempt, number)).await, Begun::New);
+        }
+        let refusals = [update(one, 10, refused_by("first")), update(one, 20, refused_by("second"))];
+        store.record(&refusals).await.unwrap();
+        store.record(&[update(two, 10, refused_by("first")), update(two, 20, placed("CA2"))]).await.unwrap();
+        // What is said again of one that has been placed changes nothing.
+        store.record(&[update(two, 10, refused_by("first"))]).await.unwrap();
+        let backends =
+            async || -> Vec<_> { all_rows(&open()).await.into_iter().map(|row| (row.backend, row.placed)).collect() };
+        let expected = [(Some("second".into()), None), (Some("trunk".into()), Some(at(20)))];
+        assert_eq!(backends().await, expected);
+        assert!(store.end(&end(one, failed(FailureReason::CannotPlace))).await.unwrap());
+        assert_eq!(backends().await, expected);
+    });
+}
+
+#[test]
 fn the_whole_number_is_kept_where_it_is_given() {
     on_every_store(async |open| {
         let store = open();

@@ -22,7 +22,9 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
         for n in [1, 2, 3] {
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
-        store.record(&[update(attempt(1, 1), 1, placed("CA1"))]).await.unwrap();
+        // One has a backend by which nothing can be looked up: it refused.
+        let refused = Change::Step { name: "backend_refused".into(), backend: Some("trunk".into()), text: None };
+        store.record(&[update(attempt(1, 1), 1, placed("CA1")), update(attempt(2, 1), 1, refused)]).await.unwrap();
         assert!(store.end(&end(attempt(3, 1), Outcome::Verified)).await.unwrap());
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "its lease has only begun");
         a_lease_runs_out(open).await;

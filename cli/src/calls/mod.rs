@@ -32,7 +32,7 @@ Examples:
   id        the host's id; a repeat has the same id and another attempt
   attempt   which attempt of this id, as in the log
   number    masked; full_number where `audit.full_numbers` keeps it; key, by which `phonegate blocks` knows it
-  node      the machine; backend: who placed the call, where one did
+  node      the machine; backend: who placed the call, or else was the last to refuse it
   started, placed, ringing, answered, ended    times in UTC, as far as the call came
   outcome   pending, verified or failed; then reason (a name from the documentation), code (Azure MFA's) and text
 A field that does not apply is left out, in --csv empty. In --csv, an apostrophe stands before a text that a spreadsheet

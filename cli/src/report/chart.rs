@@ -1,5 +1,7 @@
 //! Charts, as SVG that takes its colours from the page.
 
+use std::ops::RangeInclusive;
+
 use jiff::civil::Weekday;
 use maud::{Markup, html};
 
@@ -153,6 +155,8 @@ pub(super) fn times(histogram: &Histogram, class: &str, what: &str) -> Markup {
     let x_of = |time: f64| LEFT + step * (time / width).min(counts.len() as f64 - 0.5);
     let every = counts.len().div_ceil(9).max(1);
     let edge = |n: usize| words::seconds(*width * n as f64);
+    let half = Mark::new(x_of(*median), 12.0, format!("half within {}", words::seconds(*median)), WIDTH);
+    let most = Mark::new(x_of(*p95), 29.0, format!("95 of 100 within {}", words::seconds(*p95)), WIDTH);
     html! {
         svg.chart viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(format!("{what}: half within {}, 95 of 100 within {}", words::seconds(*median), words::seconds(*p95))) {
             @for line in &lines {
@@ -174,20 +178,44 @@ pub(super) fn times(histogram: &Histogram, class: &str, what: &str) -> Markup {
                     text.tick x=(at(x(n))) y=(at(HEIGHT - 8.0)) text-anchor=(if n == 0 { "start" } else { "middle" }) { (edge(n)) }
                 }
             }
-            (mark(x_of(*median), 12.0, HEIGHT - BOTTOM, &format!("half within {}", words::seconds(*median)), WIDTH))
-            (mark(x_of(*p95), 29.0, HEIGHT - BOTTOM, &format!("95 of 100 within {}", words::seconds(*p95)), WIDTH))
+            (half.draw(HEIGHT - BOTTOM, &most))
+            (most.draw(HEIGHT - BOTTOM, &half))
         }
     }
 }
 
-/// A line down to `bottom`, and its words beside its top.
-fn mark(x: f64, y: f64, bottom: f64, words: &str, width: f64) -> Markup {
-    // As wide as words of this size are at most, about.
-    let fits = x + 6.0 + 7.5 * words.chars().count() as f64 <= width;
-    let (anchor, text) = if fits { ("start", x + 6.0) } else { ("end", x - 6.0) };
-    html! {
-        line.mark x1=(at(x)) x2=(at(x)) y1=(at(y - 9.0)) y2=(at(bottom)) {}
-        text.mark-words x=(at(text)) y=(at(y)) text-anchor=(anchor) { (words) }
+/// A line from the top of a chart down, and its words beside it, which stand on the line of text at `y`.
+struct Mark {
+    x: f64,
+    y: f64,
+    words: String,
+    is_left: bool,
+}
+
+impl Mark {
+    fn new(x: f64, y: f64, words: String, width: f64) -> Self {
+        let mark = Self { x, y, words, is_left: false };
+        Self { is_left: *mark.reach().end() > width, ..mark }
+    }
+
+    /// From where to where the words reach, at most.
+    fn reach(&self) -> RangeInclusive<f64> {
+        let length = 6.0 + 7.5 * self.words.chars().count() as f64;
+        if self.is_left { self.x - length..=self.x - 3.0 } else { self.x + 3.0..=self.x + length }
+    }
+
+    /// The line has a gap where it would go through the other one's words.
+    fn draw(&self, bottom: f64, other: &Self) -> Markup {
+        let Self { x, y, words, is_left } = self;
+        let gap = match other.reach().contains(x) && other.y > *y {
+            true => format!("V{}M{} {}", at(other.y - 13.0), at(*x), at(other.y + 5.0)),
+            false => String::new(),
+        };
+        let (anchor, text) = if *is_left { ("end", x - 6.0) } else { ("start", x + 6.0) };
+        html! {
+            path.mark d=(format!("M{} {}{gap}V{}", at(*x), at(y - 9.0), at(bottom))) {}
+            text.mark-words x=(at(text)) y=(at(*y)) text-anchor=(anchor) { (words) }
+        }
     }
 }
 
@@ -217,7 +245,7 @@ pub(super) fn sparkline(counts: &[u64]) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use super::scale;
+    use super::{Mark, scale};
 
     #[test]
     fn a_scale_has_round_numbers_and_reaches_what_it_measures() {
@@ -231,5 +259,21 @@ mod tests {
             assert_eq!(scale(most), lines, "{most}");
         }
         assert!(scale(u64::MAX / 2).len() <= 6);
+    }
+
+    #[test]
+    fn the_line_of_one_mark_leaves_out_the_words_of_another() {
+        let mark = |x: f64, y: f64, words: &str| Mark::new(x, y, words.to_owned(), 500.0);
+        let lines = |half: f64, most: f64| {
+            let (half, most) = (mark(half, 12.0, "half within 9 s"), mark(most, 29.0, "95 of 100 within 28 s"));
+            [half.draw(180.0, &most), most.draw(180.0, &half)].map(|drawn| drawn.into_string())
+        };
+        for (half, most, has_gap) in [(200.0, 300.0, false), (330.0, 460.0, true), (200.0, 460.0, false)] {
+            let [first, second] = lines(half, most);
+            assert_eq!(first.contains("V16.0M330.0 34.0V180.0"), has_gap, "{first}");
+            assert!(second.contains(&format!("M{most:.1} 20.0V180.0")), "{second}");
+        }
+        // As wide as a letter is at most.
+        assert!(*mark(460.0, 29.0, "95 of 100 within 28 s").reach().start() <= 460.0 - 6.0 - 21.0 * 7.0);
     }
 }

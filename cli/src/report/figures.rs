@@ -1,5 +1,6 @@
 //! What a report counts.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -100,8 +101,8 @@ pub(super) const REFUSALS: [FailureReason; 5] = [
 ];
 
 /// A number to which calls were refused, or reported.
-#[derive(Clone)]
 pub(super) struct Suspect {
+    pub(super) key: NumberKey,
     pub(super) masked: Box<str>,
     pub(super) refused: u64,
     pub(super) fraud: u64,
@@ -172,8 +173,8 @@ impl Figures {
         };
         self.all.add(kind);
         self.nodes.entry(row.node.clone()).or_default().add(kind);
+        self.placed += u64::from(row.placed.is_some());
         if let Some(backend) = &row.backend {
-            self.placed += 1;
             self.backends.entry(backend.clone()).or_default().add(kind);
         }
         self.to_answer.add(when::between(row.started, row.answered));
@@ -208,14 +209,18 @@ impl Figures {
             Some(Kind::Fraud) => (0, 1),
             _ => return,
         };
-        let suspect =
-            self.suspects.entry(key).or_insert_with(|| Suspect { masked: masked.clone(), refused: 0, fraud: 0 });
+        let new = || Suspect { key, masked: masked.clone(), refused: 0, fraud: 0 };
+        let suspect = self.suspects.entry(key).or_insert_with(new);
         suspect.refused += refused;
         suspect.fraud += fraud;
     }
 
     pub(super) fn total(&self) -> u64 {
         self.all.total()
+    }
+
+    pub(super) fn ended(&self) -> u64 {
+        self.total() - self.all.pending
     }
 
     pub(super) fn verified(&self) -> u64 {
@@ -225,17 +230,20 @@ impl Figures {
     /// Reasons by how often they were, the most frequent first.
     pub(super) fn reasons(&self) -> Vec<(FailureReason, u64)> {
         let mut reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| (*reason, *count)).collect();
-        reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), reason.name()));
+        reasons.sort_by_key(|(reason, count)| (Reverse(*count), reason.name()));
         reasons
     }
 
-    /// The numbers with the most refused or reported attempts, of which a report counts for more.
-    pub(super) fn suspects(&self, most: usize) -> Vec<Suspect> {
-        let mut suspects: Vec<_> = self.suspects.values().cloned().collect();
-        let weight = |suspect: &Suspect| suspect.fraud.saturating_mul(5).saturating_add(suspect.refused);
-        suspects.sort_by_cached_key(|suspect| (std::cmp::Reverse(weight(suspect)), suspect.masked.clone()));
-        suspects.truncate(most);
+    /// The numbers with refused or reported attempts: first those with reports, then those with the most refusals.
+    pub(super) fn suspects(&self) -> Vec<&Suspect> {
+        let mut suspects: Vec<_> = self.suspects.values().collect();
+        suspects.sort_by_key(|suspect| (Reverse((suspect.fraud, suspect.refused)), &suspect.masked));
         suspects
+    }
+
+    /// The one to which the most calls were refused.
+    pub(super) fn most_refused(&self) -> Option<&Suspect> {
+        self.suspects().into_iter().rev().max_by_key(|suspect| suspect.refused)
     }
 }
 

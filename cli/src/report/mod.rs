@@ -2,16 +2,18 @@
 
 mod chart;
 mod figures;
+mod findings;
 mod page;
 mod words;
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::Args;
 use jiff::ZonedDateTime;
 use jiff::tz::TimeZone;
+use phonegate::platform::{self, Grant};
 use phonegate::store::Query;
 use serde_json::json;
 
@@ -25,11 +27,12 @@ use figures::Figures;
 const HELP: &str = "\
 Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
 of all calls and masked numbers of those that were refused most; only its owner may read the file. One that is there is
-replaced. Days and hours are those of this machine's time zone.
+replaced; FILE is - for stdout. Days and hours are those of this machine's time zone.
 
 Examples:
   phonegate report --html report.html                          the last 30 days
   phonegate report --html march.html --since 2026-03-01 --until 2026-04-01
+  phonegate report --html - | ssh web 'cat > report.html'
 
 --json prints one object: event (written), file, calls, verified.
 
@@ -42,7 +45,7 @@ Exit codes:
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The file to write.
+    /// The file to write, or - for stdout.
     #[arg(long, value_name = "FILE")]
     html: PathBuf,
     /// Calls that began at or after this time: 30d ago, or 2026-03-01.
@@ -58,6 +61,10 @@ pub(crate) struct Arguments {
 
 /// Writes the report.
 pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let target = Target::of(&arguments.html)?;
+    if arguments.json && target == Target::Stdout {
+        return Err(Trouble::usage("--json prints to stdout, and so does --html -; name a file"));
+    }
     let opened = Opened::open(Setup::load(config)?)?;
     let zone = TimeZone::system();
     let now = SystemTime::now();
@@ -78,25 +85,68 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     })?;
     figures.blocked_now = opened.ask(opened.store.blocks())?.len() as u64;
     drop(live);
-    write(&arguments.html, &page::page(&figures, &ZonedDateTime::now()))?;
-    let (file, calls, verified) = (arguments.html.display().to_string(), figures.total(), figures.verified());
-    match arguments.json {
-        true => output::record(&json!({ "event": "written", "file": file, "calls": calls, "verified": verified })),
-        false => output::result(&format!("Written: {file} ({})", words::calls(calls))),
+    let file = arguments.html.display();
+    target
+        .write(&page::page(&figures, &ZonedDateTime::now()))
+        .map_err(|error| cannot_write(&arguments.html, &error))?;
+    let (calls, verified) = (figures.total(), figures.verified());
+    match (target, arguments.json) {
+        (Target::Stdout, _) => {}
+        (_, true) => {
+            let file = file.to_string();
+            output::record(&json!({ "event": "written", "file": file, "calls": calls, "verified": verified }));
+        }
+        (_, false) => output::result(&format!("Written: {file} ({})", words::calls(calls))),
     }
     Ok(Exit::Done)
 }
 
-/// All of it, or nothing: a page that somebody is looking at is never half of one.
-fn write(file: &Path, page: &str) -> Result<(), Trouble> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder)
-        .and_then(|mut part| part.write_all(page.as_bytes()).map(|()| part))
-        .and_then(|part| part.persist(file).map_err(|error| error.error));
-    written.map(drop).map_err(|error| {
-        let file = file.display();
-        Trouble::failed(format!("cannot write {file}: {error}; name a file in a folder that you may write to"))
-    })
+/// Where the page goes.
+#[derive(PartialEq, Eq)]
+enum Target {
+    Stdout,
+    /// A file, or none yet; never a link, since what takes a file's place would take the link's.
+    File(PathBuf),
+}
+
+impl Target {
+    fn of(file: &Path) -> Result<Self, Trouble> {
+        if file.as_os_str() == "-" {
+            return Ok(Self::Stdout);
+        }
+        let strange = |what| {
+            let file = file.display();
+            Trouble::failed(format!("{file} is {what}, which a report does not replace; name a file, or - for stdout"))
+        };
+        match (file.canonicalize(), file.symlink_metadata()) {
+            (Ok(there), _) if there.is_file() => Ok(Self::File(there)),
+            (Ok(there), _) if there.is_dir() => Err(strange("a folder")),
+            (Ok(_), _) => Err(strange("a device or a pipe")),
+            (Err(_), Err(error)) if error.kind() == ErrorKind::NotFound => Ok(Self::File(file.to_owned())),
+            (Err(_), Ok(_)) => Err(strange("a link that leads to nothing")),
+            (Err(error), Err(_)) => Err(cannot_write(file, &error)),
+        }
+    }
+
+    /// All of it, or nothing: a page that somebody is looking at is never half of one.
+    fn write(&self, page: &str) -> io::Result<()> {
+        let file = match self {
+            Self::Stdout => return io::stdout().write_all(page.as_bytes()).and_then(|()| io::stdout().flush()),
+            Self::File(file) => file,
+        };
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let private = |path: &Path| platform::create_private_file(path, Grant::CurrentUser);
+        let (mut part, name) = tempfile::Builder::new().make_in(folder, private)?.into_parts();
+        part.write_all(page.as_bytes())?;
+        // Windows renames no file that is open.
+        drop(part);
+        name.persist(file).map_err(|error| error.error)
+    }
+}
+
+fn cannot_write(file: &Path, error: &io::Error) -> Trouble {
+    let file = file.display();
+    Trouble::failed(format!("cannot write {file}: {error}; name a file in a folder that you may write to"))
 }
 
 #[cfg(test)]

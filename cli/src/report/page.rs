@@ -1,10 +1,12 @@
 //! The page of a report. What is put into it is escaped; it loads nothing, and its policy lets it load nothing.
 
+use std::collections::BTreeMap;
+
 use jiff::ZonedDateTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use phonegate::call::FailureReason;
 
 use super::figures::{Figures, Histogram, Kind, Per, REFUSALS, Tally};
+use super::findings::findings;
 use super::{chart, words};
 
 const STYLE: &str = include_str!("page.css");
@@ -52,8 +54,8 @@ pub(super) fn page(figures: &Figures, made: &ZonedDateTime) -> String {
                             (suspects(figures))
                         }
                         div.two {
-                            (parties("Backends", "Who placed the calls.", "Backend", figures.backends.iter()))
-                            (parties("Nodes", "Which machines were asked for calls.", "Node", figures.nodes.iter()))
+                            (parties("Backends", "Who placed the calls, or was the last to refuse them.", "Backend", &figures.backends))
+                            (parties("Nodes", "Which machines were asked for calls.", "Node", &figures.nodes))
                         }
                     }
                     footer {
@@ -97,7 +99,7 @@ fn lead(figures: &Figures) -> String {
     let placed = match figures.placed {
         0 => " None of them was placed.".to_owned(),
         placed => {
-            format!(" Of {} placed, {} approved.", was(placed), is_approved(figures.verified(), placed))
+            format!(" Of {} placed, {} approved.", was(placed), words::are_approved(figures.verified(), placed))
         }
     };
     let busiest =
@@ -107,14 +109,6 @@ fn lead(figures: &Figures) -> String {
 
 fn was(placed: u64) -> String {
     format!("{} that {}", words::number(placed), if placed == 1 { "was" } else { "were" })
-}
-
-fn is_approved(verified: u64, placed: u64) -> String {
-    match verified {
-        _ if verified == placed => "all were".to_owned(),
-        0 => "none was".to_owned(),
-        _ => format!("{} were", words::percent(verified, placed)),
-    }
 }
 
 fn busiest(figures: &Figures) -> Option<(&'static str, usize)> {
@@ -156,55 +150,6 @@ fn headline(name: &str, figure: &str, note: &str, class: &str) -> Markup {
     }
 }
 
-/// What an administrator should look into: what it is, and the command that shows more.
-fn findings(figures: &Figures) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let fraud = figures.all.of(Kind::Fraud);
-    let show = |reason: FailureReason| format!("phonegate calls --reason {}", reason.name());
-    if fraud > 0 {
-        let reports = words::counted(
-            fraud,
-            "user said that a call was not theirs",
-            "times a user said that a call was not theirs",
-        );
-        found.push((
-            format!("{reports}. Who began these requests may know a password."),
-            show(FailureReason::FraudReported),
-        ));
-    }
-    let trouble = figures.reasons().into_iter().find(|(reason, _)| Kind::of(*reason) == Kind::Trouble);
-    if let Some((reason, count)) = trouble {
-        let meaning = words::meaning(reason);
-        found.push((format!("{} failed as {}: {meaning}.", words::calls(count), reason.name()), show(reason)));
-    }
-    if let Some(suspect) = figures
-        .suspects(SUSPECTS)
-        .into_iter()
-        .filter(|suspect| suspect.refused >= 10)
-        .max_by_key(|suspect| suspect.refused)
-    {
-        found.push((
-            format!(
-                "{} to {} were refused. Does somebody try to wear a user down?",
-                words::calls(suspect.refused),
-                suspect.masked
-            ),
-            show(FailureReason::Throttled),
-        ));
-    }
-    let no_key = figures.reasons.get(&FailureReason::NoKeyPressed).copied().unwrap_or_default();
-    if figures.placed >= 20 && no_key * 4 > figures.placed {
-        found.push((
-            format!(
-                "In {} of the calls placed nothing was pressed. Do keys arrive?",
-                words::percent(no_key, figures.placed)
-            ),
-            show(FailureReason::NoKeyPressed),
-        ));
-    }
-    found
-}
-
 fn look_at(figures: &Figures) -> Markup {
     let findings = findings(figures);
     html! {
@@ -218,7 +163,7 @@ fn look_at(figures: &Figures) -> Markup {
 
 fn outcomes(figures: &Figures) -> Markup {
     let kinds = Kind::ALL.map(|kind| (kind, figures.all.of(kind)));
-    let ended = figures.total() - figures.all.pending;
+    let ended = figures.ended();
     html! {
         section.card {
             h2 { "Outcomes " (words::each(figures.per)) }
@@ -352,7 +297,7 @@ fn refusals(figures: &Figures) -> Markup {
 }
 
 fn suspects(figures: &Figures) -> Markup {
-    let suspects = figures.suspects(SUSPECTS);
+    let suspects = figures.suspects();
     html! {
         section.card {
             h2 { "Numbers to watch" }
@@ -360,36 +305,42 @@ fn suspects(figures: &Figures) -> Markup {
             @if suspects.is_empty() { p.nothing { "There is none." } }
             @else {
                 table.plain-rows {
-                    thead { tr { th scope="col" { "Number" } th.n scope="col" { "Refused" } th.n scope="col" { "Fraud reported" } } }
-                    tbody { @for suspect in suspects {
-                        tr { th scope="row" { (suspect.masked) } td.n { (words::number(suspect.refused)) } td.n { (words::number(suspect.fraud)) } }
+                    thead { tr { th scope="col" { "Number" } th.n scope="col" { "Refused" } th.n scope="col" { "Fraud" } } }
+                    tbody { @for suspect in suspects.iter().take(SUSPECTS) {
+                        tr {
+                            th scope="row" { (suspect.masked) small { "KEY: " code { (suspect.key) } } }
+                            td.n { (words::number(suspect.refused)) }
+                            td.n { (words::number(suspect.fraud)) }
+                        }
                     } }
+                }
+                p.after {
+                    @if suspects.len() > SUSPECTS { "The first " (SUSPECTS) " of " (words::number(suspects.len() as u64)) ". " }
+                    "To see the calls to one: " code { "phonegate calls --number KEY" } "; to call it no more: " code { "phonegate blocks add KEY" }
                 }
             }
         }
     }
 }
 
-fn parties<'a>(
-    title: &str,
-    note: &str,
-    column: &str,
-    tallies: impl Iterator<Item = (&'a Box<str>, &'a Tally)>,
-) -> Markup {
+fn parties(title: &str, note: &str, column: &str, tallies: &BTreeMap<Box<str>, Tally>) -> Markup {
     html! {
         section.card {
             h2 { (title) }
             p.about { (note) }
-            table.plain-rows {
-                thead { tr { th scope="col" { (column) } th.n scope="col" { "Calls" } th.n scope="col" { "Approved" } th.n scope="col" { "Trouble" } } }
-                tbody { @for (name, tally) in tallies {
-                    tr {
-                        th scope="row" { (name) }
-                        td.n { (words::number(tally.total())) }
-                        td.n { (words::percent(tally.of(Kind::Verified), tally.total())) }
-                        td.n { (words::percent(tally.of(Kind::Trouble), tally.total())) }
-                    }
-                } }
+            @if tallies.is_empty() { p.nothing { "There is none." } }
+            @else {
+                table.plain-rows {
+                    thead { tr { th scope="col" { (column) } th.n scope="col" { "Calls" } th.n scope="col" { "Approved" } th.n scope="col" { "Trouble" } } }
+                    tbody { @for (name, tally) in tallies {
+                        tr {
+                            th scope="row" { (name) }
+                            td.n { (words::number(tally.total())) }
+                            td.n { (words::percent(tally.of(Kind::Verified), tally.total())) }
+                            td.n { (words::percent(tally.of(Kind::Trouble), tally.total())) }
+                        }
+                    } }
+                }
             }
         }
     }

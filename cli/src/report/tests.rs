@@ -72,8 +72,112 @@ fn each_reason_is_of_the_kind_that_says_what_to_do() {
     let kinds = Kind::ALL.map(|kind| figures.all.of(kind));
     assert_eq!((kinds, figures.all.pending), ([0, 6, 5, 5, 1], 1));
     assert_eq!(figures.bars[0].refusals, [1; 5]);
-    assert_eq!(figures.suspects(5)[0].refused, 5);
-    assert_eq!(figures.suspects(5)[0].fraud, 1);
+    assert_eq!(figures.suspects()[0].refused, 5);
+    assert_eq!(figures.suspects()[0].fraud, 1);
+}
+
+/// A call to the n-th number.
+fn to_number(n: u128, outcome: RowOutcome) -> Row {
+    let key = NumberKey::parse(&format!("{n:032x}"));
+    Row {
+        number_key: key,
+        line_key: key,
+        number: Some(format!("+1******{n:04}").into()),
+        ..row("2026-03-01T12:00", outcome)
+    }
+}
+
+#[test]
+fn numbers_with_reports_of_fraud_come_before_those_with_many_refusals() {
+    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    for n in 1..=9 {
+        (0..20 + n).for_each(|_| figures.count(&to_number(n, failed(FailureReason::AlreadyInProgress))));
+    }
+    figures.count(&to_number(77, failed(FailureReason::FraudReported)));
+    (0..2).for_each(|_| figures.count(&to_number(78, failed(FailureReason::FraudReported))));
+    let shown: Vec<_> = figures.suspects().iter().map(|suspect| &*suspect.masked).collect();
+    assert_eq!(shown[..4], ["+1******0078", "+1******0077", "+1******0009", "+1******0008"]);
+    let page = page(&figures, &time("2026-03-02T08:00"));
+    let (found, watched) = page.split_once("Numbers to watch").unwrap();
+    for (words, place) in [
+        ("29 calls to +1******0009 were refused.", found),
+        ("<code>phonegate calls --number 00000000000000000000000000000009</code>", found),
+        ("+1******0077<small>KEY: <code>0000000000000000000000000000004d</code>", watched),
+        ("phonegate calls --number KEY", watched),
+        ("The first 8 of 11.", watched),
+    ] {
+        assert!(place.contains(words), "{words} in {place}");
+    }
+    // Why they were refused is not known from one number.
+    assert!(!page.contains("--reason Throttled"), "{page}");
+}
+
+#[test]
+fn where_few_calls_were_approved_the_page_says_why() {
+    let few = |verified: u64, others: &[(FailureReason, u64)]| {
+        let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+        (0..verified).for_each(|_| figures.count(&row("2026-03-01T12:00", RowOutcome::Verified)));
+        for (reason, count) in others {
+            (0..*count)
+                .for_each(|_| figures.count(&Row { number_key: None, ..row("2026-03-01T12:00", failed(*reason)) }));
+        }
+        page(&figures, &time("2026-03-02T08:00"))
+    };
+    let nobody =
+        "Of 100 calls that ended, none was approved. 100 failed as Unreachable: busy, not answered or rejected.";
+    for (page, words) in [
+        (few(0, &[(FailureReason::Unreachable, 100)]), nobody),
+        (few(0, &[(FailureReason::InvalidNumber, 100)]), "none was approved. 100 failed as InvalidNumber"),
+        (
+            few(12, &[(FailureReason::Unreachable, 10), (FailureReason::CallEnded, 3)]),
+            "Of 25 calls that ended, 48 % were approved. 10 failed as Unreachable",
+        ),
+    ] {
+        assert!(page.contains(words) && !page.contains("Nothing stands out"), "{words} in {page}");
+    }
+    // Half of them is as many as elsewhere, and of a few calls nothing is said.
+    for page in [few(13, &[(FailureReason::Unreachable, 13)]), few(0, &[(FailureReason::Unreachable, 19)])] {
+        assert!(page.contains("Nothing stands out"), "{page}");
+    }
+    // What another finding tells is not told again.
+    let page = few(0, &[(FailureReason::CannotPlace, 100)]);
+    assert_eq!(page.matches("phonegate calls --reason CannotPlace").count(), 1, "{page}");
+}
+
+#[test]
+fn a_backend_has_the_calls_that_it_refused_and_they_were_not_placed() {
+    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    let refused = Row {
+        placed: None,
+        ringing: None,
+        answered: None,
+        ..row("2026-03-01T12:00", failed(FailureReason::CannotPlace))
+    };
+    (0..3).for_each(|_| figures.count(&refused));
+    assert_eq!((figures.placed, figures.backends["trunk"].of(Kind::Trouble)), (0, 3));
+    let page = page(&figures, &time("2026-03-02T08:00"));
+    assert!(
+        page.contains(
+            r#"<th scope="row">trunk</th><td class="n">3</td><td class="n">0 %</td><td class="n">100 %</td>"#
+        )
+    );
+    assert!(page.contains("None of them was placed."), "{page}");
+}
+
+#[test]
+fn a_table_of_nothing_is_not_shown() {
+    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    let invalid = failed(FailureReason::InvalidNumber);
+    figures.count(&Row {
+        backend: None,
+        placed: None,
+        number: None,
+        number_key: None,
+        ..row("2026-03-01T12:00", invalid)
+    });
+    let page = page(&figures, &time("2026-03-02T08:00"));
+    assert_eq!(page.matches("There is none.").count(), 2, "backends and numbers to watch: {page}");
+    assert!(!page.contains("<tbody></tbody>"), "{page}");
 }
 
 #[test]

@@ -53,6 +53,15 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// `48 % were`, `none was`, `all were`: as many as were approved of all.
+pub(super) fn are_approved(verified: u64, all: u64) -> String {
+    match verified {
+        _ if verified == all => "all were".to_owned(),
+        0 => "none was".to_owned(),
+        _ => format!("{} were", percent(verified, all)),
+    }
+}
+
 /// `7.4 s`, `12 s`, `2 min`.
 pub(super) fn seconds(time: f64) -> String {
     match time {

@@ -164,6 +164,8 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
         if call.is_placed() {
             let placed = Change::Placed { backend: Arc::clone(&call.backend), reference: Reference::new("1") };
             step(Duration::from_millis(300), placed);
+        } else {
+            step(Duration::from_millis(300), name("backend_refused"));
         }
         if let Some(answered) = call.answered {
             step(Duration::from_millis(1400), name("ringing"));

@@ -23,6 +23,8 @@ function changes.step(update, kept)
     end
     if update.reference then
         kept.backend, kept.reference = update.backend, update.reference
+    elseif name == 'backend_refused' and not kept.reference then
+        kept.backend = update.backend
     end
     keep(kept)
 end

@@ -234,6 +234,11 @@ fn step(
             ))?
             .execute(params![id, generation, at])?;
     }
+    if name == "backend_refused" {
+        desk.database
+            .prepare_cached("UPDATE attempts SET backend = ?3 WHERE id = ?1 AND generation = ?2 AND reference IS NULL")?
+            .execute(params![id, generation, backend])?;
+    }
     desk.database
         .prepare_cached(
             "INSERT INTO steps SELECT sequence, ?3, ?4, ?5, ?6 FROM attempts
