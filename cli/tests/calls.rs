@@ -355,7 +355,7 @@ fn help_teaches_examples_fields_and_exit_codes() {
         (&["calls", "show", "--help"], &["Example:", "backend", "error  text", "Exit codes:"]),
         (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
         (&["blocks", "add", "--help"], &["--days", "for ever", "until", "NUMBER|KEY", "and error, after which"]),
-        (&["report", "--help"], &["Examples:", "--since 2026-03-01", "Exit codes:"]),
+        (&["report", "--help"], &["event (error), text", "Examples:", "--since 2026-03-01", "Exit codes:"]),
         (&["call", "--help"], &["--store"]),
     ] {
         let ran = place.run(arguments).exits(0);

@@ -31,7 +31,7 @@ Examples:
   phonegate report --html report.html                          the last 30 days
   phonegate report --html march.html --since 2026-03-01 --until 2026-04-01
 
---json prints one object: event (written), file, calls, verified.
+--json prints one object: event (written), file, calls, verified; or event (error), text, see exit codes 1 and 2.
 
 Exit codes:
   0  written
