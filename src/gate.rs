@@ -55,6 +55,17 @@ pub struct CallRequest<'a> {
     pub language: Option<String>,
 }
 
+/// What the end of a gate was too short for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutShort {
+    /// Calls may not have been hung up.
+    HangingUp,
+    /// The store has not taken all that it was to be told.
+    Recording,
+    /// The store or the log was not closed.
+    Closing,
+}
+
 /// Which file a gate logs to, and who else gets its lines.
 pub struct LogTo {
     /// The file's name in the log's folder.
@@ -278,18 +289,26 @@ impl Gate {
 
     /// Hangs up what is in flight, ends the threads and the log, within `timeout`. True where nothing was cut short.
     pub fn shut_down(&self, timeout: Duration) -> bool {
-        let end = Instant::now() + timeout;
+        self.end(timeout, timeout).is_ok()
+    }
+
+    /// As [`Gate::shut_down`], and of `within` waits no longer than `for_store` for what the store is still to be told
+    /// when all is hung up.
+    ///
+    /// # Errors
+    /// What was cut short, the first of it.
+    pub fn end(&self, within: Duration, for_store: Duration) -> Result<(), CutShort> {
+        let end = Instant::now() + within;
         self.ended.store(true, Ordering::Release);
-        let Some(runtime) = self.runtime.lock().take() else { return true };
-        let all_hung_up =
-            runtime.block_on(async { tokio::time::timeout(timeout, self.dispatcher.end()).await.is_ok() });
+        let Some(runtime) = self.runtime.lock().take() else { return Ok(()) };
+        let all_hung_up = runtime.block_on(async { tokio::time::timeout(within, self.dispatcher.end()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
         self.dispatcher.abandon();
         // Another node may begin the same request anew while nobody here can be told of it.
         if self.dispatcher.is_shared() {
             self.registry.forget_successes();
         }
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.saturating_duration_since(Instant::now()).min(for_store);
         let all_recorded =
             runtime.block_on(async { tokio::time::timeout(left, self.dispatcher.recorded()).await.is_ok() });
         if let Some(figures) = self.figures.clone() {
@@ -301,7 +320,13 @@ impl Gate {
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
         let is_closed = self.dispatcher.close_store(end.saturating_duration_since(Instant::now()) / 2);
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
-        self.log.close(end.saturating_duration_since(Instant::now())) && all_hung_up && all_recorded && is_closed
+        let log_is_closed = self.log.close(end.saturating_duration_since(Instant::now()));
+        match (all_hung_up, all_recorded, is_closed && log_is_closed) {
+            (true, true, true) => Ok(()),
+            (false, ..) => Err(CutShort::HangingUp),
+            (_, false, _) => Err(CutShort::Recording),
+            (.., false) => Err(CutShort::Closing),
+        }
     }
 }
 

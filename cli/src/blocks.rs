@@ -27,6 +27,7 @@ Examples:
   phonegate blocks add +1 4255551212 --reason \"left the company\"       for ever
   phonegate blocks add +1 4255551212x77 --days 7                       this extension alone, for a week
   phonegate blocks add --call 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call
+  phonegate blocks add 0f343b0931126a20f133d67c2b018a3b                by the key that `phonegate calls --json` shows
   phonegate blocks remove +1 4255551212
   phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             by the key that the list shows
 
@@ -37,10 +38,13 @@ Exit codes:
 
 const RECORDS: &str = "\
 --json prints one object a line: event (block; removed), key, number (masked), reason, since, until (UTC; left out:
-for ever).";
+for ever). Two more events have a text: warning, and error, after which the exit code is 1 or 2.";
 
 /// Why a number is blocked, where nobody says it.
 const USUAL_REASON: &str = "an administrator blocked it";
+
+/// Stands for a number of which nothing but its key is known.
+const UNKNOWN: &str = "(not known)";
 
 /// The verbs of `phonegate blocks`.
 #[derive(Subcommand)]
@@ -68,21 +72,31 @@ pub(crate) struct List {
 /// The arguments of `phonegate blocks add`.
 #[derive(Args)]
 pub(crate) struct Add {
-    /// The number, as +1 4255551212; spaces need no quotation marks. Also one in a country that is not allowed.
-    #[arg(required_unless_present = "call", value_name = "NUMBER")]
+    /// The number, as +1 4255551212; spaces need no quotation marks. Also one in a country that is not allowed. Or its
+    /// key, which `phonegate calls --json` shows.
+    #[arg(required_unless_present = "call", value_name = "NUMBER|KEY")]
     number: Vec<String>,
     /// The number that this call rang, or would have rung.
     #[arg(long, value_name = "ID", value_parser = CallId::parse, conflicts_with = "number")]
     call: Option<CallId>,
     /// Why. Whoever sees the failure of a call reads it, too; in it, telephone numbers are masked.
-    #[arg(long, value_name = "TEXT", default_value = USUAL_REASON)]
-    reason: String,
+    #[arg(long, value_name = "TEXT", default_value = USUAL_REASON, value_parser = reason)]
+    reason: Box<str>,
     /// For so many days. Absent: for ever.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
     /// Prints a JSON line.
     #[arg(long)]
     json: bool,
+}
+
+/// A reason as it stands within a sentence, which has a full stop of its own.
+fn reason(text: &str) -> Result<Box<str>, &'static str> {
+    let text = foreign_text(text);
+    match text.trim_end_matches(['.', ' ']) {
+        "" => Err("it is empty; say in some words why, or leave --reason out"),
+        reason => Ok(reason.into()),
+    }
 }
 
 /// The arguments of `phonegate blocks remove`.
@@ -175,10 +189,12 @@ fn until(block: &Block, zone: &TimeZone) -> String {
 }
 
 fn add(arguments: &Add, opened: &Opened) -> Result<Exit, Trouble> {
-    let (number, masked) = match arguments.call {
-        Some(id) => of_call(id, opened)?,
-        None => {
-            let number = opened.number(&arguments.number.join(" "))?;
+    let text = arguments.number.join(" ");
+    let (number, masked) = match (arguments.call, NumberKey::parse(text.trim())) {
+        (Some(id), _) => of_call(id, opened)?,
+        (None, Some(key)) => (key, of_key(key, arguments.json, opened)?),
+        (None, None) => {
+            let number = opened.number(&text)?;
             (number.key(), number.to_string().into())
         }
     };
@@ -191,7 +207,7 @@ fn add(arguments: &Add, opened: &Opened) -> Result<Exit, Trouble> {
                 .ok_or_else(|| Trouble::usage("so many days are beyond this machine's calendar"))?,
         ),
     };
-    let block = Block { number, masked, reason: foreign_text(&arguments.reason).into(), since, until };
+    let block = Block { number, masked, reason: arguments.reason.clone(), since, until };
     opened.ask(opened.store.block(&block))?;
     if arguments.json {
         output::record(&Record::of("block", &block));
@@ -216,12 +232,28 @@ fn of_call(id: CallId, opened: &Opened) -> Result<(NumberKey, Box<str>), Trouble
     }
 }
 
+/// The masked number of a key, as far as it was called or is blocked.
+fn of_key(key: NumberKey, json: bool, opened: &Opened) -> Result<Box<str>, Trouble> {
+    let newest = Query { number: Some(key), most: 1, newest_first: true, ..Query::default() };
+    if let Some(row) = opened.ask(opened.store.rows(&newest))?.into_iter().next()
+        && let Some(masked) = row.number
+    {
+        // The key of a line is also found by a call to one of its extensions.
+        return Ok(match row.number_key == Some(key) {
+            true => masked,
+            false => masked.split('x').next().unwrap_or_default().into(),
+        });
+    }
+    let blocks = opened.ask(opened.store.blocks())?;
+    if let Some(block) = blocks.into_iter().find(|block| block.number == key) {
+        return Ok(block.masked);
+    }
+    output::warning(json, "no call to a number of this key is kept; is it the right one?");
+    Ok(UNKNOWN.into())
+}
+
 fn remove(arguments: &Remove, opened: &Opened) -> Result<Exit, Trouble> {
-    let text = arguments.number.join(" ");
-    let key = match NumberKey::parse(text.trim()) {
-        Some(key) => key,
-        None => opened.number(&text)?.key(),
-    };
+    let key = opened.key(&arguments.number.join(" "))?;
     let blocks = opened.ask(opened.store.blocks())?;
     let block = blocks.iter().find(|block| block.number == key);
     let is_removed = opened.ask(opened.store.unblock(key))?;

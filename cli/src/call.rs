@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use phonegate::call::{CallId, CallStatus, Failure, FailureReason};
-use phonegate::gate::{CallRequest, Gate};
+use phonegate::gate::{CallRequest, CutShort, Gate};
 use uuid::Uuid;
 
 use crate::exit::{Exit, Trouble};
 use crate::output;
 use crate::setup::Setup;
 use crate::steps::Steps;
+use crate::store;
 
 /// How often the call's state is looked at while nothing is told.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -24,6 +25,9 @@ const LOG_LAG: Duration = Duration::from_secs(5);
 
 /// A provider may be slow to hang up: the placing request that is still under way, the hang-up and the clean-up.
 const END_WITHIN: Duration = Duration::from_secs(45);
+
+/// A store that takes nothing holds nobody up for longer.
+const RECORD_WITHIN: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
 Examples:
@@ -41,12 +45,12 @@ Examples:
   warning           text
   verified          backend, ms
   failed            backend, ms, reason (a name from the documentation), code (Azure MFA's, if it had one), text
-  error             text: no call was placed, see exit code 2
+  error             text: no call was placed, see exit codes 1 and 2
 There is one verified or failed for each call. A field that does not apply is left out; more may be added.
 
 Exit codes:
   0    verified
-  1    failed; the reason is shown
+  1    failed; the reason is shown. With --store also: the store cannot be used
   2    usage or configuration
   130  interrupted by Ctrl-C; the call was hung up, or it is said why not";
 
@@ -100,14 +104,19 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         setup.loaded.config.warnings().iter().for_each(|text| output::warning(arguments.json, text));
         (None, setup)
     };
-    let gate = if arguments.store { setup.start_with_store(Some(tee))? } else { setup.start(Some(tee))? };
+    let gate = if arguments.store {
+        store::must_open(&setup)?;
+        setup.start_with_store(Some(tee))?
+    } else {
+        setup.start(Some(tee))?
+    };
     let steps = Steps::new(id, arguments.json);
     Ok(place(&gate, id, &arguments.number.join(" "), &inbox, steps))
 }
 
 fn place(gate: &Gate, id: CallId, number: &str, inbox: &Receiver<Message>, mut steps: Steps) -> Exit {
     if drain(inbox, &mut steps) {
-        gate.shut_down(END_WITHIN);
+        gate.shut_down(RECORD_WITHIN);
         steps.remark("Interrupted before the call was placed.");
         return Exit::Interrupted;
     }
@@ -118,8 +127,8 @@ fn place(gate: &Gate, id: CallId, number: &str, inbox: &Receiver<Message>, mut s
     let outcome = outcome(gate, id);
     steps.outcome(&outcome, None);
     steps.now("clearing up");
-    if let Err(why) = end(gate, inbox, &mut steps) {
-        steps.warn(&why);
+    if let Err(left) = end(gate, inbox, &mut steps) {
+        steps.warn(&left.why);
     }
     exit(&outcome)
 }
@@ -131,34 +140,47 @@ fn interrupt(gate: &Gate, id: CallId, inbox: &Receiver<Message>, mut steps: Step
     let ended = end(gate, inbox, &mut steps);
     let outcome = outcome(gate, id);
     let outcome_came_first = !outcome.as_ref().is_err_and(|failure| failure.reason() == FailureReason::Interrupted);
-    if let Err(why) = &ended {
-        steps.warn(why);
+    if let Err(left) = &ended {
+        steps.warn(&left.why);
     }
     if outcome_came_first {
         steps.outcome(&outcome, None);
         return exit(&outcome);
     }
     let words = match ended {
-        Err(_) => "Interrupted, but perhaps not hung up.",
-        Ok(()) if steps.may_ring() => {
+        Err(Left { may_ring: true, .. }) => "Interrupted, but perhaps not hung up.",
+        _ if steps.may_ring() => {
             steps.warn("the phone may ring: the provider has not said whether it placed the call");
             "Interrupted, but perhaps not hung up."
         }
-        Ok(()) => "Interrupted: the call was hung up.",
+        _ => "Interrupted: the call was hung up.",
     };
     steps.outcome(&outcome, Some(words));
     Exit::Interrupted
 }
 
+/// What the end of a call has left undone.
+struct Left {
+    why: String,
+    may_ring: bool,
+}
+
 /// Hangs up what is in flight, clears up, and shows what is told meanwhile.
-fn end(gate: &Gate, inbox: &Receiver<Message>, steps: &mut Steps) -> Result<(), String> {
-    let in_time = gate.shut_down(END_WITHIN);
+fn end(gate: &Gate, inbox: &Receiver<Message>, steps: &mut Steps) -> Result<(), Left> {
+    let ended = gate.end(END_WITHIN, RECORD_WITHIN);
     drain(inbox, steps);
-    match steps.not_hung_up() {
-        Some(why) => Err(format!("the phone may still be ringing, since hanging up failed: {why}")),
-        None if in_time => Ok(()),
-        None => Err("the provider did not confirm the end of the call in time".to_owned()),
+    if let Some(why) = steps.not_hung_up() {
+        let why = format!("the phone may still be ringing, since hanging up failed: {why}");
+        return Err(Left { why, may_ring: true });
     }
+    ended.map_err(|cut_short| {
+        let why = match cut_short {
+            CutShort::HangingUp => "the provider did not confirm the end of the call in time",
+            CutShort::Recording => "the store did not take the record of this call; `phonegate check` says more",
+            CutShort::Closing => "the store or the log could not be closed in time",
+        };
+        Left { why: why.to_owned(), may_ring: cut_short == CutShort::HangingUp }
+    })
 }
 
 /// Shows the call's progress until it ends. True where the user interrupted it.

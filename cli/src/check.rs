@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
 use crate::permissions;
+use crate::places;
 use crate::setup::{END_WITHIN, Setup};
 use crate::store;
 
@@ -70,15 +71,22 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     }
     // Whose account it is can be out of reach; then the account's own rights are told, too.
     let account = Account::of_service(HOST_SERVICE).unwrap_or_default();
-    for wide in permissions::too_wide(&permissions::private_files(&setup.file, &setup.loaded), account.as_ref()) {
+    let files = permissions::too_wide(&permissions::private_files(&setup.file, &setup.loaded), account.as_ref());
+    for wide in files.into_iter().chain(permissions::store_too_wide(&setup.loaded, account.as_ref())) {
         output::warning(json, &wide.to_string());
+    }
+    if let Some(why) = places::why_no_figures(&setup.loaded) {
+        output::warning(json, &why);
     }
     let mut rows = rows(&setup.loaded.config);
     let kind = setup.loaded.config.store.kind.name();
     let (store, answers) = {
         let live = Live::start(json);
         live.now("asking the store");
-        let store = store::check(&setup);
+        let store = match store::check(&setup) {
+            Err(trouble) if trouble.exit == Exit::Usage => return Err(trouble),
+            store => store,
+        };
         let gate = setup.start(None)?;
         live.now("asking the backends");
         let answers = gate.check();

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use phonegate::config::{ConfigError, ErrorKind};
 
 /// The exit code. The numbers are documented in `--help`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// It went well.
     Done = 0,

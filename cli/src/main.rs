@@ -15,6 +15,7 @@ mod install;
 mod mim;
 mod output;
 mod permissions;
+mod places;
 mod prompts;
 mod protect;
 mod report;
@@ -145,7 +146,9 @@ fn main() -> ExitCode {
         output::trouble(json, &trouble.text);
         trouble.exit
     });
-    exit.into()
+    let Some(error) = output::unwritten() else { return exit.into() };
+    output::remark(&format!("error: cannot write to stdout: {error}"));
+    if exit == Exit::Done { Exit::Failed.into() } else { exit.into() }
 }
 
 fn print_library_version(path: &Path) -> Result<Exit, Trouble> {

@@ -1,31 +1,50 @@
 //! What the command shows: results on stdout, progress, warnings and errors on stderr; or JSON lines on stdout.
 //!
-//! Nobody may be reading (`phonegate call … | head -1`): a failed write is ignored, since the exit code tells the
-//! result all the same and a call must be followed to its end.
+//! A failed write ends nothing, since a call must be followed to its end. Nobody may be reading (`phonegate call … |
+//! head -1`), which is as well; any other reason is told when the command ends.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
+/// Why something is missing on stdout, the first time.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+
+/// Why what was shown is not all there, and somebody may miss it.
+pub(crate) fn unwritten() -> Option<&'static io::Error> {
+    UNWRITTEN.get()
+}
+
+/// Takes note of what became of writing to stdout. False where nobody gets it.
+pub(crate) fn is_written(written: io::Result<()>) -> bool {
+    let Err(error) = written else { return true };
+    if error.kind() != ErrorKind::BrokenPipe {
+        // The first reason is told.
+        let _ = UNWRITTEN.set(error);
+    }
+    false
+}
+
 /// A line on stdout.
 pub(crate) fn result(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    is_written(writeln!(io::stdout(), "{text}"));
 }
 
 /// A line on stderr.
 pub(crate) fn remark(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A JSON line on stdout, which a script gets at once.
 pub(crate) fn record(record: &impl Serialize) {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     if let Ok(line) = serde_json::to_string(record) {
-        let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+        is_written(writeln!(out, "{line}").and_then(|()| out.flush()));
     }
 }
 

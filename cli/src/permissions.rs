@@ -1,11 +1,12 @@
-//! Who can use the configuration, its secrets, and the folders of logs and of the service: administrators and the host's
-//! account, and nobody else.
+//! Who can use the configuration, its secrets, the calls that are kept, and the folders of logs and of the service:
+//! administrators and the host's account, and nobody else.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use phonegate::config::Loaded;
+use phonegate::config::{Loaded, StoreKind};
 use phonegate::platform::{self, Account, Exposure, Grant};
+use phonegate::store;
 
 /// A file that others can use, too, or that the host cannot.
 pub(crate) struct Wide {
@@ -41,21 +42,32 @@ pub(crate) fn private_files(config: &Path, loaded: &Loaded) -> Vec<PathBuf> {
 
 /// Those of them that have other permissions than they should.
 pub(crate) fn too_wide(files: &[PathBuf], account: Option<&Account>) -> Vec<Wide> {
-    let wide = |path: &PathBuf| {
-        let why = match exposure(path, account) {
-            Ok(Exposure { lacking: true, .. }) => Some(format!(
-                "{} has no entry of its own that lets it read the file; move the file into the service's folder, where \
-                 install grants that, or grant it yourself",
-                name(account)
-            )),
-            Ok(exposure) => exposure
-                .in_words()
-                .map(|others| format!("{others}; only administrators and the account of MIM's service should")),
-            Err(error) => Some(format!("its permissions cannot be read: {error}")),
-        };
-        why.map(|why| Wide { path: path.clone(), why })
+    let lacking = "lets it read the file; move the file into the service's folder, where install grants that, or grant it \
+                   yourself";
+    files.iter().filter_map(|path| wide(path, account, lacking)).collect()
+}
+
+/// The same of a store that is a file: that, what is written beside it, and the folder, which says who may use new ones.
+pub(crate) fn store_too_wide(loaded: &Loaded, account: Option<&Account>) -> Vec<Wide> {
+    let file = store::sqlite_file(&loaded.config.store, &loaded.base);
+    let Some(file) = file.ok().filter(|_| loaded.config.store.kind == StoreKind::Sqlite) else { return Vec::new() };
+    let mut journal = file.clone().into_os_string();
+    journal.push("-wal");
+    let paths = [file.parent().map(Path::to_owned), Some(PathBuf::from(journal)), Some(file)];
+    let there = paths.into_iter().flatten().filter(|path| path.exists());
+    there.filter_map(|path| wide(&path, account, "lets it keep calls there; let it modify what is there")).collect()
+}
+
+/// `lacking`: what the host's account has no entry for, and what to do about it.
+fn wide(path: &Path, account: Option<&Account>, lacking: &str) -> Option<Wide> {
+    let why = match exposure(path, account) {
+        Ok(Exposure { lacking: true, .. }) => Some(format!("{} has no entry of its own that {lacking}", name(account))),
+        Ok(exposure) => exposure
+            .in_words()
+            .map(|others| format!("{others}; only administrators and the account of MIM's service should")),
+        Err(error) => Some(format!("its permissions cannot be read: {error}")),
     };
-    files.iter().filter_map(wide).collect()
+    why.map(|why| Wide { path: path.to_owned(), why })
 }
 
 /// The folder for logs and state.

@@ -6,7 +6,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ZonedDateTime};
 
-/// Reads `7d`, which was so long ago, or a time such as `2026-03-01T09:30`, of this machine's time zone where it names
+/// Reads `7d` or `7d ago`, which was so long ago, or a time such as `2026-03-01T09:30`, of this machine's time zone where it names
 /// no other one.
 pub(crate) fn parse(text: &str) -> Result<SystemTime, String> {
     let now = ZonedDateTime::now();
@@ -22,7 +22,9 @@ fn at(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<DateTime>() {
         return Some(now.time_zone().to_ambiguous_zoned_datetime(time).compatible().ok()?.timestamp());
     }
-    let ago = text.parse::<Span>().ok().filter(|span| span.is_positive())?;
+    // With this word, which every duration here could have, it would be read as a negative one.
+    let ago = text.strip_suffix("ago").unwrap_or(text).trim_end();
+    let ago = ago.parse::<Span>().ok().filter(|span| span.is_positive())?;
     Some(now.checked_sub(ago).ok()?.timestamp())
 }
 
@@ -62,6 +64,8 @@ mod tests {
         let now = "2026-03-30T12:00:00+02:00[Europe/Berlin]".parse().unwrap();
         for (text, time) in [
             ("2h", "2026-03-30T08:00:00Z"),
+            ("2h ago", "2026-03-30T08:00:00Z"),
+            ("90 minutes ago", "2026-03-30T08:30:00Z"),
             ("90 minutes", "2026-03-30T08:30:00Z"),
             ("1h 30m", "2026-03-30T08:30:00Z"),
             // The clocks were set forward in between.
@@ -75,7 +79,7 @@ mod tests {
         ] {
             assert_eq!(at(text, &now).map(|time| time.to_string()).as_deref(), Some(time), "{text}");
         }
-        for text in ["", "7", "-7d", "2h ago", "yesterday", "2026-13-01", "09:30"] {
+        for text in ["", "7", "-7d", "-7d ago", "ago", "yesterday", "2026-13-01", "09:30"] {
             assert_eq!(at(text, &now), None, "{text}");
         }
     }

@@ -78,6 +78,39 @@ fn the_number_of_a_call_is_blocked_by_the_calls_id() {
 }
 
 #[test]
+fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
+    let place = Place::with(&kept("#"));
+    place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
+    let of_extension = place.run(&["calls", "--json"]).record("call")["key"].as_str().unwrap().to_owned();
+    let added = place.run(&["blocks", "add", &of_extension, "--json"]).exits(0).record("block");
+    assert_eq!((&added["key"], &added["number"]), (&json!(of_extension), &json!("+1******1212x…")));
+    assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    // The line's key is found by whichever call was the last to it.
+    place.run(&["blocks", "add", NUMBER]).exits(0);
+    let of_line = place.run(&["blocks", "list", "--json"]).exits(0).records()[0]["key"].as_str().unwrap().to_owned();
+    place.run(&["blocks", "remove", &of_line]).exits(0);
+    assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
+    let ran = place.run(&["blocks", "add", &of_line, "--reason", "left"]).exits(0);
+    assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} for ever: left\n"), ""));
+    assert_eq!(refused(&place, NUMBER), "Blocked");
+    // Nobody has called there, and it may be a mistake.
+    let unknown = place.run(&["blocks", "add", &"0f".repeat(16)]).exits(0);
+    assert!(unknown.stderr.contains("is it the right one?"), "{}", unknown.stderr);
+    assert!(place.run(&["blocks", "list"]).exits(0).stdout.contains("(not known)"));
+    place.run(&["blocks", "remove", &"0f".repeat(16)]).exits(0);
+}
+
+#[test]
+fn a_reason_is_no_sentence_of_its_own() {
+    let place = Place::with(&kept("#"));
+    place.run(&["blocks", "add", NUMBER, "--reason", " left the company. "]).exits(0);
+    let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    let text = failed["text"].as_str().unwrap();
+    assert!(text.starts_with(&format!("{MASKED} is on the block list: left the company. (")), "{text}");
+}
+
+#[test]
 fn wrong_usage_says_what_would_be_right() {
     let place = Place::with(&kept("#"));
     for (arguments, words) in [
@@ -85,6 +118,8 @@ fn wrong_usage_says_what_would_be_right() {
         (&["blocks", "add"], "NUMBER"),
         (&["blocks", "add", "12"], "Write it as +14255551212"),
         (&["blocks", "add", NUMBER, "--days", "0"], "1..=36500"),
+        (&["blocks", "add", NUMBER, "--reason", ""], "say in some words why"),
+        (&["blocks", "add", NUMBER, "--reason", " . "], "say in some words why"),
         (&["blocks", "remove"], "NUMBER|KEY"),
         (&["blocks", "remove", "00ff"], "Write it as +14255551212"),
     ] {

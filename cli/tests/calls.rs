@@ -5,7 +5,7 @@ mod support;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::{HIDDEN, MASKED, NUMBER, Place, Running, kept, simulated, wait_for};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, kept, simulated, wait_for};
 
 const OTHER: &str = "+1 4255551313x77";
 
@@ -54,6 +54,7 @@ fn calls_are_filtered_by_time_reason_number_and_id() {
     assert_eq!(outcomes(&place, &["--reason", "wrongkey"]), ["WrongKey"]);
     assert_eq!(outcomes(&place, &["--limit", "2"]), ["WrongKey", "Unreachable"]);
     assert_eq!(outcomes(&place, &["--since", "1h"]).len(), 3);
+    assert_eq!(outcomes(&place, &["--since", "1h ago"]).len(), 3);
     assert_eq!(outcomes(&place, &["--until", "1h"]), [""; 0]);
     for (number, found) in [
         ("(425) 555-1212", &["verified", "WrongKey"][..]),
@@ -66,6 +67,8 @@ fn calls_are_filtered_by_time_reason_number_and_id() {
         assert_eq!(outcomes(&place, &["--number", number]), found, "{number}");
     }
     let calls = place.run(&["calls", "--json"]).records();
+    let key = calls[1]["key"].as_str().unwrap();
+    assert_eq!(outcomes(&place, &["--number", key]), ["verified", "WrongKey"]);
     let id = calls[1]["id"].as_str().unwrap();
     assert_eq!(outcomes(&place, &["--id", id]), ["WrongKey"]);
     let started = calls[1]["started"].as_str().unwrap();
@@ -103,6 +106,106 @@ fn a_call_is_listed_with_its_times_and_its_number_masked() {
     assert_eq!((&*rows[1]["id"], &*rows[1]["text"]), (call["id"].as_str().unwrap(), call["text"].as_str().unwrap()));
     for shown in [place.run(&["calls"]), ran, all] {
         assert!(!shown.all().contains(HIDDEN), "{}", shown.all());
+    }
+}
+
+#[test]
+fn a_backend_with_a_long_name_stays_in_its_column() {
+    let mut config = kept("#");
+    let name = "the-trunk-of-the-office-in-München";
+    config["use"] = json!([name]);
+    config["backends"] = json!({ name: config["backends"]["phone"] });
+    let place = Place::with(&config);
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    place.run(&["call", "--store", "911"]).exits(1);
+    let columns_of_ids = |place: &Place| {
+        let shown = place.run(&["calls"]).exits(0).stdout;
+        // Each line ends with an id, but the header.
+        let at: Vec<_> = shown.lines().skip(1).map(|line| line.chars().count() - 36).collect();
+        (shown, at)
+    };
+    let (shown, at) = columns_of_ids(&place);
+    assert!(shown.contains(name) && at.len() == 2 && at[0] == at[1], "{shown}");
+    // The call was made with a backend that is there no more.
+    place.configure(&kept("#"));
+    let (shown, at) = columns_of_ids(&place);
+    assert!(shown.contains("  the-trunk…  ") && at[0] == at[1], "{shown}");
+}
+
+#[test]
+fn what_could_not_be_shown_ends_with_1_and_says_why() {
+    let place = place();
+    place.run(&["blocks", "add", NUMBER]).exits(0);
+    let to = |arguments: &[&str], file: &str| -> Ran {
+        let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+        place.command(arguments).stdout(file).output().unwrap().into()
+    };
+    for arguments in [
+        &["calls"][..],
+        &["calls", "--json"],
+        &["calls", "--csv"],
+        &["calls", "--follow"],
+        &["blocks", "list"],
+        &["blocks", "list", "--json"],
+        &["check"],
+        &["check", "--json"],
+    ] {
+        let ran = to(arguments, "/dev/full").exits(1);
+        assert!(ran.stderr.contains("error: cannot write to stdout: No space left"), "{arguments:?}: {}", ran.stderr);
+        if !arguments.contains(&"--follow") {
+            to(arguments, "/dev/null").exits(0);
+        }
+    }
+}
+
+#[test]
+fn whoever_reads_no_further_is_no_fault() {
+    let place = place();
+    for arguments in [&["calls", "--csv"][..], &["calls", "--json"], &["blocks", "add", NUMBER], &["check", "--json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = Ran::from(place.command(arguments).stdout(writer).output().unwrap()).exits(0);
+        assert!(!ran.stderr.contains("error"), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_store_that_takes_nothing_is_told_and_not_blamed_on_the_provider() {
+    let mut config = kept("#");
+    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", support::nobody()) });
+    let place = Place::with(&config);
+    let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(1);
+    assert_eq!(ran.record("failed")["reason"], "CannotPlace");
+    let records = ran.records();
+    let last = records.last().unwrap();
+    assert_eq!(last["event"], "warning", "{}", ran.stdout);
+    let text = last["text"].as_str().unwrap();
+    assert!(text.contains("the store did not take the record of this call"), "{text}");
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
+    let verbs = [&["calls"][..], &["blocks", "list"], &["call", "--store", NUMBER], &["check"]];
+    let place = Place::with(&kept("#"));
+    let path = |path: &str| {
+        let mut config = kept("#");
+        config["store"]["path"] = json!(path);
+        config
+    };
+    std::fs::write(place.path().join("calls.db"), "no database").unwrap();
+    std::fs::create_dir(place.path().join("folder")).unwrap();
+    for (store, words) in [
+        ("calls.db", "docs/store.md"),
+        // SQLite cannot open it: the words are the same for a file that this user may not open.
+        ("folder", "Run this as an administrator"),
+        ("phonegate.json/calls.db", "phonegate.json is not a folder; name a file in one"),
+        ("/proc/nope/calls.db", "run this as an administrator, or name another folder"),
+    ] {
+        place.configure(&path(store));
+        for verb in verbs {
+            let ran = place.run(verb).exits(1);
+            assert!(ran.all().contains(words) && ran.all().contains("store.path"), "{verb:?} {store}:\n{}", ran.all());
+        }
     }
 }
 
@@ -220,6 +323,7 @@ fn every_mistake_is_answered_with_what_to_do() {
         (&["calls", "--reason", "WrongKy"], 2, "WrongKey"),
         (&["calls", "--number", "911"], 2, "Write it as +14255551212"),
         (&["calls", "--id", "12"], 2, "not a GUID"),
+        (&["calls", "--since", "1h", "--until", "2h"], 2, "--until must be later than --since"),
         (&["calls", "--json", "--csv"], 2, "cannot be used with"),
         (&["calls", "show"], 2, "Usage: "),
         (&["calls", "show", "6f9619ff-8b86-d011-b42d-00c04fc964ff"], 1, "audit.keep_days"),
@@ -233,9 +337,11 @@ fn every_mistake_is_answered_with_what_to_do() {
     let ran = place.run(&["calls", "--json"]).exits(2);
     let error = ran.record("error")["text"].as_str().unwrap().to_owned();
     assert!(error.contains("phonegate.json: store.type is memory") && error.contains("\"sqlite\""), "{error}");
+    let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(2);
+    assert_eq!(ran.record("error")["text"], error, "a call to be kept, which would not be");
     std::fs::write(place.path().join("calls.db"), "no database").unwrap();
     place.configure(&kept("#"));
-    let ran = place.run(&["calls"]).exits(2);
+    let ran = place.run(&["calls"]).exits(1);
     assert!(ran.stderr.contains("store.path") && ran.stderr.contains("calls.db"), "{}", ran.stderr);
 }
 
@@ -245,10 +351,11 @@ fn help_teaches_examples_fields_and_exit_codes() {
     for (arguments, words) in [
         (&["--help"][..], &["phonegate calls --since 2h", "phonegate blocks list", "phonegate report --html"][..]),
         (&["calls", "--help"], &["Examples:", "--follow", "full_number", "Exit codes:", "NoKeyPressed", "130"]),
-        (&["calls", "show", "--help"], &["Example:", "backend", "Exit codes:"]),
+        (&["calls", "--help"], &["NUMBER|KEY", "and error, after which the exit code is 1 or 2"]),
+        (&["calls", "show", "--help"], &["Example:", "backend", "error  text", "Exit codes:"]),
         (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
-        (&["blocks", "add", "--help"], &["--days", "for ever", "until"]),
-        (&["report", "--help"], &["Examples:", "--since 2026-03-01", "Exit codes:"]),
+        (&["blocks", "add", "--help"], &["--days", "for ever", "until", "NUMBER|KEY", "and error, after which"]),
+        (&["report", "--help"], &["event (error), text", "Examples:", "--since 2026-03-01", "Exit codes:"]),
         (&["call", "--help"], &["--store"]),
     ] {
         let ran = place.run(arguments).exits(0);

@@ -2,13 +2,16 @@
 
 mod support;
 
-use serde_json::{Value, json};
-use support::{Place, simulated};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-/// A port of this machine on which nobody listens.
+use serde_json::{Value, json};
+use support::{NUMBER, Place, kept, simulated};
+
+/// Where nobody answers.
 fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://{}", support::nobody())
 }
 
 const SECRET: &str = "hunter2-is-a-secret";
@@ -110,4 +113,106 @@ fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
     let ran = Place::with(&config).run(&["check"]).exits(0);
     assert!(ran.stderr.contains("warning: backends.cloud.auth_token"), "{}", ran.stderr);
     assert!(!ran.all().contains(SECRET), "{}", ran.all());
+}
+
+#[test]
+fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_place() {
+    let place = Place::with(&kept("#"));
+    for (url, words) in [
+        (json!("http://127.0.0.1"), "must begin with rediss://"),
+        (json!("rediss://redis.contoso.local"), "has no password"),
+        (json!({ "file": "no-such-secret.txt" }), "no-such-secret.txt"),
+        (Value::Null, "is missing"),
+    ] {
+        let mut config = kept("#");
+        config["store"] = json!({ "type": "redis", "url": url });
+        place.configure(&config);
+        for verb in [&["check"][..], &["calls"], &["call", "--store", NUMBER]] {
+            let ran = place.run(verb).exits(2);
+            for words in ["phonegate.json: store.url", words] {
+                assert!(ran.stderr.contains(words), "{verb:?}: {words} in {}", ran.stderr);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_away_exits_with_1_and_says_what_to_do() {
+    let mut config = kept("#");
+    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", support::nobody()) });
+    let place = Place::with(&config);
+    for (verb, code) in [(&["check"][..], 1), (&["calls"], 1)] {
+        let ran = place.run(verb).exits(code);
+        assert!(ran.all().contains("does Redis run"), "{}", ran.all());
+    }
+}
+
+#[test]
+fn a_folder_in_which_the_store_could_not_be_made_safely_exits_with_1() {
+    let mut config = kept("#");
+    config["store"]["path"] = json!("open/calls.db");
+    let place = Place::with(&config);
+    let folder = place.path().join("open");
+    // It will be made with the file.
+    place.run(&["check"]).exits(0);
+    assert!(!folder.exists());
+    fs::create_dir(&folder).unwrap();
+    mode(&folder, 0o777);
+    let ran = place.run(&["check"]).exits(1);
+    assert!(ran.stdout.contains("chmod go-w"), "{}", ran.stdout);
+    mode(&folder, 0o700);
+    place.run(&["check"]).exits(0);
+    assert_eq!(folder.read_dir().unwrap().count(), 0, "a check leaves nothing behind");
+}
+
+#[test]
+fn calls_that_others_can_read_are_warned_about() {
+    let mut config = kept("#");
+    config["store"]["path"] = json!("kept/calls.db");
+    let place = Place::with(&config);
+    let folder = place.path().join("kept");
+    fs::create_dir(&folder).unwrap();
+    mode(&folder, 0o700);
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let (file, journal) = (folder.join("calls.db"), folder.join("calls.db-wal"));
+    let warned = |open: Option<&Path>| {
+        // Whoever closes the file last removes the journal.
+        fs::write(&journal, "").unwrap();
+        for (path, usual) in [(&folder, 0o700), (&file, 0o600), (&journal, 0o600)] {
+            mode(path, if open == Some(path) { 0o755 } else { usual });
+        }
+        let ran = place.run(&["check", "--json"]).exits(0);
+        let warnings = ran.records().into_iter().filter(|record| record["event"] == "warning");
+        let texts = warnings.map(|record| record["text"].as_str().unwrap().to_owned());
+        texts.filter(|text| text.contains("everybody can read it")).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(None), [""; 0]);
+    for path in [&folder, &file, &journal] {
+        let warned = warned(Some(path));
+        assert!(warned.len() == 1 && warned[0].starts_with(&format!("{}: ", path.display())), "{warned:?}");
+    }
+}
+
+#[test]
+fn figures_that_could_not_be_written_are_warned_about() {
+    let mut config = simulated("#", 0);
+    let place = Place::with(&config);
+    for (file, words) in [
+        ("nowhere/phonegate.prom", "there is no folder"),
+        ("phonegate.json/phonegate.prom", "phonegate.json is not a folder"),
+        ("/proc/phonegate.prom", "can make no file in /proc"),
+    ] {
+        config["metrics"] = json!({ "textfile": file });
+        place.configure(&config);
+        let ran = place.run(&["check"]).exits(0);
+        assert!(ran.stderr.contains("warning: metrics.textfile: ") && ran.stderr.contains(words), "{}", ran.stderr);
+    }
+    config["metrics"] = json!({ "textfile": "phonegate.prom" });
+    place.configure(&config);
+    let ran = place.run(&["check"]).exits(0);
+    assert!(!ran.stderr.contains("metrics"), "{}", ran.stderr);
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

@@ -217,6 +217,42 @@ fn a_shim_that_the_services_runtime_cannot_load_is_named() {
 }
 
 #[test]
+fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
+    let site = installed();
+    let kept = tempfile::tempdir().unwrap();
+    let mut config = support::simulated("#", 0);
+    config["store"] = json!({ "path": kept.path().join("calls.db") });
+    config["metrics"] = json!({ "textfile": "nowhere/phonegate.prom" });
+    fs::write(site.config(), config.to_string()).unwrap();
+    fs::write(kept.path().join("calls.db"), "").unwrap();
+    fs::set_permissions(kept.path().join("calls.db"), fs::Permissions::from_mode(0o600)).unwrap();
+    for path in [kept.path(), &kept.path().join("calls.db")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let ran = doctor(&site, &["--json"]).exits(0);
+        finds(
+            &ran,
+            "permissions",
+            "warning",
+            &format!("{}: the file's group and everybody can read it", path.display()),
+        );
+        finds(&ran, "metrics", "warning", "there is no folder");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(about(&doctor(&site, &["--json"]), "permissions"), []);
+}
+
+#[test]
+fn a_store_that_can_never_be_made_is_named() {
+    let site = installed();
+    for store in ["/proc/nope/calls.db", "phonegate.json/calls.db"] {
+        let mut config = support::simulated("#", 0);
+        config["store"] = json!({ "path": store });
+        fs::write(site.config(), config.to_string()).unwrap();
+        finds(&doctor(&site, &["--json"]).exits(1), "store", "failed", "store.path");
+    }
+}
+
+#[test]
 fn a_backend_that_is_down_is_named() {
     let site = installed();
     fs::write(site.config(), unreachable().to_string()).unwrap();

@@ -65,7 +65,13 @@ fn config(provider: &Provider, state: &Path) -> Value {
         "default_country": "US", "allowed_countries": ["US", "DE"], "blocked": [BLOCKED]
     });
     config["log"] = json!({ "directory": state, "level": "debug" });
+    config["store"] = store(state);
     config
+}
+
+/// Not in the state folder of whoever runs this test.
+fn store(state: &Path) -> Value {
+    json!({ "path": state.join("phonegate.db") })
 }
 
 /// Calls by the gate, as the host's: its log is the service's.
@@ -138,7 +144,9 @@ fn doctor(site: &Site, arguments: &[&str]) -> Ran {
 #[test]
 fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
     let site = Site::new();
-    site.configure(&simulated("#", 0));
+    let mut simulated = simulated("#", 0);
+    simulated["store"] = store(&site.state());
+    site.configure(&simulated);
     site.install(&[]).exits(0);
     // One after the other: a phone that exists only in the process, and a provider that quotes what it was told.
     place_calls(&site.config());

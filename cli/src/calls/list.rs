@@ -30,8 +30,8 @@ pub(super) struct List {
     /// Those that failed for this reason.
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reasons())]
     pub(super) reason: Option<FailureReason>,
-    /// Those to this number.
-    #[arg(long, value_name = "NUMBER")]
+    /// Those to this number; without an extension, to the whole line. Or by the key that --json shows.
+    #[arg(long, value_name = "NUMBER|KEY")]
     number: Option<String>,
     /// Those of this id.
     #[arg(long, value_name = "ID", value_parser = CallId::parse)]
@@ -60,15 +60,14 @@ fn reasons() -> impl TypedValueParser<Value = FailureReason> {
 
 /// Lists calls.
 pub(super) fn run(list: &List, opened: &Opened) -> Result<Exit, Trouble> {
-    let number = list.number.as_deref().map(|text| opened.number(text)).transpose()?;
-    let query = Query {
-        since: list.since,
-        until: list.until,
-        id: list.id,
-        number: number.map(|number| number.key()),
-        reason: list.reason,
-        ..Query::default()
-    };
+    if let (Some(since), Some(until)) = (list.since, list.until)
+        && since >= until
+    {
+        return Err(Trouble::usage("--until must be later than --since; no call began in between"));
+    }
+    let number = list.number.as_deref().map(|text| opened.key(text)).transpose()?;
+    let query =
+        Query { since: list.since, until: list.until, id: list.id, number, reason: list.reason, ..Query::default() };
     let format = match (list.json, list.csv) {
         (true, _) => Format::Json,
         (_, true) => Format::Csv,
@@ -79,7 +78,7 @@ pub(super) fn run(list: &List, opened: &Opened) -> Result<Exit, Trouble> {
         (_, Format::Table) => Some(USUAL_LIMIT),
         _ => None,
     });
-    let mut sheet = Sheet::new(format);
+    let mut sheet = Sheet::new(format, opened.longest_backend());
     // Asked before what is shown, so that nothing falls between.
     let follower = list.follow.then(|| follow::Follower::start(opened, &query)).transpose()?;
     let Shown { count, more } = show(opened, &query, limit, &mut sheet)?;

@@ -22,6 +22,7 @@ Examples:
   phonegate calls --since 2h                         those of the last two hours
   phonegate calls --since 2026-03-01 --until 2026-03-02T12:00
   phonegate calls --number \"+1 4255551212\"           to this number; without an extension: to the whole line
+  phonegate calls --number 0f343b0931126a20f133d67c2b018a3b    the same, by the key that --json shows
   phonegate calls --reason NoKeyPressed --since 7d   those that failed so
   phonegate calls --follow                           shows new calls and their ends as they come, until Ctrl-C
   phonegate calls --since 90d --csv > calls.csv      for a spreadsheet
@@ -36,8 +37,8 @@ Examples:
   started, placed, ringing, answered, ended    times in UTC, as far as the call came
   outcome   pending, verified or failed; then reason (a name from the documentation), code (Azure MFA's) and text
 A field that does not apply is left out, in --csv empty. In --csv, an apostrophe stands before a text that a spreadsheet
-would take for a formula. With --follow a call that was pending comes again with each change; a warning has event
-(warning) and text.
+would take for a formula. With --follow a call that was pending comes again with each change. Two more events have a
+text: warning, and error, after which the exit code is 1 or 2.
 
 Exit codes:
   0    done, also where there was no such call

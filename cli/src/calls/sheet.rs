@@ -1,5 +1,6 @@
 //! Calls as lines: of a table, of JSON, of comma-separated values.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use jiff::tz::TimeZone;
@@ -17,6 +18,9 @@ pub(super) enum Format {
     Json,
     Csv,
 }
+
+/// The least width of the column of backends.
+const MIN_BACKENDS: usize = 10;
 
 /// The columns of comma-separated values, named as in [`Record`].
 const COLUMNS: [&str; 16] = [
@@ -134,6 +138,8 @@ fn no_formula(text: &str) -> String {
 pub(super) struct Sheet {
     out: Out,
     zone: TimeZone,
+    /// The width of the column of backends.
+    backends: usize,
     /// Nobody reads any more, or the disk is full.
     broken: bool,
 }
@@ -145,16 +151,17 @@ enum Out {
 }
 
 impl Sheet {
-    pub(super) fn new(format: Format) -> Self {
+    /// A sheet for calls by backends whose names are up to `backends` characters long.
+    pub(super) fn new(format: Format, backends: usize) -> Self {
         let buffered = || BufWriter::new(io::stdout());
         let out = match format {
             Format::Table => Out::Table { out: buffered(), has_header: false },
             Format::Json => Out::Json(buffered()),
             Format::Csv => Out::Csv(Box::new(csv::Writer::from_writer(io::stdout()))),
         };
-        let mut sheet = Self { out, zone: TimeZone::system(), broken: false };
+        let mut sheet = Self { out, zone: TimeZone::system(), backends: backends.max(MIN_BACKENDS), broken: false };
         if let Out::Csv(writer) = &mut sheet.out {
-            sheet.broken = writer.write_record(COLUMNS).is_err();
+            sheet.broken = !output::is_written(writer.write_record(COLUMNS).map_err(io::Error::from));
         }
         sheet
     }
@@ -162,15 +169,15 @@ impl Sheet {
     pub(super) fn row(&mut self, row: &Row) {
         let written = match &mut self.out {
             Out::Table { out, has_header } => {
-                let header = if std::mem::replace(has_header, true) { Ok(()) } else { writeln!(out, "{}", header()) };
-                header.and_then(|()| writeln!(out, "{}", line(row, &self.zone)))
+                let header = if std::mem::replace(has_header, true) { String::new() } else { header(self.backends) };
+                write!(out, "{header}{}", line(row, &self.zone, self.backends))
             }
             Out::Json(out) => {
                 serde_json::to_writer(&mut *out, &Record::of(row)).map_err(io::Error::from).and_then(|()| writeln!(out))
             }
             Out::Csv(writer) => writer.write_record(Record::of(row).cells()).map_err(io::Error::from),
         };
-        self.broken |= written.is_err();
+        self.broken |= !output::is_written(written);
     }
 
     /// Shows all of it now. False where nobody sees it.
@@ -179,7 +186,7 @@ impl Sheet {
             Out::Table { out, .. } | Out::Json(out) => out.flush(),
             Out::Csv(writer) => writer.flush(),
         };
-        self.broken |= flushed.is_err();
+        self.broken |= !output::is_written(flushed);
         !self.broken
     }
 
@@ -190,25 +197,35 @@ impl Sheet {
     }
 }
 
-fn header() -> String {
-    columns("STARTED", "OUTCOME", "NUMBER", "BACKEND", "ANSWERED", "ENDED", "ID")
+fn header(backends: usize) -> String {
+    columns(["STARTED", "OUTCOME", "NUMBER", "BACKEND", "ANSWERED", "ENDED", "ID"], backends)
 }
 
-fn line(row: &Row, zone: &TimeZone) -> String {
+fn line(row: &Row, zone: &TimeZone, backends: usize) -> String {
     let after = |time| when::between(row.started, time).map_or_else(|| "-".to_owned(), when::seconds);
-    columns(
-        &when::local(row.started, zone),
+    let cells = [
+        &*when::local(row.started, zone),
         outcome(row),
         row.number.as_deref().unwrap_or("-"),
         row.backend.as_deref().unwrap_or("-"),
         &after(row.answered),
         &after(row.ended),
         &row.attempt.id.to_string(),
-    )
+    ];
+    columns(cells, backends)
 }
 
-fn columns(started: &str, outcome: &str, number: &str, backend: &str, answered: &str, ended: &str, id: &str) -> String {
-    format!("{started:<19}  {outcome:<17}  {number:<17}  {backend:<10}  {answered:>8}  {ended:>7}  {id}")
+fn columns([started, outcome, number, backend, answered, ended, id]: [&str; 7], backends: usize) -> String {
+    let backend = fitted(backend, backends);
+    format!("{started:<19}  {outcome:<17}  {number:<17}  {backend:<backends$}  {answered:>8}  {ended:>7}  {id}\n")
+}
+
+/// A backend that is not in the configuration any more may have had a longer name.
+fn fitted(name: &str, width: usize) -> Cow<'_, str> {
+    match name.chars().count() > width {
+        true => name.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+        false => name.into(),
+    }
 }
 
 /// How an attempt stands, in a word.

@@ -25,6 +25,7 @@ Example:
   call   as `phonegate calls --json`
   step   id, attempt, ms (since the attempt began, where the clock was not set back), at (UTC), step (its name in the
          log), backend, text
+  error  text: see exit codes 1 and 2
 
 Exit codes:
   0  done

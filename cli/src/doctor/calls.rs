@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::findings::{Findings, Verdict};
 use crate::output::Live;
 use crate::permissions::{self, StateFault};
+use crate::places;
 use crate::setup::{END_WITHIN, LIBRARY_LOG, LOG_FILE as TOOL_LOG, Setup};
 
 /// Beyond it, log lines and certificates mislead.
@@ -55,10 +56,17 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
         findings.add("configuration", Verdict::Warning, text);
     }
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
-    for wide in permissions::too_wide(&permissions::private_files(&file, &setup.loaded), account.as_ref()) {
+    let logs = permissions::state_folder(&setup.loaded);
+    let files = permissions::too_wide(&permissions::private_files(&file, &setup.loaded), account.as_ref());
+    // The state folder has a line of its own.
+    let of_store = permissions::store_too_wide(&setup.loaded, account.as_ref());
+    let of_store = of_store.into_iter().filter(|wide| Some(&wide.path) != logs.as_ref());
+    for wide in files.into_iter().chain(of_store) {
         findings.add("permissions", Verdict::Warning, wide.to_string());
     }
-    let logs = permissions::state_folder(&setup.loaded);
+    if let Some(why) = places::why_no_figures(&setup.loaded) {
+        findings.add("metrics", Verdict::Warning, why);
+    }
     // Before this process makes it.
     if let Some(folder) = logs.as_deref().filter(|folder| folder.exists()) {
         let (verdict, why) = match permissions::state_fault(folder, account.as_ref()) {

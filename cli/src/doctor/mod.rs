@@ -41,7 +41,8 @@ It rings nobody, and changes nothing but the tool's own log. It looks at
   contract               the assembly of MIM's that the shim was compiled against
   MIM's settings         whether MfaSettings.xml names the shim, and nothing else
   configuration          the one that is named, else the service's
-  permissions            who else could read it, or replace what MIM loads
+  permissions            who else could read it or the calls that are kept, or replace what MIM loads
+  metrics                where the file of figures cannot be written
   state folder           whether the service, and nobody else, can write its logs and state
   store                  whether the place where calls are kept can be used
   backend, clock         whether each backend in use could place calls, and whether this machine's clock is right

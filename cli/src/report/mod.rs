@@ -34,7 +34,7 @@ Examples:
   phonegate report --html march.html --since 2026-03-01 --until 2026-04-01
   phonegate report --html - | ssh web 'cat > report.html'
 
---json prints one object: event (written), file, calls, verified.
+--json prints one object: event (written), file, calls, verified; or event (error), text, see exit codes 1 and 2.
 
 Exit codes:
   0  written
