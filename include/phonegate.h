@@ -91,7 +91,9 @@ phonegate_status InitiateCall(const char *phone_number, const char *request_id, 
  * Does:      Tells what has become of a call.
  * Takes:     call_id: the GUID that was given to InitiateCall.
  * Returns:   PHONEGATE_PENDING, PHONEGATE_SUCCESS or PHONEGATE_FAILED; an unknown or malformed id is PHONEGATE_FAILED.
- *            An id that this process does not know is pending while it is looked up in the store, for 2 s at most.
+ *            An id that this process does not know is pending while it is looked up in the store: for 60 s at most as
+ *            long as the store cannot be asked, and, where nodes share it, for 2 s, since another one may be about to
+ *            begin the call.
  * Blocks:    For memory work only, then, while the call is pending, for `call.status_wait_ms` at most (0 by default).
  *            Where nodes share a store (`store.type` redis), the end of a call is told when the store has confirmed it,
  *            which takes 250 ms at most: a success that was not confirmed is still pending, a failure is one.
@@ -108,7 +110,8 @@ phonegate_status GetCallStatus(const char *call_id);
  * Takes:     call_id: the GUID; buffer, capacity, needed: see "Strings out".
  * Returns:   PHONEGATE_OK, also for an unknown or malformed id (the text says so); PHONEGATE_BUFFER_TOO_SMALL;
  *            PHONEGATE_INVALID_ARGUMENT for a NULL id or bad buffer arguments; PHONEGATE_INTERNAL.
- * Blocks:    For memory work only; for an id that this process does not know, for a look into the store, 250 ms at most.
+ * Blocks:    For memory work only; for an id that this process does not know, and for each where nodes share a store,
+ *            for a look into the store, 250 ms at most.
  *            As InitiateCall, it may start the gate.
  * Ownership: call_id is borrowed for the call; the text is copied into the caller's buffer.
  * Since:     0.1.0

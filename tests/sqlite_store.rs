@@ -7,8 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use phonegate::call::{CallStatus, FailureReason};
-use phonegate::store::{Block, CallStore, Owner, Query, RowOutcome, SqliteStore, StoreError, StoredNumber};
+use phonegate::call::{Attempt, CallStatus, FailureReason, NumberKey};
+use phonegate::store::{
+    Begun, Block, CallStore, LEASE, Limits, NewAttempt, Owner, Query, Refusal, RowOutcome, SqliteStore, StoreError,
+    StoredNumber,
+};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::gate::{TestGate, admission, admitted, id, no_limits};
@@ -70,8 +73,6 @@ fn moved_clock() -> SystemTime {
 
 #[test]
 fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
-    use phonegate::call::{Attempt, NumberKey};
-    use phonegate::store::{Begun, Limits, NewAttempt, Refusal};
     let (_folder, file) = file();
     let limits = Limits {
         calls_per_number: 2,
@@ -266,4 +267,36 @@ fn another_process_that_writes_holds_up_no_reader() {
     let error = wait(store.unblock(phonegate::call::NumberKey::parse(&"0".repeat(32)).unwrap())).unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
     other.execute_batch("ROLLBACK").unwrap();
+}
+
+#[test]
+fn calls_that_were_handed_over_too_late_are_handed_over_again() {
+    let (_folder, file) = file();
+    let killed = SqliteStore::open_with_clock(&file, || SystemTime::now() - 2 * LEASE).unwrap();
+    let number = StoredNumber::new(&admitted(NUMBER), false);
+    let new = NewAttempt {
+        attempt: Attempt { id: id(1), generation: 1 },
+        started: SystemTime::now(),
+        deadline: Duration::from_secs(600),
+        number,
+        owner: Owner(uuid::Uuid::from_u128(1)),
+        node: "here".into(),
+    };
+    let limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };
+    assert_eq!(wait(killed.begin(&new, &limits)).unwrap(), Begun::New);
+    drop(killed);
+
+    let store = SqliteStore::open(&file).unwrap();
+    let owner = Owner(uuid::Uuid::from_u128(2));
+    let taken = |store: &SqliteStore| {
+        let orphans = wait(store.take_up(owner, 10)).unwrap();
+        orphans.into_iter().map(|orphan| orphan.attempt).collect::<Vec<_>>()
+    };
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let hurried = wait(async { tokio::time::timeout(Duration::from_millis(100), store.take_up(owner, 10)).await });
+    assert!(hurried.is_err(), "whoever asked has given up");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(taken(&store), [new.attempt], "again, for nobody got them");
+    assert_eq!(taken(&store), []);
 }

@@ -172,3 +172,29 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     store.block(&block).await.unwrap();
     assert_eq!(store.blocks().await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let block = Block {
+        number: new(9).number.key,
+        masked: "+1******1212".into(),
+        reason: "stolen".into(),
+        since: std::time::SystemTime::now(),
+        until: None,
+    };
+    store.block(&block).await.unwrap();
+    begin_at_last(&store, 1).await;
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    redis.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
+    for refused in [problem(begin(&store, 2).await), problem(store.check().await)] {
+        assert!(refused.contains("OOM"), "{refused}");
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    store.sweep(Duration::from_millis(1)).await.unwrap();
+    assert_eq!(store.find(id(1)).await, Ok(None));
+    assert!(store.unblock(block.number).await.unwrap());
+    redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    begin_at_last(&store, 3).await;
+}

@@ -1,0 +1,170 @@
+//! Redis is away for a while, or not to be trusted.
+
+use super::*;
+
+#[test]
+fn an_unknown_call_is_pending_until_redis_can_tell() {
+    let farm = Farm::new();
+    let node = farm.node();
+    farm.redis.pause();
+    for _ in 0..30 {
+        assert_eq!(node.status(id(1)), CallStatus::Pending);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    farm.redis.resume();
+    status_is(&node, 1, CallStatus::Failed);
+}
+
+#[test]
+fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
+    let mut farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    farm.redis.kill();
+    is_refused(&one, 1, NUMBER, "(CannotPlace");
+    farm.redis.restart();
+    wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("CannotPlace"));
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    for node in [&two, &one] {
+        status_is(node, 1, CallStatus::Success);
+    }
+}
+
+#[test]
+fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    for node in [&two, &one] {
+        status_is(node, 1, CallStatus::Success);
+    }
+    farm.redis.pause();
+    is_refused(&one, 1, NUMBER, "(CannotPlace");
+    farm.redis.resume();
+    wait_until("the other node hears of it", || {
+        assert_ne!(one.status(id(1)), CallStatus::Success);
+        two.status(id(1)) == CallStatus::Failed
+    });
+    assert_eq!(farm.rings(), 1);
+}
+
+#[test]
+fn what_redis_cannot_confirm_is_no_success() {
+    let farm = Farm::new();
+    let node = farm.node();
+    node.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    status_is(&node, 1, CallStatus::Success);
+    farm.redis.pause();
+    assert_eq!(node.status(id(1)), CallStatus::Pending);
+    farm.redis.resume();
+    status_is(&node, 1, CallStatus::Success);
+}
+
+#[test]
+fn a_master_that_has_lost_its_replicas_confirms_no_success() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    status_is(&one, 1, CallStatus::Success);
+    farm.redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_eq!(one.status(id(1)), CallStatus::Pending);
+    assert_ne!(two.status(id(1)), CallStatus::Success);
+    farm.redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    status_is(&one, 1, CallStatus::Success);
+    status_is(&two, 1, CallStatus::Success);
+}
+
+/// Redis is away in this way, and comes back.
+fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
+    let mut farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    one.initiate(id(2), &number(2));
+    farm.wait_for_rings(2);
+    wait_until("Redis has the references", || {
+        ["1", "2"].iter().all(|n| farm.redis.cli(&["GET", &format!("{{phonegate}}:a:{n}")]).contains("\"reference\""))
+    });
+    away(&mut farm.redis);
+    // New ones are refused, and nobody is rung.
+    is_refused(&two, 3, &number(3), "(CannotPlace");
+    assert_eq!(farm.rings(), 2);
+    // Pending ones go on: a failure is told, and a success as soon as Redis has it.
+    farm.answer_call(1, "1");
+    farm.answer_call(2, "2");
+    status_is(&one, 2, CallStatus::Failed);
+    assert_eq!(one.status(id(1)), CallStatus::Pending);
+    back(&mut farm.redis);
+    for node in [&one, &two] {
+        status_is(node, 1, CallStatus::Success);
+        status_is(node, 2, CallStatus::Failed);
+    }
+    for (node, event) in [(&two, "backend_down"), (&two, "backend_up"), (&one, "backend_up")] {
+        let is_told = |line: &Value| line["event"] == event && line["backend"] == "the store";
+        wait_until(&format!("{event} is told of the store"), || node.log().iter().any(is_told));
+    }
+    // All is as before.
+    let mut n = 10;
+    wait_until("calls are placed again", || {
+        n += 1;
+        two.initiate(id(n), &number(n));
+        wait_until("it is known", || farm.rings() == 3 || two.status(id(n)) == CallStatus::Failed);
+        farm.rings() == 3
+    });
+    farm.answer("1");
+    status_is(&one, n, CallStatus::Success);
+}
+
+#[test]
+fn calls_outlive_a_redis_that_is_killed_and_started_again() {
+    redis_is_away(Redis::kill, Redis::restart);
+}
+
+#[test]
+fn calls_outlive_a_redis_that_stands_still() {
+    redis_is_away(|redis| redis.pause(), |redis| redis.resume());
+}
+
+/// A farm whose calls end after so many seconds.
+fn with_deadline(farm: &Farm, seconds: u64) -> TestGate {
+    farm.node_with("call", json!({ "deadline_s": seconds }))
+}
+
+#[test]
+fn an_approval_that_redis_did_not_confirm_in_time_says_so() {
+    let mut farm = Farm::new();
+    let node = with_deadline(&farm, 6);
+    node.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.redis.kill();
+    farm.answer("1");
+    let (status, text) = node.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.starts_with("The call was approved, but the store did not confirm that"), "{text}");
+    assert!(text.ends_with("(DeadlinePassed, code 11)"), "{text}");
+    let is_told = |line: &Value| line["event"] == "backend_down" && line["backend"] == "the store";
+    assert!(node.log().iter().any(is_told), "{:?}", node.log());
+}
+
+#[test]
+fn what_was_told_while_redis_was_away_is_what_it_has_afterwards() {
+    let farm = Farm::new();
+    let [one, two] = [with_deadline(&farm, 5), with_deadline(&farm, 5)];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.redis.pause();
+    farm.answer("2");
+    let (_, text) = one.ends(id(1));
+    // So long that whoever comes first would take the call up.
+    std::thread::sleep(Duration::from_secs(5) + HOLD + Duration::from_secs(1));
+    farm.redis.resume();
+    wait_until("the other node is told", || two.status(id(1)) == CallStatus::Failed && two.ends(id(1)).1 == text);
+    wait_until("Redis has it", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains(&text));
+    assert_eq!(one.ends(id(1)).1, text);
+}

@@ -1,0 +1,127 @@
+//! A farm: several nodes with one Redis. What one of them begins, all of them know; whoever dies leaves its calls to the
+//! others; and where Redis is away, nobody gets in.
+
+mod away;
+mod nodes;
+mod repeats;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use phonegate::call::{CallStatus, Progress};
+use phonegate::config::NetworkConfig;
+use phonegate::store::{Block, CallStore, HOLD, RedisStore, StoredNumber};
+use serde_json::{Value, json};
+use support::abi::{Abi, FAILED, PENDING, SUCCESS};
+use support::gate::{TestGate, admitted, id};
+use support::redis::Redis;
+use support::wait_until;
+use tempfile::TempDir;
+
+const NUMBER: &str = "+1 4255551212";
+
+/// A Redis, and a telephone that every node has: one file of calls.
+struct Farm {
+    redis: Redis,
+    folder: TempDir,
+}
+
+impl Farm {
+    fn new() -> Self {
+        Self { redis: Redis::start(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn phone(&self) -> PathBuf {
+        self.folder.path().join("phone.txt")
+    }
+
+    fn config(&self) -> Value {
+        json!({
+            "use": ["phone"],
+            "allow_test_backends": true,
+            "backends": { "phone": { "type": "file", "path": self.phone() } },
+            "store": { "type": "redis", "url": self.redis.url() },
+        })
+    }
+
+    fn node(&self) -> TestGate {
+        TestGate::start(self.config())
+    }
+
+    fn node_with(&self, key: &str, value: Value) -> TestGate {
+        let mut config = self.config();
+        config[key] = value;
+        TestGate::start(config)
+    }
+
+    /// The configuration as a file has it.
+    fn whole_config(&self) -> Value {
+        let mut config = self.config();
+        config["numbers"] = json!({ "default_country": "US" });
+        config
+    }
+
+    /// A process that places call n through the library, as a host does, and waits for its end.
+    fn process(&self, n: u128) -> Child {
+        let folder = self.folder.path().join(n.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("phonegate.json"), self.whole_config().to_string()).unwrap();
+        Command::new(support::example("place_call"))
+            .arg(support::built_library())
+            .args([number(n), id(n).to_string()])
+            .env("PHONEGATE_CONFIG", folder.join("phonegate.json"))
+            .env("XDG_STATE_HOME", &folder)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    /// How often the telephone rang.
+    fn rings(&self) -> usize {
+        std::fs::read_to_string(self.phone()).unwrap_or_default().lines().count()
+    }
+
+    fn wait_for_rings(&self, count: usize) {
+        wait_until(&format!("it rang {count} times"), || self.rings() == count);
+    }
+
+    /// Answers all calls that ring: `1` approves, `2` refuses.
+    fn answer(&self, with: &str) {
+        self.answer_where(with, |_| true);
+    }
+
+    /// Answers call n.
+    fn answer_call(&self, n: u128, with: &str) {
+        self.answer_where(with, |line| line.contains(&id(n).to_string()));
+    }
+
+    fn answer_where(&self, with: &str, is_meant: impl Fn(&str) -> bool) {
+        let text = std::fs::read_to_string(self.phone()).unwrap();
+        let lines = text.lines().map(|line| match is_meant(line) {
+            true => line.replace(";0;", &format!(";{with};")) + "\n",
+            false => line.to_owned() + "\n",
+        });
+        std::fs::write(self.phone(), lines.collect::<String>()).unwrap();
+    }
+}
+
+fn status_is(node: &TestGate, n: u128, status: CallStatus) {
+    wait_until(&format!("call {n} is {status:?}"), || node.status(id(n)) == status);
+}
+
+/// A call that is refused says why.
+fn is_refused(node: &TestGate, n: u128, number: &str, reason: &str) {
+    node.initiate(id(n), number);
+    let (status, text) = node.ends(id(n));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.contains(reason), "{text}");
+}
+
+/// The n-th number.
+fn number(n: u128) -> String {
+    format!("+1 425555{:04}", 1000 + n)
+}

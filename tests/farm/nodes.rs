@@ -1,0 +1,108 @@
+//! What one node begins all know, and whoever dies leaves its calls to the others.
+
+use super::*;
+
+#[test]
+fn a_call_that_one_node_begins_is_answered_for_by_the_others() {
+    let farm = Farm::new();
+    let [one, two, three] = [farm.node(), farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    assert_eq!(two.status(id(1)), CallStatus::Pending);
+    let progress = || two.gate().snapshot(id(1)).and_then(|call| call.progress);
+    wait_until("the other node sees it ring", || progress() == Some(Progress::Ringing));
+    farm.answer("1");
+    for node in [&two, &one, &three] {
+        status_is(node, 1, CallStatus::Success);
+    }
+    one.initiate(id(2), NUMBER);
+    farm.wait_for_rings(2);
+    farm.answer("2");
+    let (status, text) = two.ends(id(2));
+    assert_eq!(status, CallStatus::Failed);
+    // A node that was never asked for its status knows the text, too.
+    let explained = three.gate().explain(id(2)).unwrap().failure.unwrap();
+    assert_eq!(explained.text(), text);
+    assert_eq!(text, one.ends(id(2)).1);
+}
+
+#[test]
+fn limits_and_a_call_in_progress_count_on_all_nodes_together() {
+    let farm = Farm::new();
+    let limits = json!({ "calls_per_number": 2, "concurrent_calls": 2, "calls_per_minute": 4 });
+    let [one, two] = [farm.node_with("limits", limits.clone()), farm.node_with("limits", limits)];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    is_refused(&two, 2, NUMBER, "(AlreadyInProgress");
+    two.initiate(id(3), &number(3));
+    farm.wait_for_rings(2);
+    is_refused(&one, 4, &number(4), "Too many calls are in progress");
+    farm.answer("1");
+    for node in [&one, &two] {
+        status_is(node, 1, CallStatus::Success);
+        status_is(node, 3, CallStatus::Success);
+    }
+    two.initiate(id(5), NUMBER);
+    farm.wait_for_rings(3);
+    farm.answer("1");
+    status_is(&two, 5, CallStatus::Success);
+    is_refused(&one, 6, NUMBER, "There were too many calls to +1");
+    one.initiate(id(7), &number(7));
+    farm.wait_for_rings(4);
+    is_refused(&two, 8, &number(8), "There were too many calls within a minute");
+    assert_eq!(farm.rings(), 4);
+}
+
+#[test]
+fn a_block_counts_on_all_nodes() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    let config = serde_json::from_value(farm.config()["store"].clone()).unwrap();
+    let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
+    let blocked = StoredNumber::new(&admitted(NUMBER), false);
+    let reason = "the phone was stolen".into();
+    let block = Block { number: blocked.key, masked: blocked.masked, reason, since: SystemTime::now(), until: None };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(store.block(&block)).unwrap();
+    is_refused(&one, 1, NUMBER, "the phone was stolen");
+    is_refused(&two, 2, &format!("{NUMBER}x7"), "(Blocked");
+    assert!(runtime.block_on(store.unblock(block.number)).unwrap());
+    two.initiate(id(3), NUMBER);
+    farm.wait_for_rings(1);
+}
+
+#[test]
+fn one_process_begins_a_call_and_the_library_of_another_answers_for_it() {
+    let farm = Farm::new();
+    let here = Abi::load(&farm.whole_config());
+    let mut processes: Vec<_> = [1, 2].map(|n| farm.process(n)).into_iter().collect();
+    farm.wait_for_rings(2);
+    let calls = [1, 2].map(|n| CString::new(id(n).to_string()).unwrap());
+    calls.iter().for_each(|call| assert_eq!(here.status(Some(call)), PENDING));
+    farm.answer_call(1, "1");
+    farm.answer_call(2, "2");
+    wait_until("both have ended", || calls.iter().all(|call| here.status(Some(call)) != PENDING));
+    assert_eq!(calls.each_ref().map(|call| here.status(Some(call))), [SUCCESS, FAILED]);
+    assert_eq!(here.message(&calls[1]), "Description is not found", "the file says no more");
+    let codes = processes.iter_mut().map(|process| process.wait().unwrap().success());
+    assert_eq!(codes.collect::<Vec<_>>(), [true, false]);
+    assert_eq!(farm.rings(), 2);
+}
+
+#[test]
+fn a_node_that_dies_leaves_its_calls_to_the_others() {
+    let farm = Farm::new();
+    let node = farm.node();
+    let mut dying = farm.process(1);
+    wait_until("Redis has the reference", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("\"reference\""));
+    assert_eq!(node.status(id(1)), CallStatus::Pending);
+    dying.kill().unwrap();
+    dying.wait().unwrap();
+    wait_until("the other node takes it up", || node.log().iter().any(|line| line["event"] == "taken_up"));
+    // It rings on, and is not rung again.
+    assert_eq!((node.status(id(1)), farm.rings()), (CallStatus::Pending, 1));
+    farm.answer("1");
+    status_is(&node, 1, CallStatus::Success);
+    status_is(&farm.node(), 1, CallStatus::Success);
+    assert_eq!(farm.rings(), 1);
+}

@@ -1,0 +1,104 @@
+//! The same request again, on another node.
+
+use super::*;
+
+#[test]
+fn a_repeat_on_another_node_never_dials_twice() {
+    let farm = Farm::new();
+    let nodes = [farm.node(), farm.node(), farm.node()];
+    std::thread::scope(|scope| {
+        for node in &nodes {
+            scope.spawn(|| (1..=8).for_each(|n| assert_eq!(node.initiate(id(n), &number(n)), CallStatus::Pending)));
+        }
+    });
+    farm.wait_for_rings(8);
+    nodes.iter().for_each(|node| assert_eq!(node.status(id(1)), CallStatus::Pending));
+    farm.answer("1");
+    for n in 1..=8 {
+        nodes.iter().for_each(|node| status_is(node, n, CallStatus::Success));
+    }
+    assert_eq!(farm.rings(), 8);
+}
+
+#[test]
+fn a_node_that_watches_a_call_asks_redis_before_it_dials() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    wait_until("the other node watches it", || {
+        two.gate().snapshot(id(1)).is_some() || {
+            two.status(id(1));
+            false
+        }
+    });
+    assert_eq!(two.initiate(id(1), NUMBER), CallStatus::Pending);
+    farm.answer("2");
+    for node in [&one, &two] {
+        status_is(node, 1, CallStatus::Failed);
+    }
+    assert_eq!(farm.rings(), 1);
+    // It has ended: the same request anew is a new call.
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(2);
+}
+
+#[test]
+fn success_is_told_of_the_current_attempt_alone() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    one.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    status_is(&one, 1, CallStatus::Success);
+    // The same id anew, on the other node.
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(2);
+    for _ in 0..20 {
+        assert_eq!(one.status(id(1)), CallStatus::Pending);
+    }
+    farm.answer("2");
+    status_is(&one, 1, CallStatus::Failed);
+    status_is(&two, 1, CallStatus::Failed);
+}
+
+#[test]
+fn a_repeat_with_another_number_is_not_answered_by_the_first_call() {
+    let farm = Farm::new();
+    let [one, two, three] = [farm.node(), farm.node(), farm.node()];
+    one.initiate(id(1), &number(1));
+    farm.wait_for_rings(1);
+    // A node that knows nothing of the call yet, and one that watches it.
+    is_refused(&two, 1, &number(2), "already calling another number");
+    wait_until("the third node watches it", || {
+        three.status(id(1));
+        three.gate().snapshot(id(1)).is_some()
+    });
+    assert_eq!(three.initiate(id(1), "12"), CallStatus::Failed);
+    let told = |node: &TestGate| node.gate().explain(id(1)).unwrap().failure.unwrap().text().to_owned();
+    let (on_two, on_three) = (told(&two), told(&three));
+    assert!(on_three.contains("(InvalidNumber"), "{on_three}");
+    farm.answer("1");
+    status_is(&one, 1, CallStatus::Success);
+    for (node, text) in [(&two, on_two), (&three, on_three)] {
+        for _ in 0..5 {
+            assert_eq!(node.status(id(1)), CallStatus::Failed, "{text}");
+        }
+        assert_eq!(told(node), text);
+    }
+    assert_eq!(farm.rings(), 1);
+}
+
+#[test]
+fn a_call_that_one_node_is_about_to_begin_is_pending_on_the_others() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    for n in 1..=10 {
+        assert_eq!(two.status(id(n)), CallStatus::Pending);
+        one.initiate(id(n), &number(n));
+        wait_until("it rings", || {
+            assert_eq!(two.status(id(n)), CallStatus::Pending);
+            farm.rings() == n as usize
+        });
+    }
+}
