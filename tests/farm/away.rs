@@ -55,10 +55,7 @@ fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
 fn what_redis_cannot_confirm_is_no_success() {
     let farm = Farm::new();
     let node = farm.node();
-    node.initiate(id(1), NUMBER);
-    farm.wait_for_rings(1);
-    farm.answer("1");
-    status_is(&node, 1, CallStatus::Success);
+    farm.verifies_the_first(&node);
     farm.redis.pause();
     assert_eq!(node.status(id(1)), CallStatus::Pending);
     farm.redis.resume();
@@ -69,10 +66,7 @@ fn what_redis_cannot_confirm_is_no_success() {
 fn a_master_that_has_lost_its_replicas_confirms_no_success() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
-    one.initiate(id(1), NUMBER);
-    farm.wait_for_rings(1);
-    farm.answer("1");
-    status_is(&one, 1, CallStatus::Success);
+    farm.verifies_the_first(&one);
     farm.redis.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     assert_eq!(one.status(id(1)), CallStatus::Pending);
     assert_ne!(two.status(id(1)), CallStatus::Success);

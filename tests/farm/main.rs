@@ -89,6 +89,14 @@ impl Farm {
         wait_until(&format!("it rang {count} times"), || self.rings() == count);
     }
 
+    /// Call 1, which rings first, is approved.
+    fn verifies_the_first(&self, node: &TestGate) {
+        node.initiate(id(1), NUMBER);
+        self.wait_for_rings(1);
+        self.answer("1");
+        status_is(node, 1, CallStatus::Success);
+    }
+
     /// Answers all calls that ring: `1` approves, `2` refuses.
     fn answer(&self, with: &str) {
         self.answer_where(with, |_| true);

@@ -47,10 +47,7 @@ fn a_node_that_watches_a_call_asks_redis_before_it_dials() {
 fn success_is_told_of_the_current_attempt_alone() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
-    one.initiate(id(1), NUMBER);
-    farm.wait_for_rings(1);
-    farm.answer("1");
-    status_is(&one, 1, CallStatus::Success);
+    farm.verifies_the_first(&one);
     // The same id anew, on the other node.
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(2);
