@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::time::Duration;
+
 use phonegate::call::CallStatus;
 use serde_json::{Value, json};
 use support::gate::{TestGate, id, no_limits};
 use support::host::Host;
 use support::redis::Redis;
 use support::sipp::{Callee, Step};
+use support::twilio::{About, Fault, Story, Twilio};
 use support::wait_until;
 use tempfile::TempDir;
 
@@ -113,4 +116,26 @@ fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_an
     }
     let text = std::fs::read_to_string(&phone).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_line_of_which_redis_has_not_heard_is_hung_up_by_the_process_that_placed_it_and_stood_still() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    twilio.fail(About::Start, Fault::Slow(Duration::from_secs(3)));
+    let mut farm = Farm::new(twilio.backend(), 30);
+    let node = farm.node();
+    let mut host = farm.process(1);
+    wait_until("Twilio is asked", || !twilio.seen(About::Start).is_empty());
+    farm.redis.kill();
+    host.logs("placed");
+    host.pause();
+    farm.redis.restart();
+    let (status, text) = node.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.contains("(Interrupted"), "{text}");
+    host.resume();
+    assert_eq!(host.last_words(), format!("Failed: {text}"));
+    assert_eq!(twilio.seen(About::End).len(), 1);
+    assert!(twilio.is_clean());
 }
