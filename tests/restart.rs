@@ -3,12 +3,9 @@
 
 mod support;
 
-use std::ffi::CString;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phonegate::call::CallId;
 use phonegate::config;
@@ -17,7 +14,9 @@ use phonegate::registry::Registry;
 use phonegate::store::{CallStore, LEASE, Query, RENEW_EVERY, SqliteStore};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS, fresh_id, fresh_number};
-use support::gate::no_limits;
+use support::gate::{admitted, no_limits};
+use support::host::Host;
+use support::sip::prompts;
 use support::sipp::{Callee, Step};
 use support::twilio::{About, Fault, Story, Twilio};
 use support::wait_until;
@@ -25,6 +24,8 @@ use tempfile::TempDir;
 
 /// So many processes are killed at each moment.
 const KILLS: usize = 6;
+
+const RINGS: Step = Step::Answer(180, "Ringing", "");
 
 /// A machine whose processes keep their calls in one file.
 struct Machine {
@@ -39,13 +40,15 @@ struct Begun {
     what: String,
 }
 
-/// A process that places one call through the library, as a host does.
-struct Host(Child);
-
 impl Machine {
     fn new(backend: Value) -> Self {
+        Self::with(backend, json!({}))
+    }
+
+    /// As `new`, with these sections besides.
+    fn with(backend: Value, sections: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = json!({
+        let mut config = json!({
             "use": ["phone"],
             "allow_test_backends": matches!(backend["type"].as_str(), Some("simulated" | "file")),
             "backends": { "phone": backend },
@@ -53,6 +56,7 @@ impl Machine {
             "limits": no_limits(),
             "store": { "type": "sqlite", "path": folder.path().join("calls.db") },
         });
+        config.as_object_mut().unwrap().extend(sections.as_object().unwrap().clone());
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
         Self { folder, config }
     }
@@ -64,18 +68,19 @@ impl Machine {
     /// Starts a process that calls.
     fn call(&self, what: impl Into<String>) -> (Host, Begun) {
         let (id, number) = (fresh_id(), fresh_number());
-        (Host::start(self.folder.path(), &id, &number), Begun { id, number, what: what.into() })
+        let host = Host::start(self.folder.path(), id.to_str().unwrap(), number.to_str().unwrap());
+        (host, Begun { id, number, what: what.into() })
+    }
+
+    /// What the store answers to somebody who only looks.
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(&self.path("calls.db")).unwrap()
     }
 
     /// Waits until the store has the backend's reference of a call.
     fn has_placed(&self, call: &Begun) {
-        let store = SqliteStore::open(&self.path("calls.db")).unwrap();
-        let id = CallId::parse(call.id.to_str().unwrap()).unwrap();
-        let query = Query { id: Some(id), most: 1, ..Query::default() };
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        wait_until("it is placed", || {
-            runtime.block_on(store.rows(&query)).unwrap().iter().any(|row| row.placed.is_some())
-        });
+        let store = self.store();
+        wait_until("it is placed", || placed(&store, &call.id) > 0);
     }
 
     /// The next process: this one.
@@ -84,36 +89,32 @@ impl Machine {
     }
 }
 
-impl Host {
-    fn start(folder: &Path, id: &CString, number: &CString) -> Self {
-        let process = Command::new(support::example("place_call"))
-            .arg(support::built_library())
-            .args([number, id].map(|text| text.to_str().unwrap()))
-            .env("PHONEGATE_CONFIG", folder.join("phonegate.json"))
-            .env("XDG_STATE_HOME", folder.join(format!("state-{}", id.to_str().unwrap())))
-            .stdout(Stdio::piped())
-            .spawn();
-        Self(process.unwrap())
-    }
-
-    /// Waits until the library has logged this event.
-    fn logs(&mut self, event: &str) {
-        let words = format!("\"event\":\"{event}\"");
-        let lines = BufReader::new(self.0.stdout.as_mut().unwrap()).lines();
-        assert!(lines.map_while(Result::ok).any(|line| line.contains(&words)), "it logs {event}");
-    }
-
-    /// SIGKILL, after so many milliseconds.
-    fn kill_after(mut self, ms: u64) {
-        std::thread::sleep(Duration::from_millis(ms));
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+impl Begun {
+    fn number(&self) -> &str {
+        self.number.to_str().unwrap()
     }
 }
 
+fn wait_for<T>(asked: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(asked)
+}
+
+/// How often a call was placed, by the word of the store, in all attempts of its id.
+fn placed(store: &SqliteStore, id: &CStr) -> usize {
+    let id = CallId::parse(id.to_str().unwrap()).unwrap();
+    let query = Query { id: Some(id), most: usize::MAX, ..Query::default() };
+    wait_for(async {
+        let mut placed = 0;
+        for row in store.rows(&query).await.unwrap() {
+            let steps = store.steps(row.attempt).await.unwrap();
+            placed += steps.iter().filter(|step| &*step.name == "placed").count();
+        }
+        placed
+    })
+}
+
 /// Waits for the ends of all calls in the next process, and holds them against how often each number was rung.
-fn settle(machine: &Machine, calls: &[Begun], rings: impl Fn(&str) -> usize) -> Vec<(i32, String)> {
-    let next = machine.next();
+fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(i32, String)> {
     let ends: Vec<_> = calls
         .iter()
         .map(|call| {
@@ -122,7 +123,7 @@ fn settle(machine: &Machine, calls: &[Begun], rings: impl Fn(&str) -> usize) -> 
         })
         .collect();
     for (call, (status, text)) in calls.iter().zip(&ends) {
-        let rung = rings(call.number.to_str().unwrap());
+        let rung = rings(call);
         assert!(rung <= 1, "{}: rung {rung} times", call.what);
         match *status {
             SUCCESS => assert_eq!(rung, 1, "{}", call.what),
@@ -132,7 +133,7 @@ fn settle(machine: &Machine, calls: &[Begun], rings: impl Fn(&str) -> usize) -> 
             other => panic!("{other}"),
         }
     }
-    let rung: usize = calls.iter().map(|call| rings(call.number.to_str().unwrap())).sum();
+    let rung: usize = calls.iter().map(rings).sum();
     println!("{} processes killed, {rung} rings, none twice", calls.len());
     ends
 }
@@ -182,8 +183,8 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
         calls.push(call);
     }
     let rung = twilio.seen(About::Start);
-    let rings = |number: &str| rung.iter().filter(|seen| seen.form["To"] == number).count();
-    let ends = settle(&machine, &calls, rings);
+    let rings = |call: &Begun| rung.iter().filter(|seen| seen.form["To"] == call.number()).count();
+    let ends = settle(&machine.next(), &calls, rings);
     for (call, (status, text)) in calls.iter().zip(&ends) {
         assert!(*status == FAILED || call.what.starts_with("APPROVED"), "{}: {text}", call.what);
         if call.what.contains("while it rings") || call.what.contains("at its end") {
@@ -214,8 +215,8 @@ fn a_call_outlives_two_processes() {
     let text = std::fs::read_to_string(&phone).unwrap();
     assert_eq!(text.lines().count(), 2, "one line a call: {text}");
     std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
-    let rings = |number: &str| text.lines().filter(|line| line.split(';').nth(1) == Some(number)).count();
-    let ends = settle(&machine, &[call, other], rings);
+    let rings = |call: &Begun| text.lines().filter(|line| line.split(';').nth(1) == Some(call.number())).count();
+    let ends = settle(&machine.next(), &[call, other], rings);
     assert_eq!([ends[0].0, ends[1].0], [SUCCESS, SUCCESS], "{ends:?}");
 }
 
@@ -242,25 +243,124 @@ fn a_repeat_of_a_call_that_its_process_has_left_rings_nobody_again() {
 }
 
 /// Kills a process whose phone ends with it.
-fn ends_with_its_process(backend: Value) {
-    let machine = Machine::new(backend);
+fn ends_with_its_process(backend: Value, rings: impl Fn(&SqliteStore, &Begun) -> usize) {
+    const DEADLINE_S: u64 = 25;
+    let machine = Machine::with(backend, json!({ "call": { "deadline_s": DEADLINE_S } }));
+    let begun = Instant::now();
     let (host, call) = machine.call("ringing");
     machine.has_placed(&call);
     host.kill_after(0);
-    let ends = settle(&machine, &[call], |_| 1);
+
+    let (next, store) = (machine.next(), machine.store());
+    // Nobody knows whether the phone rings still.
+    let number_is_free = || {
+        let other = fresh_id();
+        next.initiate(Some(&call.number), Some(&other), None);
+        wait_until("another call is placed or refused", || {
+            placed(&store, &other) > 0 || next.status(Some(&other)) != PENDING
+        });
+        let (status, text) = (next.status(Some(&other)), next.message(&other));
+        assert!(status == PENDING || text.contains("(AlreadyInProgress"), "{status} {text}");
+        status == PENDING
+    };
+    assert!(!number_is_free(), "right after the start");
+    let ends = settle(&next, std::slice::from_ref(&call), |call| rings(&store, call));
     assert_eq!(ends[0].0, FAILED);
     assert!(ends[0].1.ends_with("(Interrupted)"), "{ends:?}");
+    assert_eq!(rings(&store, &call), 1);
+    wait_until("the number is free", number_is_free);
+    assert!(begun.elapsed() >= Duration::from_secs(DEADLINE_S), "free after {:?}", begun.elapsed());
 }
 
 #[test]
-fn a_sip_call_is_interrupted_where_its_process_ends() {
-    let callee = Callee::start(&[Step::Invite, Step::Answer(180, "Ringing", "")], 1);
-    ends_with_its_process(callee.trunk());
+fn a_sip_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_its_deadline() {
+    let callee = Callee::start(&[Step::Invite, RINGS], 1000);
+    ends_with_its_process(callee.trunk(), |_, call| callee.rings(call.number()));
 }
 
 #[test]
-fn a_simulated_call_is_interrupted_where_its_process_ends() {
-    ends_with_its_process(json!({ "type": "simulated", "answer_after_ms": 60_000 }));
+fn a_simulated_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_its_deadline() {
+    let backend = json!({ "type": "simulated", "answer_after_ms": 60_000 });
+    ends_with_its_process(backend, |store, call| placed(store, &call.id));
+}
+
+#[test]
+fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at_most_once() {
+    let steps = [Step::Invite, Step::Wait(200), RINGS, Step::Wait(300), Step::PickUp, Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1000);
+    let machine = Machine::new(callee.trunk());
+    let mut calls = Vec::new();
+    for n in 0..KILLS as u64 {
+        let (mut host, call) = machine.call("killed as it begins");
+        host.logs("started_call");
+        host.kill_after(n * 3);
+        calls.push(call);
+
+        let (host, call) = machine.call("killed while it is dialled");
+        wait_until("the trunk is asked", || callee.rings(call.number()) > 0);
+        host.kill_after(n * 30);
+        calls.push(call);
+
+        for (event, pause) in [("ringing", n * 50), ("answered", n * 100)] {
+            let (mut host, call) = machine.call(format!("killed after {event}"));
+            host.logs(event);
+            host.kill_after(pause);
+            calls.push(call);
+        }
+    }
+    let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
+    for (call, (status, text)) in calls.iter().zip(&ends) {
+        assert_eq!(*status, FAILED, "{}", call.what);
+        let unknown = call.what.contains("begins") && text.contains("(UnknownCall)");
+        assert!(unknown || text.ends_with("(Interrupted)"), "{}: {text}", call.what);
+        assert!(call.what.contains("begins") || callee.rings(call.number()) == 1, "{}", call.what);
+    }
+}
+
+#[test]
+fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_was_told_and_rings_once() {
+    let steps = [Step::Invite, RINGS, Step::PickUp, Step::Wait(300), Step::Press("#"), Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1000);
+    let machine = Machine::with(callee.trunk(), json!({ "prompts": prompts() }));
+    let mut calls = Vec::new();
+    for n in 0..KILLS as u64 {
+        let (mut host, call) = machine.call("killed as # is pressed");
+        host.logs("answered");
+        host.kill_after(285 + n * 6);
+        calls.push(call);
+
+        let (mut host, call) = machine.call("killed as success is told");
+        host.logs("verified");
+        host.kill_after(n * 5);
+        calls.push(call);
+    }
+    let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
+    for (call, (status, text)) in calls.iter().zip(&ends) {
+        assert_eq!(callee.rings(call.number()), 1, "{}", call.what);
+        let interrupted = call.what.contains("#") && text.ends_with("(Interrupted)");
+        assert!(*status == SUCCESS || interrupted, "{}: {text}", call.what);
+    }
+}
+
+#[test]
+fn a_report_of_fraud_is_not_lost_while_no_process_is_there() {
+    let twilio = Twilio::start();
+    twilio.tell(Story { looks: Some(2), ..Story::ends("FRAUD") });
+    let machine = Machine::with(twilio.backend(), json!({ "call": { "deadline_s": 4 } }));
+    let (host, call) = machine.call("killed while it rings");
+    machine.has_placed(&call);
+    wait_until("it is looked at", || !twilio.seen(About::Look).is_empty());
+    host.kill_after(0);
+
+    let next = machine.next();
+    let rings = |call: &Begun| twilio.seen(About::Start).iter().filter(|seen| seen.form["To"] == call.number()).count();
+    let ends = settle(&next, std::slice::from_ref(&call), rings);
+    assert_eq!(ends[0].0, FAILED);
+    assert!(ends[0].1.contains("(FraudReported, code 112)"), "{ends:?}");
+    let log = std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap();
+    assert!(log.contains("taken_up"), "{log}");
+    let blocks = wait_for(machine.store().blocks()).unwrap();
+    assert_eq!(blocks.iter().map(|block| block.number).collect::<Vec<_>>(), [admitted(call.number()).key()]);
 }
 
 #[test]

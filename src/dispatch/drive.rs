@@ -97,7 +97,7 @@ impl Shared {
         let backend = line.as_ref().map(|(named, _)| &*named.name);
         // What the provider has of a call that another process has taken over is that one's, if it can follow it.
         let ours =
-            |whose| line.as_ref().filter(|(named, _)| whose == Whose::Ours || !named.backend.outlives_its_process());
+            |whose| line.as_ref().filter(|(named, _)| whose != Whose::Theirs || !named.backend.outlives_its_process());
         let whose = match stop {
             Stop::Outcome(outcome) => {
                 let at = Moment::now();
@@ -105,13 +105,13 @@ impl Shared {
                 // In this order: who sees the outcome may ring the number again at once.
                 self.registry.release(flight.attempt, flight.number);
                 match kept {
-                    Some(outcome) => {
+                    Ok(outcome) => {
                         self.settle(flight, backend, outcome, at);
                         Whose::Ours
                     }
-                    None => {
+                    Err(whose) => {
                         self.leave(flight);
-                        Whose::Theirs
+                        whose
                     }
                 }
             }

@@ -23,15 +23,17 @@ pub(super) enum Whose {
     Ours,
     /// Another process has taken it over, since this one was not heard of for too long.
     Theirs,
+    /// Another process has taken it over and could not follow it: what the provider has of it is this one's to end.
+    Unfollowed,
 }
 
 impl Shared {
-    /// Lets the store have the outcome of a call that rings no more, before anybody is told. Returns what it is now;
-    /// None where it is another process's to tell.
-    pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> Option<Outcome> {
+    /// Lets the store have the outcome of a call that rings no more, before anybody is told. Returns what it is now, or
+    /// whose the call is where it is another process's to tell.
+    pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> Result<Outcome, Whose> {
         let failure = match outcome {
             Outcome::Verified => match self.keep_verified(flight).await {
-                Ok(()) => return Some(Outcome::Verified),
+                Ok(()) => return Ok(Outcome::Verified),
                 Err(failure) => failure,
             },
             Outcome::Failed(failure) => failure,
@@ -41,8 +43,8 @@ impl Shared {
             self.note(flight, Level::Warn, "blocked", None);
         }
         match self.end_as_failed(flight, &failure, true).await {
-            Whose::Ours => Some(Outcome::Failed(failure)),
-            Whose::Theirs => None,
+            Whose::Ours => Ok(Outcome::Failed(failure)),
+            whose => Err(whose),
         }
     }
 
@@ -86,7 +88,7 @@ impl Shared {
             Whose::Ours => {
                 self.settle(flight, backend, Outcome::Failed(failure), Moment::now());
             }
-            Whose::Theirs => self.leave(flight),
+            Whose::Theirs | Whose::Unfollowed => self.leave(flight),
         }
         whose
     }
@@ -99,6 +101,11 @@ impl Shared {
             Ok(Some(current)) if current.attempt == flight.attempt => match current.state {
                 // By an answer that was lost.
                 CurrentState::Ended { outcome: Outcome::Failed(kept), .. } if kept == *failure => Whose::Ours,
+                CurrentState::Ended { outcome: Outcome::Failed(kept), .. }
+                    if kept.reason() == FailureReason::Interrupted =>
+                {
+                    Whose::Unfollowed
+                }
                 CurrentState::Ended { .. } | CurrentState::Pending { .. } => Whose::Theirs,
             },
             // The store has lost it: nobody else knows of it.

@@ -7,6 +7,7 @@ pub mod baresip;
 pub mod certificate;
 pub mod gate;
 pub mod handset;
+pub mod host;
 pub mod insults;
 pub mod kamailio;
 pub mod page;

@@ -1,5 +1,6 @@
 //! A callee played by sipp: a second SIP implementation, which answers as its scenario says.
 
+use std::collections::HashSet;
 use std::net::{TcpListener, UdpSocket};
 use std::process::{Child, Stdio};
 
@@ -116,6 +117,16 @@ impl Callee {
     /// The messages that it has seen so far.
     pub fn messages(&self) -> String {
         self.read("messages.log")
+    }
+
+    /// How often this number was rung so far: an INVITE that was sent again is the same ring.
+    pub fn rings(&self, number: &str) -> usize {
+        let (messages, start) = (self.messages(), format!("INVITE sip:{number}@"));
+        let is_name = |line: &&str| line.starts_with("Call-ID:") || line.starts_with("CSeq:");
+        let name = |invite| str::lines(invite).take_while(|line| !line.is_empty()).filter(is_name).collect();
+        // One that is not all in the log yet has no name.
+        let names = messages.split(&start).skip(1).map(name).filter(|name: &Vec<_>| name.len() == 2);
+        names.collect::<HashSet<_>>().len()
     }
 
     fn read(&self, name: &str) -> String {

@@ -1,0 +1,141 @@
+//! A living process that has lost its lease, or its calls, to somebody else: it hangs up its own line all the same, tells
+//! what the store says, and nobody is rung twice.
+
+mod support;
+
+use std::time::Duration;
+
+use phonegate::call::CallStatus;
+use serde_json::{Value, json};
+use support::gate::{TestGate, id, no_limits};
+use support::host::Host;
+use support::redis::Redis;
+use support::sipp::{Callee, Step};
+use support::twilio::{About, Fault, Story, Twilio};
+use support::wait_until;
+use tempfile::TempDir;
+
+const RINGS: Step = Step::Answer(180, "Ringing", "");
+
+/// Nodes with one Redis and one telephone: processes with the built library, and gates in this process.
+struct Farm {
+    redis: Redis,
+    folder: TempDir,
+    config: Value,
+}
+
+impl Farm {
+    fn new(backend: Value, deadline_s: u64) -> Self {
+        let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
+        let config = json!({
+            "use": ["phone"],
+            "allow_test_backends": backend["type"] == "file",
+            "backends": { "phone": backend },
+            "numbers": { "default_country": "US" },
+            "limits": no_limits(),
+            "call": { "deadline_s": deadline_s },
+            "store": { "type": "redis", "url": redis.url() },
+        });
+        std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
+        Self { redis, folder, config }
+    }
+
+    /// A process that places call n.
+    fn process(&self, n: u128) -> Host {
+        Host::start(self.folder.path(), &id(n).to_string(), &format!("+1425555{:04}", 1000 + n))
+    }
+
+    fn node(&self) -> TestGate {
+        TestGate::start(self.config.clone())
+    }
+}
+
+/// Redis forgets all once this is logged; at its deadline the call is hung up, and fails.
+fn is_hung_up_although_forgotten_after(event: &str, callee: Callee) {
+    let farm = Farm::new(callee.trunk(), 5);
+    let mut host = farm.process(1);
+    host.logs(event);
+    farm.redis.cli(&["FLUSHALL"]);
+    callee.finish();
+    let words = host.last_words();
+    assert!(words.starts_with("Failed: ") && words.contains("(DeadlinePassed"), "{words}");
+}
+
+#[test]
+fn a_ringing_call_that_redis_has_forgotten_is_cancelled_at_its_deadline_and_fails() {
+    let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
+    is_hung_up_although_forgotten_after("ringing", callee);
+}
+
+#[test]
+fn an_answered_call_that_redis_has_forgotten_is_hung_up_on_at_its_deadline_and_fails() {
+    let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUp, Step::Receive("BYE")], 1);
+    is_hung_up_although_forgotten_after("answered", callee);
+}
+
+#[test]
+fn a_process_that_stood_still_cancels_its_own_line_and_tells_what_the_node_tells_that_took_the_call_up() {
+    let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
+    let farm = Farm::new(callee.trunk(), 20);
+    let node = farm.node();
+    let mut host = farm.process(1);
+    host.logs("ringing");
+    host.pause();
+    let (status, text) = node.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.contains("(Interrupted"), "{text}");
+    host.resume();
+    callee.finish();
+    assert_eq!(host.last_words(), format!("Failed: {text}"));
+    assert_eq!(node.ends(id(1)), (CallStatus::Failed, text));
+}
+
+#[test]
+fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_and_rings_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let phone = folder.path().join("phone.txt");
+    let farm = Farm::new(json!({ "type": "file", "path": phone }), 90);
+    let node = farm.node();
+    let mut hosts = [1, 2].map(|n| farm.process(n));
+    let reference = |n: u128| farm.redis.cli(&["GET", &format!("{{phonegate}}:a:{n}")]).contains("\"reference\"");
+    wait_until("Redis has the references", || reference(1) && reference(2));
+    hosts.iter().for_each(Host::pause);
+    let taken_up = || node.log().iter().filter(|line| line["event"] == "taken_up").count();
+    wait_until("the other node has taken both up", || taken_up() == 2);
+
+    // The first one goes on before the approval, and sees it beside the other node; the second one after it.
+    hosts[0].resume();
+    let text = std::fs::read_to_string(&phone).unwrap();
+    std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
+    for n in [1, 2] {
+        assert_eq!(node.ends(id(n)), (CallStatus::Success, String::new()));
+    }
+    hosts[1].resume();
+    for host in &mut hosts {
+        assert_eq!(host.last_words(), "Verified: the right key was pressed.");
+    }
+    let text = std::fs::read_to_string(&phone).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_line_of_which_redis_has_not_heard_is_hung_up_by_the_process_that_placed_it_and_stood_still() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::rings());
+    twilio.fail(About::Start, Fault::Slow(Duration::from_secs(3)));
+    let mut farm = Farm::new(twilio.backend(), 30);
+    let node = farm.node();
+    let mut host = farm.process(1);
+    wait_until("Twilio is asked", || !twilio.seen(About::Start).is_empty());
+    farm.redis.kill();
+    host.logs("placed");
+    host.pause();
+    farm.redis.restart();
+    let (status, text) = node.ends(id(1));
+    assert_eq!(status, CallStatus::Failed);
+    assert!(text.contains("(Interrupted"), "{text}");
+    host.resume();
+    assert_eq!(host.last_words(), format!("Failed: {text}"));
+    assert_eq!(twilio.seen(About::End).len(), 1);
+    assert!(twilio.is_clean());
+}
