@@ -74,7 +74,7 @@ typedef int32_t phonegate_result;
  * InitiateCall
  * Does:      Places a call to `phone_number` for the request `request_id`. A repeat of a pending request never dials
  *            twice; a repeat with another number is refused and leaves the first as it is; a repeat after the end is a
- *            new attempt.
+ *            new attempt. An id is for one number: whoever asks for what became of it is told of the call that was placed.
  * Takes:     phone_number: "+14255551212", "+1 4255551212", "12135551212", "+1 4255551234X12345", ...; request_id: a
  *            GUID; delivery_attributes: a JSON object, or NULL. Attributes never make a call fail: text that is not a
  *            JSON object is ignored, with a warning in the log. Only the names of its keys are logged.

@@ -285,10 +285,13 @@ fn too_late() -> Failure {
     Failure::new(FailureReason::DeadlinePassed, "The approval came after the call's deadline.")
 }
 
-fn unconfirmed(error: &StoreError) -> Failure {
-    let sentence =
-        format_args!("The call was approved, but the store did not confirm that before the deadline: {error}.");
-    Failure::new(FailureReason::DeadlinePassed, sentence)
+fn unconfirmed(reason: FailureReason, error: &StoreError) -> Failure {
+    let before = match reason {
+        FailureReason::Interrupted => "PhoneGate was shut down",
+        _ => "the deadline",
+    };
+    let sentence = format_args!("The call was approved, but the store did not confirm that before {before}: {error}.");
+    Failure::new(reason, sentence)
 }
 
 fn lost() -> Failure {

@@ -70,13 +70,7 @@ impl Shared {
         if !named.backend.outlives_its_process() {
             return lost("The call was in progress in another process, which has ended, and the call with it.").await;
         }
-        let followed = AssertUnwindSafe(async {
-            match flight.deadline.passed(Moment::now()) {
-                true => self.look_once(flight, named, &reference).await,
-                false => self.follow(flight, named, &reference).await,
-            }
-        });
-        let followed = followed.catch_unwind().await;
+        let followed = AssertUnwindSafe(self.follow(flight, named, &reference)).catch_unwind().await;
         let line = (named, reference);
         let stop = match followed {
             Ok(stop) => stop,
@@ -118,9 +112,11 @@ impl Shared {
             Stop::Ambiguous { backend, failure } => {
                 let whose = self.fail(flight, backend.as_deref(), failure).await;
                 if whose == Whose::Ours {
-                    // The phone may be ringing, and nobody can tell until when.
+                    // The phone may be ringing, and nobody can tell until when: not before the deadline is it free.
                     self.must_end(flight).await;
-                    self.give_free(flight).await;
+                    if flight.deadline.passed(Moment::now()) {
+                        self.give_free(flight).await;
+                    }
                 }
                 whose
             }
@@ -202,6 +198,14 @@ impl Shared {
         tokio::select! {
             biased;
             failure = self.must_end(flight) => {
+                // What the user said while no process was there is not lost.
+                let failure = match flight.taken_up_after.is_some() && failure.reason() == FailureReason::DeadlinePassed {
+                    true => match look_once(named, reference).await {
+                        Ok(failed) => return Stop::Outcome(Outcome::Failed(failed)),
+                        Err(late) => late,
+                    },
+                    false => failure,
+                };
                 Stop::HangUp(self.fail(flight, Some(&named.name), failure).await)
             }
             outcome = named.backend.follow(reference, &on_progress) => {
@@ -213,17 +217,6 @@ impl Shared {
                 Stop::Outcome(outcome)
             }
         }
-    }
-
-    /// Looks what became of a call whose deadline has passed while no process was there: a report of fraud is not lost.
-    async fn look_once(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
-        let looked = tokio::time::timeout(LAST_LOOK, named.backend.follow(reference, &|_| {})).await;
-        let failure = match looked {
-            Ok(Outcome::Failed(failure)) => return Stop::Outcome(Outcome::Failed(failure)),
-            Ok(Outcome::Verified) => too_late(),
-            Err(_) => passed(),
-        };
-        Stop::HangUp(self.fail(flight, Some(&named.name), failure).await)
     }
 
     /// Waits until the call may not go on: its deadline, or the end of the gate.
@@ -254,6 +247,15 @@ impl Shared {
         let event = Event { event: what, failure: Some(&failure), ..self.event(flight, Some(&named.name)) };
         self.log.write(Level::Warn, &event);
         self.ledger.note(flight.attempt, step(what, Some(&named.name), Some(failure.text())));
+    }
+}
+
+/// Looks how a call has failed whose deadline has passed. Otherwise tells why it fails now.
+async fn look_once(named: &Named, reference: &Reference) -> Result<Failure, Failure> {
+    match tokio::time::timeout(LAST_LOOK, named.backend.follow(reference, &|_| {})).await {
+        Ok(Outcome::Failed(failure)) => Ok(failure),
+        Ok(Outcome::Verified) => Err(too_late()),
+        Err(_) => Err(passed()),
     }
 }
 

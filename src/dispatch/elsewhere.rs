@@ -37,7 +37,7 @@ const MAY_BEGIN: Duration = Duration::from_secs(2);
 /// How long an id stays pending while the store cannot tell whether there is such a call.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// So many ids are looked up at once; beyond it they stay pending a while longer.
+/// So many ids are looked up at once.
 const MAX_LOOK_UPS: usize = 1024;
 
 /// What is known of ids that the registry does not know.
@@ -78,9 +78,17 @@ impl Dispatcher {
             Some(LookUp::Done(failure, _)) => return Known::Not(failure.clone()),
             Some(LookUp::Running(_)) => return Known::NotYet,
             Some(LookUp::Again(since)) => *since,
-            None if look_ups.len() >= MAX_LOOK_UPS => return Known::NotYet,
             None => Instant::now(),
         };
+        if look_ups.len() >= MAX_LOOK_UPS && !look_ups.contains_key(&id) {
+            // The one that was asked for first gives way to a new one.
+            let waiting = look_ups.iter().filter_map(|(id, look_up)| match look_up {
+                LookUp::Again(since) => Some((*since, *id)),
+                LookUp::Running(_) | LookUp::Done(..) => None,
+            });
+            let Some((_, first)) = waiting.min_by_key(|(since, _)| *since) else { return Known::NotYet };
+            look_ups.remove(&first);
+        }
         look_ups.insert(id, LookUp::Running(since));
         drop(look_ups);
         let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());

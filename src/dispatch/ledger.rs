@@ -93,6 +93,10 @@ impl Watch {
         let late = |_| Err(StoreError::Unavailable(format!("no answer within {} s", limit.as_secs())));
         let answer = tokio::time::timeout(limit, ask).await.unwrap_or_else(late);
         self.metrics.store_asked(operation, asked.elapsed(), answer.is_err());
+        // One that cannot be written to may answer questions still, and forget.
+        if matches!(operation, StoreOperation::Find | StoreOperation::Sweep) {
+            return answer;
+        }
         let failure = match &answer {
             Err(error @ StoreError::Unavailable(_)) => {
                 Some(Failure::new(FailureReason::CannotPlace, format_args!("No call can be begun: {error}.")))
@@ -194,7 +198,7 @@ impl Ledger {
         // What an administrator has blocked for longer stays so.
         let longer =
             |there: &Block| there.number == number && there.until.is_none_or(|until| Some(until) >= block.until);
-        if let Ok(blocks) = self.within(StoreOperation::Block, END_LIMIT, self.store.blocks()).await
+        if let Ok(blocks) = self.within(StoreOperation::Find, END_LIMIT, self.store.blocks()).await
             && blocks.iter().any(longer)
         {
             return;

@@ -51,34 +51,39 @@ impl Shared {
     /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
     async fn keep_verified(&self, flight: &Flight) -> Result<(), Failure> {
         let mut problem = None;
-        loop {
+        let ended = loop {
             if let Some(failure) = self.must_end(flight).now_or_never() {
-                return Err(problem.map_or(failure, |error| unconfirmed(&error)));
+                break Some(failure);
             }
             // Never dropped half-way: what the store has been asked it may do.
             match self.ledger.verify(flight.attempt).await {
                 Ok(true) => return Ok(()),
-                Ok(false) => break,
+                Ok(false) => break None,
                 Err(error) => {
                     problem = Some(error);
                     tokio::time::sleep(VERIFY_AGAIN).await;
                 }
             }
-        }
-        match self.ledger.find(flight.attempt.id).await {
+        };
+        let kept = match self.ledger.find(flight.attempt.id).await {
+            // Perhaps by an answer that was lost.
             Ok(Some(Current { attempt, state: CurrentState::Ended { outcome, .. }, .. }))
                 if attempt == flight.attempt =>
             {
-                match outcome {
-                    // By an answer that was lost.
+                return match outcome {
                     Outcome::Verified => Ok(()),
                     Outcome::Failed(failure) => Err(failure),
-                }
+                };
             }
-            Ok(Some(Current { attempt, .. })) if attempt == flight.attempt => Err(too_late()),
-            Ok(_) => Err(lost()),
-            Err(error) => Err(unconfirmed(&error)),
-        }
+            kept => kept,
+        };
+        Err(match (ended, problem, kept) {
+            (Some(failure), None, _) => failure,
+            (Some(failure), Some(error), _) => unconfirmed(failure.reason(), &error),
+            (None, _, Err(error)) => unconfirmed(FailureReason::DeadlinePassed, &error),
+            (None, _, Ok(Some(current))) if current.attempt == flight.attempt => too_late(),
+            (None, _, Ok(_)) => lost(),
+        })
     }
 
     /// Fails a call whose phone may still ring.
@@ -116,9 +121,9 @@ impl Shared {
 
     /// Leaves a call to the process that has taken it over: whoever asks for it here is told what the store says.
     pub(super) fn leave(&self, flight: &Flight) {
+        self.registry.forget(flight.attempt, flight.number);
         flight.is_told.store(true, Ordering::Relaxed);
         self.log_step(flight, Level::Warn, "taken_over", None);
-        self.registry.forget(flight.attempt, flight.number);
     }
 
     /// In this order: who begins with the number here asks the store, too.

@@ -158,11 +158,18 @@ async fn a_phone_that_may_ring_is_not_rung_by_another_call_before_the_deadline()
 
 #[tokio::test]
 async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
-    let bench = Bench::new(Duration::ZERO, ambiguous());
+    let store = Arc::new(MemoryStore::default());
+    let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
     bench.begin(1, 600 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     bench.dispatcher.end().await;
     assert!(bench.told("The connection was lost."));
+    // The next gate does not ring it either.
+    let next = Bench::on(store, Duration::ZERO, Ok(Reference::new("counted")));
+    next.begin(2, SECOND);
+    next.until(|next| next.registry.status(id(2)) == Some(CallStatus::Failed)).await;
+    let failure = next.registry.snapshot(id(2)).unwrap().failure.unwrap();
+    assert_eq!((failure.reason(), *next.backend.placed.lock()), (FailureReason::AlreadyInProgress, 0));
 }
 
 #[tokio::test]

@@ -11,8 +11,10 @@ use crate::clock::{Deadline, Moment};
 /// What became of [`Registry::adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
-    /// It is pending here now, or was already.
+    /// It is pending here now.
     Pending,
+    /// It was already.
+    Known,
     /// Another attempt of its id is pending here, or was refused for another number: that one answers for the id here.
     Overtaken,
     /// This process knows of its end, or of that of a later one.
@@ -48,7 +50,7 @@ impl Registry {
             Some(entry) if entry.stored == attempt.generation => match entry.state {
                 State::Pending(_) => {
                     entry.is_elsewhere &= is_elsewhere;
-                    Adopted::Pending
+                    Adopted::Known
                 }
                 _ => Adopted::Ended,
             },

@@ -98,7 +98,9 @@ impl Registry {
         let now = deadline.start();
         let mut calls = self.shard(id).calls.lock();
         self.forget_old(&mut calls, now);
-        self.let_go(&mut calls, id);
+        if admitted.is_ok() {
+            self.let_go(&mut calls, id);
+        }
         if let Some(Entry { generation, state: State::Pending(pending), .. }) = calls.by_id.get_mut(&id) {
             return pending.repeat(admitted, Attempt { id, generation: *generation });
         }

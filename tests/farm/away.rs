@@ -162,3 +162,22 @@ fn what_was_told_while_redis_was_away_is_what_it_has_afterwards() {
     wait_until("Redis has it", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains(&text));
     assert_eq!(one.ends(id(1)).1, text);
 }
+
+#[test]
+fn a_store_that_can_only_be_read_is_told_once_as_down_until_it_is_written_to() {
+    let farm = Farm::new();
+    let node = farm.node();
+    farm.verifies_the_first(&node);
+    farm.redis.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
+    let told = |event: &str| {
+        let is_it = |line: &&Value| line["event"] == event && line["backend"] == "the store";
+        node.log().iter().filter(is_it).count()
+    };
+    for n in 10..20 {
+        is_refused(&node, n, &number(n), "OOM");
+        node.status(id(1));
+    }
+    assert_eq!((told("backend_down"), told("backend_up")), (1, 0));
+    farm.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    wait_until("it is told as up", || told("backend_up") == 1);
+}

@@ -106,3 +106,14 @@ fn a_node_that_dies_leaves_its_calls_to_the_others() {
     status_is(&farm.node(), 1, CallStatus::Success);
     assert_eq!(farm.rings(), 1);
 }
+
+#[test]
+fn many_unknown_ids_keep_no_node_from_looking_up_a_known_one() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    for n in 1000..2100 {
+        two.status(id(n));
+    }
+    farm.verifies_the_first(&one);
+    status_is(&two, 1, CallStatus::Success);
+}

@@ -25,7 +25,8 @@ if handed and handed.number ~= got then
     return answer
 end
 
-handed = {number = text((handed and handed.number or 0) + 1), sequences = {}}
+-- A new number, also where the last one is forgotten here.
+handed = {number = text(math.max(handed and handed.number or 0, tonumber(got) or 0) + 1), sequences = {}}
 answer = {handed.number, text(now)}
 local function take(other, sequence)
     local kept = fetch(sequence)
