@@ -4,6 +4,7 @@
 mod support;
 
 use std::ffi::{CStr, CString};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -198,6 +199,13 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
     }
 }
 
+/// Approves every call that rings in the file of a phone. Returns what was in it.
+fn approve(phone: &Path) -> String {
+    let text = std::fs::read_to_string(phone).unwrap();
+    std::fs::write(phone, text.replace(";0;", ";1;")).unwrap();
+    text
+}
+
 #[test]
 fn a_call_outlives_two_processes() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,9 +220,8 @@ fn a_call_outlives_two_processes() {
     machine.has_placed(&other);
     second.kill_after(0);
 
-    let text = std::fs::read_to_string(&phone).unwrap();
+    let text = approve(&phone);
     assert_eq!(text.lines().count(), 2, "one line a call: {text}");
-    std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
     let rings = |call: &Begun| text.lines().filter(|line| line.split(';').nth(1) == Some(call.number())).count();
     let ends = settle(&machine.next(), &[call, other], rings);
     assert_eq!([ends[0].0, ends[1].0], [SUCCESS, SUCCESS], "{ends:?}");
@@ -236,9 +243,8 @@ fn a_repeat_of_a_call_that_its_process_has_left_rings_nobody_again() {
     wait_until("the call is taken up", || log().contains("taken_up"));
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
     assert_eq!(next.status(Some(&call.id)), PENDING);
-    let text = std::fs::read_to_string(&phone).unwrap();
+    let text = approve(&phone);
     assert_eq!(text.lines().count(), 1, "{text}");
-    std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
     assert_eq!(next.outcome(&call.id), SUCCESS);
 }
 
@@ -383,8 +389,6 @@ fn a_gate_beside_a_service_takes_none_of_its_calls_up() {
 
     let next = machine.next();
     wait_until("the call is known", || next.status(Some(&call.id)) == PENDING);
-    let phone = folder.path().join("phone.txt");
-    let text = std::fs::read_to_string(&phone).unwrap();
-    std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
+    approve(&folder.path().join("phone.txt"));
     assert_eq!(next.outcome(&call.id), SUCCESS);
 }

@@ -35,8 +35,7 @@ pub trait TelephonyBackend: Send + Sync {
     async fn place(&self, call: &Call) -> Result<Reference, PlaceError>;
 
     /// Follows a call to its outcome, telling its progress on the way. May be dropped at any moment, and may be called
-    /// again for the same reference in a new process: a backend that cannot take a call up there says so by the
-    /// reason Interrupted.
+    /// again for the same reference, in a new process only where a call [outlives](Self::outlives_its_process) the old one.
     async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome;
 
     /// Ends a call that has no outcome: best effort, and given up after [`HANG_UP_LIMIT`].

@@ -69,26 +69,25 @@ impl Dispatcher {
         let mut look_ups = self.shared.look_ups.0.lock();
         look_ups.retain(|_, look_up| match look_up {
             LookUp::Done(_, at) => at.elapsed() < HOLDS,
-            // Nobody has asked for it any more.
-            LookUp::Again(since) => since.elapsed() < 2 * PATIENCE,
-            // A task that a defect ended says nothing.
-            LookUp::Running(since) => since.elapsed() < 2 * PATIENCE,
+            // Nobody has asked for it any more, or a defect has ended the task.
+            LookUp::Again(since) | LookUp::Running(since) => since.elapsed() < 2 * PATIENCE,
         });
         let since = match look_ups.get(&id) {
             Some(LookUp::Done(failure, _)) => return Known::Not(failure.clone()),
             Some(LookUp::Running(_)) => return Known::NotYet,
             Some(LookUp::Again(since)) => *since,
-            None => Instant::now(),
+            None if look_ups.len() < MAX_LOOK_UPS => Instant::now(),
+            None => {
+                // The one that was asked for first gives way to a new one.
+                let waiting = look_ups.iter().filter_map(|(id, look_up)| match look_up {
+                    LookUp::Again(since) => Some((*since, *id)),
+                    LookUp::Running(_) | LookUp::Done(..) => None,
+                });
+                let Some((_, first)) = waiting.min_by_key(|(since, _)| *since) else { return Known::NotYet };
+                look_ups.remove(&first);
+                Instant::now()
+            }
         };
-        if look_ups.len() >= MAX_LOOK_UPS && !look_ups.contains_key(&id) {
-            // The one that was asked for first gives way to a new one.
-            let waiting = look_ups.iter().filter_map(|(id, look_up)| match look_up {
-                LookUp::Again(since) => Some((*since, *id)),
-                LookUp::Running(_) | LookUp::Done(..) => None,
-            });
-            let Some((_, first)) = waiting.min_by_key(|(since, _)| *since) else { return Known::NotYet };
-            look_ups.remove(&first);
-        }
         look_ups.insert(id, LookUp::Running(since));
         drop(look_ups);
         let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
@@ -260,15 +259,12 @@ impl Unsettled {
 impl Shared {
     /// How an attempt of another process has ended, where it has.
     async fn outcome_of(&self, flight: &Flight, generation: u64) -> Option<Outcome> {
-        let attempt = Attempt { generation, ..flight.attempt };
-        match self.ledger.find(attempt.id).await {
-            Ok(Some(Current { attempt: current, state, .. })) if current == attempt => match state {
-                CurrentState::Ended { outcome, .. } => return Some(outcome),
-                CurrentState::Pending { progress, .. } => {
-                    self.registry.advance(flight.attempt, progress);
-                }
-            },
-            Ok(_) => return Some(Outcome::Failed(unwatched("Another request has taken the place of this call."))),
+        match self.ledger.state_of(Attempt { generation, ..flight.attempt }).await {
+            Ok(Some(CurrentState::Ended { outcome, .. })) => return Some(outcome),
+            Ok(Some(CurrentState::Pending { progress, .. })) => {
+                self.registry.advance(flight.attempt, progress);
+            }
+            Ok(None) => return Some(Outcome::Failed(unwatched("Another request has taken the place of this call."))),
             Err(_) => {}
         }
         let is_late = Moment::now().since(flight.deadline.start()) >= flight.deadline.span().saturating_add(GRACE);

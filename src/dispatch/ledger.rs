@@ -15,8 +15,8 @@ use crate::clock::Moment;
 use crate::config::{Config, Level};
 use crate::platform;
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, End, Limits, NewAttempt, Orphan, Owner, Query, Reach, StoreError,
-    StoredNumber, Update,
+    Begun, Block, CallStore, Change, Current, CurrentState, End, Limits, NewAttempt, Orphan, Owner, Query, Reach,
+    StoreError, StoredNumber, Update,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
@@ -148,14 +148,14 @@ impl Ledger {
             owner: self.owner,
             node: Arc::clone(&self.node),
         };
-        self.within(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
+        self.watch.ask(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
     }
 
     /// Ends an attempt as failed. If the store does not take it now, it will later. False where it had ended already, or
     /// belongs to another process.
     pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) -> bool {
         let end = self.end_of(attempt, Outcome::Failed(failure.clone()), release);
-        self.within(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.unwrap_or_else(|_| {
+        self.watch.ask(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.unwrap_or_else(|_| {
             self.fail_later(attempt, failure.clone(), release);
             true
         })
@@ -169,7 +169,7 @@ impl Ledger {
     /// Ends an attempt as verified. False where it is not this process's to end.
     pub(super) async fn verify(&self, attempt: Attempt) -> Result<bool, StoreError> {
         let end = self.end_of(attempt, Outcome::Verified, true);
-        self.within(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await
+        self.watch.ask(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await
     }
 
     fn end_of(&self, attempt: Attempt, outcome: Outcome, release: bool) -> End {
@@ -180,7 +180,7 @@ impl Ledger {
     pub(super) async fn release(&self, attempt: Attempt) {
         let released = update(attempt, Change::Released);
         let asked = self.store.record(std::slice::from_ref(&released));
-        if self.within(StoreOperation::Record, END_LIMIT, asked).await.is_err() {
+        if self.watch.ask(StoreOperation::Record, END_LIMIT, asked).await.is_err() {
             self.queue(Item::Update(released));
         }
     }
@@ -198,12 +198,12 @@ impl Ledger {
         // What an administrator has blocked for longer stays so.
         let longer =
             |there: &Block| there.number == number && there.until.is_none_or(|until| Some(until) >= block.until);
-        if let Ok(blocks) = self.within(StoreOperation::Find, END_LIMIT, self.store.blocks()).await
+        if let Ok(blocks) = self.watch.ask(StoreOperation::Find, END_LIMIT, self.store.blocks()).await
             && blocks.iter().any(longer)
         {
             return;
         }
-        if self.within(StoreOperation::Block, END_LIMIT, self.store.block(&block)).await.is_err() {
+        if self.watch.ask(StoreOperation::Block, END_LIMIT, self.store.block(&block)).await.is_err() {
             self.queue(Item::Block(block));
         }
     }
@@ -226,19 +226,25 @@ impl Ledger {
     }
 
     pub(super) async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
-        self.within(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
+        self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
+    }
+
+    /// How an attempt stands, where it is the current one of its id.
+    pub(super) async fn state_of(&self, attempt: Attempt) -> Result<Option<CurrentState>, StoreError> {
+        let current = self.find(attempt.id).await?;
+        Ok(current.filter(|current| current.attempt == attempt).map(|current| current.state))
     }
 
     /// Does the store have attempts of these generations, in this order?
     pub(super) async fn are_in_order(&self, id: CallId, generations: [u64; 2]) -> Result<bool, StoreError> {
         let query = Query { id: Some(id), most: usize::MAX, ..Query::default() };
-        let rows = self.within(StoreOperation::Find, LOOK_LIMIT, self.store.rows(&query)).await?;
+        let rows = self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.rows(&query)).await?;
         let mut kept = rows.iter().map(|row| row.attempt.generation);
         Ok(generations.iter().all(|generation| kept.any(|kept| kept == *generation)))
     }
 
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
-        self.within(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await
+        self.watch.ask(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await
     }
 
     /// The calls that processes have left which are gone. None for whoever stays a short while.
@@ -246,11 +252,11 @@ impl Ledger {
         if !self.rules.takes_up {
             return Ok(Vec::new());
         }
-        self.within(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
+        self.watch.ask(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
     }
 
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
-        self.within(StoreOperation::Sweep, SWEEP_LIMIT, self.store.sweep(self.rules.keep)).await
+        self.watch.ask(StoreOperation::Sweep, SWEEP_LIMIT, self.store.sweep(self.rules.keep)).await
     }
 
     /// Waits until all that was queued before has been recorded.
@@ -262,15 +268,6 @@ impl Ledger {
 
     pub(super) fn close(&self, within: Duration) -> bool {
         self.store.close(within)
-    }
-
-    async fn within<T>(
-        &self,
-        operation: StoreOperation,
-        limit: Duration,
-        ask: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.watch.ask(operation, limit, ask).await
     }
 
     fn queue(&self, item: Item) {

@@ -10,7 +10,7 @@ use super::{Flight, Shared, lost, step, too_late, unconfirmed};
 use crate::call::{Failure, FailureReason, Outcome};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::{Current, CurrentState};
+use crate::store::CurrentState;
 use crate::telemetry::Event;
 
 /// How soon the store is asked again whether a call is verified.
@@ -53,7 +53,10 @@ impl Shared {
         let mut problem = None;
         let ended = loop {
             if let Some(failure) = self.must_end(flight).now_or_never() {
-                break Some(failure);
+                match problem {
+                    None => return Err(failure),
+                    Some(error) => break Some(unconfirmed(failure.reason(), &error)),
+                }
             }
             // Never dropped half-way: what the store has been asked it may do.
             match self.ledger.verify(flight.attempt).await {
@@ -65,25 +68,16 @@ impl Shared {
                 }
             }
         };
-        let kept = match self.ledger.find(flight.attempt.id).await {
+        match self.ledger.state_of(flight.attempt).await {
             // Perhaps by an answer that was lost.
-            Ok(Some(Current { attempt, state: CurrentState::Ended { outcome, .. }, .. }))
-                if attempt == flight.attempt =>
-            {
-                return match outcome {
-                    Outcome::Verified => Ok(()),
-                    Outcome::Failed(failure) => Err(failure),
-                };
-            }
-            kept => kept,
-        };
-        Err(match (ended, problem, kept) {
-            (Some(failure), None, _) => failure,
-            (Some(failure), Some(error), _) => unconfirmed(failure.reason(), &error),
-            (None, _, Err(error)) => unconfirmed(FailureReason::DeadlinePassed, &error),
-            (None, _, Ok(Some(current))) if current.attempt == flight.attempt => too_late(),
-            (None, _, Ok(_)) => lost(),
-        })
+            Ok(Some(CurrentState::Ended { outcome: Outcome::Verified, .. })) => Ok(()),
+            Ok(Some(CurrentState::Ended { outcome: Outcome::Failed(failure), .. })) => Err(failure),
+            kept => Err(ended.unwrap_or_else(|| match kept {
+                Ok(Some(_)) => too_late(),
+                Ok(None) => lost(),
+                Err(error) => unconfirmed(FailureReason::DeadlinePassed, &error),
+            })),
+        }
     }
 
     /// Fails a call whose phone may still ring.
@@ -102,20 +96,17 @@ impl Shared {
         if self.ledger.fail(flight.attempt, failure, release).await {
             return Whose::Ours;
         }
-        match self.ledger.find(flight.attempt.id).await {
-            Ok(Some(current)) if current.attempt == flight.attempt => match current.state {
-                // By an answer that was lost.
-                CurrentState::Ended { outcome: Outcome::Failed(kept), .. } if kept == *failure => Whose::Ours,
-                CurrentState::Ended { outcome: Outcome::Failed(kept), .. }
-                    if kept.reason() == FailureReason::Interrupted =>
-                {
-                    Whose::Unfollowed
-                }
-                CurrentState::Ended { .. } | CurrentState::Pending { .. } => Whose::Theirs,
-            },
+        match self.ledger.state_of(flight.attempt).await {
+            // By an answer that was lost.
+            Ok(Some(CurrentState::Ended { outcome: Outcome::Failed(kept), .. })) if kept == *failure => Whose::Ours,
+            Ok(Some(CurrentState::Ended { outcome: Outcome::Failed(kept), .. }))
+                if kept.reason() == FailureReason::Interrupted =>
+            {
+                Whose::Unfollowed
+            }
             // The store has lost it: nobody else knows of it.
-            Ok(_) => Whose::Ours,
-            Err(_) => Whose::Theirs,
+            Ok(None) => Whose::Ours,
+            Ok(Some(_)) | Err(_) => Whose::Theirs,
         }
     }
 

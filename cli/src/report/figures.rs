@@ -243,7 +243,7 @@ impl Figures {
 
     /// The one to which the most calls were refused.
     pub(super) fn most_refused(&self) -> Option<&Suspect> {
-        self.suspects().into_iter().rev().max_by_key(|suspect| suspect.refused)
+        self.suspects.values().max_by_key(|suspect| (suspect.refused, suspect.fraud, Reverse(&suspect.masked)))
     }
 }
 
