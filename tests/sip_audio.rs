@@ -10,8 +10,9 @@ use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 use support::handset::{EVENTS, Handset, Heard, event};
+use support::ports::free_port;
 use support::sip::{NUMBER, config, gate};
-use support::sipp::{Callee, free_port};
+use support::sipp::Callee;
 
 /// The samples of an embedded prompt, as mu-law.
 fn spoken(language: &str, prompt: &str) -> Vec<u8> {
@@ -196,7 +197,7 @@ fn malformed_packets_never_verify_and_do_no_harm() {
 
 #[test]
 fn keys_before_the_answer_never_verify() {
-    let port = free_port() & !1;
+    let port = free_port();
     let handset = Handset::on("127.0.0.1");
     let steps = [
         support::sipp::Step::Invite,
@@ -239,7 +240,7 @@ fn keys_before_the_prompt_of_an_extension_never_verify() {
 
 #[test]
 fn ports_are_free_again_after_a_call_and_too_few_are_told() {
-    let port = free_port() & !1;
+    let port = free_port();
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let mut trunk = callee.trunk();

@@ -104,7 +104,7 @@ fn check_tells_whether_the_trunk_is_there() {
     let alive = gate(json!({ "type": "sip", "trunk": phone.uri("tcp") }), None);
     let words = alive.gate().check().remove(0).1.unwrap();
     assert!(words.contains("over tcp"), "{words}");
-    let closed = format!("sip:127.0.0.1:{};transport=tcp", support::sipp::free_port());
+    let closed = format!("sip:{};transport=tcp", support::ports::nobody());
     let dead = gate(json!({ "type": "sip", "trunk": closed }), None);
     let failure = dead.gate().check().remove(0).1.unwrap_err();
     assert_eq!(failure.reason(), FailureReason::CannotPlace);

@@ -11,8 +11,9 @@ use phonegate::call::CallStatus;
 use phonegate::registry::Registry;
 use serde_json::json;
 use support::gate::{TestGate, id};
+use support::ports::{free_port, free_ports};
 use support::sip::{config, ending};
-use support::sipp::{Callee, Step, free_port};
+use support::sipp::{Callee, Step};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
@@ -119,7 +120,7 @@ fn mutated(message: &[u8]) -> Vec<u8> {
 #[test]
 fn garbage_at_every_port_never_verifies_and_harms_no_call() {
     let calls = 8;
-    let (sip, rtp) = (free_port(), 21_000);
+    let (sip, rtp) = (free_port(), free_ports(2 * calls as u16));
     let callee = Callee::start(&answers(&[Step::Wait(4000), Step::Press("#")]), calls);
     let mut trunk = callee.trunk();
     trunk["local_port"] = json!(sip);

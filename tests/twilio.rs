@@ -2,14 +2,13 @@
 
 mod support;
 
-use std::net::TcpListener;
-
 use base64::Engine;
 use phonegate::backend::twilio_studio::{Installed, install_flow};
 use phonegate::call::{CallStatus, FailureReason};
 use phonegate::config::NetworkConfig;
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
+use support::ports::nobody;
 use support::twilio::{ACCOUNT, About, FLOW, FROM, Fault, KEY, SECRET, Story, TOKEN, Twilio};
 use support::wait_until;
 
@@ -230,9 +229,7 @@ fn a_start_that_certainly_did_not_ring_goes_to_the_next_account() {
 fn an_account_that_cannot_be_reached_leaves_the_call_to_the_next() {
     let second = Twilio::start();
     let mut first = second.backend();
-    // A port that was free a moment ago.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    first["base_url"] = json!(format!("http://{nobody}"));
+    first["base_url"] = json!(format!("http://{}", nobody()));
     assert_eq!(call(&gate_of_two(first, &second)), verified());
 }
 

@@ -12,6 +12,7 @@ use phonegate::call::{FailureReason, Outcome};
 use serde_json::{Value, json};
 use support::backend::Line;
 use support::certificate::{Localhost, for_localhost};
+use support::ports::{free_port, nobody};
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio};
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
@@ -186,9 +187,7 @@ fn with_environment(proxy: &str, exceptions: &str) {
 
 /// Where nobody is, but through a proxy.
 fn behind_a_proxy(twilio: &Twilio) -> Value {
-    // A port that was free a moment ago.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    at(twilio, format!("https://localhost:{}", nobody.port()))
+    at(twilio, format!("https://localhost:{}", free_port()))
 }
 
 #[test]
@@ -234,8 +233,7 @@ fn a_proxy_of_the_environment_that_is_no_url_is_refused_by_its_name() {
 
 #[test]
 fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
-    // A port that was free a moment ago.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = nobody();
     // The stand-in answers as the proxy, in place of an address where nobody listens.
     let proxy = Twilio::start();
     let settings = at(&proxy, format!("http://{nobody}"));

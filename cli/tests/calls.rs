@@ -5,6 +5,7 @@ mod support;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use support::ports::nobody;
 use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, kept, simulated, wait_for};
 
 const OTHER: &str = "+1 4255551313x77";
@@ -172,7 +173,7 @@ fn whoever_reads_no_further_is_no_fault() {
 #[test]
 fn a_store_that_takes_nothing_is_told_and_not_blamed_on_the_provider() {
     let mut config = kept("#");
-    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", support::nobody()) });
+    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
     let place = Place::with(&config);
     let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(1);
     assert_eq!(ran.record("failed")["reason"], "CannotPlace");

@@ -7,12 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use support::ports::nobody;
 use support::{NUMBER, Place, kept, simulated};
-
-/// Where nobody answers.
-fn nobody() -> String {
-    format!("http://{}", support::nobody())
-}
 
 const SECRET: &str = "hunter2-is-a-secret";
 
@@ -83,7 +79,7 @@ fn a_provider_that_cannot_be_reached_exits_with_1_and_no_secret_is_shown() {
     let mut config = simulated("#", 0);
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
-    config["backends"]["cloud"] = twilio(&nobody());
+    config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     let place = Place::with(&config);
     for arguments in [&["check"][..], &["check", "--json"]] {
         let ran = place.command(arguments).env("PHONEGATE_TEST_TOKEN", SECRET).output().unwrap();
@@ -98,7 +94,7 @@ fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
     let mut config = simulated("#", 0);
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
-    config["backends"]["cloud"] = twilio(&nobody());
+    config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     let ran = Place::with(&config).run(&["check"]).exits(2);
     for words in ["phonegate.json", "backends.cloud.auth_token", "PHONEGATE_TEST_TOKEN is not set"] {
         assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
@@ -108,7 +104,7 @@ fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
 #[test]
 fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
     let mut config = simulated("#", 0);
-    config["backends"]["cloud"] = twilio(&nobody());
+    config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     config["backends"]["cloud"]["auth_token"] = json!(SECRET);
     let ran = Place::with(&config).run(&["check"]).exits(0);
     assert!(ran.stderr.contains("warning: backends.cloud.auth_token"), "{}", ran.stderr);
@@ -139,7 +135,7 @@ fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_p
 #[test]
 fn a_store_that_is_away_exits_with_1_and_says_what_to_do() {
     let mut config = kept("#");
-    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", support::nobody()) });
+    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
     let place = Place::with(&config);
     for (verb, code) in [(&["check"][..], 1), (&["calls"], 1)] {
         let ran = place.run(verb).exits(code);

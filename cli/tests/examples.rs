@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use phonegate::config;
 use serde_json::{Value, json};
+use support::ports::nobody;
 use support::{NUMBER, Place, Ran};
 
 fn examples() -> Vec<PathBuf> {
@@ -38,10 +39,7 @@ fn every_example_is_accepted_and_told_of_in_the_readme() {
 /// where nobody listens.
 #[test]
 fn a_gate_starts_with_every_example() {
-    let nobody = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
+    let nobody = format!("http://{}", nobody());
     for path in examples() {
         let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let is_cloud = config["backends"]["cloud"].is_object();

@@ -18,8 +18,8 @@ use phonegate::store::{
 };
 use serde_json::json;
 use support::gate::id;
+use support::ports::{free_port, nobody};
 use support::redis::{PASSWORD, Redis};
-use support::sipp::free_port;
 use uuid::Uuid;
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));

@@ -138,7 +138,7 @@ async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
     });
     // Whichever node is asked first, and through those that are not there.
     for (n, address) in (1..).zip(&addresses) {
-        let store = open(&format!("redis://127.0.0.1:{},{address}?cluster=true", free_port()));
+        let store = open(&format!("redis://{},{address}?cluster=true", nobody()));
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
         assert!(store.find(id(1)).await.unwrap().is_some());
     }
@@ -180,7 +180,7 @@ async fn sentinels_are_asked_where_the_master_is_and_asked_again_when_it_has_cha
     support::wait_until("the sentinel knows the replica", || {
         sentinel.cli(&["SENTINEL", "REPLICAS", "mymaster"]).contains(&replica.port().to_string())
     });
-    let url = |name: &str| format!("redis://127.0.0.1:{},127.0.0.1:{}?sentinel={name}", free_port(), sentinel.port());
+    let url = |name: &str| format!("redis://{},127.0.0.1:{}?sentinel={name}", nobody(), sentinel.port());
     let unknown = problem(begin(&open(&url("another")), 1).await);
     assert!(unknown.contains("knows no master another"), "{unknown}");
     let store = open(&url("mymaster"));

@@ -8,8 +8,8 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::ports::free_port;
 use super::sip::tone;
-use super::sipp::free_port;
 
 /// A running telephone.
 pub struct Phone {

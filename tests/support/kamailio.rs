@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::sipp::free_port;
+use super::ports::free_port;
 
 /// The password that it wants.
 pub const PASSWORD: &str = "open-sesame";

@@ -11,6 +11,7 @@ pub mod host;
 pub mod insults;
 pub mod kamailio;
 pub mod page;
+pub mod ports;
 pub mod prometheus;
 pub mod redis;
 pub mod sip;

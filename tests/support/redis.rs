@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::certificate::{Localhost, for_localhost};
-use super::sipp::free_port;
+use super::ports::free_port;
 
 /// The password of servers that want one; it is written `%40` in a URL.
 pub const PASSWORD: &str = "open@sesame";

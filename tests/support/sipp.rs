@@ -1,11 +1,13 @@
 //! A callee played by sipp: a second SIP implementation, which answers as its scenario says.
 
 use std::collections::HashSet;
-use std::net::{TcpListener, UdpSocket};
+use std::net::UdpSocket;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use super::ports::free_port;
 
 /// A step of a callee's scenario.
 #[derive(Clone, Debug)]
@@ -74,22 +76,13 @@ impl Callee {
 
     /// As `over`, on another address of this machine.
     pub fn on(address: &'static str, transport: &'static str, steps: &[Step], calls: u32) -> Self {
-        // Another test may take the ports between their choice and their use.
-        let mut tries = (0..5).map(|_| Self::launch(address, transport, steps, calls));
-        tries.find_map(Result::ok).unwrap_or_else(|| match Self::launch(address, transport, steps, calls) {
-            Ok(callee) => callee,
-            Err(words) => panic!("sipp ended: {words}"),
-        })
-    }
-
-    fn launch(address: &'static str, transport: &'static str, steps: &[Step], calls: u32) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("callee.xml"), scenario(steps)).unwrap();
         let port = free_port();
         let process = super::tool("sipp", "sip-tester")
             .current_dir(folder.path())
             .args(["-sf", "callee.xml", "-i", address, "-p", &port.to_string(), "-m", &calls.to_string()])
-            .args(["-mi", address, "-mp", &(free_port() & !1).to_string()])
+            .args(["-mi", address, "-mp", &free_port().to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
             .args([
                 "-message_file",
@@ -106,12 +99,11 @@ impl Callee {
             .spawn()
             .unwrap();
         let mut callee = Self { process, folder, port, address, transport };
-        let mut ended = false;
         super::wait_until("sipp listens", || {
-            ended = callee.process.try_wait().unwrap().is_some();
-            ended || callee.listens()
+            assert!(callee.process.try_wait().unwrap().is_none(), "sipp ended: {}", callee.read("stderr.log"));
+            callee.listens()
         });
-        if ended { Err(callee.read("stderr.log")) } else { Ok(callee) }
+        callee
     }
 
     /// The messages that it has seen so far.
@@ -167,16 +159,6 @@ impl Drop for Callee {
         // It has usually ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
-    }
-}
-
-/// A port that was free just now, for UDP and TCP.
-pub fn free_port() -> u16 {
-    loop {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Runs the real command, in a folder of its own and with nothing of the environment that could change what it does.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "../../../tests/support/ports.rs"]
+pub mod ports;
+
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -107,11 +109,6 @@ pub fn kept(press: &str) -> Value {
     let mut config = simulated(press, 0);
     config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
     config
-}
-
-/// A port of this machine on which nobody listens.
-pub fn nobody() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl From<Output> for Ran {

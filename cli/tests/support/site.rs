@@ -12,6 +12,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::ports::nobody;
 use crate::support::{Ran, simulated};
 
 /// As on a server that used Azure MFA, with what must survive an edit and what must not be shown.
@@ -205,8 +206,7 @@ pub fn unreachable() -> Value {
     let mut config = simulated("#", 0);
     config["use"] = json!(["trunk"]);
     config["allow_test_backends"] = json!(false);
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": format!("sip:{nobody};transport=tcp") } });
+    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": format!("sip:{};transport=tcp", nobody()) } });
     config
 }
 
