@@ -77,10 +77,15 @@ impl Phone {
         let command = json!({ "command": "sndcode", "params": key }).to_string();
         let mut control = TcpStream::connect(("127.0.0.1", self.control)).unwrap();
         control.write_all(format!("{}:{command},", command.len()).as_bytes()).unwrap();
-        let mut answer = [0; 1024];
-        let length = control.read(&mut answer).unwrap();
-        let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-        assert!(answer.contains("\"ok\":true"), "{answer}");
+        control.set_read_timeout(Some(super::PATIENCE)).unwrap();
+        // It tells of its calls' events there too, before the answer and between.
+        let (mut told, mut part) = (String::new(), [0; 1024]);
+        while !(told.contains("\"response\":true") && told.ends_with("},")) {
+            let length = control.read(&mut part).unwrap();
+            assert_ne!(length, 0, "baresip has not answered: {told}");
+            told += &String::from_utf8_lossy(&part[..length]);
+        }
+        assert!(told.contains("\"ok\":true"), "{told}");
     }
 
     /// What it wrote about its calls.
