@@ -6,6 +6,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ZonedDateTime};
 
+use crate::exit::Trouble;
+
 /// Reads `7d` or `7d ago`, which was so long ago, or a time such as `2026-03-01T09:30`, of this machine's time zone where it names
 /// no other one.
 pub(crate) fn parse(text: &str) -> Result<SystemTime, String> {
@@ -41,6 +43,14 @@ pub(crate) fn utc(time: SystemTime) -> String {
 /// A time in a time zone.
 pub(crate) fn zoned(time: SystemTime, zone: &TimeZone) -> Option<ZonedDateTime> {
     Some(Timestamp::try_from(time).ok()?.to_zoned_datetime(zone.clone()))
+}
+
+/// Is there time between `--since` and `--until`?
+pub(crate) fn in_order(since: SystemTime, until: SystemTime) -> Result<(), Trouble> {
+    match since < until {
+        true => Ok(()),
+        false => Err(Trouble::usage("--until must be later than --since; no call began in between")),
+    }
 }
 
 /// From one moment to a later one. None where the clock was set back in between.

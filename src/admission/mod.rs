@@ -103,6 +103,7 @@ impl Admission {
         }
         Ok(number)
     }
+
     fn parse(&self, text: &str) -> Result<Parsed, Failure> {
         number::parse(text, self.default_country).ok_or_else(|| {
             let hint = match self.default_country {

@@ -60,10 +60,8 @@ fn reasons() -> impl TypedValueParser<Value = FailureReason> {
 
 /// Lists calls.
 pub(super) fn run(list: &List, opened: &Opened) -> Result<Exit, Trouble> {
-    if let (Some(since), Some(until)) = (list.since, list.until)
-        && since >= until
-    {
-        return Err(Trouble::usage("--until must be later than --since; no call began in between"));
+    if let (Some(since), Some(until)) = (list.since, list.until) {
+        when::in_order(since, until)?;
     }
     let number = list.number.as_deref().map(|text| opened.key(text)).transpose()?;
     let query =

@@ -69,12 +69,10 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     let zone = TimeZone::system();
     let now = SystemTime::now();
     let until = arguments.until.unwrap_or(now);
+    when::in_order(arguments.since, until)?;
     let beyond = || Trouble::usage("--since and --until are beyond this machine's calendar");
     let from = when::zoned(arguments.since, &zone).ok_or_else(beyond)?;
     let to = when::zoned(until, &zone).ok_or_else(beyond)?;
-    if from >= to {
-        return Err(Trouble::usage("--until must be later than --since"));
-    }
     let live = Live::start(arguments.json);
     live.now("reading calls");
     let mut figures = Figures::new(from, to);

@@ -1,29 +1,25 @@
-//! Calls in the process's memory: they are forgotten when it ends. For the tool's test calls, for tests, and for whoever
-//! wants no file.
+//! The calls of a store in memory, and the rules by which they begin and end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
-
-use super::audit::{Query, Row, RowOutcome, Step};
-use super::{
-    Begun, Block, CallStore, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Reach,
-    Refusal, StoreError, StoredNumber, Update,
-};
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, Failure, NumberKey, Outcome, Progress};
+use crate::store::{
+    Begun, Block, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Query, Refusal,
+    Row, RowOutcome, Step, StoreError, StoredNumber, Update,
+};
 
 /// The most attempts that are kept; beyond it the oldest ended ones are forgotten.
 const MAX_ATTEMPTS: usize = 2_000;
 
-/// A store in memory. Its clock is the monotonic one, which nobody can set.
-#[derive(Default)]
-pub struct MemoryStore(Mutex<Calls>);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The longest window in which calls to a number may be counted.
+const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Default)]
-struct Calls {
+pub(super) struct Calls {
     last: u64,
     attempts: BTreeMap<u64, Kept>,
     sequences: HashMap<Attempt, u64>,
@@ -51,91 +47,8 @@ struct Kept {
     ended_at: Option<Instant>,
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// The longest window in which calls to a number may be counted.
-const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
-
-#[async_trait]
-impl CallStore for MemoryStore {
-    fn reach(&self) -> Reach {
-        Reach::Process
-    }
-
-    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
-        self.0.lock().begin(new, limits, Instant::now())
-    }
-
-    async fn end(&self, end: &End) -> Result<bool, StoreError> {
-        let End { attempt, owner, at, outcome, release } = end;
-        Ok(self.0.lock().end(*attempt, *owner, *at, outcome, *release, Instant::now()))
-    }
-
-    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
-        let mut calls = self.0.lock();
-        updates.iter().for_each(|update| calls.record(update, Instant::now()));
-        Ok(())
-    }
-
-    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
-        Ok(self.0.lock().find(id, Instant::now()))
-    }
-
-    async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        self.0.lock().heard_of.insert(owner, Instant::now());
-        Ok(())
-    }
-
-    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        Ok(self.0.lock().take_up(owner, most, Instant::now()))
-    }
-
-    async fn block(&self, block: &Block) -> Result<(), StoreError> {
-        self.0.lock().blocks.insert(block.number, block.clone());
-        Ok(())
-    }
-
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
-        Ok(self.0.lock().blocks.remove(&number).is_some_and(|block| !block.has_expired(SystemTime::now())))
-    }
-
-    async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
-        let now = SystemTime::now();
-        let calls = self.0.lock();
-        let mut blocks: Vec<_> = calls.blocks.values().filter(|block| !block.has_expired(now)).cloned().collect();
-        blocks.sort_by_key(|block| std::cmp::Reverse(block.since));
-        Ok(blocks)
-    }
-
-    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
-        let calls = self.0.lock();
-        let rows = calls.attempts.values().map(|kept| &kept.row).filter(|row| query.wants(row));
-        Ok(match query.newest_first {
-            true => rows.rev().take(query.most).cloned().collect(),
-            false => rows.take(query.most).cloned().collect(),
-        })
-    }
-
-    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
-        let calls = self.0.lock();
-        let kept = calls.sequences.get(&attempt).and_then(|sequence| calls.attempts.get(sequence));
-        let mut steps = kept.map(|kept| kept.steps.clone()).unwrap_or_default();
-        steps.sort_by_key(|step| step.at);
-        Ok(steps)
-    }
-
-    async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
-        self.0.lock().sweep(keep, Instant::now());
-        Ok(())
-    }
-
-    async fn check(&self) -> Result<String, StoreError> {
-        Ok("in memory: calls are forgotten when the process ends".to_owned())
-    }
-}
-
 impl Calls {
-    fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Result<Begun, StoreError> {
+    pub(super) fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Result<Begun, StoreError> {
         if let Some(kept) = self.current_of(new.attempt.id).filter(|kept| kept.drive.is_some()) {
             return Ok(match kept.row.number_key == Some(new.number.key) {
                 true if kept.row.attempt == new.attempt => Begun::New,
@@ -150,15 +63,8 @@ impl Calls {
             return Ok(Begun::Refused(refusal));
         }
         let deadline = now + new.deadline;
-        let sequence = self.keep(Kept {
-            row: row(new.attempt, new.started, &new.node, Some(&new.number)),
-            steps: Vec::new(),
-            placed: None,
-            progress: Progress::Dialling,
-            drive: Some(new.owner),
-            deadline,
-            ended_at: None,
-        });
+        let row = row(new.attempt, new.started, &new.node, Some(&new.number));
+        let sequence = self.keep(Kept { drive: Some(new.owner), ..Kept::new(row, deadline) });
         self.current.insert(new.attempt.id, sequence);
         self.ringing.insert(new.number.key, sequence);
         self.pending.insert((deadline, sequence));
@@ -218,27 +124,19 @@ impl Calls {
         self.attempts.get(self.current.get(&id)?)
     }
 
-    fn end(
-        &mut self,
-        attempt: Attempt,
-        owner: Owner,
-        at: SystemTime,
-        outcome: &Outcome,
-        release: bool,
-        now: Instant,
-    ) -> bool {
-        let Some(&sequence) = self.sequences.get(&attempt) else { return false };
+    pub(super) fn end(&mut self, end: &End, now: Instant) -> bool {
+        let Some(&sequence) = self.sequences.get(&end.attempt) else { return false };
         let Some(kept) = self.attempts.get_mut(&sequence) else { return false };
-        let in_time = *outcome != Outcome::Verified || kept.deadline > now;
-        if kept.drive.take_if(|drive| *drive == owner && in_time).is_none() {
+        let in_time = end.outcome != Outcome::Verified || kept.deadline > now;
+        if kept.drive.take_if(|drive| *drive == end.owner && in_time).is_none() {
             return false;
         }
         kept.ended_at = Some(now);
-        kept.row.ended = Some(at);
-        kept.row.outcome = outcome.into();
+        kept.row.ended = Some(end.at);
+        kept.row.outcome = (&end.outcome).into();
         self.pending.remove(&(kept.deadline, sequence));
         self.ended.push_back(sequence);
-        if release {
+        if end.release {
             self.release(sequence);
         }
         true
@@ -251,37 +149,23 @@ impl Calls {
         }
     }
 
-    fn record(&mut self, update: &Update, now: Instant) {
+    pub(super) fn record(&mut self, update: &Update, now: Instant) {
         let Update { attempt, at, change } = update;
         let sequence = self.sequences.get(attempt).copied();
         match change {
-            Change::Ended { owner, failure, release } => {
-                self.end(*attempt, *owner, *at, &Outcome::Failed(failure.clone()), *release, now);
-            }
+            Change::Ended { owner, failure, release } => self.fail(update, *owner, failure, *release, now),
             Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
             Change::Refused { number, node, failure } => match sequence {
                 Some(sequence) => {
                     let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive);
-                    if let Some(owner) = owner {
-                        self.end(*attempt, owner, *at, &Outcome::Failed(failure.clone()), true, now);
-                    }
+                    owner.into_iter().for_each(|owner| self.fail(update, owner, failure, true, now));
                 }
                 None => {
                     let mut row = row(*attempt, *at, node, number.as_ref());
                     row.ended = Some(*at);
                     row.outcome = RowOutcome::Failed(failure.clone());
                     let is_current = self.current_of(attempt.id).is_none_or(|kept| kept.drive.is_none());
-                    let progress = Progress::Dialling;
-                    let kept = Kept {
-                        row,
-                        steps: Vec::new(),
-                        placed: None,
-                        progress,
-                        drive: None,
-                        deadline: now,
-                        ended_at: Some(now),
-                    };
-                    let sequence = self.keep(kept);
+                    let sequence = self.keep(Kept { ended_at: Some(now), ..Kept::new(row, now) });
                     self.ended.push_back(sequence);
                     if is_current {
                         self.current.insert(attempt.id, sequence);
@@ -310,7 +194,12 @@ impl Calls {
         }
     }
 
-    fn find(&self, id: CallId, now: Instant) -> Option<Current> {
+    fn fail(&mut self, update: &Update, owner: Owner, failure: &Failure, release: bool, now: Instant) {
+        let outcome = Outcome::Failed(failure.clone());
+        self.end(&End { attempt: update.attempt, owner, at: update.at, outcome, release }, now);
+    }
+
+    pub(super) fn find(&self, id: CallId, now: Instant) -> Option<Current> {
         let kept = self.current_of(id)?;
         let state = match kept.row.outcome.ended() {
             None => {
@@ -325,8 +214,8 @@ impl Calls {
         Some(Current { attempt: kept.row.attempt, number: kept.row.number_key, state })
     }
 
-    fn take_up(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {
-        self.heard_of.insert(owner, now);
+    pub(super) fn take_up(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {
+        self.renew(owner, now);
         let heard_of = &self.heard_of;
         let is_gone = |owner: &Owner| heard_of.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LEASE);
         let mut orphans = Vec::new();
@@ -351,7 +240,41 @@ impl Calls {
         orphans
     }
 
-    fn sweep(&mut self, keep: Duration, now: Instant) {
+    pub(super) fn renew(&mut self, owner: Owner, now: Instant) {
+        self.heard_of.insert(owner, now);
+    }
+
+    pub(super) fn block(&mut self, block: Block) {
+        self.blocks.insert(block.number, block);
+    }
+
+    pub(super) fn unblock(&mut self, number: NumberKey) -> bool {
+        self.blocks.remove(&number).is_some_and(|block| !block.has_expired(SystemTime::now()))
+    }
+
+    pub(super) fn blocks(&self) -> Vec<Block> {
+        let now = SystemTime::now();
+        let mut blocks: Vec<_> = self.blocks.values().filter(|block| !block.has_expired(now)).cloned().collect();
+        blocks.sort_by_key(|block| std::cmp::Reverse(block.since));
+        blocks
+    }
+
+    pub(super) fn rows(&self, query: &Query) -> Vec<Row> {
+        let rows = self.attempts.values().map(|kept| &kept.row).filter(|row| query.wants(row));
+        match query.newest_first {
+            true => rows.rev().take(query.most).cloned().collect(),
+            false => rows.take(query.most).cloned().collect(),
+        }
+    }
+
+    pub(super) fn steps(&self, attempt: Attempt) -> Vec<Step> {
+        let kept = self.sequences.get(&attempt).and_then(|sequence| self.attempts.get(sequence));
+        let mut steps = kept.map(|kept| kept.steps.clone()).unwrap_or_default();
+        steps.sort_by_key(|step| step.at);
+        steps
+    }
+
+    pub(super) fn sweep(&mut self, keep: Duration, now: Instant) {
         let is_old = |kept: &Kept| kept.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= keep);
         while let Some(oldest) = self.ended.front().copied()
             && self.attempts.get(&oldest).is_none_or(is_old)
@@ -368,6 +291,11 @@ impl Calls {
 }
 
 impl Kept {
+    fn new(row: Row, deadline: Instant) -> Self {
+        let progress = Progress::Dialling;
+        Self { row, steps: Vec::new(), placed: None, progress, drive: None, deadline, ended_at: None }
+    }
+
     fn take(&mut self, step: Step) {
         let progress = match &*step.name {
             "placed" => Some((&mut self.row.placed, Progress::Dialling)),

@@ -1,0 +1,171 @@
+//! Attempts, as a store is told of them and as it tells of them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use crate::backend::Reference;
+use crate::call::{Attempt, Failure, NumberKey, Outcome, PhoneNumber, Progress};
+
+/// A process instance that drives attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Owner(pub Uuid);
+
+/// A number as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredNumber {
+    /// By which the same number, extension included, is known again.
+    pub key: NumberKey,
+    /// By which the same line is.
+    pub line: NumberKey,
+    /// For people.
+    pub masked: Box<str>,
+    /// The whole number, where it is to be kept.
+    pub full: Option<Box<str>>,
+}
+
+impl StoredNumber {
+    /// The number, the whole of it if that is to be kept.
+    pub fn new(number: &PhoneNumber, full: bool) -> Self {
+        let whole = || match number.extension() {
+            Some(extension) => format!("{}x{extension}", number.e164()).into(),
+            None => number.e164().into(),
+        };
+        let masked = number.to_string().into();
+        Self { key: number.key(), line: number.line_key(), masked, full: full.then(whole) }
+    }
+}
+
+/// An attempt that is about to be placed.
+#[derive(Debug, Clone)]
+pub struct NewAttempt {
+    /// Which one.
+    pub attempt: Attempt,
+    /// When the host asked for it.
+    pub started: SystemTime,
+    /// How long it may take from now.
+    pub deadline: Duration,
+    /// Whom it will ring.
+    pub number: StoredNumber,
+    /// Who drives it.
+    pub owner: Owner,
+    /// On which machine.
+    pub node: Arc<str>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Whose it must be.
+    pub owner: Owner,
+    /// When.
+    pub at: SystemTime,
+    /// How.
+    pub outcome: Outcome,
+    /// Does its phone certainly ring no more?
+    pub release: bool,
+}
+
+/// Something that happened to an attempt.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Which one.
+    pub attempt: Attempt,
+    /// When.
+    pub at: SystemTime,
+    /// What.
+    pub change: Change,
+}
+
+/// What happened to an attempt.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A step of its story: its name in logs, the backend, and more about it. `ringing` and `answered` are progress. That
+    /// of a `backend_refused` is the attempt's backend until one has placed it.
+    Step {
+        /// The name.
+        name: Box<str>,
+        /// The backend.
+        backend: Option<Arc<str>>,
+        /// More about it, without personal data.
+        text: Option<Box<str>>,
+    },
+    /// A backend has placed it, and knows it by this reference from now on. Also a step, `placed`.
+    Placed {
+        /// The backend.
+        backend: Arc<str>,
+        /// Its reference.
+        reference: Reference,
+    },
+    /// It has ended, if it was pending and is this owner's: as [`CallStore::end`](super::CallStore::end).
+    Ended {
+        /// Whose it must be.
+        owner: Owner,
+        /// How.
+        failure: Failure,
+        /// Does its phone certainly ring no more?
+        release: bool,
+    },
+    /// Its phone rings no more.
+    Released,
+    /// It was refused before it was begun. Kept for the audit; where no other attempt of its id is pending, it answers
+    /// for the id from now on. One that has begun all the same is ended so.
+    Refused {
+        /// Whom it would have rung, where that was a number.
+        number: Option<StoredNumber>,
+        /// On which machine.
+        node: Arc<str>,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// The current attempt of an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Current {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Whom it rings, or was to ring.
+    pub number: Option<NumberKey>,
+    /// How it stands.
+    pub state: CurrentState,
+}
+
+/// How a current attempt stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CurrentState {
+    /// It is driven by an owner, or waits to be taken up.
+    Pending {
+        /// How long it may still take.
+        left: Duration,
+        /// How far it has come.
+        progress: Progress,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// How long ago.
+        ago: Duration,
+    },
+}
+
+/// A pending attempt whose owner is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// Which one.
+    pub attempt: Attempt,
+    /// Whom it rings.
+    pub number: NumberKey,
+    /// The same for people.
+    pub masked: Box<str>,
+    /// How long it may still take.
+    pub left: Duration,
+    /// When the host asked for it.
+    pub started: SystemTime,
+    /// The backend that has placed it, and its reference, where that is known.
+    pub placed: Option<(Box<str>, Reference)>,
+}

@@ -1,0 +1,82 @@
+//! Calls in the process's memory: they are forgotten when it ends. For the tool's test calls, for tests, and for whoever
+//! wants no file.
+
+mod calls;
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use self::calls::Calls;
+use super::audit::{Query, Row, Step};
+use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update};
+use crate::call::{Attempt, CallId, NumberKey};
+
+/// A store in memory. Its clock is the monotonic one, which nobody can set.
+#[derive(Default)]
+pub struct MemoryStore(Mutex<Calls>);
+
+#[async_trait]
+impl CallStore for MemoryStore {
+    fn reach(&self) -> Reach {
+        Reach::Process
+    }
+
+    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
+        self.0.lock().begin(new, limits, Instant::now())
+    }
+
+    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+        Ok(self.0.lock().end(end, Instant::now()))
+    }
+
+    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+        let mut calls = self.0.lock();
+        updates.iter().for_each(|update| calls.record(update, Instant::now()));
+        Ok(())
+    }
+
+    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+        Ok(self.0.lock().find(id, Instant::now()))
+    }
+
+    async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
+        self.0.lock().renew(owner, Instant::now());
+        Ok(())
+    }
+
+    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        Ok(self.0.lock().take_up(owner, most, Instant::now()))
+    }
+
+    async fn block(&self, block: &Block) -> Result<(), StoreError> {
+        self.0.lock().block(block.clone());
+        Ok(())
+    }
+
+    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+        Ok(self.0.lock().unblock(number))
+    }
+
+    async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
+        Ok(self.0.lock().blocks())
+    }
+
+    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        Ok(self.0.lock().rows(query))
+    }
+
+    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
+        Ok(self.0.lock().steps(attempt))
+    }
+
+    async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
+        self.0.lock().sweep(keep, Instant::now());
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<String, StoreError> {
+        Ok("in memory: calls are forgotten when the process ends".to_owned())
+    }
+}
