@@ -1,4 +1,4 @@
-//! What a call's task does with a backend that answers late, or not at all.
+//! What a call's task does with a backend, or a store, that answers late or not at all.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -11,13 +11,17 @@ use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
 use crate::registry::Begun;
-use crate::store::MemoryStore;
+use crate::store::{CurrentState, MemoryStore};
 use crate::telemetry::{Metrics, Sinks};
+
+mod faulty;
+use faulty::Faulty;
 
 /// Places calls as a test says.
 struct Scripted {
     takes: Duration,
     answer: Result<Reference, PlaceError>,
+    outcome: Outcome,
     placed: Mutex<usize>,
     hung_up: Mutex<usize>,
 }
@@ -31,7 +35,7 @@ impl TelephonyBackend for Scripted {
     }
 
     async fn follow(&self, _: &Reference, _: OnProgress<'_>) -> Outcome {
-        Outcome::Verified
+        self.outcome.clone()
     }
 
     async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
@@ -72,8 +76,17 @@ impl Bench {
         Self::on(Arc::new(MemoryStore::default()), takes, answer)
     }
 
-    fn on(store: Arc<MemoryStore>, takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
-        let backend = Arc::new(Scripted { takes, answer, placed: Mutex::new(0), hung_up: Mutex::new(0) });
+    fn on(store: Arc<impl CallStore + 'static>, takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+        Self::that_ends(store, takes, answer, Outcome::Verified)
+    }
+
+    fn that_ends(
+        store: Arc<impl CallStore + 'static>,
+        takes: Duration,
+        answer: Result<Reference, PlaceError>,
+        outcome: Outcome,
+    ) -> Self {
+        let backend = Arc::new(Scripted { takes, answer, outcome, placed: Mutex::new(0), hung_up: Mutex::new(0) });
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
         let named = Named { name: "scripted".into(), backend: Arc::<Scripted>::clone(&backend) };
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -163,7 +176,7 @@ async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
     bench.begin(1, 600 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     bench.dispatcher.end().await;
-    assert!(bench.told("The connection was lost."));
+    bench.until(|bench| bench.told("The connection was lost.")).await;
     // The next gate does not ring it either.
     let next = Bench::on(store, Duration::ZERO, Ok(Reference::new("counted")));
     next.begin(2, SECOND);
@@ -208,4 +221,64 @@ async fn a_call_that_another_process_drives_is_counted_there_alone() {
     watching.until(|bench| bench.told("verified")).await;
     watching.dispatcher.end().await;
     assert_eq!((watching.counted(), *watching.backend.placed.lock()), (Vec::<String>::new(), 0));
+}
+
+fn note(name: &str) -> Change {
+    step(name, None, None)
+}
+
+async fn kept_steps(store: &Faulty, attempt: Attempt) -> Vec<Box<str>> {
+    store.steps(attempt).await.unwrap().into_iter().map(|step| step.name).collect()
+}
+
+#[tokio::test]
+async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
+    let store = Arc::new(Faulty::that_refuses("strange"));
+    let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
+    let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
+    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
+    // They wait for each other, and so are recorded at once.
+    let names = ["first", "second", "strange", "fourth", "fifth"];
+    names.into_iter().for_each(|name| bench.dispatcher.shared.ledger.note(attempt, note(name)));
+    bench.dispatcher.recorded().await;
+    let kept = kept_steps(&store, attempt).await;
+    let kept: Vec<_> = names.into_iter().filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
+    assert_eq!(kept, ["first", "second", "fourth", "fifth"]);
+    bench.until(|bench| bench.told("store_refused")).await;
+}
+
+#[tokio::test]
+async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
+    let store = Arc::new(Faulty::that_waits());
+    let bench = Bench::on(Arc::clone(&store), SECOND, Ok(Reference::new("kept")));
+    let ledger = &bench.dispatcher.shared.ledger;
+    let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
+    bench.until(|bench| *bench.backend.placed.lock() == 1).await;
+    let unknown = Attempt { id: id(2), ..attempt };
+    (0..60_000).for_each(|_| ledger.note(unknown, note("ringing")));
+    ledger.note(attempt, note("left_out"));
+    bench.until(|bench| bench.told("\"placed\"")).await;
+    store.go_on();
+    bench.dispatcher.recorded().await;
+    let kept = kept_steps(&store, attempt).await;
+    assert!(kept.iter().any(|name| **name == *"placed"), "{kept:?}");
+    assert!(!kept.iter().any(|name| **name == *"left_out"), "there is an end to what waits");
+}
+
+#[tokio::test]
+async fn who_reports_a_fraud_is_blocked_before_the_call_ends() {
+    let store = Arc::new(Faulty::that_waits());
+    let fraud = Failure::new(FailureReason::FraudReported, "The user pressed the fraud key.");
+    let reference = Ok(Reference::new("reported"));
+    let bench = Bench::that_ends(Arc::clone(&store), Duration::ZERO, reference, Outcome::Failed(fraud));
+    let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
+    // Whoever kills the process now leaves a call that the next one takes up, and asks the provider about.
+    bench.until(|_| *store.asked_to_block.lock() > 0).await;
+    let current = store.find(id(1)).await.unwrap().unwrap();
+    assert!(current.attempt == attempt && matches!(current.state, CurrentState::Pending { .. }), "{current:?}");
+    assert_eq!(bench.registry.status(id(1)), Some(CallStatus::Pending));
+    store.go_on();
+    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
+    let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
+    assert_eq!(blocked, [number().key()]);
 }

@@ -42,7 +42,7 @@ fn a_blocked_number_is_not_called_and_a_blocked_line_has_no_extension_that_is() 
 fn a_block_ends_when_it_has_expired() {
     on_every_store(async |open| {
         let store = open();
-        let soon = SystemTime::now() + Duration::from_secs(3);
+        let soon = SystemTime::now() + Duration::from_secs(10);
         let passed = SystemTime::now() - Duration::from_secs(1);
         store.block(&block(number(1), 1, Some(soon))).await.unwrap();
         store.block(&block(number(2), 2, Some(passed))).await.unwrap();
@@ -51,7 +51,7 @@ fn a_block_ends_when_it_has_expired() {
         assert!(!store.unblock(number(2).key).await.unwrap(), "it is not on the list any more");
         let refused = begin(&store, &new(attempt(1, 1), number(1))).await;
         assert!(matches!(refused, Begun::Refused(Refusal::Blocked { until: Some(_), .. })), "{refused:?}");
-        tokio::time::sleep(Duration::from_millis(3100)).await;
+        tokio::time::sleep(Duration::from_millis(10_100)).await;
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
         assert_eq!(store.blocks().await.unwrap(), [block(number(3), 3, None)]);
         store.sweep(LONG).await.unwrap();
@@ -75,7 +75,7 @@ fn the_block_list_has_the_newest_first() {
 #[test]
 fn a_number_is_called_so_often_within_a_window_and_refused_calls_do_not_count() {
     on_every_store(async |open| {
-        let window = Duration::from_secs(4);
+        let window = Duration::from_secs(10);
         let limits = Limits { calls_per_number: 2, per_number_window: window, ..NO_LIMITS };
         let stores = [open(), open()];
         for n in [1, 2] {

@@ -68,6 +68,19 @@ fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
 }
 
 #[test]
+fn a_call_whose_deadline_has_just_passed_is_its_living_owners_to_end() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let deadline = Duration::from_millis(100);
+        assert_eq!(begin(&store, &NewAttempt { deadline, ..new(attempt(1, 1), number(1)) }).await, Begun::New);
+        tokio::time::sleep(2 * deadline).await;
+        store.renew(OWNER).await.unwrap();
+        assert_eq!(take_up(&another, ANOTHER, 10).await, [], "it may be hanging up");
+        assert!(store.end(&end(attempt(1, 1), failed(FailureReason::DeadlinePassed))).await.unwrap());
+    });
+}
+
+#[test]
 fn a_call_is_taken_up_by_one_owner_and_not_too_many_at_once() {
     on_every_store(async |open| {
         let store = open();

@@ -13,10 +13,10 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::audit::{Query, Row, Step};
 use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update};
@@ -27,6 +27,7 @@ use writer::Writer;
 
 /// How long SQLite waits for another process that writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(4);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A store in a file.
 pub struct SqliteStore {
@@ -71,14 +72,30 @@ fn open(file: &Path) -> Result<Connection, String> {
     database.busy_timeout(BUSY_LIMIT).map_err(words)?;
     database.set_prepared_statement_cache_capacity(64);
     schema::check_ours(&database)?;
-    // It answers with the mode that it is in now.
-    let mode: String = database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(words)?;
+    let mode = turn_to_write_ahead_log(&database).map_err(words)?;
     if mode != "wal" {
         return Err(format!("its journal cannot be a write-ahead log ({mode}); it must lie on a disk of this machine"));
     }
     database.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;").map_err(words)?;
     schema::bring_up_to_date(&mut database)?;
     Ok(database)
+}
+
+/// Returns the kind of journal that the file has now. Of those who turn a new file at once, each has a lock that the others
+/// need: SQLite refuses them without letting them wait (<https://www.sqlite.org/c3ref/busy_handler.html>), so they ask
+/// again.
+fn turn_to_write_ahead_log(database: &Connection) -> rusqlite::Result<String> {
+    let until = Instant::now() + BUSY_LIMIT;
+    loop {
+        match database.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(rusqlite::Error::SqliteFailure(failure, _))
+                if failure.code == ErrorCode::DatabaseBusy && Instant::now() < until =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            answer => return answer,
+        }
+    }
 }
 
 #[async_trait]
@@ -149,7 +166,23 @@ impl CallStore for SqliteStore {
         let count = self.writer.read(audit::count).await?;
         Ok(format!("{} ({count} calls)", self.file.display()))
     }
+
     fn close(&self, within: Duration) -> bool {
         self.writer.close(within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_commit_is_on_the_disk_before_it_is_told_and_what_is_deleted_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = open(&folder.path().join("calls.db")).unwrap();
+        let set = |pragma: &str| database.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).unwrap();
+        // 2 is FULL.
+        assert_eq!((set("synchronous"), set("secure_delete")), (2, 1));
     }
 }

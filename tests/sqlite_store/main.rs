@@ -1,5 +1,7 @@
 //! What is SQLite's own among the promises of stores: the file, its clock, and who else uses it.
 
+mod others;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
@@ -7,10 +9,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use phonegate::call::{Attempt, CallStatus, FailureReason, NumberKey};
+use phonegate::call::{Attempt, CallStatus, Failure, FailureReason, NumberKey, Outcome};
 use phonegate::store::{
-    Begun, Block, CallStore, LEASE, Limits, NewAttempt, Owner, Query, Refusal, RowOutcome, SqliteStore, StoreError,
-    StoredNumber,
+    Begun, Block, CallStore, End, LEASE, Limits, NewAttempt, Owner, Query, Refusal, RowOutcome, SqliteStore,
+    StoreError, StoredNumber,
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -18,6 +20,10 @@ use support::gate::{TestGate, admission, admitted, id, no_limits};
 use tempfile::TempDir;
 
 const NUMBER: &str = "+1 4255551212";
+
+const OWNER: Owner = Owner(uuid::Uuid::from_u128(1));
+
+const FEW: Limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };
 
 /// A gate that keeps its calls in this file.
 fn gate(file: &Path, press: &str, limits: Value, audit: Value) -> TestGate {
@@ -40,6 +46,22 @@ fn file() -> (TempDir, std::path::PathBuf) {
 fn rows(store: &SqliteStore) -> Vec<phonegate::store::Row> {
     let query = Query { most: 1000, ..Query::default() };
     wait(store.rows(&query)).unwrap()
+}
+
+/// An attempt as call n.
+fn new(n: u128) -> NewAttempt {
+    NewAttempt {
+        attempt: Attempt { id: id(n), generation: 1 },
+        started: SystemTime::now(),
+        deadline: Duration::from_secs(600),
+        number: StoredNumber::new(&admitted(NUMBER), false),
+        owner: OWNER,
+        node: "here".into(),
+    }
+}
+
+fn end(attempt: Attempt, at: SystemTime, outcome: Outcome) -> End {
+    End { attempt, owner: OWNER, at, outcome, release: true }
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -80,28 +102,12 @@ fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
         concurrent_calls: 100,
         calls_per_minute: 100,
     };
-    let key = NumberKey::parse("00000000000000000000000000000001").unwrap();
-    let begin = |store: &SqliteStore, n: u64| {
-        let new = NewAttempt {
-            attempt: Attempt { id: id(n.into()), generation: n },
-            started: SystemTime::now(),
-            deadline: Duration::from_secs(60),
-            number: StoredNumber { key, line: key, masked: "+1******1212".into(), full: None },
-            owner: Owner(uuid::Uuid::from_u128(1)),
-            node: "here".into(),
-        };
+    let begin = |store: &SqliteStore, n: u128| {
+        let new = new(n);
         let begun = wait(store.begin(&new, &limits)).unwrap();
         if begun == Begun::New {
-            let failure = phonegate::call::Failure::new(FailureReason::Unreachable, "Busy.");
-            let outcome = phonegate::call::Outcome::Failed(failure);
-            let end = phonegate::store::End {
-                attempt: new.attempt,
-                owner: new.owner,
-                at: SystemTime::now(),
-                outcome,
-                release: true,
-            };
-            assert!(wait(store.end(&end)).unwrap());
+            let busy = Outcome::Failed(Failure::new(FailureReason::Unreachable, "Busy."));
+            assert!(wait(store.end(&end(new.attempt, SystemTime::now(), busy))).unwrap());
         }
         begun
     };
@@ -122,9 +128,8 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
     let (_folder, file) = file();
     let days_ahead = || SystemTime::now() + Duration::from_secs(30 * 86_400);
     let number = StoredNumber::new(&admitted(NUMBER), false);
-    let owner = Owner(uuid::Uuid::from_u128(1));
     let store = SqliteStore::open_with_clock(&file, days_ahead).unwrap();
-    wait(store.renew(owner)).unwrap();
+    wait(store.renew(OWNER)).unwrap();
     drop(store);
     let store = SqliteStore::open(&file).unwrap();
     let now = SystemTime::now();
@@ -206,97 +211,56 @@ fn a_number_that_may_not_be_called_is_kept_with_the_refusal() {
 }
 
 #[test]
-fn another_process_that_holds_the_file_holds_up_nothing_for_long_and_all_heals() {
+fn what_is_deleted_is_not_in_the_file_any_more() {
     let (_folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
-    let other = Connection::open(&file).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    gate.initiate(id(1), NUMBER);
-    let (status, text) = gate.ends(id(1));
-    assert_eq!(status, CallStatus::Failed);
-    assert!(text.starts_with("Nobody was called: the store cannot be reached: "), "{text}");
-    assert!(text.ends_with("(CannotPlace, code 117)"), "{text}");
-    other.execute_batch("ROLLBACK").unwrap();
-    let mut n = 1;
-    support::wait_until("a call is verified", || {
-        n += 1;
-        gate.initiate(id(n), NUMBER);
-        gate.ends(id(n)).0 == CallStatus::Success
-    });
-    let log = gate.end();
-    // Whether it was told as down depends on how much it was asked meanwhile.
-    let told = |event: &str| log.iter().filter(|line| line["event"] == event).count();
-    assert_eq!(told("backend_down"), told("backend_up"), "{log:?}");
-    // The refused one is in the audit all the same.
-    let rows = rows(&SqliteStore::open(&file).unwrap());
-    let first = rows.iter().find(|row| row.attempt.id == id(1)).unwrap();
-    assert!(matches!(&first.outcome, RowOutcome::Failed(failure) if failure.reason() == FailureReason::CannotPlace));
-}
-
-#[test]
-fn a_reader_waits_for_nobody_and_a_backup_is_whole() {
-    let (folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
-    let backup = folder.path().join("backup.db");
-    let reader = SqliteStore::open(&file).unwrap();
-    for n in 1..=50 {
-        gate.initiate(id(n), &format!("+1 425555{:04}", 1000 + n));
-        rows(&reader);
-    }
-    let copied =
-        support::tool("sqlite3", "sqlite3").arg(&file).arg(format!("VACUUM INTO '{}'", backup.display())).status();
-    assert!(copied.unwrap().success());
-    for n in 1..=50 {
-        assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
-    }
-    gate.end();
-    assert_eq!(rows(&reader).len(), 50);
-    let copy = Connection::open(&backup).unwrap();
-    let check = copy.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap();
-    assert_eq!(check, "ok");
-    assert!(SqliteStore::open(&backup).is_ok());
-}
-
-#[test]
-fn another_process_that_writes_holds_up_no_reader() {
-    let (_folder, file) = file();
-    let store = SqliteStore::open(&file).unwrap();
-    let other = Connection::open(&file).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(wait(store.blocks()).unwrap(), []);
-    let error = wait(store.unblock(phonegate::call::NumberKey::parse(&"0".repeat(32)).unwrap())).unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-    other.execute_batch("ROLLBACK").unwrap();
-}
-
-#[test]
-fn calls_that_were_handed_over_too_late_are_handed_over_again() {
-    let (_folder, file) = file();
-    let killed = SqliteStore::open_with_clock(&file, || SystemTime::now() - 2 * LEASE).unwrap();
+    let words = "the phone was stolen on Tuesday";
+    let holds = || {
+        let bytes = std::fs::read(&file).unwrap();
+        bytes.windows(words.len()).any(|window| window == words.as_bytes())
+    };
     let number = StoredNumber::new(&admitted(NUMBER), false);
-    let new = NewAttempt {
-        attempt: Attempt { id: id(1), generation: 1 },
-        started: SystemTime::now(),
-        deadline: Duration::from_secs(600),
-        number,
-        owner: Owner(uuid::Uuid::from_u128(1)),
-        node: "here".into(),
+    let block = Block {
+        number: number.key,
+        masked: number.masked,
+        reason: words.into(),
+        since: SystemTime::now(),
+        until: None,
     };
-    let limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };
-    assert_eq!(wait(killed.begin(&new, &limits)).unwrap(), Begun::New);
-    drop(killed);
-
+    // Whoever closes it last writes the log back into the file.
     let store = SqliteStore::open(&file).unwrap();
-    let owner = Owner(uuid::Uuid::from_u128(2));
-    let taken = |store: &SqliteStore| {
-        let orphans = wait(store.take_up(owner, 10)).unwrap();
-        orphans.into_iter().map(|orphan| orphan.attempt).collect::<Vec<_>>()
-    };
-    let other = Connection::open(&file).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let hurried = wait(async { tokio::time::timeout(Duration::from_millis(100), store.take_up(owner, 10)).await });
-    assert!(hurried.is_err(), "whoever asked has given up");
-    other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(taken(&store), [new.attempt], "again, for nobody got them");
-    assert_eq!(taken(&store), []);
+    wait(store.block(&block)).unwrap();
+    drop(store);
+    assert!(holds());
+    let store = SqliteStore::open(&file).unwrap();
+    assert!(wait(store.unblock(block.number)).unwrap());
+    drop(store);
+    assert!(!holds());
+}
+
+/// Keeps a call in the file that began and ended by this clock.
+fn keep_call(file: &Path, n: u128, clock: fn() -> SystemTime) {
+    let store = SqliteStore::open_with_clock(file, clock).unwrap();
+    let new = NewAttempt { started: clock(), ..new(n) };
+    assert_eq!(wait(store.begin(&new, &FEW)).unwrap(), Begun::New);
+    assert!(wait(store.end(&end(new.attempt, clock(), Outcome::Verified))).unwrap());
+}
+
+fn days_ago<const DAYS: u64>() -> SystemTime {
+    SystemTime::now() - Duration::from_secs(DAYS * 86_400)
+}
+
+#[test]
+fn a_call_is_forgotten_after_as_many_days_as_the_audit_keeps() {
+    for (audit, left) in [(json!({}), [2, 3].as_slice()), (json!({ "keep_days": 1 }), &[])] {
+        let (_folder, file) = file();
+        keep_call(&file, 1, days_ago::<91>);
+        keep_call(&file, 2, days_ago::<89>);
+        keep_call(&file, 3, days_ago::<2>);
+        let gate = gate(&file, "#", no_limits(), audit);
+        let reader = SqliteStore::open(&file).unwrap();
+        let kept = || rows(&reader).into_iter().map(|row| row.attempt.id).collect::<Vec<_>>();
+        support::wait_until("what is old is forgotten", || kept().len() == left.len());
+        assert_eq!(kept(), left.iter().map(|n| id(*n)).collect::<Vec<_>>());
+        gate.end();
+    }
 }

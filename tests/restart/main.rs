@@ -1,6 +1,8 @@
 //! The host's process is killed at any moment of a call: the next one takes the call up, or says what became of it. A
 //! call is never placed twice, and never lost without a text.
 
+mod kills;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::ffi::{CStr, CString};
@@ -139,66 +141,6 @@ fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(
     ends
 }
 
-#[test]
-fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_up() {
-    let twilio = Twilio::start();
-    let machine = Machine::new(twilio.backend());
-    let mut calls = Vec::new();
-    let mut spread = 0..;
-    let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
-    for n in 0..KILLS {
-        // Half of them would be refused by whoever answers.
-        let (word, looks) = (if n % 2 == 0 { "APPROVED" } else { "WRONG_KEY" }, Some(2));
-        twilio.tell(Story { looks, ..Story::ends(word) });
-        let starts = || twilio.seen(About::Start).len();
-        let looks = || twilio.seen(About::Look).len();
-
-        let (mut host, call) = machine.call(format!("{word}, killed as it begins"));
-        host.logs("started_call");
-        host.kill_after(pause(12));
-        calls.push(call);
-
-        twilio.fail(About::Start, Fault::Slow(Duration::from_millis(300)));
-        let before = starts();
-        let (host, call) = machine.call(format!("{word}, killed before Twilio answers"));
-        wait_until("Twilio is asked", || starts() > before);
-        host.kill_after(pause(280));
-        calls.push(call);
-
-        let before = starts();
-        let (host, call) = machine.call(format!("{word}, killed as Twilio answers"));
-        wait_until("Twilio is asked", || starts() > before);
-        host.kill_after(pause(15));
-        calls.push(call);
-
-        let before = looks();
-        let (host, call) = machine.call(format!("{word}, killed while it rings"));
-        wait_until("it is looked at", || looks() > before);
-        host.kill_after(pause(400));
-        calls.push(call);
-
-        let before = twilio.seen(About::Delete).len();
-        let (host, call) = machine.call(format!("{word}, killed at its end"));
-        wait_until("its end is known", || twilio.seen(About::Delete).len() > before);
-        host.kill_after(pause(10));
-        calls.push(call);
-    }
-    let rung = twilio.seen(About::Start);
-    let rings = |call: &Begun| rung.iter().filter(|seen| seen.form["To"] == call.number()).count();
-    let ends = settle(&machine.next(), &calls, rings);
-    for (call, (status, text)) in calls.iter().zip(&ends) {
-        assert!(*status == FAILED || call.what.starts_with("APPROVED"), "{}: {text}", call.what);
-        if call.what.contains("while it rings") || call.what.contains("at its end") {
-            let expected = if call.what.starts_with("APPROVED") { SUCCESS } else { FAILED };
-            assert_eq!(*status, expected, "{}: {text}", call.what);
-            assert!(expected == SUCCESS || text.contains("(WrongKey"), "{}: {text}", call.what);
-        }
-        if call.what.contains("before Twilio answers") {
-            assert!(text.contains("(Interrupted)"), "{}: {text}", call.what);
-        }
-    }
-}
-
 /// Approves every call that rings in the file of a phone. Returns what was in it.
 fn approve(phone: &Path) -> String {
     let text = std::fs::read_to_string(phone).unwrap();
@@ -288,64 +230,6 @@ fn a_sip_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_i
 fn a_simulated_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_its_deadline() {
     let backend = json!({ "type": "simulated", "answer_after_ms": 60_000 });
     ends_with_its_process(backend, |store, call| placed(store, &call.id));
-}
-
-#[test]
-fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at_most_once() {
-    let steps = [Step::Invite, Step::Wait(200), RINGS, Step::Wait(300), Step::PickUp, Step::Receive("BYE")];
-    let callee = Callee::start(&steps, 1000);
-    let machine = Machine::new(callee.trunk());
-    let mut calls = Vec::new();
-    for n in 0..KILLS as u64 {
-        let (mut host, call) = machine.call("killed as it begins");
-        host.logs("started_call");
-        host.kill_after(n * 3);
-        calls.push(call);
-
-        let (host, call) = machine.call("killed while it is dialled");
-        wait_until("the trunk is asked", || callee.rings(call.number()) > 0);
-        host.kill_after(n * 30);
-        calls.push(call);
-
-        for (event, pause) in [("ringing", n * 50), ("answered", n * 100)] {
-            let (mut host, call) = machine.call(format!("killed after {event}"));
-            host.logs(event);
-            host.kill_after(pause);
-            calls.push(call);
-        }
-    }
-    let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
-    for (call, (status, text)) in calls.iter().zip(&ends) {
-        assert_eq!(*status, FAILED, "{}", call.what);
-        let unknown = call.what.contains("begins") && text.contains("(UnknownCall)");
-        assert!(unknown || text.ends_with("(Interrupted)"), "{}: {text}", call.what);
-        assert!(call.what.contains("begins") || callee.rings(call.number()) == 1, "{}", call.what);
-    }
-}
-
-#[test]
-fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_was_told_and_rings_once() {
-    let steps = [Step::Invite, RINGS, Step::PickUp, Step::Wait(300), Step::Press("#"), Step::Receive("BYE")];
-    let callee = Callee::start(&steps, 1000);
-    let machine = Machine::with(callee.trunk(), json!({ "prompts": prompts() }));
-    let mut calls = Vec::new();
-    for n in 0..KILLS as u64 {
-        let (mut host, call) = machine.call("killed as # is pressed");
-        host.logs("answered");
-        host.kill_after(285 + n * 6);
-        calls.push(call);
-
-        let (mut host, call) = machine.call("killed as success is told");
-        host.logs("verified");
-        host.kill_after(n * 5);
-        calls.push(call);
-    }
-    let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
-    for (call, (status, text)) in calls.iter().zip(&ends) {
-        assert_eq!(callee.rings(call.number()), 1, "{}", call.what);
-        let interrupted = call.what.contains("#") && text.ends_with("(Interrupted)");
-        assert!(*status == SUCCESS || interrupted, "{}: {text}", call.what);
-    }
 }
 
 #[test]

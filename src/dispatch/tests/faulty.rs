@@ -1,0 +1,115 @@
+//! A store in memory that refuses, or keeps waiting, as a test says.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::call::{Attempt, CallId, NumberKey};
+use crate::store::{
+    Begun, Block, CallStore, Change, Current, End, Limits, MemoryStore, NewAttempt, Orphan, Owner, Query, Reach, Row,
+    Step, StoreError, Update,
+};
+
+pub(super) struct Faulty {
+    kept: MemoryStore,
+    /// A step of this name is never taken.
+    refuses: Option<&'static str>,
+    /// While it has no permit, what is to be noted or blocked waits.
+    open: Semaphore,
+    pub(super) asked_to_block: Mutex<usize>,
+}
+
+impl Default for Faulty {
+    fn default() -> Self {
+        Self { kept: MemoryStore::default(), refuses: None, open: Semaphore::new(1), asked_to_block: Mutex::default() }
+    }
+}
+
+impl Faulty {
+    pub(super) fn that_refuses(name: &'static str) -> Self {
+        Self { refuses: Some(name), ..Self::default() }
+    }
+
+    pub(super) fn that_waits() -> Self {
+        Self { open: Semaphore::new(0), ..Self::default() }
+    }
+
+    pub(super) fn go_on(&self) {
+        self.open.add_permits(1);
+    }
+
+    async fn wait(&self) {
+        drop(self.open.acquire().await.unwrap());
+    }
+}
+
+#[async_trait]
+impl CallStore for Faulty {
+    fn reach(&self) -> Reach {
+        self.kept.reach()
+    }
+
+    async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
+        self.kept.begin(new, limits).await
+    }
+
+    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+        self.kept.end(end).await
+    }
+
+    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+        self.wait().await;
+        let is_refused = |update: &Update| match &update.change {
+            Change::Step { name, .. } => Some(&**name) == self.refuses,
+            _ => false,
+        };
+        match updates.iter().any(is_refused) {
+            true => Err(StoreError::Refused("strange".to_owned())),
+            false => self.kept.record(updates).await,
+        }
+    }
+
+    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+        self.kept.find(id).await
+    }
+
+    async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
+        self.kept.renew(owner).await
+    }
+
+    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        self.kept.take_up(owner, most).await
+    }
+
+    async fn block(&self, block: &Block) -> Result<(), StoreError> {
+        *self.asked_to_block.lock() += 1;
+        self.wait().await;
+        self.kept.block(block).await
+    }
+
+    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+        self.kept.unblock(number).await
+    }
+
+    async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
+        self.kept.blocks().await
+    }
+
+    async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        self.kept.rows(query).await
+    }
+
+    async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
+        self.kept.steps(attempt).await
+    }
+
+    async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
+        self.kept.sweep(keep).await
+    }
+
+    async fn check(&self) -> Result<String, StoreError> {
+        self.kept.check().await
+    }
+}

@@ -1,0 +1,169 @@
+//! Processes that are killed at any moment of a call, many times.
+
+use super::*;
+
+#[test]
+fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_up() {
+    let twilio = Twilio::start();
+    let machine = Machine::new(twilio.backend());
+    let mut calls = Vec::new();
+    let mut spread = 0..;
+    let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
+    for n in 0..KILLS {
+        // Half of them would be refused by whoever answers.
+        let (word, looks) = (if n % 2 == 0 { "APPROVED" } else { "WRONG_KEY" }, Some(2));
+        twilio.tell(Story { looks, ..Story::ends(word) });
+        let starts = || twilio.seen(About::Start).len();
+        let looks = || twilio.seen(About::Look).len();
+
+        let (mut host, call) = machine.call(format!("{word}, killed as it begins"));
+        host.logs("started_call");
+        host.kill_after(pause(12));
+        calls.push(call);
+
+        twilio.fail(About::Start, Fault::Hang);
+        let before = starts();
+        let (host, call) = machine.call(format!("{word}, killed before Twilio answers"));
+        wait_until("Twilio is asked", || starts() > before);
+        host.kill_after(pause(280));
+        calls.push(call);
+
+        let before = starts();
+        let (host, call) = machine.call(format!("{word}, killed as Twilio answers"));
+        wait_until("Twilio is asked", || starts() > before);
+        host.kill_after(pause(15));
+        calls.push(call);
+
+        let before = looks();
+        let (host, call) = machine.call(format!("{word}, killed while it rings"));
+        wait_until("it is looked at", || looks() > before);
+        host.kill_after(pause(400));
+        calls.push(call);
+
+        let before = twilio.seen(About::Delete).len();
+        let (host, call) = machine.call(format!("{word}, killed at its end"));
+        wait_until("its end is known", || twilio.seen(About::Delete).len() > before);
+        host.kill_after(pause(10));
+        calls.push(call);
+    }
+    let rung = twilio.seen(About::Start);
+    let rings = |call: &Begun| rung.iter().filter(|seen| seen.form["To"] == call.number()).count();
+    let ends = settle(&machine.next(), &calls, rings);
+    for (call, (status, text)) in calls.iter().zip(&ends) {
+        assert!(*status == FAILED || call.what.starts_with("APPROVED"), "{}: {text}", call.what);
+        if call.what.contains("while it rings") || call.what.contains("at its end") {
+            let expected = if call.what.starts_with("APPROVED") { SUCCESS } else { FAILED };
+            assert_eq!(*status, expected, "{}: {text}", call.what);
+            assert!(expected == SUCCESS || text.contains("(WrongKey"), "{}: {text}", call.what);
+        }
+        if call.what.contains("before Twilio answers") {
+            assert!(text.contains("(Interrupted)"), "{}: {text}", call.what);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_is_made_again_right_after_its_process_was_killed_rings_nobody_twice() {
+    let twilio = Twilio::start();
+    let machine = Machine::new(twilio.backend());
+    let next = machine.next();
+    twilio.tell(Story { looks: Some(2), ..Story::ends("APPROVED") });
+    let starts = || twilio.seen(About::Start).len();
+    let mut calls = Vec::new();
+    let mut kill_and_ask_again = |host: Host, call: Begun, after| {
+        host.kill_after(after);
+        assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING, "{}", call.what);
+        calls.push(call);
+    };
+    // First of all, since a repeat that starts a call would get the fault.
+    for n in 0..KILLS as u64 {
+        twilio.fail(About::Start, Fault::Hang);
+        let (host, call) = machine.call("killed before Twilio answers");
+        wait_until("Twilio is asked", || starts() as u64 > n);
+        kill_and_ask_again(host, call, n * 20);
+    }
+    for n in 0..KILLS as u64 {
+        let (mut host, call) = machine.call("killed as it begins");
+        host.logs("started_call");
+        kill_and_ask_again(host, call, n * 2);
+
+        let (host, call) = machine.call("killed while it rings");
+        machine.has_placed(&call);
+        kill_and_ask_again(host, call, n * 40);
+    }
+    let rung = || twilio.seen(About::Start);
+    let rings = |call: &Begun| rung().iter().filter(|seen| seen.form["To"] == call.number()).count();
+    let ends = settle(&next, &calls, rings);
+    for (call, (status, text)) in calls.iter().zip(&ends) {
+        match &*call.what {
+            "killed while it rings" => assert_eq!((*status, rings(call)), (SUCCESS, 1), "{text}"),
+            "killed before Twilio answers" => {
+                assert!(text.ends_with("(Interrupted)"), "{text}");
+                // It may ring still: another request is not to ring it, too.
+                let another = fresh_id();
+                next.initiate(Some(&call.number), Some(&another), None);
+                wait_until("it is refused", || next.status(Some(&another)) != PENDING);
+                assert!(next.message(&another).contains("(AlreadyInProgress"), "{}", next.message(&another));
+            }
+            _ => assert!(*status == SUCCESS || text.ends_with("(Interrupted)"), "{text}"),
+        }
+    }
+}
+
+#[test]
+fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at_most_once() {
+    let steps = [Step::Invite, Step::Wait(200), RINGS, Step::Wait(300), Step::PickUp, Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1000);
+    let machine = Machine::new(callee.trunk());
+    let mut calls = Vec::new();
+    for n in 0..KILLS as u64 {
+        let (mut host, call) = machine.call("killed as it begins");
+        host.logs("started_call");
+        host.kill_after(n * 3);
+        calls.push(call);
+
+        let (host, call) = machine.call("killed while it is dialled");
+        wait_until("the trunk is asked", || callee.rings(call.number()) > 0);
+        host.kill_after(n * 30);
+        calls.push(call);
+
+        for (event, pause) in [("ringing", n * 50), ("answered", n * 100)] {
+            let (mut host, call) = machine.call(format!("killed after {event}"));
+            host.logs(event);
+            host.kill_after(pause);
+            calls.push(call);
+        }
+    }
+    let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
+    for (call, (status, text)) in calls.iter().zip(&ends) {
+        assert_eq!(*status, FAILED, "{}", call.what);
+        let unknown = call.what.contains("begins") && text.contains("(UnknownCall)");
+        assert!(unknown || text.ends_with("(Interrupted)"), "{}: {text}", call.what);
+        assert!(call.what.contains("begins") || callee.rings(call.number()) == 1, "{}", call.what);
+    }
+}
+
+#[test]
+fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_was_told_and_rings_once() {
+    let steps = [Step::Invite, RINGS, Step::PickUp, Step::Wait(300), Step::Press("#"), Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1000);
+    let machine = Machine::with(callee.trunk(), json!({ "prompts": prompts() }));
+    let mut calls = Vec::new();
+    for n in 0..KILLS as u64 {
+        let (mut host, call) = machine.call("killed as # is pressed");
+        host.logs("answered");
+        host.kill_after(285 + n * 6);
+        calls.push(call);
+
+        let (mut host, call) = machine.call("killed as success is told");
+        host.logs("verified");
+        host.kill_after(n * 5);
+        calls.push(call);
+    }
+    let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
+    for (call, (status, text)) in calls.iter().zip(&ends) {
+        assert_eq!(callee.rings(call.number()), 1, "{}", call.what);
+        let interrupted = call.what.contains("#") && text.ends_with("(Interrupted)");
+        assert!(*status == SUCCESS || interrupted, "{}: {text}", call.what);
+    }
+}
