@@ -253,12 +253,10 @@ impl Shared {
     }
 
     async fn sweep_store(self: Arc<Self>) {
-        loop {
+        // Not at once: a machine's clock may be far ahead when it starts.
+        while tokio::time::timeout(SWEEP_STORE_EVERY, self.ending.cancelled()).await.is_err() {
             // What is old stays a while longer where the store is away.
             let _ = self.ending.run_until_cancelled(self.ledger.sweep()).await;
-            if tokio::time::timeout(SWEEP_STORE_EVERY, self.ending.cancelled()).await.is_ok() {
-                return;
-            }
         }
     }
 

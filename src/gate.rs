@@ -308,7 +308,8 @@ impl Gate {
         if self.dispatcher.is_shared() {
             self.registry.forget_successes();
         }
-        let left = end.saturating_duration_since(Instant::now()).min(for_store);
+        // A store that is away must not cost the log its last lines either.
+        let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
         let all_recorded =
             runtime.block_on(async { tokio::time::timeout(left, self.dispatcher.recorded()).await.is_ok() });
         if let Some(figures) = self.figures.clone() {

@@ -26,6 +26,10 @@ struct Farm {
 
 impl Farm {
     fn new(backend: Value, deadline_s: u64) -> Self {
+        Self::with(backend, json!({ "deadline_s": deadline_s }))
+    }
+
+    fn with(backend: Value, call: Value) -> Self {
         let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
         let config = json!({
             "use": ["phone"],
@@ -33,7 +37,7 @@ impl Farm {
             "backends": { "phone": backend },
             "numbers": { "default_country": "US" },
             "limits": no_limits(),
-            "call": { "deadline_s": deadline_s },
+            "call": call,
             "store": { "type": "redis", "url": redis.url() },
         });
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
@@ -52,10 +56,12 @@ impl Farm {
 
 /// Redis forgets all once this is logged; at its deadline the call is hung up, and fails.
 fn is_hung_up_although_forgotten_after(event: &str, callee: Callee) {
-    let farm = Farm::new(callee.trunk(), 5);
+    let farm = Farm::new(callee.trunk(), 15);
     let mut host = farm.process(1);
     host.logs(event);
-    farm.redis.cli(&["FLUSHALL"]);
+    let forget = "local kept = redis.call('GET', KEYS[1]) redis.call('FLUSHALL') return kept";
+    let forgotten = farm.redis.cli(&["EVAL", forget, "1", "{phonegate}:a:1"]);
+    assert!(forgotten.contains("\"owner\"") && !forgotten.contains("\"outcome\""), "not pending: {forgotten}");
     callee.finish();
     let words = host.last_words();
     assert!(words.starts_with("Failed: ") && words.contains("(DeadlinePassed"), "{words}");
@@ -116,6 +122,28 @@ fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_an
     }
     let text = std::fs::read_to_string(&phone).unwrap();
     assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn a_process_that_stood_still_beside_a_call_tells_no_success_that_is_over_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let phone = folder.path().join("phone.txt");
+    let call = json!({ "deadline_s": 90, "keep_finished_s": 5 });
+    let farm = Farm::with(json!({ "type": "file", "path": phone }), call);
+    let node = farm.node();
+    node.initiate(id(1), "+14255551001");
+    let text = || std::fs::read_to_string(&phone).unwrap_or_default();
+    wait_until("it rings", || text().contains(";0;"));
+    let mut host = farm.process(1);
+    host.logs("elsewhere");
+    host.pause();
+    std::fs::write(&phone, text().replace(";0;", ";1;")).unwrap();
+    wait_until("it is approved", || node.status(id(1)) == CallStatus::Success);
+    wait_until("that is over", || node.status(id(1)) == CallStatus::Failed);
+    host.resume();
+    let words = host.last_words();
+    assert!(words.starts_with("Failed: ") && words.contains("(UnknownCall"), "{words}");
+    assert_eq!(text().lines().count(), 1, "{}", text());
 }
 
 #[test]

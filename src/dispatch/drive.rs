@@ -21,6 +21,9 @@ const LATE_REFERENCE: Duration = Duration::from_secs(20);
 /// How long the last look at a call may take whose deadline has passed.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
+/// How long the end of the gate waits for the store before what a provider has of a call is left for the next process.
+const LAST_RECORD: Duration = Duration::from_secs(2);
+
 /// What a call that was placed by a backend is known by.
 type Line<'a> = (&'a Named, Reference);
 
@@ -29,6 +32,8 @@ enum Stop {
     Outcome(Outcome),
     /// It has failed, and that was told: hang up.
     HangUp(Whose),
+    /// It has failed, and that was told; nobody knows of anything to hang up.
+    Unplaced(Whose, Rang),
     /// The phone may ring, but there is nothing to hang up.
     Ambiguous {
         backend: Option<Arc<str>>,
@@ -111,35 +116,76 @@ impl Shared {
             }
             Stop::Ambiguous { backend, failure } => {
                 let whose = self.fail(flight, backend.as_deref(), failure).await;
-                if whose == Whose::Ours {
-                    // The phone may be ringing, and nobody can tell until when: not before the deadline is it free.
-                    self.must_end(flight).await;
-                    if flight.deadline.passed(Moment::now()) {
-                        self.give_free(flight).await;
-                    }
-                }
+                self.give_free_if(flight, whose, Rang::Perhaps).await;
+                whose
+            }
+            Stop::Unplaced(whose, rang) => {
+                self.give_free_if(flight, whose, rang).await;
                 whose
             }
             Stop::HangUp(whose) => {
+                let mut rang = Rang::Perhaps;
                 if let Some((named, reference)) = ours(whose) {
-                    self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await;
+                    if self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await {
+                        rang = Rang::No;
+                    }
+                    self.look_for_fraud(flight, named, reference).await;
                 }
-                if whose == Whose::Ours {
-                    self.give_free(flight).await;
-                }
+                self.give_free_if(flight, whose, rang).await;
                 whose
             }
         };
-        if let Some((named, reference)) = ours(whose) {
+        if let Some((named, reference)) = ours(whose)
+            && (!named.backend.outlives_its_process() || self.is_recorded().await)
+        {
             self.end_line(flight, named, "clean_up", named.backend.clean_up(reference)).await;
+        }
+    }
+
+    /// Gives a number free whose phone rings no more. If it may ring on, nobody can tell until when: it is not free before
+    /// the deadline.
+    async fn give_free_if(&self, flight: &Flight, whose: Whose, rings: Rang) {
+        if whose != Whose::Ours {
+            return;
+        }
+        if rings == Rang::Perhaps {
+            self.must_end(flight).await;
+        }
+        if rings == Rang::No || flight.deadline.passed(Moment::now()) {
+            self.give_free(flight).await;
+        }
+    }
+
+    /// Does the store have all of the call? What a provider has of it is the last witness until then: a process that
+    /// takes the call up asks there.
+    async fn is_recorded(&self) -> bool {
+        let end = async {
+            self.ending.cancelled().await;
+            tokio::time::sleep(LAST_RECORD).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.ledger.recorded() => true,
+            () = end => false,
+        }
+    }
+
+    /// Looks whether a fraud was reported before a call was hung up at its deadline, and after the last look.
+    async fn look_for_fraud(&self, flight: &Flight, named: &Named, reference: &Reference) {
+        if named.backend.outlives_its_process()
+            && let Ok(failure) = look_once(named, reference).await
+            && failure.reason() == FailureReason::FraudReported
+        {
+            self.block(flight).await;
         }
     }
 
     async fn place_and_follow<'a>(&'a self, flight: &Flight, call: &Call, line: &mut Option<Line<'a>>) -> Stop {
         let mut refusals: Vec<(&str, Failure)> = Vec::new();
         for named in &self.backends {
-            // Nobody is rung for a call that is over already.
-            if let Some(failure) = self.must_end(flight).now_or_never() {
+            // Nobody is rung for a call that is over already, or may be another process's.
+            let lost = || (!self.ledger.has_lease()).then(lost_lease);
+            if let Some(failure) = self.must_end(flight).now_or_never().or_else(lost) {
                 return Stop::Outcome(Outcome::Failed(failure));
             }
             self.note(flight, Level::Info, "dialling", Some(&named.name));
@@ -149,18 +195,18 @@ impl Shared {
                 placed = &mut placing => placed,
                 failure = self.must_end(flight) => {
                     // The phone may ring all the same: whatever reference comes now is hung up.
-                    self.fail(flight, Some(&named.name), failure).await;
-                    match tokio::time::timeout(LATE_REFERENCE, placing).await {
-                        Ok(Ok(reference)) => *line = Some((named, reference)),
-                        Ok(Err(late)) => self.refused(flight, &named.name, &late.failure),
-                        Err(_) => {
-                            let silent = "The provider did not tell whether it placed the call; it may ring on.";
-                            let silent = Failure::new(FailureReason::CannotPlace, silent);
-                            self.refused(flight, &named.name, &silent);
+                    let whose = self.fail(flight, Some(&named.name), failure).await;
+                    let late = match tokio::time::timeout(LATE_REFERENCE, placing).await {
+                        Ok(Ok(reference)) => {
+                            *line = Some((named, reference));
+                            // Nobody else knows this reference.
+                            return Stop::HangUp(Whose::Ours);
                         }
-                    }
-                    // Nobody else knows this reference.
-                    return Stop::HangUp(Whose::Ours);
+                        Ok(Err(late)) => late,
+                        Err(_) => PlaceError { rang: Rang::Perhaps, failure: silent() },
+                    };
+                    self.refused(flight, &named.name, &late.failure);
+                    return Stop::Unplaced(whose, late.rang);
                 }
             };
             match placed {
@@ -228,17 +274,20 @@ impl Shared {
         }
     }
 
-    /// Ends what the provider still has of a call, within bounds.
+    /// Ends what the provider still has of a call, within bounds. False where that may have failed.
     async fn end_line(
         &self,
         flight: &Flight,
         named: &Named,
         what: &'static str,
         ending: impl Future<Output = Result<(), Failure>>,
-    ) {
+    ) -> bool {
         let ended = AssertUnwindSafe(tokio::time::timeout(HANG_UP_LIMIT, ending)).catch_unwind().await;
         let failure = match ended {
-            Ok(Ok(Ok(()))) => return self.note(flight, Level::Debug, what, Some(&named.name)),
+            Ok(Ok(Ok(()))) => {
+                self.note(flight, Level::Debug, what, Some(&named.name));
+                return true;
+            }
             Ok(Ok(Err(failure))) => failure,
             Ok(Err(_)) => Failure::new(FailureReason::CannotPlace, "The provider did not answer in time."),
             Err(_) => Failure::new(FailureReason::Internal, "A defect in PhoneGate."),
@@ -247,6 +296,7 @@ impl Shared {
         let event = Event { event: what, failure: Some(&failure), ..self.event(flight, Some(&named.name)) };
         self.log.write(Level::Warn, &event);
         self.ledger.note(flight.attempt, step(what, Some(&named.name), Some(failure.text())));
+        false
     }
 }
 
@@ -257,6 +307,17 @@ async fn look_once(named: &Named, reference: &Reference) -> Result<Failure, Fail
         Ok(Outcome::Verified) => Err(too_late()),
         Err(_) => Err(passed()),
     }
+}
+
+fn silent() -> Failure {
+    let sentence = "The provider did not tell whether it placed the call; it may ring on.";
+    Failure::new(FailureReason::CannotPlace, sentence)
+}
+
+fn lost_lease() -> Failure {
+    let sentence =
+        "PhoneGate stood still, or its store did, for so long that the call may be another process's by now.";
+    Failure::new(FailureReason::Interrupted, sentence)
 }
 
 fn passed() -> Failure {

@@ -242,38 +242,41 @@ impl Unsettled {
     async fn watch(self, generation: u64) {
         let Self { shared, flight, .. } = &self;
         shared.log_step(flight, Level::Info, "elsewhere", None);
-        let outcome = loop {
-            let Some(outcome) = shared.ending.run_until_cancelled(shared.outcome_of(flight, generation)).await else {
+        let (outcome, ago) = loop {
+            // A repeat has its own.
+            if !shared.registry.is_pending(flight.attempt) {
+                return;
+            }
+            let Some(ended) = shared.ending.run_until_cancelled(shared.end_of(flight, generation)).await else {
                 return;
             };
-            match outcome {
-                Some(outcome) => break outcome,
+            match ended {
+                Some(ended) => break ended,
                 None => tokio::time::sleep(WATCH_EVERY).await,
             }
         };
         shared.registry.release(flight.attempt, flight.number);
-        shared.tell(flight, None, outcome, Moment::now());
+        shared.tell(flight, None, outcome, (Moment::now(), ago));
     }
 }
 
 impl Shared {
-    /// How an attempt of another process has ended, where it has.
-    async fn outcome_of(&self, flight: &Flight, generation: u64) -> Option<Outcome> {
+    /// How an attempt of another process has ended, and how long ago, where it has.
+    async fn end_of(&self, flight: &Flight, generation: u64) -> Option<(Outcome, Duration)> {
+        let failed = |sentence: &str| {
+            Some((Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence)), Duration::ZERO))
+        };
         match self.ledger.state_of(Attempt { generation, ..flight.attempt }).await {
-            Ok(Some(CurrentState::Ended { outcome, .. })) => return Some(outcome),
+            Ok(Some(CurrentState::Ended { outcome, ago })) => return Some((outcome, ago)),
             Ok(Some(CurrentState::Pending { progress, .. })) => {
                 self.registry.advance(flight.attempt, progress);
             }
-            Ok(None) => return Some(Outcome::Failed(unwatched("Another request has taken the place of this call."))),
+            Ok(None) => return failed("Another request has taken the place of this call."),
             Err(_) => {}
         }
         let is_late = Moment::now().since(flight.deadline.start()) >= flight.deadline.span().saturating_add(GRACE);
-        is_late.then(|| Outcome::Failed(unwatched("Nobody has told how the call ended.")))
+        if is_late { failed("Nobody has told how the call ended.") } else { None }
     }
-}
-
-fn unwatched(sentence: &str) -> Failure {
-    Failure::new(FailureReason::Interrupted, sentence)
 }
 
 fn cannot_tell(error: &StoreError) -> Failure {

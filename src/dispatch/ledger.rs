@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -15,8 +16,8 @@ use crate::clock::Moment;
 use crate::config::{Config, Level};
 use crate::platform;
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, CurrentState, End, Limits, NewAttempt, Orphan, Owner, Query, Reach,
-    StoreError, StoredNumber, Update,
+    Begun, Block, CallStore, Change, Current, CurrentState, End, LEASE, Limits, NewAttempt, Orphan, Owner, Query,
+    RENEW_EVERY, Reach, StoreError, StoredNumber, Update,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
@@ -114,6 +115,8 @@ pub(super) struct Ledger {
     rules: Rules,
     owner: Owner,
     node: Arc<str>,
+    /// When this process was last asked to be counted as alive, and was.
+    heard_of: Mutex<Option<Moment>>,
     queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
     watch: Watch,
@@ -132,7 +135,7 @@ impl Ledger {
         let waiting = Arc::new(AtomicUsize::new(0));
         runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), watch.clone()));
         let node = platform::machine_name().into();
-        Self { store, rules, owner: Owner(Uuid::new_v4()), node, queue, waiting, watch }
+        Self { store, rules, owner: Owner(Uuid::new_v4()), node, heard_of: Mutex::default(), queue, waiting, watch }
     }
 
     pub(super) fn reach(&self) -> Reach {
@@ -148,7 +151,27 @@ impl Ledger {
             owner: self.owner,
             node: Arc::clone(&self.node),
         };
-        self.watch.ask(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await
+        let asked = Moment::now();
+        let begun =
+            self.watch.ask(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await?;
+        if begun == Begun::New {
+            self.hear_of(asked);
+        }
+        Ok(begun)
+    }
+
+    /// Is the lease of this process certain to run still? Otherwise its calls may be another's.
+    pub(super) fn has_lease(&self) -> bool {
+        const MARGIN: Duration = RENEW_EVERY;
+        self.heard_of.lock().is_some_and(|asked| Moment::now().since(asked) < LEASE.saturating_sub(MARGIN))
+    }
+
+    fn hear_of(&self, asked: Moment) {
+        let mut heard_of = self.heard_of.lock();
+        // What was asked later may be answered earlier, and a clock may be set back: none of them counts twice.
+        if heard_of.is_none_or(|before| asked.since(before) > Duration::ZERO) {
+            *heard_of = Some(asked);
+        }
     }
 
     /// Ends an attempt as failed. If the store does not take it now, it will later. False where it had ended already, or
@@ -244,7 +267,10 @@ impl Ledger {
     }
 
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
-        self.watch.ask(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await
+        let asked = Moment::now();
+        self.watch.ask(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await?;
+        self.hear_of(asked);
+        Ok(())
     }
 
     /// The calls that processes have left which are gone. None for whoever stays a short while.

@@ -39,13 +39,18 @@ impl Shared {
             Outcome::Failed(failure) => failure,
         };
         if failure.reason() == FailureReason::FraudReported {
-            self.ledger.block(flight.number, &flight.masked).await;
-            self.note(flight, Level::Warn, "blocked", None);
+            self.block(flight).await;
         }
         match self.end_as_failed(flight, &failure, true).await {
             Whose::Ours => Ok(Outcome::Failed(failure)),
             whose => Err(whose),
         }
+    }
+
+    /// Blocks the number of somebody who reported a fraud.
+    pub(super) async fn block(&self, flight: &Flight) {
+        self.ledger.block(flight.number, &flight.masked).await;
+        self.note(flight, Level::Warn, "blocked", None);
     }
 
     /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
@@ -125,23 +130,29 @@ impl Shared {
 
     /// Tells the outcome of a call that this process has driven. False where the call had one already.
     pub(super) fn settle(&self, flight: &Flight, backend: Option<&str>, outcome: Outcome, at: Moment) -> bool {
-        let told = self.tell(flight, backend, outcome, at);
+        let told = self.tell(flight, backend, outcome, (at, Duration::ZERO));
         if let Some(outcome) = &told {
             self.metrics.ended(outcome, backend, flight.age());
         }
         told.is_some()
     }
 
-    /// The one place where an outcome reaches registry and log. Returns it as it was kept, None where the call had one
-    /// already.
-    pub(super) fn tell(&self, flight: &Flight, backend: Option<&str>, outcome: Outcome, at: Moment) -> Option<Outcome> {
+    /// The one place where an outcome reaches registry and log, at a moment so long after the end. Returns it as it was
+    /// kept, None where the call had one already.
+    pub(super) fn tell(
+        &self,
+        flight: &Flight,
+        backend: Option<&str>,
+        outcome: Outcome,
+        (at, ago): (Moment, Duration),
+    ) -> Option<Outcome> {
         let _telling = self.telling.read();
         if flight.is_told.swap(true, Ordering::Relaxed) {
             return None;
         }
         // In the registry, a repeat may stand for a call that was taken up; that is told what the store has.
         let is_stood_for = flight.taken_up_after.is_some().then(|| outcome.clone());
-        let outcome = self.registry.settle(flight.attempt, outcome, at).or(is_stood_for)?;
+        let outcome = self.registry.settle_late(flight.attempt, outcome, ago, at).or(is_stood_for)?;
         match &outcome {
             Outcome::Verified => self.log_step(flight, Level::Info, "verified", backend),
             Outcome::Failed(failure) => {

@@ -11,19 +11,45 @@ use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
 use crate::registry::Begun;
-use crate::store::{CurrentState, MemoryStore};
+use crate::store::MemoryStore;
 use crate::telemetry::{Metrics, Sinks};
 
 mod faulty;
-use faulty::Faulty;
+mod store;
 
 /// Places calls as a test says.
 struct Scripted {
     takes: Duration,
     answer: Result<Reference, PlaceError>,
     outcome: Outcome,
+    /// Is the outcome there only when the call is hung up?
+    is_late: bool,
+    hang_up: Result<(), Failure>,
     placed: Mutex<usize>,
     hung_up: Mutex<usize>,
+    cleaned_up: Mutex<usize>,
+}
+
+impl Scripted {
+    /// A phone on which the right key is pressed.
+    fn new(takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+        Self {
+            takes,
+            answer,
+            outcome: Outcome::Verified,
+            is_late: false,
+            hang_up: Ok(()),
+            placed: Mutex::default(),
+            hung_up: Mutex::default(),
+            cleaned_up: Mutex::default(),
+        }
+    }
+
+    /// One that is placed at once, and fails so.
+    fn that_fails(reason: FailureReason) -> Self {
+        let outcome = Outcome::Failed(Failure::new(reason, "So it was told."));
+        Self { outcome, ..Self::new(Duration::ZERO, Ok(Reference::new("failing"))) }
+    }
 }
 
 #[async_trait]
@@ -35,11 +61,19 @@ impl TelephonyBackend for Scripted {
     }
 
     async fn follow(&self, _: &Reference, _: OnProgress<'_>) -> Outcome {
+        while self.is_late && *self.hung_up.lock() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         self.outcome.clone()
     }
 
     async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
         *self.hung_up.lock() += 1;
+        self.hang_up.clone()
+    }
+
+    async fn clean_up(&self, _: &Reference) -> Result<(), Failure> {
+        *self.cleaned_up.lock() += 1;
         Ok(())
     }
 
@@ -52,7 +86,7 @@ impl TelephonyBackend for Scripted {
     }
 }
 
-/// A dispatcher with one scripted backend, and its log.
+/// A dispatcher with a scripted backend, which it has twice, and its log.
 struct Bench {
     backend: Arc<Scripted>,
     registry: Arc<Registry>,
@@ -77,25 +111,21 @@ impl Bench {
     }
 
     fn on(store: Arc<impl CallStore + 'static>, takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
-        Self::that_ends(store, takes, answer, Outcome::Verified)
+        Self::with(store, Scripted::new(takes, answer))
     }
 
-    fn that_ends(
-        store: Arc<impl CallStore + 'static>,
-        takes: Duration,
-        answer: Result<Reference, PlaceError>,
-        outcome: Outcome,
-    ) -> Self {
-        let backend = Arc::new(Scripted { takes, answer, outcome, placed: Mutex::new(0), hung_up: Mutex::new(0) });
+    fn with(store: Arc<impl CallStore + 'static>, scripted: Scripted) -> Self {
+        let backend = Arc::new(scripted);
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-        let named = Named { name: "scripted".into(), backend: Arc::<Scripted>::clone(&backend) };
+        let named =
+            ["scripted", "again"].map(|name| Named { name: name.into(), backend: Arc::<Scripted>::clone(&backend) });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
         let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
         let dispatcher = Dispatcher::new(
             Handle::current(),
-            vec![named],
+            named.into(),
             Arc::clone(&registry),
             (store, Rules::of(&config(), true)),
             log,
@@ -186,6 +216,40 @@ async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
 }
 
 #[tokio::test]
+async fn a_phone_that_may_ring_after_all_keeps_its_number_although_the_gate_ends() {
+    let lost = Scripted::new(SECOND, ambiguous());
+    let hang_up = Err(Failure::new(FailureReason::CannotPlace, "Nobody answers."));
+    let ringing = Scripted { hang_up, is_late: true, ..Scripted::new(Duration::ZERO, Ok(Reference::new("on"))) };
+    let hung_up = Scripted { is_late: true, ..Scripted::new(Duration::ZERO, Ok(Reference::new("off"))) };
+    for (phone, is_free) in [(lost, false), (ringing, false), (hung_up, true)] {
+        let store = Arc::new(MemoryStore::default());
+        let bench = Bench::with(Arc::clone(&store), phone);
+        bench.begin(1, 600 * SECOND);
+        bench.until(|bench| *bench.backend.placed.lock() == 1).await;
+        bench.dispatcher.end().await;
+        let next = Bench::on(store, Duration::ZERO, Ok(Reference::new("next")));
+        next.begin(2, 60 * SECOND);
+        next.until(|next| next.registry.status(id(2)) != Some(CallStatus::Pending)).await;
+        assert_eq!(*next.backend.placed.lock() == 1, is_free, "{:?}", bench.backend.hang_up);
+    }
+}
+
+#[tokio::test]
+async fn a_fraud_that_was_reported_right_before_the_deadline_is_not_lost() {
+    let store = Arc::new(MemoryStore::default());
+    let bench = Bench::with(
+        Arc::clone(&store),
+        Scripted { is_late: true, ..Scripted::that_fails(FailureReason::FraudReported) },
+    );
+    bench.begin(1, SECOND);
+    bench.until(|bench| *bench.backend.cleaned_up.lock() == 1).await;
+    let failure = bench.registry.snapshot(id(1)).unwrap().failure.unwrap();
+    assert_eq!(failure.reason(), FailureReason::DeadlinePassed, "what was told stays so");
+    let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
+    assert_eq!(blocked, [number().key()]);
+}
+
+#[tokio::test]
 async fn what_a_backend_says_after_the_deadline_is_logged_or_hung_up() {
     let bench = Bench::new(2 * SECOND, ambiguous());
     bench.begin(1, SECOND);
@@ -223,62 +287,19 @@ async fn a_call_that_another_process_drives_is_counted_there_alone() {
     assert_eq!((watching.counted(), *watching.backend.placed.lock()), (Vec::<String>::new(), 0));
 }
 
-fn note(name: &str) -> Change {
-    step(name, None, None)
-}
-
-async fn kept_steps(store: &Faulty, attempt: Attempt) -> Vec<Box<str>> {
-    store.steps(attempt).await.unwrap().into_iter().map(|step| step.name).collect()
-}
-
 #[tokio::test]
-async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
-    let store = Arc::new(Faulty::that_refuses("strange"));
-    let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
-    let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
-    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-    // They wait for each other, and so are recorded at once.
-    let names = ["first", "second", "strange", "fourth", "fifth"];
-    names.into_iter().for_each(|name| bench.dispatcher.shared.ledger.note(attempt, note(name)));
-    bench.dispatcher.recorded().await;
-    let kept = kept_steps(&store, attempt).await;
-    let kept: Vec<_> = names.into_iter().filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
-    assert_eq!(kept, ["first", "second", "fourth", "fifth"]);
-    bench.until(|bench| bench.told("store_refused")).await;
-}
-
-#[tokio::test]
-async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
-    let store = Arc::new(Faulty::that_waits());
-    let bench = Bench::on(Arc::clone(&store), SECOND, Ok(Reference::new("kept")));
-    let ledger = &bench.dispatcher.shared.ledger;
-    let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
-    bench.until(|bench| *bench.backend.placed.lock() == 1).await;
-    let unknown = Attempt { id: id(2), ..attempt };
-    (0..60_000).for_each(|_| ledger.note(unknown, note("ringing")));
-    ledger.note(attempt, note("left_out"));
-    bench.until(|bench| bench.told("\"placed\"")).await;
-    store.go_on();
-    bench.dispatcher.recorded().await;
-    let kept = kept_steps(&store, attempt).await;
-    assert!(kept.iter().any(|name| **name == *"placed"), "{kept:?}");
-    assert!(!kept.iter().any(|name| **name == *"left_out"), "there is an end to what waits");
-}
-
-#[tokio::test]
-async fn who_reports_a_fraud_is_blocked_before_the_call_ends() {
-    let store = Arc::new(Faulty::that_waits());
-    let fraud = Failure::new(FailureReason::FraudReported, "The user pressed the fraud key.");
-    let reference = Ok(Reference::new("reported"));
-    let bench = Bench::that_ends(Arc::clone(&store), Duration::ZERO, reference, Outcome::Failed(fraud));
-    let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
-    // Whoever kills the process now leaves a call that the next one takes up, and asks the provider about.
-    bench.until(|_| *store.asked_to_block.lock() > 0).await;
-    let current = store.find(id(1)).await.unwrap().unwrap();
-    assert!(current.attempt == attempt && matches!(current.state, CurrentState::Pending { .. }), "{current:?}");
-    assert_eq!(bench.registry.status(id(1)), Some(CallStatus::Pending));
-    store.go_on();
-    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-    let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
-    assert_eq!(blocked, [number().key()]);
+async fn a_call_of_another_process_is_watched_once_however_often_it_is_repeated() {
+    let store = Arc::new(MemoryStore::default());
+    let driving = Bench::on(Arc::clone(&store), 600 * SECOND, ambiguous());
+    let watching = Bench::on(store, SECOND, ambiguous());
+    driving.begin(1, 600 * SECOND);
+    driving.until(|bench| *bench.backend.placed.lock() == 1).await;
+    let others = watching.dispatcher.tasks.len();
+    for n in 1..=20 {
+        watching.begin(1, 600 * SECOND);
+        let watched = || watching.lines.lock().iter().filter(|line| line.contains("\"elsewhere\"")).count();
+        watching.until(|_| watched() == n).await;
+    }
+    watching.until(|bench| bench.dispatcher.tasks.len() <= others + 1).await;
+    assert_eq!(*watching.backend.placed.lock(), 0);
 }

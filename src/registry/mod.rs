@@ -134,6 +134,11 @@ impl Registry {
     /// Ends a pending attempt, once. Its number stays claimed until [`Registry::release`]. Returns the outcome as it
     /// was kept, which is DeadlinePassed where approval came too late, or None where the attempt is not pending.
     pub fn settle(&self, attempt: Attempt, outcome: Outcome, now: Moment) -> Option<Outcome> {
+        self.settle_late(attempt, outcome, Duration::ZERO, now)
+    }
+
+    /// As [`Registry::settle`], for an attempt that ended so long ago in another process.
+    pub fn settle_late(&self, attempt: Attempt, outcome: Outcome, ago: Duration, now: Moment) -> Option<Outcome> {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
         let pending = calls.pending(attempt)?;
@@ -146,7 +151,10 @@ impl Registry {
             outcome => outcome,
         };
         let state = match &outcome {
-            Outcome::Verified => State::Verified(Verified { at: now, keep: self.keep_finished(), refused_repeat }),
+            Outcome::Verified => {
+                let keep = self.keep_finished().saturating_sub(ago);
+                State::Verified(Verified { at: now, keep, refused_repeat })
+            }
             Outcome::Failed(failure) => State::Failed(Failed { failure: failure.clone(), number: Some(number) }),
         };
         if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
@@ -156,6 +164,11 @@ impl Registry {
         self.remember_end(&mut calls, attempt, now);
         shard.ended.notify_all();
         Some(outcome)
+    }
+
+    /// Is this attempt pending here?
+    pub fn is_pending(&self, attempt: Attempt) -> bool {
+        self.shard(attempt.id).calls.lock().pending(attempt).is_some()
     }
 
     /// Gives the attempt's number free: its phone does not ring any more.

@@ -80,6 +80,13 @@ pub struct Update {
     pub change: Change,
 }
 
+impl Update {
+    /// How long it has been waiting to be kept.
+    pub(super) fn waited(&self) -> Duration {
+        SystemTime::now().duration_since(self.at).unwrap_or_default()
+    }
+}
+
 /// What happened to an attempt.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -111,8 +118,9 @@ pub enum Change {
     },
     /// Its phone rings no more.
     Released,
-    /// It was refused before it was begun. Kept for the audit; where no other attempt of its id is pending, it answers
-    /// for the id from now on. One that has begun all the same is ended so.
+    /// It was refused before it was begun. Kept for the audit; where no other attempt of its id is pending, or has begun
+    /// since then, it answers for the id from now on. One that has begun all the same is ended so, and counts for no
+    /// limit.
     Refused {
         /// Whom it would have rung, where that was a number.
         number: Option<StoredNumber>,
@@ -151,6 +159,13 @@ pub enum CurrentState {
         /// How long ago.
         ago: Duration,
     },
+}
+
+impl CurrentState {
+    /// Has it ended so?
+    pub(crate) fn is_verified(&self) -> bool {
+        matches!(self, Self::Ended { outcome: Outcome::Verified, .. })
+    }
 }
 
 /// A pending attempt whose owner is gone.

@@ -31,7 +31,7 @@ pub use attempt::{Change, Current, CurrentState, End, NewAttempt, Orphan, Owner,
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use memory::MemoryStore;
 pub use refusal::Refusal;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteStore, back_up};
 
 /// How long an owner counts as alive after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(10);

@@ -26,9 +26,34 @@ fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
     farm.answer("1");
-    for node in [&two, &one] {
-        status_is(node, 1, CallStatus::Success);
-    }
+    status_is(&two, 1, CallStatus::Success);
+    // Also where nobody asked that node for the status before.
+    wait_until("it tells of no failure any more", || {
+        let call = one.gate().explain(id(1)).unwrap();
+        (call.status, call.failure) == (CallStatus::Success, None)
+    });
+    status_is(&one, 1, CallStatus::Success);
+}
+
+/// Why call 1 failed, as a node tells who asks for nothing else.
+fn told(node: &TestGate) -> String {
+    node.gate().explain(id(1)).unwrap().failure.map(|failure| failure.text().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn a_failure_on_one_node_is_told_no_more_where_redis_has_a_later_one() {
+    let mut farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    farm.redis.kill();
+    is_refused(&one, 1, NUMBER, "(CannotPlace");
+    farm.redis.restart();
+    wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("CannotPlace"));
+    two.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("2");
+    status_is(&two, 1, CallStatus::Failed);
+    wait_until("the later one is told", || told(&one) == "Description is not found");
+    assert_eq!(one.ends(id(1)).1, "Description is not found");
 }
 
 #[test]
@@ -43,12 +68,43 @@ fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
     }
     farm.redis.pause();
     is_refused(&one, 1, NUMBER, "(CannotPlace");
+    let text = one.ends(id(1)).1;
     farm.redis.resume();
     wait_until("the other node hears of it", || {
         assert_ne!(one.status(id(1)), CallStatus::Success);
-        two.status(id(1)) == CallStatus::Failed
+        told(&two) == text
     });
+    assert_ne!(one.status(id(1)), CallStatus::Success);
+    status_is(&two, 1, CallStatus::Failed);
     assert_eq!(farm.rings(), 1);
+}
+
+#[test]
+fn a_call_that_is_begun_while_redis_stands_still_is_pending_at_once_and_rings_no_more_than_once() {
+    let farm = Farm::new();
+    let [one, two] = [farm.node(), farm.node()];
+    farm.verifies_the_first(&one);
+    farm.redis.pause();
+    // What Redis does not answer fails after a while, which may pass here on a machine that has much to do.
+    let mut n = 1;
+    wait_until("a call is pending that Redis cannot know", || {
+        n += 1;
+        let begun = one.initiate(id(n), &number(n));
+        [begun, one.snapshot(id(n)).status] == [CallStatus::Pending; 2]
+    });
+    farm.redis.resume();
+    wait_until("it rings or has failed", || farm.rings() == 2 || one.status(id(n)) == CallStatus::Failed);
+    if one.status(id(n)) == CallStatus::Failed {
+        assert!(one.ends(id(n)).1.contains("(CannotPlace"), "{}", one.ends(id(n)).1);
+        assert_eq!(farm.rings(), 1);
+        return;
+    }
+    assert_eq!(one.initiate(id(n), &number(n)), CallStatus::Pending);
+    farm.answer("1");
+    for node in [&one, &two] {
+        status_is(node, n, CallStatus::Success);
+    }
+    assert_eq!(farm.rings(), 2);
 }
 
 #[test]
@@ -82,9 +138,7 @@ fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
     one.initiate(id(1), NUMBER);
     one.initiate(id(2), &number(2));
     farm.wait_for_rings(2);
-    wait_until("Redis has the references", || {
-        ["1", "2"].iter().all(|n| farm.redis.cli(&["GET", &format!("{{phonegate}}:a:{n}")]).contains("\"reference\""))
-    });
+    [1, 2].iter().for_each(|n| farm.has_reference(*n));
     away(&mut farm.redis);
     // New ones are refused, and nobody is rung.
     is_refused(&two, 3, &number(3), "(CannotPlace");
@@ -133,7 +187,8 @@ fn with_deadline(farm: &Farm, seconds: u64) -> TestGate {
 #[test]
 fn an_approval_that_redis_did_not_confirm_in_time_says_so() {
     let mut farm = Farm::new();
-    let node = with_deadline(&farm, 6);
+    // Time enough for all that comes before the approval.
+    let node = with_deadline(&farm, 15);
     node.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
     farm.redis.kill();

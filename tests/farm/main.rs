@@ -2,6 +2,8 @@
 //! others; and where Redis is away, nobody gets in.
 
 mod away;
+mod fraud;
+mod kills;
 mod nodes;
 mod repeats;
 #[path = "../support/mod.rs"]
@@ -9,30 +11,35 @@ mod support;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::call::{CallStatus, Progress};
 use phonegate::config::NetworkConfig;
 use phonegate::store::{Block, CallStore, HOLD, RedisStore, StoredNumber};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS};
-use support::gate::{TestGate, admitted, id};
+use support::gate::{TestGate, admitted, id, no_limits};
+use support::host::Host;
 use support::redis::Redis;
 use support::wait_until;
 use tempfile::TempDir;
 
 const NUMBER: &str = "+1 4255551212";
 
-/// A Redis, and a telephone that every node has: one file of calls.
+/// A Redis, and a telephone that every node has: one file of calls, or another backend.
 struct Farm {
     redis: Redis,
     folder: TempDir,
+    backend: Option<Value>,
 }
 
 impl Farm {
     fn new() -> Self {
-        Self { redis: Redis::start(), folder: tempfile::tempdir().unwrap() }
+        Self { redis: Redis::start(), folder: tempfile::tempdir().unwrap(), backend: None }
+    }
+
+    fn with(backend: Value) -> Self {
+        Self { backend: Some(backend), ..Self::new() }
     }
 
     fn phone(&self) -> PathBuf {
@@ -40,10 +47,11 @@ impl Farm {
     }
 
     fn config(&self) -> Value {
+        let backend = self.backend.clone().unwrap_or_else(|| json!({ "type": "file", "path": self.phone() }));
         json!({
             "use": ["phone"],
-            "allow_test_backends": true,
-            "backends": { "phone": { "type": "file", "path": self.phone() } },
+            "allow_test_backends": backend["type"] != "twilio_studio",
+            "backends": { "phone": backend },
             "store": { "type": "redis", "url": self.redis.url() },
         })
     }
@@ -62,22 +70,30 @@ impl Farm {
     fn whole_config(&self) -> Value {
         let mut config = self.config();
         config["numbers"] = json!({ "default_country": "US" });
+        config["limits"] = no_limits();
         config
     }
 
     /// A process that places call n through the library, as a host does, and waits for its end.
-    fn process(&self, n: u128) -> Child {
+    fn process(&self, n: u128) -> Host {
         let folder = self.folder.path().join(n.to_string());
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("phonegate.json"), self.whole_config().to_string()).unwrap();
-        Command::new(support::example("place_call"))
-            .arg(support::built_library())
-            .args([number(n), id(n).to_string()])
-            .env("PHONEGATE_CONFIG", folder.join("phonegate.json"))
-            .env("XDG_STATE_HOME", &folder)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap()
+        Host::start(&folder, &id(n).to_string(), &number(n))
+    }
+
+    /// Asks Redis as a node does, on a connection of its own.
+    fn ask<T>(&self, question: impl AsyncFnOnce(&RedisStore) -> T) -> T {
+        let config = serde_json::from_value(self.config()["store"].clone()).unwrap();
+        let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(question(&store))
+    }
+
+    /// Waits until Redis has the backend's reference of the attempt that began as the n-th.
+    fn has_reference(&self, n: u128) {
+        let key = format!("{{phonegate}}:a:{n}");
+        wait_until("Redis has the reference", || self.redis.cli(&["GET", &key]).contains("\"reference\""));
     }
 
     /// How often the telephone rang.
@@ -104,12 +120,17 @@ impl Farm {
 
     /// Answers call n.
     fn answer_call(&self, n: u128, with: &str) {
-        self.answer_where(with, |line| line.contains(&id(n).to_string()));
+        self.answer_where(with, |(_, line)| line.contains(&id(n).to_string()));
     }
 
-    fn answer_where(&self, with: &str, is_meant: impl Fn(&str) -> bool) {
+    /// Answers the call that rang as the n-th.
+    fn answer_ring(&self, n: usize, with: &str) {
+        self.answer_where(with, |(ring, _)| ring + 1 == n);
+    }
+
+    fn answer_where(&self, with: &str, is_meant: impl Fn((usize, &str)) -> bool) {
         let text = std::fs::read_to_string(self.phone()).unwrap();
-        let lines = text.lines().map(|line| match is_meant(line) {
+        let lines = text.lines().enumerate().map(|(ring, line)| match is_meant((ring, line)) {
             true => line.replace(";0;", &format!(";{with};")) + "\n",
             false => line.to_owned() + "\n",
         });

@@ -57,16 +57,13 @@ fn limits_and_a_call_in_progress_count_on_all_nodes_together() {
 fn a_block_counts_on_all_nodes() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
-    let config = serde_json::from_value(farm.config()["store"].clone()).unwrap();
-    let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
     let blocked = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "the phone was stolen".into();
     let block = Block { number: blocked.key, masked: blocked.masked, reason, since: SystemTime::now(), until: None };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(store.block(&block)).unwrap();
+    farm.ask(async |store| store.block(&block).await).unwrap();
     is_refused(&one, 1, NUMBER, "the phone was stolen");
     is_refused(&two, 2, &format!("{NUMBER}x7"), "(Blocked");
-    assert!(runtime.block_on(store.unblock(block.number)).unwrap());
+    assert!(farm.ask(async |store| store.unblock(block.number).await).unwrap());
     two.initiate(id(3), NUMBER);
     farm.wait_for_rings(1);
 }
@@ -75,7 +72,7 @@ fn a_block_counts_on_all_nodes() {
 fn one_process_begins_a_call_and_the_library_of_another_answers_for_it() {
     let farm = Farm::new();
     let here = Abi::load(&farm.whole_config());
-    let mut processes: Vec<_> = [1, 2].map(|n| farm.process(n)).into_iter().collect();
+    let mut processes = [1, 2].map(|n| farm.process(n));
     farm.wait_for_rings(2);
     let calls = [1, 2].map(|n| CString::new(id(n).to_string()).unwrap());
     calls.iter().for_each(|call| assert_eq!(here.status(Some(call)), PENDING));
@@ -84,8 +81,9 @@ fn one_process_begins_a_call_and_the_library_of_another_answers_for_it() {
     wait_until("both have ended", || calls.iter().all(|call| here.status(Some(call)) != PENDING));
     assert_eq!(calls.each_ref().map(|call| here.status(Some(call))), [SUCCESS, FAILED]);
     assert_eq!(here.message(&calls[1]), "Description is not found", "the file says no more");
-    let codes = processes.iter_mut().map(|process| process.wait().unwrap().success());
-    assert_eq!(codes.collect::<Vec<_>>(), [true, false]);
+    let words = processes.each_mut().map(Host::last_words);
+    assert_eq!(words, ["Verified: the right key was pressed.", "Failed: Description is not found"]);
+    assert_eq!(processes.each_mut().map(Host::succeeds), [true, false]);
     assert_eq!(farm.rings(), 2);
 }
 
@@ -93,11 +91,10 @@ fn one_process_begins_a_call_and_the_library_of_another_answers_for_it() {
 fn a_node_that_dies_leaves_its_calls_to_the_others() {
     let farm = Farm::new();
     let node = farm.node();
-    let mut dying = farm.process(1);
-    wait_until("Redis has the reference", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("\"reference\""));
+    let dying = farm.process(1);
+    farm.has_reference(1);
     assert_eq!(node.status(id(1)), CallStatus::Pending);
-    dying.kill().unwrap();
-    dying.wait().unwrap();
+    dying.kill_after(0);
     wait_until("the other node takes it up", || node.log().iter().any(|line| line["event"] == "taken_up"));
     // It rings on, and is not rung again.
     assert_eq!((node.status(id(1)), farm.rings()), (CallStatus::Pending, 1));
@@ -105,6 +102,24 @@ fn a_node_that_dies_leaves_its_calls_to_the_others() {
     status_is(&node, 1, CallStatus::Success);
     status_is(&farm.node(), 1, CallStatus::Success);
     assert_eq!(farm.rings(), 1);
+}
+
+#[test]
+fn a_process_whose_gate_has_ended_tells_no_success_without_the_word_of_redis() {
+    let farm = Farm::new();
+    let here = Abi::load(&farm.whole_config());
+    let call = CString::new(id(1).to_string()).unwrap();
+    assert_eq!(here.initiate(Some(support::abi::NUMBER), Some(&call), None), PENDING);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    assert_eq!(here.outcome(&call), SUCCESS);
+    assert_eq!(here.shut_down(60_000), 0);
+    // No gate can be started that could ask Redis.
+    here.configure(&json!({}));
+    assert_ne!(here.status(Some(&call)), SUCCESS);
+    assert!(here.message(&call).contains("(NotConfigured)"), "{}", here.message(&call));
+    here.configure(&farm.whole_config());
+    wait_until("Redis tells of it", || here.status(Some(&call)) == SUCCESS);
 }
 
 #[test]

@@ -32,17 +32,14 @@ async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
     redis.pause();
-    let asked = Instant::now();
-    problem(store.renew(OWNER).await);
-    problem(store.find(id(1)).await);
-    assert!(asked.elapsed() < 2 * BOUND);
-    // Many at once wait no longer than one.
-    let asked = Instant::now();
+    problem(is_answered(store.renew(OWNER)).await);
+    problem(is_answered(store.find(id(1))).await);
+    // Many at once do not wait for each other: one after the other they would wait for minutes.
     let answers = (2..200).map(|n| begin(&store, n));
     for answer in futures_util::future::join_all(answers).await {
         problem(answer);
     }
-    assert!(asked.elapsed() < BOUND, "{:?}", asked.elapsed());
+    // All were told while it stood still.
     redis.resume();
     begin_at_last(&store, 300).await;
     assert!(store.end(&end(300, Outcome::Verified)).await.unwrap());
@@ -142,17 +139,36 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
     assert_eq!(another.find(id(2)).await, Ok(None));
 }
 
+/// Milliseconds by the clock of this machine, which is the server's, too.
+fn since_1970() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_behind_and_is_right_again_lifts_no_limit() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let limits = Limits { calls_per_number: 1, per_number_window: Duration::from_secs(600), ..NO_LIMITS };
+    assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    // So it would be if the server's clock had been set back by an hour after that.
+    redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 3_600_000).to_string()]);
+    let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
+    let refused = store.begin(&again, &limits).await;
+    assert!(matches!(refused, Ok(Begun::Refused(Refusal::NumberLimit { .. }))), "{refused:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let window = Duration::from_secs(3);
     let limits = Limits { calls_per_number: 1, per_number_window: window, ..NO_LIMITS };
-    // The server's clock is an hour ahead, and then it is not.
-    redis.cli(&["HSET", "{phonegate}:clock", "ahead", "3600000"]);
+    // The server's clock was an hour ahead until now.
+    let ahead = (since_1970() + 3_600_000).to_string();
+    redis.cli(&["HSET", "{phonegate}:clock", "last", &ahead, "wall", &ahead]);
     assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
     assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
-    redis.cli(&["HSET", "{phonegate}:clock", "ahead", "0"]);
     let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
     let start = Instant::now();
     let mut refusals = 0;

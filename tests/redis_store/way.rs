@@ -98,7 +98,7 @@ async fn a_user_needs_no_more_rights_than_the_documents_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_trusts_an_authority_that_the_configuration_names_and_no_other() {
     let redis = Redis::with_tls();
-    let trusting = NetworkConfig { ca_file: Some(redis.path("ca.pem").into()), ..NetworkConfig::default() };
+    let trusting = trusting(&redis);
     let store = open_with(&redis.url(), &trusting).unwrap();
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
     assert!(store.check().await.unwrap().starts_with("Redis "));
@@ -118,75 +118,4 @@ async fn tls_trusts_an_authority_that_the_configuration_names_and_no_other() {
     let missing = NetworkConfig { ca_file: Some("nowhere.pem".into()), ..NetworkConfig::default() };
     let error = open_with(&redis.url(), &missing).err().unwrap();
     assert!(error.to_string().starts_with("network.ca_file: "), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
-    let nodes: Vec<_> = (0..3)
-        .map(|_| {
-            let bus = free_port().to_string();
-            Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
-        })
-        .collect();
-    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-    let mut create: Command = support::tool("redis-cli", "redis-server");
-    let created = create.args(["--cluster", "create"]).args(&addresses).args(["--cluster-yes"]).output().unwrap();
-    let text = String::from_utf8_lossy(&created.stdout).into_owned();
-    assert!(created.status.success() && text.contains("All 16384 slots covered"), "{text}");
-    support::wait_until("the cluster is ready", || {
-        nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
-    });
-    // Whichever node is asked first, and through those that are not there.
-    for (n, address) in (1..).zip(&addresses) {
-        let store = open(&format!("redis://{},{address}?cluster=true", nobody()));
-        assert_eq!(begin(&store, n).await, Ok(Begun::New));
-        assert!(store.find(id(1)).await.unwrap().is_some());
-    }
-    let keys: Vec<_> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).trim().to_owned()).collect();
-    assert_eq!(keys.iter().filter(|&size| size != "0").count(), 1, "one node has all keys: {keys:?}");
-    // The keys move on to another node, and the store goes after them.
-    let store = open(&format!("redis://{}?cluster=true", addresses.join(",")));
-    assert_eq!(begin(&store, 10).await, Ok(Begun::New));
-    let slot = nodes[0].cli(&["CLUSTER", "KEYSLOT", "{phonegate}"]).trim().to_owned();
-    let names: Vec<_> = nodes.iter().map(|node| node.cli(&["CLUSTER", "MYID"]).trim().to_owned()).collect();
-    let from = keys.iter().position(|size| size != "0").unwrap();
-    let to = (from + 1) % 3;
-    nodes[to].cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &names[from]]);
-    nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &names[to]]);
-    loop {
-        let some = nodes[from].cli(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);
-        let some: Vec<_> = some.split_whitespace().collect();
-        if some.is_empty() {
-            break;
-        }
-        let to_port = nodes[to].port().to_string();
-        nodes[from].cli(&[&["MIGRATE", "127.0.0.1", &to_port, "", "0", "5000", "KEYS"], &some[..]].concat());
-    }
-    for node in [to, from] {
-        nodes[node].cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &names[to]]);
-    }
-    begin_at_last(&store, 11).await;
-    assert!(store.find(id(1)).await.unwrap().is_some());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn sentinels_are_asked_where_the_master_is_and_asked_again_when_it_has_changed() {
-    let mut master = Redis::start();
-    let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-    support::wait_until("the replica has caught up", || {
-        replica.cli(&["INFO", "replication"]).contains("master_link_status:up")
-    });
-    let sentinel = Redis::sentinel_of(&master, "mymaster");
-    support::wait_until("the sentinel knows the replica", || {
-        sentinel.cli(&["SENTINEL", "REPLICAS", "mymaster"]).contains(&replica.port().to_string())
-    });
-    let url = |name: &str| format!("redis://{},127.0.0.1:{}?sentinel={name}", nobody(), sentinel.port());
-    let unknown = problem(begin(&open(&url("another")), 1).await);
-    assert!(unknown.contains("knows no master another"), "{unknown}");
-    let store = open(&url("mymaster"));
-    assert_eq!(begin(&store, 1).await, Ok(Begun::New));
-    support::wait_until("the replica has it", || replica.cli(&["EXISTS", "{phonegate}:a:1"]).trim() == "1");
-    master.kill();
-    begin_at_last(&store, 2).await;
-    assert_eq!(replica.cli(&["EXISTS", "{phonegate}:a:1", "{phonegate}:a:2"]).trim(), "2");
 }

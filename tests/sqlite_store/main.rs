@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use phonegate::call::{Attempt, CallStatus, Failure, FailureReason, NumberKey, Outcome};
+use phonegate::call::{Attempt, CallStatus, Failure, FailureReason, Outcome};
 use phonegate::store::{
-    Begun, Block, CallStore, End, LEASE, Limits, NewAttempt, Owner, Query, Refusal, RowOutcome, SqliteStore,
-    StoreError, StoredNumber,
+    Begun, Block, CallStore, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, Refusal, RowOutcome,
+    SqliteStore, StoreError, StoredNumber,
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use tempfile::TempDir;
 const NUMBER: &str = "+1 4255551212";
 
 const OWNER: Owner = Owner(uuid::Uuid::from_u128(1));
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 const FEW: Limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };
 
@@ -133,10 +135,10 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
     drop(store);
     let store = SqliteStore::open(&file).unwrap();
     let now = SystemTime::now();
-    let until = Some(now + Duration::from_secs(86_400));
+    let until = Some(now + DAY);
     let block = Block { number: number.key, masked: number.masked, reason: "stolen".into(), since: now, until };
     wait(store.block(&block)).unwrap();
-    wait(store.sweep(Duration::from_secs(86_400))).unwrap();
+    wait(store.sweep(DAY)).unwrap();
     assert_eq!(wait(store.blocks()).unwrap().len(), 1);
     let gate = gate(&file, "#", no_limits(), json!({}));
     gate.initiate(id(1), NUMBER);
@@ -245,22 +247,67 @@ fn keep_call(file: &Path, n: u128, clock: fn() -> SystemTime) {
     assert!(wait(store.end(&end(new.attempt, clock(), Outcome::Verified))).unwrap());
 }
 
-fn days_ago<const DAYS: u64>() -> SystemTime {
-    SystemTime::now() - Duration::from_secs(DAYS * 86_400)
+fn days_ago<const DAYS: u32>() -> SystemTime {
+    SystemTime::now() - DAYS * DAY
 }
 
 #[test]
-fn a_call_is_forgotten_after_as_many_days_as_the_audit_keeps() {
-    for (audit, left) in [(json!({}), [2, 3].as_slice()), (json!({ "keep_days": 1 }), &[])] {
-        let (_folder, file) = file();
-        keep_call(&file, 1, days_ago::<91>);
-        keep_call(&file, 2, days_ago::<89>);
-        keep_call(&file, 3, days_ago::<2>);
-        let gate = gate(&file, "#", no_limits(), audit);
-        let reader = SqliteStore::open(&file).unwrap();
-        let kept = || rows(&reader).into_iter().map(|row| row.attempt.id).collect::<Vec<_>>();
-        support::wait_until("what is old is forgotten", || kept().len() == left.len());
-        assert_eq!(kept(), left.iter().map(|n| id(*n)).collect::<Vec<_>>());
-        gate.end();
-    }
+fn a_call_is_forgotten_after_some_days_where_both_clocks_say_so() {
+    let (_folder, file) = file();
+    keep_call(&file, 1, days_ago::<91>);
+    keep_call(&file, 2, days_ago::<89>);
+    let number = StoredNumber::new(&admitted(NUMBER), false);
+    let since = days_ago::<1>();
+    let block = Block {
+        number: number.key,
+        masked: number.masked,
+        reason: "a fraud".into(),
+        since,
+        until: Some(since + 90 * DAY),
+    };
+    let ahead = SqliteStore::open_with_clock(&file, || SystemTime::now() + 100 * DAY).unwrap();
+    wait(ahead.block(&block)).unwrap();
+    drop(ahead);
+    let store = SqliteStore::open(&file).unwrap();
+    wait(store.sweep(90 * DAY)).unwrap();
+    assert_eq!(rows(&store).into_iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(2)]);
+    drop(store);
+    // A block is kept for as long after its end, since the clock may be ahead now.
+    let ahead = SqliteStore::open_with_clock(&file, || SystemTime::now() + 100 * DAY).unwrap();
+    wait(ahead.sweep(90 * DAY)).unwrap();
+    assert_eq!(wait(ahead.blocks()).unwrap(), []);
+    drop(ahead);
+    assert_eq!(wait(SqliteStore::open(&file).unwrap().blocks()).unwrap().len(), 1);
+}
+
+fn an_hour_ahead() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(3600)
+}
+
+#[test]
+fn nobody_gets_more_time_because_the_clock_was_set_back_while_no_process_was_there() {
+    let (_folder, file) = file();
+    keep_call(&file, 1, an_hour_ahead);
+    let store = SqliteStore::open_with_clock(&file, an_hour_ahead).unwrap();
+    let pending = NewAttempt { started: an_hour_ahead(), ..new(2) };
+    assert_eq!(wait(store.begin(&pending, &FEW)).unwrap(), Begun::New);
+    let left = |store: &SqliteStore| match wait(store.find(id(2))).unwrap().unwrap().state {
+        CurrentState::Pending { left, .. } => left,
+        other => panic!("{other:?}"),
+    };
+    let ago = |store: &SqliteStore| match wait(store.find(id(1))).unwrap().unwrap().state {
+        CurrentState::Ended { ago, .. } => ago,
+        other => panic!("{other:?}"),
+    };
+    assert!(left(&store) > LEASE && ago(&store) < LEASE * 6, "as long as nobody sets it");
+    drop(store);
+    // How long no process was there, nobody knows.
+    let store = SqliteStore::open(&file).unwrap();
+    assert_eq!(left(&store), Duration::ZERO);
+    assert!(ago(&store) > DAY);
+    // Nor does the store's clock go on where the next process is there only much later.
+    let store = SqliteStore::open_with_clock(&file, || SystemTime::now() + Duration::from_secs(7200)).unwrap();
+    assert_eq!(left(&store), Duration::ZERO);
+    let orphans = wait(store.take_up(Owner(uuid::Uuid::from_u128(2)), 9)).unwrap();
+    assert_eq!(orphans.iter().map(|orphan| orphan.left).collect::<Vec<_>>(), [Duration::ZERO]);
 }

@@ -19,10 +19,10 @@ fn what_was_refused_is_kept_and_takes_no_number() {
         assert_eq!((second.number.as_deref(), second.number_key), (None, None));
         // It counts for no limit.
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
-        // One that has begun after all is over then, whoever has it.
+        // One that has begun after all is over then, whoever has it, and does not count either.
         store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
         assert_eq!(ended(&store, id(3)).await, (1, failed(FailureReason::Throttled)));
-        assert_eq!(begin(&store, &new(attempt(4, 1), number(1))).await, Begun::New);
+        assert_eq!(store.begin(&new(attempt(4, 1), number(1)), &limits).await, Ok(Begun::New));
     });
 }
 

@@ -102,14 +102,19 @@ fn attempts_before_the_current_one_never_answer() {
         assert!(is_pending(&store, attempt(1, 2)).await);
         assert!(store.end(&end(attempt(1, 2), Outcome::Verified)).await.unwrap());
         assert_eq!(ended(&another, id(1)).await, (2, Outcome::Verified));
+        // Refused before it, and told so late: no more.
+        store.record(&[update(attempt(1, 5), 1, refused(Some(number(1))))]).await.unwrap();
+        assert_eq!(ended(&another, id(1)).await, (2, Outcome::Verified));
         // Refused after it.
-        store.record(&[update(attempt(1, 4), 1, refused(None))]).await.unwrap();
+        let now = Update { at: SystemTime::now(), ..update(attempt(1, 4), 1, refused(None)) };
+        store.record(&[now]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (4, failed(FailureReason::Throttled)));
         let outcomes: Vec<_> =
             all_rows(&store).await.into_iter().map(|row| (row.attempt.generation, row.outcome)).collect();
         let throttled = RowOutcome::Failed(failure(FailureReason::Throttled));
         let verified = RowOutcome::Verified;
-        assert_eq!(outcomes, [(1, verified.clone()), (2, verified), (3, throttled.clone()), (4, throttled)]);
+        let refused = [3, 5, 4].map(|generation| (generation, throttled.clone()));
+        assert_eq!(outcomes, [&[(1, verified.clone()), (2, verified)][..], &refused].concat());
     });
 }
 

@@ -9,7 +9,7 @@ mod limits;
 mod support;
 mod take_up;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use phonegate::backend::Reference;
@@ -81,6 +81,8 @@ const NO_LIMITS: Limits = Limits {
 
 const LONG: Duration = Duration::from_secs(90);
 
+const SOME_TIME: Duration = Duration::from_secs(20);
+
 fn attempt(n: u128, generation: u64) -> Attempt {
     Attempt { id: id(n), generation }
 }
@@ -100,9 +102,14 @@ fn new(attempt: Attempt, number: StoredNumber) -> NewAttempt {
     NewAttempt { attempt, started: at(0), deadline: LONG, number, owner: OWNER, node: "web1".into() }
 }
 
-/// A moment of a wall clock, in milliseconds from one.
+/// A moment of a wall clock, in milliseconds from one that is some time ago.
 fn at(milliseconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123 + milliseconds)
+    static FIRST: LazyLock<Duration> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        // As exact as stores are.
+        Duration::from_millis(now.as_millis() as u64) - SOME_TIME
+    });
+    SystemTime::UNIX_EPOCH + *FIRST + Duration::from_millis(milliseconds)
 }
 
 fn failure(reason: FailureReason) -> Failure {

@@ -37,6 +37,11 @@ impl Host {
         self.words.by_ref().map_while(Result::ok).last().expect("it says how its call ended")
     }
 
+    /// Waits until it has ended, and tells whether it says that all went well.
+    pub fn succeeds(&mut self) -> bool {
+        self.process.wait().unwrap().success()
+    }
+
     /// Lets it stand still, as one whose machine is suspended.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);

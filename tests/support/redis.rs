@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
 use super::certificate::{Localhost, for_localhost};
@@ -19,7 +21,8 @@ pub struct Redis {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
-    is_tls: bool,
+    /// What it shows and trusts, where it wants TLS.
+    certificates: Option<Arc<TempDir>>,
     password: Option<&'static str>,
 }
 
@@ -36,50 +39,57 @@ impl Redis {
 
     /// A server that wants a password.
     pub fn with_password() -> Self {
-        let mut redis = Self::prepare().plain().settings(&["--requirepass", PASSWORD]);
-        redis.password = Some(PASSWORD);
-        redis.run()
+        Self::prepare().plain().asking_for_password().run()
     }
 
     /// A server that wants TLS and a password. Its certificate is for `localhost`, by an authority of its own.
     pub fn with_tls() -> Self {
-        let redis = Self::prepare();
-        let Localhost { certificate, key, authority } = for_localhost();
-        let write = |name: &str, text: &str| std::fs::write(redis.folder.path().join(name), text).unwrap();
-        write("ca.pem", &authority);
-        write("server.pem", &certificate.pem());
-        write("server.key", &key.serialize_pem());
-        let file = |name: &str| redis.path(name);
-        let port = redis.port.to_string();
-        let settings = [
-            ["--port", "0"],
-            ["--tls-port", &port],
-            ["--tls-cert-file", &file("server.pem")],
-            ["--tls-key-file", &file("server.key")],
-            ["--tls-ca-cert-file", &file("ca.pem")],
-            ["--tls-auth-clients", "no"],
-            ["--requirepass", PASSWORD],
-        ];
-        let mut redis = redis.settings(settings.as_flattened());
-        (redis.is_tls, redis.password) = (true, Some(PASSWORD));
-        redis.run()
+        Self::prepare().secure(&certificates()).asking_for_password().run()
     }
 
     /// A sentinel that watches this master.
     pub fn sentinel_of(master: &Redis, name: &str) -> Self {
-        let mut redis = Self::prepare();
-        let config = format!(
-            "port {}\nbind 127.0.0.1\ndir {}\nsentinel monitor {name} 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 3000\n",
-            redis.port,
-            redis.folder.path().display(),
-            master.port
-        );
-        let file = redis.path("sentinel.conf");
-        std::fs::write(&file, config).unwrap();
-        redis.arguments = vec![file, "--sentinel".to_owned()];
-        redis.restart();
-        redis
+        Self::prepare().plain().watching(master, name)
+    }
+
+    /// A sentinel that wants TLS, and watches a master that does, too.
+    pub fn sentinel_with_tls(master: &Redis, name: &str) -> Self {
+        Self::prepare().secure(master.certificates()).watching(master, name)
+    }
+
+    /// As `sentinel_with_tls`; it wants the master's password itself.
+    pub fn sentinel_with_tls_and_password(master: &Redis, name: &str) -> Self {
+        Self::prepare().secure(master.certificates()).asking_for_password().watching(master, name)
+    }
+
+    /// Three servers that are a cluster.
+    pub fn cluster() -> Vec<Self> {
+        Self::cluster_of(Self::with)
+    }
+
+    /// As `cluster`, of servers that want TLS and a password. They name each other by the address 127.0.0.1, and their
+    /// certificate is for `localhost`.
+    pub fn cluster_with_tls() -> Vec<Self> {
+        let certificates = certificates();
+        Self::cluster_of(|settings| {
+            Self::prepare().secure(&certificates).asking_for_password().settings(settings).run()
+        })
+    }
+
+    fn cluster_of(start: impl Fn(&[&str]) -> Self) -> Vec<Self> {
+        let node = |_| {
+            let bus = free_port().to_string();
+            start(&["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "2000"])
+        };
+        let nodes: Vec<_> = (0..3).map(node).collect();
+        let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        let created = nodes[0].cli(&[&["--cluster", "create"], &addresses[..], &["--cluster-yes"]].concat());
+        assert!(created.contains("All 16384 slots covered"), "{created}");
+        super::wait_until("the cluster is ready", || {
+            nodes.iter().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+        });
+        nodes
     }
 
     fn prepare() -> Self {
@@ -88,7 +98,7 @@ impl Redis {
             folder: tempfile::tempdir().unwrap(),
             port: free_port(),
             arguments: Vec::new(),
-            is_tls: false,
+            certificates: None,
             password: None,
         }
     }
@@ -96,6 +106,45 @@ impl Redis {
     fn plain(self) -> Self {
         let port = self.port.to_string();
         self.settings(&["--port", &port])
+    }
+
+    fn secure(mut self, certificates: &Arc<TempDir>) -> Self {
+        self.certificates = Some(Arc::clone(certificates));
+        let port = self.port.to_string();
+        let file = |name: &str| path_in(certificates, name);
+        let settings = [
+            ["--port", "0"],
+            ["--tls-port", &port],
+            ["--tls-cert-file", &file("server.pem")],
+            ["--tls-key-file", &file("server.key")],
+            ["--tls-client-cert-file", &file("peer.pem")],
+            ["--tls-client-key-file", &file("peer.key")],
+            ["--tls-ca-cert-file", &file("trusted.pem")],
+            ["--tls-auth-clients", "no"],
+            ["--tls-replication", "yes"],
+            ["--tls-cluster", "yes"],
+        ];
+        self.settings(settings.as_flattened())
+    }
+
+    fn asking_for_password(mut self) -> Self {
+        self.password = Some(PASSWORD);
+        self.settings(&["--requirepass", PASSWORD])
+    }
+
+    fn watching(mut self, master: &Redis, name: &str) -> Self {
+        let login = master.password.map_or_else(String::new, |word| format!("sentinel auth-pass {name} {word}\n"));
+        let config = format!(
+            "bind 127.0.0.1\ndir {}\nsentinel monitor {name} 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds {name} 1000\nsentinel failover-timeout {name} 3000\n{login}",
+            self.folder.path().display(),
+            master.port
+        );
+        let file = self.path("sentinel.conf");
+        std::fs::write(&file, config).unwrap();
+        self.arguments.splice(0..0, [file, "--sentinel".to_owned()]);
+        self.restart();
+        self
     }
 
     fn settings(mut self, settings: &[&str]) -> Self {
@@ -111,9 +160,18 @@ impl Redis {
         self
     }
 
-    /// A path in its folder, such as that of `ca.pem`, the authority of its certificate.
-    pub fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
+    /// A path in its folder.
+    fn path(&self, name: &str) -> String {
+        path_in(&self.folder, name)
+    }
+
+    fn certificates(&self) -> &Arc<TempDir> {
+        self.certificates.as_ref().expect("it wants TLS")
+    }
+
+    /// The file of the authority that its certificate is by.
+    pub fn authority(&self) -> String {
+        path_in(self.certificates(), "ca.pem")
     }
 
     /// Its port.
@@ -123,7 +181,7 @@ impl Redis {
 
     /// The URL under which it is reached.
     pub fn url(&self) -> String {
-        let (scheme, host) = if self.is_tls { ("rediss", "localhost") } else { ("redis", "127.0.0.1") };
+        let (scheme, host) = if self.certificates.is_some() { ("rediss", "localhost") } else { ("redis", "127.0.0.1") };
         let login = if self.password.is_some() { ":open%40sesame@" } else { "" };
         format!("{scheme}://{login}{host}:{}", self.port)
     }
@@ -144,7 +202,7 @@ impl Redis {
 
     fn answers(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        if self.is_tls {
+        if self.certificates.is_some() {
             return true;
         }
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -180,7 +238,14 @@ impl Redis {
     /// What redis-cli says of a command.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let mut command: Command = super::tool("redis-cli", "redis-server");
-        let output = command.args(["-p", &self.port.to_string()]).args(arguments).output().unwrap();
+        command.args(["-p", &self.port.to_string()]);
+        if self.certificates.is_some() {
+            command.args(["--tls", "--cacert", &self.authority()]);
+        }
+        if let Some(password) = self.password {
+            command.env("REDISCLI_AUTH", password);
+        }
+        let output = command.args(arguments).output().unwrap();
         assert!(output.status.success(), "redis-cli {arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
@@ -189,6 +254,27 @@ impl Redis {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
+}
+
+/// Files that servers with TLS share. What they show each other is another certificate than what they show their clients:
+/// that one is a server's alone.
+fn certificates() -> Arc<TempDir> {
+    let Localhost { certificate, key, authority } = for_localhost();
+    let peer_key = KeyPair::generate().unwrap();
+    let peer = CertificateParams::default().self_signed(&peer_key).unwrap().pem();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("ca.pem", &authority);
+    write("server.pem", &certificate.pem());
+    write("server.key", &key.serialize_pem());
+    write("peer.pem", &peer);
+    write("peer.key", &peer_key.serialize_pem());
+    write("trusted.pem", &(authority + &peer));
+    Arc::new(folder)
+}
+
+fn path_in(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
 }
 
 impl Drop for Redis {

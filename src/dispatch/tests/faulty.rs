@@ -16,20 +16,34 @@ pub(super) struct Faulty {
     kept: MemoryStore,
     /// A step of this name is never taken.
     refuses: Option<&'static str>,
-    /// While it has no permit, what is to be noted or blocked waits.
+    /// While it has no permit, what is to be noted or blocked waits, and nothing ends.
     open: Semaphore,
     pub(super) asked_to_block: Mutex<usize>,
+    can_renew: bool,
+    /// How long was to be kept at each sweep.
+    pub(super) swept: Mutex<Vec<Duration>>,
 }
 
 impl Default for Faulty {
     fn default() -> Self {
-        Self { kept: MemoryStore::default(), refuses: None, open: Semaphore::new(1), asked_to_block: Mutex::default() }
+        Self {
+            kept: MemoryStore::default(),
+            refuses: None,
+            open: Semaphore::new(1),
+            asked_to_block: Mutex::default(),
+            can_renew: true,
+            swept: Mutex::default(),
+        }
     }
 }
 
 impl Faulty {
     pub(super) fn that_refuses(name: &'static str) -> Self {
         Self { refuses: Some(name), ..Self::default() }
+    }
+
+    pub(super) fn that_renews(can_renew: bool) -> Self {
+        Self { can_renew, ..Self::default() }
     }
 
     pub(super) fn that_waits() -> Self {
@@ -45,6 +59,10 @@ impl Faulty {
     }
 }
 
+fn away() -> StoreError {
+    StoreError::Unavailable("it is away".to_owned())
+}
+
 #[async_trait]
 impl CallStore for Faulty {
     fn reach(&self) -> Reach {
@@ -56,6 +74,9 @@ impl CallStore for Faulty {
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
+        if self.open.available_permits() == 0 {
+            return Err(away());
+        }
         self.kept.end(end).await
     }
 
@@ -76,7 +97,7 @@ impl CallStore for Faulty {
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        self.kept.renew(owner).await
+        if self.can_renew { self.kept.renew(owner).await } else { Err(away()) }
     }
 
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
@@ -106,6 +127,7 @@ impl CallStore for Faulty {
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
+        self.swept.lock().push(keep);
         self.kept.sweep(keep).await
     }
 

@@ -44,6 +44,7 @@ struct Kept {
     /// Who drives it, while it is pending.
     drive: Option<Owner>,
     deadline: Instant,
+    begun: Option<Instant>,
     ended_at: Option<Instant>,
 }
 
@@ -64,7 +65,7 @@ impl Calls {
         }
         let deadline = now + new.deadline;
         let row = row(new.attempt, new.started, &new.node, Some(&new.number));
-        let sequence = self.keep(Kept { drive: Some(new.owner), ..Kept::new(row, deadline) });
+        let sequence = self.keep(Kept { drive: Some(new.owner), begun: Some(now), ..Kept::new(row, deadline) });
         self.current.insert(new.attempt.id, sequence);
         self.ringing.insert(new.number.key, sequence);
         self.pending.insert((deadline, sequence));
@@ -153,18 +154,26 @@ impl Calls {
         let Update { attempt, at, change } = update;
         let sequence = self.sequences.get(attempt).copied();
         match change {
-            Change::Ended { owner, failure, release } => self.fail(update, *owner, failure, *release, now),
+            Change::Ended { owner, failure, release } => {
+                self.fail(update, *owner, failure, *release, now);
+            }
             Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
             Change::Refused { number, node, failure } => match sequence {
                 Some(sequence) => {
                     let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive);
-                    owner.into_iter().for_each(|owner| self.fail(update, owner, failure, true, now));
+                    if owner.is_some_and(|owner| self.fail(update, owner, failure, true, now)) {
+                        self.count_no_more(sequence);
+                    }
                 }
                 None => {
                     let mut row = row(*attempt, *at, node, number.as_ref());
                     row.ended = Some(*at);
                     row.outcome = RowOutcome::Failed(failure.clone());
-                    let is_current = self.current_of(attempt.id).is_none_or(|kept| kept.drive.is_none());
+                    let is_older = |kept: &Kept| {
+                        let since = kept.begun.or(kept.ended_at);
+                        kept.drive.is_none() && since.is_none_or(|since| since + update.waited() <= now)
+                    };
+                    let is_current = self.current_of(attempt.id).is_none_or(is_older);
                     let sequence = self.keep(Kept { ended_at: Some(now), ..Kept::new(row, now) });
                     self.ended.push_back(sequence);
                     if is_current {
@@ -194,9 +203,20 @@ impl Calls {
         }
     }
 
-    fn fail(&mut self, update: &Update, owner: Owner, failure: &Failure, release: bool, now: Instant) {
+    fn fail(&mut self, update: &Update, owner: Owner, failure: &Failure, release: bool, now: Instant) -> bool {
         let outcome = Outcome::Failed(failure.clone());
-        self.end(&End { attempt: update.attempt, owner, at: update.at, outcome, release }, now);
+        self.end(&End { attempt: update.attempt, owner, at: update.at, outcome, release }, now)
+    }
+
+    fn count_no_more(&mut self, sequence: u64) {
+        let Some(kept) = self.attempts.get_mut(&sequence) else { return };
+        let (Some(begun), number) = (kept.begun.take(), kept.row.number_key) else { return };
+        let to_number = number.and_then(|number| self.begun.get_mut(&number));
+        for counted in to_number.into_iter().chain([&mut self.begun_lately]) {
+            if let Some(index) = counted.iter().position(|at| *at == begun) {
+                counted.remove(index);
+            }
+        }
     }
 
     pub(super) fn find(&self, id: CallId, now: Instant) -> Option<Current> {
@@ -286,14 +306,14 @@ impl Calls {
             .retain(|_, begun| begun.back().is_some_and(|last| now.saturating_duration_since(*last) < LONGEST_WINDOW));
         self.heard_of.retain(|_, at| now.saturating_duration_since(*at) < LEASE);
         let wall = SystemTime::now();
-        self.blocks.retain(|_, block| !block.has_expired(wall));
+        self.blocks.retain(|_, block| block.until.is_none_or(|until| !has_been(until, keep, wall)));
     }
 }
 
 impl Kept {
     fn new(row: Row, deadline: Instant) -> Self {
         let progress = Progress::Dialling;
-        Self { row, steps: Vec::new(), placed: None, progress, drive: None, deadline, ended_at: None }
+        Self { row, steps: Vec::new(), placed: None, progress, drive: None, deadline, begun: None, ended_at: None }
     }
 
     fn take(&mut self, step: Step) {
@@ -314,6 +334,11 @@ impl Kept {
             self.steps.push(step);
         }
     }
+}
+
+/// Was it so long ago?
+fn has_been(time: SystemTime, long: Duration, now: SystemTime) -> bool {
+    now.duration_since(time).is_ok_and(|ago| ago >= long)
 }
 
 fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Row {

@@ -51,7 +51,7 @@ if call('ZCARD', pending) >= at_once then
     return {'concurrent_limit', text(math.max(first - now, 0))}
 end
 
-new.deadline = now + span
+new.begun, new.deadline = now, now + span
 add(new)
 call('HSET', key('i', new.id), 'current', new.sequence)
 call('SET', key('r', new.number), new.sequence)

@@ -1,8 +1,8 @@
 -- What the scripts share; it stands before each of them. All keys begin with KEYS[1], a hash tag, and so lie in one
 -- slot of a cluster.
 --
---   clock          hash: `last`, the latest time that was given out, `ahead`, how far that runs ahead of TIME, and `back`,
---                  when the server was there again after nobody had heard of it
+--   clock          hash: `last`, the latest time that was given out, `wall`, what TIME said then, and `back`, when the
+--                  server was there again after nobody had heard of it
 --   sequence       the sequence of the last attempt; `first`: of the first one that may still be there
 --   a:SEQUENCE     an attempt, as JSON; s:SEQUENCE: list: its steps, as JSON
 --   i:ID           hash: the sequences of an id's attempts by generation, and of the current one: `current`
@@ -29,20 +29,20 @@ end
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-local now, back, keep_time
+local now, back
 do
-    -- A clock that was moved back goes on from where it was.
-    local clock = call('HMGET', key('clock'), 'last', 'ahead', 'back')
-    local last, ahead = tonumber(clock[1] or 0), tonumber(clock[2] or 0)
-    ahead = math.max(ahead, last - wall)
+    local clock = call('HMGET', key('clock'), 'last', 'wall', 'back')
+    local last, before = tonumber(clock[1] or 0), tonumber(clock[2] or 0)
+    -- A clock that was moved back goes on from where it was, and stands still while it is moved to where it had been.
+    local ahead = last - before + math.max(before - wall, 0)
+    if wall - before > SILENCE then
+        ahead = math.max(ahead - (wall - before), 0)
+    end
     now = wall + ahead
     -- Every node writes more often than that.
     back = now - last > SILENCE and now or tonumber(clock[3] or 0)
-    function keep_time()
-        call('HSET', key('clock'), 'last', text(now), 'ahead', text(ahead), 'back', text(back))
-    end
     if WRITES then
-        keep_time()
+        call('HSET', key('clock'), 'last', text(now), 'wall', text(wall), 'back', text(back))
     end
 end
 
@@ -98,7 +98,8 @@ local function finish(kept, owner, verdict)
     return true
 end
 
-local function has_expired(block)
-    return block['until'] and block['until'] <= wall
+-- Did it end, so long ago?
+local function has_expired(block, long)
+    return block['until'] and block['until'] + (long or 0) <= wall
 end
 

@@ -36,6 +36,8 @@ pub(super) struct Kept {
     #[serde(skip_serializing)]
     sequence: String,
     #[serde(skip_serializing)]
+    begun: i64,
+    #[serde(skip_serializing)]
     deadline: i64,
     #[serde(skip_serializing)]
     ended_at: i64,
@@ -130,24 +132,32 @@ impl Kept {
 
     pub(super) fn into_current(self, now: i64) -> Option<Current> {
         let state = match self.verdict.outcome().ended() {
-            Some(outcome) => CurrentState::Ended { outcome, ago: span(now - self.ended_at) },
+            Some(outcome) => {
+                let ago = age(now - self.ended_at, self.verdict.ended.unwrap_or(self.started));
+                CurrentState::Ended { outcome, ago }
+            }
             None => {
                 let progress = match (self.ringing, self.answered) {
                     (_, Some(_)) => Progress::Answered,
                     (Some(_), None) => Progress::Ringing,
                     (None, None) => Progress::Dialling,
                 };
-                CurrentState::Pending { left: span(self.deadline - now), progress }
+                CurrentState::Pending { left: self.left(now), progress }
             }
         };
         Some(Current { attempt: self.which.attempt()?, number: self.number(), state })
+    }
+
+    /// How long it may still take.
+    fn left(&self, now: i64) -> Duration {
+        span(self.deadline - self.begun).saturating_sub(age(now - self.begun, self.started))
     }
 
     pub(super) fn into_orphan(self, now: i64) -> Option<Orphan> {
         Some(Orphan {
             attempt: self.which.attempt()?,
             number: self.number()?,
-            left: span(self.deadline - now),
+            left: self.left(now),
             started: at(self.started),
             placed: self.backend.zip(self.reference.map(Reference::new)),
             masked: self.masked.unwrap_or_default(),
@@ -172,6 +182,12 @@ impl Kept {
             outcome: self.verdict.outcome(),
         })
     }
+}
+
+/// How long ago something was: by the store's clock, or by this machine's, where that says more. The store's stands still
+/// where its server was away and came back with its clock behind.
+fn age(by_store: i64, time: i64) -> Duration {
+    span(by_store).max(SystemTime::now().duration_since(at(time)).unwrap_or_default())
 }
 
 /// How an attempt is to end.
@@ -223,6 +239,8 @@ enum KeptChange {
     },
     Released,
     Refused {
+        /// How long it has been waiting to be told.
+        waited: i64,
         /// If it has begun all the same.
         #[serde(flatten)]
         verdict: Verdict,
@@ -252,6 +270,7 @@ impl KeptUpdate {
             }
             Change::Released => KeptChange::Released,
             Change::Refused { number, node, failure } => KeptChange::Refused {
+                waited: milliseconds(update.waited()),
                 verdict: failed(failure),
                 release: true,
                 row: Box::new(Kept::refused(*attempt, *at, node, number.as_ref(), failure)),

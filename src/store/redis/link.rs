@@ -265,21 +265,60 @@ async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, U
     timeout(CONNECT_LIMIT, answer).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
 }
 
-/// Does another server have the keys now?
+/// Does another server have the keys now? A Redis before version 7 says so of a command in a script in the midst of its
+/// words about the script.
 fn is_elsewhere(error: &RedisError) -> bool {
     use ServerErrorKind::{Ask, ClusterDown, MasterDown, Moved, ReadOnly};
-    matches!(error.kind(), ErrorKind::Server(Moved | Ask | ReadOnly | MasterDown | ClusterDown))
+    let in_script = || {
+        let words = error.detail().unwrap_or_default();
+        ["-READONLY ", "-MASTERDOWN ", "-CLUSTERDOWN "].iter().any(|code| words.contains(code))
+    };
+    matches!(error.kind(), ErrorKind::Server(Moved | Ask | ReadOnly | MasterDown | ClusterDown)) || in_script()
 }
 
 fn words(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some("NOAUTH"), _) => "Redis wants a password, and store.url has none".to_owned(),
-        (Some(code), Some(detail)) => format!("Redis answers {code}: {}", foreign_text(detail)),
+        (Some(code), Some(detail)) => format!("Redis answers {code}: {}", foreign_text(without_script(detail))),
         (Some(code), None) => format!("Redis answers {code}"),
         (None, _) => foreign_text(&error.to_string()),
     }
 }
 
+/// What Redis says of a command in a script, without its words about the script.
+fn without_script(detail: &str) -> &str {
+    let detail = detail.split_once(" script: ").map_or(detail, |(words, _)| words);
+    match detail.strip_prefix("Error running script ").and_then(|words| words.split_once(": -")) {
+        Some((_, words)) => words,
+        None => detail,
+    }
+}
+
 fn explain(error: io::Error) -> String {
     foreign_text(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn error(line: &str) -> RedisError {
+        redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap().extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn a_server_that_became_a_replica_is_left_whichever_version_says_so_of_a_script() {
+        let by_6 = "ERR Error running script (call to f_c2fc432068bf23ae): @user_script:43: @user_script: 43: \
+                    -READONLY You can't write against a read only replica.";
+        let by_7 =
+            "READONLY You can't write against a read only replica. script: c2fc432068bf23ae, on @user_script:43.";
+        for line in [by_6, by_7] {
+            assert!(is_elsewhere(&error(line)), "{line}");
+            assert!(words(&error(line)).ends_with("You can't write against a read only replica."), "{line}");
+            assert!(!words(&error(line)).contains("script"), "{line}");
+        }
+        assert!(!is_elsewhere(&error("OOM command not allowed when used memory > 'maxmemory'.")));
+        assert!(!is_elsewhere(&error("ERR unknown command 'READONLY'")));
+    }
 }

@@ -106,6 +106,13 @@ impl RedisStore {
         self.link.ask(|mut redis| async move { command.query_async(&mut redis).await }).await
     }
 
+    /// Makes sure that this server is one that may write: a master that has lost its replicas, of which one may be the
+    /// master now, is to refuse that (`min-replicas-to-write`). Of scripts, those before Redis 6.2.7 let it do so
+    /// all the same: <https://github.com/redis/redis/pull/10160>.
+    async fn may_write(&self) -> Result<(), StoreError> {
+        self.query(redis::cmd("DEL").arg(format!("{KEYS}:nothing"))).await
+    }
+
     /// The sequences of an id's attempts.
     async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
         let mut command = redis::cmd("HVALS");
@@ -165,7 +172,10 @@ impl CallStore for RedisStore {
         };
         let after = || more.parse().map(span).map_err(|_| strange());
         Ok(match word {
-            "new" => Begun::New,
+            "new" => {
+                self.may_write().await?;
+                Begun::New
+            }
             "elsewhere" => Begun::Elsewhere(more.parse().map_err(|_| strange())?),
             "other_number" => Begun::Refused(Refusal::OtherNumber),
             "in_progress" => Begun::Refused(Refusal::InProgress),
@@ -182,7 +192,9 @@ impl CallStore for RedisStore {
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
-        self.run(&self.scripts.end, to_text(&KeptEnd::new(end))?).await
+        let has_ended = self.run(&self.scripts.end, to_text(&KeptEnd::new(end))?).await?;
+        self.may_write().await?;
+        Ok(has_ended)
     }
 
     async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
@@ -196,7 +208,11 @@ impl CallStore for RedisStore {
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
         let (now, kept): (i64, Option<String>) = self.run(&self.scripts.find, form::key(id)).await?;
-        kept.map(|kept| from_text(&kept, |kept: Kept| kept.into_current(now))).transpose()
+        let current = kept.map(|kept| from_text(&kept, |kept: Kept| kept.into_current(now))).transpose()?;
+        if current.as_ref().is_some_and(|current: &Current| current.state.is_verified()) {
+            self.may_write().await?;
+        }
+        Ok(current)
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {

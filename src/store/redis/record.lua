@@ -41,7 +41,10 @@ end
 
 function changes.refused(update, kept)
     if kept then
-        finish(kept, kept.owner, update)
+        if finish(kept, kept.owner, update) then
+            call('ZREM', key('n', kept.number), kept.sequence)
+            call('ZREM', key('minute'), kept.sequence)
+        end
         return
     end
     local row = update.row
@@ -49,7 +52,7 @@ function changes.refused(update, kept)
     local before = current(row.id)
     add(row)
     call('ZADD', key('ended'), text(now), row.sequence)
-    if not before or before.outcome then
+    if not before or before.outcome and (before.begun or before.ended_at) + update.waited <= now then
         call('HSET', key('i', row.id), 'current', row.sequence)
     end
 end

@@ -179,15 +179,16 @@ fn refused(
     if { known }.exists(params![id, generation])? {
         desk.database
             .prepare_cached(
-                "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0
+                "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL
                  WHERE id = ?1 AND generation = ?2 AND ended IS NULL",
             )?
             .execute(params![id, generation, desk.now, At(update.at), reason, text])?;
         return Ok(());
     }
-    let pending =
-        desk.database.prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?;
-    let is_current = !{ pending }.exists([id])?;
+    let newer = desk.database.prepare_cached(
+        "SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND (ended IS NULL OR coalesce(begun, ended) > ?2)",
+    )?;
+    let is_current = !{ newer }.exists(params![id, desk.now.saturating_sub(milliseconds(update.waited()))])?;
     if is_current {
         supersede(desk, id)?;
     }
@@ -252,15 +253,15 @@ fn step(
 pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Current>> {
     desk.database
         .prepare_cached(
-            "SELECT generation, number_key, deadline, ended, reason, text, ringing_at, answered_at FROM attempts
-             WHERE id = ?1 AND current = 1",
+            "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, ringing_at, answered_at
+             FROM attempts WHERE id = ?1 AND current = 1",
         )?
         .query_row([id], |row| {
             let ended: Option<i64> = row.get("ended")?;
             let reason: Option<Box<str>> = row.get("reason")?;
             let state = match (ended, reason) {
                 (None, _) => CurrentState::Pending {
-                    left: span(row.get::<_, i64>("deadline")? - desk.now),
+                    left: left(desk, row)?,
                     progress: match (row.get("ringing_at")?, row.get("answered_at")?) {
                         (_, Some::<i64>(_)) => Progress::Answered,
                         (Some::<i64>(_), None) => Progress::Ringing,
@@ -272,13 +273,28 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
                         None => Outcome::Verified,
                         Some(reason) => Outcome::Failed(values::failure(&reason, row.get("text")?)),
                     },
-                    ago: span(desk.now - ended),
+                    ago: span(age(desk, ended, row.get("ended_at")?)),
                 },
             };
             let attempt = values::attempt(id, row.get("generation")?);
             Ok(Current { attempt, number: row.get("number_key")?, state })
         })
         .optional()
+}
+
+/// How long ago something was: by the store's clock, or by the wall clock where that says more, since the store's stands
+/// still while nobody is there and the wall clock lies behind it. Too long, where the wall clock says that it is yet to come.
+fn age(desk: &Desk<'_>, at: i64, wall_at: i64) -> i64 {
+    match desk.wall - wall_at {
+        ..0 => i64::MAX,
+        ago => ago.max(desk.now - at),
+    }
+}
+
+/// How long a pending attempt may still take.
+fn left(desk: &Desk<'_>, row: &rusqlite::Row<'_>) -> rusqlite::Result<Duration> {
+    let (begun, deadline): (i64, i64) = (row.get("begun")?, row.get("deadline")?);
+    Ok(span((deadline - begun).saturating_sub(age(desk, begun, row.get("started_at")?))))
 }
 
 pub(super) fn renew(desk: &Desk<'_>, owner: Owner) -> rusqlite::Result<()> {
@@ -298,7 +314,7 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
             .execute([owner])?;
     }
     let mut orphans = desk.database.prepare_cached(
-        "SELECT id, generation, number_key, number, deadline, started_at, backend, reference
+        "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference
          FROM attempts LEFT JOIN owners USING (owner)
          WHERE ended IS NULL
              AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND handed_over = 1)
@@ -310,7 +326,7 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
             attempt: values::attempt(row.get("id")?, row.get("generation")?),
             number: row.get("number_key")?,
             masked: row.get("number")?,
-            left: span(row.get::<_, i64>("deadline")? - desk.now),
+            left: left(desk, row)?,
             started: row.get::<_, At>("started_at")?.0,
             placed: placed.0.zip(placed.1.map(Reference::new)),
         })
@@ -331,17 +347,18 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
 
 /// Forgets some of what is old. True where there may be more.
 pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
-    let old = desk.now.saturating_sub(milliseconds(keep));
+    // Of two clocks one may be ahead for a while.
+    let (old, old_by_wall) = (desk.now - milliseconds(keep), desk.wall - milliseconds(keep));
     let ended: Vec<i64> = desk
         .database
-        .prepare_cached("SELECT sequence FROM attempts WHERE ended < ?1 ORDER BY ended LIMIT ?2")?
-        .query_map(params![old, SWEPT_AT_ONCE], |row| row.get(0))?
+        .prepare_cached("SELECT sequence FROM attempts WHERE ended < ?1 AND ended_at < ?2 ORDER BY ended LIMIT ?3")?
+        .query_map(params![old, old_by_wall, SWEPT_AT_ONCE], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for sequence in &ended {
         desk.database.prepare_cached("DELETE FROM steps WHERE sequence = ?1")?.execute([sequence])?;
         desk.database.prepare_cached("DELETE FROM attempts WHERE sequence = ?1")?.execute([sequence])?;
     }
-    desk.database.prepare_cached("DELETE FROM blocks WHERE until_at <= ?1")?.execute([desk.wall])?;
+    desk.database.prepare_cached("DELETE FROM blocks WHERE until_at <= ?1")?.execute([old_by_wall])?;
     desk.database
         .prepare_cached(
             "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",

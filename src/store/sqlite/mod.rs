@@ -5,6 +5,7 @@
 //! FULL`, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
 
 mod audit;
+mod backup;
 mod calls;
 mod clock;
 mod schema;
@@ -22,6 +23,7 @@ use super::audit::{Query, Row, Step};
 use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update};
 use crate::call::{Attempt, CallId, NumberKey};
 use crate::platform;
+pub use backup::back_up;
 use clock::Clock;
 use writer::Writer;
 
@@ -63,11 +65,14 @@ impl SqliteStore {
     }
 }
 
-fn open(file: &Path) -> Result<Connection, String> {
-    let words = |error: rusqlite::Error| match error {
+fn words(error: rusqlite::Error) -> String {
+    match error {
         rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
         _ => "it is no database of PhoneGate's".to_owned(),
-    };
+    }
+}
+
+fn open(file: &Path) -> Result<Connection, String> {
     let mut database = Connection::open(file).map_err(words)?;
     database.busy_timeout(BUSY_LIMIT).map_err(words)?;
     database.set_prepared_statement_cache_capacity(64);

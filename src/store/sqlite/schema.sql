@@ -22,7 +22,7 @@ CREATE TABLE attempts (
     ringing_at INTEGER,
     answered_at INTEGER,
     ended_at INTEGER,
-    begun INTEGER,                      -- NULL: it was refused, and counts for no limit
+    begun INTEGER,                      -- NULL: it was refused, or given up, and counts for no limit
     deadline INTEGER,
     ended INTEGER,                      -- NULL: it is pending
     reason TEXT,                        -- NULL: pending, or verified

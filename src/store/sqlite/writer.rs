@@ -62,6 +62,10 @@ where
     }
 
     fn work(&mut self, desk: &Desk<'_>) {
+        // Whoever has given up takes it that this never happens.
+        if self.reply.is_closed() {
+            return;
+        }
         self.result = Some(in_savepoint(desk, &mut self.work).map_err(|error| told(&error)));
     }
 
