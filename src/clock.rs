@@ -35,6 +35,11 @@ impl Moment {
         monotonic.max(wall).max(since_boot)
     }
 
+    /// Was it read before another one, whatever was set in between?
+    pub fn is_before(self, other: Moment) -> bool {
+        self.monotonic < other.monotonic
+    }
+
     /// This moment with its clocks moved ahead, each by its own span: for tests of sleep and of a clock that was set.
     pub fn moved(self, monotonic: Duration, since_boot: Duration, wall: Duration) -> Moment {
         Moment {

@@ -7,6 +7,7 @@
 mod drive;
 mod elsewhere;
 mod health;
+mod lease;
 mod ledger;
 mod outcome;
 
@@ -119,7 +120,8 @@ impl Dispatcher {
         let tasks = TaskTracker::new();
         tasks.spawn_on(Arc::clone(&shared).sweep(), &runtime);
         tasks.spawn_on(Arc::clone(&shared).sweep_store(), &runtime);
-        tasks.spawn_on(Arc::clone(&shared).keep_alive_and_take_up(tasks.clone()), &runtime);
+        tasks.spawn_on(Arc::clone(&shared).keep_alive(), &runtime);
+        tasks.spawn_on(Arc::clone(&shared).take_all_up(tasks.clone()), &runtime);
         for named in &shared.backends {
             tasks.spawn_on(Arc::clone(&shared).keep_up(named.clone()), &runtime);
         }
@@ -205,9 +207,9 @@ impl Unsettled {
             }
         };
         match begun {
-            Ok(Begun::New) => self.shared.place(&self.flight, &call).await,
-            Ok(Begun::Elsewhere(generation)) => self.mirror(generation).await,
-            Ok(Begun::Refused(refusal)) => {
+            Ok((Begun::New, begun)) => self.shared.place(&self.flight, &call, begun).await,
+            Ok((Begun::Elsewhere(generation), _)) => self.mirror(generation).await,
+            Ok((Begun::Refused(refusal), _)) => {
                 let failure = refusal.failure(&self.flight.masked);
                 self.shared.refuse(&self.flight, &call.number, failure);
             }

@@ -301,7 +301,10 @@ impl Gate {
         let end = Instant::now() + within;
         self.ended.store(true, Ordering::Release);
         let Some(runtime) = self.runtime.lock().take() else { return Ok(()) };
-        let all_hung_up = runtime.block_on(async { tokio::time::timeout(within, self.dispatcher.end()).await.is_ok() });
+        // The rest is for what is to be told and written.
+        let for_hanging_up = within * 3 / 4;
+        let all_hung_up =
+            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.dispatcher.end()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
         self.dispatcher.abandon();
         // Another node may begin the same request anew while nobody here can be told of it.

@@ -5,6 +5,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod backup;
 mod blocks;
 mod call;
 mod calls;
@@ -14,6 +15,7 @@ mod exit;
 mod install;
 mod mim;
 mod output;
+mod pending;
 mod permissions;
 mod places;
 mod prompts;
@@ -43,6 +45,7 @@ Examples:
   phonegate calls show ID                      one of them, step by step
   phonegate blocks list                        the numbers that are not called; add and remove change it
   phonegate report --html report.html          the last 30 days on one page
+  phonegate backup calls-monday.db             copies the calls into a new file, while the service runs
   phonegate doctor                             what is wrong? --zip FILE is for whoever helps
   phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
@@ -70,6 +73,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Copies the calls, of a store of type sqlite, into a new file while the service runs.
+    Backup(backup::Arguments),
     /// The numbers that are not called.
     #[command(subcommand)]
     Blocks(blocks::Verb),
@@ -108,6 +113,7 @@ enum Verb {
 impl Verb {
     fn is_json(&self) -> bool {
         match self {
+            Self::Backup(arguments) => arguments.json,
             Self::Blocks(verb) => verb.is_json(),
             Self::Call(arguments) => arguments.json,
             Self::Calls(arguments) => arguments.is_json(),
@@ -128,6 +134,7 @@ fn main() -> ExitCode {
     let config = config.as_deref();
     let json = verb.is_json();
     let done = match &verb {
+        Verb::Backup(arguments) => backup::run(arguments, config),
         Verb::Blocks(verb) => blocks::run(verb, config),
         Verb::Call(arguments) => call::run(arguments, config),
         Verb::Calls(arguments) => calls::run(arguments, config),
@@ -158,10 +165,7 @@ fn print_library_version(path: &Path) -> Result<Exit, Trouble> {
 }
 
 fn print_schema() -> Result<Exit, Trouble> {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    out.write_all(phonegate::config::schema().as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot write the schema: {error}") })?;
+    output::whole(&phonegate::config::schema())
+        .map_err(|error| Trouble::failed(format!("cannot write the schema: {error}")))?;
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 //! A failed write ends nothing, since a call must be followed to its end. Nobody may be reading (`phonegate call … |
 //! head -1`), which is as well; any other reason is told when the command ends.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -33,6 +34,28 @@ pub(crate) fn is_written(written: io::Result<()>) -> bool {
 /// A line on stdout.
 pub(crate) fn result(text: &str) {
     is_written(writeln!(io::stdout(), "{text}"));
+}
+
+/// All of a text on stdout, at once. Well also where nobody reads any more.
+pub(crate) fn whole(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// So many columns has the terminal that stdout is, if it is one.
+pub(crate) fn columns() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+}
+
+/// A text in no more than so many columns.
+pub(crate) fn fitted(text: &str, columns: usize) -> Cow<'_, str> {
+    match text.chars().count() > columns {
+        true => text.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+        false => text.into(),
+    }
 }
 
 /// A line on stderr.

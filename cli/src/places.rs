@@ -19,7 +19,10 @@ pub(crate) fn why_not_made(file: &Path) -> Option<String> {
 /// Why the file of figures cannot be written, where there is to be one.
 pub(crate) fn why_no_figures(loaded: &Loaded) -> Option<String> {
     let file = loaded.base.join(loaded.config.metrics.textfile.as_ref()?);
-    let why = why_not_written(file.parent()?)?;
+    let why = match file.is_dir() {
+        true => format!("{} is a folder; name a file in it", file.display()),
+        false => why_not_written(file.parent()?)?,
+    };
     Some(format!("metrics.textfile: {why}. The figures are not written until the service's account may do that"))
 }
 

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{self, ConfigError, Level, Loaded, StoreConfig, StoreKind};
+use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig, StoreConfig, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::telemetry::Tee;
+use phonegate::telemetry::{Log, Tee};
 
 /// The log of this command: beside the library's, which a host may be writing to.
 pub(crate) const LOG_FILE: &str = "phonegate-tool.log";
@@ -43,6 +43,15 @@ impl Setup {
         config.log.directory = Some(folder.to_owned());
         let loaded = Loaded { config, base: folder.to_owned() };
         Ok(Self { file: PathBuf::from("demo.json"), loaded })
+    }
+
+    /// Starts the log of this command, for what it does without a gate. Whatever level the configuration logs, it has the
+    /// lines of [`Level::Info`].
+    pub(crate) fn log(&self) -> Result<Log, ConfigError> {
+        let config = &self.loaded.config.log;
+        let config = LogConfig { level: config.level.max(Level::Info), ..config.clone() };
+        let log_to = LogTo { file_name: LOG_FILE, tee: None, system: None };
+        log_to.start(&config, &self.loaded.base).map_err(|error| error.in_file(&self.file))
     }
 
     /// Starts a gate that hands the steps of its calls to `tee`, whatever level the configuration logs. Its calls are

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::admission::Admission;
-use phonegate::call::{NumberKey, PhoneNumber};
+use phonegate::call::{CallId, NumberKey, PhoneNumber};
 use phonegate::config::{ConfigError, ErrorKind, NumbersConfig, StoreKind};
 use phonegate::store::{self, CallStore, Query, Row, StoreError};
 use tokio::runtime::Runtime;
 
 use crate::exit::Trouble;
-use crate::places;
 use crate::setup::Setup;
+use crate::{output, places};
 
 /// How long one question may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -31,18 +31,37 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens the store of a configuration.
-    pub(crate) fn open(setup: Setup) -> Result<Self, Trouble> {
-        must_keep(&setup)?;
+    /// Opens the store of a configuration, which is there.
+    pub(crate) fn open(setup: &Setup) -> Result<Self, Trouble> {
+        must_keep(setup)?;
+        match missing_file(setup)? {
+            None => Self::open_there(setup),
+            Some(missing) => Err(not_there(setup, &missing)),
+        }
+    }
+
+    /// Opens the store of a configuration, and makes the file of one that is not there, with a warning.
+    pub(crate) fn open_or_make(setup: &Setup, json: bool) -> Result<Self, Trouble> {
+        must_keep(setup)?;
+        let missing = missing_file(setup)?;
         // A file inherits who may use it from its folder, but a folder that is made here would be this user's.
-        let missing = missing_file(&setup)?;
         if let Some(folder) = missing.as_deref().and_then(Path::parent).filter(|folder| !folder.exists()) {
             return Err(Trouble::failed(format!(
-                "no call has been kept yet: there is no folder {}, which `phonegate install` makes, or the service's start",
+                "no call has been kept yet: there is no folder {}, which `phonegate install` makes, or the service's \
+                 start; or `store.path` is mistyped",
                 folder.display()
             )));
         }
-        Self::open_there(&setup)
+        let opened = Self::open_there(setup)?;
+        if let Some(missing) = missing {
+            let made = format!(
+                "there was no file {}, so a new, empty store was made there; is `store.path` the one of the service, and \
+                 may its account change that file?",
+                missing.display()
+            );
+            output::warning(json, &made);
+        }
+        Ok(opened)
     }
 
     fn open_there(Setup { file, loaded }: &Setup) -> Result<Self, Trouble> {
@@ -87,9 +106,25 @@ impl Opened {
         }
     }
 
-    /// The key of the number that a text means, which may be the key itself.
+    /// The key of the number that a text means, which may be the key itself, or the id of a call to it.
     pub(crate) fn key(&self, text: &str) -> Result<NumberKey, Trouble> {
-        NumberKey::parse(text.trim()).map_or_else(|| Ok(self.number(text)?.key()), Ok)
+        // Without its hyphens, an id would be a key.
+        match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
+            (Some(key), _) => Ok(key),
+            (None, Ok(id)) => Ok(self.of_call(id)?.0),
+            (None, Err(_)) => Ok(self.number(text)?.key()),
+        }
+    }
+
+    /// The number of a call: its key, and masked.
+    pub(crate) fn of_call(&self, id: CallId) -> Result<(NumberKey, Box<str>), Trouble> {
+        let newest = Query { id: Some(id), most: 1, newest_first: true, ..Query::default() };
+        let row = self.ask(self.store.rows(&newest))?.into_iter().next();
+        let row = row.ok_or_else(|| Trouble::failed(format!("no call {id} is known; `phonegate calls` lists them")))?;
+        match (row.number_key, row.number) {
+            (Some(key), Some(masked)) => Ok((key, masked)),
+            _ => Err(Trouble::failed(format!("call {id} was to no valid number"))),
+        }
     }
 
     /// The number that a text means, whether it may be called or not.
@@ -119,7 +154,11 @@ pub(crate) fn check(setup: &Setup) -> Result<String, Trouble> {
         return Ok("in memory: calls are forgotten when the service ends".to_owned());
     }
     if let Some(missing) = missing_file(setup)? {
-        return Ok(format!("{} is not there yet: the service makes it at its start", missing.display()));
+        return Ok(format!(
+            "{} is not there yet: the service makes it at its start. If calls have been placed already, `store.path` is \
+             mistyped",
+            missing.display()
+        ));
     }
     let opened = Opened::open_there(setup)?;
     opened.ask(opened.store.check())
@@ -136,18 +175,40 @@ fn must_keep(Setup { file, loaded }: &Setup) -> Result<(), Trouble> {
     }
 }
 
+fn not_there(setup: &Setup, missing: &Path) -> Trouble {
+    Trouble::failed(format!(
+        "there is no file {}: no call has been placed yet with the configuration {}, or its `store.path` is mistyped",
+        missing.display(),
+        setup.file.display()
+    ))
+}
+
+/// The file of a store of type sqlite, which is there.
+///
+/// # Errors
+/// Where it is missing.
+pub(crate) fn file(setup: &Setup) -> Result<PathBuf, Trouble> {
+    match missing_file(setup)? {
+        None => Ok(sqlite_file(setup)?),
+        Some(missing) => Err(not_there(setup, &missing)),
+    }
+}
+
+fn sqlite_file(Setup { file, loaded }: &Setup) -> Result<PathBuf, Trouble> {
+    Ok(store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?)
+}
+
 /// The file of a store that has one, where it is missing.
 ///
 /// # Errors
 /// Where it could not be made.
-fn missing_file(Setup { file, loaded }: &Setup) -> Result<Option<PathBuf>, Trouble> {
-    match loaded.config.store.kind {
+fn missing_file(setup: &Setup) -> Result<Option<PathBuf>, Trouble> {
+    match setup.loaded.config.store.kind {
         StoreKind::Sqlite => {
-            let of_store =
-                store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?;
+            let of_store = sqlite_file(setup)?;
             let missing = (!of_store.exists()).then_some(of_store);
             match missing.as_deref().and_then(places::why_not_made) {
-                Some(why) => Err(Trouble::failed(format!("{}: store.path: {why}", file.display()))),
+                Some(why) => Err(Trouble::failed(format!("{}: store.path: {why}", setup.file.display()))),
                 None => Ok(missing),
             }
         }
@@ -172,6 +233,8 @@ fn trouble(error: &StoreError, kind: StoreKind) -> Trouble {
         StoreError::Unavailable(_) => remedy(&text, kind),
         StoreError::Refused(_) => "",
     };
+    // Redis ends some of its words with a full stop.
+    let text = if remedy.is_empty() { &text } else { text.trim_end_matches('.') };
     Trouble::failed(format!("{text}{remedy}"))
 }
 
@@ -179,11 +242,7 @@ fn trouble(error: &StoreError, kind: StoreKind) -> Trouble {
 fn remedy(text: &str, kind: StoreKind) -> &'static str {
     match kind {
         StoreKind::Memory => "",
-        StoreKind::Redis if text.contains("NOPERM") => "; docs/store.md says what its user must be allowed to do",
-        StoreKind::Redis if text.contains("password") || text.contains("login") => {
-            "; `store.url` needs a user and a password that this Redis knows"
-        }
-        StoreKind::Redis => "; does Redis run, and may this machine and user reach `store.url`?",
+        StoreKind::Redis => redis_remedy(text),
         StoreKind::Sqlite => match sqlite_code(text) {
             // Busy, locked.
             Some(5 | 6) => "; another program keeps it locked: end that one, or try again",
@@ -196,6 +255,31 @@ fn remedy(text: &str, kind: StoreKind) -> &'static str {
             None if text.contains("os error") => MAY_YOU,
             None => "",
         },
+    }
+}
+
+fn redis_remedy(text: &str) -> &'static str {
+    let is_about = |words: &[&str]| words.iter().any(|words| text.contains(words));
+    match () {
+        () if is_about(&["NOPERM"]) => "; docs/store.md says what its user must be allowed to do",
+        () if is_about(&["certificate", "UnknownIssuer"]) => {
+            "; if an authority of your own has signed it, `network.ca_file` names the file with that authority's \
+             certificate; and the certificate must be for the name in `store.url`"
+        }
+        () if is_about(&["NOREPLICAS"]) => {
+            "; `min-replicas-to-write` asks for more replicas than are connected: start them. Until then no call is \
+             begun (docs/store.md, \"Replicas\")"
+        }
+        () if is_about(&["when used memory"]) => {
+            "; its memory is full: raise `maxmemory`, or lower `audit.keep_days` and start the service again"
+        }
+        () if is_about(&["MISCONF"]) => "; it cannot write to its own disk: make room there, its log says more",
+        () if is_about(&["login is refused"]) => {
+            "; if `store.url` ends in the number of a database, this Redis may have fewer of them, or none but 0: leave \
+             it out"
+        }
+        () if is_about(&["password", "login"]) => "; `store.url` needs a user and a password that this Redis knows",
+        () => "; does Redis run, and may this machine and user reach `store.url`?",
     }
 }
 

@@ -35,6 +35,17 @@ pub(crate) fn local(time: SystemTime, zone: &TimeZone) -> String {
     zoned(time, zone).map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
+/// A time as it is written behind `--since` and `--until`, in its own time zone: `2026-03-01T09:30`.
+pub(crate) fn argument(time: &ZonedDateTime) -> String {
+    let form = if time.second() == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" };
+    let text = time.strftime(form).to_string();
+    match at(&text, time) {
+        Some(read) if read.as_second() == time.timestamp().as_second() => text,
+        // There is such a time twice in that night.
+        _ => time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    }
+}
+
 /// A time for programs: `2026-03-01T08:30:00.000Z`.
 pub(crate) fn utc(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
@@ -67,7 +78,24 @@ pub(crate) fn seconds(duration: Duration) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::at;
+    use jiff::ZonedDateTime;
+
+    use super::{argument, at};
+
+    #[test]
+    fn a_time_in_a_command_is_read_as_the_time_that_it_was() {
+        for (time, text) in [
+            ("2026-03-01T00:00:00+01:00[Europe/Berlin]", "2026-03-01T00:00"),
+            ("2026-03-01T09:30:15+01:00[Europe/Berlin]", "2026-03-01T09:30:15"),
+            // The clocks were set back.
+            ("2026-10-25T02:30:00+02:00[Europe/Berlin]", "2026-10-25T02:30"),
+            ("2026-10-25T02:30:00+01:00[Europe/Berlin]", "2026-10-25T02:30:00+01:00"),
+        ] {
+            let time: ZonedDateTime = time.parse().unwrap();
+            assert_eq!(argument(&time), text);
+            assert_eq!(at(text, &time), Some(time.timestamp()));
+        }
+    }
 
     #[test]
     fn durations_dates_and_times_are_understood_in_the_time_zone_of_the_machine() {

@@ -2,8 +2,9 @@
 
 mod support;
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use support::{HIDDEN, MASKED, NUMBER, Place, kept};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, kept};
 
 /// The reason for which a call to this number fails.
 fn refused(place: &Place, number: &str) -> Value {
@@ -12,7 +13,7 @@ fn refused(place: &Place, number: &str) -> Value {
 
 #[test]
 fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
     let ran = place.run(&["blocks", "add", "+1", "(425)", "555-1212", "--reason", "left the company"]).exits(0);
     assert_eq!(ran.stdout, format!("Blocked {MASKED} for ever: left the company\n"));
@@ -67,6 +68,26 @@ fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
 }
 
 #[test]
+fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
+    let place = Place::with(&kept("#"));
+    for days in [1, 7, 36_500] {
+        let added =
+            place.run(&["blocks", "add", NUMBER, "--days", &days.to_string(), "--json"]).exits(0).record("block");
+        let time = |name: &str| added[name].as_str().unwrap().parse::<Timestamp>().unwrap();
+        assert_eq!(time("until").duration_since(time("since")), SignedDuration::from_hours(days * 24), "{added}");
+        assert!(time("since").duration_until(Timestamp::now()) < SignedDuration::from_mins(1), "{added}");
+        assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), added, "as it is kept");
+    }
+    place.run(&["blocks", "remove", NUMBER]).exits(0);
+    // People read when it ends by the clock of their machine.
+    let command = &mut place.command(&["blocks", "add", NUMBER, "--days", "7"]);
+    let ran = Ran::from(command.env("TZ", "UTC").output().unwrap()).exits(0);
+    let block = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
+    let until = block["until"].as_str().unwrap().split_once('.').unwrap().0.replace('T', " ");
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} until {until}: an administrator blocked it\n"));
+}
+
+#[test]
 fn the_number_of_a_call_is_blocked_by_the_calls_id() {
     let place = Place::with(&kept("#"));
     place.run(&["call", "--store", NUMBER]).exits(0);
@@ -112,7 +133,7 @@ fn a_reason_is_no_sentence_of_its_own() {
 
 #[test]
 fn wrong_usage_says_what_would_be_right() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     for (arguments, words) in [
         (&["blocks"][..], "Usage: "),
         (&["blocks", "add"], "NUMBER"),
@@ -120,7 +141,7 @@ fn wrong_usage_says_what_would_be_right() {
         (&["blocks", "add", NUMBER, "--days", "0"], "1..=36500"),
         (&["blocks", "add", NUMBER, "--reason", ""], "say in some words why"),
         (&["blocks", "add", NUMBER, "--reason", " . "], "say in some words why"),
-        (&["blocks", "remove"], "NUMBER|KEY"),
+        (&["blocks", "remove"], "NUMBER|KEY|ID"),
         (&["blocks", "remove", "00ff"], "Write it as +14255551212"),
     ] {
         let ran = place.run(arguments).exits(2);

@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 use support::ports::nobody;
-use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, kept, simulated, wait_for};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simulated};
 
 const OTHER: &str = "+1 4255551313x77";
 
@@ -33,7 +31,7 @@ fn test_calls_are_kept_and_limited_only_if_that_is_asked_for() {
     let mut config = kept("#");
     config["limits"] = json!({ "calls_per_number": 1 });
     config["metrics"] = json!({ "textfile": "phonegate.prom" });
-    let place = Place::with(&config);
+    let place = Place::with_store(&config);
     for _ in 0..2 {
         place.run(&["call", NUMBER]).exits(0);
         place.run(&["check"]).exits(0);
@@ -217,20 +215,16 @@ fn the_whole_number_is_shown_only_where_it_is_to_be_kept() {
     let place = Place::with(&config);
     place.run(&["call", "--store", OTHER]).exits(0);
     assert_eq!(place.run(&["calls", "--json"]).record("call")["full_number"], "+14255551313x77");
-    assert!(place.run(&["calls", "--csv"]).stdout.contains(",+14255551313x77,"));
+    assert!(place.run(&["calls", "--csv"]).stdout.contains(",'+14255551313x77,"));
     assert!(!place.run(&["calls"]).stdout.contains("555131"));
 }
 
 #[test]
 fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
-    let mut config = kept("#");
-    config["use"] = json!(["sample"]);
-    config["backends"] = json!({ "sample": { "type": "file", "path": "calls.txt" } });
-    let place = Place::with(&config);
+    let place = Place::with(&at_a_desk());
     let running = Running::start(&mut place.command(&["call", "--store", NUMBER]));
-    let file = place.path().join("calls.txt");
-    let text = wait_for("the call's line", || std::fs::read_to_string(&file).ok().filter(|text| text.ends_with('\n')));
-    std::fs::write(&file, text.replace(";0;", ";2;=HYPERLINK(1)")).unwrap();
+    place.rings(1);
+    place.answer("2;=HYPERLINK(1)");
     running.wait().exits(1);
     let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
     assert!(csv.contains(",'=HYPERLINK(1)"), "{csv}");
@@ -274,18 +268,18 @@ fn what_is_followed_is_shown_as_it_happens_until_ctrl_c() {
     let place = Place::with(&kept("#"));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));
-    let mut failures = Running::start(&mut place.command(&["calls", "--follow", "--reason", "Unreachable"]));
+    let mut failures = Running::start(&mut place.command(&["calls", "--follow", "--reason", "CannotPlace"]));
     following.read_until(r#""outcome":"verified""#);
-    let mut slow = kept("no_answer");
-    slow["backends"]["phone"]["answer_after_ms"] = json!(3000);
-    place.configure(&slow);
-    let mut call = place.command(&["call", "--store", OTHER]).stdout(Stdio::null()).spawn().unwrap();
+    place.configure(&at_a_desk());
+    let call = Running::start(&mut place.command(&["call", "--store", OTHER]));
     let pending = following.read_until("1313x…");
     assert!(pending.contains(r#""outcome":"pending""#), "{pending}");
+    place.rings(1);
+    place.answer("2;not me");
     let ended = following.read_until(r#""outcome":"failed""#);
-    assert!(ended.contains("Unreachable") && ended.contains("1313x…"), "{ended}");
-    assert!(failures.read_until("Unreachable").contains("+1******1313x…"));
-    call.wait().unwrap();
+    assert!(ended.contains("CannotPlace") && ended.contains("1313x…"), "{ended}");
+    assert!(failures.read_until("CannotPlace").contains("+1******1313x…"));
+    call.wait().exits(1);
     following.signal("INT");
     following.wait().exits(130);
     failures.signal("INT");
@@ -295,9 +289,9 @@ fn what_is_followed_is_shown_as_it_happens_until_ctrl_c() {
 #[test]
 fn a_reader_that_goes_away_ends_what_is_followed() {
     let place = place();
-    let mut child = place.command(&["calls", "--follow"]).spawn().unwrap();
-    drop(child.stdout.take());
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut following = Running::start(&mut place.command(&["calls", "--follow"]));
+    following.leave_stdout();
+    following.wait().exits(0);
 }
 
 #[test]
@@ -318,7 +312,7 @@ fn what_is_left_out_is_said() {
 
 #[test]
 fn every_mistake_is_answered_with_what_to_do() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     for (arguments, code, words) in [
         (&["calls", "--since", "yesterday"][..], 2, "neither a duration, as 2h or 7d"),
         (&["calls", "--reason", "WrongKy"], 2, "WrongKey"),
@@ -352,10 +346,14 @@ fn help_teaches_examples_fields_and_exit_codes() {
     for (arguments, words) in [
         (&["--help"][..], &["phonegate calls --since 2h", "phonegate blocks list", "phonegate report --html"][..]),
         (&["calls", "--help"], &["Examples:", "--follow", "full_number", "Exit codes:", "NoKeyPressed", "130"]),
-        (&["calls", "--help"], &["NUMBER|KEY", "and error, after which the exit code is 1 or 2"]),
+        (&["calls", "--help"], &["NUMBER|KEY|ID", "and error, after which the exit code is 1 or 2"]),
         (&["calls", "show", "--help"], &["Example:", "backend", "error  text", "Exit codes:"]),
         (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
-        (&["blocks", "add", "--help"], &["--days", "for ever", "until", "NUMBER|KEY", "and error, after which"]),
+        (&["blocks", "--help"], &["--replace", "phonegate-tool.log", "A key is no number"]),
+        (
+            &["blocks", "add", "--help"],
+            &["--replace", "replaced", "--days", "for ever", "until", "NUMBER|KEY", "and error, after which"],
+        ),
         (&["report", "--help"], &["event (error), text", "Examples:", "--since 2026-03-01", "Exit codes:"]),
         (&["call", "--help"], &["--store"]),
     ] {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, simulated, wait_for};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, simulated, wait_for};
 
 fn keys(record: &Value) -> Vec<&str> {
     record.as_object().unwrap().keys().map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect()
@@ -102,28 +102,15 @@ fn a_next_backend_is_told_with_the_reason_why_the_first_refused() {
     assert_eq!(ran.record("verified")["backend"], "phone");
 }
 
-/// Waits for the call's line in the file, and answers it.
-fn answer(file: &std::path::Path, answer: &str) -> String {
-    let line = wait_for("the call's line", || {
-        let text = std::fs::read_to_string(file).ok()?;
-        text.ends_with('\n').then_some(text)
-    });
-    assert!(line.contains(";0;"), "{line}");
-    std::fs::write(file, line.replace(";0;", answer)).unwrap();
-    line
-}
-
 #[test]
 fn a_call_of_the_file_backend_is_answered_by_editing_the_file() {
     for (word, code, stdout) in
-        [(";1;", 0, "Verified: the user approved.\n"), (";2;not me", 1, "Failed: not me (CannotPlace, code 117)\n")]
+        [("1;", 0, "Verified: the user approved.\n"), ("2;not me", 1, "Failed: not me (CannotPlace, code 117)\n")]
     {
-        let mut config = simulated("#", 0);
-        config["use"] = json!(["sample"]);
-        config["backends"] = json!({ "sample": { "type": "file", "path": "calls.txt" } });
-        let place = Place::with(&config);
+        let place = Place::with(&at_a_desk());
         let running = Running::start(&mut place.command(&["call", NUMBER]));
-        let line = answer(&place.path().join("calls.txt"), word);
+        let line = place.rings(1);
+        place.answer(word);
         assert!(line.contains("+14255551212"), "the file holds what is to be dialled: {line}");
         let ran = running.wait().exits(code);
         assert_eq!(ran.stdout, stdout);
@@ -190,10 +177,10 @@ fn a_human_reader_is_told_that_the_call_was_hung_up() {
 #[test]
 fn a_reader_that_goes_away_neither_breaks_nor_ends_a_call() {
     let place = Place::simulated("5");
-    let mut command = place.command(&["call", "--json", NUMBER]);
-    let mut child = command.spawn().unwrap();
-    drop((child.stdout.take(), child.stderr.take()));
-    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut running = Running::start(&mut place.command(&["call", "--json", NUMBER]));
+    running.leave_stdout();
+    running.leave_stderr();
+    running.wait().exits(1);
     assert!(place.log().contains("WrongKey"), "the call went to its end: {}", place.log());
 }
 

@@ -4,6 +4,8 @@
 mod browser;
 #[path = "support/history.rs"]
 mod history;
+#[path = "support/picture.rs"]
+mod picture;
 mod support;
 
 use std::fs;
@@ -12,6 +14,7 @@ use std::process::Command;
 
 use browser::{Browser, Scheme};
 use phonegate::platform::{self, Grant};
+use picture::{Picture, of_paper, palette};
 use serde_json::json;
 use support::{NUMBER, Place, kept, simulated};
 
@@ -26,36 +29,77 @@ fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
     page
 }
 
-/// The colours of a picture: how many there are, and how bright they are on average.
-fn colours(png: &Path) -> (usize, u64) {
-    let decoder = png::Decoder::new(std::io::BufReader::new(fs::File::open(png).unwrap()));
-    let mut reader = decoder.read_info().unwrap();
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut pixels).unwrap();
-    let size = info.color_type.samples();
-    let pixels: Vec<_> = pixels[..info.buffer_size()].chunks(size).map(|pixel| &pixel[..3]).collect();
-    let brightness = pixels.iter().map(|pixel| pixel.iter().map(|part| u64::from(*part)).sum::<u64>()).sum::<u64>();
-    let different: std::collections::HashSet<_> = pixels.iter().collect();
-    (different.len(), brightness / (3 * pixels.len() as u64))
+/// The same page, of which all is there but the charts.
+fn without_charts(page: &Path) -> PathBuf {
+    let bare = page.with_file_name(format!("{}-bare.html", page.file_stem().unwrap().display()));
+    let hidden = "<style>svg, .hours tbody td { visibility: hidden }</style>";
+    fs::write(&bare, fs::read_to_string(page).unwrap() + hidden).unwrap();
+    bare
+}
+
+/// The colours in which charts are drawn, and how many pixels of each there are at least.
+const CHARTS: [(&str, usize); 11] = [
+    ("verified", 20_000),
+    ("declined", 4_000),
+    ("refused", 3_000),
+    ("trouble", 400),
+    ("fraud", 300),
+    ("plain", 3_000),
+    ("heat-1", 20_000),
+    ("heat-2", 4_000),
+    ("heat-3", 4_000),
+    ("heat-4", 1_000),
+    ("heat-5", 600),
+];
+
+#[test]
+fn the_page_is_seen_in_light_and_in_dark() {
+    let page = page_of("weeks", 42, 6_000);
+    let bare = without_charts(&page);
+    let browser = Browser::start();
+    let look = |page: &Path, scheme: Scheme| {
+        let name = format!("{}-{scheme:?}.png", page.file_stem().unwrap().display()).to_lowercase();
+        let png = page.with_file_name(name);
+        browser.screenshot(page, scheme, (1200, 3600), &png);
+        Picture::read(&png)
+    };
+    let [light, dark] = [Scheme::Light, Scheme::Dark].map(|scheme| {
+        let (seen, bare, palette) = (look(&page, scheme), look(&bare, scheme), palette(scheme));
+        for (name, least) in CHARTS {
+            let [all, others] = [&seen, &bare].map(|picture| picture.area(palette[name]));
+            assert!(all >= others + least, "{name} in {scheme:?}: {all}, and {others} without charts");
+        }
+        assert_eq!(seen.corners(), [palette["page"]; 4], "{scheme:?}");
+        assert!(seen.area(palette["card"]) > 1_000_000, "{scheme:?}");
+        // A blank page has one colour; charts with smooth edges have hundreds.
+        assert!(seen.colours() > 200, "{scheme:?}: {}", seen.colours());
+        seen.brightness()
+    });
+    assert!(light > 200 && dark < 90, "{light}, {dark}");
 }
 
 #[test]
-fn the_page_is_seen_in_light_in_dark_and_on_paper() {
-    let page = page_of("weeks", 42, 6_000);
+fn the_page_is_printed_in_colours_on_white_paper_also_for_whoever_prefers_dark() {
+    let page = page_of("printed", 42, 6_000);
     let browser = Browser::start();
-    let seen = [Scheme::Light, Scheme::Dark].map(|scheme| {
-        let png = page.with_file_name(format!("weeks-{scheme:?}.png").to_lowercase());
-        browser.screenshot(&page, scheme, (1200, 3300), &png);
-        colours(&png)
+    let [sheets, bare] = [page.clone(), without_charts(&page)].map(|page| {
+        let pdf = page.with_extension("pdf");
+        browser.print(&page, &pdf);
+        let bytes = fs::read(&pdf).unwrap();
+        assert!(bytes.starts_with(b"%PDF-") && bytes.len() > 20_000, "{} bytes", bytes.len());
+        of_paper(&pdf)
     });
-    let [(light_colours, light), (dark_colours, dark)] = seen;
-    // A blank page has one colour; charts with smooth edges have hundreds.
-    assert!(light_colours > 200 && dark_colours > 200, "{seen:?}");
-    assert!(light > 200 && dark < 90, "{seen:?}");
-    let pdf = page.with_extension("pdf");
-    browser.print(&page, &pdf);
-    let pdf = fs::read(&pdf).unwrap();
-    assert!(pdf.starts_with(b"%PDF-") && pdf.len() > 20_000, "{} bytes", pdf.len());
+    for (n, sheet) in sheets.iter().enumerate() {
+        assert!(sheet.brightness() > 200, "page {n}: {}", sheet.brightness());
+        assert_eq!(sheet.corners(), [[255; 3]; 4], "page {n}");
+    }
+    let palette = palette(Scheme::Light);
+    for (name, least) in CHARTS {
+        let area = |sheets: &[Picture]| sheets.iter().map(|sheet| sheet.area(palette[name])).sum::<usize>();
+        let (all, others) = (area(&sheets), area(&bare));
+        // A pattern is a small picture there, which has many shades of its colour.
+        assert!(all >= others + least / 8, "{name} on paper: {all}, and {others} without charts");
+    }
 }
 
 #[test]
@@ -87,7 +131,7 @@ fn the_page_asks_the_network_for_nothing_and_the_browser_has_no_complaint() {
 
 #[test]
 fn real_calls_are_on_the_page_with_their_numbers_masked() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     let page = place.path().join("report.html");
     let report = ["report", "--html", "report.html", "--json"];
     let written = place.run(&report).exits(0).record("written");
@@ -129,7 +173,7 @@ fn a_backend_that_refuses_every_call_is_on_the_page_and_in_the_list() {
 
 #[test]
 fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     let page = place.path().join("report.html");
     let link = place.path().join("link.html");
     place.run(&["report", "--html", "report.html"]).exits(0);
@@ -146,7 +190,7 @@ fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
 
 #[test]
 fn what_is_no_file_is_never_replaced() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     let made = Command::new("mkfifo").arg(place.path().join("pipe")).status();
     assert!(made.expect("this test needs mkfifo: apt-get install coreutils").success());
     fs::create_dir(place.path().join("folder")).unwrap();
@@ -173,7 +217,7 @@ fn what_is_no_file_is_never_replaced() {
 
 #[test]
 fn a_dash_is_stdout() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     let ran = place.run(&["report", "--html", "-"]).exits(0);
     assert!(ran.stdout.starts_with("<!DOCTYPE html>") && ran.stdout.ends_with("</html>"), "{}", ran.stdout);
     let ran = place.run(&["report", "--html", "-", "--json"]).exits(2);
@@ -183,7 +227,7 @@ fn a_dash_is_stdout() {
 
 #[test]
 fn a_report_that_cannot_be_made_says_why_and_leaves_the_old_one() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with_store(&kept("#"));
     let ran = place.run(&["report", "--html", "there/is/no/such/folder.html"]).exits(1);
     assert!(ran.stderr.contains("cannot write there/is/no/such/folder.html"), "{}", ran.stderr);
     let ran = place.run(&["report"]).exits(2);

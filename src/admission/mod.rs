@@ -78,7 +78,10 @@ impl Admission {
     pub fn admit(&self, text: &str) -> Result<PhoneNumber, Failure> {
         let Parsed { number, country, premium } = self.parse(text)?;
         if self.blocked.contains(number.e164()) {
-            return Err(Failure::new(FailureReason::Blocked, format_args!("{number} is on the block list.")));
+            return Err(Failure::new(
+                FailureReason::Blocked,
+                format_args!("{number} is in `numbers.blocked` of the configuration."),
+            ));
         }
         match country {
             Some(id) if self.allowed_countries.contains(&id) => {}

@@ -145,6 +145,10 @@ fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
 
 fn check_metrics(metrics: &MetricsConfig) -> Result<(), ConfigError> {
     match &metrics.textfile {
+        Some(file) if file.file_name().is_some_and(|name| name == ".prom") => {
+            let problem = "has nothing before .prom; name a file such as phonegate.prom";
+            Err(ConfigError::invalid("metrics.textfile", format_args!("`{}` {problem}", file.display())))
+        }
         Some(file) if file.extension().is_none_or(|extension| extension != "prom") => {
             let problem = "must end in .prom, since the textfile collectors read no other files";
             Err(ConfigError::invalid("metrics.textfile", format_args!("`{}` {problem}", file.display())))

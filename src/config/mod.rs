@@ -36,6 +36,9 @@ pub use secret::Secret;
 pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 pub use store::{AuditConfig, LimitsConfig, MetricsConfig, StoreConfig, StoreKind};
 
+/// The place of the store's address, which may hold a password.
+const STORE_URL: &str = "store.url";
+
 /// A whole configuration.
 pub type Config = Document<BackendConfig>;
 
@@ -94,7 +97,9 @@ pub struct Document<B> {
 impl Config {
     /// What works, but should not stay so.
     pub fn warnings(&self) -> Vec<String> {
-        let plain = self.secrets().filter(|(_, secret)| secret.is_plain()).map(|(path, _)| {
+        let is_open = |path: &str| path == STORE_URL && self.store.has_open_url();
+        let is_secret = |(path, secret): &(String, &Secret)| secret.is_plain() && !is_open(path);
+        let plain = self.secrets().filter(is_secret).map(|(path, _)| {
             format!(
                 "{path}: the secret stands in the configuration in plain text; \
                  use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
@@ -151,7 +156,7 @@ impl Config {
         let backends = self.backends.iter().flat_map(|(name, backend)| {
             backend.secrets().into_iter().map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
-        backends.chain(self.store.url.iter().map(|url| ("store.url".to_owned(), url)))
+        backends.chain(self.store.url.iter().map(|url| (STORE_URL.to_owned(), url)))
     }
 }
 

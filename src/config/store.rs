@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use super::bounded::Bounded;
@@ -22,6 +23,13 @@ pub struct StoreConfig {
     /// of the addresses, and what they are: `rediss://user:password@one:6380,two:6380?cluster=true`, or
     /// `?sentinel=NAME-OF-THE-MASTER`. It holds a password, and may be given like any secret.
     pub url: Option<Secret>,
+}
+
+impl StoreConfig {
+    /// Is there an address that stands in the configuration, and no login in it? It is no secret then.
+    pub(super) fn has_open_url(&self) -> bool {
+        matches!(&self.url, Some(Secret::Plain(url)) if !url.expose_secret().contains('@'))
+    }
 }
 
 /// The kinds of store.

@@ -27,6 +27,14 @@ const LAST_RECORD: Duration = Duration::from_secs(2);
 /// What a call that was placed by a backend is known by.
 type Line<'a> = (&'a Named, Reference);
 
+/// How far the placing of a call has come.
+#[derive(Default)]
+struct Placing<'a> {
+    /// Which backend was asked to place it, and has not answered.
+    asked: Option<&'a Named>,
+    line: Option<Line<'a>>,
+}
+
 /// Why the following of a call stopped.
 enum Stop {
     Outcome(Outcome),
@@ -49,14 +57,15 @@ impl Shared {
         self.settle(flight, None, Outcome::Failed(failure), Moment::now());
     }
 
-    pub(super) async fn place(&self, flight: &Flight, call: &Call) {
-        let mut line = None;
-        let driven = AssertUnwindSafe(self.place_and_follow(flight, call, &mut line)).catch_unwind().await;
+    /// Places a call that was begun then, and drives it to its end.
+    pub(super) async fn place(&self, flight: &Flight, call: &Call, begun: Moment) {
+        let mut placing = Placing::default();
+        let driven = AssertUnwindSafe(self.place_and_follow(flight, call, begun, &mut placing)).catch_unwind().await;
         let stop = match driven {
             Ok(stop) => stop,
-            Err(_) => self.stop_by_defect(flight, line.as_ref()).await,
+            Err(_) => self.stop_by_defect(flight, &placing).await,
         };
-        self.finish(flight, line, stop).await;
+        self.finish(flight, placing.line, stop).await;
     }
 
     /// Takes a call up that another process has placed and left.
@@ -76,19 +85,24 @@ impl Shared {
             return lost("The call was in progress in another process, which has ended, and the call with it.").await;
         }
         let followed = AssertUnwindSafe(self.follow(flight, named, &reference)).catch_unwind().await;
-        let line = (named, reference);
+        let placing = Placing { asked: None, line: Some((named, reference)) };
         let stop = match followed {
             Ok(stop) => stop,
-            Err(_) => self.stop_by_defect(flight, Some(&line)).await,
+            Err(_) => self.stop_by_defect(flight, &placing).await,
         };
-        self.finish(flight, Some(line), stop).await;
+        self.finish(flight, placing.line, stop).await;
     }
 
     /// After a panic. Of a call that was not placed there is nothing to hang up.
-    async fn stop_by_defect(&self, flight: &Flight, line: Option<&Line<'_>>) -> Stop {
-        match line {
-            None => Stop::Outcome(Outcome::Failed(defect())),
-            Some((named, _)) => Stop::HangUp(self.fail(flight, Some(&named.name), defect()).await),
+    async fn stop_by_defect(&self, flight: &Flight, placing: &Placing<'_>) -> Stop {
+        match placing {
+            Placing { line: Some((named, _)), .. } => {
+                Stop::HangUp(self.fail(flight, Some(&named.name), defect()).await)
+            }
+            Placing { asked: Some(named), .. } => {
+                Stop::Ambiguous { backend: Some(Arc::clone(&named.name)), failure: defect() }
+            }
+            Placing { asked: None, line: None } => Stop::Outcome(Outcome::Failed(defect())),
         }
     }
 
@@ -124,14 +138,19 @@ impl Shared {
                 whose
             }
             Stop::HangUp(whose) => {
-                let mut rang = Rang::Perhaps;
-                if let Some((named, reference)) = ours(whose) {
-                    if self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await {
-                        rang = Rang::No;
+                let line = ours(whose);
+                let rang = match line {
+                    Some((named, reference))
+                        if self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await =>
+                    {
+                        Rang::No
                     }
+                    _ => Rang::Perhaps,
+                };
+                self.give_free_if(flight, whose, rang).await;
+                if let Some((named, reference)) = line {
                     self.look_for_fraud(flight, named, reference).await;
                 }
-                self.give_free_if(flight, whose, rang).await;
                 whose
             }
         };
@@ -172,7 +191,8 @@ impl Shared {
 
     /// Looks whether a fraud was reported before a call was hung up at its deadline, and after the last look.
     async fn look_for_fraud(&self, flight: &Flight, named: &Named, reference: &Reference) {
-        if named.backend.outlives_its_process()
+        if flight.deadline.passed(Moment::now())
+            && named.backend.outlives_its_process()
             && let Ok(failure) = look_once(named, reference).await
             && failure.reason() == FailureReason::FraudReported
         {
@@ -180,15 +200,22 @@ impl Shared {
         }
     }
 
-    async fn place_and_follow<'a>(&'a self, flight: &Flight, call: &Call, line: &mut Option<Line<'a>>) -> Stop {
+    async fn place_and_follow<'a>(
+        &'a self,
+        flight: &Flight,
+        call: &Call,
+        begun: Moment,
+        progress: &mut Placing<'a>,
+    ) -> Stop {
         let mut refusals: Vec<(&str, Failure)> = Vec::new();
         for named in &self.backends {
             // Nobody is rung for a call that is over already, or may be another process's.
-            let lost = || (!self.ledger.has_lease()).then(lost_lease);
+            let lost = || (!self.ledger.holds_since(begun)).then(lost_lease);
             if let Some(failure) = self.must_end(flight).now_or_never().or_else(lost) {
                 return Stop::Outcome(Outcome::Failed(failure));
             }
             self.note(flight, Level::Info, "dialling", Some(&named.name));
+            progress.asked = Some(named);
             let mut placing = named.backend.place(call);
             let placed = tokio::select! {
                 biased;
@@ -198,7 +225,7 @@ impl Shared {
                     let whose = self.fail(flight, Some(&named.name), failure).await;
                     let late = match tokio::time::timeout(LATE_REFERENCE, placing).await {
                         Ok(Ok(reference)) => {
-                            *line = Some((named, reference));
+                            progress.line = Some((named, reference));
                             // Nobody else knows this reference.
                             return Stop::HangUp(Whose::Ours);
                         }
@@ -209,12 +236,13 @@ impl Shared {
                     return Stop::Unplaced(whose, late.rang);
                 }
             };
+            progress.asked = None;
             match placed {
                 Ok(reference) => {
                     let placed = Change::Placed { backend: Arc::clone(&named.name), reference: reference.clone() };
                     self.ledger.note(flight.attempt, placed);
                     self.log_step(flight, Level::Info, "placed", Some(&named.name));
-                    let (_, reference) = line.insert((named, reference));
+                    let (_, reference) = progress.line.insert((named, reference));
                     return self.follow(flight, named, reference).await;
                 }
                 Err(PlaceError { rang, failure }) => {
@@ -302,9 +330,11 @@ impl Shared {
 
 /// Looks how a call has failed whose deadline has passed. Otherwise tells why it fails now.
 async fn look_once(named: &Named, reference: &Reference) -> Result<Failure, Failure> {
-    match tokio::time::timeout(LAST_LOOK, named.backend.follow(reference, &|_| {})).await {
-        Ok(Outcome::Failed(failure)) => Ok(failure),
-        Ok(Outcome::Verified) => Err(too_late()),
+    let look = AssertUnwindSafe(named.backend.follow(reference, &|_| {})).catch_unwind();
+    match tokio::time::timeout(LAST_LOOK, look).await {
+        Ok(Ok(Outcome::Failed(failure))) => Ok(failure),
+        Ok(Ok(Outcome::Verified)) => Err(too_late()),
+        Ok(Err(_)) => Err(defect()),
         Err(_) => Err(passed()),
     }
 }

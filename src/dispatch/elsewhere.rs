@@ -189,13 +189,20 @@ impl Shared {
         }
     }
 
-    /// Says that this process is alive, as long as it drives calls, and takes up those of processes that are not.
-    pub(super) async fn keep_alive_and_take_up(self: Arc<Self>, tasks: TaskTracker) {
+    /// Says that this process is alive, as long as it drives calls.
+    pub(super) async fn keep_alive(self: Arc<Self>) {
         while !self.ending.is_cancelled() {
             // An owner that could not say so in time loses its calls to another one, which ends them.
             if !self.flights.lock().is_empty() {
                 let _ = self.ledger.renew().await;
             }
+            let _ = tokio::time::timeout(RENEW_EVERY, self.ending.cancelled()).await;
+        }
+    }
+
+    /// Takes up the calls of processes that are gone.
+    pub(super) async fn take_all_up(self: Arc<Self>, tasks: TaskTracker) {
+        while !self.ending.is_cancelled() {
             let orphans = self.ledger.take_up().await.unwrap_or_default();
             let there_may_be_more = !orphans.is_empty();
             orphans.into_iter().for_each(|orphan| self.take_up(orphan, &tasks));

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::health::Health;
+use super::lease::Lease;
 use crate::call::{Attempt, Call, CallId, Failure, FailureReason, NumberKey, Outcome};
 use crate::clock::Moment;
 use crate::config::{Config, Level};
 use crate::platform;
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, CurrentState, End, LEASE, Limits, NewAttempt, Orphan, Owner, Query,
-    RENEW_EVERY, Reach, StoreError, StoredNumber, Update,
+    Begun, Block, CallStore, Change, Current, CurrentState, End, Limits, NewAttempt, Orphan, Owner, Query, Reach,
+    StoreError, StoredNumber, Update,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
@@ -115,8 +115,7 @@ pub(super) struct Ledger {
     rules: Rules,
     owner: Owner,
     node: Arc<str>,
-    /// When this process was last asked to be counted as alive, and was.
-    heard_of: Mutex<Option<Moment>>,
+    lease: Lease,
     queue: mpsc::UnboundedSender<Item>,
     waiting: Arc<AtomicUsize>,
     watch: Watch,
@@ -135,14 +134,15 @@ impl Ledger {
         let waiting = Arc::new(AtomicUsize::new(0));
         runtime.spawn(record_all(Arc::clone(&store), items, Arc::clone(&waiting), watch.clone()));
         let node = platform::machine_name().into();
-        Self { store, rules, owner: Owner(Uuid::new_v4()), node, heard_of: Mutex::default(), queue, waiting, watch }
+        Self { store, rules, owner: Owner(Uuid::new_v4()), node, lease: Lease::default(), queue, waiting, watch }
     }
 
     pub(super) fn reach(&self) -> Reach {
         self.store.reach()
     }
 
-    pub(super) async fn begin(&self, call: &Call) -> Result<Begun, StoreError> {
+    /// Begins an attempt, and tells when that was asked.
+    pub(super) async fn begin(&self, call: &Call) -> Result<(Begun, Moment), StoreError> {
         let new = NewAttempt {
             attempt: call.attempt,
             started: call.deadline.start().wall(),
@@ -155,23 +155,14 @@ impl Ledger {
         let begun =
             self.watch.ask(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await?;
         if begun == Begun::New {
-            self.hear_of(asked);
+            self.lease.hear_of(asked);
         }
-        Ok(begun)
+        Ok((begun, asked))
     }
 
-    /// Is the lease of this process certain to run still? Otherwise its calls may be another's.
-    pub(super) fn has_lease(&self) -> bool {
-        const MARGIN: Duration = RENEW_EVERY;
-        self.heard_of.lock().is_some_and(|asked| Moment::now().since(asked) < LEASE.saturating_sub(MARGIN))
-    }
-
-    fn hear_of(&self, asked: Moment) {
-        let mut heard_of = self.heard_of.lock();
-        // What was asked later may be answered earlier, and a clock may be set back: none of them counts twice.
-        if heard_of.is_none_or(|before| asked.since(before) > Duration::ZERO) {
-            *heard_of = Some(asked);
-        }
+    /// Has the lease of this process certainly not run out since it began a call then? Otherwise the call may be another's.
+    pub(super) fn holds_since(&self, begun: Moment) -> bool {
+        self.reach() == Reach::Process || self.lease.holds_since(begun)
     }
 
     /// Ends an attempt as failed. If the store does not take it now, it will later. False where it had ended already, or
@@ -269,7 +260,7 @@ impl Ledger {
     pub(super) async fn renew(&self) -> Result<(), StoreError> {
         let asked = Moment::now();
         self.watch.ask(StoreOperation::Renew, LOOK_LIMIT, self.store.renew(self.owner)).await?;
-        self.hear_of(asked);
+        self.lease.hear_of(asked);
         Ok(())
     }
 

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use super::{Exposure, Grant};
 
+/// More than a user's entry has, in bytes.
+const MAX_ENTRY_BYTES: usize = 16_384;
+
 /// The path of the library that this code is in, or of the program where it is linked into one.
 pub fn module_path() -> Option<PathBuf> {
     let info = own_image()?;
@@ -98,6 +101,39 @@ pub fn since_boot() -> Duration {
         (Ok(seconds), Ok(nanoseconds)) if !failed => Duration::new(seconds, nanoseconds),
         _ => Duration::ZERO,
     }
+}
+
+/// The user that this process runs as; behind sudo, also who asked for that.
+pub fn user_name() -> String {
+    // SAFETY: geteuid has no preconditions and cannot fail.
+    let me = unsafe { libc::geteuid() };
+    let name = name_of(me).unwrap_or_else(|| format!("user {me}"));
+    match std::env::var("SUDO_USER") {
+        Ok(asker) if me == 0 && asker != name => format!("{asker} as {name}"),
+        _ => name,
+    }
+}
+
+fn name_of(user: libc::uid_t) -> Option<String> {
+    let mut entry = MaybeUninit::<libc::passwd>::zeroed();
+    let mut texts = [0; MAX_ENTRY_BYTES];
+    let mut found = std::ptr::null_mut();
+    // SAFETY: each pointer leads to a valid place, and there are as many bytes for the texts as is said.
+    let failed = unsafe { libc::getpwuid_r(user, entry.as_mut_ptr(), texts.as_mut_ptr(), texts.len(), &mut found) };
+    if failed != 0 || found.is_null() {
+        return None;
+    }
+    // SAFETY: it found the user, and so filled the entry; the name ends with a NUL and lies in `texts`.
+    let name = unsafe { CStr::from_ptr((*found).pw_name) };
+    Some(name.to_string_lossy().into_owned())
+}
+
+/// Is stdout a pipe that nobody reads any more, or a terminal that is gone?
+pub fn is_stdout_left() -> bool {
+    let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+    // SAFETY: it is one valid pollfd, as is said; that its descriptor may be closed is told in the answer.
+    let told = unsafe { libc::poll(&mut stdout, 1, 0) };
+    told > 0 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
 /// An account that something is granted to. Here a file is its owner's alone, so there is none.

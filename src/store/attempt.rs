@@ -161,13 +161,6 @@ pub enum CurrentState {
     },
 }
 
-impl CurrentState {
-    /// Has it ended so?
-    pub(crate) fn is_verified(&self) -> bool {
-        matches!(self, Self::Ended { outcome: Outcome::Verified, .. })
-    }
-}
-
 /// A pending attempt whose owner is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {

@@ -139,56 +139,6 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
     assert_eq!(another.find(id(2)).await, Ok(None));
 }
 
-/// Milliseconds by the clock of this machine, which is the server's, too.
-fn since_1970() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_was_behind_and_is_right_again_lifts_no_limit() {
-    let redis = Redis::start();
-    let store = open(&redis.url());
-    let limits = Limits { calls_per_number: 1, per_number_window: Duration::from_secs(600), ..NO_LIMITS };
-    assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
-    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
-    // So it would be if the server's clock had been set back by an hour after that.
-    redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 3_600_000).to_string()]);
-    let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
-    let refused = store.begin(&again, &limits).await;
-    assert!(matches!(refused, Ok(Begun::Refused(Refusal::NumberLimit { .. }))), "{refused:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
-    let redis = Redis::start();
-    let store = open(&redis.url());
-    let window = Duration::from_secs(3);
-    let limits = Limits { calls_per_number: 1, per_number_window: window, ..NO_LIMITS };
-    // The server's clock was an hour ahead until now.
-    let ahead = (since_1970() + 3_600_000).to_string();
-    redis.cli(&["HSET", "{phonegate}:clock", "last", &ahead, "wall", &ahead]);
-    assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
-    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
-    let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
-    let start = Instant::now();
-    let mut refusals = 0;
-    while store.begin(&again, &limits).await != Ok(Begun::New) {
-        refusals += 1;
-        assert!(start.elapsed() < support::PATIENCE, "time stands still");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(refusals > 0, "the limit still held");
-    let block = Block {
-        number: new(9).number.key,
-        masked: "+1******1212".into(),
-        reason: "fraud".into(),
-        since: std::time::SystemTime::now(),
-        until: Some(std::time::SystemTime::now() + Duration::from_secs(60)),
-    };
-    store.block(&block).await.unwrap();
-    assert_eq!(store.blocks().await.unwrap().len(), 1);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
     let redis = Redis::start();

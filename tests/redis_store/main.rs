@@ -1,6 +1,7 @@
 //! What is Redis's own.
 
 mod away;
+mod clock;
 mod named;
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,8 +14,8 @@ use phonegate::backend::Reference;
 use phonegate::call::{Attempt, Failure, FailureReason, NumberKey, Outcome};
 use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
 use phonegate::store::{
-    Begun, Block, CallStore, Change, End, LEASE, Limits, NewAttempt, Owner, Query, RedisStore, Refusal, StoreError,
-    StoredNumber, Update,
+    Begun, Block, CallStore, Change, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, RedisStore, Refusal,
+    StoreError, StoredNumber, Update,
 };
 use serde_json::json;
 use support::gate::id;

@@ -97,6 +97,10 @@ fn attempts_before_the_current_one_never_answer() {
             }
             other => panic!("{other:?}"),
         }
+        // Of refusals that are told together the last one counts.
+        let together = [1, 2].map(|generation| update(attempt(2, generation), generation, refused(None)));
+        store.record(&together).await.unwrap();
+        assert_eq!(ended(&another, id(2)).await, (2, failed(FailureReason::Throttled)));
         // Refused beside it: for the audit alone.
         store.record(&[update(attempt(1, 3), 1, refused(Some(number(2))))]).await.unwrap();
         assert!(is_pending(&store, attempt(1, 2)).await);
@@ -109,8 +113,12 @@ fn attempts_before_the_current_one_never_answer() {
         let now = Update { at: SystemTime::now(), ..update(attempt(1, 4), 1, refused(None)) };
         store.record(&[now]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (4, failed(FailureReason::Throttled)));
-        let outcomes: Vec<_> =
-            all_rows(&store).await.into_iter().map(|row| (row.attempt.generation, row.outcome)).collect();
+        let outcomes: Vec<_> = all_rows(&store)
+            .await
+            .into_iter()
+            .filter(|row| row.attempt.id == id(1))
+            .map(|row| (row.attempt.generation, row.outcome))
+            .collect();
         let throttled = RowOutcome::Failed(failure(FailureReason::Throttled));
         let verified = RowOutcome::Verified;
         let refused = [3, 5, 4].map(|generation| (generation, throttled.clone()));

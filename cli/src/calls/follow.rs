@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use phonegate::call::FailureReason;
+use phonegate::platform;
 use phonegate::store::{CallStore, Query, Row, RowOutcome, StoreError};
 
 use super::sheet::Sheet;
@@ -50,6 +51,10 @@ impl Follower {
         while sheet.flush() {
             if interrupted.recv_timeout(LOOK_EVERY).is_ok() {
                 return Ok(Exit::Interrupted);
+            }
+            // As long as nothing is written, no write tells it.
+            if platform::is_stdout_left() {
+                return Ok(Exit::Done);
             }
             match opened.try_ask(self.changes(&*opened.store)) {
                 Ok(changed) => {

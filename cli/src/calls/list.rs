@@ -30,14 +30,15 @@ pub(super) struct List {
     /// Those that failed for this reason.
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reasons())]
     pub(super) reason: Option<FailureReason>,
-    /// Those to this number; without an extension, to the whole line. Or by the key that --json shows.
-    #[arg(long, value_name = "NUMBER|KEY")]
-    number: Option<String>,
+    /// Those to this number, in which spaces need no quotation marks; without an extension, to the whole line. Or by the
+    /// key that --json shows, or by the id of a call to it (a GUID with its hyphens).
+    #[arg(long, value_name = "NUMBER|KEY|ID", num_args = 1..)]
+    number: Option<Vec<String>>,
     /// Those of this id.
     #[arg(long, value_name = "ID", value_parser = CallId::parse)]
     id: Option<CallId>,
     /// The last N of them. [default: 100; all with --json or --csv; 10 before those that --follow waits for]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<usize>,
     /// Prints JSON lines.
     #[arg(long, conflicts_with = "csv")]
@@ -48,6 +49,10 @@ pub(super) struct List {
     /// Goes on with new calls, and with changes of pending ones, until Ctrl-C.
     #[arg(long, conflicts_with = "until")]
     follow: bool,
+}
+
+fn limit(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or("write how many: 1 or more")
 }
 
 fn reasons() -> impl TypedValueParser<Value = FailureReason> {
@@ -63,7 +68,7 @@ pub(super) fn run(list: &List, opened: &Opened) -> Result<Exit, Trouble> {
     if let (Some(since), Some(until)) = (list.since, list.until) {
         when::in_order(since, until)?;
     }
-    let number = list.number.as_deref().map(|text| opened.key(text)).transpose()?;
+    let number = list.number.as_ref().map(|words| opened.key(&words.join(" "))).transpose()?;
     let query =
         Query { since: list.since, until: list.until, id: list.id, number, reason: list.reason, ..Query::default() };
     let format = match (list.json, list.csv) {

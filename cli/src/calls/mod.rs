@@ -21,8 +21,9 @@ Examples:
   phonegate calls                                    the last 100, the newest at the bottom
   phonegate calls --since 2h                         those of the last two hours
   phonegate calls --since 2026-03-01 --until 2026-03-02T12:00
-  phonegate calls --number \"+1 4255551212\"           to this number; without an extension: to the whole line
-  phonegate calls --number 0f343b0931126a20f133d67c2b018a3b    the same, by the key that --json shows
+  phonegate calls --number +1 4255551212             to this number; without an extension: to the whole line
+  phonegate calls --number 6f9619ff-8b86-d011-b42d-00c04fc964ff    to the number of that call
+  phonegate calls --number 0f343b0931126a20f133d67c2b018a3b    to the number of that key, which --json shows
   phonegate calls --reason NoKeyPressed --since 7d   those that failed so
   phonegate calls --follow                           shows new calls and their ends as they come, until Ctrl-C
   phonegate calls --since 90d --csv > calls.csv      for a spreadsheet
@@ -32,17 +33,22 @@ Examples:
   event     call (not in --csv)
   id        the host's id; a repeat has the same id and another attempt
   attempt   which attempt of this id, as in the log
-  number    masked; full_number where `audit.full_numbers` keeps it; key, by which `phonegate blocks` knows it
+  number    masked; full_number where `audit.full_numbers` keeps it
+  key       by which `phonegate blocks` knows the number (not in --csv). It tells the number to whoever tries every one:
+            treat it like the number, and do not hand it on
   node      the machine; backend: who placed the call, or else was the last to refuse it
   started, placed, ringing, answered, ended    times in UTC, as far as the call came
-  outcome   pending, verified or failed; then reason (a name from the documentation), code (Azure MFA's) and text
-A field that does not apply is left out, in --csv empty. In --csv, an apostrophe stands before a text that a spreadsheet
-would take for a formula. With --follow a call that was pending comes again with each change. Two more events have a
-text: warning, and error, after which the exit code is 1 or 2.
+  outcome   pending, verified or failed
+  state     of a pending one: dialling, ringing or answered; gone: it has not ended, since its process is gone
+  reason    of a failed one: a name from the documentation; code (Azure MFA's); text
+A field that does not apply is left out, in --csv empty. With --follow a call that was pending comes again with each
+change. Two more events have a text: warning, and error, after which the exit code is 1 or 2.
+--csv is UTF-8 without a byte order mark: let Excel import it (Data, From Text/CSV, 65001). An apostrophe stands before
+attempt and full_number, of which a spreadsheet would lose digits, and before a text that it would take for a formula.
 
 Exit codes:
   0    done, also where there was no such call
-  1    the store cannot be read; show: there is no such call
+  1    the store cannot be read, or is not there yet; show, and --number ID: there is no such call
   2    usage or configuration
   130  --follow was ended by Ctrl-C";
 
@@ -73,7 +79,7 @@ impl Arguments {
 
 /// Shows calls.
 pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
-    let opened = Opened::open(Setup::load(config)?)?;
+    let opened = Opened::open(&Setup::load(config)?)?;
     match &arguments.verb {
         Some(Verb::Show(show)) => story::run(show, &opened),
         None => list::run(&arguments.list, &opened),

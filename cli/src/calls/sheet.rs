@@ -1,6 +1,5 @@
 //! Calls as lines: of a table, of JSON, of comma-separated values.
 
-use std::borrow::Cow;
 use std::io::{self, BufWriter, Stdout, Write};
 
 use jiff::tz::TimeZone;
@@ -9,6 +8,7 @@ use phonegate::store::{Row, RowOutcome};
 use serde::Serialize;
 
 use crate::output;
+use crate::pending::Pending;
 use crate::when;
 
 /// How calls are shown.
@@ -22,13 +22,13 @@ pub(super) enum Format {
 /// The least width of the column of backends.
 const MIN_BACKENDS: usize = 10;
 
-/// The columns of comma-separated values, named as in [`Record`].
+/// The columns of comma-separated values, named as in [`Record`]. What is made to be handed on has no key, which tells the
+/// number to whoever tries every one.
 const COLUMNS: [&str; 16] = [
     "id",
     "attempt",
     "number",
     "full_number",
-    "key",
     "node",
     "backend",
     "started",
@@ -37,6 +37,7 @@ const COLUMNS: [&str; 16] = [
     "answered",
     "ended",
     "outcome",
+    "state",
     "reason",
     "code",
     "text",
@@ -68,6 +69,8 @@ pub(super) struct Record<'a> {
     ended: Option<String>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<FailureReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
@@ -97,6 +100,7 @@ impl<'a> Record<'a> {
             answered: row.answered.map(when::utc),
             ended: row.ended.map(when::utc),
             outcome,
+            state: Pending::of(row).map(Pending::name),
             reason: failure.map(|failure| failure.reason()),
             code: failure.and_then(|failure| failure.reason().azure_code()),
             text: failure.map(|failure| failure.text()),
@@ -107,10 +111,9 @@ impl<'a> Record<'a> {
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         [
             self.id.to_string(),
-            self.attempt.to_string(),
+            as_text(&self.attempt.to_string()),
             text(self.number),
-            text(self.full_number),
-            self.key.unwrap_or_default(),
+            self.full_number.map(as_text).unwrap_or_default(),
             no_formula(self.node),
             no_formula(self.backend.unwrap_or_default()),
             self.started,
@@ -119,6 +122,7 @@ impl<'a> Record<'a> {
             self.answered.unwrap_or_default(),
             self.ended.unwrap_or_default(),
             self.outcome.to_owned(),
+            text(self.state),
             self.reason.map_or("", FailureReason::name).to_owned(),
             self.code.map(|code| code.to_string()).unwrap_or_default(),
             no_formula(self.text.unwrap_or_default()),
@@ -129,8 +133,21 @@ impl<'a> Record<'a> {
 /// A text that a spreadsheet takes for nothing but a text.
 fn no_formula(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}"),
+        true => as_text(text),
         false => text.to_owned(),
+    }
+}
+
+/// Digits of which a spreadsheet would keep the first fifteen, as a number.
+fn as_text(text: &str) -> String {
+    format!("'{text}")
+}
+
+/// Whoever reads no further is known by the kind of the error.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
     }
 }
 
@@ -161,7 +178,7 @@ impl Sheet {
         };
         let mut sheet = Self { out, zone: TimeZone::system(), backends: backends.max(MIN_BACKENDS), broken: false };
         if let Out::Csv(writer) = &mut sheet.out {
-            sheet.broken = !output::is_written(writer.write_record(COLUMNS).map_err(io::Error::from));
+            sheet.broken = !output::is_written(writer.write_record(COLUMNS).map_err(io_error));
         }
         sheet
     }
@@ -175,7 +192,7 @@ impl Sheet {
             Out::Json(out) => {
                 serde_json::to_writer(&mut *out, &Record::of(row)).map_err(io::Error::from).and_then(|()| writeln!(out))
             }
-            Out::Csv(writer) => writer.write_record(Record::of(row).cells()).map_err(io::Error::from),
+            Out::Csv(writer) => writer.write_record(Record::of(row).cells()).map_err(io_error),
         };
         self.broken |= !output::is_written(written);
     }
@@ -216,25 +233,16 @@ fn line(row: &Row, zone: &TimeZone, backends: usize) -> String {
 }
 
 fn columns([started, outcome, number, backend, answered, ended, id]: [&str; 7], backends: usize) -> String {
-    let backend = fitted(backend, backends);
+    // A backend that is not in the configuration any more may have had a longer name.
+    let backend = output::fitted(backend, backends);
     format!("{started:<19}  {outcome:<17}  {number:<17}  {backend:<backends$}  {answered:>8}  {ended:>7}  {id}\n")
 }
 
-/// A backend that is not in the configuration any more may have had a longer name.
-fn fitted(name: &str, width: usize) -> Cow<'_, str> {
-    match name.chars().count() > width {
-        true => name.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
-        false => name.into(),
-    }
-}
-
 /// How an attempt stands, in a word.
-pub(super) fn outcome(row: &Row) -> &'static str {
-    match &row.outcome {
-        RowOutcome::Verified => "verified",
-        RowOutcome::Failed(failure) => failure.reason().name(),
-        RowOutcome::Pending if row.answered.is_some() => "answered…",
-        RowOutcome::Pending if row.ringing.is_some() => "ringing…",
-        RowOutcome::Pending => "dialling…",
+fn outcome(row: &Row) -> &'static str {
+    match (&row.outcome, Pending::of(row)) {
+        (RowOutcome::Failed(failure), _) => failure.reason().name(),
+        (_, Some(pending)) => pending.word(),
+        (_, None) => "verified",
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::sheet::Record;
 use crate::exit::{Exit, Trouble};
 use crate::output;
+use crate::pending::Pending;
 use crate::steps::with_reason;
 use crate::store::Opened;
 use crate::when;
@@ -119,6 +120,10 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
     // A provider is cleared up after the call, too.
     let (before, after): (Vec<_>, Vec<_>) = steps.iter().partition(|step| row.ended.is_none_or(|end| step.at <= end));
     let end = match &row.outcome {
+        RowOutcome::Pending if Pending::of(row) == Some(Pending::Gone) => {
+            "             It has not ended: its process is gone. The service ends it, or goes on with it, when it starts."
+                .to_owned()
+        }
         RowOutcome::Pending => "             It has not ended yet.".to_owned(),
         RowOutcome::Verified => line(row.ended.unwrap_or(row.started), "Verified: the user approved."),
         RowOutcome::Failed(failure) => {

@@ -49,23 +49,31 @@ pub(super) fn swatch(kind: Kind) -> Markup {
     html! { svg.swatch aria-hidden="true" viewBox="0 0 14 14" { rect class=(kind.class()) width="14" height="14" rx="3" {} } }
 }
 
-/// One bar of all kinds side by side.
+/// One bar of all kinds side by side. In parts of a hundred of its width, which leave the patterns as they are.
 pub(super) fn shares(kinds: &[(Kind, u64)]) -> Markup {
     let total: u64 = kinds.iter().map(|(_, count)| count).sum();
+    let there = kinds.iter().filter(|(_, count)| *count > 0);
+    let widths: Vec<_> =
+        there.map(|(kind, count)| (kind.class(), (100.0 * *count as f64 / total.max(1) as f64).max(0.6))).collect();
+    let all: f64 = widths.iter().map(|(_, width)| width).sum();
     let mut left = 0.0;
     let mut parts = Vec::new();
-    for (kind, count) in kinds.iter().filter(|(_, count)| *count > 0) {
-        let width = 1040.0 * *count as f64 / total.max(1) as f64;
-        parts.push((kind.class(), left, (width - 2.0).max(1.0)));
+    for (class, width) in widths {
+        let width = 100.0 * width / all;
+        parts.push((class, left, width - 0.2));
         left += width;
     }
     html! {
-        svg.shares viewBox="0 0 1040 20" preserveAspectRatio="none" aria-hidden="true" {
+        svg.shares aria-hidden="true" {
             @for (class, left, width) in parts {
-                rect class=(class) x=(at(left)) y="0" width=(at(width)) height="20" {}
+                rect class=(class) x=(percent(left)) width=(percent(width)) height="20" {}
             }
         }
     }
+}
+
+fn percent(part: f64) -> String {
+    format!("{part:.2}%")
 }
 
 /// Outcomes over time, as stacked bars.
@@ -79,7 +87,8 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
     let most = bars.iter().map(|bar| bar.tally.total() - bar.tally.pending).max().unwrap_or_default();
     let lines = scale(most);
     let top = lines.last().copied().unwrap_or(1) as f64;
-    let y = |count: f64| TOP + PLOT * (1.0 - count / top);
+    let height = |count: u64| PLOT * count as f64 / top;
+    let y = |count: u64| TOP + PLOT - height(count);
     let step = (WIDTH - LEFT) / bars.len().max(1) as f64;
     let width = (step * 0.76).min(46.0);
     let middle = |n: usize| LEFT + step * (n as f64 + 0.5);
@@ -89,11 +98,11 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
                 rect.weekend x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
             }
             @for line in &lines {
-                line.grid x1=(at(LEFT)) x2=(at(WIDTH)) y1=(at(y(*line as f64))) y2=(at(y(*line as f64))) {}
-                text.tick x=(at(LEFT - 8.0)) y=(at(y(*line as f64) + 4.0)) text-anchor="end" { (words::brief(*line)) }
+                line.grid x1=(at(LEFT)) x2=(at(WIDTH)) y1=(at(y(*line))) y2=(at(y(*line))) {}
+                text.tick x=(at(LEFT - 8.0)) y=(at(y(*line) + 4.0)) text-anchor="end" { (words::brief(*line)) }
             }
             @for kind in Kind::ALL {
-                path class={ "part " (kind.class()) } d=(path(bars, kind, &|n| middle(n) - width / 2.0, &y, width)) {}
+                path class={ "part " (kind.class()) } d=(path(bars, kind, &|n| middle(n) - width / 2.0, (y(0), &height), width)) {}
             }
             @for (n, bar) in bars.iter().enumerate() {
                 g.bar {
@@ -101,7 +110,7 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
                     rect.hover x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
                 }
                 @if has_tick(bars.len(), n, bar, per) {
-                    text.tick x=(at(middle(n).min(WIDTH - 24.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (words::tick(per, bar.first)) }
+                    text.tick x=(at(middle(n).min(WIDTH - 28.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (words::tick(per, bar.first)) }
                 }
             }
         }
@@ -109,14 +118,20 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
 }
 
 /// What of all bars is of one kind: one path, since on paper each use of a pattern is a picture of its own.
-fn path(bars: &[Bar], kind: Kind, x: &dyn Fn(usize) -> f64, y: &dyn Fn(f64) -> f64, width: f64) -> String {
+fn path(
+    bars: &[Bar],
+    kind: Kind,
+    x: &dyn Fn(usize) -> f64,
+    (floor, height): (f64, &dyn Fn(u64) -> f64),
+    width: f64,
+) -> String {
+    // One call among hundreds is seen all the same, and does not hide the one below it.
+    let height = |bar: &Bar, kind| if bar.tally.of(kind) > 0 { height(bar.tally.of(kind)).max(2.4) } else { 0.0 };
     let below = Kind::ALL.into_iter().take_while(|below| *below != kind);
     let mut path = String::new();
     for (n, bar) in bars.iter().enumerate().filter(|(_, bar)| bar.tally.of(kind) > 0) {
-        let from = below.clone().map(|below| bar.tally.of(below)).sum::<u64>();
-        let (bottom, top) = (y(from as f64), y((from + bar.tally.of(kind)) as f64));
-        let height = (bottom - top).max(1.0);
-        path.push_str(&format!("M{:.1} {:.1}h{width:.1}v{height:.1}h-{width:.1}z", x(n), bottom - height));
+        let top = floor - below.clone().map(|below| height(bar, below)).sum::<f64>() - height(bar, kind);
+        path.push_str(&format!("M{:.1} {top:.1}h{width:.1}v{:.1}h-{width:.1}z", x(n), height(bar, kind)));
     }
     path
 }
@@ -198,9 +213,9 @@ impl Mark {
         Self { is_left: *mark.reach().end() > width, ..mark }
     }
 
-    /// From where to where the words reach, at most.
+    /// From where to where the words reach, at most: on a narrow screen they are larger.
     fn reach(&self) -> RangeInclusive<f64> {
-        let length = 6.0 + 7.5 * self.words.chars().count() as f64;
+        let length = 6.0 + 8.0 * self.words.chars().count() as f64;
         if self.is_left { self.x - length..=self.x - 3.0 } else { self.x + 3.0..=self.x + length }
     }
 

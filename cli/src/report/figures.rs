@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use jiff::civil::Date;
-use jiff::{Unit, ZonedDateTime};
-use phonegate::call::{FailureReason, NumberKey};
+use jiff::{RoundMode, Unit, ZonedDateTime, ZonedDateTimeRound};
+use phonegate::call::{CallId, FailureReason, NumberKey};
 use phonegate::store::{Row, RowOutcome};
 
+use crate::pending::Pending;
 use crate::when;
 
 /// Beyond so many bars a chart takes a longer unit of time.
@@ -100,9 +101,13 @@ pub(super) const REFUSALS: [FailureReason; 5] = [
     FailureReason::InvalidNumber,
 ];
 
+/// So many numbers are named.
+pub(super) const WATCHED: usize = 8;
+
 /// A number to which calls were refused, or reported.
 pub(super) struct Suspect {
-    pub(super) key: NumberKey,
+    /// The last of these calls, by which the number is known: its key would tell it.
+    pub(super) newest: CallId,
     pub(super) masked: Box<str>,
     pub(super) refused: u64,
     pub(super) fraud: u64,
@@ -126,22 +131,26 @@ pub(super) struct Figures {
     pub(super) backends: BTreeMap<Box<str>, Tally>,
     pub(super) nodes: BTreeMap<Box<str>, Tally>,
     suspects: HashMap<NumberKey, Suspect>,
+    /// Those that will not end.
+    pub(super) gone: Vec<CallId>,
     pub(super) blocked_now: u64,
 }
 
 impl Figures {
-    pub(super) fn new(from: ZonedDateTime, to: ZonedDateTime) -> Self {
+    /// Of calls from a time on, up to another one, and with bars from the day of the first call on.
+    pub(super) fn new(from: ZonedDateTime, to: ZonedDateTime, first: Option<&ZonedDateTime>) -> Self {
         // What ends at midnight does not count the day that begins then.
         let last = to.checked_sub(Duration::from_nanos(1)).map_or_else(|_| to.date(), |last| last.date());
-        let days = days_between(from.date(), last) + 1;
+        let begin = first.map_or_else(|| from.date(), |first| first.date().clamp(from.date(), last));
+        let days = days_between(begin, last) + 1;
         let per = match days {
             ..=MAX_BARS => Per::Day,
             _ if days / 7 < MAX_BARS => Per::Week,
             _ => Per::Month,
         };
-        let count = index(per, from.date(), last).map_or(0, |last| last + 1);
+        let count = index(per, begin, last).map_or(0, |last| last + 1);
         let bars = (0..count)
-            .filter_map(|n| nth(per, from.date(), n))
+            .filter_map(|n| nth(per, begin, n))
             .map(|first| Bar { first, tally: Tally::default(), refusals: Default::default() })
             .collect();
         Self {
@@ -158,6 +167,7 @@ impl Figures {
             backends: BTreeMap::new(),
             nodes: BTreeMap::new(),
             suspects: HashMap::new(),
+            gone: Vec::new(),
             blocked_now: 0,
         }
     }
@@ -172,6 +182,7 @@ impl Figures {
             _ => reason.map(Kind::of),
         };
         self.all.add(kind);
+        self.gone.extend((Pending::of(row) == Some(Pending::Gone)).then_some(row.attempt.id));
         self.nodes.entry(row.node.clone()).or_default().add(kind);
         self.placed += u64::from(row.placed.is_some());
         if let Some(backend) = &row.backend {
@@ -195,8 +206,11 @@ impl Figures {
         if let Some(count) = self.hours.get_mut(weekday).and_then(|hours| hours.get_mut(hour)) {
             *count += 1;
         }
-        let bar = index(self.per, self.from.date(), time.date()).and_then(|index| self.bars.get_mut(index));
-        let Some(bar) = bar else { return };
+        let Some(first) = self.bars.first().map(|bar| bar.first) else { return };
+        // A clock that was set back, or another node's, may have put it a little before the first or behind the last.
+        let last = self.bars.len().saturating_sub(1);
+        let index = index(self.per, first, time.date()).unwrap_or_default().min(last);
+        let Some(bar) = self.bars.get_mut(index) else { return };
         bar.tally.add(kind);
         let refusals = REFUSALS.iter().zip(&mut bar.refusals);
         refusals.filter(|(refusal, _)| Some(**refusal) == reason).for_each(|(_, count)| *count += 1);
@@ -209,10 +223,22 @@ impl Figures {
             Some(Kind::Fraud) => (0, 1),
             _ => return,
         };
-        let new = || Suspect { key, masked: masked.clone(), refused: 0, fraud: 0 };
+        let newest = row.attempt.id;
+        let new = || Suspect { newest, masked: masked.clone(), refused: 0, fraud: 0 };
         let suspect = self.suspects.entry(key).or_insert_with(new);
+        suspect.newest = newest;
         suspect.refused += refused;
         suspect.fraud += fraud;
+    }
+
+    /// Its time as `--since` and `--until` take it.
+    pub(super) fn as_arguments(&self) -> (String, String) {
+        // Whole seconds, and none too few.
+        let rounded = |time: &ZonedDateTime, mode| {
+            let to_seconds = ZonedDateTimeRound::new().smallest(Unit::Second).mode(mode);
+            when::argument(&time.round(to_seconds).unwrap_or_else(|_| time.clone()))
+        };
+        (rounded(&self.from, RoundMode::Floor), rounded(&self.to, RoundMode::Ceil))
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -234,11 +260,21 @@ impl Figures {
         reasons
     }
 
-    /// The numbers with refused or reported attempts: first those with reports, then those with the most refusals.
+    /// The numbers with refused or reported attempts: first those with the most reports, but no more than half of those
+    /// that are named, then those with the most refusals.
     pub(super) fn suspects(&self) -> Vec<&Suspect> {
         let mut suspects: Vec<_> = self.suspects.values().collect();
         suspects.sort_by_key(|suspect| (Reverse((suspect.fraud, suspect.refused)), &suspect.masked));
+        let reported = suspects.iter().take_while(|suspect| suspect.fraud > 0).count().min(WATCHED / 2);
+        if let Some(others) = suspects.get_mut(reported..) {
+            others.sort_by_key(|suspect| (Reverse((suspect.refused, suspect.fraud)), &suspect.masked));
+        }
         suspects
+    }
+
+    /// To so many numbers calls were refused.
+    pub(super) fn refused_numbers(&self) -> u64 {
+        self.suspects.values().filter(|suspect| suspect.refused > 0).count() as u64
     }
 
     /// The one to which the most calls were refused.

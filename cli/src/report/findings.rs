@@ -14,24 +14,36 @@ const MANY_REFUSED: u64 = 10;
 /// What it is, and the command that shows more.
 pub(super) fn findings(figures: &Figures) -> Vec<(String, String)> {
     let mut found = Vec::new();
+    let mut told = Vec::new();
+    let mut of_reason = |found: &mut Vec<_>, text: String, reason: FailureReason| {
+        told.push(reason);
+        found.push((text, show(figures, &format!("--reason {}", reason.name()))));
+    };
     let fraud = figures.all.of(Kind::Fraud);
-    let show = |reason: FailureReason| format!("phonegate calls --reason {}", reason.name());
     if fraud > 0 {
         let reports = words::counted(
             fraud,
             "user said that a call was not theirs",
             "times a user said that a call was not theirs",
         );
-        found.push((
-            format!("{reports}. Who began these requests may know a password."),
-            show(FailureReason::FraudReported),
-        ));
+        let text = format!("{reports}. Who began these requests may know a password.");
+        of_reason(&mut found, text, FailureReason::FraudReported);
     }
-    let trouble = figures.reasons().into_iter().find(|(reason, _)| Kind::of(*reason) == Kind::Trouble);
-    if let Some((reason, count)) = trouble {
-        let meaning = words::meaning(reason);
-        found.push((format!("{} failed as {}: {meaning}.", words::calls(count), reason.name()), show(reason)));
+    let defects = figures.reasons.get(&FailureReason::Internal).copied().unwrap_or_default();
+    if defects > 0 {
+        let text = format!(
+            "{} failed by a defect of PhoneGate (Internal). Please report it, with what phonegate doctor --zip writes.",
+            words::calls(defects)
+        );
+        of_reason(&mut found, text, FailureReason::Internal);
     }
+    let is_trouble = |reason: FailureReason| Kind::of(reason) == Kind::Trouble && reason != FailureReason::Internal;
+    if let Some((reason, count)) = figures.reasons().into_iter().find(|(reason, _)| is_trouble(*reason)) {
+        let text = format!("{} failed as {}: {}.", words::calls(count), reason.name(), words::meaning(reason));
+        of_reason(&mut found, text, reason);
+    }
+    found.extend(gone(figures));
+    found.extend(refused(figures));
     if let Some(suspect) = figures.most_refused().filter(|suspect| suspect.refused >= MANY_REFUSED) {
         found.push((
             format!(
@@ -39,25 +51,20 @@ pub(super) fn findings(figures: &Figures) -> Vec<(String, String)> {
                 words::calls(suspect.refused),
                 suspect.masked
             ),
-            format!("phonegate calls --number {}", suspect.key),
+            show(figures, &format!("--number {}", suspect.newest)),
         ));
     }
     let no_key = figures.reasons.get(&FailureReason::NoKeyPressed).copied().unwrap_or_default();
     if figures.placed >= ENOUGH && no_key * 4 > figures.placed {
-        found.push((
-            format!(
-                "In {} of the calls placed nothing was pressed. Do keys arrive?",
-                words::percent(no_key, figures.placed)
-            ),
-            show(FailureReason::NoKeyPressed),
-        ));
+        let share = words::percent(no_key, figures.placed);
+        let text = format!("In {share} of the calls placed nothing was pressed. Do keys arrive?");
+        of_reason(&mut found, text, FailureReason::NoKeyPressed);
     }
     let (ended, verified) = (figures.ended(), figures.verified());
     if let Some((reason, count)) = figures.reasons().first().copied()
         && ended >= ENOUGH
         && verified * 2 < ended
-        // Else it has been told.
-        && found.iter().all(|(_, command)| *command != show(reason))
+        && !told.contains(&reason)
     {
         found.push((
             format!(
@@ -68,8 +75,46 @@ pub(super) fn findings(figures: &Figures) -> Vec<(String, String)> {
                 reason.name(),
                 words::meaning(reason)
             ),
-            show(reason),
+            show(figures, &format!("--reason {}", reason.name())),
         ));
     }
     found
+}
+
+/// The calls of the report's time alone.
+pub(super) fn show(figures: &Figures, which: &str) -> String {
+    let (since, until) = figures.as_arguments();
+    format!("phonegate calls {which} --since {since} --until {until}")
+}
+
+/// A service that runs ends calls that others have left.
+fn gone(figures: &Figures) -> Option<(String, String)> {
+    let newest = figures.gone.last()?;
+    let calls = words::counted(figures.gone.len() as u64, "call has", "calls have");
+    let text = format!("{calls} not ended: the process is gone, and nobody has taken it up. Does the service run?");
+    Some((text, format!("phonegate calls show {newest}")))
+}
+
+/// Many of all calls were refused, to however many numbers.
+fn refused(figures: &Figures) -> Option<(String, String)> {
+    let (count, total) = (figures.all.of(Kind::Refused), figures.total());
+    let is_refusal = |(reason, _): &(FailureReason, u64)| Kind::of(*reason) == Kind::Refused;
+    let (reason, most) = figures.reasons().into_iter().find(is_refusal)?;
+    if count < ENOUGH || count * 4 < total {
+        return None;
+    }
+    let numbers = match figures.refused_numbers() {
+        0 => String::new(),
+        numbers => format!(" to {}", words::counted(numbers, "number", "numbers")),
+    };
+    let text = format!(
+        "{}{numbers} were refused by the gate, {} of all; {} of them as {}: {}. Does somebody try numbers, or are the limits \
+         too low?",
+        words::calls(count),
+        words::percent(count, total),
+        words::number(most),
+        reason.name(),
+        words::meaning(reason)
+    );
+    Some((text, show(figures, &format!("--reason {}", reason.name()))))
 }

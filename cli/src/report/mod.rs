@@ -26,8 +26,10 @@ use figures::Figures;
 
 const HELP: &str = "\
 Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
-of all calls and masked numbers of those that were refused most; only its owner may read the file. One that is there is
-replaced; FILE is - for stdout. Days and hours are those of this machine's time zone.
+of all calls, and masked numbers of those that were reported or refused most, each with the id of the newest such call,
+by which the commands know it; nothing in it tells a whole number. Only its owner may read the file. One that is there
+is replaced; FILE is - for stdout. Days and hours are those of this machine's time zone, and charts begin with the first
+call that is kept.
 
 Examples:
   phonegate report --html report.html                          the last 30 days
@@ -38,7 +40,7 @@ Examples:
 
 Exit codes:
   0  written
-  1  the store cannot be read, or the file not be written
+  1  the store cannot be read, or is not there yet; or the file cannot be written
   2  usage or configuration";
 
 /// The arguments of `phonegate report`.
@@ -65,19 +67,24 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     if arguments.json && target == Target::Stdout {
         return Err(Trouble::usage("--json prints to stdout, and so does --html -; name a file"));
     }
-    let opened = Opened::open(Setup::load(config)?)?;
+    let opened = Opened::open(&Setup::load(config)?)?;
     let zone = TimeZone::system();
     let now = SystemTime::now();
     let until = arguments.until.unwrap_or(now);
     when::in_order(arguments.since, until)?;
+    // What has not come yet is no time without calls.
+    let until = if arguments.since < now { until.min(now) } else { until };
     let beyond = || Trouble::usage("--since and --until are beyond this machine's calendar");
     let from = when::zoned(arguments.since, &zone).ok_or_else(beyond)?;
     let to = when::zoned(until, &zone).ok_or_else(beyond)?;
     let live = Live::start(arguments.json);
     live.now("reading calls");
-    let mut figures = Figures::new(from, to);
     // A call that begins while this reads is in the next report.
-    opened.each(Query { since: Some(arguments.since), until: Some(until), ..Query::default() }, |row| {
+    let all = Query { since: Some(arguments.since), until: Some(until), ..Query::default() };
+    let first = opened.ask(opened.store.rows(&Query { most: 1, ..all.clone() }))?;
+    let first = first.first().and_then(|row| when::zoned(row.started, &zone));
+    let mut figures = Figures::new(from, to, first.as_ref());
+    opened.each(all, |row| {
         figures.count(&row);
         Ok(())
     })?;
@@ -129,7 +136,7 @@ impl Target {
     /// All of it, or nothing: a page that somebody is looking at is never half of one.
     fn write(&self, page: &str) -> io::Result<()> {
         let file = match self {
-            Self::Stdout => return io::stdout().write_all(page.as_bytes()).and_then(|()| io::stdout().flush()),
+            Self::Stdout => return output::whole(page),
             Self::File(file) => file,
         };
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -5,14 +5,11 @@ use std::collections::BTreeMap;
 use jiff::ZonedDateTime;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::figures::{Figures, Histogram, Kind, Per, REFUSALS, Tally};
-use super::findings::findings;
+use super::figures::{Figures, Histogram, Kind, Per, REFUSALS, Tally, WATCHED};
+use super::findings::{findings, show};
 use super::{chart, words};
 
 const STYLE: &str = include_str!("page.css");
-
-/// So many numbers are named.
-const SUSPECTS: usize = 8;
 
 /// An hour with fewer calls is not called busy.
 const BUSY: u64 = 5;
@@ -305,18 +302,19 @@ fn suspects(figures: &Figures) -> Markup {
             @if suspects.is_empty() { p.nothing { "There is none." } }
             @else {
                 table.plain-rows {
-                    thead { tr { th scope="col" { "Number" } th.n scope="col" { "Refused" } th.n scope="col" { "Fraud" } } }
-                    tbody { @for suspect in suspects.iter().take(SUSPECTS) {
+                    thead { tr { th scope="col" { "Number, and ID of the newest of these calls" } th.n scope="col" { "Refused" } th.n scope="col" { "Fraud" } } }
+                    tbody { @for suspect in suspects.iter().take(WATCHED) {
                         tr {
-                            th scope="row" { (suspect.masked) small { "KEY: " code { (suspect.key) } } }
+                            th scope="row" { (suspect.masked) small { code { (suspect.newest) } } }
                             td.n { (words::number(suspect.refused)) }
                             td.n { (words::number(suspect.fraud)) }
                         }
                     } }
                 }
                 p.after {
-                    @if suspects.len() > SUSPECTS { "The first " (SUSPECTS) " of " (words::number(suspects.len() as u64)) ". " }
-                    "To see the calls to one: " code { "phonegate calls --number KEY" } "; to call it no more: " code { "phonegate blocks add KEY" }
+                    @if suspects.len() > WATCHED { "The first " (WATCHED) " of " (words::number(suspects.len() as u64)) ". " }
+                    "To see the calls to one: " code { (show(figures, "--number ID")) } "; one of them, step by step: " code { "phonegate calls show ID" }
+                    "; to call it no more: " code { "phonegate blocks add --call ID" }
                 }
             }
         }

@@ -1,6 +1,10 @@
 //! What a report counts and says, on rows made for it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod charts;
+mod svg;
+mod worth;
+
 use std::time::{Duration, SystemTime};
 
 use jiff::ZonedDateTime;
@@ -16,7 +20,7 @@ fn time(text: &str) -> ZonedDateTime {
 }
 
 fn figures(from: &str, to: &str) -> Figures {
-    Figures::new(time(from), time(to))
+    Figures::new(time(from), time(to), None)
 }
 
 fn row(started: &str, outcome: RowOutcome) -> Row {
@@ -95,15 +99,19 @@ fn numbers_with_reports_of_fraud_come_before_those_with_many_refusals() {
     }
     figures.count(&to_number(77, failed(FailureReason::FraudReported)));
     (0..2).for_each(|_| figures.count(&to_number(78, failed(FailureReason::FraudReported))));
+    let newest = |n: u128| {
+        let masked = format!("+1******{n:04}");
+        figures.suspects().iter().find(|suspect| *suspect.masked == *masked).unwrap().newest
+    };
     let shown: Vec<_> = figures.suspects().iter().map(|suspect| &*suspect.masked).collect();
     assert_eq!(shown[..4], ["+1******0078", "+1******0077", "+1******0009", "+1******0008"]);
     let page = page(&figures, &time("2026-03-02T08:00"));
     let (found, watched) = page.split_once("Numbers to watch").unwrap();
     for (words, place) in [
         ("29 calls to +1******0009 were refused.", found),
-        ("<code>phonegate calls --number 00000000000000000000000000000009</code>", found),
-        ("+1******0077<small>KEY: <code>0000000000000000000000000000004d</code>", watched),
-        ("phonegate calls --number KEY", watched),
+        (&format!("<code>phonegate calls --number {} --since 2026-03-01T00:00 --until ", newest(9)), found),
+        (&format!("+1******0077<small><code>{}</code>", newest(77)), watched),
+        ("phonegate calls --number ID --since 2026-03-01T00:00 --until 2026-03-02T00:00</code>", watched),
         ("The first 8 of 11.", watched),
     ] {
         assert!(place.contains(words), "{words} in {place}");

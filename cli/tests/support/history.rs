@@ -85,8 +85,9 @@ impl History {
 
     fn call(&mut self) -> Call {
         let (days_ago, started) = self.started();
-        // The trunk was out of order for a day, and somebody tried numbers on another.
-        let (outage, attack) = (days_ago == self.days / 3, days_ago == self.days / 5);
+        // The trunk was out of order for three days, not all of a weekend, and somebody tried numbers on another day.
+        let outage = (self.days / 3..self.days / 3 + 3).contains(&days_ago);
+        let attack = days_ago == self.days / 5;
         let chance = self.random.u32(0..1000);
         let seconds = |random: &mut Rng, from: f64, mean: f64| from - mean * (1.0 - random.f64()).ln();
         let answered = seconds(&mut self.random, 2.5, 5.0).min(45.0);

@@ -6,10 +6,11 @@ pub mod ports;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use phonegate::platform::Grant;
+use phonegate::store::SqliteStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,6 +45,13 @@ impl Place {
         let place = Self::empty();
         let mut file = phonegate::platform::create_private_file(&place.config(), Grant::CurrentUser).unwrap();
         std::io::Write::write_all(&mut file, config.to_string().as_bytes()).unwrap();
+        place
+    }
+
+    /// A folder with this configuration, of which the store is there, and has no calls yet.
+    pub fn with_store(config: &Value) -> Self {
+        let place = Self::with(config);
+        drop(SqliteStore::open(&place.path().join("calls.db")).unwrap());
         place
     }
 
@@ -86,6 +94,23 @@ impl Place {
         self.command(arguments).output().unwrap().into()
     }
 
+    /// Waits until so many calls have a line in the file of [`at_a_desk`], and returns it.
+    pub fn rings(&self, count: usize) -> String {
+        let file = self.path().join("calls.txt");
+        wait_for(&format!("{count} lines of calls"), || {
+            let text = std::fs::read_to_string(&file).ok()?;
+            (text.ends_with('\n') && text.lines().count() == count).then_some(text)
+        })
+    }
+
+    /// Answers every call that rings there: `1;` approves, `2;` and a text refuses.
+    pub fn answer(&self, answer: &str) {
+        let file = self.path().join("calls.txt");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(";0;"), "{text}");
+        std::fs::write(file, text.replace(";0;", &format!(";{answer}"))).unwrap();
+    }
+
     /// The log that the command keeps in the state folder.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("state/phonegate/phonegate-tool.log")).unwrap()
@@ -108,6 +133,14 @@ pub fn simulated(press: &str, answer_after_ms: u64) -> Value {
 pub fn kept(press: &str) -> Value {
     let mut config = simulated(press, 0);
     config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
+    config
+}
+
+/// The same store, and calls that ring until somebody answers them in the file `calls.txt`.
+pub fn at_a_desk() -> Value {
+    let mut config = kept("#");
+    config["use"] = json!(["desk"]);
+    config["backends"] = json!({ "desk": { "type": "file", "path": "calls.txt" } });
     config
 }
 
@@ -146,25 +179,26 @@ impl Ran {
     }
 }
 
-/// A command that runs.
+/// A command that runs. Where its test fails, it is killed.
 pub struct Running {
     child: Child,
-    stdout: BufReader<std::process::ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
     seen: String,
 }
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout, seen: String::new() }
     }
 
     /// Reads stdout until a line has this in it.
     pub fn read_until(&mut self, words: &str) -> String {
+        let stdout = self.stdout.as_mut().expect("stdout is a pipe");
         loop {
             let mut line = String::new();
-            let read = self.stdout.read_line(&mut line).unwrap();
+            let read = stdout.read_line(&mut line).unwrap();
             self.seen.push_str(&line);
             assert_ne!(read, 0, "stdout ended without {words}:\n{}", self.seen);
             if line.contains(words) {
@@ -179,11 +213,47 @@ impl Running {
         assert!(sent.expect("this test needs kill: apt-get install procps").success());
     }
 
-    pub fn wait(mut self) -> Ran {
-        self.stdout.read_to_string(&mut self.seen).unwrap();
-        let output = self.child.wait_with_output().unwrap();
-        Ran { stdout: self.seen, ..Ran::from(output) }
+    /// Reads stdout no more.
+    pub fn leave_stdout(&mut self) {
+        self.stdout = None;
     }
+
+    /// Reads stderr no more.
+    pub fn leave_stderr(&mut self) {
+        self.child.stderr = None;
+    }
+
+    pub fn wait(mut self) -> Ran {
+        if let Some(stdout) = &mut self.stdout {
+            stdout.read_to_string(&mut self.seen).unwrap();
+        }
+        let mut stderr = Vec::new();
+        if let Some(pipe) = &mut self.child.stderr {
+            pipe.read_to_end(&mut stderr).unwrap();
+        }
+        let status = self.child.wait().unwrap();
+        Output { status, stdout: std::mem::take(&mut self.seen).into_bytes(), stderr }.into()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that the tests need. Fails, and says how to install it, where it is missing.
+pub fn tool(program: &str, debian_package: &str) -> Command {
+    let found = Command::new(program).arg("--version").output();
+    assert!(found.is_ok(), "this test needs {program}: apt-get install {debian_package}");
+    Command::new(program)
+}
+
+/// Waits until `condition` holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(what, || condition().then_some(()));
 }
 
 /// Waits until `find` finds something.

@@ -1,5 +1,6 @@
 //! A store in memory that refuses, or keeps waiting, as a test says.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ pub(super) struct Faulty {
     /// While it has no permit, what is to be noted or blocked waits, and nothing ends.
     open: Semaphore,
     pub(super) asked_to_block: Mutex<usize>,
-    can_renew: bool,
+    pub(super) can_renew: AtomicBool,
     /// How long was to be kept at each sweep.
     pub(super) swept: Mutex<Vec<Duration>>,
 }
@@ -31,7 +32,7 @@ impl Default for Faulty {
             refuses: None,
             open: Semaphore::new(1),
             asked_to_block: Mutex::default(),
-            can_renew: true,
+            can_renew: AtomicBool::new(true),
             swept: Mutex::default(),
         }
     }
@@ -43,7 +44,7 @@ impl Faulty {
     }
 
     pub(super) fn that_renews(can_renew: bool) -> Self {
-        Self { can_renew, ..Self::default() }
+        Self { can_renew: AtomicBool::new(can_renew), ..Self::default() }
     }
 
     pub(super) fn that_waits() -> Self {
@@ -65,8 +66,9 @@ fn away() -> StoreError {
 
 #[async_trait]
 impl CallStore for Faulty {
+    /// Another process may take its calls up.
     fn reach(&self) -> Reach {
-        self.kept.reach()
+        Reach::Machine
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
@@ -97,7 +99,7 @@ impl CallStore for Faulty {
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        if self.can_renew { self.kept.renew(owner).await } else { Err(away()) }
+        if self.can_renew.load(Ordering::Relaxed) { self.kept.renew(owner).await } else { Err(away()) }
     }
 
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {

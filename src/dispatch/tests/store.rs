@@ -1,5 +1,7 @@
 //! What a call's task does with a store that refuses, waits, or is away.
 
+use std::sync::atomic::Ordering;
+
 use super::faulty::Faulty;
 use super::*;
 use crate::store::{CurrentState, LEASE};
@@ -81,19 +83,37 @@ async fn what_a_provider_has_of_a_call_is_deleted_only_when_the_store_has_its_en
     }
 }
 
+/// A first backend takes the time of a lease to refuse a call. Is a second one asked, and what is told?
+async fn second_backend(store: Arc<Faulty>) -> (usize, FailureReason) {
+    let refused = Failure::new(FailureReason::CannotPlace, "Not today.");
+    let bench = Bench::on(store, LEASE, Err(PlaceError { rang: Rang::No, failure: refused }));
+    bench.begin(1, 60 * SECOND);
+    bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
+    let reason = bench.registry.snapshot(id(1)).unwrap().failure.unwrap().reason();
+    (*bench.backend.placed.lock(), reason)
+}
+
+#[tokio::test]
+async fn a_second_backend_is_asked_while_the_lease_is_renewed() {
+    let asked = second_backend(Arc::new(Faulty::default())).await;
+    assert_eq!(asked, (2, FailureReason::CannotPlace));
+}
+
 #[tokio::test]
 async fn nobody_is_rung_for_a_call_that_may_be_another_processs_by_now() {
-    let refused = Failure::new(FailureReason::CannotPlace, "Not today.");
-    for can_renew in [true, false] {
-        let store = Arc::new(Faulty::that_renews(can_renew));
-        let no = Err(PlaceError { rang: Rang::No, failure: refused.clone() });
-        let bench = Bench::on(store, LEASE, no);
-        bench.begin(1, 60 * SECOND);
-        bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-        let reason = bench.registry.snapshot(id(1)).unwrap().failure.unwrap().reason();
-        let expected = if can_renew { (FailureReason::CannotPlace, 2) } else { (FailureReason::Interrupted, 1) };
-        assert_eq!((reason, *bench.backend.placed.lock()), expected);
-    }
+    let asked = second_backend(Arc::new(Faulty::that_renews(false))).await;
+    assert_eq!(asked, (1, FailureReason::Interrupted));
+}
+
+#[tokio::test]
+async fn nobody_is_rung_for_a_call_that_may_have_been_taken_before_the_lease_was_renewed() {
+    let store = Arc::new(Faulty::that_renews(false));
+    let heals = async {
+        tokio::time::sleep(LEASE - 2 * SECOND).await;
+        store.can_renew.store(true, Ordering::Relaxed);
+    };
+    let ((), asked) = tokio::join!(heals, second_backend(Arc::clone(&store)));
+    assert_eq!(asked, (1, FailureReason::Interrupted));
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,6 +52,11 @@ impl Account {
     }
 }
 
+/// The user that this process runs as: `CONTOSO\alice`.
+pub fn user_name() -> String {
+    current_user().map_or_else(|error| format!("a user that cannot be read ({error})"), |sid| name_of(&sid))
+}
+
 /// The SID of the user that this process runs as.
 pub(super) fn current_user() -> io::Result<String> {
     let mut token: HANDLE = std::ptr::null_mut();

@@ -170,8 +170,7 @@ impl Calls {
                     row.ended = Some(*at);
                     row.outcome = RowOutcome::Failed(failure.clone());
                     let is_older = |kept: &Kept| {
-                        let since = kept.begun.or(kept.ended_at);
-                        kept.drive.is_none() && since.is_none_or(|since| since + update.waited() <= now)
+                        kept.drive.is_none() && kept.begun.is_none_or(|begun| begun + update.waited() <= now)
                     };
                     let is_current = self.current_of(attempt.id).is_none_or(is_older);
                     let sequence = self.keep(Kept { ended_at: Some(now), ..Kept::new(row, now) });

@@ -1,8 +1,9 @@
 -- What the scripts share; it stands before each of them. All keys begin with KEYS[1], a hash tag, and so lie in one
 -- slot of a cluster.
 --
---   clock          hash: `last`, the latest time that was given out, `wall`, what TIME said then, and `back`, when the
---                  server was there again after nobody had heard of it
+--   clock          hash: `last`, the latest time that was given out, `wall`, what TIME said then, `back`, when the server
+--                  was there again after nobody had heard of it, and `doubt`, when its clock had been set back: how
+--                  long ago anything was before that nobody knows
 --   sequence       the sequence of the last attempt; `first`: of the first one that may still be there
 --   a:SEQUENCE     an attempt, as JSON; s:SEQUENCE: list: its steps, as JSON
 --   i:ID           hash: the sequences of an id's attempts by generation, and of the current one: `current`
@@ -29,9 +30,9 @@ end
 
 local time = call('TIME')
 local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-local now, back
+local now, back, doubt
 do
-    local clock = call('HMGET', key('clock'), 'last', 'wall', 'back')
+    local clock = call('HMGET', key('clock'), 'last', 'wall', 'back', 'doubt')
     local last, before = tonumber(clock[1] or 0), tonumber(clock[2] or 0)
     -- A clock that was moved back goes on from where it was, and stands still while it is moved to where it had been.
     local ahead = last - before + math.max(before - wall, 0)
@@ -41,8 +42,13 @@ do
     now = wall + ahead
     -- Every node writes more often than that.
     back = now - last > SILENCE and now or tonumber(clock[3] or 0)
+    doubt = tonumber(clock[4] or 0)
+    if before - wall > SILENCE then
+        -- What begins now does so later than that.
+        doubt, now = now, now + 1
+    end
     if WRITES then
-        call('HSET', key('clock'), 'last', text(now), 'wall', text(wall), 'back', text(back))
+        call('HSET', key('clock'), 'last', text(now), 'wall', text(wall), 'back', text(back), 'doubt', text(doubt))
     end
 end
 

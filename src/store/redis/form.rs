@@ -130,34 +130,31 @@ impl Kept {
         NumberKey::parse(self.number.as_deref()?)
     }
 
-    pub(super) fn into_current(self, now: i64) -> Option<Current> {
+    pub(super) fn into_current(self, clock: Clock) -> Option<Current> {
         let state = match self.verdict.outcome().ended() {
-            Some(outcome) => {
-                let ago = age(now - self.ended_at, self.verdict.ended.unwrap_or(self.started));
-                CurrentState::Ended { outcome, ago }
-            }
+            Some(outcome) => CurrentState::Ended { outcome, ago: clock.since(self.ended_at) },
             None => {
                 let progress = match (self.ringing, self.answered) {
                     (_, Some(_)) => Progress::Answered,
                     (Some(_), None) => Progress::Ringing,
                     (None, None) => Progress::Dialling,
                 };
-                CurrentState::Pending { left: self.left(now), progress }
+                CurrentState::Pending { left: self.left(clock), progress }
             }
         };
         Some(Current { attempt: self.which.attempt()?, number: self.number(), state })
     }
 
     /// How long it may still take.
-    fn left(&self, now: i64) -> Duration {
-        span(self.deadline - self.begun).saturating_sub(age(now - self.begun, self.started))
+    fn left(&self, clock: Clock) -> Duration {
+        span(self.deadline - self.begun).saturating_sub(clock.since(self.begun))
     }
 
-    pub(super) fn into_orphan(self, now: i64) -> Option<Orphan> {
+    pub(super) fn into_orphan(self, clock: Clock) -> Option<Orphan> {
         Some(Orphan {
             attempt: self.which.attempt()?,
             number: self.number()?,
-            left: self.left(now),
+            left: self.left(clock),
             started: at(self.started),
             placed: self.backend.zip(self.reference.map(Reference::new)),
             masked: self.masked.unwrap_or_default(),
@@ -184,10 +181,23 @@ impl Kept {
     }
 }
 
-/// How long ago something was: by the store's clock, or by this machine's, where that says more. The store's stands still
-/// where its server was away and came back with its clock behind.
-fn age(by_store: i64, time: i64) -> Duration {
-    span(by_store).max(SystemTime::now().duration_since(at(time)).unwrap_or_default())
+/// The store's clock.
+#[derive(Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) now: i64,
+    /// How long ago anything was that was not later than this is not known: the server's clock was set back.
+    pub(super) doubt: i64,
+}
+
+impl Clock {
+    fn since(self, time: i64) -> Duration {
+        if time > self.doubt { span(self.now - time) } else { Duration::MAX }
+    }
+}
+
+/// Does this attempt's text say that it is verified?
+pub(super) fn is_verified(text: &str) -> bool {
+    serde_json::from_str::<Kept>(text).is_ok_and(|kept| kept.verdict.outcome() == RowOutcome::Verified)
 }
 
 /// How an attempt is to end.

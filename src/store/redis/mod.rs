@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Script, ToRedisArgs};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,7 +28,7 @@ use crate::backend::tls;
 use crate::call::{Attempt, CallId, NumberKey};
 use crate::config::{ConfigError, NetworkConfig, StoreConfig};
 use address::Address;
-use form::{Kept, KeptBlock, KeptEnd, KeptStep, KeptUpdate, milliseconds, span};
+use form::{Clock, Kept, KeptBlock, KeptEnd, KeptStep, KeptUpdate, milliseconds, span};
 use link::Link;
 
 /// With what all keys begin: a hash tag, so that they lie in one slot of a cluster.
@@ -106,11 +107,30 @@ impl RedisStore {
         self.link.ask(|mut redis| async move { command.query_async(&mut redis).await }).await
     }
 
-    /// Makes sure that this server is one that may write: a master that has lost its replicas, of which one may be the
-    /// master now, is to refuse that (`min-replicas-to-write`). Of scripts, those before Redis 6.2.7 let it do so
-    /// all the same: <https://github.com/redis/redis/pull/10160>.
-    async fn may_write(&self) -> Result<(), StoreError> {
-        self.query(redis::cmd("DEL").arg(format!("{KEYS}:nothing"))).await
+    /// As `run`, of a server that may write, where the answer `needs` that: a master that has lost its replicas, of which
+    /// one may be the master now, is to refuse it (`min-replicas-to-write`). Before Redis 6.2.7 that does not hold for
+    /// what scripts write (<https://github.com/redis/redis/pull/10160>), so another command is sent with the script.
+    async fn run_where<T: FromRedisValue>(
+        &self,
+        needs: impl Fn(&T) -> bool,
+        script: &Script,
+        args: impl ToRedisArgs,
+    ) -> Result<T, StoreError> {
+        let mut call = script.key(KEYS);
+        call.arg(args);
+        let mut write = redis::cmd("DEL");
+        write.arg(format!("{KEYS}:nothing"));
+        let (call, write, needs) = (&call, &write, &needs);
+        let ask = |redis: MultiplexedConnection| async move {
+            let (mut one, mut other) = (redis.clone(), redis);
+            let (answer, may_write) = tokio::join!(call.invoke_async(&mut one), write.query_async::<()>(&mut other));
+            let answer = answer?;
+            if needs(&answer) {
+                may_write?;
+            }
+            Ok(answer)
+        };
+        self.link.ask(ask).await
     }
 
     /// The sequences of an id's attempts.
@@ -132,6 +152,9 @@ impl RedisStore {
         texts.iter().flatten().map(|text| from_text::<Kept, _>(text, Kept::into_row)).collect()
     }
 }
+
+/// The time, until when it is in doubt, and an attempt.
+type Found = (i64, i64, Option<String>);
 
 fn key(kind: &str, name: impl std::fmt::Display) -> String {
     format!("{KEYS}:{kind}:{name}")
@@ -164,7 +187,7 @@ impl CallStore for RedisStore {
             limits.concurrent_calls.to_string(),
             limits.calls_per_minute.to_string(),
         ];
-        let answer: Vec<String> = self.run(&self.scripts.begin, &args).await?;
+        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.begin, &args).await?;
         let (word, more) = match answer.as_slice() {
             [word] => (word.as_str(), ""),
             [word, more] => (word.as_str(), more.as_str()),
@@ -172,10 +195,7 @@ impl CallStore for RedisStore {
         };
         let after = || more.parse().map(span).map_err(|_| strange());
         Ok(match word {
-            "new" => {
-                self.may_write().await?;
-                Begun::New
-            }
+            "new" => Begun::New,
             "elsewhere" => Begun::Elsewhere(more.parse().map_err(|_| strange())?),
             "other_number" => Begun::Refused(Refusal::OtherNumber),
             "in_progress" => Begun::Refused(Refusal::InProgress),
@@ -192,40 +212,38 @@ impl CallStore for RedisStore {
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
-        let has_ended = self.run(&self.scripts.end, to_text(&KeptEnd::new(end))?).await?;
-        self.may_write().await?;
-        Ok(has_ended)
+        self.run_where(|_| true, &self.scripts.end, to_text(&KeptEnd::new(end))?).await
     }
 
     async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
         for updates in updates.chunks(BATCH) {
             let updates: Vec<_> =
                 updates.iter().map(|update| to_text(&KeptUpdate::new(update))).collect::<Result<_, _>>()?;
-            self.run::<()>(&self.scripts.record, updates).await?;
+            self.run_where(|()| true, &self.scripts.record, updates).await?;
         }
         Ok(())
     }
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
-        let (now, kept): (i64, Option<String>) = self.run(&self.scripts.find, form::key(id)).await?;
-        let current = kept.map(|kept| from_text(&kept, |kept: Kept| kept.into_current(now))).transpose()?;
-        if current.as_ref().is_some_and(|current: &Current| current.state.is_verified()) {
-            self.may_write().await?;
-        }
-        Ok(current)
+        let is_verified = |(_, _, kept): &Found| kept.as_deref().is_some_and(form::is_verified);
+        let (now, doubt, kept) = self.run_where(is_verified, &self.scripts.find, form::key(id)).await?;
+        let clock = Clock { now, doubt };
+        kept.map(|kept| from_text(&kept, |kept: Kept| kept.into_current(clock))).transpose()
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        self.run(&self.scripts.renew, form::owner(owner)).await
+        self.run_where(|()| true, &self.scripts.renew, form::owner(owner)).await
     }
 
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
         let got = self.got.lock().get(&owner).cloned().unwrap_or_default();
-        let answer: Vec<String> = self.run(&self.scripts.take_up, &[form::owner(owner), most.to_string(), got]).await?;
-        let [number, now, kept @ ..] = answer.as_slice() else { return Err(strange()) };
-        let now = now.parse().map_err(|_| strange())?;
+        let args = [form::owner(owner), most.to_string(), got];
+        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.take_up, &args).await?;
+        let [number, now, doubt, kept @ ..] = answer.as_slice() else { return Err(strange()) };
+        let time = |text: &String| text.parse().map_err(|_| strange());
+        let clock = Clock { now: time(now)?, doubt: time(doubt)? };
         let orphans =
-            kept.iter().map(|kept| from_text(kept, |kept: Kept| kept.into_orphan(now))).collect::<Result<_, _>>()?;
+            kept.iter().map(|kept| from_text(kept, |kept: Kept| kept.into_orphan(clock))).collect::<Result<_, _>>()?;
         self.got.lock().insert(owner, number.clone());
         Ok(orphans)
     }
@@ -301,7 +319,12 @@ impl CallStore for RedisStore {
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
-        while self.run::<bool>(&self.scripts.sweep, milliseconds(keep)).await? {}
+        let (mut left, mut may_be_more) = (0, true);
+        while may_be_more {
+            let passed: u64;
+            (may_be_more, passed) = self.run(&self.scripts.sweep, &[milliseconds(keep), left]).await?;
+            left = left.saturating_add(i64::try_from(passed).unwrap_or_default());
+        }
         Ok(())
     }
 

@@ -52,7 +52,7 @@ function changes.refused(update, kept)
     local before = current(row.id)
     add(row)
     call('ZADD', key('ended'), text(now), row.sequence)
-    if not before or before.outcome and (before.begun or before.ended_at) + update.waited <= now then
+    if not before or before.outcome and (before.begun or 0) + update.waited <= now then
         call('HSET', key('i', row.id), 'current', row.sequence)
     end
 end

@@ -1,5 +1,6 @@
--- Forgets some of what is older than ARGV[1]. Answers with 1 where there may be more. It writes nothing that needs memory:
--- it must work in a server whose memory is full.
+-- Forgets some of what is older than ARGV[1], behind as many attempts that were left as ARGV[2] says. Answers with 1 where
+-- there may be more, and how many were left. It writes nothing that needs memory: it must work in a server whose memory is
+-- full.
 
 local SOME = 500
 
@@ -16,16 +17,16 @@ local function forget(sequence, kept)
     call('ZREM', key('ended'), sequence)
 end
 
-local old = call('ZRANGEBYSCORE', key('ended'), '-inf', text(now - ARGV[1]), 'LIMIT', 0, SOME)
-local more = #old == SOME
+local old = call('ZRANGEBYSCORE', key('ended'), '-inf', text(now - ARGV[1]), 'LIMIT', ARGV[2], SOME)
+local left = 0
 for _, sequence in ipairs(old) do
     local kept = fetch(sequence)
     -- Of two clocks one may be ahead for a while.
     if kept and kept.ended > wall - ARGV[1] then
-        more = false
-        break
+        left = left + 1
+    else
+        forget(sequence, kept)
     end
-    forget(sequence, kept)
 end
 
 local first = tonumber(call('GET', key('first')) or 1)
@@ -52,4 +53,4 @@ for i = 1, #blocks, 2 do
     end
 end
 
-return more and 1 or 0
+return {#old == SOME and 1 or 0, left}

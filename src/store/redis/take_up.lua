@@ -1,5 +1,5 @@
 -- Gives pending attempts of owners that are gone to another one. ARGV: the owner, how many at most, and which hand-over
--- it got last. Answers with the number of the hand-over, the time, and the attempts.
+-- it got last. Answers with the number of the hand-over, the time, until when it is in doubt, and the attempts.
 --
 -- An answer may be lost on its way, and then its attempts would have an owner that does not know of them: so they are
 -- handed over again until the owner says that it has got them.
@@ -15,7 +15,7 @@ local function hand_over(kept)
 end
 
 if handed and handed.number ~= got then
-    answer = {handed.number, text(now)}
+    answer = {handed.number, text(now), text(doubt)}
     for _, sequence in ipairs(handed.sequences) do
         local kept = fetch(sequence)
         if kept and not kept.outcome and kept.owner == owner then
@@ -27,7 +27,7 @@ end
 
 -- A new number, also where the last one is forgotten here.
 handed = {number = text(math.max(handed and handed.number or 0, tonumber(got) or 0) + 1), sequences = {}}
-answer = {handed.number, text(now)}
+answer = {handed.number, text(now), text(doubt)}
 local function take(other, sequence)
     local kept = fetch(sequence)
     call('ZREM', key('d', other), sequence)
@@ -65,7 +65,7 @@ for _, sequence in ipairs(left) do
     end
 end
 if #handed.sequences == 0 then
-    return {got, text(now)}
+    return {got, text(now), text(doubt)}
 end
 call('SET', key('h', owner), cjson.encode(handed), 'PX', text(DAY))
 return answer

@@ -185,9 +185,9 @@ fn refused(
             .execute(params![id, generation, desk.now, At(update.at), reason, text])?;
         return Ok(());
     }
-    let newer = desk.database.prepare_cached(
-        "SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND (ended IS NULL OR coalesce(begun, ended) > ?2)",
-    )?;
+    let newer = desk
+        .database
+        .prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND (ended IS NULL OR begun > ?2)")?;
     let is_current = !{ newer }.exists(params![id, desk.now.saturating_sub(milliseconds(update.waited()))])?;
     if is_current {
         supersede(desk, id)?;

@@ -1,0 +1,136 @@
+//! Adding to the list, and removing.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::tz::TimeZone;
+use phonegate::call::NumberKey;
+use phonegate::store::{Block, Query};
+
+use super::trace::Trace;
+use super::{Add, Record, Remove, end};
+use crate::exit::{Exit, Trouble};
+use crate::output;
+use crate::store::Opened;
+
+/// Stands for a number of which nothing but its key is known.
+const UNKNOWN: &str = "(not known)";
+
+pub(super) fn add(
+    arguments: &Add,
+    opened: &Opened,
+    trace: impl FnOnce() -> Result<Trace, Trouble>,
+) -> Result<Exit, Trouble> {
+    let block = wanted(arguments, opened)?;
+    let replaced = on_the_list(block.number, opened)?;
+    let zone = TimeZone::system();
+    if let Some(longer) = replaced.as_ref().filter(|there| !arguments.replace && outlasts(there, &block)) {
+        return Err(Trouble::failed(format!(
+            "{} is blocked already, {}: {}. That is longer than what this would put in its place; if you mean it, add \
+             --replace",
+            longer.masked,
+            end(longer, &zone),
+            longer.reason
+        )));
+    }
+    let trace = trace()?;
+    opened.ask(opened.store.block(&block))?;
+    trace.added(&block, replaced.as_ref());
+    if arguments.json {
+        replaced.iter().for_each(|replaced| output::record(&Record::of("replaced", replaced)));
+        output::record(&Record::of("block", &block));
+    } else {
+        output::result(&format!("Blocked {} {}: {}", block.masked, end(&block, &zone), block.reason));
+        if let Some(replaced) = &replaced {
+            output::result(&format!("replaces: {}, {}", replaced.reason, end(replaced, &zone)));
+        }
+    }
+    Ok(closed(&trace, arguments.json))
+}
+
+/// What the arguments say.
+fn wanted(arguments: &Add, opened: &Opened) -> Result<Block, Trouble> {
+    let text = arguments.number.join(" ");
+    let (number, masked) = match (arguments.call, NumberKey::parse(text.trim())) {
+        // The administrator may know it by its masked form alone.
+        (Some(id), _) => opened.of_call(id)?,
+        (None, Some(key)) => (key, of_key(key, arguments.json, opened)?),
+        (None, None) => {
+            let number = opened.number(&text)?;
+            (number.key(), number.to_string().into())
+        }
+    };
+    let since = SystemTime::now();
+    let until = match arguments.days {
+        None => None,
+        Some(days) => Some(
+            since
+                .checked_add(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
+                .ok_or_else(|| Trouble::usage("so many days are beyond this machine's calendar"))?,
+        ),
+    };
+    Ok(Block { number, masked, reason: arguments.reason.clone(), since, until })
+}
+
+fn on_the_list(number: NumberKey, opened: &Opened) -> Result<Option<Block>, Trouble> {
+    Ok(opened.ask(opened.store.blocks())?.into_iter().find(|block| block.number == number))
+}
+
+fn outlasts(there: &Block, new: &Block) -> bool {
+    match (there.until, new.until) {
+        (None, until) => until.is_some(),
+        (Some(there), Some(new)) => there > new,
+        (Some(_), None) => false,
+    }
+}
+
+/// The masked number of a key, as far as it was called or is blocked.
+fn of_key(key: NumberKey, json: bool, opened: &Opened) -> Result<Box<str>, Trouble> {
+    let newest = Query { number: Some(key), most: 1, newest_first: true, ..Query::default() };
+    if let Some(row) = opened.ask(opened.store.rows(&newest))?.into_iter().next()
+        && let Some(masked) = row.number
+    {
+        // The key of a line is also found by a call to one of its extensions.
+        return Ok(match row.number_key == Some(key) {
+            true => masked,
+            false => masked.split('x').next().unwrap_or_default().into(),
+        });
+    }
+    if let Some(block) = on_the_list(key, opened)? {
+        return Ok(block.masked);
+    }
+    output::warning(json, "no call to a number of this key is kept; is it the right one?");
+    Ok(UNKNOWN.into())
+}
+
+pub(super) fn remove(
+    arguments: &Remove,
+    opened: &Opened,
+    trace: impl FnOnce() -> Result<Trace, Trouble>,
+) -> Result<Exit, Trouble> {
+    let key = opened.key(&arguments.number.join(" "))?;
+    let missing = || {
+        Trouble::failed(
+            "that number is not on the list; `phonegate blocks list` shows it (a block with an extension and one \
+             without are two), and `numbers.blocked` in the configuration is a list of its own",
+        )
+    };
+    let block = on_the_list(key, opened)?.ok_or_else(missing)?;
+    let trace = trace()?;
+    if !opened.ask(opened.store.unblock(key))? {
+        return Err(missing());
+    }
+    trace.removed(&block);
+    match arguments.json {
+        true => output::record(&Record::of("removed", &block)),
+        false => output::result(&format!("{} is not blocked any more.", block.masked)),
+    }
+    Ok(closed(&trace, arguments.json))
+}
+
+/// What is done stays done, whatever becomes of the line about it.
+fn closed(trace: &Trace, json: bool) -> Exit {
+    if !trace.close() {
+        output::warning(json, "the log did not take the line about this change in time; is its disk well?");
+    }
+    Exit::Done
+}

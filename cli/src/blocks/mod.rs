@@ -1,0 +1,180 @@
+//! `phonegate blocks`: the numbers that are not called.
+
+mod change;
+mod list;
+mod trace;
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use jiff::tz::TimeZone;
+use phonegate::call::CallId;
+use phonegate::store::Block;
+use phonegate::telemetry::foreign_text;
+use serde::Serialize;
+
+use crate::exit::{Exit, Trouble};
+use crate::setup::Setup;
+use crate::store::Opened;
+use crate::when;
+use trace::Trace;
+
+const HELP: &str = "\
+A call to a number on this list fails as Blocked, on every node that shares the store, and rings nobody. A user who
+presses the fraud key (`fraud.key`) puts their number on it for `fraud.block_for_days`. `numbers.blocked` in the
+configuration is another list, which this command does not show. Who adds or removes a block, and what it replaces, is
+a line in phonegate-tool.log, in `log.directory`.
+
+Examples:
+  phonegate blocks list
+  phonegate blocks add +1 4255551212 --reason \"left the company\"       for ever
+  phonegate blocks add +1 4255551212x77 --days 7                       this extension alone, for a week
+  phonegate blocks add --call 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call
+  phonegate blocks add 0f343b0931126a20f133d67c2b018a3b                by the key that `phonegate calls --json` shows
+  phonegate blocks add +1 4255551212 --days 1 --replace                in place of a block that lasts longer
+  phonegate blocks remove +1 4255551212
+  phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             by the key that the list shows
+
+A key is no number, but tells the number to whoever wants to know it: each number there is can be tried. Treat it, and
+what --json prints, like the number itself; hand on the id of a call instead.
+
+Exit codes:
+  0  done
+  1  remove: the number was not on the list; add: there is no such call, or a block that lasts longer and no --replace;
+     or the store cannot be used, or is not there yet, which hinders no add
+  2  usage or configuration";
+
+const RECORDS: &str = "\
+--json prints one object a line: event (block; removed; replaced, of what a new block takes the place of), key, number
+(masked), reason, since, until (UTC; left out: for ever). Two more events have a text: warning, and error, after which
+the exit code is 1 or 2. A key tells the number to whoever tries every number: treat it like the number.";
+
+/// Why a number is blocked, where nobody says it.
+const USUAL_REASON: &str = "an administrator blocked it";
+
+/// How long a block holds that has no end.
+const FOR_EVER: &str = "for ever";
+
+/// The verbs of `phonegate blocks`.
+#[derive(Subcommand)]
+#[command(after_help = HELP)]
+pub(crate) enum Verb {
+    /// Shows the list, the newest first.
+    #[command(after_help = RECORDS)]
+    List(List),
+    /// Puts a number on the list, in place of what is there of it, if that lasts no longer. Without an extension: all of
+    /// the line.
+    #[command(after_help = RECORDS)]
+    Add(Add),
+    /// Takes a number off the list.
+    #[command(after_help = RECORDS)]
+    Remove(Remove),
+}
+
+/// The arguments of `phonegate blocks list`.
+#[derive(Args)]
+pub(crate) struct List {
+    /// Prints JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The arguments of `phonegate blocks add`.
+#[derive(Args)]
+pub(crate) struct Add {
+    /// The number, as +1 4255551212; spaces need no quotation marks. Also one in a country that is not allowed. Or its
+    /// key, which `phonegate calls --json` shows.
+    #[arg(required_unless_present = "call", value_name = "NUMBER|KEY")]
+    number: Vec<String>,
+    /// The number that this call rang, or would have rung.
+    #[arg(long, value_name = "ID", value_parser = CallId::parse, conflicts_with = "number")]
+    call: Option<CallId>,
+    /// Why. Whoever sees the failure of a call reads it, too; in it, telephone numbers are masked.
+    #[arg(long, value_name = "TEXT", default_value = USUAL_REASON, value_parser = reason)]
+    reason: Box<str>,
+    /// For so many days. Absent: for ever.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    days: Option<u32>,
+    /// Also in place of a block that lasts longer, such as that of a user who reported fraud.
+    #[arg(long)]
+    replace: bool,
+    /// Prints a JSON line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A reason as it stands within a sentence, which has a full stop of its own.
+fn reason(text: &str) -> Result<Box<str>, &'static str> {
+    let text = foreign_text(text);
+    match text.trim_end_matches(['.', ' ']) {
+        "" => Err("it is empty; say in some words why, or leave --reason out"),
+        reason => Ok(reason.into()),
+    }
+}
+
+/// The arguments of `phonegate blocks remove`.
+#[derive(Args)]
+pub(crate) struct Remove {
+    /// The number, or its key, or the id of a call to it (a GUID with its hyphens).
+    #[arg(required = true, value_name = "NUMBER|KEY|ID")]
+    number: Vec<String>,
+    /// Prints a JSON line.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verb {
+    pub(crate) fn is_json(&self) -> bool {
+        match self {
+            Self::List(arguments) => arguments.json,
+            Self::Add(arguments) => arguments.json,
+            Self::Remove(arguments) => arguments.json,
+        }
+    }
+}
+
+/// A line of `--json`. Scripts depend on its names.
+#[derive(Serialize)]
+struct Record<'a> {
+    event: &'static str,
+    key: String,
+    number: &'a str,
+    reason: &'a str,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+}
+
+impl<'a> Record<'a> {
+    fn of(event: &'static str, block: &'a Block) -> Self {
+        Self {
+            event,
+            key: block.number.to_string(),
+            number: &block.masked,
+            reason: &block.reason,
+            since: when::utc(block.since),
+            until: block.until.map(when::utc),
+        }
+    }
+}
+
+/// Does what the verb says.
+pub(crate) fn run(verb: &Verb, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let setup = Setup::load(config)?;
+    match verb {
+        Verb::List(arguments) => list::run(arguments, &Opened::open(&setup)?),
+        Verb::Remove(arguments) => change::remove(arguments, &Opened::open(&setup)?, || Trace::start(&setup)),
+        // The number of a call is known only where there have been calls.
+        Verb::Add(arguments) if arguments.call.is_some() => {
+            change::add(arguments, &Opened::open(&setup)?, || Trace::start(&setup))
+        }
+        Verb::Add(arguments) => {
+            change::add(arguments, &Opened::open_or_make(&setup, arguments.json)?, || Trace::start(&setup))
+        }
+    }
+}
+
+/// `until 2026-03-01 09:30:00`.
+fn end(block: &Block, zone: &TimeZone) -> String {
+    block.until.map_or_else(|| FOR_EVER.to_owned(), |until| format!("until {}", when::local(until, zone)))
+}

@@ -1,0 +1,88 @@
+//! What remains of a change of the block list, and what guards a block that lasts longer.
+
+mod support;
+
+use phonegate::platform;
+use serde_json::Value;
+use support::{HIDDEN, MASKED, NUMBER, Place, kept};
+
+/// The lines of the tool's log that tell of this event.
+fn logged(place: &Place, event: &str) -> Vec<Value> {
+    let lines: Vec<Value> = place.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.into_iter().filter(|line| line["event"] == event).collect()
+}
+
+#[test]
+fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_replaced() {
+    let mut config = kept("#");
+    config["log"] = serde_json::json!({ "level": "error" });
+    let place = Place::with_store(&config);
+    place.run(&["blocks", "add", NUMBER, "--days", "7", "--reason", "ask +1 (425) 555-1212"]).exits(0);
+    let ran = place.run(&["blocks", "add", NUMBER, "--reason", "left the company"]).exits(0);
+    let replaces = ran.stdout.lines().nth(1).unwrap();
+    assert!(replaces.starts_with("replaces: ask ") && replaces.contains(", until 2"), "{}", ran.stdout);
+    place.run(&["blocks", "remove", NUMBER]).exits(0);
+
+    let (added, removed) = (logged(&place, "block_added"), logged(&place, "block_removed"));
+    let told = [&added[0], &added[1], &removed[0]].map(|line| line["text"].as_str().unwrap());
+    let user = platform::user_name();
+    assert!(told[0].starts_with(&format!("by {user}: ask ")) && told[0].contains(", until 2"), "{told:?}");
+    assert!(told[1].starts_with(&format!("by {user}: left the company, for ever; replaces: ask ")), "{told:?}");
+    assert_eq!(told[2], format!("by {user}; it was: left the company, for ever"));
+    assert!([&added[..], &removed].concat().iter().all(|line| line["number"] == MASKED), "{added:?}, {removed:?}");
+    assert!(!place.log().contains(HIDDEN) && !place.log().contains("555-12"), "{}", place.log());
+    // What changes nothing leaves no line.
+    place.run(&["blocks", "remove", NUMBER]).exits(1);
+    place.run(&["blocks", "list"]).exits(0);
+    assert_eq!((logged(&place, "block_added").len(), logged(&place, "block_removed").len()), (2, 1));
+}
+
+#[test]
+fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
+    let place = Place::with(&kept("0"));
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    let of_fraud = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
+    let shorter = ["blocks", "add", NUMBER, "--days", "1"];
+    let ran = place.run(&shorter).exits(1);
+    for words in [MASKED, of_fraud["reason"].as_str().unwrap(), "until 2", "add --replace"] {
+        assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
+    }
+    assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), of_fraud, "it is still there");
+
+    let ran = place.run(&[&shorter[..], &["--replace", "--json"]].concat()).exits(0);
+    let (replaced, block) = (ran.record("replaced"), ran.record("block"));
+    for name in ["key", "number", "reason", "since", "until"] {
+        assert_eq!(replaced[name], of_fraud[name]);
+    }
+    assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), block);
+    // What lasts longer than what is there needs no word, and what is for ever is the longest.
+    assert_eq!(place.run(&["blocks", "add", NUMBER]).exits(0).stdout.lines().count(), 2);
+    place.run(&["blocks", "add", NUMBER, "--reason", "again"]).exits(0);
+    place.run(&["blocks", "add", NUMBER, "--days", "36500"]).exits(1);
+}
+
+#[test]
+fn a_change_that_could_leave_no_line_is_not_made() {
+    let mut config = kept("#");
+    config["log"] = serde_json::json!({ "directory": "phonegate.json" });
+    let place = Place::with_store(&config);
+    let ran = place.run(&["blocks", "add", NUMBER]).exits(2);
+    assert!(ran.stderr.contains("log.directory"), "{}", ran.stderr);
+    assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
+}
+
+#[test]
+fn which_of_the_two_lists_a_number_is_on_is_said() {
+    let mut config = kept("#");
+    config["numbers"]["blocked"] = serde_json::json!([NUMBER]);
+    let place = Place::with(&config);
+    let text = |number: &str| {
+        let failed = place.run(&["call", "--store", "--json", number]).exits(1).record("failed");
+        assert_eq!(failed["reason"], "Blocked");
+        failed["text"].as_str().unwrap().to_owned()
+    };
+    let configured = format!("{MASKED} is in `numbers.blocked` of the configuration. (Blocked, code 14)");
+    assert_eq!(text(NUMBER), configured);
+    place.run(&["blocks", "add", "+1 4255551313"]).exits(0);
+    assert!(text("+1 4255551313").contains("is on the block list: "), "{}", text("+1 4255551313"));
+}

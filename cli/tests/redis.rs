@@ -1,0 +1,132 @@
+//! The tool on a store that it shares with a farm: a real Redis, which may be away.
+
+#[allow(dead_code, reason = "a part of it is used")]
+#[path = "../../tests/support/certificate.rs"]
+mod certificate;
+#[allow(dead_code, reason = "a part of it is used")]
+#[path = "../../tests/support/redis.rs"]
+mod redis;
+mod support;
+
+use redis::{PASSWORD, Redis};
+use serde_json::{Value, json};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, ports, tool, wait_until};
+
+const OTHER: &str = "+1 4255551313x77";
+
+/// The same configuration, with calls kept in this Redis.
+fn on(redis: &Redis, mut config: Value) -> Value {
+    config["store"] = json!({ "type": "redis", "url": redis.url() });
+    config
+}
+
+/// The password of the store, and numbers, are shown nowhere.
+#[track_caller]
+fn hides_secrets(ran: &Ran) {
+    for secret in [PASSWORD, "open%40sesame", HIDDEN] {
+        assert!(!ran.all().contains(secret), "{}", ran.all());
+    }
+}
+
+#[test]
+fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
+    let redis = Redis::with_password();
+    let place = Place::with(&on(&redis, kept("5")));
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    let listed = place.run(&["calls"]).exits(0);
+    assert!(listed.stdout.contains(MASKED) && listed.stdout.contains("WrongKey"), "{}", listed.stdout);
+    let call = place.run(&["calls", "--json"]).exits(0).record("call");
+    let id = call["id"].as_str().unwrap();
+    let times = ["started", "placed", "ringing", "answered", "ended"].map(|time| call[time].as_str().unwrap());
+    assert!(times.is_sorted(), "{call}");
+    let told = place.run(&["calls", "show", id]).exits(0);
+    for step in ["dialling by phone", "placed by phone", "ringing by phone", "answered by phone", "(WrongKey, code 12)"]
+    {
+        assert!(told.stdout.contains(step), "{step} in {}", told.stdout);
+    }
+
+    let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));
+    following.read_until("WrongKey");
+    place.configure(&on(&redis, at_a_desk()));
+    let calling = Running::start(&mut place.command(&["call", "--store", OTHER]));
+    let pending = following.read_until("1313x…");
+    assert!(pending.contains(r#""outcome":"pending""#), "{pending}");
+    place.rings(1);
+    place.answer("1;");
+    following.read_until(r#""outcome":"verified""#);
+    calling.wait().exits(0);
+    following.signal("INT");
+    [listed, told, following.wait().exits(130)].iter().for_each(hides_secrets);
+}
+
+#[test]
+fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
+    let redis = Redis::with_password();
+    let place = Place::with(&on(&redis, kept("#")));
+    let added =
+        place.run(&["blocks", "add", "--json", NUMBER, "--reason", "left", "--days", "7"]).exits(0).record("block");
+    assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), added);
+    let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert_eq!(failed["reason"], "Blocked");
+    assert!(failed["text"].as_str().unwrap().contains("left"), "{failed}");
+    place.run(&["blocks", "remove", NUMBER]).exits(0);
+    assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
+    place.run(&["call", "--store", NUMBER]).exits(0);
+
+    let written = place.run(&["report", "--html", "report.html", "--json"]).exits(0).record("written");
+    assert_eq!((&written["calls"], &written["verified"]), (&json!(2), &json!(1)));
+    let page = std::fs::read_to_string(place.path().join("report.html")).unwrap();
+    assert!(page.contains("Blocked") && page.contains(MASKED) && !page.contains(HIDDEN), "{page}");
+    let checked = place.run(&["check", "--json"]).exits(0);
+    let store = checked.record("store");
+    assert_eq!((&store["type"], &store["result"]), (&json!("redis"), &json!("ok")));
+    assert!(store["text"].as_str().unwrap().starts_with("Redis "), "{store}");
+    assert_eq!(checked.record("checked")["ok"], true);
+    hides_secrets(&checked);
+}
+
+/// How many connections the server has had, that of this question included.
+fn connections(redis: &Redis) -> u64 {
+    let told = redis.cli(&["INFO", "stats"]);
+    let count = told.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+    count.trim().parse().unwrap()
+}
+
+#[test]
+fn a_test_call_asks_the_redis_of_the_service_for_nothing_unless_that_is_asked_for() {
+    let redis = Redis::start();
+    let place = Place::with(&on(&redis, kept("#")));
+    let before = connections(&redis);
+    place.run(&["call", NUMBER]).exits(0);
+    assert_eq!(connections(&redis), before + 1);
+    assert_eq!(redis.cli(&["KEYS", "*"]).trim(), "");
+    // This one does.
+    let before = connections(&redis);
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    assert!(connections(&redis) > before + 1);
+    assert_ne!(redis.cli(&["KEYS", "*"]).trim(), "");
+}
+
+#[test]
+fn while_redis_is_away_a_test_call_works_and_all_else_says_what_to_do() {
+    let mut redis = Redis::start();
+    let place = Place::with(&on(&redis, kept("#")));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    let is_told = || {
+        let ran = place.run(&["call", NUMBER]).exits(0);
+        assert_eq!(ran.stdout, "Verified: the user approved.\n");
+        for verb in [&["calls"][..], &["blocks", "list"], &["report", "--html", "report.html"], &["check"]] {
+            let ran = place.run(verb).exits(1);
+            let words = "does Redis run, and may this machine and user reach `store.url`?";
+            assert!(ran.all().contains(words), "{verb:?}: {}", ran.all());
+        }
+        assert!(!place.path().join("report.html").exists());
+    };
+    redis.pause();
+    is_told();
+    redis.resume();
+    redis.kill();
+    is_told();
+    redis.restart();
+    assert_eq!(place.run(&["calls", "--json"]).exits(0).record("call")["outcome"], "verified");
+}

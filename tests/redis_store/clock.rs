@@ -1,0 +1,102 @@
+//! The clock of Redis, which somebody may set.
+
+use super::*;
+
+/// Milliseconds by the clock of this machine, which is the server's, too.
+fn since_1970() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_behind_and_is_right_again_lifts_no_limit() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let limits = Limits { calls_per_number: 1, per_number_window: Duration::from_secs(600), ..NO_LIMITS };
+    assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    // So it would be if the server's clock had been set back by an hour after that.
+    redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 3_600_000).to_string()]);
+    let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
+    let refused = store.begin(&again, &limits).await;
+    assert!(matches!(refused, Ok(Begun::Refused(Refusal::NumberLimit { .. }))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let window = Duration::from_secs(3);
+    let limits = Limits { calls_per_number: 1, per_number_window: window, ..NO_LIMITS };
+    // The server's clock was an hour ahead until now.
+    let ahead = (since_1970() + 3_600_000).to_string();
+    redis.cli(&["HSET", "{phonegate}:clock", "last", &ahead, "wall", &ahead]);
+    assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
+    let start = Instant::now();
+    let mut refusals = 0;
+    while store.begin(&again, &limits).await != Ok(Begun::New) {
+        refusals += 1;
+        assert!(start.elapsed() < support::PATIENCE, "time stands still");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(refusals > 0, "the limit still held");
+    let block = Block {
+        number: new(9).number.key,
+        masked: "+1******1212".into(),
+        reason: "fraud".into(),
+        since: std::time::SystemTime::now(),
+        until: Some(std::time::SystemTime::now() + Duration::from_secs(60)),
+    };
+    store.block(&block).await.unwrap();
+    assert_eq!(store.blocks().await.unwrap().len(), 1);
+}
+
+/// How long ago call n ended, or how long it may still take.
+async fn span_of(store: &RedisStore, n: u128) -> Duration {
+    match store.find(id(n)).await.unwrap().unwrap().state {
+        CurrentState::Ended { ago, .. } => ago,
+        CurrentState::Pending { left, .. } => left,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    for n in [1, 2] {
+        assert_eq!(begin(&store, n).await, Ok(Begun::New));
+    }
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    assert!(span_of(&store, 1).await < LEASE * 6 && span_of(&store, 2).await > LEASE);
+    // So it would be if the server had come back with its clock an hour behind: how long it was away, nobody knows.
+    redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() + 3_600_000).to_string()]);
+    for _ in 0..2 {
+        assert_eq!((span_of(&store, 1).await, span_of(&store, 2).await), (Duration::MAX, Duration::ZERO));
+        // What begins from now on is not in doubt.
+        assert_eq!(begin(&store, 3).await, Ok(Begun::New));
+    }
+    assert!(span_of(&store, 3).await > LEASE);
+    for _ in 0..7 {
+        store.renew(ANOTHER).await.unwrap();
+        tokio::time::sleep(LEASE / 6).await;
+    }
+    let left: Vec<_> = store.take_up(ANOTHER, 9).await.unwrap().into_iter().map(|orphan| orphan.left).collect();
+    assert!(left.contains(&Duration::ZERO) && left.iter().any(|left| *left > LEASE), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_forgotten() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(86_400 * 365);
+    for n in 1..=3 {
+        assert_eq!(begin(&store, n).await, Ok(Begun::New));
+        let at = if n == 1 { ahead } else { std::time::SystemTime::now() };
+        assert!(store.end(&End { at, ..end(n, Outcome::Verified) }).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    store.sweep(Duration::from_millis(10)).await.unwrap();
+    let kept = store.rows(&Query { most: 9, ..Query::default() }).await.unwrap();
+    assert_eq!(kept.into_iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1)]);
+}
