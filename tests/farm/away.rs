@@ -15,8 +15,8 @@ fn an_unknown_call_is_pending_until_redis_can_tell() {
     status_is(&node, 1, CallStatus::Failed);
 }
 
-#[test]
-fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
+/// A farm of two nodes: one has refused call 1, since Redis was away, and then the other one rings it.
+fn refused_and_rung() -> (Farm, [TestGate; 2]) {
     let mut farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     farm.redis.kill();
@@ -25,6 +25,12 @@ fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
     wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("CannotPlace"));
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
+    (farm, [one, two])
+}
+
+#[test]
+fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
+    let (farm, [one, two]) = refused_and_rung();
     farm.answer("1");
     status_is(&two, 1, CallStatus::Success);
     // Also where nobody asked that node for the status before.
@@ -42,14 +48,7 @@ fn told(node: &TestGate) -> String {
 
 #[test]
 fn a_failure_on_one_node_is_told_no_more_where_redis_has_a_later_one() {
-    let mut farm = Farm::new();
-    let [one, two] = [farm.node(), farm.node()];
-    farm.redis.kill();
-    is_refused(&one, 1, NUMBER, "(CannotPlace");
-    farm.redis.restart();
-    wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("CannotPlace"));
-    two.initiate(id(1), NUMBER);
-    farm.wait_for_rings(1);
+    let (farm, [one, two]) = refused_and_rung();
     farm.answer("2");
     status_is(&two, 1, CallStatus::Failed);
     wait_until("the later one is told", || told(&one) == "Description is not found");

@@ -311,11 +311,10 @@ fn suspects(figures: &Figures) -> Markup {
                         }
                     } }
                 }
-                p.after {
-                    @if suspects.len() > WATCHED { "The first " (WATCHED) " of " (words::number(suspects.len() as u64)) ". " }
-                    "To see the calls to one: " code { (show(figures, "--number ID")) } "; one of them, step by step: " code { "phonegate calls show ID" }
-                    "; to call it no more: " code { "phonegate blocks add --call ID" }
-                }
+                @if suspects.len() > WATCHED { p.after { "The first " (WATCHED) " of " (words::number(suspects.len() as u64)) "." } }
+                p.after { "The calls to one: " code { (show(figures, "--number ID")) } }
+                p.after { "One of them, step by step: " code { "phonegate calls show ID" } }
+                p.after { "To call it no more: " code { "phonegate blocks add --call ID" } }
             }
         }
     }
