@@ -19,6 +19,9 @@ use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, Reach, StoreError
 /// How often the store is asked about a call that another process drives.
 const WATCH_EVERY: Duration = Duration::from_millis(300);
 
+/// How soon the lease is renewed where that failed.
+const RENEW_AGAIN: Duration = Duration::from_millis(500);
+
 /// How much longer than its deadline a call may stay pending in the store before nobody believes in it any more: its
 /// process may have died, and another one must have had the time to take it up.
 const GRACE: Duration = Duration::from_secs(30);
@@ -193,10 +196,12 @@ impl Shared {
     pub(super) async fn keep_alive(self: Arc<Self>) {
         while !self.ending.is_cancelled() {
             // An owner that could not say so in time loses its calls to another one, which ends them.
-            if !self.flights.lock().is_empty() {
-                let _ = self.ledger.renew().await;
-            }
-            let _ = tokio::time::timeout(RENEW_EVERY, self.ending.cancelled()).await;
+            let is_needed = !self.flights.lock().is_empty();
+            let pause = match is_needed && self.ledger.renew().await.is_err() {
+                true => RENEW_AGAIN,
+                false => RENEW_EVERY,
+            };
+            let _ = tokio::time::timeout(pause, self.ending.cancelled()).await;
         }
     }
 

@@ -55,7 +55,7 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     redis.resume();
     let failure = Failure::new(FailureReason::CannotPlace, "The store was away.");
     let refused = Change::Refused { number: Some(new(2).number), node: "web1".into(), failure: failure.clone() };
-    let update = Update { attempt: new(2).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: refused };
+    let update = Update { attempt: new(2).attempt, at: SystemTime::UNIX_EPOCH, change: refused };
     let start = Instant::now();
     while let Err(error) = store.record(std::slice::from_ref(&update)).await {
         assert!(start.elapsed() < support::PATIENCE, "{error}");
@@ -101,7 +101,7 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
     let placed = Change::Placed { backend: "trunk".into(), reference: Reference::new("CA1") };
-    let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: placed };
+    let update = Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
     assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]));
     a_lease_runs_out(&another).await;
@@ -147,7 +147,7 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
         number: new(9).number.key,
         masked: "+1******1212".into(),
         reason: "stolen".into(),
-        since: std::time::SystemTime::now(),
+        since: SystemTime::now(),
         until: None,
     };
     store.block(&block).await.unwrap();

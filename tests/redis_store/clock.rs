@@ -4,7 +4,7 @@ use super::*;
 
 /// Milliseconds by the clock of this machine, which is the server's, too.
 fn since_1970() -> u128 {
-    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_millis()
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,8 +45,8 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
         number: new(9).number.key,
         masked: "+1******1212".into(),
         reason: "fraud".into(),
-        since: std::time::SystemTime::now(),
-        until: Some(std::time::SystemTime::now() + Duration::from_secs(60)),
+        since: SystemTime::now(),
+        until: Some(SystemTime::now() + Duration::from_secs(60)),
     };
     store.block(&block).await.unwrap();
     assert_eq!(store.blocks().await.unwrap().len(), 1);
@@ -89,14 +89,43 @@ async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
 async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_forgotten() {
     let redis = Redis::start();
     let store = open(&redis.url());
-    let ahead = std::time::SystemTime::now() + Duration::from_secs(86_400 * 365);
+    let ahead = SystemTime::now() + Duration::from_secs(86_400 * 365);
     for n in 1..=3 {
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
-        let at = if n == 1 { ahead } else { std::time::SystemTime::now() };
+        let at = if n == 1 { ahead } else { SystemTime::now() };
         assert!(store.end(&End { at, ..end(n, Outcome::Verified) }).await.unwrap());
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     store.sweep(Duration::from_millis(10)).await.unwrap();
     let kept = store.rows(&Query { most: 9, ..Query::default() }).await.unwrap();
     assert_eq!(kept.into_iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_was_away() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    for n in [1, 2] {
+        let new = NewAttempt { started: an_hour_ago, ..new(n) };
+        assert_eq!(store.begin(&new, &NO_LIMITS).await, Ok(Begun::New));
+    }
+    assert!(store.end(&End { at: an_hour_ago, ..end(1, Outcome::Verified) }).await.unwrap());
+    assert!(span_of(&store, 1).await > Duration::from_secs(3000));
+    assert_eq!(span_of(&store, 2).await, Duration::ZERO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_worked_off_while_nobody_is_there_leaves_what_was_before_in_doubt() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    // The server's clock was set back by an hour, and then a call is verified.
+    let ahead = (since_1970() + 3_600_000).to_string();
+    redis.cli(&["HSET", "{phonegate}:clock", "last", &ahead, "wall", &ahead]);
+    assert_eq!(begin(&store, 1).await, Ok(Begun::New));
+    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    assert!(span_of(&store, 1).await < LEASE * 6);
+    // As if nobody had been there for ten minutes.
+    redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 600_000).to_string()]);
+    assert_eq!(span_of(&store, 1).await, Duration::MAX);
 }

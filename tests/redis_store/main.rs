@@ -8,7 +8,7 @@ mod support;
 mod way;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::Reference;
 use phonegate::call::{Attempt, Failure, FailureReason, NumberKey, Outcome};
@@ -52,7 +52,7 @@ fn new(n: u128) -> NewAttempt {
     let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
     NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
-        started: std::time::SystemTime::UNIX_EPOCH,
+        started: SystemTime::now(),
         deadline: Duration::from_secs(90),
         number: StoredNumber { key, line: key, masked: "+1******1212".into(), full: None },
         owner: OWNER,
@@ -89,6 +89,5 @@ fn problem(answer: Result<impl std::fmt::Debug, StoreError>) -> String {
 }
 
 fn end(n: u128, outcome: Outcome) -> End {
-    let at = std::time::SystemTime::UNIX_EPOCH;
-    End { attempt: new(n).attempt, owner: OWNER, at, outcome, release: true }
+    End { attempt: new(n).attempt, owner: OWNER, at: SystemTime::now(), outcome, release: true }
 }

@@ -82,7 +82,7 @@ async fn a_user_needs_no_more_rights_than_the_documents_say() {
     assert!(store.check().await.unwrap().starts_with("Redis "));
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
     let step = Change::Step { name: "ringing".into(), backend: None, text: None };
-    let update = Update { attempt: new(1).attempt, at: std::time::SystemTime::UNIX_EPOCH, change: step };
+    let update = Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step };
     store.record(&[update]).await.unwrap();
     store.renew(OWNER).await.unwrap();
     assert!(store.find(id(1)).await.unwrap().is_some());

@@ -2,7 +2,7 @@
 -- slot of a cluster.
 --
 --   clock          hash: `last`, the latest time that was given out, `wall`, what TIME said then, `back`, when the server
---                  was there again after nobody had heard of it, and `doubt`, when its clock had been set back: how
+--                  was there again after nobody had heard of it, and `doubt`, when this clock has stood still: how
 --                  long ago anything was before that nobody knows
 --   sequence       the sequence of the last attempt; `first`: of the first one that may still be there
 --   a:SEQUENCE     an attempt, as JSON; s:SEQUENCE: list: its steps, as JSON
@@ -35,15 +35,16 @@ do
     local clock = call('HMGET', key('clock'), 'last', 'wall', 'back', 'doubt')
     local last, before = tonumber(clock[1] or 0), tonumber(clock[2] or 0)
     -- A clock that was moved back goes on from where it was, and stands still while it is moved to where it had been.
-    local ahead = last - before + math.max(before - wall, 0)
-    if wall - before > SILENCE then
-        ahead = math.max(ahead - (wall - before), 0)
+    local ahead, step = last - before + math.max(before - wall, 0), wall - before
+    local stands = step < -SILENCE or step > SILENCE and ahead > 0
+    if step > SILENCE then
+        ahead = math.max(ahead - step, 0)
     end
     now = wall + ahead
     -- Every node writes more often than that.
-    back = now - last > SILENCE and now or tonumber(clock[3] or 0)
+    back = math.abs(step) > SILENCE and now or tonumber(clock[3] or 0)
     doubt = tonumber(clock[4] or 0)
-    if before - wall > SILENCE then
+    if stands then
         -- What begins now does so later than that.
         doubt, now = now, now + 1
     end

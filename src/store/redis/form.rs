@@ -10,6 +10,10 @@ use crate::store::{
     Block, Change, Current, CurrentState, End, NewAttempt, Orphan, Owner, Row, RowOutcome, Step, StoredNumber, Update,
 };
 
+/// By how much the clocks of two machines of a domain may differ: Kerberos bears no more
+/// (<https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/security-policy-settings/maximum-tolerance-for-computer-clock-synchronization>).
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
 /// The name of an outcome that is no failure.
 const VERIFIED: &str = "Verified";
 
@@ -132,7 +136,10 @@ impl Kept {
 
     pub(super) fn into_current(self, clock: Clock) -> Option<Current> {
         let state = match self.verdict.outcome().ended() {
-            Some(outcome) => CurrentState::Ended { outcome, ago: clock.since(self.ended_at) },
+            Some(outcome) => CurrentState::Ended {
+                outcome,
+                ago: clock.since(self.ended_at, self.verdict.ended.unwrap_or(self.started)),
+            },
             None => {
                 let progress = match (self.ringing, self.answered) {
                     (_, Some(_)) => Progress::Answered,
@@ -147,7 +154,7 @@ impl Kept {
 
     /// How long it may still take.
     fn left(&self, clock: Clock) -> Duration {
-        span(self.deadline - self.begun).saturating_sub(clock.since(self.begun))
+        span(self.deadline - self.begun).saturating_sub(clock.since(self.begun, self.started))
     }
 
     pub(super) fn into_orphan(self, clock: Clock) -> Option<Orphan> {
@@ -190,8 +197,14 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    fn since(self, time: i64) -> Duration {
-        if time > self.doubt { span(self.now - time) } else { Duration::MAX }
+    /// How long ago something was that a node told with its own time.
+    fn since(self, time: i64, told: i64) -> Duration {
+        if time <= self.doubt {
+            return Duration::MAX;
+        }
+        // The server may have been away for longer than its clock knows.
+        let by_this_machine = SystemTime::now().duration_since(at(told)).unwrap_or_default();
+        span(self.now - time).max(by_this_machine.saturating_sub(SKEW))
     }
 }
 
