@@ -18,7 +18,8 @@ fn a_panic_anywhere_in_the_library_is_a_failure_and_the_host_lives_on() {
     let defect = "A defect in PhoneGate; see its log. (Internal)";
     let ended = "A defect in PhoneGate ended the call; see its log. (Internal)";
     let mim = gate_of(Mim::on_windows(Numbers::Listed), &windows_debug_build().dll, 1);
-    let run = mim.run(&["faults", &number(0)]);
+    let numbers: Vec<_> = (0..7).map(number).collect();
+    let run = mim.run(&[&["faults"], &numbers.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
     let faults = run.of("fault");
     for (fault, place, status, message) in [
         (0, "backend.place", "Failed", ended),

@@ -5,7 +5,7 @@
 //   MimHost.exe MfaSettings.xml attributes NUMBER one call with every kind of delivery attribute, in a German culture
 //   MimHost.exe MfaSettings.xml insults NUMBER    what no sane host would hand over
 //   MimHost.exe MfaSettings.xml leave CALLS       starts the calls, and ends while they are pending
-//   MimHost.exe MfaSettings.xml faults NUMBER     calls while the library panics in one place after the other
+//   MimHost.exe MfaSettings.xml faults NUMBER...  calls while the library panics in one place after the other
 //   MimHost.exe MfaSettings.xml mended NUMBER LIBRARY  a call before LIBRARY is put beside the shim, and one after it
 //
 //   --load from|file|bytes   Assembly.LoadFrom, LoadFile, or Load of the file's bytes
@@ -52,7 +52,7 @@ public static class MimHost
                 case "leave":
                     return Report(Caller.In(domain, shim, load, each).Run(ReadCalls(words[2]), true, false)) ? 0 : 1;
                 case "faults":
-                    return Faults.All(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
+                    return Faults.All(Caller.In(domain, shim, load, each).Provider(), words.GetRange(2, words.Count - 2)) ? 0 : 1;
                 case "mended":
                     return Mended(Caller.In(domain, shim, load, each).Provider(), words[2], words[3], Path.GetDirectoryName(shim)) ? 0 : 1;
                 default:
