@@ -1,28 +1,73 @@
-# The two commands of the README are `make run` and `make test`; CONTRIBUTING.md tells of the others.
+# The two commands of the README are `make run` and `make test`; CONTRIBUTING.md describes the others.
 
-.PHONY: run test check windows windows-release dist bench schema
+.PHONY: run quick test test-all test-windows test-bundle test-browser test-prometheus test-long check build windows \
+    windows-release dist bench schema
 
 NUMBER ?= +1 4255551212
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Names of test files say which part they belong to; .config/nextest.toml leaves these parts out of `make test`.
+PART := cargo nextest run --workspace --ignore-default-filter --no-tests fail --filterset
 
 # Builds the library, and places a demonstration call through it, loaded as a host loads it.
 run:
-	cargo build --release --package phonegate-library
-	PHONEGATE_CONFIG=examples/demo.json cargo run --quiet --example place_call -- $(TARGET)/release/libphonegate.so "$(NUMBER)"
+	cargo build --profile demo --package phonegate-library --package place-call
+	PHONEGATE_CONFIG=examples/demo.json $(TARGET)/demo/place_call $(TARGET)/demo/libphonegate.so "$(NUMBER)"
 
-# Installs what is missing, and runs everything.
+# What the tests load and run.
+build:
+	cargo build --workspace --lib --bins
+
+# The tests that neither wait nor load the machine: for every change while working.
+quick: build
+	cargo nextest run --workspace --profile quick
+
+# Installs what is missing, and shows all that a Linux machine can show of the product.
 test:
-	scripts/install-test-tools
-	$(MAKE) check
-	cargo build --workspace --lib --bins --examples
-	$(MAKE) windows
+	scripts/install-tools test
+	$(MAKE) build
 	cargo nextest run --workspace
 
-# What needs no running: format, lints, documentation.
+# Everything. Each part can be run alone.
+test-all: test check test-prometheus test-browser test-long test-windows test-bundle
+
+# The library, the tool and the shim under Wine, and in Microsoft's .NET for Windows.
+test-windows:
+	scripts/install-tools windows
+	$(MAKE) build windows
+	$(PART) 'binary(/^windows|^wine_/)'
+
+# The bundles for Windows and Linux.
+test-bundle:
+	scripts/install-tools windows
+	$(MAKE) build dist windows
+	$(PART) 'binary(dist)'
+
+# The report, in Chromium.
+test-browser:
+	scripts/install-tools browser
+	$(MAKE) build
+	$(PART) 'binary(/_browser$$/)'
+
+# The metrics, by promtool and node_exporter.
+test-prometheus:
+	scripts/install-tools prometheus
+	$(MAKE) build
+	$(PART) 'binary(/_prometheus$$/)'
+
+# Floods and long runs.
+test-long:
+	scripts/install-tools test
+	$(MAKE) build
+	PHONEGATE_KILLS=500 $(PART) 'test(/_long$$/)'
+
+# What needs no running: format, lints, documentation, dependencies.
 check:
+	scripts/install-tools check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo deny --workspace check bans licenses sources
+	scripts/check-advisories
 
 # Builds the library and the tool for Windows, on Linux, and both with faults to inject for the tests.
 windows: windows-release
@@ -30,12 +75,12 @@ windows: windows-release
 
 windows-release:
 	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli
-	# Built already: its sources are written down last, since cargo has one list for phonegate.dll and phonegate.exe.
+	# Nothing is compiled twice: cargo has one list of sources for phonegate.dll and phonegate.exe, and this writes it last.
 	scripts/cargo-windows build --release --locked --quiet --package phonegate-cli
 
 # Packs the bundles for Windows and for Linux into dist/, and checks them.
 dist:
-	scripts/install-dist-tools
+	scripts/install-tools bundle
 	$(MAKE) windows-release
 	CARGO_ENCODED_RUSTFLAGS="$$(scripts/remapped)" cargo build --release --locked --target x86_64-unknown-linux-gnu \
 	    --package phonegate-library --package phonegate-cli
@@ -43,8 +88,9 @@ dist:
 	scripts/dist windows linux
 	scripts/check-dist --again dist/*.zip dist/*.tar.gz
 
-# Measures the C ABI, and calls over a SIP trunk (needs sipp), and prints a table of each.
+# Measures the C ABI, the stores and calls over a SIP trunk, and prints a table of each.
 bench:
+	scripts/install-tools test
 	cargo build --release --package phonegate-library
 	cargo bench --bench abi
 	cargo bench --bench store

@@ -33,7 +33,7 @@ impl Caller {
         std::fs::write(folder.path().join("clock"), "+0").unwrap();
         let faketime = support::shared_library("faketime/libfaketimeMT.so.1", "faketime");
         let preload = format!("{}:{}", sleep_library(folder.path()).display(), faketime.display());
-        let process = Command::new(support::example("place_call"))
+        let process = Command::new(support::place_call())
             .args([support::built_library().as_os_str(), "+1 4255551212".as_ref()])
             .env("PHONEGATE_CONFIG", folder.path().join("phonegate.json"))
             .env("LD_PRELOAD", preload)

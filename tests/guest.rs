@@ -87,7 +87,7 @@ fn the_library_writes_to_neither_output_of_its_host() {
     demo["log"] = json!({ "level": "trace", "directory": folder.path().join("log") });
     let path = folder.path().join("phonegate.json");
     fs::write(&path, demo.to_string()).unwrap();
-    let output = Command::new(support::example("place_call"))
+    let output = Command::new(support::place_call())
         .args([support::built_library().as_os_str(), "+1 4255551212".as_ref()])
         .env("PHONEGATE_CONFIG", path)
         .output()

@@ -15,7 +15,7 @@ use phonegate::telemetry::{Log, Metrics, Sinks, TextFile};
 use serde_json::{Value, json};
 use support::abi::{Abi, presses};
 use support::gate::{TestGate, id};
-use support::prometheus::{Figures, NodeExporter, faults_of, lint};
+use support::prometheus::Figures;
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -203,47 +203,6 @@ fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
         assert_eq!(abi.shut_down(60_000), 0);
         let figures = Figures::read(&abi.path(FILE));
         assert_eq!(figures.sum("phonegate_calls_total"), f64::from(calls));
-    }
-}
-
-#[test]
-fn prometheus_finds_nothing_wrong_and_node_exporter_shows_every_figure() {
-    let gate = TestGate::start(uses(&[("broken", broken()), ("demo", phone("5"))]));
-    gate.initiate(id(1), NUMBER);
-    gate.ends(id(1));
-    gate.end();
-    let text = std::fs::read_to_string(gate.folder().join(FILE)).unwrap();
-    assert_eq!(lint(&text), "");
-    assert!(!text.contains("5551212"), "no number is in it");
-
-    let exporter = NodeExporter::start(gate.folder());
-    let shown = exporter.scrape().unwrap();
-    assert_eq!(Figures::parse(&shown).get("node_textfile_scrape_error", &[]), 0.0, "{shown}");
-    let sorted = |figures: Figures| {
-        let mut samples: Vec<_> = figures.own().0.iter().map(Value::to_string).collect();
-        samples.sort();
-        samples
-    };
-    assert_eq!(sorted(Figures::parse(&shown)), sorted(Figures::parse(&text)));
-}
-
-#[test]
-fn the_documents_tell_of_every_figure_and_their_examples_are_such_that_prometheus_takes_them() {
-    let operations = std::fs::read_to_string(support::project_folder().join("docs/operations.md")).unwrap();
-    let text = Metrics::new(["demo"]).unwrap().to_text(0, 0).unwrap();
-    let written: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let mut told: Vec<_> =
-        operations.lines().filter_map(|line| line.strip_prefix("| `phonegate_")?.split_once('`')).collect();
-    told.sort();
-    let told: Vec<_> = told.into_iter().map(|(name, _)| format!("phonegate_{name}")).collect();
-    assert_eq!(told, written);
-
-    let blocks: Vec<_> = operations.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    let [scraping, alerts] = blocks[..] else { panic!("{blocks:?}") };
-    assert_eq!((faults_of("config", scraping), faults_of("rules", alerts)), (String::new(), String::new()));
-    assert_eq!(alerts.matches("- alert:").count(), 3);
-    for name in alerts.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.starts_with("phonegate_")) {
-        assert!(written.contains(&name), "an alert is about {name}, which there is not");
     }
 }
 

@@ -14,7 +14,7 @@ use crate::support::wine::{self, Wine, mingw, windows_path};
 use crate::support::{built_library, project_folder, target_folder, tool};
 
 const CONTRACT: &str = "Microsoft.IdentityManagement.PhoneServiceProviderContract.dll";
-/// Where scripts/install-test-tools unpacks .NET for Windows, below the target folder.
+/// Where `scripts/install-tools windows` unpacks .NET for Windows, below the target folder.
 const DOTNET: &str = "dotnetcore2-3.1.23/dotnetcore2/bin/dotnet.exe";
 
 /// A host in one folder, and the shim in another, whose name is hard on whoever takes paths for URLs.
@@ -282,7 +282,7 @@ fn compile_csharp(output: &Path, options: &[&str], sources: &[&str]) {
 
 fn dotnet() -> PathBuf {
     let path = target_folder().join(DOTNET);
-    assert!(path.exists(), "this test needs {}: run scripts/install-test-tools", path.display());
+    assert!(path.exists(), "this test needs {}: run `scripts/install-tools windows`", path.display());
     path
 }
 

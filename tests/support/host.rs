@@ -13,7 +13,7 @@ pub struct Host {
 impl Host {
     /// Starts one with the `phonegate.json` of this folder, and a state of its own there.
     pub fn start(folder: &Path, id: &str, number: &str) -> Self {
-        let mut process = Command::new(super::example("place_call"))
+        let mut process = Command::new(super::place_call())
             .arg(super::built_library())
             .args([number, id])
             .env("PHONEGATE_CONFIG", folder.join("phonegate.json"))

@@ -32,18 +32,14 @@ pub fn built_library() -> PathBuf {
         Some(path) => PathBuf::from(path),
         None => target_folder().join("debug/libphonegate.so"),
     };
-    assert!(path.exists(), "{} does not exist; run `cargo build` first, as `make test` does", path.display());
+    assert!(path.exists(), "{} does not exist; run `make build` first, as `make test` does", path.display());
     path
 }
 
-/// An example program, built by `make`.
-pub fn example(name: &str) -> PathBuf {
-    let path = target_folder().join("debug/examples").join(name);
-    assert!(
-        path.exists(),
-        "{} does not exist; run `cargo build --examples` first, as `make test` does",
-        path.display()
-    );
+/// The program of examples/rust, built by `make build`: it places one call through the library.
+pub fn place_call() -> PathBuf {
+    let path = target_folder().join("debug/place_call");
+    assert!(path.exists(), "{} does not exist; run `make build` first, as `make test` does", path.display());
     path
 }
 

@@ -84,17 +84,23 @@ fn what_only_refers_to_the_contract_is_not_taken_for_it() {
     assert_eq!(machine.find().unwrap().contract.path, contract);
 }
 
+/// Makes a native library of a managed one: clears its entry for the CLI header, the 15th data directory of a PE32
+/// (<https://learn.microsoft.com/windows/win32/debug/pe-format>, "Optional Header Data Directories").
+fn without_cli_header(mut library: Vec<u8>) -> Vec<u8> {
+    let headers = u32::from_le_bytes(library[0x3C..0x40].try_into().unwrap()) as usize;
+    let optional = headers + 24;
+    assert_eq!(library[optional..optional + 2], [0x0B, 0x01], "a PE32");
+    let entry = optional + 96 + 14 * 8;
+    assert_ne!(library[entry..entry + 8], [0; 8], "a managed library");
+    library[entry..entry + 8].fill(0);
+    library
+}
+
 #[test]
 fn native_libraries_and_other_files_are_passed_over_in_silence() {
     let machine = Machine::new();
-    let code = machine.folder.path().join("native.c");
-    std::fs::write(&code, "__declspec(dllexport) int answer(void) { return 42; }").unwrap();
-    let built = Command::new("x86_64-w64-mingw32-gcc")
-        .args(["-shared", "-nostdlib", "-Wl,--entry=answer", "-o"])
-        .args([machine.service().join("native.dll"), code])
-        .status()
-        .expect("this test needs mingw: apt-get install gcc-mingw-w64-x86-64");
-    assert!(built.success());
+    let managed = machine.stub("Elsewhere/Contract.dll", "1.0.0.0");
+    std::fs::write(machine.service().join("native.dll"), without_cli_header(std::fs::read(managed).unwrap())).unwrap();
     std::fs::write(machine.service().join("text.dll"), "not a program").unwrap();
     std::fs::write(machine.service().join("empty.dll"), "").unwrap();
     std::fs::create_dir(machine.service().join("folder.dll")).unwrap();

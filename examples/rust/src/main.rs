@@ -1,6 +1,6 @@
 //! Places one call through the built library, loaded as a host loads it, and shows what the library tells meanwhile.
 //!
-//! `cargo run --example place_call -- LIBRARY NUMBER [ID]`; the library finds its configuration as always, by
+//! `place_call LIBRARY NUMBER [ID]`; the library finds its configuration as always, by
 //! `PHONEGATE_CONFIG` or beside itself.
 
 use std::ffi::{CStr, CString, c_char, c_void};

@@ -1,0 +1,128 @@
+//! What a reader sees of `phonegate report`, in Chromium and on paper. The pictures stay in `target/tmp/report`, to be
+//! looked at.
+
+#[path = "support/browser.rs"]
+mod browser;
+#[path = "support/history.rs"]
+mod history;
+#[path = "support/picture.rs"]
+mod picture;
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use browser::{Browser, Scheme};
+use picture::{Picture, of_paper, palette};
+use support::{Place, kept};
+
+/// A page of so many generated calls of so many days, in a folder that stays.
+fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
+    let place = Place::with(&kept("#"));
+    history::fill(&place.path().join("calls.db"), days, calls);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
+    fs::create_dir_all(&folder).unwrap();
+    let page = folder.join(format!("{name}.html"));
+    place.run(&["report", "--html", page.to_str().unwrap(), "--since", &format!("{days}d")]).exits(0);
+    page
+}
+
+/// The same page, of which all is there but the charts.
+fn without_charts(page: &Path) -> PathBuf {
+    let bare = page.with_file_name(format!("{}-bare.html", page.file_stem().unwrap().display()));
+    let hidden = "<style>svg, .hours tbody td { visibility: hidden }</style>";
+    fs::write(&bare, fs::read_to_string(page).unwrap() + hidden).unwrap();
+    bare
+}
+
+/// The colours in which charts are drawn, and how many pixels of each there are at least.
+const CHARTS: [(&str, usize); 11] = [
+    ("verified", 20_000),
+    ("declined", 4_000),
+    ("refused", 3_000),
+    ("trouble", 400),
+    ("fraud", 300),
+    ("plain", 3_000),
+    ("heat-1", 20_000),
+    ("heat-2", 4_000),
+    ("heat-3", 4_000),
+    ("heat-4", 1_000),
+    ("heat-5", 600),
+];
+
+#[test]
+fn the_page_is_seen_in_light_and_in_dark() {
+    let page = page_of("weeks", 42, 6_000);
+    let bare = without_charts(&page);
+    let browser = Browser::start();
+    let look = |page: &Path, scheme: Scheme| {
+        let name = format!("{}-{scheme:?}.png", page.file_stem().unwrap().display()).to_lowercase();
+        let png = page.with_file_name(name);
+        browser.screenshot(page, scheme, (1200, 3600), &png);
+        Picture::read(&png)
+    };
+    let [light, dark] = [Scheme::Light, Scheme::Dark].map(|scheme| {
+        let (seen, bare, palette) = (look(&page, scheme), look(&bare, scheme), palette(scheme));
+        for (name, least) in CHARTS {
+            let [all, others] = [&seen, &bare].map(|picture| picture.area(palette[name]));
+            assert!(all >= others + least, "{name} in {scheme:?}: {all}, and {others} without charts");
+        }
+        assert_eq!(seen.corners(), [palette["page"]; 4], "{scheme:?}");
+        assert!(seen.area(palette["card"]) > 1_000_000, "{scheme:?}");
+        // A blank page has one colour; charts with smooth edges have hundreds.
+        assert!(seen.colours() > 200, "{scheme:?}: {}", seen.colours());
+        seen.brightness()
+    });
+    assert!(light > 200 && dark < 90, "{light}, {dark}");
+}
+
+#[test]
+fn the_page_is_printed_in_colours_on_white_paper_also_for_whoever_prefers_dark() {
+    let page = page_of("printed", 42, 6_000);
+    let browser = Browser::start();
+    let [sheets, bare] = [page.clone(), without_charts(&page)].map(|page| {
+        let pdf = page.with_extension("pdf");
+        browser.print(&page, &pdf);
+        let bytes = fs::read(&pdf).unwrap();
+        assert!(bytes.starts_with(b"%PDF-") && bytes.len() > 20_000, "{} bytes", bytes.len());
+        of_paper(&pdf)
+    });
+    for (n, sheet) in sheets.iter().enumerate() {
+        assert!(sheet.brightness() > 200, "page {n}: {}", sheet.brightness());
+        assert_eq!(sheet.corners(), [[255; 3]; 4], "page {n}");
+    }
+    let palette = palette(Scheme::Light);
+    for (name, least) in CHARTS {
+        let area = |sheets: &[Picture]| sheets.iter().map(|sheet| sheet.area(palette[name])).sum::<usize>();
+        let (all, others) = (area(&sheets), area(&bare));
+        // A pattern is a small picture there, which has many shades of its colour.
+        assert!(all >= others + least / 8, "{name} on paper: {all}, and {others} without charts");
+    }
+}
+
+#[test]
+fn the_page_asks_the_network_for_nothing_and_the_browser_has_no_complaint() {
+    let page = page_of("few", 30, 7);
+    let browser = Browser::start();
+    let png = page.with_extension("png");
+    let visit = browser.screenshot(&page, Scheme::Light, (1200, 2000), &png);
+    assert_eq!((visit.console, visit.asked), (vec![], vec![]));
+    // What Chromium asks its maker for is not counted.
+    assert!(!fs::read_to_string(&page).unwrap().contains("google"));
+
+    // This one does, so that the test would have seen it.
+    let other = page.with_file_name("other.html");
+    let png = other.with_extension("png");
+    let text = "<img src='http://phonegate.example/a.png'><script>console.error('a complaint')</script>";
+    fs::write(&other, text).unwrap();
+    let visit = browser.screenshot(&other, Scheme::Light, (400, 400), &png);
+    assert!(visit.console.iter().any(|line| line.contains("a complaint")), "{:?}", visit.console);
+    assert!(visit.asked.iter().any(|line| line.contains("phonegate.example")), "{:?}", visit.asked);
+
+    // And the page's policy would not even let it.
+    let policy =
+        r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"#;
+    assert!(fs::read_to_string(&page).unwrap().contains(policy));
+    fs::write(&other, format!("{policy}{text}")).unwrap();
+    assert_eq!(browser.screenshot(&other, Scheme::Light, (400, 400), &png).asked, Vec::<String>::new());
+}
