@@ -39,7 +39,7 @@ test-windows:
 # The bundles for Windows and Linux.
 test-bundle:
 	scripts/install-tools windows
-	$(MAKE) build dist windows
+	$(MAKE) build dist
 	$(PART) 'binary(dist)'
 
 # The report, in Chromium.
