@@ -47,19 +47,32 @@ fn every_event_of_the_event_log_is_explained_and_has_words() {
     assert_eq!(messages.matches("\nMessageId=").count(), 6);
 }
 
+/// The documents of the top folder, of docs and of examples.
+fn documents() -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "examples"] {
+        for entry in support::project_folder().join(folder).read_dir().unwrap() {
+            let path = Path::new(folder).join(entry.unwrap().file_name());
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert!(found.len() >= 8, "{found:?}");
+    found
+}
+
 #[test]
 fn every_link_between_documents_leads_somewhere() {
-    for document in
-        ["README.md", "CONTRIBUTING.md", "docs/operations.md", "docs/security.md", "docs/store.md", "docs/backends.md"]
-    {
-        let text = read(document);
+    for document in documents() {
+        let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if link.starts_with("http") {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let folder = Path::new(document).parent().unwrap();
-            let path = if file.is_empty() { document.into() } else { folder.join(file) };
+            let folder = Path::new(&document).parent().unwrap();
+            let path = if file.is_empty() { document.clone().into() } else { folder.join(file) };
             let target = support::project_folder().join(&path);
             assert!(target.exists(), "{document}: {link}");
             if !anchor.is_empty() {

@@ -2,12 +2,15 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 
 use phonegate::config;
 use serde_json::{Value, json};
-use support::ports::nobody;
-use support::{NUMBER, Place, Ran};
+use support::ports::{free_port, nobody};
+use support::{NUMBER, Place, Ran, Running, wait_until};
 
 fn examples() -> Vec<PathBuf> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples");
@@ -17,7 +20,7 @@ fn examples() -> Vec<PathBuf> {
     found
 }
 
-fn name(path: &std::path::Path) -> &str {
+fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
 
@@ -66,4 +69,102 @@ fn a_gate_starts_with_every_example() {
 fn the_example_of_a_demonstration_verifies() {
     let demo = examples().into_iter().find(|path| name(path) == "demo.json").unwrap();
     Place::empty().run(&["call", NUMBER, "--config", demo.to_str().unwrap()]).exits(0);
+}
+
+/// The telephone of `examples/baresip` in a terminal of its own, started by the README's command.
+struct Telephone {
+    terminal: Child,
+    folder: PathBuf,
+}
+
+impl Telephone {
+    fn start(folder: &Path, command: &str) -> Self {
+        let log = || File::options().create(true).append(true).open(folder.join("terminal.log")).unwrap();
+        let terminal = support::tool("script", "bsdutils")
+            .args(["--quiet", "--return", "--flush", "--command", command, "/dev/null"])
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(log())
+            .stderr(log())
+            .spawn()
+            .unwrap();
+        Self { terminal, folder: folder.to_owned() }
+    }
+
+    /// What is on the terminal.
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.join("terminal.log")).unwrap()).into_owned()
+    }
+
+    /// Waits until these words are on the terminal.
+    fn shows(&self, words: &str) {
+        wait_until(&format!("{words:?} on the terminal"), || {
+            let log = self.log();
+            assert!(!log.contains("not found"), "this test needs baresip: apt-get install baresip-core");
+            log.contains(words)
+        });
+    }
+
+    fn press(&mut self, key: &str) {
+        self.terminal.stdin.as_mut().unwrap().write_all(key.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Telephone {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+        // baresip ends with its terminal.
+        let _ = self.terminal.kill();
+        let _ = self.terminal.wait();
+    }
+}
+
+/// The telephone's configuration is the example's, with a port and a folder for recordings of the test's own.
+#[test]
+fn sip_example_is_approved_on_a_machine_without_sound() {
+    let place = Place::empty();
+    let examples = place.path().join("examples");
+    fs::create_dir_all(examples.join("baresip")).unwrap();
+    let project = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let address = format!("127.0.0.1:{}", free_port());
+    let recordings = format!("snd_path {}", place.path().display());
+    for (file, changes) in [
+        ("sip.json", &[("127.0.0.1:5080", address.as_str())][..]),
+        ("baresip/config", &[("127.0.0.1:5080", &address), ("snd_path                /tmp", &recordings)]),
+        ("baresip/accounts", &[]),
+    ] {
+        let mut text = fs::read_to_string(project.join("examples").join(file)).unwrap();
+        for (from, to) in changes {
+            assert_eq!(text.matches(from).count(), 1, "{from} in {file}");
+            text = text.replace(from, to);
+        }
+        fs::write(examples.join(file), text).unwrap();
+    }
+    let readme = fs::read_to_string(project.join("README.md")).unwrap();
+    let command = |start: &str| {
+        let line = readme.lines().find_map(|line| line.strip_prefix(start)).expect("the README has the command");
+        line.split('#').next().unwrap().trim()
+    };
+
+    let baresip = format!("baresip {}", command("baresip "));
+    let mut telephone = Telephone::start(place.path(), &baresip);
+    telephone.shows("baresip is ready");
+    let arguments: Vec<_> = command("cargo run -p phonegate-cli -- ").split_whitespace().collect();
+    let call = Running::start(&mut place.command(&arguments));
+    telephone.shows("Incoming call");
+    telephone.press("a");
+    telephone.shows("Call established");
+    telephone.press("#");
+    let ran = call.wait().exits(0);
+    assert!(ran.stdout.contains("Verified"), "{}", ran.stdout);
+    telephone.press("q");
+    assert!(telephone.terminal.wait().unwrap().success(), "baresip ends when q is pressed");
+    // What the user heard: more than the header of a WAV file.
+    let is_recording = |name: &str| name.starts_with("dump-") && name.ends_with("-dec.wav");
+    let files = place.path().read_dir().unwrap().map(|entry| entry.unwrap());
+    let recorded: Vec<_> = files.filter(|file| is_recording(file.file_name().to_str().unwrap())).collect();
+    assert_eq!(recorded.len(), 1, "{recorded:?}");
+    assert!(recorded[0].metadata().unwrap().len() > 1_000, "{recorded:?}");
 }
