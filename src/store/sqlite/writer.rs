@@ -10,6 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
+use super::counters;
 use crate::store::StoreError;
 
 /// So many jobs share a commit at most.
@@ -35,9 +36,20 @@ pub(super) struct Writer {
     ended: Mutex<Receiver<()>>,
 }
 
+/// What a job does with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    /// It reads, which waits for no other process.
+    Read,
+    /// It may write.
+    Write,
+    /// It may write, and relies on the counters of calls, which are recounted before the first of these jobs.
+    Count,
+}
+
 /// Something to do in a transaction.
 trait Job: Send {
-    fn may_write(&self) -> bool;
+    fn access(&self) -> Access;
 
     fn work(&mut self, desk: &Desk<'_>);
 
@@ -46,7 +58,7 @@ trait Job: Send {
 }
 
 struct Asked<T, F> {
-    may_write: bool,
+    access: Access,
     work: F,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -57,8 +69,8 @@ where
     T: Send,
     F: FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send,
 {
-    fn may_write(&self) -> bool {
-        self.may_write
+    fn access(&self) -> Access {
+        self.access
     }
 
     fn work(&mut self, desk: &Desk<'_>) {
@@ -97,7 +109,7 @@ impl Writer {
         &self,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(true, work).await
+        self.ask(Access::Write, work).await
     }
 
     /// Has the thread look something up, which waits for no other process.
@@ -105,17 +117,18 @@ impl Writer {
         &self,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(false, work).await
+        self.ask(Access::Read, work).await
     }
 
-    async fn ask<T: Send + 'static>(
+    /// Has the thread do something with this access, and waits until that is committed.
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
-        may_write: bool,
+        access: Access,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("its thread has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { may_write, work, result: None, reply });
+        let job = Box::new(Asked { access, work, result: None, reply });
         self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -141,22 +154,35 @@ impl Drop for Writer {
 }
 
 fn run(mut database: Connection, mut clock: Clock, queue: &Receiver<Box<dyn Job>>) {
+    let mut is_counted = false;
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(BATCH - 1));
-        let committed = commit(&mut database, &mut clock, &mut jobs).map_err(|error| told(&error));
+        let access = jobs.iter().map(|job| job.access()).max().unwrap_or(Access::Read);
+        let must_count = access == Access::Count && !is_counted;
+        let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count).map_err(|error| told(&error));
+        is_counted |= must_count && committed.is_ok();
         jobs.into_iter().for_each(|job| job.done(committed.clone()));
     }
 }
 
-fn commit(database: &mut Connection, clock: &mut Clock, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
-    let behavior = match jobs.iter().any(|job| job.may_write()) {
-        true => TransactionBehavior::Immediate,
-        false => TransactionBehavior::Deferred,
+fn commit(
+    database: &mut Connection,
+    clock: &mut Clock,
+    jobs: &mut [Box<dyn Job>],
+    access: Access,
+    must_count: bool,
+) -> rusqlite::Result<()> {
+    let behavior = match access {
+        Access::Read => TransactionBehavior::Deferred,
+        Access::Write | Access::Count => TransactionBehavior::Immediate,
     };
     let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
     let desk = Desk { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction };
+    if must_count {
+        counters::recount(&desk)?;
+    }
     jobs.iter_mut().for_each(|job| job.work(&desk));
     // Whoever only asked leaves the disk alone.
     if transaction.total_changes() != changes {
