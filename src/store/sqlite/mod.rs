@@ -28,7 +28,7 @@ use crate::call::{Attempt, CallId, NumberKey};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
-use writer::{Access, Writer};
+use writer::Writer;
 
 /// How long SQLite waits for another process that writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(4);
@@ -114,7 +114,7 @@ impl CallStore for SqliteStore {
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let (new, limits) = (new.clone(), *limits);
-        self.writer.ask(Access::Count, move |desk| calls::begin(desk, &new, &limits)).await
+        self.writer.begin(move |desk| calls::begin(desk, &new, &limits)).await
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
@@ -138,7 +138,7 @@ impl CallStore for SqliteStore {
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
         // An answer may come too late for whoever asked, and then it is lost.
         let got = self.got.swap(false, Ordering::AcqRel);
-        let orphans = self.writer.ask(Access::Count, move |desk| calls::take_up(desk, owner, most, got)).await?;
+        let orphans = self.writer.count(move |desk| calls::take_up(desk, owner, most, got)).await?;
         self.got.store(true, Ordering::Release);
         Ok(orphans)
     }
@@ -168,6 +168,10 @@ impl CallStore for SqliteStore {
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
         while self.writer.write(move |desk| calls::sweep(desk, keep)).await? {}
         Ok(())
+    }
+
+    fn is_working(&self) -> bool {
+        self.writer.is_working()
     }
 
     async fn check(&self) -> Result<String, StoreError> {

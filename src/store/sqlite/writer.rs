@@ -1,20 +1,25 @@
 //! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
 //! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::clock::Clock;
 use super::counters;
 use crate::store::StoreError;
+use crate::store::places::Places;
 
 /// So many jobs share a commit at most.
 const BATCH: usize = 512;
+
+/// How long after a commit the thread counts as working.
+const WORKING: Duration = Duration::from_secs(1);
 
 /// How long whoever drops the store without closing it waits for its thread.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -31,6 +36,9 @@ pub(super) struct Desk<'a> {
 /// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
 pub(super) struct Writer {
     jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
+    places: Places,
+    /// When the last transaction that may write was committed.
+    last_commit: Arc<Mutex<Option<Instant>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Closed when the thread is about to end.
     ended: Mutex<Receiver<()>>,
@@ -38,7 +46,7 @@ pub(super) struct Writer {
 
 /// What a job does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Access {
+enum Access {
     /// It reads, which waits for no other process.
     Read,
     /// It may write.
@@ -62,6 +70,8 @@ struct Asked<T, F> {
     work: F,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
+    /// Its place among the calls that wait to begin, if it is one.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<T, F> Job for Asked<T, F>
@@ -97,11 +107,19 @@ impl Writer {
     pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let (ending, ended) = channel();
+        let last_commit = Arc::<Mutex<Option<Instant>>>::default();
+        let committing = Arc::clone(&last_commit);
         let thread = std::thread::Builder::new().name("phonegate-store".to_owned()).spawn(move || {
-            run(database, clock, &queue);
+            run(database, clock, &queue, &committing);
             drop(ending);
         })?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), ended: Mutex::new(ended) })
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            places: Places::default(),
+            last_commit,
+            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(ended),
+        })
     }
 
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
@@ -109,7 +127,7 @@ impl Writer {
         &self,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(Access::Write, work).await
+        self.ask(Access::Write, None, work).await
     }
 
     /// Has the thread look something up, which waits for no other process.
@@ -117,18 +135,40 @@ impl Writer {
         &self,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(Access::Read, work).await
+        self.ask(Access::Read, None, work).await
     }
 
-    /// Has the thread do something with this access, and waits until that is committed.
-    pub(super) async fn ask<T: Send + 'static>(
+    /// As [`Writer::write`], for what begins a call: refused at once when too many of these wait.
+    pub(super) async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = self.places.take()?;
+        self.ask(Access::Count, Some(place), work).await
+    }
+
+    /// As [`Writer::write`], for what relies on the counters of calls.
+    pub(super) async fn count<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Access::Count, None, work).await
+    }
+
+    /// Returns whether the thread has just committed something.
+    pub(super) fn is_working(&self) -> bool {
+        self.last_commit.lock().is_some_and(|at| at.elapsed() < WORKING)
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         access: Access,
+        place: Option<OwnedSemaphorePermit>,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("its thread has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { access, work, result: None, reply });
+        let job = Box::new(Asked { access, work, result: None, reply, _place: place });
         self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -153,7 +193,12 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut database: Connection, mut clock: Clock, queue: &Receiver<Box<dyn Job>>) {
+fn run(
+    mut database: Connection,
+    mut clock: Clock,
+    queue: &Receiver<Box<dyn Job>>,
+    last_commit: &Mutex<Option<Instant>>,
+) {
     let mut is_counted = false;
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
@@ -162,6 +207,9 @@ fn run(mut database: Connection, mut clock: Clock, queue: &Receiver<Box<dyn Job>
         let must_count = access == Access::Count && !is_counted;
         let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count).map_err(|error| told(&error));
         is_counted |= must_count && committed.is_ok();
+        if committed.is_ok() && access > Access::Read {
+            *last_commit.lock() = Some(Instant::now());
+        }
         jobs.into_iter().for_each(|job| job.done(committed.clone()));
     }
 }
