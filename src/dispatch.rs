@@ -104,7 +104,12 @@ impl Dispatcher {
         metrics: Metrics,
     ) -> Self {
         let health = Arc::<Health>::default();
-        let watch = Watch { log: log.clone(), metrics: metrics.clone(), health: Arc::clone(&health) };
+        let watch = Watch {
+            store: Arc::clone(&store),
+            log: log.clone(),
+            metrics: metrics.clone(),
+            health: Arc::clone(&health),
+        };
         let shared = Arc::new(Shared {
             backends,
             registry,

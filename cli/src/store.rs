@@ -231,7 +231,7 @@ fn trouble(error: &StoreError, kind: StoreKind) -> Trouble {
     let text = error.to_string();
     let remedy = match error {
         StoreError::Unavailable(_) => remedy(&text, kind),
-        StoreError::Refused(_) => "",
+        StoreError::Busy(_) | StoreError::Refused(_) => "",
     };
     // Redis ends some of its words with a full stop.
     let text = if remedy.is_empty() { &text } else { text.trim_end_matches('.') };

@@ -77,6 +77,7 @@ impl Rules {
 /// Who watches how the store does.
 #[derive(Clone)]
 pub(super) struct Watch {
+    pub(super) store: Arc<dyn CallStore>,
     pub(super) log: Log,
     pub(super) metrics: Metrics,
     pub(super) health: Arc<Health>,
@@ -91,7 +92,10 @@ impl Watch {
         ask: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let asked = Instant::now();
-        let late = |_| Err(StoreError::Unavailable(format!("no answer within {} s", limit.as_secs())));
+        let late = |_| {
+            let sign = format!("no answer within {} s", limit.as_secs());
+            Err(if self.store.is_working() { StoreError::busy(sign) } else { StoreError::Unavailable(sign) })
+        };
         let answer = tokio::time::timeout(limit, ask).await.unwrap_or_else(late);
         self.metrics.store_asked(operation, asked.elapsed(), answer.is_err());
         // One that cannot be written to may answer questions still, and forget.
@@ -102,6 +106,8 @@ impl Watch {
             Err(error @ StoreError::Unavailable(_)) => {
                 Some(Failure::new(FailureReason::CannotPlace, format_args!("No call can be begun: {error}.")))
             }
+            // That says neither that it is away nor that it does what it is asked. Each call that fails by it is logged.
+            Err(StoreError::Busy(_)) => return answer,
             Ok(_) | Err(StoreError::Refused(_)) => None,
         };
         self.health.judge("the store", failure.as_ref(), &self.log);
@@ -350,7 +356,7 @@ async fn persist<F: Future<Output = Result<(), StoreError>>>(
     loop {
         match watch.ask(operation, RECORD_LIMIT, ask()).await {
             Ok(()) => return true,
-            Err(StoreError::Unavailable(_)) => tokio::time::sleep(RECORD_PAUSE).await,
+            Err(StoreError::Unavailable(_) | StoreError::Busy(_)) => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {
                 let text = refused.to_string();
                 watch.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });

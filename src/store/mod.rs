@@ -8,11 +8,26 @@
 //! An attempt belongs to an [`Owner`], the process instance that drives it, as long as that renews its lease. Of an
 //! owner whose lease has run out, [`CallStore::take_up`] gives the pending attempts to another one.
 //!
+//! # Limits
+//! A store counts calls for [`Limits`], by a clock of its own that never goes back. Every store guarantees:
+//!
+//! - No window of a limit ever has more calls in it than the limit says, whatever happens meanwhile: processes that are
+//!   killed, clocks that are set, other processes that begin calls. A store may count a call for a second longer than the
+//!   window, never shorter.
+//! - When a call is refused, `after` of its [`Refusal`] is enough: once that time has passed, the limit admits a call,
+//!   unless other calls began meanwhile.
+//! - A call that was given up ([`Change::Refused`]) does not count, and the other calls count as before.
+//! - A pending call counts as such until it ends or its deadline passes, whichever is first. Its end is subtracted once.
+//! - To begin a call costs the same however many calls there are, but for the depth of a tree.
+//! - When too many calls wait to begin, the next one is refused at once as [`StoreError::Busy`], and is never begun. What
+//!   ends a call, records something or renews a lease always waits for its turn.
+//!
 //! One conformance suite (`tests/stores/`) holds for every store.
 
 mod attempt;
 mod audit;
 mod memory;
+mod places;
 mod redis;
 mod refusal;
 mod sqlite;
@@ -43,7 +58,7 @@ pub const HOLD: Duration = Duration::from_secs(30);
 /// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
 pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 
-/// Keeps calls. Every function may be called from any task at any time, and none but the last blocks the thread.
+/// Keeps calls. Every function may be called from any task at any time, and none but `close` blocks the thread.
 #[async_trait]
 pub trait CallStore: Send + Sync {
     /// Who else may know of its calls.
@@ -53,7 +68,7 @@ pub trait CallStore: Send + Sync {
     ///
     /// # Errors
     /// Where it is not known whether the attempt was begun: nobody may be rung for it. Refused, where it has ended: it
-    /// was given up, and this comes late.
+    /// was given up, and this comes late. Busy, where too many wait: it was not begun.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
 
     /// Ends a pending attempt that belongs to `end.owner`, and gives its number free if that is said. Verified only
@@ -119,11 +134,17 @@ pub trait CallStore: Send + Sync {
     /// Where they cannot be read.
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError>;
 
-    /// Forgets attempts that ended longer ago than `keep`, and blocks that have expired.
+    /// Forgets attempts that ended longer ago than `keep`, which is at least a day, and blocks that have expired.
     ///
     /// # Errors
     /// Where something old may be left.
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError>;
+
+    /// Returns whether it finished an operation within the last second. When such a store does not answer in time, it is
+    /// busy; another one cannot be reached.
+    fn is_working(&self) -> bool {
+        false
+    }
 
     /// Can it be used? A few words about it.
     ///
@@ -192,6 +213,9 @@ pub enum StoreError {
     /// It cannot be reached now; the same may work later.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// It works, but has more to do than it can do in time; the same may work later.
+    #[error("the store is busy: {0}")]
+    Busy(String),
     /// It does not take this, and never will.
     #[error("the store refused: {0}")]
     Refused(String),
@@ -200,6 +224,14 @@ pub enum StoreError {
 impl StoreError {
     fn over() -> Self {
         Self::Refused("this attempt has ended already".to_owned())
+    }
+
+    /// Busy, with what shows it and what to do. Ends without a full stop, as the others do.
+    pub(crate) fn busy(sign: impl std::fmt::Display) -> Self {
+        Self::Busy(format!(
+            "{sign}. Try again in a minute; if this happens often, give it a faster disk or server, or lower \
+             limits.calls_per_minute"
+        ))
     }
 }
 

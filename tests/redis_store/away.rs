@@ -1,5 +1,7 @@
 //! Redis is away for a while, or has lost something.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,4 +165,34 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
     assert!(store.unblock(block.number).await.unwrap());
     redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     begin_at_last(&store, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
+    let redis = Redis::start();
+    let store = std::sync::Arc::new(open(&redis.url()));
+    redis.pause();
+    let mut begins = tokio::task::JoinSet::new();
+    for n in 1..=4096 {
+        let store = std::sync::Arc::clone(&store);
+        begins.spawn(async move { begin(&store, n).await });
+    }
+    let mut n = 5000;
+    let text = loop {
+        // It is refused before it waits for anything.
+        match begin(&store, n).now_or_never() {
+            Some(Err(StoreError::Busy(text))) => break text,
+            Some(other) => panic!("{other:?}"),
+            None => assert!(n < 10_000, "there is no end to what may wait"),
+        }
+        n += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    };
+    assert!(text.starts_with("4096 calls already wait for it to begin. Try again in a minute; "), "{text}");
+    redis.resume();
+    // However many of them had their answer in time.
+    begins.join_all().await;
+    assert_eq!(store.find(id(n)).await, Ok(None));
+    let after = begin(&store, 20_000).await;
+    assert!(!matches!(after, Err(StoreError::Busy(_))), "there is room again: {after:?}");
 }

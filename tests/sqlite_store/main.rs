@@ -1,5 +1,6 @@
 //! What is SQLite's own among the promises of stores: the file, its clock, and who else uses it.
 
+mod counters;
 mod others;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,7 @@
 //! Whoever else uses the file at the same time.
 
+use futures_util::FutureExt;
+
 use super::*;
 
 #[test]
@@ -150,4 +152,34 @@ fn what_waits_for_the_disk_shares_one_commit() {
     // The thread may have been waiting with the first ones already.
     let shared = commits(&file) - before;
     assert!((1..=2).contains(&shared), "{shared} commits");
+}
+
+#[test]
+fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
+    let (_folder, file) = file();
+    let store = SqliteStore::open(&file).unwrap();
+    let key = |n: u128| phonegate::call::NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let number = |n| StoredNumber { key: key(n), line: key(n), ..StoredNumber::new(&admitted(NUMBER), false) };
+    let call = |n| NewAttempt { number: number(n), ..new(n) };
+    let limits = Limits { concurrent_calls: 10_000, calls_per_minute: 10_000, ..FEW };
+    let calls: Vec<_> = (1..=4096).map(call).collect();
+    let behind = call(5000);
+    let other = Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    wait(async {
+        let mut begins =
+            std::pin::pin!(futures_util::future::join_all(calls.iter().map(|new| store.begin(new, &limits))));
+        assert!(begins.as_mut().now_or_never().is_none(), "nobody has got the file");
+        let refused = store.begin(&behind, &limits).now_or_never();
+        let Some(Err(StoreError::Busy(text))) = refused else { panic!("{refused:?}") };
+        assert!(text.starts_with("4096 calls already wait for it to begin. Try again in a minute; "), "{text}");
+        // What is needed to end a call waits its turn.
+        let mut renewed = std::pin::pin!(store.renew(OWNER));
+        assert_eq!(renewed.as_mut().now_or_never(), None);
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(renewed.await, Ok(()));
+        assert!(begins.await.into_iter().all(|begun| begun == Ok(Begun::New)));
+        assert_eq!(store.find(behind.attempt.id).await, Ok(None));
+        assert_eq!(store.begin(&behind, &limits).await, Ok(Begun::New), "there is room again");
+    });
 }

@@ -8,6 +8,9 @@ fn many_simultaneous_calls_never_exceed_a_limit() {
         let limits = Limits { calls_per_minute: 10, ..NO_LIMITS };
         let begun = begin_at_once(open, limits, (1..=64).map(|n| new(attempt(n, 1), number(n)))).await;
         assert_eq!(new_ones(&begun).len(), 10, "{begun:?}");
+        let limits = Limits { concurrent_calls: 20, ..NO_LIMITS };
+        let begun = begin_at_once(open, limits, (65..=128).map(|n| new(attempt(n, 1), number(n)))).await;
+        assert_eq!(new_ones(&begun).len(), 10, "10 are pending already: {begun:?}");
     });
 }
 
@@ -138,5 +141,85 @@ fn so_many_calls_are_pending_at_once() {
         }
         assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
         assert_eq!(store.begin(&third, &limits).await, Ok(Begun::New));
+    });
+}
+
+/// How long limits let no call begin, not even to a number that was never called.
+async fn refused_for(store: &Arc<dyn CallStore>, limits: &Limits) -> Duration {
+    match store.begin(&new(attempt(1000, 1), number(1000)), limits).await {
+        Ok(Begun::Refused(Refusal::MinuteLimit { after } | Refusal::ConcurrentLimit { after })) => after,
+        other => panic!("a limit admits it: {other:?}"),
+    }
+}
+
+#[test]
+fn a_call_that_is_given_up_counts_for_no_limit_and_the_others_do() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let a_minute = |calls_per_minute| Limits { calls_per_minute, ..NO_LIMITS };
+        let at_once = |concurrent_calls| Limits { concurrent_calls, ..NO_LIMITS };
+        assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
+        // In another bucket, for stores that have such.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(begin(&store, &new(attempt(2, 1), number(2))).await, Begun::New);
+        let until_first = refused_for(&another, &a_minute(2)).await;
+        refused_for(&another, &at_once(2)).await;
+        for _ in 0..2 {
+            // The same may be said again.
+            another.record(&[update(attempt(2, 1), 0, refused(Some(number(2))))]).await.unwrap();
+            let until = refused_for(&store, &a_minute(1)).await;
+            assert!(until <= until_first, "the first call counts still: {until:?}, before {until_first:?}");
+            refused_for(&store, &at_once(1)).await;
+        }
+        let one_to_a_number = Limits { calls_per_number: 1, ..NO_LIMITS };
+        assert_eq!(store.begin(&new(attempt(3, 1), number(2)), &one_to_a_number).await, Ok(Begun::New));
+        refused_for(&another, &a_minute(2)).await;
+        refused_for(&another, &at_once(2)).await;
+        assert_eq!(store.begin(&new(attempt(4, 1), number(4)), &a_minute(3)).await, Ok(Begun::New));
+    });
+}
+
+#[test]
+fn a_call_past_its_deadline_is_not_pending_for_limits_and_is_subtracted_once() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let limits = Limits { concurrent_calls: 1, ..NO_LIMITS };
+        let deadline = Duration::from_millis(100);
+        let (overdue, second) = (new(attempt(1, 1), number(1)), new(attempt(2, 1), number(2)));
+        assert_eq!(begin(&store, &NewAttempt { deadline, ..overdue.clone() }).await, Begun::New);
+        let mut begun = another.begin(&second, &limits).await;
+        if let Ok(Begun::Refused(Refusal::ConcurrentLimit { after })) = begun {
+            assert!(after <= deadline, "{after:?}");
+            tokio::time::sleep(after).await;
+            begun = another.begin(&second, &limits).await;
+        }
+        assert_eq!(begun, Ok(Begun::New), "the deadline has passed");
+        assert!(is_pending(&store, overdue.attempt).await, "nobody has ended it");
+        let late = end(overdue.attempt, failed(FailureReason::DeadlinePassed));
+        for is_first in [true, false] {
+            refused_for(&another, &limits).await;
+            assert_eq!(store.end(&late).await, Ok(is_first));
+        }
+        refused_for(&another, &limits).await;
+        for is_first in [true, false] {
+            assert_eq!(store.end(&end(second.attempt, Outcome::Verified)).await, Ok(is_first));
+        }
+        let third = new(attempt(3, 1), number(3));
+        assert_eq!(store.begin(&third, &limits).await, Ok(Begun::New));
+        refused_for(&another, &limits).await;
+    });
+}
+
+#[test]
+fn a_limit_that_was_lowered_says_when_enough_pending_calls_are_over() {
+    on_every_store(async |open| {
+        let store = open();
+        for n in 1..=3_u32 {
+            let deadline = n * LONG;
+            let new = NewAttempt { deadline, ..new(attempt(n.into(), 1), number(n.into())) };
+            assert_eq!(begin(&store, &new).await, Begun::New);
+        }
+        let after = refused_for(&store, &Limits { concurrent_calls: 2, ..NO_LIMITS }).await;
+        assert!(after > LONG && after <= 2 * LONG, "then one of two is over: {after:?}");
     });
 }

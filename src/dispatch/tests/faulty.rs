@@ -21,6 +21,8 @@ pub(super) struct Faulty {
     open: Semaphore,
     pub(super) asked_to_block: Mutex<usize>,
     pub(super) can_renew: AtomicBool,
+    /// When it is set, no call ever begins, and the store is or is not at work meanwhile.
+    begins_nothing: Option<bool>,
     /// How long was to be kept at each sweep.
     pub(super) swept: Mutex<Vec<Duration>>,
 }
@@ -33,6 +35,7 @@ impl Default for Faulty {
             open: Semaphore::new(1),
             asked_to_block: Mutex::default(),
             can_renew: AtomicBool::new(true),
+            begins_nothing: None,
             swept: Mutex::default(),
         }
     }
@@ -49,6 +52,10 @@ impl Faulty {
 
     pub(super) fn that_waits() -> Self {
         Self { open: Semaphore::new(0), ..Self::default() }
+    }
+
+    pub(super) fn that_begins_nothing(is_working: bool) -> Self {
+        Self { begins_nothing: Some(is_working), ..Self::default() }
     }
 
     pub(super) fn go_on(&self) {
@@ -72,7 +79,10 @@ impl CallStore for Faulty {
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
-        self.kept.begin(new, limits).await
+        match self.begins_nothing {
+            Some(_) => std::future::pending().await,
+            None => self.kept.begin(new, limits).await,
+        }
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
@@ -131,6 +141,10 @@ impl CallStore for Faulty {
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
         self.swept.lock().push(keep);
         self.kept.sweep(keep).await
+    }
+
+    fn is_working(&self) -> bool {
+        self.begins_nothing.unwrap_or_default()
     }
 
     async fn check(&self) -> Result<String, StoreError> {

@@ -125,3 +125,20 @@ async fn the_store_is_swept_after_a_while_and_then_again_of_what_is_older_than_t
     tokio::time::sleep(SWEEP_STORE_EVERY + 2 * SECOND).await;
     assert_eq!(*store.swept.lock(), [90 * 24 * 3600 * SECOND; 2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_does_not_begin_in_time_says_whether_the_store_is_busy_or_away() {
+    for (is_working, words) in [
+        (true, "Nobody was called: the store is busy: no answer within 5 s. Try again in a minute; "),
+        (false, "Nobody was called: the store cannot be reached: no answer within 5 s."),
+    ] {
+        let bench = Bench::on(Arc::new(Faulty::that_begins_nothing(is_working)), SECOND, ambiguous());
+        bench.begin(1, 60 * SECOND);
+        bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
+        let failure = bench.registry.snapshot(id(1)).unwrap().failure.unwrap();
+        assert_eq!(failure.reason(), FailureReason::CannotPlace);
+        assert!(failure.text().starts_with(words), "{failure}");
+        bench.until(|bench| bench.told(words)).await;
+        assert_eq!(*bench.backend.placed.lock(), 0);
+    }
+}

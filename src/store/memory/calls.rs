@@ -27,6 +27,8 @@ pub(super) struct Calls {
     ringing: HashMap<NumberKey, u64>,
     /// Pending ones by their deadline.
     pending: BTreeSet<(Instant, u64)>,
+    /// Those of them whose deadline had not passed when the last call asked to begin.
+    in_time: BTreeSet<(Instant, u64)>,
     /// Ended ones in the order of their end.
     ended: VecDeque<u64>,
     /// When attempts began, by number and in all.
@@ -69,6 +71,7 @@ impl Calls {
         self.current.insert(new.attempt.id, sequence);
         self.ringing.insert(new.number.key, sequence);
         self.pending.insert((deadline, sequence));
+        self.in_time.insert((deadline, sequence));
         self.begun.entry(new.number.key).or_default().push_back(now);
         self.begun_lately.push_back(now);
         self.heard_of.insert(new.owner, now);
@@ -92,12 +95,14 @@ impl Calls {
         if let Some(after) = wait(&mut self.begun_lately, limits.calls_per_minute, MINUTE, now) {
             return Some(Refusal::MinuteLimit { after });
         }
-        if self.pending.len() as u64 >= limits.concurrent_calls {
-            let after =
-                self.pending.first().map_or(Duration::ZERO, |(deadline, _)| deadline.saturating_duration_since(now));
-            return Some(Refusal::ConcurrentLimit { after });
+        while self.in_time.first().is_some_and(|(deadline, _)| *deadline <= now) {
+            self.in_time.pop_first();
         }
-        None
+        let most = usize::try_from(limits.concurrent_calls).unwrap_or(usize::MAX);
+        // There are more than that only where the limit was higher before.
+        let last_to_wait_for = self.in_time.len().checked_sub(most).and_then(|excess| self.in_time.iter().nth(excess));
+        last_to_wait_for
+            .map(|(deadline, _)| Refusal::ConcurrentLimit { after: deadline.saturating_duration_since(now) })
     }
 
     fn keep(&mut self, kept: Kept) -> u64 {
@@ -136,6 +141,7 @@ impl Calls {
         kept.row.ended = Some(end.at);
         kept.row.outcome = (&end.outcome).into();
         self.pending.remove(&(kept.deadline, sequence));
+        self.in_time.remove(&(kept.deadline, sequence));
         self.ended.push_back(sequence);
         if end.release {
             self.release(sequence);
@@ -212,7 +218,8 @@ impl Calls {
         let (Some(begun), number) = (kept.begun.take(), kept.row.number_key) else { return };
         let to_number = number.and_then(|number| self.begun.get_mut(&number));
         for counted in to_number.into_iter().chain([&mut self.begun_lately]) {
-            if let Some(index) = counted.iter().position(|at| *at == begun) {
+            // Of several that began at the same instant, any one will do.
+            if let Ok(index) = counted.binary_search(&begun) {
                 counted.remove(index);
             }
         }

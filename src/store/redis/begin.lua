@@ -30,11 +30,11 @@ if ringing and ringing.deadline + HOLD > now then
     return {'in_progress'}
 end
 
--- How long until one more may come, if not now.
-local function wait(begun, most, within)
-    if call('ZCOUNT', begun, '(' .. text(now - within), '+inf') >= most then
+-- How long until one more may come, if not now. Of pending calls, those whose deadline is yet to come are counted.
+local function wait(counted, most, within)
+    if call('ZCOUNT', counted, '(' .. text(now - within), '+inf') >= most then
         local which = text(-most)
-        return call('ZRANGE', begun, which, which, 'WITHSCORES')[2] + within - now
+        return call('ZRANGE', counted, which, which, 'WITHSCORES')[2] + within - now
     end
 end
 local to_number, lately, pending = key('n', new.number), key('minute'), key('pending')
@@ -46,9 +46,9 @@ after = wait(lately, per_minute, MINUTE)
 if after then
     return {'minute_limit', text(after)}
 end
-if call('ZCARD', pending) >= at_once then
-    local first = call('ZRANGE', pending, 0, 0, 'WITHSCORES')[2] or now
-    return {'concurrent_limit', text(math.max(first - now, 0))}
+after = wait(pending, at_once, 0)
+if after then
+    return {'concurrent_limit', text(after)}
 end
 
 new.begun, new.deadline = now, now + span
@@ -58,10 +58,17 @@ call('SET', key('r', new.number), new.sequence)
 call('ZADD', pending, text(new.deadline), new.sequence)
 call('ZADD', key('d', new.owner), text(new.deadline), new.sequence)
 hear_of(new.owner)
+-- Removes some of those that nobody will count: more than one call adds, and not so many that others wait for it.
+local function remove_old(begun, within)
+    local old = math.min(call('ZCOUNT', begun, '-inf', text(now - within)), 100)
+    if old > 0 then
+        call('ZREMRANGEBYRANK', begun, '0', text(old - 1))
+    end
+end
 -- A day is the longest window that there is; other nodes may have another one than this.
+remove_old(to_number, DAY)
 call('ZADD', to_number, text(now), new.sequence)
-call('ZREMRANGEBYSCORE', to_number, '-inf', text(now - DAY))
 call('PEXPIRE', to_number, text(DAY))
+remove_old(lately, MINUTE)
 call('ZADD', lately, text(now), new.sequence)
-call('ZREMRANGEBYSCORE', lately, '-inf', text(now - MINUTE))
 return {'new'}

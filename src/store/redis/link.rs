@@ -32,6 +32,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// How long a failure to connect is believed.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How long after an answer Redis counts as working: less than [`LIMIT`], in which a question was not answered.
+const WORKING: Duration = Duration::from_millis(500);
+
 /// Questions that wait to be sent.
 const BUFFER: usize = 1024;
 
@@ -39,6 +42,7 @@ const BUFFER: usize = 1024;
 pub(super) struct Link {
     way: Arc<Way>,
     opened: Mutex<Option<Opened>>,
+    last_answer: Mutex<Option<Instant>>,
 }
 
 type Opened = Shared<BoxFuture<'static, Result<Live, Failed>>>;
@@ -58,7 +62,7 @@ struct Failed {
 impl Link {
     pub(super) fn new(address: Address, tls: Option<rustls::ClientConfig>) -> Self {
         let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
-        Self { way: Arc::new(Way { address, tls }), opened: Mutex::new(None) }
+        Self { way: Arc::new(Way { address, tls }), opened: Mutex::new(None), last_answer: Mutex::new(None) }
     }
 
     /// Asks Redis something.
@@ -73,7 +77,10 @@ impl Link {
                 let live = self.live().await?;
                 asked = Some(Arc::clone(&live.driver));
                 match question(live.connection).await {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        *self.last_answer.lock() = Some(Instant::now());
+                        return Ok(answer);
+                    }
                     Err(error) if may_move && is_elsewhere(&error) => {
                         self.forget(&live.driver);
                         may_move = false;
@@ -92,9 +99,17 @@ impl Link {
             Err(_) => {
                 // A network that lost the connection may say nothing for minutes; a new one shows how it is.
                 asked.into_iter().for_each(|driver| self.forget(&driver));
-                Err(StoreError::Unavailable("Redis does not answer".to_owned()))
+                Err(match self.is_working() {
+                    true => StoreError::busy(format_args!("no answer within {} ms", LIMIT.as_millis())),
+                    false => StoreError::Unavailable("Redis does not answer".to_owned()),
+                })
             }
         }
+    }
+
+    /// Returns whether Redis has just answered something.
+    pub(super) fn is_working(&self) -> bool {
+        self.last_answer.lock().is_some_and(|at| at.elapsed() < WORKING)
     }
 
     async fn live(&self) -> Result<Live, StoreError> {

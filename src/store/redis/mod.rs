@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::audit::{Query, Row, Step};
+use super::places::Places;
 use super::{
     Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, RENEW_EVERY, Reach, Refusal,
     StoreError, Update,
@@ -46,6 +47,7 @@ const PAGE: u64 = 500;
 /// A store in Redis.
 pub struct RedisStore {
     link: Link,
+    places: Places,
     scripts: Scripts,
     /// Which hand-over an owner has got last.
     got: Mutex<HashMap<Owner, String>>,
@@ -93,7 +95,12 @@ impl RedisStore {
         let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
         let tls = address.is_tls.then(|| tls::client(network, base)).transpose()?;
-        Ok(Self { link: Link::new(address, tls), scripts: Scripts::new(), got: Mutex::default() })
+        Ok(Self {
+            link: Link::new(address, tls),
+            places: Places::default(),
+            scripts: Scripts::new(),
+            got: Mutex::default(),
+        })
     }
 
     async fn run<T: FromRedisValue>(&self, script: &Script, args: impl ToRedisArgs) -> Result<T, StoreError> {
@@ -179,6 +186,7 @@ impl CallStore for RedisStore {
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
+        let _place = self.places.take()?;
         let args = [
             to_text(&Kept::new(new))?,
             milliseconds(new.deadline).to_string(),
@@ -326,6 +334,10 @@ impl CallStore for RedisStore {
             left = left.saturating_add(i64::try_from(passed).unwrap_or_default());
         }
         Ok(())
+    }
+
+    fn is_working(&self) -> bool {
+        self.link.is_working()
     }
 
     async fn check(&self) -> Result<String, StoreError> {

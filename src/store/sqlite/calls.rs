@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::counters::{self, Counter};
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
 use crate::backend::Reference;
@@ -36,6 +37,7 @@ pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusql
         return Ok(Begun::Refused(refusal));
     }
     supersede(desk, attempt.id)?;
+    let deadline = desk.now.saturating_add(milliseconds(*deadline));
     desk.database
         .prepare_cached(
             "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, owner,
@@ -52,8 +54,11 @@ pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusql
             owner,
             At(*started),
             desk.now,
-            desk.now.saturating_add(milliseconds(*deadline)),
+            deadline,
         ])?;
+    counters::add(desk, Counter::Number(number.key), desk.now)?;
+    counters::add(desk, Counter::Minute, desk.now)?;
+    counters::add(desk, Counter::Pending, deadline)?;
     renew(desk, *owner)?;
     Ok(Begun::New)
 }
@@ -79,36 +84,15 @@ fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite:
     if { rings }.exists([number.key])? {
         return Ok(Some(Refusal::InProgress));
     }
-    // The last but so many: when that one is old enough, there may be another.
-    let nth = |most: u64| i64::try_from(most).unwrap_or(i64::MAX).saturating_sub(1);
-    let again = |begun: i64, window: Duration| span(begun.saturating_add(milliseconds(window)) - desk.now);
-    let since = |window: Duration| desk.now.saturating_sub(milliseconds(window));
-    let window = limits.per_number_window;
-    let begun: Option<i64> = desk
-        .database
-        .prepare_cached(
-            "SELECT begun FROM attempts WHERE number_key = ?1 AND begun > ?2 ORDER BY begun DESC LIMIT 1 OFFSET ?3",
-        )?
-        .query_row(params![number.key, since(window), nth(limits.calls_per_number)], |row| row.get(0))
-        .optional()?;
-    if let Some(begun) = begun {
-        return Ok(Some(Refusal::NumberLimit { after: again(begun, window) }));
+    let to_number = Counter::Number(number.key);
+    if let Some(after) = counters::wait(desk, to_number, limits.calls_per_number, limits.per_number_window)? {
+        return Ok(Some(Refusal::NumberLimit { after }));
     }
-    let begun: Option<i64> = desk
-        .database
-        .prepare_cached("SELECT begun FROM attempts WHERE begun > ?1 ORDER BY begun DESC LIMIT 1 OFFSET ?2")?
-        .query_row(params![since(MINUTE), nth(limits.calls_per_minute)], |row| row.get(0))
-        .optional()?;
-    if let Some(begun) = begun {
-        return Ok(Some(Refusal::MinuteLimit { after: again(begun, MINUTE) }));
+    if let Some(after) = counters::wait(desk, Counter::Minute, limits.calls_per_minute, MINUTE)? {
+        return Ok(Some(Refusal::MinuteLimit { after }));
     }
-    // As many as there may be: the first of them to end does so at its deadline at the latest.
-    let deadline: Option<i64> = desk
-        .database
-        .prepare_cached("SELECT deadline FROM attempts WHERE ended IS NULL ORDER BY deadline DESC LIMIT 1 OFFSET ?1")?
-        .query_row([nth(limits.concurrent_calls)], |row| row.get(0))
-        .optional()?;
-    Ok(deadline.map(|deadline| Refusal::ConcurrentLimit { after: span(deadline - desk.now) }))
+    let after = counters::wait(desk, Counter::Pending, limits.concurrent_calls, Duration::ZERO)?;
+    Ok(after.map(|after| Refusal::ConcurrentLimit { after }))
 }
 
 /// Lets the id's attempts so far answer for it no more.
@@ -122,23 +106,29 @@ pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<bool> {
         Outcome::Verified => None,
         Outcome::Failed(failure) => Some(failure),
     };
-    let changed = desk
+    let ended = params![
+        attempt.id,
+        values::generation(*attempt),
+        owner,
+        desk.now,
+        At(*at),
+        failure.map(|failure| failure.reason().name()),
+        failure.map(|failure| failure.text()),
+        release,
+    ];
+    let deadline: Option<i64> = desk
         .database
         .prepare_cached(
             "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8
-             WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)",
+             WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)
+             RETURNING deadline",
         )?
-        .execute(params![
-            attempt.id,
-            values::generation(*attempt),
-            owner,
-            desk.now,
-            At(*at),
-            failure.map(|failure| failure.reason().name()),
-            failure.map(|failure| failure.text()),
-            release,
-        ])?;
-    Ok(changed > 0)
+        .query_row(ended, |row| row.get(0))
+        .optional()?;
+    match deadline {
+        Some(deadline) => counters::subtract(desk, Counter::Pending, deadline).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<()> {
@@ -175,14 +165,31 @@ fn refused(
 ) -> rusqlite::Result<()> {
     let (id, generation) = (update.attempt.id, values::generation(update.attempt));
     let (reason, text) = (failure.reason().name(), failure.text());
-    let known = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND generation = ?2")?;
-    if { known }.exists(params![id, generation])? {
+    let counted = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+    let known: Option<(bool, Option<NumberKey>, Option<i64>, Option<i64>)> = desk
+        .database
+        .prepare_cached(
+            "SELECT ended IS NOT NULL, number_key, begun, deadline FROM attempts WHERE id = ?1 AND generation = ?2",
+        )?
+        .query_row(params![id, generation], counted)
+        .optional()?;
+    if let Some((has_ended, number, begun, deadline)) = known {
+        if has_ended {
+            return Ok(());
+        }
         desk.database
             .prepare_cached(
                 "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL
-                 WHERE id = ?1 AND generation = ?2 AND ended IS NULL",
+                 WHERE id = ?1 AND generation = ?2",
             )?
             .execute(params![id, generation, desk.now, At(update.at), reason, text])?;
+        for (counter, at) in
+            [(number.map(Counter::Number), begun), (Some(Counter::Minute), begun), (Some(Counter::Pending), deadline)]
+        {
+            if let (Some(counter), Some(at)) = (counter, at) {
+                counters::subtract(desk, counter, at)?;
+            }
+        }
         return Ok(());
     }
     let newer = desk
@@ -364,5 +371,6 @@ pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
             "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
         )?
         .execute([desk.now])?;
-    Ok(ended.len() == SWEPT_AT_ONCE as usize)
+    let has_more_counters = counters::sweep(desk, SWEPT_AT_ONCE)?;
+    Ok(has_more_counters || ended.len() == SWEPT_AT_ONCE as usize)
 }

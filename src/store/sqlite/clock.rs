@@ -18,7 +18,8 @@ impl Clock {
 
     /// Milliseconds since 1970: at least what another process has written down, and never less than before.
     pub(super) fn now(&mut self, database: &Connection) -> rusqlite::Result<i64> {
-        let kept: i64 = database.prepare_cached("SELECT now FROM clock")?.query_row([], |row| row.get(0))?;
+        let kept: i64 =
+            database.prepare_cached("SELECT now FROM clock WHERE only = 1")?.query_row([], |row| row.get(0))?;
         let at = Instant::now();
         let ticked = self.last.map_or(0, |(last, then)| last.saturating_add(milliseconds(at - then)));
         let now = self.wall().max(ticked).max(kept);
@@ -33,7 +34,7 @@ impl Clock {
 
     /// Writes it down for the next process.
     pub(super) fn keep(&self, database: &Connection, now: i64) -> rusqlite::Result<()> {
-        database.prepare_cached("UPDATE clock SET now = ?1")?.execute([now]).map(|_| ())
+        database.prepare_cached("UPDATE clock SET now = ?1 WHERE only = 1")?.execute([now]).map(|_| ())
     }
 }
 

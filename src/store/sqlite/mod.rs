@@ -8,6 +8,9 @@ mod audit;
 mod backup;
 mod calls;
 mod clock;
+#[cfg(test)]
+mod cost;
+mod counters;
 mod schema;
 mod values;
 mod writer;
@@ -111,7 +114,7 @@ impl CallStore for SqliteStore {
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let (new, limits) = (new.clone(), *limits);
-        self.writer.write(move |desk| calls::begin(desk, &new, &limits)).await
+        self.writer.begin(move |desk| calls::begin(desk, &new, &limits)).await
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
@@ -135,7 +138,7 @@ impl CallStore for SqliteStore {
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
         // An answer may come too late for whoever asked, and then it is lost.
         let got = self.got.swap(false, Ordering::AcqRel);
-        let orphans = self.writer.write(move |desk| calls::take_up(desk, owner, most, got)).await?;
+        let orphans = self.writer.count(move |desk| calls::take_up(desk, owner, most, got)).await?;
         self.got.store(true, Ordering::Release);
         Ok(orphans)
     }
@@ -165,6 +168,10 @@ impl CallStore for SqliteStore {
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
         while self.writer.write(move |desk| calls::sweep(desk, keep)).await? {}
         Ok(())
+    }
+
+    fn is_working(&self) -> bool {
+        self.writer.is_working()
     }
 
     async fn check(&self) -> Result<String, StoreError> {

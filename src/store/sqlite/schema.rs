@@ -4,7 +4,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 /// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
 /// is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// `PHgt`: by which a file is known as PhoneGate's (<https://www.sqlite.org/pragma.html#pragma_application_id>).
 const APPLICATION: u32 = 0x5048_6774;

@@ -1,19 +1,25 @@
 //! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
 //! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::clock::Clock;
+use super::counters;
 use crate::store::StoreError;
+use crate::store::places::Places;
 
 /// So many jobs share a commit at most.
 const BATCH: usize = 512;
+
+/// How long after a commit the thread counts as working.
+const WORKING: Duration = Duration::from_secs(1);
 
 /// How long whoever drops the store without closing it waits for its thread.
 const END_LIMIT: Duration = Duration::from_secs(2);
@@ -30,14 +36,28 @@ pub(super) struct Desk<'a> {
 /// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
 pub(super) struct Writer {
     jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
+    places: Places,
+    /// When the last transaction that may write was committed.
+    last_commit: Arc<Mutex<Option<Instant>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Closed when the thread is about to end.
     ended: Mutex<Receiver<()>>,
 }
 
+/// What a job does with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Access {
+    /// It reads, which waits for no other process.
+    Read,
+    /// It may write.
+    Write,
+    /// It may write, and relies on the counters of calls, which are recounted before the first of these jobs.
+    Count,
+}
+
 /// Something to do in a transaction.
 trait Job: Send {
-    fn may_write(&self) -> bool;
+    fn access(&self) -> Access;
 
     fn work(&mut self, desk: &Desk<'_>);
 
@@ -46,10 +66,12 @@ trait Job: Send {
 }
 
 struct Asked<T, F> {
-    may_write: bool,
+    access: Access,
     work: F,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
+    /// Its place among the calls that wait to begin, if it is one.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<T, F> Job for Asked<T, F>
@@ -57,8 +79,8 @@ where
     T: Send,
     F: FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send,
 {
-    fn may_write(&self) -> bool {
-        self.may_write
+    fn access(&self) -> Access {
+        self.access
     }
 
     fn work(&mut self, desk: &Desk<'_>) {
@@ -85,11 +107,19 @@ impl Writer {
     pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let (ending, ended) = channel();
+        let last_commit = Arc::<Mutex<Option<Instant>>>::default();
+        let committing = Arc::clone(&last_commit);
         let thread = std::thread::Builder::new().name("phonegate-store".to_owned()).spawn(move || {
-            run(database, clock, &queue);
+            run(database, clock, &queue, &committing);
             drop(ending);
         })?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), ended: Mutex::new(ended) })
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            places: Places::default(),
+            last_commit,
+            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(ended),
+        })
     }
 
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
@@ -97,7 +127,7 @@ impl Writer {
         &self,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(true, work).await
+        self.ask(Access::Write, None, work).await
     }
 
     /// Has the thread look something up, which waits for no other process.
@@ -105,17 +135,40 @@ impl Writer {
         &self,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(false, work).await
+        self.ask(Access::Read, None, work).await
+    }
+
+    /// As [`Writer::write`], for what begins a call: refused at once when too many of these wait.
+    pub(super) async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = self.places.take()?;
+        self.ask(Access::Count, Some(place), work).await
+    }
+
+    /// As [`Writer::write`], for what relies on the counters of calls.
+    pub(super) async fn count<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Access::Count, None, work).await
+    }
+
+    /// Returns whether the thread has just committed something.
+    pub(super) fn is_working(&self) -> bool {
+        self.last_commit.lock().is_some_and(|at| at.elapsed() < WORKING)
     }
 
     async fn ask<T: Send + 'static>(
         &self,
-        may_write: bool,
+        access: Access,
+        place: Option<OwnedSemaphorePermit>,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("its thread has ended".to_owned());
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { may_write, work, result: None, reply });
+        let job = Box::new(Asked { access, work, result: None, reply, _place: place });
         self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -140,23 +193,44 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut database: Connection, mut clock: Clock, queue: &Receiver<Box<dyn Job>>) {
+fn run(
+    mut database: Connection,
+    mut clock: Clock,
+    queue: &Receiver<Box<dyn Job>>,
+    last_commit: &Mutex<Option<Instant>>,
+) {
+    let mut is_counted = false;
     while let Ok(first) = queue.recv() {
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(BATCH - 1));
-        let committed = commit(&mut database, &mut clock, &mut jobs).map_err(|error| told(&error));
+        let access = jobs.iter().map(|job| job.access()).max().unwrap_or(Access::Read);
+        let must_count = access == Access::Count && !is_counted;
+        let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count).map_err(|error| told(&error));
+        is_counted |= must_count && committed.is_ok();
+        if committed.is_ok() && access > Access::Read {
+            *last_commit.lock() = Some(Instant::now());
+        }
         jobs.into_iter().for_each(|job| job.done(committed.clone()));
     }
 }
 
-fn commit(database: &mut Connection, clock: &mut Clock, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
-    let behavior = match jobs.iter().any(|job| job.may_write()) {
-        true => TransactionBehavior::Immediate,
-        false => TransactionBehavior::Deferred,
+fn commit(
+    database: &mut Connection,
+    clock: &mut Clock,
+    jobs: &mut [Box<dyn Job>],
+    access: Access,
+    must_count: bool,
+) -> rusqlite::Result<()> {
+    let behavior = match access {
+        Access::Read => TransactionBehavior::Deferred,
+        Access::Write | Access::Count => TransactionBehavior::Immediate,
     };
     let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
     let desk = Desk { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction };
+    if must_count {
+        counters::recount(&desk)?;
+    }
     jobs.iter_mut().for_each(|job| job.work(&desk));
     // Whoever only asked leaves the disk alone.
     if transaction.total_changes() != changes {

@@ -1,0 +1,367 @@
+//! The counters of calls, by which limits are checked: they equal the calls in the file whatever happens, and no limit is
+//! ever exceeded.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use phonegate::call::NumberKey;
+use phonegate::store::{Change, Update};
+use proptest::prelude::*;
+
+use super::*;
+
+const MINUTE: i64 = 60_000;
+
+const DAY_MS: i64 = 24 * 60 * MINUTE;
+
+/// By scope, key and second: how many calls, and the latest time that was counted.
+type Counters = BTreeMap<(i64, Vec<u8>, i64), (i64, i64)>;
+
+/// What the counters are to be, read from the calls: (number, all, pending) in the seconds that a window may still touch.
+const RECOUNT: &str = "
+    SELECT 1, number_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    UNION ALL
+    SELECT 2, x'', begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
+    UNION ALL
+    SELECT 3, x'', deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 3";
+
+fn read(database: &Connection, query: &str) -> Counters {
+    let now = now(database);
+    let mut statement = database.prepare(query).unwrap();
+    let rows = statement
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?))))
+        .unwrap();
+    let is_counted = |(scope, _, second): &(i64, Vec<u8>, i64)| {
+        let window = [DAY_MS, MINUTE, 0][*scope as usize - 1];
+        *second >= (now - window) / 1000
+    };
+    rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
+}
+
+/// The store's clock, as it was written down last.
+fn now(database: &Connection) -> i64 {
+    database.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap()
+}
+
+/// The counters are what a recount gives. The latest time of a bucket may be that of a call that was given up.
+fn assert_counted(database: &Connection) {
+    // Both in one transaction, since another process may write between them.
+    database.execute_batch("BEGIN").unwrap();
+    let (kept, counted) =
+        (read(database, "SELECT scope, key, bucket, count, latest FROM counters"), read(database, RECOUNT));
+    database.execute_batch("COMMIT").unwrap();
+    let counts =
+        |counters: &Counters| -> Vec<_> { counters.iter().map(|(key, (count, _))| (key.clone(), *count)).collect() };
+    assert_eq!(counts(&kept), counts(&counted), "the counters are not those of a recount");
+    for (key, (_, latest)) in &kept {
+        assert!(*latest >= counted[key].1 && latest / 1000 == key.2, "{key:?}: {latest}");
+    }
+}
+
+fn number(n: u128) -> StoredNumber {
+    let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
+    StoredNumber { key, line: key, masked: "+1******1212".into(), full: None }
+}
+
+fn failure() -> Failure {
+    Failure::new(FailureReason::CannotPlace, "Nobody was called.")
+}
+
+fn give_up(attempt: Attempt, number: StoredNumber) -> Update {
+    let change = Change::Refused { number: Some(number), node: "here".into(), failure: failure() };
+    Update { attempt, at: SystemTime::now(), change }
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    /// Begins a call to one of a few numbers, which may take so many seconds.
+    Begin { number: u128, seconds: u64 },
+    /// Ends one of the calls.
+    End { call: usize },
+    /// Gives one of the calls up.
+    GiveUp { call: usize },
+    /// Somebody sets the wall clock, or time passes: so many milliseconds.
+    Clock { step: i64 },
+    /// The process is gone without closing its file, and the next one opens it.
+    Kill,
+    /// Another process opens the file beside this one, which takes up calls: it recounts.
+    Beside,
+    /// What is older than a day is forgotten.
+    Sweep,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => (0..NUMBERS, prop_oneof![Just(1), Just(20), Just(600)])
+            .prop_map(|(number, seconds)| Operation::Begin { number, seconds }),
+        3 => any::<usize>().prop_map(|call| Operation::End { call }),
+        2 => any::<usize>().prop_map(|call| Operation::GiveUp { call }),
+        5 => prop_oneof![0..1500_i64, 0..30_000_i64, -7_200_000..0_i64, 0..2 * DAY_MS]
+            .prop_map(|step| Operation::Clock { step }),
+        1 => Just(Operation::Kill),
+        1 => Just(Operation::Beside),
+        1 => Just(Operation::Sweep),
+    ]
+}
+
+/// Milliseconds from the start of a case's wall clock, which only the test moves.
+static WALL: AtomicI64 = AtomicI64::new(0);
+
+const START: i64 = 1_800_000_000_000;
+
+fn wall() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(START + WALL.load(Ordering::Relaxed)).unwrap())
+}
+
+/// A call as the test knows it, by the store's clock.
+struct Known {
+    attempt: Attempt,
+    number: u128,
+    begun: i64,
+    deadline: i64,
+    is_pending: bool,
+    is_given_up: bool,
+}
+
+const TIGHT: Limits = Limits {
+    calls_per_number: 2,
+    per_number_window: Duration::from_secs(300),
+    concurrent_calls: 3,
+    calls_per_minute: 5,
+};
+
+/// Numbers that are called: more than calls at once, since only one call rings a number.
+const NUMBERS: u128 = 6;
+
+struct Case {
+    file: PathBuf,
+    store: SqliteStore,
+    reader: Connection,
+    calls: Vec<Known>,
+    asked: u128,
+}
+
+impl Case {
+    fn new(file: PathBuf) -> Self {
+        WALL.store(0, Ordering::Relaxed);
+        let store = SqliteStore::open_with_clock(&file, wall).unwrap();
+        let reader = Connection::open(&file).unwrap();
+        Self { file, store, reader, calls: Vec::new(), asked: 0 }
+    }
+
+    fn run(&mut self, operation: Operation) {
+        match operation {
+            Operation::Begin { number, seconds } => self.begin(number, Duration::from_secs(seconds)),
+            Operation::End { call } => {
+                if let Some(known) = pick(&mut self.calls, call) {
+                    let outcome = Outcome::Failed(failure());
+                    let has_ended = wait(self.store.end(&end(known.attempt, wall(), outcome))).unwrap();
+                    assert_eq!(has_ended, std::mem::take(&mut known.is_pending));
+                }
+            }
+            Operation::GiveUp { call } => {
+                if let Some(known) = pick(&mut self.calls, call) {
+                    let update = give_up(known.attempt, number(known.number));
+                    wait(self.store.record(&[update])).unwrap();
+                    known.is_given_up |= std::mem::take(&mut known.is_pending);
+                }
+            }
+            Operation::Clock { step } => {
+                let to = WALL.load(Ordering::Relaxed).saturating_add(step).max(0);
+                WALL.store(to, Ordering::Relaxed);
+            }
+            Operation::Kill => {
+                let next = SqliteStore::open_with_clock(&self.file, wall).unwrap();
+                // Its thread goes on to have the file open, as a process does that nobody has looked after.
+                std::mem::forget(std::mem::replace(&mut self.store, next));
+            }
+            Operation::Beside => {
+                let beside = SqliteStore::open_with_clock(&self.file, wall).unwrap();
+                assert_eq!(wait(beside.take_up(OWNER, 0)).unwrap(), []);
+            }
+            Operation::Sweep => wait(self.store.sweep(DAY)).unwrap(),
+        }
+        assert_counted(&self.reader);
+    }
+
+    /// Asks for a call, and again after each refusal's wait, until it begins.
+    fn begin(&mut self, number: u128, deadline: Duration) {
+        self.asked += 1;
+        let new = NewAttempt { number: self::number(number), deadline, ..new(self.asked) };
+        let mut waited_for: Vec<std::mem::Discriminant<Refusal>> = Vec::new();
+        loop {
+            match wait(self.store.begin(&new, &TIGHT)).unwrap() {
+                Begun::New => break,
+                // Its phone may ring.
+                Begun::Refused(Refusal::InProgress) => return,
+                Begun::Refused(refusal) => {
+                    let (Refusal::NumberLimit { after }
+                    | Refusal::MinuteLimit { after }
+                    | Refusal::ConcurrentLimit { after }) = refusal
+                    else {
+                        panic!("{refusal:?}")
+                    };
+                    let kind = std::mem::discriminant(&refusal);
+                    assert!(!waited_for.contains(&kind), "{after:?} more, though it was waited for: {refusal:?}");
+                    waited_for.push(kind);
+                    self.let_pass(after);
+                }
+                Begun::Elsewhere(_) => panic!("no id comes twice"),
+            }
+        }
+        let times = "SELECT begun, deadline FROM attempts WHERE id = ?1";
+        let (begun, deadline) =
+            self.reader.query_row(times, [new.attempt.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let known = Known { attempt: new.attempt, number, begun, deadline, is_pending: true, is_given_up: false };
+        assert!(self.calls.last().is_none_or(|last| last.begun <= begun), "the store's clock never goes back");
+        self.calls.push(known);
+        self.assert_limits(begun);
+        let old = "SELECT count(*) FROM counters WHERE scope = 2 AND bucket < (?1 - 60000) / 1000
+                       OR scope = 3 AND bucket < ?1 / 1000";
+        let left: i64 = self.reader.query_row(old, [begun], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0, "old buckets are removed");
+    }
+
+    /// Time passes, counted from when a refusal was there.
+    fn let_pass(&self, after: Duration) {
+        // What writes also writes the clock down.
+        wait(self.store.renew(OWNER)).unwrap();
+        let until = now(&self.reader) + i64::try_from(after.as_millis()).unwrap();
+        WALL.store(until - START, Ordering::Relaxed);
+    }
+
+    /// No window that ends now has more calls than a limit says.
+    fn assert_limits(&self, now: i64) {
+        let begun = |window: i64| self.calls.iter().filter(move |call| !call.is_given_up && call.begun > now - window);
+        for number in 0..NUMBERS {
+            let count = begun(300_000).filter(|call| call.number == number).count();
+            assert!(count <= 2, "{count} calls to a number");
+        }
+        let count = begun(MINUTE).count();
+        assert!(count <= 5, "{count} calls within a minute");
+        let count = self.calls.iter().filter(|call| call.is_pending && call.deadline > now).count();
+        assert!(count <= 3, "{count} calls at once");
+    }
+}
+
+fn pick(calls: &mut [Known], which: usize) -> Option<&mut Known> {
+    let index = which.checked_rem(calls.len())?;
+    calls.get_mut(index)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_events_exceeds_a_limit_or_miscounts(operations in prop::collection::vec(operation(), 1..60)) {
+        let (_folder, file) = file();
+        let mut case = Case::new(file);
+        operations.into_iter().for_each(|operation| case.run(operation));
+    }
+}
+
+#[test]
+fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
+    let (_folder, file) = file();
+    let store = SqliteStore::open(&file).unwrap();
+    let limits = Limits { calls_per_number: 2, calls_per_minute: 100, ..FEW };
+    for n in 1..=2 {
+        let new = new(n);
+        assert_eq!(wait(store.begin(&new, &limits)).unwrap(), Begun::New);
+        assert!(wait(store.end(&end(new.attempt, SystemTime::now(), Outcome::Verified))).unwrap());
+    }
+    drop(store);
+    let database = Connection::open(&file).unwrap();
+    // The file as version 1 has it, and one whose counters somebody has changed.
+    for damage in
+        ["DROP TABLE counters; PRAGMA user_version = 1;", "UPDATE counters SET count = 0", "DELETE FROM counters"]
+    {
+        database.execute_batch(damage).unwrap();
+        let store = SqliteStore::open(&file).unwrap();
+        let refused = wait(store.begin(&new(3), &limits)).unwrap();
+        assert!(matches!(refused, Begun::Refused(Refusal::NumberLimit { .. })), "{damage}: {refused:?}");
+        assert_counted(&database);
+    }
+}
+
+#[test]
+fn a_process_that_only_reads_recounts_nothing() {
+    let (_folder, file) = file();
+    drop(SqliteStore::open(&file).unwrap());
+    let database = Connection::open(&file).unwrap();
+    database.execute_batch("INSERT INTO counters VALUES (2, x'', 1, 1, 1000); BEGIN IMMEDIATE").unwrap();
+    let store = SqliteStore::open(&file).unwrap();
+    assert_eq!(rows(&store).len(), 0, "it waits for nobody who writes");
+    database.execute_batch("ROLLBACK").unwrap();
+    let left = || database.query_row("SELECT count(*) FROM counters", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(left(), 1);
+    wait(store.take_up(OWNER, 10)).unwrap();
+    assert_eq!(left(), 0);
+}
+
+/// Where the test's own process is started again, the file in which it is to begin and end calls.
+const CHILD: &str = "PHONEGATE_TEST_COUNTERS";
+
+#[test]
+fn a_process_that_is_killed_leaves_counters_that_equal_a_recount() {
+    if let Some(file) = std::env::var_os(CHILD) {
+        return begin_and_end_for_ever(Path::new(&file));
+    }
+    let (_folder, file) = file();
+    drop(SqliteStore::open(&file).unwrap());
+    let database = Connection::open(&file).unwrap();
+    let begun = || database.query_row("SELECT count(*) FROM attempts", [], |row| row.get::<_, i64>(0)).unwrap();
+    for round in 1..=10 {
+        let before = begun();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "counters::a_process_that_is_killed_leaves_counters_that_equal_a_recount", "--nocapture"])
+            .env(CHILD, &file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("begun")), "round {round}: it has begun no call");
+        // At any moment of what it does.
+        std::thread::sleep(Duration::from_micros(u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 400));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(begun() > before, "round {round}");
+        assert_counted(&database);
+        let store = SqliteStore::open(&file).unwrap();
+        wait(store.take_up(OWNER, 0)).unwrap();
+        assert_counted(&database);
+    }
+    let check = database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+/// Begins, ends and gives up calls, many at the same time.
+fn begin_and_end_for_ever(file: &Path) {
+    let store = Arc::new(SqliteStore::open(file).unwrap());
+    let limits =
+        Limits { calls_per_number: 1_000_000, concurrent_calls: 1_000_000, calls_per_minute: 1_000_000, ..FEW };
+    let one = async |task: u128| {
+        for n in 0_u128.. {
+            let attempt = Attempt { id: phonegate::call::CallId::new(uuid::Uuid::new_v4()).unwrap(), generation: 1 };
+            let new = NewAttempt { attempt, number: number(task), ..new(1) };
+            match store.begin(&new, &limits).await.unwrap() {
+                Begun::New => println!("begun"),
+                // It is that of a process that was killed.
+                Begun::Refused(Refusal::InProgress) => {
+                    let new = NewAttempt { number: number(uuid::Uuid::new_v4().as_u128()), ..new };
+                    assert_eq!(store.begin(&new, &limits).await, Ok(Begun::New));
+                    println!("begun");
+                }
+                other => panic!("{other:?}"),
+            }
+            match n % 3 {
+                0 => drop(store.record(&[give_up(attempt, number(task))]).await),
+                _ => drop(store.end(&end(attempt, SystemTime::now(), Outcome::Verified)).await),
+            }
+        }
+    };
+    wait(futures_util::future::join_all((1..=20).map(one)));
+}
