@@ -165,13 +165,13 @@ fn refused(
 ) -> rusqlite::Result<()> {
     let (id, generation) = (update.attempt.id, values::generation(update.attempt));
     let (reason, text) = (failure.reason().name(), failure.text());
-    let counted = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    let known: Option<(bool, Option<NumberKey>, Option<i64>, Option<i64>)> = desk
+    type Known = (bool, Option<NumberKey>, Option<i64>, Option<i64>);
+    let known: Option<Known> = desk
         .database
         .prepare_cached(
             "SELECT ended IS NOT NULL, number_key, begun, deadline FROM attempts WHERE id = ?1 AND generation = ?2",
         )?
-        .query_row(params![id, generation], counted)
+        .query_row(params![id, generation], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     if let Some((has_ended, number, begun, deadline)) = known {
         if has_ended {
