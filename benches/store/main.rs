@@ -1,8 +1,10 @@
-//! What each store costs a call, and how soon the calls of a process that was killed go on in the next one. Prints two
-//! tables. Each measurement has a process of its own, as a host is one.
+//! What each store costs a call, few and many calls, and how soon the calls of a process that was killed go on in the next
+//! one. Prints three tables. Each measurement has a process of its own, as a host is one. When a call fails, that is
+//! printed with the reason, and the benchmark ends with an error.
 //!
 //! Needs redis-server. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
 
+mod begin;
 #[path = "../abi/host.rs"]
 #[allow(dead_code, reason = "the other benchmark uses the rest")]
 mod host;
@@ -11,13 +13,14 @@ mod host;
 mod support;
 
 use std::ffi::CString;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::Host;
 use phonegate::call::CallStatus;
-use phonegate::store::{CallStore, Query, SqliteStore};
+use phonegate::store::{CallStore, Query, Row, RowOutcome, SqliteStore};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id as nth, no_limits};
 use uuid::Uuid;
@@ -25,16 +28,21 @@ use uuid::Uuid;
 /// So many calls are placed, by two threads.
 const CALLS: usize = 20_000;
 
-/// So many are in progress at once at most: a gate takes 10,000.
-const AT_ONCE: usize = 4_000;
+/// So many are in progress at once at most, as the default of `limits.concurrent_calls`. Each has 5 s to begin, also on a
+/// slow machine.
+const AT_ONCE: usize = 1_000;
 
 /// So many are pending when their process is killed.
 const PENDING: u128 = 1_000;
+
+/// The longest that the benchmark waits for one event.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
         Some("throughput") => throughput(serde_json::from_str(&arguments[2]).expect("JSON")),
+        Some("begin") => begin::measure(&arguments[2]),
         Some("place") => place(Path::new(&arguments[2])),
         _ => all(),
     }
@@ -47,12 +55,27 @@ fn all() {
         "| InitiateCall by two threads, {CALLS} calls | mean | 99 in 100 under | longest | calls a second to their end |"
     );
     println!("|---|---|---|---|---|");
-    for store in [
-        json!({ "type": "memory" }),
-        json!({ "type": "sqlite", "path": folder.path().join("throughput.db") }),
-        json!({ "type": "redis", "url": redis.url() }),
-    ] {
+    let stores = |name: &str| {
+        [
+            json!({ "type": "memory" }),
+            json!({ "type": "sqlite", "path": folder.path().join(format!("{name}.db")) }),
+            json!({ "type": "redis", "url": redis.url() }),
+        ]
+    };
+    for store in stores("throughput") {
         run("throughput", &store.to_string());
+    }
+    println!();
+    println!("| `begin`, a call, among so many pending calls | {} |", begin::AMONG.map(|n| n.to_string()).join(" | "));
+    println!("|---|{}", "---|".repeat(begin::AMONG.len()));
+    for kind in 0..stores("").len() {
+        print!("| {} |", stores("")[kind]["type"].as_str().expect("a type"));
+        for among in begin::AMONG {
+            std::io::stdout().flush().expect("a terminal or a file");
+            redis.cli(&["FLUSHALL"]);
+            run("begin", &begin::argument(&stores(&format!("among_{among}"))[kind], among));
+        }
+        println!();
     }
     take_up(folder.path());
 }
@@ -60,7 +83,7 @@ fn all() {
 fn run(what: &str, argument: &str) {
     let program = std::env::current_exe().expect("this program's path");
     let status = Command::new(program).args([what, argument]).status().expect("it starts again");
-    assert!(status.success());
+    assert!(status.success(), "{what} failed ({status}): {argument}");
 }
 
 fn id() -> CString {
@@ -80,7 +103,7 @@ fn throughput(store: Value) {
                 for n in 0..CALLS / 2 {
                     let (number, id) = (host.number(), self::id());
                     let start = Instant::now();
-                    assert_ne!(host.initiate(&number, &id), 2);
+                    host.place(&number, &id);
                     took.push(start.elapsed());
                     ids.push(id);
                     if let Some(earlier) = n.checked_sub(AT_ONCE / 2) {
@@ -122,33 +145,60 @@ fn place(folder: &Path) {
     std::thread::sleep(Duration::from_secs(600));
 }
 
-fn placed(store: &SqliteStore) -> usize {
+fn rows(store: &SqliteStore) -> Vec<Row> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let query = Query { most: usize::MAX >> 1, ..Query::default() };
-    runtime.block_on(store.rows(&query)).expect("rows").iter().filter(|row| row.placed.is_some()).count()
+    runtime.block_on(store.rows(&query)).expect("rows")
+}
+
+/// Waits until all calls are placed by that process. One that fails would be waited for in vain.
+fn all_are_placed(store: &SqliteStore, by: &mut Child) {
+    wait_until("all calls are placed", || {
+        let rows = rows(store);
+        for row in &rows {
+            if let RowOutcome::Failed(failure) = &row.outcome {
+                panic!("call {} failed: {failure}", row.attempt.id);
+            }
+        }
+        let ended = by.try_wait().expect("its state");
+        assert!(ended.is_none(), "the process that places the calls has ended: {ended:?}");
+        rows.iter().filter(|row| row.placed.is_some()).count() == PENDING as usize
+    });
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {PATIENCE:?} until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A process that places calls. Dropped, it is killed.
+struct Placing(Child);
+
+impl Drop for Placing {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Kills a process with calls in progress, and waits until another one has brought them to their end.
 fn take_up(folder: &Path) {
     let program = std::env::current_exe().expect("this program's path");
     let mut first =
-        Command::new(program).arg("place").arg(folder).stdout(Stdio::null()).spawn().expect("it starts again");
+        Placing(Command::new(program).arg("place").arg(folder).stdout(Stdio::null()).spawn().expect("it starts again"));
     let store = SqliteStore::open(&folder.join("pending.db")).expect("the store");
-    while placed(&store) < PENDING as usize {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    first.kill().expect("it is killed");
-    first.wait().expect("it has ended");
+    all_are_placed(&store, &mut first.0);
+    drop(first);
     let killed = Instant::now();
     let gate = TestGate::start(pending_config(folder));
     let taken_up = |gate: &TestGate| gate.log().iter().filter(|line| line["event"] == "taken_up").count();
-    while taken_up(&gate) == 0 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("a call is taken up", || taken_up(&gate) > 0);
     let first_one = killed.elapsed();
-    while taken_up(&gate) < PENDING as usize {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until("all calls are taken up", || taken_up(&gate) >= PENDING as usize);
     let all_of_them = killed.elapsed();
     let phone = folder.join("phone.txt");
     let text = std::fs::read_to_string(&phone).expect("the file of calls");

@@ -1,0 +1,99 @@
+//! What it costs to begin a call among few and many calls.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use phonegate::call::{Attempt, NumberKey};
+use phonegate::config::{NetworkConfig, StoreConfig};
+use phonegate::store::{
+    Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisStore, SqliteStore, StoredNumber,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::gate::id;
+
+/// Calls that are pending already, all of the last minute if the store takes them so fast.
+pub const AMONG: [u128; 3] = [10, 1_000, 100_000];
+
+/// Calls that are measured. So many of them wait at the same time, and may share a commit.
+const MEASURED: u128 = 1_000;
+const AT_ONCE: usize = 100;
+
+const ROOMY: Limits = Limits {
+    calls_per_number: 1_000_000,
+    per_number_window: Duration::from_secs(600),
+    concurrent_calls: 1_000_000,
+    calls_per_minute: 1_000_000,
+};
+
+/// A store of this kind among so many calls, as the argument of a process that measures it.
+pub fn argument(store: &Value, among: u128) -> String {
+    json!({ "store": store, "among": u64::try_from(among).expect("it is small") }).to_string()
+}
+
+/// Prints a cell of the table.
+pub fn measure(argument: &str) {
+    let Value::Object(argument) = serde_json::from_str(argument).expect("JSON") else { panic!("no object") };
+    let among = argument["among"].as_u64().expect("a number").into();
+    let store = open(&argument["store"]);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(fill(&store, 1..=among));
+    let start = Instant::now();
+    runtime.block_on(begin(&store, among + 1..=among + MEASURED));
+    print!(" {:.1?} |", start.elapsed() / u32::try_from(MEASURED).expect("it is small"));
+    store.close(Duration::from_secs(10));
+}
+
+fn open(store: &Value) -> Arc<dyn CallStore> {
+    match store["type"].as_str() {
+        Some("memory") => Arc::new(MemoryStore::default()),
+        Some("sqlite") => {
+            Arc::new(SqliteStore::open(Path::new(store["path"].as_str().expect("a path"))).expect("a file"))
+        }
+        _ => {
+            let config: StoreConfig = serde_json::from_value(store.clone()).expect("a store");
+            Arc::new(RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).expect("an address"))
+        }
+    }
+}
+
+async fn begin(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>) {
+    for some in calls.collect::<Vec<_>>().chunks(AT_ONCE) {
+        begin_at_once(store, some).await.unwrap_or_else(|problem| panic!("{problem}"));
+    }
+}
+
+/// As `begin`, but a store that does not keep up is asked again: this is not measured.
+async fn fill(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>) {
+    for some in calls.collect::<Vec<_>>().chunks(AT_ONCE) {
+        let mut tries = 1;
+        while let Err(problem) = begin_at_once(store, some).await {
+            assert!(tries < 10, "{problem}, ten times");
+            tries += 1;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// Says which call did not begin, and why.
+async fn begin_at_once(store: &Arc<dyn CallStore>, calls: &[u128]) -> Result<(), String> {
+    let news: Vec<_> = calls.iter().copied().map(new).collect();
+    let begun = futures_util::future::join_all(news.iter().map(|new| store.begin(new, &ROOMY))).await;
+    let failed = news.iter().zip(begun).find(|(_, begun)| *begun != Ok(Begun::New));
+    failed.map_or(Ok(()), |(new, begun)| Err(format!("call {} did not begin: {begun:?}", new.attempt.id)))
+}
+
+fn new(n: u128) -> NewAttempt {
+    let key = NumberKey::parse(&format!("{n:032x}")).expect("digits");
+    NewAttempt {
+        attempt: Attempt { id: id(n), generation: 1 },
+        started: SystemTime::now(),
+        deadline: Duration::from_secs(600),
+        number: StoredNumber { key, line: key, masked: "+1******1212".into(), full: None },
+        owner: Owner(Uuid::from_u128(1)),
+        node: "here".into(),
+    }
+}
