@@ -76,6 +76,7 @@ fn a_whole_life_leaves_signals_environment_folder_and_threads_as_they_were() {
             assert_eq!(shut_down(60_000), 0);
         }
     }
+    support::abi::uses_no_sqlite_itself();
     assert_eq!(Process::now(), before, "also its threads are gone when the shutdown returns");
 }
 

@@ -22,6 +22,7 @@ mod prompts;
 mod protect;
 mod report;
 mod revert;
+mod revert_calls;
 mod setup;
 mod steps;
 mod store;

@@ -1,11 +1,12 @@
 //! `phonegate revert`: MIM as it was before PhoneGate was installed.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use phonegate::config::{self, FILE_NAME};
-use phonegate::platform;
+use phonegate::{platform, store};
 use serde_json::json;
 
 use crate::exit::{Exit, Trouble};
@@ -16,14 +17,19 @@ use crate::install::{self, SHIM};
 use crate::mim::shim::Shim;
 use crate::mim::{is_same_file, service, settings};
 use crate::output::{self, Live};
+use crate::revert_calls;
 use crate::setup::{LIBRARY_LOG, LOG_FILE};
 
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
 then removes what install laid down: the shim, the library, the tool and the schema. The configuration, its secrets, the
-logs, the calls and the backups stay; --purge removes the configuration, the logs and the calls too. What MfaSettings.xml was is kept in a new
-backup. MIM runs without PhoneGate as soon as
-FIMService is restarted.
+logs, the calls and the backups stay; --purge removes the configuration, the logs, the calls and their backups too. What
+MfaSettings.xml was is kept in a new backup. MIM runs without PhoneGate as soon as FIMService is restarted.
+
+To go back to an older version: revert --restore-calls --restart, then phonegate install of the older bundle. An upgrade
+may bring the file of calls into a form that an older version cannot read, and copies it first. --restore-calls puts the
+newest such copy in its place. The newer file is kept under another name, with the calls since then, which are listed; the
+block list is carried over. No program may have the file open: without --restart, stop FIMService first.
 
 Examples:
   phonegate revert --list
@@ -34,14 +40,15 @@ Examples:
 --json prints one object a line:
   backup    name, provider (what it would let MIM load; absent where it names none): with --list
   diff      text: how MfaSettings.xml changes, without its secrets
-  change    step (settings, event_source, remove or purge), path, text, done (false: --dry-run)
+  change    step (settings, calls, event_source, remove or purge), path, text, done (false: --dry-run)
+  only_newer  id, number (masked), file: a call that is only in the newer file, which is kept; with --restore-calls
   left      path, text: what stays, and why
   reverted  changed (how many changes), dry_run, restarted
   error     text
 
 Exit codes:
   0  reverted, or nothing was to be done
-  1  it could not be reverted, or not everything could be removed
+  1  it could not be reverted, or not everything could be done
   2  usage";
 
 /// The arguments of `phonegate revert`.
@@ -54,9 +61,12 @@ pub(crate) struct Arguments {
     /// Which backup to put back.
     #[arg(long, value_name = "NAME")]
     backup: Option<String>,
-    /// Removes the configuration, the logs and the file of calls too.
+    /// Removes the configuration, the logs, the file of calls and its backups too.
     #[arg(long)]
     purge: bool,
+    /// Puts the calls back as they were before an upgrade changed the form of their file. Keeps the newer file.
+    #[arg(long, conflicts_with_all = ["list", "purge"])]
+    restore_calls: bool,
     /// Shows what would be done, and changes nothing.
     #[arg(long)]
     dry_run: bool,
@@ -90,6 +100,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
         for (step, path, text) in plan.steps() {
             tell(arguments, step, path, &text);
         }
+        if let Some(restore) = &plan.calls {
+            revert_calls::list(restore, arguments.json);
+        }
         conclude(arguments, &plan, false, 0);
         return Ok(Exit::Done);
     }
@@ -110,6 +123,7 @@ struct Restore {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Settings,
+    Calls,
     EventSource,
     Remove,
     Purge,
@@ -120,6 +134,7 @@ impl Step {
     fn name(self) -> &'static str {
         match self {
             Self::Settings => "settings",
+            Self::Calls => "calls",
             Self::EventSource => "event_source",
             Self::Remove => "remove",
             Self::Purge => "purge",
@@ -132,6 +147,8 @@ const LOGS: [&str; 2] = [LIBRARY_LOG, LOG_FILE];
 
 struct Plan {
     restore: Option<Restore>,
+    /// How the calls become those of an older version.
+    calls: Option<store::Restore>,
     /// The library whose words the Event Log would show.
     event_source: Option<PathBuf>,
     /// What install laid down.
@@ -144,6 +161,7 @@ struct Plan {
 impl Plan {
     fn make(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Self, Trouble> {
         let restore = restore(arguments, folder, backups)?;
+        let calls = arguments.restore_calls.then(|| revert_calls::plan(folder)).transpose()?;
         let mut remove: Vec<_> = install::laid_down().iter().map(|name| folder.join(name)).collect();
         let registered = event_source::registered().map(PathBuf::from);
         // Another folder's belongs to what is installed there.
@@ -158,7 +176,7 @@ impl Plan {
             let state = platform::state_folder().filter(|_| is_here && !of_another);
             purge = to_purge(folder, state, &mut warnings);
         }
-        Ok(Self { restore, event_source, remove, purge, warnings })
+        Ok(Self { restore, calls, event_source, remove, purge, warnings })
     }
 
     fn steps(&self) -> impl Iterator<Item = (Step, &Path, String)> {
@@ -167,12 +185,14 @@ impl Plan {
                 [&restore.backup, &restore.kept].map(|path| path.file_name().unwrap_or_default().to_string_lossy());
             (Step::Settings, restore.path.as_path(), format!("put {name} back, and keep what is there as {kept}"))
         });
+        let calls = self.calls.iter();
+        let calls = calls.map(|calls| (Step::Calls, calls.file.as_path(), revert_calls::in_words(calls)));
         let source = self.event_source.iter();
         let source =
             source.map(|library| (Step::EventSource, library.as_path(), "take it from the Event Log".to_owned()));
         let removed = self.remove.iter().map(|path| (Step::Remove, path.as_path(), "remove".to_owned()));
         let purged = self.purge.iter().map(|path| (Step::Purge, path.as_path(), "remove".to_owned()));
-        settings.chain(source).chain(removed).chain(purged)
+        settings.chain(calls).chain(source).chain(removed).chain(purged)
     }
 }
 
@@ -237,11 +257,12 @@ fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -
     };
     // SQLite has two files beside the one that is named.
     let calls = calls.into_iter().flat_map(|file| {
-        ["", "-wal", "-shm"].map(|end| {
+        let its_own = ["", "-wal", "-shm"].map(|end| {
             let mut path = file.clone().into_os_string();
             path.push(end);
             PathBuf::from(path)
-        })
+        });
+        its_own.into_iter().chain(store::kept_beside(&file))
     });
     let logs = logs.and_then(|logs| fs::read_dir(logs).ok()).into_iter().flatten().flatten();
     let is_log = |entry: &fs::DirEntry| {
@@ -257,6 +278,9 @@ fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -
 
 fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, Trouble> {
     let lock = Lock::take(folder).map_err(Trouble::failed)?;
+    if let Some(calls) = plan.calls.as_ref().filter(|_| !arguments.restart) {
+        calls.must_be_unused().map_err(|text| Trouble::failed(format!("{text}. Nothing was changed")))?;
+    }
     if let Some(restore) = &plan.restore {
         install::put_back(&restore.path, &restore.before, &restore.after, &restore.kept)?;
         if let Some((step, path, text)) = plan.steps().next() {
@@ -272,12 +296,18 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
     let mut left = Vec::new();
     for (step, path, text) in plan.steps().filter(|(step, ..)| *step != Step::Settings) {
         let removed = match step {
+            Step::Calls => plan.calls.as_ref().map_or(Ok(()), |calls| calls.carry_out().map_err(io::Error::other)),
             Step::EventSource => event_source::register(None),
             _ if path.is_dir() => fs::remove_dir_all(path),
             _ => remove(path),
         };
         match removed {
-            Ok(()) => tell(arguments, step, path, &text),
+            Ok(()) => {
+                tell(arguments, step, path, &text);
+                if let Some(calls) = plan.calls.as_ref().filter(|_| step == Step::Calls) {
+                    revert_calls::list(calls, arguments.json);
+                }
+            }
             Err(error) => left.push((path.to_owned(), error.to_string())),
         }
     }
@@ -285,6 +315,9 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
     let in_use = |path| (path, "in use now; a later revert or install removes it".to_owned());
     left.extend(remove_leftovers(folder).into_iter().map(in_use));
     drop(lock);
+    if !arguments.restore_calls && !arguments.purge {
+        left.extend(revert_calls::hint(folder));
+    }
     for (path, text) in left {
         let path = path.display().to_string();
         match arguments.json {
@@ -340,6 +373,6 @@ fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool, failures: usize
         (false, _) => "MIM runs without PhoneGate as soon as FIMService is restarted.",
     });
     if failures > 0 {
-        output::result("Not everything could be removed: run revert again.");
+        output::result("Not everything could be done: run revert again.");
     }
 }

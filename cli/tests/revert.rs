@@ -67,6 +67,8 @@ fn purge_leaves_what_else_is_in_a_folder_that_was_named_for_logs_and_calls() {
         "calls.db",
         "calls.db-wal",
         "calls.db-shm",
+        "calls.db.v1-backup-20260101T000000Z",
+        "calls.db.v2-replaced-20260101T000000Z",
         "others.log",
     ] {
         fs::write(logs.join(name), "").unwrap();

@@ -9,7 +9,8 @@ mod unix;
 #[cfg(unix)]
 pub use unix::{
     Account, SavedAccess, create_private_file, create_private_folder, exposure, is_stdout_left, let_all_read,
-    module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, user_name,
+    module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
+    user_name,
 };
 
 #[cfg(not(windows))]
@@ -26,8 +27,8 @@ pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
     Account, SavedAccess, create_private_file, create_private_folder, dpapi, exposure, is_stdout_left, let_all_read,
-    module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, user_name,
-    windows_folder,
+    module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
+    user_name, windows_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};

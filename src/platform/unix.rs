@@ -179,8 +179,20 @@ pub fn create_private_file(path: &Path, _grant: Grant<'_>) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Makes sure that the names in a folder are on the disk.
+///
+/// # Errors
+/// If the folder cannot be opened, or the disk fails.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
 /// Who may use a file or a folder, to be kept, or given to another one.
-pub struct SavedAccess(Permissions);
+pub struct SavedAccess {
+    permissions: Permissions,
+    owner: u32,
+    group: u32,
+}
 
 impl SavedAccess {
     /// Who may use what lies at a path.
@@ -188,7 +200,8 @@ impl SavedAccess {
     /// # Errors
     /// Where that cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self(std::fs::metadata(path)?.permissions()))
+        let meta = std::fs::metadata(path)?;
+        Ok(Self { permissions: meta.permissions(), owner: meta.uid(), group: meta.gid() })
     }
 
     /// Lets the same ones use what lies at a path.
@@ -196,7 +209,11 @@ impl SavedAccess {
     /// # Errors
     /// Where this process may not.
     pub fn give(&self, path: &Path) -> io::Result<()> {
-        std::fs::set_permissions(path, self.0.clone())
+        let meta = std::fs::metadata(path)?;
+        if (meta.uid(), meta.gid()) != (self.owner, self.group) {
+            std::os::unix::fs::chown(path, Some(self.owner), Some(self.group))?;
+        }
+        std::fs::set_permissions(path, self.permissions.clone())
     }
 }
 

@@ -46,7 +46,10 @@ pub use attempt::{Change, Current, CurrentState, End, NewAttempt, Orphan, Owner,
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use memory::MemoryStore;
 pub use refusal::Refusal;
-pub use sqlite::{SqliteStore, back_up};
+pub use sqlite::{
+    OnlyNewer, Restore, SchemaVersion, SqliteStore, back_up, back_up_before_migration, kept_beside, new_backup,
+    schema_version,
+};
 
 /// How long an owner counts as alive after it was last heard of.
 pub const LEASE: Duration = Duration::from_secs(10);

@@ -49,6 +49,7 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
     let rung = twilio.seen(About::Start);
     let rings = |call: &Begun| rung.iter().filter(|seen| seen.form["To"] == call.number()).count();
     let ends = settle(&machine.next(), &calls, rings);
+    is_intact(&machine.path("calls.db"));
     for (call, (status, text)) in calls.iter().zip(&ends) {
         assert!(*status == FAILED || call.what.starts_with("APPROVED"), "{}: {text}", call.what);
         if call.what.contains("while it rings") || call.what.contains("at its end") {
@@ -94,6 +95,7 @@ fn a_request_that_is_made_again_right_after_its_process_was_killed_rings_nobody_
     let rung = || twilio.seen(About::Start);
     let rings = |call: &Begun| rung().iter().filter(|seen| seen.form["To"] == call.number()).count();
     let ends = settle(&next, &calls, rings);
+    is_intact(&machine.path("calls.db"));
     for (call, (status, text)) in calls.iter().zip(&ends) {
         match &*call.what {
             "killed while it rings" => assert_eq!((*status, rings(call)), (SUCCESS, 1), "{text}"),
@@ -135,6 +137,7 @@ fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at
         }
     }
     let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
+    is_intact(&machine.path("calls.db"));
     for (call, (status, text)) in calls.iter().zip(&ends) {
         assert_eq!(*status, FAILED, "{}", call.what);
         let unknown = call.what.contains("begins") && text.contains("(UnknownCall)");
@@ -161,6 +164,7 @@ fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_
         calls.push(call);
     }
     let ends = settle(&machine.next(), &calls, |call| callee.rings(call.number()));
+    is_intact(&machine.path("calls.db"));
     for (call, (status, text)) in calls.iter().zip(&ends) {
         assert_eq!(callee.rings(call.number()), 1, "{}", call.what);
         let interrupted = call.what.contains("#") && text.ends_with("(Interrupted)");

@@ -5,18 +5,18 @@ mod kills;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use phonegate::call::CallId;
 use phonegate::config;
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::store::{CallStore, LEASE, Query, RENEW_EVERY, SqliteStore};
+use phonegate::store::{LEASE, RENEW_EVERY};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS, fresh_id, fresh_number};
+use support::calls::{Calls, is_intact};
 use support::gate::{admitted, no_limits};
 use support::host::Host;
 use support::sip::prompts;
@@ -75,15 +75,14 @@ impl Machine {
         (host, Begun { id, number, what: what.into() })
     }
 
-    /// What the store answers to somebody who only looks.
-    fn store(&self) -> SqliteStore {
-        SqliteStore::open(&self.path("calls.db")).unwrap()
+    /// What the store holds. Its file must be there.
+    fn calls(&self) -> Calls {
+        Calls::of(&self.path("phonegate.json"))
     }
 
     /// Waits until the store has the backend's reference of a call.
     fn has_placed(&self, call: &Begun) {
-        let store = self.store();
-        wait_until("it is placed", || placed(&store, &call.id) > 0);
+        wait_until("it is placed", || self.path("calls.db").exists() && self.calls().placed(&call.id) > 0);
     }
 
     /// The next process: this one.
@@ -96,24 +95,6 @@ impl Begun {
     fn number(&self) -> &str {
         self.number.to_str().unwrap()
     }
-}
-
-fn wait_for<T>(asked: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(asked)
-}
-
-/// How often a call was placed, by the word of the store, in all attempts of its id.
-fn placed(store: &SqliteStore, id: &CStr) -> usize {
-    let id = CallId::parse(id.to_str().unwrap()).unwrap();
-    let query = Query { id: Some(id), most: usize::MAX, ..Query::default() };
-    wait_for(async {
-        let mut placed = 0;
-        for row in store.rows(&query).await.unwrap() {
-            let steps = store.steps(row.attempt).await.unwrap();
-            placed += steps.iter().filter(|step| &*step.name == "placed").count();
-        }
-        placed
-    })
 }
 
 /// Waits for the ends of all calls in the next process, and holds them against how often each number was rung.
@@ -191,7 +172,7 @@ fn a_repeat_of_a_call_that_its_process_has_left_rings_nobody_again() {
 }
 
 /// Kills a process whose phone ends with it.
-fn ends_with_its_process(backend: Value, rings: impl Fn(&SqliteStore, &Begun) -> usize) {
+fn ends_with_its_process(backend: Value, rings: impl Fn(&Calls, &Begun) -> usize) {
     const DEADLINE_S: u64 = 25;
     let machine = Machine::with(backend, json!({ "call": { "deadline_s": DEADLINE_S } }));
     let begun = Instant::now();
@@ -199,13 +180,13 @@ fn ends_with_its_process(backend: Value, rings: impl Fn(&SqliteStore, &Begun) ->
     machine.has_placed(&call);
     host.kill_after(0);
 
-    let (next, store) = (machine.next(), machine.store());
+    let (next, store) = (machine.next(), machine.calls());
     // Nobody knows whether the phone rings still.
     let number_is_free = || {
         let other = fresh_id();
         next.initiate(Some(&call.number), Some(&other), None);
         wait_until("another call is placed or refused", || {
-            placed(&store, &other) > 0 || next.status(Some(&other)) != PENDING
+            store.placed(&other) > 0 || next.status(Some(&other)) != PENDING
         });
         let (status, text) = (next.status(Some(&other)), next.message(&other));
         assert!(status == PENDING || text.contains("(AlreadyInProgress"), "{status} {text}");
@@ -229,7 +210,7 @@ fn a_sip_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_i
 #[test]
 fn a_simulated_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_its_deadline() {
     let backend = json!({ "type": "simulated", "answer_after_ms": 60_000 });
-    ends_with_its_process(backend, |store, call| placed(store, &call.id));
+    ends_with_its_process(backend, |store, call| store.placed(&call.id));
 }
 
 #[test]
@@ -249,8 +230,7 @@ fn a_report_of_fraud_is_not_lost_while_no_process_is_there() {
     assert!(ends[0].1.contains("(FraudReported, code 112)"), "{ends:?}");
     let log = std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap();
     assert!(log.contains("taken_up"), "{log}");
-    let blocks = wait_for(machine.store().blocks()).unwrap();
-    assert_eq!(blocks.iter().map(|block| block.number).collect::<Vec<_>>(), [admitted(call.number()).key()]);
+    assert_eq!(machine.calls().blocked(), [admitted(call.number()).key().to_string()]);
 }
 
 #[test]
@@ -271,8 +251,23 @@ fn a_gate_beside_a_service_takes_none_of_its_calls_up() {
     let log = std::fs::read_to_string(folder.path().join("tool.log")).unwrap();
     assert!(!log.contains("taken_up"), "{log}");
 
-    let next = machine.next();
-    wait_until("the call is known", || next.status(Some(&call.id)) == PENDING);
-    approve(&folder.path().join("phone.txt"));
-    assert_eq!(next.outcome(&call.id), SUCCESS);
+    // This process has used SQLite for the gate, and cannot load the library.
+    let mut next = Host::start(machine.folder.path(), call.id.to_str().unwrap(), call.number());
+    next.logs("taken_up");
+    assert_eq!(approve(&folder.path().join("phone.txt")).lines().count(), 1);
+    assert_eq!(next.last_words(), "Verified: the right key was pressed.");
+}
+
+#[test]
+#[should_panic(expected = "Two copies of SQLite in one process")]
+fn a_test_that_has_used_sqlite_cannot_load_the_library() {
+    drop(rusqlite::Connection::open_in_memory().unwrap());
+    Abi::load(&json!({ "use": [] }));
+}
+
+#[test]
+#[should_panic(expected = "Two copies of SQLite in one process")]
+fn a_test_that_has_loaded_the_library_fails_if_it_uses_sqlite() {
+    let _abi = Abi::load(&json!({ "use": [] }));
+    drop(rusqlite::Connection::open_in_memory().unwrap());
 }

@@ -73,9 +73,35 @@ fn pointer(text: Option<&CStr>) -> *const c_char {
     text.map_or(std::ptr::null(), CStr::as_ptr)
 }
 
+/// Fails if this process has used the copy of SQLite that is linked into the test.
+///
+/// The loaded library has another copy. POSIX drops all locks that a process has on a file when it closes any descriptor
+/// of it (fcntl(2)); one copy of SQLite takes care of that, but two know nothing of each other, and the database is soon
+/// damaged (<https://www.sqlite.org/howtocorrupt.html>, 2.2.1). So a test that loads the library reads the store by
+/// [`super::calls`].
+#[track_caller]
+pub fn uses_no_sqlite_itself() {
+    // SAFETY: it has no preconditions, and only returns a counter: the most bytes that SQLite ever had at once.
+    let used = unsafe { rusqlite::ffi::sqlite3_memory_highwater(0) };
+    assert!(
+        used == 0,
+        "this test has loaded the library and used SQLite itself. Two copies of SQLite in one process damage the \
+         database: read it with support::calls, in a process of its own"
+    );
+}
+
+impl Drop for Abi {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            uses_no_sqlite_itself();
+        }
+    }
+}
+
 impl Abi {
     /// Loads the library, for which `config` is the usual configuration, and starts nothing.
     pub fn load(config: &Value) -> Self {
+        uses_no_sqlite_itself();
         let folder = tempfile::tempdir().unwrap();
         // SAFETY: nextest runs each test in a process of its own, in which nobody else reads the environment yet.
         unsafe {

@@ -4,6 +4,7 @@
 pub mod abi;
 pub mod backend;
 pub mod baresip;
+pub mod calls;
 pub mod certificate;
 pub mod gate;
 pub mod handset;

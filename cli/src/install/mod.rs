@@ -1,6 +1,7 @@
 //! `phonegate install`: PhoneGate into MIM's service, in one command that changes all or nothing.
 
 pub(crate) mod backups;
+mod calls;
 pub(crate) mod event_source;
 pub(crate) mod files;
 mod plan;
@@ -25,7 +26,8 @@ const HELP: &str = "\
 Run it as an administrator, from the unpacked bundle. It finds the folder of MIM's service and the contract assembly
 in it, compiles the shim against that, tries the configuration out, and only then changes anything: it copies the
 library, the tool and the shim into the folder, backs MfaSettings.xml up, and names the shim there as its last step.
-What fails on the way is undone. To install a newer version, run it from the newer bundle.
+What fails on the way is undone. To install a newer version, run it from the newer bundle: if that keeps calls in another
+form, it copies them first, and `phonegate revert --restore-calls` is the way back.
 
 The first time:
   1. phonegate install            lays a phonegate.json into the service's folder, and stops

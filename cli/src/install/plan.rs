@@ -7,7 +7,7 @@ use phonegate::gate::Gate;
 use phonegate::platform::{self, Account, Grant, HOST_SERVICE, LibraryVersion};
 
 use super::steps::{Change, FileKind, StateFolder};
-use super::{Arguments, backups, event_source, shim};
+use super::{Arguments, backups, calls, event_source, shim};
 use crate::exit::Trouble;
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
@@ -123,7 +123,9 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     warnings.extend(loaded.config.warnings());
     found.push(("configuration", chosen.in_words(&config_path)));
     let secrets = permissions::private_files(&config_path, &loaded);
-    changes.extend(state_folder(&loaded, account.as_ref())?);
+    let state = state_folder(&loaded, account.as_ref())?;
+    let calls = calls::back_up(&loaded, &config_path, state.as_ref())?;
+    changes.extend(state.into_iter().chain(calls));
     let gate = start(loaded, &config_path, &work.path)?;
     if arguments.skip_check {
         warnings.push("no backend was asked whether it could place calls (--skip-check)".to_owned());

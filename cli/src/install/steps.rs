@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use phonegate::platform::{self, Account, Grant, SavedAccess};
+use phonegate::store::{self, SchemaVersion};
 use zeroize::Zeroizing;
 
 use super::event_source;
@@ -15,6 +16,8 @@ use crate::exit::{Exit, Trouble};
 pub(super) enum Change {
     /// Makes the folder for state and logs, or takes it from those who should not have it.
     StateFolder { path: PathBuf, state: StateFolder },
+    /// Copies the calls, before the new library changes the schema of their file.
+    Calls { file: PathBuf, copy: PathBuf, version: SchemaVersion },
     /// Makes a file, or puts a new one in its place.
     File { step: &'static str, path: PathBuf, contents: Vec<u8>, file: FileKind, replaces: bool },
     /// Puts a file in its own place, with the permissions that it should have.
@@ -52,6 +55,7 @@ impl Change {
     pub(super) fn step(&self) -> &'static str {
         match self {
             Self::StateFolder { .. } => "state_folder",
+            Self::Calls { .. } => "calls",
             Self::File { step, .. } => step,
             Self::Protect { .. } => "permissions",
             Self::EventSource { .. } => "event_source",
@@ -63,6 +67,7 @@ impl Change {
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::StateFolder { path, .. }
+            | Self::Calls { copy: path, .. }
             | Self::File { path, .. }
             | Self::Protect { path, .. }
             | Self::EventSource { library: path }
@@ -81,6 +86,12 @@ impl Change {
             Self::StateFolder { state: StateFolder::Wide(why), .. } | Self::Protect { why, .. } => {
                 format!("set its permissions: {why}")
             }
+            Self::Calls { file, version, .. } => format!(
+                "copy the calls of {} there, before the new library brings them from schema version {} to {}",
+                file.display(),
+                version.file,
+                version.newest
+            ),
             Self::File { replaces: true, .. } => "replace".to_owned(),
             Self::File { .. } => "write".to_owned(),
             Self::EventSource { .. } => "register it for the words of PhoneGate's events".to_owned(),
@@ -105,7 +116,7 @@ impl Change {
                 Staged::write(path, &Zeroizing::new(fs::read(path)?), &Access::Private(account.into())).map(Some)
             }
             Self::Settings { path, contents, .. } => Staged::write(path, contents, &Access::Like(path)).map(Some),
-            Self::StateFolder { .. } | Self::EventSource { .. } | Self::Backup { .. } => Ok(None),
+            Self::StateFolder { .. } | Self::Calls { .. } | Self::EventSource { .. } | Self::Backup { .. } => Ok(None),
         }
     }
 
@@ -113,6 +124,11 @@ impl Change {
         let missing = || io::Error::other("nothing is there to put into its place");
         match self {
             Self::StateFolder { path, state } => state.mend(path, account.into()),
+            Self::Calls { file, copy, .. } => {
+                store::back_up_before_migration(file, copy).map_err(io::Error::other)?;
+                let copy = copy.clone();
+                Ok(Box::new(move || fs::remove_file(copy)))
+            }
             Self::File { .. } => staged.ok_or_else(missing)?.replace_undoably(),
             // Nothing is put aside, where others could still read it.
             Self::Protect { path, .. } => {
@@ -238,10 +254,11 @@ pub(super) fn point(_what: &str, _step: &str) -> io::Result<()> {
     #[cfg(debug_assertions)]
     if let Ok(fault) = std::env::var("PHONEGATE_FAULT") {
         let here = format!("{_what} {_step}");
-        if fault == format!("fail {here}") {
+        let is_set = |what: &str| fault.split(',').any(|fault| fault == format!("{what} {here}"));
+        if is_set("fail") {
             return Err(io::Error::other(format!("fault injected: {here}")));
         }
-        if fault == format!("end {here}") {
+        if is_set("end") {
             // As if it were killed: nothing is undone, and nothing is dropped.
             std::process::exit(ENDED);
         }

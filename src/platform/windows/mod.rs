@@ -106,6 +106,14 @@ fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
     text.as_ref().encode_wide().chain([0]).collect()
 }
 
+/// Does nothing: NTFS has its own journal for names, and a folder cannot be flushed.
+///
+/// # Errors
+/// None here.
+pub fn sync_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// How to open a file of our own. Its folder's permissions guard it.
 pub fn private_file() -> OpenOptions {
     OpenOptions::new()

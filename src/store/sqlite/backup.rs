@@ -1,48 +1,108 @@
 //! A copy of the file, made while the service uses it.
 
-use std::fs::{OpenOptions, remove_file};
-use std::io::{Error, ErrorKind};
-use std::path::Path;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{Error, ErrorKind, Result as IoResult};
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::{BUSY_LIMIT, schema};
 use crate::platform::{self, Grant};
 
+/// How the name of a copy ends until it is whole.
+pub(super) const UNFINISHED: &str = ".unfinished";
+
+/// What to do if a copy cannot be written whose name the user has chosen.
+pub(super) const ADVICE: &str = "; name a file in a folder that you may write to";
+
 /// Copies all that the database has into a new file, which only this user can use. What was deleted is not in it.
 ///
+/// The copy gets its name when it is whole and on the disk: a process that is killed meanwhile leaves a file whose name
+/// ends in `.unfinished`, and its journal, which the next copy of this name replaces.
+///
 /// # Errors
-/// In words: where the copy is there already or cannot be made, or this is no database of PhoneGate's. Then nothing is
-/// left of it.
+/// In words: if the copy is there already or cannot be made, or this is no database of PhoneGate's. Then nothing is left
+/// of it.
 pub fn back_up(file: &Path, copy: &Path) -> Result<(), String> {
-    let database = open(file).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    // SQLite takes a file that is empty for one that is not there, and keeps its permissions.
-    platform::create_private_file(copy, Grant::CurrentUser).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => format!("{} is there already; name a new file", copy.display()),
-        _ => told(copy, &error),
-    })?;
-    fill(&database, copy).inspect_err(|_| {
-        // Why it failed is told, and matters more.
-        let _ = remove_file(copy);
+    let database = open(file)?;
+    let unfinished = with_end(copy, UNFINISHED);
+    if copy.symlink_metadata().is_ok() {
+        return Err(there_already(copy));
+    }
+    let cannot = |error: Error| told(copy, &error);
+    remove(&unfinished).map_err(cannot)?;
+    // SQLite treats an empty file as a new one, and keeps its permissions.
+    platform::create_private_file(&unfinished, Grant::CurrentUser).map_err(cannot)?;
+    fill(&database, &unfinished, copy).and_then(|()| finish(&unfinished, copy)).inspect_err(|_| {
+        // The error that is returned matters more.
+        let _ = remove(&unfinished);
     })
 }
 
-fn open(file: &Path) -> Result<Connection, String> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(file, flags).map_err(super::words)?;
-    database.busy_timeout(BUSY_LIMIT).map_err(super::words)?;
-    schema::check_ours(&database)?;
-    Ok(database)
+/// Removes what was left of a copy. Its journal goes first: SQLite would apply it to the next file of this name.
+fn remove(unfinished: &Path) -> IoResult<()> {
+    remove_if_there(&with_end(unfinished, "-journal"))?;
+    remove_if_there(unfinished)
 }
 
-fn fill(database: &Connection, copy: &Path) -> Result<(), String> {
-    let name = copy.to_str().ok_or_else(|| format!("{}: its name is not Unicode", copy.display()))?;
+/// Opens a database of PhoneGate's to read it.
+pub(super) fn open(file: &Path) -> Result<Connection, String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let ours = || {
+        let database = Connection::open_with_flags(file, flags).map_err(super::words)?;
+        database.busy_timeout(BUSY_LIMIT).map_err(super::words)?;
+        schema::check_ours(&database)?;
+        Ok(database)
+    };
+    ours().map_err(|problem: String| format!("{}: {problem}", file.display()))
+}
+
+fn fill(database: &Connection, unfinished: &Path, copy: &Path) -> Result<(), String> {
+    let name = unfinished.to_str().ok_or_else(|| format!("{}: its name is not Unicode", copy.display()))?;
     let problem = |error| format!("{}: {}", copy.display(), super::words(error));
     database.execute("VACUUM INTO ?1", [name]).map_err(problem)?;
-    let written = OpenOptions::new().write(true).open(copy).and_then(|copy| copy.sync_all());
+    let written = OpenOptions::new().write(true).open(unfinished).and_then(|copy| copy.sync_all());
     written.map_err(|error| told(copy, &error))
 }
 
+fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
+    // A second name replaces no file, which a new name may do.
+    let named = match fs::hard_link(unfinished, copy) {
+        Ok(()) => fs::remove_file(unfinished),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(there_already(copy)),
+        // Not every file system has second names.
+        Err(_) => fs::rename(unfinished, copy),
+    };
+    named.and_then(|()| sync_folder_of(copy)).map_err(|error| told(copy, &error))
+}
+
+/// Makes sure that the name of a file is on the disk.
+pub(super) fn sync_folder_of(file: &Path) -> IoResult<()> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => platform::sync_folder(folder),
+        None => platform::sync_folder(Path::new(".")),
+    }
+}
+
+/// The path whose name ends with this, too.
+pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+pub(super) fn remove_if_there(path: &Path) -> IoResult<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn there_already(copy: &Path) -> String {
+    format!("{} is there already; name a new file", copy.display())
+}
+
 fn told(copy: &Path, error: &Error) -> String {
-    format!("cannot write {}: {error}; name a file in a folder that you may write to", copy.display())
+    format!("cannot write {}: {error}{ADVICE}", copy.display())
 }

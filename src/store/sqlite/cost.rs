@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -60,7 +61,7 @@ fn end(attempt: Attempt) -> End {
 fn filled(calls: i64) -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
     database.set_prepared_statement_cache_capacity(64);
-    schema::bring_up_to_date(&mut database).unwrap();
+    schema::bring_up_to_date(&mut database, Path::new("")).unwrap();
     for n in 0..calls {
         let desk = desk(&database, START + n * MINUTE / calls);
         let n = u128::try_from(n).unwrap();

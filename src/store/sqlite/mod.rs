@@ -11,8 +11,10 @@ mod clock;
 #[cfg(test)]
 mod cost;
 mod counters;
+mod restore;
 mod schema;
 mod values;
+mod versions;
 mod writer;
 
 use std::path::Path;
@@ -28,6 +30,8 @@ use crate::call::{Attempt, CallId, NumberKey};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
+pub use restore::{OnlyNewer, Restore};
+pub use versions::{SchemaVersion, back_up_before_migration, kept_beside, new_backup, schema_version};
 use writer::Writer;
 
 /// How long SQLite waits for another process that writes.
@@ -43,7 +47,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it, for this user alone; brings it to this version's schema.
+    /// Opens the file, or makes it, for this user alone; copies an older one and brings it to this version's schema.
     ///
     /// # Errors
     /// In words: where it cannot be opened, is no such file, or belongs to a newer version.
@@ -85,7 +89,7 @@ fn open(file: &Path) -> Result<Connection, String> {
         return Err(format!("its journal cannot be a write-ahead log ({mode}); it must lie on a disk of this machine"));
     }
     database.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;").map_err(words)?;
-    schema::bring_up_to_date(&mut database)?;
+    schema::bring_up_to_date(&mut database, file)?;
     Ok(database)
 }
 

@@ -1,10 +1,22 @@
 //! The versions of the database's schema, and the way from one to the next.
 
+use std::path::Path;
+use std::time::Duration;
+
 use rusqlite::{Connection, TransactionBehavior};
+
+use super::{BUSY_LIMIT, versions};
+use crate::fault;
 
 /// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
 /// is never changed.
 const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+
+/// What a newer version does, for the tests of upgrades: named by the fault `store.next_schema`.
+const OF_THE_NEXT: &str = "CREATE TABLE of_the_next_version (number INTEGER NOT NULL) STRICT;";
+
+/// How long a process waits for another one that copies the file and migrates it.
+const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 
 /// `PHgt`: by which a file is known as PhoneGate's (<https://www.sqlite.org/pragma.html#pragma_application_id>).
 const APPLICATION: u32 = 0x5048_6774;
@@ -18,9 +30,41 @@ pub(super) fn check_ours(database: &Connection) -> Result<(), String> {
     }
 }
 
-/// Brings a database to the newest version.
-pub(super) fn bring_up_to_date(database: &mut Connection) -> Result<(), String> {
-    migrate(database, &MIGRATIONS)
+/// Brings a database to the newest version. One that has something in it is copied first.
+pub(super) fn bring_up_to_date(database: &mut Connection, file: &Path) -> Result<(), String> {
+    migrate(database, &migrations(), |version| versions::keep(file, version))
+}
+
+/// Makes a database of version 1.
+#[cfg(test)]
+pub(super) fn make_first(database: &mut Connection) -> Result<(), String> {
+    migrate(database, MIGRATIONS.get(..1).unwrap_or_default(), |_| Ok(()))
+}
+
+/// Brings a database to the version after the newest one.
+#[cfg(test)]
+pub(super) fn migrate_with(database: &mut Connection, file: &Path, next: &str) -> Result<(), String> {
+    let migrations: Vec<_> = MIGRATIONS.into_iter().chain([next]).collect();
+    migrate(database, &migrations, |version| versions::keep(file, version))
+}
+
+/// The newest schema version that this build can read.
+pub(super) fn newest() -> u32 {
+    count(&migrations())
+}
+
+/// The schema version of a database.
+pub(super) fn version(database: &Connection) -> Result<u32, String> {
+    database.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(words)
+}
+
+fn migrations() -> Vec<&'static str> {
+    let next = fault::is_set("store.next_schema").then_some(OF_THE_NEXT);
+    MIGRATIONS.into_iter().chain(next).collect()
+}
+
+fn count(migrations: &[&str]) -> u32 {
+    u32::try_from(migrations.len()).unwrap_or(u32::MAX)
 }
 
 fn words(error: rusqlite::Error) -> String {
@@ -30,63 +74,105 @@ fn words(error: rusqlite::Error) -> String {
     }
 }
 
-fn migrate(database: &mut Connection, migrations: &[&str]) -> Result<(), String> {
-    let version = |database: &Connection| database.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0));
+/// Migrates a database; `keep` copies one that has something in it, of this version.
+fn migrate(
+    database: &mut Connection,
+    migrations: &[&str],
+    keep: impl FnOnce(u32) -> Result<(), String>,
+) -> Result<(), String> {
+    let newest = count(migrations);
     // Whoever has nothing to do waits for nobody.
-    if version(database).map_err(words)? == u32::try_from(migrations.len()).unwrap_or(u32::MAX) {
+    let before = version(database)?;
+    if before == newest {
         return Ok(());
     }
-    // Of two processes that start at once, one waits for the other.
+    if (1..newest).contains(&before) {
+        database.busy_timeout(MIGRATION_LIMIT).map_err(words)?;
+    }
+    // Of two processes that start at once, one waits for the other. Nobody else writes until this one is done, so the
+    // copy has everything.
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(words)?;
-    let version = version(&transaction).map_err(words)?;
-    let newest = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    let version = version(&transaction)?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| migrations.get(version..)) else {
         return Err(format!(
-            "it was written by a newer PhoneGate (schema version {version}, this one knows {newest}): install that again"
+            "it was written by a newer PhoneGate (schema version {version}, this one knows {newest}): install that \
+             again, or put the copy from before back with it (phonegate revert --restore-calls)"
         ));
     };
+    if version > 0 && !missing.is_empty() {
+        keep(version).map_err(|problem| {
+            format!(
+                "it has schema version {version}, and is not brought to version {newest}, since no copy could be made \
+                 first: {problem}. Make room there, let the service's account write there, and start again"
+            )
+        })?;
+    }
     for migration in missing {
         transaction.execute_batch(migration).map_err(words)?;
     }
     if !missing.is_empty() {
         transaction.pragma_update(None, "user_version", newest).map_err(words)?;
     }
-    transaction.commit().map_err(words)
+    transaction.commit().map_err(words)?;
+    database.busy_timeout(BUSY_LIMIT).map_err(words)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::cell::Cell;
+
     use super::*;
 
     const FIRST: &str = "CREATE TABLE calls (id TEXT) STRICT; INSERT INTO calls VALUES ('kept');";
     const SECOND: &str = "ALTER TABLE calls ADD COLUMN node TEXT NOT NULL DEFAULT 'here';";
 
+    fn never(_: u32) -> Result<(), String> {
+        Err("there is nothing to copy".to_owned())
+    }
+
     #[test]
-    fn an_older_database_is_brought_up_to_date_and_keeps_what_is_in_it() {
+    fn an_older_database_is_copied_and_brought_up_to_date() {
         let mut database = Connection::open_in_memory().unwrap();
-        migrate(&mut database, &[FIRST]).unwrap();
-        migrate(&mut database, &[FIRST, SECOND]).unwrap();
-        migrate(&mut database, &[FIRST, SECOND]).unwrap();
+        migrate(&mut database, &[FIRST], never).unwrap();
+        let copied = Cell::new(0);
+        let keep = |version| {
+            copied.set(version);
+            Ok(())
+        };
+        migrate(&mut database, &[FIRST, SECOND], keep).unwrap();
+        migrate(&mut database, &[FIRST, SECOND], never).unwrap();
         let kept = database.query_row("SELECT id || node FROM calls", [], |row| row.get::<_, String>(0));
-        assert_eq!(kept.unwrap(), "kepthere");
+        assert_eq!((kept.unwrap().as_str(), copied.get()), ("kepthere", 1));
     }
 
     #[test]
     fn a_newer_database_is_refused_and_left_as_it_is() {
         let mut database = Connection::open_in_memory().unwrap();
-        migrate(&mut database, &[FIRST, SECOND]).unwrap();
-        let error = migrate(&mut database, &[FIRST]).unwrap_err();
+        migrate(&mut database, &[FIRST], never).unwrap();
+        migrate(&mut database, &[FIRST, SECOND], |_| Ok(())).unwrap();
+        let error = migrate(&mut database, &[FIRST], never).unwrap_err();
         assert!(error.contains("newer PhoneGate (schema version 2, this one knows 1)"), "{error}");
     }
 
     #[test]
     fn a_migration_that_fails_changes_nothing() {
+        let failing = "DELETE FROM calls; SELECT nothing FROM nowhere;";
+        for keep in [|_| Ok(()), never] {
+            let mut database = Connection::open_in_memory().unwrap();
+            migrate(&mut database, &[FIRST], never).unwrap();
+            migrate(&mut database, &[FIRST, failing], keep).unwrap_err();
+            let kept = database.query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0));
+            assert_eq!((kept.unwrap(), version(&database).unwrap()), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_copied_is_not_migrated() {
         let mut database = Connection::open_in_memory().unwrap();
-        migrate(&mut database, &[FIRST]).unwrap();
-        migrate(&mut database, &[FIRST, "DELETE FROM calls; SELECT nothing FROM nowhere;"]).unwrap_err();
-        let kept = database.query_row("SELECT count(*) FROM calls", [], |row| row.get::<_, i64>(0));
-        let version = database.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-        assert_eq!((kept.unwrap(), version.unwrap()), (1, 1));
+        migrate(&mut database, &[FIRST], never).unwrap();
+        let error = migrate(&mut database, &[FIRST, SECOND], |_| Err("the disk is full".to_owned())).unwrap_err();
+        assert!(error.contains("not brought to version 2") && error.contains("the disk is full. Make room"), "{error}");
+        assert_eq!(version(&database).unwrap(), 1);
     }
 }

@@ -1,0 +1,87 @@
+//! What `phonegate revert` does with the calls: as an older PhoneGate can read them, by `--restore-calls`.
+
+use std::path::Path;
+
+use phonegate::config::{self, FILE_NAME, StoreKind};
+use phonegate::store::{self, Restore};
+use serde_json::json;
+
+use crate::exit::Trouble;
+use crate::output;
+
+/// Maximum number of calls that are listed one by one for a human reader.
+const LISTED: usize = 100;
+
+/// What restoring the calls of this installation does.
+///
+/// # Errors
+/// If there is nothing older, or it cannot be read.
+pub(crate) fn plan(folder: &Path) -> Result<Restore, Trouble> {
+    let path = folder.join(FILE_NAME);
+    let loaded = config::load(&path)?;
+    if loaded.config.store.kind != StoreKind::Sqlite {
+        return Err(Trouble::usage(format!(
+            "{}: store.type is not sqlite, so there is no file of calls to restore",
+            path.display()
+        )));
+    }
+    let file = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(&path))?;
+    if !file.exists() {
+        return Err(Trouble::failed(format!("there is no file {}, so no call has been kept", file.display())));
+    }
+    let restore = Restore::plan(&file).map_err(Trouble::failed)?;
+    restore.ok_or_else(|| {
+        Trouble::failed(format!(
+            "beside {} there is no backup with an older schema, which an upgrade makes: an older PhoneGate of the same \
+             schema can read the file as it is",
+            file.display()
+        ))
+    })
+}
+
+/// What it does to the file, in words.
+pub(crate) fn in_words(restore: &Restore) -> String {
+    let Restore { version, older, pending, blocks, .. } = restore;
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!(
+        "put {} in its place (schema version {older} instead of {version}), and keep it as {}. Only in the latter: {} \
+         calls, and how {pending} calls ended that were pending in the backup. The block list is carried over ({blocks} \
+         numbers)",
+        name(&restore.backup),
+        name(&restore.kept),
+        restore.calls.len(),
+    )
+}
+
+/// Lists the calls that only the newer file has.
+pub(crate) fn list(restore: &Restore, json: bool) {
+    let file = restore.kept.display().to_string();
+    for call in restore.calls.iter().take(if json { usize::MAX } else { LISTED }) {
+        match json {
+            true => output::record(
+                &json!({ "event": "only_newer", "id": call.id, "number": call.number.as_deref(), "file": file }),
+            ),
+            false => output::result(&format!(
+                "only in the newer file: call {} to {}",
+                call.id,
+                call.number.as_deref().unwrap_or("no valid number")
+            )),
+        }
+    }
+    let more = restore.calls.len().saturating_sub(LISTED);
+    if more > 0 && !json {
+        output::result(&format!("and {more} more; --json lists all"));
+    }
+}
+
+/// What a revert says that leaves the calls as they are, if an older PhoneGate could not read them.
+pub(crate) fn hint(folder: &Path) -> Option<(std::path::PathBuf, String)> {
+    // Without a configuration, nothing is known of calls.
+    let restore = plan(folder).ok()?;
+    let text = format!(
+        "has schema version {}, which an older PhoneGate may not read; revert --restore-calls puts the copy of version {} \
+         back, and keeps this one",
+        restore.version, restore.older
+    );
+    Some((restore.file, text))
+}

@@ -1,0 +1,175 @@
+//! The way back to an older schema: the copy from before the migration takes the place of the newer file, which is kept.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::backup::{self, remove_if_there, sync_folder_of, with_end};
+use super::versions::{self, Kind};
+use super::{BUSY_LIMIT, schema, words};
+use crate::call::CallId;
+use crate::platform::{self, Grant, SavedAccess};
+
+/// How the name of the copy ends until it takes the file's place.
+const RESTORING: &str = ".restoring";
+
+/// A call that only the newer file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnlyNewer {
+    /// Its id.
+    pub id: CallId,
+    /// Its number, masked.
+    pub number: Option<Box<str>>,
+}
+
+/// What restoring an older file does. Made by [`Restore::plan`]; nothing has happened yet.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// The file of the store.
+    pub file: PathBuf,
+    /// Its schema version.
+    pub version: u32,
+    /// The backup that takes its place.
+    pub backup: PathBuf,
+    /// The schema version of the backup.
+    pub older: u32,
+    /// The name that the newer file gets.
+    pub kept: PathBuf,
+    /// The calls that only the newer file has, the first one first.
+    pub calls: Vec<OnlyNewer>,
+    /// How many calls were pending when the backup was made. They end when an older PhoneGate starts.
+    pub pending: u64,
+    /// How many numbers are on the newer file's block list, which replaces that of the backup.
+    pub blocks: u64,
+}
+
+impl Restore {
+    /// Compares a file with its newest backup of an older schema. None if there is no such backup.
+    ///
+    /// # Errors
+    /// In words: if either cannot be read.
+    pub fn plan(file: &Path) -> Result<Option<Self>, String> {
+        let newer = backup::open(file)?;
+        let version = schema::version(&newer)?;
+        let older = versions::list(file, Kind::Backup).into_iter().find(|(older, _)| *older < version);
+        let Some((older, path)) = older else { return Ok(None) };
+        let copy = backup::open(&path)?;
+        let one = |database: &Connection, sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let last = one(&copy, "SELECT coalesce(max(sequence), 0) FROM attempts").map_err(words)?;
+        let count = |database, sql| one(database, sql).map(|count| u64::try_from(count).unwrap_or_default());
+        let calls = newer
+            .prepare("SELECT id, number FROM attempts WHERE sequence > ?1 ORDER BY sequence")
+            .and_then(|mut calls| {
+                let only = calls.query_map([last], |row| Ok(OnlyNewer { id: row.get(0)?, number: row.get(1)? }))?;
+                only.collect::<Result<Vec<_>, _>>()
+            })
+            .map_err(words)?;
+        Ok(Some(Self {
+            file: file.to_owned(),
+            version,
+            backup: path,
+            older,
+            kept: versions::new_path(file, version, Kind::Replaced)?,
+            calls,
+            pending: count(&copy, "SELECT count(*) FROM attempts WHERE ended IS NULL").map_err(words)?,
+            blocks: count(&newer, "SELECT count(*) FROM blocks").map_err(words)?,
+        }))
+    }
+
+    /// Makes sure that no other process has the file open, and that all of it is in the one file.
+    ///
+    /// # Errors
+    /// In words: if another process has it open, or it cannot be written to.
+    pub fn must_be_unused(&self) -> Result<(), String> {
+        let database = open(&self.file)?;
+        // SQLite does this only for a connection that is alone (<https://www.sqlite.org/wal.html>, section 3.3).
+        let mode = database.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0));
+        match mode {
+            Ok(mode) if mode == "delete" => Ok(()),
+            Ok(mode) => Err(format!("{}: its journal stays {mode}", self.file.display())),
+            Err(error) => Err(format!(
+                "{} is in use ({}): stop the service FIMService, and whatever reads the calls (phonegate calls \
+                 --follow), and run this again",
+                self.file.display(),
+                words(error)
+            )),
+        }
+    }
+
+    /// Keeps the newer file under another name and puts the backup in its place, with the newer block list.
+    ///
+    /// The backup itself stays. A process that is killed meanwhile leaves the newer file in place, or the older one.
+    ///
+    /// # Errors
+    /// In words: if another process has the file open, or the disk does not take the copy. Then the newer file is in its
+    /// place.
+    pub fn carry_out(&self) -> Result<(), String> {
+        self.must_be_unused()?;
+        let restoring = with_end(&self.file, RESTORING);
+        let done = self.prepare(&restoring).and_then(|()| {
+            self.swap(&restoring).map_err(|error| format!("{} cannot be replaced: {error}", self.file.display()))
+        });
+        done.inspect_err(|_| {
+            // The error that is returned matters more.
+            let _ = fs::remove_file(&restoring);
+        })
+    }
+
+    /// Makes the file that takes the place.
+    fn prepare(&self, restoring: &Path) -> Result<(), String> {
+        let copied = || {
+            remove_if_there(restoring)?;
+            let mut to = platform::create_private_file(restoring, Grant::CurrentUser)?;
+            io::copy(&mut File::open(&self.backup)?, &mut to)?;
+            to.sync_all()
+        };
+        copied().map_err(|error| format!("cannot write {}: {error}", restoring.display()))?;
+        self.carry_over(restoring)?;
+        let access = SavedAccess::of(&self.file).and_then(|access| access.give(restoring));
+        access.map_err(|error| format!("cannot give {} the permissions of the file: {error}", restoring.display()))
+    }
+
+    /// Takes over what must not be forgotten: the block list, and the store's clock, which never goes back.
+    fn carry_over(&self, restoring: &Path) -> Result<(), String> {
+        let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
+        let database = open(restoring)?;
+        database
+            .execute("ATTACH ?1 AS newer", [name])
+            .and_then(|_| {
+                database.execute_batch(
+                    "PRAGMA secure_delete = ON;
+                     BEGIN IMMEDIATE;
+                     DELETE FROM main.blocks;
+                     INSERT INTO main.blocks (number_key, number, reason, since_at, until_at)
+                         SELECT number_key, number, reason, since_at, until_at FROM newer.blocks;
+                     UPDATE main.clock SET now = max(now, (SELECT now FROM newer.clock));
+                     COMMIT;
+                     DETACH newer;",
+                )
+            })
+            .map_err(|error| {
+                format!("the block list of {} cannot be carried over: {}", self.file.display(), words(error))
+            })
+    }
+
+    fn swap(&self, restoring: &Path) -> io::Result<()> {
+        // A second name, so that there is a file at its place all the time.
+        if fs::hard_link(&self.file, &self.kept).is_err() {
+            fs::rename(&self.file, &self.kept)?;
+        }
+        if let Err(error) = fs::rename(restoring, &self.file) {
+            // To the same name again; where it is a second one, the first is there still.
+            return fs::rename(&self.kept, &self.file).and(Err(error));
+        }
+        sync_folder_of(&self.file)
+    }
+}
+
+fn open(file: &Path) -> Result<Connection, String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = Connection::open_with_flags(file, flags)
+        .and_then(|database| database.busy_timeout(BUSY_LIMIT).map(|()| database));
+    database.map_err(|error| format!("{}: {}", file.display(), words(error)))
+}

@@ -1,0 +1,298 @@
+//! Copies of the file from before its schema changed: each is made before the migration, so that an older PhoneGate can
+//! be used again.
+//!
+//! A copy lies beside the file: `phonegate.db.v1-backup-20261124T150600Z` has schema version 1. The newest
+//! [`BACKUPS`] are kept. A file that was replaced by a copy is kept as `phonegate.db.v2-replaced-…`, and never removed.
+
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::backup::{self, ADVICE, UNFINISHED, with_end};
+use super::schema;
+
+/// Maximum number of backups beside a file.
+const BACKUPS: usize = 3;
+
+/// Maximum number of files of one kind with the time of one second in their names.
+const NAMES_A_SECOND: u32 = 9;
+
+/// Why there is a second file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It was copied before a migration.
+    Backup,
+    /// It was replaced by a backup.
+    Replaced,
+}
+
+impl Kind {
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Backup => "-backup-",
+            Self::Replaced => "-replaced-",
+        }
+    }
+}
+
+/// The schema version of a file, and the newest one that this build can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaVersion {
+    /// Of the file. Zero: it is empty.
+    pub file: u32,
+    /// Of this build.
+    pub newest: u32,
+}
+
+impl SchemaVersion {
+    /// Returns whether this build migrates the file when it opens it.
+    pub fn is_older(&self) -> bool {
+        (1..self.newest).contains(&self.file)
+    }
+
+    /// Returns whether this build refuses the file.
+    pub fn is_newer(&self) -> bool {
+        self.file > self.newest
+    }
+}
+
+/// Reads the schema version of a file, and changes nothing.
+///
+/// # Errors
+/// In words: if the file cannot be read, or is no database of PhoneGate's.
+pub fn schema_version(file: &Path) -> Result<SchemaVersion, String> {
+    let database = backup::open(file)?;
+    let version = schema::version(&database).map_err(|problem| format!("{}: {problem}", file.display()))?;
+    Ok(SchemaVersion { file: version, newest: schema::newest() })
+}
+
+/// The path that the next backup of this version would get.
+///
+/// # Errors
+/// In words: if every name of this second is taken.
+pub fn new_backup(file: &Path, version: u32) -> Result<PathBuf, String> {
+    new_path(file, version, Kind::Backup)
+}
+
+/// Copies a file before a migration to a path of [`new_backup`], and removes the oldest backups.
+///
+/// # Errors
+/// As [`backup::back_up`].
+pub fn back_up_before_migration(file: &Path, copy: &Path) -> Result<(), String> {
+    backup::back_up(file, copy).map_err(|problem| problem.trim_end_matches(ADVICE).to_owned())?;
+    for (_, path) in list(file, Kind::Backup).into_iter().skip(BACKUPS) {
+        // One that stays costs room, and the next migration tries again.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// All backups beside a file, and all files that were replaced by one. The names alone; nothing is opened.
+pub fn kept_beside(file: &Path) -> Vec<PathBuf> {
+    let kept = [Kind::Backup, Kind::Replaced].into_iter().flat_map(|kind| list(file, kind));
+    kept.map(|(_, path)| path).chain(unfinished(file)).collect()
+}
+
+/// Copies the file for [`schema::bring_up_to_date`], which has the only right to write to it.
+pub(super) fn keep(file: &Path, version: u32) -> Result<(), String> {
+    for path in unfinished(file) {
+        // The new copy may get another name.
+        let _ = std::fs::remove_file(path);
+    }
+    back_up_before_migration(file, &new_backup(file, version)?)
+}
+
+pub(super) fn new_path(file: &Path, version: u32, kind: Kind) -> Result<PathBuf, String> {
+    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+    let time = OffsetDateTime::now_utc().format(format).map_err(|error| error.to_string())?;
+    let first = with_end(file, &format!(".v{version}{}{time}", kind.mark()));
+    let others = (1..NAMES_A_SECOND).map(|number| with_end(&first, &format!("-{number}")));
+    let mut names = std::iter::once(first.clone()).chain(others);
+    let free = |path: &PathBuf| path.symlink_metadata().is_err();
+    names.find(free).ok_or_else(|| format!("{} and others of this second are there already", first.display()))
+}
+
+/// The files of one kind with their schema versions, the newest first.
+pub(super) fn list(file: &Path, kind: Kind) -> Vec<(u32, PathBuf)> {
+    let mut found: Vec<_> = beside(file)
+        .filter(|(name, _)| !name.contains(UNFINISHED))
+        .filter_map(|(name, path)| {
+            let (version, time) = name.split_once(kind.mark())?;
+            Some((time.to_owned(), version.parse::<u32>().ok()?, path))
+        })
+        .collect();
+    // By the time, and then by the number behind it.
+    found.sort_by(|one, other| other.0.cmp(&one.0));
+    found.into_iter().map(|(_, version, path)| (version, path)).collect()
+}
+
+/// What processes that were killed have left of backups.
+fn unfinished(file: &Path) -> impl Iterator<Item = PathBuf> {
+    beside(file)
+        .filter(|(name, _)| name.contains(Kind::Backup.mark()) && name.contains(UNFINISHED))
+        .map(|(_, path)| path)
+}
+
+/// What is named like the file and a version: the rest of the name, and the path.
+fn beside(file: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    let start = file.file_name().map(|name| format!("{}.v", name.to_string_lossy())).unwrap_or_default();
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(move |entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let rest = name.strip_prefix(&start)?;
+        Some((rest.to_owned(), entry.path()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::os::unix::fs::PermissionsExt;
+
+    use rusqlite::Connection;
+    use tempfile::TempDir;
+
+    use super::super::restore::Restore;
+    use super::super::{open, schema};
+    use super::*;
+
+    const NEXT: &str = "CREATE TABLE of_the_next_version (number INTEGER NOT NULL) STRICT;";
+
+    /// A file of this version with a call, of which the newest schema version is returned.
+    fn file() -> (TempDir, PathBuf, u32) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.db");
+        drop(crate::store::SqliteStore::open(&file).unwrap());
+        let database = Connection::open(&file).unwrap();
+        add_call(&database, 1);
+        add_block(&database, 1);
+        (folder, file, schema::newest())
+    }
+
+    fn add_call(database: &Connection, n: u32) {
+        let sql = "INSERT INTO attempts (id, generation, current, node, started_at)
+                   VALUES ('00000000-0000-0000-0000-00000000000' || ?1, 1, 1, 'here', 0)";
+        database.execute(sql, [n]).unwrap();
+    }
+
+    fn add_block(database: &Connection, n: u8) {
+        let sql = "INSERT INTO blocks VALUES (?1, '+1******1212', 'stolen', 0, NULL)";
+        database.execute(sql, [[n; 16]]).unwrap();
+    }
+
+    fn ids(file: &Path) -> Vec<String> {
+        let database = Connection::open(file).unwrap();
+        let mut ids = database.prepare("SELECT substr(id, -1) FROM attempts ORDER BY sequence").unwrap();
+        ids.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    fn upgrade(file: &Path) -> Result<(), String> {
+        let mut database = Connection::open(file).unwrap();
+        database.busy_timeout(super::super::BUSY_LIMIT).unwrap();
+        schema::migrate_with(&mut database, file, NEXT)
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_opened_with_its_calls_and_copied_if_it_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.db");
+        let mut first = Connection::open(&file).unwrap();
+        schema::make_first(&mut first).unwrap();
+        add_call(&first, 1);
+        drop(first);
+        assert_eq!(schema_version(&file).unwrap(), SchemaVersion { file: 1, newest: schema::newest() });
+        drop(open(&file).unwrap());
+        assert_eq!(schema_version(&file).unwrap(), SchemaVersion { file: schema::newest(), newest: schema::newest() });
+        let backups: Vec<_> =
+            list(&file, Kind::Backup).into_iter().map(|(version, path)| (version, ids(&path))).collect();
+        let expected = (schema::newest() > 1).then(|| (1, vec!["1".to_owned()]));
+        assert_eq!((ids(&file), backups), (vec!["1".to_owned()], Vec::from_iter(expected)));
+    }
+
+    #[test]
+    fn an_upgrade_leaves_one_private_backup_that_the_older_build_reads() {
+        let (_folder, file, version) = file();
+        // Several processes start at once.
+        std::thread::scope(|scope| {
+            let upgrading: Vec<_> = (0..4).map(|_| scope.spawn(|| upgrade(&file))).collect();
+            upgrading.into_iter().for_each(|upgraded| assert_eq!(upgraded.join().unwrap(), Ok(())));
+        });
+        assert!(open(&file).unwrap_err().contains("written by a newer PhoneGate"));
+        assert!(schema_version(&file).unwrap().is_newer());
+        let backups = list(&file, Kind::Backup);
+        assert_eq!(backups.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [version]);
+        let (_, backup) = &backups[0];
+        assert_eq!(backup.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(open(backup).is_ok());
+        assert_eq!(ids(backup), ["1"]);
+    }
+
+    #[test]
+    fn only_the_newest_backups_are_kept_and_what_a_killed_process_left_is_removed() {
+        let (_folder, file, version) = file();
+        for time in ["20250101T000000Z", "20250102T000000Z", "20250102T000000Z-1", "20250103T000000Z"] {
+            std::fs::write(with_end(&file, &format!(".v{version}-backup-{time}")), "").unwrap();
+        }
+        let replaced = with_end(&file, ".v9-replaced-20240101T000000Z");
+        let left = ["", "-journal"].map(|end| with_end(&file, &format!(".v1-backup-20240101T000000Z.unfinished{end}")));
+        for path in left.iter().chain([&replaced]) {
+            std::fs::write(path, "").unwrap();
+        }
+        assert_eq!(kept_beside(&file).len(), 7);
+        upgrade(&file).unwrap();
+        let names: Vec<_> = list(&file, Kind::Backup).into_iter().map(|(_, path)| path).collect();
+        assert_eq!(names.len(), BACKUPS);
+        assert_eq!(ids(&names[0]), ["1"], "the new one is the newest");
+        let ends = |n: usize, end: &str| names[n].to_str().unwrap().ends_with(end);
+        assert!(ends(1, "20250103T000000Z") && ends(2, "20250102T000000Z-1"), "{names:?}");
+        assert!(replaced.exists() && !left.iter().any(|path| path.exists()));
+    }
+
+    #[test]
+    fn a_file_beside_which_no_backup_can_be_made_is_left_as_it_is() {
+        let (_folder, file, version) = file();
+        // A folder that is not there takes no file, whoever runs the test.
+        let before = std::fs::read(&file).unwrap();
+        let mut database = Connection::open(&file).unwrap();
+        let nowhere = file.with_file_name("no/such/folder/calls.db");
+        let error = schema::migrate_with(&mut database, &nowhere, NEXT).unwrap_err();
+        assert!(error.contains(&format!("has schema version {version}")) && error.contains("Make room"), "{error}");
+        assert!(!error.contains("name a file"), "{error}");
+        drop(database);
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+    }
+
+    #[test]
+    fn a_restored_file_has_the_calls_of_the_backup_and_the_blocks_of_the_newer_file() {
+        let (folder, file, version) = file();
+        assert!(Restore::plan(&file).unwrap().is_none(), "there is nothing older");
+        upgrade(&file).unwrap();
+        let newer = Connection::open(&file).unwrap();
+        add_call(&newer, 2);
+        add_block(&newer, 2);
+        newer.execute("DELETE FROM blocks WHERE number_key = ?1", [[1; 16]]).unwrap();
+        newer.execute("UPDATE clock SET now = 77", []).unwrap();
+        let restore = Restore::plan(&file).unwrap().unwrap();
+        assert_eq!((restore.version, restore.older), (version + 1, version));
+        assert_eq!((restore.calls.len(), restore.pending, restore.blocks), (1, 1, 1));
+        assert!(restore.calls[0].id.to_string().ends_with('2'), "{:?}", restore.calls);
+
+        let error = restore.carry_out().unwrap_err();
+        assert!(error.contains("is in use") && error.contains("FIMService"), "{error}");
+        assert_eq!(ids(&file), ["1", "2"]);
+        drop(newer);
+        restore.carry_out().unwrap();
+        assert_eq!(
+            (ids(&file), ids(&restore.kept), ids(&restore.backup)),
+            (vec!["1".to_owned()], vec!["1".to_owned(), "2".to_owned()], vec!["1".to_owned()])
+        );
+        let restored = open(&file).unwrap();
+        let blocks: Vec<u8> = restored.query_row("SELECT number_key FROM blocks", [], |row| row.get(0)).unwrap();
+        let now: i64 = restored.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap();
+        assert_eq!((blocks, now), (vec![2; 16], 77));
+        let left = folder.path().read_dir().unwrap().flatten().map(|entry| entry.file_name());
+        assert!(!{ left }.any(|name| name.to_str().unwrap().ends_with("restoring")));
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
