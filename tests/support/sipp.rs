@@ -55,6 +55,10 @@ pub enum Step {
     Raw(String),
 }
 
+/// The wait between the answer and the first key. Keys do not count before PhoneGate begins its first prompt, which on a
+/// busy machine may be some hundred milliseconds after its ACK.
+pub const UNTIL_ASKED: Step = Step::Wait(1000);
+
 /// The usual description of a callee.
 pub const SDP: &str = "v=0\no=callee 1 1 IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
     m=audio [media_port] RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-16\n";
