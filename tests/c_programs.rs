@@ -159,7 +159,12 @@ fn is_clean(program: &Program) {
     {
         let id = fresh_id();
         let arguments = [number, id.to_str().unwrap()];
-        let (code, stdout, stderr) = program.run(program.under_valgrind(), &config, &arguments);
+        // Valgrind on a busy machine may be too slow for a call's own limits, and that it was is no fault of memory.
+        let is_too_slow = |text: &str| text.contains("PhoneGate stood still") || text.contains("no answer within");
+        let mut runs = (0..5).map(|_| program.run(program.under_valgrind(), &config, &arguments));
+        let (code, stdout, stderr) = runs
+            .find(|(code, stdout, _)| *code != 1 || !is_too_slow(stdout))
+            .expect("one of five runs is quick enough for the call's own limits");
         assert_eq!(code, expected, "{stdout}{stderr}");
     }
 }

@@ -41,6 +41,16 @@ fn answered(gate: &TestGate, handset: &Handset) -> Heard {
     handset.hear()
 }
 
+/// Starts a call and hears its first prompt begin: keys count from then on.
+fn asked(gate: &TestGate, handset: &Handset) -> Heard {
+    let silence = |sample: &u8| decode_ulaw(*sample).abs() <= 8;
+    let mut heard = answered(gate, handset);
+    while heard.payload.iter().all(silence) {
+        heard = handset.hear();
+    }
+    heard
+}
+
 fn ends(gate: TestGate, callee: Callee) -> (Option<FailureReason>, String) {
     let (_, text) = gate.ends(id(1));
     let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
@@ -86,7 +96,7 @@ fn a_key_stops_the_prompt_and_the_verdict_is_spoken() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } }));
-    let first = answered(&gate, &handset);
+    let first = asked(&gate, &handset);
     handset.press(first.from, '#');
     let verified = spoken("en-US", "verified");
     let mut heard = Vec::new();
@@ -109,7 +119,7 @@ fn a_key_counts_once_whichever_of_its_packets_arrive() {
         let handset = Handset::on("127.0.0.1");
         let callee = handset.callee("0 101");
         let gate = gate(callee.trunk());
-        let first = answered(&gate, &handset);
+        let first = asked(&gate, &handset);
         // Were it two keys, the entry would be `00#`, which reports no fraud.
         let timestamp = handset.next_event();
         for (end, duration) in train {
@@ -125,7 +135,7 @@ fn entries(entries: &[&str]) -> Option<FailureReason> {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = gate(callee.trunk());
-    let first = answered(&gate, &handset);
+    let first = asked(&gate, &handset);
     for entry in entries {
         entry.chars().for_each(|key| handset.press(first.from, key));
         handset.wait(Duration::from_millis(300));
@@ -148,7 +158,7 @@ fn not_verified(spoof: impl Fn(&Handset, SocketAddr)) -> String {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = gate(callee.trunk());
-    let first = answered(&gate, &handset);
+    let first = asked(&gate, &handset);
     // An ordinary packet, so that its source is known as the callee's.
     handset.send(first.from, 0, 160, &[0xff; 160]);
     handset.wait(Duration::from_millis(100));
@@ -171,7 +181,7 @@ fn keys_from_another_address_never_verify_before_the_callee_has_sent_anything() 
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = gate(callee.trunk());
-    let first = answered(&gate, &handset);
+    let first = asked(&gate, &handset);
     Handset::on("127.0.0.2").press(first.from, '#');
     assert_eq!(ends(gate, callee).0, Some(FailureReason::NoKeyPressed));
 }
@@ -246,7 +256,7 @@ fn ports_are_free_again_after_a_call_and_too_few_are_told() {
     let mut trunk = callee.trunk();
     trunk["rtp_ports"] = json!({ "first": port, "last": port + 1 });
     let gate = gate(trunk);
-    let first = answered(&gate, &handset);
+    let first = asked(&gate, &handset);
     assert_eq!(first.from.port(), port);
     gate.initiate(id(2), "+1 4255551213");
     let text = gate.ends(id(2)).1;

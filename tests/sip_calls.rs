@@ -6,13 +6,13 @@ use phonegate::call::FailureReason;
 use serde_json::json;
 use support::gate::{TestGate, id};
 use support::sip::{NUMBER, config, ending, gate};
-use support::sipp::{Callee, SDP, Step};
+use support::sipp::{Callee, SDP, Step, UNTIL_ASKED};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
 /// The steps of a callee that rings and picks up, does something, and sees us hang up.
 fn answers(then: &[Step]) -> Vec<Step> {
-    let start = [Step::Invite, RINGS, Step::PickUp, Step::Wait(200)];
+    let start = [Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED];
     start.into_iter().chain(then.iter().cloned()).chain([Step::Receive("BYE")]).collect()
 }
 
@@ -114,7 +114,7 @@ fn every_refusal_has_its_reason_and_the_trunks_own_words() {
 #[test]
 fn a_phone_that_rings_on_is_cancelled_at_the_deadline() {
     let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
-    let gate = TestGate::start(config(callee.trunk(), 2));
+    let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
     gate.end();
     callee.finish();
@@ -123,7 +123,7 @@ fn a_phone_that_rings_on_is_cancelled_at_the_deadline() {
 #[test]
 fn who_presses_nothing_until_the_deadline_is_hung_up_on() {
     let callee = Callee::start(&answers(&[]), 1);
-    let gate = TestGate::start(config(callee.trunk(), 2));
+    let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
     gate.end();
     callee.finish();
@@ -243,7 +243,7 @@ fn a_call_is_forwarded_within_the_trunk_and_not_in_circles() {
             Step::Invite,
             RINGS,
             Step::PickUp,
-            Step::Wait(200),
+            UNTIL_ASKED,
             Step::Press("#"),
             Step::Receive("BYE"),
         ],
@@ -369,7 +369,7 @@ fn a_provisional_answer_that_wants_to_be_acknowledged_is() {
 #[test]
 fn a_session_that_is_ours_to_refresh_is_refreshed() {
     let mut steps = answers(&[Step::Receive("UPDATE"), Step::Press("#")]);
-    steps[2] = Step::PickUpAs("Session-Expires: 2;refresher=uac\nSupported: timer");
+    steps[2] = Step::PickUpAs("Session-Expires: 4;refresher=uac\nSupported: timer");
     assert_eq!(call(&steps).0, None);
 }
 

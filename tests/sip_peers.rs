@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use phonegate::call::FailureReason;
+use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::baresip::Phone;
 use support::gate::{TestGate, id};
@@ -27,7 +27,7 @@ fn call(gate: &TestGate, phone: &Phone) -> Option<(FailureReason, String)> {
     support::wait_until("it is answered or fails", || seen("answered") || seen("failed"));
     if seen("answered") {
         support::wait_until("baresip has the call", || phone.log().contains("Call established"));
-        phone.press("#");
+        phone.press_until("#", || gate.status(id(1)) != CallStatus::Pending);
     }
     let text = gate.ends(id(1)).1;
     gate.snapshot(id(1)).failure.map(|failure| (failure.reason(), text))

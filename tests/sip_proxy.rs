@@ -6,7 +6,7 @@ mod support;
 use std::collections::HashSet;
 use std::process::{Child, Stdio};
 
-use phonegate::call::FailureReason;
+use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::baresip::Phone;
 use support::gate::{TestGate, id};
@@ -26,7 +26,7 @@ fn verified(gate: &TestGate, phone: &Phone) {
         assert!(failure.is_none(), "{failure:?}");
         phone.log().contains("Call established")
     });
-    phone.press("#");
+    phone.press_until("#", || gate.status(id(1)) != CallStatus::Pending);
     assert_eq!(gate.ends(id(1)).1, "");
 }
 
@@ -197,7 +197,7 @@ fn a_verified_call_has_the_form_of_rfc_3261() {
 fn a_cancelled_call_has_the_form_of_rfc_3261() {
     let callee = Callee::start(&[Step::Invite, Step::Answer(180, "Ringing", ""), Step::Cancelled], 1);
     let capture = Capture::start(callee.port);
-    let gate = TestGate::start(config(callee.trunk(), 2));
+    let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
     gate.end();
     let port = callee.port;

@@ -7,14 +7,14 @@ use phonegate::call::FailureReason;
 use serde_json::json;
 use support::gate::{TestGate, id};
 use support::sip::{NUMBER, config, ending, gate};
-use support::sipp::{Callee, SDP, Step, answer_with, request_with};
+use support::sipp::{Callee, SDP, Step, UNTIL_ASKED, answer_with, request_with};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
 const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n";
 
 fn answers(then: &[Step]) -> Vec<Step> {
-    let start = [Step::Invite, RINGS, Step::PickUp, Step::Wait(200)];
+    let start = [Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED];
     start.into_iter().chain(then.iter().cloned()).chain([Step::Receive("BYE")]).collect()
 }
 
@@ -97,7 +97,7 @@ fn an_update_while_the_phone_rings_does_not_end_the_call() {
             RINGS,
             Step::Raw(update + &format!("<recv response=\"{code}\"/>\n")),
             Step::Raw(answer),
-            Step::Wait(200),
+            UNTIL_ASKED,
             Step::Press("#"),
             Step::Receive("BYE"),
         ];
@@ -111,7 +111,7 @@ fn an_update_while_the_phone_rings_does_not_end_the_call() {
 fn a_description_that_came_before_the_answer_is_taken() {
     let early = answer_with(183, "Session Progress", "", SDP);
     let answer = answer_with(200, "OK", "", "");
-    let steps = [Step::Invite, early, Step::Wait(200), answer, Step::Wait(200), Step::Press("#"), Step::Receive("BYE")];
+    let steps = [Step::Invite, early, Step::Wait(200), answer, UNTIL_ASKED, Step::Press("#"), Step::Receive("BYE")];
     assert_eq!(call(&steps).0, None);
 }
 
@@ -123,7 +123,7 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_hung_up_on() {
     let crossed = cancel.to_owned() + &answer;
     let steps = [Step::Invite, RINGS, Step::Raw(crossed), Step::Receive("BYE")];
     let callee = Callee::start(&steps, 1);
-    let gate = TestGate::start(config(callee.trunk(), 2));
+    let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
     gate.end();
     callee.finish();
@@ -137,7 +137,7 @@ fn an_answer_after_the_deadline_is_hung_up_on_though_only_a_100_came_before() {
     let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE");
     let crossed = "<recv request=\"CANCEL\" crlf=\"true\"/>\n".to_owned() + &answer;
     let callee = Callee::start(&[Step::Invite, trying, Step::Raw(crossed), Step::Receive("BYE")], 1);
-    let gate = TestGate::start(config(callee.trunk(), 2));
+    let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
     callee.finish();
     gate.end();
@@ -164,8 +164,8 @@ fn who_has_no_update_is_kept_alive_by_a_re_invite() {
     let refresh = "<recv request=\"INVITE\" crlf=\"true\"/>\n".to_owned();
     let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
     for (headers, first) in [
-        ("Session-Expires: 2;refresher=uac\nAllow: INVITE, ACK, BYE\n", ""),
-        ("Session-Expires: 2;refresher=uac\n", "<recv request=\"UPDATE\" crlf=\"true\"/>\n"),
+        ("Session-Expires: 4;refresher=uac\nAllow: INVITE, ACK, BYE\n", ""),
+        ("Session-Expires: 4;refresher=uac\n", "<recv request=\"UPDATE\" crlf=\"true\"/>\n"),
     ] {
         let mut steps = vec![Step::Invite, RINGS, answer_with(200, "OK", headers, SDP)];
         if !first.is_empty() {

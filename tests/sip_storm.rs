@@ -13,7 +13,7 @@ use serde_json::json;
 use support::gate::{TestGate, id};
 use support::ports::{free_port, free_ports};
 use support::sip::{config, ending};
-use support::sipp::{Callee, Step};
+use support::sipp::{Callee, Step, UNTIL_ASKED};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
@@ -74,7 +74,7 @@ impl Drop for LossyRelay {
 #[test]
 fn a_call_survives_the_loss_of_signalling_packets() {
     for lost in [&[1][..], &[2], &[3], &[1, 3]] {
-        let callee = Callee::start(&answers(&[Step::Wait(300), Step::Press("#")]), 1);
+        let callee = Callee::start(&answers(&[UNTIL_ASKED, Step::Press("#")]), 1);
         let relay = LossyRelay::to(callee.port, lost);
         let gate = TestGate::start(config(json!({ "type": "sip", "trunk": format!("sip:{}", relay.address) }), 60));
         let ended = ending(&gate);
@@ -187,7 +187,7 @@ fn ten_thousand_calls_leave_nothing_behind() {
     const ROUND: u128 = 250;
     const ROUNDS: u128 = 20;
     let refusing = Callee::start(&[Step::Invite, Step::Answer(486, "Busy Here", ""), Step::Ack], 5_000);
-    let pressing = [Step::Wait(200), Step::Info("application/dtmf-relay", "Signal=#\r\n")];
+    let pressing = [UNTIL_ASKED, Step::Info("application/dtmf-relay", "Signal=#\r\n")];
     let answering = Callee::start(&answers(&pressing), 5_000);
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
     let start = |callee: &Callee| TestGate::start_with(config(callee.trunk(), 60), Arc::clone(&registry));
@@ -208,11 +208,13 @@ fn ten_thousand_calls_leave_nothing_behind() {
         std::thread::sleep(Duration::from_secs(40));
         held()
     };
-    let (first, second) = (half(0), half(1));
+    let (first, mut second) = (half(0), half(1));
     refusing.finish();
     answering.finish();
-    let grown = second.0.saturating_sub(first.0);
-    println!("{} bytes and {} files, then {} bytes and {} files", first.0, first.1, second.0, second.1);
-    assert!(grown < 16_000_000, "{grown} bytes more");
-    assert!(second.1 <= first.1, "{} open files, then {}", first.1, second.1);
+    // On a busy machine the last ones may take longer than these 40 s.
+    support::wait_until("the second half needs no more than the first", || {
+        second = held();
+        println!("{} bytes and {} files, then {} bytes and {} files", first.0, first.1, second.0, second.1);
+        second.0.saturating_sub(first.0) < 16_000_000 && second.1 <= first.1
+    });
 }

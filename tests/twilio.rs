@@ -280,7 +280,7 @@ fn a_call_that_is_out_of_time_is_ended_at_twilio_and_then_deleted() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     let backends = json!({ "cloud": twilio.backend() });
-    let gate = TestGate::start(json!({ "use": ["cloud"], "backends": backends, "call": { "deadline_s": 2 } }));
+    let gate = TestGate::start(json!({ "use": ["cloud"], "backends": backends, "call": { "deadline_s": 6 } }));
     assert_eq!(call(&gate).1, Some(FailureReason::DeadlinePassed));
     wait_until("the Execution is deleted", || twilio.is_clean());
     let end = &twilio.seen(About::End)[0];

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::Rang;
 use phonegate::call::{CallStatus, FailureReason, Outcome, Progress};
@@ -34,12 +34,15 @@ fn pauses(twilio: &Twilio, about: About) -> Vec<u128> {
 #[test]
 fn a_start_is_sent_again_at_the_date_that_twilio_names() {
     let twilio = Twilio::start();
+    let line = Line::new(&twilio.backend());
+    let (now, clock) = (Instant::now(), SystemTime::now());
     // A date is told in whole seconds.
-    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(4));
+    let date = httpdate::fmt_http_date(clock + Duration::from_secs(4));
+    let until = now + httpdate::parse_http_date(&date).unwrap().duration_since(clock).unwrap();
     twilio.fail(About::Start, throttled(date.leak()));
-    assert!(Line::new(&twilio.backend()).place(1, 1, NUMBER).is_ok());
-    let pauses = pauses(&twilio, About::Start);
-    assert!(pauses.len() == 1 && pauses[0] >= 2_000, "{pauses:?}");
+    assert!(line.place(1, 1, NUMBER).is_ok());
+    let starts = twilio.seen(About::Start);
+    assert!(starts.len() == 2 && starts[1].at >= until, "{starts:?}, not before {until:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
@@ -72,8 +73,21 @@ impl Phone {
         self.folder.path().join("ca.pem")
     }
 
-    /// Presses a key.
-    pub fn press(&self, key: &str) {
+    /// Presses a key each second until the call has ended: one that is pressed before the prompt begins does not count.
+    pub fn press_until(&self, key: &str, has_ended: impl Fn() -> bool) {
+        let mut pressed: Option<Instant> = None;
+        super::wait_until("the call ends after the key", || {
+            if pressed.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) && !has_ended() {
+                let answer = self.press(key);
+                assert!(answer.contains("\"ok\":true") || has_ended(), "{answer}");
+                pressed = Some(Instant::now());
+            }
+            has_ended()
+        });
+    }
+
+    /// Presses a key, and returns what baresip answers.
+    fn press(&self, key: &str) -> String {
         let command = json!({ "command": "sndcode", "params": key }).to_string();
         let mut control = TcpStream::connect(("127.0.0.1", self.control)).unwrap();
         control.write_all(format!("{}:{command},", command.len()).as_bytes()).unwrap();
@@ -85,7 +99,7 @@ impl Phone {
             assert_ne!(length, 0, "baresip has not answered: {told}");
             told += &String::from_utf8_lossy(&part[..length]);
         }
-        assert!(told.contains("\"ok\":true"), "{told}");
+        told
     }
 
     /// What it wrote about its calls.

@@ -17,6 +17,7 @@ pub mod prometheus;
 pub mod redis;
 pub mod sip;
 pub mod sipp;
+pub mod sipp_log;
 pub mod twilio;
 pub mod wine;
 

@@ -1,4 +1,8 @@
 //! A callee played by sipp: a second SIP implementation, which answers as its scenario says.
+//!
+//! Over UDP every message may arrive twice or late (RFC 3261, section 17), and on a busy machine many do. The callee
+//! repeats its own requests and final answers until they are answered, and ignores a message that it has received
+//! before. Any other message that the scenario does not expect fails the test: see [`sipp_log`](super::sipp_log).
 
 use std::collections::HashSet;
 use std::net::UdpSocket;
@@ -8,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::ports::free_port;
+use super::sipp_log::unexpected;
 
 /// A step of a callee's scenario.
 #[derive(Clone, Debug)]
@@ -50,6 +55,10 @@ pub enum Step {
     Raw(String),
 }
 
+/// The wait between the answer and the first key. Keys do not count before PhoneGate begins its first prompt, which on a
+/// busy machine may be some hundred milliseconds after its ACK.
+pub const UNTIL_ASKED: Step = Step::Wait(1000);
+
 /// The usual description of a callee.
 pub const SDP: &str = "v=0\no=callee 1 1 IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
     m=audio [media_port] RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-16\n";
@@ -89,8 +98,12 @@ impl Callee {
                 "messages.log",
                 "-error_file",
                 "errors.log",
+                // Unexpected messages are judged by `unexpected`: sipp would end the call at a repeated one.
+                "-default_behaviors",
+                "all,-abortunexp",
+                // Only for the case that this process is killed: the longest test takes some minutes.
                 "-timeout",
-                "120s",
+                "900s",
                 "-buff_size",
                 "4000000",
             ])
@@ -146,11 +159,26 @@ impl Callee {
 
     /// Waits until every call was played, and fails with what went wrong where one was not.
     pub fn finish(mut self) -> String {
-        super::wait_until("sipp has played its scenario", || self.process.try_wait().unwrap().is_some());
+        let mut judged = 0;
+        super::wait_until("sipp has played its scenario", || {
+            let length = self.read("errors.log").len();
+            if length > judged {
+                self.has_received_nothing_unexpected();
+                judged = length;
+            }
+            self.process.try_wait().unwrap().is_some()
+        });
         let status = self.process.wait().unwrap();
         let messages = self.read("messages.log");
         assert!(status.success(), "sipp: {status}\n{}\n{messages}", self.read("errors.log"));
         messages
+    }
+
+    fn has_received_nothing_unexpected(&self) {
+        // In this order: sipp writes down a message before it complains about it.
+        let errors = self.read("errors.log");
+        let found = unexpected(&self.read("messages.log"), &errors);
+        assert!(found.is_empty(), "sipp received messages that its scenario does not expect: {found:#?}\n{errors}");
     }
 }
 
@@ -159,25 +187,31 @@ impl Drop for Callee {
         // It has usually ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if !std::thread::panicking() {
+            self.has_received_nothing_unexpected();
+        }
     }
 }
 
 fn scenario(steps: &[Step]) -> String {
     let mut xml = String::from("<?xml version=\"1.0\"?>\n<scenario name=\"callee\">\n");
     let mut next_header = String::new();
-    for step in steps {
+    for (step, next) in steps.iter().zip(steps.iter().skip(1).map(Some).chain([None])) {
         xml += &match step {
             Step::Invite => receive("INVITE", REMEMBER, "rrs=\"true\""),
+            Step::Answer(code, phrase, headers) if matches!(next, Some(Step::Ack)) => {
+                repeated(&respond(*code, phrase, headers, ""))
+            }
             Step::Answer(code, phrase, headers) => respond(*code, phrase, headers, ""),
             Step::PickUp => repeated(&respond(200, "OK", "", SDP)) + &receive("ACK", "", ""),
-            Step::PickUpWith(sdp) => respond(200, "OK", "", sdp) + &receive("ACK", "", ""),
+            Step::PickUpWith(sdp) => repeated(&respond(200, "OK", "", sdp)) + &receive("ACK", "", ""),
             Step::PickUpAs(header) => {
                 let usual = respond(200, "OK", "", SDP);
                 let answer = match header.strip_prefix("CSeq: ") {
                     Some(_) => usual.replace("[last_CSeq:]", header).replace("[last_Via:]", "Via:[$via]"),
                     None => usual.replace("Content-Type", &format!("{header}\nContent-Type")),
                 };
-                answer + &receive("ACK", "", "")
+                repeated(&answer) + &receive("ACK", "", "")
             }
             Step::AnswerWithoutContact => {
                 let answer = respond(200, "OK", "", SDP);
@@ -214,7 +248,7 @@ fn scenario(steps: &[Step]) -> String {
             Step::Receive(method) => receive(method, "", "") + &respond(200, "OK", "", ""),
             Step::Cancelled => {
                 let refused = respond(487, "Request Terminated", "", "").replace("[last_CSeq:]", "CSeq: 1 INVITE");
-                receive("CANCEL", "", "") + &respond(200, "OK", "", "") + &refused + &receive("ACK", "", "")
+                receive("CANCEL", "", "") + &respond(200, "OK", "", "") + &repeated(&refused) + &receive("ACK", "", "")
             }
             Step::ReceiveWith(method, expression) => {
                 let check = format!(
@@ -247,8 +281,8 @@ pub fn request_with(method: &str, headers: &str, kind: &str, body: &str) -> Step
 
 /// An answer to the INVITE, as a step, and the ACK where it is final.
 pub fn answer_with(code: u16, phrase: &str, headers: &str, body: &str) -> Step {
-    let ack = if code < 200 { String::new() } else { receive("ACK", "", "") };
-    Step::Raw(respond(code, phrase, headers, body) + &ack)
+    let answer = respond(code, phrase, headers, body);
+    Step::Raw(if code < 200 { answer } else { repeated(&answer) + &receive("ACK", "", "") })
 }
 
 /// Keeps what requests of the callee need.
@@ -278,16 +312,17 @@ fn respond(code: u16, phrase: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// The same message, sent again until it is acknowledged.
+/// The same message, sent again until it is acknowledged or answered: after T1 (500 ms), 2*T1, 4*T1 and so on.
 fn repeated(send: &str) -> String {
     send.replace("<send>", "<send retrans=\"500\">")
 }
 
 fn request(method: &str, kind: &str, body: &str) -> String {
     let kind = if body.is_empty() { String::new() } else { format!("Content-Type: {kind}\n") };
-    format!(
+    let send = format!(
         "<send><![CDATA[\n{method} [$contact] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
          From: [$to];tag=callee[call_number]\nTo: [$from]\n[last_Call-ID:]\nCSeq: [cseq] {method}\nMax-Forwards: 70\n\
          Contact: <sip:callee@[local_ip]:[local_port];transport=[transport]>\n{kind}Content-Length: [len]\n\n{body}]]></send>\n"
-    )
+    );
+    if method == "ACK" { send } else { repeated(&send) }
 }
