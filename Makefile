@@ -58,7 +58,7 @@ test-prometheus:
 test-long:
 	scripts/install-tools test
 	$(MAKE) build
-	PHONEGATE_KILLS=500 $(PART) 'test(/_long$$/)'
+	PHONEGATE_KILLS=500 $(PART) 'test(/_long$$/) | binary(sqlite_store) & test(/^kills::/)'
 
 # What needs no running: format, lints, documentation, dependencies.
 check:

@@ -11,7 +11,7 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ports::free_port;
+use super::ports::{free_port, free_ports};
 use super::sipp_log::unexpected;
 
 /// A step of a callee's scenario.
@@ -91,7 +91,8 @@ impl Callee {
         let process = super::tool("sipp", "sip-tester")
             .current_dir(folder.path())
             .args(["-sf", "callee.xml", "-i", address, "-p", &port.to_string(), "-m", &calls.to_string()])
-            .args(["-mi", address, "-mp", &free_port().to_string()])
+            // It takes the port of the audio, the second one after it for video, and one for RTCP beside each.
+            .args(["-mi", address, "-mp", &free_ports(4).to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
             .args([
                 "-message_file",
