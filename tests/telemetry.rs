@@ -22,6 +22,7 @@ fn demo(log: Value) -> Value {
         "allow_test_backends": true,
         "backends": { "demo": { "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10 } },
         "numbers": { "default_country": "US", "blocked": ["+14255550199"] },
+        "store": { "type": "memory" },
         "log": log,
     })
 }
