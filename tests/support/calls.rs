@@ -9,10 +9,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The tool, built by `make`: see CONTRIBUTING.md.
+/// The tool, built by `make build`.
 pub fn built_tool() -> PathBuf {
     let path = super::target_folder().join("debug/phonegate");
-    assert!(path.exists(), "{} does not exist; run `cargo build --workspace --bins` first", path.display());
+    assert!(path.exists(), "{} does not exist; run `make build` first, as `make test` does", path.display());
     path
 }
 
