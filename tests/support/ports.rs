@@ -40,6 +40,17 @@ pub fn nobody() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
+/// Returns whether a program of this machine has a UDP socket on a port. Asks the system (proc(5)): to try the port would
+/// take it from the program that is about to bind it.
+pub fn is_bound_udp(port: u16) -> bool {
+    let bound = format!(":{port:04X}");
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|sockets| {
+        let sockets = std::fs::read_to_string(sockets).unwrap_or_default();
+        let mut locals = sockets.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
+        locals.any(|local| local.ends_with(&bound))
+    })
+}
+
 /// Marks a pair of ports as taken, for all processes to see, unless it is.
 fn mark(port: u16) -> Option<UnixListener> {
     let name = format!("phonegate-test-port-{port}");

@@ -5,13 +5,12 @@
 //! before. Any other message that the scenario does not expect fails the test: see [`sipp_log`](super::sipp_log).
 
 use std::collections::HashSet;
-use std::net::UdpSocket;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::ports::{free_port, free_ports};
+use super::ports::{free_port, free_ports, is_bound_udp};
 use super::sipp_log::unexpected;
 
 /// A step of a callee's scenario.
@@ -140,10 +139,9 @@ impl Callee {
     }
 
     fn listens(&self) -> bool {
-        let taken = |error: std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
         match self.transport {
             "tcp" => std::net::TcpStream::connect((self.address, self.port)).is_ok(),
-            _ => UdpSocket::bind((self.address, self.port)).is_err_and(taken),
+            _ => is_bound_udp(self.port),
         }
     }
 
