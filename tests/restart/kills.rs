@@ -9,11 +9,24 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
     let mut calls = Vec::new();
     let mut spread = 0..;
     let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
+    let starts = || twilio.seen(About::Start).len();
+    // Half of them would be refused by whoever answers.
+    let word_of = |n: usize| if n % 2 == 0 { "APPROVED" } else { "WRONG_KEY" };
+    // These first: a process that reaches its end on a slow machine shuts its gate down, and with it the calls of others
+    // that it has taken up by then.
     for n in 0..KILLS {
-        // Half of them would be refused by whoever answers.
-        let (word, looks) = (if n % 2 == 0 { "APPROVED" } else { "WRONG_KEY" }, Some(2));
-        twilio.tell(Story { looks, ..Story::ends(word) });
-        let starts = || twilio.seen(About::Start).len();
+        let word = word_of(n);
+        twilio.tell(Story { looks: Some(2), ..Story::ends(word) });
+        let before = twilio.seen(About::Delete).len();
+        let (host, call) = machine.call(format!("{word}, killed at its end"));
+        wait_until("its end is known", || twilio.seen(About::Delete).len() > before);
+        host.kill_after(pause(10));
+        calls.push(call);
+    }
+    for n in 0..KILLS {
+        let word = word_of(n);
+        // None of them ends before it is killed.
+        twilio.tell(Story { looks: Some(6), ..Story::ends(word) });
         let looks = || twilio.seen(About::Look).len();
 
         let (mut host, call) = machine.call(format!("{word}, killed as it begins"));
@@ -40,12 +53,6 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
         // The look does not wait for the store, which has the reference a moment later.
         machine.has_placed(&call);
         host.kill_after(pause(400));
-        calls.push(call);
-
-        let before = twilio.seen(About::Delete).len();
-        let (host, call) = machine.call(format!("{word}, killed at its end"));
-        wait_until("its end is known", || twilio.seen(About::Delete).len() > before);
-        host.kill_after(pause(10));
         calls.push(call);
     }
     let rung = twilio.seen(About::Start);
