@@ -21,7 +21,7 @@ build:
 quick: build
 	cargo nextest run --workspace --profile quick
 
-# Installs what is missing, and shows all that a Linux machine can show of the product.
+# Installs what is missing, and runs every test of what a Linux machine can show.
 test:
 	scripts/install-tools test
 	$(MAKE) build

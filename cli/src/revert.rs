@@ -23,13 +23,13 @@ use crate::setup::{LIBRARY_LOG, LOG_FILE};
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
 then removes what install laid down: the shim, the library, the tool and the schema. The configuration, its secrets, the
-logs, the calls and the backups stay; --purge removes the configuration, the logs, the calls and their backups too. What
-MfaSettings.xml was is kept in a new backup. MIM runs without PhoneGate as soon as FIMService is restarted.
+logs, the calls and the backups stay; --purge removes the configuration, the logs, the calls and their backups too. The
+replaced MfaSettings.xml is kept as a new backup. MIM runs without PhoneGate as soon as FIMService is restarted.
 
-To go back to an older version: revert --restore-calls --restart, then phonegate install of the older bundle. An upgrade
-may bring the file of calls into a form that an older version cannot read, and copies it first. --restore-calls puts the
-newest such copy in its place. The newer file is kept under another name, with the calls since then, which are listed; the
-block list is carried over. No program may have the file open: without --restart, stop FIMService first.
+To go back to an older version, run revert --restore-calls --restart, then phonegate install from the older bundle. An
+upgrade that changes the schema of the call file copies the file first. --restore-calls restores the newest such copy. The
+newer file is kept under another name; the calls that only it contains are listed. The block list of the newer file is
+kept. No program may have the file open: without --restart, stop FIMService first.
 
 Examples:
   phonegate revert --list
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
     /// Removes the configuration, the logs, the file of calls and its backups too.
     #[arg(long)]
     purge: bool,
-    /// Puts the calls back as they were before an upgrade changed the form of their file. Keeps the newer file.
+    /// Restores the call file from before an upgrade changed its schema. Keeps the newer file under another name.
     #[arg(long, conflicts_with_all = ["list", "purge"])]
     restore_calls: bool,
     /// Shows what would be done, and changes nothing.

@@ -27,13 +27,13 @@ pub(crate) fn plan(folder: &Path) -> Result<Restore, Trouble> {
     }
     let file = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(&path))?;
     if !file.exists() {
-        return Err(Trouble::failed(format!("there is no file {}, so no call has been kept", file.display())));
+        return Err(Trouble::failed(format!("there is no file {}, so there are no calls to restore", file.display())));
     }
     let restore = Restore::plan(&file).map_err(Trouble::failed)?;
     restore.ok_or_else(|| {
         Trouble::failed(format!(
-            "beside {} there is no backup with an older schema, which an upgrade makes: an older PhoneGate of the same \
-             schema can read the file as it is",
+            "there is no backup of {} with an older schema, so there is nothing to restore; an older PhoneGate with the \
+             same schema version can read the file as it is",
             file.display()
         ))
     })
@@ -44,9 +44,9 @@ pub(crate) fn in_words(restore: &Restore) -> String {
     let Restore { version, older, pending, blocks, .. } = restore;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     format!(
-        "put {} in its place (schema version {older} instead of {version}), and keep it as {}. Only in the latter: {} \
-         calls, and how {pending} calls ended that were pending in the backup. The block list is carried over ({blocks} \
-         numbers)",
+        "replace it with {} (schema version {older} instead of {version}) and keep the newer file as {}. Only the newer \
+         file has {} calls, and the outcomes of {pending} calls that were pending in the backup. The newer block list \
+         is kept ({blocks} numbers)",
         name(&restore.backup),
         name(&restore.kept),
         restore.calls.len(),
@@ -79,8 +79,8 @@ pub(crate) fn hint(folder: &Path) -> Option<(std::path::PathBuf, String)> {
     // Without a configuration, nothing is known of calls.
     let restore = plan(folder).ok()?;
     let text = format!(
-        "has schema version {}, which an older PhoneGate may not read; revert --restore-calls puts the copy of version {} \
-         back, and keeps this one",
+        "has schema version {}, which an older PhoneGate may be unable to read; phonegate revert --restore-calls \
+         restores the copy with version {} and keeps this file",
         restore.version, restore.older
     );
     Some((restore.file, text))

@@ -105,7 +105,7 @@ fn install_copies_the_calls_before_a_library_with_another_schema_is_put_in_place
     };
     let planned = site.install_with(&["--dry-run", "--json"], NEWER).exits(0);
     assert_eq!(steps(&planned), ["calls", "library"]);
-    assert!(planned.stdout.contains("before the new library brings them from schema version"), "{}", planned.stdout);
+    assert!(planned.stdout.contains("before the new library upgrades them from schema version"), "{}", planned.stdout);
     assert!(everything(&site) == before);
 
     let failed = site.install_with(&["--json"], &format!("{NEWER},fail make library")).exits(1);
@@ -152,7 +152,7 @@ fn revert_restores_calls_that_an_older_version_reads_and_keeps_the_newer_file() 
 
     let ran = revert(&site, &["--restore-calls"]).exits(0);
     assert!(ran.stdout.contains(&format!("only in the newer file: call {new} to +1******1313")), "{}", ran.stdout);
-    assert!(ran.stdout.contains("Only in the latter: 1 calls"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Only the newer file has 1 calls"), "{}", ran.stdout);
     let replaced = kept(&site, "-replaced-");
     assert_eq!(replaced.len(), 1);
     assert_eq!(sqlite3(&replaced[0], "PRAGMA integrity_check; SELECT count(*) FROM attempts"), "ok\n2");
@@ -170,7 +170,7 @@ fn revert_restores_calls_that_an_older_version_reads_and_keeps_the_newer_file() 
 fn a_revert_that_leaves_newer_calls_says_how_an_older_version_could_read_them() {
     let site = installed();
     let ran = revert(&site, &["--restore-calls"]).exits(1);
-    assert!(ran.stderr.contains("no backup with an older schema"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("with an older schema, so there is nothing to restore"), "{}", ran.stderr);
     call(&site, NEWER);
     let ran = revert(&site, &["--json"]).exits(0);
     let left = ran.record("left");

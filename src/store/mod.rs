@@ -12,13 +12,14 @@
 //! A store counts calls for [`Limits`], by a clock of its own that never goes back. Every store guarantees:
 //!
 //! - No window of a limit ever has more calls in it than the limit says, whatever happens meanwhile: processes that are
-//!   killed, clocks that are set, other processes that begin calls. A store may count a call for a second longer than the
-//!   window, never shorter.
+//!   killed, clocks that are set back, other processes that begin calls. A store may count a call for a second longer than
+//!   the window, never shorter. A clock that is set ahead ends windows early, and a restored backup counts its own calls
+//!   only.
 //! - When a call is refused, `after` of its [`Refusal`] is enough: once that time has passed, the limit admits a call,
 //!   unless other calls began meanwhile.
 //! - A call that was given up ([`Change::Refused`]) does not count, and the other calls count as before.
 //! - A pending call counts as such until it ends or its deadline passes, whichever is first. Its end is subtracted once.
-//! - To begin a call costs the same however many calls there are, but for the depth of a tree.
+//! - The cost of beginning a call grows at most logarithmically with the number of calls.
 //! - When too many calls wait to begin, the next one is refused at once as [`StoreError::Busy`], and is never begun. What
 //!   ends a call, records something or renews a lease always waits for its turn.
 //!
@@ -232,7 +233,7 @@ impl StoreError {
     /// Busy, with what shows it and what to do. Ends without a full stop, as the others do.
     pub(crate) fn busy(sign: impl std::fmt::Display) -> Self {
         Self::Busy(format!(
-            "{sign}. Try again in a minute; if this happens often, give it a faster disk or server, or lower \
+            "{sign}. Try again in a minute; if this happens often, use a faster disk or server for the store, or lower \
              limits.calls_per_minute"
         ))
     }

@@ -6,11 +6,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::StoreError;
 
-/// Maximum calls that wait to begin. A call waits for five seconds at most; behind more than this, the last ones would wait
-/// in vain where a disk is slow.
+/// Maximum number of calls that wait to begin. A call waits for at most five seconds; on a slow disk, calls in a longer
+/// queue would time out.
 const MAX_WAITING: usize = 4096;
 
-/// The places in a store's queue for calls that are to begin. What ends a call, or records something, needs none.
+/// The places in a store's queue for calls that are to begin. Operations that end a call or record something
+/// need no place.
 pub(super) struct Places(Arc<Semaphore>);
 
 impl Default for Places {
@@ -25,7 +26,7 @@ impl Places {
     /// # Errors
     /// When all places are taken.
     pub(super) fn take(&self) -> Result<OwnedSemaphorePermit, StoreError> {
-        let full = |_| StoreError::busy(format_args!("{MAX_WAITING} calls already wait for it to begin"));
+        let full = |_| StoreError::busy(format_args!("{MAX_WAITING} calls are already waiting to begin"));
         Arc::clone(&self.0).try_acquire_owned().map_err(full)
     }
 }

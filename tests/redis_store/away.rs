@@ -203,7 +203,7 @@ async fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
         }
         assert!(ids.start < 100_000, "there is no end to what may wait");
     };
-    assert!(text.starts_with("4096 calls already wait for it to begin. Try again in a minute; "), "{text}");
+    assert!(text.starts_with("4096 calls are already waiting to begin. Try again in a minute; "), "{text}");
     redis.resume();
     // However many of them had their answer in time.
     begins.join_all().await;

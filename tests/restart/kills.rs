@@ -11,7 +11,7 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
     let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
     let starts = || twilio.seen(About::Start).len();
     // Half of them would be refused by whoever answers.
-    let word_of = |n: usize| if n % 2 == 0 { "APPROVED" } else { "WRONG_KEY" };
+    let word_of = |n: usize| if n.is_multiple_of(2) { "APPROVED" } else { "WRONG_KEY" };
     // These first: a process that reaches its end on a slow machine shuts its gate down, and with it the calls of others
     // that it has taken up by then.
     for n in 0..KILLS {

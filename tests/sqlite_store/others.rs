@@ -172,7 +172,7 @@ fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
         assert!(begins.as_mut().now_or_never().is_none(), "nobody has got the file");
         let refused = store.begin(&behind, &limits).now_or_never();
         let Some(Err(StoreError::Busy(text))) = refused else { panic!("{refused:?}") };
-        assert!(text.starts_with("4096 calls already wait for it to begin. Try again in a minute; "), "{text}");
+        assert!(text.starts_with("4096 calls are already waiting to begin. Try again in a minute; "), "{text}");
         // What is needed to end a call waits its turn.
         let mut renewed = std::pin::pin!(store.renew(OWNER));
         assert_eq!(renewed.as_mut().now_or_never(), None);

@@ -29,9 +29,9 @@ pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> R
     let version = store::schema_version(&calls).map_err(failed)?;
     if version.is_newer() {
         return Err(Trouble::usage(format!(
-            "{} was written by a newer PhoneGate (schema version {}, this one reads {} at most), so its calls could not be \
-             used. Put the copy from before the upgrade back, by `phonegate revert --restore-calls` of the newer bundle, \
-             and run install again. Nothing was changed",
+            "{} was written by a newer PhoneGate (schema version {}, this one reads up to {}), so this version cannot use its calls. \
+             Restore the copy from before the upgrade with `phonegate revert --restore-calls` from the newer bundle, \
+             then run install again. Nothing was changed",
             calls.display(),
             version.file,
             version.newest

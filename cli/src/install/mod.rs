@@ -26,8 +26,8 @@ const HELP: &str = "\
 Run it as an administrator, from the unpacked bundle. It finds the folder of MIM's service and the contract assembly
 in it, compiles the shim against that, tries the configuration out, and only then changes anything: it copies the
 library, the tool and the shim into the folder, backs MfaSettings.xml up, and names the shim there as its last step.
-What fails on the way is undone. To install a newer version, run it from the newer bundle: if that keeps calls in another
-form, it copies them first, and `phonegate revert --restore-calls` is the way back.
+What fails on the way is undone. To install a newer version, run it from the newer bundle: if that version
+changes the schema of the call file, install copies the file first. `phonegate revert --restore-calls` restores the copy.
 
 The first time:
   1. phonegate install            lays a phonegate.json into the service's folder, and stops

@@ -87,7 +87,7 @@ impl Change {
                 format!("set its permissions: {why}")
             }
             Self::Calls { file, version, .. } => format!(
-                "copy the calls of {} there, before the new library brings them from schema version {} to {}",
+                "back up the calls in {} to this file, before the new library upgrades them from schema version {} to {}",
                 file.display(),
                 version.file,
                 version.newest

@@ -31,17 +31,17 @@ pub fn back_up(file: &Path, copy: &Path) -> Result<(), String> {
         return Err(there_already(copy));
     }
     let cannot = |error: Error| told(copy, &error);
-    remove(&unfinished).map_err(cannot)?;
+    remove_copy(&unfinished).map_err(cannot)?;
     // SQLite treats an empty file as a new one, and keeps its permissions.
     platform::create_private_file(&unfinished, Grant::CurrentUser).map_err(cannot)?;
     fill(&database, &unfinished, copy).and_then(|()| finish(&unfinished, copy)).inspect_err(|_| {
         // The error that is returned matters more.
-        let _ = remove(&unfinished);
+        let _ = remove_copy(&unfinished);
     })
 }
 
 /// Removes what was left of a copy. Its journal goes first: SQLite would apply it to the next file of this name.
-fn remove(unfinished: &Path) -> IoResult<()> {
+pub(super) fn remove_copy(unfinished: &Path) -> IoResult<()> {
     remove_if_there(&with_end(unfinished, "-journal"))?;
     remove_if_there(unfinished)
 }
@@ -92,7 +92,7 @@ pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-pub(super) fn remove_if_there(path: &Path) -> IoResult<()> {
+fn remove_if_there(path: &Path) -> IoResult<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -37,7 +37,7 @@ pub(super) enum Counter {
 }
 
 impl Counter {
-    /// Its number in the database.
+    /// The value of the `scope` column.
     fn scope(self) -> i64 {
         match self {
             Self::Number(_) => 1,
@@ -53,7 +53,7 @@ impl Counter {
         }
     }
 
-    /// How long a bucket may still be asked for, in milliseconds.
+    /// Longest window that can include a bucket, in milliseconds.
     fn longest_window(self) -> i64 {
         match self {
             Self::Number(_) => DAY,
@@ -72,7 +72,7 @@ fn first_bucket(desk: &Desk<'_>, window: i64) -> i64 {
     bucket(desk.now.saturating_sub(window))
 }
 
-/// Counts a call, and removes the buckets of this counter that nobody will ask for.
+/// Counts a call, and removes the buckets of this counter that are older than its longest window.
 pub(super) fn add(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
     let (scope, key) = (counter.scope(), counter.key());
     desk.database
@@ -87,7 +87,7 @@ pub(super) fn add(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Resul
     Ok(())
 }
 
-/// Takes a call that was counted out of its bucket.
+/// Subtracts a counted call from its bucket.
 pub(super) fn subtract(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
     let (scope, key, bucket) = (counter.scope(), counter.key(), bucket(at));
     let left: Option<i64> = desk
@@ -105,7 +105,7 @@ pub(super) fn subtract(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::
     Ok(())
 }
 
-/// Returns how long it takes until there are fewer calls than `most` within the window, if there are as many now.
+/// Returns how long until the window has fewer than `most` calls, or None if it already has.
 pub(super) fn wait(
     desk: &Desk<'_>,
     counter: Counter,

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::backup::{self, remove_if_there, sync_folder_of, with_end};
+use super::backup::{self, remove_copy, sync_folder_of, with_end};
 use super::versions::{self, Kind};
 use super::{BUSY_LIMIT, schema, words};
 use crate::call::CallId;
 use crate::platform::{self, Grant, SavedAccess};
 
 /// How the name of the copy ends until it takes the file's place.
-const RESTORING: &str = ".restoring";
+pub(super) const RESTORING: &str = ".restoring";
 
 /// A call that only the newer file has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,9 +53,17 @@ impl Restore {
     pub fn plan(file: &Path) -> Result<Option<Self>, String> {
         let newer = backup::open(file)?;
         let version = schema::version(&newer)?;
-        let older = versions::list(file, Kind::Backup).into_iter().find(|(older, _)| *older < version);
-        let Some((older, path)) = older else { return Ok(None) };
-        let copy = backup::open(&path)?;
+        let mut backups = versions::list(file, Kind::Backup);
+        backups.retain(|(older, _)| *older < version);
+        // The newest one of the highest version: the sort keeps the order of the times.
+        backups.sort_by_key(|(older, _)| std::cmp::Reverse(*older));
+        // A name is not trusted: the file may have been migrated between the choice of the name and the copy.
+        let opened = backups.into_iter().find_map(|(older, path)| match backup::open(&path) {
+            Ok(copy) if schema::version(&copy) != Ok(older) => None,
+            Ok(copy) => Some(Ok((older, path, copy))),
+            Err(error) => Some(Err(error)),
+        });
+        let Some((older, path, copy)) = opened.transpose()? else { return Ok(None) };
         let one = |database: &Connection, sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0));
         let last = one(&copy, "SELECT coalesce(max(sequence), 0) FROM attempts").map_err(words)?;
         let count = |database, sql| one(database, sql).map(|count| u64::try_from(count).unwrap_or_default());
@@ -88,10 +96,12 @@ impl Restore {
         let mode = database.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0));
         match mode {
             Ok(mode) if mode == "delete" => Ok(()),
-            Ok(mode) => Err(format!("{}: its journal stays {mode}", self.file.display())),
+            Ok(mode) => {
+                Err(format!("{}: its journal mode cannot be changed to delete; it is {mode}", self.file.display()))
+            }
             Err(error) => Err(format!(
-                "{} is in use ({}): stop the service FIMService, and whatever reads the calls (phonegate calls \
-                 --follow), and run this again",
+                "{} is in use ({}): stop the service FIMService and every program that reads the calls, such as phonegate calls \
+                 --follow, then run this command again",
                 self.file.display(),
                 words(error)
             )),
@@ -106,21 +116,33 @@ impl Restore {
     /// In words: if another process has the file open, or the disk does not take the copy. Then the newer file is in its
     /// place.
     pub fn carry_out(&self) -> Result<(), String> {
-        self.must_be_unused()?;
+        self.must_be_as_planned()?;
         let restoring = with_end(&self.file, RESTORING);
         let done = self.prepare(&restoring).and_then(|()| {
+            // The copy took a while. A program that opened the file meanwhile would write into the replaced one.
+            self.must_be_as_planned()?;
             self.swap(&restoring).map_err(|error| format!("{} cannot be replaced: {error}", self.file.display()))
         });
         done.inspect_err(|_| {
             // The error that is returned matters more.
-            let _ = fs::remove_file(&restoring);
+            let _ = remove_copy(&restoring);
         })
+    }
+
+    /// Makes sure that nothing has been restored or migrated since the plan was made, and that the file is unused.
+    fn must_be_as_planned(&self) -> Result<(), String> {
+        self.must_be_unused()?;
+        let is_planned = schema::version(&open(&self.file)?)? == self.version && self.kept.symlink_metadata().is_err();
+        match is_planned {
+            true => Ok(()),
+            false => Err(format!("{} has changed meanwhile: run this command again", self.file.display())),
+        }
     }
 
     /// Makes the file that takes the place.
     fn prepare(&self, restoring: &Path) -> Result<(), String> {
         let copied = || {
-            remove_if_there(restoring)?;
+            remove_copy(restoring)?;
             let mut to = platform::create_private_file(restoring, Grant::CurrentUser)?;
             io::copy(&mut File::open(&self.backup)?, &mut to)?;
             to.sync_all()
@@ -131,7 +153,7 @@ impl Restore {
         access.map_err(|error| format!("cannot give {} the permissions of the file: {error}", restoring.display()))
     }
 
-    /// Takes over what must not be forgotten: the block list, and the store's clock, which never goes back.
+    /// Copies the block list and the store's clock, which never goes back, from the newer file.
     fn carry_over(&self, restoring: &Path) -> Result<(), String> {
         let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
         let database = open(restoring)?;
@@ -155,13 +177,17 @@ impl Restore {
     }
 
     fn swap(&self, restoring: &Path) -> io::Result<()> {
-        // A second name, so that there is a file at its place all the time.
-        if fs::hard_link(&self.file, &self.kept).is_err() {
-            fs::rename(&self.file, &self.kept)?;
-        }
+        // A hard link, so that the file's path always exists.
+        let is_linked = match fs::hard_link(&self.file, &self.kept) {
+            Ok(()) => true,
+            // A rename would replace what is there.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // Not every file system has hard links.
+            Err(_) => fs::rename(&self.file, &self.kept).map(|()| false)?,
+        };
         if let Err(error) = fs::rename(restoring, &self.file) {
-            // To the same name again; where it is a second one, the first is there still.
-            return fs::rename(&self.kept, &self.file).and(Err(error));
+            let undone = if is_linked { fs::remove_file(&self.kept) } else { fs::rename(&self.kept, &self.file) };
+            return undone.and(Err(error));
         }
         sync_folder_of(&self.file)
     }

@@ -96,14 +96,14 @@ fn migrate(
     let Some(missing) = usize::try_from(version).ok().and_then(|version| migrations.get(version..)) else {
         return Err(format!(
             "it was written by a newer PhoneGate (schema version {version}, this one knows {newest}): install that \
-             again, or put the copy from before back with it (phonegate revert --restore-calls)"
+             again, or use it to restore the copy from before the upgrade (phonegate revert --restore-calls)"
         ));
     };
     if version > 0 && !missing.is_empty() {
         keep(version).map_err(|problem| {
             format!(
-                "it has schema version {version}, and is not brought to version {newest}, since no copy could be made \
-                 first: {problem}. Make room there, let the service's account write there, and start again"
+                "it has schema version {version} and was not upgraded to version {newest}, because it could not be copied \
+                 first: {problem}. Free disk space, allow the service's account to write to the folder, and start again"
             )
         })?;
     }
@@ -172,7 +172,10 @@ mod tests {
         let mut database = Connection::open_in_memory().unwrap();
         migrate(&mut database, &[FIRST], never).unwrap();
         let error = migrate(&mut database, &[FIRST, SECOND], |_| Err("the disk is full".to_owned())).unwrap_err();
-        assert!(error.contains("not brought to version 2") && error.contains("the disk is full. Make room"), "{error}");
+        assert!(
+            error.contains("not upgraded to version 2") && error.contains("the disk is full. Free disk space"),
+            "{error}"
+        );
         assert_eq!(version(&database).unwrap(), 1);
     }
 }

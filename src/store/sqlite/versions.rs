@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::backup::{self, ADVICE, UNFINISHED, with_end};
+use super::restore::RESTORING;
 use super::schema;
 
 /// Maximum number of backups beside a file.
@@ -18,7 +19,7 @@ const BACKUPS: usize = 3;
 /// Maximum number of files of one kind with the time of one second in their names.
 const NAMES_A_SECOND: u32 = 9;
 
-/// Why there is a second file.
+/// Why a copy exists beside the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It was copied before a migration.
@@ -39,9 +40,9 @@ impl Kind {
 /// The schema version of a file, and the newest one that this build can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaVersion {
-    /// Of the file. Zero: it is empty.
+    /// Schema version of the file; 0 if it is empty.
     pub file: u32,
-    /// Of this build.
+    /// Newest schema version that this build can read.
     pub newest: u32,
 }
 
@@ -81,7 +82,9 @@ pub fn new_backup(file: &Path, version: u32) -> Result<PathBuf, String> {
 /// As [`backup::back_up`].
 pub fn back_up_before_migration(file: &Path, copy: &Path) -> Result<(), String> {
     backup::back_up(file, copy).map_err(|problem| problem.trim_end_matches(ADVICE).to_owned())?;
-    for (_, path) in list(file, Kind::Backup).into_iter().skip(BACKUPS) {
+    // The new one stays, even if a clock that was ahead has given others a later time.
+    let old = list(file, Kind::Backup).into_iter().map(|(_, path)| path).filter(|path| path != copy);
+    for path in old.skip(BACKUPS - 1) {
         // One that stays costs room, and the next migration tries again.
         let _ = std::fs::remove_file(path);
     }
@@ -91,10 +94,12 @@ pub fn back_up_before_migration(file: &Path, copy: &Path) -> Result<(), String> 
 /// All backups beside a file, and all files that were replaced by one. The names alone; nothing is opened.
 pub fn kept_beside(file: &Path) -> Vec<PathBuf> {
     let kept = [Kind::Backup, Kind::Replaced].into_iter().flat_map(|kind| list(file, kind));
-    kept.map(|(_, path)| path).chain(unfinished(file)).collect()
+    let restoring = [RESTORING, ".restoring-journal"].map(|end| with_end(file, end));
+    let restoring = restoring.into_iter().filter(|path| path.symlink_metadata().is_ok());
+    kept.map(|(_, path)| path).chain(unfinished(file)).chain(restoring).collect()
 }
 
-/// Copies the file for [`schema::bring_up_to_date`], which has the only right to write to it.
+/// Copies the file for [`schema::bring_up_to_date`], which holds the write lock.
 pub(super) fn keep(file: &Path, version: u32) -> Result<(), String> {
     for path in unfinished(file) {
         // The new copy may get another name.
@@ -110,16 +115,18 @@ pub(super) fn new_path(file: &Path, version: u32, kind: Kind) -> Result<PathBuf,
     let others = (1..NAMES_A_SECOND).map(|number| with_end(&first, &format!("-{number}")));
     let mut names = std::iter::once(first.clone()).chain(others);
     let free = |path: &PathBuf| path.symlink_metadata().is_err();
-    names.find(free).ok_or_else(|| format!("{} and others of this second are there already", first.display()))
+    names
+        .find(free)
+        .ok_or_else(|| format!("{} and all other names for this second already exist; try again", first.display()))
 }
 
 /// The files of one kind with their schema versions, the newest first.
 pub(super) fn list(file: &Path, kind: Kind) -> Vec<(u32, PathBuf)> {
     let mut found: Vec<_> = beside(file)
-        .filter(|(name, _)| !name.contains(UNFINISHED))
         .filter_map(|(name, path)| {
             let (version, time) = name.split_once(kind.mark())?;
-            Some((time.to_owned(), version.parse::<u32>().ok()?, path))
+            let is_ours = is_time(time) && path.symlink_metadata().is_ok_and(|kept| kept.is_file());
+            Some((time.to_owned(), version.parse::<u32>().ok().filter(|_| is_ours)?, path))
         })
         .collect();
     // By the time, and then by the number behind it.
@@ -127,14 +134,21 @@ pub(super) fn list(file: &Path, kind: Kind) -> Vec<(u32, PathBuf)> {
     found.into_iter().map(|(_, version, path)| (version, path)).collect()
 }
 
-/// What processes that were killed have left of backups.
+/// Returns whether a name ends as [`new_path`] makes it: `20261124T150600Z`, or `20261124T150600Z-1`.
+fn is_time(text: &str) -> bool {
+    let (time, number) = text.split_once('-').unwrap_or((text, "1"));
+    let form: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    form == "00000000T000000Z" && number.len() == 1 && number.parse::<u32>().is_ok()
+}
+
+/// Incomplete backups left by killed processes.
 fn unfinished(file: &Path) -> impl Iterator<Item = PathBuf> {
     beside(file)
         .filter(|(name, _)| name.contains(Kind::Backup.mark()) && name.contains(UNFINISHED))
         .map(|(_, path)| path)
 }
 
-/// What is named like the file and a version: the rest of the name, and the path.
+/// Files named `FILE.v…`: the name after `FILE.v`, and the path.
 fn beside(file: &Path) -> impl Iterator<Item = (String, PathBuf)> {
     let start = file.file_name().map(|name| format!("{}.v", name.to_string_lossy())).unwrap_or_default();
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -147,7 +161,7 @@ fn beside(file: &Path) -> impl Iterator<Item = (String, PathBuf)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use std::os::unix::fs::PermissionsExt;
 
     use rusqlite::Connection;
@@ -257,7 +271,10 @@ mod tests {
         let mut database = Connection::open(&file).unwrap();
         let nowhere = file.with_file_name("no/such/folder/calls.db");
         let error = schema::migrate_with(&mut database, &nowhere, NEXT).unwrap_err();
-        assert!(error.contains(&format!("has schema version {version}")) && error.contains("Make room"), "{error}");
+        assert!(
+            error.contains(&format!("has schema version {version}")) && error.contains("Free disk space"),
+            "{error}"
+        );
         assert!(!error.contains("name a file"), "{error}");
         drop(database);
         assert_eq!(std::fs::read(&file).unwrap(), before);
@@ -294,5 +311,43 @@ mod tests {
         let left = folder.path().read_dir().unwrap().flatten().map(|entry| entry.file_name());
         assert!(!{ left }.any(|name| name.to_str().unwrap().ends_with("restoring")));
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn only_names_that_this_program_gives_are_backups() {
+        for time in ["20261124T150600Z", "20261124T150600Z-1"] {
+            assert!(is_time(time), "{time}");
+        }
+        for time in
+            ["20261124T150600Z.zip", "20261124T150600Z-wal", "20261124T150600Z-", "20261124T150600Z-12", "latest", ""]
+        {
+            assert!(!is_time(time), "{time}");
+        }
+    }
+
+    #[test]
+    fn a_new_backup_stays_beside_those_of_a_clock_that_was_ahead() {
+        let (_folder, file, version) = file();
+        for year in 2097..2101 {
+            std::fs::write(with_end(&file, &format!(".v{version}-backup-{year}0101T000000Z")), "").unwrap();
+        }
+        let copy = new_backup(&file, version).unwrap();
+        back_up_before_migration(&file, &copy).unwrap();
+        assert!(copy.exists());
+        assert_eq!(list(&file, Kind::Backup).len(), BACKUPS);
+    }
+
+    #[test]
+    fn a_restore_replaces_no_other_file_and_no_file_that_has_changed() {
+        let (_folder, file, version) = file();
+        back_up_before_migration(&file, &new_backup(&file, version).unwrap()).unwrap();
+        upgrade(&file).unwrap();
+        let plan = Restore::plan(&file).unwrap().unwrap();
+        std::fs::write(&plan.kept, "of another restore").unwrap();
+        assert!(plan.carry_out().unwrap_err().contains("has changed meanwhile"));
+        assert_eq!(std::fs::read_to_string(&plan.kept).unwrap(), "of another restore");
+        std::fs::remove_file(&plan.kept).unwrap();
+        plan.carry_out().unwrap();
+        assert!(plan.carry_out().unwrap_err().contains("has changed meanwhile"));
     }
 }
