@@ -13,9 +13,10 @@ run:
 	cargo build --profile demo --package phonegate-library --package place-call
 	PHONEGATE_CONFIG=examples/demo.json $(TARGET)/demo/place_call $(TARGET)/demo/libphonegate.so "$(NUMBER)"
 
-# What the tests load and run.
+# The tests, and what they load and run. One call of cargo, so that it resolves one set of features: with two it compiles
+# tokio and all above it twice.
 build:
-	cargo build --workspace --lib --bins
+	cargo build --workspace --lib --bins --tests
 
 # The tests that neither wait nor load the machine: for every change while working.
 quick: build
