@@ -151,7 +151,7 @@ fn rows(store: &SqliteStore) -> Vec<Row> {
     runtime.block_on(store.rows(&query)).expect("rows")
 }
 
-/// Waits until all calls are placed by that process. One that fails would be waited for in vain.
+/// Waits until that process has placed all calls. Panics if one fails, since it would never be placed.
 fn all_are_placed(store: &SqliteStore, by: &mut Child) {
     wait_until("all calls are placed", || {
         let rows = rows(store);

@@ -17,7 +17,7 @@ pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> R
         return Ok(None);
     }
     let calls = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?;
-    // Nothing is used of a folder that somebody else could have written to.
+    // Use nothing from a folder that another account could have written to.
     let is_unsafe = |state: &Change| match state {
         Change::StateFolder { path, state: StateFolder::Unsafe(_) } => calls.starts_with(path),
         _ => false,
@@ -29,8 +29,8 @@ pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> R
     let version = store::schema_version(&calls).map_err(failed)?;
     if version.is_newer() {
         return Err(Trouble::usage(format!(
-            "{} was written by a newer PhoneGate (schema version {}, this one reads up to {}), so this version cannot use its calls. \
-             Restore the copy from before the upgrade with `phonegate revert --restore-calls` from the newer bundle, \
+            "{} was written by a newer PhoneGate (schema version {}, this one reads up to {}), so this version \
+             cannot use its calls. Restore the copy from before the upgrade with `phonegate revert --restore-calls` from the newer bundle, \
              then run install again. Nothing was changed",
             calls.display(),
             version.file,

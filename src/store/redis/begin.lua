@@ -58,7 +58,7 @@ call('SET', key('r', new.number), new.sequence)
 call('ZADD', pending, text(new.deadline), new.sequence)
 call('ZADD', key('d', new.owner), text(new.deadline), new.sequence)
 hear_of(new.owner)
--- Removes some of those that nobody will count: more than one call adds, and not so many that others wait for it.
+-- Removes some entries that are older than every window: more than one call adds, and few enough to delay no other call.
 local function remove_old(begun, within)
     local old = math.min(call('ZCOUNT', begun, '-inf', text(now - within)), 100)
     if old > 0 then

@@ -13,6 +13,9 @@ use crate::platform::{self, Grant};
 /// How the name of a copy ends until it is whole.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
+/// How the name of a database's journal ends.
+pub(super) const JOURNAL: &str = "-journal";
+
 /// What to do if a copy cannot be written whose name the user has chosen.
 pub(super) const ADVICE: &str = "; name a file in a folder that you may write to";
 
@@ -42,7 +45,7 @@ pub fn back_up(file: &Path, copy: &Path) -> Result<(), String> {
 
 /// Removes what was left of a copy. Its journal goes first: SQLite would apply it to the next file of this name.
 pub(super) fn remove_copy(unfinished: &Path) -> IoResult<()> {
-    remove_if_there(&with_end(unfinished, "-journal"))?;
+    remove_if_there(&with_end(unfinished, JOURNAL))?;
     remove_if_there(unfinished)
 }
 
@@ -67,14 +70,22 @@ fn fill(database: &Connection, unfinished: &Path, copy: &Path) -> Result<(), Str
 }
 
 fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
-    // A second name replaces no file, which a new name may do.
-    let named = match fs::hard_link(unfinished, copy) {
-        Ok(()) => fs::remove_file(unfinished),
+    let named = match give_name(unfinished, copy) {
+        Ok(true) => fs::remove_file(unfinished),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(there_already(copy)),
-        // Not every file system has second names.
-        Err(_) => fs::rename(unfinished, copy),
+        named => named.map(drop),
     };
     named.and_then(|()| sync_folder_of(copy)).map_err(|error| told(copy, &error))
+}
+
+/// Gives a file another name, which no file has: a hard link never replaces a file, a rename can. Returns whether the file
+/// has both names now; it has only the new one if the file system has no hard links.
+pub(super) fn give_name(file: &Path, name: &Path) -> IoResult<bool> {
+    match fs::hard_link(file, name) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+        Err(_) => fs::rename(file, name).map(|()| false),
+    }
 }
 
 /// Makes sure that the name of a file is on the disk.
@@ -85,7 +96,7 @@ pub(super) fn sync_folder_of(file: &Path) -> IoResult<()> {
     }
 }
 
-/// The path whose name ends with this, too.
+/// Returns the path with `end` appended to its name.
 pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(end);

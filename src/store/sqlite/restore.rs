@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::backup::{self, remove_copy, sync_folder_of, with_end};
+use super::backup::{self, give_name, remove_copy, sync_folder_of, with_end};
 use super::versions::{self, Kind};
 use super::{BUSY_LIMIT, schema, words};
 use crate::call::CallId;
@@ -100,8 +100,8 @@ impl Restore {
                 Err(format!("{}: its journal mode cannot be changed to delete; it is {mode}", self.file.display()))
             }
             Err(error) => Err(format!(
-                "{} is in use ({}): stop the service FIMService and every program that reads the calls, such as phonegate calls \
-                 --follow, then run this command again",
+                "{} is in use ({}): stop the service FIMService and every program that reads the calls, such as \
+                 phonegate calls --follow, then run this command again",
                 self.file.display(),
                 words(error)
             )),
@@ -177,16 +177,10 @@ impl Restore {
     }
 
     fn swap(&self, restoring: &Path) -> io::Result<()> {
-        // A hard link, so that the file's path always exists.
-        let is_linked = match fs::hard_link(&self.file, &self.kept) {
-            Ok(()) => true,
-            // A rename would replace what is there.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // Not every file system has hard links.
-            Err(_) => fs::rename(&self.file, &self.kept).map(|()| false)?,
-        };
+        // With both names, the file's path always exists.
+        let has_both = give_name(&self.file, &self.kept)?;
         if let Err(error) = fs::rename(restoring, &self.file) {
-            let undone = if is_linked { fs::remove_file(&self.kept) } else { fs::rename(&self.kept, &self.file) };
+            let undone = if has_both { fs::remove_file(&self.kept) } else { fs::rename(&self.kept, &self.file) };
             return undone.and(Err(error));
         }
         sync_folder_of(&self.file)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::backup::{self, ADVICE, UNFINISHED, with_end};
+use super::backup::{self, ADVICE, JOURNAL, UNFINISHED, with_end};
 use super::restore::RESTORING;
 use super::schema;
 
@@ -94,8 +94,9 @@ pub fn back_up_before_migration(file: &Path, copy: &Path) -> Result<(), String> 
 /// All backups beside a file, and all files that were replaced by one. The names alone; nothing is opened.
 pub fn kept_beside(file: &Path) -> Vec<PathBuf> {
     let kept = [Kind::Backup, Kind::Replaced].into_iter().flat_map(|kind| list(file, kind));
-    let restoring = [RESTORING, ".restoring-journal"].map(|end| with_end(file, end));
-    let restoring = restoring.into_iter().filter(|path| path.symlink_metadata().is_ok());
+    let restoring = with_end(file, RESTORING);
+    let restoring =
+        [with_end(&restoring, JOURNAL), restoring].into_iter().filter(|path| path.symlink_metadata().is_ok());
     kept.map(|(_, path)| path).chain(unfinished(file)).chain(restoring).collect()
 }
 
