@@ -21,7 +21,7 @@ use support::gate::{admitted, no_limits};
 use support::host::Host;
 use support::sip::prompts;
 use support::sipp::{Callee, Step};
-use support::twilio::{About, Fault, Story, Twilio};
+use support::twilio::{About, Story, Twilio};
 use support::wait_until;
 use tempfile::TempDir;
 
@@ -68,11 +68,15 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    /// Starts a process that calls.
+    /// Starts a process that places a call.
     fn call(&self, what: impl Into<String>) -> (Host, Begun) {
-        let (id, number) = (fresh_id(), fresh_number());
-        let host = Host::start(self.folder.path(), id.to_str().unwrap(), number.to_str().unwrap());
-        (host, Begun { id, number, what: what.into() })
+        let call = Begun::new(what);
+        (self.place(&call), call)
+    }
+
+    /// Starts a process that places this call.
+    fn place(&self, call: &Begun) -> Host {
+        Host::start(self.folder.path(), call.id.to_str().unwrap(), call.number())
     }
 
     /// What the store holds. Its file must be there.
@@ -92,6 +96,10 @@ impl Machine {
 }
 
 impl Begun {
+    fn new(what: impl Into<String>) -> Self {
+        Self { id: fresh_id(), number: fresh_number(), what: what.into() }
+    }
+
     fn number(&self) -> &str {
         self.number.to_str().unwrap()
     }
@@ -224,7 +232,7 @@ fn a_report_of_fraud_is_not_lost_while_no_process_is_there() {
     host.kill_after(0);
 
     let next = machine.next();
-    let rings = |call: &Begun| twilio.seen(About::Start).iter().filter(|seen| seen.form["To"] == call.number()).count();
+    let rings = |call: &Begun| twilio.starts_of(call.number());
     let ends = settle(&next, std::slice::from_ref(&call), rings);
     assert_eq!(ends[0].0, FAILED);
     assert!(ends[0].1.contains("(FraudReported, code 112)"), "{ends:?}");

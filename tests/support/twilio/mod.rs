@@ -73,6 +73,8 @@ pub struct Twilio {
 struct Inner {
     studio: Studio,
     faults: Vec<(About, Fault)>,
+    /// Numbers for which the request to start a call never gets its reply.
+    hanging: Vec<String>,
     seen: Vec<Seen>,
 }
 
@@ -115,6 +117,16 @@ impl Twilio {
         self.inner.lock().unwrap().faults.push((about, fault));
     }
 
+    /// The start of a call to this number, in E.164, never gets its reply.
+    pub fn hang_start_of(&self, number: &str) {
+        self.inner.lock().unwrap().hanging.push(number.to_owned());
+    }
+
+    /// How often it was asked to call this number.
+    pub fn starts_of(&self, number: &str) -> usize {
+        self.seen(About::Start).iter().filter(|seen| seen.form["To"] == number).count()
+    }
+
     /// What it was asked so far.
     pub fn all(&self) -> Vec<Seen> {
         self.inner.lock().unwrap().seen.clone()
@@ -154,8 +166,9 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         let method = parts.method.to_string();
         let user = user.clone().unwrap_or_default();
         inner.seen.push(Seen { about, at: Instant::now(), method, path: path.clone(), user, form: form.clone() });
+        let hangs = about == About::Start && form.get("To").is_some_and(|to| inner.hanging.contains(to));
         let at = inner.faults.iter().position(|(of, _)| *of == about);
-        at.map(|at| inner.faults.remove(at).1)
+        if hangs { Some(Fault::Hang) } else { at.map(|at| inner.faults.remove(at).1) }
     };
     match fault {
         None => {}
