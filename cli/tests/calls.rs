@@ -103,6 +103,7 @@ fn a_call_is_listed_with_its_times_and_its_number_masked() {
     let rows: Vec<std::collections::HashMap<String, String>> = csv.deserialize().map(Result::unwrap).collect();
     assert_eq!(rows.iter().map(|row| &*row["outcome"]).collect::<Vec<_>>(), ["verified", "failed", "failed"]);
     assert_eq!((&*rows[1]["id"], &*rows[1]["text"]), (call["id"].as_str().unwrap(), call["text"].as_str().unwrap()));
+    assert_eq!(rows[1]["number"], format!("'{MASKED}"), "a spreadsheet would compute what begins with +");
     for shown in [place.run(&["calls"]), ran, all] {
         assert!(!shown.all().contains(HIDDEN), "{}", shown.all());
     }
@@ -222,13 +223,25 @@ fn the_whole_number_is_shown_only_where_it_is_to_be_kept() {
 #[test]
 fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
     let place = Place::with(&at_a_desk());
-    let running = Running::start(&mut place.command(&["call", "--store", NUMBER]));
-    place.rings(1);
-    place.answer("2;=HYPERLINK(1)");
-    running.wait().exits(1);
+    let texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)"];
+    for (calls, text) in texts.iter().enumerate() {
+        let running = Running::start(&mut place.command(&["call", "--store", NUMBER]));
+        place.rings(calls + 1);
+        place.answer(&format!("2;{text}"));
+        running.wait().exits(1);
+    }
     let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
-    assert!(csv.contains(",'=HYPERLINK(1)"), "{csv}");
-    assert_eq!(place.run(&["calls", "--json"]).record("call")["text"], "=HYPERLINK(1)");
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<std::collections::HashMap<String, String>> = csv.deserialize().map(Result::unwrap).collect();
+    let shown: Vec<_> = rows.iter().map(|row| &*row["text"]).collect();
+    assert_eq!(shown, texts.map(|text| format!("'{text}")));
+    for row in &rows {
+        let computed = |field: &str| field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        assert!(!row.values().any(|field| computed(field)), "no field of {row:?} may be computed");
+    }
+    let records = place.run(&["calls", "--json"]).exits(0).records();
+    let told: Vec<_> = records.iter().map(|record| [&record["text"], &record["number"]]).collect();
+    assert_eq!(json!(told), json!(texts.map(|text| [text, MASKED])), "JSON is for programs");
 }
 
 #[test]

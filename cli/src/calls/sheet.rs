@@ -112,7 +112,7 @@ impl<'a> Record<'a> {
         [
             self.id.to_string(),
             as_text(&self.attempt.to_string()),
-            text(self.number),
+            self.number.map(no_formula).unwrap_or_default(),
             self.full_number.map(as_text).unwrap_or_default(),
             no_formula(self.node),
             no_formula(self.backend.unwrap_or_default()),
@@ -130,7 +130,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A text that a spreadsheet takes for nothing but a text.
+/// The field, with an apostrophe before it if a spreadsheet would compute it. A masked number begins with `+`.
 fn no_formula(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => as_text(text),
