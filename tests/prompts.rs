@@ -1,6 +1,8 @@
 //! What users hear: the recordings of the library, an administrator's own, and which language is spoken.
 
 mod support;
+#[path = "prompts/wav_headers.rs"]
+mod wav_headers;
 
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
@@ -330,7 +332,7 @@ proptest! {
     /// A file may be anything: a damaged header, lengths and counts that are lies.
     #[test]
     fn no_file_makes_the_reader_panic(
-        changes in prop::collection::vec((0_usize..120, any::<u8>()), 1..8), length in 0_usize..1_000, kind in 0_usize..4
+        changes in prop::collection::vec((0_usize..120, any::<u8>()), 1..8), length in 0_usize..1_000, kind in 0_usize..6
     ) {
         let own = Own::new();
         let file = own.at("en-US/greeting.wav");
@@ -350,12 +352,19 @@ proptest! {
 }
 
 thread_local! {
-    static GOOD_FILES: [Vec<u8>; 4] = ["-b 16", "-b 24 -c 2", "-b 32 -e float", "-e mu-law"].map(|kind| {
+    static GOOD_FILES: Vec<Vec<u8>> = {
         let file = tempfile::Builder::new().suffix(".wav").tempfile().unwrap();
-        let format: Vec<_> = kind.split(' ').chain(["-r", "16000"]).collect();
-        sox(&[&["-n"], format.as_slice()].concat(), file.path(), &["synth", "0.01", "sine", "500"]);
-        std::fs::read(file.path()).unwrap()
-    });
+        let of_sox = ["-b 16", "-b 24 -c 2", "-b 32 -e float", "-e mu-law"].map(|kind| {
+            let format: Vec<_> = kind.split(' ').chain(["-r", "16000"]).collect();
+            sox(&[&["-n"], format.as_slice()].concat(), file.path(), &["synth", "0.01", "sine", "500"]);
+            std::fs::read(file.path()).unwrap()
+        });
+        let of_python = ["count=160 riff=0 data=0xffffffff", "count=160 bits=32 valid=24 pad=none"].map(|kind| {
+            wav_headers::make_wav(file.path(), kind);
+            std::fs::read(file.path()).unwrap()
+        });
+        of_sox.into_iter().chain(of_python).collect()
+    };
 }
 
 /// What a gate that speaks over a trunk warns of where the fraud key is 9.

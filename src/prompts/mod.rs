@@ -2,6 +2,7 @@
 
 mod embedded;
 mod own;
+mod riff;
 mod wav;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ use hound::{Error, SampleFormat, WavReader, WavSpec};
 use rubato::audioadapter_buffers::owned::InterleavedOwned;
 use rubato::{Async, FixedAsync, Resampler, SincInterpolationParameters, WindowFunction, calculate_cutoff};
 
+use super::riff::{self, Chunks};
 use super::{Recording, SAMPLE_RATE};
 
 /// The longest recording, in seconds.
@@ -27,6 +28,16 @@ const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 
 /// Points of the filter between two samples; there is interpolation between these.
 const OVERSAMPLING: usize = 32;
+
+/// The format tags of RFC 2361.
+const PCM: u16 = 1;
+const FLOAT: u16 = 3;
+const A_LAW: u16 = 6;
+const MU_LAW: u16 = 7;
+const EXTENSIBLE: u16 = 0xFFFE;
+
+/// What follows the tag in the sub-format of WAVE_FORMAT_EXTENSIBLE: the GUID XXXX0000-0000-0010-8000-00AA00389B71.
+const SUB_FORMAT: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71];
 
 /// Why a file is no recording.
 #[derive(Debug, thiserror::Error)]
@@ -84,14 +95,19 @@ fn decode(bytes: &[u8]) -> Result<(u32, Vec<f32>), WavError> {
     if bytes.is_empty() {
         return Err(WavError::Empty);
     }
-    if !bytes.starts_with(b"RIFF") {
-        return Err(WavError::NotRead("it does not begin with RIFF".to_owned()));
+    let Chunks { format, mut data, is_streamed } = riff::chunks(bytes)?;
+    let format = Format::read(format)?;
+    if is_streamed {
+        // The last chunk may end with a pad byte.
+        let whole = data.len() - data.len() % usize::from(format.block.max(1));
+        data = data.get(..whole).unwrap_or(data);
     }
-    let (format, data) = (chunk(bytes, b"fmt ")?, chunk(bytes, b"data")?);
-    let (rate, channels, samples) = match g711(format, data) {
-        Some(decoded) => decoded,
-        None => pcm(format, data)?,
+    let samples = match format.tag {
+        A_LAW => g711(data, decode_alaw),
+        MU_LAW => g711(data, decode_ulaw),
+        _ => linear(&format, data)?,
     };
+    let Format { rate, channels, .. } = format;
     if !(SAMPLE_RATE..=MAX_RATE).contains(&rate) {
         return Err(WavError::Rate(rate));
     }
@@ -106,43 +122,76 @@ fn decode(bytes: &[u8]) -> Result<(u32, Vec<f32>), WavError> {
     }
 }
 
-/// The body of a chunk.
-fn chunk<'a>(bytes: &'a [u8], name: &[u8; 4]) -> Result<&'a [u8], WavError> {
-    let mut rest = bytes.get(12..).ok_or(WavError::CutOff)?;
-    loop {
-        let (header, body) = rest.split_first_chunk::<8>().ok_or(WavError::CutOff)?;
-        let [a, b, c, d, size @ ..] = *header;
-        let size = u32::from_le_bytes(size) as usize;
-        if [a, b, c, d] == *name {
-            return body.get(..size).ok_or(WavError::CutOff);
+/// What the format chunk says (`WAVEFORMATEX` and `WAVEFORMATEXTENSIBLE` in Microsoft's mmreg.h).
+struct Format {
+    /// The encoding. Never `EXTENSIBLE`: that names another one.
+    tag: u16,
+    channels: u16,
+    /// Frames a second.
+    rate: u32,
+    bytes_per_second: u32,
+    /// Bytes of a frame, which has one sample of each channel.
+    block: u16,
+    /// Bits of a sample's container.
+    bits: u16,
+}
+
+impl Format {
+    fn read(chunk: &[u8]) -> Result<Self, WavError> {
+        let (fields, extension) = chunk.split_first_chunk::<16>().ok_or(WavError::CutOff)?;
+        let [t0, t1, c0, c1, r0, r1, r2, r3, s0, s1, s2, s3, a0, a1, b0, b1] = *fields;
+        let mut format = Self {
+            tag: u16::from_le_bytes([t0, t1]),
+            channels: u16::from_le_bytes([c0, c1]),
+            rate: u32::from_le_bytes([r0, r1, r2, r3]),
+            bytes_per_second: u32::from_le_bytes([s0, s1, s2, s3]),
+            block: u16::from_le_bytes([a0, a1]),
+            bits: u16::from_le_bytes([b0, b1]),
+        };
+        if format.tag == EXTENSIBLE {
+            // The size of the extension, valid bits, the channels' places, the encoding.
+            let (fields, _) = extension.split_first_chunk::<24>().ok_or(WavError::CutOff)?;
+            let [_, _, v0, v1, _, _, _, _, t0, t1, sub_format @ ..] = *fields;
+            if sub_format != SUB_FORMAT {
+                return Err(WavError::NotRead("its encoding is not known".to_owned()));
+            }
+            format.tag = u16::from_le_bytes([t0, t1]);
+            let valid = u16::from_le_bytes([v0, v1]);
+            if valid > format.bits {
+                return Err(WavError::NotRead(format!("it says that {valid} of {} bits are valid", format.bits)));
+            }
         }
-        // Chunks begin at even places.
-        rest = body.get(size.saturating_add(size % 2)..).ok_or(WavError::CutOff)?;
+        match format.tag {
+            PCM | FLOAT | A_LAW | MU_LAW => Ok(format),
+            _ => Err(WavError::NotRead("its encoding is not known".to_owned())),
+        }
     }
 }
 
-/// Rate, channels and samples of A-law and µ-law, which `hound` does not read. The tags are those of RFC 2361.
-fn g711(format: &[u8], data: &[u8]) -> Option<(u32, u16, Vec<f32>)> {
-    let ([t0, t1, c0, c1, r0, r1, r2, r3], _) = format.split_first_chunk::<8>()?;
-    let decode = match u16::from_le_bytes([*t0, *t1]) {
-        6 => decode_alaw,
-        7 => decode_ulaw,
-        _ => return None,
-    };
-    let samples = data.iter().map(|byte| f32::from(decode(*byte)) / 32_768.0).collect();
-    Some((u32::from_le_bytes([*r0, *r1, *r2, *r3]), u16::from_le_bytes([*c0, *c1]), samples))
+/// The samples of A-law and µ-law, which `hound` does not read.
+fn g711(data: &[u8], decode: fn(u8) -> i16) -> Vec<f32> {
+    data.iter().map(|byte| f32::from(decode(*byte)) / 32_768.0).collect()
 }
 
-/// Rate, channels and samples of PCM and float. `hound` sees no other chunk, since it stumbles over one of odd length.
-fn pcm(format: &[u8], data: &[u8]) -> Result<(u32, u16, Vec<f32>), WavError> {
-    let mut file = b"RIFF\0\0\0\0WAVE".to_vec();
-    for (name, body) in [(b"fmt ", format), (b"data", data)] {
-        file.extend(name);
-        file.extend((body.len() as u32).to_le_bytes());
-        file.extend(body);
+/// The samples of PCM and float.
+///
+/// `hound` gets a header of the plain kind, with the whole container as the sample. It would take valid bits from the
+/// low end of the container, but they are at the high end, and the bits below them are zero.
+fn linear(format: &Format, data: &[u8]) -> Result<Vec<f32>, WavError> {
+    let &Format { tag, channels, rate, bytes_per_second, block, bits } = format;
+    if u32::from(block) * 8 != u32::from(channels) * u32::from(bits) {
+        let problem = format!("its samples of {bits} bits are in blocks of {block} bytes for {channels} channels");
+        return Err(WavError::NotRead(problem));
     }
+    let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0".to_vec();
+    file.extend([tag, channels].map(u16::to_le_bytes).as_flattened());
+    file.extend([rate, bytes_per_second].map(u32::to_le_bytes).as_flattened());
+    file.extend([block, bits].map(u16::to_le_bytes).as_flattened());
+    file.extend(b"data");
+    file.extend((data.len() as u32).to_le_bytes());
+    file.extend(data);
     let reader = WavReader::new(Cursor::new(file))?;
-    let WavSpec { channels, sample_rate, bits_per_sample, sample_format } = reader.spec();
+    let WavSpec { bits_per_sample, sample_format, .. } = reader.spec();
     let full_scale = 2_f32.powi(i32::from(bits_per_sample) - 1);
     let samples: Result<_, _> = match sample_format {
         SampleFormat::Float => reader.into_samples::<f32>().collect(),
@@ -150,7 +199,7 @@ fn pcm(format: &[u8], data: &[u8]) -> Result<(u32, u16, Vec<f32>), WavError> {
             reader.into_samples::<i32>().map(|sample| sample.map(|sample| sample as f32 / full_scale)).collect()
         }
     };
-    Ok((sample_rate, channels, samples?))
+    Ok(samples?)
 }
 
 fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>, WavError> {
