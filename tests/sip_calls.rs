@@ -325,6 +325,26 @@ fn an_extension_is_dialled_after_the_answer() {
     callee.finish();
 }
 
+/// In Delhi's area code, 11, the number begins with 112 if its country code is left out.
+#[test]
+fn no_trunk_dials_what_starts_with_an_emergency_number() {
+    for (number, national, rings, words) in
+        [("+91 11 2345 6789", "1123456789", 0, "emergency number 112"), ("+91 22 2345 6789", "2223456789", 1, "busy")]
+    {
+        let callee = Callee::start(&[Step::Invite, Step::Answer(486, "Busy Here", ""), Step::Ack], 1);
+        let mut trunk = callee.trunk();
+        trunk["number_format"] = json!("national");
+        let mut config = config(trunk, 60);
+        config["numbers"] = json!({ "default_country": "IN" });
+        let gate = TestGate::start(config);
+        gate.initiate(id(1), number);
+        let text = gate.ends(id(1)).1;
+        assert!(text.contains(words), "{text}");
+        gate.end();
+        assert_eq!(callee.rings(national), rings, "{number}");
+    }
+}
+
 #[test]
 fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
     for (settings, told) in [

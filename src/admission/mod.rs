@@ -1,66 +1,83 @@
-//! May this call be placed? Everything that can be said without asking anybody: the number, its country, its rate, the
-//! block list of the configuration.
+//! May this call be placed? Everything that can be said without asking anybody: the number, its country, its type, the
+//! block lists of the configuration.
 
+mod emergency;
+mod input;
 mod number;
+mod prefix;
 
 use std::collections::HashSet;
 
 use rlibphonenumber::Region;
 
 use crate::call::{Failure, FailureReason, PhoneNumber};
-use crate::config::{ConfigError, NumbersConfig, country};
-use number::Parsed;
+use crate::config::{ConfigError, NumberType, NumbersConfig, WithoutPlus};
+pub(crate) use emergency::EmergencyNumbers;
+use number::{Parsed, ReadError, Reader};
+use prefix::Prefix;
 
 /// The rules of one configuration.
 pub struct Admission {
     default_country: Option<Region>,
     allowed_countries: HashSet<Region>,
-    allow_premium: bool,
+    without_plus: WithoutPlus,
+    allowed_types: Vec<NumberType>,
     /// In E.164, without extensions.
     blocked: HashSet<Box<str>>,
+    blocked_prefixes: Vec<Prefix>,
+}
+
+/// How a text is read, and whether that number may be called.
+#[derive(Debug)]
+pub struct Reading {
+    /// The number.
+    pub number: PhoneNumber,
+    /// Its type.
+    pub kind: NumberType,
+    /// Why it may not be called.
+    pub refusal: Option<Failure>,
 }
 
 impl Admission {
     /// Reads the rules, and makes ready what the first call would otherwise wait for.
     ///
     /// # Errors
-    /// An unknown country, no country at all, or a blocked number that is not one.
+    /// An unknown country, no country at all, no type, or a blocked number or prefix that is not one.
     pub fn new(numbers: &NumbersConfig) -> Result<Self, ConfigError> {
-        let default_country = match &numbers.default_country {
-            Some(code) => Some(country("numbers.default_country", code)?),
-            None => None,
-        };
-        let allowed_countries = match (&numbers.allowed_countries, default_country) {
-            (Some(codes), _) if codes.is_empty() => {
-                return Err(ConfigError::invalid("numbers.allowed_countries", "is empty: no call could be placed"));
-            }
-            (Some(codes), _) => codes
-                .iter()
-                .enumerate()
-                .map(|(index, code)| country(&format!("numbers.allowed_countries[{index}]"), code))
-                .collect::<Result<_, _>>()?,
-            (None, Some(id)) => HashSet::from([id]),
-            (None, None) => {
-                return Err(ConfigError::invalid(
-                    "numbers",
-                    "needs `default_country`, `allowed_countries` or both: which countries may be called?",
-                ));
-            }
-        };
-        let blocked = numbers
-            .blocked
+        let default_country = numbers.default_country()?;
+        let allowed_countries: HashSet<_> = numbers.allowed_countries()?.into_iter().collect();
+        if numbers.allowed_types.is_empty() {
+            return Err(ConfigError::invalid("numbers.allowed_types", "is empty: no call could be placed"));
+        }
+        let blocked_prefixes = numbers
+            .blocked_prefixes
             .iter()
             .enumerate()
-            .map(|(index, text)| match number::parse(text, default_country) {
-                Some(parsed) => Ok(parsed.number.e164().into()),
-                None => Err(ConfigError::invalid(
-                    format!("numbers.blocked[{index}]"),
-                    "is not a valid telephone number; write it as +14255550199",
-                )),
-            })
+            .map(|(index, text)| Prefix::parse(&format!("numbers.blocked_prefixes[{index}]"), text))
             .collect::<Result<_, _>>()?;
-        number::warm_up(default_country.iter().chain(&allowed_countries));
-        Ok(Self { default_country, allowed_countries, allow_premium: numbers.allow_premium, blocked })
+        let mut rules = Self {
+            default_country,
+            allowed_countries,
+            without_plus: numbers.without_plus,
+            allowed_types: numbers.allowed_types.clone(),
+            blocked: HashSet::new(),
+            blocked_prefixes,
+        };
+        for (index, text) in numbers.blocked.iter().enumerate() {
+            let parsed = rules.parse(text).map_err(|failure| {
+                let path = format!("numbers.blocked[{index}]");
+                ConfigError::invalid(
+                    path,
+                    format_args!(
+                        "is not a valid telephone number; write it as +14255550199 ({})",
+                        failure.text().trim_end_matches('.')
+                    ),
+                )
+            })?;
+            rules.blocked.insert(parsed.number.e164().into());
+        }
+        number::warm_up(default_country.iter().chain(&rules.allowed_countries));
+        Ok(rules)
     }
 
     /// The number that a text means, whether it may be called or not.
@@ -76,47 +93,71 @@ impl Admission {
     /// # Errors
     /// InvalidNumber, Blocked or CountryNotAllowed.
     pub fn admit(&self, text: &str) -> Result<PhoneNumber, Failure> {
-        let Parsed { number, country, premium } = self.parse(text)?;
+        let Reading { number, refusal, .. } = self.examine(text)?;
+        refusal.map_or(Ok(number), Err)
+    }
+
+    /// How a text is read, and whether that number may be called.
+    ///
+    /// # Errors
+    /// InvalidNumber.
+    pub fn examine(&self, text: &str) -> Result<Reading, Failure> {
+        let parsed = self.parse(text)?;
+        let refusal = self.refusal(&parsed);
+        Ok(Reading { number: parsed.number, kind: parsed.kind, refusal })
+    }
+
+    fn refusal(&self, parsed: &Parsed) -> Option<Failure> {
+        let Parsed { number, country, kind } = parsed;
         if self.blocked.contains(number.e164()) {
-            return Err(Failure::new(
+            return Some(Failure::new(
                 FailureReason::Blocked,
                 format_args!("{number} is in `numbers.blocked` of the configuration."),
             ));
         }
-        match country {
-            Some(id) if self.allowed_countries.contains(&id) => {}
-            Some(id) => {
-                return Err(Failure::new(
-                    FailureReason::CountryNotAllowed,
-                    format_args!("{number} is in the country {}, which `numbers` does not allow.", id.as_region_str()),
-                ));
-            }
-            None => {
-                return Err(Failure::new(
-                    FailureReason::CountryNotAllowed,
-                    format_args!("{number} belongs to no country."),
-                ));
-            }
-        }
-        if premium && !self.allow_premium {
-            return Err(Failure::new(
-                FailureReason::CountryNotAllowed,
-                format_args!("{number} is a premium-rate number, which `numbers` does not allow."),
+        if let Some(prefix) = self.blocked_prefixes.iter().find(|prefix| prefix.starts(number.e164())) {
+            return Some(Failure::new(
+                FailureReason::Blocked,
+                format_args!("{number} starts with {prefix}, which `numbers.blocked_prefixes` has."),
             ));
         }
-        Ok(number)
+        let not_allowed = |text: std::fmt::Arguments<'_>| Some(Failure::new(FailureReason::CountryNotAllowed, text));
+        match country {
+            Some(id) if self.allowed_countries.contains(id) => {}
+            Some(id) => {
+                let id = id.as_region_str();
+                return not_allowed(format_args!("{number} is in the country {id}, which `numbers` does not allow."));
+            }
+            None => return not_allowed(format_args!("{number} belongs to no country.")),
+        }
+        if !self.allowed_types.contains(kind) {
+            let kind = kind.name();
+            return not_allowed(format_args!(
+                "{number} is of the type {kind}, which `numbers.allowed_types` does not have."
+            ));
+        }
+        None
     }
 
     fn parse(&self, text: &str) -> Result<Parsed, Failure> {
-        number::parse(text, self.default_country).ok_or_else(|| {
-            let hint = match self.default_country {
-                Some(_) => "",
-                None => " Without `numbers.default_country` it needs a country code.",
-            };
-            Failure::new(
-                FailureReason::InvalidNumber,
-                format_args!("The phone number is not a valid, dialable number.{hint}"),
-            )
+        let reader = Reader {
+            default_country: self.default_country,
+            allowed_countries: &self.allowed_countries,
+            without_plus: self.without_plus,
+        };
+        let invalid = |text: std::fmt::Arguments<'_>| Failure::new(FailureReason::InvalidNumber, text);
+        reader.read(text).map_err(|error| match error {
+            ReadError::Form(error) => invalid(format_args!("{error}")),
+            ReadError::Ambiguous(national, international) => invalid(format_args!(
+                "The phone number can be {national} or {international}: write it with `+` and its country code."
+            )),
+            ReadError::Invalid if self.default_country.is_none() => invalid(format_args!(
+                "The phone number is not a valid, dialable number. Without `numbers.default_country` it needs a \
+                 country code."
+            )),
+            ReadError::Invalid => invalid(format_args!(
+                "The phone number is not a valid, dialable number. With a country code, write `+` before it."
+            )),
         })
     }
 }

@@ -1,89 +1,150 @@
-//! Telephone numbers as users store them: `+1 4255551212`, `12135551212`, `+1 4255551234X12345`.
+//! What a written number means: the rules for numbers without `+`.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberType, Region};
+use std::collections::HashSet;
 
+use rlibphonenumber::{CountryCodeSource, PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+
+use super::input::{Input, InputError};
 use crate::call::PhoneNumber;
+use crate::config::{NumberType, WithoutPlus};
 
-/// The longest text that is looked at, in bytes; E.164 has 15 digits, extensions 11 at most in what follows.
-const MAX_BYTES: usize = 64;
-
-/// The longest extension, in digits.
-const MAX_EXTENSION_DIGITS: usize = 11;
+/// The calling code of the North American Numbering Plan.
+const NORTH_AMERICA: i32 = 1;
 
 /// A valid number and what admission asks about it.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parsed {
     pub(super) number: PhoneNumber,
+    /// None for numbers of no country, such as those of satellite networks.
     pub(super) country: Option<Region>,
-    pub(super) premium: bool,
+    pub(super) kind: NumberType,
 }
 
-/// Reads a number. One without `+` that is not valid in the default country is tried once with it. None where there
-/// is no valid number: possible is not enough, so emergency and other short numbers never pass.
-pub(super) fn parse(text: &str, default_country: Option<Region>) -> Option<Parsed> {
-    let text = text.trim();
-    if text.len() > MAX_BYTES {
-        return None;
-    }
-    let (digits, extension) = split(text)?;
-    if digits.starts_with('+') {
-        return valid(None, digits, extension);
-    }
-    let national = default_country.and_then(|id| valid(Some(id), digits, extension));
-    national.or_else(|| valid(None, &format!("+{digits}"), extension))
+/// Why a text means no number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ReadError {
+    /// It has not the form of a number.
+    Form(InputError),
+    /// No valid number. Possible is not enough, so emergency and other short numbers never pass.
+    Invalid,
+    /// Two valid numbers: of the default country, and one with a country code.
+    Ambiguous(Box<PhoneNumber>, Box<PhoneNumber>),
 }
 
-/// The digits with their usual separators, and the extension's digits. The library would also take numbers spelled
-/// with letters, and skip what it does not know; a second factor should ring only what was meant.
-fn split(text: &str) -> Option<(&str, Option<&str>)> {
-    let is_separator = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}');
-    let body = text.strip_prefix('+').unwrap_or(text);
-    let end =
-        text.len() - body.len() + body.find(|c: char| !c.is_ascii_digit() && !is_separator(c)).unwrap_or(body.len());
-    let (digits, rest) = text.split_at_checked(end)?;
-    if !body.starts_with(|c: char| c.is_ascii_digit() || c == '(') {
-        return None;
-    }
-    if rest.is_empty() {
-        return Some((digits, None));
-    }
-    let marker_end = rest.find(|c: char| c.is_ascii_digit())?;
-    let (marker, extension) = rest.split_at_checked(marker_end)?;
-    let marker = marker.trim_end_matches([' ', ':', '.']).to_ascii_lowercase();
-    let is_extension = matches!(marker.as_str(), "x" | "ext" | "extension" | "#" | ";ext=")
-        && extension.len() <= MAX_EXTENSION_DIGITS
-        && extension.bytes().all(|byte| byte.is_ascii_digit());
-    is_extension.then_some((digits, Some(extension)))
+/// How numbers are read by one configuration.
+pub(super) struct Reader<'a> {
+    pub(super) default_country: Option<Region>,
+    pub(super) allowed_countries: &'a HashSet<Region>,
+    pub(super) without_plus: WithoutPlus,
 }
 
-fn valid(country: Option<Region>, digits: &str, extension: Option<&str>) -> Option<Parsed> {
-    let number = rlibphonenumber::PhoneNumber::parse(digits, country).ok()?;
-    // A number that fits no pattern of its country has no type.
-    let kind = number.get_type();
-    if kind == PhoneNumberType::Unknown {
-        return None;
+impl Reader<'_> {
+    /// The number that a text means.
+    pub(super) fn read(&self, text: &str) -> Result<Parsed, ReadError> {
+        let input = Input::read(text).map_err(ReadError::Form)?;
+        let valid = |parsed: Option<Parsed>| parsed.ok_or(ReadError::Invalid);
+        if input.has_plus {
+            return valid(international(&input.digits, &input));
+        }
+        let national = match (self.default_country, input.digits.strip_prefix("00")) {
+            (None, Some(digits)) => return valid(international(digits, &input)),
+            (None, None) => None,
+            (Some(country), _) => match national(&input, country) {
+                // 00, or what the country dials in its place, says as much as `+`.
+                Some((parsed, CountryCodeSource::FromNumberWithIdd)) => return valid(parsed),
+                Some((parsed, CountryCodeSource::FromDefaultCountry)) => parsed,
+                // The library took the calling code away. In North America it is also what is dialled before an area
+                // code.
+                Some((parsed, CountryCodeSource::FromNumberWithoutPlusSign))
+                    if PHONE_NUMBER_UTIL.get_country_code_for_region(country) == Some(NORTH_AMERICA) =>
+                {
+                    parsed
+                }
+                _ => None,
+            },
+        };
+        match self.without_plus {
+            WithoutPlus::National => valid(national),
+            WithoutPlus::International => valid(international(&input.digits, &input)),
+            WithoutPlus::Strict => self.strict(&input, national),
+        }
     }
+
+    /// The number if only one reading makes sense. `49 151 23456789` starts with Germany's calling code, and must never
+    /// ring the number 04915 123456789 of Germany.
+    fn strict(&self, input: &Input, national: Option<Parsed>) -> Result<Parsed, ReadError> {
+        let code = calling_code(&input.digits);
+        let is_first_group = code.is_some_and(|code| input.first_group == code.to_string());
+        let default_code = self.default_country.and_then(|own| PHONE_NUMBER_UTIL.get_country_code_for_region(own));
+        if is_first_group && code == default_code {
+            return international(&input.digits, input).ok_or(ReadError::Invalid);
+        }
+        // Reading a number of a country for the first time takes milliseconds.
+        let could_count = code.is_some_and(|code| is_first_group || self.allows_one_of(code));
+        let international = could_count.then(|| international(&input.digits, input)).flatten().filter(|parsed| {
+            is_first_group || parsed.country.is_some_and(|country| self.allowed_countries.contains(&country))
+        });
+        match (national, international) {
+            (Some(national), Some(international)) if national != international => {
+                Err(ReadError::Ambiguous(national.number.into(), international.number.into()))
+            }
+            (Some(parsed), _) | (None, Some(parsed)) => Ok(parsed),
+            (None, None) => Err(ReadError::Invalid),
+        }
+    }
+
+    fn allows_one_of(&self, code: i32) -> bool {
+        let regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(code);
+        regions.is_some_and(|mut regions| regions.any(|region| self.allowed_countries.contains(&region)))
+    }
+}
+
+/// The number of a country, and where the library has its country code from.
+fn national(input: &Input, country: Region) -> Option<(Option<Parsed>, CountryCodeSource)> {
+    let number = PHONE_NUMBER_UTIL.parse_and_keep_raw_input(&input.digits, Some(country));
+    match number {
+        Ok(number) => {
+            let source = number.country_code_source();
+            Some((parsed(&number, input), source))
+        }
+        Err(_) => None,
+    }
+}
+
+/// The number whose digits start with a country code.
+fn international(digits: &str, input: &Input) -> Option<Parsed> {
+    let number = PHONE_NUMBER_UTIL.parse(&format!("+{digits}"), None).ok()?;
+    parsed(&number, input)
+}
+
+/// The calling code at the start of these digits. No code is the start of another one (ITU-T E.164, 6.2.1).
+fn calling_code(digits: &str) -> Option<i32> {
+    let codes = (1..=3).filter_map(|length| digits.get(..length)?.parse().ok());
+    let is_known = |code: &i32| PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(*code).is_some();
+    if digits.starts_with('0') { None } else { codes.into_iter().find(is_known) }
+}
+
+fn parsed(number: &rlibphonenumber::PhoneNumber, input: &Input) -> Option<Parsed> {
+    let kind = NumberType::of(number.get_type())?;
     let country_code_digits = number.country_code.checked_ilog10()?.checked_add(1)?;
     let country = number.get_region_code();
     let dialled = PhoneNumber::new(
-        number.to_string(),
-        extension.map(str::to_owned),
+        number.format_as(PhoneNumberFormat::E164).into_owned(),
+        input.extension.clone(),
         u8::try_from(country_code_digits).unwrap_or_default(),
     );
-    Some(Parsed {
-        country,
-        premium: kind == PhoneNumberType::PremiumRate,
-        number: match country {
-            Some(region) => dialled.in_country(region.as_region_str().as_str()),
-            None => dialled,
-        },
-    })
+    let number = match country {
+        Some(region) => dialled.in_country(region.as_region_str().as_str()),
+        None => dialled,
+    };
+    Some(Parsed { number, country, kind })
 }
 
 /// Compiles the patterns of these countries, which takes milliseconds each.
 pub(super) fn warm_up<'a>(countries: impl Iterator<Item = &'a Region>) {
     for region in countries {
         if let Ok(example) = PHONE_NUMBER_UTIL.get_example_number(*region) {
-            valid(None, &example.to_string(), None);
+            example.get_type();
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::{ConfigError, ErrorKind};
+use super::numbers::check_number_formats;
 use super::read::read_file;
 use super::unique::Json;
 use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
@@ -88,6 +89,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     check_use(&config)?;
     check_store(&config.store)?;
     check_metrics(&config.metrics)?;
+    check_number_formats(&config)?;
     Ok(config)
 }
 

@@ -9,6 +9,7 @@ mod country;
 mod error;
 mod fraud;
 mod load;
+mod numbers;
 mod prompts;
 mod read;
 mod schema;
@@ -29,6 +30,7 @@ pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
 pub use fraud::{FraudConfig, FraudKey};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
+pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use prompts::PromptsConfig;
 pub(crate) use read::read_file;
 pub use schema::schema;
@@ -172,20 +174,6 @@ pub struct CallConfig {
     pub status_wait_ms: Bounded<0, 60_000, 0>,
     /// Seconds that the outcome of an ended call is kept.
     pub keep_finished_s: Bounded<1, 86_400, 600>,
-}
-
-/// Which numbers may be called.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct NumbersConfig {
-    /// The country of numbers without a country code, as ISO 3166-1 alpha-2: `US`. Absent: such numbers are refused.
-    pub default_country: Option<String>,
-    /// The countries that may be called. Absent: `default_country` only.
-    pub allowed_countries: Option<Vec<String>>,
-    /// Allows premium-rate numbers.
-    pub allow_premium: bool,
-    /// Numbers that are never called, whatever their extension.
-    pub blocked: Vec<String>,
 }
 
 /// The way to providers on the Internet.

@@ -80,7 +80,7 @@ impl SipTrunk {
     ) -> Result<Self, ConfigError> {
         let PromptsConfig { repeat, attempts, .. } = config.prompts;
         Ok(Self {
-            settings: Settings::new(path, sip, &config.network, base)?,
+            settings: Settings::new(path, sip, (&config.network, &config.numbers), base)?,
             policy: Policy { repeat: repeat.get(), attempts: attempts.get(), fraud_key: config.fraud.key.get() },
             prompts,
             links: Mutex::default(),
@@ -129,7 +129,7 @@ impl SipTrunk {
                 return Ok(Err(PlaceError { rang: Rang::No, failure }));
             }
         };
-        let target = self.settings.target(&call.number, trunk).map_err(cannot)?;
+        let target = self.settings.target(&call.number, trunk)?;
         let dialled = tokio::select! {
             dialled = dial(&self.settings, &link, trunk, target, &media) => dialled,
             // Dropped, the leg is cancelled.

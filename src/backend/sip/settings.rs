@@ -10,9 +10,12 @@ use super::digest::Credentials;
 use super::link::{Link, LinkSettings};
 use super::media::Ports;
 use super::peer::{Peer, Server};
+use crate::admission::EmergencyNumbers;
 use crate::backend::tls;
-use crate::call::PhoneNumber;
-use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumberFormat, SipConfig};
+use crate::call::{Failure, FailureReason, PhoneNumber};
+use crate::config::{
+    CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumberFormat, NumbersConfig, SipConfig,
+};
 
 /// The methods that we answer (RFC 3261, section 20.5).
 const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
@@ -29,6 +32,7 @@ pub(super) struct Settings {
     caller_id: Option<String>,
     caller_id_header: CallerIdHeader,
     number_format: NumberFormat,
+    emergency: EmergencyNumbers,
     number_prefix: String,
     domain: Option<String>,
     encryption: Option<MediaEncryption>,
@@ -39,7 +43,7 @@ impl Settings {
     pub(super) fn new(
         path: &str,
         config: &SipConfig,
-        network: &NetworkConfig,
+        (network, numbers): (&NetworkConfig, &NumbersConfig),
         base: &Path,
     ) -> Result<Self, ConfigError> {
         let trunks = config.trunk.with_paths(&format!("{path}.trunk"));
@@ -82,6 +86,7 @@ impl Settings {
             caller_id: config.caller_id.clone(),
             caller_id_header: config.caller_id_header,
             number_format: config.number_format,
+            emergency: EmergencyNumbers::new(numbers)?,
             number_prefix,
             domain: config.domain.clone(),
             encryption,
@@ -96,14 +101,30 @@ impl Settings {
     }
 
     /// Where a number is called at a trunk.
-    pub(super) fn target(&self, number: &PhoneNumber, trunk: &Peer) -> Result<Uri, String> {
+    ///
+    /// # Errors
+    /// If what is dialled would begin with an emergency number.
+    pub(super) fn target(&self, number: &PhoneNumber, trunk: &Peer) -> Result<Uri, Failure> {
         let digits = match self.number_format {
             NumberFormat::E164Plus => number.e164(),
             NumberFormat::E164 => number.e164().trim_start_matches('+'),
             NumberFormat::National => number.national(),
         };
+        let dialled = format!("{}{digits}", self.number_prefix);
+        if self.number_format == NumberFormat::National
+            && let Some(emergency) =
+                [digits, &dialled].into_iter().find_map(|digits| self.emergency.at_start_of(digits))
+        {
+            return Err(Failure::new(
+                FailureReason::CannotPlace,
+                format_args!(
+                    "{number} is not dialled, since without its country code it starts with the emergency number \
+                     {emergency}; set another `number_format`."
+                ),
+            ));
+        }
         let mut uri = trunk.uri.clone();
-        uri.auth = Some(format!("{}{digits}", self.number_prefix).into());
+        uri.auth = Some(dialled.into());
         Ok(uri)
     }
 

@@ -1,5 +1,10 @@
 //! Which numbers may be called.
 
+mod google;
+#[path = "../support/mod.rs"]
+mod support;
+mod without_plus;
+
 use phonegate::admission::Admission;
 use phonegate::call::FailureReason;
 use phonegate::config::NumbersConfig;
@@ -117,7 +122,7 @@ fn what_is_not_a_valid_number_is_refused() {
         "sip:alice@contoso.com",
         "tel:+14255551212;phone-context=+1",
         "٤٢٥٥٥٥١٢١٢",
-        "＋１４２５５５５１２１２",
+        "4255551212\t4255551213",
         "alice",
         "-14255551212",
         "1e10",
@@ -156,17 +161,48 @@ fn numbers_of_no_country_are_refused() {
     }
 }
 
+/// Numbers that cost the caller or profit the callee, and those of services, are refused unless they are asked for.
 #[test]
-fn premium_rate_numbers_need_permission() {
-    let strict = admission(r#"{ "default_country": "US", "allowed_countries": ["US", "GB", "DE"] }"#);
-    let loose =
-        admission(r#"{ "default_country": "US", "allowed_countries": ["US", "GB", "DE"], "allow_premium": true }"#);
-    for text in ["+1 900 555 1234", "+44 909 879 0123", "+49 900 1 234567"] {
-        let failure = strict.admit(text).unwrap_err();
+fn only_the_allowed_types_may_be_called() {
+    let countries = r#""allowed_countries": ["US", "GB", "DE", "IT", "FR"]"#;
+    let usual = admission(&format!("{{ {countries} }}"));
+    for (text, kind) in [
+        ("+1 900 555 1234", "premium_rate"),
+        ("+44 909 879 0123", "premium_rate"),
+        ("+49 900 1 234567", "premium_rate"),
+        ("+49 137 1234567", "shared_cost"),
+        ("+49 180 1234567", "shared_cost"),
+        ("+49 700 12345678", "personal_number"),
+        ("+44 70 1234 5678", "personal_number"),
+        ("+39 199 123456", "personal_number"),
+        ("+39 840 123456", "shared_cost"),
+        ("+33 810 123456", "shared_cost"),
+        ("+1 500 234 5678", "personal_number"),
+        ("+1 800 234 5678", "toll_free"),
+        ("+44 55 1234 5678", "uan"),
+    ] {
+        let failure = usual.admit(text).unwrap_err();
         assert_eq!(failure.reason(), FailureReason::CountryNotAllowed, "{text}");
-        assert!(failure.text().contains("premium"), "{failure}");
-        assert!(loose.admit(text).is_ok(), "{text}");
+        assert!(failure.text().contains(&format!("of the type {kind},")), "{text}: {failure}");
+        let asked_for = admission(&format!(r#"{{ {countries}, "allowed_types": ["mobile", "{kind}"] }}"#));
+        assert!(asked_for.admit(text).is_ok(), "{text}");
     }
+    for text in ["+1 425 555 1212", "+44 20 7946 0958", "+49 1512 3456789", "+39 347 1234567", "+49 32 123456789"] {
+        assert!(usual.admit(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn numbers_that_start_with_a_blocked_prefix_are_refused() {
+    let usual = admission(r#"{ "default_country": "US" }"#);
+    let failure = usual.admit("+1 425 976 1212").unwrap_err();
+    assert_eq!(failure.reason(), FailureReason::Blocked);
+    assert!(failure.text().contains("+1???976"), "{failure}");
+    assert!(usual.admit("+1 425 555 0976").is_ok());
+    let own = admission(r#"{ "default_country": "US", "blocked_prefixes": ["+1425555"] }"#);
+    assert_eq!(dialled(&own, "425 555 1212"), Err(FailureReason::Blocked));
+    assert!(own.admit("425 556 1212").is_ok());
+    assert!(own.admit("425 976 1212").is_ok());
 }
 
 #[test]
@@ -198,6 +234,10 @@ fn rules_that_cannot_work_are_refused_with_their_path() {
         (r#"{ "allowed_countries": [] }"#, "numbers.allowed_countries: is empty"),
         (r#"{ "allowed_countries": ["US", "XX"] }"#, "numbers.allowed_countries[1]: `XX` is not a country"),
         (r#"{ "default_country": "US", "blocked": ["911"] }"#, "numbers.blocked[0]: is not a valid telephone number"),
+        (r#"{ "default_country": "US", "allowed_types": [] }"#, "numbers.allowed_types: is empty"),
+        (r#"{ "default_country": "US", "blocked_prefixes": ["1900"] }"#, "numbers.blocked_prefixes[0]: is not the"),
+        (r#"{ "default_country": "US", "blocked_prefixes": ["+"] }"#, "numbers.blocked_prefixes[0]: is not the"),
+        (r#"{ "default_country": "US", "blocked_prefixes": ["+1*"] }"#, "numbers.blocked_prefixes[0]: is not the"),
     ] {
         let Err(refused) = Admission::new(&serde_json::from_str(json).unwrap()) else { panic!("{json} is taken") };
         assert!(refused.to_string().starts_with(error), "{refused}");

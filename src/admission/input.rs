@@ -1,0 +1,193 @@
+//! A telephone number as a user wrote it or pasted it: only its form, not what it means.
+
+use std::fmt;
+
+/// The longest text that is looked at, in bytes. A pasted number may have an invisible mark beside each digit.
+const MAX_BYTES: usize = 256;
+
+/// The longest number, in characters that can be seen. E.164 has 15 digits at most; separators and an extension follow.
+const MAX_CHARS: usize = 64;
+
+/// The longest extension, in digits.
+const MAX_EXTENSION_DIGITS: usize = 11;
+
+/// The parts of a written number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Input {
+    /// Whether `+` stands before the digits.
+    pub(super) has_plus: bool,
+    /// The digits before the first separator.
+    pub(super) first_group: String,
+    /// All digits but those of the extension.
+    pub(super) digits: String,
+    /// The digits to dial after the answer.
+    pub(super) extension: Option<String>,
+}
+
+/// Why a text has not the form of a number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum InputError {
+    /// No digits.
+    Empty,
+    /// More than [`MAX_CHARS`].
+    TooLong,
+    /// A character that no number has at that place.
+    Character(char),
+    /// An extension without digits, or with too many.
+    Extension,
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => write!(f, "The phone number is empty."),
+            Self::TooLong => write!(f, "The phone number has more than {MAX_CHARS} characters."),
+            Self::Character(c) => write!(f, "The phone number has the character U+{:04X} in it.", u32::from(*c)),
+            Self::Extension => {
+                write!(f, "The phone number's extension must have 1 to {MAX_EXTENSION_DIGITS} digits.")
+            }
+        }
+    }
+}
+
+impl Input {
+    /// Reads a number with its usual separators and its extension: `+1 4255551234X12345`, `(+44) 20 7946 0958`,
+    /// `tel:+1-425-555-1234;ext=44` (RFC 3966, section 3).
+    pub(super) fn read(text: &str) -> Result<Self, InputError> {
+        if text.len() > MAX_BYTES {
+            return Err(InputError::TooLong);
+        }
+        let text: String = text.chars().filter(|c| !is_invisible(*c)).map(to_ascii).collect();
+        let text = text.trim();
+        if text.chars().count() > MAX_CHARS {
+            return Err(InputError::TooLong);
+        }
+        let text = match text.split_at_checked(4) {
+            Some((scheme, number)) if scheme.eq_ignore_ascii_case("tel:") => number,
+            _ => text,
+        };
+        let start = text.trim_start_matches(['(', ' ']);
+        let (has_plus, body) = match start.strip_prefix('+') {
+            Some(body) => (true, body.trim_start_matches(' ')),
+            None => (false, text),
+        };
+        if let Some(c) = body.chars().next().filter(|c| !c.is_ascii_digit() && *c != '(') {
+            return Err(InputError::Character(c));
+        }
+        let end = body.find(|c: char| !c.is_ascii_digit() && !is_separator(c)).unwrap_or(body.len());
+        let (number, rest) = body.split_at_checked(end).unwrap_or((body, ""));
+        let number = without_trunk_zero(number);
+        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        if digits.is_empty() {
+            return Err(rest.chars().next().map_or(InputError::Empty, InputError::Character));
+        }
+        let first_group = number.split(is_separator).find(|group| !group.is_empty()).unwrap_or_default().to_owned();
+        Ok(Self { has_plus, first_group, digits, extension: extension(rest)? })
+    }
+}
+
+/// The digits of what follows a number.
+fn extension(rest: &str) -> Result<Option<String>, InputError> {
+    let Some(first) = rest.chars().next() else { return Ok(None) };
+    let (marker, digits) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
+    let marker = marker.trim_end_matches([' ', ':', '.']).to_ascii_lowercase();
+    if !matches!(marker.as_str(), "x" | "ext" | "extension" | "#" | ";ext=") {
+        return Err(InputError::Character(first));
+    }
+    if let Some(c) = digits.chars().find(|c| !c.is_ascii_digit()) {
+        return Err(InputError::Character(c));
+    }
+    if digits.is_empty() || digits.len() > MAX_EXTENSION_DIGITS {
+        return Err(InputError::Extension);
+    }
+    Ok(Some(digits.to_owned()))
+}
+
+/// The number without a `(0)` in it, which is dialled within a country only, as in `+44 (0)20 7946 0958`.
+fn without_trunk_zero(number: &str) -> String {
+    for (open, _) in number.match_indices('(') {
+        let (before, rest) = number.split_at(open);
+        let Some((inner, after)) = rest.trim_start_matches('(').split_once(')') else { break };
+        if inner.trim_matches(' ') == "0" && before.contains(|c: char| c.is_ascii_digit()) {
+            return format!("{before} {after}");
+        }
+    }
+    number.to_owned()
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')
+}
+
+/// Marks without width: directions, joiners, soft hyphens, byte order marks. They come along when text is pasted.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Typographic hyphens, blanks and full-width forms as ASCII.
+fn to_ascii(c: char) -> char {
+    match c {
+        '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' => '-',
+        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => ' ',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Input, InputError};
+
+    fn read(text: &str) -> Result<(bool, String, String, Option<String>), InputError> {
+        Input::read(text).map(|input| (input.has_plus, input.first_group, input.digits, input.extension))
+    }
+
+    #[test]
+    fn pasted_numbers_are_read() {
+        for (text, has_plus, first_group, digits, extension) in [
+            ("\u{202a}+1 425 555 1212\u{202c}", true, "1", "14255551212", None),
+            ("\u{2066}\u{200e}+1\u{a0}425\u{2011}555\u{2013}1212\u{2069}\u{feff}", true, "1", "14255551212", None),
+            ("+1 425 555\u{ad}1212\u{2060}", true, "1", "14255551212", None),
+            ("＋１（４２５）５５５－１２１２", true, "1", "14255551212", None),
+            ("\u{3000}425\u{2009}555\u{202f}1212", false, "425", "4255551212", None),
+            ("(+44) 20 7946 0958", true, "44", "442079460958", None),
+            ("( +44 ) 20 7946 0958", true, "44", "442079460958", None),
+            ("+ 1 425 555 1212", true, "1", "14255551212", None),
+            ("tel:+1-425-555-1212;ext=44", true, "1", "14255551212", Some("44")),
+            ("TEL:+1-425-555-1212", true, "1", "14255551212", None),
+            ("+44 (0)20 7946 0958", true, "44", "442079460958", None),
+            ("+44(0)2079460958", true, "44", "442079460958", None),
+            ("+44 ( 0 ) 20 7946 0958", true, "44", "442079460958", None),
+            ("(0)30 901820", false, "0", "030901820", None),
+            ("(425) 555-1212", false, "425", "4255551212", None),
+            ("49/151.23456789 x 7", false, "49", "4915123456789", Some("7")),
+        ] {
+            let expected = (has_plus, first_group.to_owned(), digits.to_owned(), extension.map(str::to_owned));
+            assert_eq!(read(text), Ok(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (text, error) in [
+            ("", InputError::Empty),
+            ("+", InputError::Empty),
+            ("tel:", InputError::Empty),
+            ("++14255551212", InputError::Character('+')),
+            ("-14255551212", InputError::Character('-')),
+            ("4255551212\r\n4255551213", InputError::Character('\r')),
+            ("425\u{2028}5551212", InputError::Character('\u{2028}')),
+            ("425 555 1212;phone-context=+1", InputError::Character(';')),
+            ("1-800-FLOWERS", InputError::Character('F')),
+            ("٤٢٥", InputError::Character('٤')),
+            ("425 555 1212 x7y", InputError::Character('y')),
+            ("425 555 1212 x", InputError::Extension),
+            ("425 555 1212 x123456789012", InputError::Extension),
+            (&"4".repeat(65), InputError::TooLong),
+            (&"\u{200e}".repeat(100_000), InputError::TooLong),
+        ] {
+            assert_eq!(read(text), Err(error), "{text:?}");
+        }
+        assert_eq!(InputError::Character('\u{2028}').to_string(), "The phone number has the character U+2028 in it.");
+    }
+}
