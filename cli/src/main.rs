@@ -14,6 +14,7 @@ mod doctor;
 mod exit;
 mod install;
 mod mim;
+mod numbers;
 mod output;
 mod pending;
 mod permissions;
@@ -24,6 +25,7 @@ mod report;
 mod revert;
 mod revert_calls;
 mod setup;
+mod spreadsheet;
 mod steps;
 mod store;
 mod twilio;
@@ -48,6 +50,7 @@ Examples:
   phonegate report --html report.html          the last 30 days on one page
   phonegate backup calls-monday.db             copies the calls into a new file, while the service runs
   phonegate doctor                             what is wrong? --zip FILE is for whoever helps
+  phonegate numbers check --file users.csv     which of the users' numbers could be called?
   phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
@@ -89,6 +92,9 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Installs PhoneGate into Microsoft Identity Manager.
     Install(install::Arguments),
+    /// How telephone numbers are read, and which may be called.
+    #[command(subcommand)]
+    Numbers(numbers::Verb),
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),
@@ -121,6 +127,7 @@ impl Verb {
             Self::Check(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             Self::Install(arguments) => arguments.json,
+            Self::Numbers(verb) => verb.is_json(),
             Self::Prompts(verb) => verb.is_json(),
             Self::Report(arguments) => arguments.json,
             Self::Revert(arguments) => arguments.json,
@@ -142,6 +149,7 @@ fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(arguments, config),
         Verb::Doctor(arguments) => doctor::run(arguments, config),
         Verb::Install(arguments) => install::run(arguments, config),
+        Verb::Numbers(verb) => numbers::run(verb, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Protect(_) => protect::run(),
         Verb::Report(arguments) => report::run(arguments, config),

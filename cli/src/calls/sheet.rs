@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::output;
 use crate::pending::Pending;
+use crate::spreadsheet::{as_text, io_error, no_formula};
 use crate::when;
 
 /// How calls are shown.
@@ -127,27 +128,6 @@ impl<'a> Record<'a> {
             self.code.map(|code| code.to_string()).unwrap_or_default(),
             no_formula(self.text.unwrap_or_default()),
         ]
-    }
-}
-
-/// The field, with an apostrophe before it if a spreadsheet would compute it. A masked number begins with `+`.
-fn no_formula(text: &str) -> String {
-    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => as_text(text),
-        false => text.to_owned(),
-    }
-}
-
-/// Digits of which a spreadsheet would keep the first fifteen, as a number.
-fn as_text(text: &str) -> String {
-    format!("'{text}")
-}
-
-/// Whoever reads no further is known by the kind of the error.
-fn io_error(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        kind => io::Error::other(format!("{kind:?}")),
     }
 }
 
