@@ -35,6 +35,7 @@ pub mod config;
 mod dispatch;
 mod fault;
 pub mod gate;
+mod no_duplicate_keys;
 pub mod platform;
 pub mod prompts;
 pub mod registry;

@@ -119,7 +119,7 @@ fn twilio_studio(story: Story) -> Scene {
             Some(FailureReason::Unreachable)
         }
         Story::HungUpByTheUser => {
-            twilio.tell(Flow { answered: true, result: None, looks: Some(1) });
+            twilio.tell(Flow { answered: true, looks: Some(1), ..Flow::rings() });
             Some(FailureReason::CallEnded)
         }
         Story::BadNumber => {

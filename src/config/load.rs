@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::error::{ConfigError, ErrorKind};
 use super::numbers::check_number_formats;
 use super::read::read_file;
-use super::unique::Json;
 use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
+use crate::no_duplicate_keys::Json;
 use crate::platform;
 use crate::telemetry::mask_numbers;
 

@@ -16,7 +16,6 @@ mod schema;
 mod secret;
 mod sip;
 mod store;
-mod unique;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,7 +61,7 @@ pub struct Document<B> {
     #[serde(default)]
     pub allow_test_backends: bool,
     /// The backends, each under a name of one's own.
-    #[serde(deserialize_with = "unique::map")]
+    #[serde(deserialize_with = "crate::no_duplicate_keys::map")]
     pub backends: BTreeMap<String, B>,
     /// How long things take.
     #[serde(default)]

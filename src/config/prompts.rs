@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Bounded, unique};
+use super::Bounded;
+use crate::no_duplicate_keys;
 
 /// What users hear from a backend that speaks itself.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -16,7 +17,7 @@ pub struct PromptsConfig {
     /// are.
     pub language: String,
     /// The language by the country of the number: `"DE": "de-DE"`.
-    #[serde(deserialize_with = "unique::map")]
+    #[serde(deserialize_with = "no_duplicate_keys::map")]
     pub by_country: BTreeMap<String, String>,
     /// A folder of own recordings, each at LANGUAGE/PROMPT.wav, which are used instead of those of PhoneGate. Null: none.
     pub directory: Option<PathBuf>,

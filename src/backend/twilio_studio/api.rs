@@ -13,6 +13,7 @@ use url::Url;
 use super::super::http::{self, BodyError};
 use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
+use crate::no_duplicate_keys::Json;
 use crate::telemetry::foreign_text;
 
 /// Twilio's REST API for one account.
@@ -109,7 +110,7 @@ impl Api {
         form: &[(&str, &str)],
     ) -> Result<T, ApiError> {
         let body = self.send(method, path, form).await?;
-        serde_json::from_slice(&body).map_err(|_| ApiError::Malformed)
+        parse(&body).ok_or(ApiError::Malformed)
     }
 
     /// The body of a successful reply.
@@ -129,8 +130,13 @@ impl Api {
             true => ApiError::NotSent(http::explain(error)),
             false => ApiError::Lost(http::explain(error)),
         })?;
-        if !response.status().is_success() {
-            return Err(ApiError::Refused(Refusal::read(response, &self.password).await));
+        match (response.status(), &method) {
+            (StatusCode::NO_CONTENT, &Method::DELETE) => {}
+            (StatusCode::OK | StatusCode::CREATED, &Method::GET | &Method::POST) => {}
+            (status, _) if status.is_client_error() || status.is_server_error() => {
+                return Err(ApiError::Refused(Refusal::read(response, &self.password).await));
+            }
+            _ => return Err(ApiError::Malformed),
         }
         http::body(response).await.map_err(|error| match error {
             BodyError::Lost(error) => ApiError::Lost(http::explain(error)),
@@ -187,7 +193,7 @@ impl Refusal {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let body = http::body(response).await.unwrap_or_default();
-        let error: Error = serde_json::from_slice(&body).unwrap_or_default();
+        let error: Error = parse(&body).unwrap_or_default();
         let message = foreign_text(&error.message.replace(secret.expose_secret(), "…"));
         Self { status: status.as_u16(), code: error.code, message, retry_after }
     }
@@ -223,6 +229,12 @@ impl std::fmt::Display for Refusal {
             message => write!(f, ": {message}."),
         }
     }
+}
+
+/// A reply's JSON, in which null is the same as an absent key. None if it is not of the form `T`, or has a key twice.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let json: Json = serde_json::from_slice(body).ok()?;
+    serde_json::from_value(json.without_nulls()).ok()
 }
 
 /// `Retry-After`, as seconds or as a date (RFC 9110, section 10.2.3).

@@ -10,7 +10,7 @@ mod outcome;
 mod pace;
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -36,6 +36,14 @@ const END_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_mi
 
 /// So many replies in a row that make no sense end a call.
 const MALFORMED_REPLIES: u32 = 3;
+
+/// How often the context of an answered call is read, which shows that the call has ended.
+const CONTEXT_EVERY: Duration = Duration::from_secs(4);
+
+/// How long an Execution may stay active after its call has ended. Studio may miss the end, and keeps it active then:
+/// <https://support.twilio.com/hc/en-us/articles/360019383714>. With [`CONTEXT_EVERY`] and the pauses between polls, a
+/// call fails 13 seconds after its end was shown at the latest.
+const ACTIVE_AFTER_CALL: Duration = Duration::from_secs(5);
 
 /// The flow and who calls.
 pub(super) struct TwilioStudio {
@@ -109,7 +117,7 @@ impl TwilioStudio {
             "ended" => true,
             _ => return Err(ApiError::Malformed),
         };
-        if !ended && seen.answered {
+        if !ended && seen.answered && !seen.context_is_due() {
             return Ok(None);
         }
         let context: Context = self.api.get(&self.execution(reference, &["Context"])).await?;
@@ -120,7 +128,20 @@ impl TwilioStudio {
             seen.answered = true;
             tell(Progress::Answered);
         }
-        Ok(ended.then(|| context.outcome(seen.answered)))
+        if ended {
+            return Ok(Some(context.outcome(seen.answered)));
+        }
+        seen.context_read = Some(Instant::now());
+        if !context.call_has_completed() {
+            return Ok(None);
+        }
+        let completed = *seen.completed.get_or_insert_with(Instant::now);
+        if completed.elapsed() < ACTIVE_AFTER_CALL {
+            return Ok(None);
+        }
+        // Nobody is rung any more. What Twilio refuses here it may refuse again when it is to delete, which is logged.
+        let _ = tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(reference)).await;
+        Ok(Some(context.outcome_of_completed_call()))
     }
 }
 
@@ -129,6 +150,16 @@ impl TwilioStudio {
 struct Seen {
     answered: bool,
     malformed: u32,
+    /// When the context of the active Execution was read last.
+    context_read: Option<Instant>,
+    /// When it was first read that the call has ended.
+    completed: Option<Instant>,
+}
+
+impl Seen {
+    fn context_is_due(&self) -> bool {
+        self.completed.is_some() || self.context_read.is_none_or(|at| at.elapsed() >= CONTEXT_EVERY)
+    }
 }
 
 #[async_trait]

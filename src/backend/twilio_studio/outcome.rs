@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 use crate::call::{Failure, FailureReason, Outcome};
 use crate::telemetry::foreign_text;
 
+/// The status of a call that was answered and has ended:
+/// <https://www.twilio.com/docs/voice/api/call-resource#call-status-values>.
+const COMPLETED: &str = "completed";
+
 /// The context of an Execution: <https://www.twilio.com/docs/studio/rest-api/v2/execution-context>.
 #[derive(Deserialize)]
 pub(super) struct Context {
@@ -35,8 +39,28 @@ impl Context {
 
     /// Does some widget tell of a call that was answered?
     pub(super) fn is_answered(&self) -> bool {
-        let statuses = self.context.widgets.values().filter_map(|widget| widget.get("CallStatus")?.as_str());
-        statuses.into_iter().any(|status| matches!(status, "in-progress" | "answered"))
+        self.call_statuses().any(|status| matches!(status, "in-progress" | "answered" | COMPLETED))
+    }
+
+    /// Returns whether some widget tells of a call that was answered and has ended.
+    pub(super) fn call_has_completed(&self) -> bool {
+        self.call_statuses().any(|status| status == COMPLETED)
+    }
+
+    fn call_statuses(&self) -> impl Iterator<Item = &str> {
+        self.context.widgets.values().filter_map(|widget| widget.get("CallStatus")?.as_str())
+    }
+
+    /// The outcome of an Execution that is still active long after its call has ended. It never is an approval: the flow
+    /// writes that as its last step, and this one has not come to its end.
+    pub(super) fn outcome_of_completed_call(&self) -> Outcome {
+        match self.outcome(true) {
+            Outcome::Verified => {
+                let sentence = "The call ended before the flow did, so its approval does not count.";
+                Outcome::Failed(Failure::new(FailureReason::CallEnded, sentence))
+            }
+            failed => failed,
+        }
     }
 
     /// The outcome of an Execution that has ended.

@@ -2,6 +2,7 @@
 //! <https://www.twilio.com/docs/studio/rest-api/v2/execution>
 
 mod state;
+pub mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -76,6 +77,8 @@ struct Inner {
     /// Numbers for which the request to start a call never gets its reply.
     hanging: Vec<String>,
     seen: Vec<Seen>,
+    /// How long each reply takes, in a load test. None: at once, and what was asked is kept.
+    latency: Option<Duration>,
 }
 
 impl Twilio {
@@ -122,6 +125,11 @@ impl Twilio {
         self.inner.lock().unwrap().hanging.push(number.to_owned());
     }
 
+    /// From now on every reply takes this long, and requests are not kept: there are too many of them.
+    pub fn loaded(&self, latency: Duration) {
+        self.inner.lock().unwrap().latency = Some(latency);
+    }
+
     /// How often it was asked to call this number.
     pub fn starts_of(&self, number: &str) -> usize {
         self.seen(About::Start).iter().filter(|seen| seen.form["To"] == number).count()
@@ -161,11 +169,17 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         _ => About::Flow,
     };
     let user = user(&parts.headers);
+    let latency = inner.lock().unwrap().latency;
+    if let Some(latency) = latency {
+        tokio::time::sleep(latency).await;
+    }
     let fault = {
         let mut inner = inner.lock().unwrap();
         let method = parts.method.to_string();
         let user = user.clone().unwrap_or_default();
-        inner.seen.push(Seen { about, at: Instant::now(), method, path: path.clone(), user, form: form.clone() });
+        if latency.is_none() {
+            inner.seen.push(Seen { about, at: Instant::now(), method, path: path.clone(), user, form: form.clone() });
+        }
         let hangs = about == About::Start && form.get("To").is_some_and(|to| inner.hanging.contains(to));
         let at = inner.faults.iter().position(|(of, _)| *of == about);
         if hangs { Some(Fault::Hang) } else { at.map(|at| inner.faults.remove(at).1) }

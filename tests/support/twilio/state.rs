@@ -17,17 +17,25 @@ pub struct Story {
     pub result: Option<Value>,
     /// So many looks show it active; none: it never ends by itself.
     pub looks: Option<u32>,
+    /// After so many looks the callee has hung up, which the call's widget shows. Studio may miss that, and then the
+    /// Execution stays active: <https://support.twilio.com/hc/en-us/articles/360019383714>.
+    pub hung_up_after: Option<u32>,
 }
 
 impl Story {
     /// Answered, and ended with this word.
     pub fn ends(word: &str) -> Self {
-        Self { answered: true, result: Some(json!(word)), looks: Some(1) }
+        Self { answered: true, result: Some(json!(word)), looks: Some(1), hung_up_after: None }
     }
 
     /// Rings for ever.
     pub fn rings() -> Self {
-        Self { answered: false, result: None, looks: None }
+        Self { answered: false, result: None, looks: None, hung_up_after: None }
+    }
+
+    /// Answered and hung up, which Studio misses. The flow has written this word, if any.
+    pub fn stuck(word: Option<&str>) -> Self {
+        Self { answered: true, result: word.map(|word| json!(word)), looks: None, hung_up_after: Some(2) }
     }
 }
 
@@ -154,12 +162,15 @@ impl Execution {
     /// Empty at first; then the call, then the answer, then the result.
     fn context(&self, sid: &str) -> Value {
         let mut widgets = json!({});
-        if self.looks > 0 {
+        let has_hung_up = self.story.hung_up_after.is_some_and(|looks| self.looks > looks);
+        if has_hung_up {
+            widgets["call"] = json!({ "CallStatus": "completed", "CallDuration": "12" });
+        } else if self.looks > 0 {
             let answered = self.story.answered && (self.looks > 1 || self.is_over());
             widgets["call"] = json!({ "CallStatus": if answered { "in-progress" } else { "ringing" } });
         }
         let mut variables = json!({});
-        if let (true, Some(result)) = (self.is_over() && !self.stopped, &self.story.result) {
+        if let (true, Some(result)) = (has_hung_up || self.is_over() && !self.stopped, &self.story.result) {
             variables["result"] = result.clone();
         }
         json!({

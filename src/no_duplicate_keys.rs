@@ -1,4 +1,5 @@
-//! Objects in which each key stands once. JSON readers take the last of two, which an administrator would not see.
+//! JSON objects in which each key stands once. JSON readers take the last of two: an administrator would not see that a
+//! setting has no effect, and of two results of a call one would be chosen by its place.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::Value;
 
 /// Reads a map, and refuses one that has a key twice.
-pub(super) fn map<'de, D: Deserializer<'de>, V: Deserialize<'de>>(d: D) -> Result<BTreeMap<String, V>, D::Error> {
+pub(crate) fn map<'de, D: Deserializer<'de>, V: Deserialize<'de>>(d: D) -> Result<BTreeMap<String, V>, D::Error> {
     d.deserialize_map(MapVisitor(PhantomData))
 }
 
@@ -34,7 +35,26 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for MapVisitor<V> {
 }
 
 /// Any JSON whose objects have each key once, at every depth.
-pub(super) struct Json(pub(super) Value);
+pub(crate) struct Json(pub(crate) Value);
+
+impl Json {
+    /// The value without the entries of objects that are null, at every depth: where null means the same as an absent
+    /// key.
+    pub(crate) fn without_nulls(self) -> Value {
+        without_nulls(self.0)
+    }
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
+        value => value,
+    }
+}
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

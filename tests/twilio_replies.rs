@@ -1,0 +1,134 @@
+//! Replies of Twilio that are not as it documents them, and Executions that outlive their calls: no approval comes of
+//! them.
+
+mod support;
+
+use phonegate::call::{CallStatus, FailureReason};
+use serde_json::json;
+use support::gate::{TestGate, id};
+use support::twilio::{About, Fault, Story, Twilio};
+use support::wait_until;
+
+const NUMBER: &str = "+1 4255551212";
+
+/// The first Execution of a stand-in.
+const OWN: &str = "FN00000000000000000000000000000001";
+
+fn gate(twilio: &Twilio) -> TestGate {
+    TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() } }))
+}
+
+/// Calls, and returns how it ended.
+fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
+    gate.initiate(id(1), NUMBER);
+    let (status, text) = gate.ends(id(1));
+    (status, gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
+}
+
+#[test]
+fn a_null_result_is_no_result() {
+    let twilio = Twilio::start();
+    twilio.tell(Story { answered: true, result: Some(json!(null)), looks: Some(1), ..Story::rings() });
+    assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CallEnded));
+}
+
+#[test]
+fn null_in_a_reply_is_an_absent_key() {
+    let approved = json!({ "flow": { "variables": { "result": "APPROVED" } }, "widgets": null, "trigger": null });
+    let silent = json!({ "flow": null, "widgets": { "call": { "CallStatus": "in-progress" } } });
+    for (context, expected) in [(approved, None), (silent, Some(FailureReason::CallEnded))] {
+        let twilio = Twilio::start();
+        twilio.fail(About::Look, Fault::Reply(200, json!({ "sid": OWN, "status": "ended" }).to_string()));
+        let context = json!({ "execution_sid": OWN, "context": context });
+        twilio.fail(About::Look, Fault::Reply(200, context.to_string()));
+        assert_eq!(call(&gate(&twilio)).1, expected);
+    }
+    // A refusal without words keeps its code.
+    let twilio = Twilio::start();
+    twilio.fail(About::Start, Fault::Reply(400, r#"{"code":21211,"message":null}"#.to_owned()));
+    assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::InvalidNumber));
+}
+
+#[test]
+fn a_reply_that_gives_a_key_twice_is_malformed() {
+    let ended = json!({ "sid": OWN, "status": "ended" }).to_string();
+    let result = |entries: &str| {
+        format!(r#"{{"execution_sid":"{OWN}","context":{{"widgets":{{}},"flow":{{"variables":{{{entries}}}}}}}}}"#)
+    };
+    for (status, context) in [
+        (ended.clone(), result(r#""result":"WRONG_KEY","result":"APPROVED""#)),
+        (ended.clone(), result(r#""result":"APPROVED","result":"APPROVED""#)),
+        (ended.clone(), result(r#""result":"APPROVED","other":{"a":1,"a":2}"#)),
+        (ended.clone(), result(r#""result":null,"result":"APPROVED""#)),
+        (format!(r#"{{"sid":"{OWN}","status":"active","status":"ended"}}"#), result(r#""result":"APPROVED""#)),
+    ] {
+        let twilio = Twilio::start();
+        twilio.tell(Story { answered: true, looks: Some(0), ..Story::rings() });
+        for _ in 0..3 {
+            twilio.fail(About::Look, Fault::Reply(200, status.clone()));
+            twilio.fail(About::Look, Fault::Reply(200, context.clone()));
+        }
+        let (_, reason, text) = call(&gate(&twilio));
+        assert_eq!(reason, Some(FailureReason::CannotPlace), "{status} {context}: {text}");
+        assert!(text.contains("makes no sense"), "{text}");
+    }
+}
+
+#[test]
+fn a_status_that_twilio_does_not_document_never_verifies() {
+    let ended = json!({ "sid": OWN, "status": "ended" }).to_string();
+    let context = json!({ "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } });
+    let approved = json!({ "execution_sid": OWN, "context": context }).to_string();
+    for status in [202, 203, 206, 226, 299, 300] {
+        let twilio = Twilio::start();
+        twilio.tell(Story { answered: true, looks: Some(0), ..Story::rings() });
+        for _ in 0..3 {
+            twilio.fail(About::Look, Fault::Reply(200, ended.clone()));
+            twilio.fail(About::Look, Fault::Reply(status, approved.clone()));
+        }
+        let (_, reason, text) = call(&gate(&twilio));
+        assert_eq!(reason, Some(FailureReason::CannotPlace), "{status}: {text}");
+        assert!(text.contains("makes no sense"), "{status}: {text}");
+    }
+}
+
+#[test]
+fn a_start_and_a_deletion_with_another_status_did_not_succeed() {
+    let (first, second) = (Twilio::start(), Twilio::start());
+    first.fail(About::Start, Fault::Reply(202, json!({ "sid": OWN, "status": "active" }).to_string()));
+    let backends = json!({ "first": first.backend(), "second": second.backend() });
+    let gate_of_two = TestGate::start(json!({ "use": ["first", "second"], "backends": backends }));
+    let (status, _, text) = call(&gate_of_two);
+    assert!(status == CallStatus::Failed && text.contains("makes no sense"), "{text}");
+    assert_eq!(second.seen(About::Start).len(), 0, "the phone may be ringing");
+
+    let twilio = Twilio::start();
+    twilio.fail(About::Delete, Fault::Reply(200, String::new()));
+    assert_eq!(call(&gate(&twilio)), (CallStatus::Success, None, String::new()));
+    wait_until("the deletion is repeated", || twilio.seen(About::Delete).len() == 2 && twilio.is_clean());
+}
+
+/// The Execution stays active, and nobody is there to press a key.
+#[test]
+fn an_execution_that_outlives_its_call_is_ended_as_hung_up() {
+    for word in [None, Some("APPROVED")] {
+        let twilio = Twilio::start();
+        twilio.tell(Story::stuck(word));
+        let gate = gate(&twilio);
+        let (status, reason, text) = call(&gate);
+        assert_eq!((status, reason), (CallStatus::Failed, Some(FailureReason::CallEnded)), "{word:?}: {text}");
+        wait_until("the Execution is ended and deleted", || twilio.is_clean());
+        let (looks, end) = (twilio.seen(About::Look), &twilio.seen(About::End)[0]);
+        // The third look at the Execution is the first one that could show it.
+        let executions: Vec<_> = looks.iter().filter(|look| !look.path.ends_with("/Context")).collect();
+        let asked = executions.iter().filter(|look| look.at > executions[2].at).count();
+        assert!(asked <= 14 && end.at > executions[2].at, "at a look each second, within 15 s: {asked}");
+    }
+}
+
+#[test]
+fn a_report_of_fraud_is_heard_also_of_an_execution_that_outlives_its_call() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::stuck(Some("FRAUD")));
+    assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::FraudReported));
+}
