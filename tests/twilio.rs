@@ -405,7 +405,7 @@ fn the_flow_is_installed_once_and_then_replaced() {
 fn install(twilio: &Twilio) -> Installed {
     let config = serde_json::from_value(without_type(twilio.backend())).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(install_flow(&config, &NetworkConfig::default(), "".as_ref())).unwrap()
+    runtime.block_on(install_flow("cloud", &config, &NetworkConfig::default(), "".as_ref())).unwrap()
 }
 
 fn without_type(mut backend: Value) -> Value {

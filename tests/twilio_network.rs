@@ -11,6 +11,7 @@ use phonegate::backend::Rang;
 use phonegate::call::{FailureReason, Outcome};
 use serde_json::{Value, json};
 use support::backend::Line;
+use support::certificate::for_localhost;
 use support::ports::{free_port, nobody};
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio, tls};
 use tempfile::NamedTempFile;
@@ -41,6 +42,28 @@ fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
     let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), Outcome::Verified);
+}
+
+#[test]
+fn the_authorities_of_a_backend_take_the_place_of_those_of_the_network() {
+    let twilio = Twilio::start();
+    let (port, authority) = with_tls(&twilio);
+    let another = NamedTempFile::new().unwrap();
+    std::fs::write(&another, for_localhost().authority).unwrap();
+    let line = |own: &Path, network: &Path| {
+        let mut settings = at(&twilio, format!("https://localhost:{port}"));
+        settings["ca_file"] = json!(own);
+        Line::with_network(&settings, &json!({ "ca_file": network }))
+    };
+    // The file of the network is not even read.
+    for network in [another.path(), Path::new("nowhere.pem")] {
+        let line = line(authority.path(), network).unwrap();
+        assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+    }
+    let refused = line(another.path(), authority.path()).unwrap().refused(NUMBER);
+    assert!(refused.failure.text().contains("certificate"), "{}", refused.failure);
+    let error = line(Path::new("/nowhere.pem"), authority.path()).err().unwrap().to_string();
+    assert!(error.starts_with("backends.line.ca_file: /nowhere.pem: "), "{error}");
 }
 
 #[test]

@@ -263,7 +263,7 @@ fn redis_remedy(text: &str) -> &'static str {
     match () {
         () if is_about(&["NOPERM"]) => "; docs/store.md says what its user must be allowed to do",
         () if is_about(&["certificate", "UnknownIssuer"]) => {
-            "; if an authority of your own has signed it, `network.ca_file` names the file with that authority's \
+            "; if an authority of your own has signed it, `store.ca_file` names the file with that authority's \
              certificate; and the certificate must be for the name in `store.url`"
         }
         () if is_about(&["NOREPLICAS"]) => {

@@ -59,7 +59,7 @@ pub(crate) fn install_flow(arguments: &InstallFlow, config: Option<&Path>) -> Re
     let installed = {
         let live = Live::start(arguments.json);
         live.now("installing the flow at Twilio");
-        runtime.block_on(twilio_studio::install_flow(settings, &loaded.config.network, &loaded.base))
+        runtime.block_on(twilio_studio::install_flow(name, settings, &loaded.config.network, &loaded.base))
     };
     let installed = installed.map_err(|failure| refusal(name, &failure))?;
     tell(arguments.json, name, settings, &installed);

@@ -27,7 +27,7 @@ fn advises(url: &str, words: &str) {
 
 #[test]
 fn what_redis_refuses_is_told_with_what_to_do_about_it() {
-    advises(&Redis::with_tls().url(), "`network.ca_file` names the file with that authority's certificate");
+    advises(&Redis::with_tls().url(), "`store.ca_file` names the file with that authority's certificate");
     let redis = Redis::with_password();
     advises(&format!("{}/99", redis.url()), "this Redis may have fewer of them, or none but 0: leave it out");
     advises(&redis.url().replace("open", "close"), "needs a user and a password that this Redis knows");

@@ -17,15 +17,16 @@ const KEEP_IDLE: Duration = Duration::from_secs(20);
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
 
-/// A client for one provider, and words about its way out, which are empty for the direct one. Relative paths of
-/// `network` lie in `base`. Nothing global is installed.
+/// A client for one provider, and words about its way out, which are empty for the direct one. `own` is the backend's
+/// path in the configuration and its `ca_file`. Relative paths lie in `base`. Nothing global is installed.
 pub(super) fn client(
+    own: (&str, Option<&Path>),
     network: &NetworkConfig,
     provider: &Url,
     base: &Path,
 ) -> Result<(reqwest::Client, String), ConfigError> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::client(network, base)?)
+        .tls_backend_preconfigured(tls::client(own, network, base)?)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_WITHIN)

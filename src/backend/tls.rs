@@ -12,14 +12,23 @@ use crate::config::{ConfigError, ErrorKind, NetworkConfig, read_file};
 /// The longest file of authorities that is read, in bytes: a whole system's bundle is a fraction of it.
 const MAX_CA_FILE: u64 = 4_000_000;
 
-/// The settings of a TLS client. Relative paths of `network` lie in `base`. Nothing global is installed.
-pub(crate) fn client(network: &NetworkConfig, base: &Path) -> Result<rustls::ClientConfig, ConfigError> {
+/// The settings of a TLS client for a backend or the store, given its path in the configuration and its own `ca_file`,
+/// which takes the place of the network's. Relative paths lie in `base`. Nothing global is installed.
+///
+/// # Errors
+/// If the file of authorities cannot be used. The error names the key that names the file.
+pub(crate) fn client(
+    (section, own): (&str, Option<&Path>),
+    network: &NetworkConfig,
+    base: &Path,
+) -> Result<rustls::ClientConfig, ConfigError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut extra = Vec::new();
-    if let Some(file) = &network.ca_file {
+    let section = if own.is_some() { section } else { "network" };
+    if let Some(file) = own.or(network.ca_file.as_deref()) {
         let file = base.join(file);
         let unusable = |problem: &dyn std::fmt::Display| {
-            ConfigError::invalid("network.ca_file", format_args!("{}: {problem}", file.display()))
+            ConfigError::invalid(format!("{section}.ca_file"), format_args!("{}: {problem}", file.display()))
         };
         let pem = read_file(&file, MAX_CA_FILE).map_err(|error| unusable(&error))?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {

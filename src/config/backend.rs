@@ -168,6 +168,10 @@ pub struct TwilioStudioConfig {
     /// Another address of the service, such as a regional one.
     #[serde(default = "default_base_url")]
     pub base_url: String,
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
+    /// `network.ca_file`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
 }
 
 fn default_base_url() -> String {

@@ -141,6 +141,9 @@ fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
         (StoreKind::Memory | StoreKind::Sqlite, _, Some(_)) => {
             Err(ConfigError::invalid("store.url", "belongs to a store of type redis alone"))
         }
+        (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.ca_file.is_some() => {
+            Err(ConfigError::invalid("store.ca_file", "belongs to a store of type redis alone"))
+        }
         _ => Ok(()),
     }
 }

@@ -183,7 +183,8 @@ pub struct NetworkConfig {
     /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
     /// `netsh winhttp show proxy`.
     pub proxy: Option<String>,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or a store
+    /// with a `ca_file` of its own takes that instead.
     pub ca_file: Option<PathBuf>,
 }
 

@@ -1,6 +1,7 @@
 //! The settings of a SIP trunk.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,6 +58,10 @@ pub struct SipConfig {
     /// Whether the audio is encrypted (SRTP, keys by SDES). Absent: `required` where the trunk is TLS, else `off`.
     #[serde(default)]
     pub media_encryption: Option<MediaEncryption>,
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
+    /// `network.ca_file`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// One text, or several.

@@ -23,6 +23,9 @@ pub struct StoreConfig {
     /// of the addresses, and what they are: `rediss://user:password@one:6380,two:6380?cluster=true`, or
     /// `?sentinel=NAME-OF-THE-MASTER`. It holds a password, and may be given like any secret.
     pub url: Option<Secret>,
+    /// For `redis` over TLS: a PEM file with certificates of authorities that are trusted besides the operating system's,
+    /// in place of those of `network.ca_file`.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl StoreConfig {

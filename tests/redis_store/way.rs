@@ -118,4 +118,12 @@ async fn tls_trusts_an_authority_that_the_configuration_names_and_no_other() {
     let missing = NetworkConfig { ca_file: Some("nowhere.pem".into()), ..NetworkConfig::default() };
     let error = open_with(&redis.url(), &missing).err().unwrap();
     assert!(error.to_string().starts_with("network.ca_file: "), "{error}");
+    // The store's own file takes the place of the network's.
+    let own = |file: &str, network: &NetworkConfig| {
+        let config = json!({ "type": "redis", "url": redis.url(), "ca_file": file });
+        RedisStore::open(&serde_json::from_value(config).unwrap(), network, Path::new(""))
+    };
+    assert_eq!(begin(&own(&redis.authority(), &missing).unwrap(), 3).await, Ok(Begun::New));
+    let error = own("nowhere.pem", &trusting).err().unwrap();
+    assert!(error.to_string().starts_with("store.ca_file: nowhere.pem: "), "{error}");
 }

@@ -79,7 +79,7 @@ impl Settings {
             link: LinkSettings {
                 local_address: config.local_address,
                 local_port: u16::try_from(config.local_port.get()).unwrap_or_default(),
-                tls: Arc::new(tls::client(network, base)?),
+                tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, base)?),
             },
             ports: Ports::new(&format!("{path}.rtp_ports"), &config.rtp_ports)?,
             username: config.username.clone(),

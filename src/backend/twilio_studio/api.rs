@@ -73,7 +73,7 @@ impl Api {
             }
         };
         let url = http::provider_url(&at("base_url"), &config.base_url)?;
-        let (client, way_out) = http::client(network, &url, base)?;
+        let (client, way_out) = http::client((path, config.ca_file.as_deref()), network, &url, base)?;
         Ok(Self { client, way_out, base: url, user, password })
     }
 

@@ -44,16 +44,17 @@ struct Verdict {
 }
 
 /// Lets Twilio check the flow, then creates it in the account, or replaces the one of the same name, and publishes it.
-/// The configuration's `flow_sid` and `from` are not used.
+/// `name` is the backend's. The configuration's `flow_sid` and `from` are not used.
 ///
 /// # Errors
 /// What is wrong with the credentials, or what Twilio said.
 pub async fn install_flow(
+    name: &str,
     config: &TwilioStudioConfig,
     network: &NetworkConfig,
     base: &Path,
 ) -> Result<Installed, Failure> {
-    let api = Api::new("backends", config, network, base)
+    let api = Api::new(&format!("backends.{name}"), config, network, base)
         .map_err(|error| Failure::new(FailureReason::NotConfigured, format_args!("{error}.")))?;
     install(&api).await.map_err(|error| error.failure())
 }
