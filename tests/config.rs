@@ -187,6 +187,7 @@ fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
         "store_redis_without_url",
         "store_sqlite_with_url",
         "store_sqlite_with_ca_file",
+        "store_sqlite_with_site",
         "store_memory_with_path",
         "sip_trunk_is_no_uri",
         "sip_trunk_has_a_user",

@@ -144,6 +144,9 @@ fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
         (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.ca_file.is_some() => {
             Err(ConfigError::invalid("store.ca_file", "belongs to a store of type redis alone"))
         }
+        (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.site.is_some() => {
+            Err(ConfigError::invalid("store.site", "belongs to a store of type redis alone"))
+        }
         _ => Ok(()),
     }
 }

@@ -35,7 +35,7 @@ pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
 pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
-pub use store::{AuditConfig, LimitsConfig, MetricsConfig, StoreConfig, StoreKind};
+pub use store::{AuditConfig, LimitsConfig, MetricsConfig, Site, StoreConfig, StoreKind};
 
 /// The place of the store's address, which may hold a password.
 const STORE_URL: &str = "store.url";

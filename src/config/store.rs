@@ -26,12 +26,44 @@ pub struct StoreConfig {
     /// For `redis` over TLS: a PEM file with certificates of authorities that are trusted besides the operating system's,
     /// in place of those of `network.ca_file`.
     pub ca_file: Option<PathBuf>,
+    /// For `redis`: the site that this configuration belongs to. Sites that share a Redis, such as a test and a production
+    /// farm, see nothing of each other's calls, limits and blocks. Null: `default`.
+    pub site: Option<Site>,
 }
 
 impl StoreConfig {
     /// Is there an address that stands in the configuration, and no login in it? It is no secret then.
     pub(super) fn has_open_url(&self) -> bool {
         matches!(&self.url, Some(Secret::Plain(url)) if !url.expose_secret().contains('@'))
+    }
+}
+
+/// The name of a site: 1 to 32 lower-case letters, digits, `-` and `_`. It is a part of keys and of access rules, so it
+/// has no character that means something there.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9_-]{1,32}$"))]
+pub struct Site(String);
+
+impl Site {
+    /// The name of the site of those that name none.
+    pub const DEFAULT: &str = "default";
+
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Site {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        match (1..=32).contains(&name.len()) && name.bytes().all(is_plain) {
+            true => Ok(Self(name)),
+            false => Err("must be 1 to 32 lower-case letters, digits, - and _, such as test-2"),
+        }
     }
 }
 

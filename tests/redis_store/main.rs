@@ -3,6 +3,7 @@
 mod away;
 mod clock;
 mod named;
+mod sites;
 #[path = "../support/mod.rs"]
 mod support;
 mod way;

@@ -28,7 +28,7 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are words of its own language.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 14] = [
     "type",
     "use",
     "press",
@@ -40,6 +40,8 @@ const WORDS: [&str; 12] = [
     "media_encryption",
     "default_country",
     "allowed_countries",
+    "site",
+    "messages",
     "$schema",
 ];
 

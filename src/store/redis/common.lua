@@ -1,5 +1,5 @@
--- What the scripts share; it stands before each of them. All keys begin with KEYS[1], a hash tag, and so lie in one
--- slot of a cluster.
+-- What the scripts share; it stands before each of them. All keys begin with KEYS[1], which ends with a colon: the same
+-- hash tag for all sites, so that they lie in one slot of a cluster, and the name of the site.
 --
 --   clock          hash: `last`, the latest time that was given out, `wall`, what TIME said then, `back`, when the server
 --                  was there again after nobody had heard of it, and `doubt`, when this clock has stood still: how
@@ -21,7 +21,7 @@ local call = redis.call
 local MINUTE, DAY = 60000, 86400000
 
 local function key(kind, name)
-    return KEYS[1] .. ':' .. kind .. (name and ':' .. name or '')
+    return KEYS[1] .. kind .. (name and ':' .. name or '')
 end
 
 local function text(number)

@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::KEYS;
 use super::address::{Address, Kind, Node};
 use crate::store::StoreError;
 use crate::telemetry::foreign_text;
@@ -60,9 +59,10 @@ struct Failed {
 }
 
 impl Link {
-    pub(super) fn new(address: Address, tls: Option<rustls::ClientConfig>) -> Self {
+    /// `probe` is a key of this site: the node of a cluster that has it is the one to ask.
+    pub(super) fn new(address: Address, tls: Option<rustls::ClientConfig>, probe: String) -> Self {
         let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
-        Self { way: Arc::new(Way { address, tls }), opened: Mutex::new(None), last_answer: Mutex::new(None) }
+        Self { way: Arc::new(Way { address, tls, probe }), opened: Mutex::new(None), last_answer: Mutex::new(None) }
     }
 
     /// Asks Redis something.
@@ -151,6 +151,7 @@ impl Link {
 struct Way {
     address: Address,
     tls: Option<TlsConnector>,
+    probe: String,
 }
 
 impl Way {
@@ -172,7 +173,7 @@ impl Way {
 
     async fn through_cluster(&self, node: &Node) -> Result<Live, String> {
         let mut live = self.connect(node, &self.address.login).await?;
-        let probe = cmd("EXISTS").arg(format!("{KEYS}:clock")).to_owned();
+        let probe = cmd("EXISTS").arg(&self.probe).to_owned();
         let moved = match in_time(probe.query_async::<i64>(&mut live.connection)).await {
             Ok(_) => return Ok(live),
             Err(Unanswered::Error(error)) => match error.redirect_node() {

@@ -27,13 +27,13 @@ use super::{
 };
 use crate::backend::tls;
 use crate::call::{Attempt, CallId, NumberKey};
-use crate::config::{ConfigError, NetworkConfig, StoreConfig};
+use crate::config::{ConfigError, NetworkConfig, Site, StoreConfig};
 use address::Address;
 use form::{Clock, Kept, KeptBlock, KeptEnd, KeptStep, KeptUpdate, milliseconds, span};
 use link::Link;
 
-/// With what all keys begin: a hash tag, so that they lie in one slot of a cluster.
-const KEYS: &str = "{phonegate}";
+/// What the keys of all sites begin with: a hash tag, so that they lie in one slot of a cluster.
+const HASH_TAG: &str = "{phonegate}";
 
 /// A server that nobody has written to for so long was away: every node takes calls up every three seconds.
 const SILENCE: Duration = RENEW_EVERY.saturating_add(Duration::from_secs(2));
@@ -46,6 +46,8 @@ const PAGE: u64 = 500;
 
 /// A store in Redis.
 pub struct RedisStore {
+    /// What all keys of its site begin with.
+    prefix: String,
     link: Link,
     places: Places,
     scripts: Scripts,
@@ -94,17 +96,29 @@ impl RedisStore {
         let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
         let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
-        let tls = address.is_tls.then(|| tls::client(("store", config.ca_file.as_deref()), network, base)).transpose()?;
+        let tls =
+            address.is_tls.then(|| tls::client(("store", config.ca_file.as_deref()), network, base)).transpose()?;
+        let prefix = prefix(config.site.as_ref());
         Ok(Self {
-            link: Link::new(address, tls),
+            link: Link::new(address, tls, format!("{prefix}clock")),
+            prefix,
             places: Places::default(),
             scripts: Scripts::new(),
             got: Mutex::default(),
         })
     }
 
+    fn key(&self, kind: &str, name: impl std::fmt::Display) -> String {
+        format!("{}{kind}:{name}", self.prefix)
+    }
+
+    /// A key of which a site has one.
+    fn whole_key(&self, kind: &str) -> String {
+        format!("{}{kind}", self.prefix)
+    }
+
     async fn run<T: FromRedisValue>(&self, script: &Script, args: impl ToRedisArgs) -> Result<T, StoreError> {
-        let mut call = script.key(KEYS);
+        let mut call = script.key(&self.prefix);
         call.arg(args);
         let call = &call;
         self.link.ask(|mut redis| async move { call.invoke_async(&mut redis).await }).await
@@ -123,10 +137,10 @@ impl RedisStore {
         script: &Script,
         args: impl ToRedisArgs,
     ) -> Result<T, StoreError> {
-        let mut call = script.key(KEYS);
+        let mut call = script.key(&self.prefix);
         call.arg(args);
         let mut write = redis::cmd("DEL");
-        write.arg(format!("{KEYS}:nothing"));
+        write.arg(self.whole_key("nothing"));
         let (call, write, needs) = (&call, &write, &needs);
         let ask = |redis: MultiplexedConnection| async move {
             let (mut one, mut other) = (redis.clone(), redis);
@@ -143,7 +157,7 @@ impl RedisStore {
     /// The sequences of an id's attempts.
     async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
         let mut command = redis::cmd("HVALS");
-        let mut sequences: Vec<u64> = self.query(command.arg(key("i", form::key(id)))).await?;
+        let mut sequences: Vec<u64> = self.query(command.arg(self.key("i", form::key(id)))).await?;
         sequences.sort_unstable();
         sequences.dedup();
         Ok(sequences)
@@ -152,7 +166,7 @@ impl RedisStore {
     async fn read(&self, sequences: &[u64]) -> Result<Vec<Row>, StoreError> {
         let mut command = redis::cmd("MGET");
         sequences.iter().for_each(|sequence| {
-            command.arg(key("a", sequence));
+            command.arg(self.key("a", sequence));
         });
         // Between two looks an attempt may have been swept away.
         let texts: Vec<Option<String>> = self.query(&command).await?;
@@ -163,8 +177,12 @@ impl RedisStore {
 /// The time, until when it is in doubt, and an attempt.
 type Found = (i64, i64, Option<String>);
 
-fn key(kind: &str, name: impl std::fmt::Display) -> String {
-    format!("{KEYS}:{kind}:{name}")
+/// What the keys of a site begin with. It ends with a colon, which no name of a site has: so no key is one of two sites.
+fn prefix(site: Option<&Site>) -> String {
+    match site.map_or(Site::DEFAULT, Site::as_str) {
+        Site::DEFAULT => format!("{HASH_TAG}:"),
+        site => format!("{HASH_TAG}@{site}:"),
+    }
 }
 
 fn strange() -> StoreError {
@@ -258,7 +276,7 @@ impl CallStore for RedisStore {
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
         let mut command = redis::cmd("HSET");
-        command.arg(format!("{KEYS}:blocks")).arg(block.number.to_string()).arg(to_text(&KeptBlock::new(block))?);
+        command.arg(self.whole_key("blocks")).arg(block.number.to_string()).arg(to_text(&KeptBlock::new(block))?);
         self.query(&command).await
     }
 
@@ -268,7 +286,7 @@ impl CallStore for RedisStore {
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
         let mut command = redis::cmd("HVALS");
-        let texts: Vec<String> = self.query(command.arg(format!("{KEYS}:blocks"))).await?;
+        let texts: Vec<String> = self.query(command.arg(self.whole_key("blocks"))).await?;
         let (seconds, microseconds): (u64, u64) = self.query(&redis::cmd("TIME")).await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds);
         let blocks = texts.iter().map(|text| from_text(text, KeptBlock::into_block));
@@ -300,7 +318,7 @@ impl CallStore for RedisStore {
             return Ok(rows);
         }
         let mut command = redis::cmd("MGET");
-        command.arg(format!("{KEYS}:first")).arg(format!("{KEYS}:sequence"));
+        command.arg(self.whole_key("first")).arg(self.whole_key("sequence"));
         let (first, last): (Option<u64>, Option<u64>) = self.query(&command).await?;
         let mut left = first.unwrap_or(1).max(query.after.saturating_add(1))..=last.unwrap_or(0);
         loop {
@@ -316,10 +334,10 @@ impl CallStore for RedisStore {
 
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
         let mut command = redis::cmd("HGET");
-        command.arg(key("i", form::key(attempt.id))).arg(attempt.generation.to_string());
+        command.arg(self.key("i", form::key(attempt.id))).arg(attempt.generation.to_string());
         let Some(sequence): Option<u64> = self.query(&command).await? else { return Ok(Vec::new()) };
         let mut command = redis::cmd("LRANGE");
-        let texts: Vec<String> = self.query(command.arg(key("s", sequence)).arg(0).arg(-1)).await?;
+        let texts: Vec<String> = self.query(command.arg(self.key("s", sequence)).arg(0).arg(-1)).await?;
         let steps = texts.iter().map(|text| from_text(text, |kept: KeptStep| Some(Step::from(kept))));
         let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
         steps.sort_by_key(|step| step.at);
@@ -349,6 +367,9 @@ impl CallStore for RedisStore {
             info.lines().find_map(of)
         };
         let mut text = format!("Redis {}", value("redis_version").unwrap_or_default());
+        if let Some(site) = self.prefix.strip_prefix(HASH_TAG).and_then(|site| site.strip_prefix('@')) {
+            text += &format!(", site {}", site.trim_end_matches(':'));
+        }
         if value("aof_enabled").as_deref() == Some("0") {
             text += "; it writes no append-only file, and so forgets the last calls when it is restarted";
         }
