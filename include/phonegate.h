@@ -94,7 +94,9 @@ phonegate_status InitiateCall(const char *phone_number, const char *request_id, 
  *            An id that this process does not know is pending while it is looked up in the store: for 60 s at most as
  *            long as the store cannot be asked, and, where nodes share it, for 2 s, since another one may be about to
  *            begin the call.
- * Blocks:    For memory work only, then, while the call is pending, for `call.status_wait_ms` at most (0 by default).
+ * Blocks:    For memory work only, then, while the call is pending, for `call.status_wait_ms` at most (5000 by default).
+ *            64 callers wait at once at most, others are answered at once; so is one inside the log callback. A shutdown
+ *            wakes them.
  *            Where nodes share a store (`store.type` redis), the end of a call is told when the store has confirmed it,
  *            which takes 250 ms at most: a success that was not confirmed is still pending, a failure is one.
  *            As InitiateCall, it may start the gate.
@@ -106,7 +108,8 @@ phonegate_status GetCallStatus(const char *call_id);
 /*
  * GetFailureMessage
  * Does:      Tells why a call failed, in a sentence that ends with the reason's code. The text of an ended call never
- *            changes. A call that has not failed gets a text that says so.
+ *            changes. A call that has not failed gets a text that says so. With `messages` brief the sentence is the same
+ *            for all calls that failed for this reason; the log has the rest.
  * Takes:     call_id: the GUID; buffer, capacity, needed: see "Strings out".
  * Returns:   PHONEGATE_OK, also for an unknown or malformed id (the text says so); PHONEGATE_BUFFER_TOO_SMALL;
  *            PHONEGATE_INVALID_ARGUMENT for a NULL id or bad buffer arguments; PHONEGATE_INTERNAL.

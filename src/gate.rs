@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
 use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded};
+use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, Messages};
 use crate::dispatch::{Dispatcher, Known, Rules};
 use crate::fault;
 use crate::platform;
@@ -27,6 +28,10 @@ const WORKERS: usize = 2;
 /// The runtime's threads for what the operating system offers only as blocking: files and name look-ups.
 const BLOCKING_THREADS: usize = 8;
 
+/// The most callers of [`Gate::status`] that wait at once. The others are answered at once, so that a host whose threads
+/// all ask keeps most of them.
+const MAX_STATUS_WAITS: usize = 64;
+
 /// So many names of delivery attributes are logged.
 const LOGGED_ATTRIBUTES: usize = 16;
 
@@ -39,6 +44,9 @@ pub struct Gate {
     log: Log,
     figures: Option<Arc<TextFile>>,
     call: crate::config::CallConfig,
+    messages: Messages,
+    /// One for each caller of [`Gate::status`] that may wait.
+    waits: Semaphore,
     ended: AtomicBool,
     runtime: Mutex<Option<Runtime>>,
 }
@@ -163,6 +171,8 @@ impl Gate {
             log,
             figures,
             call: config.call,
+            messages: config.messages,
+            waits: Semaphore::new(MAX_STATUS_WAITS),
             ended: AtomicBool::new(false),
             runtime: Mutex::new(Some(runtime)),
         })
@@ -223,12 +233,27 @@ impl Gate {
         self.log.write(level, &Event { number: event.number, ..Event::refused(event.id, failure) });
     }
 
-    /// The status of a call.
+    /// The status of a call. While it is pending, waits for its end: for `call.status_wait_ms` at most, until the gate
+    /// shuts down, and in [`MAX_STATUS_WAITS`] callers at once.
     pub fn status(&self, id: CallId) -> CallStatus {
-        let status = match self.call.status_wait_ms.milliseconds() {
-            Duration::ZERO => self.registry.status(id),
-            at_most => self.registry.wait(id, Instant::now() + at_most),
-        };
+        let at_most = self.call.status_wait_ms.milliseconds();
+        let permit = if at_most.is_zero() { None } else { self.waits.try_acquire().ok() };
+        self.told(
+            id,
+            match permit {
+                None => self.registry.status(id),
+                Some(_permit) => self.registry.wait(id, Instant::now() + at_most, &self.ended),
+            },
+        )
+    }
+
+    /// As [`Gate::status`], but does not wait.
+    pub fn status_at_once(&self, id: CallId) -> CallStatus {
+        self.told(id, self.registry.status(id))
+    }
+
+    /// What may be told of a call whose status the registry has, or has not.
+    fn told(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         match status {
             Some(CallStatus::Pending) => CallStatus::Pending,
             Some(status) if self.dispatcher.is_shared() => self.dispatcher.confirm(id, status),
@@ -254,6 +279,11 @@ impl Gate {
             Some(snapshot) if !self.dispatcher.is_shared() => Ok(snapshot),
             _ => self.dispatcher.explain(id),
         }
+    }
+
+    /// Why a call failed, as a host is told.
+    pub fn failure_message(&self, id: CallId) -> String {
+        message(self.messages, self.explain(id))
     }
 
     /// Refuses a request that cannot even be read, remembers why, and tells.
@@ -300,6 +330,7 @@ impl Gate {
     pub fn end(&self, within: Duration, for_store: Duration) -> Result<(), CutShort> {
         let end = Instant::now() + within;
         self.ended.store(true, Ordering::Release);
+        self.registry.wake();
         let Some(runtime) = self.runtime.lock().take() else { return Ok(()) };
         // The rest is for what is to be told and written.
         let for_hanging_up = within * 3 / 4;
@@ -340,6 +371,17 @@ impl Drop for Gate {
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+/// What a host is told of a call of which this is known.
+pub(crate) fn message(messages: Messages, known: Result<Snapshot, Failure>) -> String {
+    match known {
+        Err(failure) | Ok(Snapshot { failure: Some(failure), .. }) => messages.text(&failure),
+        Ok(Snapshot { status: CallStatus::Pending, .. }) => {
+            "The call has not failed: it is still in progress.".to_owned()
+        }
+        Ok(_) => "The call has not failed: it was verified.".to_owned(),
     }
 }
 

@@ -46,7 +46,7 @@ impl Host {
             "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
             "numbers": { "default_country": "US", "blocked": [BLOCKED.to_str().expect("digits")] },
             "limits": { "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 },
-            "call": { "keep_finished_s": 86_400 },
+            "call": { "keep_finished_s": 86_400, "status_wait_ms": 0 },
             "store": store,
             "log": { "directory": "log" },
         });

@@ -16,8 +16,7 @@ use crate::call::{CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, Level};
 use crate::fault;
-use crate::gate::CallRequest;
-use crate::registry::Snapshot;
+use crate::gate::{self, CallRequest};
 use crate::telemetry::Event;
 
 /// The delivery attributes that name the language of a call, in either case.
@@ -65,7 +64,8 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
             Ok(id) => id,
             Err(failure) => return refuse_nameless(&failure) as i32,
         };
-        let status = slot::with_gate(|gate| gate.status(id));
+        // Whoever waits inside the callback holds up the log.
+        let status = slot::with_gate(|gate| if callback::inside() { gate.status_at_once(id) } else { gate.status(id) });
         status.unwrap_or_else(|_| REGISTRY.status(id).unwrap_or(CallStatus::Failed)) as i32
     })
 }
@@ -250,17 +250,11 @@ fn attributes_of(attributes: Result<&str, BadText>) -> (Vec<String>, Option<Stri
 fn failure_message(id: Result<&str, BadText>) -> String {
     let id = match call_id(id) {
         Ok(id) => id,
-        Err(failure) => return failure.text().to_owned(),
+        Err(failure) => return slot::messages().text(&failure),
     };
-    let known = slot::with_gate(|gate| gate.explain(id))
-        .unwrap_or_else(|error| REGISTRY.snapshot(id).ok_or_else(|| not_configured(&error)));
-    match known {
-        Err(failure) | Ok(Snapshot { failure: Some(failure), .. }) => failure.text().to_owned(),
-        Ok(Snapshot { status: CallStatus::Pending, .. }) => {
-            "The call has not failed: it is still in progress.".to_owned()
-        }
-        Ok(_) => "The call has not failed: it was verified.".to_owned(),
-    }
+    slot::with_gate(|gate| gate.failure_message(id)).unwrap_or_else(|error| {
+        gate::message(slot::messages(), REGISTRY.snapshot(id).ok_or_else(|| not_configured(&error)))
+    })
 }
 
 fn not_configured(error: &ConfigError) -> Failure {

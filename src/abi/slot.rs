@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -9,7 +10,7 @@ use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
 use super::{CallResult, callback};
-use crate::config::{self, ConfigError, Level};
+use crate::config::{self, ConfigError, Level, Messages};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
 use crate::registry::Registry;
@@ -33,6 +34,9 @@ static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
 /// Held by the one thread that starts the gate, or takes it away, while others wait.
 static START: Mutex<Start> = Mutex::new(Start::NEW);
 
+/// Whether the gate that runs, or ran last, tells hosts the reasons of failures alone. Texts outlive it.
+static IS_BRIEF: AtomicBool = AtomicBool::new(false);
+
 struct Running {
     gate: Gate,
     /// The configuration it runs with.
@@ -54,6 +58,11 @@ pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigErro
     }
     let running = START.lock().running(Some(RETRY_AFTER))?;
     Ok(ask(&running.gate))
+}
+
+/// How much hosts are told of failures: what the configuration says that was read last. All, while none could be read.
+pub(super) fn messages() -> Messages {
+    if IS_BRIEF.load(Ordering::Relaxed) { Messages::Brief } else { Messages::Full }
 }
 
 /// Starts the gate from the file at `path`.
@@ -139,7 +148,9 @@ impl Start {
         let path = self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)?;
         let loaded = config::load(&path)?;
         let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: Some(system_log()) };
+        let is_brief = loaded.config.messages == Messages::Brief;
         let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
+        IS_BRIEF.store(is_brief, Ordering::Relaxed);
         Ok(Running { gate, path })
     }
 }

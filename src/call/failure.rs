@@ -28,9 +28,14 @@ impl Failure {
         self.reason
     }
 
-    /// What the host is given.
+    /// All that is known of it, as it is stored and logged. The host is given this, or [`Failure::brief`].
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// A text that names the reason alone: it has no provider's words, no country and no number in it.
+    pub fn brief(&self) -> String {
+        format!("{} ({})", self.reason.sentence(), self.reason)
     }
 }
 
@@ -127,6 +132,27 @@ impl FailureReason {
             Self::NotConfigured => "NotConfigured",
             Self::UnknownCall => "UnknownCall",
             Self::Internal => "Internal",
+        }
+    }
+
+    /// What it means for a user, who is to learn neither why a number was refused nor who places calls.
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::NoKeyPressed => "No key was pressed.",
+            Self::WrongKey => "The wrong key was pressed.",
+            Self::CallEnded => "The call ended before it was approved.",
+            Self::DeadlinePassed => "The call was not approved in time.",
+            Self::Voicemail => "An answering machine took the call.",
+            Self::Blocked | Self::InvalidNumber | Self::CountryNotAllowed => "This number cannot be called.",
+            Self::AlreadyInProgress => "Another request is in progress.",
+            Self::Unreachable => "The phone could not be reached.",
+            Self::FraudReported => "The request was reported as fraud.",
+            Self::CannotPlace => "The call could not be placed.",
+            Self::Throttled => "There are too many calls. Try again later.",
+            Self::Interrupted => "The call was interrupted.",
+            Self::NotConfigured => "The telephone service is not set up.",
+            Self::UnknownCall => "There is no such call.",
+            Self::Internal => "An internal error occurred.",
         }
     }
 

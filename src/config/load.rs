@@ -126,6 +126,7 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         fraud: document.fraud,
         audit: document.audit,
         metrics: document.metrics,
+        messages: document.messages,
     })
 }
 

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::call::Failure;
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
 pub use bounded::Bounded;
 pub(crate) use country::country;
@@ -93,6 +94,9 @@ pub struct Document<B> {
     /// The log.
     #[serde(default)]
     pub log: LogConfig,
+    /// How much a host is told of a failure.
+    #[serde(default)]
+    pub messages: Messages,
 }
 
 impl Config {
@@ -161,6 +165,27 @@ impl Config {
     }
 }
 
+/// How much GetFailureMessage tells. The log and the store have all of it in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Messages {
+    /// All that is known of the failure, such as the words of the provider.
+    #[default]
+    Full,
+    /// A sentence and the reason's code alone: no words of a provider, no country, no number.
+    Brief,
+}
+
+impl Messages {
+    /// What a host is told of a failure.
+    pub fn text(self, failure: &Failure) -> String {
+        match self {
+            Self::Full => failure.text().to_owned(),
+            Self::Brief => failure.brief(),
+        }
+    }
+}
+
 /// How long things take.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -169,8 +194,8 @@ pub struct CallConfig {
     pub deadline_s: Bounded<1, 600, 90>,
     /// Milliseconds that InitiateCall waits for an outcome before it answers Pending.
     pub initiate_wait_ms: Bounded<0, 60_000, 0>,
-    /// Milliseconds that GetCallStatus waits for an outcome before it answers Pending.
-    pub status_wait_ms: Bounded<0, 60_000, 0>,
+    /// Milliseconds that GetCallStatus waits for an outcome before it answers Pending. 64 callers wait at once at most.
+    pub status_wait_ms: Bounded<0, 60_000, 5_000>,
     /// Seconds that the outcome of an ended call is kept.
     pub keep_finished_s: Bounded<1, 86_400, 600>,
 }

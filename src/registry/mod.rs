@@ -9,7 +9,7 @@ mod shard;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
@@ -189,17 +189,33 @@ impl Registry {
         self.shard(id).calls.lock().status(id, self.keep_finished(), now)
     }
 
-    /// As [`Registry::status`], but a pending call is waited for until `until`.
-    pub fn wait(&self, id: CallId, until: Instant) -> Option<CallStatus> {
-        self.wait_while(id, until, |_| true)
+    /// As [`Registry::status`], but a pending call is waited for until `until`, or until `is_over` is set and
+    /// [`Registry::wake`] called.
+    pub fn wait(&self, id: CallId, until: Instant, is_over: &AtomicBool) -> Option<CallStatus> {
+        self.wait_while(id, until, |_| true, || is_over.load(Ordering::Acquire))
+    }
+
+    /// Lets everyone who waits look again whether the wait is over.
+    pub fn wake(&self) {
+        for shard in &self.shards {
+            // Not between such a look and the wait.
+            drop(shard.calls.lock());
+            shard.ended.notify_all();
+        }
     }
 
     /// As [`Registry::wait`], for one attempt alone: None where another one has taken its place.
     pub fn wait_for(&self, attempt: Attempt, until: Instant) -> Option<CallStatus> {
-        self.wait_while(attempt.id, until, |entry| entry.generation == attempt.generation)
+        self.wait_while(attempt.id, until, |entry| entry.generation == attempt.generation, || false)
     }
 
-    fn wait_while(&self, id: CallId, until: Instant, is_meant: impl Fn(&Entry) -> bool) -> Option<CallStatus> {
+    fn wait_while(
+        &self,
+        id: CallId,
+        until: Instant,
+        is_meant: impl Fn(&Entry) -> bool,
+        is_over: impl Fn() -> bool,
+    ) -> Option<CallStatus> {
         let shard = self.shard(id);
         let mut calls = shard.calls.lock();
         let mut in_time = true;
@@ -208,7 +224,7 @@ impl Registry {
                 Some(entry) if is_meant(entry) => calls.status(id, self.keep_finished(), Moment::now),
                 _ => None,
             };
-            if status != Some(CallStatus::Pending) || !in_time {
+            if status != Some(CallStatus::Pending) || !in_time || is_over() {
                 return status;
             }
             in_time = !shard.ended.wait_until(&mut calls, until).timed_out();

@@ -47,7 +47,8 @@ impl TestGate {
     }
 
     /// As `start`, on a registry that is there.
-    pub fn start_with(mut config: Value, registry: Arc<Registry>) -> Self {
+    pub fn start_with(config: Value, registry: Arc<Registry>) -> Self {
+        let mut config = super::polling(config);
         let folder = tempfile::tempdir().unwrap();
         let object = config.as_object_mut().unwrap();
         object.entry("numbers").or_insert(json!({ "default_country": "US" }));

@@ -123,7 +123,8 @@ fn who_waits_is_woken_by_the_end() {
         let registry = registry();
         let attempt = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
-        let waiting = thread::spawn(move || other.wait(id(1), Instant::now()));
+        let waiting =
+            thread::spawn(move || other.wait(id(1), Instant::now(), &std::sync::atomic::AtomicBool::new(false)));
         registry.settle(attempt, Outcome::Verified, Moment::now());
         assert_eq!(waiting.join().unwrap(), Some(CallStatus::Success));
     });

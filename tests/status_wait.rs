@@ -1,0 +1,124 @@
+//! `call.status_wait_ms`: how long GetCallStatus waits for an outcome, how many callers do, and what ends their wait.
+
+mod support;
+
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use phonegate::call::CallStatus;
+use phonegate::config;
+use serde_json::json;
+use support::abi::{Abi, FAILED, NUMBER, PENDING, fresh_id, rings_on};
+use support::gate::{TestGate, id};
+use support::redis::Redis;
+use support::{PATIENCE, wait_until};
+
+/// The most callers that wait.
+const WAITS: usize = 64;
+
+/// As long as a status may wait, which is no shorter than the tests wait for it.
+const LONGEST_MS: u64 = 60_000;
+
+/// A gate whose telephone rings on.
+fn gate(call: serde_json::Value, store: serde_json::Value) -> TestGate {
+    TestGate::start(json!({
+        "use": ["demo"], "allow_test_backends": true,
+        "backends": { "demo": { "type": "simulated", "answer_after_ms": 600_000 } },
+        "call": call, "store": store,
+    }))
+}
+
+#[test]
+fn a_status_waits_five_seconds_unless_the_configuration_says_otherwise() {
+    let config =
+        json!({ "use": ["c"], "backends": { "c": { "type": "file", "path": "x" } }, "allow_test_backends": true });
+    assert_eq!(config::parse(&config.to_string()).unwrap().call.status_wait_ms.get(), 5_000);
+}
+
+#[test]
+fn sixty_four_callers_wait_and_others_are_answered_at_once() {
+    let gate = gate(json!({ "status_wait_ms": LONGEST_MS, "deadline_s": 600 }), json!({ "type": "memory" }));
+    gate.initiate(id(1), "+1 4255551212");
+    std::thread::scope(|scope| {
+        let (sender, answers) = channel();
+        let ask = || {
+            let sender = sender.clone();
+            scope.spawn(|| {
+                let sender = sender;
+                sender.send(gate.status(id(1))).unwrap();
+            });
+        };
+        let answer = |answers: &Receiver<_>| answers.recv_timeout(PATIENCE / 2).expect("an answer");
+        (0..WAITS + 16).for_each(|_| ask());
+        for _ in 0..16 {
+            assert_eq!(answer(&answers), CallStatus::Pending);
+        }
+        // The others have all that there is to wait with, so each further one is answered.
+        ask();
+        assert_eq!(answer(&answers), CallStatus::Pending);
+        assert!(answers.try_recv().is_err(), "{WAITS} wait");
+        // Their end is told to all of them, and lets others wait.
+        gate.end();
+        for _ in 0..WAITS {
+            answer(&answers);
+        }
+    });
+}
+
+/// The store does not answer, so the call has no outcome to wake anybody with.
+#[test]
+fn a_shutdown_wakes_who_waits_whatever_the_store_does() {
+    let redis = Redis::start();
+    let store = json!({ "type": "redis", "url": redis.url() });
+    let gate = gate(json!({ "status_wait_ms": LONGEST_MS, "deadline_s": 600 }), store);
+    gate.initiate(id(1), "+1 4255551212");
+    wait_until("it is placed", || gate.log().iter().any(|line| line["event"] == "placed"));
+    std::thread::scope(|scope| {
+        let (sender, answer) = channel();
+        let gate = &gate;
+        scope.spawn(move || sender.send(gate.status(id(1))).unwrap());
+        assert!(answer.recv_timeout(std::time::Duration::from_millis(500)).is_err(), "it waits");
+        redis.pause();
+        scope.spawn(|| gate.gate().shut_down(PATIENCE));
+        assert_eq!(answer.recv_timeout(PATIENCE / 2), Ok(CallStatus::Pending), "it is told what is known");
+        redis.resume();
+    });
+    assert_eq!(gate.status(id(1)), CallStatus::Failed);
+}
+
+static ANSWERS: Mutex<Option<Sender<i32>>> = Mutex::new(None);
+static ABI: Mutex<Option<(unsafe extern "C" fn(*const c_char) -> i32, std::ffi::CString)>> = Mutex::new(None);
+
+/// Asks for the call of which a line tells that it has begun.
+unsafe extern "C" fn ask(_: *mut c_void, _: i32, message: *const c_char) {
+    // SAFETY: the library's promise: it is text that ends with NUL.
+    let line = unsafe { CStr::from_ptr(message) }.to_string_lossy();
+    if line.contains("\"event\":\"placed\"")
+        && let Some((get_call_status, id)) = &*ABI.lock().unwrap()
+        && let Some(answers) = &*ANSWERS.lock().unwrap()
+    {
+        // SAFETY: the text ends with NUL and outlives the call.
+        let _ = answers.send(unsafe { get_call_status(id.as_ptr()) });
+    }
+}
+
+/// Who waits there holds up the log of all calls.
+#[test]
+fn nobody_waits_inside_the_log_callback() {
+    let mut config = rings_on();
+    config["call"] = json!({ "status_wait_ms": LONGEST_MS, "deadline_s": 10 });
+    let abi = Abi::load(&config);
+    let (sender, answers) = channel();
+    let id = fresh_id();
+    *ANSWERS.lock().unwrap() = Some(sender);
+    *ABI.lock().unwrap() = Some((abi.get_call_status, id.clone()));
+    // SAFETY: the callback is a function of this program, and uses no user data.
+    assert_eq!(unsafe { abi.set_log_callback(Some(ask), std::ptr::null_mut()) }, 0);
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
+    // With a wait, it would be that of the deadline.
+    assert_eq!(answers.recv_timeout(PATIENCE), Ok(PENDING));
+    assert_eq!(abi.status(Some(&id)), FAILED, "anywhere else it waits for that");
+    // SAFETY: as above.
+    assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, 0);
+}
