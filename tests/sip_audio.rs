@@ -43,12 +43,8 @@ fn answered(gate: &TestGate, handset: &Handset) -> Heard {
 
 /// Starts a call and hears its first prompt begin: keys count from then on.
 fn asked(gate: &TestGate, handset: &Handset) -> Heard {
-    let silence = |sample: &u8| decode_ulaw(*sample).abs() <= 8;
-    let mut heard = answered(gate, handset);
-    while heard.payload.iter().all(silence) {
-        heard = handset.hear();
-    }
-    heard
+    gate.initiate(id(1), NUMBER);
+    handset.hear_prompt()
 }
 
 fn ends(gate: TestGate, callee: Callee) -> (Option<FailureReason>, String) {
@@ -114,8 +110,8 @@ fn a_key_stops_the_prompt_and_the_verdict_is_spoken() {
 #[test]
 fn a_key_counts_once_whichever_of_its_packets_arrive() {
     let trains: [&[(bool, u16)]; 4] = [
-        &[(true, 1280)],
-        &[(false, 160)],
+        &[(true, 1280), (true, 1280)],
+        &[(false, 160), (false, 320)],
         &[(false, 480), (false, 160), (true, 1280), (false, 320), (true, 1280)],
         &[(false, 160), (false, 160), (false, 160), (true, 1280), (true, 1280), (true, 1280)],
     ];
@@ -174,9 +170,31 @@ fn not_verified(spoof: impl Fn(&Handset, SocketAddr)) -> String {
 
 #[test]
 fn keys_from_elsewhere_never_verify_and_are_told_of() {
-    for address in ["127.0.0.1", "127.0.0.2"] {
+    for (address, is_same) in [("127.0.0.1", true), ("127.0.0.2", false)] {
         let text = not_verified(|_, to| Handset::on(address).press(to, '#'));
         assert!(text.contains("11 packets were not looked at"), "{text}");
+        assert_eq!(text.contains("11 came from another port"), is_same, "{text}");
+        assert_eq!(text.contains("`learn_media_port`"), is_same, "{text}");
+    }
+}
+
+/// A trunk behind a NAT: its audio and keys come from another port than it names, and ours has to go there.
+#[test]
+fn a_port_is_learnt_where_that_is_configured_and_an_address_never_is() {
+    for (address, reason) in [("127.0.0.1", None), ("127.0.0.2", Some(FailureReason::NoKeyPressed))] {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee("0 101");
+        let mut trunk = callee.trunk();
+        trunk["learn_media_port"] = json!(true);
+        let gate = gate(trunk);
+        let first = asked(&gate, &handset);
+        let translated = Handset::on(address);
+        translated.send(first.from, 0, 160, &[0xff; 160]);
+        if reason.is_none() {
+            translated.hear();
+        }
+        translated.press(first.from, '#');
+        assert_eq!(ends(gate, callee).0, reason, "{address}");
     }
 }
 

@@ -6,7 +6,7 @@ use phonegate::call::FailureReason;
 use serde_json::json;
 use support::gate::{TestGate, id};
 use support::sip::{NUMBER, config, ending, gate};
-use support::sipp::{Callee, SDP, Step, UNTIL_ASKED};
+use support::sipp::{Callee, SDP, SDP_WITHOUT_EVENTS, Step, UNTIL_ASKED};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
@@ -160,19 +160,21 @@ fn a_challenge_is_answered_with_the_right_password_alone() {
 }
 
 #[test]
-fn a_key_by_info_counts_where_no_events_come() {
+fn a_key_by_info_counts_where_no_events_were_agreed_on() {
     for (kind, body) in [("application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"), ("application/dtmf", "11")] {
-        assert_eq!(call(&answers(&[Step::Info(kind, body)])).0, None, "{kind}");
+        let mut steps = answers(&[Step::Info(kind, body)]);
+        steps[2] = Step::PickUpWith(SDP_WITHOUT_EVENTS.to_owned());
+        assert_eq!(call(&steps).0, None, "{kind}");
     }
 }
 
 #[test]
 fn a_key_that_comes_both_ways_counts_once() {
     let info = |key| Step::Info("application/dtmf-relay", key);
-    // Were it two keys, the entry would be `00#`, which reports no fraud.
+    // Were it two keys, the entry would be `00#`, which reports no fraud; and by INFO alone none would count.
     for steps in [
         [Step::Press("0"), Step::Wait(300), info("Signal=0\r\n"), Step::Press("#")],
-        [info("Signal=0\r\n"), Step::Press("0"), Step::Wait(300), info("Signal=#\r\n")],
+        [info("Signal=0\r\n"), Step::Press("0#"), Step::Wait(300), info("Signal=#\r\n")],
     ] {
         assert_eq!(call(&answers(&steps)).0, Some(FailureReason::FraudReported), "{steps:?}");
     }

@@ -62,6 +62,10 @@ pub struct SipConfig {
     /// `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Whether the audio may come from another port of the trunk's address than the one that the trunk named, as behind a
+    /// NAT. The first packet from that address shows which port: whoever can forge that packet can press the keys.
+    #[serde(default)]
+    pub learn_media_port: bool,
 }
 
 /// One text, or several.

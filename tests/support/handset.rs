@@ -4,12 +4,16 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use audio_codec_algorithms::decode_ulaw;
 use rtp_types::{RtpPacket, RtpPacketBuilder};
 
 use super::sipp::{Callee, Step};
 
 /// The payload type of key events that PhoneGate offers, and therefore gets.
 pub const EVENTS: u8 = 101;
+
+/// The synchronization source of a handset's stream.
+pub const SSRC: u32 = 77;
 
 /// A packet that arrived.
 #[derive(Clone, Debug)]
@@ -70,14 +74,29 @@ impl Handset {
         }
     }
 
+    /// Hears the first prompt begin: keys count from then on.
+    pub fn hear_prompt(&self) -> Heard {
+        loop {
+            let heard = self.hear();
+            if heard.payload.iter().any(|sample| decode_ulaw(*sample).abs() > 8) {
+                return heard;
+            }
+        }
+    }
+
     /// Sends a packet.
     pub fn send(&self, to: SocketAddr, payload_type: u8, timestamp: u32, payload: &[u8]) {
+        self.send_in(SSRC, to, payload_type, timestamp, payload);
+    }
+
+    /// Sends a packet of another stream than the usual one.
+    pub fn send_in(&self, ssrc: u32, to: SocketAddr, payload_type: u8, timestamp: u32, payload: &[u8]) {
         let mut next = self.next.lock().unwrap();
         let packet = RtpPacketBuilder::<_, &[u8]>::new()
             .payload_type(payload_type)
             .sequence_number(next.0)
             .timestamp(timestamp)
-            .ssrc(77)
+            .ssrc(ssrc)
             .payload(payload)
             .write_vec()
             .unwrap();
@@ -87,12 +106,17 @@ impl Handset {
 
     /// Presses a key: its whole train of packets.
     pub fn press(&self, to: SocketAddr, key: char) {
+        self.press_in(SSRC, to, key);
+    }
+
+    /// As `press`, in another stream than the usual one.
+    pub fn press_in(&self, ssrc: u32, to: SocketAddr, key: char) {
         let timestamp = self.next_event();
         for n in 1..=8u16 {
-            self.send(to, EVENTS, timestamp, &event(key, false, n * 160));
+            self.send_in(ssrc, to, EVENTS, timestamp, &event(key, false, n * 160));
         }
         for _ in 0..3 {
-            self.send(to, EVENTS, timestamp, &event(key, true, 1280));
+            self.send_in(ssrc, to, EVENTS, timestamp, &event(key, true, 1280));
         }
     }
 

@@ -62,6 +62,10 @@ pub const UNTIL_ASKED: Step = Step::Wait(1000);
 pub const SDP: &str = "v=0\no=callee 1 1 IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
     m=audio [media_port] RTP/AVP 0 101\na=rtpmap:0 PCMU/8000\na=rtpmap:101 telephone-event/8000\na=fmtp:101 0-16\n";
 
+/// The description of a callee that takes no key events: its keys come by INFO.
+pub const SDP_WITHOUT_EVENTS: &str = "v=0\no=callee 1 1 IN IP[media_ip_type] [media_ip]\ns=-\n\
+    c=IN IP[media_ip_type] [media_ip]\nt=0 0\nm=audio [media_port] RTP/AVP 0\na=rtpmap:0 PCMU/8000\n";
+
 /// A running callee.
 pub struct Callee {
     process: Child,

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::conversation::{Policy, converse, farewell};
 use super::leg::{Leg, LegEvent};
-use super::media::{Keys, Media};
+use super::media::{Dropped, Keys, Media};
 use super::offer::Offer;
 use super::outcome::refusal;
 use super::phone::Phone;
@@ -43,8 +43,7 @@ impl Live {
         self.is_answered = true;
         on_progress(Progress::Answered);
         let (told, mut info) = mpsc::unbounded_channel();
-        let mut phone =
-            Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info, way: None };
+        let mut phone = Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info };
         let conversation = converse(&mut phone, policy, self.extension.as_deref());
         tokio::pin!(conversation);
         loop {
@@ -52,6 +51,8 @@ impl Live {
                 biased;
                 outcome = &mut conversation => return outcome,
                 event = self.leg.next() => match event {
+                    // Where both sides agreed on key events, a key in the signalling is not the telephone's.
+                    LegEvent::Key(_) if self.media.has_key_events() => {}
                     LegEvent::Key(key) => drop(told.send(key)),
                     LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
                     LegEvent::HungUp(reason) => return Outcome::Failed(hung_up(reason)),
@@ -123,15 +124,22 @@ fn hung_up(reason: Option<String>) -> Failure {
     Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}."))
 }
 
-/// Tells of packets that were not looked at, since a key may have been among them.
-pub(super) fn with_dropped(outcome: Outcome, dropped: u64) -> Outcome {
+/// Adds to the failure how many packets were dropped, since a key may have been among them.
+pub(super) fn with_dropped(outcome: Outcome, dropped: Dropped) -> Outcome {
+    let Dropped { packets, from_another_port } = dropped;
     match outcome {
-        Outcome::Failed(failure) if dropped > 0 && failure.reason() == FailureReason::NoKeyPressed => {
-            let told = format!(
-                "{failure} {dropped} packets were not looked at: they came from another address than the trunk named, \
-                 or were not what was agreed on."
+        Outcome::Failed(failure) if packets > 0 && failure.reason() == FailureReason::NoKeyPressed => {
+            let mut text = format!(
+                "{failure} {packets} packets were not looked at: they came from another address or port than the trunk \
+                 named, or were not what was agreed on."
             );
-            Outcome::Failed(Failure::verbatim(failure.reason(), told))
+            if from_another_port > 0 {
+                text += &format!(
+                    " Of these, {from_another_port} came from another port of that address: a trunk behind a NAT needs \
+                     `learn_media_port`."
+                );
+            }
+            Outcome::Failed(Failure::verbatim(failure.reason(), text))
         }
         outcome => outcome,
     }

@@ -122,13 +122,15 @@ impl SipTrunk {
         };
         let link = self.link(server).await.map_err(cannot)?;
         let encryption = self.settings.encryption(server);
-        let (media, keys) = match Media::open(link.local.ip(), &self.settings.ports, encryption) {
-            Ok(opened) => opened,
-            Err(problem) => {
-                let failure = Failure::new(FailureReason::Throttled, format_args!("The call has no audio: {problem}."));
-                return Ok(Err(PlaceError { rang: Rang::No, failure }));
-            }
-        };
+        let (media, keys) =
+            match Media::open(link.local.ip(), &self.settings.ports, encryption, self.settings.learns_port) {
+                Ok(opened) => opened,
+                Err(problem) => {
+                    let failure =
+                        Failure::new(FailureReason::Throttled, format_args!("The call has no audio: {problem}."));
+                    return Ok(Err(PlaceError { rang: Rang::No, failure }));
+                }
+            };
         let target = self.settings.target(&call.number, trunk)?;
         let dialled = tokio::select! {
             dialled = dial(&self.settings, &link, trunk, target, &media) => dialled,

@@ -12,16 +12,8 @@ pub(super) struct Phone<'a> {
     pub(super) language: &'a Language,
     /// Keys in the audio stream.
     pub(super) events: &'a mut Keys,
-    /// Keys by SIP INFO.
+    /// Keys by SIP INFO, if no key events were agreed on. Some send each key both ways.
     pub(super) info: &'a mut mpsc::UnboundedReceiver<char>,
-    /// The way by which the first key came. Some send each key both ways, so the other way does not count.
-    pub(super) way: Option<Way>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Events,
-    Info,
 }
 
 impl Line for Phone<'_> {
@@ -45,17 +37,12 @@ impl Line for Phone<'_> {
     }
 
     async fn key(&mut self) -> char {
-        loop {
-            let (key, way) = tokio::select! {
-                biased;
-                Some(key) = self.events.recv() => (key, Way::Events),
-                Some(key) = self.info.recv() => (key, Way::Info),
-                // Both are closed: no key can come any more.
-                else => std::future::pending().await,
-            };
-            if *self.way.get_or_insert(way) == way {
-                return key;
-            }
+        tokio::select! {
+            biased;
+            Some(key) = self.events.recv() => key,
+            Some(key) = self.info.recv() => key,
+            // Both are closed: no key can come any more.
+            else => std::future::pending().await,
         }
     }
 

@@ -1,7 +1,12 @@
-//! Reading key events (RFC 4733): one key for each event, whatever of its packets is lost, doubled or late.
+//! Reading key events (RFC 4733): one key for each event, whatever of its packets is doubled or late.
+//!
+//! An event counts from its second packet on. A telephone sends at least three packets of each (section 2.5.1.4), so
+//! that a lost one does not matter; a single forged packet does not press a key.
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The keys by the number of their event (RFC 4733, section 3.2, table 3).
 const KEYS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
@@ -21,47 +26,66 @@ pub(super) struct KeyReader {
     last: VecDeque<Event>,
 }
 
-/// A key that was pressed, so long ago as its first packet to arrive tells.
+/// A key that was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Press {
     pub(super) key: char,
+    /// The time since it was pressed: the duration that its first packet to arrive names, and the time since that.
     pub(super) ago: Duration,
+}
+
+/// Where a packet stands in its stream: SSRC, sequence number and time stamp.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Position {
+    pub(super) ssrc: u32,
+    pub(super) sequence: u16,
+    pub(super) timestamp: u32,
 }
 
 #[derive(Clone, Copy)]
 struct Event {
-    ssrc: u32,
-    timestamp: u32,
+    /// Of its first packet to arrive.
+    at: Position,
     code: u8,
     ended: bool,
+    /// When its first packet arrived, and the duration that this packet named.
+    first: (Instant, Duration),
+    /// Whether a second packet came, and the key was reported.
+    is_pressed: bool,
 }
 
 impl KeyReader {
-    /// Takes the payload of an event packet. Says the key where this is the first packet of a new event.
-    pub(super) fn read(&mut self, ssrc: u32, timestamp: u32, payload: &[u8]) -> Option<Press> {
+    /// Takes the payload of an event packet. Returns the key if this is the second packet of a new event.
+    pub(super) fn read(&mut self, at: Position, payload: &[u8], now: Instant) -> Option<Press> {
         let [code, flags, high, low] = *payload.first_chunk::<4>()?;
         let key = *KEYS.get(usize::from(code))?;
-        let event = Event { ssrc, timestamp, code, ended: flags & 0x80 != 0 };
-        let duration = u32::from(u16::from_be_bytes([high, low]));
-        let press = Press { key, ago: Duration::from_secs(duration.into()) / RATE };
-        let Some(last) = self.last.iter_mut().find(|last| last.ssrc == ssrc) else {
+        let duration = Duration::from_secs(u32::from(u16::from_be_bytes([high, low])).into()) / RATE;
+        let event = Event { at, code, ended: flags & 0x80 != 0, first: (now, duration), is_pressed: false };
+        let Some(last) = self.last.iter_mut().find(|last| last.at.ssrc == at.ssrc) else {
             self.last.push_back(event);
             if self.last.len() > STREAMS {
                 self.last.pop_front();
             }
-            return Some(press);
+            return None;
         };
-        match timestamp.wrapping_sub(last.timestamp) {
+        match at.timestamp.wrapping_sub(last.at.timestamp) {
+            // A packet that the network doubled has the same sequence number, and is no second one.
+            0 if at.sequence == last.at.sequence || code != last.code => None,
             0 => {
                 last.ended |= event.ended;
-                None
+                let (first, duration) = last.first;
+                let press = Press { key, ago: now.duration_since(first) + duration };
+                (!std::mem::replace(&mut last.is_pressed, true)).then_some(press)
             }
-            // Time stamps wrap: half of them lie behind, and tell of an event that is over.
+            // Time stamps wrap: half of them lie behind, and belong to an event that is over.
             ahead if ahead > u32::MAX / 2 => None,
             ahead => {
                 let continues = code == last.code && !last.ended && ahead.is_multiple_of(SEGMENT);
-                *last = event;
-                (!continues).then_some(press)
+                *last = match continues {
+                    true => Event { first: last.first, is_pressed: last.is_pressed, ..event },
+                    false => event,
+                };
+                None
             }
         }
     }
@@ -86,21 +110,35 @@ mod tests {
         [code, if end { 0x8a } else { 0x0a }, high, low]
     }
 
+    /// A packet: sequence number, time stamp and payload.
+    type Packet = (u16, u32, [u8; 4]);
+
     /// The packets of one press: nine of growing length, and three ends.
-    fn press(timestamp: u32, code: u8) -> Vec<(u32, [u8; 4])> {
-        let growing = (1..10).map(|n| (timestamp, payload(code, false, n * 160)));
-        growing.chain([(timestamp, payload(code, true, 1600)); 3]).collect()
+    fn press(sequence: u16, timestamp: u32, code: u8) -> Vec<Packet> {
+        let growing = (1..10).map(|n| payload(code, false, n * 160));
+        let payloads = growing.chain([payload(code, true, 1600); 3]);
+        (sequence..).zip(payloads).map(|(sequence, payload)| (sequence, timestamp, payload)).collect()
     }
 
-    fn keys(packets: &[(u32, [u8; 4])]) -> String {
+    fn keys(packets: &[Packet]) -> String {
         let mut reader = KeyReader::default();
-        let read = |(timestamp, payload): &(u32, [u8; 4])| reader.read(7, *timestamp, payload);
+        let now = Instant::now();
+        let read = |(sequence, timestamp, payload): &Packet| {
+            reader.read(Position { ssrc: 7, sequence: *sequence, timestamp: *timestamp }, payload, now)
+        };
         packets.iter().filter_map(read).map(|press| press.key).collect()
+    }
+
+    /// These payloads with these time stamps, one packet after the other.
+    fn keys_of(packets: &[(u32, [u8; 4])]) -> String {
+        let packets: Vec<_> =
+            (0..).zip(packets).map(|(sequence, (stamp, payload))| (sequence, *stamp, *payload)).collect();
+        keys(&packets)
     }
 
     proptest! {
         /// Within a press packets may be lost, doubled and out of order; presses come one after the other. A press of
-        /// which every packet is lost is none.
+        /// which only one packet or none arrives is no key.
         #[test]
         fn each_press_is_one_key_whatever_happens_to_its_packets(
             presses in proptest::collection::vec((0u8..12, proptest::collection::vec(0usize..12, 0..30)), 1..8),
@@ -109,9 +147,9 @@ mod tests {
             let mut packets = Vec::new();
             let mut expected = String::new();
             for (n, (code, order)) in presses.iter().enumerate() {
-                let whole = press(start.wrapping_add(n as u32 * 8000), *code);
+                let whole = press(n as u16 * 12, start.wrapping_add(n as u32 * 8000), *code);
                 packets.extend(order.iter().map(|index| whole[*index]));
-                if !order.is_empty() {
+                if order.iter().any(|index| *index != order[0]) {
                     expected.push(KEYS[usize::from(*code)]);
                 }
             }
@@ -125,54 +163,78 @@ mod tests {
             order in proptest::collection::vec((0usize..6, 0usize..12), 0..100),
             start in any::<u32>(),
         ) {
-            let at = |n: usize| start.wrapping_add(n as u32 * 8000);
+            let whole = |n: usize| press(n as u16 * 12, start.wrapping_add(n as u32 * 8000), codes[n]);
             let order = order.iter().filter(|(press, _)| *press < codes.len());
-            let packets: Vec<_> = order.map(|(n, index)| press(at(*n), codes[*n])[*index]).collect();
+            let packets: Vec<_> = order.map(|(n, index)| whole(*n)[*index]).collect();
             let mut pressed = codes.iter().map(|code| KEYS[usize::from(*code)]);
             let keys = keys(&packets);
             prop_assert!(keys.chars().all(|key| pressed.any(|other| other == key)), "{}", keys);
         }
 
         #[test]
-        fn garbage_is_no_crash(packets in proptest::collection::vec((any::<u32>(), any::<u32>(), any::<Vec<u8>>()), 0..50)) {
+        fn garbage_is_no_crash(packets in proptest::collection::vec((any::<[u32; 2]>(), any::<u16>(), any::<Vec<u8>>()), 0..50)) {
             let mut reader = KeyReader::default();
-            for (ssrc, timestamp, payload) in packets {
-                reader.read(ssrc, timestamp, &payload);
+            for ([ssrc, timestamp], sequence, payload) in packets {
+                reader.read(Position { ssrc, sequence, timestamp }, &payload, Instant::now());
             }
         }
     }
 
     #[test]
-    fn an_end_alone_is_a_key_and_a_late_packet_of_an_earlier_press_is_none() {
-        assert_eq!(keys(&[(1000, payload(POUND, true, 1600))]), "#");
-        assert_eq!(keys(&[(9000, payload(5, false, 160)), (1000, payload(POUND, true, 1600))]), "5");
+    fn one_packet_is_no_key_and_neither_is_its_copy() {
+        let end = payload(POUND, true, 1600);
+        assert_eq!(keys_of(&[(1000, end)]), "");
+        assert_eq!(keys(&[(5, 1000, end), (5, 1000, end), (5, 1000, payload(POUND, false, 160))]), "");
+        assert_eq!(keys_of(&[(1000, payload(5, false, 160)), (1000, end)]), "", "two keys with one time stamp");
+        assert_eq!(keys_of(&[(1000, end), (1000, end)]), "#");
+    }
+
+    #[test]
+    fn a_late_packet_of_an_earlier_press_is_no_key() {
+        let five = (9000, payload(5, false, 160));
+        let late = (1000, payload(POUND, true, 1600));
+        assert_eq!(keys_of(&[five, five, late, late]), "5");
     }
 
     #[test]
     fn a_long_press_in_several_segments_is_one_key_whichever_are_lost() {
-        let segment = |n: u32, duration| (n * SEGMENT, payload(POUND, false, duration));
-        assert_eq!(keys(&[segment(0, 0xffff), segment(1, 0xffff), segment(2, 160)]), "#");
-        assert_eq!(keys(&[segment(0, 160), segment(3, 320)]), "#");
-        assert_eq!(keys(&[(0, payload(POUND, true, 1600)), (SEGMENT, payload(POUND, true, 1600))]), "##");
+        let segment = |n: u32, duration| [(n * SEGMENT, payload(POUND, false, duration)); 2];
+        assert_eq!(keys_of(&[segment(0, 0xffff), segment(1, 0xffff), segment(2, 160)].concat()), "#");
+        assert_eq!(keys_of(&[segment(0, 160), segment(3, 320)].concat()), "#");
+        assert_eq!(keys_of(&[&segment(0, 160)[..1], &segment(1, 320)].concat()), "#", "half of the first is lost");
+        let end = |timestamp| [(timestamp, payload(POUND, true, 1600)); 2];
+        assert_eq!(keys_of(&[end(0), end(SEGMENT)].concat()), "##");
     }
 
     #[test]
     fn a_late_packet_of_an_earlier_stream_is_no_new_key() {
         let mut reader = KeyReader::default();
-        let mut read = |ssrc, timestamp| reader.read(ssrc, timestamp, &payload(POUND, true, 1600)).is_some();
-        assert!(read(1, 1000) && read(2, 500));
-        assert!(!read(1, 1000) && !read(2, 500) && !read(1, 900));
+        let (mut sequence, now) = (0, Instant::now());
+        let mut read = |ssrc, timestamp| {
+            sequence += 1;
+            reader.read(Position { ssrc, sequence, timestamp }, &payload(POUND, true, 1600), now).is_some()
+        };
+        assert!(!read(1, 1000) && read(1, 1000) && !read(2, 500) && read(2, 500));
+        assert!(!read(1, 1000) && !read(2, 500) && !read(1, 900) && !read(1, 900));
     }
 
     #[test]
     fn a_press_tells_how_long_ago_it_began() {
-        let press = KeyReader::default().read(7, 0, &payload(POUND, true, 1600));
-        assert_eq!(press, Some(Press { key: '#', ago: Duration::from_millis(200) }));
+        let mut reader = KeyReader::default();
+        let (at, now) = (|sequence| Position { ssrc: 7, sequence, timestamp: 0 }, Instant::now());
+        assert_eq!(reader.read(at(1), &payload(POUND, true, 1600), now), None);
+        let press = reader.read(at(2), &payload(POUND, true, 1600), now + Duration::from_millis(300));
+        assert_eq!(press, Some(Press { key: '#', ago: Duration::from_millis(500) }));
     }
 
     #[test]
     fn other_events_and_short_packets_are_no_keys() {
-        assert_eq!(keys(&[(0, payload(16, true, 1600)), (8000, payload(200, true, 1600))]), "");
-        assert_eq!(KeyReader::default().read(7, 0, &[POUND, 0x8a, 0]), None);
+        let other = [(0, payload(16, true, 1600)), (8000, payload(200, true, 1600))];
+        assert_eq!(keys_of(&[other[0], other[0], other[1], other[1]]), "");
+        let mut reader = KeyReader::default();
+        for sequence in 0..3 {
+            let at = Position { ssrc: 7, sequence, timestamp: 0 };
+            assert_eq!(reader.read(at, &[POUND, 0x8a, 0], Instant::now()), None);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The audio of one call: what is said, and the keys that come back.
 //!
 //! A task for each call sends a packet every 20 ms by an absolute schedule, so that it does not drift, and reads what
-//! arrives. A key counts only from the negotiated address (its first source is latched, everything else is dropped
-//! and counted), with the payload type that we offered, and where encryption was negotiated only if it is authentic.
+//! arrives. A key counts only from the address and port that the other side named (or a port that is learnt, where that
+//! is configured), in the stream of the audio, with the payload type that we offered, and, if encryption was negotiated,
+//! only if it is authentic. Everything else is dropped and counted.
 
 mod keys;
 mod playout;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub(super) use ports::Ports;
+pub(super) use receiver::Dropped;
 pub(super) use sdp::SdpError;
 
 use crate::config::MediaEncryption;
@@ -79,7 +81,8 @@ struct State {
 }
 
 impl Media {
-    /// Takes a pair of ports for a call from `address`.
+    /// Takes a pair of ports for a call from `address`. With `learns_port` the other side may send from another port than
+    /// it names; its first packet shows from which.
     ///
     /// # Errors
     /// Where all are in use.
@@ -87,11 +90,18 @@ impl Media {
         address: IpAddr,
         ports: &Arc<Ports>,
         encryption: MediaEncryption,
+        learns_port: bool,
     ) -> Result<(Self, Keys), String> {
         let (ports, rtp, rtcp) = ports.take(address)?;
         let keying = new_keying()?;
-        let state =
-            State { version: 0, keying, remote: None, srtp: None, sender: Sender::new(), receiver: Receiver::new() };
+        let state = State {
+            version: 0,
+            keying,
+            remote: None,
+            srtp: None,
+            sender: Sender::new(),
+            receiver: Receiver::new(learns_port),
+        };
         let session = fastrand::u64(..i64::MAX as u64);
         let shared = Arc::new(Shared { address, rtp, rtcp, ports, encryption, session, state: Mutex::new(state) });
         let (sender, keys) = mpsc::channel(MAX_KEYS);
@@ -164,8 +174,13 @@ impl Media {
         self.shared.state.lock().sender.playout.stop();
     }
 
+    /// Returns whether keys come as events in the audio.
+    pub(super) fn has_key_events(&self) -> bool {
+        self.shared.state.lock().receiver.key_events.is_some()
+    }
+
     /// How many packets were dropped, since they were not from the other side or not as negotiated.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> Dropped {
         self.shared.state.lock().receiver.dropped
     }
 }
@@ -249,7 +264,7 @@ impl State {
             (srtp, None) => *srtp = None,
         }
         if self.remote.as_ref().is_some_and(|before| before.rtp != remote.rtp) {
-            self.receiver.latched = None;
+            self.receiver.expect_another_source();
         }
         self.receiver.key_events = key_events;
         self.remote = Some(remote);
@@ -268,7 +283,7 @@ impl State {
             Some(srtp) => srtp.protect(&packet)?,
             None => packet,
         };
-        Some((packet, self.receiver.latched.unwrap_or(remote.rtp)))
+        Some((packet, self.receiver.learnt.unwrap_or(remote.rtp)))
     }
 
     fn on_packet(&mut self, packet: &[u8], from: SocketAddr) -> Option<char> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rtp_types::RtpPacket;
 use tokio::time::Instant;
 
-use super::keys::KeyReader;
+use super::keys::{KeyReader, Position};
 use super::rtcp::Received;
 use super::sdp::Remote;
 use super::srtp::Srtp;
@@ -15,28 +15,46 @@ use super::srtp::Srtp;
 /// that make events of something else name a usual duration.
 const LEEWAY: Duration = Duration::from_millis(250);
 
+/// Audio of another SSRC counts, and key events of another SSRC than the audio's, once the audio has been silent for
+/// this long: a transfer begins a new stream, and a forger would have to silence the old one.
+const STREAM_SILENT: Duration = Duration::from_secs(1);
+
 /// The other side's stream of one call.
 pub(super) struct Receiver {
-    /// The payload type of key events in our last description. None where the other side took none.
+    /// The payload type of key events in our last description. None if the other side took none.
     pub(super) key_events: Option<u8>,
-    /// Where the first packet came from.
-    pub(super) latched: Option<SocketAddr>,
+    /// Whether the other side may send from another port of its address than the one it named.
+    learns_port: bool,
+    /// Where the first packet came from, if that is learnt.
+    pub(super) learnt: Option<SocketAddr>,
+    /// The SSRC of the last audio packet, and when it arrived.
+    audio: Option<(u32, Instant)>,
     pub(super) received: Received,
-    /// How many packets were not the other side's or not as agreed.
-    pub(super) dropped: u64,
+    pub(super) dropped: Dropped,
     keys: KeyReader,
     opened: Instant,
     /// Keys pressed since then count.
     listening: Option<Instant>,
 }
 
+/// How many packets were not the other side's or not as agreed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::backend::sip) struct Dropped {
+    /// All of them.
+    pub(in crate::backend::sip) packets: u64,
+    /// Those from the named address, but another port.
+    pub(in crate::backend::sip) from_another_port: u64,
+}
+
 impl Receiver {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(learns_port: bool) -> Self {
         Self {
             key_events: None,
-            latched: None,
+            learns_port,
+            learnt: None,
+            audio: None,
             received: Received::default(),
-            dropped: 0,
+            dropped: Dropped::default(),
             keys: KeyReader::default(),
             opened: Instant::now(),
             listening: None,
@@ -46,6 +64,11 @@ impl Receiver {
     /// From now on keys count, if they are not being pressed already.
     pub(super) fn listen(&mut self) {
         self.listening = Some(Instant::now());
+    }
+
+    /// Forgets where the stream came from: the other side has named another address.
+    pub(super) fn expect_another_source(&mut self) {
+        (self.learnt, self.audio) = (None, None);
     }
 
     /// The key that a packet brings, if it is one of the other side's and brings one.
@@ -58,12 +81,14 @@ impl Receiver {
     ) -> Option<char> {
         let key = self.accept(packet, from, remote, srtp);
         if key.is_none() {
-            self.dropped = self.dropped.saturating_add(1);
+            let is_another_port = from.ip() == remote.rtp.ip() && from != self.learnt.unwrap_or(remote.rtp);
+            self.dropped.packets = self.dropped.packets.saturating_add(1);
+            self.dropped.from_another_port = self.dropped.from_another_port.saturating_add(is_another_port.into());
         }
         key?
     }
 
-    /// None where the packet must not be looked at; else its key, if it has one that counts.
+    /// None if the packet must not be looked at; else its key, if it has one that counts.
     fn accept(
         &mut self,
         packet: &[u8],
@@ -71,14 +96,15 @@ impl Receiver {
         remote: &Remote,
         srtp: Option<&mut Srtp>,
     ) -> Option<Option<char>> {
-        let is_theirs = match self.latched {
-            Some(latched) => from == latched,
-            // Its port may be another one: a NAT router's.
-            None => from.ip() == remote.rtp.ip(),
+        let is_theirs = match self.learnt {
+            Some(learnt) => from == learnt,
+            None if self.learns_port => from.ip() == remote.rtp.ip(),
+            None => from == remote.rtp,
         };
         if !is_theirs || !remote.sends {
             return None;
         }
+        let is_authentic = srtp.is_some();
         let opened = match srtp {
             Some(srtp) => Some(srtp.open(packet)?),
             None => None,
@@ -89,16 +115,29 @@ impl Receiver {
         if !is_key && !matches!(packet.payload_type(), 0 | 8) {
             return None;
         }
-        self.latched = Some(from);
-        self.received.note(packet.ssrc(), packet.sequence_number());
         let now = Instant::now();
+        // Whoever knows the keys of SRTP is the other side, whichever stream it sends.
+        if !is_authentic && self.is_of_another_stream(packet.ssrc(), now) {
+            return None;
+        }
+        if self.learns_port {
+            self.learnt = Some(from);
+        }
+        self.received.note(packet.ssrc(), packet.sequence_number());
         if !is_key {
+            self.audio = Some((packet.ssrc(), now));
             let arrival = now.duration_since(self.opened).as_micros() * 8 / 1000;
             self.received.note_arrival(packet.timestamp(), arrival as u32);
             return Some(None);
         }
-        let press = self.keys.read(packet.ssrc(), packet.timestamp(), packet.payload());
+        let at = Position { ssrc: packet.ssrc(), sequence: packet.sequence_number(), timestamp: packet.timestamp() };
+        let press = self.keys.read(at, packet.payload(), now);
         let counts = |ago| self.listening.is_some_and(|since| now.duration_since(since) + LEEWAY >= ago);
         Some(press.filter(|press| counts(press.ago)).map(|press| press.key))
+    }
+
+    /// Returns whether there is audio, in another stream than this one.
+    fn is_of_another_stream(&self, ssrc: u32, now: Instant) -> bool {
+        self.audio.is_some_and(|(audio, at)| audio != ssrc && now.duration_since(at) < STREAM_SILENT)
     }
 }

@@ -19,12 +19,13 @@ const POUND: u8 = 11;
 struct Peer {
     socket: UdpSocket,
     srtp: Option<Srtp>,
+    ssrc: u32,
     sequence: u16,
 }
 
 impl Peer {
     async fn new() -> Self {
-        Self { socket: UdpSocket::bind((HERE, 0)).await.unwrap(), srtp: None, sequence: 100 }
+        Self { socket: UdpSocket::bind((HERE, 0)).await.unwrap(), srtp: None, ssrc: 77, sequence: 100 }
     }
 
     fn port(&self) -> u16 {
@@ -67,7 +68,7 @@ impl Peer {
     fn packet(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
         let packet = RtpPacketBuilder::<_, &[u8]>::new().payload_type(payload_type).sequence_number(self.sequence);
-        let packet = packet.timestamp(timestamp).ssrc(77).payload(payload).write_vec().unwrap();
+        let packet = packet.timestamp(timestamp).ssrc(self.ssrc).payload(payload).write_vec().unwrap();
         match &mut self.srtp {
             Some(srtp) => srtp.protect(&packet).unwrap(),
             None => packet,
@@ -78,10 +79,12 @@ impl Peer {
         self.socket.send_to(packet, (HERE, media.shared.ports.rtp())).await.unwrap();
     }
 
-    /// Sends the end of a key that was pressed for 160 ms.
+    /// Sends the end of a key that was pressed for 160 ms, in two packets.
     async fn press(&mut self, media: &Media, payload_type: u8, timestamp: u32, code: u8) {
-        let packet = self.packet(payload_type, timestamp, &[code, 0x8a, 5, 0]);
-        self.send(media, &packet).await;
+        for _ in 0..2 {
+            let packet = self.packet(payload_type, timestamp, &[code, 0x8a, 5, 0]);
+            self.send(media, &packet).await;
+        }
     }
 }
 
@@ -91,7 +94,12 @@ fn ports() -> Arc<Ports> {
 
 /// A call that is answered, and in which keys have counted for a while.
 async fn call(encryption: MediaEncryption) -> (Media, Keys, Peer) {
-    let (media, keys) = Media::open(HERE, &ports(), encryption).unwrap();
+    call_with(encryption, false).await
+}
+
+/// As `call`; the other side may send from another port than it names.
+async fn call_with(encryption: MediaEncryption, learns_port: bool) -> (Media, Keys, Peer) {
+    let (media, keys) = Media::open(HERE, &ports(), encryption, learns_port).unwrap();
     let mut peer = Peer::new().await;
     let answer = match encryption {
         MediaEncryption::Off => peer.plain(),
@@ -120,8 +128,8 @@ async fn then_only_zero(media: &Media, keys: &mut Keys, peer: &mut Peer) {
 }
 
 #[tokio::test]
-async fn whoever_speaks_first_from_the_agreed_address_is_heard_alone() {
-    let (media, mut keys, peer) = call(MediaEncryption::Off).await;
+async fn a_port_that_is_learnt_is_that_of_the_first_packet() {
+    let (media, mut keys, peer) = call_with(MediaEncryption::Off, true).await;
     // Its port is another one, as a NAT router makes it.
     let mut routed = Peer::new().await;
     let audio = routed.packet(0, 160, &[0xff; 160]);
@@ -130,12 +138,56 @@ async fn whoever_speaks_first_from_the_agreed_address_is_heard_alone() {
     let mut late = peer;
     late.press(&media, KEY_EVENTS, 8000, POUND).await;
     then_only_zero(&media, &mut keys, &mut routed).await;
-    assert_eq!(media.dropped(), 1);
+    assert_eq!(media.dropped(), Dropped { packets: 2, from_another_port: 2 });
+}
+
+#[tokio::test]
+async fn another_port_than_the_named_one_is_never_heard_and_hears_nothing() {
+    for encryption in [MediaEncryption::Off, MediaEncryption::Required] {
+        let (media, mut keys, mut peer) = call(encryption).await;
+        let other = Peer::new().await;
+        let audio = peer.packet(0, 160, &[0xff; 160]);
+        other.send(&media, &audio).await;
+        for _ in 0..2 {
+            let event = peer.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]);
+            other.send(&media, &event).await;
+        }
+        then_only_zero(&media, &mut keys, &mut peer).await;
+        assert_eq!(media.dropped(), Dropped { packets: 3, from_another_port: 3 });
+        assert!(other.socket.try_recv(&mut [0; 10]).is_err(), "nothing is sent there");
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_stream_count_only_once_the_audio_is_silent() {
+    let (media, mut keys, mut peer) = call(MediaEncryption::Off).await;
+    let mut other = Peer { ssrc: 78, ..Peer::new().await };
+    let audio = peer.packet(0, 160, &[0xff; 160]);
+    peer.send(&media, &audio).await;
+    for packet in [
+        other.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]),
+        other.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]),
+        other.packet(0, 160, &[0xff; 160]),
+    ] {
+        peer.send(&media, &packet).await;
+    }
+    then_only_zero(&media, &mut keys, &mut peer).await;
+    assert_eq!(media.dropped(), Dropped { packets: 3, from_another_port: 0 });
+    // A transfer: one stream ends, and another one begins.
+    sleep(Duration::from_millis(1100)).await;
+    for packet in [
+        other.packet(0, 320, &[0xff; 160]),
+        other.packet(KEY_EVENTS, 16_000, &[5, 0x8a, 5, 0]),
+        other.packet(KEY_EVENTS, 16_000, &[5, 0x8a, 5, 0]),
+    ] {
+        peer.send(&media, &packet).await;
+    }
+    assert_eq!(next(&mut keys).await, Some('5'));
 }
 
 #[tokio::test]
 async fn nothing_is_sent_or_heard_before_the_answer() {
-    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off).unwrap();
+    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
     let mut peer = Peer::new().await;
     media.listen();
     assert_eq!(media.answer_offer(peer.plain().as_bytes()), Err(SdpError::TooEarly));
@@ -146,12 +198,12 @@ async fn nothing_is_sent_or_heard_before_the_answer() {
     let first = peer.receive().await;
     assert!(RtpPacket::parse(&first).unwrap().marker_bit(), "a talkspurt begins");
     then_only_zero(&media, &mut keys, &mut peer).await;
-    assert_eq!(media.dropped(), 0, "early audio is usual");
+    assert_eq!(media.dropped(), Dropped::default(), "early audio is usual");
 }
 
 #[tokio::test]
 async fn a_key_pressed_before_the_prompt_and_held_into_it_never_counts() {
-    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off).unwrap();
+    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
     let mut peer = Peer::new().await;
     media.accept_answer(peer.plain().as_bytes()).unwrap();
     peer.press(&media, KEY_EVENTS, 8000, POUND).await;
@@ -159,8 +211,10 @@ async fn a_key_pressed_before_the_prompt_and_held_into_it_never_counts() {
     media.listen();
     // One that was seen before, and one whose duration tells that it was pressed before: 8 s.
     peer.press(&media, KEY_EVENTS, 8000, POUND).await;
-    let held = peer.packet(KEY_EVENTS, 80_000, &[POUND, 0x0a, 0xff, 0xfe]);
-    peer.send(&media, &held).await;
+    for _ in 0..2 {
+        let held = peer.packet(KEY_EVENTS, 80_000, &[POUND, 0x0a, 0xff, 0xfe]);
+        peer.send(&media, &held).await;
+    }
     sleep(Duration::from_millis(200)).await;
     then_only_zero(&media, &mut keys, &mut peer).await;
 }
@@ -198,7 +252,7 @@ async fn another_address_codec_and_payload_type_are_switched_to() {
     let audio = after.packet(8, 160, &[0xd5; 160]);
     after.send(&media, &audio).await;
     after.hears(|_| true).await;
-    // The latch is the new side's, and so is the payload type.
+    // The source is the new side, and so is the payload type.
     before.press(&media, 96, 8_000_000, POUND).await;
     after.press(&media, KEY_EVENTS, 8_000_000, POUND).await;
     after.press(&media, 96, 8_008_000, 5).await;
@@ -227,7 +281,7 @@ async fn an_offer_that_we_were_asked_for_may_be_answered_with_a_hold() {
 
 #[tokio::test]
 async fn where_key_events_were_not_agreed_on_none_counts() {
-    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off).unwrap();
+    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
     let mut peer = Peer::new().await;
     media.accept_answer(peer.sdp("RTP/AVP 0", "").as_bytes()).unwrap();
     media.listen();
@@ -247,12 +301,13 @@ async fn where_audio_is_encrypted_only_what_is_authentic_counts_and_only_once() 
     let mut forged = peer.packet(KEY_EVENTS, 16_000, &[POUND, 0x8a, 5, 0]);
     forged[12] ^= 1;
     peer.send(&media, &forged).await;
-    let five = peer.packet(KEY_EVENTS, 24_000, &[5, 0x8a, 5, 0]);
-    peer.send(&media, &five).await;
-    peer.send(&media, &five).await;
+    let five = [(); 2].map(|()| peer.packet(KEY_EVENTS, 24_000, &[5, 0x8a, 5, 0]));
+    for packet in [&five[0], &five[0], &five[1], &five[1]] {
+        peer.send(&media, packet).await;
+    }
     assert_eq!(next(&mut keys).await, Some('5'));
     then_only_zero(&media, &mut keys, &mut peer).await;
-    assert_eq!(media.dropped(), 3);
+    assert_eq!(media.dropped().packets, 4);
     // What we send is opened by the other side, whose key an echo of ours is not.
     let sealed = peer.receive().await;
     let opened = peer.srtp.as_mut().unwrap().open(&sealed).unwrap();
@@ -277,7 +332,7 @@ async fn another_suite_has_another_key_of_ours() {
 
 #[tokio::test]
 async fn reports_come_while_a_call_goes_on_and_a_goodbye_at_its_end() {
-    let (media, _keys) = Media::open(HERE, &ports(), MediaEncryption::Off).unwrap();
+    let (media, _keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
     let (peer, reports) = (Peer::new().await, Peer::new().await);
     let answer = peer.sdp("RTP/AVP 0 101", &format!("a=rtcp:{}\r\n", reports.port()));
     media.accept_answer(answer.as_bytes()).unwrap();
@@ -301,7 +356,7 @@ async fn reports_come_while_a_call_goes_on_and_a_goodbye_at_its_end() {
 async fn a_pair_of_ports_is_even_and_odd_and_free_again_after_its_call() {
     let range = serde_json::from_value(json!({ "first": 31_001, "last": 31_006 })).unwrap();
     let ports = Ports::new("rtp_ports", &range).unwrap();
-    let take = || Media::open(HERE, &ports, MediaEncryption::Off);
+    let take = || Media::open(HERE, &ports, MediaEncryption::Off, false);
     let calls = [take().unwrap().0, take().unwrap().0];
     let mut taken = calls.each_ref().map(|media| media.shared.ports.rtp());
     taken.sort();
@@ -318,7 +373,8 @@ async fn a_pair_of_ports_is_even_and_odd_and_free_again_after_its_call() {
     })
     .await
     .expect("they are free");
-    let elsewhere = Media::open("203.0.113.1".parse().unwrap(), &ports, MediaEncryption::Off).map(drop).unwrap_err();
+    let elsewhere =
+        Media::open("203.0.113.1".parse().unwrap(), &ports, MediaEncryption::Off, false).map(drop).unwrap_err();
     assert!(elsewhere.contains("203.0.113.1 cannot be opened"), "{elsewhere}");
     for (first, last) in [(31_001, 31_002), (65_534, 65_534), (31_004, 31_002)] {
         let range = serde_json::from_value(json!({ "first": first, "last": last })).unwrap();
@@ -338,6 +394,9 @@ proptest! {
         runtime.block_on(async {
             let (media, mut keys, mut peer) = call(encryption).await;
             for (garbage, index, byte) in packets {
+                // The stream of the call: a mutated SSRC is not taken for it.
+                let good = peer.packet(0, 160, &[0xff; 160]);
+                peer.send(&media, &good).await;
                 let mut audio = peer.packet(0, 160, &[0xff; 160]);
                 let index = index.index(audio.len());
                 // The payload type alone would make it another packet.
