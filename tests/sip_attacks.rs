@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
-use support::attacker::Dialog;
+use support::attacker::{Attacker, Dialog};
 use support::gate::{TestGate, id};
 use support::handset::{EVENTS, Handset, event};
 use support::ports::free_ports;
 use support::sip::{NUMBER, ending, gate};
-use support::sipp::{Callee, Step, UNTIL_ASKED};
+use support::sipp::{Callee, SDP, Step, UNTIL_ASKED, answer_with, request_with};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
@@ -37,6 +37,88 @@ fn attacked(
     let ended = ended(&gate);
     gate.end();
     ended
+}
+
+#[test]
+fn an_info_from_another_address_never_approves() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0");
+    let trunk = callee.trunk();
+    let (reason, text) = attacked(&handset, callee, trunk, |dialog, _| {
+        let response = Attacker::on("127.0.0.2").sends(dialog, "INFO", "application/dtmf-relay", "Signal=#\r\n");
+        assert_eq!(response, None, "nobody answers it");
+    });
+    assert_eq!(reason, Some(FailureReason::NoKeyPressed), "{text}");
+}
+
+#[test]
+fn a_re_invite_from_another_address_never_moves_the_audio() {
+    let (handset, theirs) = (Handset::on("127.0.0.1"), Handset::on("127.0.0.2"));
+    let callee = handset.callee("0 101");
+    let trunk = callee.trunk();
+    let (reason, text) = attacked(&handset, callee, trunk, |dialog, to| {
+        let response = Attacker::on("127.0.0.2").sends(dialog, "INVITE", "application/sdp", &theirs.sdp("0 101"));
+        assert_eq!(response, None, "nobody answers it");
+        theirs.press(to, '#');
+    });
+    assert_eq!(reason, Some(FailureReason::NoKeyPressed), "{text}");
+}
+
+#[test]
+fn a_bye_from_another_address_never_ends_a_call() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let trunk = callee.trunk();
+    let (reason, text) = attacked(&handset, callee, trunk, |dialog, to| {
+        assert_eq!(Attacker::on("127.0.0.2").sends(dialog, "BYE", "", ""), None, "nobody answers it");
+        handset.press(to, '#');
+    });
+    assert_eq!(reason, None, "{text}");
+}
+
+/// An address that `signalling_addresses` names is the trunk's, whether it is named by number or by name.
+#[test]
+fn an_address_that_is_named_for_signalling_is_heard() {
+    for (at, named, from) in [
+        ("127.0.0.1", json!(["127.0.0.3", "127.0.0.2"]), "127.0.0.2"),
+        ("127.0.0.2", json!(["localhost"]), "127.0.0.1"),
+    ] {
+        let handset = Handset::on("127.0.0.1");
+        let steps = [Step::Invite, RINGS, Step::PickUpWith(handset.sdp("0 101")), Step::Receive("BYE")];
+        let callee = Callee::on(at, "udp", &steps, 1);
+        let mut trunk = callee.trunk();
+        trunk["signalling_addresses"] = named.clone();
+        trunk["local_address"] = json!("127.0.0.1");
+        let (reason, text) = attacked(&handset, callee, trunk, |dialog, _| {
+            let response = Attacker::on(from).sends(dialog, "BYE", "", "");
+            assert!(response.is_some_and(|response| response.starts_with("SIP/2.0 200")), "{named}");
+        });
+        assert_eq!(reason, Some(FailureReason::CallEnded), "{text}");
+    }
+}
+
+/// A trunk that answers from another address than its name has is not heard, and the text says what to do.
+#[test]
+fn a_trunk_that_answers_from_elsewhere_is_named_in_the_failure() {
+    let trunk = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = trunk.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let elsewhere = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        let mut buffer = [0; 65_536];
+        while let Ok((length, from)) = trunk.recv_from(&mut buffer) {
+            let invite = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+            let headers = invite.lines().filter(|line| copied.iter().any(|name| line.starts_with(name)));
+            let headers: String = headers.map(|line| format!("{line}\r\n")).collect();
+            let busy = format!("SIP/2.0 486 Busy Here\r\n{headers}Content-Length: 0\r\n\r\n");
+            let _ = elsewhere.send_to(busy.as_bytes(), from);
+        }
+    });
+    let gate = gate(json!({ "type": "sip", "trunk": format!("sip:{address}") }));
+    let (reason, text) = ending(&gate).unwrap();
+    assert_eq!(reason, FailureReason::CannotPlace, "{text}");
+    assert!(text.contains("no answer within 5 s") && text.contains("the last one from 127.0.0.2"), "{text}");
+    assert!(text.contains("`signalling_addresses`"), "{text}");
 }
 
 /// Whole trains of packets to 100 pairs of ports, from the address of the audio and from another one, before the callee
@@ -113,4 +195,69 @@ fn an_info_never_approves_where_key_events_were_agreed_on() {
     assert_eq!(ending(&gate).map(|(reason, _)| reason), Some(FailureReason::NoKeyPressed));
     gate.end();
     callee.finish();
+}
+
+const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n";
+
+fn with_password(callee: &Callee) -> Value {
+    let mut trunk = callee.trunk();
+    trunk["username"] = json!("mim");
+    trunk["password"] = json!("right");
+    trunk
+}
+
+/// The 200 of the callee, from which PhoneGate has to learn where it is.
+fn ok(headers: &str, contact: &str) -> String {
+    let Step::Raw(answer) = answer_with(200, "OK", headers, SDP) else { unreachable!() };
+    let usual = "<sip:callee@[local_ip]:[local_port];transport=[transport]>";
+    assert!(answer.contains(usual), "{answer}");
+    if contact.is_empty() { answer } else { answer.replace(usual, contact) }
+}
+
+/// A trunk that sends PhoneGate elsewhere: in its answer, and again in a re-INVITE. It repeats its answer, and asks for
+/// the password in the call too. Nothing at all arrives elsewhere.
+#[test]
+fn a_foreign_contact_or_route_never_gets_an_answer_to_a_challenge() {
+    let spy = Attacker::on("127.0.0.2");
+    let elsewhere = format!("<sip:callee@{}>", spy.address());
+    let route = format!("Record-Route: <sip:{};lr>\n", spy.address());
+    let behind = format!("Record-Route: <sip:127.0.0.1:[local_port];lr>, <sip:{};lr>\n", spy.address());
+    let refresh = request_with("INVITE", "", "application/sdp", SDP);
+    let Step::Raw(refresh) = refresh else { unreachable!() };
+    let refresh = refresh.replace("<sip:callee@[local_ip]:[local_port];transport=[transport]>", &elsewhere);
+    let Step::Raw(ack) = request_with("ACK", "", "", "") else { unreachable!() };
+    let refresh = refresh + "<recv response=\"200\"/>\n" + &ack.replace(" retrans=\"500\"", "");
+    for (what, headers, contact, refresh) in [
+        ("Contact", "", &*elsewhere, ""),
+        ("Contact by name", "", "<sip:callee@attacker.invalid>", ""),
+        ("Record-Route", &*route, "", ""),
+        ("Record-Route before the trunk's", &*behind, "", ""),
+        ("Contact of a re-INVITE", "", "", &*refresh),
+    ] {
+        let answer = ok(headers, contact);
+        // Sent once more after its ACK, which is repeated then.
+        let again = answer.split("<recv").next().unwrap().replace(" retrans=\"500\"", "");
+        let again = again.replace("[last_CSeq:]", "CSeq: 2 INVITE").replace("[last_Via:]", "Via:[$via]");
+        let again = again.replace("[last_To:];tag=callee[call_number]", "[last_To:]");
+        let steps = [
+            Step::Invite,
+            answer_with(401, "Unauthorized", CHALLENGE, ""),
+            Step::Invite,
+            RINGS,
+            Step::Raw(answer),
+            Step::Wait(200),
+            Step::Raw(again),
+            UNTIL_ASKED,
+            Step::Raw(refresh.to_owned()),
+            Step::Press("#"),
+            Step::Receive("BYE"),
+        ];
+        let callee = Callee::start(&steps, 1);
+        let gate = gate(with_password(&callee));
+        let ended = ending(&gate);
+        gate.end();
+        assert_eq!(spy.receives(), None, "{what}");
+        assert_eq!(ended, None, "{what}: {}", callee.messages());
+        callee.finish();
+    }
 }

@@ -376,16 +376,32 @@ fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
 }
 
 #[test]
-fn a_provisional_answer_that_wants_to_be_acknowledged_is() {
+fn a_reliable_provisional_answer_is_acknowledged_where_that_is_on() {
     let reliable = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
     let mut steps = answers(&[Step::Press("#")]);
     steps.splice(1..2, [reliable, Step::Receive("PRACK")]);
     // The final answer is to the INVITE, not to the PRACK.
     let pick_up = steps.iter().position(|step| matches!(step, Step::PickUp)).unwrap();
     steps[pick_up] = Step::PickUpAs("CSeq: 1 INVITE");
+    let callee = Callee::start(&steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["support_prack"] = json!(true);
+    let gate = gate(trunk);
+    assert_eq!(ending(&gate), None);
+    gate.end();
+    let seen = callee.finish();
+    assert!(seen.contains("RAck: 1 1 INVITE") && seen.contains("Supported: 100rel"), "{seen}");
+}
+
+/// sipp would fail at a PRACK, which its scenario does not expect.
+#[test]
+fn a_reliable_provisional_answer_is_an_ordinary_one_by_default() {
+    let mut steps = answers(&[Step::Press("#")]);
+    steps[1] = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
     let (reason, seen) = call(&steps);
-    assert_eq!(reason, None);
-    assert!(seen.contains("RAck: 1 1 INVITE"), "{seen}");
+    assert_eq!(reason, None, "{seen}");
+    let invite = &seen[..seen.find("\r\n\r\n").unwrap()];
+    assert!(!invite.contains("100rel") && !invite.contains("PRACK"), "{invite}");
 }
 
 #[test]

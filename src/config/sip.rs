@@ -52,6 +52,14 @@ pub struct SipConfig {
     /// The UDP port for SIP; 0: any.
     #[serde(default)]
     pub local_port: Bounded<0, 65_535, 0>,
+    /// Further addresses from which the trunk sends SIP over UDP: IP addresses and host names. The addresses of `trunk` and
+    /// `outbound_proxy` are known; what comes over UDP from any other address is not read.
+    #[serde(default)]
+    pub signalling_addresses: Vec<String>,
+    /// Whether reliable provisional answers (100rel, RFC 3262) are offered, and acknowledged by PRACK. Off: an answer that
+    /// asks for that is taken for an ordinary one.
+    #[serde(default)]
+    pub support_prack: bool,
     /// The ports for audio.
     #[serde(default)]
     pub rtp_ports: PortRange,

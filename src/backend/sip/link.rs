@@ -4,17 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::sip::headers::CallId;
-use rsipstack::sip::{Header, Host, Method, Request, Response, SipMessage, StatusCodeKind, Transport, Uri, typed};
+use rsipstack::sip::{Header, Method, Request, Response, SipMessage, StatusCodeKind, Transport, Uri, typed};
 use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transaction::{EndpointBuilder, make_tag};
 use rsipstack::transport::tcp::TcpConnection;
 use rsipstack::transport::tls::TlsConnection;
-use rsipstack::transport::transport_layer::DomainResolver;
 use rsipstack::transport::udp::{UdpConnection, UdpInner};
 use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
 use rustls::ClientConfig;
@@ -28,6 +26,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::digest::{Challenges, Credentials};
 use super::inbound::{Calls, answer_requests};
 use super::peer::Server;
+use super::trust::{Guard, NoNames, TrustedAddresses};
 
 /// The longest that a connection takes to come up, its TLS handshake included.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
@@ -52,6 +51,7 @@ pub(super) struct Link {
     pub(super) local: SocketAddr,
     pub(super) dialogs: Arc<DialogLayer>,
     pub(super) calls: Arc<Calls>,
+    pub(super) guard: Guard,
     endpoint: EndpointInnerRef,
     /// Cancelled when the connection is lost, or what reads it has ended.
     lost: CancellationToken,
@@ -64,6 +64,9 @@ pub(super) struct LinkSettings {
     pub(super) local_address: Option<IpAddr>,
     pub(super) local_port: u16,
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) trusted: Arc<TrustedAddresses>,
+    /// Whether reliable provisional answers (100rel) are offered, and acknowledged.
+    pub(super) supports_prack: bool,
 }
 
 impl Link {
@@ -73,14 +76,19 @@ impl Link {
     /// Why the server cannot be reached: certainly nobody was rung.
     pub(super) async fn open(server: &Server, settings: &LinkSettings) -> Result<Arc<Self>, String> {
         let close = CancellationToken::new();
-        let transports = TransportLayer::new_with_domain_resolver(close.clone(), Box::new(SystemResolver));
+        let guard = Guard::new(server, &settings.trusted, settings.supports_prack);
+        let mut transports = TransportLayer::new_with_domain_resolver(close.clone(), Box::new(NoNames));
         let (connection, local) = match server.transport {
             Transport::Udp => socket(server, settings, &close).await?,
             _ => connection(server, settings, &close).await?,
         };
         let is_stream = server.transport != Transport::Udp;
         let lost = connection.cancel_token().filter(|_| is_stream).unwrap_or_default();
-        if !is_stream {
+        if is_stream {
+            // Wherever a request is addressed, it goes over the connection.
+            transports.outbound = Some(guard.server());
+        } else {
+            transports.set_whitelist(guard.clone());
             transports.add_transport(connection.clone());
         }
         let option = EndpointOption {
@@ -95,6 +103,7 @@ impl Link {
             .with_cancel_token(close.clone())
             .with_allows(ALLOWED.into())
             .with_option(option)
+            .with_inspector(Box::new(guard.clone()))
             .build();
         let incoming = endpoint.incoming_transactions().map_err(|error| error.to_string())?;
         let endpoint = Arc::clone(&endpoint.inner);
@@ -115,7 +124,8 @@ impl Link {
         let mut between_calls = tokio::time::interval(BETWEEN_CALLS);
         between_calls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (server, between_calls) = (server.clone(), tokio::sync::Mutex::new(between_calls));
-        Ok(Arc::new(Self { server, local, dialogs, calls, endpoint, lost, between_calls, _close: close.drop_guard() }))
+        let _close = close.drop_guard();
+        Ok(Arc::new(Self { server, local, dialogs, calls, guard, endpoint, lost, between_calls, _close }))
     }
 
     /// Waits until one more call may be started.
@@ -135,7 +145,7 @@ impl Link {
 
     /// The server, as the stack addresses it.
     pub(super) fn destination(&self) -> SipAddr {
-        SipAddr { r#type: Some(self.server.transport), addr: self.server.address.into() }
+        self.guard.server()
     }
 
     /// Our own address, at which the server reaches us.
@@ -165,6 +175,7 @@ impl Link {
         let call_id = rsipstack::transaction::make_call_id(Some(&self.local.ip().to_string()), Default::default());
         let tag = make_tag();
         let mut sequence = 0;
+        let ignored = self.guard.ignored();
         loop {
             sequence += 1;
             let from = typed::From { display_name: None, uri: us.clone(), params: Vec::new() }.with_tag(tag.clone());
@@ -179,7 +190,8 @@ impl Link {
                     request.headers.push(header);
                 }
             }
-            let response = self.exchange(request, self.destination()).await?;
+            let response = self.exchange(request, self.destination()).await;
+            let response = response.map_err(|problem| self.guard.explain(problem, ignored))?;
             let is_challenge = matches!(response.status_code.code(), 401 | 407) && credentials.is_some();
             if !is_challenge || !challenges.learn(&response) {
                 return Ok(response);
@@ -296,20 +308,4 @@ async fn connection(
     connected
         .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_WITHIN.as_secs())))
         .map_err(|error| format!("{}: {error}", server.address))
-}
-
-/// Looks up the names in what the other side sends, such as its Contact.
-struct SystemResolver;
-
-#[async_trait]
-impl DomainResolver for SystemResolver {
-    async fn resolve(&self, target: &SipAddr) -> rsipstack::Result<SipAddr> {
-        let transport = target.r#type.unwrap_or(Transport::Udp);
-        let port = target.addr.port.map_or_else(|| transport.default_port().into(), u16::from);
-        let Host::Domain(domain) = &target.addr.host else { return Ok(target.clone()) };
-        let failed = |problem: String| rsipstack::Error::DnsResolutionError(format!("{domain}: {problem}"));
-        let mut found = tokio::net::lookup_host((domain.to_string(), port)).await.map_err(|e| failed(e.to_string()))?;
-        let address = found.next().ok_or_else(|| failed("no address".to_owned()))?;
-        Ok(SipAddr { r#type: target.r#type, addr: address.into() })
-    }
 }

@@ -18,6 +18,7 @@ mod peer;
 mod phone;
 mod registration;
 mod settings;
+mod trust;
 mod within;
 
 use std::collections::{BTreeMap, HashMap};
@@ -104,6 +105,17 @@ impl SipTrunk {
         self.settings.proxy.as_ref().unwrap_or(trunk)
     }
 
+    /// The servers of the first hop to a trunk, as they are named now. From now on SIP over UDP is heard from them, and
+    /// no longer from those that the name led to before.
+    async fn servers(&self, trunk: &Peer) -> Result<Vec<Server>, String> {
+        let (hop, trusted) = (self.hop(trunk), &self.settings.link.trusted);
+        let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
+        let (servers, ()) = tokio::join!(hop.servers(), trusted.look_up(behind_proxy));
+        let servers = servers?;
+        trusted.record(&hop.host(), servers.iter().map(|server| server.address.ip()));
+        Ok(servers)
+    }
+
     fn remember(&self, line: Line) -> Reference {
         // Unique in all processes: another one that takes the call up must never find a call of its own by it.
         let name = Uuid::new_v4();
@@ -132,6 +144,7 @@ impl SipTrunk {
                 }
             };
         let target = self.settings.target(&call.number, trunk)?;
+        let ignored = link.guard.ignored();
         let dialled = tokio::select! {
             dialled = dial(&self.settings, &link, trunk, target, &media) => dialled,
             // Dropped, the leg is cancelled.
@@ -156,7 +169,9 @@ impl SipTrunk {
                     Next::Nobody => Ok(Ok(Line::Over(failure))),
                 }
             }
-            Dialled::Silent(problem) => Err(cannot(format!("{}: {problem}", server.address))),
+            Dialled::Silent(problem) => {
+                Err(cannot(link.guard.explain(format!("{}: {problem}", server.address), ignored)))
+            }
             Dialled::Broken(problem) => {
                 let problem = crate::telemetry::foreign_text(&problem);
                 let sentence = format_args!("The call broke after the trunk had taken it: {problem}.");
@@ -177,7 +192,7 @@ impl TelephonyBackend for SipTrunk {
     async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
         let mut failures: Vec<Failure> = Vec::new();
         for trunk in &self.settings.trunks {
-            let servers = match self.hop(trunk).servers().await {
+            let servers = match self.servers(trunk).await {
                 Ok(servers) => servers,
                 Err(problem) => {
                     let sentence = format_args!("The trunk cannot be found: {problem}.");
@@ -258,7 +273,7 @@ impl TelephonyBackend for SipTrunk {
                 let sentence = format_args!("The trunk {} cannot be reached: {problem}.", trunk.host());
                 Failure::new(FailureReason::CannotPlace, sentence)
             };
-            let servers = self.hop(trunk).servers().await.map_err(cannot)?;
+            let servers = self.servers(trunk).await.map_err(cannot)?;
             for server in servers {
                 let link = self.link(&server).await.map_err(cannot)?;
                 let us = self.settings.us(trunk).map_err(cannot)?;

@@ -29,7 +29,7 @@ impl SipTrunk {
     /// Why it is not registered.
     pub(super) async fn register(&self, trunk: &Peer) -> Result<(Duration, Arc<Link>), String> {
         let mut problems = Vec::new();
-        for server in self.hop(trunk).servers().await? {
+        for server in self.servers(trunk).await? {
             let registered = match self.link(&server).await {
                 Ok(link) => self.register_over(&link, trunk).await.map(|again| (again, link)),
                 Err(problem) => Err(problem),

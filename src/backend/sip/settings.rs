@@ -10,6 +10,7 @@ use super::digest::Credentials;
 use super::link::{Link, LinkSettings};
 use super::media::Ports;
 use super::peer::{Peer, Server};
+use super::trust::TrustedAddresses;
 use crate::admission::EmergencyNumbers;
 use crate::backend::tls;
 use crate::call::{Failure, FailureReason, PhoneNumber};
@@ -18,7 +19,7 @@ use crate::config::{
 };
 
 /// The methods that we answer (RFC 3261, section 20.5).
-const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
 
 /// What a trunk's configuration says, checked.
 pub(super) struct Settings {
@@ -81,6 +82,11 @@ impl Settings {
                 local_address: config.local_address,
                 local_port: u16::try_from(config.local_port.get()).unwrap_or_default(),
                 tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, base)?),
+                trusted: Arc::new(TrustedAddresses::new(
+                    &format!("{path}.signalling_addresses"),
+                    &config.signalling_addresses,
+                )?),
+                supports_prack: config.support_prack,
             },
             ports: Ports::new(&format!("{path}.rtp_ports"), &config.rtp_ports)?,
             learns_port: config.learn_media_port,
@@ -181,7 +187,7 @@ impl Settings {
             offer: Some(offer.into_bytes()),
             contact: link.contact(self.contact_user())?,
             headers: Some(headers),
-            support_prack: true,
+            support_prack: self.link.supports_prack,
             call_id: Some(call_id),
             route_set: self.proxy.iter().map(route).collect(),
             ..InviteOption::default()

@@ -13,10 +13,10 @@ use rsipstack::dialog::invitation::InviteAsyncResult;
 use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::platform::JoinHandle;
 use rsipstack::sip::{Header, Method, Response, StatusCodeKind, ToTypedHeader};
-use rsipstack::transport::SipAddr;
 
 use super::digest::{Challenges, Credentials};
 use super::link::Link;
+use super::trust::route;
 
 /// How long an INVITE may go on after its CANCEL (RFC 3261, section 9.1: 64 times T1).
 const CANCELLED_WITHIN: Duration = Duration::from_secs(32);
@@ -67,8 +67,14 @@ impl Within {
             for header in dialog.local_contact.iter().map(|uri| Header::Contact(format!("<{uri}>").into())) {
                 request.headers.push(header);
             }
+            let first_hop = dialog.route_set.first().and_then(|route| route.typed().ok()).map(|route| route.uri);
+            let destination = self.link.guard.next_hop(first_hop.as_ref().unwrap_or(&uri));
             for route in &dialog.route_set {
                 request.headers.push(Header::Route(route.clone()));
+            }
+            if dialog.route_set.is_empty() && method == Method::Invite {
+                // The stack sends the ACK to where the answer's Contact leads, unless the request had a route.
+                request.headers.push(Header::Route(route(&destination.addr).into()));
             }
             for header in headers {
                 request.headers.push(header.clone());
@@ -80,8 +86,6 @@ impl Within {
                 }
             }
             request.body = body.to_vec();
-            let first_hop = dialog.route_set.first().and_then(|route| route.typed().ok()).map(|route| route.uri);
-            let destination = SipAddr::try_from(first_hop.unwrap_or(uri)).map_err(|error| error.to_string())?;
             let response = self.link.exchange(request, destination).await?;
             let is_challenge = matches!(response.status_code.code(), 401 | 407) && self.credentials.is_some();
             if !is_challenge || !self.challenges.lock().learn(&response) {
