@@ -12,7 +12,7 @@ use support::attacker::{Attacker, Dialog};
 use support::gate::{TestGate, id};
 use support::handset::{EVENTS, Handset, event};
 use support::ports::free_ports;
-use support::sip::{NUMBER, ending, gate};
+use support::sip::{NUMBER, config, ending, gate};
 use support::sipp::{Callee, SDP, Step, UNTIL_ASKED, answer_with, request_with};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
@@ -195,6 +195,24 @@ fn an_info_never_approves_where_key_events_were_agreed_on() {
     assert_eq!(ending(&gate).map(|(reason, _)| reason), Some(FailureReason::NoKeyPressed));
     gate.end();
     callee.finish();
+}
+
+#[test]
+fn a_redirect_to_another_number_rings_nobody() {
+    for number in ["+14255550199", "+14255551213", "+14255551212x1"] {
+        let moved = format!("Contact: <sip:{number}@127.0.0.1:[local_port]>\n");
+        let steps = [Step::Invite, answer_with(302, "Moved", &moved, ""), Step::Wait(500)];
+        let callee = Callee::start(&steps, 1);
+        let mut config = config(callee.trunk(), 60);
+        config["numbers"] = json!({ "default_country": "US", "blocked": ["+14255550199"] });
+        let gate = TestGate::start(config);
+        let (reason, text) = ending(&gate).expect("it fails");
+        gate.end();
+        assert_eq!(reason, FailureReason::CannotPlace, "{text}");
+        assert!(text.contains("to another number") && text.contains("302 Moved"), "{text}");
+        assert_eq!(callee.rings(number), 0, "{number}");
+        callee.finish();
+    }
 }
 
 const CHALLENGE: &str = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=MD5, qop=\"auth\"\n";

@@ -96,6 +96,7 @@ fn every_refusal_has_its_reason_and_the_trunks_own_words() {
         (503, "No Channel +14255551212", CannotPlace, "503 No Channel +*******1212"),
         (429, "Too Many", Throttled, "The trunk takes no more calls now"),
         (420, "Bad Extension", CannotPlace, "The trunk refused the call"),
+        (421, "Extension Required", CannotPlace, "for 100rel set `support_prack`"),
     ] {
         for rings in [false, true] {
             let mut steps = vec![Step::Invite];
@@ -236,11 +237,11 @@ fn an_answer_without_usable_audio_ends_the_call_and_says_why() {
 }
 
 #[test]
-fn a_call_is_forwarded_within_the_trunk_and_not_in_circles() {
+fn a_redirect_to_the_same_number_at_the_trunk_is_followed() {
     let callee = Callee::start(
         &[
             Step::Invite,
-            Step::Answer(302, "Moved", "Contact: <sip:+14255550100@127.0.0.1:[local_port]>\n"),
+            Step::Answer(302, "Moved", "Contact: <sip:+14255551212@127.0.0.1:[local_port];tgrp=2>\n"),
             Step::Ack,
             Step::Invite,
             RINGS,
@@ -255,7 +256,7 @@ fn a_call_is_forwarded_within_the_trunk_and_not_in_circles() {
     assert_eq!(ending(&gate), None);
     gate.end();
     let seen = callee.finish();
-    assert!(seen.contains("INVITE sip:+14255550100@"), "{seen}");
+    assert!(seen.contains(";tgrp=2 SIP/2.0"), "{seen}");
 }
 
 #[test]

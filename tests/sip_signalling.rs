@@ -192,17 +192,19 @@ fn a_trunk_that_took_the_call_and_broke_keeps_anybody_else_from_being_asked() {
 }
 
 #[test]
-fn of_several_targets_the_preferred_one_at_the_trunk_is_tried_first_and_then_the_next() {
-    let contacts = "Contact: <sip:first@elsewhere.example>;q=1, <sip:second@127.0.0.1>;q=0.2\n\
-                    Contact: \"a, b\" <sip:third@127.0.0.1>;q=0.7\n";
+fn of_several_targets_the_preferred_one_of_the_same_number_is_tried_first() {
+    let contacts = "Contact: <sip:+14255551212@elsewhere.example;n=1>;q=1, <sip:+14255551212@127.0.0.1;n=2>;q=0.2\n\
+                    Contact: \"a, b\" <sip:+14255551212@127.0.0.1;n=3>;q=0.7, <sip:+14255550100@127.0.0.1;n=4>;q=0.9\n";
     let moved = || answer_with(302, "Moved", contacts, "");
     let mut steps = vec![Step::Invite, moved(), Step::Invite, moved()];
     steps.extend(answers(&[Step::Press("#")]));
     let (ending, seen) = call(&steps);
     assert_eq!(ending, None, "{seen}");
-    let place = |user: &str| seen.find(&format!("INVITE sip:{user}@")).unwrap_or(usize::MAX);
-    assert!(place("third") < place("second") && place("second") < usize::MAX, "{seen}");
-    assert_eq!(place("first"), usize::MAX, "{seen}");
+    let place = |target: &str| seen.find(&format!("INVITE sip:{target} SIP/2.0")).unwrap_or(usize::MAX);
+    let (third, second) = (place("+14255551212@127.0.0.1;n=3"), place("+14255551212@127.0.0.1;n=2"));
+    assert!(third < second && second < usize::MAX, "{seen}");
+    assert_eq!(place("+14255551212@elsewhere.example;n=1"), usize::MAX, "{seen}");
+    assert_eq!(place("+14255550100@127.0.0.1;n=4"), usize::MAX, "{seen}");
 }
 
 fn registered(callee: &Callee) -> TestGate {

@@ -1,4 +1,4 @@
-//! Ringing a number over one link: the INVITE, its challenges, and where it is forwarded to.
+//! Ringing a number over one link: the INVITE, its challenges, and where it is redirected to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::settings::Settings;
 /// The longest that is waited for the first answer of any kind.
 const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often a call may be forwarded (3xx).
-const FORWARDS: usize = 3;
+/// How often a call may be redirected (3xx).
+const REDIRECTS: usize = 3;
 
 /// What became of an INVITE.
 pub(super) enum Dialled {
@@ -63,8 +63,8 @@ pub(super) async fn dial(settings: &Settings, link: &Arc<Link>, trunk: &Peer, ta
                 Some(headers) => session = Some(headers),
                 None => return Dialled::Refused(response),
             },
-            300..=399 => match forwarded_to(&response, trunk, link, &visited) {
-                Some(next) if visited.len() <= FORWARDS => {
+            300..=399 => match redirected_to(&response, trunk, link, &target, &visited) {
+                Some(next) if visited.len() <= REDIRECTS => {
                     visited.push(next.to_string());
                     target = next;
                     // The new target may challenge anew.
@@ -104,10 +104,12 @@ async fn ring(mut leg: Leg) -> Dialled {
     }
 }
 
-/// Where a 3xx forwards the call to, if that is at the same trunk: a trunk may tell another number or another user
-/// of its own, but not have us call just anybody. Of several targets the one with the highest q, not tried before.
-fn forwarded_to(response: &Response, trunk: &Peer, link: &Link, visited: &[String]) -> Option<Uri> {
-    let at_trunk = |uri: &Uri| {
+/// Where a 3xx redirects the call to, if that is the same number at the same trunk: it may name another port or another
+/// of its parameters, but another number was never admitted. Of several targets the one with the highest q, not tried
+/// before.
+fn redirected_to(response: &Response, trunk: &Peer, link: &Link, target: &Uri, visited: &[String]) -> Option<Uri> {
+    let is_same_number = |uri: &Uri| uri.auth.as_ref().is_some_and(|auth| target.auth.as_ref() == Some(auth));
+    let is_at_trunk = |uri: &Uri| {
         let host = &uri.host_with_port.host;
         *host == trunk.uri.host_with_port.host || *host == Host::IpAddr(link.server.address.ip())
     };
@@ -115,13 +117,13 @@ fn forwarded_to(response: &Response, trunk: &Peer, link: &Link, visited: &[Strin
         Header::Contact(value) => Some(value.value()),
         _ => None,
     });
-    let mut targets: Vec<(f32, Uri)> = contacts.flat_map(contacts_of).filter(|(_, uri)| at_trunk(uri)).collect();
+    let mut targets: Vec<(f32, Uri)> = contacts.flat_map(contacts_of).filter(|(_, uri)| is_at_trunk(uri)).collect();
     // Stable: the first among equals stays so.
     targets.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     targets
         .into_iter()
         .map(|(_, uri)| uri)
-        .find(|uri| uri.auth.is_some() && Peer::from_uri(uri.clone()).is_some() && !visited.contains(&uri.to_string()))
+        .find(|uri| is_same_number(uri) && Peer::from_uri(uri.clone()).is_some() && !visited.contains(&uri.to_string()))
 }
 
 /// The URIs of a Contact header with their preference.

@@ -35,12 +35,17 @@ pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
             "The other side has no codec in common, or refuses the encryption",
             Next::AnotherBackend,
         ),
+        421 => (
+            FailureReason::CannotPlace,
+            "The trunk wants an extension of SIP that is off (for 100rel set `support_prack`)",
+            Next::AnotherBackend,
+        ),
         429 => (FailureReason::Throttled, "The trunk takes no more calls now", Next::AnotherServer),
         500..=599 => (FailureReason::CannotPlace, "The trunk cannot place the call", Next::AnotherServer),
         600.. => (FailureReason::Unreachable, "The call was rejected", Next::Nobody),
         300..=399 => (
             FailureReason::CannotPlace,
-            "The trunk forwards the call too often, or to where it may not go",
+            "The trunk redirects the call to another number or another place, which is not followed, or too often",
             Next::AnotherBackend,
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", Next::AnotherBackend),
