@@ -279,3 +279,56 @@ fn a_foreign_contact_or_route_never_gets_an_answer_to_a_challenge() {
         callee.finish();
     }
 }
+
+const STRONG: &str = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=SHA-256, qop=\"auth\"\n";
+
+#[test]
+fn a_weaker_algorithm_within_one_call_is_never_answered() {
+    let strong = || [Step::Invite, answer_with(401, "Unauthorized", STRONG, "")];
+    let moved = "Contact: <sip:+14255551212@127.0.0.1:[local_port]>\n";
+    for weaker in [
+        "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"d\", algorithm=MD5, qop=\"auth\", stale=true\n",
+        "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"d\", stale=true\n",
+        "WWW-Authenticate: Digest realm=\"other\", nonce=\"d\", algorithm=MD5, qop=\"auth\"\n",
+    ] {
+        for redirected in [false, true] {
+            let mut steps = strong().to_vec();
+            if redirected {
+                steps.extend([Step::Invite, answer_with(302, "Moved", moved, "")]);
+            }
+            // sipp stays for a while, and would see an answer.
+            steps.extend([Step::Invite, answer_with(401, "Unauthorized", weaker, ""), Step::Wait(500)]);
+            let callee = Callee::start(&steps, 1);
+            let gate = gate(with_password(&callee));
+            let (reason, text) = ending(&gate).expect("it fails");
+            gate.end();
+            let seen = callee.finish();
+            assert_eq!(seen.matches("nonce=\"d\"").count(), 1, "in the challenge alone: {seen}");
+            assert_eq!(reason, FailureReason::NotConfigured, "{text}");
+            assert!(text.contains("weaker"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_weaker_algorithm_for_the_bye_is_never_answered() {
+    let weaker = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"d\", algorithm=MD5, qop=\"auth\", stale=true\n";
+    let steps = [
+        Step::Invite,
+        answer_with(401, "Unauthorized", STRONG, ""),
+        Step::Invite,
+        RINGS,
+        Step::PickUp,
+        UNTIL_ASKED,
+        Step::Press("#"),
+        Step::Raw("<recv request=\"BYE\" crlf=\"true\"/>\n".to_owned()),
+        Step::Answer(401, "Unauthorized", weaker),
+        Step::Wait(1000),
+    ];
+    let callee = Callee::start(&steps, 1);
+    let gate = gate(with_password(&callee));
+    assert_eq!(ending(&gate), None);
+    gate.end();
+    let seen = callee.finish();
+    assert_eq!(seen.matches("nonce=\"d\"").count(), 1, "in the challenge alone: {seen}");
+}

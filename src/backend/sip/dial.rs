@@ -25,6 +25,8 @@ pub(super) enum Dialled {
     Ringing(Box<Leg>),
     /// Refused before any phone rang.
     Refused(Box<Response>),
+    /// The trunk asked for the password again, by a weaker algorithm than before.
+    Weakened(Box<Response>),
     /// There was no answer of any kind.
     Silent(String),
     /// The trunk took it, and nothing more is known.
@@ -59,6 +61,7 @@ pub(super) async fn dial(settings: &Settings, link: &Arc<Link>, trunk: &Peer, ta
         };
         match response.status_code.code() {
             401 | 407 if settings.credentials.is_some() && challenges.learn(&response) => {}
+            401 | 407 if challenges.is_weakened() => return Dialled::Weakened(response),
             422 if session.is_none() => match longer_session(&response) {
                 Some(headers) => session = Some(headers),
                 None => return Dialled::Refused(response),
@@ -67,8 +70,7 @@ pub(super) async fn dial(settings: &Settings, link: &Arc<Link>, trunk: &Peer, ta
                 Some(next) if visited.len() <= REDIRECTS => {
                     visited.push(next.to_string());
                     target = next;
-                    // The new target may challenge anew.
-                    challenges = Challenges::default();
+                    challenges = challenges.of_another_target();
                 }
                 _ => return Dialled::Refused(response),
             },

@@ -28,11 +28,15 @@ pub(super) struct Credentials {
 pub(super) struct Challenges {
     known: Vec<Challenge>,
     stale: usize,
+    /// The strongest challenge of servers (401), and that of proxies (407).
+    strongest: Vec<Challenge>,
+    is_weakened: bool,
 }
 
 impl Challenges {
     /// Learns what a 401 or 407 asks. False where a further request cannot satisfy it: it asks again for what was
-    /// answered, so the user name or the password is wrong, or it asks nothing that can be answered.
+    /// answered, so the user name or the password is wrong, or it asks nothing that can be answered, or it asks by a weaker
+    /// algorithm than a server (401) or a proxy (407) did before: that would give away a weaker answer.
     pub(super) fn learn(&mut self, response: &Response) -> bool {
         let mut offered: Vec<Challenge> = Vec::new();
         for header in response.headers.iter() {
@@ -50,6 +54,20 @@ impl Challenges {
             }
         }
         let asks = !offered.is_empty();
+        let weaker = offered.iter().any(|challenge| {
+            self.strongest.iter().any(|before| before.is_same_kind(challenge) && before.is_stronger_than(challenge))
+        });
+        if weaker {
+            self.is_weakened = true;
+            return false;
+        }
+        for challenge in &offered {
+            match self.strongest.iter_mut().find(|before| before.is_same_kind(challenge)) {
+                Some(before) if challenge.is_stronger_than(before) => *before = challenge.clone(),
+                Some(_) => {}
+                None => self.strongest.push(challenge.clone()),
+            }
+        }
         for challenge in offered {
             let is_full = self.known.len() >= MAX_CHALLENGES;
             match self.known.iter_mut().find(|known| known.is_of_same_server(&challenge)) {
@@ -62,6 +80,16 @@ impl Challenges {
             }
         }
         asks
+    }
+
+    /// Returns whether something was refused because it asked by a weaker algorithm.
+    pub(super) fn is_weakened(&self) -> bool {
+        self.is_weakened
+    }
+
+    /// The challenges of the same call at another target, which may challenge anew, but not more weakly.
+    pub(super) fn of_another_target(self) -> Self {
+        Self { strongest: self.strongest, ..Self::default() }
     }
 
     /// The headers that answer all challenges so far, for a request.
@@ -147,5 +175,25 @@ mod tests {
         let rounds = (0..100)
             .take_while(|round| challenges.learn(&asked(false, &[&format!(r#"Digest realm="{round}", nonce="n""#)])));
         assert_eq!(rounds.count(), MAX_CHALLENGES);
+    }
+
+    #[test]
+    fn a_weaker_algorithm_is_refused_from_a_server_and_from_a_proxy() {
+        let of =
+            |realm: &str, algorithm: &str| format!("Digest realm=\"{realm}\", nonce=\"n\", {algorithm}, stale=true");
+        let (md5, sha) = (of("r", "algorithm=MD5"), of("r", "algorithm=SHA-256"));
+        for by_proxy in [false, true] {
+            for weaker in [&*md5, &of("r", "opaque=\"\""), &of("other", "algorithm=MD5-sess")] {
+                let mut challenges = Challenges::default();
+                assert!(challenges.learn(&asked(by_proxy, &[&md5])) && challenges.learn(&asked(by_proxy, &[&sha])));
+                for mut challenges in [challenges.clone(), challenges.of_another_target()] {
+                    assert!(!challenges.learn(&asked(by_proxy, &[weaker])) && challenges.is_weakened(), "{weaker}");
+                    assert!(answers(&mut challenges).iter().all(|answer| answer.contains("algorithm=SHA-256")));
+                }
+                let mut again = Challenges::default();
+                assert!(again.learn(&asked(by_proxy, &[&sha])) && again.learn(&asked(by_proxy, &[&sha])), "as strong");
+                assert!(again.learn(&asked(!by_proxy, &[&md5])), "another kind of server, which may know no other");
+            }
+        }
     }
 }

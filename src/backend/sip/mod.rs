@@ -41,7 +41,7 @@ use dial::{Dialled, dial};
 use link::Link;
 use live::{Live, with_dropped};
 use media::Media;
-use outcome::{Next, refusal};
+use outcome::{Next, refusal, reply};
 use peer::{Peer, Server};
 use settings::Settings;
 
@@ -168,6 +168,13 @@ impl SipTrunk {
                     Next::AnotherBackend => Ok(Err(PlaceError { rang: Rang::No, failure })),
                     Next::Nobody => Ok(Ok(Line::Over(failure))),
                 }
+            }
+            Dialled::Weakened(response) => {
+                let sentence = format_args!(
+                    "The trunk asked for the password again by a weaker algorithm, which is refused: the trunk answered {}.",
+                    reply(&response)
+                );
+                Ok(Err(PlaceError { rang: Rang::No, failure: Failure::new(FailureReason::NotConfigured, sentence) }))
             }
             Dialled::Silent(problem) => {
                 Err(cannot(link.guard.explain(format!("{}: {problem}", server.address), ignored)))

@@ -81,6 +81,11 @@ impl Challenge {
         self.by_proxy == other.by_proxy && self.realm == other.realm
     }
 
+    /// Are both of servers (401), or both of proxies (407)?
+    pub(super) fn is_same_kind(&self, other: &Self) -> bool {
+        self.by_proxy == other.by_proxy
+    }
+
     pub(super) fn is_stronger_than(&self, other: &Self) -> bool {
         self.algorithm > other.algorithm
     }
