@@ -11,7 +11,7 @@ PART := cargo nextest run --workspace --ignore-default-filter --no-tests fail --
 # Builds the library, and places a demonstration call through it, loaded as a host loads it.
 run:
 	cargo build --profile demo --package phonegate-library --package place-call
-	PHONEGATE_CONFIG=examples/demo.json $(TARGET)/demo/place_call $(TARGET)/demo/libphonegate.so "$(NUMBER)"
+	PHONEGATE_CONFIG="$(CURDIR)/examples/demo.json" $(TARGET)/demo/place_call $(TARGET)/demo/libphonegate.so "$(NUMBER)"
 
 # The tests, and what they load and run. One call of cargo, so that it resolves one set of features: with two it compiles
 # tokio and all above it twice.

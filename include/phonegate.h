@@ -21,8 +21,8 @@
  * Unloading     The library keeps itself loaded until the process ends: its threads never lose their code.
  *
  * The gate starts at the first call that needs it. It reads `phonegate.json`: the file that the environment variable
- * PHONEGATE_CONFIG names, else the one beside this library. A start that failed is tried again at a later call, at most
- * every 2 seconds, so the file can be mended without restarting the host.
+ * PHONEGATE_CONFIG names by its whole path, else the one beside this library. A start that failed is tried again at a
+ * later call, at most every 2 seconds, so the file can be mended without restarting the host.
  */
 #ifndef PHONEGATE_H
 #define PHONEGATE_H

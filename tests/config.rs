@@ -113,6 +113,24 @@ fn a_file_that_is_not_there_is_told_with_what_to_do() {
     );
 }
 
+/// The current directory of a Windows service is System32, so a relative path would mean something else there.
+#[test]
+fn a_relative_path_in_the_environment_is_refused() {
+    let set = |path: &str| {
+        // SAFETY: nextest gives each test a process of its own, and no other thread runs yet.
+        unsafe { std::env::set_var(config::PATH_VARIABLE, path) };
+        config::usual_path()
+    };
+    for relative in ["phonegate.json", "conf/phonegate.json", "./phonegate.json", "../phonegate.json"] {
+        let error = set(relative).unwrap_err().to_string();
+        for words in ["PHONEGATE_CONFIG", relative, "relative", "System32", "the whole path"] {
+            assert!(error.contains(words), "{words} in {error}");
+        }
+    }
+    assert_eq!(set("/etc/phonegate.json").unwrap(), Path::new("/etc/phonegate.json"));
+    assert!(set("").unwrap().is_absolute(), "an empty one counts as none");
+}
+
 /// A file may be a device or a pipe, or longer than it says: it neither holds the host up nor fills its memory.
 #[test]
 fn what_is_no_file_or_too_long_is_refused() {

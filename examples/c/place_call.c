@@ -2,7 +2,7 @@
  * Places one call through PhoneGate and follows it to its end.
  *
  *     cc -Iinclude examples/c/place_call.c -Ltarget/release -lphonegate -o place_call
- *     PHONEGATE_CONFIG=examples/demo.json LD_LIBRARY_PATH=target/release ./place_call "+1 4255551212" "$(uuidgen)"
+ *     PHONEGATE_CONFIG=$PWD/examples/demo.json LD_LIBRARY_PATH=target/release ./place_call "+1 4255551212" "$(uuidgen)"
  *
  * Ends with 0 where the call was verified, 1 where it failed, 2 where the arguments are wrong.
  */

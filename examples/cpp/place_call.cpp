@@ -1,7 +1,7 @@
 // Places one call through PhoneGate and follows it to its end, with a wrapper that a C++ host can take over.
 //
 //     c++ -std=c++17 -Iinclude examples/cpp/place_call.cpp -Ltarget/release -lphonegate -o place_call
-//     PHONEGATE_CONFIG=examples/demo.json LD_LIBRARY_PATH=target/release ./place_call "+1 4255551212" "$(uuidgen)"
+//     PHONEGATE_CONFIG=$PWD/examples/demo.json LD_LIBRARY_PATH=target/release ./place_call "+1 4255551212" "$(uuidgen)"
 //
 // Ends with 0 where the call was verified, 1 where it failed, 2 where the arguments are wrong.
 

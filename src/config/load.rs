@@ -32,10 +32,18 @@ pub struct Loaded {
 /// Where the configuration is, if nobody names one: what `PHONEGATE_CONFIG` says, else beside this library or program.
 ///
 /// # Errors
-/// Where the module's own place cannot be found.
+/// If the variable has a relative path, or the module's own place cannot be found.
 pub fn usual_path() -> Result<PathBuf, ConfigError> {
-    match std::env::var_os(PATH_VARIABLE) {
-        Some(path) if !path.is_empty() => Ok(path.into()),
+    match std::env::var_os(PATH_VARIABLE).map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Ok(path),
+        Some(path) if !path.as_os_str().is_empty() => Err(ConfigError::new(
+            ErrorKind::Invalid,
+            format_args!(
+                "the environment variable {PATH_VARIABLE} has the relative path `{}`, which depends on the current \
+                 directory (of a Windows service: System32); set it to the whole path of {FILE_NAME}",
+                path.display()
+            ),
+        )),
         _ => match platform::module_path() {
             Some(module) => Ok(module.with_file_name(FILE_NAME)),
             None => Err(ConfigError::new(
