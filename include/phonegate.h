@@ -64,6 +64,7 @@ typedef int32_t phonegate_result;
 #define PHONEGATE_CONFIG_INVALID 22    /* the file, or a value in it, is wrong */
 #define PHONEGATE_SECRET_UNAVAILABLE 23 /* a secret that the configuration names cannot be had */
 #define PHONEGATE_STATE_FOLDER 24      /* the folder for logs and state cannot be used, or is not safe to use */
+#define PHONEGATE_UNSAFE_PERMISSIONS 25 /* others could change the configuration, or what it names */
 
 /* 40 to 59: the backends. */
 #define PHONEGATE_BACKEND_UNUSABLE 40 /* a backend cannot be built from its configuration */

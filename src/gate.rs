@@ -13,7 +13,7 @@ use crate::admission::Admission;
 use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, Messages};
+use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, Messages, TrustedPaths};
 use crate::dispatch::{Dispatcher, Known, Rules};
 use crate::fault;
 use crate::platform;
@@ -130,7 +130,11 @@ impl Gate {
     }
 
     fn start_with(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo, takes_up: bool) -> Result<Self, ConfigError> {
-        let Loaded { config, base } = loaded;
+        let trusted = TrustedPaths::of(&loaded);
+        let Loaded { config, base, file: _ } = loaded;
+        if config.strict_permissions {
+            trusted.must_be_safe()?;
+        }
         let admission = Admission::new(&config.numbers)?;
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
         let prompts = Prompts::load(&config.prompts, &base)?;
@@ -159,6 +163,11 @@ impl Gate {
         log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
         for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
             log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
+        }
+        if !config.strict_permissions {
+            // The names of accounts may have to be asked for on the network.
+            let log = log.clone();
+            runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
         }
         if let Some(figures) = &figures {
             runtime.spawn(Arc::clone(figures).keep_written());
@@ -400,6 +409,16 @@ async fn ahead_of(backend: &dyn TelephonyBackend) -> Option<i64> {
 fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {
     let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
     named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
+}
+
+fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
+    for found in trusted.unsafe_paths() {
+        let text = format!(
+            "{found}. Whoever can change it decides which calls are approved: let only administrators and the service's \
+             account write to it. \"strict_permissions\": true then keeps it so"
+        );
+        log.write(Level::Warn, &Event { event: "unsafe_permissions", text: Some(&text), ..Event::default() });
+    }
 }
 
 /// Own recordings may say another fraud key than zero; the languages without them say zero.

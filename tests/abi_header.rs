@@ -83,6 +83,7 @@ fn constants() -> BTreeMap<&'static str, i64> {
         CallResult::Config(ErrorKind::Invalid) => "PHONEGATE_CONFIG_INVALID",
         CallResult::Config(ErrorKind::SecretUnavailable) => "PHONEGATE_SECRET_UNAVAILABLE",
         CallResult::Config(ErrorKind::StateFolder) => "PHONEGATE_STATE_FOLDER",
+        CallResult::Config(ErrorKind::UnsafePermissions) => "PHONEGATE_UNSAFE_PERMISSIONS",
         CallResult::Config(ErrorKind::BackendUnusable) => "PHONEGATE_BACKEND_UNUSABLE",
         CallResult::Internal => "PHONEGATE_INTERNAL",
     };
@@ -101,6 +102,7 @@ fn constants() -> BTreeMap<&'static str, i64> {
         CallResult::Config(ErrorKind::Invalid),
         CallResult::Config(ErrorKind::SecretUnavailable),
         CallResult::Config(ErrorKind::StateFolder),
+        CallResult::Config(ErrorKind::UnsafePermissions),
         CallResult::Config(ErrorKind::BackendUnusable),
         CallResult::Internal,
     ];

@@ -166,6 +166,9 @@ fn what_is_no_file_or_too_long_is_refused() {
 #[test]
 fn the_shipped_schema_is_that_of_the_reader() {
     let shipped = std::fs::read_to_string(support::project_folder().join("phonegate.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&shipped).unwrap();
+    let description = schema["description"].as_str().unwrap();
+    assert!(description.starts_with("The settings of PhoneGate"), "an administrator reads it: {description}");
     assert!(shipped == config::schema(), "run: cargo run -p phonegate-cli -- schema > phonegate.schema.json");
 }
 

@@ -30,7 +30,7 @@ fn every_failure_reason_is_explained_with_its_code() {
 
 #[test]
 fn every_event_of_the_event_log_is_explained_and_has_words() {
-    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started};
+    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started, UnsafePermissions};
     let (operations, messages) = (read("docs/operations.md"), read("windows/messages.mc"));
     for (event, severity) in [
         (Started, "Informational"),
@@ -39,12 +39,13 @@ fn every_event_of_the_event_log_is_explained_and_has_words() {
         (BackendUp, "Informational"),
         (FraudReported, "Warning"),
         (Defect, "Error"),
+        (UnsafePermissions, "Warning"),
     ] {
         let id = event as u16;
         assert!(operations.contains(&format!("\n| {id} | ")), "docs/operations.md has no row for {id}");
         assert!(messages.contains(&format!("\nMessageId={id}\nSeverity={severity}\n")), "{id} in windows/messages.mc");
     }
-    assert_eq!(messages.matches("\nMessageId=").count(), 6);
+    assert_eq!(messages.matches("\nMessageId=").count(), 7);
 }
 
 /// The documents of the top folder, of docs and of examples.

@@ -261,7 +261,7 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
 
 #[test]
 fn the_systems_log_is_told_of_few_events_whatever_the_level() {
-    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started};
+    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started, UnsafePermissions};
     let (sender, told) = channel();
     let system: SystemLog = Box::new(move |event| sender.send((event.id, event.strings.clone())).unwrap());
     let folder = tempfile::tempdir().unwrap();
@@ -280,6 +280,7 @@ fn the_systems_log_is_told_of_few_events_whatever_the_level() {
         (Level::Info, "backend_up", None),
         (Level::Info, "failed", Some(&busy)),
         (Level::Warn, "failed", Some(&fraud)),
+        (Level::Warn, "unsafe_permissions", None),
         (Level::Error, "defect", None),
     ] {
         log.write(level, &Event { event: name, failure, ..event.clone() });
@@ -293,6 +294,7 @@ fn the_systems_log_is_told_of_few_events_whatever_the_level() {
         (BackendDown, words(&["trunk", "words"])),
         (BackendUp, words(&["trunk"])),
         (FraudReported, words(&["6f9619ff-8b86-d011-b42d-00c04fc964ff"])),
+        (UnsafePermissions, words(&["words"])),
         (Defect, words(&["words", "6f9619ff-8b86-d011-b42d-00c04fc964ff"])),
     ];
     assert_eq!(told, expected);

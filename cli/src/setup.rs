@@ -41,7 +41,7 @@ impl Setup {
     pub(crate) fn demo(folder: &Path) -> Result<Self, ConfigError> {
         let mut config = config::parse(include_str!("../../examples/demo.json"))?;
         config.log.directory = Some(folder.to_owned());
-        let loaded = Loaded { config, base: folder.to_owned() };
+        let loaded = Loaded { config, base: folder.to_owned(), file: None };
         Ok(Self { file: PathBuf::from("demo.json"), loaded })
     }
 

@@ -4,6 +4,14 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 
 use super::ConfigError;
 
+/// The countries of a calling code such as 1 or 49, as ISO 3166-1 alpha-2, the main one first. Empty if there is none.
+pub fn countries_of(calling_code: u16) -> Vec<String> {
+    let regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(i32::from(calling_code));
+    let names = regions.into_iter().flatten().map(|region| region.as_region_str().as_str().to_owned());
+    // 001 stands for what belongs to no country, such as +800.
+    names.filter(|name| name.len() == 2).collect()
+}
+
 /// The country of a code, which stands at `path`.
 ///
 /// # Errors

@@ -26,6 +26,8 @@ pub enum ErrorKind {
     SecretUnavailable = 23,
     /// The folder for logs and state cannot be used.
     StateFolder = 24,
+    /// Others could change the configuration, or what it names (`strict_permissions`).
+    UnsafePermissions = 25,
     /// A backend cannot be built.
     BackendUnusable = 40,
 }

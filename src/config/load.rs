@@ -27,6 +27,8 @@ pub struct Loaded {
     pub config: Config,
     /// The folder to which its relative paths belong.
     pub base: PathBuf,
+    /// The file that it was read from. None if it is no file's.
+    pub file: Option<PathBuf>,
 }
 
 /// Where the configuration is, if nobody names one: what `PHONEGATE_CONFIG` says, else beside this library or program.
@@ -63,7 +65,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let text = read(&path).map_err(|error| error.in_file(&path))?;
     let config = parse(&text).map_err(|error| error.in_file(&path))?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    Ok(Loaded { config, base })
+    Ok(Loaded { config, base, file: Some(path) })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -124,6 +126,7 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         schema: document.schema,
         use_order: document.use_order,
         allow_test_backends: document.allow_test_backends,
+        strict_permissions: document.strict_permissions,
         call: document.call,
         numbers: document.numbers,
         prompts: document.prompts,

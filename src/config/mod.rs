@@ -10,6 +10,7 @@ mod error;
 mod fraud;
 mod load;
 mod numbers;
+mod permissions;
 mod prompts;
 mod read;
 mod schema;
@@ -26,11 +27,13 @@ use serde::Deserialize;
 use crate::call::Failure;
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
 pub use bounded::Bounded;
+pub use country::countries_of;
 pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
 pub use fraud::{FraudConfig, FraudKey};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
+pub use permissions::{TrustedPaths, UnsafePath};
 pub use prompts::PromptsConfig;
 pub(crate) use read::read_file;
 pub use schema::schema;
@@ -44,7 +47,9 @@ const STORE_URL: &str = "store.url";
 /// A whole configuration.
 pub type Config = Document<BackendConfig>;
 
-/// A configuration whose backends are still of type `B`: they are read one by one, so that an error can name its path.
+/// The settings of PhoneGate, which phones a user for Microsoft Identity Manager. `use` and `backends` are required; every
+/// other key has a default.
+// The backends are of type `B`: they are read one by one, so that an error can name its path.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[serde(bound(deserialize = "B: Deserialize<'de>"))]
@@ -61,6 +66,10 @@ pub struct Document<B> {
     /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never beside a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
+    /// Refuses to start if others than administrators and the service's account can change this file, its folder, a file
+    /// of a secret, `ca_file` or `prompts.directory`. Otherwise each start warns of that.
+    #[serde(default)]
+    pub strict_permissions: bool,
     /// The backends, each under a name of one's own.
     #[serde(deserialize_with = "crate::no_duplicate_keys::map")]
     pub backends: BTreeMap<String, B>,

@@ -109,7 +109,7 @@ pub struct LimitsConfig {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
-    /// Days that a call is kept after its start.
+    /// Days that a call is kept after its end.
     pub keep_days: Bounded<1, 3650, 90>,
     /// Keeps the whole number too. Otherwise it is kept masked, beside a digest by which it is found again.
     pub full_numbers: bool,

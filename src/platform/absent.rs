@@ -55,6 +55,9 @@ impl EventLog {
     }
 }
 
+/// Changes nothing: on Unix the folder of a program is not searched for libraries.
+pub fn restrict_library_search() {}
+
 /// There is no Windows.
 pub fn windows_folder() -> Option<PathBuf> {
     None

@@ -10,13 +10,13 @@ mod unix;
 pub use unix::{
     Account, SavedAccess, create_private_file, create_private_folder, exposure, is_stdout_left, let_all_read,
     module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
-    user_name,
+    untrusted_writer, user_name,
 };
 
 #[cfg(not(windows))]
 mod absent;
 #[cfg(not(windows))]
-pub use absent::{EventLog, dpapi, machine_proxy, windows_folder};
+pub use absent::{EventLog, dpapi, machine_proxy, restrict_library_search, windows_folder};
 
 #[cfg(windows)]
 mod windows;
@@ -27,8 +27,8 @@ pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
     Account, SavedAccess, create_private_file, create_private_folder, dpapi, exposure, is_stdout_left, let_all_read,
-    module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
-    user_name, windows_folder,
+    module_path, own_folder, pin_module, private_file, protect_folder, restrict_library_search, since_boot,
+    state_folder, sync_folder, untrusted_writer, user_name, windows_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};

@@ -1,7 +1,7 @@
 //! Linux and its relatives.
 
 use std::ffi::{CStr, OsStr};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
@@ -222,17 +222,54 @@ impl SavedAccess {
 /// # Errors
 /// Where that cannot be read.
 pub fn exposure(path: &Path, _grant: Grant<'_>) -> io::Result<Exposure> {
-    let meta = std::fs::metadata(path)?;
+    Ok(exposure_of(&std::fs::metadata(path)?))
+}
+
+fn exposure_of(meta: &Metadata) -> Exposure {
     // SAFETY: geteuid has no preconditions and cannot fail.
     let me = unsafe { libc::geteuid() };
     let others = |group: u32, all: u32| {
         let who = [(group, "the file's group"), (all, "everybody")];
         who.into_iter().filter(|(bit, _)| meta.mode() & bit != 0).map(|(_, who)| who.to_owned()).collect()
     };
-    Ok(Exposure {
+    Exposure {
         owner: (meta.uid() != me && meta.uid() != 0).then(|| format!("user {}", meta.uid())),
         readers: others(0o040, 0o004),
         writers: others(0o020, 0o002),
         lacking: false,
-    })
+    }
+}
+
+/// Who else than root and this user could change what lies at a path, or put something else there: the path that they
+/// can change, and who they are. None if nobody can.
+///
+/// Every folder above the path counts, and where links lead, also that path. Above the path, a folder in which everybody
+/// can create files is safe if it is sticky, as /tmp is: others can rename and remove only what belongs to them there,
+/// and what leads to the path must belong to root or this user.
+///
+/// # Errors
+/// If a part of the path is missing, or its permissions cannot be read.
+pub fn untrusted_writer(path: &Path) -> io::Result<Option<String>> {
+    for path in [std::path::absolute(path)?, path.canonicalize()?] {
+        for part in path.ancestors() {
+            if let Some(why) = why_unsafe(part, part != path)? {
+                return Ok(Some(format!("{}: {why}", part.display())));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn why_unsafe(path: &Path, is_above: bool) -> io::Result<Option<String>> {
+    const STICKY: u32 = 0o1000;
+    let meta = std::fs::symlink_metadata(path)?;
+    let exposure = if meta.is_symlink() {
+        // Anybody may follow it, whatever its mode says; its owner decides where it leads.
+        Exposure { readers: Vec::new(), writers: Vec::new(), ..exposure_of(&meta) }
+    } else if is_above && meta.mode() & STICKY != 0 {
+        Exposure { writers: Vec::new(), ..exposure_of(&meta) }
+    } else {
+        exposure_of(&meta)
+    };
+    Ok(exposure.why_unsafe())
 }

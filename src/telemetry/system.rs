@@ -26,6 +26,8 @@ pub enum SystemEventId {
     FraudReported = 1004,
     /// A defect of PhoneGate's.
     Defect = 1005,
+    /// Others could change the configuration, or what it names.
+    UnsafePermissions = 1006,
 }
 
 /// An event, and what is put into its words.
@@ -45,7 +47,7 @@ impl SystemEventId {
     pub fn level(self) -> Level {
         match self {
             Self::Started | Self::BackendUp => Level::Info,
-            Self::BackendDown | Self::FraudReported => Level::Warn,
+            Self::BackendDown | Self::FraudReported | Self::UnsafePermissions => Level::Warn,
             Self::NotConfigured | Self::Defect => Level::Error,
         }
     }
@@ -71,6 +73,7 @@ impl SystemEvent {
             ("not_configured", _) => SystemEventId::NotConfigured,
             ("backend_down", _) => SystemEventId::BackendDown,
             ("backend_up", _) => SystemEventId::BackendUp,
+            ("unsafe_permissions", _) => SystemEventId::UnsafePermissions,
             ("failed", Some(FailureReason::FraudReported)) => SystemEventId::FraudReported,
             _ if level == Level::Error => SystemEventId::Defect,
             _ => return None,
@@ -79,7 +82,7 @@ impl SystemEvent {
         let call = event.id.or(event.attempt.map(|attempt| attempt.id)).map_or("-".to_owned(), |id| id.to_string());
         let backend = event.backend.unwrap_or("-").to_owned();
         let strings = match id {
-            SystemEventId::Started | SystemEventId::NotConfigured => vec![text],
+            SystemEventId::Started | SystemEventId::NotConfigured | SystemEventId::UnsafePermissions => vec![text],
             SystemEventId::BackendDown => vec![backend, text],
             SystemEventId::BackendUp => vec![backend],
             SystemEventId::FraudReported => vec![call],

@@ -16,7 +16,8 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::HMODULE;
 use windows_sys::Win32::System::LibraryLoader::{
     GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN,
-    GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW, GetModuleHandleExW,
+    GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT, GetModuleFileNameW, GetModuleHandleExW, LOAD_LIBRARY_SEARCH_SYSTEM32,
+    SetDefaultDllDirectories,
 };
 use windows_sys::Win32::System::SystemInformation::{GetSystemWindowsDirectoryW, GetTickCount64};
 
@@ -89,16 +90,42 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     if meta.is_symlink() || !meta.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder, or only a link to one"));
     }
-    let mut why = acl::why_unsafe(path, Grant::CurrentUser)?;
-    if why.is_some() {
-        // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
-        let account = Account::of_service(HOST_SERVICE)?;
-        why = acl::why_unsafe(path, account.as_ref().into())?;
-    }
-    match why {
+    match why_unsafe(path)? {
         None => Ok(()),
         Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}; run `phonegate install`"))),
     }
+}
+
+/// Who else than administrators, this user and the host's account could change what lies at a path, or put something else
+/// there: the path that they can change, which may be its folder, and who they are. None if nobody can.
+///
+/// # Errors
+/// If the path is missing, or the permissions of one of both cannot be read.
+pub fn untrusted_writer(path: &Path) -> io::Result<Option<String>> {
+    let path = std::path::absolute(path)?;
+    for part in path.ancestors().take(2) {
+        if let Some(why) = why_unsafe(part)? {
+            return Ok(Some(format!("{}: {why}", part.display())));
+        }
+    }
+    Ok(None)
+}
+
+fn why_unsafe(path: &Path) -> io::Result<Option<String>> {
+    let why = acl::why_unsafe(path, Grant::CurrentUser)?;
+    if why.is_none() {
+        return Ok(None);
+    }
+    // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
+    let account = Account::of_service(HOST_SERVICE)?;
+    acl::why_unsafe(path, account.as_ref().into())
+}
+
+/// From now on libraries that are named without a folder are looked for in System32 alone, and not in the folder of this
+/// program or in PATH. What the program needs before its first line was loaded already.
+pub fn restrict_library_search() {
+    // SAFETY: it changes a setting of this process. Every supported Windows has it, so its answer is of no use.
+    unsafe { SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32) };
 }
 
 /// Text as the system takes it: UTF-16 with a NUL at its end.

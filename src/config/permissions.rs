@@ -1,0 +1,135 @@
+//! Who may change what a gate trusts: its configuration, and the files that the configuration names.
+//!
+//! Whoever can write to one of them decides which calls are approved, so a start warns of others than administrators
+//! and the service's own account, or refuses (`strict_permissions`).
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{ConfigError, ErrorKind, Loaded};
+use crate::platform;
+
+/// Maximum files and folders in `prompts.directory` that are examined. Nine languages with five prompts each are 54.
+const MAX_RECORDINGS: usize = 1000;
+
+/// The folders of languages in `prompts.directory`, and the recordings in them.
+const RECORDINGS_DEPTH: usize = 2;
+
+/// A file or folder that others can change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsafePath {
+    /// The file or folder as the configuration names it, made absolute.
+    pub path: PathBuf,
+    /// The path that others can change, which may be a folder above `path`; who they are; and the right to correct.
+    problem: String,
+}
+
+impl fmt::Display for UnsafePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+/// What a gate reads at its start, and others must not be able to change.
+#[derive(Debug, Clone)]
+pub struct TrustedPaths {
+    files: Vec<PathBuf>,
+    recordings: Option<PathBuf>,
+}
+
+impl TrustedPaths {
+    /// The configuration's own file, the files of secrets and of certificate authorities, and the recordings.
+    pub fn of(loaded: &Loaded) -> Self {
+        let Loaded { config, base, file } = loaded;
+        let named = config.secret_files().into_iter().chain(config.network.ca_file.as_deref());
+        let mut files: Vec<_> = named.map(|path| base.join(path)).collect();
+        files.sort();
+        files.dedup();
+        files.splice(0..0, file.clone());
+        Self { files, recordings: config.prompts.directory.as_ref().map(|folder| base.join(folder)) }
+    }
+
+    /// The paths that others than administrators and this process's account (on Windows also that of MIM's service)
+    /// can change, one for each file or folder of the configuration. Reads from the disk only.
+    ///
+    /// A path that does not exist is left out: whoever needs it reports that.
+    pub fn unsafe_paths(&self) -> Vec<UnsafePath> {
+        let files = self.files.iter().filter_map(|file| examine(file));
+        let recordings = self.recordings.iter().filter_map(|folder| examine_recordings(folder));
+        let mut found: Vec<UnsafePath> = Vec::new();
+        for one in files.chain(recordings) {
+            // A folder that several files are in is reported once.
+            if !found.iter().any(|earlier| earlier.problem == one.problem) {
+                found.push(one);
+            }
+        }
+        found
+    }
+
+    /// Refuses to start if there are unsafe paths.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnsafePermissions`], which names each of them.
+    pub(crate) fn must_be_safe(&self) -> Result<(), ConfigError> {
+        let found = self.unsafe_paths();
+        if found.is_empty() {
+            return Ok(());
+        }
+        let list: Vec<_> = found.iter().map(ToString::to_string).collect();
+        Err(ConfigError::at(
+            ErrorKind::UnsafePermissions,
+            "strict_permissions",
+            format_args!(
+                "{}. Only administrators and the service's account may change these: correct their permissions, or set \
+                 this key to false, which only warns",
+                list.join("; ")
+            ),
+        ))
+    }
+}
+
+fn examine(path: &Path) -> Option<UnsafePath> {
+    let problem = match platform::untrusted_writer(path) {
+        Ok(problem) => problem?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => format!("{}: its permissions cannot be read: {error}", path.display()),
+    };
+    Some(UnsafePath { path: path.to_owned(), problem })
+}
+
+/// The folder, then what is in it; the first problem only, since the correction is the same for all of them.
+fn examine_recordings(folder: &Path) -> Option<UnsafePath> {
+    if let Some(found) = examine(folder) {
+        return Some(found);
+    }
+    let unreadable = |path: &Path, error: &dyn fmt::Display| {
+        Some(UnsafePath { path: folder.to_owned(), problem: format!("{}: {error}", path.display()) })
+    };
+    let mut left = MAX_RECORDINGS;
+    let mut folders = vec![(folder.to_owned(), RECORDINGS_DEPTH)];
+    while let Some((next, depth)) = folders.pop() {
+        let entries = match std::fs::read_dir(&next) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return unreadable(&next, &error),
+        };
+        for entry in entries {
+            let path = match entry {
+                Ok(entry) => entry.path(),
+                Err(error) => return unreadable(&next, &error),
+            };
+            if left == 0 {
+                return unreadable(folder, &format_args!("more than {MAX_RECORDINGS} files are not examined"));
+            }
+            left -= 1;
+            if let Some(found) = examine(&path) {
+                return Some(UnsafePath { path: folder.to_owned(), ..found });
+            }
+            if depth > 1 && path.is_dir() {
+                folders.push((path, depth - 1));
+            }
+        }
+    }
+    None
+}
