@@ -37,3 +37,17 @@ fn a_shim_that_the_host_copied_away_finds_the_library_where_it_came_from() {
         assert!(message.contains(path.to_str().unwrap()), "{message}");
     }
 }
+
+/// MIM 2016 SP3 needs .NET 4.8, and a server need not have .NET 3.5.
+#[test]
+fn a_shim_for_clr_4_serves_a_host_of_clr_4() {
+    let mim = Mim::of_clr_4(Numbers::Listed);
+    for assembly in [mim.shim(), mim.host_folder().join("MimHost.exe")] {
+        let bytes = fs::read(&assembly).unwrap();
+        let is_for = |version: &str| bytes.windows(version.len()).any(|part| part == version.as_bytes());
+        assert!(is_for("v4.0.30319") && !is_for("v2.0.50727"), "{}", assembly.display());
+    }
+    let run = gate(mim, 16).place("calls", &calls(16), &["--load", "from", "--instances", "one"]);
+    assert_eq!(run.code, Some(0));
+    assert_eq!(run.of("call").len(), 16);
+}

@@ -201,3 +201,30 @@ fn a_loaded_library_whose_replacement_is_cut_short_is_healed_by_another_install(
     fs::remove_dir_all(library.with_file_name("libphonegate.so.phonegate-old-1")).unwrap();
     site.is_installed();
 }
+
+/// MIM 2016 SP3 needs .NET 4.8, and Windows Server has .NET 3.5 only as a feature.
+#[test]
+fn a_service_and_a_contract_for_clr_4_get_a_shim_for_clr_4() {
+    let site = Site::new();
+    let source = site.bundle().join("service.cs");
+    fs::write(&source, "class Service { static void Main() { } }").unwrap();
+    let service = site.service().join("Microsoft.ResourceManagement.Service.exe");
+    let contract = site::repository("shim/contract/PhoneServiceProvider.cs");
+    for arguments in [
+        ["-target:exe".to_owned(), format!("-out:{}", service.display()), source.display().to_string()],
+        ["-target:library".to_owned(), format!("-out:{}", site.contract().display()), contract],
+    ] {
+        let ran = std::process::Command::new("mcs").args(["-sdk:4.5", "-nologo"]).args(arguments).status();
+        assert!(ran.expect("this test needs mcs: apt-get install mono-mcs mono-devel").success());
+    }
+    let csc = site.script("csc-4", "exec mcs -sdk:4.5 -langversion:5 \"$@\"");
+    let ran = site.install(&["--csc", csc.to_str().unwrap()]).exits(0);
+    assert!(ran.stdout.contains("PublicKeyToken=null for v4.0.30319"), "{}", ran.stdout);
+    assert!(fs::read(site.shim()).unwrap().windows(10).any(|bytes| bytes == b"v4.0.30319"));
+    let doctor = Ran::from(site.command(&["doctor", "--json"]).output().unwrap());
+    let found = |part: &str| doctor.records().into_iter().find(|record| record["part"] == part).unwrap();
+    for part in ["runtime", "shim"] {
+        let found = found(part);
+        assert!(found["result"] == "ok" && found["text"].as_str().unwrap().contains("v4.0.30319"), "{found}");
+    }
+}

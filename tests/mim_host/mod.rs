@@ -14,6 +14,9 @@ use crate::support::wine::{self, Wine, mingw, windows_path};
 use crate::support::{built_library, project_folder, target_folder, tool};
 
 const CONTRACT: &str = "Microsoft.IdentityManagement.PhoneServiceProviderContract.dll";
+/// The compiler's options for each generation of .NET, and the language that its compiler in Windows knows.
+const CLR_2: [&str; 2] = ["-sdk:2", "-langversion:3"];
+const CLR_4: [&str; 2] = ["-sdk:4.5", "-langversion:5"];
 /// Where `scripts/install-tools windows` unpacks .NET for Windows, below the target folder.
 const DOTNET: &str = "dotnetcore2-3.1.23/dotnetcore2/bin/dotnet.exe";
 
@@ -49,14 +52,19 @@ pub struct Run {
 
 impl Mim {
     pub fn on_linux(numbers: Numbers) -> Self {
-        Self::on(System::Linux, numbers)
+        Self::on(System::Linux, numbers, CLR_2)
+    }
+
+    /// Host, contract and shim for CLR 4, as on a server without .NET 3.5.
+    pub fn of_clr_4(numbers: Numbers) -> Self {
+        Self::on(System::Linux, numbers, CLR_4)
     }
 
     pub fn on_windows(numbers: Numbers) -> Self {
-        Self::on(System::Windows(Wine::new()), numbers)
+        Self::on(System::Windows(Wine::new()), numbers, CLR_2)
     }
 
-    fn on(system: System, numbers: Numbers) -> Self {
+    fn on(system: System, numbers: Numbers, clr: [&str; 2]) -> Self {
         let mim = Self { root: TempDir::new().unwrap(), system, environment: Vec::new() };
         fs::create_dir(mim.root.path().join("host")).unwrap();
         fs::create_dir(mim.shim_folder()).unwrap();
@@ -65,10 +73,10 @@ impl Mim {
         let reference = format!("-r:{}", contract.display());
         let mut options = vec!["-target:library"];
         options.extend((numbers == Numbers::Others).then_some("-define:OTHER_NUMBERS"));
-        compile_csharp(&contract, &options, &["shim/contract/PhoneServiceProvider.cs"]);
-        compile_csharp(&mim.shim(), &["-target:library", &reference], &["shim/CustomPhoneGate.cs"]);
+        compile_csharp(&contract, clr, &options, &["shim/contract/PhoneServiceProvider.cs"]);
+        compile_csharp(&mim.shim(), clr, &["-target:library", &reference], &["shim/CustomPhoneGate.cs"]);
         let host = ["MimHost.cs", "Caller.cs", "Insults.cs", "Faults.cs"].map(|file| format!("tests/mim_host/{file}"));
-        compile_csharp(&mim.host(), &[&reference, "-r:System.Xml.dll"], &host.each_ref().map(String::as_str));
+        compile_csharp(&mim.host(), clr, &[&reference, "-r:System.Xml.dll"], &host.each_ref().map(String::as_str));
 
         let settings = format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<AnyRoot><!-- kept --><LOCMFA>1</LOCMFA>\
@@ -273,9 +281,9 @@ impl Run {
     }
 }
 
-fn compile_csharp(output: &Path, options: &[&str], sources: &[&str]) {
+fn compile_csharp(output: &Path, clr: [&str; 2], options: &[&str], sources: &[&str]) {
     let mut compiler = tool("mcs", "mono-mcs mono-devel");
-    compiler.args(["-sdk:2", "-langversion:3", "-warnaserror"]).args(options);
+    compiler.args(clr).arg("-warnaserror").args(options);
     compiler.arg(format!("-out:{}", output.display())).args(sources.iter().map(|source| project_folder().join(source)));
     succeed(&mut compiler);
 }

@@ -77,7 +77,7 @@ pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings:
     if let Some(danger) = permissions::could_replace(folder, account.as_ref()) {
         findings.add("permissions", Verdict::Warning, danger);
     }
-    let runtime = Runtime::of(folder);
+    let runtime = Runtime::of(folder, platform::windows_folder().as_deref());
     match &runtime {
         Ok(runtime) => findings.add("runtime", Verdict::Ok, format!("CLR {} ({})", runtime.version, runtime.known_by)),
         Err(why) => findings.add("runtime", Verdict::Warning, why),

@@ -71,14 +71,15 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
 
     let bundle = Bundle::open()?;
     live.now("looking for the contract assembly");
-    let runtime = match Runtime::of(&folder) {
+    let windows = platform::windows_folder();
+    let runtime = match Runtime::of(&folder, windows.as_deref()) {
         Ok(runtime) => Some(runtime),
         Err(why) => {
             warnings.push(format!("which .NET runtime MIM's service uses is not known: {why}"));
             None
         }
     };
-    let gac = platform::windows_folder().map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
+    let gac = windows.as_deref().map(contract::gac_folders).unwrap_or_default();
     let contract::Found { contract, others, passed_over } = contract::find(&folder, &gac, runtime.as_ref())?;
     found.push(("contract", contract.to_string()));
     found.extend(others.iter().map(|other| ("not taken", other.to_string())));
@@ -92,7 +93,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let new_shim = if is_current {
         None
     } else {
-        let compiler = shim::compiler(arguments.csc.as_deref(), &contract)?;
+        let compiler = shim::compiler(arguments.csc.as_deref(), windows.as_deref(), &contract)?;
         live.now("compiling the shim");
         let (compiled, compiled_for) = shim::compile(&compiler, &contract, &contract_bytes, &mark, &work.path)?;
         must_load(runtime.as_ref(), &compiled_for, &format!("what {} compiles", compiler.display()))?;

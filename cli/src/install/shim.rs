@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use phonegate::platform;
 use sha2::{Digest, Sha256};
 
 use crate::exit::{Exit, Trouble};
@@ -50,15 +49,17 @@ impl Mark {
     }
 }
 
-/// The compiler that was named, else the one of Windows that can read the contract.
-pub(super) fn compiler(named: Option<&Path>, contract: &Contract) -> Result<PathBuf, Trouble> {
+/// The compiler that was named, else the one below the folder of Windows that can read the contract.
+pub(super) fn compiler(named: Option<&Path>, windows: Option<&Path>, contract: &Contract) -> Result<PathBuf, Trouble> {
     if let Some(named) = named {
         return match named.is_file() {
             true => Ok(named.to_owned()),
             false => Err(Trouble::usage(format!("--csc: there is no file {}", named.display()))),
         };
     }
-    let windows = platform::windows_folder().unwrap_or_default();
+    let Some(windows) = windows else {
+        return Err(Trouble::usage("only Windows has a C# compiler of its own: name one by --csc"));
+    };
     let mut candidates = COMPILERS.map(|compiler| windows.join(compiler));
     if !contract.runtime.starts_with("v2.") {
         // The older one reads no newer assembly.
@@ -123,5 +124,45 @@ pub(super) fn compile(
     match Shim::read(&output) {
         Ok(read) if mark.is_in(&shim) => Ok((shim, read.runtime)),
         _ => Err(failed(format!("{} wrote something else than was asked for", compiler.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::mim::contract::Version;
+
+    fn contract(runtime: &str) -> Contract {
+        Contract {
+            path: PathBuf::from("Contoso.dll"),
+            name: "Contoso".to_owned(),
+            version: Version([1, 0, 0, 0]),
+            public_key_token: None,
+            runtime: runtime.to_owned(),
+            in_gac: false,
+        }
+    }
+
+    /// Windows Server has .NET Framework 4 always, and 3.5 only as a feature.
+    #[test]
+    fn the_compiler_is_one_that_is_there_and_reads_the_contract() {
+        let windows = tempfile::tempdir().unwrap();
+        let [older, newer] = COMPILERS.map(|compiler| windows.path().join(compiler));
+        let chosen =
+            |runtime: &str| compiler(None, Some(windows.path()), &contract(runtime)).map_err(|error| error.text);
+        assert!(chosen("v4.0.30319").unwrap_err().contains("there is no C# compiler"));
+        let lay = |compiler: &Path| {
+            std::fs::create_dir_all(compiler.parent().unwrap()).unwrap();
+            std::fs::write(compiler, "").unwrap();
+        };
+        lay(&newer);
+        for runtime in ["v4.0.30319", "v2.0.50727"] {
+            assert_eq!(chosen(runtime).as_ref(), Ok(&newer), "{runtime}");
+        }
+        lay(&older);
+        assert_eq!(chosen("v4.0.30319").as_ref(), Ok(&newer));
+        assert_eq!(chosen("v2.0.50727").as_ref(), Ok(&older));
+        assert!(compiler(None, None, &contract("v2.0.50727")).unwrap_err().text.contains("--csc"));
     }
 }

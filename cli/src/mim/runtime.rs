@@ -1,4 +1,4 @@
-//! Which .NET runtime MIM's service runs on: what its `.exe.config` says, else the one of MIM's own programs.
+//! Which .NET runtime MIM's service runs on: what its `.exe.config` says, else the one that its program was compiled for.
 
 use std::path::Path;
 
@@ -6,16 +6,21 @@ use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::encoding::decode;
-use super::read_bounded;
+use super::metadata::Metadata;
+use super::{read_bounded, service};
 
 /// The file's name in the folder of MIM's service.
 pub(crate) const CONFIG_NAME: &str = "Microsoft.ResourceManagement.Service.exe.config";
 
-/// MIM's programs are compiled for it.
+/// What MIM's programs were compiled for up to SP2.
 const USUAL: &str = "v2.0.50727";
 
-/// It is a few dozen kilobytes.
+/// The configuration is a few dozen kilobytes, the program less than a megabyte.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_PROGRAM_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What CLR 2 consists of, below the folder of Windows. Windows has the folder without it, too.
+const CLR_2: &str = "Microsoft.NET/Framework64/v2.0.50727/mscorwks.dll";
 
 /// The runtime, and how that is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,38 +31,56 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Reads which runtime the service in this folder runs on.
+    /// Reads which runtime the service in this folder runs on. `windows` is the folder of Windows, if it is known: of the
+    /// runtimes that the configuration allows, the first one is taken that is installed.
     ///
     /// # Errors
     /// Where its configuration cannot be read.
-    pub(crate) fn of(service_folder: &Path) -> Result<Self, String> {
+    pub(crate) fn of(service_folder: &Path, windows: Option<&Path>) -> Result<Self, String> {
         let path = service_folder.join(CONFIG_NAME);
-        let usual = |known_by| Self { version: USUAL.to_owned(), known_by };
         let file = match read_bounded(&path, MAX_BYTES) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(usual("the default, since the service has no .exe.config"));
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::of_program(service_folder)),
             Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
         };
         let unfit = |problem: String| format!("{} {problem}", path.display());
         let (text, _) = decode(&file).map_err(unfit)?;
-        match first_supported(&text).map_err(|()| unfit("is not well-formed XML".to_owned()))? {
-            Some(version) => Ok(Self { version, known_by: "its .exe.config" }),
-            None => Ok(usual("the default, since its .exe.config names none")),
+        let supported = supported(&text).map_err(|()| unfit("is not well-formed XML".to_owned()))?;
+        let has_clr_2 = windows.is_none_or(|windows| windows.join(CLR_2).is_file());
+        let is_installed = |version: &&String| has_clr_2 || generation(version).is_none_or(|generation| generation > 3);
+        match supported.iter().find(is_installed).or(supported.first()) {
+            Some(version) => Ok(Self { version: version.clone(), known_by: "its .exe.config" }),
+            None => Ok(Self::of_program(service_folder)),
+        }
+    }
+
+    /// Without a word in the configuration, .NET takes the runtime that a program was compiled for.
+    fn of_program(service_folder: &Path) -> Self {
+        let program = read_bounded(&service_folder.join(service::PROGRAM), MAX_PROGRAM_BYTES);
+        let metadata = program.as_deref().ok().and_then(|program| Metadata::read(program).ok());
+        match metadata {
+            Some(metadata) => {
+                Self { version: metadata.runtime.to_owned(), known_by: "what its program was compiled for" }
+            }
+            None => Self { version: USUAL.to_owned(), known_by: "the default, since its .exe.config names none" },
         }
     }
 
     /// Can it load what was compiled for that runtime? A newer one loads the older; the number after `v` tells.
     pub(crate) fn loads(&self, compiled_for: &str) -> bool {
-        let generation = |version: &str| version.trim_start_matches('v').split('.').next()?.parse::<u32>().ok();
         generation(&self.version) >= generation(compiled_for)
     }
 }
 
-/// The first of the runtimes that the configuration allows: the one that is taken where it is installed.
-fn first_supported(text: &str) -> Result<Option<String>, ()> {
+/// The number after `v`.
+fn generation(version: &str) -> Option<u32> {
+    version.trim_start_matches('v').split('.').next()?.parse().ok()
+}
+
+/// The runtimes that the configuration allows, in their order.
+fn supported(text: &str) -> Result<Vec<String>, ()> {
     let mut reader = Reader::from_str(text);
+    let mut found = Vec::new();
     let mut path = Vec::new();
     loop {
         let event = reader.read_event().map_err(drop)?;
@@ -66,12 +89,12 @@ fn first_supported(text: &str) -> Result<Option<String>, ()> {
             && tag.name().into_inner() == "supportedRuntime"
             && let Some(version) = version(tag)
         {
-            return Ok(Some(version));
+            found.push(version);
         }
         match event {
             Event::Start(tag) => path.push(tag.name().into_inner().to_owned()),
             Event::End(_) => drop(path.pop()),
-            Event::Eof => return Ok(None),
+            Event::Eof => return Ok(found),
             _ => {}
         }
     }
@@ -92,7 +115,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runtime = |config: &str| {
             std::fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
-            Runtime::of(folder.path()).map(|runtime| runtime.version)
+            Runtime::of(folder.path(), None).map(|runtime| runtime.version)
         };
         let with = |startup: &str| format!("<?xml version=\"1.0\"?><configuration>{startup}<x/></configuration>");
         let two = "<supportedRuntime version=\"v4.0\" sku='x'/><supportedRuntime version=\"v2.0.50727\"/>";
@@ -103,7 +126,44 @@ mod tests {
         assert_eq!(runtime(&with("")), Ok(USUAL.to_owned()));
         assert!(runtime("<configuration></x>").unwrap_err().contains("well-formed"));
         std::fs::remove_file(folder.path().join(CONFIG_NAME)).unwrap();
-        assert_eq!(Runtime::of(folder.path()).unwrap().version, USUAL);
+        assert_eq!(Runtime::of(folder.path(), None).unwrap().version, USUAL);
+    }
+
+    /// Windows Server without the feature .NET Framework 3.5 has only CLR 4.
+    #[test]
+    fn of_several_runtimes_the_first_that_is_installed_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let windows = folder.path().join("Windows");
+        let both = "<supportedRuntime version=\"v2.0.50727\"/><supportedRuntime version=\"v4.0\"/>";
+        let config = |startup: &str| {
+            let text = format!("<configuration><startup>{startup}</startup></configuration>");
+            std::fs::write(folder.path().join(CONFIG_NAME), text).unwrap();
+            Runtime::of(folder.path(), Some(&windows)).unwrap().version
+        };
+        assert_eq!(config(both), "v4.0");
+        assert_eq!(config("<supportedRuntime version=\"v2.0.50727\"/>"), USUAL, "it does not run at all");
+        let clr_2 = windows.join(CLR_2);
+        std::fs::create_dir_all(clr_2.parent().unwrap()).unwrap();
+        assert_eq!(config(both), "v4.0", "the folder alone is no runtime");
+        std::fs::write(clr_2, "").unwrap();
+        assert_eq!(config(both), USUAL);
+    }
+
+    #[test]
+    fn without_a_configuration_a_program_runs_on_what_it_was_compiled_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("service.cs");
+        std::fs::write(&source, "class Service { static void Main() { } }").unwrap();
+        for (sdk, version) in [("2", USUAL), ("4.5", "v4.0.30319")] {
+            let out = format!("-out:{}", folder.path().join(service::PROGRAM).display());
+            let ran = std::process::Command::new("mcs").args([&format!("-sdk:{sdk}"), &out]).arg(&source).status();
+            assert!(
+                ran.map_err(|error| format!("this test needs mcs (apt-get install mono-mcs mono-devel): {error}"))
+                    .unwrap()
+                    .success()
+            );
+            assert_eq!(Runtime::of(folder.path(), None).unwrap().version, version);
+        }
     }
 
     #[test]

@@ -7,6 +7,9 @@ use phonegate::platform::HOST_SERVICE;
 use crate::exit::Trouble;
 use crate::output::Live;
 
+/// The service's program, in its folder.
+pub(crate) const PROGRAM: &str = "Microsoft.ResourceManagement.Service.exe";
+
 /// Where MIM's documentation says that the service lies, below the folder for programs.
 const USUAL_FOLDER: &str = r"Microsoft Forefront Identity Manager\2010\Service";
 
