@@ -75,9 +75,11 @@ windows: windows-release
 	scripts/cargo-windows build --profile windows-dev --locked --package phonegate-library --package phonegate-cli
 
 windows-release:
-	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli
-	# Nothing is compiled twice: cargo has one list of sources for phonegate.dll and phonegate.exe, and this writes it last.
-	scripts/cargo-windows build --release --locked --quiet --package phonegate-cli
+	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli --lib
+	# The tool knows the hash of the library that it installs, so it is built last. That also writes the list of sources,
+	# which cargo has one of for phonegate.dll and phonegate.exe.
+	PHONEGATE_SHIPPED_LIBRARY="$(abspath $(TARGET))/x86_64-pc-windows-gnu/release/phonegate.dll" \
+	    scripts/cargo-windows build --release --locked --package phonegate-cli
 
 # Packs the bundles for Windows and for Linux into dist/, and checks them.
 dist:

@@ -71,8 +71,10 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     }
     // Whose account it is can be out of reach; then the account's own rights are told, too.
     let account = Account::of_service(HOST_SERVICE).unwrap_or_default();
-    let files = permissions::too_wide(&permissions::private_files(&setup.file, &setup.loaded), account.as_ref());
-    for wide in files.into_iter().chain(permissions::store_too_wide(&setup.loaded, account.as_ref())) {
+    let private = permissions::private_files(&setup.file, &setup.loaded);
+    let files = permissions::too_wide(&private, account.as_ref());
+    let files = files.into_iter().chain(permissions::changeable(&setup.loaded, &private));
+    for wide in files.chain(permissions::store_too_wide(&setup.loaded, account.as_ref())) {
         output::warning(json, &wide.to_string());
     }
     if let Some(why) = places::why_no_figures(&setup.loaded) {

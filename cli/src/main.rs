@@ -138,6 +138,7 @@ impl Verb {
 }
 
 fn main() -> ExitCode {
+    phonegate::platform::restrict_library_search();
     let Arguments { config, verb } = Arguments::parse();
     let config = config.as_deref();
     let json = verb.is_json();

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use phonegate::config::{Loaded, StoreKind};
+use phonegate::config::{Loaded, StoreKind, TrustedPaths};
 use phonegate::platform::{self, Account, Exposure, Grant};
 use phonegate::store;
 
@@ -58,6 +58,17 @@ pub(crate) fn store_too_wide(loaded: &Loaded, account: Option<&Account>) -> Vec<
     there.filter_map(|path| wide(&path, account, "lets it keep calls there; let it modify what is there")).collect()
 }
 
+/// What else of a configuration others could change, `known` paths aside.
+pub(crate) fn changeable(loaded: &Loaded, known: &[PathBuf]) -> Vec<Wide> {
+    let found = TrustedPaths::of(loaded).unsafe_paths().into_iter().filter(|found| !known.contains(&found.path));
+    found
+        .map(|found| Wide {
+            path: found.path,
+            why: format!("{}; only administrators and the account of MIM's service should", found.why),
+        })
+        .collect()
+}
+
 /// `lacking`: what the host's account has no entry for, and what to do about it.
 fn wide(path: &Path, account: Option<&Account>, lacking: &str) -> Option<Wide> {
     let why = match exposure(path, account) {
@@ -96,16 +107,21 @@ pub(crate) fn state_fault(folder: &Path, account: Option<&Account>) -> io::Resul
 
 /// Who could replace the library in the service's folder. None where nobody can.
 pub(crate) fn could_replace(folder: &Path, account: Option<&Account>) -> Option<String> {
-    let writers = match exposure(folder, account) {
-        Ok(exposure) if exposure.writers.is_empty() => return None,
-        Ok(exposure) => exposure.writers.join(" and "),
-        Err(error) => return Some(format!("{}: its permissions cannot be read: {error}", folder.display())),
-    };
-    Some(format!(
-        "{}: {writers} can write to it, and so replace what MIM loads, and approve every call. Let administrators alone \
-         write there",
-        folder.display()
-    ))
+    // On Linux also whoever can put another folder in its place.
+    let above = || Ok(platform::untrusted_writer(folder)?.filter(|(part, _)| part != folder));
+    let found = exposure(folder, account).and_then(|exposure| match exposure.why_unsafe() {
+        Some(why) => Ok(Some((folder.to_owned(), why))),
+        None => above(),
+    });
+    match found {
+        Ok(None) => None,
+        Ok(Some((part, why))) => Some(format!(
+            "{}: {why}. Whoever can change it can replace what MIM loads, and approve every call: let administrators alone \
+             write there",
+            part.display()
+        )),
+        Err(error) => Some(format!("{}: its permissions cannot be read: {error}", folder.display())),
+    }
 }
 
 /// As the host sees it; as this user does where the host is not registered.

@@ -93,7 +93,7 @@ fn a_configuration_that_an_environment_variable_names_is_not_taken_and_told() {
     let other = site.bundle().join("other.json");
     fs::write(&other, simulated("#", 0).to_string()).unwrap();
     let install = || {
-        let mut command = site.command(&["install", "--allow-test-backends"]);
+        let mut command = site.command(&["install", "--allow-test-backends", "--trust-folder"]);
         let csc = site.bundle().with_file_name("csc");
         Ran::from(command.arg("--csc").arg(csc).env("PHONEGATE_CONFIG", &other).output().unwrap())
     };
@@ -108,7 +108,8 @@ fn a_configuration_that_an_environment_variable_names_is_not_taken_and_told() {
 fn what_approves_without_a_telephone_is_refused_unless_it_is_allowed_by_name() {
     let site = Site::new();
     let before = site.everything();
-    let mut command = site.command(&["install"]);
+    let mut command = site.command(&["install", "--trust-folder"]);
+    command.arg("--config").arg(site.bundle().join("phonegate.json"));
     let ran = Ran::from(command.arg("--csc").arg(site.bundle().with_file_name("csc")).output().unwrap()).exits(2);
     assert!(ran.stderr.contains("`phone` approves without a telephone"), "{}", ran.stderr);
     assert!(site.everything() == before);
@@ -144,7 +145,7 @@ fn a_shim_that_the_services_runtime_cannot_load_is_never_installed_nor_kept() {
 fn a_folder_of_the_service_that_others_can_write_to_is_told_by_install_and_by_doctor() {
     let site = Site::new();
     set_mode(&site.service(), 0o777);
-    let words = "everybody can write to it, and so replace what MIM loads";
+    let words = "everybody can write to it. Whoever can change it can replace what MIM loads";
     let ran = site.install(&[]).exits(0);
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
     let doctor = || Ran::from(site.command(&["doctor", "--json"]).output().unwrap());

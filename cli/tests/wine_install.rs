@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use site::{SECRET, SETTINGS, mode};
 use wine::{windows_build, windows_debug_build};
-use wine_site::{SHIM, WineSite, records};
+use wine_site::{CONFIG, SHIM, WineSite, records};
 
 /// The steps of a whole install, in their order.
 const STEPS: [&str; 9] =
@@ -122,13 +122,13 @@ fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
     other.extend(b"newer");
     fs::remove_file(&bundled).unwrap();
     fs::write(&bundled, other).unwrap();
-    let ran = site.install(&[]);
+    let ran = site.install(&["--trust-folder"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log().len(), 1, "without --restart it runs on");
     let aside = || site.names().into_iter().filter(|name| name.contains("phonegate-old")).count();
     assert!(aside() > 0, "{:?}", site.names());
 
-    let ran = site.install(&["--restart"]);
+    let ran = site.install(&["--restart", "--trust-folder"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(site.service_log()[1..], ["stopped", "started with PhoneGate"]);
     assert_eq!(aside(), 0, "{:?}", site.names());
@@ -199,7 +199,8 @@ fn what_somebody_else_than_the_service_made_is_put_aside_whoever_installs() {
     assert!(site.state().is_dir());
     for account in [r"NT AUTHORITY\NETWORK SERVICE", "LocalSystem"] {
         site.run_as(account);
-        let ran = site.install(&["--dry-run"]);
+        // The folder of the service belongs to the user of Wine, too.
+        let ran = site.install(&["--dry-run", "--trust-folder"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stdout.contains(&format!("FIMService as {account}")), "{}", ran.stdout);
         let words = "rename it aside and make a new one, since it belongs to";
@@ -216,4 +217,68 @@ fn without_a_configuration_a_starter_is_laid_and_nothing_else_happens() {
     assert!(ran.stdout.contains("run install again"), "{}", ran.stdout);
     assert_eq!(site.settings(), SETTINGS);
     assert!(!site.service().join("phonegate.dll").exists() && site.event_source().is_none());
+}
+
+/// The library is not even loaded then.
+#[test]
+fn a_library_that_the_tool_does_not_know_is_refused() {
+    let site = WineSite::new(&windows_build());
+    let before = site.names();
+    let library = site.bundle().join("phonegate.dll");
+    let mut other = fs::read(&library).unwrap();
+    other.extend(b"appended");
+    fs::remove_file(&library).unwrap();
+    fs::write(&library, &other).unwrap();
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("is not the library") && ran.stderr.contains("--trust-folder"), "{}", ran.stderr);
+    assert_eq!(site.names(), before);
+}
+
+#[test]
+fn folders_that_others_can_write_to_are_refused() {
+    let site = WineSite::new(&windows_build());
+    for folder in [site.bundle(), site.service()] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+        let ran = site.install(&[]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        let words = ["can write to it", "--trust-folder"];
+        assert!(words.iter().all(|words| ran.stderr.contains(words)), "{}", ran.stderr);
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert_eq!(site.install(&[]).code, Some(0));
+}
+
+#[test]
+fn a_server_with_net_framework_4_alone_gets_a_shim_by_its_compiler() {
+    let site = WineSite::new(&windows_build());
+    site.with_clr_4_alone();
+    let ran = site.run(&["install", "--allow-test-backends", "--config", CONFIG]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for words in [r"Framework64/v4.0.30319/csc.exe", "PublicKeyToken=null for v4.0.30319"] {
+        assert!(ran.stdout.replace('\\', "/").contains(words), "{words} in {}", ran.stdout);
+    }
+    let shim = fs::read(site.service().join("CustomPhoneGate.dll")).unwrap();
+    assert!(shim.windows(10).any(|bytes| bytes == b"v4.0.30319"));
+}
+
+/// What a start of the service would warn of, or refuse.
+#[test]
+fn a_configuration_that_others_can_change_keeps_a_strict_gate_from_starting() {
+    let site = WineSite::new(&windows_build());
+    let config = site.bundle().join("phonegate.json");
+    let check = || site.run(&["check", "--config", CONFIG]);
+    assert_eq!(check().code, Some(0));
+    let text = fs::read_to_string(&config).unwrap();
+    let strict = text.replacen('{', "{ \"strict_permissions\": true, ", 1);
+    for (text, code) in [(text, 0), (strict, 2)] {
+        fs::write(&config, text).unwrap();
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o666)).unwrap();
+        let ran = check();
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(ran.stderr.contains("can write to it"), "{}", ran.stderr);
+    }
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = check();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }

@@ -19,15 +19,15 @@ const RECORDINGS_DEPTH: usize = 2;
 /// A file or folder that others can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsafePath {
-    /// The file or folder as the configuration names it, made absolute.
+    /// The path: one that the configuration names, or a folder that this is in.
     pub path: PathBuf,
-    /// The path that others can change, which may be a folder above `path`; who they are; and the right to correct.
-    problem: String,
+    /// Who can change it, such as `everybody can write to it`.
+    pub why: String,
 }
 
 impl fmt::Display for UnsafePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)
+        write!(f, "{}: {}", self.path.display(), self.why)
     }
 }
 
@@ -51,7 +51,8 @@ impl TrustedPaths {
     }
 
     /// The paths that others than administrators and this process's account (on Windows also that of MIM's service)
-    /// can change, one for each file or folder of the configuration. Reads from the disk only.
+    /// can change, at most one for each file or folder of the configuration. Does no network I/O, except that Windows may
+    /// look up the name of an account.
     ///
     /// A path that does not exist is left out: whoever needs it reports that.
     pub fn unsafe_paths(&self) -> Vec<UnsafePath> {
@@ -60,7 +61,7 @@ impl TrustedPaths {
         let mut found: Vec<UnsafePath> = Vec::new();
         for one in files.chain(recordings) {
             // A folder that several files are in is reported once.
-            if !found.iter().any(|earlier| earlier.problem == one.problem) {
+            if !found.contains(&one) {
                 found.push(one);
             }
         }
@@ -90,12 +91,12 @@ impl TrustedPaths {
 }
 
 fn examine(path: &Path) -> Option<UnsafePath> {
-    let problem = match platform::untrusted_writer(path) {
-        Ok(problem) => problem?,
+    let (path, why) = match platform::untrusted_writer(path) {
+        Ok(writer) => writer?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => format!("{}: its permissions cannot be read: {error}", path.display()),
+        Err(error) => (path.to_owned(), format!("its permissions cannot be read: {error}")),
     };
-    Some(UnsafePath { path: path.to_owned(), problem })
+    Some(UnsafePath { path, why })
 }
 
 /// The folder, then what is in it; the first problem only, since the correction is the same for all of them.
@@ -103,28 +104,27 @@ fn examine_recordings(folder: &Path) -> Option<UnsafePath> {
     if let Some(found) = examine(folder) {
         return Some(found);
     }
-    let unreadable = |path: &Path, error: &dyn fmt::Display| {
-        Some(UnsafePath { path: folder.to_owned(), problem: format!("{}: {error}", path.display()) })
-    };
+    let unknown = |path: &Path, why: String| Some(UnsafePath { path: path.to_owned(), why });
     let mut left = MAX_RECORDINGS;
     let mut folders = vec![(folder.to_owned(), RECORDINGS_DEPTH)];
     while let Some((next, depth)) = folders.pop() {
         let entries = match std::fs::read_dir(&next) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return unreadable(&next, &error),
+            Err(error) => return unknown(&next, format!("it cannot be read: {error}")),
         };
         for entry in entries {
             let path = match entry {
                 Ok(entry) => entry.path(),
-                Err(error) => return unreadable(&next, &error),
+                Err(error) => return unknown(&next, format!("it cannot be read: {error}")),
             };
             if left == 0 {
-                return unreadable(folder, &format_args!("more than {MAX_RECORDINGS} files are not examined"));
+                let why = format!("it has more than {MAX_RECORDINGS} files, so that not all of them were examined");
+                return unknown(folder, why);
             }
             left -= 1;
             if let Some(found) = examine(&path) {
-                return Some(UnsafePath { path: folder.to_owned(), ..found });
+                return Some(found);
             }
             if depth > 1 && path.is_dir() {
                 folders.push((path, depth - 1));

@@ -241,7 +241,7 @@ fn exposure_of(meta: &Metadata) -> Exposure {
 }
 
 /// Who else than root and this user could change what lies at a path, or put something else there: the path that they
-/// can change, and who they are. None if nobody can.
+/// can change, which may be a folder above, and who they are. None if nobody can.
 ///
 /// Every folder above the path counts, and where links lead, also that path. Above the path, a folder in which everybody
 /// can create files is safe if it is sticky, as /tmp is: others can rename and remove only what belongs to them there,
@@ -249,11 +249,11 @@ fn exposure_of(meta: &Metadata) -> Exposure {
 ///
 /// # Errors
 /// If a part of the path is missing, or its permissions cannot be read.
-pub fn untrusted_writer(path: &Path) -> io::Result<Option<String>> {
+pub fn untrusted_writer(path: &Path) -> io::Result<Option<(PathBuf, String)>> {
     for path in [std::path::absolute(path)?, path.canonicalize()?] {
         for part in path.ancestors() {
             if let Some(why) = why_unsafe(part, part != path)? {
-                return Ok(Some(format!("{}: {why}", part.display())));
+                return Ok(Some((part.to_owned(), why)));
             }
         }
     }

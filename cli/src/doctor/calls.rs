@@ -57,11 +57,12 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
     }
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
     let logs = permissions::state_folder(&setup.loaded);
-    let files = permissions::too_wide(&permissions::private_files(&file, &setup.loaded), account.as_ref());
+    let private = permissions::private_files(&file, &setup.loaded);
+    let files = permissions::too_wide(&private, account.as_ref());
     // The state folder has a line of its own.
     let of_store = permissions::store_too_wide(&setup.loaded, account.as_ref());
     let of_store = of_store.into_iter().filter(|wide| Some(&wide.path) != logs.as_ref());
-    for wide in files.into_iter().chain(of_store) {
+    for wide in files.into_iter().chain(permissions::changeable(&setup.loaded, &private)).chain(of_store) {
         findings.add("permissions", Verdict::Warning, wide.to_string());
     }
     if let Some(why) = places::why_no_figures(&setup.loaded) {

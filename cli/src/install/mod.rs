@@ -1,9 +1,11 @@
 //! `phonegate install`: PhoneGate into MIM's service, in one command that changes all or nothing.
 
 pub(crate) mod backups;
+mod bundle;
 mod calls;
 pub(crate) mod event_source;
 pub(crate) mod files;
+mod library_hash;
 mod plan;
 mod shim;
 mod steps;
@@ -34,8 +36,11 @@ The first time:
   2. edit that file, and put its secrets beside it
   3. phonegate install --restart  installs, and restarts FIMService
 
-Or write a phonegate.json beforehand, and name it by --config FILE or put it beside this program: it is copied. One that
-is in the service's folder is never replaced.
+Or write a phonegate.json beforehand, and name it by --config FILE: it is copied. One that is in the service's folder is
+never replaced.
+
+Install refuses a bundle, and a folder of the service, that others than administrators can write to, and a library that
+is not the one of this bundle (by its SHA-256; a signature that you add does not count).
 
 Examples:
   phonegate install --dry-run
@@ -72,6 +77,10 @@ pub(crate) struct Arguments {
     /// Installs also what approves without a telephone: for a laboratory, never in production.
     #[arg(long)]
     allow_test_backends: bool,
+    /// Installs even if others can write to the bundle's folder or the service's, or the library is not the one that this
+    /// program is shipped with: for a build of your own.
+    #[arg(long)]
+    trust_folder: bool,
     /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
     #[arg(long, value_name = "FOLDER")]
     service_dir: Option<PathBuf>,

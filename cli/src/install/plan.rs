@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use phonegate::config::{self, BackendConfig, Config, FILE_NAME, Loaded, PATH_VARIABLE};
+use phonegate::config::{self, BackendConfig, Config, FILE_NAME, Loaded, PATH_VARIABLE, TrustedPaths, UnsafePath};
 use phonegate::gate::Gate;
-use phonegate::platform::{self, Account, Grant, HOST_SERVICE, LibraryVersion};
+use phonegate::platform::{self, Account, Grant, HOST_SERVICE};
 
+use super::bundle::Bundle;
 use super::steps::{Change, FileKind, StateFolder};
 use super::{Arguments, backups, calls, event_source, shim};
 use crate::exit::Trouble;
@@ -51,7 +52,12 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
              administrators will be able to read the configuration. Run install again once it is registered"
         )),
     }
-    warnings.extend(permissions::could_replace(&folder, account.as_ref()));
+    match permissions::could_replace(&folder, account.as_ref()) {
+        Some(danger) if !arguments.trust_folder => {
+            return Err(Trouble::usage(format!("{danger}. --trust-folder installs nevertheless")));
+        }
+        danger => warnings.extend(danger),
+    }
 
     let settings_path = folder.join(settings::FILE_NAME);
     let before = settings::read(&settings_path)?;
@@ -69,7 +75,8 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         )));
     }
 
-    let bundle = Bundle::open()?;
+    let work = WorkFolder::new()?;
+    let bundle = Bundle::open(&work.path, arguments.trust_folder)?;
     live.now("looking for the contract assembly");
     let windows = platform::windows_folder();
     let runtime = match Runtime::of(&folder, windows.as_deref()) {
@@ -87,7 +94,6 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     must_load(runtime.as_ref(), &contract.runtime, "the contract")?;
     let contract_bytes = read(&contract.path)?;
     let mark = shim::Mark::of(&contract_bytes);
-    let work = WorkFolder::new()?;
     let is_current = std::fs::read(&shim_path).is_ok_and(|shim| mark.is_in(&shim))
         && Shim::read(&shim_path).is_ok_and(|shim| runtime.as_ref().is_none_or(|runtime| runtime.loads(&shim.runtime)));
     let new_shim = if is_current {
@@ -105,6 +111,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let config_path = folder.join(FILE_NAME);
     let chosen = Chosen::find(config, &config_path)?;
     if let Chosen::Starter = chosen {
+        warnings.extend(not_named());
         found.push(("configuration", format!("{} (not there yet)", config_path.display())));
         changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Other));
         changes.extend(file("configuration", config_path, STARTER.into(), FileKind::Private));
@@ -124,6 +131,11 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     warnings.extend(loaded.config.warnings());
     found.push(("configuration", chosen.in_words(&config_path)));
     let secrets = permissions::private_files(&config_path, &loaded);
+    let inside = |path: &Path| matches!((path.canonicalize(), folder.canonicalize()), (Ok(path), Ok(folder)) if path.starts_with(&folder));
+    let corrected = |path: &PathBuf| secrets.contains(path) && inside(path);
+    // The folder and the secrets have warnings of their own.
+    let others = |found: &UnsafePath| found.path != folder && !secrets.contains(&found.path);
+    warnings.extend(changeable(&loaded, corrected)?.into_iter().filter(others).map(|found| found.to_string()));
     let state = state_folder(&loaded, account.as_ref())?;
     let calls = calls::back_up(&loaded, &config_path, state.as_ref())?;
     changes.extend(state.into_iter().chain(calls));
@@ -137,7 +149,6 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     gate.shut_down(END_WITHIN);
 
     changes.extend(contents.and_then(|contents| file("configuration", config_path, contents, FileKind::Private)));
-    let inside = |path: &Path| matches!((path.canonicalize(), folder.canonicalize()), (Ok(path), Ok(folder)) if path.starts_with(&folder));
     for wide in permissions::too_wide(&secrets, account.as_ref()) {
         // What lies elsewhere may be meant for other programs, too.
         match inside(&wide.path) {
@@ -176,11 +187,11 @@ fn tool_name() -> String {
     format!("phonegate{}", std::env::consts::EXE_SUFFIX)
 }
 
-fn library_name() -> String {
+pub(super) fn library_name() -> String {
     format!("{}phonegate{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
     std::fs::read(path).map_err(|error| Trouble::failed(format!("{} cannot be read: {error}", path.display())))
 }
 
@@ -190,37 +201,6 @@ fn file(step: &'static str, path: PathBuf, contents: Vec<u8>, kind: FileKind) ->
     let replaces = path.exists();
     let same = there.is_ok_and(|there| there == contents);
     (!same).then_some(Change::File { step, path, contents, file: kind, replaces })
-}
-
-/// This program, and the library that was unpacked beside it.
-struct Bundle {
-    tool: Vec<u8>,
-    library: Vec<u8>,
-}
-
-impl Bundle {
-    fn open() -> Result<Self, Trouble> {
-        let tool =
-            std::env::current_exe().map_err(|error| Trouble::failed(format!("this program's own place: {error}")))?;
-        let library = tool.with_file_name(library_name());
-        if !library.is_file() {
-            return Err(Trouble::usage(format!(
-                "there is no {}: unpack the whole bundle, and run the phonegate that is in it",
-                library.display()
-            )));
-        }
-        let version = LibraryVersion::of(&library)
-            .map_err(|why| Trouble::failed(format!("{} cannot be loaded: {why}", library.display())))?;
-        let own = env!("CARGO_PKG_VERSION");
-        if version.version != own {
-            return Err(Trouble::usage(format!(
-                "{} is version {}, and this program {own}: unpack the whole bundle anew",
-                library.display(),
-                version.version
-            )));
-        }
-        Ok(Self { tool: read(&tool)?, library: read(&library)? })
-    }
 }
 
 /// A folder for the time of this command, that nobody else can write to.
@@ -268,11 +248,8 @@ impl Chosen {
             },
             _ if place.exists() => Ok(Self::Kept),
             Some(named) => Ok(Self::Copied(named.to_owned())),
-            // What an environment variable names may be anybody's.
-            None => match std::env::current_exe().map(|tool| tool.with_file_name(FILE_NAME)) {
-                Ok(bundled) if bundled.exists() => Ok(Self::Copied(bundled)),
-                _ => Ok(Self::Starter),
-            },
+            // What an environment variable names, or lies beside this program, may be anybody's.
+            None => Ok(Self::Starter),
         }
     }
 
@@ -285,6 +262,7 @@ impl Chosen {
         let mut loaded = config::load(from).map_err(|error| not_usable(error.to_string()))?;
         // That is where its relative paths will belong to.
         loaded.base = place.parent().map(Path::to_owned).unwrap_or_default();
+        loaded.file = Some(place.to_owned());
         let contents = matches!(self, Self::Copied(_)).then(|| read(from)).transpose()?;
         Ok((loaded, contents))
     }
@@ -295,6 +273,32 @@ impl Chosen {
             _ => format!("{} (kept)", place.display()),
         }
     }
+}
+
+/// Says that a configuration beside this program is not taken.
+fn not_named() -> Option<String> {
+    let beside = std::env::current_exe().ok()?.with_file_name(FILE_NAME);
+    beside.exists().then(|| {
+        let beside = beside.display();
+        format!("{beside} is not used, since nobody named it. To install it: phonegate install --config \"{beside}\"")
+    })
+}
+
+/// What others could change of the configuration, once install has corrected what it corrects.
+///
+/// # Errors
+/// If the service would refuse to start because of that.
+fn changeable(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Result<Vec<UnsafePath>, Trouble> {
+    let found = TrustedPaths::of(loaded).unsafe_paths();
+    let found: Vec<_> = found.into_iter().filter(|found| !corrected(&found.path)).collect();
+    if !loaded.config.strict_permissions || found.is_empty() {
+        return Ok(found);
+    }
+    let list: Vec<_> = found.iter().map(ToString::to_string).collect();
+    Err(not_usable(format!(
+        "strict_permissions: {}. PhoneGate would not start. Let only administrators write there",
+        list.join("; ")
+    )))
 }
 
 fn not_usable(error: String) -> Trouble {
@@ -355,6 +359,8 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
 fn start(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Gate, Trouble> {
     // Not the service's own folder, which need not be there yet.
     loaded.config.log.directory = Some(work.join("log"));
+    // What is not as it will be was looked at before.
+    loaded.config.strict_permissions = false;
     Setup { file: file.to_owned(), loaded }.start(None).map_err(|error| {
         not_usable(format!("{error}\n(Relative paths in it belong to {})", file.parent().unwrap_or(file).display()))
     })

@@ -128,8 +128,18 @@ impl Site {
         if !arguments.contains(&"--csc") {
             command.arg("--csc").arg(self.root.path().join("csc"));
         }
-        // The simulated phone is one of those that install refuses otherwise.
-        command.arg("--allow-test-backends").args(arguments).env("PHONEGATE_FAULT", fault).output().unwrap().into()
+        let config = self.bundle().join("phonegate.json");
+        if !self.config().exists() && config.exists() && !arguments.contains(&"--config") {
+            command.arg("--config").arg(config);
+        }
+        // The simulated phone is one of those that install refuses otherwise, as it does the library of a developer's build.
+        command
+            .args(["--allow-test-backends", "--trust-folder"])
+            .args(arguments)
+            .env("PHONEGATE_FAULT", fault)
+            .output()
+            .unwrap()
+            .into()
     }
 
     pub fn revert(&self, arguments: &[&str]) -> Ran {

@@ -15,11 +15,14 @@ use crate::wine::{Ran, WindowsBuild, Wine, mingw, windows_path};
 
 const SERVICE: &str = r"C:\MIM\2010\Service";
 pub const SHIM: &str = r"C:\MIM\2010\Service\CustomPhoneGate.dll";
+pub const CONFIG: &str = r"C:\bundle\phonegate.json";
 const FIM_SERVICE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\FIMService";
 const EVENT_SOURCE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Application\PhoneGate";
 
 pub struct WineSite {
     wine: Wine,
+    /// The tool is that of a bundle, and knows the hash of its library.
+    is_released: bool,
 }
 
 impl WineSite {
@@ -46,7 +49,8 @@ impl WineSite {
 
     /// There is a folder of the service, which Windows does not know.
     pub fn unregistered(build: &WindowsBuild, folder: &str) -> Self {
-        let site = Self { wine: Wine::new() };
+        let is_released = build.tool.parent().is_some_and(|profile| profile.ends_with("release"));
+        let site = Self { wine: Wine::new(), is_released };
         let service = site.wine.drive_c().join(folder);
         fs::create_dir_all(&service).unwrap();
         fs::create_dir(site.bundle()).unwrap();
@@ -63,11 +67,7 @@ impl WineSite {
         let config = crate::support::simulated("#", 0).to_string();
         fs::write(site.bundle().join("phonegate.json"), config).unwrap();
         site.compile("csc.c", &site.bundle().join("csc.exe"));
-        let csc = site.bundle().join("csc.sh");
-        let body = "cd \"$(dirname \"$0\")\"\nmcs -sdk:2 -langversion:3 \"$@\" > csc.out 2>&1\n\
-                    echo $? > csc.ended\nmv csc.ended csc.done\n";
-        fs::write(&csc, format!("#!/bin/sh\n{body}")).unwrap();
-        fs::set_permissions(&csc, fs::Permissions::from_mode(0o755)).unwrap();
+        compiles_by(&site.bundle(), "mcs -sdk:2 -langversion:3");
         site.compile("service.c", &service.join("Microsoft.ResourceManagement.Service.exe"));
         site
     }
@@ -77,6 +77,24 @@ impl WineSite {
         let mut gcc = mingw("gcc");
         let output = gcc.args(["-Wall", "-Wextra", "-Werror", &source, "-o"]).arg(program).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Makes it a server with .NET Framework 4 alone: its compiler is where Windows has it, and the contract is for CLR 4.
+    pub fn with_clr_4_alone(&self) {
+        let framework = self.wine.drive_c().join("windows/Microsoft.NET/Framework64");
+        let folder = framework.join("v4.0.30319");
+        fs::create_dir_all(&folder).unwrap();
+        assert!(!framework.join("v3.5").exists() && !framework.join("v2.0.50727/mscorwks.dll").exists());
+        fs::rename(self.bundle().join("csc.exe"), folder.join("csc.exe")).unwrap();
+        compiles_by(&folder, "mcs -sdk:4.5 -langversion:5");
+        let out = format!("-out:{}", self.service().join("Contoso.Contract.dll").display());
+        let mut mcs = std::process::Command::new("mcs");
+        mcs.args(["-sdk:4.5", "-target:library", &out]).arg(repository("shim/contract/PhoneServiceProvider.cs"));
+        let ran = mcs.status().expect("this test needs mcs: apt-get install mono-mcs mono-devel");
+        assert!(ran.success());
+        let both = "<supportedRuntime version=\"v2.0.50727\"/><supportedRuntime version=\"v4.0\"/>";
+        let config = format!("<configuration><startup>{both}</startup></configuration>");
+        fs::write(self.service().join("Microsoft.ResourceManagement.Service.exe.config"), config).unwrap();
     }
 
     pub fn bundle(&self) -> PathBuf {
@@ -116,7 +134,15 @@ impl WineSite {
 
     pub fn install_with(&self, arguments: &[&str], fault: &str) -> Ran {
         let csc = windows_path(&self.bundle().join("csc.exe"));
-        self.run_with(&[&["install", "--allow-test-backends", "--csc", &csc], arguments].concat(), fault)
+        let mut all = vec!["install", "--allow-test-backends", "--csc", &csc];
+        if !self.is_released && !arguments.contains(&"--trust-folder") {
+            all.push("--trust-folder");
+        }
+        if !self.service().join("phonegate.json").exists() && self.bundle().join("phonegate.json").exists() {
+            all.extend(["--config", CONFIG]);
+        }
+        all.extend(arguments);
+        self.run_with(&all, fault)
     }
 
     /// What lies in the service's folder. Of large files an excerpt.
@@ -172,6 +198,16 @@ impl WineSite {
         }
         assert_eq!(self.event_source().as_deref(), Some(r"C:\MIM\2010\Service\phonegate.dll"));
     }
+}
+
+/// Lays the script beside csc.exe that this hands its options to.
+fn compiles_by(folder: &Path, compiler: &str) {
+    let csc = folder.join("csc.sh");
+    let body = format!(
+        "cd \"$(dirname \"$0\")\"\n{compiler} \"$@\" > csc.out 2>&1\necho $? > csc.ended\nmv csc.ended csc.done\n"
+    );
+    fs::write(&csc, format!("#!/bin/sh\n{body}")).unwrap();
+    fs::set_permissions(&csc, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// A program that waits for its input, until this is dropped.

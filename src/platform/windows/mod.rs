@@ -96,16 +96,17 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Who else than administrators, this user and the host's account could change what lies at a path, or put something else
-/// there: the path that they can change, which may be its folder, and who they are. None if nobody can.
+/// Who else than administrators, this user and the host's account could change what lies at a path, or put another file
+/// there: the path that they can change, which may be a file's folder, and who they are. None if nobody can.
 ///
 /// # Errors
 /// If the path is missing, or the permissions of one of both cannot be read.
-pub fn untrusted_writer(path: &Path) -> io::Result<Option<String>> {
+pub fn untrusted_writer(path: &Path) -> io::Result<Option<(PathBuf, String)>> {
     let path = std::path::absolute(path)?;
-    for part in path.ancestors().take(2) {
+    let parts = if path.is_dir() { 1 } else { 2 };
+    for part in path.ancestors().take(parts) {
         if let Some(why) = why_unsafe(part)? {
-            return Ok(Some(format!("{}: {why}", part.display())));
+            return Ok(Some((part.to_owned(), why)));
         }
     }
     Ok(None)

@@ -1,0 +1,161 @@
+//! Whom `phonegate install` trusts: it runs as an administrator, so whoever could change what it copies would be one.
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use site::{SETTINGS, Site, mode};
+use support::{Ran, simulated};
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// As a released bundle does, whose tool knows this hash of its library.
+fn install(site: &Site, hash: &str, arguments: &[&str]) -> Ran {
+    let mut command = site.command(&["install", "--allow-test-backends"]);
+    command.arg("--csc").arg(site.bundle().with_file_name("csc")).args(arguments);
+    command.env("PHONEGATE_FAULT", format!("library {hash}")).output().unwrap().into()
+}
+
+fn hash_of_library(site: &Site) -> String {
+    let hash = Sha256::digest(fs::read(site.bundle().join("libphonegate.so")).unwrap());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The site's configuration, named.
+fn named(site: &Site) -> String {
+    site.bundle().join("phonegate.json").display().to_string()
+}
+
+#[track_caller]
+fn is_refused(site: &Site, ran: impl FnOnce() -> Ran, words: &[&str]) {
+    let before = site.everything();
+    let ran = ran().exits(2);
+    for words in words {
+        assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
+    }
+    assert!(site.everything() == before);
+}
+
+#[test]
+fn a_released_tool_installs_its_own_library_without_being_told_to_trust_it() {
+    let site = Site::new();
+    install(&site, &hash_of_library(&site), &["--config", &named(&site)]).exits(0);
+    site.is_installed();
+}
+
+/// Loading runs what a library has to run, so the refusal comes before.
+#[test]
+fn another_library_is_refused_before_it_is_loaded() {
+    let site = Site::new();
+    let (hash, loaded) = (hash_of_library(&site), site.bundle().join("loaded"));
+    let source = site.bundle().join("other.c");
+    let code = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void) {{ fclose(fopen(\"{}\", \"w\")); }}\n\
+         unsigned PhoneGateAbiVersion(void) {{ return 1; }}\n\
+         const char *PhoneGateVersion(void) {{ return \"{}\"; }}\n",
+        loaded.display(),
+        env!("CARGO_PKG_VERSION")
+    );
+    fs::write(&source, code).unwrap();
+    let library = site.bundle().join("libphonegate.so");
+    fs::remove_file(&library).unwrap();
+    let gcc = Command::new("gcc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    assert!(gcc.expect("this test needs gcc: apt-get install gcc").success());
+    let config = named(&site);
+    let words = ["is not the library", "was not loaded", "--trust-folder"];
+    is_refused(&site, || install(&site, &hash, &["--config", &config]), &words);
+    assert!(!loaded.exists(), "it was loaded");
+    let ran = install(&site, &hash, &["--config", &config, "--trust-folder"]);
+    assert!(loaded.exists(), "--trust-folder loads it: {}", ran.stderr);
+}
+
+#[test]
+fn a_tool_that_knows_no_hash_installs_only_what_it_is_told_to_trust() {
+    let site = Site::new();
+    let config = named(&site);
+    let plain = |arguments: &[&str]| {
+        let mut command = site.command(&["install", "--allow-test-backends", "--config", &config]);
+        Ran::from(command.arg("--csc").arg(site.bundle().with_file_name("csc")).args(arguments).output().unwrap())
+    };
+    is_refused(&site, || plain(&[]), &["does not know the hash of its library", "--trust-folder"]);
+    plain(&["--trust-folder"]).exits(0);
+    site.is_installed();
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_installed_from_and_into_only_if_trusted() {
+    let site = Site::new();
+    let (hash, config) = (hash_of_library(&site), named(&site));
+    for path in [
+        site.bundle(),
+        site.bundle().join("phonegate"),
+        site.bundle().join("libphonegate.so"),
+        site.service(),
+        // Others could put another folder in its place.
+        site.bundle().parent().unwrap().to_owned(),
+    ] {
+        let right = mode(&path);
+        set_mode(&path, right | 0o002);
+        let words = [path.to_str().unwrap(), "everybody can write to it", "--trust-folder"];
+        is_refused(&site, || install(&site, &hash, &["--config", &config]), &words);
+        is_refused(&site, || install(&site, &hash, &["--config", &config, "--dry-run"]), &words);
+        set_mode(&path, right);
+    }
+    set_mode(&site.bundle(), 0o777);
+    set_mode(&site.service(), 0o777);
+    let ran = install(&site, &hash, &["--config", &config, "--trust-folder"]).exits(0);
+    assert!(ran.stderr.contains("everybody can write to it"), "it is still said: {}", ran.stderr);
+    site.is_installed();
+}
+
+/// It may have been in the downloaded file, or be a sample.
+#[test]
+fn a_configuration_that_nobody_named_is_not_installed() {
+    let site = Site::new();
+    let hash = hash_of_library(&site);
+    let ran = install(&site, &hash, &[]).exits(2);
+    assert!(ran.stderr.contains(&named(&site)) && ran.stderr.contains("--config"), "{}", ran.stderr);
+    let starter = fs::read_to_string(site.config()).unwrap();
+    assert!(starter.contains("\"use\": []") && starter.contains("\"strict_permissions\": true"), "{starter}");
+    assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
+}
+
+/// Install corrects the permissions of what is its own, and refuses what would keep the service from starting.
+#[test]
+fn strict_permissions_are_tried_out_as_they_will_be() {
+    let site = Site::new();
+    let secret = site.service().join("trunk.txt");
+    fs::write(&secret, "not-a-real-secret").unwrap();
+    set_mode(&secret, 0o666);
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let authorities = site.service().join("authorities.pem");
+    fs::write(&authorities, authority.cert.pem()).unwrap();
+    set_mode(&authorities, 0o666);
+    let mut config = simulated("#", 0);
+    config["strict_permissions"] = json!(true);
+    config["network"] = json!({ "ca_file": "authorities.pem" });
+    config["backends"]["trunk"] =
+        json!({ "type": "sip", "trunk": "sip:127.0.0.1", "username": "mim", "password": { "file": "trunk.txt" } });
+    site.configure(&config);
+    set_mode(&site.bundle().join("phonegate.json"), 0o666);
+    let (hash, named) = (hash_of_library(&site), named(&site));
+    let run = || install(&site, &hash, &["--config", &named]);
+    let words = [authorities.to_str().unwrap(), "can write to it", "strict_permissions"];
+    is_refused(&site, run, &words);
+    set_mode(&authorities, 0o644);
+    run().exits(0);
+    assert_eq!((mode(&secret), mode(&site.config())), (0o600, 0o600));
+    Ran::from(site.check().output().unwrap()).exits(0);
+    set_mode(&authorities, 0o666);
+    let ran = Ran::from(site.check().output().unwrap()).exits(2);
+    assert!(ran.stderr.contains("strict_permissions: "), "{}", ran.stderr);
+}
