@@ -129,6 +129,54 @@ fn a_configuration_that_nobody_named_is_not_installed() {
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
 }
 
+/// Install clears the entry.
+#[test]
+fn the_default_country_code_of_mim_becomes_a_default_country() {
+    let with_code = |site: &Site, code: &str| {
+        let entry = format!("<MfaSettings>\r\n  <DefaultCountryCode>{code}</DefaultCountryCode>");
+        fs::write(site.settings(), SETTINGS.replacen("<MfaSettings>", &entry, 1)).unwrap();
+    };
+    let site = Site::without_configuration();
+    with_code(&site, "+49");
+    let hash = hash_of_library(&site);
+    let ran = install(&site, &hash, &["--dry-run"]).exits(2);
+    assert!(ran.stdout.contains("DefaultCountryCode 49: \"default_country\": \"DE\""), "{}", ran.stdout);
+    install(&site, &hash, &[]).exits(2);
+    let starter = fs::read_to_string(site.config()).unwrap();
+    assert!(starter.contains("\"default_country\": \"DE\""), "{starter}");
+
+    let site = Site::new();
+    with_code(&site, "1");
+    for arguments in [&["--dry-run"][..], &[]] {
+        let ran = install(&site, &hash, &[&["--config", &named(&site)], arguments].concat()).exits(0);
+        let words = "DefaultCountryCode 1, and numbers.default_country is US, which has it";
+        assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    }
+    assert!(!fs::read_to_string(site.settings()).unwrap().contains("DefaultCountryCode"));
+
+    let site = Site::new();
+    with_code(&site, "44");
+    let ran = install(&site, &hash, &["--config", &named(&site)]).exits(0);
+    assert!(ran.stderr.contains("that of GB, but numbers.default_country is US"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_firewall_rules_of_a_trunk_are_shown() {
+    let site = Site::new();
+    let mut config = simulated("#", 0);
+    config["use"] = json!(["trunk"]);
+    config["allow_test_backends"] = json!(false);
+    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": "sip:192.0.2.10", "local_port": 5070 } });
+    site.configure(&config);
+    let ran =
+        install(&site, &hash_of_library(&site), &["--config", &named(&site), "--skip-check", "--dry-run"]).exits(0);
+    for words in
+        ["netsh advfirewall firewall add rule", "localport=5070", "localport=20000-29999", "remoteip=192.0.2.10"]
+    {
+        assert!(ran.stdout.contains(words), "{words} in {}", ran.stdout);
+    }
+}
+
 /// Install corrects the permissions of what is its own, and refuses what would keep the service from starting.
 #[test]
 fn strict_permissions_are_tried_out_as_they_will_be() {

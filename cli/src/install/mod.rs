@@ -5,6 +5,7 @@ mod bundle;
 mod calls;
 pub(crate) mod event_source;
 pub(crate) mod files;
+mod firewall;
 mod library_hash;
 mod plan;
 mod shim;
@@ -48,7 +49,8 @@ Examples:
   phonegate install --service-dir \"D:\\MIM\\2010\\Service\"
 
 --json prints one object a line:
-  found      what, text: the service folder, the contract assembly, what each backend answers
+  found      what, text: the service folder, the contract assembly, what each backend answers, the default country
+             that MIM had, the commands for the firewall rules of a SIP trunk (they are not run)
   warning    text
   change     step, path, text, done (false: --dry-run)
   diff       text: how MfaSettings.xml changes, without its secrets

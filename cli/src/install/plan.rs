@@ -8,8 +8,9 @@ use phonegate::platform::{self, Account, Grant, HOST_SERVICE};
 
 use super::bundle::Bundle;
 use super::steps::{Change, FileKind, StateFolder};
-use super::{Arguments, backups, calls, event_source, shim};
+use super::{Arguments, backups, calls, event_source, firewall, shim};
 use crate::exit::Trouble;
+use crate::mim::country::DefaultCountry;
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
 use crate::mim::{self, contract, service, settings};
@@ -110,11 +111,16 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let mut changes = Vec::new();
     let config_path = folder.join(FILE_NAME);
     let chosen = Chosen::find(config, &config_path)?;
+    let country = settings::default_country(&before)?;
     if let Chosen::Starter = chosen {
         warnings.extend(not_named());
+        if let Some(country) = &country {
+            found.push(("default country", country.advice(None)));
+        }
+        let starter = starter(country.as_ref().and_then(DefaultCountry::main));
         found.push(("configuration", format!("{} (not there yet)", config_path.display())));
         changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Other));
-        changes.extend(file("configuration", config_path, STARTER.into(), FileKind::Private));
+        changes.extend(file("configuration", config_path, starter.into_bytes(), FileKind::Private));
         return Ok(Plan { folder, account, found, warnings, changes, diff: None, starts: true });
     }
     if let Some(elsewhere) = std::env::var_os(PATH_VARIABLE).filter(|path| !path.is_empty()) {
@@ -130,6 +136,14 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     }
     warnings.extend(loaded.config.warnings());
     found.push(("configuration", chosen.in_words(&config_path)));
+    if let Some(country) = &country {
+        let configured = loaded.config.numbers.default_country.as_deref();
+        match country.agrees_with(configured) {
+            true => found.push(("default country", country.advice(configured))),
+            false => warnings.push(country.advice(configured)),
+        }
+    }
+    found.extend(firewall::rules(&loaded.config, &folder).into_iter().map(|rule| ("firewall", rule)));
     let secrets = permissions::private_files(&config_path, &loaded);
     let inside = |path: &Path| matches!((path.canonicalize(), folder.canonicalize()), (Ok(path), Ok(folder)) if path.starts_with(&folder));
     let corrected = |path: &PathBuf| secrets.contains(path) && inside(path);
@@ -272,6 +286,15 @@ impl Chosen {
             Self::Copied(from) => format!("{} (a copy of {})", place.display(), from.display()),
             _ => format!("{} (kept)", place.display()),
         }
+    }
+}
+
+/// The first configuration, for the country of MIM's own settings.
+fn starter(country: Option<&str>) -> String {
+    const COUNTRY: &str = "\"default_country\": \"US\"";
+    match country {
+        Some(country) => STARTER.replace(COUNTRY, &format!("\"default_country\": \"{country}\"")),
+        None => STARTER.to_owned(),
     }
 }
 

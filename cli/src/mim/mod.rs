@@ -2,6 +2,7 @@
 //! provider.
 
 pub(crate) mod contract;
+pub(crate) mod country;
 mod encoding;
 mod metadata;
 pub(crate) mod runtime;

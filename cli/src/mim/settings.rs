@@ -10,6 +10,7 @@ use std::path::Path;
 use quick_xml::escape::partial_escape;
 use similar::TextDiff;
 
+use super::country::DefaultCountry;
 use super::encoding::decode;
 use super::read_bounded;
 use super::xml::{Part, What, parts};
@@ -19,6 +20,9 @@ use crate::exit::Trouble;
 pub(crate) const FILE_NAME: &str = "MfaSettings.xml";
 
 const PROVIDER: &str = "CustomPhoneProvider";
+
+/// The calling code that MIM applied to numbers without one.
+const DEFAULT_COUNTRY_CODE: &str = "DefaultCountryCode";
 
 /// It holds a few lines.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -73,6 +77,17 @@ pub(crate) fn others(file: &[u8]) -> Result<Vec<String>, Trouble> {
     let parts = parts(&text).map_err(unfit)?;
     let others = entries(&parts).into_iter().filter(|entry| local(entry.name) != PROVIDER);
     Ok(others.map(|entry| entry.name.to_owned()).collect())
+}
+
+/// The country of numbers without a calling code, if an entry names one.
+///
+/// # Errors
+/// Where the file is damaged.
+pub(crate) fn default_country(file: &[u8]) -> Result<Option<DefaultCountry>, Trouble> {
+    let (text, _) = decode(file).map_err(unfit)?;
+    let parts = parts(&text).map_err(unfit)?;
+    let mut entries = entries(&parts).into_iter().filter(|entry| local(entry.name) == DEFAULT_COUNTRY_CODE);
+    Ok(entries.find_map(|entry| DefaultCountry::read(&entry.text)))
 }
 
 /// The file with that provider as its only entry. Doing it again changes nothing.
