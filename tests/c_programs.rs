@@ -65,7 +65,7 @@ impl Program {
     /// Lets `command` run the program in its folder: its exit code, and what it printed.
     fn run(&self, mut command: Command, config: &Value, arguments: &[&str]) -> (i32, String, String) {
         let path = self.folder.path().join("phonegate.json");
-        std::fs::write(&path, config.to_string()).unwrap();
+        std::fs::write(&path, support::gate::polling(config.clone()).to_string()).unwrap();
         let Output { status, stdout, stderr } = command
             .args(arguments)
             .env("PHONEGATE_CONFIG", path)

@@ -25,7 +25,7 @@ impl Caller {
             "allow_test_backends": true,
             "backends": { "demo": { "type": "simulated", "answer_after_ms": 600_000 } },
             "numbers": { "default_country": "US" },
-            "call": { "deadline_s": deadline_s },
+            "call": { "deadline_s": deadline_s, "status_wait_ms": 0 },
             "store": { "path": "calls.db" },
             "log": { "directory": "log" },
         });

@@ -31,7 +31,7 @@ impl Farm {
 
     fn with(backend: Value, call: Value) -> Self {
         let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
-        let config = json!({
+        let config = support::gate::polling(json!({
             "use": ["phone"],
             "allow_test_backends": backend["type"] == "file",
             "backends": { "phone": backend },
@@ -39,7 +39,7 @@ impl Farm {
             "limits": no_limits(),
             "call": call,
             "store": { "type": "redis", "url": redis.url() },
-        });
+        }));
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
         Self { redis, folder, config }
     }

@@ -71,7 +71,7 @@ impl Farm {
         let mut config = self.config();
         config["numbers"] = json!({ "default_country": "US" });
         config["limits"] = no_limits();
-        config
+        polling(config)
     }
 
     /// A process that places call n through the library, as a host does, and waits for its end.

@@ -17,7 +17,7 @@ use phonegate::store::{LEASE, RENEW_EVERY};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS, fresh_id, fresh_number};
 use support::calls::{Calls, is_intact};
-use support::gate::{admitted, no_limits};
+use support::gate::{admitted, no_limits, polling};
 use support::host::Host;
 use support::sip::prompts;
 use support::sipp::{Callee, Step};
@@ -60,6 +60,7 @@ impl Machine {
             "store": { "type": "sqlite", "path": folder.path().join("calls.db") },
         });
         config.as_object_mut().unwrap().extend(sections.as_object().unwrap().clone());
+        let config = polling(config);
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
         Self { folder, config }
     }

@@ -226,6 +226,7 @@ impl KillLoop {
             "backends": { "phone": { "type": "simulated", "answer_after_ms": 20, "press_after_ms": 20 } },
             "numbers": { "default_country": "US" },
             "limits": no_limits(),
+            "call": { "status_wait_ms": 0 },
             "store": { "type": "sqlite", "path": self.file() },
             "log": { "directory": self.folder.path().join("log") },
         });

@@ -136,12 +136,12 @@ impl Abi {
 
     /// Replaces the usual configuration.
     pub fn configure(&self, config: &Value) {
-        std::fs::write(self.path("phonegate.json"), super::polling(config.clone()).to_string()).unwrap();
+        std::fs::write(self.path("phonegate.json"), super::gate::polling(config.clone()).to_string()).unwrap();
     }
 
     /// Writes another configuration, and tells its path.
     pub fn other_config(&self, name: &str, config: &Value) -> CString {
-        std::fs::write(self.path(name), super::polling(config.clone()).to_string()).unwrap();
+        std::fs::write(self.path(name), super::gate::polling(config.clone()).to_string()).unwrap();
         CString::new(self.path(name).to_str().unwrap()).unwrap()
     }
 

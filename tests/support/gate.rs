@@ -48,7 +48,7 @@ impl TestGate {
 
     /// As `start`, on a registry that is there.
     pub fn start_with(config: Value, registry: Arc<Registry>) -> Self {
-        let mut config = super::polling(config);
+        let mut config = polling(config);
         let folder = tempfile::tempdir().unwrap();
         let object = config.as_object_mut().unwrap();
         object.entry("numbers").or_insert(json!({ "default_country": "US" }));
@@ -106,4 +106,14 @@ impl TestGate {
         let text = std::fs::read_to_string(self.folder().join("log/phonegate.log")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
+}
+
+/// A configuration of a host that polls: unless it says otherwise, GetCallStatus does not wait.
+pub fn polling(mut config: Value) -> Value {
+    if let Some(call) =
+        config.as_object_mut().and_then(|config| config.entry("call").or_insert(json!({})).as_object_mut())
+    {
+        call.entry("status_wait_ms").or_insert(json!(0));
+    }
+    config
 }

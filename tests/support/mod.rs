@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 
 /// The longest that a test waits for an event.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,16 +62,6 @@ pub fn target_folder() -> PathBuf {
 /// The project's top folder.
 pub fn project_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A configuration of a host that polls: unless it says otherwise, GetCallStatus does not wait.
-pub fn polling(mut config: Value) -> Value {
-    if let Some(call) =
-        config.as_object_mut().and_then(|config| config.entry("call").or_insert(json!({})).as_object_mut())
-    {
-        call.entry("status_wait_ms").or_insert(json!(0));
-    }
-    config
 }
 
 /// Waits until `condition` holds.
