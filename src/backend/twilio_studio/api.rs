@@ -8,6 +8,7 @@ use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::super::http::{self, BodyError};
@@ -15,6 +16,13 @@ use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
 use crate::no_duplicate_keys::Json;
 use crate::telemetry::foreign_text;
+
+/// The most requests at once that ask how calls go. Each needs a connection with its buffers; one that waits is small.
+const MAX_POLLS: usize = 192;
+
+/// The most requests at once that end calls and delete them: if each took a second, 2,560 calls were ended within
+/// [`HANG_UP_LIMIT`](super::HANG_UP_LIMIT).
+const MAX_COMMANDS: usize = 256;
 
 /// Twilio's REST API for one account.
 pub(super) struct Api {
@@ -24,6 +32,9 @@ pub(super) struct Api {
     base: Url,
     user: String,
     password: SecretString,
+    polls: Semaphore,
+    /// Apart from `polls`, since the hang-up of a call must not wait for many of them.
+    commands: Semaphore,
 }
 
 /// Why a request brought no answer.
@@ -74,7 +85,8 @@ impl Api {
         };
         let url = http::provider_url(&at("base_url"), &config.base_url)?;
         let (client, way_out) = http::client((path, config.ca_file.as_deref()), network, &url, base)?;
-        Ok(Self { client, way_out, base: url, user, password })
+        let (polls, commands) = (Semaphore::new(MAX_POLLS), Semaphore::new(MAX_COMMANDS));
+        Ok(Self { client, way_out, base: url, user, password, polls, commands })
     }
 
     /// What time it is at Twilio.
@@ -83,21 +95,30 @@ impl Api {
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ApiError> {
-        self.read(Method::GET, path, &[]).await
+        self.read(Some(&self.polls), Method::GET, path, &[]).await
     }
 
     /// The first page of a list, of `size` entries at most.
     pub(super) async fn get_page<T: DeserializeOwned>(&self, path: &[&str], size: u32) -> Result<T, ApiError> {
-        self.read(Method::GET, path, &[("PageSize", &size.to_string())]).await
+        self.read(Some(&self.polls), Method::GET, path, &[("PageSize", &size.to_string())]).await
     }
 
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str], form: &[(&str, &str)]) -> Result<T, ApiError> {
-        self.read(Method::POST, path, form).await
+        self.read(Some(&self.commands), Method::POST, path, form).await
+    }
+
+    /// As [`Api::post`], but does not wait for its turn: whoever asks has waited for one.
+    pub(super) async fn post_at_once<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        form: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        self.read(None, Method::POST, path, form).await
     }
 
     /// Deletes. What is not there any more counts as deleted.
     pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ApiError> {
-        match self.send(Method::DELETE, path, &[]).await {
+        match self.send(Some(&self.commands), Method::DELETE, path, &[]).await {
             Err(ApiError::Refused(Refusal { status: 404, .. })) => Ok(()),
             sent => sent.map(drop),
         }
@@ -105,16 +126,28 @@ impl Api {
 
     async fn read<T: DeserializeOwned>(
         &self,
+        queue: Option<&Semaphore>,
         method: Method,
         path: &[&str],
         form: &[(&str, &str)],
     ) -> Result<T, ApiError> {
-        let body = self.send(method, path, form).await?;
+        let body = self.send(queue, method, path, form).await?;
         parse(&body).ok_or(ApiError::Malformed)
     }
 
     /// The body of a successful reply.
-    async fn send(&self, method: Method, path: &[&str], form: &[(&str, &str)]) -> Result<Vec<u8>, ApiError> {
+    async fn send(
+        &self,
+        queue: Option<&Semaphore>,
+        method: Method,
+        path: &[&str],
+        form: &[(&str, &str)],
+    ) -> Result<Vec<u8>, ApiError> {
+        let _turn = match queue {
+            // It is never closed.
+            Some(queue) => queue.acquire().await.ok(),
+            None => None,
+        };
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);

@@ -8,6 +8,7 @@ mod api;
 mod flow;
 mod outcome;
 mod pace;
+mod starts;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HANG_UP_LIMIT, OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{HANG_UP_LIMIT, OnProgress, OnState, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::{ConfigError, FraudKey, NetworkConfig, TwilioStudioConfig};
@@ -24,6 +25,7 @@ use crate::telemetry::foreign_text;
 use api::{Api, ApiError, is_sid};
 use outcome::Context;
 use pace::Pace;
+use starts::Starts;
 
 pub use flow::{Installed, install_flow};
 
@@ -51,6 +53,7 @@ pub(super) struct TwilioStudio {
     flow: String,
     from: String,
     fraud_key: FraudKey,
+    starts: Starts,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +79,7 @@ impl TwilioStudio {
             return Err(ConfigError::invalid(format!("{path}.from"), problem));
         }
         let api = Api::new(path, config, network, base)?;
-        Ok(Self { api, flow: config.flow_sid.clone(), from: config.from.clone(), fraud_key })
+        Ok(Self { api, flow: config.flow_sid.clone(), from: config.from.clone(), fraud_key, starts: Starts::default() })
     }
 
     fn executions(&self) -> [&str; 4] {
@@ -98,7 +101,7 @@ impl TwilioStudio {
             "send_digits": number.extension().map(|digits| format!("wwww{digits}")).unwrap_or_default(),
         });
         let form = [("To", number.e164()), ("From", &self.from), ("Parameters", &parameters.to_string())];
-        self.api.post(&self.executions(), &form).await
+        self.api.post_at_once(&self.executions(), &form).await
     }
 
     /// One look at the call: its outcome, or none yet.
@@ -168,7 +171,11 @@ impl TelephonyBackend for TwilioStudio {
         let mut tries = 0;
         loop {
             tries += 1;
-            let error = match self.start(&call.number).await {
+            let turn = self.starts.turn(&call.deadline).await;
+            let turn = turn.map_err(|failure| PlaceError { rang: Rang::No, failure })?;
+            let started = self.start(&call.number).await;
+            drop(turn);
+            let error = match started {
                 Ok(execution) if is_sid("FN", &execution.sid) => return Ok(Reference::new(execution.sid)),
                 Ok(_) => ApiError::Malformed,
                 Err(error) => error,
@@ -219,6 +226,10 @@ impl TelephonyBackend for TwilioStudio {
     async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
         let path = self.execution(reference, &[]);
         insist(|| self.api.delete(&path)).await
+    }
+
+    async fn keep_up(&self, _tell: OnState<'_>) {
+        self.starts.while_open().await;
     }
 
     fn outlives_its_process(&self) -> bool {

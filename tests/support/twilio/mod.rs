@@ -79,6 +79,29 @@ struct Inner {
     seen: Vec<Seen>,
     /// How long each reply takes, in a load test. None: at once, and what was asked is kept.
     latency: Option<Duration>,
+    /// How many requests it is about to answer, and the most that this ever was.
+    open: usize,
+    most_open: usize,
+}
+
+/// A request that is not answered yet.
+struct Open(Arc<Mutex<Inner>>);
+
+impl Open {
+    fn new(inner: &Arc<Mutex<Inner>>) -> Self {
+        let mut guard = inner.lock().unwrap();
+        guard.open += 1;
+        guard.most_open = guard.most_open.max(guard.open);
+        Self(Arc::clone(inner))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Ok(mut inner) = self.0.lock() {
+            inner.open -= 1;
+        }
+    }
 }
 
 impl Twilio {
@@ -88,14 +111,20 @@ impl Twilio {
         listener.set_nonblocking(true).unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let inner = Arc::new(Mutex::new(Inner::default()));
-        let app = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let twilio = Self { base_url, inner };
+        let app = twilio.app();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
                 axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await.unwrap();
             });
         });
-        Self { base_url, inner }
+        twilio
+    }
+
+    /// What answers its requests.
+    fn app(&self) -> Router {
+        Router::new().fallback(answer).with_state(Arc::clone(&self.inner))
     }
 
     /// A backend's configuration for it.
@@ -130,6 +159,11 @@ impl Twilio {
         self.inner.lock().unwrap().latency = Some(latency);
     }
 
+    /// The most requests that it ever had to answer at once.
+    pub fn most_at_once(&self) -> usize {
+        self.inner.lock().unwrap().most_open
+    }
+
     /// How often it was asked to call this number.
     pub fn starts_of(&self, number: &str) -> usize {
         self.seen(About::Start).iter().filter(|seen| seen.form["To"] == number).count()
@@ -157,6 +191,7 @@ impl Twilio {
 }
 
 async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Response {
+    let _open = Open::new(&inner);
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap();
     let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();

@@ -1,18 +1,22 @@
 //! TLS in front of a stand-in.
 
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::serve::Listener;
 use tempfile::NamedTempFile;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::server::TlsStream;
 
 use super::Twilio;
 use crate::support::certificate::{Localhost, for_localhost};
 
-/// Puts TLS in front of a stand-in, with a certificate for `localhost` of an authority that nobody knows. Returns the
+/// Lets a stand-in answer over TLS, too, with a certificate for `localhost` of an authority that nobody knows. Returns the
 /// port, and the authority's certificate in a file.
 pub fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
     let Localhost { certificate, key, authority } = for_localhost();
@@ -25,26 +29,51 @@ pub fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(&file, authority).unwrap();
 
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let to = twilio.base_url.trim_start_matches("http://").to_owned();
+    let address = listener.local_addr().unwrap();
+    let app = twilio.app();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let acceptor = TlsAcceptor::from(Arc::new(config));
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let (acceptor, to) = (acceptor.clone(), to.clone());
-                tokio::spawn(async move {
-                    // A client that does not trust the certificate leaves here.
-                    let Ok(mut inner) = acceptor.accept(stream).await else { return };
-                    let mut outer = tokio::net::TcpStream::connect(to).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut inner, &mut outer).await;
-                });
-            }
+            let (connected, connections) = mpsc::channel(1);
+            tokio::spawn(accept(TcpListener::from_std(listener).unwrap(), config, connected));
+            axum::serve(Tls { connections, address }, app).await.unwrap();
         });
     });
-    (port, file)
+    (address.port(), file)
+}
+
+type Connection = (TlsStream<TcpStream>, SocketAddr);
+
+async fn accept(listener: TcpListener, config: ServerConfig, connected: mpsc::Sender<Connection>) {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    loop {
+        let (stream, from) = listener.accept().await.unwrap();
+        let (acceptor, connected) = (acceptor.clone(), connected.clone());
+        tokio::spawn(async move {
+            // A client that does not trust the certificate leaves here.
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let _ = connected.send((stream, from)).await;
+        });
+    }
+}
+
+/// The connections whose handshake is done.
+struct Tls {
+    connections: mpsc::Receiver<Connection>,
+    address: SocketAddr,
+}
+
+impl Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> Connection {
+        self.connections.recv().await.expect("it accepts for ever")
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        Ok(self.address)
+    }
 }
