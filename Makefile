@@ -91,13 +91,14 @@ dist:
 	scripts/dist windows linux
 	scripts/check-dist --again dist/*.zip dist/*.tar.gz
 
-# Measures the C ABI, the stores and calls over a SIP trunk, and prints a table of each.
+# Measures the C ABI, the stores, calls over a SIP trunk and the memory of calls by Twilio, and prints a table of each.
 bench:
 	scripts/install-tools test
 	cargo build --release --package phonegate-library
 	cargo bench --bench abi
 	cargo bench --bench store
 	cargo bench --bench sip
+	cargo bench --bench twilio
 
 # Writes the schema that editors use, after a change of the configuration's types.
 schema:
