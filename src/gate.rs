@@ -242,8 +242,8 @@ impl Gate {
         self.log.write(level, &Event { number: event.number, ..Event::refused(event.id, failure) });
     }
 
-    /// The status of a call. While it is pending, waits for its end: for `call.status_wait_ms` at most, until the gate
-    /// shuts down, and in [`MAX_STATUS_WAITS`] callers at once.
+    /// The status of a call. While it is pending, waits for its end: for `call.status_wait_ms` at most, and no longer than
+    /// until the gate shuts down. 64 callers wait at once at most, others are answered at once.
     pub fn status(&self, id: CallId) -> CallStatus {
         let at_most = self.call.status_wait_ms.milliseconds();
         let permit = if at_most.is_zero() { None } else { self.waits.try_acquire().ok() };

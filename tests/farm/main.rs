@@ -18,7 +18,7 @@ use phonegate::config::NetworkConfig;
 use phonegate::store::{Block, CallStore, HOLD, RedisStore, StoredNumber};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS};
-use support::gate::{TestGate, admitted, id, no_limits};
+use support::gate::{TestGate, admitted, id, no_limits, polling};
 use support::host::Host;
 use support::redis::Redis;
 use support::wait_until;

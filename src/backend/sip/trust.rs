@@ -239,7 +239,7 @@ impl DomainResolver for NoNames {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::unreachable, reason = "tests")]
     use super::*;
 
     fn trusted(named: &[&str]) -> Arc<TrustedAddresses> {
