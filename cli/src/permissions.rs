@@ -108,7 +108,7 @@ pub(crate) fn state_fault(folder: &Path, account: Option<&Account>) -> io::Resul
 /// Who could replace the library in the service's folder. None where nobody can.
 pub(crate) fn could_replace(folder: &Path, account: Option<&Account>) -> Option<String> {
     // On Linux also whoever can put another folder in its place.
-    let above = || Ok(platform::untrusted_writer(folder)?.filter(|(part, _)| part != folder));
+    let above = || Ok(platform::untrusted_writer(folder, true)?.filter(|(part, _)| part != folder));
     let found = exposure(folder, account).and_then(|exposure| match exposure.why_unsafe() {
         Some(why) => Ok(Some((folder.to_owned(), why))),
         None => above(),

@@ -91,7 +91,7 @@ impl TrustedPaths {
 }
 
 fn examine(path: &Path) -> Option<UnsafePath> {
-    let (path, why) = match platform::untrusted_writer(path) {
+    let (path, why) = match platform::untrusted_writer(path, true) {
         Ok(writer) => writer?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => (path.to_owned(), format!("its permissions cannot be read: {error}")),

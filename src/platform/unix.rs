@@ -247,9 +247,11 @@ fn exposure_of(meta: &Metadata) -> Exposure {
 /// can create files is safe if it is sticky, as /tmp is: others can rename and remove only what belongs to them there,
 /// and what leads to the path must belong to root or this user.
 ///
+/// Here the host runs as this user, so `trusts_host` changes nothing.
+///
 /// # Errors
 /// If a part of the path is missing, or its permissions cannot be read.
-pub fn untrusted_writer(path: &Path) -> io::Result<Option<(PathBuf, String)>> {
+pub fn untrusted_writer(path: &Path, _trusts_host: bool) -> io::Result<Option<(PathBuf, String)>> {
     for path in [std::path::absolute(path)?, path.canonicalize()?] {
         for part in path.ancestors() {
             if let Some(why) = why_unsafe(part, part != path)? {

@@ -39,7 +39,9 @@ impl Bundle {
         }
         if !trusts_folder {
             // With the folder that both are in.
-            [&tool, &library].into_iter().try_for_each(|file| must_be_safe(file))?;
+            let danger = "decides what is installed from there (a folder in C:\\Program Files is safe)";
+            must_be_safe(&tool, danger)?;
+            must_be_safe(&library, danger)?;
         }
         let bytes = read(&library)?;
         if !trusts_folder {
@@ -62,18 +64,17 @@ impl Bundle {
     }
 }
 
-/// Refuses a part of the bundle that others could have changed. The administrator who runs this is nobody else.
-fn must_be_safe(path: &Path) -> Result<(), Trouble> {
-    let place = path.display();
-    match platform::untrusted_writer(path) {
+/// Refuses a file or folder that others than administrators could change. Who runs this is one; the service's account is
+/// none, and must not become one. `danger` is what somebody could do who can change it.
+pub(super) fn must_be_safe(path: &Path, danger: &str) -> Result<(), Trouble> {
+    match platform::untrusted_writer(path, false) {
         Ok(None) => Ok(()),
         Ok(Some((part, why))) => Err(Trouble::usage(format!(
-            "{}: {why}. Whoever can change it decides what is installed from {place}, and so becomes an administrator. Unpack \
-             the bundle into a folder that only administrators can write to, such as one in C:\\Program Files, and run \
-             install there. --trust-folder installs nevertheless",
+            "{}: {why}. Whoever can change it {danger}: let administrators alone write there. --trust-folder installs \
+             nevertheless",
             part.display()
         ))),
-        Err(error) => Err(Trouble::failed(format!("the permissions of {place} cannot be read: {error}"))),
+        Err(error) => Err(Trouble::failed(format!("the permissions of {} cannot be read: {error}", path.display()))),
     }
 }
 

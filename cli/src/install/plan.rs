@@ -8,7 +8,7 @@ use phonegate::platform::{self, Account, Grant, HOST_SERVICE};
 
 use super::bundle::Bundle;
 use super::steps::{Change, FileKind, StateFolder};
-use super::{Arguments, backups, calls, event_source, firewall, shim};
+use super::{Arguments, backups, bundle, calls, event_source, firewall, shim};
 use crate::exit::Trouble;
 use crate::mim::country::DefaultCountry;
 use crate::mim::runtime::Runtime;
@@ -53,12 +53,10 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
              administrators will be able to read the configuration. Run install again once it is registered"
         )),
     }
-    match permissions::could_replace(&folder, account.as_ref()) {
-        Some(danger) if !arguments.trust_folder => {
-            return Err(Trouble::usage(format!("{danger}. --trust-folder installs nevertheless")));
-        }
-        danger => warnings.extend(danger),
+    if !arguments.trust_folder {
+        bundle::must_be_safe(&folder, "replaces what MIM loads, and what administrators run there")?;
     }
+    warnings.extend(permissions::could_replace(&folder, account.as_ref()));
 
     let settings_path = folder.join(settings::FILE_NAME);
     let before = settings::read(&settings_path)?;

@@ -90,32 +90,32 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     if meta.is_symlink() || !meta.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder, or only a link to one"));
     }
-    match why_unsafe(path)? {
+    match why_unsafe(path, true)? {
         None => Ok(()),
         Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{why}; run `phonegate install`"))),
     }
 }
 
-/// Who else than administrators, this user and the host's account could change what lies at a path, or put another file
+/// Who else than administrators and this user, and if `trusts_host` the host's account, could change what lies at a path, or put another file
 /// there: the path that they can change, which may be a file's folder, and who they are. None if nobody can.
 ///
 /// # Errors
 /// If the path is missing, or the permissions of one of both cannot be read.
-pub fn untrusted_writer(path: &Path) -> io::Result<Option<(PathBuf, String)>> {
+pub fn untrusted_writer(path: &Path, trusts_host: bool) -> io::Result<Option<(PathBuf, String)>> {
     let path = std::path::absolute(path)?;
     let parts = if path.is_dir() { 1 } else { 2 };
     for part in path.ancestors().take(parts) {
-        if let Some(why) = why_unsafe(part)? {
+        if let Some(why) = why_unsafe(part, trusts_host)? {
             return Ok(Some((part.to_owned(), why)));
         }
     }
     Ok(None)
 }
 
-fn why_unsafe(path: &Path) -> io::Result<Option<String>> {
+fn why_unsafe(path: &Path, trusts_host: bool) -> io::Result<Option<String>> {
     let why = acl::why_unsafe(path, Grant::CurrentUser)?;
-    if why.is_none() {
-        return Ok(None);
+    if why.is_none() || !trusts_host {
+        return Ok(why);
     }
     // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
     let account = Account::of_service(HOST_SERVICE)?;
