@@ -118,8 +118,10 @@ fn why_unsafe(path: &Path, trusts_host: bool) -> io::Result<Option<String>> {
         return Ok(why);
     }
     // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
-    let account = Account::of_service(HOST_SERVICE)?;
-    acl::why_unsafe(path, account.as_ref().into())
+    match Account::of_service(HOST_SERVICE)? {
+        Some(account) => acl::why_unsafe(path, Grant::Account(&account)),
+        None => Ok(why),
+    }
 }
 
 /// From now on libraries that are named without a folder are looked for in System32 alone, and not in the folder of this
