@@ -184,12 +184,19 @@ impl fmt::Debug for NumberKey {
     }
 }
 
-/// Masked: `+1******1212`, with `x…` where there is an extension.
+/// How many digits at the end of a number of `digits` digits, without its country code, a mask leaves readable: at most
+/// four, at most half of them, and always four fewer than there are.
+pub(crate) fn shown_digits(digits: usize) -> usize {
+    4.min(digits / 2).min(digits.saturating_sub(4))
+}
+
+/// Masked: `+1******1212`, with `x…` if there is an extension. Short numbers show fewer digits.
 impl fmt::Display for PhoneNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shown, total) = (usize::from(self.country_code_digits) + 1, self.e164.len());
+        let (code, total) = (usize::from(self.country_code_digits) + 1, self.e164.len());
+        let shown = shown_digits(total.saturating_sub(code));
         for (i, c) in self.e164.chars().enumerate() {
-            let visible = i < shown || i + 4 >= total;
+            let visible = i < code || i + shown >= total;
             write!(f, "{}", if visible { c } else { '*' })?;
         }
         match &self.extension {

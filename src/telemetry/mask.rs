@@ -1,19 +1,32 @@
 //! Text from elsewhere (a provider's message, a file's line) made fit to be shown: it is data, never trusted.
 
+use crate::call::shown_digits;
+
 /// The longest foreign text that is shown, in characters.
 const MAX_CHARS: usize = 200;
 
-/// A run of so many digits, or more, may be a telephone number.
+/// The fewest digits that are masked in text about a call: extensions and the numbers of small countries are that short.
+const CALL_DIGITS: usize = 4;
+
+/// The fewest digits that are masked in other text, in which ports, versions and error codes must stay readable.
 const NUMBER_DIGITS: usize = 7;
 
-/// So many digits at the end of a run stay readable.
-const SHOWN_DIGITS: usize = 4;
-
-/// `text` without control characters, with long runs of digits masked, and 200 characters at most.
+/// Sanitizes foreign text about a call, such as a provider's message: removes control characters, masks runs of four and
+/// more digits, and shortens it to 200 characters.
 pub fn foreign_text(text: &str) -> String {
+    sanitize(text, CALL_DIGITS)
+}
+
+/// Sanitizes foreign text about a connection or a setting, such as an error of the operating system: as [`foreign_text`],
+/// but runs of up to six digits stay readable.
+pub fn diagnostic_text(text: &str) -> String {
+    sanitize(text, NUMBER_DIGITS)
+}
+
+fn sanitize(text: &str, fewest: usize) -> String {
     // Masking comes before cutting, so that a cut number is no shorter run of digits.
     let bounded: String = text.chars().take(MAX_CHARS * 4).map(|c| if is_unseen(c) { ' ' } else { c }).collect();
-    let masked = mask_numbers(bounded.trim());
+    let masked = mask_runs(bounded.trim(), fewest);
     match masked.char_indices().nth(MAX_CHARS) {
         None => masked,
         Some(_) => masked.chars().take(MAX_CHARS - 1).chain(['…']).collect(),
@@ -27,8 +40,13 @@ fn is_unseen(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// `text` with all but the last digits of long runs of digits hidden, blanks and the like between them or not.
+/// Masks runs of seven and more digits, with or without blanks and the like between them.
 pub fn mask_numbers(text: &str) -> String {
+    mask_runs(text, NUMBER_DIGITS)
+}
+
+/// Masks runs of at least `fewest` digits. The last [`shown_digits`] of a run stay readable.
+fn mask_runs(text: &str, fewest: usize) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut run = String::new();
     for c in text.chars() {
@@ -36,17 +54,17 @@ pub fn mask_numbers(text: &str) -> String {
         if joins {
             run.push(c);
         } else {
-            end_run(&mut masked, &mut run);
+            end_run(&mut masked, &mut run, fewest);
             masked.push(c);
         }
     }
-    end_run(&mut masked, &mut run);
+    end_run(&mut masked, &mut run, fewest);
     masked
 }
 
-fn end_run(masked: &mut String, run: &mut String) {
+fn end_run(masked: &mut String, run: &mut String, fewest: usize) {
     let digits = run.chars().filter(|c| c.is_numeric()).count();
-    let hidden = if digits >= NUMBER_DIGITS { digits - SHOWN_DIGITS } else { 0 };
+    let hidden = if digits >= fewest { digits.saturating_sub(shown_digits(digits)) } else { 0 };
     let mut seen = 0;
     for c in run.drain(..) {
         let is_digit = c.is_numeric();
@@ -57,17 +75,60 @@ fn end_run(masked: &mut String, run: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::foreign_text;
+    use proptest::prelude::*;
+
+    use super::{diagnostic_text, foreign_text};
+    use crate::call::PhoneNumber;
 
     #[test]
     fn telephone_numbers_are_masked_in_every_spelling() {
         for (text, shown) in [
             ("call to +14255551212 failed", "call to +*******1212 failed"),
             ("+1 (425) 555-1212", "+* (***) ***-1212"),
-            ("error 21211 at line 12", "error 21211 at line 12"),
+            ("is 6834002 a number", "is ****002 a number"),
+            ("x4002, x40021, x400212", "x****, x****1, x****12"),
+            ("486 Busy Here, cause=17", "486 Busy Here, cause=17"),
             ("٤٢٥٥٥٥١٢١٢", "******١٢١٢"),
         ] {
             assert_eq!(foreign_text(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_number_shows_its_country_code_and_few_national_digits() {
+        // By the number of national digits.
+        let shown = [(1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (6, 2), (7, 3), (8, 4), (9, 4), (10, 4), (11, 4), (14, 4)];
+        for (national, shown) in shown {
+            for country_code in ["1", "49", "683"] {
+                let digits: String = "23456789012345".chars().take(national).collect();
+                let masked = PhoneNumber::new(format!("+{country_code}{digits}"), None, country_code.len() as u8);
+                let (hidden, end) = digits.split_at(national - shown);
+                assert_eq!(masked.to_string(), format!("+{country_code}{}{end}", "*".repeat(hidden.len())));
+            }
+        }
+        let with_extension = PhoneNumber::new("+6834002".to_owned(), Some("77".to_owned()), 3);
+        assert_eq!(with_extension.to_string(), "+683****x…");
+    }
+
+    #[test]
+    fn ports_and_error_codes_stay_readable_in_diagnostic_text() {
+        for (text, shown) in [
+            ("localhost:5061: os error 10061, error 21211", "localhost:5061: os error 10061, error 21211"),
+            ("call to +14255551212 failed", "call to +*******1212 failed"),
+            ("call to 6834002 failed", "call to ****002 failed"),
+        ] {
+            assert_eq!(diagnostic_text(text), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_run_shows_more_digits_than_the_rule(digits in "[0-9]{1,40}", gaps in "[ ./()-]{0,3}", before in "[a-z: +]{0,5}") {
+            let spelled: String = digits.chars().flat_map(|digit| [digit.to_string(), gaps.clone()]).collect();
+            let shown = foreign_text(&format!("{before}{spelled}"));
+            let visible = shown.chars().filter(char::is_ascii_digit).count();
+            let most = if digits.len() < 4 { digits.len() } else { 4.min(digits.len() / 2).min(digits.len() - 4) };
+            prop_assert!(visible <= most, "{shown}");
         }
     }
 

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use phonegate::call::CallId;
 use phonegate::store::Block;
-use phonegate::telemetry::foreign_text;
+use phonegate::telemetry::diagnostic_text;
 use serde::Serialize;
 
 use crate::exit::{Exit, Trouble};
@@ -105,7 +105,7 @@ pub(crate) struct Add {
 
 /// A reason as it stands within a sentence, which has a full stop of its own.
 fn reason(text: &str) -> Result<Box<str>, &'static str> {
-    let text = foreign_text(text);
+    let text = diagnostic_text(text);
     match text.trim_end_matches(['.', ' ']) {
         "" => Err("it is empty; say in some words why, or leave --reason out"),
         reason => Ok(reason.into()),

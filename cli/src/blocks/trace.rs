@@ -5,7 +5,7 @@ use std::time::Duration;
 use phonegate::config::Level;
 use phonegate::platform;
 use phonegate::store::Block;
-use phonegate::telemetry::{Event, Log, foreign_text};
+use phonegate::telemetry::{Event, Log, diagnostic_text};
 
 use super::FOR_EVER;
 use crate::exit::Trouble;
@@ -47,5 +47,5 @@ impl Trace {
 /// Its reason, which stands in the store as somebody wrote it, and its end.
 fn words(block: &Block) -> String {
     let until = block.until.map_or_else(|| FOR_EVER.to_owned(), |until| format!("until {}", when::utc(until)));
-    format!("{}, {until}", foreign_text(&block.reason))
+    format!("{}, {until}", diagnostic_text(&block.reason))
 }

@@ -15,7 +15,7 @@ use super::super::http::{self, BodyError};
 use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
 use crate::no_duplicate_keys::Json;
-use crate::telemetry::foreign_text;
+use crate::telemetry::{diagnostic_text, foreign_text};
 
 /// The most requests at once that ask how calls go. Each needs a connection with its buffers; one that waits is small.
 const MAX_POLLS: usize = 192;
@@ -203,7 +203,7 @@ impl ApiError {
     /// As a call's failure.
     pub(super) fn failure(&self) -> Failure {
         let lost = |words: &str| {
-            let sentence = format!("Twilio cannot be reached: {}.", foreign_text(words));
+            let sentence = format!("Twilio cannot be reached: {}.", diagnostic_text(words));
             Failure::new(FailureReason::CannotPlace, sentence)
         };
         match self {

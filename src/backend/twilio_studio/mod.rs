@@ -21,7 +21,7 @@ use super::{HANG_UP_LIMIT, OnProgress, OnState, PlaceError, Rang, Reference, Tel
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::{ConfigError, FraudKey, NetworkConfig, TwilioStudioConfig};
-use crate::telemetry::foreign_text;
+use crate::telemetry::diagnostic_text;
 use api::{Api, ApiError, is_sid};
 use outcome::Context;
 use pace::Pace;
@@ -250,7 +250,7 @@ impl TelephonyBackend for TwilioStudio {
         let way_out = &self.api.way_out;
         let flow = self.api.get(&["v2", "Flows", &self.flow]).await;
         let flow: Flow = flow.map_err(|error: ApiError| with_way(&error.failure(), way_out))?;
-        let name = foreign_text(&flow.friendly_name);
+        let name = diagnostic_text(&flow.friendly_name);
         if flow.status != "published" || flow.valid == Some(false) {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
             return Err(Failure::new(FailureReason::NotConfigured, problem));

@@ -20,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{Address, Kind, Node};
 use crate::store::StoreError;
-use crate::telemetry::foreign_text;
+use crate::telemetry::diagnostic_text;
 
 /// How long one question may take, connecting included. Less than its asker waits.
 const LIMIT: Duration = Duration::from_millis(1800);
@@ -203,7 +203,7 @@ impl Way {
         };
         let (host, port) = answered
             .map_err(|unanswered| unanswered.words())?
-            .ok_or_else(|| format!("the sentinel knows no master {}", foreign_text(name)))?;
+            .ok_or_else(|| format!("the sentinel knows no master {}", diagnostic_text(name)))?;
         let master =
             Node::parse(&format!("{host}:{port}")).ok_or_else(|| "the sentinel names no address".to_owned())?;
         let mut live = self.told(&master, sentinel).await?;
@@ -295,9 +295,9 @@ fn is_elsewhere(error: &RedisError) -> bool {
 fn words(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some("NOAUTH"), _) => "Redis wants a password, and store.url has none".to_owned(),
-        (Some(code), Some(detail)) => format!("Redis answers {code}: {}", foreign_text(without_script(detail))),
+        (Some(code), Some(detail)) => format!("Redis answers {code}: {}", diagnostic_text(without_script(detail))),
         (Some(code), None) => format!("Redis answers {code}"),
-        (None, _) => foreign_text(&error.to_string()),
+        (None, _) => diagnostic_text(&error.to_string()),
     }
 }
 
@@ -311,7 +311,7 @@ fn without_script(detail: &str) -> &str {
 }
 
 fn explain(error: io::Error) -> String {
-    foreign_text(&error.to_string())
+    diagnostic_text(&error.to_string())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use sdp_types::{Connection, Media, NetType, Session};
 
 use super::srtp::{CryptoLine, Keying};
 use crate::config::MediaEncryption;
-use crate::telemetry::foreign_text;
+use crate::telemetry::diagnostic_text;
 
 /// The payload type of key events that we offer (RFC 4733): the one that arrives.
 pub(super) const KEY_EVENTS: u8 = 101;
@@ -162,7 +162,7 @@ pub(super) fn read(sdp: &[u8], kind: Kind, ours: IpAddr, encryption: MediaEncryp
     if sdp.is_empty() || sdp.len() > MAX_BYTES {
         return Err(SdpError::Unreadable(format!("{} bytes", sdp.len())));
     }
-    let session = Session::parse(sdp).map_err(|error| SdpError::Unreadable(foreign_text(&error.to_string())))?;
+    let session = Session::parse(sdp).map_err(|error| SdpError::Unreadable(diagnostic_text(&error.to_string())))?;
     if kind == Kind::Answer && session.medias.len() != 1 {
         return Err(SdpError::Streams(session.medias.len()));
     }
@@ -254,7 +254,7 @@ fn crypto(media: &Media, kind: Kind, encryption: MediaEncryption) -> Result<(boo
     let secure = match media.proto.as_str() {
         "RTP/AVP" => false,
         "RTP/SAVP" => true,
-        other => return Err(SdpError::Transport(foreign_text(other))),
+        other => return Err(SdpError::Transport(diagnostic_text(other))),
     };
     if encryption == MediaEncryption::Required && !secure {
         return Err(SdpError::Unencrypted);
@@ -263,7 +263,7 @@ fn crypto(media: &Media, kind: Kind, encryption: MediaEncryption) -> Result<(boo
     let line = match kind {
         Kind::Offer => lines.flatten().next(),
         Kind::Answer if secure && encryption != MediaEncryption::Required => {
-            return Err(SdpError::Transport(foreign_text(&media.proto)));
+            return Err(SdpError::Transport(diagnostic_text(&media.proto)));
         }
         // A key that cannot be used is no leave to go on without one.
         Kind::Answer => match (lines.next(), lines.next()) {
@@ -311,7 +311,7 @@ fn first_codec(media: &Media, kind: Kind) -> Result<Codec, SdpError> {
         }
     }
     match (codec, other) {
-        (Some(_), Some(other)) if kind == Kind::Answer => Err(SdpError::PayloadType(foreign_text(other))),
+        (Some(_), Some(other)) if kind == Kind::Answer => Err(SdpError::PayloadType(diagnostic_text(other))),
         (Some(codec), _) => Ok(codec),
         (None, _) => Err(SdpError::Codec),
     }
