@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, NumberHasher};
 use crate::backend::{self, Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
@@ -112,7 +112,8 @@ impl LogTo {
 }
 
 impl Gate {
-    /// Starts a gate. Reads secrets, opens the log and the store; does no network I/O.
+    /// Starts a gate. Reads secrets, opens the log and the store; does no network I/O but one question to a store of type
+    /// `redis`, for at most a second.
     ///
     /// # Errors
     /// What in the configuration cannot work.
@@ -135,7 +136,9 @@ impl Gate {
         if config.strict_permissions {
             trusted.must_be_safe()?;
         }
-        let admission = Admission::new(&config.numbers)?;
+        let hasher = NumberHasher::of(&config.privacy, &base)?;
+        let number_keys = hasher.fingerprints();
+        let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
         let prompts = Prompts::load(&config.prompts, &base)?;
         let backends = in_use(&config, &prompts, &base)?;
@@ -145,6 +148,7 @@ impl Gate {
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let store = store::open(&config, &base)?;
+        runtime.block_on(store::check_number_keys(&*store, &config.store, &base, &number_keys))?;
         let kept = (store, Rules::of(&config, takes_up));
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;

@@ -205,6 +205,7 @@ fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
         "text_after",
         "trailing",
         "beyond_a_schema",
+        "number_key_is_too_short",
         "store_redis_without_url",
         "store_sqlite_with_url",
         "store_sqlite_with_ca_file",

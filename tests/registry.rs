@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use phonegate::admission::Admission;
+use phonegate::admission::{Admission, NumberHasher};
 use phonegate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use phonegate::clock::{Deadline, Moment};
-use phonegate::registry::{Begun, Registry};
+use phonegate::registry::{Adopted, Begun, Registry};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -290,4 +290,21 @@ fn memory_is_bounded_also_where_every_call_is_refused() {
         assert!(registry.len() <= 640);
     }
     assert_eq!(registry.status(id(19_999)), Some(CallStatus::Failed), "the newest are kept");
+}
+
+#[test]
+fn a_repeat_of_a_call_by_an_older_number_key_places_no_second_call() {
+    let deadline = Deadline::after(Moment::now(), DEADLINE);
+    let numbers = serde_json::from_str(r#"{ "default_country": "US" }"#).unwrap();
+    let hasher = NumberHasher::new(Some("not-a-real-number-key-0123456789abcdef".into()), []);
+    let admission = Admission::new(&numbers).unwrap().hashing_with(hasher);
+    let rehashed = |n: u32| admission.admit(&format!("+1425555{n:04}")).unwrap();
+    assert_ne!(rehashed(1000).key(), number(1000).key());
+    // The store has the call from before the key was set.
+    let registry = Registry::new(KEEP);
+    let attempt = Attempt { id: id(1), generation: 7 };
+    assert_eq!(registry.adopt(attempt, number(1000).key(), deadline, false), Adopted::Pending);
+    assert_eq!(registry.begin(id(1), Ok(rehashed(1000)), deadline), Begun::StillPending(attempt));
+    let other = registry.begin(id(1), Ok(rehashed(1001)), deadline);
+    assert!(matches!(other, Begun::RefusedRepeat(_, repeated) if repeated == attempt), "{other:?}");
 }

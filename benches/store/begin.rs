@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::call::{Attempt, NumberKey};
+use phonegate::call::{Attempt, KeyFingerprint, NumberKey};
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
     Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisStore, SqliteStore, StoredNumber,
@@ -92,7 +92,14 @@ fn new(n: u128) -> NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(600),
-        number: StoredNumber { key, line: key, masked: "+1******1212".into(), full: None },
+        number: StoredNumber {
+            key,
+            line: key,
+            fingerprint: KeyFingerprint::UNKEYED,
+            otherwise: Box::default(),
+            masked: "+1******1212".into(),
+            full: None,
+        },
         owner: Owner(Uuid::from_u128(1)),
         node: "here".into(),
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use comfy_table::{Table, presets};
 use phonegate::call::{Failure, FailureReason};
-use phonegate::config::Config;
+use phonegate::config::{Config, StoreKind};
 use phonegate::platform::{Account, HOST_SERVICE};
 use serde::Serialize;
 use serde_json::json;
@@ -29,6 +29,7 @@ Examples:
   backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
             result (ok, failed, or not_used: it was not asked), reason where it failed, text
   store     type, result (ok or failed), text: where calls are kept
+  recommendation   text: what would be better
   checked   ok (true or false), config (the file)
   error     text: see exit code 2
 
@@ -80,6 +81,12 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     if let Some(why) = places::why_no_figures(&setup.loaded) {
         output::warning(json, &why);
     }
+    if let Some(text) = recommended(&setup.loaded.config) {
+        match json {
+            true => output::record(&json!({ "event": "recommendation", "text": text })),
+            false => output::remark(&format!("recommended: {text}")),
+        }
+    }
     let mut rows = rows(&setup.loaded.config);
     let kind = setup.loaded.config.store.kind.name();
     let (store, answers) = {
@@ -119,6 +126,15 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         });
     }
     Ok(if all_works { Exit::Done } else { Exit::Failed })
+}
+
+/// What would be better, but is no reason for a warning.
+fn recommended(config: &Config) -> Option<&'static str> {
+    let keeps_numbers = config.store.kind != StoreKind::Memory;
+    (keeps_numbers && config.privacy.number_key.is_none()).then_some(
+        "privacy.number_key is not set, so whoever reads the store can find out the telephone numbers in it. \
+         `openssl rand -hex 32` makes a key; docs/store.md (\"Number keys\") says how to set it on Windows and on a farm",
+    )
 }
 
 /// The backends in the order in which they are tried, then those that are not.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::admission::Admission;
+use phonegate::admission::{Admission, NumberHasher};
 use phonegate::call::{CallId, NumberKey, PhoneNumber};
 use phonegate::config::{ConfigError, ErrorKind, NumbersConfig, StoreKind};
-use phonegate::store::{self, CallStore, Query, Row, StoreError};
+use phonegate::store::{self, CallStore, KeyUse, Query, Row, StoreError};
 use tokio::runtime::Runtime;
 
 use crate::exit::Trouble;
@@ -25,6 +25,7 @@ pub(crate) struct Opened {
     pub(crate) store: Arc<dyn CallStore>,
     kind: StoreKind,
     numbers: NumbersConfig,
+    hasher: NumberHasher,
     longest_backend: usize,
     file: PathBuf,
     runtime: Runtime,
@@ -35,7 +36,7 @@ impl Opened {
     pub(crate) fn open(setup: &Setup) -> Result<Self, Trouble> {
         must_keep(setup)?;
         match missing_file(setup)? {
-            None => Self::open_there(setup),
+            None => Self::open_there(setup)?.with_all_numbers(),
             Some(missing) => Err(not_there(setup, &missing)),
         }
     }
@@ -52,7 +53,7 @@ impl Opened {
                 folder.display()
             )));
         }
-        let opened = Self::open_there(setup)?;
+        let opened = Self::open_there(setup)?.with_all_numbers()?;
         if let Some(missing) = missing {
             let made = format!(
                 "there was no file {}, so a new, empty store was made there; is `store.path` the one of the service, and \
@@ -70,10 +71,22 @@ impl Opened {
             .enable_all()
             .build()
             .map_err(|error| Trouble::failed(format!("cannot start threads: {error}")))?;
+        let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
         let store = store::open(&loaded.config, &loaded.base).map_err(|error| unusable(error.in_file(file)))?;
         let (kind, numbers) = (loaded.config.store.kind, loaded.config.numbers.clone());
         let longest_backend = loaded.config.backends.keys().map(|name| name.chars().count()).max().unwrap_or_default();
-        Ok(Self { store, kind, numbers, longest_backend, file: file.clone(), runtime })
+        Ok(Self { store, kind, numbers, hasher, longest_backend, file: file.clone(), runtime })
+    }
+
+    /// Makes sure that every number of the store can be found.
+    fn with_all_numbers(self) -> Result<Self, Trouble> {
+        self.use_number_keys(KeyUse::Read)?;
+        Ok(self)
+    }
+
+    /// Makes sure that every number of the store can be found, and notes which number keys are used.
+    pub(crate) fn use_number_keys(&self, usage: KeyUse) -> Result<(), Trouble> {
+        self.ask(self.store.use_number_keys(&self.hasher.fingerprints(), usage))
     }
 
     /// So many characters has the longest name of a backend.
@@ -106,13 +119,13 @@ impl Opened {
         }
     }
 
-    /// The key of the number that a text means, which may be the key itself, or the id of a call to it.
-    pub(crate) fn key(&self, text: &str) -> Result<NumberKey, Trouble> {
+    /// The keys of the number that a text means, which may be a key itself, or the id of a call to it.
+    pub(crate) fn keys(&self, text: &str) -> Result<Vec<NumberKey>, Trouble> {
         // Without its hyphens, an id would be a key.
         match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
-            (Some(key), _) => Ok(key),
-            (None, Ok(id)) => Ok(self.of_call(id)?.0),
-            (None, Err(_)) => Ok(self.number(text)?.key()),
+            (Some(key), _) => Ok(vec![key]),
+            (None, Ok(id)) => Ok(vec![self.of_call(id)?.0]),
+            (None, Err(_)) => Ok(keys_of(&self.number(text)?)),
         }
     }
 
@@ -130,8 +143,15 @@ impl Opened {
     /// The number that a text means, whether it may be called or not.
     pub(crate) fn number(&self, text: &str) -> Result<PhoneNumber, Trouble> {
         let admission = Admission::new(&self.numbers).map_err(|error| error.in_file(&self.file))?;
+        let admission = admission.hashing_with(self.hasher.clone());
         admission.read(text).map_err(|failure| Trouble::usage(format!("{} Write it as +14255551212.", failure.text())))
     }
+}
+
+/// The keys that the store may know a number by, the current one first.
+fn keys_of(number: &PhoneNumber) -> Vec<NumberKey> {
+    let others = number.hashed_otherwise().iter().map(|hashed| hashed.number);
+    std::iter::once(number.key()).chain(others).collect()
 }
 
 /// Whether a call can be kept in the store of a configuration.
@@ -161,7 +181,9 @@ pub(crate) fn check(setup: &Setup) -> Result<String, Trouble> {
         ));
     }
     let opened = Opened::open_there(setup)?;
-    opened.ask(opened.store.check())
+    let words = opened.ask(opened.store.check())?;
+    opened.use_number_keys(KeyUse::Read)?;
+    Ok(words)
 }
 
 fn must_keep(Setup { file, loaded }: &Setup) -> Result<(), Trouble> {

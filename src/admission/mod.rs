@@ -4,6 +4,7 @@
 mod emergency;
 mod input;
 mod number;
+mod number_hasher;
 mod prefix;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use crate::call::{Failure, FailureReason, PhoneNumber};
 use crate::config::{ConfigError, NumberType, NumbersConfig, WithoutPlus};
 pub(crate) use emergency::EmergencyNumbers;
 use number::{Parsed, ReadError, Reader};
+pub use number_hasher::NumberHasher;
 use prefix::Prefix;
 
 /// The rules of one configuration.
@@ -25,6 +27,7 @@ pub struct Admission {
     /// In E.164, without extensions.
     blocked: HashSet<Box<str>>,
     blocked_prefixes: Vec<Prefix>,
+    hasher: NumberHasher,
 }
 
 /// How a text is read, and whether that number may be called.
@@ -62,6 +65,7 @@ impl Admission {
             allowed_types: numbers.allowed_types.clone(),
             blocked: HashSet::new(),
             blocked_prefixes,
+            hasher: NumberHasher::default(),
         };
         for (index, text) in numbers.blocked.iter().enumerate() {
             let parsed = rules.parse(text).map_err(|failure| {
@@ -78,6 +82,11 @@ impl Admission {
         }
         number::warm_up(default_country.iter().chain(&rules.allowed_countries));
         Ok(rules)
+    }
+
+    /// The same rules, whose numbers are known by the keys of a configuration.
+    pub fn hashing_with(self, hasher: NumberHasher) -> Self {
+        Self { hasher, ..self }
     }
 
     /// The number that a text means, whether it may be called or not.
@@ -146,7 +155,8 @@ impl Admission {
             without_plus: self.without_plus,
         };
         let invalid = |text: std::fmt::Arguments<'_>| Failure::new(FailureReason::InvalidNumber, text);
-        reader.read(text).map_err(|error| match error {
+        let parsed = reader.read(text).map(|parsed| Parsed { number: self.hasher.hash(parsed.number), ..parsed });
+        parsed.map_err(|error| match error {
             ReadError::Form(error) => invalid(format_args!("{error}")),
             ReadError::Ambiguous(national, international) => invalid(format_args!(
                 "The phone number can be {national} or {international}: write it with `+` and its country code."

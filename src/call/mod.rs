@@ -2,15 +2,16 @@
 //! they depend on nothing else of PhoneGate but its clock.
 
 mod failure;
+mod number_key;
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::clock::Deadline;
 pub use failure::{Failure, FailureReason};
+pub use number_key::{HashedNumber, KeyFingerprint, NumberKey};
 
 /// The identity of a request: the host's GUID. Never nil.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,13 +91,24 @@ pub struct PhoneNumber {
     extension: Option<Box<str>>,
     country_code_digits: u8,
     country: Option<[u8; 2]>,
+    hashed: HashedNumber,
+    /// With the other keys that the store may have it under.
+    hashed_otherwise: Box<[HashedNumber]>,
 }
 
 impl PhoneNumber {
     /// A number from its parts: `+` and digits of which the first `country_code_digits` are the country code, and the
     /// digits to dial after the answer.
     pub(crate) fn new(e164: String, extension: Option<String>, country_code_digits: u8) -> Self {
-        Self { e164: e164.into(), extension: extension.map(Into::into), country_code_digits, country: None }
+        let hashed = HashedNumber::unkeyed(&e164, extension.as_deref());
+        Self {
+            e164: e164.into(),
+            extension: extension.map(Into::into),
+            country_code_digits,
+            country: None,
+            hashed,
+            hashed_otherwise: Box::default(),
+        }
     }
 
     /// The number, which is one of this country (ISO 3166-1 alpha-2).
@@ -124,63 +136,29 @@ impl PhoneNumber {
         self.extension.as_deref()
     }
 
-    /// What it is known by.
+    /// The number known by other hashes than that without a secret.
+    pub(crate) fn hashed_as(self, hashed: HashedNumber, hashed_otherwise: Box<[HashedNumber]>) -> Self {
+        Self { hashed, hashed_otherwise, ..self }
+    }
+
+    /// The hash that the number is known by.
     pub fn key(&self) -> NumberKey {
-        NumberKey::of(&self.e164, self.extension())
+        self.hashed.number
     }
 
-    /// What its line is known by, which all its extensions share.
-    pub fn line_key(&self) -> NumberKey {
-        NumberKey::of(&self.e164, None)
-    }
-}
-
-/// What a number is known by where it is not to be read: a digest. Whoever tries every number can find out which one it
-/// is, so it is personal data all the same.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NumberKey([u8; 16]);
-
-impl NumberKey {
-    fn of(e164: &str, extension: Option<&str>) -> Self {
-        let mut digest = Sha256::new_with_prefix("phonegate number\0");
-        digest.update(e164);
-        if let Some(extension) = extension {
-            digest.update("x");
-            digest.update(extension);
-        }
-        let mut key = [0; 16];
-        key.iter_mut().zip(digest.finalize()).for_each(|(key, byte)| *key = byte);
-        Self(key)
+    /// Its hash and that of its line.
+    pub fn hashed(&self) -> HashedNumber {
+        self.hashed
     }
 
-    /// The key with these bytes.
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
+    /// The hashes with the other keys of the configuration, by which the store may know the number, too.
+    pub fn hashed_otherwise(&self) -> &[HashedNumber] {
+        &self.hashed_otherwise
     }
 
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-
-    /// The key in these 32 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        // Uuid reads other forms, too.
-        let digits = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        digits.then(|| Uuid::try_parse(text).ok()).flatten().map(|uuid| Self(uuid.into_bytes()))
-    }
-}
-
-/// 32 hexadecimal digits.
-impl fmt::Display for NumberKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for NumberKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+    /// Returns whether this is a hash of the number, with any key of the configuration.
+    pub fn is_known_as(&self, key: NumberKey) -> bool {
+        self.hashed.number == key || self.hashed_otherwise.iter().any(|hashed| hashed.number == key)
     }
 }
 

@@ -136,6 +136,7 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         limits: document.limits,
         fraud: document.fraud,
         audit: document.audit,
+        privacy: document.privacy,
         metrics: document.metrics,
         messages: document.messages,
     })

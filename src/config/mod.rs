@@ -11,6 +11,7 @@ mod fraud;
 mod load;
 mod numbers;
 mod permissions;
+mod privacy;
 mod prompts;
 mod read;
 mod schema;
@@ -34,6 +35,7 @@ pub use fraud::{FraudConfig, FraudKey};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use permissions::{TrustedPaths, UnsafePath};
+pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
 pub(crate) use read::read_file;
 pub use schema::schema;
@@ -94,6 +96,9 @@ pub struct Document<B> {
     /// What is kept of ended calls.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// How telephone numbers are hashed in the store.
+    #[serde(default)]
+    pub privacy: PrivacyConfig,
     /// Figures for a monitoring system.
     #[serde(default)]
     pub metrics: MetricsConfig,
@@ -170,7 +175,7 @@ impl Config {
         let backends = self.backends.iter().flat_map(|(name, backend)| {
             backend.secrets().into_iter().map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
-        backends.chain(self.store.url.iter().map(|url| (STORE_URL.to_owned(), url)))
+        backends.chain(self.store.url.iter().map(|url| (STORE_URL.to_owned(), url))).chain(self.privacy.secrets())
     }
 }
 

@@ -107,7 +107,7 @@ impl Calls {
 impl Pending {
     pub(super) fn repeat(&mut self, admitted: Result<PhoneNumber, Failure>, attempt: Attempt) -> Begun {
         let failure = match admitted {
-            Ok(number) if number.key() == self.number => return Begun::StillPending(attempt),
+            Ok(number) if number.is_known_as(self.number) => return Begun::StillPending(attempt),
             Ok(_) => Failure::new(
                 FailureReason::AlreadyInProgress,
                 "This request is already calling another number; that call goes on.",

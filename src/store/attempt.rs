@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use crate::backend::Reference;
-use crate::call::{Attempt, Failure, NumberKey, Outcome, PhoneNumber, Progress};
+use crate::call::{Attempt, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress};
 
 /// A process instance that drives attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +19,10 @@ pub struct StoredNumber {
     pub key: NumberKey,
     /// By which the same line is.
     pub line: NumberKey,
+    /// Of the secret that both were hashed with.
+    pub fingerprint: KeyFingerprint,
+    /// The number by the other keys of the configuration: the store may have it under one of these.
+    pub otherwise: Box<[HashedNumber]>,
     /// For people.
     pub masked: Box<str>,
     /// The whole number, where it is to be kept.
@@ -33,7 +37,14 @@ impl StoredNumber {
             None => number.e164().into(),
         };
         let masked = number.to_string().into();
-        Self { key: number.key(), line: number.line_key(), masked, full: full.then(whole) }
+        let HashedNumber { fingerprint, number: key, line } = number.hashed();
+        let otherwise = number.hashed_otherwise().into();
+        Self { key, line, fingerprint, otherwise, masked, full: full.then(whole) }
+    }
+
+    /// The fingerprints of all keys that the number was hashed with, the current one first.
+    pub(super) fn fingerprints(&self) -> impl Iterator<Item = KeyFingerprint> {
+        std::iter::once(self.fingerprint).chain(self.otherwise.iter().map(|hashed| hashed.fingerprint))
     }
 }
 

@@ -13,8 +13,8 @@ pub struct Query {
     pub until: Option<SystemTime>,
     /// Those of this id.
     pub id: Option<CallId>,
-    /// Those to this number or line.
-    pub number: Option<NumberKey>,
+    /// Those to a number or line with one of these keys. Empty: to any number, or to none.
+    pub numbers: Vec<NumberKey>,
     /// Those that ended for this reason.
     pub reason: Option<FailureReason>,
     /// Those of a higher [`Row::sequence`].
@@ -113,7 +113,8 @@ impl Query {
             && self.since.is_none_or(|since| row.started >= since)
             && self.until.is_none_or(|until| row.started < until)
             && self.id.is_none_or(|id| row.attempt.id == id)
-            && self.number.is_none_or(|key| row.number_key == Some(key) || row.line_key == Some(key))
+            && (self.numbers.is_empty()
+                || [row.number_key, row.line_key].into_iter().flatten().any(|key| self.numbers.contains(&key)))
             && self.reason.is_none_or(|wanted| reason == Some(wanted))
     }
 }

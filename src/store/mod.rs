@@ -23,11 +23,20 @@
 //! - When too many calls wait to begin, the next one is refused at once as [`StoreError::Busy`], and is never begun. What
 //!   ends a call, records something or renews a lease always waits for its turn.
 //!
+//! # Number keys
+//! A store has hashes of numbers, and knows by which keys they were made ([`KeyFingerprint`]). Every store guarantees:
+//!
+//! - A call begins only if its number was hashed with every key of the store. Otherwise the number could be blocked, or be
+//!   ringing, by a key that this process does not have.
+//! - A number's blocks, limits and calls are found by each of these keys.
+//! - A key is forgotten only when no number is left that was hashed with it.
+//!
 //! One conformance suite (`tests/stores/`) holds for every store.
 
 mod attempt;
 mod audit;
 mod memory;
+mod number_keys;
 mod places;
 mod redis;
 mod refusal;
@@ -40,12 +49,15 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 pub use self::redis::RedisStore;
-use crate::call::{Attempt, CallId, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
 use crate::platform;
 pub use attempt::{Change, Current, CurrentState, End, NewAttempt, Orphan, Owner, StoredNumber, Update};
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use memory::MemoryStore;
+pub use number_keys::KeyUse;
+pub(crate) use number_keys::check_number_keys;
+use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
 pub use refusal::Refusal;
 pub use sqlite::{
     OnlyNewer, Restore, SchemaVersion, SqliteStore, back_up, back_up_before_migration, kept_beside, new_backup,
@@ -72,7 +84,8 @@ pub trait CallStore: Send + Sync {
     ///
     /// # Errors
     /// Where it is not known whether the attempt was begun: nobody may be rung for it. Refused, where it has ended: it
-    /// was given up, and this comes late. Busy, where too many wait: it was not begun.
+    /// was given up, and this comes late. Refused, if the store has numbers by a key that this number was not hashed with.
+    /// Busy, where too many wait: it was not begun.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
 
     /// Ends a pending attempt that belongs to `end.owner`, and gives its number free if that is said. Verified only
@@ -125,6 +138,13 @@ pub trait CallStore: Send + Sync {
     /// # Errors
     /// Where it cannot be read.
     async fn blocks(&self) -> Result<Vec<Block>, StoreError>;
+
+    /// Makes sure that a process with these number keys, the current one first, finds every number of the store, and notes
+    /// which keys it writes numbers by. [`CallStore::begin`] does the same for its number.
+    ///
+    /// # Errors
+    /// Refused, if the store has numbers by another key. Anything else: that is not known.
+    async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError>;
 
     /// The attempts that a query asks for, in its order.
     ///

@@ -5,6 +5,7 @@ mod away;
 mod fraud;
 mod kills;
 mod nodes;
+mod number_keys;
 mod repeats;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,6 +4,7 @@ mod away;
 mod clock;
 mod named;
 mod sites;
+mod number_keys;
 #[path = "../support/mod.rs"]
 mod support;
 mod way;
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::Reference;
-use phonegate::call::{Attempt, Failure, FailureReason, NumberKey, Outcome};
+use phonegate::call::{Attempt, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
 use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
 use phonegate::store::{
     Begun, Block, CallStore, Change, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, RedisStore, Refusal,
@@ -55,7 +56,14 @@ fn new(n: u128) -> NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(90),
-        number: StoredNumber { key, line: key, masked: "+1******1212".into(), full: None },
+        number: StoredNumber {
+            key,
+            line: key,
+            fingerprint: KeyFingerprint::UNKEYED,
+            otherwise: Box::default(),
+            masked: "+1******1212".into(),
+            full: None,
+        },
         owner: OWNER,
         node: "web1".into(),
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use phonegate::call::NumberKey;
+use phonegate::call::{KeyFingerprint, NumberKey};
 use phonegate::store::{Change, Update};
 use proptest::prelude::*;
 
@@ -63,7 +63,14 @@ fn assert_counted(database: &Connection) {
 
 fn number(n: u128) -> StoredNumber {
     let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
-    StoredNumber { key, line: key, masked: "+1******1212".into(), full: None }
+    StoredNumber {
+        key,
+        line: key,
+        fingerprint: KeyFingerprint::UNKEYED,
+        otherwise: Box::default(),
+        masked: "+1******1212".into(),
+        full: None,
+    }
 }
 
 fn failure() -> Failure {
@@ -276,9 +283,11 @@ fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
     drop(store);
     let database = Connection::open(&file).unwrap();
     // The file as version 1 has it, and one whose counters somebody has changed.
-    for damage in
-        ["DROP TABLE counters; PRAGMA user_version = 1;", "UPDATE counters SET count = 0", "DELETE FROM counters"]
-    {
+    for damage in [
+        "DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;",
+        "UPDATE counters SET count = 0",
+        "DELETE FROM counters",
+    ] {
         database.execute_batch(damage).unwrap();
         let store = SqliteStore::open(&file).unwrap();
         let refused = wait(store.begin(&new(3), &limits)).unwrap();

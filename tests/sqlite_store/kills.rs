@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phonegate::call::{CallId, NumberKey};
+use phonegate::call::{CallId, KeyFingerprint, NumberKey};
 use phonegate::store::{Change, Update};
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -88,7 +88,14 @@ async fn keep_a_call(store: &SqliteStore) {
         calls_per_minute: 1_000_000,
     };
     let key = NumberKey::parse(&uuid::Uuid::new_v4().simple().to_string()).unwrap();
-    let number = StoredNumber { key, line: key, masked: "+1******1212".into(), full: None };
+    let number = StoredNumber {
+        key,
+        line: key,
+        fingerprint: KeyFingerprint::UNKEYED,
+        otherwise: Box::default(),
+        masked: "+1******1212".into(),
+        full: None,
+    };
     let attempt = Attempt { id: CallId::new(uuid::Uuid::new_v4()).unwrap(), generation: 1 };
     let id = attempt.id;
     let begun = store.begin(&NewAttempt { attempt, number: number.clone(), ..new(1) }, &MANY).await.unwrap();

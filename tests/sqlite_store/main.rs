@@ -3,6 +3,7 @@
 mod acknowledged;
 mod counters;
 mod kills;
+mod number_keys;
 mod others;
 #[path = "../support/mod.rs"]
 mod support;

@@ -161,8 +161,10 @@ fn the_audit_answers_what_it_is_asked() {
         assert_eq!(ask(Query { id: Some(id(1)), ..all() }).await, [one, five]);
         assert_eq!(ask(Query { id: Some(id(1)), newest_first: true, most: 1, ..all() }).await, [five]);
         assert_eq!(ask(Query { id: Some(id(9)), ..all() }).await, []);
-        assert_eq!(ask(Query { number: Some(number(1).key), ..all() }).await, [one, two, five], "a line");
-        assert_eq!(ask(Query { number: Some(extension(1, 7).key), ..all() }).await, [two]);
+        assert_eq!(ask(Query { numbers: vec![number(1).key], ..all() }).await, [one, two, five], "a line");
+        assert_eq!(ask(Query { numbers: vec![extension(1, 7).key], ..all() }).await, [two]);
+        let several = vec![extension(1, 7).key, number(2).key, number(9).key];
+        assert_eq!(ask(Query { numbers: several, ..all() }).await, [two, three]);
         assert_eq!(ask(Query { reason: Some(FailureReason::NoKeyPressed), ..all() }).await, [three]);
         assert_eq!(ask(Query { after: rows[2].sequence, ..all() }).await, [four, five]);
         assert_eq!(ask(Query { after: rows[4].sequence, ..all() }).await, []);

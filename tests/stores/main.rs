@@ -5,6 +5,7 @@ mod audit;
 mod begin;
 mod ends;
 mod limits;
+mod number_keys;
 #[path = "../support/mod.rs"]
 mod support;
 mod take_up;
@@ -13,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use phonegate::backend::Reference;
-use phonegate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome, Progress};
+use phonegate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
     Begun, Block, CallStore, Change, Current, CurrentState, End, HOLD, LEASE, Limits, MemoryStore, NewAttempt, Orphan,
@@ -95,7 +96,14 @@ fn number(n: u128) -> StoredNumber {
 /// An extension of the n-th number.
 fn extension(n: u128, extension: u128) -> StoredNumber {
     let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
-    StoredNumber { key: key(n * 1000 + extension), line: key(n * 1000), masked: "+1******1212".into(), full: None }
+    StoredNumber {
+        key: key(n * 1000 + extension),
+        line: key(n * 1000),
+        fingerprint: KeyFingerprint::UNKEYED,
+        otherwise: Box::default(),
+        masked: "+1******1212".into(),
+        full: None,
+    }
 }
 
 fn new(attempt: Attempt, number: StoredNumber) -> NewAttempt {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phonegate::admission::Admission;
 use phonegate::call::{CallId, CallStatus, PhoneNumber};
-use phonegate::config::{self, Loaded, NumbersConfig};
+use phonegate::config::{self, ConfigError, Loaded, NumbersConfig};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::{Registry, Snapshot};
 use serde_json::{Value, json};
@@ -48,6 +48,18 @@ impl TestGate {
 
     /// As `start`, on a registry that is there.
     pub fn start_with(config: Value, registry: Arc<Registry>) -> Self {
+        Self::try_start(config, registry).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Why no gate starts with this configuration.
+    pub fn why_not(config: Value) -> String {
+        match Self::try_start(config, Arc::new(Registry::new(Duration::from_secs(600)))) {
+            Ok(_) => panic!("it starts"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn try_start(config: Value, registry: Arc<Registry>) -> Result<Self, ConfigError> {
         let mut config = polling(config);
         let folder = tempfile::tempdir().unwrap();
         let object = config.as_object_mut().unwrap();
@@ -59,8 +71,8 @@ impl TestGate {
         std::fs::write(&path, config.to_string()).unwrap();
         let loaded: Loaded = config::load(&path).unwrap();
         let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
-        let gate = Gate::start(loaded, registry, log_to).unwrap_or_else(|error| panic!("{error}"));
-        Self { gate: Arc::new(gate), folder }
+        let gate = Gate::start(loaded, registry, log_to)?;
+        Ok(Self { gate: Arc::new(gate), folder })
     }
 
     /// Its folder.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use phonegate::call::NumberKey;
-use phonegate::store::{Block, Query};
+use phonegate::store::{Block, KeyUse, Query};
 
 use super::trace::Trace;
 use super::{Add, Record, Remove, end};
@@ -20,8 +20,8 @@ pub(super) fn add(
     opened: &Opened,
     trace: impl FnOnce() -> Result<Trace, Trouble>,
 ) -> Result<Exit, Trouble> {
-    let block = wanted(arguments, opened)?;
-    let replaced = on_the_list(block.number, opened)?;
+    let Wanted { block, older_keys, usage } = wanted(arguments, opened)?;
+    let replaced = on_the_list(&[&[block.number], &*older_keys].concat(), opened)?;
     let zone = TimeZone::system();
     if let Some(longer) = replaced.as_ref().filter(|there| !arguments.replace && outlasts(there, &block)) {
         return Err(Trouble::failed(format!(
@@ -33,7 +33,11 @@ pub(super) fn add(
         )));
     }
     let trace = trace()?;
+    opened.use_number_keys(usage)?;
     opened.ask(opened.store.block(&block))?;
+    for key in older_keys {
+        opened.ask(opened.store.unblock(key))?;
+    }
     trace.added(&block, replaced.as_ref());
     if arguments.json {
         replaced.iter().for_each(|replaced| output::record(&Record::of("replaced", replaced)));
@@ -47,16 +51,29 @@ pub(super) fn add(
     Ok(closed(&trace, arguments.json))
 }
 
-/// What the arguments say.
-fn wanted(arguments: &Add, opened: &Opened) -> Result<Block, Trouble> {
+/// What the arguments of `add` say.
+struct Wanted {
+    block: Block,
+    /// By which the same number may be on the list, too.
+    older_keys: Vec<NumberKey>,
+    /// By which keys the block is written.
+    usage: KeyUse,
+}
+
+fn wanted(arguments: &Add, opened: &Opened) -> Result<Wanted, Trouble> {
     let text = arguments.number.join(" ");
-    let (number, masked) = match (arguments.call, NumberKey::parse(text.trim())) {
+    let mut older_keys = Vec::new();
+    let (number, masked, usage) = match (arguments.call, NumberKey::parse(text.trim())) {
         // The administrator may know it by its masked form alone.
-        (Some(id), _) => opened.of_call(id)?,
-        (None, Some(key)) => (key, of_key(key, arguments.json, opened)?),
+        (Some(id), _) => {
+            let (key, masked) = opened.of_call(id)?;
+            (key, masked, KeyUse::WriteAny)
+        }
+        (None, Some(key)) => (key, of_key(key, arguments.json, opened)?, KeyUse::WriteAny),
         (None, None) => {
             let number = opened.number(&text)?;
-            (number.key(), number.to_string().into())
+            older_keys.extend(number.hashed_otherwise().iter().map(|hashed| hashed.number));
+            (number.key(), number.to_string().into(), KeyUse::Write)
         }
     };
     let since = SystemTime::now();
@@ -68,11 +85,14 @@ fn wanted(arguments: &Add, opened: &Opened) -> Result<Block, Trouble> {
                 .ok_or_else(|| Trouble::usage("so many days are beyond this machine's calendar"))?,
         ),
     };
-    Ok(Block { number, masked, reason: arguments.reason.clone(), since, until })
+    let block = Block { number, masked, reason: arguments.reason.clone(), since, until };
+    Ok(Wanted { block, older_keys, usage })
 }
 
-fn on_the_list(number: NumberKey, opened: &Opened) -> Result<Option<Block>, Trouble> {
-    Ok(opened.ask(opened.store.blocks())?.into_iter().find(|block| block.number == number))
+/// The block of a number that has these keys. Of several, the one that ends last.
+fn on_the_list(keys: &[NumberKey], opened: &Opened) -> Result<Option<Block>, Trouble> {
+    let blocks = opened.ask(opened.store.blocks())?.into_iter().filter(|block| keys.contains(&block.number));
+    Ok(blocks.reduce(|last, other| if outlasts(&other, &last) { other } else { last }))
 }
 
 fn outlasts(there: &Block, new: &Block) -> bool {
@@ -85,7 +105,7 @@ fn outlasts(there: &Block, new: &Block) -> bool {
 
 /// The masked number of a key, as far as it was called or is blocked.
 fn of_key(key: NumberKey, json: bool, opened: &Opened) -> Result<Box<str>, Trouble> {
-    let newest = Query { number: Some(key), most: 1, newest_first: true, ..Query::default() };
+    let newest = Query { numbers: vec![key], most: 1, newest_first: true, ..Query::default() };
     if let Some(row) = opened.ask(opened.store.rows(&newest))?.into_iter().next()
         && let Some(masked) = row.number
     {
@@ -95,7 +115,7 @@ fn of_key(key: NumberKey, json: bool, opened: &Opened) -> Result<Box<str>, Troub
             false => masked.split('x').next().unwrap_or_default().into(),
         });
     }
-    if let Some(block) = on_the_list(key, opened)? {
+    if let Some(block) = on_the_list(&[key], opened)? {
         return Ok(block.masked);
     }
     output::warning(json, "no call to a number of this key is kept; is it the right one?");
@@ -107,16 +127,20 @@ pub(super) fn remove(
     opened: &Opened,
     trace: impl FnOnce() -> Result<Trace, Trouble>,
 ) -> Result<Exit, Trouble> {
-    let key = opened.key(&arguments.number.join(" "))?;
+    let keys = opened.keys(&arguments.number.join(" "))?;
     let missing = || {
         Trouble::failed(
             "that number is not on the list; `phonegate blocks list` shows it (a block with an extension and one \
              without are two), and `numbers.blocked` in the configuration is a list of its own",
         )
     };
-    let block = on_the_list(key, opened)?.ok_or_else(missing)?;
+    let block = on_the_list(&keys, opened)?.ok_or_else(missing)?;
     let trace = trace()?;
-    if !opened.ask(opened.store.unblock(key))? {
+    let mut was_blocked = false;
+    for key in keys {
+        was_blocked |= opened.ask(opened.store.unblock(key))?;
+    }
+    if !was_blocked {
         return Err(missing());
     }
     trace.removed(&block);

@@ -35,7 +35,7 @@ Examples:
   phonegate blocks remove +1 4255551212
   phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             by the key that the list shows
 
-A key is no number, but tells the number to whoever wants to know it: each number there is can be tried. Treat it, and
+A key is a hash of a number. Without privacy.number_key it tells the number to whoever tries every number. Treat it, and
 what --json prints, like the number itself; hand on the id of a call instead.
 
 Exit codes:

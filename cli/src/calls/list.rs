@@ -68,9 +68,9 @@ pub(super) fn run(list: &List, opened: &Opened) -> Result<Exit, Trouble> {
     if let (Some(since), Some(until)) = (list.since, list.until) {
         when::in_order(since, until)?;
     }
-    let number = list.number.as_ref().map(|words| opened.key(&words.join(" "))).transpose()?;
+    let numbers = list.number.as_ref().map(|words| opened.keys(&words.join(" "))).transpose()?.unwrap_or_default();
     let query =
-        Query { since: list.since, until: list.until, id: list.id, number, reason: list.reason, ..Query::default() };
+        Query { since: list.since, until: list.until, id: list.id, numbers, reason: list.reason, ..Query::default() };
     let format = match (list.json, list.csv) {
         (true, _) => Format::Json,
         (_, true) => Format::Csv,

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::call::{Attempt, CallId, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, End, Limits, MemoryStore, NewAttempt, Orphan, Owner, Query, Reach, Row,
-    Step, StoreError, Update,
+    Begun, Block, CallStore, Change, Current, End, KeyUse, Limits, MemoryStore, NewAttempt, Orphan, Owner, Query,
+    Reach, Row, Step, StoreError, Update,
 };
 
 pub(super) struct Faulty {
@@ -128,6 +128,10 @@ impl CallStore for Faulty {
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
         self.kept.blocks().await
+    }
+
+    async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
+        self.kept.use_number_keys(known, usage).await
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, Failure, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, Failure, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
     Begun, Block, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Query, Refusal,
     Row, RowOutcome, Step, StoreError, StoredNumber, Update,
@@ -21,10 +21,10 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Default)]
 pub(super) struct Calls {
     last: u64,
-    attempts: BTreeMap<u64, Kept>,
+    pub(super) attempts: BTreeMap<u64, Kept>,
     sequences: HashMap<Attempt, u64>,
     current: HashMap<CallId, u64>,
-    ringing: HashMap<NumberKey, u64>,
+    pub(super) ringing: HashMap<NumberKey, u64>,
     /// Pending ones by their deadline.
     pending: BTreeSet<(Instant, u64)>,
     /// Those of them whose deadline had not passed when the last call asked to begin.
@@ -32,14 +32,16 @@ pub(super) struct Calls {
     /// Ended ones in the order of their end.
     ended: VecDeque<u64>,
     /// When attempts began, by number and in all.
-    begun: HashMap<NumberKey, VecDeque<Instant>>,
+    pub(super) begun: HashMap<NumberKey, VecDeque<Instant>>,
     begun_lately: VecDeque<Instant>,
     heard_of: HashMap<Owner, Instant>,
-    blocks: HashMap<NumberKey, Block>,
+    pub(super) blocks: HashMap<NumberKey, Block>,
+    /// The keys that numbers were hashed with.
+    pub(super) number_keys: BTreeSet<KeyFingerprint>,
 }
 
-struct Kept {
-    row: Row,
+pub(super) struct Kept {
+    pub(super) row: Row,
     steps: Vec<Step>,
     placed: Option<(Box<str>, Reference)>,
     progress: Progress,
@@ -52,6 +54,7 @@ struct Kept {
 
 impl Calls {
     pub(super) fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Result<Begun, StoreError> {
+        self.bring_up_to_date(&new.number)?;
         if let Some(kept) = self.current_of(new.attempt.id).filter(|kept| kept.drive.is_some()) {
             return Ok(match kept.row.number_key == Some(new.number.key) {
                 true if kept.row.attempt == new.attempt => Begun::New,

@@ -2,6 +2,7 @@
 //! wants no file.
 
 mod calls;
+mod number_keys;
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,10 @@ use parking_lot::Mutex;
 
 use self::calls::Calls;
 use super::audit::{Query, Row, Step};
-use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update};
-use crate::call::{Attempt, CallId, NumberKey};
+use super::{
+    Begun, Block, CallStore, Current, End, KeyUse, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update,
+};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 
 /// A store in memory. Its clock is the monotonic one, which nobody can set.
 #[derive(Default)]
@@ -61,6 +64,10 @@ impl CallStore for MemoryStore {
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
         Ok(self.0.lock().blocks())
+    }
+
+    async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
+        self.0.lock().use_number_keys(known, usage)
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {

@@ -1,11 +1,63 @@
--- Begins an attempt. ARGV: the attempt, how long it may take, calls to its number, within, calls at once, calls in a
--- minute. Answers with a word, and what belongs to it.
+-- Begins an attempt. ARGV: the attempt and its number's hashes by all keys, the current one first; how long it may take,
+-- calls to its number, within, calls at once, calls in a minute. Answers with a word, and what belongs to it.
 
-local new = cjson.decode(ARGV[1])
+local new, hashes = unpack(cjson.decode(ARGV[1]))
 local span, per_number, window = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local at_once, per_minute = tonumber(ARGV[5]), tonumber(ARGV[6])
 
+local used = number_keys()
+local unknown = unknown_key(used, hashes)
+if unknown then
+    return {'number_key', unknown}
+end
+note_key(used, hashes[1].fingerprint)
+
+local function rekey_block(old, number)
+    local text_of = call('HGET', key('blocks'), old)
+    if not text_of then
+        return
+    end
+    local block, there = cjson.decode(text_of), call('HGET', key('blocks'), number)
+    there = there and cjson.decode(there)
+    -- Of two blocks, the one that ends later is kept.
+    if not there or there['until'] and (not block['until'] or block['until'] > there['until']) then
+        block.number = number
+        call('HSET', key('blocks'), number, cjson.encode(block))
+    end
+    call('HDEL', key('blocks'), old)
+end
+
+-- Makes what is known of a number known by its current key alone.
+local function rekey(old)
+    rekey_block(old.number, new.number)
+    rekey_block(old.line, new.line)
+    local ringing = call('GET', key('r', old.number))
+    local kept = fetch(ringing)
+    if kept then
+        kept.number, kept.line = new.number, new.line
+        keep(kept)
+        call('SETNX', key('r', new.number), ringing)
+    end
+    call('DEL', key('r', old.number))
+    local begun = call('ZRANGE', key('n', old.number), 0, -1, 'WITHSCORES')
+    for i = 1, #begun, 2 do
+        call('ZADD', key('n', new.number), begun[i + 1], begun[i])
+    end
+    if #begun > 0 then
+        call('PEXPIRE', key('n', new.number), text(DAY))
+        call('DEL', key('n', old.number))
+    end
+end
+
 local before = current(new.id)
+for i = 2, #hashes do
+    if used[hashes[i].fingerprint] then
+        rekey(hashes[i])
+        if before and before.number == hashes[i].number then
+            before.number = new.number
+        end
+    end
+end
 if before and not before.outcome then
     if before.number ~= new.number then
         return {'other_number'}

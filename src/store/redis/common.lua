@@ -14,6 +14,7 @@
 --   owners         sorted set: owners by the time when they were last heard of
 --   h:OWNER        what an owner took up last, as JSON
 --   blocks         hash: blocks by number, as JSON
+--   number_keys    hash: the keys that numbers were hashed with, by fingerprint: when each was last used. `none`: no key
 --
 -- Times are in milliseconds. JSON has numbers of up to 14 digits; generations are text.
 
@@ -103,6 +104,41 @@ local function finish(kept, owner, verdict)
         release(kept)
     end
     return true
+end
+
+-- The number keys. What was written before they were noted was hashed without one.
+local function number_keys()
+    local fields, used = call('HGETALL', key('number_keys')), {}
+    for i = 1, #fields, 2 do
+        used[fields[i]] = tonumber(fields[i + 1])
+    end
+    if #fields == 0 and (call('EXISTS', key('sequence')) == 1 or call('EXISTS', key('blocks')) == 1) then
+        used.none = 0
+    end
+    return used
+end
+
+-- A key that is not among those that are known, if any.
+local function unknown_key(used, known)
+    local is_known = {}
+    for _, hashed in ipairs(known) do
+        is_known[hashed.fingerprint] = true
+    end
+    for fingerprint in pairs(used) do
+        if not is_known[fingerprint] then
+            return fingerprint
+        end
+    end
+end
+
+local function note_key(used, current)
+    -- Of numbers that were hashed without a key before that was noted, it is not known when.
+    if used.none == 0 then
+        call('HSET', key('number_keys'), 'none', text(now))
+    end
+    if (used[current] or 0) + KEY_USE_NOTED_EVERY <= now then
+        call('HSET', key('number_keys'), current, text(now))
+    end
 end
 
 -- Did it end, so long ago?

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, Failure, FailureReason, HashedNumber, NumberKey, Outcome, Progress};
 use crate::store::{
     Block, Change, Current, CurrentState, End, NewAttempt, Orphan, Owner, Row, RowOutcome, Step, StoredNumber, Update,
 };
@@ -211,6 +211,25 @@ impl Clock {
 /// Does this attempt's text say that it is verified?
 pub(super) fn is_verified(text: &str) -> bool {
     serde_json::from_str::<Kept>(text).is_ok_and(|kept| kept.verdict.outcome() == RowOutcome::Verified)
+}
+
+/// A number's hash by one key.
+#[derive(Serialize)]
+pub(super) struct Hashed {
+    fingerprint: String,
+    number: String,
+    line: String,
+}
+
+/// A number's hashes by all keys, the current one first.
+pub(super) fn hashes(number: &StoredNumber) -> Vec<Hashed> {
+    let current = HashedNumber { fingerprint: number.fingerprint, number: number.key, line: number.line };
+    let hashed = |hashed: &HashedNumber| Hashed {
+        fingerprint: hashed.fingerprint.to_string(),
+        number: hashed.number.to_string(),
+        line: hashed.line.to_string(),
+    };
+    std::iter::once(&current).chain(&number.otherwise).map(hashed).collect()
 }
 
 /// How an attempt is to end.

@@ -22,11 +22,11 @@ use uuid::Uuid;
 use super::audit::{Query, Row, Step};
 use super::places::Places;
 use super::{
-    Begun, Block, CallStore, Current, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, RENEW_EVERY, Reach, Refusal,
-    StoreError, Update,
+    Begun, Block, CallStore, Current, End, HOLD, KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, LEASE, Limits, NewAttempt,
+    Orphan, Owner, RENEW_EVERY, Reach, Refusal, StoreError, Update,
 };
 use crate::backend::tls;
-use crate::call::{Attempt, CallId, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{ConfigError, NetworkConfig, Site, StoreConfig};
 use address::Address;
 use form::{Clock, Kept, KeptBlock, KeptEnd, KeptStep, KeptUpdate, milliseconds, span};
@@ -63,6 +63,7 @@ struct Scripts {
     renew: Script,
     take_up: Script,
     unblock: Script,
+    number_keys: Script,
     sweep: Script,
 }
 
@@ -70,7 +71,11 @@ impl Scripts {
     fn new() -> Self {
         let script = |writes: bool, own: &str| {
             let [lease, hold, silence] = [LEASE, HOLD, SILENCE].map(|span| span.as_millis());
-            let constants = format!("local WRITES, LEASE, HOLD, SILENCE = {writes}, {lease}, {hold}, {silence}\n");
+            let [noted, kept] = [KEY_USE_NOTED_EVERY, KEY_USE_KEPT].map(|span| span.as_millis());
+            let constants = format!(
+                "local WRITES, LEASE, HOLD, SILENCE = {writes}, {lease}, {hold}, {silence}\n\
+                 local KEY_USE_NOTED_EVERY, KEY_USE_KEPT = {noted}, {kept}\n"
+            );
             Script::new(&[&constants, include_str!("common.lua"), own].concat())
         };
         Self {
@@ -81,6 +86,7 @@ impl Scripts {
             renew: script(true, include_str!("renew.lua")),
             take_up: script(true, include_str!("take_up.lua")),
             unblock: script(false, include_str!("unblock.lua")),
+            number_keys: script(false, include_str!("number_keys.lua")),
             sweep: script(false, include_str!("sweep.lua")),
         }
     }
@@ -206,7 +212,8 @@ impl CallStore for RedisStore {
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let _place = self.places.take()?;
         let args = [
-            to_text(&Kept::new(new))?,
+            // Together: before a login, Redis takes ten arguments at most, and says nothing of a login then.
+            to_text(&(Kept::new(new), form::hashes(&new.number)))?,
             milliseconds(new.deadline).to_string(),
             limits.calls_per_number.to_string(),
             milliseconds(limits.per_number_window).to_string(),
@@ -223,6 +230,7 @@ impl CallStore for RedisStore {
         Ok(match word {
             "new" => Begun::New,
             "elsewhere" => Begun::Elsewhere(more.parse().map_err(|_| strange())?),
+            "number_key" => return Err(StoreError::other_number_key(more)),
             "other_number" => Begun::Refused(Refusal::OtherNumber),
             "in_progress" => Begun::Refused(Refusal::InProgress),
             "blocked" => {
@@ -294,6 +302,19 @@ impl CallStore for RedisStore {
         blocks.retain(|block| !block.has_expired(now));
         blocks.sort_by_key(|block| std::cmp::Reverse(block.since));
         Ok(blocks)
+    }
+
+    async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
+        let usage = match usage {
+            KeyUse::Read => "read",
+            KeyUse::Write => "write",
+            KeyUse::WriteAny => "write_any",
+        };
+        let args: Vec<_> = std::iter::once(usage.to_owned()).chain(known.iter().map(ToString::to_string)).collect();
+        match self.run::<Option<String>>(&self.scripts.number_keys, &args).await? {
+            Some(unknown) => Err(StoreError::other_number_key(unknown)),
+            None => Ok(()),
+        }
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {

@@ -46,10 +46,26 @@ for _, owner in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - L
     end
 end
 
+-- When the oldest of the attempts and blocks that are left was written, as far as that is known.
+local oldest = now
+if first <= last then
+    local kept = fetch(text(first))
+    oldest = kept and (kept.begun or kept.ended_at) or 0
+end
 local blocks = call('HGETALL', key('blocks'))
 for i = 1, #blocks, 2 do
-    if has_expired(cjson.decode(blocks[i + 1]), tonumber(ARGV[1])) then
+    local block = cjson.decode(blocks[i + 1])
+    if has_expired(block, tonumber(ARGV[1])) then
         call('HDEL', key('blocks'), blocks[i])
+    else
+        oldest = math.min(oldest, block.since)
+    end
+end
+
+-- No number is left that was hashed with these keys.
+for fingerprint, at in pairs(number_keys()) do
+    if at > 0 and at + KEY_USE_KEPT < oldest then
+        call('HDEL', key('number_keys'), fingerprint)
     end
 end
 

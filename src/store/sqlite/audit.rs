@@ -42,7 +42,7 @@ pub(super) fn blocks(desk: &Desk<'_>) -> rusqlite::Result<Vec<Block>> {
 }
 
 pub(super) fn rows(desk: &Desk<'_>, query: &Query) -> rusqlite::Result<Vec<Row>> {
-    let Query { since, until, id, number, reason, after, most, newest_first } = query;
+    let Query { since, until, id, numbers, reason, after, most, newest_first } = query;
     let after = i64::try_from(*after).unwrap_or(i64::MAX);
     let (since, until) = (since.map(At), until.map(At));
     let (reason, most) = (reason.map(|reason| reason.name()), i64::try_from(*most).unwrap_or(i64::MAX));
@@ -51,10 +51,11 @@ pub(super) fn rows(desk: &Desk<'_>, query: &Query) -> rusqlite::Result<Vec<Row>>
     wanted.extend(until.as_ref().map(|until| ("started_at < ?", until as &dyn ToSql)));
     wanted.extend(id.as_ref().map(|id| ("id = ?", id as &dyn ToSql)));
     wanted.extend(reason.as_ref().map(|reason| ("reason = ?", reason as &dyn ToSql)));
-    if let Some(number) = number {
-        wanted.push(("? IN (number_key, line_key)", number));
+    let mut conditions: Vec<_> = wanted.iter().map(|(condition, _)| (*condition).to_owned()).collect();
+    if !numbers.is_empty() {
+        conditions.push(format!("({})", vec!["? IN (number_key, line_key)"; numbers.len()].join(" OR ")));
+        wanted.extend(numbers.iter().map(|number| ("", number as &dyn ToSql)));
     }
-    let conditions: Vec<_> = wanted.iter().map(|(condition, _)| *condition).collect();
     let order = if *newest_first { "DESC" } else { "ASC" };
     let statement =
         format!("SELECT * FROM attempts WHERE {} ORDER BY sequence {order} LIMIT {most}", conditions.join(" AND "));

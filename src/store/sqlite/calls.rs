@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
+use super::number_keys;
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
 use crate::backend::Reference;
@@ -371,6 +372,7 @@ pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
             "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
         )?
         .execute([desk.now])?;
+    number_keys::sweep(desk)?;
     let has_more_counters = counters::sweep(desk, SWEPT_AT_ONCE)?;
     Ok(has_more_counters || ended.len() == SWEPT_AT_ONCE as usize)
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::writer::Desk;
 use super::{calls, schema};
-use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome};
+use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
 use crate::store::{Begun, Change, End, Limits, NewAttempt, Owner, Refusal, StoredNumber, Update};
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
@@ -39,7 +39,14 @@ fn desk(database: &Connection, now: i64) -> Desk<'_> {
 
 fn number(n: u128) -> StoredNumber {
     let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
-    StoredNumber { key, line: key, masked: "+1******1212".into(), full: None }
+    StoredNumber {
+        key,
+        line: key,
+        fingerprint: KeyFingerprint::UNKEYED,
+        otherwise: Box::default(),
+        masked: "+1******1212".into(),
+        full: None,
+    }
 }
 
 fn new(id: u128, number: StoredNumber) -> NewAttempt {

@@ -11,6 +11,7 @@ mod clock;
 #[cfg(test)]
 mod cost;
 mod counters;
+mod number_keys;
 mod restore;
 mod schema;
 mod values;
@@ -25,14 +26,16 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode};
 
 use super::audit::{Query, Row, Step};
-use super::{Begun, Block, CallStore, Current, End, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update};
-use crate::call::{Attempt, CallId, NumberKey};
+use super::{
+    Begun, Block, CallStore, Current, End, KeyUse, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update,
+};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
 pub use restore::{OnlyNewer, Restore};
 pub use versions::{SchemaVersion, back_up_before_migration, kept_beside, new_backup, schema_version};
-use writer::Writer;
+use writer::{Desk, Writer};
 
 /// How long SQLite waits for another process that writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(4);
@@ -118,7 +121,11 @@ impl CallStore for SqliteStore {
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let (new, limits) = (new.clone(), *limits);
-        self.writer.begin(move |desk| calls::begin(desk, &new, &limits)).await
+        let begin = move |desk: &Desk<'_>| match number_keys::bring_up_to_date(desk, &new.number)? {
+            Some(error) => Ok(Err(error)),
+            None => calls::begin(desk, &new, &limits).map(Ok),
+        };
+        self.writer.begin(begin).await?
     }
 
     async fn end(&self, end: &End) -> Result<bool, StoreError> {
@@ -158,6 +165,16 @@ impl CallStore for SqliteStore {
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
         self.writer.read(audit::blocks).await
+    }
+
+    async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
+        let known = known.to_vec();
+        let use_keys = move |desk: &Desk<'_>| number_keys::use_keys(desk, &known, usage);
+        let error = match usage {
+            KeyUse::Read => self.writer.read(use_keys).await?,
+            KeyUse::Write | KeyUse::WriteAny => self.writer.write(use_keys).await?,
+        };
+        error.map_or(Ok(()), Err)
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {

@@ -157,19 +157,25 @@ impl Restore {
     fn carry_over(&self, restoring: &Path) -> Result<(), String> {
         let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
         let database = open(restoring)?;
+        // Version 2 knows no number keys.
+        let number_keys = match self.older {
+            ..3 => "",
+            3.. => "INSERT OR REPLACE INTO main.number_keys SELECT fingerprint, used_at FROM newer.number_keys;",
+        };
         database
             .execute("ATTACH ?1 AS newer", [name])
             .and_then(|_| {
-                database.execute_batch(
+                database.execute_batch(&format!(
                     "PRAGMA secure_delete = ON;
                      BEGIN IMMEDIATE;
                      DELETE FROM main.blocks;
                      INSERT INTO main.blocks (number_key, number, reason, since_at, until_at)
                          SELECT number_key, number, reason, since_at, until_at FROM newer.blocks;
+                     {number_keys}
                      UPDATE main.clock SET now = max(now, (SELECT now FROM newer.clock));
                      COMMIT;
                      DETACH newer;",
-                )
+                ))
             })
             .map_err(|error| {
                 format!("the block list of {} cannot be carried over: {}", self.file.display(), words(error))

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey};
+use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey};
 use crate::store::Owner;
 
 /// A time by a wall clock, in milliseconds since 1970.
@@ -31,6 +31,18 @@ impl ToSql for NumberKey {
 impl FromSql for NumberKey {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         <[u8; 16]>::column_result(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for KeyFingerprint {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
+    }
+}
+
+impl FromSql for KeyFingerprint {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
     }
 }
 

@@ -1,0 +1,21 @@
+-- Makes sure that a process finds every number, and notes which keys it writes numbers by. ARGV: `read`, `write` or
+-- `write_any`, and the fingerprints of its keys, the current one first. Answers with one that it lacks, if any.
+
+local usage, known = ARGV[1], {}
+for i = 2, #ARGV do
+    known[i - 1] = {fingerprint = ARGV[i]}
+end
+local used = number_keys()
+local unknown = unknown_key(used, known)
+if unknown then
+    return unknown
+end
+if usage ~= 'read' then
+    note_key(used, ARGV[2])
+end
+if usage == 'write_any' then
+    for fingerprint in pairs(used) do
+        call('HSET', key('number_keys'), fingerprint, text(now))
+    end
+end
+return false

@@ -1,0 +1,115 @@
+//! The number keys that numbers in the file were hashed with, and a number's way from one key to another.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::values::milliseconds;
+use super::writer::Desk;
+use crate::call::{HashedNumber, KeyFingerprint};
+use crate::store::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, StoreError, StoredNumber, unknown_key};
+
+/// The fingerprints, each with the time of its last use by the wall clock, in milliseconds since 1970.
+type Used = Vec<(KeyFingerprint, i64)>;
+
+fn used(desk: &Desk<'_>) -> rusqlite::Result<Used> {
+    desk.database
+        .prepare_cached("SELECT fingerprint, used_at FROM number_keys")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Makes a number that is about to be called known by its current key alone. Returns an error if the file has numbers by a
+/// key that the number was not hashed with: blocks and limits of it may be among them.
+pub(super) fn bring_up_to_date(desk: &Desk<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
+    let used = used(desk)?;
+    let known: Vec<_> = number.fingerprints().collect();
+    if let Some(error) = unknown_key(used.iter().map(|(fingerprint, _)| *fingerprint), &known) {
+        return Ok(Some(error));
+    }
+    let is_used = |other: &&HashedNumber| used.iter().any(|(fingerprint, _)| *fingerprint == other.fingerprint);
+    for old in number.otherwise.iter().filter(is_used) {
+        rekey(desk, old, number)?;
+    }
+    note_use(desk, &used, number.fingerprint)?;
+    Ok(None)
+}
+
+/// As [`CallStore::use_number_keys`](crate::store::CallStore::use_number_keys).
+pub(super) fn use_keys(
+    desk: &Desk<'_>,
+    known: &[KeyFingerprint],
+    usage: KeyUse,
+) -> rusqlite::Result<Option<StoreError>> {
+    let used = used(desk)?;
+    if let Some(error) = unknown_key(used.iter().map(|(fingerprint, _)| *fingerprint), known) {
+        return Ok(Some(error));
+    }
+    if let Some(current) = known.first().filter(|_| usage != KeyUse::Read) {
+        note_use(desk, &used, *current)?;
+    }
+    if usage == KeyUse::WriteAny {
+        desk.database.prepare_cached("UPDATE number_keys SET used_at = max(used_at, ?1)")?.execute([desk.wall])?;
+    }
+    Ok(None)
+}
+
+fn note_use(desk: &Desk<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::Result<()> {
+    let recent = desk.wall.saturating_sub(milliseconds(KEY_USE_NOTED_EVERY));
+    if used.iter().any(|(fingerprint, at)| *fingerprint == current && *at > recent) {
+        return Ok(());
+    }
+    desk.database
+        .prepare_cached(
+            "INSERT INTO number_keys VALUES (?1, ?2)
+             ON CONFLICT (fingerprint) DO UPDATE SET used_at = max(used_at, excluded.used_at)",
+        )?
+        .execute(params![current, desk.wall])
+        .map(|_| ())
+}
+
+/// Moves the calls, counters and blocks of a number to its current key. Of two blocks, the one that ends later is kept.
+fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
+    for (old, new) in [(old.number, number.key), (old.line, number.line)] {
+        desk.database
+            .prepare_cached(
+                "INSERT INTO blocks SELECT ?2, number, reason, since_at, until_at FROM blocks WHERE number_key = ?1
+                 ON CONFLICT (number_key) DO UPDATE
+                     SET reason = excluded.reason, since_at = excluded.since_at, until_at = excluded.until_at
+                     WHERE blocks.until_at IS NOT NULL
+                         AND (excluded.until_at IS NULL OR excluded.until_at > blocks.until_at)",
+            )?
+            .execute(params![old, new])?;
+        desk.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
+    }
+    let is_called = desk
+        .database
+        .prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 LIMIT 1")?
+        .query_row([old.number], |_| Ok(()))
+        .optional()?;
+    if is_called.is_none() {
+        return Ok(());
+    }
+    // An index lets one call ring a number. If two do, which no process lets happen, the old one is left as it is.
+    desk.database
+        .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2, line_key = ?3 WHERE number_key = ?1")?
+        .execute(params![old.number, number.key, number.line])?;
+    desk.database
+        .prepare_cached(
+            "INSERT INTO counters SELECT scope, ?2, bucket, count, latest FROM counters WHERE scope = 1 AND key = ?1
+             ON CONFLICT DO UPDATE SET count = count + excluded.count, latest = max(latest, excluded.latest)",
+        )?
+        .execute(params![old.number, number.key])?;
+    desk.database.prepare_cached("DELETE FROM counters WHERE scope = 1 AND key = ?1")?.execute([old.number])?;
+    Ok(())
+}
+
+/// Forgets the keys by which no number is left: every call and block is newer than their last use.
+pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
+    desk.database
+        .prepare_cached(
+            "DELETE FROM number_keys WHERE used_at + ?1 < ?2
+                 AND NOT EXISTS (SELECT 1 FROM attempts WHERE started_at <= used_at + ?1)
+                 AND NOT EXISTS (SELECT 1 FROM blocks WHERE since_at <= used_at + ?1)",
+        )?
+        .execute(params![milliseconds(KEY_USE_KEPT), desk.wall])
+        .map(|_| ())
+}

@@ -1,0 +1,14 @@
+-- Version 3: the number keys (privacy.number_key) that numbers were hashed with, by fingerprint. `none`: hashed without a
+-- key, as everything before this version was.
+
+CREATE TABLE number_keys (
+    fingerprint TEXT PRIMARY KEY,
+    used_at INTEGER NOT NULL            -- when a number was last hashed with it, about: it is noted once an hour
+) STRICT;
+
+INSERT INTO number_keys
+    SELECT 'none', max(
+        coalesce((SELECT max(started_at) FROM attempts), 0),
+        coalesce((SELECT max(since_at) FROM blocks), 0)
+    )
+    WHERE EXISTS (SELECT 1 FROM attempts WHERE number_key IS NOT NULL) OR EXISTS (SELECT 1 FROM blocks);

@@ -1,0 +1,63 @@
+//! Number keys in Redis: those of a store from before they were noted, and when one is forgotten.
+
+use phonegate::call::HashedNumber;
+use phonegate::store::KeyUse;
+
+use super::*;
+
+const KEYS: &str = "{phonegate}:number_keys";
+
+fn keyed_fingerprint() -> KeyFingerprint {
+    KeyFingerprint::of_hash(&[7; 8])
+}
+
+/// Call n, to the same number as `new(n)`, which is hashed with a key.
+fn keyed(n: u128) -> NewAttempt {
+    let unkeyed = new(n);
+    let key = NumberKey::parse(&format!("7{n:031x}")).unwrap();
+    let StoredNumber { key: number, line, fingerprint, .. } = unkeyed.number;
+    let otherwise = [HashedNumber { fingerprint, number, line }].into();
+    let number = StoredNumber { key, line: key, fingerprint: keyed_fingerprint(), otherwise, ..unkeyed.number.clone() };
+    NewAttempt { number, ..unkeyed }
+}
+
+fn block(n: u128, since: SystemTime) -> Block {
+    let number = new(n).number;
+    Block { number: number.key, masked: number.masked, reason: "stolen".into(), since, until: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_from_before_number_keys_were_noted_holds_when_one_is_set() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    store.block(&block(1, SystemTime::now())).await.unwrap();
+    assert_eq!(begin(&store, 2).await, Ok(Begun::New));
+    redis.cli(&["DEL", KEYS]);
+    let refused = store.begin(&keyed(1), &NO_LIMITS).await;
+    assert!(matches!(refused, Ok(Begun::Refused(Refusal::Blocked { .. }))), "{refused:?}");
+    let noted = redis.cli(&["HKEYS", KEYS]);
+    assert!(noted.contains("none") && noted.contains(&keyed_fingerprint().to_string()), "{noted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let may_start = async || {
+        store.sweep(LEASE).await.unwrap();
+        store.use_number_keys(&[keyed_fingerprint()], KeyUse::Read).await.is_ok()
+    };
+    assert_eq!(begin(&store, 1).await, Ok(Begun::New));
+    assert_eq!(store.begin(&keyed(2), &NO_LIMITS).await, Ok(Begun::New));
+    assert!(!may_start().await, "a call is left");
+    // So it would be if the call and the block had been written a year after the last use of the key.
+    let long_ago = SystemTime::now() - Duration::from_secs(365 * 86_400);
+    let milliseconds = long_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    redis.cli(&["HSET", KEYS, "none", &milliseconds.to_string()]);
+    store.block(&block(3, long_ago)).await.unwrap();
+    assert!(!may_start().await, "a block is left");
+    assert!(store.unblock(block(3, long_ago).number).await.unwrap());
+    assert!(may_start().await);
+    // The key that is in use stays.
+    assert!(store.use_number_keys(&[KeyFingerprint::UNKEYED], KeyUse::Read).await.is_err());
+}
