@@ -3,8 +3,8 @@
 mod away;
 mod clock;
 mod named;
-mod sites;
 mod number_keys;
+mod sites;
 #[path = "../support/mod.rs"]
 mod support;
 mod way;

@@ -26,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-
 /// The longest that a test waits for an event.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
