@@ -106,11 +106,24 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         }
     }
 
-    // NUL-terminated. A NUL or half a surrogate pair inside the text becomes the byte FF, which is never UTF-8: the
-    // library then refuses the text and remembers why, where a mended or shortened one could name another number.
+    // NUL-terminated. Ids and numbers are ASCII, and a host polls often: one pass, one array.
     private static byte[] Utf8(string text)
     {
         if (text == null) return null;
+        byte[] bytes = new byte[text.Length + 1];
+        for (int i = 0; i < text.Length; i++)
+        {
+            char c = text[i];
+            if (c == '\0' || c > '\u007f') return Utf8OfAnyText(text);
+            bytes[i] = (byte)c;
+        }
+        return bytes;
+    }
+
+    // A NUL or half a surrogate pair inside the text becomes the byte FF, which is never UTF-8: the library then refuses
+    // the text and remembers why, where a mended or shortened one could name another number.
+    private static byte[] Utf8OfAnyText(string text)
+    {
         char[] characters = (text + "\0").ToCharArray();
         for (int i = 0; i < text.Length; i++) if (IsHalfAPair(text, i)) characters[i] = '\0';
         byte[] bytes = Encoding.UTF8.GetBytes(characters);
@@ -181,8 +194,8 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
 
     private static bool IsHalfAPair(string text, int at)
     {
-        bool paired = char.IsSurrogatePair(text, at) || at > 0 && char.IsSurrogatePair(text, at - 1);
-        return char.IsSurrogate(text[at]) && !paired;
+        if (!char.IsSurrogate(text[at])) return false;
+        return !(char.IsSurrogatePair(text, at) || at > 0 && char.IsSurrogatePair(text, at - 1));
     }
 
     // Null when calls can be handed on. Asked anew until it is so: a library that was mended needs no restart of MIM.

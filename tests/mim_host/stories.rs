@@ -297,6 +297,8 @@ pub fn text_that_is_not_unicode_or_has_a_nul_reaches_the_library_as_invalid_utf_
         (r"\xff+14255551000", 1),
         (r"+14255551000\xef\xbf\xbd", 1),
         (r"\xf0\x9f\x98\x80", 1),
+        (r"+14255551000\x7f", 1),
+        (r"+14255551000\xc2\x80", 1),
         ("+14255551000", 3),
     ] {
         let count = numbers.iter().filter(|number| *number == expected).count();
