@@ -40,16 +40,7 @@ impl Host {
     /// Loads the library and starts its gate, which logs as it does by default, with this store.
     pub fn start(store: serde_json::Value) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = serde_json::json!({
-            "use": ["demo"],
-            "allow_test_backends": true,
-            "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
-            "numbers": { "default_country": "US", "blocked": [BLOCKED.to_str().expect("digits")] },
-            "limits": { "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 },
-            "call": { "keep_finished_s": 86_400, "status_wait_ms": 0 },
-            "store": store,
-            "log": { "directory": "log" },
-        });
+        let config = config(store);
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).expect("the configuration is written");
         let path = CString::new(path.into_os_string().into_encoded_bytes()).expect("a path has no NUL");
@@ -118,16 +109,20 @@ impl Host {
 
     /// Says which call failed, and why, and ends the process: other threads would go on to place calls.
     fn give_up(&self, id: &CStr) -> ! {
+        eprintln!("call {} failed: {}", id.to_string_lossy(), self.message(id));
+        std::process::exit(1);
+    }
+
+    /// Why a call failed.
+    pub fn message(&self, id: &CStr) -> String {
         let mut text = [0; 512];
         // SAFETY: NUL-terminated text, and a buffer of that size, which outlive the call.
         let message = unsafe { (self.message)(id.as_ptr(), text.as_mut_ptr(), text.len(), std::ptr::null_mut()) };
-        let why = match message {
+        match message {
             // SAFETY: the library has ended the text with a NUL.
-            0 => unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy(),
-            _ => "GetFailureMessage does not say why".into(),
-        };
-        eprintln!("call {} failed: {why}", id.to_string_lossy());
-        std::process::exit(1);
+            0 => unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned(),
+            _ => "GetFailureMessage does not say why".to_owned(),
+        }
     }
 
     /// The longest that each export took, while two threads place calls and ask.
@@ -182,7 +177,22 @@ pub fn resident_bytes() -> usize {
     kib * 1024
 }
 
-fn library_path() -> PathBuf {
+/// A configuration whose telephone answers and approves at once, and whose polls never wait.
+pub fn config(store: serde_json::Value) -> serde_json::Value {
+    serde_json::json!({
+        "use": ["demo"],
+        "allow_test_backends": true,
+        "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
+        "numbers": { "default_country": "US", "blocked": [BLOCKED.to_str().expect("digits")] },
+        "limits": { "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 },
+        "call": { "keep_finished_s": 86_400, "status_wait_ms": 0 },
+        "store": store,
+        "log": { "directory": "log" },
+    })
+}
+
+/// The library that is measured.
+pub fn library_path() -> PathBuf {
     if let Some(path) = std::env::var_os("PHONEGATE_LIBRARY") {
         return path.into();
     }
