@@ -281,6 +281,15 @@ impl Gate {
         }
     }
 
+    /// Returns whether [`Gate::status`] answers this status at once if the registry has it: nothing is waited for, and no
+    /// store is asked.
+    pub fn adds_nothing_to(&self, status: CallStatus) -> bool {
+        match status {
+            CallStatus::Pending => self.call.status_wait_ms.milliseconds().is_zero(),
+            CallStatus::Success | CallStatus::Failed => !self.dispatcher.is_shared(),
+        }
+    }
+
     /// All that is known of a call in this process.
     pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
         self.registry.snapshot(id)

@@ -194,7 +194,7 @@ fn many_calls_at_once_lose_no_line_and_get_each_its_own_answer() {
     desk.edit(|text| {
         text.lines()
             .map(|line| {
-                let n = CallId::parse(line.split(';').next().unwrap()).unwrap().as_bytes()[15];
+                let n = CallId::parse(line.split(';').next().unwrap()).unwrap().to_bytes()[15];
                 let answer = if n.is_multiple_of(2) { ";1;" } else { ";2;odd" };
                 line.replace(";0;", answer) + "\n"
             })

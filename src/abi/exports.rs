@@ -16,7 +16,7 @@ use crate::call::{CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, Level};
 use crate::fault;
-use crate::gate::{self, CallRequest};
+use crate::gate::{self, CallRequest, Gate};
 use crate::telemetry::Event;
 
 /// The delivery attributes that name the language of a call, in either case.
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn InitiateCall(
 ) -> i32 {
     guarded(CallStatus::Failed as i32, || {
         // SAFETY: the caller's promise.
-        let id = unsafe { text::read(request_id, text::MAX_WORD) };
+        let id = unsafe { text::read_bytes(request_id, text::MAX_WORD) };
         // SAFETY: the caller's promise.
         let number = unsafe { text::read(phone_number, text::MAX_WORD) };
         // SAFETY: the caller's promise.
@@ -60,12 +60,13 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
     guarded(CallStatus::Failed as i32, || {
         fault::point("export.GetCallStatus");
         // SAFETY: the caller's promise.
-        let id = match self::call_id(unsafe { text::read(call_id, text::MAX_WORD) }) {
+        let id = match self::call_id(unsafe { text::read_bytes(call_id, text::MAX_WORD) }) {
             Ok(id) => id,
             Err(failure) => return refuse_nameless(&failure) as i32,
         };
         // Whoever waits inside the callback holds up the log.
-        let status = slot::with_gate(|gate| if callback::inside() { gate.status_at_once(id) } else { gate.status(id) });
+        let ask = |gate: &Gate| if callback::inside() { gate.status_at_once(id) } else { gate.status(id) };
+        let status = slot::status(id).map_or_else(|| slot::with_gate(ask), Ok);
         status.unwrap_or_else(|_| REGISTRY.status(id).unwrap_or(CallStatus::Failed)) as i32
     })
 }
@@ -93,7 +94,7 @@ pub unsafe extern "C" fn GetFailureMessage(
         };
         fault::point("export.GetFailureMessage");
         // SAFETY: the caller's promise.
-        Some(buffer.write(&failure_message(unsafe { text::read(id, text::MAX_WORD) })))
+        Some(buffer.write(&failure_message(unsafe { text::read_bytes(id, text::MAX_WORD) })))
     });
     match (result, spare) {
         (Some(result), _) => result.code(),
@@ -223,12 +224,24 @@ fn refuse_nameless(failure: &Failure) -> CallStatus {
     CallStatus::Failed
 }
 
-fn call_id(text: Result<&str, BadText>) -> Result<CallId, Failure> {
-    match text.map(CallId::parse) {
+/// Reads a call id. Inlined into each export, so that the id need not go through memory; what is wrong with it is not.
+#[inline(always)]
+fn call_id(text: Result<&[u8], BadText>) -> Result<CallId, Failure> {
+    match text.map(CallId::parse_ascii) {
         Ok(Ok(id)) => Ok(id),
-        Ok(Err(error)) => Err(Failure::new(FailureReason::UnknownCall, error)),
-        Err(bad) => Err(Failure::new(FailureReason::UnknownCall, format_args!("The call id {}.", bad.describe()))),
+        _ => Err(no_call_id(text)),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_call_id(text: Result<&[u8], BadText>) -> Failure {
+    let problem = match text.map(|text| (std::str::from_utf8(text), CallId::parse_ascii(text))) {
+        Ok((Ok(_), Err(error))) => error.to_string(),
+        Ok(_) => format!("The call id {}.", BadText::NotUtf8.describe()),
+        Err(bad) => format!("The call id {}.", bad.describe()),
+    };
+    Failure::new(FailureReason::UnknownCall, problem)
 }
 
 /// The names in a JSON object, and the language it asks for. Attributes never make a call fail: what is no such object
@@ -247,7 +260,7 @@ fn attributes_of(attributes: Result<&str, BadText>) -> (Vec<String>, Option<Stri
     (map.keys().cloned().collect(), language.map(str::to_owned))
 }
 
-fn failure_message(id: Result<&str, BadText>) -> String {
+fn failure_message(id: Result<&[u8], BadText>) -> String {
     let id = match call_id(id) {
         Ok(id) => id,
         Err(failure) => return slot::messages().text(&failure),

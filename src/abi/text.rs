@@ -48,6 +48,16 @@ impl From<BadText> for CallResult {
 /// `text` is NULL, or points to bytes that are readable up to a NUL or to `max + 1` bytes, and that do not change
 /// for `'a`.
 pub(super) unsafe fn read<'a>(text: *const c_char, max: usize) -> Result<&'a str, BadText> {
+    // SAFETY: the caller's promise is the same.
+    let bytes = unsafe { read_bytes(text, max) }?;
+    std::str::from_utf8(bytes).map_err(|_| BadText::NotUtf8)
+}
+
+/// As [`read`], for what is read as ASCII and need not be checked as UTF-8 first.
+///
+/// # Safety
+/// As for [`read`].
+pub(super) unsafe fn read_bytes<'a>(text: *const c_char, max: usize) -> Result<&'a [u8], BadText> {
     if text.is_null() {
         return Err(BadText::Null);
     }
@@ -57,8 +67,7 @@ pub(super) unsafe fn read<'a>(text: *const c_char, max: usize) -> Result<&'a str
         return Err(BadText::TooLong);
     }
     // SAFETY: these bytes have just been read, and by the caller's promise they do not change.
-    let bytes = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) };
-    std::str::from_utf8(bytes).map_err(|_| BadText::NotUtf8)
+    Ok(unsafe { std::slice::from_raw_parts(text.cast::<u8>(), length) })
 }
 
 /// A caller's buffer for text, already checked.

@@ -5,6 +5,7 @@ mod failure;
 mod number_key;
 
 use std::fmt;
+use std::num::NonZeroU128;
 
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -14,8 +15,10 @@ pub use failure::{Failure, FailureReason};
 pub use number_key::{HashedNumber, KeyFingerprint, NumberKey};
 
 /// The identity of a request: the host's GUID. Never nil.
+///
+/// It is a number, not bytes, so that a look-up has it in registers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(Uuid);
+pub struct CallId(NonZeroU128);
 
 /// Why a text is not a [`CallId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,31 +38,38 @@ impl CallId {
     /// # Errors
     /// [`CallIdError`] where the text is none of these, or nil.
     pub fn parse(text: &str) -> Result<Self, CallIdError> {
-        let enclosed = |open, close| text.strip_prefix(open).and_then(|t| t.strip_suffix(close));
-        let digits = match enclosed('{', '}').or_else(|| enclosed('(', ')')) {
-            Some(inner) if inner.len() == 36 => inner,
-            Some(_) => return Err(CallIdError::Malformed),
-            None if matches!(text.len(), 32 | 36) => text,
-            None => return Err(CallIdError::Malformed),
+        Self::parse_ascii(text.as_bytes())
+    }
+
+    /// As [`CallId::parse`], for bytes of which it is not known whether they are text.
+    ///
+    /// # Errors
+    /// As [`CallId::parse`].
+    #[inline]
+    pub fn parse_ascii(text: &[u8]) -> Result<Self, CallIdError> {
+        let digits = match text {
+            [b'{', inner @ .., b'}'] | [b'(', inner @ .., b')'] if inner.len() == 36 => inner,
+            _ if matches!(text.len(), 32 | 36) => text,
+            _ => return Err(CallIdError::Malformed),
         };
-        let uuid = Uuid::try_parse_ascii(digits.as_bytes()).map_err(|_| CallIdError::Malformed)?;
+        let uuid = Uuid::try_parse_ascii(digits).map_err(|_| CallIdError::Malformed)?;
         Self::new(uuid).ok_or(CallIdError::Nil)
     }
 
     /// The id of a GUID, unless it is nil.
     pub fn new(uuid: Uuid) -> Option<Self> {
-        (!uuid.is_nil()).then_some(Self(uuid))
+        NonZeroU128::new(uuid.as_u128()).map(Self)
     }
 
-    /// Its sixteen bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
+    /// Its sixteen bytes, in the order of the digits.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.get().to_be_bytes()
     }
 }
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0.as_hyphenated(), f)
+        fmt::Display::fmt(&Uuid::from_u128(self.0.get()).as_hyphenated(), f)
     }
 }
 

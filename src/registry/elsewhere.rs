@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Registry;
-use super::shard::{Calls, Entry, Failed, State, Verified};
+use super::shard::{Calls, Entry, Origin, Verified};
 use crate::call::{Attempt, CallId, NumberKey, Outcome};
 use crate::clock::{Deadline, Moment};
 
@@ -37,8 +37,10 @@ impl Registry {
     /// Lets a pending attempt stand for the one that the store has for its id, which another process drives.
     pub fn stand_for(&self, attempt: Attempt, stored: u64) {
         let mut calls = self.shard(attempt.id).calls.lock();
-        if let Some(entry) = calls.by_id.get_mut(&attempt.id).filter(|entry| entry.generation == attempt.generation) {
-            (entry.stored, entry.is_elsewhere) = (stored, true);
+        if let Some(origin) = calls.by_id.get_mut(&attempt.id).map(Entry::origin_mut)
+            && origin.generation == attempt.generation
+        {
+            (origin.stored, origin.is_elsewhere) = (stored, true);
         }
     }
 
@@ -47,22 +49,20 @@ impl Registry {
     pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_elsewhere: bool) -> Adopted {
         let mut calls = self.shard(attempt.id).calls.lock();
         match calls.by_id.get_mut(&attempt.id) {
-            Some(entry) if entry.stored == attempt.generation => match entry.state {
-                State::Pending(_) => {
-                    entry.is_elsewhere &= is_elsewhere;
+            Some(entry) if entry.origin().stored == attempt.generation => match entry {
+                Entry::Pending(pending) => {
+                    pending.origin.is_elsewhere &= is_elsewhere;
                     Adopted::Known
                 }
                 _ => Adopted::Ended,
             },
-            Some(Entry { state: State::Pending(_), .. }) => Adopted::Overtaken,
+            Some(Entry::Pending(_)) => Adopted::Overtaken,
             Some(entry) if entry.is_of_another_number(Some(number)) => Adopted::Overtaken,
             _ => {
                 self.pending.fetch_add(1, Ordering::Relaxed);
                 self.ringing.lock().entry(number).or_insert(attempt);
-                calls.insert(attempt, State::pending(number, deadline));
-                if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
-                    entry.is_elsewhere = is_elsewhere;
-                }
+                let origin = Origin { is_elsewhere, ..Origin::here(attempt.generation) };
+                calls.by_id.insert(attempt.id, Entry::pending(origin, number, deadline));
                 Adopted::Pending
             }
         }
@@ -70,9 +70,10 @@ impl Registry {
 
     /// Lets go of what another process drives: whether a repeat is one of that, the store alone can tell.
     pub(super) fn let_go(&self, calls: &mut Calls, id: CallId) {
-        if let Some(Entry { is_elsewhere: true, generation, state: State::Pending(pending), .. }) = calls.by_id.get(&id)
+        if let Some(Entry::Pending(pending)) = calls.by_id.get(&id)
+            && pending.origin.is_elsewhere
         {
-            let attempt = Attempt { id, generation: *generation };
+            let attempt = Attempt { id, generation: pending.origin.generation };
             self.release(attempt, pending.number);
             calls.by_id.remove(&id);
             self.pending.fetch_sub(1, Ordering::Relaxed);
@@ -85,28 +86,27 @@ impl Registry {
         let AttemptEnd { attempt, number, outcome, ago } = ended;
         let mut calls = self.shard(attempt.id).calls.lock();
         let stands = |entry: &Entry| {
-            matches!(entry.state, State::Pending(_))
-                || Some(entry.stored) != known
+            matches!(entry, Entry::Pending(_))
+                || Some(entry.origin().stored) != known
                 || entry.is_of_another_number(number)
         };
         if calls.by_id.get(&attempt.id).is_some_and(stands) {
             return false;
         }
         let keep = self.keep_finished().saturating_sub(ago);
-        calls.insert(
-            attempt,
-            match outcome {
-                Outcome::Verified => State::Verified(Verified { at: now, keep, refused_repeat: None }),
-                Outcome::Failed(failure) => State::Failed(Failed { failure, number }),
-            },
-        );
+        let origin = Origin::here(attempt.generation);
+        let entry = match outcome {
+            Outcome::Verified => Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat: None })),
+            Outcome::Failed(failure) => Entry::failed(origin, failure, number),
+        };
+        calls.by_id.insert(attempt.id, entry);
         self.remember_end(&mut calls, attempt, now);
         true
     }
 
     /// The generation that the store has for the call as it is known here.
     pub fn stored_generation(&self, id: CallId) -> Option<u64> {
-        self.shard(id).calls.lock().by_id.get(&id).map(|entry| entry.stored)
+        self.shard(id).calls.lock().by_id.get(&id).map(|entry| entry.origin().stored)
     }
 
     /// Forgets an attempt that is pending in another process alone: the next question for it looks into the store.
@@ -125,7 +125,7 @@ impl Registry {
     /// Forgets successes, which the store has: whoever is asked next looks there whether they hold still.
     pub fn forget_successes(&self) {
         for shard in &self.shards {
-            shard.calls.lock().by_id.retain(|_, entry| !matches!(entry.state, State::Verified(_)));
+            shard.calls.lock().by_id.retain(|_, entry| !matches!(entry, Entry::Verified(_)));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey
 use crate::clock::{Deadline, Moment};
 use crate::sync::Mutex;
 pub use elsewhere::{Adopted, AttemptEnd};
-use shard::{Calls, Entry, Failed, Shard, State, Verified};
+use shard::{Calls, Entry, Origin, Shard, Verified};
 
 const SHARDS: usize = 64;
 
@@ -101,18 +101,20 @@ impl Registry {
         if admitted.is_ok() {
             self.let_go(&mut calls, id);
         }
-        if let Some(Entry { generation, state: State::Pending(pending), .. }) = calls.by_id.get_mut(&id) {
-            return pending.repeat(admitted, Attempt { id, generation: *generation });
+        if let Some(Entry::Pending(pending)) = calls.by_id.get_mut(&id) {
+            let generation = pending.origin.generation;
+            return pending.repeat(admitted, Attempt { id, generation });
         }
         let attempt = Attempt { id, generation: self.generations.fetch_add(1, Ordering::Relaxed) };
+        let origin = Origin::here(attempt.generation);
         let number = admitted.as_ref().ok().map(PhoneNumber::key);
         match admitted.and_then(|number| self.claim(attempt, &number)) {
             Ok(number) => {
-                calls.insert(attempt, State::pending(number, deadline));
+                calls.by_id.insert(id, Entry::pending(origin, number, deadline));
                 Begun::New(attempt)
             }
             Err(failure) => {
-                calls.insert(attempt, State::Failed(Failed { failure: failure.clone(), number }));
+                calls.by_id.insert(id, Entry::failed(origin, failure.clone(), number));
                 self.remember_end(&mut calls, attempt, now);
                 Begun::Refused(failure, attempt)
             }
@@ -142,7 +144,8 @@ impl Registry {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
         let pending = calls.pending(attempt)?;
-        let (number, deadline, refused_repeat) = (pending.number, pending.deadline, pending.refused_repeat.take());
+        let (origin, number, deadline) = (pending.origin, pending.number, pending.deadline);
+        let refused_repeat = pending.refused_repeat.take();
         let outcome = match outcome {
             Outcome::Verified if deadline.passed(now) => Outcome::Failed(Failure::new(
                 FailureReason::DeadlinePassed,
@@ -150,16 +153,14 @@ impl Registry {
             )),
             outcome => outcome,
         };
-        let state = match &outcome {
+        let entry = match &outcome {
             Outcome::Verified => {
                 let keep = self.keep_finished().saturating_sub(ago);
-                State::Verified(Verified { at: now, keep, refused_repeat })
+                Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat }))
             }
-            Outcome::Failed(failure) => State::Failed(Failed { failure: failure.clone(), number: Some(number) }),
+            Outcome::Failed(failure) => Entry::failed(origin, failure.clone(), Some(number)),
         };
-        if let Some(entry) = calls.by_id.get_mut(&attempt.id) {
-            entry.state = state;
-        }
+        calls.by_id.insert(attempt.id, entry);
         self.pending.fetch_sub(1, Ordering::Relaxed);
         self.remember_end(&mut calls, attempt, now);
         shard.ended.notify_all();
@@ -206,7 +207,7 @@ impl Registry {
 
     /// As [`Registry::wait`], for one attempt alone: None where another one has taken its place.
     pub fn wait_for(&self, attempt: Attempt, until: Instant) -> Option<CallStatus> {
-        self.wait_while(attempt.id, until, |entry| entry.generation == attempt.generation, || false)
+        self.wait_while(attempt.id, until, |entry| entry.origin().generation == attempt.generation, || false)
     }
 
     fn wait_while(
@@ -235,10 +236,10 @@ impl Registry {
     pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
         let calls = self.shard(id).calls.lock();
         let status = calls.status(id, self.keep_finished(), Moment::now)?;
-        let (progress, failure) = match &calls.by_id.get(&id)?.state {
-            State::Pending(pending) => (Some(pending.progress), pending.refused_repeat.as_deref()),
-            State::Verified(verified) => (None, verified.refused_repeat.as_deref()),
-            State::Failed(failed) => (None, Some(&failed.failure)),
+        let (progress, failure) = match calls.by_id.get(&id)? {
+            Entry::Pending(pending) => (Some(pending.progress), pending.refused_repeat.as_deref()),
+            Entry::Verified(verified) => (None, verified.refused_repeat.as_deref()),
+            Entry::Failed(failed) => (None, Some(&failed.failure)),
         };
         Some(Snapshot { status, progress, failure: failure.cloned() })
     }
@@ -272,7 +273,7 @@ impl Registry {
     #[expect(clippy::indexing_slicing, reason = "there are SHARDS shards, and the index is below SHARDS")]
     fn shard(&self, id: CallId) -> &Shard {
         // The last byte of a GUID is among its most random ones.
-        &self.shards[usize::from(id.as_bytes()[15]) % SHARDS]
+        &self.shards[usize::from(id.to_bytes()[15]) % SHARDS]
     }
 
     /// Claims the number for the attempt, unless another attempt rings it or too many calls are pending.

@@ -21,28 +21,33 @@ pub(super) struct Calls {
     pub(super) by_end: VecDeque<(Attempt, Moment)>,
 }
 
-pub(super) struct Entry {
+/// What is known of the last attempt of an id. Its status is the variant, so that a poll reads nothing but the map, unless
+/// the call is verified.
+pub(super) enum Entry {
+    Pending(Box<Pending>),
+    Verified(Box<Verified>),
+    Failed(Box<Failed>),
+}
+
+/// Which attempt it is, in this process and in the store.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
     pub(super) generation: u64,
-    /// The attempt's generation in the store, which differs where it stands for one of another process.
+    /// The attempt's generation in the store, which differs if it stands for one of another process.
     pub(super) stored: u64,
     /// Another process drives it, and this one watches.
     pub(super) is_elsewhere: bool,
-    pub(super) state: State,
-}
-
-pub(super) enum State {
-    Pending(Box<Pending>),
-    Verified(Verified),
-    Failed(Failed),
 }
 
 pub(super) struct Failed {
+    pub(super) origin: Origin,
     pub(super) failure: Failure,
     /// Whom it was to ring, where that was a number that may be called.
     pub(super) number: Option<NumberKey>,
 }
 
 pub(super) struct Verified {
+    pub(super) origin: Origin,
     pub(super) at: Moment,
     /// How long it was to be kept then: a gate that is started anew cannot bring it back.
     pub(super) keep: Duration,
@@ -50,6 +55,7 @@ pub(super) struct Verified {
 }
 
 pub(super) struct Pending {
+    pub(super) origin: Origin,
     pub(super) number: NumberKey,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
@@ -57,48 +63,72 @@ pub(super) struct Pending {
     pub(super) refused_repeat: Option<Box<Failure>>,
 }
 
-impl Entry {
-    /// Was it refused, and not for this number? Then nothing that becomes of this number answers for it.
-    pub(super) fn is_of_another_number(&self, number: Option<NumberKey>) -> bool {
-        matches!(&self.state, State::Failed(failed) if failed.number.is_none() || failed.number != number)
+impl Origin {
+    /// An attempt of this process.
+    pub(super) fn here(generation: u64) -> Self {
+        Self { generation, stored: generation, is_elsewhere: false }
     }
 }
 
-impl State {
-    pub(super) fn pending(number: NumberKey, deadline: Deadline) -> Self {
-        Self::Pending(Box::new(Pending { number, deadline, progress: Progress::Dialling, refused_repeat: None }))
+impl Entry {
+    pub(super) fn pending(origin: Origin, number: NumberKey, deadline: Deadline) -> Self {
+        Self::Pending(Box::new(Pending {
+            origin,
+            number,
+            deadline,
+            progress: Progress::Dialling,
+            refused_repeat: None,
+        }))
+    }
+
+    pub(super) fn failed(origin: Origin, failure: Failure, number: Option<NumberKey>) -> Self {
+        Self::Failed(Box::new(Failed { origin, failure, number }))
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        match self {
+            Self::Pending(pending) => &pending.origin,
+            Self::Verified(verified) => &verified.origin,
+            Self::Failed(failed) => &failed.origin,
+        }
+    }
+
+    pub(super) fn origin_mut(&mut self) -> &mut Origin {
+        match self {
+            Self::Pending(pending) => &mut pending.origin,
+            Self::Verified(verified) => &mut verified.origin,
+            Self::Failed(failed) => &mut failed.origin,
+        }
+    }
+
+    /// Was it refused, and not for this number? Then nothing that becomes of this number answers for it.
+    pub(super) fn is_of_another_number(&self, number: Option<NumberKey>) -> bool {
+        matches!(self, Self::Failed(failed) if failed.number.is_none() || failed.number != number)
     }
 }
 
 impl Calls {
-    pub(super) fn insert(&mut self, attempt: Attempt, state: State) {
-        let Attempt { id, generation } = attempt;
-        self.by_id.insert(id, Entry { generation, stored: generation, is_elsewhere: false, state });
-    }
-
     pub(super) fn pending(&mut self, attempt: Attempt) -> Option<&mut Pending> {
         match self.by_id.get_mut(&attempt.id)? {
-            Entry { generation, state: State::Pending(pending), .. } if *generation == attempt.generation => {
-                Some(pending)
-            }
+            Entry::Pending(pending) if pending.origin.generation == attempt.generation => Some(pending),
             _ => None,
         }
     }
 
     pub(super) fn status(&self, id: CallId, keep: Duration, now: impl FnOnce() -> Moment) -> Option<CallStatus> {
-        match &self.by_id.get(&id)?.state {
-            State::Pending(_) => Some(CallStatus::Pending),
-            State::Failed(_) => Some(CallStatus::Failed),
-            State::Verified(verified) if now().since(verified.at) < keep.min(verified.keep) => {
+        match self.by_id.get(&id)? {
+            Entry::Pending(_) => Some(CallStatus::Pending),
+            Entry::Failed(_) => Some(CallStatus::Failed),
+            Entry::Verified(verified) if now().since(verified.at) < keep.min(verified.keep) => {
                 Some(CallStatus::Success)
             }
-            State::Verified(_) => None,
+            Entry::Verified(_) => None,
         }
     }
 
     pub(super) fn forget_oldest(&mut self) {
         let Some((attempt, _)) = self.by_end.pop_front() else { return };
-        if self.by_id.get(&attempt.id).is_some_and(|entry| entry.generation == attempt.generation) {
+        if self.by_id.get(&attempt.id).is_some_and(|entry| entry.origin().generation == attempt.generation) {
             self.by_id.remove(&attempt.id);
         }
     }

@@ -378,7 +378,7 @@ impl KeptBlock {
 
 /// An id as it stands in keys.
 pub(super) fn key(id: CallId) -> String {
-    id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    id.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) fn owner(owner: Owner) -> String {
