@@ -91,7 +91,8 @@ dist:
 	scripts/dist windows linux
 	scripts/check-dist --again dist/*.zip dist/*.tar.gz
 
-# Measures the C ABI, the stores, calls over a SIP trunk and the memory of calls by Twilio, and prints a table of each.
+# Measures polls in C# and through the C ABI, the stores, calls over a SIP trunk and the memory of calls by Twilio, and
+# prints a table of each.
 bench:
 	scripts/install-tools test
 	cargo build --release --package phonegate-library
