@@ -29,7 +29,10 @@ impl Place {
         let folder = place.path("conf");
         fs::create_dir_all(folder.join("recordings/en-US")).unwrap();
         let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(folder.join("authorities.pem"), authority.cert.pem()).unwrap();
+        for file in ["authorities.pem", "trunk.pem"] {
+            fs::write(folder.join(file), authority.cert.pem()).unwrap();
+        }
+        fs::write(folder.join("number-key.txt"), "not-a-real-key".repeat(3)).unwrap();
         fs::write(folder.join("secret.txt"), "not-a-real-secret").unwrap();
         for prompt in ["greeting", "wrong_key", "verified", "fraud_reported", "goodbye"] {
             let recording = folder.join("recordings/en-US").join(format!("{prompt}.wav"));
@@ -38,8 +41,10 @@ impl Place {
         let config = json!({
             "use": ["trunk"],
             "backends": { "trunk": {
-                "type": "sip", "trunk": "sip:127.0.0.1", "username": "mim", "password": { "file": "secret.txt" }
+                "type": "sip", "trunk": "sip:127.0.0.1", "username": "mim", "password": { "file": "secret.txt" },
+                "ca_file": "trunk.pem"
             } },
+            "privacy": { "number_key": { "file": "number-key.txt" } },
             "numbers": { "default_country": "US" },
             "prompts": { "directory": "recordings" },
             "network": { "ca_file": "authorities.pem" },
@@ -51,8 +56,8 @@ impl Place {
         for path in ["conf", "conf/recordings", "conf/recordings/en-US"] {
             place.set(path, 0o755);
         }
-        for path in ["conf/phonegate.json", "conf/secret.txt", "conf/authorities.pem"] {
-            place.set(path, 0o600);
+        for path in ["phonegate.json", "secret.txt", "number-key.txt", "authorities.pem", "trunk.pem"] {
+            place.set(&format!("conf/{path}"), 0o600);
         }
         place
     }
@@ -87,11 +92,13 @@ impl Place {
 }
 
 /// What others may change, the mode that lets them, and what is said of it.
-const FAULTS: [(&str, u32, &str); 9] = [
+const FAULTS: [(&str, u32, &str); 11] = [
     ("conf/phonegate.json", 0o602, "everybody can write to it"),
     ("conf/phonegate.json", 0o620, "the file's group can write to it"),
     ("conf", 0o777, "everybody can write to it"),
     ("conf/secret.txt", 0o602, "everybody can write to it"),
+    ("conf/number-key.txt", 0o602, "everybody can write to it"),
+    ("conf/trunk.pem", 0o602, "everybody can write to it"),
     ("conf/authorities.pem", 0o622, "the file's group and everybody can write to it"),
     ("conf/recordings", 0o777, "everybody can write to it"),
     // Others could add a language.

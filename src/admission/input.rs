@@ -42,7 +42,9 @@ impl fmt::Display for InputError {
         match self {
             Self::Empty => write!(f, "The phone number is empty."),
             Self::TooLong => write!(f, "The phone number has more than {MAX_CHARS} characters."),
-            Self::Character(c) => write!(f, "The phone number has the character U+{:04X} in it.", u32::from(*c)),
+            Self::Character(c) => {
+                write!(f, "The phone number has the character U+{:04X} in it; write it as +14255550199.", u32::from(*c))
+            }
             Self::Extension => {
                 write!(f, "The phone number's extension must have 1 to {MAX_EXTENSION_DIGITS} digits.")
             }
@@ -188,6 +190,9 @@ mod tests {
         ] {
             assert_eq!(read(text), Err(error), "{text:?}");
         }
-        assert_eq!(InputError::Character('\u{2028}').to_string(), "The phone number has the character U+2028 in it.");
+        assert_eq!(
+            InputError::Character('\u{2028}').to_string(),
+            "The phone number has the character U+2028 in it; write it as +14255550199."
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The settings of each kind of backend.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,6 +43,15 @@ impl BackendConfig {
             Self::File(_) => "file",
             Self::TwilioStudio(_) => "twilio_studio",
             Self::Sip(_) => "sip",
+        }
+    }
+
+    /// Its own file of certificate authorities.
+    pub(super) fn ca_file(&self) -> Option<&Path> {
+        match self {
+            Self::TwilioStudio(config) => config.ca_file.as_deref(),
+            Self::Sip(config) => config.ca_file.as_deref(),
+            Self::Simulated(_) | Self::File(_) => None,
         }
     }
 

@@ -170,6 +170,12 @@ impl Config {
             .collect()
     }
 
+    /// The files of certificate authorities, as the configuration names them.
+    pub(crate) fn ca_files(&self) -> impl Iterator<Item = &Path> {
+        let backends = self.backends.values().filter_map(BackendConfig::ca_file);
+        backends.chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
+    }
+
     /// The secrets, each with its path inside the file.
     fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         let backends = self.backends.iter().flat_map(|(name, backend)| {

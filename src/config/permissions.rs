@@ -42,7 +42,7 @@ impl TrustedPaths {
     /// The configuration's own file, the files of secrets and of certificate authorities, and the recordings.
     pub fn of(loaded: &Loaded) -> Self {
         let Loaded { config, base, file } = loaded;
-        let named = config.secret_files().into_iter().chain(config.network.ca_file.as_deref());
+        let named = config.secret_files().into_iter().chain(config.ca_files());
         let mut files: Vec<_> = named.map(|path| base.join(path)).collect();
         files.sort();
         files.dedup();
