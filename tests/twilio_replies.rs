@@ -104,7 +104,9 @@ fn a_start_and_a_deletion_with_another_status_did_not_succeed() {
 
     let twilio = Twilio::start();
     twilio.fail(About::Delete, Fault::Reply(200, String::new()));
-    assert_eq!(call(&gate(&twilio)), (CallStatus::Success, None, String::new()));
+    // It must outlive the deletion.
+    let gate = gate(&twilio);
+    assert_eq!(call(&gate), (CallStatus::Success, None, String::new()));
     wait_until("the deletion is repeated", || twilio.seen(About::Delete).len() == 2 && twilio.is_clean());
 }
 

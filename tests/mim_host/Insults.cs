@@ -50,7 +50,7 @@ public static class Insults
 
         string[] numbers = {
             null, "", " ", "\0", number + "\0", number.Insert(5, "\0"), number + "\ud83d", "\udc00" + number, number + "\ufffd", "911", "+", "+++",
-            "x", "\u202e" + number, number + ";1;ok", number + "\r\n" + number, new string('1', 1 << 20), "+99999999999999", "\ud83d\ude00", number + "\u007f", number + "\u0080" };
+            "x", number + "\u2028" + number, number + ";1;ok", number + "\r\n" + number, new string('1', 1 << 20), "+99999999999999", "\ud83d\ude00", number + "\u007f", number + "\u0080" };
         foreach (string bad in numbers)
         {
             Guid id = Guid.NewGuid();

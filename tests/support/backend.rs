@@ -33,6 +33,7 @@ impl Line {
             "allow_test_backends": matches!(settings["type"].as_str(), Some("simulated" | "file")),
             "backends": { "line": settings },
             "network": network,
+            "numbers": { "default_country": "US" },
         });
         let config = config::parse(&config.to_string())?;
         let prompts = Prompts::load(&config.prompts, Path::new("/"))?;
