@@ -1,6 +1,7 @@
 //! The gate: the three questions of a host, over safe types.
 
-use std::path::Path;
+mod start;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,24 +10,16 @@ use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
-use crate::admission::{Admission, NumberHasher};
-use crate::backend::{self, Named, TelephonyBackend};
+use crate::admission::Admission;
+use crate::backend::{Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, Messages, TrustedPaths};
-use crate::dispatch::{Dispatcher, Known, Rules};
+use crate::config::{Level, Messages};
+use crate::dispatch::{Dispatcher, Known};
 use crate::fault;
-use crate::platform;
-use crate::prompts::Prompts;
 use crate::registry::{Begun, Registry, Snapshot};
-use crate::store;
-use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile, foreign_text};
-
-/// The runtime's threads that drive calls, whatever their number.
-const WORKERS: usize = 2;
-
-/// The runtime's threads for what the operating system offers only as blocking: files and name look-ups.
-const BLOCKING_THREADS: usize = 8;
+use crate::telemetry::{Event, Log, TextFile, foreign_text};
+pub use start::LogTo;
 
 /// The most callers of [`Gate::status`] that wait at once. The others are answered at once, so that a host whose threads
 /// all ask keeps most of them.
@@ -74,123 +67,7 @@ pub enum CutShort {
     Closing,
 }
 
-/// Which file a gate logs to, and who else gets its lines.
-pub struct LogTo {
-    /// The file's name in the log's folder.
-    pub file_name: &'static str,
-    /// The other receiver.
-    pub tee: Option<Tee>,
-    /// The operating system's log, where the configuration does not leave it out.
-    pub system: Option<SystemLog>,
-}
-
-impl LogTo {
-    /// Starts the log that a configuration asks for.
-    ///
-    /// # Errors
-    /// Where its folder cannot be used.
-    pub fn start(self, config: &crate::config::LogConfig, base: &Path) -> Result<Log, ConfigError> {
-        let folder = match &config.directory {
-            Some(folder) => base.join(folder),
-            None => platform::state_folder().ok_or_else(|| {
-                ConfigError::at(
-                    ErrorKind::StateFolder,
-                    "log.directory",
-                    "the user's state folder is not known (is HOME set?); name a folder here",
-                )
-            })?,
-        };
-        let unusable = |error: std::io::Error| {
-            ConfigError::at(ErrorKind::StateFolder, "log.directory", format_args!("{}: {error}", folder.display()))
-        };
-        platform::own_folder(&folder).map_err(unusable)?;
-        let max_bytes = config.max_mb.get().saturating_mul(1_000_000);
-        let file = Some((folder.as_path(), self.file_name, max_bytes));
-        let system = self.system.filter(|_| config.event_log);
-        Log::start(config.level, Sinks { file, tee: self.tee, system }).map_err(unusable)
-    }
-}
-
 impl Gate {
-    /// Starts a gate. Reads secrets, opens the log and the store; does no network I/O but one question to a store of type
-    /// `redis`, for at most a second.
-    ///
-    /// # Errors
-    /// What in the configuration cannot work.
-    pub fn start(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
-        Self::start_with(loaded, registry, log_to, true)
-    }
-
-    /// As [`Gate::start`], for a short while beside a service: calls that another process has left are not taken up,
-    /// since this one would leave them, too.
-    ///
-    /// # Errors
-    /// As [`Gate::start`].
-    pub fn start_beside_a_service(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
-        Self::start_with(loaded, registry, log_to, false)
-    }
-
-    fn start_with(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo, takes_up: bool) -> Result<Self, ConfigError> {
-        let trusted = TrustedPaths::of(&loaded);
-        let Loaded { config, base, file: _ } = loaded;
-        if config.strict_permissions {
-            trusted.must_be_safe()?;
-        }
-        let hasher = NumberHasher::of(&config.privacy, &base)?;
-        let number_keys = hasher.fingerprints();
-        let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
-        // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
-        let prompts = Prompts::load(&config.prompts, &base)?;
-        let backends = in_use(&config, &prompts, &base)?;
-        let runtime = runtime().map_err(|error| {
-            ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
-        })?;
-        let log = log_to.start(&config.log, &base)?;
-        registry.keep_finished_for(config.call.keep_finished_s.seconds());
-        let store = store::open(&config, &base)?;
-        runtime.block_on(store::check_number_keys(&*store, &config.store, &base, &number_keys))?;
-        let kept = (store, Rules::of(&config, takes_up));
-        let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
-            .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
-        let figures =
-            config.metrics.textfile.as_ref().map(|file| {
-                Arc::new(TextFile::new(base.join(file), metrics.clone(), Arc::clone(&registry), log.clone()))
-            });
-        let handle = runtime.handle().clone();
-        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, log.clone(), metrics);
-        let started = format!(
-            "PhoneGate {}, backends: {}; store: {}",
-            env!("CARGO_PKG_VERSION"),
-            config.use_order.join(", "),
-            config.store.kind.name()
-        );
-        log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
-        for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
-            log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
-        }
-        if !config.strict_permissions {
-            // The names of accounts may have to be asked for on the network.
-            let log = log.clone();
-            runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
-        }
-        if let Some(figures) = &figures {
-            runtime.spawn(Arc::clone(figures).keep_written());
-        }
-        Ok(Self {
-            admission,
-            registry,
-            dispatcher,
-            backends,
-            log,
-            figures,
-            call: config.call,
-            messages: config.messages,
-            waits: Semaphore::new(MAX_STATUS_WAITS),
-            ended: AtomicBool::new(false),
-            runtime: Mutex::new(Some(runtime)),
-        })
-    }
-
     /// Places a call, or says at once why not. None where the gate has ended.
     pub fn initiate(&self, request: CallRequest<'_>) -> Option<CallStatus> {
         if self.ended.load(Ordering::Acquire) {
@@ -417,40 +294,4 @@ async fn ahead_of(backend: &dyn TelephonyBackend) -> Option<i64> {
         Err(behind) => (behind.duration().as_secs(), -1),
     };
     Some(sign * i64::try_from(seconds).ok()?)
-}
-
-fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {
-    let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
-}
-
-fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
-    for found in trusted.unsafe_paths() {
-        let text = format!(
-            "{found}. Whoever can change it decides which calls are approved: let only administrators and the service's \
-             account write to it. \"strict_permissions\": true then keeps it so"
-        );
-        log.write(Level::Warn, &Event { event: "unsafe_permissions", text: Some(&text), ..Event::default() });
-    }
-}
-
-/// Own recordings may say another fraud key than zero; the languages without them say zero.
-fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
-    let zero = prompts.saying_zero().join(", ");
-    let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
-    (is_wrong && !zero.is_empty()).then(|| {
-        let key = config.fraud.key.get();
-        format!(
-            "fraud.key: without own recordings of `greeting` and `wrong_key`, users hear zero and not {key} in {zero}"
-        )
-    })
-}
-
-fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_name("phonegate")
-        .enable_all()
-        .build()
 }

@@ -36,6 +36,7 @@ fn of_country(country: Region) -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::{EmergencyNumbers, NumbersConfig};
 
     #[test]

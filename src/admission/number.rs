@@ -113,7 +113,7 @@ fn national(input: &Input, country: Region) -> Option<(Option<Parsed>, CountryCo
 
 /// The number whose digits start with a country code.
 fn international(digits: &str, input: &Input) -> Option<Parsed> {
-    let number = PHONE_NUMBER_UTIL.parse(&format!("+{digits}"), None).ok()?;
+    let number = PHONE_NUMBER_UTIL.parse(format!("+{digits}"), None).ok()?;
     parsed(&number, input)
 }
 

@@ -63,7 +63,7 @@ fn column_of(text: &str, column: &str) -> Result<Vec<(u64, String)>, String> {
 
 fn no_column(column: &str, header: &StringRecord) -> String {
     // A file without a header has numbers there.
-    let names: Vec<_> = header.iter().map(|name| phonegate::telemetry::foreign_text(name)).collect();
+    let names: Vec<_> = header.iter().map(phonegate::telemetry::foreign_text).collect();
     match names.join(", ") {
         names if names.is_empty() => "is empty; its first row must name the columns".to_owned(),
         names => format!("has no column `{column}`; its first row names: {names}. Choose one by --column NAME"),
@@ -80,6 +80,7 @@ fn delimiter(text: &str) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::{column_of, decode};
 
     #[test]
