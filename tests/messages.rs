@@ -95,6 +95,19 @@ fn what_another_process_or_node_has_stored_is_brief_too() {
     }
 }
 
+#[test]
+fn a_configuration_that_was_read_is_brief_although_the_gate_cannot_start() {
+    let abi = Abi::load(&json!({
+        "use": ["trunk"], "messages": "brief", "numbers": { "default_country": "US" },
+        "backends": { "trunk": {
+            "type": "sip", "trunk": "sip:127.0.0.1", "username": "mim", "password": { "file": "missing.txt" },
+        } },
+    }));
+    let id = fresh_id();
+    assert_eq!(abi.initiate(Some(c"+1 4255551212"), Some(&id), None), FAILED);
+    assert_eq!(abi.message(&id), "The telephone service is not set up. (NotConfigured)");
+}
+
 /// Also after a shutdown, when the configuration cannot be read any more.
 #[test]
 fn the_export_is_brief_whatever_it_is_asked() {

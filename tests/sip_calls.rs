@@ -328,23 +328,28 @@ fn an_extension_is_dialled_after_the_answer() {
     callee.finish();
 }
 
-/// In Delhi's area code, 11, the number begins with 112 if its country code is left out.
+/// A PBX that reads digit by digit takes the first ones for an emergency number: 112 of Delhi's area code without its
+/// country code, 911 of the same number with it.
 #[test]
 fn no_trunk_dials_what_starts_with_an_emergency_number() {
-    for (number, national, rings, words) in
-        [("+91 11 2345 6789", "1123456789", 0, "emergency number 112"), ("+91 22 2345 6789", "2223456789", 1, "busy")]
-    {
+    for (format, country, number, user, rings, words) in [
+        ("national", "IN", "+91 11 2345 6789", "1123456789", 0, "emergency number 112"),
+        ("national", "IN", "+91 22 2345 6789", "2223456789", 1, "busy"),
+        ("e164", "US", "+91 11 2345 6789", "911123456789", 0, "emergency number 911"),
+        ("e164", "US", "+91 22 2345 6789", "912223456789", 1, "busy"),
+        ("e164_plus", "US", "+91 11 2345 6789", "+911123456789", 1, "busy"),
+    ] {
         let callee = Callee::start(&[Step::Invite, Step::Answer(486, "Busy Here", ""), Step::Ack], 1);
         let mut trunk = callee.trunk();
-        trunk["number_format"] = json!("national");
+        trunk["number_format"] = json!(format);
         let mut config = config(trunk, 60);
-        config["numbers"] = json!({ "default_country": "IN" });
+        config["numbers"] = json!({ "default_country": country, "allowed_countries": ["IN"] });
         let gate = TestGate::start(config);
         gate.initiate(id(1), number);
         let text = gate.ends(id(1)).1;
-        assert!(text.contains(words), "{text}");
+        assert!(text.contains(words), "{format} {number}: {text}");
         gate.end();
-        assert_eq!(callee.rings(national), rings, "{number}");
+        assert_eq!(callee.rings(user), rings, "{format} {number}");
     }
 }
 

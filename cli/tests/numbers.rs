@@ -57,6 +57,25 @@ fn a_column_of_a_file_is_checked_with_its_lines() {
     assert_eq!((&*rows[2]["written"], &*rows[2]["reason"]), ("911", "InvalidNumber"));
 }
 
+/// Delhi's area code is 11, so without the country code the number starts with 112.
+#[test]
+fn a_number_that_no_trunk_dials_is_refused() {
+    let trunk = |format: &str| json!({ "type": "sip", "trunk": "sip:sbc.contoso.local", "number_format": format });
+    let mut rules = json!({
+        "use": ["trunk"],
+        "backends": { "trunk": trunk("national"), "other": trunk("e164_plus") },
+        "numbers": { "default_country": "IN" },
+    });
+    let place = Place::with(&rules);
+    let ran = place.run(&["numbers", "check", "--json", "+91 11 2345 6789"]).exits(1);
+    let record = ran.record("number");
+    assert_eq!((&record["result"], &record["reason"]), (&json!("refused"), &json!("CannotPlace")));
+    assert!(record["text"].as_str().unwrap().contains("emergency number 112"), "{record}");
+    rules["use"] = json!(["trunk", "other"]);
+    place.configure(&rules);
+    place.run(&["numbers", "check", "+91 11 2345 6789"]).exits(0);
+}
+
 #[test]
 fn what_cannot_be_read_is_a_usage_error_that_says_what_to_do() {
     let place = Place::with(&rules());

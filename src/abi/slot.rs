@@ -171,10 +171,10 @@ impl Start {
     fn start_gate(&self) -> Result<Running, ConfigError> {
         let path = self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)?;
         let loaded = config::load(&path)?;
+        // Also if the gate cannot start: the error may name paths and accounts.
+        IS_BRIEF.store(loaded.config.messages == Messages::Brief, Ordering::Relaxed);
         let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: Some(system_log()) };
-        let is_brief = loaded.config.messages == Messages::Brief;
         let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
-        IS_BRIEF.store(is_brief, Ordering::Relaxed);
         Ok(Running { gate, path })
     }
 }

@@ -11,8 +11,11 @@ const MAX_CHARS: usize = 64;
 /// The longest extension, in digits.
 const MAX_EXTENSION_DIGITS: usize = 11;
 
+/// The fewest digits after a slash. With fewer it separates two numbers, as in `030 901820/21`.
+const MIN_DIGITS_AFTER_SLASH: usize = 4;
+
 /// The parts of a written number.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Input {
     /// Whether `+` stands before the digits.
     pub(super) has_plus: bool,
@@ -20,6 +23,8 @@ pub(super) struct Input {
     pub(super) first_group: String,
     /// All digits but those of the extension.
     pub(super) digits: String,
+    /// The same without a `(0)` between them.
+    without_zero: Option<String>,
     /// The digits to dial after the answer.
     pub(super) extension: Option<String>,
 }
@@ -78,14 +83,27 @@ impl Input {
         }
         let end = body.find(|c: char| !c.is_ascii_digit() && !is_separator(c)).unwrap_or(body.len());
         let (number, rest) = body.split_at_checked(end).unwrap_or((body, ""));
-        let number = without_trunk_zero(number);
-        let digits: String = number.chars().filter(char::is_ascii_digit).collect();
+        let digits = digits_of(number);
         if digits.is_empty() {
             return Err(rest.chars().next().map_or(InputError::Empty, InputError::Character));
         }
+        if number.rsplit_once('/').is_some_and(|(_, after)| digits_of(after).len() < MIN_DIGITS_AFTER_SLASH) {
+            return Err(InputError::Character('/'));
+        }
         let first_group = number.split(is_separator).find(|group| !group.is_empty()).unwrap_or_default().to_owned();
-        Ok(Self { has_plus, first_group, digits, extension: extension(rest)? })
+        let without_zero = without_trunk_zero(number).map(|number| digits_of(&number));
+        Ok(Self { has_plus, first_group, digits, without_zero, extension: extension(rest)? })
     }
+
+    /// The same without the `(0)`, if there is one.
+    pub(super) fn without_trunk_zero(&self) -> Option<Self> {
+        let digits = self.without_zero.clone()?;
+        Some(Self { digits, without_zero: None, ..self.clone() })
+    }
+}
+
+fn digits_of(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// The digits of what follows a number.
@@ -105,16 +123,16 @@ fn extension(rest: &str) -> Result<Option<String>, InputError> {
     Ok(Some(digits.to_owned()))
 }
 
-/// The number without a `(0)` in it, which is dialled within a country only, as in `+44 (0)20 7946 0958`.
-fn without_trunk_zero(number: &str) -> String {
+/// The number without a `(0)` in it, which most countries dial within the country only, as in `+44 (0)20 7946 0958`.
+fn without_trunk_zero(number: &str) -> Option<String> {
     for (open, _) in number.match_indices('(') {
         let (before, rest) = number.split_at(open);
         let Some((inner, after)) = rest.trim_start_matches('(').split_once(')') else { break };
         if inner.trim_matches(' ') == "0" && before.contains(|c: char| c.is_ascii_digit()) {
-            return format!("{before} {after}");
+            return Some(format!("{before} {after}"));
         }
     }
-    number.to_owned()
+    None
 }
 
 fn is_separator(c: char) -> bool {
@@ -141,7 +159,9 @@ mod tests {
     use super::{Input, InputError};
 
     fn read(text: &str) -> Result<(bool, String, String, Option<String>), InputError> {
-        Input::read(text).map(|input| (input.has_plus, input.first_group, input.digits, input.extension))
+        let input = Input::read(text)?;
+        let input = input.without_trunk_zero().unwrap_or(input);
+        Ok((input.has_plus, input.first_group, input.digits, input.extension))
     }
 
     #[test]
@@ -177,6 +197,8 @@ mod tests {
             ("tel:", InputError::Empty),
             ("++14255551212", InputError::Character('+')),
             ("-14255551212", InputError::Character('-')),
+            ("030 901820/21", InputError::Character('/')),
+            ("030/901820/1", InputError::Character('/')),
             ("4255551212\r\n4255551213", InputError::Character('\r')),
             ("425\u{2028}5551212", InputError::Character('\u{2028}')),
             ("425 555 1212;phone-context=+1", InputError::Character(';')),

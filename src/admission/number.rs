@@ -42,14 +42,26 @@ impl Reader<'_> {
     /// The number that a text means.
     pub(super) fn read(&self, text: &str) -> Result<Parsed, ReadError> {
         let input = Input::read(text).map_err(ReadError::Form)?;
+        let Some(without_zero) = input.without_trunk_zero() else { return self.read_input(&input) };
+        // In Italy the zero is part of a number: +39 (0)331 123456 is a fixed line, and +39 331 123456 a mobile phone.
+        match (self.read_input(&without_zero), self.read_input(&input)) {
+            (Ok(without), Ok(with)) if without != with => {
+                Err(ReadError::Ambiguous(without.number.into(), with.number.into()))
+            }
+            (Err(ReadError::Invalid), with) => with,
+            (without, _) => without,
+        }
+    }
+
+    fn read_input(&self, input: &Input) -> Result<Parsed, ReadError> {
         let valid = |parsed: Option<Parsed>| parsed.ok_or(ReadError::Invalid);
         if input.has_plus {
-            return valid(international(&input.digits, &input));
+            return valid(international(&input.digits, input));
         }
         let national = match (self.default_country, input.digits.strip_prefix("00")) {
-            (None, Some(digits)) => return valid(international(digits, &input)),
+            (None, Some(digits)) => return valid(international(digits, input)),
             (None, None) => None,
-            (Some(country), _) => match national(&input, country) {
+            (Some(country), _) => match national(input, country) {
                 // 00, or what the country dials in its place, says as much as `+`.
                 Some((parsed, CountryCodeSource::FromNumberWithIdd)) => return valid(parsed),
                 Some((parsed, CountryCodeSource::FromDefaultCountry)) => parsed,
@@ -65,8 +77,8 @@ impl Reader<'_> {
         };
         match self.without_plus {
             WithoutPlus::National => valid(national),
-            WithoutPlus::International => valid(international(&input.digits, &input)),
-            WithoutPlus::Strict => self.strict(&input, national),
+            WithoutPlus::International => valid(international(&input.digits, input)),
+            WithoutPlus::Strict => self.strict(input, national),
         }
     }
 

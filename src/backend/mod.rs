@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crate::call::{Call, Failure, Outcome, Progress};
 use crate::config::{BackendConfig, Config, ConfigError};
 use crate::prompts::Prompts;
+pub use sip::Dialling;
 
 /// Places calls and follows them.
 #[async_trait]

@@ -39,6 +39,10 @@ fn a_number_without_plus_rings_only_the_phone_that_was_meant() {
         // Without separators after the calling code, it can be both.
         ("DE", &["DE"], "4915123456789", Err(InvalidNumber)),
         ("DE", &["DE"], "015123456789", Ok("+4915123456789")),
+        ("DE", &["DE"], "+49 (0)151 23456789", Ok("+4915123456789")),
+        // Two numbers, 20 and 21.
+        ("DE", &["DE"], "030 901820/21", Err(InvalidNumber)),
+        ("DE", &["DE"], "030/901820", Ok("+4930901820")),
         ("DE", &["DE"], "0151 23456789", Ok("+4915123456789")),
         ("DE", &["DE"], "151 23456789", Ok("+4915123456789")),
         ("DE", &["DE", "US"], "151 23456789", Err(InvalidNumber)),
@@ -74,6 +78,13 @@ fn a_number_without_plus_rings_only_the_phone_that_was_meant() {
         ("IT", &["IT"], "39 06 12345678", Ok("+390612345678")),
         ("IT", &["IT"], "+39 06 12345678", Ok("+390612345678")),
         ("IT", &["IT"], "+39 6 12345678", Err(InvalidNumber)),
+        // Without the zero, a fixed line in Busto Arsizio would be a mobile phone.
+        ("IT", &["IT"], "+39 0331 123456", Ok("+390331123456")),
+        ("IT", &["IT"], "+39 (0)331 123456", Err(InvalidNumber)),
+        ("IT", &["IT"], "0039 (0)331 123456", Err(InvalidNumber)),
+        ("IT", &["IT"], "39 (0)331 123456", Err(InvalidNumber)),
+        ("IT", &["IT"], "+39 (0)6 12345678", Ok("+390612345678")),
+        ("GA", &["GA"], "+241 (0)6 03 12 34", Err(InvalidNumber)),
         ("IT", &["IT"], "39 6 12345678", Err(InvalidNumber)),
         ("IT", &["IT"], "06 12345678", Ok("+390612345678")),
         ("IT", &["IT"], "392 123 4567", Ok("+393921234567")),

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use phonegate::admission::{Admission, Reading};
-use phonegate::call::{Failure, FailureReason};
+use phonegate::backend::Dialling;
+use phonegate::call::{Failure, FailureReason, PhoneNumber};
+use phonegate::config::{BackendConfig, Config, ConfigError};
 
 use crate::exit::{Exit, Trouble};
 use crate::setup::Setup;
@@ -118,10 +120,30 @@ impl Summary {
     }
 }
 
+/// The SIP trunks in use, if every call goes over one of them.
+fn trunks(config: &Config) -> Result<Vec<Dialling>, ConfigError> {
+    let in_use = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
+    let trunks: Result<Vec<_>, _> = in_use
+        .filter_map(|(name, backend)| match backend {
+            BackendConfig::Sip(sip) => Some(Dialling::new(&format!("backends.{name}"), sip, &config.numbers)),
+            _ => None,
+        })
+        .collect();
+    trunks.map(|trunks| if trunks.len() == config.use_order.len() { trunks } else { Vec::new() })
+}
+
+/// Why no trunk dials a number.
+fn undialled(trunks: &[Dialling], number: &PhoneNumber) -> Option<Failure> {
+    let mut refusals = trunks.iter().map(|trunk| trunk.dialled(number).err()).collect::<Option<Vec<_>>>()?;
+    refusals.pop()
+}
+
 /// Runs a verb of `phonegate numbers`.
 pub(crate) fn run(verb: &Verb, config: Option<&Path>) -> Result<Exit, Trouble> {
     let Verb::Check(arguments) = verb;
-    let rules = Admission::new(&Setup::load(config)?.loaded.config.numbers)?;
+    let config = Setup::load(config)?.loaded.config;
+    let rules = Admission::new(&config.numbers)?;
+    let trunks = trunks(&config)?;
     let format = match (arguments.json, arguments.csv) {
         (true, _) => Format::Json,
         (_, true) => Format::Csv,
@@ -140,7 +162,12 @@ pub(crate) fn run(verb: &Verb, config: Option<&Path>) -> Result<Exit, Trouble> {
             summary.empty += 1;
             continue;
         }
-        let read = rules.examine(&written);
+        let mut read = rules.examine(&written);
+        if let Ok(reading) = &mut read
+            && reading.refusal.is_none()
+        {
+            reading.refusal = undialled(&trunks, &reading.number);
+        }
         let checked = Checked { row, written, read };
         summary.count(checked.refusal().map(Failure::reason));
         listing.add(&checked);

@@ -6,6 +6,7 @@
 
 mod conversation;
 mod dial;
+mod dialling;
 mod digest;
 mod inbound;
 mod leg;
@@ -38,6 +39,7 @@ use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
 use crate::prompts::Prompts;
 use conversation::Policy;
 use dial::{Dialled, dial};
+pub use dialling::Dialling;
 use link::Link;
 use live::{Live, with_dropped};
 use media::Media;

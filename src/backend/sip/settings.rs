@@ -6,17 +6,15 @@ use std::sync::Arc;
 use rsipstack::dialog::invitation::InviteOption;
 use rsipstack::sip::{Header, Param, Transport, Uri, typed};
 
+use super::dialling::Dialling;
 use super::digest::Credentials;
 use super::link::{Link, LinkSettings};
 use super::media::Ports;
 use super::peer::{Peer, Server};
 use super::trust::TrustedAddresses;
-use crate::admission::EmergencyNumbers;
 use crate::backend::tls;
-use crate::call::{Failure, FailureReason, PhoneNumber};
-use crate::config::{
-    CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumberFormat, NumbersConfig, SipConfig,
-};
+use crate::call::{Failure, PhoneNumber};
+use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumbersConfig, SipConfig};
 
 /// The methods that we answer (RFC 3261, section 20.5).
 const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
@@ -33,9 +31,7 @@ pub(super) struct Settings {
     username: Option<String>,
     caller_id: Option<String>,
     caller_id_header: CallerIdHeader,
-    number_format: NumberFormat,
-    emergency: EmergencyNumbers,
-    number_prefix: String,
+    dialling: Dialling,
     domain: Option<String>,
     encryption: Option<MediaEncryption>,
 }
@@ -63,10 +59,7 @@ impl Settings {
             plain(&format!("{path}.{key}"), text.as_deref().unwrap_or("x"), "._-+")?;
         }
         plain(&format!("{path}.caller_id"), config.caller_id.as_deref().unwrap_or("1"), "+")?;
-        let number_prefix = config.number_prefix.clone().unwrap_or_default();
-        if !number_prefix.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
-            return Err(ConfigError::invalid(format!("{path}.number_prefix"), "may have digits, +, * and # alone"));
-        }
+        let dialling = Dialling::new(path, config, numbers)?;
         let first_hops: Vec<&Peer> = proxy.as_ref().map_or_else(|| trunks.iter().collect(), |proxy| vec![proxy]);
         let encryption = config.media_encryption;
         if encryption == Some(MediaEncryption::Required) && !first_hops.iter().all(|hop| hop.is_tls()) {
@@ -93,9 +86,7 @@ impl Settings {
             username: config.username.clone(),
             caller_id: config.caller_id.clone(),
             caller_id_header: config.caller_id_header,
-            number_format: config.number_format,
-            emergency: EmergencyNumbers::new(numbers)?,
-            number_prefix,
+            dialling,
             domain: config.domain.clone(),
             encryption,
             trunks,
@@ -111,28 +102,10 @@ impl Settings {
     /// Where a number is called at a trunk.
     ///
     /// # Errors
-    /// If what is dialled would begin with an emergency number.
+    /// As [`Dialling::dialled`].
     pub(super) fn target(&self, number: &PhoneNumber, trunk: &Peer) -> Result<Uri, Failure> {
-        let digits = match self.number_format {
-            NumberFormat::E164Plus => number.e164(),
-            NumberFormat::E164 => number.e164().trim_start_matches('+'),
-            NumberFormat::National => number.national(),
-        };
-        let dialled = format!("{}{digits}", self.number_prefix);
-        if self.number_format == NumberFormat::National
-            && let Some(emergency) =
-                [digits, &dialled].into_iter().find_map(|digits| self.emergency.at_start_of(digits))
-        {
-            return Err(Failure::new(
-                FailureReason::CannotPlace,
-                format_args!(
-                    "{number} is not dialled, since without its country code it starts with the emergency number \
-                     {emergency}; set another `number_format`."
-                ),
-            ));
-        }
         let mut uri = trunk.uri.clone();
-        uri.auth = Some(dialled.into());
+        uri.auth = Some(self.dialling.dialled(number)?.into());
         Ok(uri)
     }
 
