@@ -76,8 +76,8 @@ windows: windows-release
 
 windows-release:
 	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli --lib
-	# The tool knows the hash of the library that it installs, so it is built last. That also writes the list of sources,
-	# which cargo has one of for phonegate.dll and phonegate.exe.
+	# The tool contains the hash of the library, so it is built last. This build also writes the list of sources, which
+	# phonegate.dll and phonegate.exe share.
 	PHONEGATE_SHIPPED_LIBRARY="$(abspath $(TARGET))/x86_64-pc-windows-gnu/release/phonegate.dll" \
 	    scripts/cargo-windows build --release --locked --package phonegate-cli
 

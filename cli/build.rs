@@ -1,6 +1,6 @@
-//! Lays the version into phonegate.exe, and the hash of the library that it is shipped with into the tool: the
-//! environment variable `PHONEGATE_SHIPPED_LIBRARY` names its file, which is built first. Without it, `phonegate install`
-//! needs --trust-folder.
+//! Adds the version resource to phonegate.exe, and the hash of the shipped library to the tool. The environment
+//! variable `PHONEGATE_SHIPPED_LIBRARY` names the file of the library, which must be built first. Without it,
+//! `phonegate install` needs --trust-folder.
 
 #[path = "src/install/library_hash.rs"]
 mod library_hash;

@@ -22,7 +22,7 @@
  *
  * The gate starts at the first call that needs it. It reads `phonegate.json`: the file that the environment variable
  * PHONEGATE_CONFIG names by its whole path, else the one beside this library. A start that failed is tried again at a
- * later call, at most every 2 seconds, so the file can be mended without restarting the host.
+ * later call, at most every 2 seconds, so the file can be corrected without restarting the host.
  */
 #ifndef PHONEGATE_H
 #define PHONEGATE_H
@@ -64,7 +64,7 @@ typedef int32_t phonegate_result;
 #define PHONEGATE_CONFIG_INVALID 22    /* the file, or a value in it, is wrong */
 #define PHONEGATE_SECRET_UNAVAILABLE 23 /* a secret that the configuration names cannot be had */
 #define PHONEGATE_STATE_FOLDER 24      /* the folder for logs and state cannot be used, or is not safe to use */
-#define PHONEGATE_UNSAFE_PERMISSIONS 25 /* others could change the configuration, or what it names */
+#define PHONEGATE_UNSAFE_PERMISSIONS 25 /* other accounts can change the configuration or a file that it names */
 
 /* 40 to 59: the backends. */
 #define PHONEGATE_BACKEND_UNUSABLE 40 /* a backend cannot be built from its configuration */
@@ -81,7 +81,7 @@ typedef int32_t phonegate_result;
  *            JSON object is ignored, with a warning in the log. Only the names of its keys are logged.
  * Returns:   PHONEGATE_PENDING, PHONEGATE_SUCCESS or PHONEGATE_FAILED.
  * Blocks:    For memory work only, then for `call.initiate_wait_ms` at most (0 by default). The first call also starts
- *            the gate (reads its configuration; no network).
+ *            the gate: it reads its configuration, and asks a store of type redis once, for 1 s at most.
  * Ownership: All three strings are borrowed for the call.
  * Since:     0.1.0
  */
@@ -96,8 +96,8 @@ phonegate_status InitiateCall(const char *phone_number, const char *request_id, 
  *            long as the store cannot be asked, and, where nodes share it, for 2 s, since another one may be about to
  *            begin the call.
  * Blocks:    For memory work only, then, while the call is pending, for `call.status_wait_ms` at most (5000 by default).
- *            64 callers wait at once at most, others are answered at once; so is one inside the log callback. A shutdown
- *            wakes them.
+ *            At most 64 callers wait at a time. Further callers, and a caller inside the log callback, do not wait. A
+ *            shutdown ends the wait.
  *            Where nodes share a store (`store.type` redis), the end of a call is told when the store has confirmed it,
  *            which takes 250 ms at most: a success that was not confirmed is still pending, a failure is one.
  *            As InitiateCall, it may start the gate.
@@ -109,8 +109,8 @@ phonegate_status GetCallStatus(const char *call_id);
 /*
  * GetFailureMessage
  * Does:      Tells why a call failed, in a sentence that ends with the reason's code. The text of an ended call never
- *            changes. A call that has not failed gets a text that says so. With `messages` brief the sentence is the same
- *            for all calls that failed for this reason; the log has the rest.
+ *            changes. A call that has not failed gets a text that says so. With
+ *            `messages` brief, all calls that failed for the same reason have the same text; the log has the rest.
  * Takes:     call_id: the GUID; buffer, capacity, needed: see "Strings out".
  * Returns:   PHONEGATE_OK, also for an unknown or malformed id (the text says so); PHONEGATE_BUFFER_TOO_SMALL;
  *            PHONEGATE_INVALID_ARGUMENT for a NULL id or bad buffer arguments; PHONEGATE_INTERNAL.
@@ -140,7 +140,8 @@ typedef void (*phonegate_log_callback)(void *user_data, int32_t level, const cha
  * Returns:   PHONEGATE_OK; PHONEGATE_ALREADY_INITIALIZED; a code of 20 to 59; PHONEGATE_INVALID_ARGUMENT,
  *            PHONEGATE_INVALID_UTF8, PHONEGATE_TEXT_TOO_LONG; PHONEGATE_IN_CALLBACK; PHONEGATE_INTERNAL. The code of a
  *            failure is never hidden by a short buffer: compare `*needed` with `capacity`.
- * Blocks:    While the configuration and its secrets are read from disk; no network.
+ * Blocks:    While the configuration and its secrets are read from disk, and for 1 s at most while a store of type
+ *            redis is asked.
  * Ownership: config_path is borrowed for the call; the text is copied into the caller's buffer.
  * Since:     0.1.0
  */

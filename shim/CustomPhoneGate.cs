@@ -120,8 +120,8 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         return bytes;
     }
 
-    // A NUL or half a surrogate pair inside the text becomes the byte FF, which is never UTF-8: the library then refuses
-    // the text and remembers why, where a mended or shortened one could name another number.
+    // A NUL or half a surrogate pair inside the text becomes the byte FF, which is never UTF-8: the library then
+    // refuses the text and records why. A repaired or shortened text could be another number.
     private static byte[] Utf8OfAnyText(string text)
     {
         char[] characters = (text + "\0").ToCharArray();

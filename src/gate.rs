@@ -21,8 +21,8 @@ use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Event, Log, TextFile, foreign_text};
 pub use start::LogTo;
 
-/// The most callers of [`Gate::status`] that wait at once. The others are answered at once, so that a host whose threads
-/// all ask keeps most of them.
+/// Maximum callers of [`Gate::status`] that wait concurrently. Further callers do not wait, so that polling cannot
+/// block all threads of a host.
 const MAX_STATUS_WAITS: usize = 64;
 
 /// So many names of delivery attributes are logged.
@@ -123,8 +123,8 @@ impl Gate {
         self.log.write(level, &Event { number: event.number, ..Event::refused(event.id, failure) });
     }
 
-    /// The status of a call. While it is pending, waits for its end: for `call.status_wait_ms` at most, and no longer than
-    /// until the gate shuts down. 64 callers wait at once at most, others are answered at once.
+    /// Returns the status of a call. If it is pending, waits up to `call.status_wait_ms` for its end, or until the gate
+    /// shuts down. At most 64 callers wait at a time; further callers do not wait.
     pub fn status(&self, id: CallId) -> CallStatus {
         let at_most = self.call.status_wait_ms.milliseconds();
         let permit = if at_most.is_zero() { None } else { self.waits.try_acquire().ok() };
@@ -142,7 +142,8 @@ impl Gate {
         self.told(id, self.registry.status(id))
     }
 
-    /// What may be told of a call whose status the registry has, or has not.
+    /// Returns the status to report for a call, given its status in the registry, if any. May confirm it by the store,
+    /// or look it up there.
     fn told(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         match status {
             Some(CallStatus::Pending) => CallStatus::Pending,
@@ -158,8 +159,8 @@ impl Gate {
         }
     }
 
-    /// Returns whether [`Gate::status`] answers this status at once if the registry has it: nothing is waited for, and no
-    /// store is asked.
+    /// Returns whether [`Gate::status`] returns this status from the registry as it is, without waiting and without
+    /// asking the store.
     pub fn adds_nothing_to(&self, status: CallStatus) -> bool {
         match status {
             CallStatus::Pending => self.call.status_wait_ms.milliseconds().is_zero(),
@@ -180,7 +181,7 @@ impl Gate {
         }
     }
 
-    /// Why a call failed, as a host is told.
+    /// Returns the message for a host about why a call failed.
     pub fn failure_message(&self, id: CallId) -> String {
         message(self.messages, self.explain(id))
     }
@@ -273,7 +274,7 @@ impl Drop for Gate {
     }
 }
 
-/// What a host is told of a call of which this is known.
+/// Returns the message for a host about a call.
 pub(crate) fn message(messages: Messages, known: Result<Snapshot, Failure>) -> String {
     match known {
         Err(failure) | Ok(Snapshot { failure: Some(failure), .. }) => messages.text(&failure),

@@ -1,5 +1,5 @@
-//! JSON objects in which each key stands once. JSON readers take the last of two: an administrator would not see that a
-//! setting has no effect, and of two results of a call one would be chosen by its place.
+//! JSON objects in which each key occurs once. JSON parsers use the last of two equal keys: an administrator would not
+//! see that a setting has no effect, and the order would decide between two results of a call.
 
 use std::collections::BTreeMap;
 use std::fmt;

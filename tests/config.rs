@@ -123,7 +123,7 @@ fn a_relative_path_in_the_environment_is_refused() {
     };
     for relative in ["phonegate.json", "conf/phonegate.json", "./phonegate.json", "../phonegate.json"] {
         let error = set(relative).unwrap_err().to_string();
-        for words in ["PHONEGATE_CONFIG", relative, "relative", "System32", "the whole path"] {
+        for words in ["PHONEGATE_CONFIG", relative, "relative", "System32", "the absolute path"] {
             assert!(error.contains(words), "{words} in {error}");
         }
     }

@@ -1,4 +1,4 @@
-//! `messages`: whether a host gets all that is known of a failure, or its reason alone.
+//! `messages`: whether a host gets the full message of a failure, or only its reason.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
 
-/// What a host is told that gets the reason alone.
+/// The brief message.
 const CANNOT_PLACE: &str = "The call could not be placed. (CannotPlace, code 117)";
 
 /// What a provider says.
@@ -46,7 +46,7 @@ fn a_host_is_told_all_unless_the_configuration_says_brief() {
 }
 
 #[test]
-fn each_reason_has_a_sentence_of_its_own_words_alone() {
+fn a_brief_message_has_only_the_reasons_own_sentence() {
     for reason in FailureReason::ALL {
         let failure = phonegate::call::Failure::new(reason, format!("{WORDS} +14255551212 US ☎"));
         let brief = failure.brief();

@@ -161,7 +161,7 @@ fn a_challenge_is_answered_with_the_right_password_alone() {
 }
 
 #[test]
-fn a_key_by_info_counts_where_no_events_were_agreed_on() {
+fn a_key_by_info_counts_if_no_events_were_agreed_on() {
     for (kind, body) in [("application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"), ("application/dtmf", "11")] {
         let mut steps = answers(&[Step::Info(kind, body)]);
         steps[2] = Step::PickUpWith(SDP_WITHOUT_EVENTS.to_owned());
@@ -382,7 +382,7 @@ fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
 }
 
 #[test]
-fn a_reliable_provisional_answer_is_acknowledged_where_that_is_on() {
+fn support_prack_acknowledges_reliable_provisional_answers() {
     let reliable = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
     let mut steps = answers(&[Step::Press("#")]);
     steps.splice(1..2, [reliable, Step::Receive("PRACK")]);

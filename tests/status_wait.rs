@@ -68,7 +68,7 @@ fn sixty_four_callers_wait_and_others_are_answered_at_once() {
 
 /// The store does not answer, so the call has no outcome to wake anybody with.
 #[test]
-fn a_shutdown_wakes_who_waits_whatever_the_store_does() {
+fn a_shutdown_wakes_all_waiting_callers() {
     let redis = Redis::start();
     let store = json!({ "type": "redis", "url": redis.url() });
     let gate = gate(json!({ "status_wait_ms": LONGEST_MS, "deadline_s": 600 }), store);

@@ -1,4 +1,4 @@
-//! Many calls by Twilio at once: how many requests are sent at once, and what is not sent any more.
+//! Many concurrent calls by Twilio: how many requests are in flight, and which queued requests are dropped.
 
 mod support;
 
@@ -49,7 +49,7 @@ fn many_calls_need_no_more_connections_than_the_limits_say() {
 }
 
 #[test]
-fn a_start_that_waits_for_its_turn_is_not_sent_after_the_end_of_the_gate() {
+fn a_queued_start_is_dropped_when_the_gate_ends() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     for _ in 0..STARTS {
@@ -68,7 +68,7 @@ fn a_start_that_waits_for_its_turn_is_not_sent_after_the_end_of_the_gate() {
 }
 
 #[test]
-fn a_start_that_waits_for_its_turn_is_not_sent_after_its_deadline() {
+fn a_queued_start_is_dropped_at_its_deadline() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     for _ in 0..STARTS {

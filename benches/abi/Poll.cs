@@ -1,4 +1,4 @@
-// Measures a poll (GetCallStatus) of a provider as MIM asks for it: through the interface, by the id as text.
+// Measures a poll (GetCallStatus) of a provider as MIM calls it: through the interface, with the id as text.
 //
 // Arguments: the shim's path, a folder for the sample's file, the numbers of known calls. Prints a line for each provider
 // and number: its name, the number, and nanoseconds a poll, separated by tabs.
@@ -65,7 +65,7 @@ public static class Poll
         return batches[batches.Length / 2];
     }
 
-    // Seconds that so many polls take. Every known call has failed.
+    // Returns the seconds that `count` polls take. Every known call has failed.
     private static double Run(IPhoneServiceProvider provider, string[] ids, int polls)
     {
         int at = 0;

@@ -1,6 +1,7 @@
 //! The memory of ten thousand calls by Twilio that are in flight at once. Prints one table.
 //!
-//! Twilio is played by another process, over TLS, and takes 100 ms for each reply. All of its phones ring until the end.
+//! Another process stands in for Twilio, over TLS, and takes 100 ms for each reply. All of its phones ring until the
+//! end.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;

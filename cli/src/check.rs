@@ -29,7 +29,7 @@ Examples:
   backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
             result (ok, failed, or not_used: it was not asked), reason where it failed, text
   store     type, result (ok or failed), text: where calls are kept
-  recommendation   text: what would be better
+  recommendation   text: a setting to improve
   checked   ok (true or false), config (the file)
   error     text: see exit code 2
 
@@ -128,11 +128,11 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     Ok(if all_works { Exit::Done } else { Exit::Failed })
 }
 
-/// What would be better, but is no reason for a warning.
+/// Returns a recommendation that is not worth a warning, if there is one.
 fn recommended(config: &Config) -> Option<&'static str> {
     let keeps_numbers = config.store.kind != StoreKind::Memory;
     (keeps_numbers && config.privacy.number_key.is_none()).then_some(
-        "privacy.number_key is not set, so whoever reads the store can find out the telephone numbers in it. \
+        "privacy.number_key is not set, so the telephone numbers in the store can be found from their hashes. \
          `openssl rand -hex 32` makes a key; docs/store.md (\"Number keys\") says how to set it on Windows and on a farm",
     )
 }

@@ -94,7 +94,7 @@ enum Verb {
     Install(install::Arguments),
     /// How telephone numbers are read, and which may be called.
     #[command(subcommand)]
-    Numbers(numbers::Verb),
+    Numbers(numbers::NumbersCommand),
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),

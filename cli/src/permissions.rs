@@ -58,7 +58,7 @@ pub(crate) fn store_too_wide(loaded: &Loaded, account: Option<&Account>) -> Vec<
     there.filter_map(|path| wide(&path, account, "lets it keep calls there; let it modify what is there")).collect()
 }
 
-/// What else of a configuration others could change, `known` paths aside.
+/// Returns further paths of a configuration that other accounts can change, without `known`.
 pub(crate) fn changeable(loaded: &Loaded, known: &[PathBuf]) -> Vec<Wide> {
     let found = TrustedPaths::of(loaded).unsafe_paths().into_iter().filter(|found| !known.contains(&found.path));
     found
@@ -107,7 +107,7 @@ pub(crate) fn state_fault(folder: &Path, account: Option<&Account>) -> io::Resul
 
 /// Who could replace the library in the service's folder. None where nobody can.
 pub(crate) fn could_replace(folder: &Path, account: Option<&Account>) -> Option<String> {
-    // On Linux also whoever can put another folder in its place.
+    // On Linux, also an account that can replace the folder.
     let above = || Ok(platform::untrusted_writer(folder, true)?.filter(|(part, _)| part != folder));
     let found = exposure(folder, account).and_then(|exposure| match exposure.why_unsafe() {
         Some(why) => Ok(Some((folder.to_owned(), why))),
@@ -116,8 +116,8 @@ pub(crate) fn could_replace(folder: &Path, account: Option<&Account>) -> Option<
     match found {
         Ok(None) => None,
         Ok(Some((part, why))) => Some(format!(
-            "{}: {why}. Whoever can change it can replace what MIM loads, and approve every call: let administrators alone \
-             write there",
+            "{}: {why}. An account that can change it can replace what MIM loads, and approve every call: let only \
+             administrators write there",
             part.display()
         )),
         Err(error) => Some(format!("{}: its permissions cannot be read: {error}", folder.display())),

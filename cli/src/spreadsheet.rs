@@ -1,8 +1,9 @@
-//! Fields of comma-separated values, which a spreadsheet is to take as they are.
+//! Escapes fields of comma-separated values, so that a spreadsheet shows them unchanged.
 
 use std::io;
 
-/// The field, with an apostrophe before it if a spreadsheet would compute it. A masked number begins with `+`.
+/// Returns the field, with an apostrophe before it if a spreadsheet would evaluate it as a formula, such as a masked
+/// number.
 pub(crate) fn no_formula(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => as_text(text),
@@ -10,12 +11,12 @@ pub(crate) fn no_formula(text: &str) -> String {
     }
 }
 
-/// Digits of which a spreadsheet would keep the first fifteen, as a number.
+/// Returns a field of digits as text: as a number, a spreadsheet would keep only the first fifteen digits.
 pub(crate) fn as_text(text: &str) -> String {
     format!("'{text}")
 }
 
-/// Whoever reads no further is known by the kind of the error.
+/// Keeps the kind of the error, by which a closed pipe is recognized.
 pub(crate) fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

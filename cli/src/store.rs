@@ -78,13 +78,13 @@ impl Opened {
         Ok(Self { store, kind, numbers, hasher, longest_backend, file: file.clone(), runtime })
     }
 
-    /// Makes sure that every number of the store can be found.
+    /// Checks that every number of the store can be found with the configured keys.
     fn with_all_numbers(self) -> Result<Self, Trouble> {
         self.use_number_keys(KeyUse::Read)?;
         Ok(self)
     }
 
-    /// Makes sure that every number of the store can be found, and notes which number keys are used.
+    /// Like that, and records which number keys are used.
     pub(crate) fn use_number_keys(&self, usage: KeyUse) -> Result<(), Trouble> {
         self.ask(self.store.use_number_keys(&self.hasher.fingerprints(), usage))
     }
@@ -148,7 +148,7 @@ impl Opened {
     }
 }
 
-/// The keys that the store may know a number by, the current one first.
+/// Returns the hashes of a number by all number keys, the current one first.
 fn keys_of(number: &PhoneNumber) -> Vec<NumberKey> {
     let others = number.hashed_otherwise().iter().map(|hashed| hashed.number);
     std::iter::once(number.key()).chain(others).collect()

@@ -1,4 +1,5 @@
-//! Whom `phonegate install` trusts: it runs as an administrator, so whoever could change what it copies would be one.
+//! What `phonegate install` trusts. It runs as an administrator, so an account that could change what it copies could
+//! become one.
 
 #[path = "support/site.rs"]
 mod site;
@@ -46,7 +47,7 @@ fn is_refused(site: &Site, ran: impl FnOnce() -> Ran, words: &[&str]) {
 }
 
 #[test]
-fn a_released_tool_installs_its_own_library_without_being_told_to_trust_it() {
+fn a_released_tool_installs_its_own_library_without_trust_folder() {
     let site = Site::new();
     install(&site, &hash_of_library(&site), &["--config", &named(&site)]).exits(0);
     site.is_installed();
@@ -79,7 +80,7 @@ fn another_library_is_refused_before_it_is_loaded() {
 }
 
 #[test]
-fn a_tool_that_knows_no_hash_installs_only_what_it_is_told_to_trust() {
+fn a_tool_without_a_hash_needs_trust_folder() {
     let site = Site::new();
     let config = named(&site);
     let plain = |arguments: &[&str]| {
@@ -92,7 +93,7 @@ fn a_tool_that_knows_no_hash_installs_only_what_it_is_told_to_trust() {
 }
 
 #[test]
-fn a_folder_that_others_can_write_to_is_installed_from_and_into_only_if_trusted() {
+fn a_folder_that_others_can_write_to_needs_trust_folder() {
     let site = Site::new();
     let (hash, config) = (hash_of_library(&site), named(&site));
     for path in [

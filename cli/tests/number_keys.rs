@@ -45,7 +45,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
 }
 
 #[test]
-fn a_block_by_an_old_key_or_by_a_call_of_before_holds() {
+fn a_block_by_an_old_key_or_an_earlier_call_holds() {
     let place = Place::with(&kept("#"));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let call = place.run(&["calls", "--json"]).exits(0).record("call");
@@ -79,7 +79,7 @@ fn a_store_with_another_number_key_is_not_looked_into() {
 }
 
 #[test]
-fn a_check_recommends_a_number_key_where_numbers_are_kept() {
+fn check_recommends_a_number_key_if_numbers_are_stored() {
     let recommends = |config: &Value| {
         let place = Place::with(config);
         let (shown, records) = (place.run(&["check"]).exits(0), place.run(&["check", "--json"]).exits(0).records());

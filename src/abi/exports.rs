@@ -64,9 +64,9 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
             Ok(id) => id,
             Err(failure) => return refuse_nameless(&failure) as i32,
         };
-        // Whoever waits inside the callback holds up the log.
+        // Inside the log callback a wait would block the log.
         let ask = |gate: &Gate| if callback::inside() { gate.status_at_once(id) } else { gate.status(id) };
-        let status = slot::status(id).map_or_else(|| slot::with_gate(ask), Ok);
+        let status = slot::status_without_gate(id).map_or_else(|| slot::with_gate(ask), Ok);
         status.unwrap_or_else(|_| REGISTRY.status(id).unwrap_or(CallStatus::Failed)) as i32
     })
 }
@@ -224,7 +224,7 @@ fn refuse_nameless(failure: &Failure) -> CallStatus {
     CallStatus::Failed
 }
 
-/// Reads a call id. Inlined into each export, so that the id need not go through memory; what is wrong with it is not.
+/// Reads a call id. Inlined into each export, so that the id stays in registers; the error path is not inlined.
 #[inline(always)]
 fn call_id(text: Result<&[u8], BadText>) -> Result<CallId, Failure> {
     match text.map(CallId::parse_ascii) {

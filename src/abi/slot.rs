@@ -32,16 +32,17 @@ pub(super) static REGISTRY: Lazy<Arc<Registry>> = Lazy::new(|| Arc::new(Registry
 /// The gate that runs. Reading it takes no lock.
 static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
 
-/// Which statuses the registry alone answers for the gate that runs: a bit for each [`CallStatus`]. Zero while none runs.
+/// The statuses that a poll returns from the registry without the running gate: one bit for each [`CallStatus`]. Zero
+/// while no gate runs.
 ///
-/// To load `RUNNING` costs as much as all the rest of a poll, since the gate must not end meanwhile. The registry never
-/// ends.
-static REGISTRY_ANSWERS: AtomicU8 = AtomicU8::new(0);
+/// Loading `RUNNING` costs as much as the rest of a poll, because it keeps the gate alive. The registry lives as long
+/// as the process.
+static DIRECT_STATUSES: AtomicU8 = AtomicU8::new(0);
 
 /// Held by the one thread that starts the gate, or takes it away, while others wait.
 static START: Mutex<Start> = Mutex::new(Start::NEW);
 
-/// Whether the gate that runs, or ran last, tells hosts the reasons of failures alone. Texts outlive it.
+/// Whether hosts get brief messages, as configured for the gate that runs or ran last. Messages outlive the gate.
 static IS_BRIEF: AtomicBool = AtomicBool::new(false);
 
 struct Running {
@@ -67,14 +68,14 @@ pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigErro
     Ok(ask(&running.gate))
 }
 
-/// How much hosts are told of failures: what the configuration says that was read last. All, while none could be read.
+/// How much detail messages to hosts have, by the configuration that was read last. Full if none could be read.
 pub(super) fn messages() -> Messages {
     if IS_BRIEF.load(Ordering::Relaxed) { Messages::Brief } else { Messages::Full }
 }
 
-/// The status of a call, if a gate runs that would answer what the registry has.
-pub(super) fn status(id: CallId) -> Option<CallStatus> {
-    let answers = REGISTRY_ANSWERS.load(Ordering::Acquire);
+/// Returns the status of a call if a gate runs and would return the registry's status unchanged.
+pub(super) fn status_without_gate(id: CallId) -> Option<CallStatus> {
+    let answers = DIRECT_STATUSES.load(Ordering::Acquire);
     if answers == 0 {
         return None;
     }
@@ -108,7 +109,7 @@ pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (CallResult, Strin
 pub(super) fn shut_down(timeout: Duration) -> CallResult {
     let end = Instant::now() + timeout;
     let Some(mut start) = START.try_lock_until(end) else { return CallResult::TimedOut };
-    REGISTRY_ANSWERS.store(0, Ordering::Release);
+    DIRECT_STATUSES.store(0, Ordering::Release);
     let running = RUNNING.swap(None);
     let refusals = std::mem::replace(&mut *start, Start::NEW).refusals;
     drop(start);
@@ -154,7 +155,7 @@ impl Start {
                 RUNNING.store(Some(Arc::clone(&running)));
                 let all = [CallStatus::Pending, CallStatus::Success, CallStatus::Failed].into_iter();
                 let answers = all.filter(|status| running.gate.adds_nothing_to(*status)).map(bit).sum();
-                REGISTRY_ANSWERS.store(answers, Ordering::Release);
+                DIRECT_STATUSES.store(answers, Ordering::Release);
                 (self.failure, self.refusals) = (None, None);
                 Ok(running)
             }

@@ -1,11 +1,12 @@
-//! May this call be placed? Everything that can be said without asking anybody: the number, its country, its type, the
-//! block lists of the configuration.
+//! Decides whether a call may be placed, as far as the configuration alone decides it: the number, its country, its
+//! type, and the block lists of the configuration.
 
 mod emergency;
-mod input;
+
 mod number;
 mod number_hasher;
 mod prefix;
+mod written;
 
 use std::collections::HashSet;
 
@@ -14,9 +15,9 @@ use rlibphonenumber::Region;
 use crate::call::{Failure, FailureReason, PhoneNumber};
 use crate::config::{ConfigError, NumberType, NumbersConfig, WithoutPlus};
 pub(crate) use emergency::EmergencyNumbers;
-use number::{Parsed, ReadError, Reader};
+use number::{NumberReader, Parsed, ReadError};
 pub use number_hasher::NumberHasher;
-use prefix::Prefix;
+use prefix::BlockedPrefix;
 
 /// The rules of one configuration.
 pub struct Admission {
@@ -26,7 +27,7 @@ pub struct Admission {
     allowed_types: Vec<NumberType>,
     /// In E.164, without extensions.
     blocked: HashSet<Box<str>>,
-    blocked_prefixes: Vec<Prefix>,
+    blocked_prefixes: Vec<BlockedPrefix>,
     hasher: NumberHasher,
 }
 
@@ -56,7 +57,7 @@ impl Admission {
             .blocked_prefixes
             .iter()
             .enumerate()
-            .map(|(index, text)| Prefix::parse(&format!("numbers.blocked_prefixes[{index}]"), text))
+            .map(|(index, text)| BlockedPrefix::parse(&format!("numbers.blocked_prefixes[{index}]"), text))
             .collect::<Result<_, _>>()?;
         let mut rules = Self {
             default_country,
@@ -84,7 +85,7 @@ impl Admission {
         Ok(rules)
     }
 
-    /// The same rules, whose numbers are known by the keys of a configuration.
+    /// Returns the same rules with a hasher for the numbers that they admit.
     pub fn hashing_with(self, hasher: NumberHasher) -> Self {
         Self { hasher, ..self }
     }
@@ -106,7 +107,7 @@ impl Admission {
         refusal.map_or(Ok(number), Err)
     }
 
-    /// How a text is read, and whether that number may be called.
+    /// Reads a number, and returns why it may not be called, if so.
     ///
     /// # Errors
     /// InvalidNumber.
@@ -149,7 +150,7 @@ impl Admission {
     }
 
     fn parse(&self, text: &str) -> Result<Parsed, Failure> {
-        let reader = Reader {
+        let reader = NumberReader {
             default_country: self.default_country,
             allowed_countries: &self.allowed_countries,
             without_plus: self.without_plus,

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::call::{HashedNumber, KeyFingerprint, NumberKey, PhoneNumber};
 use crate::config::{ConfigError, PrivacyConfig};
 
-/// What a key is hashed to for its fingerprint. No number begins so.
+/// The text that is signed with a key to make its fingerprint. No hashed number starts with it.
 const FINGERPRINT: &[u8] = b"phonegate number key fingerprint";
 
 /// The number keys of a configuration. Hashing with them is pure computing.
@@ -19,7 +19,7 @@ pub struct NumberHasher {
     others: Arc<[Key]>,
 }
 
-/// A key, or none: then numbers are hashed without a secret.
+/// A number key, or the absence of one: numbers are then hashed without a secret.
 #[derive(Clone, Debug)]
 struct Key {
     fingerprint: KeyFingerprint,
@@ -60,7 +60,7 @@ impl NumberHasher {
         std::iter::once(&self.current).chain(&*self.others).map(|key| key.fingerprint).collect()
     }
 
-    /// The number, known by these keys.
+    /// Adds the hashes of a number by all keys.
     pub(super) fn hash(&self, number: PhoneNumber) -> PhoneNumber {
         let otherwise = self.others.iter().map(|key| key.hash(&number)).collect();
         let hashed = self.current.hash(&number);

@@ -9,13 +9,13 @@ const MAX_CHARS: usize = 16;
 
 /// `+`, digits, and `?` for any digit.
 #[derive(Debug)]
-pub(super) struct Prefix(Box<str>);
+pub(super) struct BlockedPrefix(Box<str>);
 
-impl Prefix {
+impl BlockedPrefix {
     /// Reads one, which stands at `path`.
     ///
     /// # Errors
-    /// Where it has another form.
+    /// If it has another form.
     pub(super) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
         let is_one = text.len() <= MAX_CHARS
             && text.strip_prefix('+').is_some_and(|rest| {
@@ -24,8 +24,7 @@ impl Prefix {
         if !is_one {
             return Err(ConfigError::invalid(
                 path,
-                "is not the beginning of a number; write `+`, the country code and more digits, with `?` for any \
-                 digit, as +1???976",
+                "is not a prefix of a number: write `+` and digits, with `?` for any digit, such as +1???976",
             ));
         }
         Ok(Self(text.into()))
@@ -38,7 +37,7 @@ impl Prefix {
     }
 }
 
-impl fmt::Display for Prefix {
+impl fmt::Display for BlockedPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

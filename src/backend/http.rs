@@ -17,8 +17,8 @@ const KEEP_IDLE: Duration = Duration::from_secs(20);
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
 
-/// A client for one provider, and words about its way out, which are empty for the direct one. `own` is the backend's
-/// path in the configuration and its `ca_file`. Relative paths lie in `base`. Nothing global is installed.
+/// Returns a client for one provider, and a text about its proxy, which is empty without one. `own` is the backend's
+/// path in the configuration and its `ca_file`. Relative paths are resolved against `base`. Changes no global state.
 pub(super) fn client(
     own: (&str, Option<&Path>),
     network: &NetworkConfig,

@@ -13,7 +13,7 @@ use crate::config::{ConfigError, ErrorKind, NetworkConfig, read_file};
 const MAX_CA_FILE: u64 = 4_000_000;
 
 /// The settings of a TLS client for a backend or the store, given its path in the configuration and its own `ca_file`,
-/// which takes the place of the network's. Relative paths lie in `base`. Nothing global is installed.
+/// which takes the place of the network's. Relative paths are resolved against `base`. Changes no global state.
 ///
 /// # Errors
 /// If the file of authorities cannot be used. The error names the key that names the file.

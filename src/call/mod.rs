@@ -41,7 +41,7 @@ impl CallId {
         Self::parse_ascii(text.as_bytes())
     }
 
-    /// As [`CallId::parse`], for bytes of which it is not known whether they are text.
+    /// Like [`CallId::parse`], for bytes that need not be valid UTF-8.
     ///
     /// # Errors
     /// As [`CallId::parse`].
@@ -102,7 +102,7 @@ pub struct PhoneNumber {
     country_code_digits: u8,
     country: Option<[u8; 2]>,
     hashed: HashedNumber,
-    /// With the other keys that the store may have it under.
+    /// The hashes with the other keys of the configuration: the store may have the number under any of them.
     hashed_otherwise: Box<[HashedNumber]>,
 }
 
@@ -146,7 +146,7 @@ impl PhoneNumber {
         self.extension.as_deref()
     }
 
-    /// The number known by other hashes than that without a secret.
+    /// Replaces the hashes, which are made without a secret at first.
     pub(crate) fn hashed_as(self, hashed: HashedNumber, hashed_otherwise: Box<[HashedNumber]>) -> Self {
         Self { hashed, hashed_otherwise, ..self }
     }
@@ -172,8 +172,8 @@ impl PhoneNumber {
     }
 }
 
-/// How many digits at the end of a number of `digits` digits, without its country code, a mask leaves readable: at most
-/// four, at most half of them, and always four fewer than there are.
+/// Returns how many digits at the end of a number a mask leaves readable: at most four, at most half of `digits` (the
+/// length without the country code), and at least four fewer than `digits`.
 pub(crate) fn shown_digits(digits: usize) -> usize {
     4.min(digits / 2).min(digits.saturating_sub(4))
 }

@@ -1,11 +1,11 @@
-//! What numbers are known by in the store and in this process, without being readable: hashes.
+//! Hashes by which the store and this process identify numbers.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// What is hashed begins with it.
+/// The prefix of every text that is hashed, so that the hash is of no use for anything else.
 pub(crate) const NUMBER: &str = "phonegate number\0";
 
 /// A hash of a number: the first 16 bytes of an HMAC-SHA-256 with `privacy.number_key`, or of a SHA-256 without it. The
@@ -52,12 +52,12 @@ impl fmt::Debug for NumberKey {
     }
 }
 
-/// Tells which secret numbers were hashed with, and does not reveal it. Kept in the store beside the hashes.
+/// Identifies the secret with which numbers were hashed, without revealing it. The store keeps it beside the hashes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyFingerprint([u8; 8]);
 
 impl KeyFingerprint {
-    /// Stands for the hash without a secret.
+    /// The fingerprint for numbers that were hashed without a secret.
     pub const UNKEYED: Self = Self([0; 8]);
 
     /// The first 8 bytes of a hash that was made with the secret.
@@ -96,7 +96,7 @@ impl fmt::Debug for KeyFingerprint {
 /// A number hashed with one secret, or without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HashedNumber {
-    /// Which secret.
+    /// The fingerprint of the secret.
     pub fingerprint: KeyFingerprint,
     /// The number with its extension.
     pub number: NumberKey,

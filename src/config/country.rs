@@ -8,7 +8,7 @@ use super::ConfigError;
 pub fn countries_of(calling_code: u16) -> Vec<String> {
     let regions = PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(i32::from(calling_code));
     let names = regions.into_iter().flatten().map(|region| region.as_region_str().as_str().to_owned());
-    // 001 stands for what belongs to no country, such as +800.
+    // The region 001 is for numbers of no country, such as +800.
     names.filter(|name| name.len() == 2).collect()
 }
 

@@ -26,7 +26,7 @@ pub enum ErrorKind {
     SecretUnavailable = 23,
     /// The folder for logs and state cannot be used.
     StateFolder = 24,
-    /// Others could change the configuration, or what it names (`strict_permissions`).
+    /// Other accounts can change the configuration or a file that it names (`strict_permissions`).
     UnsafePermissions = 25,
     /// A backend cannot be built.
     BackendUnusable = 40,

@@ -27,7 +27,7 @@ pub struct Loaded {
     pub config: Config,
     /// The folder to which its relative paths belong.
     pub base: PathBuf,
-    /// The file that it was read from. None if it is no file's.
+    /// The file that it was read from. None if it does not come from a file.
     pub file: Option<PathBuf>,
 }
 
@@ -42,7 +42,7 @@ pub fn usual_path() -> Result<PathBuf, ConfigError> {
             ErrorKind::Invalid,
             format_args!(
                 "the environment variable {PATH_VARIABLE} has the relative path `{}`, which depends on the current \
-                 directory (of a Windows service: System32); set it to the whole path of {FILE_NAME}",
+                 directory (of a Windows service: System32); set it to the absolute path of {FILE_NAME}",
                 path.display()
             ),
         )),
@@ -149,16 +149,16 @@ fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
             Err(ConfigError::invalid("store.url", "is missing: where is Redis? rediss://user:password@host:6380"))
         }
         (StoreKind::Memory | StoreKind::Redis, Some(_), _) => {
-            Err(ConfigError::invalid("store.path", "belongs to a store of type sqlite alone"))
+            Err(ConfigError::invalid("store.path", "is only for a store of type sqlite; remove it"))
         }
         (StoreKind::Memory | StoreKind::Sqlite, _, Some(_)) => {
-            Err(ConfigError::invalid("store.url", "belongs to a store of type redis alone"))
+            Err(ConfigError::invalid("store.url", "is only for a store of type redis; remove it"))
         }
         (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.ca_file.is_some() => {
-            Err(ConfigError::invalid("store.ca_file", "belongs to a store of type redis alone"))
+            Err(ConfigError::invalid("store.ca_file", "is only for a store of type redis; remove it"))
         }
         (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.site.is_some() => {
-            Err(ConfigError::invalid("store.site", "belongs to a store of type redis alone"))
+            Err(ConfigError::invalid("store.site", "is only for a store of type redis; remove it"))
         }
         _ => Ok(()),
     }

@@ -68,8 +68,8 @@ pub struct Document<B> {
     /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never beside a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
-    /// Refuses to start if others than administrators and the service's account can change this file, its folder, a file
-    /// of a secret, `ca_file` or `prompts.directory`. Otherwise each start warns of that.
+    /// Refuses to start if other accounts than those of administrators and of the service can change this file, its
+    /// folder, a file of a secret, a `ca_file` or `prompts.directory`. If false, each start only warns.
     #[serde(default)]
     pub strict_permissions: bool,
     /// The backends, each under a name of one's own.
@@ -108,7 +108,7 @@ pub struct Document<B> {
     /// The log.
     #[serde(default)]
     pub log: LogConfig,
-    /// How much a host is told of a failure.
+    /// How much detail the messages about failures have that MIM gets.
     #[serde(default)]
     pub messages: Messages,
 }
@@ -185,19 +185,19 @@ impl Config {
     }
 }
 
-/// How much GetFailureMessage tells. The log and the store have all of it in any case.
+/// How much detail GetFailureMessage returns. The log and the store always have all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Messages {
-    /// All that is known of the failure, such as the words of the provider.
+    /// All that is known of the failure, such as the provider's message.
     #[default]
     Full,
-    /// A sentence and the reason's code alone: no words of a provider, no country, no number.
+    /// Only a sentence, the reason and its code: no text of a provider, no country, no number.
     Brief,
 }
 
 impl Messages {
-    /// What a host is told of a failure.
+    /// Returns the message about a failure for a host.
     pub fn text(self, failure: &Failure) -> String {
         match self {
             Self::Full => failure.text().to_owned(),
@@ -214,7 +214,8 @@ pub struct CallConfig {
     pub deadline_s: Bounded<1, 600, 90>,
     /// Milliseconds that InitiateCall waits for an outcome before it answers Pending.
     pub initiate_wait_ms: Bounded<0, 60_000, 0>,
-    /// Milliseconds that GetCallStatus waits for an outcome before it answers Pending. 64 callers wait at once at most.
+    /// Milliseconds that GetCallStatus waits for an outcome before it returns Pending. At most 64 callers wait at a
+    /// time.
     pub status_wait_ms: Bounded<0, 60_000, 5_000>,
     /// Seconds that the outcome of an ended call is kept.
     pub keep_finished_s: Bounded<1, 86_400, 600>,
@@ -228,8 +229,8 @@ pub struct NetworkConfig {
     /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
     /// `netsh winhttp show proxy`.
     pub proxy: Option<String>,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or a store
-    /// with a `ca_file` of its own takes that instead.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or store
+    /// with a `ca_file` of its own uses that instead.
     pub ca_file: Option<PathBuf>,
 }
 

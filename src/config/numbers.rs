@@ -22,8 +22,8 @@ pub struct NumbersConfig {
     pub allowed_types: Vec<NumberType>,
     /// Numbers that are never called, whatever their extension.
     pub blocked: Vec<String>,
-    /// Beginnings of numbers that are never called, in E.164; `?` is any digit. The default is what the North
-    /// American premium exchange 976 needs.
+    /// Prefixes of numbers that are never called, in E.164; `?` stands for any digit. The default is the premium-rate
+    /// exchange 976 of North America.
     pub blocked_prefixes: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub enum NumberType {
     Mobile,
     /// A fixed line or a mobile phone, in countries whose numbers do not say which.
     FixedLineOrMobile,
-    /// Telephony over the Internet, without a place.
+    /// Telephony over the Internet, at no fixed location.
     Voip,
     /// Free for the caller.
     TollFree,
@@ -80,7 +80,7 @@ pub enum NumberType {
     PersonalNumber,
     /// A pager.
     Pager,
-    /// A company's number for all of its places.
+    /// A company's number for all of its locations (universal access number).
     Uan,
     /// A voicemail service.
     Voicemail,
@@ -170,8 +170,8 @@ pub(super) fn check_number_formats(config: &Config) -> Result<(), ConfigError> {
     Err(ConfigError::invalid(
         format!("backends.{name}.number_format"),
         format_args!(
-            "`national` drops the country, but `numbers` allows {}: a number of one country would ring a phone in \
-             another; use e164_plus or e164, or allow one country code",
+            "`national` drops the country, but `numbers` allows {}: a number of one country could ring a phone in \
+             another; use e164_plus or e164, or allow only countries with one country code",
             codes.join(", ")
         ),
     ))

@@ -12,7 +12,7 @@ use super::secret::Secret;
 /// The fewest characters of a number key: 32 random bytes have 44 in Base64, and 64 in hexadecimal.
 const MIN_KEY_CHARS: usize = 32;
 
-/// Where the first number key is in the file.
+/// The path of the current number key in the configuration.
 pub const NUMBER_KEY: &str = "privacy.number_key";
 
 /// How numbers are hashed in the store.
@@ -20,11 +20,11 @@ pub const NUMBER_KEY: &str = "privacy.number_key";
 #[serde(deny_unknown_fields, default)]
 pub struct PrivacyConfig {
     /// The secret that telephone numbers are hashed with in the store (HMAC-SHA-256): random text of at least 32
-    /// characters, the same on every node. Without it, whoever reads the store can find out the numbers by hashing every
-    /// number there is. It cannot be changed or removed at will: see "Number keys" in docs/store.md.
+    /// characters, the same on every node. Without it, somebody who can read the store can find out the numbers by
+    /// hashing all possible numbers. To change or remove it, follow "Number keys" in docs/store.md.
     pub number_key: Option<Secret>,
-    /// Secrets that numbers in the store may also have been hashed with: the last ones after a change of `number_key`, the
-    /// next one before it.
+    /// Secrets that numbers in the store may also have been hashed with: earlier keys after a change of `number_key`,
+    /// and on a farm the next key before the change.
     pub other_number_keys: Vec<Secret>,
 }
 

@@ -52,12 +52,12 @@ pub struct SipConfig {
     /// The UDP port for SIP; 0: any.
     #[serde(default)]
     pub local_port: Bounded<0, 65_535, 0>,
-    /// Further addresses from which the trunk sends SIP over UDP: IP addresses and host names. The addresses of `trunk` and
-    /// `outbound_proxy` are known; what comes over UDP from any other address is not read.
+    /// Further addresses from which the trunk sends SIP over UDP: IP addresses and host names. The addresses of `trunk`
+    /// and `outbound_proxy` are always accepted; UDP packets from any other address are ignored.
     #[serde(default)]
     pub signalling_addresses: Vec<String>,
-    /// Whether reliable provisional answers (100rel, RFC 3262) are offered, and acknowledged by PRACK. Off: an answer that
-    /// asks for that is taken for an ordinary one.
+    /// Whether PhoneGate offers reliable provisional responses (100rel, RFC 3262) and acknowledges them by PRACK. If
+    /// false, it treats a response that requires this as an ordinary one.
     #[serde(default)]
     pub support_prack: bool,
     /// The ports for audio.
@@ -70,8 +70,9 @@ pub struct SipConfig {
     /// `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// Whether the audio may come from another port of the trunk's address than the one that the trunk named, as behind a
-    /// NAT. The first packet from that address shows which port: whoever can forge that packet can press the keys.
+    /// Whether the audio may come from another port of the trunk's address than the one that the trunk named, as behind
+    /// a NAT. The port is that of the first packet from that address: an attacker who can forge that packet can press
+    /// keys.
     #[serde(default)]
     pub learn_media_port: bool,
 }

@@ -26,8 +26,9 @@ pub struct StoreConfig {
     /// For `redis` over TLS: a PEM file with certificates of authorities that are trusted besides the operating system's,
     /// in place of those of `network.ca_file`.
     pub ca_file: Option<PathBuf>,
-    /// For `redis`: the site that this configuration belongs to. Sites that share a Redis, such as a test and a production
-    /// farm, see nothing of each other's calls, limits and blocks. Null: `default`.
+    /// For `redis`: the site that this configuration belongs to. Sites that share a Redis, such as a test and a
+    /// production farm, do not see each other's calls, limits and blocks. Every node of a site needs the same value.
+    /// Null: `default`.
     pub site: Option<Site>,
 }
 
@@ -38,15 +39,15 @@ impl StoreConfig {
     }
 }
 
-/// The name of a site: 1 to 32 lower-case letters, digits, `-` and `_`. It is a part of keys and of access rules, so it
-/// has no character that means something there.
+/// The name of a site: 1 to 32 lower-case letters, digits, `-` and `_`. It is part of Redis keys and of access rules,
+/// so it has no characters that are special there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 #[schemars(extend("pattern" = "^[a-z0-9_-]{1,32}$"))]
 pub struct Site(String);
 
 impl Site {
-    /// The name of the site of those that name none.
+    /// The site of a configuration that names none.
     pub const DEFAULT: &str = "default";
 
     /// Its name.

@@ -1,4 +1,4 @@
-//! The chunks of a WAV file, also of one whose writer left out sizes or pad bytes.
+//! The chunks of a WAV file, including files whose writer omitted sizes or pad bytes.
 
 use super::wav::WavError;
 
@@ -66,7 +66,7 @@ fn find(body: &[u8], padding: Padding) -> Result<Chunks<'_>, WavError> {
     }
 }
 
-/// Returns whether all of `bytes` are chunks, if any: nothing that could be the samples of a data chunk without a size.
+/// Returns whether `bytes` consists of chunks only, and so cannot be the samples of a data chunk without a size.
 fn are_chunks(bytes: &[u8]) -> bool {
     [Padding::Even, Padding::None].into_iter().any(|padding| {
         let mut rest = bytes;

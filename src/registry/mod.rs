@@ -190,16 +190,16 @@ impl Registry {
         self.shard(id).calls.lock().status(id, self.keep_finished(), now)
     }
 
-    /// As [`Registry::status`], but a pending call is waited for until `until`, or until `is_over` is set and
-    /// [`Registry::wake`] called.
+    /// Like [`Registry::status`], but waits for the end of a pending call: until `until`, or until `is_over` is set and
+    /// [`Registry::wake`] is called.
     pub fn wait(&self, id: CallId, until: Instant, is_over: &AtomicBool) -> Option<CallStatus> {
         self.wait_while(id, until, |_| true, || is_over.load(Ordering::Acquire))
     }
 
-    /// Lets everyone who waits look again whether the wait is over.
+    /// Wakes all waiting callers, so that they check whether their wait is over.
     pub fn wake(&self) {
         for shard in &self.shards {
-            // Not between such a look and the wait.
+            // The lock ensures that no caller is between that check and its wait.
             drop(shard.calls.lock());
             shard.ended.notify_all();
         }

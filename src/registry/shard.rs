@@ -21,19 +21,20 @@ pub(super) struct Calls {
     pub(super) by_end: VecDeque<(Attempt, Moment)>,
 }
 
-/// What is known of the last attempt of an id. Its status is the variant, so that a poll reads nothing but the map, unless
-/// the call is verified.
+/// The state of an id's latest attempt. The variant is its status, so that a poll reads only the map, unless the call
+/// is verified.
 pub(super) enum Entry {
     Pending(Box<Pending>),
     Verified(Box<Verified>),
     Failed(Box<Failed>),
 }
 
-/// Which attempt it is, in this process and in the store.
+/// Identifies the attempt in this process and in the store.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
     pub(super) generation: u64,
-    /// The attempt's generation in the store, which differs if it stands for one of another process.
+    /// The attempt's generation in the store. Differs from `generation` if the entry mirrors an attempt of another
+    /// process.
     pub(super) stored: u64,
     /// Another process drives it, and this one watches.
     pub(super) is_elsewhere: bool,

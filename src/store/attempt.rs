@@ -19,9 +19,9 @@ pub struct StoredNumber {
     pub key: NumberKey,
     /// By which the same line is.
     pub line: NumberKey,
-    /// Of the secret that both were hashed with.
+    /// The fingerprint of the secret with which `key` and `line` were hashed.
     pub fingerprint: KeyFingerprint,
-    /// The number by the other keys of the configuration: the store may have it under one of these.
+    /// The hashes with the other keys of the configuration: the store may have the number under one of them.
     pub otherwise: Box<[HashedNumber]>,
     /// For people.
     pub masked: Box<str>,

@@ -24,12 +24,13 @@
 //!   ends a call, records something or renews a lease always waits for its turn.
 //!
 //! # Number keys
-//! A store has hashes of numbers, and knows by which keys they were made ([`KeyFingerprint`]). Every store guarantees:
+//! A store has hashes of numbers, and the fingerprints of the keys with which they were made ([`KeyFingerprint`]).
+//! Every store guarantees:
 //!
-//! - A call begins only if its number was hashed with every key of the store. Otherwise the number could be blocked, or be
-//!   ringing, by a key that this process does not have.
+//! - A call begins only if its number was hashed with every key of the store. Otherwise the number could be blocked, or
+//!   be ringing, under a hash that this process cannot compute.
 //! - A number's blocks, limits and calls are found by each of these keys.
-//! - A key is forgotten only when no number is left that was hashed with it.
+//! - The store deletes a fingerprint only when it has no number that was hashed with that key.
 //!
 //! One conformance suite (`tests/stores/`) holds for every store.
 
@@ -84,8 +85,8 @@ pub trait CallStore: Send + Sync {
     ///
     /// # Errors
     /// Where it is not known whether the attempt was begun: nobody may be rung for it. Refused, where it has ended: it
-    /// was given up, and this comes late. Refused, if the store has numbers by a key that this number was not hashed with.
-    /// Busy, where too many wait: it was not begun.
+    /// was given up, and this comes late. Refused if the store has numbers that were hashed with a key with which this
+    /// number was not hashed. Busy, where too many wait: it was not begun.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
 
     /// Ends a pending attempt that belongs to `end.owner`, and gives its number free if that is said. Verified only
@@ -139,11 +140,11 @@ pub trait CallStore: Send + Sync {
     /// Where it cannot be read.
     async fn blocks(&self) -> Result<Vec<Block>, StoreError>;
 
-    /// Makes sure that a process with these number keys, the current one first, finds every number of the store, and notes
-    /// which keys it writes numbers by. [`CallStore::begin`] does the same for its number.
+    /// Checks that a process with these number keys, the current one first, can find every number of the store, and
+    /// records which keys it writes with. [`CallStore::begin`] does the same for its number.
     ///
     /// # Errors
-    /// Refused, if the store has numbers by another key. Anything else: that is not known.
+    /// Refused if the store has numbers that were hashed with another key. Any other error: the check was not done.
     async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError>;
 
     /// The attempts that a query asks for, in its order.

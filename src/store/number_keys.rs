@@ -1,8 +1,8 @@
 //! The rules for number keys, which are the same in every store.
 //!
-//! A store knows by which keys its numbers may be hashed. A process that lacks one of these keys could not find the blocks,
-//! limits and calls of a number, so it may begin no call. A process that has them all moves what is known of a number to its
-//! current key when the number is next called.
+//! A store records with which keys its numbers may be hashed. A process that lacks one of these keys could miss the
+//! blocks, limits and calls of a number, so it must not begin a call. A process that has all keys rekeys a number to
+//! its current key when the number is next called.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use super::{CallStore, StoreError, sqlite_file};
 use crate::call::KeyFingerprint;
 use crate::config::{ConfigError, NUMBER_KEY, StoreConfig, StoreKind};
 
-/// How long the start of a gate waits for the store to say which number keys it has.
+/// Timeout for the check of number keys when a gate starts.
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often a store notes that a key is in use.
+/// Interval at which a store updates the time of a key's last use.
 pub(super) const KEY_USE_NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// How long after the noted use of a key a call or a block may still have been written by it: until the use was noted again,
-/// and then until the call was over that used it, and its user's report of fraud was in the store.
+/// A call or block may be written with a key for this long after the recorded time of its last use: the interval
+/// between two records, then the longest call, and the time until a report of fraud is in the store.
 pub(super) const KEY_USE_KEPT: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// What a process is about to do with the numbers of a store.
+/// How a process is about to use the numbers of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyUse {
     /// It looks for numbers.
     Read,
     /// It writes numbers by its current key.
     Write,
-    /// It writes numbers that it found in the store, by whatever key.
+    /// It writes numbers that it read from the store, hashed with any key.
     WriteAny,
 }
 
-/// Makes sure that a process that starts finds every number of the store. A store that does not answer in time, or cannot be
-/// reached, says so later: no call begins before.
+/// Checks, at the start of a gate, that it can find every number of the store. If the store does not answer in time,
+/// the check passes: [`CallStore::begin`] repeats it for each call.
 ///
 /// # Errors
-/// If the store has numbers by a key that the process does not have.
+/// If the store has numbers that were hashed with a key that the configuration lacks.
 pub(crate) async fn check_number_keys(
     store: &dyn CallStore,
     config: &StoreConfig,
@@ -66,8 +66,8 @@ impl StoreError {
     pub(super) fn other_number_key(fingerprint: impl std::fmt::Display) -> Self {
         Self::Refused(format!(
             "it has numbers that were hashed with another number key (fingerprint {fingerprint}), which this \
-             configuration does not have, so blocks and limits would not hold. Set privacy.number_key to the key that \
-             was used before, and is used on the other nodes; or add the missing key to privacy.other_number_keys"
+             configuration lacks, so blocks and limits could be missed: add the missing key to \
+             privacy.other_number_keys, or set privacy.number_key to the key that the other nodes use"
         ))
     }
 }

@@ -5,10 +5,12 @@ use crate::call::shown_digits;
 /// The longest foreign text that is shown, in characters.
 const MAX_CHARS: usize = 200;
 
-/// The fewest digits that are masked in text about a call: extensions and the numbers of small countries are that short.
+/// Minimum length of a digit run that is masked in text about a call: extensions and numbers of small countries can be
+/// this short.
 const CALL_DIGITS: usize = 4;
 
-/// The fewest digits that are masked in other text, in which ports, versions and error codes must stay readable.
+/// Minimum length of a digit run that is masked in other text, in which ports, versions and error codes must stay
+/// readable.
 const NUMBER_DIGITS: usize = 7;
 
 /// Sanitizes foreign text about a call, such as a provider's message: removes control characters, masks runs of four and
@@ -17,8 +19,8 @@ pub fn foreign_text(text: &str) -> String {
     sanitize(text, CALL_DIGITS)
 }
 
-/// Sanitizes foreign text about a connection or a setting, such as an error of the operating system: as [`foreign_text`],
-/// but runs of up to six digits stay readable.
+/// Sanitizes foreign text about a connection or a setting, such as an error of the operating system: like
+/// [`foreign_text`], but runs of up to six digits stay readable.
 pub fn diagnostic_text(text: &str) -> String {
     sanitize(text, NUMBER_DIGITS)
 }

@@ -26,7 +26,7 @@ pub enum SystemEventId {
     FraudReported = 1004,
     /// A defect of PhoneGate's.
     Defect = 1005,
-    /// Others could change the configuration, or what it names.
+    /// Other accounts can change the configuration or a file that it names.
     UnsafePermissions = 1006,
 }
 

@@ -74,7 +74,7 @@ fn a_change_of_the_number_key_unblocks_nobody_and_resets_no_limit() {
                 let limited = ask(43, 1, keyed(4, keys)).await;
                 assert!(matches!(limited, Begun::Refused(Refusal::NumberLimit { .. })), "{limited:?}");
             }
-            // The call of before ends, and gives its number free.
+            // The earlier call ends and releases its number.
             assert!(old.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap());
             let again = changed.begin(&new(attempt(9, 1), keyed(3, after)), &limits).await;
             assert_eq!(again, Ok(Begun::New));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::sipp::Callee;
 
-/// How long an attacker waits for a response, which it gets only if its request is believed.
+/// How long an attacker waits for a response, which it gets only if its request is accepted.
 const RESPONSE_WITHIN: Duration = Duration::from_millis(1000);
 
 /// The identity of a call, as the trunk knows it.
@@ -35,7 +35,7 @@ impl Dialog {
     }
 }
 
-/// An attacker.
+/// A UDP socket from which a test sends forged SIP messages.
 pub struct Attacker {
     socket: UdpSocket,
 }

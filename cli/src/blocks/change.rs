@@ -51,12 +51,12 @@ pub(super) fn add(
     Ok(closed(&trace, arguments.json))
 }
 
-/// What the arguments of `add` say.
+/// The block that `add` is to write.
 struct Wanted {
     block: Block,
-    /// By which the same number may be on the list, too.
+    /// Hashes of the same number with other keys: it may be on the list under these too.
     older_keys: Vec<NumberKey>,
-    /// By which keys the block is written.
+    /// Which keys the hash of the block may need.
     usage: KeyUse,
 }
 
@@ -89,7 +89,7 @@ fn wanted(arguments: &Add, opened: &Opened) -> Result<Wanted, Trouble> {
     Ok(Wanted { block, older_keys, usage })
 }
 
-/// The block of a number that has these keys. Of several, the one that ends last.
+/// Returns the block under one of these keys of a number. If there are several, returns the one that ends last.
 fn on_the_list(keys: &[NumberKey], opened: &Opened) -> Result<Option<Block>, Trouble> {
     let blocks = opened.ask(opened.store.blocks())?.into_iter().filter(|block| keys.contains(&block.number));
     Ok(blocks.reduce(|last, other| if outlasts(&other, &last) { other } else { last }))

@@ -35,8 +35,8 @@ Examples:
   phonegate blocks remove +1 4255551212
   phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             by the key that the list shows
 
-A key is a hash of a number. Without privacy.number_key it tells the number to whoever tries every number. Treat it, and
-what --json prints, like the number itself; hand on the id of a call instead.
+A key is the hash of a number. Without privacy.number_key, the number can be found by hashing all numbers. Treat the
+key, and what --json prints, like the number itself; pass on the id of a call instead.
 
 Exit codes:
   0  done

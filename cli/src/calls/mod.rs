@@ -44,8 +44,8 @@ Examples:
 A field that does not apply is left out, in --csv empty. With --follow a call that was pending comes again with each
 change. Two more events have a text: warning, and error, after which the exit code is 1 or 2.
 --csv is UTF-8 without a byte order mark: let Excel import it (Data, From Text/CSV, 65001). An apostrophe stands before
-attempt and full_number, of which a spreadsheet would lose digits, and before every field that it would take for a
-formula: one that begins with = + - @, a tab or a carriage return, as each number does. Scripts remove it, or use --json.
+attempt and full_number, of which a spreadsheet would lose digits, and before each field that it would evaluate: one
+that starts with = + - @, a tab or a carriage return, as each number does. In scripts, remove it or use --json.
 
 Exit codes:
   0    done, also where there was no such call

@@ -1,9 +1,9 @@
-//! The country of numbers without a country code, which MIM kept as a calling code in `MfaSettings.xml`
-//! (`DefaultCountryCode`). Install clears that entry, so what it said has to move into `phonegate.json`.
+//! MIM's country of numbers without a country code, which `MfaSettings.xml` has as `DefaultCountryCode`. Install clears
+//! that entry, so its value has to go into `phonegate.json`.
 
 use phonegate::config::countries_of;
 
-/// Countries that are named beside the first.
+/// Maximum countries that the advice names besides the first.
 const NAMED: usize = 8;
 
 /// What a `DefaultCountryCode` means.
@@ -39,7 +39,7 @@ impl DefaultCountry {
         }
     }
 
-    /// Whether nothing is to be corrected: the configuration has no other country.
+    /// Returns whether the configuration has this country or none.
     pub(crate) fn agrees_with(&self, configured: Option<&str>) -> bool {
         match (self, configured) {
             (Self::Unknown, _) => false,
@@ -52,8 +52,8 @@ impl DefaultCountry {
     /// is no calling code: it could be anything.
     pub(crate) fn advice(&self, configured: Option<&str>) -> String {
         let Self::Known { code, countries } = self else {
-            return "MfaSettings.xml has a DefaultCountryCode that is no calling code: set numbers.default_country of \
-                    phonegate.json to your users' country"
+            return "MfaSettings.xml has a DefaultCountryCode that is not a country code: set numbers.default_country \
+                    of phonegate.json to your users' country"
                 .to_owned();
         };
         let says = format!("MfaSettings.xml has the DefaultCountryCode {code}");
@@ -64,7 +64,7 @@ impl DefaultCountry {
             }
             Some(configured) => format!(
                 "{says}, which is that of {first}, but numbers.default_country is {configured}: numbers without a country \
-                 code would be dialled in another country than before"
+                 code would be dialled in another country than before. Set it to {first} if that is not intended"
             ),
             None => {
                 let mut named: Vec<_> = others.iter().take(NAMED).map(String::as_str).collect();

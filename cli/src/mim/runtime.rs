@@ -1,4 +1,5 @@
-//! Which .NET runtime MIM's service runs on: what its `.exe.config` says, else the one that its program was compiled for.
+//! Finds the .NET runtime of MIM's service: the one that its `.exe.config` names, else the one its program was compiled
+//! for.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ const USUAL: &str = "v2.0.50727";
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_PROGRAM_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What CLR 2 consists of, below the folder of Windows. Windows has the folder without it, too.
+/// A file of CLR 2, below the folder of Windows. The folder alone does not show that CLR 2 is installed.
 const CLR_2: &str = "Microsoft.NET/Framework64/v2.0.50727/mscorwks.dll";
 
 /// The runtime, and how that is known.
@@ -54,7 +55,7 @@ impl Runtime {
         }
     }
 
-    /// Without a word in the configuration, .NET takes the runtime that a program was compiled for.
+    /// If the configuration names no runtime, .NET uses the one that the program was compiled for.
     fn of_program(service_folder: &Path) -> Self {
         let program = read_bounded(&service_folder.join(service::PROGRAM), MAX_PROGRAM_BYTES);
         let metadata = program.as_deref().ok().and_then(|program| Metadata::read(program).ok());

@@ -82,7 +82,7 @@ pub(crate) fn others(file: &[u8]) -> Result<Vec<String>, Trouble> {
 /// The country of numbers without a calling code, if an entry names one.
 ///
 /// # Errors
-/// Where the file is damaged.
+/// If the file is damaged.
 pub(crate) fn default_country(file: &[u8]) -> Result<Option<DefaultCountry>, Trouble> {
     let (text, _) = decode(file).map_err(unfit)?;
     let parts = parts(&text).map_err(unfit)?;

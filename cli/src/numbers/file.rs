@@ -62,7 +62,7 @@ fn column_of(text: &str, column: &str) -> Result<Vec<(u64, String)>, String> {
 }
 
 fn no_column(column: &str, header: &StringRecord) -> String {
-    // A file without a header has numbers there.
+    // The names are sanitized: in a file without a header, the first row has numbers.
     let names: Vec<_> = header.iter().map(phonegate::telemetry::foreign_text).collect();
     match names.join(", ") {
         names if names.is_empty() => "is empty; its first row must name the columns".to_owned(),
@@ -70,7 +70,7 @@ fn no_column(column: &str, header: &StringRecord) -> String {
     }
 }
 
-/// What stands most often in the first row, of what separates columns.
+/// Returns the separator that occurs most often in the first row: tab, semicolon or comma.
 fn delimiter(text: &str) -> u8 {
     let header = text.lines().next().unwrap_or_default();
     let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();

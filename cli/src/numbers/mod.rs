@@ -1,4 +1,4 @@
-//! `phonegate numbers`: how telephone numbers are read, before anybody is called.
+//! `phonegate numbers`: shows how telephone numbers are read, without placing a call.
 
 mod file;
 mod show;
@@ -21,7 +21,7 @@ const MIM_ATTRIBUTE: &str = "msidmPhoneGatePhoneNumber";
 
 const HELP: &str = "\
 Reads numbers as a call would, by the section `numbers` of the configuration, and says which of them may be called.
-Nobody is rung, and no provider is asked. Run it over an export of all users before PhoneGate goes live.
+It places no call and contacts no provider. Run it on an export of all users before PhoneGate goes live.
 
 Examples:
   phonegate numbers check \"+1 4255551212\" \"49 151 23456789\"      quotation marks round each number
@@ -30,7 +30,7 @@ Examples:
   phonegate numbers check --file users.csv --full --json         with the whole numbers: keep the output safe
 
 The first row of the file names its columns. Commas, semicolons and tabs are understood, in UTF-8, UTF-16 with a byte
-order mark, and Windows-1252. --file - reads standard input.
+order mark, and Windows-1252. `--file -` reads standard input.
 
 --json prints one object a line, --csv the same fields as columns:
   number   row (the line of the file, or the place among the arguments), number (E.164, masked unless --full), country
@@ -45,7 +45,7 @@ Exit codes:
 
 /// The verbs of `phonegate numbers`.
 #[derive(Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum NumbersCommand {
     /// Says how each number is read, and whether it may be called.
     Check(Check),
 }
@@ -74,7 +74,7 @@ pub(crate) struct Check {
     csv: bool,
 }
 
-impl Verb {
+impl NumbersCommand {
     pub(crate) fn is_json(&self) -> bool {
         match self {
             Self::Check(check) => check.json,
@@ -82,7 +82,7 @@ impl Verb {
     }
 }
 
-/// A text, and what became of it.
+/// A text, and how it was read.
 struct Checked {
     /// The line of the file, or the place among the arguments.
     row: u64,
@@ -139,8 +139,8 @@ fn undialled(trunks: &[Dialling], number: &PhoneNumber) -> Option<Failure> {
 }
 
 /// Runs a verb of `phonegate numbers`.
-pub(crate) fn run(verb: &Verb, config: Option<&Path>) -> Result<Exit, Trouble> {
-    let Verb::Check(arguments) = verb;
+pub(crate) fn run(command: &NumbersCommand, config: Option<&Path>) -> Result<Exit, Trouble> {
+    let NumbersCommand::Check(arguments) = command;
     let config = Setup::load(config)?.loaded.config;
     let rules = Admission::new(&config.numbers)?;
     let trunks = trunks(&config)?;

@@ -1,4 +1,4 @@
-//! Numbers as lines: of a table, of JSON, of comma-separated values.
+//! Prints numbers as a table, as JSON lines or as comma-separated values.
 
 use std::io;
 
@@ -21,7 +21,7 @@ pub(super) enum Format {
 
 /// One number. Its names are documented in `phonegate numbers check --help`, and scripts depend on them.
 #[derive(Serialize)]
-struct Record<'a> {
+struct NumberRecord<'a> {
     event: &'static str,
     row: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,10 +92,10 @@ impl Listing {
         }
     }
 
-    fn record<'a>(&self, checked: &'a Checked) -> Record<'a> {
+    fn record<'a>(&self, checked: &'a Checked) -> NumberRecord<'a> {
         let reading = checked.read.as_ref().ok();
         let refusal = checked.refusal();
-        Record {
+        NumberRecord {
             event: "number",
             row: checked.row,
             written: self.full.then_some(checked.written.as_str()),
@@ -117,7 +117,7 @@ impl Listing {
     }
 }
 
-fn cells(record: Record<'_>) -> [String; COLUMNS.len()] {
+fn cells(record: NumberRecord<'_>) -> [String; COLUMNS.len()] {
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     [
         record.row.to_string(),

@@ -1,4 +1,4 @@
-//! Ringing a number over one link: the INVITE, its challenges, and where it is redirected to.
+//! Ringing a number over one connection: the INVITE, its challenges and its redirects.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,9 +106,8 @@ async fn ring(mut leg: Leg) -> Dialled {
     }
 }
 
-/// Where a 3xx redirects the call to, if that is the same number at the same trunk: it may name another port or another
-/// of its parameters, but another number was never admitted. Of several targets the one with the highest q, not tried
-/// before.
+/// Returns the target of a 3xx response if it is the same number at the same trunk. Port and parameters may differ;
+/// another number was not admitted. Of several targets, returns the one with the highest q that was not tried yet.
 fn redirected_to(response: &Response, trunk: &Peer, link: &Link, target: &Uri, visited: &[String]) -> Option<Uri> {
     let is_same_number = |uri: &Uri| uri.auth.as_ref().is_some_and(|auth| target.auth.as_ref() == Some(auth));
     let is_at_trunk = |uri: &Uri| {

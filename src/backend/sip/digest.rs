@@ -35,8 +35,9 @@ pub(super) struct Challenges {
 
 impl Challenges {
     /// Learns what a 401 or 407 asks. False where a further request cannot satisfy it: it asks again for what was
-    /// answered, so the user name or the password is wrong, or it asks nothing that can be answered, or it asks by a weaker
-    /// algorithm than a server (401) or a proxy (407) did before: that would give away a weaker answer.
+    /// answered, so the user name or the password is wrong, or it asks nothing that can be answered, or its algorithm
+    /// is weaker than that of an earlier challenge of a server (401) or proxy (407): the answer would be easier to
+    /// attack.
     pub(super) fn learn(&mut self, response: &Response) -> bool {
         let mut offered: Vec<Challenge> = Vec::new();
         for header in response.headers.iter() {
@@ -82,12 +83,13 @@ impl Challenges {
         asks
     }
 
-    /// Returns whether something was refused because it asked by a weaker algorithm.
+    /// Returns whether a challenge was refused because of its weaker algorithm.
     pub(super) fn is_weakened(&self) -> bool {
         self.is_weakened
     }
 
-    /// The challenges of the same call at another target, which may challenge anew, but not more weakly.
+    /// Returns the state for another target of the same call, which may send new challenges, but none with a weaker
+    /// algorithm.
     pub(super) fn of_another_target(self) -> Self {
         Self { strongest: self.strongest, ..Self::default() }
     }

@@ -85,7 +85,7 @@ impl Link {
         let is_stream = server.transport != Transport::Udp;
         let lost = connection.cancel_token().filter(|_| is_stream).unwrap_or_default();
         if is_stream {
-            // Wherever a request is addressed, it goes over the connection.
+            // All requests go over the connection, whatever their address.
             transports.outbound = Some(guard.server());
         } else {
             transports.set_whitelist(guard.clone());

@@ -51,7 +51,7 @@ impl Live {
                 biased;
                 outcome = &mut conversation => return outcome,
                 event = self.leg.next() => match event {
-                    // Where both sides agreed on key events, a key in the signalling is not the telephone's.
+                    // If key events were negotiated, a key in the signalling does not come from the telephone.
                     LegEvent::Key(_) if self.media.has_key_events() => {}
                     LegEvent::Key(key) => drop(told.send(key)),
                     LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
@@ -130,8 +130,8 @@ pub(super) fn with_dropped(outcome: Outcome, dropped: Dropped) -> Outcome {
     match outcome {
         Outcome::Failed(failure) if packets > 0 && failure.reason() == FailureReason::NoKeyPressed => {
             let mut text = format!(
-                "{failure} {packets} packets were not looked at: they came from another address or port than the trunk \
-                 named, or were not what was agreed on."
+                "{failure} {packets} packets were dropped: they came from another address or port than the trunk \
+                 named, or did not match the session description."
             );
             if from_another_port > 0 {
                 text += &format!(

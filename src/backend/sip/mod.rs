@@ -107,8 +107,8 @@ impl SipTrunk {
         self.settings.proxy.as_ref().unwrap_or(trunk)
     }
 
-    /// The servers of the first hop to a trunk, as they are named now. From now on SIP over UDP is heard from them, and
-    /// no longer from those that the name led to before.
+    /// Resolves the servers of the first hop to a trunk. From now on SIP over UDP is accepted from these, and no longer
+    /// from the addresses that the name had before.
     async fn servers(&self, trunk: &Peer) -> Result<Vec<Server>, String> {
         let (hop, trusted) = (self.hop(trunk), &self.settings.link.trusted);
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
@@ -173,7 +173,7 @@ impl SipTrunk {
             }
             Dialled::Weakened(response) => {
                 let sentence = format_args!(
-                    "The trunk asked for the password again by a weaker algorithm, which is refused: the trunk answered {}.",
+                    "The trunk asked for the password again with a weaker algorithm, which is refused: it answered {}.",
                     reply(&response)
                 );
                 Ok(Err(PlaceError { rang: Rang::No, failure: Failure::new(FailureReason::NotConfigured, sentence) }))

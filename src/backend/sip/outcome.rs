@@ -37,7 +37,7 @@ pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
         ),
         421 => (
             FailureReason::CannotPlace,
-            "The trunk wants an extension of SIP that is off (for 100rel set `support_prack`)",
+            "The trunk requires a SIP extension that is off (for 100rel, set `support_prack`)",
             Next::AnotherBackend,
         ),
         429 => (FailureReason::Throttled, "The trunk takes no more calls now", Next::AnotherServer),
@@ -45,7 +45,7 @@ pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
         600.. => (FailureReason::Unreachable, "The call was rejected", Next::Nobody),
         300..=399 => (
             FailureReason::CannotPlace,
-            "The trunk redirects the call to another number or another place, which is not followed, or too often",
+            "The trunk redirects the call to another number or host, which PhoneGate does not follow, or too often",
             Next::AnotherBackend,
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", Next::AnotherBackend),

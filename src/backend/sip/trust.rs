@@ -1,8 +1,9 @@
-//! Who is the trunk: the addresses from which SIP over UDP is heard, and to which requests in a call go.
+//! The addresses of the trunk: those from which PhoneGate accepts SIP over UDP, and to which it sends requests in a
+//! call.
 //!
-//! Over UDP anybody can send a packet to our port, and the answers of a trunk name hosts (Contact, Record-Route) to which
-//! the next requests would go, with answers to its challenges. Both are limited to the addresses that the configuration
-//! leads to. A connection (TCP, TLS) leads to one server anyway.
+//! Over UDP, any host can send packets to our port, and a response names hosts (Contact, Record-Route) to which the
+//! next requests, with answers to digest challenges, would be sent. Both are limited to the addresses that the
+//! configuration resolves to. A connection (TCP, TLS) leads to one server only.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,19 +23,19 @@ use rsipstack::transport::{SipAddr, TransportWhitelist};
 use super::peer::{Peer, Server};
 use crate::config::ConfigError;
 
-/// Names that are not looked up for each call are looked up again after this long.
+/// How long the resolved addresses are reused for names that are not resolved for each call.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(60);
 
-/// The longest that the look-up of a name takes.
+/// Timeout for resolving a name.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(4);
 
 /// The addresses that the trunks, their proxy and `signalling_addresses` have now.
 pub(super) struct TrustedAddresses {
-    /// Named as addresses.
+    /// Entries that are IP addresses.
     fixed: Vec<IpAddr>,
-    /// Named as hosts.
+    /// Entries that are host names.
     hosts: Vec<String>,
-    /// By name: what it was last resolved to. A name that cannot be resolved for a while keeps its addresses.
+    /// The addresses that each name last resolved to. If a name cannot be resolved, it keeps its addresses.
     resolved: Mutex<HashMap<String, Vec<IpAddr>>>,
     /// When `hosts` and the trunks behind a proxy were last looked up.
     looked_up: tokio::sync::Mutex<Option<Instant>>,
@@ -65,7 +66,7 @@ impl TrustedAddresses {
         Ok(Self { fixed, hosts, resolved: Mutex::default(), looked_up: tokio::sync::Mutex::default() })
     }
 
-    /// Replaces what a name leads to.
+    /// Replaces the addresses of a name. An empty list changes nothing.
     pub(super) fn record(&self, name: &str, addresses: impl Iterator<Item = IpAddr>) {
         let addresses: Vec<_> = addresses.map(|address| address.to_canonical()).collect();
         if !addresses.is_empty() {
@@ -73,7 +74,8 @@ impl TrustedAddresses {
         }
     }
 
-    /// Looks up the named hosts and the trunks that a proxy stands before, unless that was done within the last minute.
+    /// Resolves the host names of the list and of the trunks behind a proxy, unless that was done less than
+    /// [`LOOK_UP_EVERY`] ago.
     pub(super) async fn look_up(&self, behind_proxy: &[Peer]) {
         if self.hosts.is_empty() && behind_proxy.is_empty() {
             return;
@@ -102,7 +104,7 @@ impl TrustedAddresses {
     }
 }
 
-/// What guards one link: it hears the trunk alone, and sends to the trunk alone.
+/// Restricts one connection to the trunk's addresses, for packets that are received and for requests that are sent.
 #[derive(Clone)]
 pub(super) struct Guard {
     server: Server,
@@ -112,7 +114,7 @@ pub(super) struct Guard {
     ignored: Arc<Mutex<Ignored>>,
 }
 
-/// Packets of others, which were not read.
+/// Packets from other addresses, which were ignored.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Ignored {
     packets: u64,
@@ -124,18 +126,18 @@ impl Guard {
         Self { server: server.clone(), trusted: Arc::clone(trusted), supports_prack, ignored: Arc::default() }
     }
 
-    /// What was ignored until now.
+    /// Returns the packets that were ignored so far.
     pub(super) fn ignored(&self) -> Ignored {
         *self.ignored.lock()
     }
 
-    /// Adds to the problem that there was no answer what was ignored since then: the answer may be among it.
+    /// Adds the number of packets that were ignored since then to the text of a timeout: the answer may be among them.
     pub(super) fn explain(&self, problem: String, since: Ignored) -> String {
         let now = self.ignored();
         match (now.packets.saturating_sub(since.packets), now.last_from) {
             (packets @ 1.., Some(last)) => format!(
-                "{problem}, and {packets} packets of others were ignored, the last one from {last}: if the trunk answers \
-                 from there, name that address in `signalling_addresses`"
+                "{problem}, and {packets} packets from other addresses were ignored, the last one from {last}: if \
+                 that is the trunk, add the address to `signalling_addresses`"
             ),
             _ => problem,
         }
@@ -146,8 +148,9 @@ impl Guard {
         SipAddr { r#type: Some(self.server.transport), addr: self.server.address.into() }
     }
 
-    /// Where a request in a call goes, given the URI of its first hop (RFC 3261, section 12.2.1.1): there, if that is an
-    /// address of the trunk, else to the server that took the call. A name that the other side sends is not looked up.
+    /// Returns where to send a request in a call, given the URI of its first hop (RFC 3261, section 12.2.1.1): to that
+    /// hop if it is an address of the trunk, otherwise to the server that accepted the call. Names that the other side
+    /// sends are not resolved.
     pub(super) fn next_hop(&self, uri: &Uri) -> SipAddr {
         match self.address_of_trunk(uri) {
             Some(address) => address,
@@ -166,8 +169,8 @@ impl Guard {
         self.server.address.ip().to_canonical() == address.to_canonical() || self.trusted.contains(address)
     }
 
-    /// Makes the server the first hop of a call over UDP whose answer names another one. The stack sends the ACK, again
-    /// with each repetition of the answer, and PRACK by itself: what it knows of the route has to be right.
+    /// Adds the server as the first hop to a response over UDP that names a host that is not the trunk's. The SIP stack
+    /// sends ACK (once per repeated response) and PRACK by itself, so its route must be right.
     fn keep_to_trunk(&self, response: &mut Response) {
         let creates_dialog =
             matches!(response.status_code.kind(), StatusCodeKind::Provisional | StatusCodeKind::Successful)
@@ -215,7 +218,7 @@ impl MessageInspector for Guard {
     fn after_received(&self, message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
         let SipMessage::Response(mut response) = message else { return message };
         if !self.supports_prack {
-            // Taken for an ordinary one, it is not acknowledged.
+            // Without this header the stack treats the response as an ordinary one and does not acknowledge it.
             response.headers.retain(|header| !matches!(header, Header::Require(value) if is_100rel(value.value())));
         }
         self.keep_to_trunk(&mut response);
@@ -227,7 +230,7 @@ fn is_100rel(options: &str) -> bool {
     options.split(',').any(|option| option.trim().eq_ignore_ascii_case("100rel"))
 }
 
-/// Looks up no name: what the other side sends never leads anywhere by its name.
+/// Resolves no names: a host name that the other side sends must not direct requests anywhere.
 pub(super) struct NoNames;
 
 #[async_trait]
@@ -285,8 +288,11 @@ mod tests {
         let guard = guard(&trusted, "192.0.2.1:5060", false);
         let since = guard.ignored();
         assert!(!guard.allow(ip("127.0.0.1")).await && !guard.allow(ip("127.0.0.2")).await);
-        let told = guard.explain("no answer".to_owned(), since);
-        assert!(told.contains("2 packets of others were ignored, the last one from 127.0.0.2"), "{told}");
+        let explained = guard.explain("no answer".to_owned(), since);
+        assert!(
+            explained.contains("2 packets from other addresses were ignored, the last one from 127.0.0.2"),
+            "{explained}"
+        );
         assert_eq!(guard.explain("no answer".to_owned(), guard.ignored()), "no answer");
         trusted.look_up(&[]).await;
         assert!(guard.allow(ip("127.0.0.1")).await);
@@ -350,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_reliable_only_where_that_is_on() {
+    fn an_answer_is_reliable_only_with_support_prack() {
         let trusted = trusted(&[]);
         let headers = "Contact: <sip:1@192.0.2.1>\r\nRequire: timer, 100REL\r\nRSeq: 1\r\n";
         for supports_prack in [false, true] {

@@ -17,10 +17,10 @@ use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
 use crate::no_duplicate_keys::Json;
 use crate::telemetry::{diagnostic_text, foreign_text};
 
-/// The most requests at once that ask how calls go. Each needs a connection with its buffers; one that waits is small.
+/// Maximum concurrent polls. Each needs a connection with its buffers; a queued poll needs little memory.
 const MAX_POLLS: usize = 192;
 
-/// The most requests at once that end calls and delete them: if each took a second, 2,560 calls were ended within
+/// Maximum concurrent requests that end or delete calls. If each takes a second, 2,560 calls can be ended within
 /// [`HANG_UP_LIMIT`](super::HANG_UP_LIMIT).
 const MAX_COMMANDS: usize = 256;
 
@@ -33,7 +33,7 @@ pub(super) struct Api {
     user: String,
     password: SecretString,
     polls: Semaphore,
-    /// Apart from `polls`, since the hang-up of a call must not wait for many of them.
+    /// Separate from `polls`, so that ending a call does not wait for queued polls.
     commands: Semaphore,
 }
 
@@ -107,7 +107,7 @@ impl Api {
         self.read(Some(&self.commands), Method::POST, path, form).await
     }
 
-    /// As [`Api::post`], but does not wait for its turn: whoever asks has waited for one.
+    /// Like [`Api::post`], but is not queued: the caller holds a permit of [`Starts`](super::starts::Starts).
     pub(super) async fn post_at_once<T: DeserializeOwned>(
         &self,
         path: &[&str],

@@ -42,7 +42,7 @@ impl Context {
         self.call_statuses().any(|status| matches!(status, "in-progress" | "answered" | COMPLETED))
     }
 
-    /// Returns whether some widget tells of a call that was answered and has ended.
+    /// Returns whether a widget reports a call that was answered and has ended.
     pub(super) fn call_has_completed(&self) -> bool {
         self.call_statuses().any(|status| status == COMPLETED)
     }
@@ -51,8 +51,8 @@ impl Context {
         self.context.widgets.values().filter_map(|widget| widget.get("CallStatus")?.as_str())
     }
 
-    /// The outcome of an Execution that is still active long after its call has ended. It never is an approval: the flow
-    /// writes that as its last step, and this one has not come to its end.
+    /// The outcome of an Execution that is still active long after its call has ended. It is never an approval: the
+    /// flow writes the approval as its last step, and this Execution has not ended.
     pub(super) fn outcome_of_completed_call(&self) -> Outcome {
         match self.outcome(true) {
             Outcome::Verified => {

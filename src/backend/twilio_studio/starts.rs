@@ -1,4 +1,4 @@
-//! The queue of calls that are to be started: many at once would need as many connections.
+//! The queue of calls to start, which limits the number of concurrent connections.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::call::{Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 
-/// The most starts at once.
+/// Maximum concurrent starts.
 const MAX_STARTS: usize = 64;
 
-/// How long a start waits for its turn.
+/// Maximum time that a start is queued.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Who may start a call. A start that waits rings nobody after its deadline, nor after the gate's end.
+/// Permits to start calls. A queued start is dropped at its deadline, and when the gate ends.
 pub(super) struct Starts(Semaphore);
 
 impl Default for Starts {
@@ -23,10 +23,10 @@ impl Default for Starts {
 }
 
 impl Starts {
-    /// Waits for a turn.
+    /// Waits for a permit to start a call.
     ///
     /// # Errors
-    /// If none came in time, or the gate has ended: nobody may be rung.
+    /// If there was no permit in time, or the gate has ended. The call must not be started.
     pub(super) async fn turn(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Failure> {
         match tokio::time::timeout(WAIT_LIMIT, self.0.acquire()).await {
             Ok(Ok(turn)) if !deadline.passed(Moment::now()) => Ok(turn),
@@ -42,7 +42,7 @@ impl Starts {
         }
     }
 
-    /// Never ends. When it is dropped, whoever waits is sent away, and nobody gets a turn any more.
+    /// Never completes. Dropping the future closes the queue: queued and later starts fail.
     pub(super) async fn while_open(&self) {
         let _end = End(&self.0);
         std::future::pending().await

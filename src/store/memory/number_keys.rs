@@ -1,4 +1,4 @@
-//! The number keys that numbers in memory were hashed with, and a number's way from one key to another.
+//! The number keys with which numbers in memory were hashed, and rekeying a number.
 
 use super::calls::Calls;
 use crate::call::{HashedNumber, KeyFingerprint, NumberKey};
@@ -14,7 +14,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Makes a number that is about to be called known by its current key alone.
+    /// Rekeys a number that is about to be called to its current key.
     pub(super) fn bring_up_to_date(&mut self, number: &StoredNumber) -> Result<(), StoreError> {
         let known: Vec<_> = number.fingerprints().collect();
         self.use_number_keys(&known, KeyUse::Write)?;

@@ -27,7 +27,7 @@ local function rekey_block(old, number)
     call('HDEL', key('blocks'), old)
 end
 
--- Makes what is known of a number known by its current key alone.
+-- Rekeys the blocks, the ringing call and the counters of a number to its current key.
 local function rekey(old)
     rekey_block(old.number, new.number)
     rekey_block(old.line, new.line)

@@ -106,7 +106,7 @@ local function finish(kept, owner, verdict)
     return true
 end
 
--- The number keys. What was written before they were noted was hashed without one.
+-- The recorded number keys. Numbers from before keys were recorded were hashed without one.
 local function number_keys()
     local fields, used = call('HGETALL', key('number_keys')), {}
     for i = 1, #fields, 2 do
@@ -118,7 +118,7 @@ local function number_keys()
     return used
 end
 
--- A key that is not among those that are known, if any.
+-- Returns a key in use that the process does not have, if any.
 local function unknown_key(used, known)
     local is_known = {}
     for _, hashed in ipairs(known) do
@@ -132,7 +132,7 @@ local function unknown_key(used, known)
 end
 
 local function note_key(used, current)
-    -- Of numbers that were hashed without a key before that was noted, it is not known when.
+    -- It is not known when numbers were last hashed without a key, so assume that it was now.
     if used.none == 0 then
         call('HSET', key('number_keys'), 'none', text(now))
     end

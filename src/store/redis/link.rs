@@ -59,7 +59,7 @@ struct Failed {
 }
 
 impl Link {
-    /// `probe` is a key of this site: the node of a cluster that has it is the one to ask.
+    /// `probe` is a key of this site. In a cluster, it selects the node to ask.
     pub(super) fn new(address: Address, tls: Option<rustls::ClientConfig>, probe: String) -> Self {
         let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
         Self { way: Arc::new(Way { address, tls, probe }), opened: Mutex::new(None), last_answer: Mutex::new(None) }

@@ -118,7 +118,7 @@ impl RedisStore {
         format!("{}{kind}:{name}", self.prefix)
     }
 
-    /// A key of which a site has one.
+    /// A Redis key that exists once per site.
     fn whole_key(&self, kind: &str) -> String {
         format!("{}{kind}", self.prefix)
     }
@@ -183,7 +183,8 @@ impl RedisStore {
 /// The time, until when it is in doubt, and an attempt.
 type Found = (i64, i64, Option<String>);
 
-/// What the keys of a site begin with. It ends with a colon, which no name of a site has: so no key is one of two sites.
+/// The prefix of a site's Redis keys. It ends with a colon, which no site name contains, so no key belongs to two
+/// sites.
 fn prefix(site: Option<&Site>) -> String {
     match site.map_or(Site::DEFAULT, Site::as_str) {
         Site::DEFAULT => format!("{HASH_TAG}:"),

@@ -1,4 +1,4 @@
--- Makes sure that a process finds every number, and notes which keys it writes numbers by. ARGV: `read`, `write` or
+-- Checks that a process can find every number, and records which keys it writes with. ARGV: `read`, `write` or
 -- `write_any`, and the fingerprints of its keys, the current one first. Answers with one that it lacks, if any.
 
 local usage, known = ARGV[1], {}

@@ -1,4 +1,4 @@
-//! The number keys that numbers in the file were hashed with, and a number's way from one key to another.
+//! The number keys with which numbers in the file were hashed, and rekeying a number.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -17,8 +17,8 @@ fn used(desk: &Desk<'_>) -> rusqlite::Result<Used> {
         .collect()
 }
 
-/// Makes a number that is about to be called known by its current key alone. Returns an error if the file has numbers by a
-/// key that the number was not hashed with: blocks and limits of it may be among them.
+/// Rekeys a number that is about to be called to its current key. Returns an error if the file has numbers that were
+/// hashed with a key with which this number was not: they may include its blocks and limits.
 pub(super) fn bring_up_to_date(desk: &Desk<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
     let used = used(desk)?;
     let known: Vec<_> = number.fingerprints().collect();
@@ -88,7 +88,8 @@ fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite
     if is_called.is_none() {
         return Ok(());
     }
-    // An index lets one call ring a number. If two do, which no process lets happen, the old one is left as it is.
+    // A unique index allows one ringing call per number. If there are two, which no process permits, the old one is
+    // kept.
     desk.database
         .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2, line_key = ?3 WHERE number_key = ?1")?
         .execute(params![old.number, number.key, number.line])?;
@@ -102,7 +103,7 @@ fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite
     Ok(())
 }
 
-/// Forgets the keys by which no number is left: every call and block is newer than their last use.
+/// Deletes the fingerprints of keys that no number uses any more: every call and block is newer than their last use.
 pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
     desk.database
         .prepare_cached(

@@ -1,5 +1,5 @@
--- Version 3: the number keys (privacy.number_key) that numbers were hashed with, by fingerprint. `none`: hashed without a
--- key, as everything before this version was.
+-- Version 3: the fingerprints of the number keys (privacy.number_key) with which numbers were hashed. `none`: without a
+-- key, as all numbers before this version.
 
 CREATE TABLE number_keys (
     fingerprint TEXT PRIMARY KEY,

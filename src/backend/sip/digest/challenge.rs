@@ -81,7 +81,7 @@ impl Challenge {
         self.by_proxy == other.by_proxy && self.realm == other.realm
     }
 
-    /// Are both of servers (401), or both of proxies (407)?
+    /// Returns whether both challenges are from servers (401), or both from proxies (407).
     pub(super) fn is_same_kind(&self, other: &Self) -> bool {
         self.by_proxy == other.by_proxy
     }

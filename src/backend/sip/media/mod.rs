@@ -1,9 +1,9 @@
 //! The audio of one call: what is said, and the keys that come back.
 //!
 //! A task for each call sends a packet every 20 ms by an absolute schedule, so that it does not drift, and reads what
-//! arrives. A key counts only from the address and port that the other side named (or a port that is learnt, where that
-//! is configured), in the stream of the audio, with the payload type that we offered, and, if encryption was negotiated,
-//! only if it is authentic. Everything else is dropped and counted.
+//! arrives. A key counts only if its packets come from the address and port that the other side named (or from a
+//! learned port, if that is configured), belong to the stream of the audio, have the payload type that we offered and,
+//! if encryption was negotiated, are authentic. Everything else is dropped and counted.
 
 mod keys;
 mod playout;
@@ -81,8 +81,8 @@ struct State {
 }
 
 impl Media {
-    /// Takes a pair of ports for a call from `address`. With `learns_port` the other side may send from another port than
-    /// it names; its first packet shows from which.
+    /// Takes a pair of ports for a call from `address`. With `learns_port`, the other side may send from another port
+    /// than it names: the port of its first packet.
     ///
     /// # Errors
     /// Where all are in use.

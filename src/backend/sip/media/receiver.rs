@@ -15,8 +15,8 @@ use super::srtp::Srtp;
 /// that make events of something else name a usual duration.
 const LEEWAY: Duration = Duration::from_millis(250);
 
-/// Audio of another SSRC counts, and key events of another SSRC than the audio's, once the audio has been silent for
-/// this long: a transfer begins a new stream, and a forger would have to silence the old one.
+/// Audio and key events with another SSRC than that of the current audio count only after the audio has been silent for
+/// this long: a transfer begins a new stream, but an attacker would have to silence the old one.
 const STREAM_SILENT: Duration = Duration::from_secs(1);
 
 /// The other side's stream of one call.
@@ -37,7 +37,7 @@ pub(super) struct Receiver {
     listening: Option<Instant>,
 }
 
-/// How many packets were not the other side's or not as agreed.
+/// Packets that were dropped because they were not from the other side or did not match the session description.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::backend::sip) struct Dropped {
     /// All of them.
@@ -116,7 +116,7 @@ impl Receiver {
             return None;
         }
         let now = Instant::now();
-        // Whoever knows the keys of SRTP is the other side, whichever stream it sends.
+        // A packet that is authentic by SRTP comes from the other side, whatever its stream.
         if !is_authentic && self.is_of_another_stream(packet.ssrc(), now) {
             return None;
         }
@@ -136,7 +136,7 @@ impl Receiver {
         Some(press.filter(|press| counts(press.ago)).map(|press| press.key))
     }
 
-    /// Returns whether there is audio, in another stream than this one.
+    /// Returns whether the current audio has another SSRC than this.
     fn is_of_another_stream(&self, ssrc: u32, now: Instant) -> bool {
         self.audio.is_some_and(|(audio, at)| audio != ssrc && now.duration_since(at) < STREAM_SILENT)
     }

@@ -16,7 +16,7 @@ const MIN_DIGITS_AFTER_SLASH: usize = 4;
 
 /// The parts of a written number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Input {
+pub(super) struct WrittenNumber {
     /// Whether `+` stands before the digits.
     pub(super) has_plus: bool,
     /// The digits before the first separator.
@@ -29,9 +29,9 @@ pub(super) struct Input {
     pub(super) extension: Option<String>,
 }
 
-/// Why a text has not the form of a number.
+/// Why a text does not have the form of a number.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum InputError {
+pub(super) enum FormError {
     /// No digits.
     Empty,
     /// More than [`MAX_CHARS`].
@@ -42,7 +42,7 @@ pub(super) enum InputError {
     Extension,
 }
 
-impl fmt::Display for InputError {
+impl fmt::Display for FormError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "The phone number is empty."),
@@ -57,17 +57,17 @@ impl fmt::Display for InputError {
     }
 }
 
-impl Input {
+impl WrittenNumber {
     /// Reads a number with its usual separators and its extension: `+1 4255551234X12345`, `(+44) 20 7946 0958`,
     /// `tel:+1-425-555-1234;ext=44` (RFC 3966, section 3).
-    pub(super) fn read(text: &str) -> Result<Self, InputError> {
+    pub(super) fn read(text: &str) -> Result<Self, FormError> {
         if text.len() > MAX_BYTES {
-            return Err(InputError::TooLong);
+            return Err(FormError::TooLong);
         }
         let text: String = text.chars().filter(|c| !is_invisible(*c)).map(to_ascii).collect();
         let text = text.trim();
         if text.chars().count() > MAX_CHARS {
-            return Err(InputError::TooLong);
+            return Err(FormError::TooLong);
         }
         let text = match text.split_at_checked(4) {
             Some((scheme, number)) if scheme.eq_ignore_ascii_case("tel:") => number,
@@ -79,16 +79,16 @@ impl Input {
             None => (false, text),
         };
         if let Some(c) = body.chars().next().filter(|c| !c.is_ascii_digit() && *c != '(') {
-            return Err(InputError::Character(c));
+            return Err(FormError::Character(c));
         }
         let end = body.find(|c: char| !c.is_ascii_digit() && !is_separator(c)).unwrap_or(body.len());
         let (number, rest) = body.split_at_checked(end).unwrap_or((body, ""));
         let digits = digits_of(number);
         if digits.is_empty() {
-            return Err(rest.chars().next().map_or(InputError::Empty, InputError::Character));
+            return Err(rest.chars().next().map_or(FormError::Empty, FormError::Character));
         }
         if number.rsplit_once('/').is_some_and(|(_, after)| digits_of(after).len() < MIN_DIGITS_AFTER_SLASH) {
-            return Err(InputError::Character('/'));
+            return Err(FormError::Character('/'));
         }
         let first_group = number.split(is_separator).find(|group| !group.is_empty()).unwrap_or_default().to_owned();
         let without_zero = without_trunk_zero(number).map(|number| digits_of(&number));
@@ -107,18 +107,18 @@ fn digits_of(text: &str) -> String {
 }
 
 /// The digits of what follows a number.
-fn extension(rest: &str) -> Result<Option<String>, InputError> {
+fn extension(rest: &str) -> Result<Option<String>, FormError> {
     let Some(first) = rest.chars().next() else { return Ok(None) };
     let (marker, digits) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
     let marker = marker.trim_end_matches([' ', ':', '.']).to_ascii_lowercase();
     if !matches!(marker.as_str(), "x" | "ext" | "extension" | "#" | ";ext=") {
-        return Err(InputError::Character(first));
+        return Err(FormError::Character(first));
     }
     if let Some(c) = digits.chars().find(|c| !c.is_ascii_digit()) {
-        return Err(InputError::Character(c));
+        return Err(FormError::Character(c));
     }
     if digits.is_empty() || digits.len() > MAX_EXTENSION_DIGITS {
-        return Err(InputError::Extension);
+        return Err(FormError::Extension);
     }
     Ok(Some(digits.to_owned()))
 }
@@ -139,7 +139,7 @@ fn is_separator(c: char) -> bool {
     matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')
 }
 
-/// Marks without width: directions, joiners, soft hyphens, byte order marks. They come along when text is pasted.
+/// Marks without width: directions, joiners, soft hyphens, byte order marks. Pasted text often contains them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -156,12 +156,12 @@ fn to_ascii(c: char) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::{Input, InputError};
+    use super::{FormError, WrittenNumber};
 
-    fn read(text: &str) -> Result<(bool, String, String, Option<String>), InputError> {
-        let input = Input::read(text)?;
-        let input = input.without_trunk_zero().unwrap_or(input);
-        Ok((input.has_plus, input.first_group, input.digits, input.extension))
+    fn read(text: &str) -> Result<(bool, String, String, Option<String>), FormError> {
+        let written = WrittenNumber::read(text)?;
+        let written = written.without_trunk_zero().unwrap_or(written);
+        Ok((written.has_plus, written.first_group, written.digits, written.extension))
     }
 
     #[test]
@@ -192,28 +192,28 @@ mod tests {
     #[test]
     fn what_is_refused_is_named() {
         for (text, error) in [
-            ("", InputError::Empty),
-            ("+", InputError::Empty),
-            ("tel:", InputError::Empty),
-            ("++14255551212", InputError::Character('+')),
-            ("-14255551212", InputError::Character('-')),
-            ("030 901820/21", InputError::Character('/')),
-            ("030/901820/1", InputError::Character('/')),
-            ("4255551212\r\n4255551213", InputError::Character('\r')),
-            ("425\u{2028}5551212", InputError::Character('\u{2028}')),
-            ("425 555 1212;phone-context=+1", InputError::Character(';')),
-            ("1-800-FLOWERS", InputError::Character('F')),
-            ("٤٢٥", InputError::Character('٤')),
-            ("425 555 1212 x7y", InputError::Character('y')),
-            ("425 555 1212 x", InputError::Extension),
-            ("425 555 1212 x123456789012", InputError::Extension),
-            (&"4".repeat(65), InputError::TooLong),
-            (&"\u{200e}".repeat(100_000), InputError::TooLong),
+            ("", FormError::Empty),
+            ("+", FormError::Empty),
+            ("tel:", FormError::Empty),
+            ("++14255551212", FormError::Character('+')),
+            ("-14255551212", FormError::Character('-')),
+            ("030 901820/21", FormError::Character('/')),
+            ("030/901820/1", FormError::Character('/')),
+            ("4255551212\r\n4255551213", FormError::Character('\r')),
+            ("425\u{2028}5551212", FormError::Character('\u{2028}')),
+            ("425 555 1212;phone-context=+1", FormError::Character(';')),
+            ("1-800-FLOWERS", FormError::Character('F')),
+            ("٤٢٥", FormError::Character('٤')),
+            ("425 555 1212 x7y", FormError::Character('y')),
+            ("425 555 1212 x", FormError::Extension),
+            ("425 555 1212 x123456789012", FormError::Extension),
+            (&"4".repeat(65), FormError::TooLong),
+            (&"\u{200e}".repeat(100_000), FormError::TooLong),
         ] {
             assert_eq!(read(text), Err(error), "{text:?}");
         }
         assert_eq!(
-            InputError::Character('\u{2028}').to_string(),
+            FormError::Character('\u{2028}').to_string(),
             "The phone number has the character U+2028 in it; write it as +14255550199."
         );
     }
