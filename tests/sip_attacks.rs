@@ -157,6 +157,19 @@ fn a_single_event_packet_never_approves() {
     assert_eq!(reason, Some(FailureReason::NoKeyPressed), "{text}");
 }
 
+/// The network loses the rest of the fraud key's packets: the user meant to report a fraud.
+#[test]
+fn a_pound_key_after_one_packet_of_the_fraud_key_never_approves() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let trunk = callee.trunk();
+    let (reason, text) = attacked(&handset, callee, trunk, |_, to| {
+        handset.send(to, EVENTS, handset.next_event(), &event('0', true, 1280));
+        handset.press(to, '#');
+    });
+    assert_eq!(reason, Some(FailureReason::WrongKey), "{text}");
+}
+
 /// From the very address and port of the audio: another stream than the audio's is not the callee's.
 #[test]
 fn events_of_another_stream_than_the_audio_never_approve() {

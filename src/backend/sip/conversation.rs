@@ -42,7 +42,8 @@ pub(super) trait Line {
     async fn say_until_key(&mut self, prompt: Prompt) -> Option<char>;
     /// Presses the digits of an extension at the other side. Says whether that can be done.
     async fn press(&mut self, digits: &str) -> bool;
-    /// The next key. May be dropped and called again.
+    /// The next key: a DTMF key, or a character that is none, for a press that arrived incomplete. May be dropped and
+    /// called again.
     async fn key(&mut self) -> char;
     /// Forgets the keys until now.
     fn forget_keys(&mut self);

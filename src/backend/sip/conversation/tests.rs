@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 use tokio::time::sleep_until;
 
+use super::super::media::UNCLEAR_KEY;
 use super::*;
 
 /// How long every prompt is.
@@ -102,6 +103,17 @@ fn a_wrong_entry_is_told_and_the_next_one_may_be_right() {
     assert_eq!(held(&[(100, '5'), (300, '#'), (2000, '#')], 3, 1).0, Some(FailureReason::WrongKey));
 }
 
+/// The media reports a press of which only one packet arrived as an unclear key: it may have been the fraud key.
+#[test]
+fn an_entry_with_an_unclear_key_spends_the_attempt() {
+    let unclear = (100, UNCLEAR_KEY);
+    assert_eq!(held(&[unclear, (200, '#')], 3, 1), (Some(FailureReason::WrongKey), vec![Prompt::Greeting]));
+    assert_eq!(held(&[unclear, (200, '0'), (300, '#')], 3, 1).0, Some(FailureReason::WrongKey));
+    assert_eq!(held(&[(50, '0'), unclear, (300, '#')], 3, 1).0, Some(FailureReason::WrongKey));
+    let verified = (None, vec![Prompt::Greeting, Prompt::WrongKey]);
+    assert_eq!(held(&[unclear, (200, '#'), (2000, '#')], 3, 2), verified, "the next entry may be right");
+}
+
 #[test]
 fn silence_is_no_key_after_as_many_prompts_as_are_to_be_said() {
     assert_eq!(held(&[], 3, 2), (Some(FailureReason::NoKeyPressed), vec![Prompt::Greeting; 3]));
@@ -150,7 +162,7 @@ fn first_entry(keys: &[(u64, char)]) -> String {
 }
 
 fn presses() -> impl Strategy<Value = Vec<(u64, char)>> {
-    let key = prop_oneof![3 => Just('#'), 2 => Just('0'), 1 => proptest::char::range('1', '9'), 1 => Just('*')];
+    let key = prop_oneof![3 => Just('#'), 2 => Just('0'), 1 => proptest::char::range('1', '9'), 1 => Just('*'), 1 => Just(UNCLEAR_KEY)];
     let gap = prop_oneof![3 => 50..2999u64, 1 => 3001..9000u64];
     proptest::collection::vec((gap, key), 0..8).prop_map(|presses| {
         let mut now = 0;

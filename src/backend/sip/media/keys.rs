@@ -1,7 +1,9 @@
 //! Reading key events (RFC 4733): one key for each event, whatever of its packets is doubled or late.
 //!
 //! An event counts from its second packet on. A telephone sends at least three packets of each (section 2.5.1.4), so
-//! that a lost one does not matter; a single forged packet does not press a key.
+//! that a lost one does not matter; a single forged packet does not press a key. But if a key follows an event of which
+//! only one packet came, the user may have pressed both: that event is then reported as [`UNCLEAR_KEY`], so that `0` and
+//! `#` never become `#` alone. A forged packet can make an entry wrong, but never right.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,6 +12,10 @@ use tokio::time::Instant;
 
 /// The keys by the number of their event (RFC 4733, section 3.2, table 3).
 const KEYS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
+
+/// Reported for an event of which only one packet came before the next event. No DTMF key and no fraud key, so an entry
+/// that contains it is never right.
+pub(in crate::backend::sip) const UNCLEAR_KEY: char = '?';
 
 /// The longest span that one packet can tell of; a longer press goes on in a new segment (section 2.5.1.3).
 const SEGMENT: u32 = 0xffff;
@@ -29,6 +35,7 @@ pub(super) struct KeyReader {
 /// A key that was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Press {
+    /// One of the DTMF keys, or [`UNCLEAR_KEY`].
     pub(super) key: char,
     /// The time since it was pressed: the duration that its first packet to arrive names, and the time since that.
     pub(super) ago: Duration,
@@ -54,8 +61,16 @@ struct Event {
     is_pressed: bool,
 }
 
+impl Event {
+    fn press(&self, key: char, now: Instant) -> Press {
+        let (arrived, duration) = self.first;
+        Press { key, ago: now.duration_since(arrived) + duration }
+    }
+}
+
 impl KeyReader {
-    /// Takes the payload of an event packet. Returns the key if this is the second packet of a new event.
+    /// Takes the payload of an event packet. Returns the key if this is the second packet of a new event, and
+    /// [`UNCLEAR_KEY`] if it begins an event after one of which only one packet came.
     pub(super) fn read(&mut self, at: Position, payload: &[u8], now: Instant) -> Option<Press> {
         let [code, flags, high, low] = *payload.first_chunk::<4>()?;
         let key = *KEYS.get(usize::from(code))?;
@@ -73,19 +88,18 @@ impl KeyReader {
             0 if at.sequence == last.at.sequence || code != last.code => None,
             0 => {
                 last.ended |= event.ended;
-                let (first, duration) = last.first;
-                let press = Press { key, ago: now.duration_since(first) + duration };
-                (!std::mem::replace(&mut last.is_pressed, true)).then_some(press)
+                (!std::mem::replace(&mut last.is_pressed, true)).then(|| last.press(key, now))
             }
             // Time stamps wrap: half of them lie behind, and belong to an event that is over.
             ahead if ahead > u32::MAX / 2 => None,
             ahead => {
                 let continues = code == last.code && !last.ended && ahead.is_multiple_of(SEGMENT);
-                *last = match continues {
-                    true => Event { first: last.first, is_pressed: last.is_pressed, ..event },
-                    false => event,
-                };
-                None
+                if continues {
+                    *last = Event { first: last.first, is_pressed: last.is_pressed, ..event };
+                    return None;
+                }
+                let replaced = std::mem::replace(last, event);
+                (!replaced.is_pressed).then(|| replaced.press(UNCLEAR_KEY, now))
             }
         }
     }
@@ -138,7 +152,7 @@ mod tests {
 
     proptest! {
         /// Within a press packets may be lost, doubled and out of order; presses come one after the other. A press of
-        /// which only one packet or none arrives is no key.
+        /// which only one packet arrives is an unclear key once another press follows, and otherwise no key.
         #[test]
         fn each_press_is_one_key_whatever_happens_to_its_packets(
             presses in proptest::collection::vec((0u8..12, proptest::collection::vec(0usize..12, 0..30)), 1..8),
@@ -146,17 +160,25 @@ mod tests {
         ) {
             let mut packets = Vec::new();
             let mut expected = String::new();
+            let mut is_unclear = false;
             for (n, (code, order)) in presses.iter().enumerate() {
                 let whole = press(n as u16 * 12, start.wrapping_add(n as u32 * 8000), *code);
                 packets.extend(order.iter().map(|index| whole[*index]));
-                if order.iter().any(|index| *index != order[0]) {
+                if order.is_empty() {
+                    continue;
+                }
+                if is_unclear {
+                    expected.push(UNCLEAR_KEY);
+                }
+                is_unclear = order.iter().all(|index| *index == order[0]);
+                if !is_unclear {
                     expected.push(KEYS[usize::from(*code)]);
                 }
             }
             prop_assert_eq!(keys(&packets), expected);
         }
 
-        /// However the packets of all presses are mixed, none is a key twice, and none overtakes another.
+        /// However the packets of all presses are mixed, none is a key twice, clear or unclear, and none overtakes another.
         #[test]
         fn no_press_is_ever_two_keys(
             codes in proptest::collection::vec(0u8..12, 1..6),
@@ -168,7 +190,8 @@ mod tests {
             let packets: Vec<_> = order.map(|(n, index)| whole(*n)[*index]).collect();
             let mut pressed = codes.iter().map(|code| KEYS[usize::from(*code)]);
             let keys = keys(&packets);
-            prop_assert!(keys.chars().all(|key| pressed.any(|other| other == key)), "{}", keys);
+            let is_of = |key: char, pressed: char| key == pressed || key == UNCLEAR_KEY;
+            prop_assert!(keys.chars().all(|key| pressed.any(|pressed| is_of(key, pressed))), "{}", keys);
         }
 
         #[test]
@@ -187,6 +210,28 @@ mod tests {
         assert_eq!(keys(&[(5, 1000, end), (5, 1000, end), (5, 1000, payload(POUND, false, 160))]), "");
         assert_eq!(keys_of(&[(1000, payload(5, false, 160)), (1000, end)]), "", "two keys with one time stamp");
         assert_eq!(keys_of(&[(1000, end), (1000, end)]), "#");
+    }
+
+    /// The user may have pressed the fraud key, so the pound key must not stand alone.
+    #[test]
+    fn one_packet_before_another_press_is_an_unclear_key() {
+        let zero = (0, 1000, payload(0, true, 1600));
+        let pound = press(1, 9000, POUND);
+        assert_eq!(keys(&[&[zero], &pound[..]].concat()), "?#");
+        assert_eq!(keys(&[&[zero; 2], &pound[..]].concat()), "?#", "a doubled packet is one");
+        assert_eq!(keys(&[&[zero], &pound[..1]].concat()), "?", "the second press is not confirmed yet");
+        assert_eq!(keys(&[&[zero], &pound[..], &[(1, 1000, zero.2)]].concat()), "?#", "its second packet is late");
+        assert_eq!(keys(&[&press(0, 1000, 0), &press(12, 9000, POUND)[..]].concat()), "0#");
+    }
+
+    /// The receiver ignores a key that began before keys counted, and an unclear one is reported late.
+    #[test]
+    fn an_unclear_key_has_the_age_of_its_own_press() {
+        let mut reader = KeyReader::default();
+        let (at, now) = (|timestamp| Position { ssrc: 7, sequence: 1, timestamp }, Instant::now());
+        assert_eq!(reader.read(at(0), &payload(0, true, 1600), now), None);
+        let press = reader.read(at(8000), &payload(POUND, false, 160), now + Duration::from_secs(1));
+        assert_eq!(press, Some(Press { key: UNCLEAR_KEY, ago: Duration::from_millis(1200) }));
     }
 
     #[test]

@@ -24,6 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
+#[cfg(test)]
+pub(super) use keys::UNCLEAR_KEY;
 pub(super) use ports::Ports;
 pub(super) use receiver::Dropped;
 pub(super) use sdp::SdpError;
