@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::json;
 use support::gate::{TestGate, id};
@@ -126,6 +128,20 @@ fn an_execution_that_outlives_its_call_is_ended_as_hung_up() {
         let asked = executions.iter().filter(|look| look.at > executions[2].at).count();
         assert!(asked <= 14 && end.at > executions[2].at, "at a look each second, within 15 s: {asked}");
     }
+}
+
+/// The reply to the request that ends the Execution comes late, but within the time that any other hang-up may take.
+#[test]
+fn the_outcome_of_a_call_that_is_over_does_not_wait_for_the_end() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::stuck(None));
+    twilio.fail(About::End, Fault::Slow(Duration::from_secs(9)));
+    let gate = gate(&twilio);
+    let (_, reason, text) = call(&gate);
+    assert_eq!(twilio.ends(), 0, "the outcome is there before the reply");
+    assert_eq!(reason, Some(FailureReason::CallEnded), "{text}");
+    assert_eq!(twilio.seen(About::End).len(), 1, "it was asked to end the Execution");
+    wait_until("the Execution is deleted", || twilio.is_clean());
 }
 
 #[test]

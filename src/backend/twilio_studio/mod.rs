@@ -43,9 +43,16 @@ const MALFORMED_REPLIES: u32 = 3;
 const CONTEXT_EVERY: Duration = Duration::from_secs(4);
 
 /// How long an Execution may stay active after its call has ended. Studio may miss the end, and keeps it active then:
-/// <https://support.twilio.com/hc/en-us/articles/360019383714>. With [`CONTEXT_EVERY`] and the pauses between polls, a
-/// call fails 13 seconds after its end was shown at the latest.
+/// <https://support.twilio.com/hc/en-us/articles/360019383714>.
+///
+/// The call is to fail within 15 s of its end. The context that shows the end is read up to 4 s after it
+/// ([`CONTEXT_EVERY`]); with up to 2 s between polls, the poll that ends the call comes up to 6 s later; ending the
+/// Execution takes up to 2 s ([`END_AFTER_CALL_LIMIT`]). Of the 15 s, 3 s are left for Twilio's replies to the polls.
 const ACTIVE_AFTER_CALL: Duration = Duration::from_secs(5);
+
+/// How long the outcome of a call that is over waits until its Execution is ended. No phone rings, so this may fail: the
+/// Execution is deleted next in any case.
+const END_AFTER_CALL_LIMIT: Duration = Duration::from_secs(2);
 
 /// The flow and who calls.
 pub(super) struct TwilioStudio {
@@ -143,7 +150,7 @@ impl TwilioStudio {
             return Ok(None);
         }
         // Nobody is rung any more. What Twilio refuses here it may refuse again when it is to delete, which is logged.
-        let _ = tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(reference)).await;
+        let _ = tokio::time::timeout(END_AFTER_CALL_LIMIT, self.hang_up(reference)).await;
         Ok(Some(context.outcome_of_completed_call()))
     }
 }

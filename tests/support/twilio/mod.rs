@@ -184,6 +184,11 @@ impl Twilio {
         self.inner.lock().unwrap().studio.executions.is_empty()
     }
 
+    /// How many requests to end an Execution it has carried out.
+    pub fn ends(&self) -> usize {
+        self.inner.lock().unwrap().studio.ends
+    }
+
     /// The definition of the flow that was installed last.
     pub fn installed(&self) -> Option<Value> {
         self.inner.lock().unwrap().studio.installed.clone()

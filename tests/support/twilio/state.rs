@@ -50,6 +50,8 @@ pub struct Studio {
     pub story: Story,
     pub executions: HashMap<String, Execution>,
     pub installed: Option<Value>,
+    /// Requests to end an Execution that were carried out.
+    pub ends: usize,
     started: u32,
     revision: u64,
 }
@@ -57,7 +59,7 @@ pub struct Studio {
 impl Default for Studio {
     fn default() -> Self {
         let story = Story::ends("APPROVED");
-        Self { story, executions: HashMap::new(), installed: None, started: 0, revision: 0 }
+        Self { story, executions: HashMap::new(), installed: None, ends: 0, started: 0, revision: 0 }
     }
 }
 
@@ -135,6 +137,7 @@ impl Studio {
             ("GET", Some("Context")) => Ok((200, execution.context(sid))),
             ("POST", None) if form.get("Status").is_some_and(|status| status == "ended") => {
                 execution.stopped = true;
+                self.ends += 1;
                 Ok((200, execution.resource(sid)))
             }
             ("POST", None) => Err((400, 20001, "Invalid Status".to_owned())),
