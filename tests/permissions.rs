@@ -187,3 +187,26 @@ fn the_folder_behind_a_link_counts() {
     let error = place.start().err().unwrap().to_string();
     assert!(error.contains(&format!("{}: the file's group and everybody can write to it", other.display())), "{error}");
 }
+
+/// Others who can replace a link between the named one and the file decide what is read.
+#[test]
+fn every_link_on_the_way_to_a_file_counts() {
+    let place = Place::new(true);
+    for folder in ["shared", "safe"] {
+        fs::create_dir(place.path(folder)).unwrap();
+    }
+    fs::rename(place.path("conf/secret.txt"), place.path("safe/real.txt")).unwrap();
+    std::os::unix::fs::symlink("../safe/real.txt", place.path("shared/hop.txt")).unwrap();
+    std::os::unix::fs::symlink("../safe", place.path("shared/folder")).unwrap();
+    for target in ["../shared/hop.txt", "../shared/folder/real.txt"] {
+        std::os::unix::fs::symlink(target, place.path("conf/secret.txt")).unwrap();
+        place.set("shared", 0o755);
+        assert!(place.start().unwrap().shut_down(PATIENCE), "{target}: nobody else can change a link");
+        place.set("shared", 0o777);
+        let error = place.start().err().unwrap_or_else(|| panic!("{target}: the gate starts")).to_string();
+        let shared = place.path("shared");
+        let expected = format!("{}: the file's group and everybody can write to it", shared.display());
+        assert!(error.contains(&expected), "{target}: {error}");
+        fs::remove_file(place.path("conf/secret.txt")).unwrap();
+    }
+}

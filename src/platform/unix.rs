@@ -1,6 +1,6 @@
 //! Linux and its relatives.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,6 +13,9 @@ use super::{Exposure, Grant};
 
 /// More than a user's entry has, in bytes.
 const MAX_ENTRY_BYTES: usize = 16_384;
+
+/// Maximum links that are followed to find a file, as in Linux's own look-up (path_resolution(7)).
+const MAX_LINKS: usize = 40;
 
 /// The path of the library that this code is in, or of the program where it is linked into one.
 pub fn module_path() -> Option<PathBuf> {
@@ -243,23 +246,60 @@ fn exposure_of(meta: &Metadata) -> Exposure {
 /// Who else than root and this user could change what lies at a path, or put something else there: the path that they
 /// can change, which may be a folder above, and who they are. None if nobody can.
 ///
-/// Every folder above the path counts, and where links lead, also that path. Above the path, a folder in which everybody
-/// can create files is safe if it is sticky, as /tmp is: others can rename and remove only what belongs to them there,
-/// and what leads to the path must belong to root or this user.
+/// Every folder above the path counts, and of each link on the way to the file, the link itself and every folder above
+/// it. Above the file, a folder in which everybody can create files is safe if it is sticky, as /tmp is: others can
+/// rename and remove only what belongs to them there, and what leads to the file must belong to root or this user.
 ///
 /// Here the host runs as this user, so `trusts_host` changes nothing.
 ///
 /// # Errors
-/// If a part of the path is missing, or its permissions cannot be read.
+/// If a part of the path is missing, its permissions cannot be read, or there are more links than the system follows.
 pub fn untrusted_writer(path: &Path, _trusts_host: bool) -> io::Result<Option<(PathBuf, String)>> {
-    for path in [std::path::absolute(path)?, path.canonicalize()?] {
-        for part in path.ancestors() {
-            if let Some(why) = why_unsafe(part, part != path)? {
-                return Ok(Some((part.to_owned(), why)));
-            }
+    let named = std::path::absolute(path)?;
+    let (visited, file) = resolve(&named)?;
+    let visited = visited.iter().map(PathBuf::as_path).rev();
+    for part in named.ancestors().chain([file.as_path()]).chain(visited) {
+        if let Some(why) = why_unsafe(part, part != named && part != file)? {
+            return Ok(Some((part.to_owned(), why)));
         }
     }
     Ok(None)
+}
+
+/// Follows an absolute path as the system does. Returns the folders and links on the way, in their order, each named
+/// without links above it, and the path of the file at the end.
+fn resolve(path: &Path) -> io::Result<(Vec<PathBuf>, PathBuf)> {
+    let mut visited = Vec::new();
+    let mut current = PathBuf::new();
+    let mut links = 0;
+    // The next one is the last.
+    let mut names = reversed_names(path);
+    while let Some(name) = names.pop() {
+        if name == "." {
+            continue;
+        }
+        if name == ".." {
+            current.pop();
+            continue;
+        }
+        // The name of the root replaces what is there.
+        current.push(name);
+        visited.push(current.clone());
+        if std::fs::symlink_metadata(&current)?.is_symlink() {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            }
+            let target = std::fs::read_link(&current)?;
+            current.pop();
+            names.extend(reversed_names(&target));
+        }
+    }
+    Ok((visited, current))
+}
+
+fn reversed_names(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|name| name.as_os_str().to_owned()).collect()
 }
 
 fn why_unsafe(path: &Path, is_above: bool) -> io::Result<Option<String>> {
