@@ -48,11 +48,16 @@ impl Place {
             "numbers": { "default_country": "US" },
             "prompts": { "directory": "recordings" },
             "network": { "ca_file": "authorities.pem" },
-            "store": { "type": "memory" },
+            "store": { "type": "sqlite", "path": place.path("data/phonegate.db") },
             "log": { "directory": place.path("log") },
             "strict_permissions": strict
         });
         fs::write(folder.join("phonegate.json"), config.to_string()).unwrap();
+        // An empty file is an empty store. Its folder must be private, or the store refuses it.
+        fs::create_dir(place.path("data")).unwrap();
+        place.set("data", 0o700);
+        fs::write(place.path("data/phonegate.db"), "").unwrap();
+        place.set("data/phonegate.db", 0o600);
         for path in ["conf", "conf/recordings", "conf/recordings/en-US"] {
             place.set(path, 0o755);
         }
@@ -92,7 +97,7 @@ impl Place {
 }
 
 /// What others may change, the mode that lets them, and what is said of it.
-const FAULTS: [(&str, u32, &str); 11] = [
+const FAULTS: [(&str, u32, &str); 13] = [
     ("conf/phonegate.json", 0o602, "everybody can write to it"),
     ("conf/phonegate.json", 0o620, "the file's group can write to it"),
     ("conf", 0o777, "everybody can write to it"),
@@ -100,6 +105,9 @@ const FAULTS: [(&str, u32, &str); 11] = [
     ("conf/number-key.txt", 0o602, "everybody can write to it"),
     ("conf/trunk.pem", 0o602, "everybody can write to it"),
     ("conf/authorities.pem", 0o622, "the file's group and everybody can write to it"),
+    // Others could add an approved call.
+    ("data/phonegate.db", 0o602, "everybody can write to it"),
+    ("data/phonegate.db", 0o620, "the file's group can write to it"),
     ("conf/recordings", 0o777, "everybody can write to it"),
     // Others could add a language.
     ("conf/recordings", 0o1777, "everybody can write to it"),

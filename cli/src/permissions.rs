@@ -47,21 +47,30 @@ pub(crate) fn too_wide(files: &[PathBuf], account: Option<&Account>) -> Vec<Wide
     files.iter().filter_map(|path| wide(path, account, lacking)).collect()
 }
 
-/// The same of a store that is a file: that, what is written beside it, and the folder, which says who may use new ones.
+/// The same of a store that is a file.
 pub(crate) fn store_too_wide(loaded: &Loaded, account: Option<&Account>) -> Vec<Wide> {
+    let files = store_files(loaded).into_iter();
+    files.filter_map(|path| wide(&path, account, "lets it keep calls there; let it modify what is there")).collect()
+}
+
+/// Of a store that is a file: that, what is written beside it, and the folder, which says who may use new ones; as far as
+/// there are such files.
+fn store_files(loaded: &Loaded) -> Vec<PathBuf> {
     let file = store::sqlite_file(&loaded.config.store, &loaded.base);
     let Some(file) = file.ok().filter(|_| loaded.config.store.kind == StoreKind::Sqlite) else { return Vec::new() };
     let mut journal = file.clone().into_os_string();
     journal.push("-wal");
     let paths = [file.parent().map(Path::to_owned), Some(PathBuf::from(journal)), Some(file)];
-    let there = paths.into_iter().flatten().filter(|path| path.exists());
-    there.filter_map(|path| wide(&path, account, "lets it keep calls there; let it modify what is there")).collect()
+    paths.into_iter().flatten().filter(|path| path.exists()).collect()
 }
 
-/// Returns further paths of a configuration that other accounts can change, without `known`.
+/// Returns further paths of a configuration that other accounts can change, without `known` and the paths of
+/// [`store_too_wide`].
 pub(crate) fn changeable(loaded: &Loaded, known: &[PathBuf]) -> Vec<Wide> {
-    let found = TrustedPaths::of(loaded).unsafe_paths().into_iter().filter(|found| !known.contains(&found.path));
+    let of_store = store_files(loaded);
+    let found = TrustedPaths::of(loaded).unsafe_paths().into_iter();
     found
+        .filter(|found| !known.contains(&found.path) && !of_store.contains(&found.path))
         .map(|found| Wide {
             path: found.path,
             why: format!("{}; only administrators and the account of MIM's service should", found.why),

@@ -69,7 +69,7 @@ pub struct Document<B> {
     #[serde(default)]
     pub allow_test_backends: bool,
     /// Refuses to start if other accounts than those of administrators and of the service can change this file, its
-    /// folder, a file of a secret, a `ca_file` or `prompts.directory`. If false, each start only warns.
+    /// folder, a file of a secret, a `ca_file`, `store.path` or `prompts.directory`. If false, each start only warns.
     #[serde(default)]
     pub strict_permissions: bool,
     /// The backends, each under a name of one's own.

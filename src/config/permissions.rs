@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, ErrorKind, Loaded};
+use super::{ConfigError, ErrorKind, Loaded, StoreKind};
 use crate::platform;
 
 /// Maximum files and folders in `prompts.directory` that are examined. Nine languages with five prompts each are 54.
@@ -39,11 +39,19 @@ pub struct TrustedPaths {
 }
 
 impl TrustedPaths {
-    /// The configuration's own file, the files of secrets and of certificate authorities, and the recordings.
+    /// The configuration's own file, the files of secrets and of certificate authorities, the store's file if the
+    /// configuration names it, and the recordings.
     pub fn of(loaded: &Loaded) -> Self {
         let Loaded { config, base, file } = loaded;
         let named = config.secret_files().into_iter().chain(config.ca_files());
         let mut files: Vec<_> = named.map(|path| base.join(path)).collect();
+        if let Some(store) = config.store.path.as_ref().filter(|_| config.store.kind == StoreKind::Sqlite) {
+            let store = base.join(store);
+            // SQLite reads what is in its write-ahead log as a part of the file.
+            let mut log = store.clone().into_os_string();
+            log.push("-wal");
+            files.extend([store, log.into()]);
+        }
         files.sort();
         files.dedup();
         files.splice(0..0, file.clone());
