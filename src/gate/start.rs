@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -24,6 +25,10 @@ const WORKERS: usize = 2;
 
 /// The runtime's threads for what the operating system offers only as blocking: files and name look-ups.
 const BLOCKING_THREADS: usize = 8;
+
+/// The limit of examining who can write to the configuration's files. Windows may ask a domain controller for the names of
+/// accounts, and the host waits for the start.
+const PERMISSIONS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Which file a gate logs to, and who else gets its lines.
 pub struct LogTo {
@@ -84,8 +89,12 @@ impl Gate {
     fn start_with(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo, takes_up: bool) -> Result<Self, ConfigError> {
         let trusted = TrustedPaths::of(&loaded);
         let Loaded { config, base, file: _ } = loaded;
+        let mut runtime = runtime().map_err(|error| {
+            ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
+        })?;
         if config.strict_permissions {
-            trusted.must_be_safe()?;
+            let trusted = trusted.clone();
+            runtime = examine_within(PERMISSIONS_WITHIN, runtime, move || trusted.must_be_safe())?;
         }
         let hasher = NumberHasher::of(&config.privacy, &base)?;
         let number_keys = hasher.fingerprints();
@@ -93,9 +102,6 @@ impl Gate {
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
         let prompts = Prompts::load(&config.prompts, &base)?;
         let backends = in_use(&config, &prompts, &base)?;
-        let runtime = runtime().map_err(|error| {
-            ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
-        })?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let store = store::open(&config, &base)?;
@@ -148,6 +154,35 @@ fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>,
     named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
 }
 
+/// Runs an examination of permissions on a blocking thread, for at most `limit`. Returns the runtime if it found no
+/// problem.
+///
+/// # Errors
+/// What the examination found, or [`ErrorKind::UnsafePermissions`] if it does not end in time. It then goes on in its
+/// thread, which nothing waits for, and its result is dropped.
+fn examine_within(
+    limit: Duration,
+    runtime: Runtime,
+    examine: impl FnOnce() -> Result<(), ConfigError> + Send + 'static,
+) -> Result<Runtime, ConfigError> {
+    let examined = runtime.block_on(async { tokio::time::timeout(limit, tokio::task::spawn_blocking(examine)).await });
+    let refused = |problem: &dyn std::fmt::Display| {
+        ConfigError::at(ErrorKind::UnsafePermissions, "strict_permissions", format_args!("{problem}"))
+    };
+    match examined {
+        Ok(Ok(result)) => result.map(|()| runtime),
+        Ok(Err(error)) => Err(refused(&format_args!("the permissions could not be examined: {error}"))),
+        Err(_) => {
+            // To drop the runtime would wait for the thread.
+            runtime.shutdown_background();
+            Err(refused(&format_args!(
+                "the accounts that can write to the configuration and its files could not be looked up in {limit:?}. \
+                 Is a domain controller within reach? Set this key to false to start without waiting for them"
+            )))
+        }
+    }
+}
+
 fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
     for found in trusted.unsafe_paths() {
         let text = format!(
@@ -177,4 +212,37 @@ fn runtime() -> std::io::Result<Runtime> {
         .thread_name("phonegate")
         .enable_all()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_look_up_of_accounts_without_an_end_does_not_hold_the_start() {
+        let (answer, no_answer) = mpsc::channel::<()>();
+        let look_up = move || {
+            let _ = no_answer.recv();
+            Ok(())
+        };
+        let limit = Duration::from_millis(100);
+        let error = examine_within(limit, runtime().unwrap(), look_up).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::UnsafePermissions);
+        let text = error.to_string();
+        assert!(text.contains("strict_permissions: ") && text.contains("could not be looked up in 100ms"), "{text}");
+        // It had no answer before the start was refused.
+        drop(answer);
+    }
+
+    #[test]
+    fn a_start_goes_on_after_an_examination_without_findings_alone() {
+        let limit = Duration::from_secs(60);
+        assert!(examine_within(limit, runtime().unwrap(), || Ok(())).is_ok());
+        let found = || Err(ConfigError::at(ErrorKind::UnsafePermissions, "strict_permissions", "found"));
+        let error = examine_within(limit, runtime().unwrap(), found).err().unwrap();
+        assert!(error.to_string().contains("found"), "{error}");
+    }
 }
