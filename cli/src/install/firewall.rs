@@ -66,12 +66,17 @@ fn target(uri: &str) -> Target<'_> {
     Target { host, port: port.and_then(|port| port.parse().ok()).unwrap_or(SIP_PORT), is_stream }
 }
 
-/// As `remoteip` takes them. A name that is not known here stands for itself, for the administrator to replace.
+/// The addresses that the gate reads SIP from, as `remoteip` takes them: those that requests are sent to, the trunks
+/// behind a proxy, and `signalling_addresses`. A host that cannot be looked up here is left as a placeholder, which the
+/// administrator replaces.
 fn remote_addresses(trunk: &SipConfig) -> String {
+    let trunks = trunk.trunk.with_paths("").into_iter().map(|(_, uri)| target(uri));
+    let signalling = trunk.signalling_addresses.iter().map(|host| (host.as_str(), SIP_PORT));
+    let hosts = targets(trunk).chain(trunks).map(|Target { host, port, .. }| (host, port)).chain(signalling);
     let mut addresses: Vec<String> = Vec::new();
-    for Target { host, port, .. } in targets(trunk) {
-        let found: Vec<IpAddr> = match host.parse() {
-            Ok(address) => vec![address],
+    for (host, port) in hosts {
+        let found: Vec<IpAddr> = match host.parse::<IpAddr>() {
+            Ok(address) => vec![address.to_canonical()],
             Err(_) => {
                 (host, port).to_socket_addrs().map(|found| found.map(|one| one.ip()).collect()).unwrap_or_default()
             }
@@ -130,7 +135,12 @@ mod tests {
     fn every_address_of_the_trunk_is_let_in() {
         for (trunk, remote) in [
             (r#""trunk": ["sip:192.0.2.11:5080", "sip:[2001:db8::1]:5061;transport=tls"]"#, "192.0.2.11,2001:db8::1"),
-            (r#""trunk": "sip:pbx.invalid", "outbound_proxy": "sip:192.0.2.7""#, "192.0.2.7"),
+            (r#""trunk": "sip:192.0.2.10", "outbound_proxy": "sip:192.0.2.7""#, "192.0.2.10,192.0.2.7"),
+            (r#""trunk": "sip:pbx.invalid", "outbound_proxy": "sip:192.0.2.7""#, "192.0.2.7,ADDRESSES-OF-pbx.invalid"),
+            (
+                r#""trunk": "sip:192.0.2.10", "signalling_addresses": ["::ffff:192.0.2.8", "2001:db8::2", "sbc.invalid"]"#,
+                "192.0.2.10,192.0.2.8,2001:db8::2,ADDRESSES-OF-sbc.invalid",
+            ),
             (r#""trunk": "sip:pbx.invalid""#, "ADDRESSES-OF-pbx.invalid"),
         ] {
             let rules = rules_of(trunk);
