@@ -28,7 +28,7 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are words of its own language.
-const WORDS: [&str; 14] = [
+const WORDS: [&str; 16] = [
     "type",
     "use",
     "press",
@@ -40,6 +40,8 @@ const WORDS: [&str; 14] = [
     "media_encryption",
     "default_country",
     "allowed_countries",
+    "allowed_types",
+    "without_plus",
     "site",
     "messages",
     "$schema",
@@ -68,9 +70,10 @@ const NUMBERS: [&str; 18] = [
 ];
 
 /// Keys whose texts are addresses and paths, in which a user or a number may stand.
-const PLACES: [&str; 10] = [
+const PLACES: [&str; 11] = [
     "trunk",
     "outbound_proxy",
+    "signalling_addresses",
     "base_url",
     "domain",
     "local_address",
@@ -80,6 +83,9 @@ const PLACES: [&str; 10] = [
     "path",
     "textfile",
 ];
+
+/// The key whose texts are beginnings of numbers, and are shown unless they may be a whole number.
+const PREFIXES: &str = "blocked_prefixes";
 
 /// Knows what to hide.
 pub(super) struct Scrubber {
@@ -133,6 +139,7 @@ impl Scrubber {
                 self.secrets.push(text.to_owned());
             }
             _ if WORDS.contains(&key) => {}
+            PREFIXES if is_short_prefix(text) => {}
             _ if PLACES.contains(&key) => {
                 // Of an address, whoever is named in it, and the password.
                 if let Some((user, _)) = text.rsplit_once('@') {
@@ -240,6 +247,7 @@ impl Scrubber {
             Value::String(text) if matches!(key, "env" | "file") && self.named(key, text).is_some() => {
                 self.words(text).into()
             }
+            Value::String(text) if key == PREFIXES && is_short_prefix(text) => self.words(text).into(),
             Value::Number(number) if NUMBERS.contains(&key) => self.number(number),
             Value::String(_) | Value::Number(_) => HIDDEN.into(),
             Value::Null | Value::Bool(_) => value.clone(),
@@ -248,11 +256,20 @@ impl Scrubber {
 
     fn number(&self, number: &serde_json::Number) -> Value {
         let text = number.to_string();
-        match text == self.words(&text) && text.chars().filter(char::is_ascii_digit).count() < NUMBER_DIGITS {
+        match text == self.words(&text) && digits_in(&text) < NUMBER_DIGITS {
             true => number.clone().into(),
             false => HIDDEN.into(),
         }
     }
+}
+
+/// Whether a text can be the beginning of a number, and is too short for a whole one.
+fn is_short_prefix(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_digit() || "+? ".contains(c)) && digits_in(text) < NUMBER_DIGITS
+}
+
+fn digits_in(text: &str) -> usize {
+    text.chars().filter(char::is_ascii_digit).count()
 }
 
 fn regex(pattern: &str) -> Result<Regex, Trouble> {
@@ -281,97 +298,4 @@ fn is_time(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use serde_json::json;
-
-    use super::*;
-
-    fn scrubber(config: &Value) -> Scrubber {
-        Scrubber::new(Some(&config.to_string()), Path::new(""), None).map_err(|trouble| trouble.text).unwrap()
-    }
-
-    #[test]
-    fn what_may_be_shown_of_a_configuration_is_shown_and_nothing_else() {
-        let config = json!({
-            "use": ["trunk"],
-            "backends": { "trunk": {
-                "type": "sip", "trunk": "sips:4255551212@sbc.contoso.local:5061;transport=tls", "password": "s3cret",
-                "caller_id": "+14255551212", "local_port": 50600, "unknown": { "deep": ["s3cret", 14_255_551_212_u64] }
-            } },
-            "prompts": { "by_country": { "DE": "de-DE" } },
-            "network": { "proxy": "user:s3cret@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
-        });
-        let shown: Value = serde_json::from_str(&scrubber(&config).config(&config.to_string()).unwrap()).unwrap();
-        let expected = json!({
-            "use": ["trunk"],
-            "backends": { "trunk": {
-                "type": "sip", "trunk": "sips:…@sbc.contoso.local:5061;transport=tls", "password": "…",
-                "caller_id": "…", "local_port": 50600, "unknown": { "deep": ["…", "…"] }
-            } },
-            "prompts": { "by_country": { "DE": "de-DE" } },
-            "network": { "proxy": "…@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
-        });
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn a_secret_in_the_place_of_its_name_or_as_a_number_is_hidden() {
-        for (password, secret) in [
-            (json!({ "env": "THE-TOKEN" }), "THE-TOKEN"),
-            (json!({ "file": "THE-TOKEN" }), "THE-TOKEN"),
-            (json!({ "env": "token" }), "token"),
-            (json!(123_456), "123456"),
-            (json!(1234), "1234"),
-            (json!({ "env": [123_456] }), "123456"),
-        ] {
-            let config = json!({ "password": password, "call": { "deadline_s": 60 } });
-            let text = config.to_string();
-            let shown = scrubber(&config).config(&text).unwrap();
-            assert!(!shown.contains(secret) && shown.contains("60"), "{shown}");
-            let damaged = text.trim_end_matches('}');
-            for config in [text.as_str(), damaged] {
-                let scrubber =
-                    Scrubber::new(Some(config), Path::new(""), None).map_err(|trouble| trouble.text).unwrap();
-                let words = scrubber.words(&format!("the variable {secret} is not set"));
-                assert!(secret.len() < MIN_SECRET || !words.contains(secret), "{config}: {words}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_names_of_a_variable_and_a_file_that_hold_a_secret_are_shown_and_the_secret_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("trunk.txt"), "s3cret-one").unwrap();
-        let config = json!({ "a": { "file": "trunk.txt" }, "b": { "env": "CARGO_MANIFEST_DIR" } }).to_string();
-        let scrubber = Scrubber::new(Some(&config), folder.path(), None).map_err(|trouble| trouble.text).unwrap();
-        let shown = scrubber.config(&config).unwrap();
-        assert!(shown.contains("\"trunk.txt\"") && shown.contains("\"CARGO_MANIFEST_DIR\""), "{shown}");
-        assert_eq!(scrubber.words(concat!("s3cret-one ", env!("CARGO_MANIFEST_DIR"))), "… …");
-    }
-
-    #[test]
-    fn a_user_in_an_address_is_hidden_whatever_is_in_the_password() {
-        let scrubber = scrubber(&json!({}));
-        for user in ["u:p'x", "u:p\"x", "u:<p>x", "u:p@x", "u:p,x", "'u:px"] {
-            for scheme in ["http://", "sip:", ""] {
-                let words = scrubber.words(&format!("by {scheme}{user}@proxy:3128 now"));
-                assert!(words.ends_with("…@proxy:3128 now") && !words.contains("u:"), "{words}");
-            }
-        }
-    }
-
-    #[test]
-    fn versions_addresses_and_times_stay_readable() {
-        let scrubber = scrubber(&json!({}));
-        let words = "CLR v4.0.30319, Version=4.5.202.0, 192.168.100.200:5061, C:\\MIM\\2010\\Service";
-        assert_eq!(scrubber.words(words), words);
-        let line = json!({
-            "time": "2026-01-31T12:00:00.123456789Z", "id": "12345678-1234-1234-1234-123456789012", "ms": 4200,
-            "number": "+1******1212", "attributes": ["locale"]
-        });
-        assert_eq!(serde_json::from_str::<Value>(&scrubber.log_line(&line.to_string())).unwrap(), line);
-        let hostile = json!({ "time": "4255551212", "id": "4255551212", "ms": 4_255_551_212_u64 });
-        assert!(!scrubber.log_line(&hostile.to_string()).contains("42555"));
-    }
-}
+mod tests;
