@@ -61,11 +61,19 @@ pub fn usual_path() -> Result<PathBuf, ConfigError> {
 /// # Errors
 /// [`ConfigError`], which names the file and the place in it.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    load_with_text(path).map(|(loaded, _)| loaded)
+}
+
+/// As [`load`]; also returns the text that was read, with its byte order mark if it has one.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with_text(path: &Path) -> Result<(Loaded, String), ConfigError> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let text = read(&path).map_err(|error| error.in_file(&path))?;
     let config = parse(&text).map_err(|error| error.in_file(&path))?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
-    Ok(Loaded { config, base, file: Some(path) })
+    Ok((Loaded { config, base, file: Some(path) }, text))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

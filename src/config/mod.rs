@@ -32,7 +32,7 @@ pub use country::countries_of;
 pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
 pub use fraud::{FraudConfig, FraudKey};
-pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, parse, usual_path};
+pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, load_with_text, parse, usual_path};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use permissions::{TrustedPaths, UnsafePath};
 pub use privacy::{NUMBER_KEY, PrivacyConfig};

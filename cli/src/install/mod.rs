@@ -3,6 +3,7 @@
 pub(crate) mod backups;
 mod bundle;
 mod calls;
+mod chosen;
 pub(crate) mod event_source;
 pub(crate) mod files;
 mod firewall;

@@ -7,13 +7,14 @@ use phonegate::gate::Gate;
 use phonegate::platform::{self, Account, Grant, HOST_SERVICE};
 
 use super::bundle::Bundle;
+use super::chosen::Chosen;
 use super::steps::{Change, FileKind, StateFolder};
 use super::{Arguments, backups, bundle, calls, event_source, firewall, shim};
 use crate::exit::Trouble;
 use crate::mim::country::DefaultCountry;
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
-use crate::mim::{self, contract, service, settings};
+use crate::mim::{contract, service, settings};
 use crate::output::Live;
 use crate::permissions::{self, StateFault};
 use crate::setup::{END_WITHIN, Setup};
@@ -235,58 +236,6 @@ impl WorkFolder {
     }
 }
 
-/// Which configuration MIM is to run with.
-enum Chosen {
-    /// The one that is there.
-    Kept,
-    /// A copy of another one.
-    Copied(PathBuf),
-    /// There is none yet.
-    Starter,
-}
-
-impl Chosen {
-    fn find(named: Option<&Path>, place: &Path) -> Result<Self, Trouble> {
-        // Relative to the folder of this command, and not to MIM's.
-        let is_place = |named: &Path| std::path::absolute(named).is_ok_and(|named| mim::is_same_file(&named, place));
-        match named {
-            Some(named) if place.exists() && !is_place(named) => match read(named)? == read(place)? {
-                true => Ok(Self::Kept),
-                false => Err(Trouble::usage(format!(
-                    "{} is there already, and differs from {}: edit it, or move it away",
-                    place.display(),
-                    named.display()
-                ))),
-            },
-            _ if place.exists() => Ok(Self::Kept),
-            Some(named) => Ok(Self::Copied(named.to_owned())),
-            // What an environment variable names, or lies beside this program, may be anybody's.
-            None => Ok(Self::Starter),
-        }
-    }
-
-    /// The configuration as MIM will have it, and its bytes where they are to be copied.
-    fn load(&self, place: &Path) -> Result<(Loaded, Option<Vec<u8>>), Trouble> {
-        let from = match self {
-            Self::Copied(from) => from.as_path(),
-            _ => place,
-        };
-        let mut loaded = config::load(from).map_err(|error| not_usable(error.to_string()))?;
-        // That is where its relative paths will belong to.
-        loaded.base = place.parent().map(Path::to_owned).unwrap_or_default();
-        loaded.file = Some(place.to_owned());
-        let contents = matches!(self, Self::Copied(_)).then(|| read(from)).transpose()?;
-        Ok((loaded, contents))
-    }
-
-    fn in_words(&self, place: &Path) -> String {
-        match self {
-            Self::Copied(from) => format!("{} (a copy of {})", place.display(), from.display()),
-            _ => format!("{} (kept)", place.display()),
-        }
-    }
-}
-
 /// The first configuration, for the country of MIM's own settings.
 fn starter(country: Option<&str>) -> String {
     const COUNTRY: &str = "\"default_country\": \"US\"";
@@ -322,7 +271,7 @@ fn changeable(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Result<V
     )))
 }
 
-fn not_usable(error: String) -> Trouble {
+pub(super) fn not_usable(error: String) -> Trouble {
     Trouble::usage(format!("{error}\nNothing was changed. Mend the configuration and run install again"))
 }
 
