@@ -148,9 +148,9 @@ fn strict_permissions_refuse_what_others_could_change() {
     assert!(place.start().unwrap().shut_down(PATIENCE));
 }
 
-/// Nobody can rename or remove what belongs to somebody else in such a folder, and what is there belongs to this user.
+/// In such a folder, no account can rename or remove the files of another, and the files there belong to this user.
 #[test]
-fn a_sticky_folder_is_safe_and_another_that_all_can_write_to_is_not() {
+fn a_world_writable_folder_is_safe_only_if_sticky() {
     let place = Place::new(true);
     for (mode, starts) in [(0o1777, true), (0o777, false), (0o1770, true), (0o770, false)] {
         for folder in ["", "conf"] {
@@ -162,7 +162,7 @@ fn a_sticky_folder_is_safe_and_another_that_all_can_write_to_is_not() {
     }
 }
 
-/// Whoever owns a file can change it, whatever its mode; whoever owns a link decides what is read.
+/// The owner of a file can change it, whatever its mode; the owner of a link decides which file is read.
 #[test]
 fn what_belongs_to_somebody_else_is_not_safe() {
     let place = Place::new(true);

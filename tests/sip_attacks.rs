@@ -1,5 +1,5 @@
-//! Attacks on calls over a SIP trunk: each by somebody who knows everything about the call, and none of them approves
-//! it, ends it, leads it elsewhere, or learns an answer to a challenge.
+//! Attacks on calls over a SIP trunk by an attacker who knows everything about the call. None of them approves the
+//! call, ends it, diverts it, or obtains an answer to a challenge.
 
 mod support;
 
@@ -201,7 +201,7 @@ fn a_stray_packet_before_the_first_audio_takes_nothing() {
 
 /// From the trunk itself: where key events were agreed on, a key in the signalling is not the callee's.
 #[test]
-fn an_info_never_approves_where_key_events_were_agreed_on() {
+fn an_info_never_approves_if_key_events_were_agreed_on() {
     let info = Step::Info("application/dtmf-relay", "Signal=#\r\n");
     let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED, info, Step::Receive("BYE")], 1);
     let gate = gate(callee.trunk());

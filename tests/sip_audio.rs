@@ -180,7 +180,7 @@ fn keys_from_elsewhere_never_verify_and_are_told_of() {
 
 /// A trunk behind a NAT: its audio and keys come from another port than it names, and ours has to go there.
 #[test]
-fn a_port_is_learnt_where_that_is_configured_and_an_address_never_is() {
+fn learn_media_port_learns_a_port_but_never_an_address() {
     for (address, reason) in [("127.0.0.1", None), ("127.0.0.2", Some(FailureReason::NoKeyPressed))] {
         let handset = Handset::on("127.0.0.1");
         let callee = handset.callee("0 101");

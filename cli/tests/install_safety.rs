@@ -145,7 +145,7 @@ fn a_shim_that_the_services_runtime_cannot_load_is_never_installed_nor_kept() {
 fn a_folder_of_the_service_that_others_can_write_to_is_told_by_install_and_by_doctor() {
     let site = Site::new();
     set_mode(&site.service(), 0o777);
-    let words = "everybody can write to it. Whoever can change it can replace what MIM loads";
+    let words = "everybody can write to it. An account that can change it can replace what MIM loads";
     let ran = site.install(&[]).exits(0);
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
     let doctor = || Ran::from(site.command(&["doctor", "--json"]).output().unwrap());

@@ -1,7 +1,7 @@
-//! Who may change what a gate trusts: its configuration, and the files that the configuration names.
+//! Checks who can change what a gate trusts: its configuration, and the files that the configuration names.
 //!
-//! Whoever can write to one of them decides which calls are approved, so a start warns of others than administrators
-//! and the service's own account, or refuses (`strict_permissions`).
+//! An account that can write to one of them can approve calls. So a start warns if accounts other than administrators
+//! and the service's own can do that, or refuses to start (`strict_permissions`).
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ const RECORDINGS_DEPTH: usize = 2;
 /// A file or folder that others can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsafePath {
-    /// The path: one that the configuration names, or a folder that this is in.
+    /// A path that the configuration names, or a folder above it.
     pub path: PathBuf,
     /// Who can change it, such as `everybody can write to it`.
     pub why: String,
@@ -31,7 +31,7 @@ impl fmt::Display for UnsafePath {
     }
 }
 
-/// What a gate reads at its start, and others must not be able to change.
+/// Files that a gate reads at its start and that other accounts must not be able to change.
 #[derive(Debug, Clone)]
 pub struct TrustedPaths {
     files: Vec<PathBuf>,
@@ -62,7 +62,7 @@ impl TrustedPaths {
     /// can change, at most one for each file or folder of the configuration. Does no network I/O, except that Windows may
     /// look up the name of an account.
     ///
-    /// A path that does not exist is left out: whoever needs it reports that.
+    /// A path that does not exist is skipped: the code that needs the file reports it.
     pub fn unsafe_paths(&self) -> Vec<UnsafePath> {
         let files = self.files.iter().filter_map(|file| examine(file));
         let recordings = self.recordings.iter().filter_map(|folder| examine_recordings(folder));
@@ -127,7 +127,8 @@ fn examine_recordings(folder: &Path) -> Option<UnsafePath> {
                 Err(error) => return unknown(&next, format!("it cannot be read: {error}")),
             };
             if left == 0 {
-                let why = format!("it has more than {MAX_RECORDINGS} files, so that not all of them were examined");
+                let why =
+                    format!("it has more than {MAX_RECORDINGS} files, and not all were checked; remove other files");
                 return unknown(folder, why);
             }
             left -= 1;

@@ -68,8 +68,8 @@ impl LogTo {
 }
 
 impl Gate {
-    /// Starts a gate. Reads secrets, opens the log and the store; does no network I/O but one question to a store of type
-    /// `redis`, for at most a second.
+    /// Starts a gate. Reads secrets and opens the log and the store. Its only network I/O is one query of a store of
+    /// type `redis`, for at most one second.
     ///
     /// # Errors
     /// What in the configuration cannot work.
@@ -186,8 +186,8 @@ fn examine_within(
 fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
     for found in trusted.unsafe_paths() {
         let text = format!(
-            "{found}. Whoever can change it decides which calls are approved: let only administrators and the service's \
-             account write to it. \"strict_permissions\": true then keeps it so"
+            "{found}. An account that can change it can approve calls: let only administrators and the service's \
+             account write to it. With \"strict_permissions\": true, PhoneGate refuses to start instead of warning"
         );
         log.write(Level::Warn, &Event { event: "unsafe_permissions", text: Some(&text), ..Event::default() });
     }

@@ -1,7 +1,8 @@
-//! What install copies, and whether it may be trusted: this program, and the library that was unpacked beside it.
+//! The files that install copies: this program, and the library that was unpacked beside it. Checks that they can be
+//! trusted.
 //!
-//! Install runs as an administrator. Whoever can write to the folder that it runs from, or installs into, would thereby
-//! become one, and would decide which calls MIM takes for approved.
+//! Install runs as an administrator. An account that can write to the folder that it runs from, or installs into, could
+//! otherwise become an administrator and approve calls.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use super::library_hash;
 use super::plan::{library_name, read};
 use crate::exit::Trouble;
 
-/// The hash of the library that this program is shipped with: see `build.rs`. None in a build of a developer's.
+/// The hash of the library that this program is shipped with: see `build.rs`. None in a developer's build.
 const LIBRARY_SHA256: Option<&str> = option_env!("PHONEGATE_LIBRARY_SHA256");
 
 /// This program, and the library that was unpacked beside it.
@@ -21,12 +22,13 @@ pub(super) struct Bundle {
 }
 
 impl Bundle {
-    /// Reads both, and asks the library for its version. `work` is a folder that nobody else can write to: the library is
-    /// loaded from there, so that it is the one whose hash was compared. `trusts_folder` leaves out all that would refuse
-    /// the folder or the library as another one's.
+    /// Reads both files, and asks the library for its version. `work` is a folder that no other account can write to:
+    /// the library is loaded from there, so that the loaded file is the one whose hash was checked. `trusts_folder`
+    /// skips the checks of the folder and of the hash.
     ///
     /// # Errors
-    /// If a part is missing or unreadable, others can change it, or the library is not the one that belongs to this program.
+    /// If a file is missing or unreadable, other accounts can change it, or the library does not belong to this
+    /// program.
     pub(super) fn open(work: &Path, trusts_folder: bool) -> Result<Self, Trouble> {
         let tool =
             std::env::current_exe().map_err(|error| Trouble::failed(format!("this program's own place: {error}")))?;
@@ -39,7 +41,7 @@ impl Bundle {
         }
         if !trusts_folder {
             // With the folder that both are in.
-            let danger = "decides what is installed from there (a folder in C:\\Program Files is safe)";
+            let danger = "decide what is installed from there (a folder in C:\\Program Files is safe)";
             must_be_safe(&tool, danger)?;
             must_be_safe(&library, danger)?;
         }
@@ -64,37 +66,38 @@ impl Bundle {
     }
 }
 
-/// Refuses a file or folder that others than administrators could change. Who runs this is one; the service's account is
-/// none, and must not become one. `danger` is what somebody could do who can change it.
+/// Returns an error if accounts other than administrators can change a file or folder. The service's account is not an
+/// administrator, and must not become one. `danger` says what such an account could do.
 pub(super) fn must_be_safe(path: &Path, danger: &str) -> Result<(), Trouble> {
     match platform::untrusted_writer(path, false) {
         Ok(None) => Ok(()),
         Ok(Some((part, why))) => Err(Trouble::usage(format!(
-            "{}: {why}. Whoever can change it {danger}: let administrators alone write there. --trust-folder installs \
-             nevertheless",
+            "{}: {why}. An account that can change it can {danger}: let only administrators write there, or add \
+             --trust-folder to skip this check",
             part.display()
         ))),
         Err(error) => Err(Trouble::failed(format!("the permissions of {} cannot be read: {error}", path.display()))),
     }
 }
 
-/// Refuses another library than the one that this program is shipped with, before it is loaded.
+/// Returns an error if this is not the library that this program is shipped with. Called before the library is loaded.
 fn must_be_ours(path: &Path, library: &[u8], expected: Option<&str>) -> Result<(), Trouble> {
     let place = path.display();
     match expected {
         Some(expected) if library_hash::of(library) == expected => Ok(()),
         Some(_) => Err(Trouble::usage(format!(
-            "{place} is not the library that this program is shipped with: it was changed, or is of another build. It \
-             was not loaded. Compare the checksum of the bundle, and unpack it anew. --trust-folder installs nevertheless"
+            "{place} is not the library that this program is shipped with: it was changed, or is from another build. \
+             It was not loaded. Check the checksum of the bundle and unpack it again. For a build of your own, add \
+             --trust-folder"
         ))),
         None => Err(Trouble::usage(format!(
-            "this build of phonegate does not know the hash of its library, so that {place} could be anybody's. It was \
-             not loaded. Take a released bundle, or add --trust-folder for a build of your own"
+            "this build of phonegate does not know the hash of its library, so it cannot check {place}. It was not \
+             loaded. Use a released bundle, or add --trust-folder for a build of your own"
         ))),
     }
 }
 
-/// In debug builds the environment variable `PHONEGATE_FAULT` may name one: `library HASH`.
+/// Returns the expected hash. In debug builds `PHONEGATE_FAULT` may name another one: `library HASH`.
 fn expected_hash() -> Option<String> {
     #[cfg(debug_assertions)]
     if let Ok(faults) = std::env::var("PHONEGATE_FAULT")

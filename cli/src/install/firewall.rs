@@ -1,5 +1,5 @@
-//! The rules of Windows Firewall that calls over a SIP trunk need: proposed and not made, since many sites have them set
-//! by group policy, and since the administrator knows from which addresses the trunk sends audio.
+//! The rules of Windows Firewall that calls over a SIP trunk need. Install prints them but does not create them: many
+//! sites set them by group policy, and only the administrator knows from which addresses the trunk sends audio.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
@@ -8,7 +8,7 @@ use phonegate::config::{BackendConfig, Config, SipConfig};
 
 use crate::mim::service;
 
-/// Where a trunk listens that names no port.
+/// The port of a trunk whose URI has none.
 const SIP_PORT: u16 = 5060;
 
 /// The commands for the SIP trunks in use: for signalling that comes to a fixed UDP port, and for audio, which is always
@@ -35,11 +35,11 @@ pub(super) fn rules(config: &Config, service_folder: &Path) -> Vec<String> {
     rules
 }
 
-/// Where requests are sent.
+/// The host and port of a trunk or proxy.
 struct Target<'a> {
     host: &'a str,
     port: u16,
-    /// Over TCP or TLS: connections are ours, so that nothing has to be let in.
+    /// Whether it is reached over TCP or TLS: PhoneGate opens these connections, so no inbound rule is needed.
     is_stream: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What a library is recognized by: the SHA-256 of its file without an Authenticode signature, so that a customer may
-//! sign it. The build script uses this file too, to give the tool the hash of the library that it is shipped with.
+//! The hash that identifies a library: the SHA-256 of its file without an Authenticode signature, so that a customer
+//! can sign it. The build script uses this file too, to give the tool the hash of the library that it is shipped with.
 //!
 //! As Authenticode does, it leaves out the checksum, the entry of the certificate table in the header, and that table
 //! itself, and counts the zeros with which a signer fills the file up to a multiple of eight bytes:
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 /// A signer fills the file with zeros up to a multiple of this, and puts the certificate table behind them.
 const ALIGNMENT: usize = 8;
 
-/// The hash in lower-case hexadecimal. Of a file that is no portable executable: of all of it.
+/// Returns the hash in lower-case hexadecimal. For a file that is not a portable executable, all bytes are hashed.
 pub(crate) fn of(file: &[u8]) -> String {
     let mut hash = Sha256::new();
     match hashed_parts(file) {
@@ -49,7 +49,7 @@ fn hashed_parts(file: &[u8]) -> Option<[Range<usize>; 3]> {
         return None;
     }
     let directories = optional.checked_add(directories(number(file, optional)? & 0xffff)?)?;
-    // Their number stands before them.
+    // The number of directories is in the four bytes before them.
     if number(file, directories.checked_sub(4)?)? <= 4 {
         return None;
     }
@@ -57,7 +57,7 @@ fn hashed_parts(file: &[u8]) -> Option<[Range<usize>; 3]> {
     let entry = directories.checked_add(CERTIFICATE_TABLE)?;
     let end = match number(file, entry)? {
         0 => file.len(),
-        // A table inside the headers is none.
+        // A table inside the headers is not valid.
         table if table >= entry.checked_add(8)? && table <= file.len() => table,
         _ => return None,
     };
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_no_portable_executable_or_cut_off_all_of_it_counts() {
+    fn other_and_truncated_files_are_hashed_whole() {
         let folder = tempfile::tempdir().unwrap();
         let file = std::fs::read(compiled(folder.path(), "x64")).unwrap();
         let whole = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -38,11 +38,11 @@ The first time:
   2. edit that file, and put its secrets beside it
   3. phonegate install --restart  installs, and restarts FIMService
 
-Or write a phonegate.json beforehand, and name it by --config FILE: it is copied. One that is in the service's folder is
-never replaced.
+Or write a phonegate.json first and pass it by --config FILE: install copies it, and never replaces one that is in the
+service's folder already.
 
-Install refuses a bundle, and a folder of the service, that others than administrators can write to, and a library that
-is not the one of this bundle (by its SHA-256; a signature that you add does not count).
+Install refuses a bundle or a service folder that accounts other than administrators can write to, and a library that is
+not the one of this bundle (by SHA-256; you may sign the library).
 
 Examples:
   phonegate install --dry-run
@@ -80,8 +80,8 @@ pub(crate) struct Arguments {
     /// Installs also what approves without a telephone: for a laboratory, never in production.
     #[arg(long)]
     allow_test_backends: bool,
-    /// Installs even if others can write to the bundle's folder or the service's, or the library is not the one that this
-    /// program is shipped with: for a build of your own.
+    /// Installs even if other accounts can write to the bundle's or the service's folder, or the library is not the one
+    /// that this program is shipped with. For a build of your own.
     #[arg(long)]
     trust_folder: bool,
     /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.

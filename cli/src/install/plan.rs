@@ -55,7 +55,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         )),
     }
     if !arguments.trust_folder {
-        bundle::must_be_safe(&folder, "replaces what MIM loads, and what administrators run there")?;
+        bundle::must_be_safe(&folder, "replace what MIM loads, and what administrators run there")?;
     }
     warnings.extend(permissions::could_replace(&folder, account.as_ref()));
 
@@ -245,16 +245,16 @@ fn starter(country: Option<&str>) -> String {
     }
 }
 
-/// Says that a configuration beside this program is not taken.
+/// Returns a warning if there is a configuration beside this program, which is not used.
 fn not_named() -> Option<String> {
     let beside = std::env::current_exe().ok()?.with_file_name(FILE_NAME);
     beside.exists().then(|| {
         let beside = beside.display();
-        format!("{beside} is not used, since nobody named it. To install it: phonegate install --config \"{beside}\"")
+        format!("{beside} is not used. To install it: phonegate install --config \"{beside}\"")
     })
 }
 
-/// What others could change of the configuration, once install has corrected what it corrects.
+/// Returns the paths of the configuration that other accounts can still change after install has set its permissions.
 ///
 /// # Errors
 /// If the service would refuse to start because of that.
@@ -329,7 +329,7 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
 fn start(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Gate, Trouble> {
     // Not the service's own folder, which need not be there yet.
     loaded.config.log.directory = Some(work.join("log"));
-    // What is not as it will be was looked at before.
+    // Checked before, with the permissions as they will be after the installation.
     loaded.config.strict_permissions = false;
     Setup { file: file.to_owned(), loaded }.start(None).map_err(|error| {
         not_usable(format!("{error}\n(Relative paths in it belong to {})", file.parent().unwrap_or(file).display()))

@@ -39,7 +39,7 @@ const END_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_mi
 /// So many replies in a row that make no sense end a call.
 const MALFORMED_REPLIES: u32 = 3;
 
-/// How often the context of an answered call is read, which shows that the call has ended.
+/// Interval at which the context of an answered call is read. The context shows that the call has ended.
 const CONTEXT_EVERY: Duration = Duration::from_secs(4);
 
 /// How long an Execution may stay active after its call has ended. Studio may miss the end, and keeps it active then:
@@ -149,7 +149,7 @@ impl TwilioStudio {
         if completed.elapsed() < ACTIVE_AFTER_CALL {
             return Ok(None);
         }
-        // Nobody is rung any more. What Twilio refuses here it may refuse again when it is to delete, which is logged.
+        // The call is over, so an error here does no harm: the later deletion logs it if Twilio refuses again.
         let _ = tokio::time::timeout(END_AFTER_CALL_LIMIT, self.hang_up(reference)).await;
         Ok(Some(context.outcome_of_completed_call()))
     }

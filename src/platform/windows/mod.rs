@@ -96,11 +96,12 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Who else than administrators and this user, and if `trusts_host` the host's account, could change what lies at a path, or put another file
-/// there: the path that they can change, which may be a file's folder, and who they are. None if nobody can.
+/// Finds an account that can change the file at a path or replace it, other than administrators, this user and, if
+/// `trusts_host`, the host's account. Returns the path that it can change, which may be the file's folder, and a
+/// description of who can. None if there is no such account.
 ///
 /// # Errors
-/// If the path is missing, or the permissions of one of both cannot be read.
+/// If the path is missing, or its permissions or those of its folder cannot be read.
 pub fn untrusted_writer(path: &Path, trusts_host: bool) -> io::Result<Option<(PathBuf, String)>> {
     let path = std::path::absolute(path)?;
     let parts = if path.is_dir() { 1 } else { 2 };
@@ -124,8 +125,8 @@ fn why_unsafe(path: &Path, trusts_host: bool) -> io::Result<Option<String>> {
     }
 }
 
-/// From now on libraries that are named without a folder are looked for in System32 alone, and not in the folder of this
-/// program or in PATH. What the program needs before its first line was loaded already.
+/// Makes this process load libraries that are named without a folder from System32 only, not from the folder of the
+/// program or PATH. Libraries that the program imports are loaded before this runs.
 pub fn restrict_library_search() {
     // SAFETY: it changes a setting of this process. Every supported Windows has it, so its answer is of no use.
     unsafe { SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32) };

@@ -1,4 +1,4 @@
-//! Reading key events (RFC 4733): one key for each event, whatever of its packets is doubled or late.
+//! Reads key events (RFC 4733): one key for each event, even if packets are duplicated or late.
 //!
 //! An event counts from its second packet on. A telephone sends at least three packets of each (section 2.5.1.4), so
 //! that a lost one does not matter; a single forged packet does not press a key. But if a key follows an event of which
@@ -37,7 +37,7 @@ pub(super) struct KeyReader {
 pub(super) struct Press {
     /// One of the DTMF keys, or [`UNCLEAR_KEY`].
     pub(super) key: char,
-    /// The time since it was pressed: the duration that its first packet to arrive names, and the time since that.
+    /// Time since the key was pressed: the duration in the first packet that arrived, plus the time since its arrival.
     pub(super) ago: Duration,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Position {
 
 #[derive(Clone, Copy)]
 struct Event {
-    /// Of its first packet to arrive.
+    /// The position of the first packet that arrived.
     at: Position,
     code: u8,
     ended: bool,
@@ -84,13 +84,13 @@ impl KeyReader {
             return None;
         };
         match at.timestamp.wrapping_sub(last.at.timestamp) {
-            // A packet that the network doubled has the same sequence number, and is no second one.
+            // A duplicate has the same sequence number and does not count as the second packet.
             0 if at.sequence == last.at.sequence || code != last.code => None,
             0 => {
                 last.ended |= event.ended;
                 (!std::mem::replace(&mut last.is_pressed, true)).then(|| last.press(key, now))
             }
-            // Time stamps wrap: half of them lie behind, and belong to an event that is over.
+            // Timestamps wrap. The half of the range behind the current one belongs to earlier events.
             ahead if ahead > u32::MAX / 2 => None,
             ahead => {
                 let continues = code == last.code && !last.ended && ahead.is_multiple_of(SEGMENT);
