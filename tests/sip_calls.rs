@@ -96,7 +96,7 @@ fn every_refusal_has_its_reason_and_the_trunks_own_words() {
         (503, "No Channel +14255551212", CannotPlace, "503 No Channel +*******1212"),
         (429, "Too Many", Throttled, "The trunk takes no more calls now"),
         (420, "Bad Extension", CannotPlace, "The trunk refused the call"),
-        (421, "Extension Required", CannotPlace, "for 100rel set `support_prack`"),
+        (421, "Extension Required", CannotPlace, "for 100rel, set `support_prack`"),
     ] {
         for rings in [false, true] {
             let mut steps = vec![Step::Invite];

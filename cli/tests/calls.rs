@@ -362,7 +362,7 @@ fn help_teaches_examples_fields_and_exit_codes() {
         (&["calls", "--help"], &["NUMBER|KEY|ID", "and error, after which the exit code is 1 or 2"]),
         (&["calls", "show", "--help"], &["Example:", "backend", "error  text", "Exit codes:"]),
         (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
-        (&["blocks", "--help"], &["--replace", "phonegate-tool.log", "A key is a hash of a number"]),
+        (&["blocks", "--help"], &["--replace", "phonegate-tool.log", "A key is the hash of a number"]),
         (
             &["blocks", "add", "--help"],
             &["--replace", "replaced", "--days", "for ever", "until", "NUMBER|KEY", "and error, after which"],

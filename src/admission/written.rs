@@ -48,7 +48,11 @@ impl fmt::Display for FormError {
             Self::Empty => write!(f, "The phone number is empty."),
             Self::TooLong => write!(f, "The phone number has more than {MAX_CHARS} characters."),
             Self::Character(c) => {
-                write!(f, "The phone number has the character U+{:04X} in it; write it as +14255550199.", u32::from(*c))
+                write!(
+                    f,
+                    "The phone number has the character U+{:04X} in it: write only `+`, digits and separators.",
+                    u32::from(*c)
+                )
             }
             Self::Extension => {
                 write!(f, "The phone number's extension must have 1 to {MAX_EXTENSION_DIGITS} digits.")
@@ -214,7 +218,7 @@ mod tests {
         }
         assert_eq!(
             FormError::Character('\u{2028}').to_string(),
-            "The phone number has the character U+2028 in it; write it as +14255550199."
+            "The phone number has the character U+2028 in it: write only `+`, digits and separators."
         );
     }
 }

@@ -235,9 +235,12 @@ fn rules_that_cannot_work_are_refused_with_their_path() {
         (r#"{ "allowed_countries": ["US", "XX"] }"#, "numbers.allowed_countries[1]: `XX` is not a country"),
         (r#"{ "default_country": "US", "blocked": ["911"] }"#, "numbers.blocked[0]: is not a valid telephone number"),
         (r#"{ "default_country": "US", "allowed_types": [] }"#, "numbers.allowed_types: is empty"),
-        (r#"{ "default_country": "US", "blocked_prefixes": ["1900"] }"#, "numbers.blocked_prefixes[0]: is not the"),
-        (r#"{ "default_country": "US", "blocked_prefixes": ["+"] }"#, "numbers.blocked_prefixes[0]: is not the"),
-        (r#"{ "default_country": "US", "blocked_prefixes": ["+1*"] }"#, "numbers.blocked_prefixes[0]: is not the"),
+        (
+            r#"{ "default_country": "US", "blocked_prefixes": ["1900"] }"#,
+            "numbers.blocked_prefixes[0]: is not a prefix",
+        ),
+        (r#"{ "default_country": "US", "blocked_prefixes": ["+"] }"#, "numbers.blocked_prefixes[0]: is not a prefix"),
+        (r#"{ "default_country": "US", "blocked_prefixes": ["+1*"] }"#, "numbers.blocked_prefixes[0]: is not a prefix"),
     ] {
         let Err(refused) = Admission::new(&serde_json::from_str(json).unwrap()) else { panic!("{json} is taken") };
         assert!(refused.to_string().starts_with(error), "{refused}");
