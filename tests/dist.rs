@@ -95,7 +95,7 @@ with zipfile.ZipFile(sys.argv[3], "w") as packed:
         (
             &second,
             &[
-                "phonegate.exe does not know the hash of phonegate.dll",
+                "phonegate.exe does not contain the hash of phonegate.dll",
                 "phonegate.dll exports []",
                 "phonegate.dll does not say its OriginalFilename",
                 "phonegate.dll has 2",
