@@ -74,9 +74,10 @@ impl Gate {
             return None;
         }
         let deadline = Deadline::after(Moment::now(), self.call.deadline_s.seconds());
-        let admitted = self.admission.admit(request.number);
+        let read = self.admission.examine(request.number);
         // One that may not be called is known to log and audit all the same.
-        let number = admitted.as_ref().ok().cloned().or_else(|| self.admission.read(request.number).ok());
+        let number = read.as_ref().ok().map(|reading| reading.number.clone());
+        let admitted = read.and_then(|reading| reading.refusal.map_or(Ok(reading.number), Err));
         let language = request.language.map(Into::into);
         let masked = number.as_ref().map(ToString::to_string);
         let event = Event { id: Some(request.id), number: masked.as_deref(), ..Event::default() };

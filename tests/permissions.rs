@@ -200,20 +200,20 @@ fn the_folder_behind_a_link_counts() {
 #[test]
 fn every_link_on_the_way_to_a_file_counts() {
     let place = Place::new(true);
-    for folder in ["shared", "safe"] {
+    for folder in ["open", "safe"] {
         fs::create_dir(place.path(folder)).unwrap();
     }
     fs::rename(place.path("conf/secret.txt"), place.path("safe/real.txt")).unwrap();
-    std::os::unix::fs::symlink("../safe/real.txt", place.path("shared/hop.txt")).unwrap();
-    std::os::unix::fs::symlink("../safe", place.path("shared/folder")).unwrap();
-    for target in ["../shared/hop.txt", "../shared/folder/real.txt"] {
+    std::os::unix::fs::symlink("../safe/real.txt", place.path("open/hop.txt")).unwrap();
+    std::os::unix::fs::symlink("../safe", place.path("open/folder")).unwrap();
+    for target in ["../open/hop.txt", "../open/folder/real.txt"] {
         std::os::unix::fs::symlink(target, place.path("conf/secret.txt")).unwrap();
-        place.set("shared", 0o755);
+        place.set("open", 0o755);
         assert!(place.start().unwrap().shut_down(PATIENCE), "{target}: nobody else can change a link");
-        place.set("shared", 0o777);
+        place.set("open", 0o777);
         let error = place.start().err().unwrap_or_else(|| panic!("{target}: the gate starts")).to_string();
-        let shared = place.path("shared");
-        let expected = format!("{}: the file's group and everybody can write to it", shared.display());
+        let open = place.path("open");
+        let expected = format!("{}: the file's group and everybody can write to it", open.display());
         assert!(error.contains(&expected), "{target}: {error}");
         fs::remove_file(place.path("conf/secret.txt")).unwrap();
     }

@@ -113,14 +113,8 @@ impl NumberReader<'_> {
 
 /// Reads the digits as a number of this country. Also returns how the library found the country code.
 fn national(written: &WrittenNumber, country: Region) -> Option<(Option<Parsed>, CountryCodeSource)> {
-    let number = PHONE_NUMBER_UTIL.parse_and_keep_raw_input(&written.digits, Some(country));
-    match number {
-        Ok(number) => {
-            let source = number.country_code_source();
-            Some((parsed(&number, written), source))
-        }
-        Err(_) => None,
-    }
+    let number = PHONE_NUMBER_UTIL.parse_and_keep_raw_input(&written.digits, Some(country)).ok()?;
+    Some((parsed(&number, written), number.country_code_source()))
 }
 
 /// The number whose digits start with a country code.
@@ -131,9 +125,11 @@ fn international(digits: &str, written: &WrittenNumber) -> Option<Parsed> {
 
 /// The calling code at the start of these digits. No code is the start of another one (ITU-T E.164, 6.2.1).
 fn calling_code(digits: &str) -> Option<i32> {
-    let codes = (1..=3).filter_map(|length| digits.get(..length)?.parse().ok());
+    if digits.starts_with('0') {
+        return None;
+    }
     let is_known = |code: &i32| PHONE_NUMBER_UTIL.get_regions_for_country_calling_code(*code).is_some();
-    if digits.starts_with('0') { None } else { codes.into_iter().find(is_known) }
+    (1..=3).filter_map(|length| digits.get(..length)?.parse().ok()).find(is_known)
 }
 
 fn parsed(number: &rlibphonenumber::PhoneNumber, written: &WrittenNumber) -> Option<Parsed> {

@@ -158,7 +158,10 @@ impl NumbersConfig {
 /// Refuses a trunk that dials numbers without their country if more than one calling code is allowed: in Germany,
 /// +49 4255 551212 would be dialled as the American 425 555 1212.
 pub(super) fn check_number_formats(config: &Config) -> Result<(), ConfigError> {
-    let drops_the_country = |backend: &BackendConfig| matches!(backend, BackendConfig::Sip(sip) if sip.number_format == NumberFormat::National);
+    let drops_the_country = |backend: &BackendConfig| match backend {
+        BackendConfig::Sip(sip) => sip.number_format == NumberFormat::National,
+        _ => false,
+    };
     let Some((name, _)) = config.backends.iter().find(|(_, backend)| drops_the_country(backend)) else { return Ok(()) };
     let allowed = config.numbers.allowed_countries()?;
     let codes: BTreeSet<_> =
