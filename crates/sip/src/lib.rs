@@ -10,3 +10,5 @@
     clippy::string_slice
 )]
 #![warn(missing_docs, unreachable_pub)]
+
+pub mod message;
