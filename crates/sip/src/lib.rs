@@ -11,4 +11,5 @@
 )]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod framing;
 pub mod message;

@@ -34,8 +34,8 @@ pub use uri::{Host, SipUri, Uri};
 pub use values::{CSeq, ContentType, RAck, Reason, Refresher, SessionExpires};
 pub use via::{Rport, Via};
 
-use head::{HeaderRange, header_in, lines};
-pub(crate) use head::{blank_lines, content_length, find_end, is_response, unfold};
+use head::{HeaderRange, blank_lines, header_in, is_response, lines};
+pub(crate) use head::{content_length, find_end, unfold};
 use start_line::StartLine;
 
 /// A request or a response.

@@ -12,6 +12,8 @@ use super::uri::Uri;
 pub struct NameAddr {
     display_name: Option<String>,
     uri: String,
+    /// Whether the URI stands without angle brackets, so that `;` and `?` cannot belong to it.
+    bare: bool,
     params: Params,
     tag: Option<String>,
 }
@@ -62,7 +64,8 @@ impl NameAddr {
         }
         let params = Params::parse(params, false)?;
         let tag = params.identifier("tag")?;
-        Ok(Self { display_name, uri: uri.to_owned(), params, tag })
+        let bare = bracket.is_none() && !bare_is_uri;
+        Ok(Self { display_name, uri: uri.to_owned(), bare, params, tag })
     }
 
     /// Returns the display name without quotes, if there is one that is not empty.
@@ -73,8 +76,11 @@ impl NameAddr {
     /// Reads the URI.
     ///
     /// # Errors
-    /// As [`Uri::parse`]. A Contact of `*` has no URI.
+    /// As [`Uri::parse`]. A Contact of `*` has no URI. A URI with `?` needs angle brackets (RFC 3261, 20).
     pub fn uri(&self) -> Result<Uri, UriError> {
+        if self.bare && self.uri.contains('?') {
+            return Err(UriError::Character);
+        }
         Uri::parse(&self.uri)
     }
 
