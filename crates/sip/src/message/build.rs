@@ -59,7 +59,7 @@ pub enum BuildError {
     /// The message is longer than [`limits::MESSAGE`] or has more headers than [`limits::HEADERS`].
     #[error("the message is too long")]
     TooLong,
-    /// A response was asked for to what is no request.
+    /// [`MessageBuilder::response_to`] was called with a response.
     #[error("a response can be written to requests only")]
     NotARequest,
 }

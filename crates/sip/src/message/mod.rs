@@ -1,8 +1,8 @@
 //! SIP messages (RFC 3261, 7): reading and writing.
 //!
-//! [`Message::from_datagram`] reads a message as far as it must: its first line, where its headers are, and its
-//! body. Each header is read when a method asks for it, so that a header that nobody needs changes nothing, whatever
-//! it has. [`MessageBuilder`] writes messages.
+//! [`Message::from_datagram`] reads the first line, finds the headers and cuts the body. A header's value is read
+//! when the caller asks for it, so a header that is not needed has no effect, even if it is malformed.
+//! [`MessageBuilder`] writes messages.
 
 mod build;
 mod error;
