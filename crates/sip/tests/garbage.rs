@@ -2,7 +2,7 @@
 
 mod support;
 
-use phonegate_sip::message::{BuildError, Limits, Message, MessageBuilder, Method, Uri, limits};
+use phonegate_sip::message::{BuildError, Limits, Message, MessageBuilder, Method, NameAddr, Uri, limits};
 use proptest::prelude::*;
 use support::crlf;
 
@@ -44,6 +44,9 @@ fn read_everything(bytes: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(address.tag().is_none_or(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic())));
             if let Ok(uri) = address.uri() {
                 check_uri(&uri)?;
+                let again = NameAddr::parse(&address.to_string());
+                prop_assert_eq!(again.as_ref().map(|it| it.tag()), Ok(address.tag()));
+                prop_assert_eq!(again.as_ref().map(|it| it.uri()), Ok(Ok(uri)));
             }
         }
     }

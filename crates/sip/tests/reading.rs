@@ -221,6 +221,18 @@ fn addresses_have_their_parts() {
 }
 
 #[test]
+fn addresses_are_written_with_brackets_and_quotes() {
+    for (text, written) in [
+        ("a\\b <sip:a@example.com>;x=\"y\";lr", "\"a\\\\b\" <sip:a@example.com>;x=\"y\";lr"),
+        ("\"5\\\" pipe\"<sip:a@example.com;lr>", "\"5\\\" pipe\" <sip:a@example.com;lr>"),
+        ("sip:p1.example.com;lr", "<sip:p1.example.com;lr>"),
+    ] {
+        let routes = response(&format!("Record-Route: {text}")).record_routes().expect("the list is readable");
+        assert_eq!(routes.iter().map(ToString::to_string).collect::<Vec<_>>(), [written]);
+    }
+}
+
+#[test]
 fn via_has_its_parts() {
     let via = |text: &str| response(&format!("Via: {text}")).top_via().ok();
     let spaced = via("SIP  / 2.0  / tcp \t pbx.example.com : 5070 ; branch = z9 ;received=192.0.2.9; rport=6000, junk")

@@ -1,5 +1,7 @@
 //! The values of From, To, Contact, Route and their kind.
 
+use std::fmt;
+
 use super::error::{HeaderProblem, UriError};
 use super::params::Params;
 use super::scan;
@@ -97,5 +99,31 @@ impl NameAddr {
     /// Returns the parameter `tag`, which is compared exactly.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
+    }
+}
+
+/// Writes the value with angle brackets and a quoted display name, without control characters.
+///
+/// This is how an element of Record-Route becomes one of Route.
+impl fmt::Display for NameAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.display_name {
+            f.write_str("\"")?;
+            for c in name.chars().filter(|c| !c.is_control()) {
+                if c == '"' || c == '\\' {
+                    f.write_str("\\")?;
+                }
+                write!(f, "{c}")?;
+            }
+            f.write_str("\" ")?;
+        }
+        write!(f, "<{}>", self.uri)?;
+        for (name, value) in self.params.iter() {
+            write!(f, ";{name}")?;
+            if let Some(value) = value {
+                write!(f, "={value}")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -114,6 +114,11 @@ pub(crate) fn number(text: &str) -> Result<Option<u32>, NotANumber> {
     Ok(text.parse().ok())
 }
 
+/// Reads a decimal number of digits only that fits into 16 bits.
+pub(crate) fn small_number(text: &str) -> Option<u16> {
+    number(text).ok().flatten().and_then(|number| u16::try_from(number).ok())
+}
+
 /// The text is empty or has something other than digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotANumber;

@@ -250,8 +250,7 @@ pub(crate) fn parse_host_port(text: &str) -> Result<(Host, Option<u16>), UriErro
     if port.contains(':') {
         return Err(UriError::Host);
     }
-    let port = scan::number(port).ok().flatten().and_then(|port| u16::try_from(port).ok());
-    Ok((host, Some(port.ok_or(UriError::Port)?)))
+    Ok((host, Some(scan::small_number(port).ok_or(UriError::Port)?)))
 }
 
 /// Reads a host name or an IPv4 address. Underscores are accepted, because private networks have them.

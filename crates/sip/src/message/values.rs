@@ -150,7 +150,7 @@ impl Reason {
             return Err(HeaderProblem::Malformed);
         }
         let params = Params::parse(params, false)?;
-        let cause = params.get_decoded("cause").and_then(|cause| cause.parse().ok());
+        let cause = params.get_decoded("cause").and_then(|cause| scan::small_number(&cause));
         Ok(Self { protocol: protocol.to_owned(), cause, text: params.get_decoded("text") })
     }
 

@@ -63,7 +63,7 @@ impl Via {
     pub fn rport(&self) -> Rport {
         match self.params.get("rport") {
             None => Rport::Absent,
-            Some(port) => port.parse().map_or(Rport::Requested, Rport::Port),
+            Some(port) => scan::small_number(port).map_or(Rport::Requested, Rport::Port),
         }
     }
 
