@@ -1,5 +1,7 @@
 //! Messages out of a stream (RFC 3261, 18.3), such as TCP or TLS.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::message::{HeaderProblem, Limits, Message, MessageError, content_length, find_end, header, unfold};
@@ -21,7 +23,6 @@ use crate::message::{HeaderProblem, Limits, Message, MessageError, content_lengt
 /// assert!(matches!(reader.next_event()?, Some(StreamEvent::Message(message)) if message.body() == b"hi"));
 /// # Ok::<(), phonegate_sip::framing::StreamError>(())
 /// ```
-#[derive(Debug)]
 pub struct StreamReader {
     limits: Limits,
     unread: Vec<u8>,
@@ -206,5 +207,16 @@ impl StreamReader {
         self.consumed = 0;
         self.state = State::Failed(error.clone());
         error
+    }
+}
+
+/// Shows the state and the sizes only, because the rest is personal.
+impl fmt::Debug for StreamReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReader")
+            .field("limits", &self.limits)
+            .field("unread", &self.unread_len())
+            .field("state", &self.state)
+            .finish()
     }
 }

@@ -1,7 +1,7 @@
 //! Messages out of a stream.
 
 use phonegate_sip::framing::{StreamError, StreamEvent, StreamReader};
-use phonegate_sip::message::{HeaderProblem, Limits, MessageError};
+use phonegate_sip::message::{HeaderProblem, Limits, MessageBuilder, MessageError};
 use proptest::prelude::*;
 
 /// What a stream yielded: a line for each event and, at the end, the error.
@@ -145,6 +145,19 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"\n".to_vec()),
         1 => prop::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..20),
     ]
+}
+
+#[test]
+fn nothing_personal_is_shown_for_debugging() {
+    let mut reader = StreamReader::new(Limits::default());
+    reader
+        .push(b"BYE sip:secret@example.com SIP/2.0\r\nTo: secret\r\nl: 0\r\n\r\nsecret")
+        .expect("the bytes are taken");
+    assert!(!format!("{reader:?}").contains("secret"));
+    let event = reader.next_event().expect("the stream is readable");
+    assert!(!format!("{event:?}").contains("secret"));
+    let builder = MessageBuilder::response(200, "secret").header("To", "secret").body("a/b", "secret");
+    assert!(!format!("{builder:?}").contains("secret"));
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! Writing of messages.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use super::header::{self, canonical_name};
@@ -24,7 +26,7 @@ use super::{Message, limits, scan};
 /// assert!(injected.build().is_err());
 /// # Ok::<(), phonegate_sip::message::BuildError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct MessageBuilder {
     head: Vec<u8>,
@@ -153,6 +155,17 @@ impl MessageBuilder {
             return Err(BuildError::TooLong);
         }
         Ok(self.head)
+    }
+}
+
+/// Shows the sizes only, because the rest is personal.
+impl fmt::Debug for MessageBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageBuilder")
+            .field("headers", &self.headers)
+            .field("body", &self.body.len())
+            .field("error", &self.error)
+            .finish()
     }
 }
 
