@@ -116,15 +116,11 @@ impl StreamReader {
             let length = unread.len();
             match self.state.clone() {
                 State::Failed(error) => return Err(error),
-                State::Between { line_ends } => match unread {
-                    [] | [b'\r'] => return Ok(None),
-                    [b'\r', b'\n', ..] => return Ok(Some(self.line_end(2, line_ends))),
-                    [b'\n', ..] => return Ok(Some(self.line_end(1, line_ends))),
-                    [b'\r', ..] => {
-                        // What precedes a message is ignored as `Message` does it.
-                        self.consume(1);
-                    }
-                    [_, ..] => self.state = State::Head { searched: 0 },
+                State::Between { line_ends } => match unread.first() {
+                    None => return Ok(None),
+                    Some(b'\r') => self.consume(1),
+                    Some(b'\n') => return Ok(Some(self.line_end(line_ends))),
+                    Some(_) => self.state = State::Head { searched: 0 },
                 },
                 State::Head { searched } => match find_end(unread, searched) {
                     Some(start) => {
@@ -162,8 +158,8 @@ impl StreamReader {
         self.unread.len().saturating_sub(self.consumed)
     }
 
-    fn line_end(&mut self, length: usize, line_ends: usize) -> StreamEvent {
-        self.consume(length);
+    fn line_end(&mut self, line_ends: usize) -> StreamEvent {
+        self.consume(1);
         let first = line_ends == 0;
         self.state = State::Between { line_ends: usize::from(first) };
         if first { StreamEvent::Pong } else { StreamEvent::Ping }

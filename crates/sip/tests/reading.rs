@@ -179,6 +179,9 @@ fn lists_are_split_at_their_commas_only() {
     let contacts = message.contacts().expect("the list is readable");
     assert_eq!(contacts.iter().map(|contact| contact.uri_text()).collect::<Vec<_>>(), ["sip:c@example.com", "*"]);
     assert_eq!(contacts.first().and_then(|contact| contact.params().get("Q")), Some("1"));
+    let quote =
+        response("Contact: <sip:a\"@example.com>, <sip:b@example.com>").contacts().expect("the list is readable");
+    assert_eq!(quote.len(), 2, "a quote in a URI begins no quoted string");
     assert_eq!(message.allow(), Ok(vec!["INVITE".to_owned(), "BYE".to_owned()]));
     assert_eq!(message.require(), Ok(vec![]));
 }

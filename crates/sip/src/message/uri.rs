@@ -246,10 +246,6 @@ pub(crate) fn parse_host_port(text: &str) -> Result<(Host, Option<u16>), UriErro
         return Ok((host, None));
     }
     let port = after.strip_prefix(':').map(scan::trim).ok_or(UriError::Host)?;
-    // A second colon means an IPv6 address without brackets.
-    if port.contains(':') {
-        return Err(UriError::Host);
-    }
     Ok((host, Some(scan::small_number(port).ok_or(UriError::Port)?)))
 }
 
