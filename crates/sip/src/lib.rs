@@ -1,7 +1,7 @@
 //! SIP messages (RFC 3261) without I/O: no sockets, no clocks, no threads.
 //!
-//! [`message`] reads and writes messages. [`framing`] reads them from a stream that is cut anywhere. Everything has
-//! a limit ([`message::limits`]), and no input causes a panic.
+//! [`message`] reads and writes messages. [`framing`] reads them from a stream that is cut anywhere. [`auth`] answers
+//! digest challenges. Everything has a limit ([`message::limits`]), and no input causes a panic.
 //!
 //! What decides is read strictly: hosts, ports, tags, Call-ID, CSeq, Content-Length. The rest is read leniently, and
 //! only when it is asked for.
@@ -17,5 +17,6 @@
 )]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod auth;
 pub mod framing;
 pub mod message;

@@ -1,0 +1,176 @@
+//! The challenges of one call or registration, and their answers.
+
+use super::algorithm::hexadecimal;
+use super::known::{Known, Realm};
+use super::request::Answered;
+use super::{Algorithm, Answer, AuthError, Challenge, ChallengeError, ChallengeKind, Credentials};
+use super::{RequestAuth, RequestParts, answer};
+
+/// The maximum number of challenges in one response.
+pub const MAX_CHALLENGES: usize = 16;
+
+/// The maximum number of realms that are answered in one call or registration. A realm counts once for servers and once
+/// for proxies.
+pub const MAX_REALMS: usize = 4;
+
+/// Answers the challenges of one call or registration.
+///
+/// The strongest algorithm that was answered is remembered, for servers and for proxies apart: a weaker one is never
+/// answered later, whatever its realm, with `stale` or without.
+#[derive(Clone, Debug)]
+pub struct Authenticator {
+    credentials: Credentials,
+    known: Known,
+}
+
+impl Authenticator {
+    /// Creates the authenticator of a new call or registration.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials, known: Known::default() }
+    }
+
+    /// Forgets all challenges, but neither which algorithms were used nor which realms there were.
+    ///
+    /// For another target of the same call, such as a redirect or the next server.
+    pub fn forget_challenges(&mut self) {
+        self.known.forget_challenges();
+    }
+
+    /// Returns the strongest algorithm that was answered. A weaker one will be refused.
+    pub fn required_algorithm(&self, kind: ChallengeKind) -> Option<Algorithm> {
+        self.known.floor(kind)
+    }
+
+    /// Takes in the challenges of a response to a request, each with the kind that the name of its header says.
+    ///
+    /// If this succeeds, send the request again with the headers that [`answer`](Self::answer) returns and a higher
+    /// CSeq (RFC 3261, section 22.2). A response may have challenges of several realms, since a proxy that forks
+    /// collects them (RFC 3261, section 16.7); among those of one kind only the ones with the strongest algorithm are
+    /// answered. This is stricter than RFC 8760, section 2.4, which leaves the order to the server.
+    ///
+    /// # Errors
+    ///
+    /// The request must not be sent again. What was known before stays, except that the response is counted.
+    /// - [`AuthError::WrongCredentials`] if the answer was refused with the same nonce, or repeatedly with new ones;
+    /// - [`AuthError::WeakerAlgorithm`] if no challenge is as strong as an earlier one of its kind;
+    /// - [`AuthError::TooManyChallenges`] and [`AuthError::TooManyRealms`] if a bound is reached;
+    /// - [`AuthError::NoChallenge`] and [`AuthError::Unusable`] if nothing can be answered.
+    pub fn challenged<'a>(
+        &mut self,
+        request: &mut RequestAuth,
+        headers: impl IntoIterator<Item = (ChallengeKind, &'a [u8])>,
+    ) -> Result<(), AuthError> {
+        request.begin_round()?;
+        let offered = self.choose(headers)?;
+        // All is decided on copies, so that a refused response changes nothing.
+        let mut judged = request.clone();
+        let mut known = self.known.clone();
+        for (kind, challenge) in offered {
+            judged.judge(kind, &challenge)?;
+            known.learn(kind, challenge)?;
+        }
+        *request = judged;
+        self.known = known;
+        Ok(())
+    }
+
+    /// Returns the headers that answer all challenges so far, for one transmission of a request.
+    ///
+    /// Call it for each request and each repetition of one with changed credentials, also before any challenge, except
+    /// for two: an ACK has the very headers of its INVITE, and a CANCEL has none (RFC 3261, section 22.1). A
+    /// retransmission by the transaction is the same message and needs no call.
+    ///
+    /// `random` must be unpredictable and new for each call: it becomes the client's nonce.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthError::InvalidRequest`] if the method or the Request-URI cannot be written into a header.
+    pub fn answer(
+        &mut self,
+        request: &mut RequestAuth,
+        parts: &RequestParts<'_>,
+        random: [u8; 16],
+    ) -> Result<Vec<Answer>, AuthError> {
+        parts.check()?;
+        let new_cnonce = hexadecimal(&random);
+        let mut answers = Vec::new();
+        let mut answered = Vec::new();
+        for Realm { kind, name, challenge, nonce, .. } in self.known.realms_mut() {
+            let Some(challenge) = challenge else { continue };
+            // A count never repeats. The server will send a new nonce.
+            let Some(count) = nonce.count.checked_add(1) else { continue };
+            nonce.count = count;
+            let cnonce = match challenge.session {
+                true => &*nonce.session_cnonce.get_or_insert_with(|| new_cnonce.clone()),
+                false => &new_cnonce,
+            };
+            let value = answer::write(challenge, &self.credentials, parts, cnonce, count);
+            answers.push(Answer { kind: *kind, value });
+            let (realm, nonce) = (name.clone(), nonce.value.clone());
+            answered.push(Answered { kind: *kind, realm, nonce, algorithm: challenge.algorithm });
+        }
+        request.set_answered(answered);
+        Ok(answers)
+    }
+
+    /// Chooses at most one challenge of each realm: of the strongest algorithm of its kind, and not below the floor.
+    fn choose<'a>(
+        &self,
+        headers: impl IntoIterator<Item = (ChallengeKind, &'a [u8])>,
+    ) -> Result<Vec<(ChallengeKind, Challenge)>, AuthError> {
+        let mut problem = AuthError::NoChallenge;
+        let mut usable: Vec<(ChallengeKind, Challenge)> = Vec::new();
+        let mut seen = 0_usize;
+        for (kind, value) in headers {
+            for read in Challenge::read_all(value) {
+                seen = seen.saturating_add(1);
+                if seen > MAX_CHALLENGES {
+                    return Err(AuthError::TooManyChallenges);
+                }
+                let refused = match read {
+                    Ok(challenge) => match self.required_algorithm(kind).filter(|floor| challenge.algorithm < *floor) {
+                        Some(required) => AuthError::WeakerAlgorithm { offered: challenge.algorithm, required },
+                        None => {
+                            usable.push((kind, challenge));
+                            continue;
+                        }
+                    },
+                    Err(error) => error.into(),
+                };
+                if closeness(&refused) > closeness(&problem) {
+                    problem = refused;
+                }
+            }
+        }
+        let mut chosen: Vec<(ChallengeKind, Challenge)> = Vec::new();
+        for (kind, challenge) in &usable {
+            let mut same_kind = usable.iter().filter(|(other, _)| other == kind);
+            if same_kind.any(|(_, other)| other.algorithm > challenge.algorithm) {
+                continue;
+            }
+            let realm = challenge.realm.value();
+            match chosen.iter_mut().find(|(other, chosen)| other == kind && chosen.realm.value() == realm) {
+                Some((_, chosen)) if chosen.preference() < challenge.preference() => *chosen = challenge.clone(),
+                Some(_) => {}
+                None => chosen.push((*kind, challenge.clone())),
+            }
+        }
+        if chosen.is_empty() { Err(problem) } else { Ok(chosen) }
+    }
+}
+
+/// Orders problems by how near the challenge came to being answered, which says most about the cause.
+fn closeness(error: &AuthError) -> (u8, Option<Algorithm>) {
+    match error {
+        AuthError::NoChallenge => (0, None),
+        AuthError::Unusable(ChallengeError::UnsupportedScheme) => (1, None),
+        AuthError::Unusable(ChallengeError::UnsupportedQop) => (3, None),
+        AuthError::Unusable(ChallengeError::UnsupportedAlgorithm(_)) => (4, None),
+        AuthError::WeakerAlgorithm { offered, .. } => (5, Some(*offered)),
+        _ => (2, None),
+    }
+}
+
+#[cfg(test)]
+#[path = "authenticator_tests.rs"]
+mod tests;

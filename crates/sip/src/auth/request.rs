@@ -1,0 +1,81 @@
+//! What one request has answered, over all its repetitions.
+
+use super::challenge::Challenge;
+use super::{Algorithm, AuthError, ChallengeKind};
+
+/// The maximum number of responses with challenges that are answered for one request.
+pub const MAX_ROUNDS: u32 = 6;
+
+/// The maximum number of times that one realm may refuse an answer whose nonce it had issued for the very request,
+/// without `stale`, and still gets another answer. Some servers accept a nonce only once and forget `stale`.
+const MAX_REFUSALS: u32 = 1;
+
+/// What one request has answered, over all its repetitions.
+///
+/// Start with [`RequestAuth::default`] for each new request, and keep the value until the request has been accepted or
+/// given up.
+#[derive(Clone, Debug, Default)]
+pub struct RequestAuth {
+    rounds: u32,
+    /// What the last repetition answered.
+    answered: Vec<Answered>,
+    /// The realms that challenged this request.
+    realms: Vec<RealmProgress>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Answered {
+    pub(super) kind: ChallengeKind,
+    pub(super) realm: Vec<u8>,
+    pub(super) nonce: Vec<u8>,
+    pub(super) algorithm: Algorithm,
+}
+
+#[derive(Clone, Debug)]
+struct RealmProgress {
+    kind: ChallengeKind,
+    realm: Vec<u8>,
+    refusals: u32,
+}
+
+impl RequestAuth {
+    /// Returns how many responses with challenges were answered for this request.
+    pub fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    pub(super) fn set_answered(&mut self, answered: Vec<Answered>) {
+        self.answered = answered;
+    }
+
+    /// Counts a response with challenges.
+    pub(super) fn begin_round(&mut self) -> Result<(), AuthError> {
+        if self.rounds >= MAX_ROUNDS {
+            return Err(AuthError::TooManyChallenges);
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        Ok(())
+    }
+
+    /// Judges whether a challenge means that the credentials are wrong.
+    pub(super) fn judge(&mut self, kind: ChallengeKind, challenge: &Challenge) -> Result<(), AuthError> {
+        let realm = challenge.realm.value();
+        let answered = self.answered.iter().filter(|answered| answered.kind == kind && answered.realm == realm);
+        // A stronger algorithm than that of the refused answer is a new question.
+        let refused = answered.max_by_key(|answered| answered.algorithm);
+        let refused = refused.filter(|refused| !challenge.stale && refused.algorithm >= challenge.algorithm);
+        if refused.is_some_and(|refused| refused.nonce == challenge.nonce.value()) {
+            return Err(AuthError::WrongCredentials);
+        }
+        match self.realms.iter_mut().find(|other| other.kind == kind && other.realm == realm) {
+            // The nonce came from an earlier request, and may have been used up since then.
+            None => self.realms.push(RealmProgress { kind, realm, refusals: 0 }),
+            Some(_) if refused.is_none() => {}
+            Some(progress) if progress.refusals < MAX_REFUSALS => {
+                progress.refusals = progress.refusals.saturating_add(1);
+            }
+            Some(_) => return Err(AuthError::WrongCredentials),
+        }
+        Ok(())
+    }
+}
