@@ -351,3 +351,14 @@ fn unwritable_request_counts_no_nonce() {
     assert_eq!(call.authenticator.answer(&mut call.request, &bad, [0; 16]), Err(AuthError::InvalidRequest));
     assert_eq!(parameter(&call.answers()[0], "nc"), Some("00000001"));
 }
+
+#[test]
+fn used_up_nonce_is_not_answered() {
+    let mut call = Call::new();
+    call.challenged(Server, &[&challenge("r", "n", "qop=auth")]).unwrap();
+    call.authenticator.known.realms_mut().for_each(|realm| realm.nonce.count = u32::MAX - 1);
+    assert_eq!(parameter(&call.answers()[0], "nc"), Some("ffffffff"));
+    assert!(call.answers().is_empty(), "the count would repeat");
+    call.challenged(Server, &[&challenge("r", "m", "qop=auth")]).unwrap();
+    assert_eq!(parameter(&call.answers()[0], "nc"), Some("00000001"), "a new nonce");
+}
