@@ -133,6 +133,16 @@ fn proxy_and_server_are_both_answered_in_each_request() {
     }
 }
 
+#[test]
+fn proxy_and_server_may_share_realm_and_nonce() {
+    let same = challenge("r", "n", "qop=auth");
+    let mut call = Call::new();
+    assert_eq!(call.refused(Proxy, &same), Ok(()));
+    assert_eq!(call.refused(Server, &same), Ok(()), "the server has seen no answer yet");
+    assert_eq!(call.answers().len(), 2);
+    assert_eq!(call.refused(Proxy, &same), Err(AuthError::WrongCredentials));
+}
+
 /// RFC 3261, section 16.7: a proxy that forks collects the challenges of its branches.
 #[test]
 fn collected_challenges_of_a_fork_are_all_answered() {
@@ -283,6 +293,15 @@ fn weaker_algorithm_is_refused_for_the_whole_call() {
             assert!(call.refused(other, &weaker).is_ok(), "another kind, which may know no other algorithm");
         }
     }
+}
+
+#[test]
+fn refusal_names_the_strongest_algorithm_that_was_offered() {
+    let of = |algorithm: &str| challenge("r", "n", &format!("algorithm={algorithm}"));
+    let mut call = Call::new();
+    call.challenged(Server, &[&of("SHA-512-256")]).unwrap();
+    let weak = AuthError::WeakerAlgorithm { offered: Algorithm::Sha256, required: Algorithm::Sha512t256 };
+    assert_eq!(call.challenged(Server, &[&of("MD5"), &of("SHA-256"), &of("MD5")]), Err(weak));
 }
 
 #[test]
