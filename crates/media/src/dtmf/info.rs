@@ -1,0 +1,151 @@
+//! Digits in the bodies of SIP INFO requests: `application/dtmf` and `application/dtmf-relay`.
+//!
+//! No RFC defines the two types. Peers agree on a line `Signal=5`, with blanks in many places; `application/dtmf` may
+//! also be the digit alone.
+
+use super::Digit;
+
+/// Longest body that is read, in bytes.
+const MAX_BODY: usize = 512;
+
+/// Why an INFO body brings no digit. The request is to be answered with 415 (RFC 3261, section 21.4.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InfoError {
+    /// The content type is neither `application/dtmf` nor `application/dtmf-relay`.
+    #[error("the content type of the INFO request is not supported")]
+    ContentType,
+    /// The body is longer than 512 bytes, or does not name exactly one digit.
+    #[error("the body of the INFO request does not name exactly one digit")]
+    Body,
+}
+
+/// Reads the digit of an INFO request from its `Content-Type` and its body.
+///
+/// Parameters of the content type are ignored, names are compared without regard to case, and blanks may stand anywhere.
+/// `Signal=` also takes the event codes 10 to 15, as some gateways send `Signal=11` for `#`.
+///
+/// # Errors
+///
+/// Anything else is an [`InfoError`]; two `Signal` lines contradict each other and name no digit.
+///
+/// ```
+/// use phonegate_media::dtmf::{Digit, parse_info};
+///
+/// let digit = parse_info("application/dtmf-relay", b"Signal = #\r\nDuration = 160\r\n");
+/// assert_eq!(digit, Ok(Digit::from_char('#').unwrap()));
+/// ```
+pub fn parse_info(content_type: &str, body: &[u8]) -> Result<Digit, InfoError> {
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    let takes_bare_digit = media_type.eq_ignore_ascii_case("application/dtmf");
+    if !takes_bare_digit && !media_type.eq_ignore_ascii_case("application/dtmf-relay") {
+        return Err(InfoError::ContentType);
+    }
+    if body.len() > MAX_BODY {
+        return Err(InfoError::Body);
+    }
+    let body = std::str::from_utf8(body).map_err(|_| InfoError::Body)?;
+    let body = body.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    if takes_bare_digit && let Some(digit) = single_char(body) {
+        return Digit::from_char(digit).ok_or(InfoError::Body);
+    }
+    let mut signals = body.split(['\r', '\n']).filter_map(signal);
+    match (signals.next(), signals.next()) {
+        (Some(value), None) => digit(value).ok_or(InfoError::Body),
+        _ => Err(InfoError::Body),
+    }
+}
+
+/// The value of a line `Signal = value`.
+fn signal(line: &str) -> Option<&str> {
+    let (name, value) = line.split_once('=')?;
+    name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+}
+
+fn digit(value: &str) -> Option<Digit> {
+    match single_char(value) {
+        Some(digit) => Digit::from_char(digit),
+        None => match value {
+            "10" | "11" | "12" | "13" | "14" | "15" => Digit::from_event_code(value.parse().ok()?),
+            _ => None,
+        },
+    }
+}
+
+fn single_char(text: &str) -> Option<char> {
+    let mut chars = text.chars();
+    chars.next().filter(|_| chars.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PLAIN: &str = "application/dtmf";
+    const RELAY: &str = "application/dtmf-relay";
+
+    #[test]
+    fn a_digit_is_read_in_every_spelling() {
+        for (content_type, body, expected) in [
+            (PLAIN, "5", '5'),
+            (PLAIN, "#\r\n", '#'),
+            (PLAIN, " * \r\n\0", '*'),
+            (PLAIN, "d", 'D'),
+            (PLAIN, "Signal=5\r\nDuration=160\r\n", '5'),
+            ("Application/DTMF; charset=utf-8", "5", '5'),
+            (RELAY, "Signal=#\r\nDuration=160\r\n", '#'),
+            (RELAY, "Signal=#", '#'),
+            (RELAY, "Signal= #\r\nDuration= 160", '#'),
+            (RELAY, "Signal =#\nDuration =160\n", '#'),
+            (RELAY, " Signal\t=\t# \r\n", '#'),
+            (RELAY, "signal=0\r\n", '0'),
+            (RELAY, "SIGNAL=0\rDURATION=100\r", '0'),
+            (RELAY, "Duration=160\r\nSignal=9", '9'),
+            (RELAY, "\r\nSignal=9\r\n\r\n", '9'),
+            (RELAY, "Signal=10\r\n", '*'),
+            (RELAY, "Signal=11\r\n", '#'),
+            (RELAY, "Signal=a\r\n", 'A'),
+            ("application/dtmf-relay ;x=y", "Signal=1", '1'),
+        ] {
+            assert_eq!(parse_info(content_type, body.as_bytes()), Ok(Digit::from_char(expected).unwrap()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_unsupported() {
+        for (content_type, body) in [
+            (PLAIN, ""),
+            (PLAIN, "x"),
+            (PLAIN, "12"),
+            (PLAIN, "5 5"),
+            (RELAY, ""),
+            (RELAY, "5"),
+            (RELAY, "Signal="),
+            (RELAY, "Signal=16"),
+            (RELAY, "Signal=flash"),
+            (RELAY, "Signal=1 2"),
+            (RELAY, "Signal=1\r\nSignal=2"),
+            (RELAY, "Signal=1\r\nSignal=1"),
+            (RELAY, "Signals=1"),
+            (RELAY, "Signal=\u{ff03}"),
+        ] {
+            assert_eq!(parse_info(content_type, body.as_bytes()), Err(InfoError::Body), "{body:?}");
+        }
+        assert_eq!(parse_info(RELAY, b"Signal=1\r\nX=\xff"), Err(InfoError::Body));
+        assert_eq!(parse_info(PLAIN, &[b' '; MAX_BODY + 1]), Err(InfoError::Body));
+        for content_type in ["", "application/media_control+xml", "text/plain", "application/dtmf-relay2", "dtmf"] {
+            assert_eq!(parse_info(content_type, b"Signal=5"), Err(InfoError::ContentType), "{content_type:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(content_type in "(application/dtmf(-relay)?)?.{0,10}", body in any::<Vec<u8>>(), digit in "[ =Signal#0-9\r\n]{0,20}") {
+            let _ = parse_info(&content_type, &body);
+            let _ = parse_info(RELAY, digit.as_bytes());
+        }
+    }
+}
