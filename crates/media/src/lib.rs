@@ -14,3 +14,4 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod dtmf;
+pub mod sdp;

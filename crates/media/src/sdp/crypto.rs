@@ -1,0 +1,160 @@
+//! Keys in session descriptions (SDES, RFC 4568). Keys never appear in `Debug`, and are overwritten when dropped.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::description::decimal;
+
+/// A crypto suite (RFC 4568, section 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CryptoSuite {
+    /// `AES_CM_128_HMAC_SHA1_80`.
+    AesCm128HmacSha1_80,
+    /// `AES_CM_128_HMAC_SHA1_32`.
+    AesCm128HmacSha1_32,
+}
+
+impl CryptoSuite {
+    /// Its name in the `crypto` attribute.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+        }
+    }
+
+    /// Its tag in our offers: the stronger suite comes first.
+    fn offered_tag(self) -> u32 {
+        match self {
+            Self::AesCm128HmacSha1_80 => 1,
+            Self::AesCm128HmacSha1_32 => 2,
+        }
+    }
+}
+
+/// An SRTP master key of 128 bits with its salt of 112 bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKey(Zeroizing<[u8; Self::BYTES]>);
+
+impl MasterKey {
+    /// Length of key and salt, in bytes.
+    pub const BYTES: usize = 30;
+
+    /// Takes the bytes of key and salt. For a local key they must be random (RFC 4568, section 6.1).
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key: 16 bytes.
+    pub fn key(&self) -> &[u8] {
+        self.0.split_at_checked(16).unwrap_or_default().0
+    }
+
+    /// The salt: 14 bytes.
+    pub fn salt(&self) -> &[u8] {
+        self.0.split_at_checked(16).unwrap_or_default().1
+    }
+
+    fn from_base64(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(STANDARD.decode(text).ok()?);
+        Some(Self(Zeroizing::new(bytes.as_slice().try_into().ok()?)))
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(hidden)")
+    }
+}
+
+/// The keys of this side for one call, one for each suite: no key may serve two `crypto` attributes.
+#[derive(Clone, Debug)]
+pub struct LocalKeys {
+    /// Key for `AES_CM_128_HMAC_SHA1_80`.
+    pub sha1_80: MasterKey,
+    /// Key for `AES_CM_128_HMAC_SHA1_32`.
+    pub sha1_32: MasterKey,
+}
+
+impl LocalKeys {
+    /// The key that this side encrypts with in this suite.
+    pub fn key(&self, suite: CryptoSuite) -> &MasterKey {
+        match suite {
+            CryptoSuite::AesCm128HmacSha1_80 => &self.sha1_80,
+            CryptoSuite::AesCm128HmacSha1_32 => &self.sha1_32,
+        }
+    }
+
+    /// Returns whether a key of the peer is one of these: each side must have its own.
+    pub(super) fn contains(&self, key: &MasterKey) -> bool {
+        self.sha1_80 == *key || self.sha1_32 == *key
+    }
+
+    /// Values of the `crypto` attributes of an offer.
+    pub(super) fn offered(&self) -> impl Iterator<Item = String> + '_ {
+        let suites = [CryptoSuite::AesCm128HmacSha1_80, CryptoSuite::AesCm128HmacSha1_32];
+        suites.into_iter().map(|suite| self.value(suite.offered_tag(), suite))
+    }
+
+    /// Value of the `crypto` attribute of an answer.
+    pub(super) fn answer(&self, offered: &PeerKey) -> String {
+        self.value(offered.tag, offered.suite)
+    }
+
+    fn value(&self, tag: u32, suite: CryptoSuite) -> String {
+        format!("{tag} {} inline:{}", suite.name(), STANDARD.encode(self.key(suite).0.as_slice()))
+    }
+}
+
+/// A key of the peer, from a `crypto` attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerKey {
+    tag: u32,
+    suite: CryptoSuite,
+    master_key: MasterKey,
+}
+
+impl PeerKey {
+    /// Reads the value of a `crypto` attribute. `None` if it is malformed, of another suite, or has a master key index or
+    /// a session parameter that changes the packets. A lifetime is ignored, as no call comes near it.
+    pub(super) fn read(value: &str) -> Option<Self> {
+        let mut words = value.split_ascii_whitespace();
+        let tag = words.next().filter(|tag| tag.len() <= 9)?;
+        let suite = match words.next()? {
+            name if name.eq_ignore_ascii_case(CryptoSuite::AesCm128HmacSha1_80.name()) => {
+                CryptoSuite::AesCm128HmacSha1_80
+            }
+            name if name.eq_ignore_ascii_case(CryptoSuite::AesCm128HmacSha1_32.name()) => {
+                CryptoSuite::AesCm128HmacSha1_32
+            }
+            _ => return None,
+        };
+        let (method, info) = words.next()?.split_once(':')?;
+        let (key, lifetime) = info.split_once('|').unwrap_or((info, "1"));
+        let is_lifetime = decimal::<u64>(lifetime.strip_prefix("2^").unwrap_or(lifetime)).is_some();
+        // The size of the replay window is a hint; every other parameter changes the packets (section 6.3).
+        let is_readable = words.all(|parameter| parameter.to_ascii_uppercase().starts_with("WSH="));
+        if !method.eq_ignore_ascii_case("inline") || !is_lifetime || !is_readable {
+            return None;
+        }
+        Some(Self { tag: decimal(tag)?, suite, master_key: MasterKey::from_base64(key)? })
+    }
+
+    /// The suite, for both directions.
+    pub fn suite(&self) -> CryptoSuite {
+        self.suite
+    }
+
+    /// The key that the peer encrypts with.
+    pub fn master_key(&self) -> &MasterKey {
+        &self.master_key
+    }
+
+    /// Returns whether suite and tag are those of one of our offered attributes.
+    pub(super) fn was_offered(&self) -> bool {
+        self.tag == self.suite.offered_tag()
+    }
+}

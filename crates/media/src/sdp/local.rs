@@ -1,0 +1,153 @@
+//! The descriptions of this side.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::judge::{self, PeerOffer};
+use super::{Codec, Direction, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT};
+
+/// Whether the audio is encrypted by SRTP with keys in the description (RFC 4568).
+#[derive(Clone, Debug)]
+pub enum Encryption {
+    /// Never.
+    Off,
+    /// If the peer does it too. The offer has keys within `RTP/AVP`: a peer that does not know them answers without,
+    /// whereas it would reject `RTP/SAVP`.
+    Optional(LocalKeys),
+    /// Always. The offer is `RTP/SAVP`.
+    Required(LocalKeys),
+}
+
+impl Encryption {
+    fn keys(&self) -> Option<&LocalKeys> {
+        match self {
+            Self::Off => None,
+            Self::Optional(keys) | Self::Required(keys) => Some(keys),
+        }
+    }
+}
+
+/// This side of the session of one call.
+///
+/// Its descriptions have one session id. Their version begins at the session id's own value and grows by one with each
+/// description that differs from the last one (RFC 3264, section 8).
+///
+/// ```
+/// use phonegate_media::sdp::{Codec, Encryption, LocalSession};
+///
+/// let mut session = LocalSession::new("192.0.2.1:4000".parse().unwrap(), 7, Encryption::Off);
+/// assert!(session.offer().contains("m=audio 4000 RTP/AVP 0 8 101\r\n"));
+/// let answer = b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 6000 RTP/AVP 8 101\r\n";
+/// let remote = session.judge_answer(answer).unwrap();
+/// assert_eq!((remote.codec, remote.event_type), (Codec::Pcma, Some(101)));
+/// ```
+#[derive(Debug)]
+pub struct LocalSession {
+    rtp: SocketAddr,
+    session_id: u64,
+    version: u64,
+    encryption: Encryption,
+    /// The latest description after its `o=` line; it may hold keys.
+    last: Option<Hidden>,
+}
+
+/// A text that stays out of `Debug`, and is overwritten when dropped.
+struct Hidden(zeroize::Zeroizing<String>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl LocalSession {
+    /// Creates the session. `rtp` is the address and port where this side takes audio; the next port is for RTCP.
+    /// `session_id` should be random; values above 2^62 are reduced, as some peers read it as a signed number.
+    pub fn new(rtp: SocketAddr, session_id: u64, encryption: Encryption) -> Self {
+        let session_id = session_id & (u64::MAX >> 2);
+        Self { rtp, session_id, version: session_id, encryption, last: None }
+    }
+
+    /// Whether the audio is encrypted, with the local keys.
+    pub fn encryption(&self) -> &Encryption {
+        &self.encryption
+    }
+
+    /// Writes an offer of everything that this side can do: PCMU, PCMA, telephone events as 101, and keys unless
+    /// encryption is off. Also for the 200 to a re-INVITE without a description (RFC 3261, section 14.2).
+    pub fn offer(&mut self) -> String {
+        let is_savp = matches!(self.encryption, Encryption::Required(_));
+        let mut audio = self.audio(is_savp, &[Codec::Pcmu, Codec::Pcma], Some(TELEPHONE_EVENT));
+        for value in self.encryption.keys().into_iter().flat_map(LocalKeys::offered) {
+            let _ = write!(audio, "a=crypto:{value}\r\n");
+        }
+        audio.push_str("a=sendrecv\r\n");
+        self.describe(audio)
+    }
+
+    /// Judges the answer to our latest offer.
+    ///
+    /// Formats that were not offered are ignored. An answer on hold is accepted: see [`RemoteMedia::is_on_hold`].
+    ///
+    /// # Errors
+    ///
+    /// See [`SdpError`]. The audio cannot be used then; a session that was agreed on before goes on as it was.
+    pub fn judge_answer(&self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+        judge::answer(sdp, self.rtp.ip(), &self.encryption)
+    }
+
+    /// Judges an offer of the peer, in an INVITE or UPDATE within the call.
+    ///
+    /// # Errors
+    ///
+    /// See [`SdpError`]. The offer is to be refused with 488, and the session goes on as it was.
+    pub fn judge_offer(&self, sdp: &[u8]) -> Result<PeerOffer, SdpError> {
+        judge::offer(sdp, self.rtp.ip(), &self.encryption)
+    }
+
+    /// Writes the answer to an offer, in kind: its transport, its first codec that is known here, its number for
+    /// telephone events, its suite, and the counterpart of its direction (RFC 3264, section 6.1).
+    pub fn answer(&mut self, offer: &PeerOffer) -> String {
+        let remote = &offer.remote;
+        let (before, after) = &offer.refused;
+        let mut media = before.clone() + &self.audio(offer.is_savp, &[remote.codec], remote.event_type);
+        if let (Some(key), Some(keys)) = (&remote.key, self.encryption.keys()) {
+            let _ = write!(media, "a=crypto:{}\r\n", keys.answer(key));
+        }
+        let Direction { sends, receives } = remote.direction;
+        let own = Direction { sends: receives, receives: sends };
+        let _ = write!(media, "a={}\r\n", own.as_str());
+        self.describe(media + after)
+    }
+
+    /// Adds the lines of the session to those of the media, and counts the version if they changed.
+    fn describe(&mut self, media: String) -> String {
+        let is_new = self.last.as_ref().is_some_and(|last| *last.0 != media);
+        self.version = self.version.saturating_add(is_new.into());
+        let (id, version, address) = (self.session_id, self.version, self.rtp.ip());
+        let family = match address {
+            IpAddr::V4(_) => "IP4",
+            IpAddr::V6(_) => "IP6",
+        };
+        let session = format!("v=0\r\no=- {id} {version} IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\n");
+        let description = session + "t=0 0\r\n" + &media;
+        self.last = Some(Hidden(media.into()));
+        description
+    }
+
+    fn audio(&self, is_savp: bool, codecs: &[Codec], event_type: Option<u8>) -> String {
+        let transport = if is_savp { "RTP/SAVP" } else { "RTP/AVP" };
+        let mut audio = format!("m=audio {} {transport}", self.rtp.port());
+        for payload_type in codecs.iter().map(|codec| codec.payload_type()).chain(event_type) {
+            let _ = write!(audio, " {payload_type}");
+        }
+        audio.push_str("\r\n");
+        for codec in codecs {
+            let _ = write!(audio, "a=rtpmap:{} {}/8000\r\n", codec.payload_type(), codec.name());
+        }
+        if let Some(events) = event_type {
+            let _ = write!(audio, "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-16\r\n");
+        }
+        audio + "a=ptime:20\r\na=maxptime:20\r\n"
+    }
+}
