@@ -14,4 +14,6 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod dtmf;
+pub mod rtcp;
+pub mod rtp;
 pub mod sdp;
