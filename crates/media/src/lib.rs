@@ -14,6 +14,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod dtmf;
+pub mod receiver;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

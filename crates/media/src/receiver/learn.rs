@@ -1,0 +1,128 @@
+//! Learns another port of the named address, for peers behind a translator that changes ports.
+//!
+//! A port is learned from 8 audio packets of one stream in sequence, at a pace that audio has, while nothing else comes:
+//! a packet from a third port or of another stream begins anew, and one from the named port ends the learning. After
+//! that only this port counts, one stream at a time, and telephone events only near the audio. So an attacker who does not
+//! see the audio cannot join it, and one who sends beside it can at most keep the port from being learned.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{DropReason, STREAM_SILENCE};
+use crate::rtp::RtpHeader;
+
+/// Audio packets in sequence from which a port is learned.
+const RUN: u32 = 8;
+
+/// Shortest time from the first to the last packet of a run. Audio takes 140 ms at 20 ms a packet, and 70 ms at 10 ms; a
+/// flood is faster.
+const MIN_RUN_TIME: Duration = Duration::from_millis(60);
+
+/// Longest distance, in sequence numbers, of a telephone event from the latest packet of its stream.
+const MAX_EVENT_DISTANCE: u16 = 100;
+
+#[derive(Debug, Default)]
+pub(super) struct PortLearner {
+    /// Whether a packet came from the named port: then no other is learned.
+    heard_named: bool,
+    learned: Option<Learned>,
+    candidate: Option<Candidate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    from: SocketAddr,
+    ssrc: u32,
+    /// Highest sequence number that counted.
+    sequence: u16,
+    last_heard: Duration,
+}
+
+/// A run of audio packets from one port.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    from: SocketAddr,
+    ssrc: u32,
+    sequence: u16,
+    began: Duration,
+    packets: u32,
+}
+
+impl PortLearner {
+    pub(super) fn learned_source(&self) -> Option<SocketAddr> {
+        self.learned.map(|learned| learned.from)
+    }
+
+    /// Records a packet from the named port, which wins over every other.
+    pub(super) fn heard_named(&mut self) {
+        *self = Self { heard_named: true, learned: None, candidate: None };
+    }
+
+    /// Accepts a packet from another port of the named address if it is of the learned stream. The packets from which a
+    /// port is learned are not accepted, but for the last.
+    pub(super) fn accept_other_port(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        header: &RtpHeader,
+        is_audio: bool,
+    ) -> Result<(), DropReason> {
+        if self.heard_named {
+            return Err(DropReason::Port);
+        }
+        if let Some(learned) = &mut self.learned {
+            if learned.from == from && learned.ssrc == header.ssrc {
+                return learned.accept(now, header, is_audio);
+            }
+            if learned.from != from {
+                return Err(DropReason::Port);
+            }
+            // A transfer begins a new stream, which has to be learned as the first one was.
+            if now.saturating_sub(learned.last_heard) < STREAM_SILENCE {
+                return Err(DropReason::Stream);
+            }
+        }
+        if is_audio && self.completes_run(now, from, header) {
+            self.candidate = None;
+            self.learned = Some(Learned { from, ssrc: header.ssrc, sequence: header.sequence, last_heard: now });
+            return Ok(());
+        }
+        Err(DropReason::Port)
+    }
+
+    /// Counts an audio packet. Returns whether a run is complete with it.
+    fn completes_run(&mut self, now: Duration, from: SocketAddr, header: &RtpHeader) -> bool {
+        let first = Candidate { from, ssrc: header.ssrc, sequence: header.sequence, began: now, packets: 1 };
+        let next = match self.candidate {
+            Some(run) if run.from == from && run.ssrc == header.ssrc => {
+                let is_next = header.sequence == run.sequence.wrapping_add(1);
+                if is_next {
+                    Candidate { began: run.began, packets: run.packets.saturating_add(1), ..first }
+                } else {
+                    first
+                }
+            }
+            _ => first,
+        };
+        let is_long = next.packets >= RUN;
+        let is_paced = now.saturating_sub(next.began) >= MIN_RUN_TIME;
+        self.candidate = Some(if is_long && !is_paced { first } else { next });
+        is_long && is_paced
+    }
+}
+
+impl Learned {
+    fn accept(&mut self, now: Duration, header: &RtpHeader, is_audio: bool) -> Result<(), DropReason> {
+        let ahead = header.sequence.wrapping_sub(self.sequence);
+        let distance = ahead.min(ahead.wrapping_neg());
+        if !is_audio && distance > MAX_EVENT_DISTANCE {
+            return Err(DropReason::Sequence);
+        }
+        // Late packets do not set it back, but audio may restart anywhere.
+        if ahead <= u16::MAX / 2 || is_audio && distance > MAX_EVENT_DISTANCE {
+            self.sequence = header.sequence;
+        }
+        self.last_heard = now;
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! Who may be heard, and attacks of those who may not.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::sdp::{Encryption, LocalSession};
+
+const NAMED: u16 = 4000;
+const OTHER: u16 = 5000;
+const PEER: u32 = 0xaaaa;
+const ATTACKER: u32 = 0xbbbb;
+const PACKET_TIME: Duration = Duration::from_millis(20);
+
+fn remote(port: u16, direction: &str) -> RemoteMedia {
+    let sdp = format!("v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio {port} RTP/AVP 0 101\r\na={direction}\r\n");
+    let session = LocalSession::new("192.0.2.1:4002".parse().unwrap(), 1, Encryption::Off);
+    session.judge_answer(sdp.as_bytes()).unwrap()
+}
+
+fn port(port: u16) -> SocketAddr {
+    ([192, 0, 2, 9], port).into()
+}
+
+fn packet(payload_type: u8, ssrc: u32, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let timestamp = u32::from(sequence) * 160;
+    RtpHeader { marker: false, payload_type, sequence, timestamp, ssrc }.write(payload)
+}
+
+/// A call in virtual time.
+struct Call {
+    receiver: Receiver,
+    now: Duration,
+    digits: String,
+}
+
+impl Call {
+    fn new(learns_port: bool) -> Self {
+        let mut receiver = Receiver::new(learns_port);
+        receiver.set_remote(&remote(NAMED, "sendrecv"));
+        Self { receiver, now: Duration::ZERO, digits: String::new() }
+    }
+
+    /// Returns why a packet was dropped.
+    fn send(&mut self, from: SocketAddr, packet: &[u8], protection: Protection) -> Option<DropReason> {
+        match self.receiver.receive(self.now, from, packet, protection) {
+            Verdict::Dropped(reason) => return Some(reason),
+            Verdict::Event(Some(DigitEvent::Digit { digit, .. })) => self.digits.push(digit.as_char()),
+            Verdict::Event(Some(DigitEvent::Unclear { .. })) => self.digits.push('?'),
+            Verdict::Event(None) | Verdict::Audio { .. } => {}
+        }
+        None
+    }
+
+    fn audio(&mut self, from: u16, ssrc: u32, sequence: u16) -> Option<DropReason> {
+        self.send(port(from), &packet(0, ssrc, sequence, &[0xff; 160]), Protection::None)
+    }
+
+    /// Audio at its usual pace. Returns how many packets were heard.
+    fn talk(&mut self, from: u16, ssrc: u32, sequences: std::ops::Range<u16>) -> usize {
+        let mut heard = 0;
+        for sequence in sequences {
+            heard += usize::from(self.audio(from, ssrc, sequence).is_none());
+            self.now += PACKET_TIME;
+        }
+        heard
+    }
+
+    /// One packet of an event, with a timestamp of its own press.
+    fn event(&mut self, from: u16, ssrc: u32, sequence: u16, press: u32) -> Option<DropReason> {
+        let header = RtpHeader { marker: false, payload_type: 101, sequence, timestamp: press, ssrc };
+        self.send(port(from), &header.write(&[11, 0x8a, 6, 0x40]), Protection::None)
+    }
+
+    /// Two packets of an event.
+    fn press(&mut self, from: u16, ssrc: u32, sequence: u16) {
+        self.event(from, ssrc, sequence, sequence.into());
+        self.event(from, ssrc, sequence.wrapping_add(1), sequence.into());
+    }
+}
+
+#[test]
+fn the_named_address_and_port_are_heard() {
+    let mut call = Call::new(false);
+    assert_eq!(call.talk(NAMED, PEER, 0..10), 10);
+    call.press(NAMED, PEER, 10);
+    assert_eq!(call.digits, "#");
+    assert_eq!((call.receiver.dropped().total(), call.receiver.stats().packets()), (0, 12));
+    // The peer may change between the codecs that were offered.
+    assert_eq!(call.send(port(NAMED), &packet(8, PEER, 12, &[0xd5; 160]), Protection::None), None);
+}
+
+#[test]
+fn everything_else_is_dropped_and_counted() {
+    let mut call = Call::new(false);
+    let elsewhere: SocketAddr = ([192, 0, 2, 10], NAMED).into();
+    let audio = packet(0, PEER, 0, &[0xff; 160]);
+    for (from, bytes, reason) in [
+        (elsewhere, audio.clone(), DropReason::Address),
+        (port(OTHER), audio.clone(), DropReason::Port),
+        (port(NAMED), b"\x00\x01\x00\x00 stun".to_vec(), DropReason::NotRtp),
+        (port(NAMED), vec![], DropReason::NotRtp),
+        (port(NAMED), packet(13, PEER, 0, &[0]), DropReason::PayloadType),
+        (port(NAMED), packet(96, PEER, 0, &[11, 0x8a, 6, 0x40]), DropReason::PayloadType),
+    ] {
+        assert_eq!(call.send(from, &bytes, Protection::None), Some(reason));
+    }
+    call.audio(NAMED, PEER, 1);
+    assert_eq!(call.audio(NAMED, ATTACKER, 2), Some(DropReason::Stream));
+    call.receiver.set_remote(&remote(NAMED, "recvonly"));
+    assert_eq!(call.audio(NAMED, PEER, 3), Some(DropReason::NotSending));
+    let dropped = call.receiver.dropped();
+    let expected =
+        DropCounts { not_sending: 1, address: 1, port: 1, not_rtp: 2, payload_type: 2, stream: 1, sequence: 0 };
+    assert_eq!((*dropped, dropped.total()), (expected, 8));
+    let mut unanswered = Receiver::new(true);
+    let verdict = unanswered.receive(Duration::ZERO, port(NAMED), &audio, Protection::None);
+    assert_eq!(verdict, Verdict::Dropped(DropReason::NotSending));
+}
+
+#[test]
+fn a_new_stream_counts_after_a_second_of_silence() {
+    let mut call = Call::new(false);
+    call.talk(NAMED, PEER, 0..5);
+    call.now += STREAM_SILENCE - PACKET_TIME - Duration::from_millis(1);
+    assert_eq!(call.audio(NAMED, ATTACKER, 0), Some(DropReason::Stream));
+    call.press(NAMED, ATTACKER, 1);
+    assert_eq!(call.digits, "");
+    call.now += Duration::from_millis(1);
+    assert_eq!(call.audio(NAMED, 3, 0), None);
+    assert_eq!(call.audio(NAMED, PEER, 6), Some(DropReason::Stream), "the stream before");
+    // Many transfers, each with a stream of its own.
+    for ssrc in 100..150 {
+        call.now += STREAM_SILENCE;
+        assert_eq!(call.talk(NAMED, ssrc, 0..3), 3);
+        call.press(NAMED, ssrc, 3);
+    }
+    assert_eq!(call.digits, "#".repeat(50));
+}
+
+#[test]
+fn events_before_the_first_audio_do_not_keep_it_out() {
+    let mut call = Call::new(false);
+    call.press(NAMED, PEER, 0);
+    assert_eq!(call.digits, "#", "a peer that sends no audio");
+    call.event(NAMED, ATTACKER, 0, 7);
+    assert_eq!(call.receiver.dropped().stream, 1);
+    assert_eq!(call.audio(NAMED, 3, 0), None);
+    call.press(NAMED, PEER, 9);
+    assert_eq!(call.digits, "#");
+}
+
+#[test]
+fn a_single_packet_never_presses_a_digit() {
+    for has_audio in [false, true] {
+        let mut call = Call::new(true);
+        if has_audio {
+            call.talk(NAMED, PEER, 0..10);
+        }
+        for attempt in 0..1000u32 {
+            call.event(NAMED, PEER.wrapping_add(attempt), 10, attempt);
+            call.event(OTHER, PEER, 10, attempt);
+            call.now += STREAM_SILENCE;
+        }
+        assert!(call.digits.chars().all(|digit| digit == '?'), "{}", call.digits);
+    }
+}
+
+/// 25,000 packets a second over 100 ports: audio in sequence, and events in pairs.
+#[test]
+fn sprayed_audio_and_events_press_no_digit() {
+    for learns_port in [false, true] {
+        for has_audio in [false, true] {
+            let mut call = Call::new(learns_port);
+            let start = call.now;
+            for n in 0..50_000u32 {
+                call.now = start + Duration::from_micros(40) * n;
+                if has_audio && n % 500 == 0 {
+                    assert_eq!(call.audio(NAMED, PEER, (n / 500) as u16), None);
+                }
+                let from = 10_000 + (n % 100) as u16;
+                let sequence = (n / 100) as u16;
+                call.audio(from, ATTACKER, sequence);
+                call.press(from, ATTACKER, sequence);
+                call.press(from, PEER, sequence);
+                // One port alone is too fast for audio.
+                call.audio(OTHER, ATTACKER, n as u16);
+                call.press(OTHER, ATTACKER, n as u16);
+            }
+            assert_eq!((call.digits.as_str(), call.receiver.learned_source()), ("", None));
+        }
+    }
+}
+
+#[test]
+fn a_port_is_learned_from_eight_audio_packets() {
+    let mut call = Call::new(true);
+    call.press(OTHER, PEER, 0);
+    assert_eq!(call.talk(OTHER, PEER, 2..9), 0);
+    assert_eq!(call.receiver.learned_source(), None, "seven");
+    assert_eq!(call.talk(OTHER, PEER, 9..20), 11);
+    assert_eq!(call.receiver.learned_source(), Some(port(OTHER)));
+    call.press(OTHER, PEER, 20);
+    assert_eq!(call.digits, "#");
+    assert_eq!(Call::new(false).talk(OTHER, PEER, 0..100), 0, "only if it is allowed");
+    let mut another_host = Call::new(true);
+    for sequence in 0..20 {
+        let audio = packet(0, PEER, sequence, &[0xff; 160]);
+        let from = ([192, 0, 2, 10], OTHER).into();
+        assert_eq!(another_host.send(from, &audio, Protection::None), Some(DropReason::Address));
+        another_host.now += PACKET_TIME;
+    }
+}
+
+#[test]
+fn a_port_is_not_learned_from_less() {
+    let mut with_gaps = Call::new(true);
+    for n in 0..20 {
+        with_gaps.talk(OTHER, PEER, n * 10..n * 10 + 7);
+    }
+    let mut with_events = Call::new(true);
+    for n in 0..100 {
+        with_events.event(OTHER, PEER, n, 0);
+        with_events.now += PACKET_TIME;
+    }
+    let mut with_a_third_port = Call::new(true);
+    for n in 0..100 {
+        with_a_third_port.talk(OTHER, PEER, n..n + 1);
+        if n % 7 == 0 {
+            with_a_third_port.audio(OTHER + 2, ATTACKER, n);
+        }
+    }
+    let mut with_two_streams = Call::new(true);
+    for n in 0..100 {
+        with_two_streams.talk(OTHER, PEER, n..n + 1);
+        with_two_streams.talk(OTHER, ATTACKER, n..n + 1);
+    }
+    let mut at_once = Call::new(true);
+    for n in 0..1000 {
+        at_once.audio(OTHER, PEER, n);
+    }
+    // 25,000 packets a second over 100 ports of this side: each sees a source of 250 a second.
+    let mut sprayed = Call::new(true);
+    for n in 0..2000 {
+        sprayed.audio(OTHER, PEER, n);
+        sprayed.now += Duration::from_millis(4);
+    }
+    for call in [with_gaps, with_events, with_a_third_port, with_two_streams, at_once, sprayed] {
+        assert_eq!((call.receiver.learned_source(), call.digits.as_str()), (None, ""));
+    }
+}
+
+#[test]
+fn the_named_port_wins_always() {
+    // Before: a stray packet of early media, or a whole stream, takes nothing.
+    let mut call = Call::new(true);
+    call.audio(OTHER, ATTACKER, 0);
+    assert_eq!(call.talk(NAMED, PEER, 0..5), 5);
+    call.now += 10 * STREAM_SILENCE;
+    assert_eq!(call.talk(OTHER, ATTACKER, 0..100), 0);
+    // After: it takes the call back, and keeps it.
+    let mut call = Call::new(true);
+    call.talk(OTHER, ATTACKER, 0..20);
+    assert!(call.receiver.learned_source().is_some());
+    assert_eq!(call.audio(NAMED, PEER, 0), None);
+    assert_eq!((call.audio(OTHER, ATTACKER, 20), call.receiver.learned_source()), (Some(DropReason::Port), None));
+    call.press(OTHER, ATTACKER, 21);
+    call.press(NAMED, PEER, 1);
+    assert_eq!(call.digits, "#");
+    // At the answer, or with another description, learning begins anew.
+    call.receiver.forget_source();
+    assert_eq!(call.talk(OTHER, PEER, 0..10), 3);
+    call.receiver.set_remote(&remote(NAMED, "sendrecv"));
+    assert_eq!(call.receiver.learned_source(), Some(port(OTHER)), "a description that says the same");
+    call.receiver.set_remote(&remote(6000, "sendrecv"));
+    assert_eq!(call.receiver.learned_source(), None);
+    assert_eq!(call.talk(6000, PEER, 10..15), 5);
+}
+
+#[test]
+fn digits_from_a_learned_port_are_near_its_audio() {
+    for (sequence, expected) in [(119, "#"), (99, "#"), (0, ""), (130, ""), (30_000, "")] {
+        let mut call = Call::new(true);
+        call.talk(OTHER, PEER, 0..20);
+        // The window reaches from 19 - 100, which wraps, to 19 + 100.
+        let sequence = if sequence == 0 { 19u16.wrapping_sub(102) } else { sequence };
+        call.event(OTHER, PEER, sequence - 1, 7);
+        call.event(OTHER, PEER, sequence, 7);
+        assert_eq!(call.digits, expected, "{sequence}");
+        assert_eq!(call.receiver.dropped().sequence > 0, expected.is_empty());
+    }
+    let mut call = Call::new(true);
+    call.talk(OTHER, PEER, 0..20);
+    call.press(OTHER, ATTACKER, 20);
+    call.press(OTHER + 2, PEER, 20);
+    assert_eq!(call.digits, "");
+    // A long press, during which no audio comes.
+    for n in 20..320 {
+        call.event(OTHER, PEER, n, 9);
+        call.now += PACKET_TIME;
+    }
+    assert_eq!(call.digits, "#");
+}
+
+#[test]
+fn another_stream_of_a_learned_port_is_learned_after_silence() {
+    let mut call = Call::new(true);
+    call.talk(OTHER, PEER, 0..20);
+    assert_eq!(call.talk(OTHER, ATTACKER, 0..40), 0, "the learned stream was just heard");
+    call.now += STREAM_SILENCE;
+    assert_eq!(call.talk(OTHER + 2, ATTACKER, 0..40), 0, "another port");
+    assert_eq!(call.talk(OTHER, 3, 0..10), 3);
+    call.press(OTHER, 3, 10);
+    assert_eq!(call.digits, "#");
+}
+
+#[test]
+fn what_srtp_authenticated_counts_whatever_its_stream() {
+    let mut call = Call::new(false);
+    call.talk(NAMED, PEER, 0..5);
+    for ssrc in 0..20u32 {
+        let from = port(OTHER + ssrc as u16);
+        for sequence in 0..2 {
+            let event = packet(101, ssrc, sequence, &[5, 0x8a, 6, 0x40]);
+            let header = RtpHeader { timestamp: 0, ..RtpPacket::read(&event).unwrap().header };
+            assert_eq!(call.send(from, &header.write(&[5, 0x8a, 6, 0x40]), Protection::Authenticated), None);
+        }
+    }
+    assert_eq!(call.digits, "5".repeat(20));
+}
+
+proptest! {
+    /// Whatever comes from elsewhere, with any content and at any time, changes nothing for the peer.
+    #[test]
+    fn packets_from_other_ports_never_count(
+        packets in proptest::collection::vec((1u16..6, 0u32..3, any::<u16>(), any::<bool>(), 0u64..400), 0..200),
+        learns_port in any::<bool>(),
+    ) {
+        let mut call = Call::new(learns_port);
+        let mut sequence = 0;
+        call.audio(NAMED, PEER, sequence);
+        for (from, ssrc, noise, is_event, wait) in packets {
+            call.now += Duration::from_millis(wait);
+            let dropped = if is_event {
+                call.event(NAMED + from, PEER + ssrc, sequence.wrapping_add(noise % 3), 0)
+            } else {
+                call.audio(NAMED + from, PEER + ssrc, noise)
+            };
+            prop_assert_eq!(dropped, Some(DropReason::Port));
+            sequence += 1;
+            prop_assert_eq!(call.audio(NAMED, PEER, sequence), None);
+        }
+        prop_assert_eq!(call.digits, "");
+    }
+
+    #[test]
+    fn no_packet_panics(
+        packets in proptest::collection::vec((any::<u8>(), any::<u32>(), proptest::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..100),
+        learns_port in any::<bool>(),
+    ) {
+        let mut call = Call::new(learns_port);
+        let count = packets.len() as u64;
+        for (from, now, mut bytes, is_rtp) in packets {
+            call.now = Duration::from_millis(now.into());
+            if is_rtp && bytes.len() > 1 {
+                (bytes[0], bytes[1]) = (0x80, if bytes[1] > 127 { 101 } else { 0 });
+            }
+            call.send(port(NAMED + u16::from(from % 4)), &bytes, Protection::None);
+        }
+        prop_assert!(call.receiver.dropped().total() <= count);
+    }
+}
