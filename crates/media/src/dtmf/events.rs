@@ -28,6 +28,12 @@ const MAX_PAST_EVENTS: usize = 16;
 /// of RFC 3550, appendix A.1).
 const MAX_LATE: i64 = 100;
 
+/// Longest distance between packets of a press whose timestamp moves on, in sequence numbers: two packets may be lost.
+const MAX_SHIFTED: i64 = 3;
+
+/// The same in timestamp units, at 20 ms a packet.
+const MAX_SHIFT: u32 = 480;
+
 /// Position of an event packet in its stream, from its RTP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventPosition {
@@ -107,7 +113,7 @@ struct Event {
 enum Relation {
     /// Another packet of the same event.
     Same,
-    /// The next segment of the same press.
+    /// The next packet of the same press, with another timestamp.
     NextSegment,
     /// A copy, a late packet of an earlier event, or a contradiction.
     Ignored,
@@ -186,7 +192,7 @@ impl Stream {
         if self.past.iter().any(|event| may_be_of(event) && event.may_contain(packet)) {
             return Relation::Ignored;
         }
-        if is_ahead && current.is_continued_by(packet) {
+        if is_ahead && (current.is_continued_by(packet) || current.is_shifted_by(packet)) {
             return Relation::NextSegment;
         }
         let is_restart = packet.sequence < current.lowest.saturating_sub(MAX_LATE);
@@ -242,6 +248,18 @@ impl Event {
         packet.digit == self.digit && self.end.is_none() && ahead != 0 && ahead <= u32::MAX / 2 && is_adjacent
     }
 
+    /// Returns whether the packet belongs to this press although its timestamp has moved on: some peers count it up with
+    /// each packet, as they do for audio. No other press begins so soon, and with such a duration.
+    fn is_shifted_by(&self, packet: &Packet) -> bool {
+        let ahead = packet.timestamp.wrapping_sub(self.timestamp);
+        let is_next = packet.sequence <= self.highest.saturating_add(MAX_SHIFTED);
+        let is_in_step = match self.end {
+            None => packet.duration > self.duration && packet.duration.wrapping_sub(self.duration) == ahead,
+            Some(_) => packet.is_end && packet.duration == self.duration && ahead <= MAX_SHIFT,
+        };
+        packet.digit == self.digit && is_next && is_in_step
+    }
+
     /// Adds a packet of the event. Returns the digit if this is the second one.
     fn add(&mut self, packet: &Packet) -> Option<DigitEvent> {
         let is_copy = packet.sequence == self.lowest || packet.sequence == self.highest;
@@ -258,7 +276,7 @@ impl Event {
         Some(DigitEvent::Digit { digit: self.digit, began: self.began })
     }
 
-    /// Adds the first packet of a later segment. It is also the second packet of the press, if only one came before.
+    /// Adds a packet with a later timestamp. It is also the second packet of the press, if only one came before.
     fn continue_with(&mut self, packet: &Packet) -> Option<DigitEvent> {
         self.timestamp = packet.timestamp;
         self.duration = packet.duration;

@@ -128,6 +128,29 @@ fn a_long_press_in_segments_is_one_digit() {
     assert_eq!(detect(&[&ended[..], &[segment(10, 0xffff, true, 320)]].concat()), "55", "the first press had ended");
 }
 
+/// Some peers count the timestamp up with each packet of an event.
+#[test]
+fn a_press_whose_timestamp_moves_on_is_one_digit() {
+    let shifted = |sequence: u16, ends_move_on: u32| {
+        press(sequence, 0, 5).into_iter().map(move |(ssrc, sequence, _, payload)| {
+            let (base, n) = (sequence / 20 * 20, u32::from(sequence % 20));
+            (ssrc, sequence, u32::from(base) * 160 + n.min(9 + 2 * ends_move_on) * 160, payload)
+        })
+    };
+    for ends_move_on in [0, 1] {
+        let mut packets: Vec<Sent> = shifted(20, ends_move_on).collect();
+        assert_eq!(detect(&packets), "5");
+        packets.extend(shifted(40, ends_move_on));
+        assert_eq!(detect(&packets), "55", "two presses");
+        packets.remove(5);
+        packets.remove(5);
+        assert_eq!(detect(&packets), "55", "two packets are lost");
+    }
+    // Two short presses of one digit, of whose packets most are lost, stay two.
+    let lossy = [press(0, 0, 5)[..2].to_vec(), press(14, 2240, 5)[..2].to_vec()].concat();
+    assert_eq!(detect(&lossy), "55");
+}
+
 #[test]
 fn streams_are_separate_and_bounded() {
     let mut packets = Vec::new();
