@@ -21,7 +21,7 @@ use learn::PortLearner;
 /// Another stream counts once the current one has been silent for this long.
 pub const STREAM_SILENCE: Duration = Duration::from_secs(1);
 
-/// How the caller came by a packet.
+/// How a packet was protected on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     /// It arrived as RTP.
@@ -229,6 +229,8 @@ impl Receiver {
         protection: Protection,
     ) -> Result<(Content, RtpPacket<'a>), DropReason> {
         let remote = self.remote.filter(|remote| remote.sends).ok_or(DropReason::NotSending)?;
+        // A socket of both families reports IPv4 sources as IPv6, and IPv6 sources with a scope.
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let is_named = from == remote.rtp;
         if protection == Protection::None && !is_named {
             if from.ip() != remote.rtp.ip() {

@@ -1,6 +1,6 @@
 //! Learns another port of the named address, for peers behind a translator that changes ports.
 //!
-//! A port is learned from 8 audio packets of one stream in sequence, at a pace that audio has, while nothing else comes:
+//! A port is learned from 8 audio packets of one stream in sequence, at the pace of audio, while nothing else comes:
 //! a packet from a third port or of another stream begins anew, and one from the named port ends the learning. After
 //! that only this port counts, one stream at a time, and telephone events only near the audio. So an attacker who does not
 //! see the audio cannot join it, and one who sends beside it can at most keep the port from being learned.
@@ -59,7 +59,7 @@ impl PortLearner {
     }
 
     /// Accepts a packet from another port of the named address if it is of the learned stream. The packets from which a
-    /// port is learned are not accepted, but for the last.
+    /// port is learned are not accepted, except the last.
     pub(super) fn accept_other_port(
         &mut self,
         now: Duration,

@@ -91,6 +91,24 @@ fn the_named_address_and_port_are_heard() {
 }
 
 #[test]
+fn sources_are_compared_by_address_and_port_alone() {
+    let mut call = Call::new(false);
+    let mapped = "[::ffff:192.0.2.9]:4000".parse().unwrap();
+    assert_eq!(call.send(mapped, &packet(0, PEER, 0, &[0xff; 160]), Protection::None), None);
+    let mut scoped = RemoteMedia { rtp: "[fe80::9]:4000".parse().unwrap(), ..remote(NAMED, "sendrecv") };
+    call.receiver.set_remote(&scoped);
+    assert_eq!(
+        call.send("[fe80::9%3]:4000".parse().unwrap(), &packet(0, PEER, 0, &[0xff; 160]), Protection::None),
+        None
+    );
+    scoped.rtp.set_port(5000);
+    call.receiver.set_remote(&scoped);
+    assert!(
+        call.send("[fe80::9%3]:4000".parse().unwrap(), &packet(0, PEER, 0, &[0xff; 160]), Protection::None).is_some()
+    );
+}
+
+#[test]
 fn everything_else_is_dropped_and_counted() {
     let mut call = Call::new(false);
     let elsewhere: SocketAddr = ([192, 0, 2, 10], NAMED).into();

@@ -83,7 +83,7 @@ fn judge(
     let codec = media.formats.iter().find_map(|format| codec(media, format)).ok_or(SdpError::Codec)?;
     let event_type = media.formats.iter().find_map(|format| event_number(media, format));
     let mut event_types: EventTypes = media.formats.iter().filter_map(|format| event_number(media, format)).collect();
-    // A peer that names a number of its own may send with ours all the same, as RFC 3264, section 5.1, wants it.
+    // A peer that names a number of its own may send with ours all the same, as RFC 3264, section 5.1, requires.
     if event_type.is_some() && maps_to_events(media, &TELEPHONE_EVENT.to_string()) != Some(false) {
         event_types.insert(TELEPHONE_EVENT);
     }
@@ -140,7 +140,7 @@ fn is_savp(media: &Media) -> Result<bool, SdpError> {
     }
 }
 
-/// The key that is agreed on. A key that cannot be used is no permission to go on without one.
+/// The key that is agreed on. A key that cannot be used does not permit unencrypted audio.
 fn key(media: &Media, role: Role, encryption: &Encryption) -> Result<Option<PeerKey>, SdpError> {
     let is_savp = is_savp(media)?;
     let mut keys = media.lines.values("crypto").map(PeerKey::read);

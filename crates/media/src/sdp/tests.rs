@@ -128,7 +128,7 @@ fn an_answer_that_cannot_be_used_says_why() {
 }
 
 #[test]
-fn lines_that_nobody_needs_may_hold_anything() {
+fn unused_lines_may_hold_anything() {
     for sdp in [
         "v=0 \r\no=x\r\ns=\r\nc=IN IP4 192.0.2.9 \r\nt=0 0 \r\nm=audio  4000  RTP/AVP  0  101 \r\na=sendrecv \r\n"
             .to_owned(),
