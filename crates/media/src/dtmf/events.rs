@@ -102,8 +102,8 @@ struct Event {
     highest: i64,
     /// Longest duration seen in the latest segment.
     duration: u32,
-    /// Lowest sequence number of a packet with the end bit.
-    end: Option<i64>,
+    /// Whether a packet with the end bit came.
+    has_ended: bool,
     began: Duration,
     /// Whether a second packet came, or the event was reported as unclear.
     is_reported: bool,
@@ -220,7 +220,7 @@ impl Event {
             lowest: packet.sequence,
             highest: packet.sequence,
             duration: packet.duration,
-            end: packet.is_end.then_some(packet.sequence),
+            has_ended: packet.is_end,
             began: now.saturating_sub(elapsed),
             is_reported: false,
         }
@@ -230,22 +230,21 @@ impl Event {
     /// ahead of an event that has not ended: many may have been lost.
     fn may_contain(&self, packet: &Packet) -> bool {
         let is_near = packet.sequence >= self.lowest.saturating_sub(MAX_LATE)
-            && (self.end.is_none() || packet.sequence <= self.highest.saturating_add(MAX_LATE));
+            && (!self.has_ended || packet.sequence <= self.highest.saturating_add(MAX_LATE));
         packet.digit == self.digit && packet.timestamp == self.timestamp && is_near
     }
 
     /// Returns whether the packet begins a second press of the digit by a peer whose timestamp stands still: after the
     /// end of an event, its duration does not shrink and the end bit stays set.
     fn is_pressed_again_by(&self, packet: &Packet) -> bool {
-        let is_after_end = self.end.is_some_and(|end| packet.sequence > end);
-        is_after_end && packet.sequence > self.highest && !packet.is_end && packet.duration < self.duration
+        self.has_ended && packet.sequence > self.highest && !packet.is_end && packet.duration < self.duration
     }
 
     /// Returns whether the packet belongs to the next segment of this press, or to a later one if segments were lost.
     fn is_continued_by(&self, packet: &Packet) -> bool {
         let ahead = packet.timestamp.wrapping_sub(self.timestamp);
         let is_adjacent = ahead.is_multiple_of(MAX_SEGMENT) || (ahead == self.duration && ahead >= CLOCK_RATE);
-        packet.digit == self.digit && self.end.is_none() && ahead != 0 && ahead <= u32::MAX / 2 && is_adjacent
+        packet.digit == self.digit && !self.has_ended && ahead != 0 && ahead <= u32::MAX / 2 && is_adjacent
     }
 
     /// Returns whether the packet belongs to this press although its timestamp has moved on: some peers count it up with
@@ -253,9 +252,9 @@ impl Event {
     fn is_shifted_by(&self, packet: &Packet) -> bool {
         let ahead = packet.timestamp.wrapping_sub(self.timestamp);
         let is_next = packet.sequence <= self.highest.saturating_add(MAX_SHIFTED);
-        let is_in_step = match self.end {
-            None => packet.duration > self.duration && packet.duration.wrapping_sub(self.duration) == ahead,
-            Some(_) => packet.is_end && packet.duration == self.duration && ahead <= MAX_SHIFT,
+        let is_in_step = match self.has_ended {
+            false => packet.duration > self.duration && packet.duration.wrapping_sub(self.duration) == ahead,
+            true => packet.is_end && packet.duration == self.duration && ahead <= MAX_SHIFT,
         };
         packet.digit == self.digit && is_next && is_in_step
     }
@@ -266,9 +265,7 @@ impl Event {
         self.lowest = self.lowest.min(packet.sequence);
         self.highest = self.highest.max(packet.sequence);
         self.duration = self.duration.max(packet.duration);
-        if packet.is_end {
-            self.end = Some(self.end.map_or(packet.sequence, |end| end.min(packet.sequence)));
-        }
+        self.has_ended |= packet.is_end;
         if is_copy || self.is_reported {
             return None;
         }

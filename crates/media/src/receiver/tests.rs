@@ -314,7 +314,7 @@ fn digits_from_a_learned_port_are_near_its_audio() {
     assert_eq!(call.digits, "");
     // A long press, during which no audio comes.
     for n in 20..320 {
-        call.event(OTHER, PEER, n, 9);
+        assert_eq!(call.event(OTHER, PEER, n, 9), None);
         call.now += PACKET_TIME;
     }
     assert_eq!(call.digits, "#");

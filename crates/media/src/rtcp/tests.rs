@@ -80,6 +80,17 @@ fn loss_and_jitter_are_measured_over_the_wrap() {
 }
 
 #[test]
+fn a_loss_that_does_not_fit_is_the_largest_that_does() {
+    let mut stats = ReceptionStats::new();
+    for n in 0..1000u16 {
+        stats.count(&header(9, n.wrapping_mul(0x7fff), 0), true, Duration::ZERO);
+    }
+    assert_eq!(stats.report().unwrap().cumulative_lost, 0x7f_ffff);
+    let block = ReportBlock { cumulative_lost: i32::MAX, ..BLOCK };
+    assert_eq!(read(&write(7, None, Some(block), false)).unwrap().blocks[0].cumulative_lost, 0x7f_ffff);
+}
+
+#[test]
 fn each_report_counts_from_the_one_before() {
     let mut stats = ReceptionStats::new();
     assert_eq!((stats.report(), stats.lost()), (None, 0));

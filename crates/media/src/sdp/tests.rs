@@ -73,6 +73,7 @@ fn the_peers_own_event_number_counts_beside_ours() {
         ("0 97 101\r\na=rtpmap:97 telephone-event/8000\r\na=rtpmap:101 opus/48000/2\r\n", Some(97), vec![97]),
         ("0 101\r\na=rtpmap:101 opus/48000/2\r\n", None, vec![]),
         ("0 101\r\na=rtpmap:101 telephone-event/8000\r\na=rtpmap:101 speex/8000\r\n", None, vec![]),
+        ("0 101\r\na=rtpmap:101 speex/8000\r\na=rtpmap:101 telephone-event/8000\r\n", None, vec![]),
         // Numbers of audio, of RTCP, or of nothing.
         ("0 8\r\na=rtpmap:8 telephone-event/8000\r\n", None, vec![]),
         ("0 13\r\na=rtpmap:13 telephone-event/8000\r\n", None, vec![]),
@@ -109,6 +110,7 @@ fn an_answer_that_cannot_be_used_says_why() {
         (&format!("{GOOD}c=IN IP6 192.0.2.9\r\n"), SdpError::Address),
         (&format!("{GOOD}c=IN IP6 ::ffff:192.0.2.9\r\n"), SdpError::Address),
         (&format!("{GOOD}c=IN IP4 192.0.2.9/127\r\n"), SdpError::Address),
+        (&format!("{GOOD}c=IN IP4 192.0.2.9 192.0.2.10\r\n"), SdpError::Address),
         (&format!("{GOOD}c=IN IP4 224.0.0.1\r\n"), SdpError::Address),
         (&format!("{GOOD}c=IN IP4 255.255.255.255\r\n"), SdpError::Address),
         (&format!("{GOOD}c=IN IP4 192.0.2.\u{663}\r\n"), SdpError::Address),

@@ -72,6 +72,10 @@ fn a_lone_packet_before_another_press_is_unclear() {
     let mut in_another_stream = vec![(9, 5, 1000, payload(0, true, 1600))];
     in_another_stream.extend(press(8, 9000, POUND));
     assert_eq!(detect(&in_another_stream), "?#");
+    let mut between = press(0, 1000, 1);
+    between.push((9, 5, 1000, payload(0, true, 1600)));
+    between.extend(press(12, 9000, POUND));
+    assert_eq!(detect(&between), "1?#", "the stream of the next press is known already");
 }
 
 #[test]
@@ -149,6 +153,8 @@ fn a_press_whose_timestamp_moves_on_is_one_digit() {
     // Two short presses of one digit, of whose packets most are lost, stay two.
     let lossy = [press(0, 0, 5)[..2].to_vec(), press(14, 2240, 5)[..2].to_vec()].concat();
     assert_eq!(detect(&lossy), "55");
+    let apart = [(7, 0, 0, payload(5, false, 160)), (7, 10, 1600, payload(5, false, 1760))];
+    assert_eq!(detect(&apart), "?", "more packets are lost than between packets of one press");
 }
 
 #[test]
