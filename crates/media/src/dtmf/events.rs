@@ -244,7 +244,7 @@ impl Event {
     fn is_continued_by(&self, packet: &Packet) -> bool {
         let ahead = packet.timestamp.wrapping_sub(self.timestamp);
         let is_adjacent = ahead.is_multiple_of(MAX_SEGMENT) || (ahead == self.duration && ahead >= CLOCK_RATE);
-        packet.digit == self.digit && !self.has_ended && ahead != 0 && ahead <= u32::MAX / 2 && is_adjacent
+        packet.digit == self.digit && !self.has_ended && ahead != 0 && is_adjacent
     }
 
     /// Returns whether the packet belongs to this press although its timestamp has moved on: some peers count it up with

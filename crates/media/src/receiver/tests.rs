@@ -163,6 +163,10 @@ fn events_before_the_first_audio_do_not_keep_it_out() {
     assert_eq!(call.digits, "#", "a peer that sends no audio");
     call.event(NAMED, ATTACKER, 0, 7);
     assert_eq!(call.receiver.dropped().stream, 1);
+    let mut with_audio = Call::new(false);
+    with_audio.talk(NAMED, PEER, 0..5);
+    with_audio.press(NAMED, PEER, 5);
+    assert_eq!(with_audio.audio(NAMED, ATTACKER, 0), Some(DropReason::Stream), "after a press in the audio's stream");
     assert_eq!(call.audio(NAMED, 3, 0), None);
     call.press(NAMED, PEER, 9);
     assert_eq!(call.digits, "#");
@@ -253,6 +257,12 @@ fn a_port_is_not_learned_from_less() {
         with_two_streams.talk(OTHER, PEER, n..n + 1);
         with_two_streams.talk(OTHER, ATTACKER, n..n + 1);
     }
+    let mut by_turns = Call::new(true);
+    let mut two_ssrcs = Call::new(true);
+    for n in 0..100 {
+        by_turns.talk(OTHER + n % 2, PEER, n..n + 1);
+        two_ssrcs.talk(OTHER, if n % 2 == 0 { PEER } else { ATTACKER }, n..n + 1);
+    }
     let mut at_once = Call::new(true);
     for n in 0..1000 {
         at_once.audio(OTHER, PEER, n);
@@ -263,7 +273,7 @@ fn a_port_is_not_learned_from_less() {
         sprayed.audio(OTHER, PEER, n);
         sprayed.now += Duration::from_millis(4);
     }
-    for call in [with_gaps, with_events, with_a_third_port, with_two_streams, at_once, sprayed] {
+    for call in [with_gaps, with_events, with_a_third_port, with_two_streams, by_turns, two_ssrcs, at_once, sprayed] {
         assert_eq!((call.receiver.learned_source(), call.digits.as_str()), (None, ""));
     }
 }
@@ -312,6 +322,14 @@ fn digits_from_a_learned_port_are_near_its_audio() {
     call.press(OTHER, ATTACKER, 20);
     call.press(OTHER + 2, PEER, 20);
     assert_eq!(call.digits, "");
+    // A late packet does not move the window, but audio that restarts does.
+    call.audio(OTHER, PEER, 19u16.wrapping_sub(50));
+    assert_eq!(call.event(OTHER, PEER, 90, 1), None);
+    call.audio(OTHER, PEER, 40_000);
+    assert_eq!(call.event(OTHER, PEER, 91, 2), Some(DropReason::Sequence));
+    assert_eq!(call.event(OTHER, PEER, 40_001, 2), None);
+    let mut call = Call::new(true);
+    call.talk(OTHER, PEER, 0..20);
     // A long press, during which no audio comes.
     for n in 20..320 {
         assert_eq!(call.event(OTHER, PEER, n, 9), None);

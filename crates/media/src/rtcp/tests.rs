@@ -59,6 +59,11 @@ fn malformed_packets_are_refused() {
     ] {
         assert_eq!(read(&compound), Err(error), "{compound:?}");
     }
+    let later = ReportBlock { cumulative_lost: 25, ..BLOCK };
+    let twice = [&good[..], &write(7, None, Some(later), false)].concat();
+    assert_eq!(read(&twice).unwrap().about(9), Some(&later), "the latest counts");
+    let many = write(7, None, Some(BLOCK), false).get(..32).unwrap().repeat(MAX_BLOCKS + 1);
+    assert_eq!(read(&many).unwrap().blocks.len(), MAX_BLOCKS);
     let other = [&good[..], &[0x80, 204, 0, 1, 1, 2, 3, 4]].concat();
     assert_eq!(read(&other).unwrap().blocks, [BLOCK], "packets of other types are skipped");
 }

@@ -132,6 +132,28 @@ fn a_long_press_in_segments_is_one_digit() {
     assert_eq!(detect(&[&ended[..], &[segment(10, 0xffff, true, 320)]].concat()), "55", "the first press had ended");
 }
 
+#[test]
+fn presses_are_told_apart_by_their_ends() {
+    let packet = |sequence, timestamp, is_end, duration| (7, sequence, timestamp, payload(5, is_end, duration));
+    for (packets, expected) in [
+        (vec![packet(0, 0, false, 320), packet(1, 0, false, 160), packet(2, 0, true, 160)], "5"),
+        // The timestamp stands still, and of the second press only the end comes.
+        (
+            vec![
+                packet(0, 0, false, 160),
+                packet(1, 0, true, 320),
+                packet(300, 0, true, 320),
+                packet(301, 0, true, 320),
+            ],
+            "55",
+        ),
+        // What was lost may be the end, unless the press has the length of a segment.
+        (vec![packet(0, 0, false, 800), packet(20, 800, false, 160), packet(21, 800, false, 320)], "?5"),
+    ] {
+        assert_eq!(detect(&packets), expected, "{packets:?}");
+    }
+}
+
 /// Some peers count the timestamp up with each packet of an event.
 #[test]
 fn a_press_whose_timestamp_moves_on_is_one_digit() {

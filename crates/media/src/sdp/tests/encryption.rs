@@ -1,0 +1,66 @@
+//! Keys in answers and offers.
+
+use super::*;
+
+#[test]
+fn an_answer_encrypts_exactly_as_offered() {
+    let line = |tag: &str, suite: &str, rest: &str| format!("a=crypto:{tag} {suite} {KEY}{rest}\r\n");
+    let (strong, weak) = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32");
+    let judge = |encryption: Encryption, transport: &str, lines: &str| {
+        let sdp = format!("{HEAD}{}{lines}", GOOD.replace("RTP/AVP", transport));
+        session(encryption).judge_answer(sdp.as_bytes()).map(|remote| remote.key.map(|key| key.suite()))
+    };
+    let (optional, required) = (Encryption::Optional(keys()), Encryption::Required(keys()));
+    for (good, suite) in [
+        (line("1", strong, ""), CryptoSuite::AesCm128HmacSha1_80),
+        (line("2", weak, ""), CryptoSuite::AesCm128HmacSha1_32),
+        (line("1", strong, "|2^20"), CryptoSuite::AesCm128HmacSha1_80),
+        (line("1", strong, "|1048576  WSH=64 "), CryptoSuite::AesCm128HmacSha1_80),
+        (line("1", " aes_cm_128_hmac_sha1_80", ""), CryptoSuite::AesCm128HmacSha1_80),
+    ] {
+        assert_eq!(judge(required.clone(), "RTP/SAVP", &good), Ok(Some(suite)), "{good}");
+        assert_eq!(judge(optional.clone(), "RTP/AVP", &good), Ok(Some(suite)), "{good}");
+    }
+    let own_key = session(required.clone()).offer();
+    let echo = own_key.lines().find(|line| line.starts_with("a=crypto:1 ")).unwrap();
+    for bad in [
+        line("2", strong, ""),
+        line("1", weak, ""),
+        line("3", strong, ""),
+        line("", strong, ""),
+        line("-1", strong, ""),
+        line("0000000001", strong, ""),
+        line("1", "AEAD_AES_128_GCM", ""),
+        line("1", strong, "|1:4"),
+        line("1", strong, "|2^20|1:4"),
+        line("1", strong, ";inline:x"),
+        line("1", strong, " UNENCRYPTED_SRTP"),
+        line("1", strong, "").replace("d0Rm", ""),
+        line("1", strong, "").replace("d0Rm", "d0R\u{fffd}"),
+        line("1", strong, "").replace("inline", "uri"),
+        line("1", strong, "") + &line("2", weak, ""),
+        "a=crypto\r\n".to_owned(),
+        format!("{echo}\r\n"),
+    ] {
+        assert_eq!(judge(required.clone(), "RTP/SAVP", &bad), Err(SdpError::Encryption), "{bad}");
+        assert_eq!(judge(optional.clone(), "RTP/AVP", &bad), Err(SdpError::Encryption), "{bad}");
+    }
+    assert_eq!(judge(optional.clone(), "RTP/AVP", ""), Ok(None));
+    assert_eq!(judge(required.clone(), "RTP/SAVP", ""), Err(SdpError::Encryption));
+    assert_eq!(judge(required, "RTP/AVP", &line("1", strong, "")), Err(SdpError::Unencrypted));
+    assert!(matches!(judge(optional, "RTP/SAVP", &line("1", strong, "")), Err(SdpError::Transport(_))));
+}
+
+#[test]
+fn keys_stay_out_of_debug() {
+    let mut local = session(Encryption::Required(keys()));
+    let offered = local.offer();
+    let sdp = format!("{HEAD}m=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n");
+    let remote = local.judge_answer(sdp.as_bytes()).unwrap();
+    assert_eq!(remote.key.as_ref().unwrap().master_key().key(), b"wDfvg&T+)xG7@fb5");
+    assert_eq!(remote.key.as_ref().unwrap().master_key().salt().len(), 14);
+    let shown = format!("{local:?} {remote:?} {:?}", local.judge_offer(sdp.as_bytes()));
+    let secrets = ["d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj", "AQEBAQEB", "[1, 1", "[119"];
+    assert!(offered.contains("AQEBAQEB"));
+    assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
+}
