@@ -149,7 +149,7 @@ fn the_message_that_is_changed_is_sound() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_changed_request_keeps_the_promises(edits in edits()) {
