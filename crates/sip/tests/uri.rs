@@ -124,3 +124,42 @@ fn escapes_are_resolved_on_request_only() {
     assert_eq!(sip.params().get_decoded("name").as_deref(), Some("value%41"));
     assert_eq!(*sip.host(), Host::Name("example.com".to_owned()));
 }
+
+/// The examples of RFC 3261, 19.1.4.
+#[test]
+fn uris_are_equivalent_as_the_rfc_says() {
+    let sip = |text: &str| match Uri::parse(text).unwrap() {
+        Uri::Sip(uri) => uri,
+        other => panic!("{other}"),
+    };
+    for (one, other) in [
+        ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+        ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+        ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;newparam=5"),
+        (
+            "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+            "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+        ),
+        (
+            "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+            "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+        ),
+    ] {
+        assert!(sip(one).is_equivalent(&sip(other)), "{one} {other}");
+        assert!(sip(other).is_equivalent(&sip(one)), "{other} {one}");
+    }
+    for (one, other) in [
+        ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+        ("sip:bob@biloxi.com;transport=udp", "sip:bob@biloxi.com;transport=tcp"),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+        ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+        ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+        ("sip:bob@biloxi.com", "sips:bob@biloxi.com"),
+        ("sip:bob@biloxi.com;method=INVITE", "sip:bob@biloxi.com"),
+        ("sip:bob@biloxi.com", "sip:bob@biloxi.com;maddr=192.0.2.1"),
+    ] {
+        assert!(!sip(one).is_equivalent(&sip(other)), "{one} {other}");
+        assert!(!sip(other).is_equivalent(&sip(one)), "{other} {one}");
+    }
+}

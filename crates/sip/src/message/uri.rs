@@ -151,6 +151,28 @@ impl SipUri {
         self.user_decoded() == other.user_decoded()
     }
 
+    /// Returns whether both URIs are equivalent (RFC 3261, 19.1.4).
+    pub fn is_equivalent(&self, other: &Self) -> bool {
+        let same_authority = self.secure == other.secure
+            && self.has_same_user(other)
+            && self.password == other.password
+            && self.host == other.host
+            && self.port == other.port;
+        let covers = |one: &Params, other: &Params| {
+            one.iter().all(|(name, _)| match (one.get_decoded(name), other.get_decoded(name)) {
+                (Some(value), Some(found)) => value.eq_ignore_ascii_case(&found),
+                // These have defaults, which differ from every value that is written.
+                _ => !["user", "ttl", "method", "maddr"].iter().any(|special| one.is_named(name, special)),
+            })
+        };
+        let same_headers = match (&self.headers, &other.headers) {
+            (None, None) => true,
+            (Some(one), Some(other)) => sorted_headers(one) == sorted_headers(other),
+            _ => false,
+        };
+        same_authority && same_headers && covers(&self.params, &other.params) && covers(&other.params, &self.params)
+    }
+
     /// Returns the password as it was written.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
@@ -208,6 +230,13 @@ impl fmt::Display for SipUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The headers of a URI without regard to their order.
+fn sorted_headers(headers: &str) -> Vec<Vec<u8>> {
+    let mut headers: Vec<_> = headers.split('&').map(scan::percent_decode).collect();
+    headers.sort_unstable();
+    headers
 }
 
 /// The host of a URI or of a Via. Displayed as a URI needs it: an IPv6 address has brackets.
