@@ -148,6 +148,11 @@ impl StreamReader {
         }
     }
 
+    /// Returns whether the stream cannot be read any further.
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failed(_))
+    }
+
     /// Returns whether part of a message came whose rest is missing. A stream that ends then has lost a message.
     pub fn is_in_message(&self) -> bool {
         matches!(self.state, State::Head { .. } | State::Body { .. })

@@ -17,6 +17,12 @@
 )]
 #![warn(missing_docs, unreachable_pub)]
 
+pub mod agent;
 pub mod auth;
+mod body;
+mod dialog;
 pub mod framing;
+mod invite;
 pub mod message;
+mod register;
+mod transaction;

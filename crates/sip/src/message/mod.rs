@@ -36,6 +36,7 @@ pub use via::{Rport, Via};
 
 use head::{HeaderRange, blank_lines, header_in, is_response, lines};
 pub(crate) use head::{content_length, find_end, unfold};
+pub(crate) use scan::elements as list_elements;
 use start_line::StartLine;
 
 /// A request or a response.

@@ -1,0 +1,73 @@
+//! The settings of an agent.
+
+use std::time::Duration;
+
+use crate::message::Limits;
+
+/// The settings of a [`UserAgent`](crate::agent::UserAgent).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The value of User-Agent and Server. Empty: neither header is sent.
+    pub product: String,
+    /// The bounds on messages.
+    pub limits: Limits,
+    /// The timers of RFC 3261, 17.
+    pub timers: TimerValues,
+    /// Maximum time from an INVITE to its final response. After that the agent cancels the call. Default: 3 minutes, as
+    /// Timer C of a proxy (RFC 3261, 16.6).
+    pub max_ringing: Duration,
+    /// Maximum time that the caller takes to respond to an offer or INFO of the peer. After that the agent responds
+    /// with 500. Default: 10 s.
+    pub max_response_delay: Duration,
+    /// Maximum calls, including those that have ended but may still ring.
+    pub max_calls: usize,
+    /// Maximum flows.
+    pub max_flows: usize,
+    /// Maximum registrations and probes.
+    pub max_registrations: usize,
+    /// Maximum transactions of requests of peers.
+    pub max_server_transactions: usize,
+    /// Maximum transmits, and maximum events, that wait to be polled. While there are more, what arrives is dropped.
+    pub max_queue: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            product: String::new(),
+            limits: Limits::default(),
+            timers: TimerValues::default(),
+            max_ringing: Duration::from_secs(180),
+            max_response_delay: Duration::from_secs(10),
+            max_calls: 4_096,
+            max_flows: 256,
+            max_registrations: 256,
+            max_server_transactions: 4_096,
+            max_queue: 16_384,
+        }
+    }
+}
+
+/// The timers of RFC 3261, 17.1.1.1 and table 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerValues {
+    /// Estimated round trip, and the first interval of retransmissions. Default: 500 ms.
+    pub t1: Duration,
+    /// Maximum interval of retransmissions. Default: 4 s.
+    pub t2: Duration,
+    /// Maximum time that a message stays in the network. Default: 5 s.
+    pub t4: Duration,
+}
+
+impl TimerValues {
+    /// Returns 64 times T1, after which a transaction times out (timers B, F, H and others).
+    pub fn timeout(&self) -> Duration {
+        self.t1.saturating_mul(64)
+    }
+}
+
+impl Default for TimerValues {
+    fn default() -> Self {
+        Self { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+    }
+}

@@ -1,0 +1,377 @@
+//! What calls, registrations and probes share: flows, transactions, timers, random numbers and queues.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::agent::config::Config;
+use crate::agent::event::{CallId, Event, ProbeId, RegistrationId, RequestId};
+use crate::agent::flow::{Flow, FlowId, FlowState, Transmit, TransmitId};
+use crate::agent::response::Stamped;
+use crate::message::{Message, Method};
+use crate::transaction::{ClientKey, ClientTransaction, ServerKey, ServerTransaction};
+
+/// Fills bytes at random.
+pub(crate) type RandomSource = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// Whom a client transaction belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Owner {
+    Call(CallId),
+    Registration(RegistrationId),
+    Probe(ProbeId),
+}
+
+/// What a timer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum TimerKey {
+    Client(ClientKey),
+    Server(RequestId),
+    Call(CallId),
+    Registration(RegistrationId),
+}
+
+/// What was dropped, since the agent was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drops {
+    /// Messages that cannot be read or lack what every message must have.
+    pub malformed: u64,
+    /// Responses that belong to nothing that this side sent, ACKs that belong to no INVITE, and input on unknown flows.
+    pub unmatched: u64,
+    /// Messages for which there was no room: transactions, dialogs or queues were full.
+    pub full: u64,
+}
+
+/// What an agent holds at a moment. Everything but `flows` is zero once all has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Calls, including those that have ended and are kept for repetitions.
+    pub calls: usize,
+    /// Registrations.
+    pub registrations: usize,
+    /// Probes.
+    pub probes: usize,
+    /// Transactions of requests of this side.
+    pub client_transactions: usize,
+    /// Transactions of requests of peers.
+    pub server_transactions: usize,
+    /// Timers.
+    pub timers: usize,
+    /// Open flows.
+    pub flows: usize,
+    /// Transmits that wait to be polled.
+    pub transmits: usize,
+    /// Events that wait to be polled.
+    pub events: usize,
+}
+
+/// The part of the agent that its calls and registrations work with.
+pub(crate) struct Core {
+    pub(crate) now: Duration,
+    pub(crate) config: Config,
+    random: RandomSource,
+    pub(crate) flows: BTreeMap<FlowId, FlowState>,
+    clients: HashMap<ClientKey, (Owner, ClientTransaction)>,
+    servers: HashMap<RequestId, ServerTransaction>,
+    server_keys: HashMap<ServerKey, RequestId>,
+    servers_of_calls: HashMap<CallId, usize>,
+    timers: BTreeSet<(Duration, TimerKey)>,
+    deadlines: HashMap<TimerKey, Duration>,
+    pub(crate) transmits: VecDeque<Transmit>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) drops: Drops,
+    last_id: u64,
+    /// The tag of responses outside of calls. It is always the same, so that no state is needed (RFC 3261, 8.2.7).
+    pub(crate) stateless_tag: String,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config, random: RandomSource) -> Self {
+        let mut core = Self {
+            now: Duration::ZERO,
+            config,
+            random,
+            flows: BTreeMap::new(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            server_keys: HashMap::new(),
+            servers_of_calls: HashMap::new(),
+            timers: BTreeSet::new(),
+            deadlines: HashMap::new(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            drops: Drops::default(),
+            last_id: 0,
+            stateless_tag: String::new(),
+        };
+        core.stateless_tag = core.random_token();
+        core
+    }
+
+    /// Returns a number that was never returned before.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id = self.last_id.saturating_add(1);
+        self.last_id
+    }
+
+    pub(crate) fn random_bytes(&mut self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        (self.random)(&mut bytes);
+        bytes
+    }
+
+    /// Returns a Call-ID or a tag: 128 random bits.
+    pub(crate) fn random_token(&mut self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.random_bytes()))
+    }
+
+    /// Returns a duration from `from` up to `to`, in steps of 10 ms.
+    pub(crate) fn random_duration(&mut self, from: Duration, to: Duration) -> Duration {
+        let steps = to.saturating_sub(from).as_millis() / 10;
+        let step = u128::from_be_bytes(self.random_bytes()).checked_rem(steps).unwrap_or(0);
+        from.saturating_add(Duration::from_millis(u64::try_from(step).unwrap_or(0).saturating_mul(10)))
+    }
+
+    pub(crate) fn new_client_key(&mut self) -> ClientKey {
+        ClientKey::new(u128::from_be_bytes(self.random_bytes()))
+    }
+
+    pub(crate) fn flow(&self, id: FlowId) -> Option<Flow> {
+        self.flows.get(&id).map(|state| state.flow)
+    }
+
+    pub(crate) fn push_event(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Returns whether the driver has left so much in the queues that nothing more is handled.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.transmits.len().max(self.events.len()) >= self.config.max_queue
+    }
+
+    /// Queues bytes. Returns `None` if the flow is closed.
+    pub(crate) fn send(&mut self, flow: FlowId, destination: SocketAddr, bytes: Vec<u8>) -> Option<TransmitId> {
+        self.flows.get(&flow)?;
+        let id = TransmitId(self.next_id());
+        self.transmits.push_back(Transmit { id, flow, destination, bytes });
+        Some(id)
+    }
+
+    /// Sends a request, and sends it again until there is a response. If the flow is closed, the transaction times out
+    /// at once.
+    pub(crate) fn start_client(
+        &mut self,
+        owner: Owner,
+        key: ClientKey,
+        (flow, destination): (FlowId, SocketAddr),
+        (method, request): (&Method, Vec<u8>),
+        timeout: Option<Duration>,
+    ) {
+        let timers = self.config.timers;
+        let is_reliable = self.flow(flow).is_some_and(|flow| flow.transport.is_reliable());
+        let mut transaction = ClientTransaction::new(
+            self.now,
+            (flow, destination),
+            request.clone(),
+            (*method == Method::Invite, is_reliable),
+            (&timers, timeout.unwrap_or(timers.timeout())),
+        );
+        match self.send(flow, destination, request) {
+            Some(id) => transaction.sent(id),
+            None => transaction.fail(self.now),
+        }
+        self.set_timer(TimerKey::Client(key), transaction.next_timeout());
+        self.clients.insert(key, (owner, transaction));
+    }
+
+    pub(crate) fn client(&mut self, key: ClientKey) -> Option<&mut (Owner, ClientTransaction)> {
+        self.clients.get_mut(&key)
+    }
+
+    /// Makes a transaction time out at once.
+    pub(crate) fn fail_client(&mut self, key: ClientKey) {
+        let now = self.now;
+        if let Some((_, transaction)) = self.clients.get_mut(&key) {
+            transaction.fail(now);
+        }
+        self.client_changed(key);
+    }
+
+    /// Updates the timer after a change of the transaction.
+    pub(crate) fn client_changed(&mut self, key: ClientKey) {
+        let next = self.clients.get(&key).and_then(|(_, transaction)| transaction.next_timeout());
+        self.set_timer(TimerKey::Client(key), next);
+    }
+
+    pub(crate) fn remove_client(&mut self, key: ClientKey) {
+        self.clients.remove(&key);
+        self.set_timer(TimerKey::Client(key), None);
+    }
+
+    /// Sends the request of a transaction again.
+    pub(crate) fn retransmit(&mut self, key: ClientKey) {
+        let Some((_, transaction)) = self.clients.get(&key) else { return };
+        let (flow, destination, request) = (transaction.flow, transaction.destination, transaction.request().to_vec());
+        // A congested driver loses a repetition as a network would.
+        let sent = if self.is_congested() { None } else { self.send(flow, destination, request) };
+        if let (Some(id), Some((_, transaction))) = (sent, self.clients.get_mut(&key)) {
+            transaction.sent(id);
+        }
+    }
+
+    /// Sends the acknowledgement of a failed INVITE, again or for the first time.
+    pub(crate) fn acknowledge(&mut self, key: ClientKey) {
+        let Some((_, transaction)) = self.clients.get(&key) else { return };
+        let (flow, destination, ack) = (transaction.flow, transaction.destination, transaction.ack().to_vec());
+        if !ack.is_empty() {
+            self.send(flow, destination, ack);
+        }
+    }
+
+    /// Returns the open transaction whose only transmission this was.
+    pub(crate) fn client_of_transmit(&self, transmit: TransmitId) -> Option<ClientKey> {
+        self.clients.iter().find(|(_, (_, client))| client.is_only_transmit(transmit)).map(|(key, _)| *key)
+    }
+
+    /// Returns the open transactions on a flow.
+    pub(crate) fn open_clients_on(&self, flow: FlowId) -> Vec<ClientKey> {
+        let on_flow = |(_, client): &(Owner, ClientTransaction)| client.flow == flow && client.is_open();
+        let mut keys: Vec<_> = self.clients.iter().filter(|(_, entry)| on_flow(entry)).map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Starts the transaction of a request that a call handles. Returns `None` if there is no room.
+    pub(crate) fn start_server(
+        &mut self,
+        (key, call): (ServerKey, CallId),
+        (flow, source): (FlowId, SocketAddr),
+        request: Message,
+    ) -> Option<RequestId> {
+        let in_call = self.servers_of_calls.get(&call).copied().unwrap_or(0);
+        if self.servers.len() >= self.config.max_server_transactions || in_call >= MAX_SERVERS_A_CALL {
+            return None;
+        }
+        let id = RequestId(self.next_id());
+        let is_reliable = self.flow(flow).is_some_and(|flow| flow.transport.is_reliable());
+        let respond_by = self.now.saturating_add(self.config.max_response_delay);
+        let server = ServerTransaction::new((key.clone(), call), (flow, source), request, is_reliable, respond_by);
+        self.set_timer(TimerKey::Server(id), Some(server.next_timeout()));
+        self.servers_of_calls.insert(call, in_call.saturating_add(1));
+        self.server_keys.insert(key, id);
+        self.servers.insert(id, server);
+        Some(id)
+    }
+
+    pub(crate) fn server_id(&self, key: &ServerKey) -> Option<RequestId> {
+        self.server_keys.get(key).copied()
+    }
+
+    pub(crate) fn server(&mut self, id: RequestId) -> Option<&mut ServerTransaction> {
+        self.servers.get_mut(&id)
+    }
+
+    /// Writes and sends the response to a request that has none.
+    pub(crate) fn respond(&mut self, id: RequestId, status: u16, write: impl FnOnce(Stamped) -> Stamped) {
+        let product = self.config.product.clone();
+        let tag = self.stateless_tag.clone();
+        let Some(server) = self.servers.get(&id) else { return };
+        let Some(request) = server.unanswered() else { return };
+        let (flow, source) = (server.flow, server.source);
+        let Ok((destination, response)) = write(Stamped::new(request, source, status, (&product, &tag))).build() else {
+            return;
+        };
+        let timers = self.config.timers;
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.respond(self.now, response.clone(), (200..300).contains(&status), &timers);
+        }
+        self.server_changed(id);
+        self.send(flow, destination, response);
+    }
+
+    /// Handles the ACK of a response to an INVITE.
+    pub(crate) fn acknowledge_server(&mut self, id: RequestId) {
+        let (now, timers) = (self.now, self.config.timers);
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.acknowledge(now, &timers);
+        }
+        self.server_changed(id);
+    }
+
+    /// Sends the response to a request again, because the request was repeated or the ACK is missing.
+    pub(crate) fn respond_again(&mut self, id: RequestId) {
+        let Some(server) = self.servers.get(&id) else { return };
+        let (flow, source) = (server.flow, server.source);
+        let Some(response) = server.response().map(<[u8]>::to_vec) else { return };
+        if !self.is_congested() {
+            let destination = Stamped::destination_of(&response, source);
+            self.send(flow, destination, response);
+        }
+    }
+
+    /// Updates the timer after a change of the transaction.
+    pub(crate) fn server_changed(&mut self, id: RequestId) {
+        let next = self.servers.get(&id).map(ServerTransaction::next_timeout);
+        self.set_timer(TimerKey::Server(id), next);
+    }
+
+    pub(crate) fn remove_server(&mut self, id: RequestId) {
+        if let Some(server) = self.servers.remove(&id) {
+            self.server_keys.remove(&server.key);
+            match self.servers_of_calls.get_mut(&server.call) {
+                Some(count) if *count > 1 => *count = count.saturating_sub(1),
+                _ => drop(self.servers_of_calls.remove(&server.call)),
+            }
+        }
+        self.set_timer(TimerKey::Server(id), None);
+    }
+
+    /// Sets or removes the timer of something.
+    pub(crate) fn set_timer(&mut self, key: TimerKey, at: Option<Duration>) {
+        let before = match at {
+            Some(at) => self.deadlines.insert(key, at),
+            None => self.deadlines.remove(&key),
+        };
+        if before == at {
+            return;
+        }
+        if let Some(before) = before {
+            self.timers.remove(&(before, key));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, key));
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Duration> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the next timer that is due.
+    pub(crate) fn due_timer(&mut self) -> Option<TimerKey> {
+        let (at, key) = self.timers.first().copied()?;
+        if at > self.now {
+            return None;
+        }
+        self.set_timer(key, None);
+        Some(key)
+    }
+
+    /// Returns what this part of the agent holds.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            client_transactions: self.clients.len(),
+            server_transactions: self.servers.len(),
+            timers: self.timers.len(),
+            flows: self.flows.len(),
+            transmits: self.transmits.len(),
+            events: self.events.len(),
+            ..Usage::default()
+        }
+    }
+}
+
+/// Maximum transactions of the peer's requests in one call, including those that are kept to answer repetitions.
+const MAX_SERVERS_A_CALL: usize = 64;

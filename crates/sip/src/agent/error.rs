@@ -1,0 +1,56 @@
+//! What an agent refuses to do, and why.
+
+use thiserror::Error;
+
+use super::event::OutboundCall;
+use crate::message::{Host, Uri, limits};
+
+/// Why the agent does not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// [`Config`](super::Config) allows no more of them.
+    #[error("there are too many {0}")]
+    TooMany(&'static str),
+    /// The flow is closed.
+    #[error("the flow is closed")]
+    UnknownFlow,
+    /// The call does not wait for a redirection to be followed.
+    #[error("the call does not wait for a redirection")]
+    NotRedirected,
+    /// A redirection from an encrypted flow must be followed over an encrypted flow.
+    #[error("the redirection leads from an encrypted connection to one without encryption")]
+    WeakerTransport,
+    /// A URI is malformed or of another scheme, or a text cannot be written into a header.
+    #[error("{0} cannot be used")]
+    Unusable(&'static str),
+}
+
+/// Checks what a call is placed with.
+pub(super) fn check_call(call: &OutboundCall) -> Result<(), AgentError> {
+    let target = check_uri(&call.target, "the Request-URI")?;
+    let has_user = target.as_sip().is_some_and(|uri| uri.user().is_some());
+    if !has_user {
+        return Err(AgentError::Unusable("the Request-URI"));
+    }
+    check_uri(&call.to, "the URI of To")?;
+    check_uri(&call.from, "the URI of From")?;
+    for route in &call.routes {
+        check_uri(route, "the URI of a route")?;
+    }
+    let is_safe = |text: &str| !text.contains(['\r', '\n', '\0']);
+    if !is_safe(&call.from_name) || !call.headers.iter().all(|(_, value)| is_safe(value)) {
+        return Err(AgentError::Unusable("a header"));
+    }
+    if call.offer.len() > limits::MESSAGE / 2 {
+        return Err(AgentError::Unusable("the offer"));
+    }
+    Ok(())
+}
+
+/// Checks that a URI is `sip:` or `sips:` and names a host.
+pub(super) fn check_uri(text: &str, name: &'static str) -> Result<Uri, AgentError> {
+    let uri = Uri::parse(text).map_err(|_| AgentError::Unusable(name))?;
+    let is_reachable = uri.as_sip().is_some_and(|uri| !matches!(uri.host(), Host::Ip(ip) if ip.is_unspecified()));
+    if is_reachable { Ok(uri) } else { Err(AgentError::Unusable(name)) }
+}

@@ -1,0 +1,264 @@
+//! What arrives: responses go to the transaction that they belong to, requests to the call.
+
+use std::net::SocketAddr;
+
+use super::core::Owner;
+use super::event::{Event, ProbeResult};
+use super::flow::FlowId;
+use super::response::Stamped;
+use super::{CallId, UserAgent};
+use crate::framing::StreamEvent;
+use crate::invite::{capabilities, derived, own_limits, unsupported};
+use crate::message::{Essentials, Message, MessageError, Method, header};
+use crate::transaction::client::ResponseAction;
+use crate::transaction::{ClientKey, ServerKey};
+
+/// Bytes of a stream that are read at once.
+const CHUNK: usize = 16 * 1024;
+
+pub(super) fn handle_datagram(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, datagram: &[u8]) {
+    let is_datagram_flow = agent.core.flows.get(&flow).is_some_and(|state| state.reader.is_none());
+    if !is_datagram_flow {
+        count(&mut agent.core.drops.unmatched);
+        return;
+    }
+    if agent.core.is_congested() {
+        count(&mut agent.core.drops.full);
+        return;
+    }
+    match Message::from_datagram(datagram, &agent.core.config.limits) {
+        Ok(message) => handle_message(agent, flow, source, message),
+        Err(MessageError::Empty) => {}
+        Err(_) => count(&mut agent.core.drops.malformed),
+    }
+}
+
+pub(super) fn handle_stream(agent: &mut UserAgent, flow: FlowId, bytes: &[u8]) {
+    for chunk in bytes.chunks(CHUNK) {
+        if !read_chunk(agent, flow, chunk) {
+            return;
+        }
+    }
+}
+
+/// Reads a part of a stream. Returns false if the stream cannot be read any further.
+fn read_chunk(agent: &mut UserAgent, flow: FlowId, chunk: &[u8]) -> bool {
+    let Some(state) = agent.core.flows.get_mut(&flow) else {
+        count(&mut agent.core.drops.unmatched);
+        return false;
+    };
+    let source = state.flow.remote;
+    let Some(reader) = &mut state.reader else {
+        count(&mut agent.core.drops.unmatched);
+        return false;
+    };
+    let had_failed = reader.has_failed();
+    if reader.push(chunk).is_err() {
+        if !had_failed {
+            agent.core.push_event(Event::FlowFailed(flow));
+        }
+        return false;
+    }
+    loop {
+        let Some(reader) = agent.core.flows.get_mut(&flow).and_then(|state| state.reader.as_mut()) else {
+            return false;
+        };
+        match reader.next_event() {
+            Ok(None) => return true,
+            Ok(Some(StreamEvent::Message(message))) if agent.core.is_congested() => {
+                drop(message);
+                count(&mut agent.core.drops.full);
+            }
+            Ok(Some(StreamEvent::Message(message))) => handle_message(agent, flow, source, message),
+            Ok(Some(StreamEvent::Unreadable(_))) => count(&mut agent.core.drops.malformed),
+            // RFC 5626, 4.4.1
+            Ok(Some(StreamEvent::Ping)) if !agent.core.is_congested() => {
+                agent.core.send(flow, source, b"\r\n".to_vec());
+            }
+            Ok(Some(StreamEvent::Ping | StreamEvent::Pong)) => {}
+            Err(_) => {
+                agent.core.push_event(Event::FlowFailed(flow));
+                return false;
+            }
+        }
+    }
+}
+
+fn handle_message(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, message: Message) {
+    match message.essentials() {
+        Ok(essentials) if message.is_request() => handle_request(agent, (flow, source), &message, &essentials),
+        Ok(essentials) => handle_response(agent, &message, &essentials),
+        Err(_) => {
+            count(&mut agent.core.drops.malformed);
+            let is_answerable = message.method().is_some_and(|method| *method != Method::Ack);
+            if is_answerable && message.top_via().is_ok() {
+                respond(agent, (flow, source), &message, 400, |response| response);
+            }
+        }
+    }
+}
+
+fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essentials<'_>) {
+    // RFC 3261, 8.1.3.3
+    if response.vias().is_ok_and(|vias| vias.len() > 1) {
+        count(&mut agent.core.drops.unmatched);
+        return;
+    }
+    let status = response.status().unwrap_or_default();
+    let is_cancel = essentials.cseq.method == Method::Cancel;
+    let key = essentials.via.branch().and_then(|branch| ClientKey::from_branch(branch, is_cancel));
+    let known = key.and_then(|key| agent.core.client(key).map(|(owner, _)| (key, *owner)));
+    let Some((key, owner)) = known else {
+        handle_stray_response(agent, response, essentials);
+        return;
+    };
+    let (now, timers) = (agent.core.now, agent.core.config.timers);
+    let Some((_, transaction)) = agent.core.client(key) else { return };
+    if !is_response_to(transaction.request(), essentials) {
+        count(&mut agent.core.drops.unmatched);
+        return;
+    }
+    let action = transaction.handle_response(now, status, &timers);
+    if action == ResponseAction::DeliverAndAcknowledge
+        && let Ok(invite) = Message::from_datagram(transaction.request(), &own_limits())
+        && let Ok(ack) = derived(&invite, &Method::Ack, Some(response))
+    {
+        transaction.set_ack(ack);
+    }
+    agent.core.client_changed(key);
+    if matches!(action, ResponseAction::Acknowledge | ResponseAction::DeliverAndAcknowledge) {
+        agent.core.acknowledge(key);
+    }
+    if matches!(action, ResponseAction::Ignore | ResponseAction::Acknowledge) {
+        return;
+    }
+    match owner {
+        Owner::Call(id) => deliver(agent, id, Some(key), response, essentials),
+        Owner::Registration(id) => {
+            if let Some(registration) = agent.registrations.get_mut(&id) {
+                registration.handle_response(&mut agent.core, key, response);
+            }
+            agent.remove_if_unregistered(id);
+        }
+        Owner::Probe(id) => agent.end_probe(id, ProbeResult::Responded(status)),
+    }
+}
+
+/// Returns whether a response has the Call-ID, the CSeq and the From tag of the request whose branch it has.
+fn is_response_to(request: &[u8], essentials: &Essentials<'_>) -> bool {
+    let Ok(request) = Message::from_datagram(request, &own_limits()) else { return false };
+    let Ok(sent) = request.essentials() else { return false };
+    sent.call_id == essentials.call_id
+        && sent.cseq == essentials.cseq
+        && sent.from.tag() == essentials.from.tag()
+        && sent.to.tag().is_none_or(|tag| essentials.to.tag() == Some(tag))
+}
+
+/// A response whose transaction is over, or whose branch is not ours: it may be the late answer of a phone that was rung,
+/// which must be hung up.
+fn handle_stray_response(agent: &mut UserAgent, response: &Message, essentials: &Essentials<'_>) {
+    let call = agent.call_ids.get(essentials.call_id).copied();
+    let call = call.filter(|id| {
+        let call = agent.calls.get(id);
+        essentials.cseq.method == Method::Invite && call.is_some_and(|call| call.has_from_tag(essentials.from.tag()))
+    });
+    match call {
+        Some(id) => deliver(agent, id, None, response, essentials),
+        None => count(&mut agent.core.drops.unmatched),
+    }
+}
+
+fn deliver(agent: &mut UserAgent, id: CallId, key: Option<ClientKey>, response: &Message, essentials: &Essentials<'_>) {
+    match agent.calls.get_mut(&id) {
+        Some(call) => call.handle_response(&mut agent.core, key, response, essentials),
+        None => count(&mut agent.core.drops.unmatched),
+    }
+    agent.remove_if_finished(id);
+}
+
+fn handle_request(
+    agent: &mut UserAgent,
+    (flow, source): (FlowId, SocketAddr),
+    request: &Message,
+    essentials: &Essentials<'_>,
+) {
+    let server_key = ServerKey::new(essentials);
+    let method = &essentials.cseq.method;
+    let call = agent.call_ids.get(essentials.call_id).copied();
+    if *method == Method::Ack {
+        match (agent.core.server_id(&server_key), call.and_then(|call| agent.calls.get_mut(&call))) {
+            (_, Some(call)) if call.acknowledges(essentials) => call.handle_ack(&mut agent.core, request, essentials),
+            (Some(id), _) => agent.core.acknowledge_server(id),
+            (None, _) => count(&mut agent.core.drops.unmatched),
+        }
+        return;
+    }
+    if let Some(id) = agent.core.server_id(&server_key) {
+        agent.core.respond_again(id);
+        return;
+    }
+    if *method == Method::Cancel {
+        let invite = agent.core.server_id(&server_key.cancelled_invite());
+        let status = if invite.is_some() { 200 } else { 481 };
+        respond(agent, (flow, source), request, status, |response| response);
+        if let (Some(invite), Some(call)) = (invite, call.and_then(|call| agent.calls.get_mut(&call))) {
+            call.handle_cancel(&mut agent.core, invite);
+        }
+        return;
+    }
+    match call {
+        Some(call) => {
+            let Some(id) = agent.core.start_server((server_key, call), (flow, source), request.clone()) else {
+                count(&mut agent.core.drops.full);
+                respond(agent, (flow, source), request, 503, |response| response);
+                return;
+            };
+            if let Some(call) = agent.calls.get_mut(&call) {
+                call.handle_request(&mut agent.core, id, request, essentials);
+            }
+            agent.remove_if_finished(call);
+        }
+        None => respond_outside_calls(agent, (flow, source), request, essentials),
+    }
+}
+
+/// Responds without state to a request that belongs to no call. Calls are only placed here, never accepted.
+fn respond_outside_calls(
+    agent: &mut UserAgent,
+    way: (FlowId, SocketAddr),
+    request: &Message,
+    essentials: &Essentials<'_>,
+) {
+    let extensions = unsupported(request);
+    if !extensions.is_empty() && essentials.to.tag().is_none() {
+        respond(agent, way, request, 420, |response| response.header(header::UNSUPPORTED, extensions));
+        return;
+    }
+    match &essentials.cseq.method {
+        Method::Options => respond(agent, way, request, 200, capabilities),
+        Method::Other(_) => respond(agent, way, request, 501, capabilities),
+        _ if essentials.to.tag().is_some() => respond(agent, way, request, 481, |response| response),
+        Method::Invite => respond(agent, way, request, 403, |response| response),
+        Method::Bye | Method::Info | Method::Prack | Method::Update => {
+            respond(agent, way, request, 481, |response| response);
+        }
+        _ => respond(agent, way, request, 405, capabilities),
+    }
+}
+
+fn respond(
+    agent: &mut UserAgent,
+    (flow, source): (FlowId, SocketAddr),
+    request: &Message,
+    status: u16,
+    write: impl FnOnce(Stamped) -> Stamped,
+) {
+    let (product, tag) = (&agent.core.config.product, &agent.core.stateless_tag);
+    if let Ok((destination, response)) = write(Stamped::new(request, source, status, (product, tag))).build() {
+        agent.core.send(flow, destination, response);
+    }
+}
+
+fn count(counter: &mut u64) {
+    *counter = counter.saturating_add(1);
+}

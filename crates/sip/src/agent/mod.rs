@@ -1,0 +1,401 @@
+//! The user agent: calls, registrations and probes over flows that the caller owns.
+
+pub(crate) mod config;
+pub(crate) mod core;
+mod error;
+pub(crate) mod event;
+pub(crate) mod flow;
+mod inbound;
+pub(crate) mod response;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use self::config::{Config, TimerValues};
+pub use self::core::{Drops, Usage};
+pub use self::error::AgentError;
+pub use self::event::{
+    Answered, CallEvent, CallId, EndCause, Ended, Event, NewRegistration, OutboundCall, ProbeId, ProbeResult, Progress,
+    Refusal, RegistrationEvent, RegistrationFailure, RegistrationId, Reply, RequestId, RetryReason,
+};
+pub use self::flow::{Flow, FlowId, Transmit, TransmitId, Transport};
+
+use self::core::{Core, Owner, TimerKey};
+use self::error::{check_call, check_uri};
+use self::flow::FlowState;
+use crate::framing::StreamReader;
+use crate::invite::{Call, RequestFailure, contact, via};
+use crate::message::{MessageBuilder, Method, header};
+use crate::register::Registration;
+use crate::transaction::ClientKey;
+use crate::transaction::client::TimeoutAction;
+
+/// A SIP user agent that places calls, registers, and probes servers (RFC 3261). It does no I/O.
+///
+/// After each call of a method, poll [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) until
+/// both return `None`, send the bytes, and call [`handle_timeout`](Self::handle_timeout) once
+/// [`next_timeout`](Self::next_timeout) has come. Calls in another order do no harm.
+///
+/// Times are measured by the caller from any fixed origin. A time that goes back counts as the latest one.
+///
+/// Everything that grows has a limit in [`Config`]; what exceeds it is dropped and counted in [`Drops`].
+pub struct UserAgent {
+    core: Core,
+    calls: BTreeMap<CallId, Call>,
+    /// The calls by the Call-ID of their messages.
+    call_ids: HashMap<String, CallId>,
+    registrations: BTreeMap<RegistrationId, Registration>,
+    probes: HashMap<ProbeId, ClientKey>,
+}
+
+impl UserAgent {
+    /// Makes an agent. `random` fills bytes from a source that cannot be predicted: Call-IDs, tags and branches are made
+    /// of them.
+    pub fn new(config: Config, random: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
+        Self {
+            core: Core::new(config, Box::new(random)),
+            calls: BTreeMap::new(),
+            call_ids: HashMap::new(),
+            registrations: BTreeMap::new(),
+            probes: HashMap::new(),
+        }
+    }
+
+    /// Adds a flow: a connection that was made, or a pair of addresses over UDP.
+    ///
+    /// # Errors
+    /// [`AgentError::TooMany`].
+    pub fn open_flow(&mut self, flow: Flow) -> Result<FlowId, AgentError> {
+        if self.core.flows.len() >= self.core.config.max_flows {
+            return Err(AgentError::TooMany("flows"));
+        }
+        let id = FlowId(self.core.next_id());
+        let reader = flow.transport.is_reliable().then(|| StreamReader::new(self.core.config.limits.clone()));
+        self.core.flows.insert(id, FlowState { flow, reader });
+        Ok(id)
+    }
+
+    /// Removes a flow whose connection has closed. Requests on it that have no final response fail; calls that were
+    /// answered stay, and go on if [`replace_flow`](Self::replace_flow) names another flow.
+    pub fn close_flow(&mut self, now: Duration, flow: FlowId) {
+        self.advance(now);
+        if self.core.flows.remove(&flow).is_none() {
+            return;
+        }
+        self.core.transmits.retain(|transmit| transmit.flow != flow);
+        for key in self.core.open_clients_on(flow) {
+            self.fail_client(key, RequestFailure::ConnectionLost);
+        }
+    }
+
+    /// Moves the calls and registrations of a flow to another, such as a new connection to the same server.
+    pub fn replace_flow(&mut self, now: Duration, old: FlowId, new: FlowId) {
+        self.advance(now);
+        if self.core.flow(new).is_none() || old == new {
+            return;
+        }
+        for call in self.calls.values_mut().filter(|call| call.flow == old) {
+            call.replace_flow(&mut self.core, new);
+        }
+        for registration in self.registrations.values_mut().filter(|registration| registration.flow == old) {
+            registration.replace_flow(&mut self.core, new);
+        }
+    }
+
+    /// Places a call.
+    ///
+    /// # Errors
+    /// Nothing was sent: the flow is closed, there are too many calls, a URI is malformed, or a text cannot be written.
+    pub fn place_call(&mut self, now: Duration, flow: FlowId, call: OutboundCall) -> Result<CallId, AgentError> {
+        self.advance(now);
+        self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
+        check_call(&call)?;
+        if self.calls.len() >= self.core.config.max_calls {
+            // An ended call that only waits for repetitions makes room.
+            let kept = |(id, call): (&CallId, &Call)| call.kept_until().map(|until| (until, *id));
+            let oldest = self.calls.iter().filter_map(kept).min().ok_or(AgentError::TooMany("calls"))?;
+            self.remove_call(oldest.1);
+        }
+        let id = CallId(self.core.next_id());
+        let call = Call::place(&mut self.core, id, flow, call);
+        self.call_ids.insert(call.sip_call_id.clone(), id);
+        self.calls.insert(id, call);
+        Ok(id)
+    }
+
+    /// Ends a call: by CANCEL before the answer, by BYE after it. Its end is reported as an event. A call that has ended
+    /// is ignored.
+    pub fn hang_up(&mut self, now: Duration, call: CallId) {
+        self.advance(now);
+        if let Some(call) = self.calls.get_mut(&call) {
+            call.hang_up(&mut self.core);
+        }
+        self.remove_if_finished(call);
+    }
+
+    /// Follows a redirection over a flow to the server that [`CallEvent::Redirected`] named.
+    ///
+    /// # Errors
+    /// The flow is closed or less secure than the one before, or the call does not wait for it.
+    pub fn follow_redirect(&mut self, now: Duration, call: CallId, flow: FlowId) -> Result<(), AgentError> {
+        self.advance(now);
+        let new = self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
+        let call = self.calls.get_mut(&call).ok_or(AgentError::NotRedirected)?;
+        call.follow_redirect(&mut self.core, flow, new.transport)
+    }
+
+    /// Responds to a request of the peer. A request that no longer waits is ignored.
+    pub fn respond(&mut self, now: Duration, request: RequestId, reply: Reply) {
+        self.advance(now);
+        let Some(call) = self.core.server(request).map(|server| server.call) else { return };
+        if let Some(call) = self.calls.get_mut(&call) {
+            call.respond(&mut self.core, request, reply);
+        }
+    }
+
+    /// Registers a contact and keeps it registered, or asks a registrar once.
+    ///
+    /// # Errors
+    /// Nothing was sent: the flow is closed, there are too many registrations, a URI is malformed, or a text cannot be
+    /// written.
+    pub fn register(
+        &mut self,
+        now: Duration,
+        flow: FlowId,
+        registration: NewRegistration,
+    ) -> Result<RegistrationId, AgentError> {
+        self.advance(now);
+        self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
+        for uri in [&registration.registrar, &registration.address].into_iter().chain(&registration.routes) {
+            check_uri(uri, "the URI of a registration")?;
+        }
+        if self.registrations.len() >= self.core.config.max_registrations {
+            return Err(AgentError::TooMany("registrations"));
+        }
+        let id = RegistrationId(self.core.next_id());
+        let registration = Registration::start(&mut self.core, id, flow, registration);
+        self.registrations.insert(id, registration);
+        Ok(id)
+    }
+
+    /// Removes the contact of a registration. [`RegistrationEvent::Ended`] follows.
+    pub fn unregister(&mut self, now: Duration, registration: RegistrationId) {
+        self.advance(now);
+        if let Some(registration) = self.registrations.get_mut(&registration) {
+            registration.unregister(&mut self.core);
+        }
+        self.remove_if_unregistered(registration);
+    }
+
+    /// Asks a server by OPTIONS whether it is alive. The result comes within `timeout`, at most 64 times T1.
+    ///
+    /// # Errors
+    /// Nothing was sent: the flow is closed, there are too many probes, or the URI is malformed.
+    pub fn probe(&mut self, now: Duration, flow: FlowId, uri: &str, timeout: Duration) -> Result<ProbeId, AgentError> {
+        self.advance(now);
+        let server = self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
+        check_uri(uri, "the URI of a probe")?;
+        if self.probes.len() >= self.core.config.max_registrations {
+            return Err(AgentError::TooMany("probes"));
+        }
+        let id = ProbeId(self.core.next_id());
+        let key = self.core.new_client_key();
+        let bytes = write_probe(&mut self.core, &server, key, uri).ok_or(AgentError::Unusable("the URI of a probe"))?;
+        let timeout = timeout.min(self.core.config.timers.timeout());
+        let owner = Owner::Probe(id);
+        self.core.start_client(owner, key, (flow, server.remote), (&Method::Options, bytes), Some(timeout));
+        self.probes.insert(id, key);
+        Ok(id)
+    }
+
+    /// Handles a datagram that arrived on a flow from `source`, which must be an address that may speak for the server.
+    pub fn handle_datagram(&mut self, now: Duration, flow: FlowId, source: SocketAddr, datagram: &[u8]) {
+        self.advance(now);
+        inbound::handle_datagram(self, flow, source, datagram);
+    }
+
+    /// Handles bytes of a connection, cut anywhere.
+    pub fn handle_stream(&mut self, now: Duration, flow: FlowId, bytes: &[u8]) {
+        self.advance(now);
+        inbound::handle_stream(self, flow, bytes);
+    }
+
+    /// Handles the timers that are due.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.advance(now);
+        while let Some(timer) = self.core.due_timer() {
+            match timer {
+                TimerKey::Client(key) => self.handle_client_timeout(key),
+                TimerKey::Server(id) => self.handle_server_timeout(id),
+                TimerKey::Call(id) => {
+                    if let Some(call) = self.calls.get_mut(&id) {
+                        call.handle_timeout(&mut self.core);
+                    }
+                    self.remove_if_finished(id);
+                }
+                TimerKey::Registration(id) => {
+                    if let Some(registration) = self.registrations.get_mut(&id) {
+                        registration.handle_timeout(&mut self.core);
+                    }
+                    self.remove_if_unregistered(id);
+                }
+            }
+        }
+    }
+
+    /// Handles a transmit of which certainly no byte was sent. If it was the only one of a request, the request fails, and
+    /// a call is known not to have rung.
+    pub fn handle_send_failure(&mut self, now: Duration, transmit: TransmitId) {
+        self.advance(now);
+        if let Some(key) = self.core.client_of_transmit(transmit) {
+            self.fail_client(key, RequestFailure::NotSent);
+        }
+    }
+
+    /// Returns the next bytes to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.core.transmits.pop_front()
+    }
+
+    /// Returns the next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+
+    /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do. `None`: not before something else
+    /// happens.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        self.core.next_timeout()
+    }
+
+    /// Returns what the agent holds now.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            calls: self.calls.len(),
+            registrations: self.registrations.len(),
+            probes: self.probes.len(),
+            ..self.core.usage()
+        }
+    }
+
+    /// Returns what was dropped so far.
+    pub fn drops(&self) -> &Drops {
+        &self.core.drops
+    }
+
+    fn advance(&mut self, now: Duration) {
+        self.core.now = self.core.now.max(now);
+    }
+
+    fn handle_client_timeout(&mut self, key: ClientKey) {
+        let (now, timers) = (self.core.now, self.core.config.timers);
+        let Some((_, transaction)) = self.core.client(key) else { return };
+        match transaction.handle_timeout(now, &timers) {
+            TimeoutAction::Wait => {}
+            TimeoutAction::Retransmit => self.core.retransmit(key),
+            TimeoutAction::TimedOut => {
+                let is_lost = self.core.client(key).is_some_and(|(_, client)| client.has_failed());
+                let failure = if is_lost { RequestFailure::ConnectionLost } else { RequestFailure::TimedOut };
+                self.fail_client(key, failure);
+            }
+            TimeoutAction::Remove => self.core.remove_client(key),
+        }
+        self.core.client_changed(key);
+    }
+
+    fn fail_client(&mut self, key: ClientKey, failure: RequestFailure) {
+        let Some((owner, _)) = self.core.client(key) else { return };
+        let owner = *owner;
+        self.core.remove_client(key);
+        match owner {
+            Owner::Call(id) => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.handle_request_failure(&mut self.core, key, failure);
+                }
+                self.remove_if_finished(id);
+            }
+            Owner::Registration(id) => {
+                if let Some(registration) = self.registrations.get_mut(&id) {
+                    registration.handle_failure(&mut self.core, key);
+                }
+                self.remove_if_unregistered(id);
+            }
+            Owner::Probe(id) => self.end_probe(id, ProbeResult::NoResponse),
+        }
+    }
+
+    fn handle_server_timeout(&mut self, id: RequestId) {
+        let (now, timers) = (self.core.now, self.core.config.timers);
+        let Some(server) = self.core.server(id) else { return };
+        let call = server.call;
+        match server.handle_timeout(now, &timers) {
+            TimeoutAction::Wait => self.core.server_changed(id),
+            TimeoutAction::Retransmit => {
+                self.core.respond_again(id);
+                self.core.server_changed(id);
+            }
+            TimeoutAction::Remove => self.core.remove_server(id),
+            TimeoutAction::TimedOut => {
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.handle_peer_request_timeout(&mut self.core, id);
+                }
+                // Without a response it has nothing to repeat.
+                let is_done = self.core.server(id).is_some_and(|server| server.next_timeout() <= now);
+                if is_done {
+                    self.core.remove_server(id);
+                }
+                self.remove_if_finished(call);
+            }
+        }
+    }
+
+    fn end_probe(&mut self, id: ProbeId, result: ProbeResult) {
+        if self.probes.remove(&id).is_some() {
+            self.core.push_event(Event::Probe(id, result));
+        }
+    }
+
+    fn remove_if_finished(&mut self, id: CallId) {
+        if self.calls.get(&id).is_some_and(Call::is_finished) {
+            self.remove_call(id);
+        }
+    }
+
+    fn remove_call(&mut self, id: CallId) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.call_ids.remove(&call.sip_call_id);
+            self.core.set_timer(TimerKey::Call(id), None);
+        }
+    }
+
+    fn remove_if_unregistered(&mut self, id: RegistrationId) {
+        if self.registrations.get(&id).is_some_and(Registration::is_finished) {
+            self.registrations.remove(&id);
+            self.core.set_timer(TimerKey::Registration(id), None);
+        }
+    }
+}
+
+impl std::fmt::Debug for UserAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserAgent").field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+/// Writes an OPTIONS outside of calls.
+fn write_probe(core: &mut Core, flow: &Flow, key: ClientKey, uri: &str) -> Option<Vec<u8>> {
+    let mut builder = MessageBuilder::request(&Method::Options, uri)
+        .header(header::VIA, via(flow, key))
+        .header(header::MAX_FORWARDS, "70")
+        .header(header::FROM, format!("<sip:{}>;tag={}", flow.local, core.random_token()))
+        .header(header::TO, format!("<{uri}>"))
+        .header(header::CALL_ID, core.random_token())
+        .header(header::CSEQ, "1 OPTIONS")
+        .header(header::CONTACT, contact(flow, ""))
+        .header(header::ACCEPT, "application/sdp");
+    if !core.config.product.is_empty() {
+        builder = builder.header(header::USER_AGENT, &core.config.product);
+    }
+    builder.build().ok()
+}

@@ -1,0 +1,159 @@
+//! Dialogs of calls that this side placed (RFC 3261, 12).
+
+use std::net::SocketAddr;
+
+use crate::agent::flow::{Flow, Transport};
+use crate::agent::response::DEFAULT_PORT;
+use crate::message::{Essentials, Host, Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header};
+
+/// What requests within a dialog are written from.
+///
+/// Identity is exact: Call-ID and both tags. What the peer names as targets decides only what is written into the
+/// request; where it is sent is decided by [`Dialog::destination`].
+#[derive(Clone)]
+pub(crate) struct Dialog {
+    call_id: String,
+    /// The value of From in requests of this side.
+    local: String,
+    /// The value of To in requests of this side, as the peer wrote it.
+    remote: Vec<u8>,
+    /// `None`: the peer is of RFC 2543.
+    remote_tag: Option<String>,
+    /// The peer's Contact, as a Request-URI.
+    target: String,
+    routes: Vec<NameAddr>,
+    local_cseq: u32,
+    remote_cseq: Option<u32>,
+}
+
+impl Dialog {
+    /// Makes the dialog of a response to an INVITE. Without usable Contact, its target is the INVITE's Request-URI.
+    pub(crate) fn new((local, request_uri): (&str, &str), response: &Message, essentials: &Essentials<'_>) -> Self {
+        let remote = response.header_values(header::TO).next().unwrap_or_default();
+        let mut dialog = Self {
+            call_id: essentials.call_id.to_owned(),
+            local: local.to_owned(),
+            remote: remote.to_vec(),
+            remote_tag: essentials.to.tag().map(str::to_owned),
+            target: request_uri.to_owned(),
+            routes: Vec::new(),
+            local_cseq: essentials.cseq.number,
+            remote_cseq: None,
+        };
+        dialog.learn_routes(response);
+        dialog.refresh_target(response);
+        dialog
+    }
+
+    /// Makes the dialog of a request of the peer that arrived before any response of its fork.
+    pub(crate) fn of_request(
+        (local, request_uri): (&str, &str),
+        (remote, remote_tag): (&[u8], &str),
+        call_id: &str,
+        cseq: u32,
+    ) -> Self {
+        Self {
+            call_id: call_id.to_owned(),
+            local: local.to_owned(),
+            remote: remote.to_vec(),
+            remote_tag: Some(remote_tag.to_owned()),
+            target: request_uri.to_owned(),
+            routes: Vec::new(),
+            local_cseq: cseq,
+            remote_cseq: None,
+        }
+    }
+
+    pub(crate) fn remote_tag(&self) -> Option<&str> {
+        self.remote_tag.as_deref()
+    }
+
+    /// Sets the route set from the Record-Route of a response, the last element first (RFC 3261, 12.1.2). The 2xx decides
+    /// in the end (13.2.2.4). An element that cannot be used is left out.
+    pub(crate) fn learn_routes(&mut self, response: &Message) {
+        self.routes = response.record_routes().unwrap_or_default();
+        self.routes.retain(|route| route.uri().is_ok_and(|uri| uri.as_sip().is_some()));
+        self.routes.reverse();
+    }
+
+    /// Sets the remote target from the Contact of a request or a response (RFC 3261, 12.2.1.2). A Contact that cannot be
+    /// used changes nothing.
+    pub(crate) fn refresh_target(&mut self, message: &Message) {
+        let contact = message.contacts().ok().and_then(|contacts| contacts.into_iter().next());
+        if let Some(Uri::Sip(uri)) = contact.and_then(|contact| contact.uri().ok()) {
+            self.target = uri.to_request_uri();
+        }
+    }
+
+    /// Accepts the CSeq of a request of the peer. Returns false if it is not higher than all before (RFC 3261, 12.2.2).
+    pub(crate) fn accept_remote_cseq(&mut self, number: u32) -> bool {
+        let is_new = self.remote_cseq.is_none_or(|last| number > last);
+        if is_new {
+            self.remote_cseq = Some(number);
+        }
+        is_new
+    }
+
+    /// Returns the CSeq of the next request.
+    pub(crate) fn next_cseq(&mut self) -> u32 {
+        self.local_cseq = self.local_cseq.saturating_add(1);
+        self.local_cseq
+    }
+
+    /// Returns the Request-URI of requests (RFC 3261, 12.2.1.1).
+    pub(crate) fn request_uri(&self) -> String {
+        match self.strict_router() {
+            Some(router) => router.to_request_uri(),
+            None => self.target.clone(),
+        }
+    }
+
+    /// Begins a request with this CSeq and Via.
+    pub(crate) fn request(&self, method: &Method, cseq: u32, via: &str) -> MessageBuilder {
+        let mut builder = MessageBuilder::request(method, &self.request_uri()).header(header::VIA, via);
+        let is_strict = self.strict_router().is_some();
+        for route in self.routes.iter().skip(usize::from(is_strict)) {
+            builder = builder.header(header::ROUTE, route.to_string());
+        }
+        if is_strict {
+            builder = builder.header(header::ROUTE, format!("<{}>", self.target));
+        }
+        builder
+            .header(header::MAX_FORWARDS, "70")
+            .header(header::FROM, &self.local)
+            .header(header::TO, &self.remote)
+            .header(header::CALL_ID, &self.call_id)
+            .header(header::CSEQ, format!("{cseq} {method}"))
+    }
+
+    /// Returns where requests go: to the server of the flow.
+    ///
+    /// Over UDP, another port of the server's own address is used if the next hop names it. Another host never is,
+    /// whatever the peer names, so that neither a request nor credentials reach a third party.
+    pub(crate) fn destination(&self, flow: &Flow) -> SocketAddr {
+        if flow.transport != Transport::Udp {
+            return flow.remote;
+        }
+        let first = self.routes.first().and_then(|route| route.uri().ok());
+        let target = Uri::parse(&self.target).ok();
+        let Some(Uri::Sip(uri)) = first.or(target) else { return flow.remote };
+        let names_other_transport = uri.transport().is_some_and(|name| !name.eq_ignore_ascii_case("udp"));
+        match uri.host() {
+            Host::Ip(ip) if *ip == flow.remote.ip() && !uri.is_secure() && !names_other_transport => {
+                match uri.port().unwrap_or(DEFAULT_PORT) {
+                    0 => flow.remote,
+                    port => SocketAddr::new(flow.remote.ip(), port),
+                }
+            }
+            _ => flow.remote,
+        }
+    }
+
+    /// Returns the first router if it is a strict one: its URI has no `lr`.
+    fn strict_router(&self) -> Option<SipUri> {
+        match self.routes.first()?.uri().ok()? {
+            Uri::Sip(uri) if !uri.is_loose_router() => Some(uri),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Requests within a dialog, and the responses to them (RFC 3261, 12.2.1).
+
+use super::outgoing::{contact, via};
+use super::responses::{challenges, description};
+use super::{Call, Purpose, SentRequest, SessionTimer};
+use crate::agent::core::Core;
+use crate::agent::event::{CallEvent, EndCause};
+use crate::auth::{RequestAuth, RequestParts};
+use crate::message::{Essentials, Message, Method, header};
+
+/// Maximum requests of this side in one call that wait for a response.
+const MAX_REQUESTS: usize = 48;
+
+/// Maximum transmissions of one request with changed credentials or another session interval.
+const MAX_TRIES: u32 = 8;
+
+impl Purpose {
+    pub(super) fn method(&self) -> Method {
+        match self {
+            Self::Prack(_) => Method::Prack,
+            Self::Bye => Method::Bye,
+            Self::Update => Method::Update,
+            Self::Reinvite => Method::Invite,
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn send_prack(&mut self, core: &mut Core, fork: u32, rack: String) {
+        self.send_request(core, fork, Purpose::Prack(rack), RequestAuth::default(), 0);
+    }
+
+    pub(super) fn send_bye(&mut self, core: &mut Core, fork: u32) {
+        if let Some(fork) = self.fork(fork) {
+            fork.timer = None;
+        }
+        self.send_request(core, fork, Purpose::Bye, RequestAuth::default(), 0);
+    }
+
+    /// Sends a request in a dialog. Without flow, its transaction fails at once.
+    pub(super) fn send_request(
+        &mut self,
+        core: &mut Core,
+        fork_id: u32,
+        purpose: Purpose,
+        mut auth: RequestAuth,
+        tries: u32,
+    ) {
+        if self.requests.len() >= MAX_REQUESTS {
+            core.drops.full = core.drops.full.saturating_add(1);
+            return;
+        }
+        let (key, random) = (core.new_client_key(), core.random_bytes());
+        let (flow_id, owner, method) = (self.flow, self.owner(), purpose.method());
+        let flow = core.flow(flow_id);
+        let session_headers = self.session_headers(fork_id);
+        let contact_user = self.setup.contact_user.clone();
+        let supports = if self.setup.reliable_provisional { "100rel, timer" } else { "timer" };
+        let Some(fork) = self.forks.iter_mut().find(|fork| fork.id == fork_id) else { return };
+        let cseq = fork.dialog.next_cseq();
+        let written = flow.and_then(|flow| {
+            let body = if purpose == Purpose::Reinvite { fork.local_description.clone() } else { Vec::new() };
+            let mut builder = fork.dialog.request(&method, cseq, &via(&flow, key));
+            match &purpose {
+                Purpose::Prack(rack) => builder = builder.header(header::RACK, rack),
+                Purpose::Bye => {}
+                Purpose::Update | Purpose::Reinvite => {
+                    builder = builder
+                        .header(header::CONTACT, contact(&flow, &contact_user))
+                        .header(header::ALLOW, super::outgoing::ALLOW)
+                        .header(header::SUPPORTED, supports);
+                    for (name, value) in session_headers {
+                        builder = builder.header(name, value);
+                    }
+                }
+            }
+            if !core.config.product.is_empty() {
+                builder = builder.header(header::USER_AGENT, &core.config.product);
+            }
+            if let Some(authenticator) = &mut self.auth {
+                let uri = fork.dialog.request_uri();
+                let parts = RequestParts { method: method.as_str().as_bytes(), uri: uri.as_bytes(), body: &body };
+                for answer in authenticator.answer(&mut auth, &parts, random).ok()? {
+                    builder = builder.header(answer.header(), answer.value());
+                }
+            }
+            if !body.is_empty() {
+                builder = builder.body("application/sdp", body);
+            }
+            Some((fork.dialog.destination(&flow), builder.build().ok()?))
+        });
+        let (destination, bytes) = written.unwrap_or((std::net::SocketAddr::from(([0, 0, 0, 0], 0)), Vec::new()));
+        let is_unwritable = bytes.is_empty();
+        self.requests.push(SentRequest { key, fork: fork_id, purpose, auth, tries: tries.saturating_add(1) });
+        core.start_client(owner, key, (flow_id, destination), (&method, bytes), None);
+        if is_unwritable {
+            core.fail_client(key);
+        }
+    }
+
+    pub(super) fn handle_in_dialog_response(
+        &mut self,
+        core: &mut Core,
+        index: usize,
+        response: &Message,
+        essentials: &Essentials<'_>,
+    ) {
+        let status = response.status().unwrap_or_default();
+        if status < 200 || index >= self.requests.len() {
+            return;
+        }
+        let request = self.requests.remove(index);
+        let is_success = (200..300).contains(&status);
+        if is_success && matches!(request.purpose, Purpose::Update | Purpose::Reinvite) {
+            self.handle_refreshed(core, &request, response, essentials);
+            return;
+        }
+        if matches!(status, 401 | 407) && self.retry_request(core, &request, response) {
+            return;
+        }
+        match request.purpose {
+            // Its failure neither delays nor ends the call (RFC 3262, 3).
+            Purpose::Prack(_) => {}
+            // Whatever the peer says, it has the BYE.
+            Purpose::Bye => self.handle_hung_up(core, true),
+            Purpose::Update | Purpose::Reinvite => self.handle_refresh_refused(core, &request, status, response),
+        }
+    }
+
+    pub(super) fn handle_in_dialog_failure(&mut self, core: &mut Core, index: usize) {
+        if index >= self.requests.len() {
+            return;
+        }
+        let request = self.requests.remove(index);
+        match request.purpose {
+            Purpose::Prack(_) => {}
+            Purpose::Bye => self.handle_hung_up(core, false),
+            // RFC 4028, 10: without response the session is over.
+            Purpose::Update | Purpose::Reinvite => self.lose_session(core, request.fork),
+        }
+    }
+
+    /// Sends a challenged request again with credentials. Returns whether it was sent.
+    fn retry_request(&mut self, core: &mut Core, request: &SentRequest, response: &Message) -> bool {
+        let Some(authenticator) = &mut self.auth else { return false };
+        let mut auth = request.auth.clone();
+        if request.tries >= MAX_TRIES || authenticator.challenged(&mut auth, challenges(response)).is_err() {
+            return false;
+        }
+        self.send_request(core, request.fork, request.purpose.clone(), auth, request.tries);
+        true
+    }
+
+    /// Sends a refresh again with another session interval or by another method. Returns whether it was sent.
+    pub(super) fn repeat_refresh(&mut self, core: &mut Core, request: &SentRequest, purpose: Purpose) -> bool {
+        if request.tries >= MAX_TRIES {
+            return false;
+        }
+        self.send_request(core, request.fork, purpose, request.auth.clone(), request.tries);
+        true
+    }
+
+    /// The session was refreshed, and perhaps described anew.
+    fn handle_refreshed(
+        &mut self,
+        core: &mut Core,
+        request: &SentRequest,
+        response: &Message,
+        essentials: &Essentials<'_>,
+    ) {
+        let is_invite = request.purpose == Purpose::Reinvite;
+        let timer = SessionTimer::from_response(core.now, response);
+        let answer = description(response);
+        if let Some(fork) = self.fork(request.fork) {
+            fork.dialog.refresh_target(response);
+            fork.timer = timer;
+        }
+        if is_invite {
+            self.acknowledge_success(core, request.fork, essentials.cseq.number);
+            if answer.is_some() && self.is_established(request.fork) {
+                self.emit(core, CallEvent::SessionAnswer(answer));
+            }
+        }
+    }
+
+    pub(super) fn is_established(&self, fork: u32) -> bool {
+        self.stage == super::Stage::Established(fork)
+    }
+
+    /// The peer no longer has the session, or does not keep it alive: it is ended on this side, too.
+    pub(super) fn lose_session(&mut self, core: &mut Core, fork: u32) {
+        if self.is_established(fork) {
+            self.send_bye(core, fork);
+            self.finish(core, EndCause::SessionLost);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One outbound call: from its INVITE to the end of all that it started.
+//!
+//! - `outgoing` writes INVITE, ACK and CANCEL, and sends the INVITE again;
+//! - `responses` handles what the peer responds to the INVITE: forks, challenges, redirections;
+//! - `in_dialog` sends PRACK, BYE and refreshes, and handles the responses to them;
+//! - `requests` handles the peer's requests;
+//! - `session_timer` keeps the session alive (RFC 4028);
+//! - `ending` cancels, hangs up, and reports the end.
+
+mod ending;
+mod in_dialog;
+mod outgoing;
+mod requests;
+mod responses;
+mod session_timer;
+
+use std::time::Duration;
+
+use crate::agent::core::{Core, Owner, TimerKey};
+use crate::agent::event::{CallEvent, CallId, EndCause, Event, OutboundCall, RequestId, RetryReason};
+use crate::agent::flow::{FlowId, Transport};
+use crate::auth::{Authenticator, RequestAuth};
+use crate::dialog::Dialog;
+use crate::message::{Essentials, Message};
+use crate::transaction::ClientKey;
+
+pub(crate) use outgoing::{contact, derived, own_limits, via};
+pub(crate) use requests::{capabilities, unsupported};
+pub(crate) use responses::{challenges, refusal};
+
+use session_timer::SessionTimer;
+
+/// Maximum dialogs of one call: forks that respond to the INVITE.
+const MAX_FORKS: usize = 16;
+
+/// Maximum repetitions of one INVITE with other content: challenges, session intervals and redirections together.
+const MAX_RETRIES: u32 = 12;
+
+/// An outbound call.
+pub(crate) struct Call {
+    id: CallId,
+    pub(crate) flow: FlowId,
+    setup: OutboundCall,
+    /// The Call-ID, one for the whole call.
+    pub(crate) sip_call_id: String,
+    from_tag: String,
+    /// The highest CSeq of an INVITE outside of a dialog.
+    cseq: u32,
+    auth: Option<Authenticator>,
+    invite_auth: RequestAuth,
+    session_interval: Option<u32>,
+    /// The smallest session interval that the peer accepts, if it refused a smaller one.
+    min_interval: Option<u32>,
+    retries: u32,
+    stage: Stage,
+    /// The INVITE that was sent last.
+    invite: Option<SentInvite>,
+    forks: Vec<Fork>,
+    last_fork: u32,
+    requests: Vec<SentRequest>,
+    peer_requests: Vec<PeerRequest>,
+    hang_up_wanted: bool,
+    may_have_rung: bool,
+    is_forwarded: bool,
+    /// Whether the first INVITE went over TLS. Then no other may go without.
+    is_encrypted: bool,
+    /// When the stage ends by itself: a call that rings for too long, a server that does not respond to a CANCEL, or the
+    /// time in which repetitions are to be expected after the end.
+    give_up_at: Option<Duration>,
+}
+
+/// Where a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The INVITE has no final response.
+    Inviting,
+    /// The caller decides whether to follow a redirection.
+    Redirecting,
+    /// This fork answered.
+    Established(u32),
+    /// This side ends the call, and reports the end when the peer has confirmed it.
+    Closing(Closing),
+    /// The end was reported. What may still ring is ended as soon as the server responds.
+    Over,
+}
+
+/// Why this side ends a call that waits for the peer's confirmation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Cancelled,
+    HungUp,
+}
+
+impl Closing {
+    fn cause(self) -> EndCause {
+        match self {
+            Self::Cancelled => EndCause::Cancelled,
+            Self::HungUp => EndCause::HungUp,
+        }
+    }
+}
+
+/// An INVITE that was sent.
+struct SentInvite {
+    key: ClientKey,
+    /// The INVITE as it was sent, from which ACK and CANCEL are written.
+    message: Message,
+    destination: std::net::SocketAddr,
+    /// Whether a provisional response came: only then it may be cancelled (RFC 3261, 9.1).
+    is_proceeding: bool,
+    is_cancelled: bool,
+    /// Whether a final response came, or none will be waited for.
+    is_final: bool,
+}
+
+/// A dialog that a response to the INVITE created.
+struct Fork {
+    id: u32,
+    dialog: Dialog,
+    /// Whether the INVITE succeeded in this dialog.
+    is_confirmed: bool,
+    /// Whether the peer has sent BYE, perhaps before its 2xx arrived.
+    is_ended_by_peer: bool,
+    /// The acknowledgements of the latest INVITEs in this dialog by CSeq, the newest last, for repeated 2xx.
+    acks: Vec<(u32, Vec<u8>)>,
+    /// The RSeq of the last reliable provisional response (RFC 3262, 4).
+    rseq: Option<u32>,
+    /// The peer's latest description, and whether it decides the session whatever the 2xx has.
+    description: Option<Vec<u8>>,
+    is_agreed: bool,
+    is_updated: bool,
+    /// The description that this side sent last.
+    local_description: Vec<u8>,
+    allows_update: bool,
+    timer: Option<SessionTimer>,
+}
+
+/// A request within a dialog, or a CANCEL, that waits for its final response.
+struct SentRequest {
+    key: ClientKey,
+    fork: u32,
+    purpose: Purpose,
+    auth: RequestAuth,
+    tries: u32,
+}
+
+/// What a request is for, and what it is written from again after a challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// Acknowledges a provisional response; the value of RAck.
+    Prack(String),
+    Bye,
+    Update,
+    /// A re-INVITE that refreshes the session.
+    Reinvite,
+}
+
+/// A request of the peer that waits: for the caller's response, or for the ACK of an INVITE.
+struct PeerRequest {
+    id: RequestId,
+    fork: u32,
+    kind: PeerRequestKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerRequestKind {
+    Offer { is_invite: bool, has_description: bool, cseq: u32, is_answered: bool },
+    Info,
+}
+
+impl Call {
+    /// Makes a call and sends its INVITE.
+    pub(crate) fn place(core: &mut Core, id: CallId, flow: FlowId, setup: OutboundCall) -> Self {
+        let mut call = Self {
+            id,
+            flow,
+            sip_call_id: core.random_token(),
+            from_tag: core.random_token(),
+            cseq: 0,
+            auth: setup.credentials.clone().map(Authenticator::new),
+            invite_auth: RequestAuth::default(),
+            session_interval: setup.session_interval.map(|seconds| seconds.max(session_timer::MIN_SECONDS)),
+            min_interval: None,
+            retries: 0,
+            stage: Stage::Inviting,
+            invite: None,
+            forks: Vec::new(),
+            last_fork: 0,
+            requests: Vec::new(),
+            peer_requests: Vec::new(),
+            hang_up_wanted: false,
+            may_have_rung: false,
+            is_forwarded: false,
+            is_encrypted: core.flow(flow).is_some_and(|flow| flow.transport == Transport::Tls),
+            give_up_at: None,
+            setup,
+        };
+        call.send_invite(core);
+        call
+    }
+
+    /// Returns whether nothing is left to do.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.stage == Stage::Over && self.give_up_at.is_none() && self.requests.is_empty()
+    }
+
+    /// Returns until when an ended call is kept only for repetitions of the peer. `None` while it is needed.
+    pub(crate) fn kept_until(&self) -> Option<Duration> {
+        let is_open = self.invite.as_ref().is_some_and(|invite| !invite.is_final);
+        self.give_up_at.filter(|_| self.stage == Stage::Over && !is_open && self.requests.is_empty())
+    }
+
+    /// Returns whether this is the tag of this side.
+    pub(crate) fn has_from_tag(&self, tag: Option<&str>) -> bool {
+        tag == Some(&self.from_tag)
+    }
+
+    /// Handles a response. `key` is the transaction that it belongs to; `None` if that has ended.
+    pub(crate) fn handle_response(
+        &mut self,
+        core: &mut Core,
+        key: Option<ClientKey>,
+        response: &Message,
+        essentials: &Essentials<'_>,
+    ) {
+        let request = key.and_then(|key| self.requests.iter().position(|request| request.key == key));
+        match request {
+            Some(index) => self.handle_in_dialog_response(core, index, response, essentials),
+            // A CANCEL's own response decides nothing: the INVITE gets one too (RFC 3261, 9.1).
+            None if essentials.cseq.method != crate::message::Method::Invite => {}
+            None => self.handle_invite_response(core, key.is_none(), response, essentials),
+        }
+        self.update_timer(core);
+    }
+
+    /// Handles a request that got no final response in time or could not be sent.
+    pub(crate) fn handle_request_failure(&mut self, core: &mut Core, key: ClientKey, failure: RequestFailure) {
+        if let Some(index) = self.requests.iter().position(|request| request.key == key) {
+            self.handle_in_dialog_failure(core, index);
+        } else if self.invite.as_ref().is_some_and(|invite| invite.key == key) {
+            self.handle_invite_failure(core, failure);
+        }
+        self.update_timer(core);
+    }
+
+    /// Handles the call's own timer.
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core) {
+        if self.give_up_at.is_some_and(|at| at <= core.now) {
+            self.give_up_at = None;
+            self.handle_give_up(core);
+        }
+        self.handle_session_timers(core);
+        self.update_timer(core);
+    }
+
+    /// Goes on over another flow.
+    pub(crate) fn replace_flow(&mut self, core: &mut Core, flow: FlowId) {
+        self.flow = flow;
+        if let Some(invite) = &mut self.invite
+            && let Some(flow) = core.flow(flow)
+        {
+            invite.destination = flow.remote;
+        }
+        // The connection of the INVITE is gone: the server may have it, so it is cancelled.
+        if self.invite_is_open() && self.stage == Stage::Over {
+            self.send_cancel(core);
+        }
+        self.update_timer(core);
+    }
+
+    fn invite_is_open(&self) -> bool {
+        self.invite.as_ref().is_some_and(|invite| !invite.is_final)
+    }
+
+    fn owner(&self) -> Owner {
+        Owner::Call(self.id)
+    }
+
+    fn emit(&self, core: &mut Core, event: CallEvent) {
+        core.push_event(Event::Call(self.id, event));
+    }
+
+    fn fork(&mut self, id: u32) -> Option<&mut Fork> {
+        self.forks.iter_mut().find(|fork| fork.id == id)
+    }
+
+    fn fork_by_tag(&self, tag: Option<&str>) -> Option<u32> {
+        self.forks.iter().find(|fork| fork.dialog.remote_tag() == tag).map(|fork| fork.id)
+    }
+
+    /// Counts a repetition of the INVITE with other content. Returns false if there were too many.
+    fn may_retry(&mut self) -> bool {
+        self.retries = self.retries.saturating_add(1);
+        self.retries <= MAX_RETRIES
+    }
+
+    fn retry(&mut self, core: &mut Core, reason: RetryReason) {
+        self.forks.retain(|fork| fork.is_confirmed);
+        self.send_invite(core);
+        self.emit(core, CallEvent::Retried(reason));
+    }
+
+    fn update_timer(&mut self, core: &mut Core) {
+        let timers = self.forks.iter().filter_map(|fork| fork.timer.as_ref().map(SessionTimer::next_timeout));
+        let next = timers.chain(self.give_up_at).min();
+        core.set_timer(TimerKey::Call(self.id), next);
+    }
+}
+
+/// Why a request failed without a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestFailure {
+    /// No final response came in time.
+    TimedOut,
+    /// The connection closed.
+    ConnectionLost,
+    /// No byte was sent.
+    NotSent,
+}
