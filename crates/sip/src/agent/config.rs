@@ -51,7 +51,7 @@ impl Default for Config {
 /// The timers of RFC 3261, 17.1.1.1 and table 4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimerValues {
-    /// Estimated round trip, and the first interval of retransmissions. Default: 500 ms.
+    /// Estimated round trip, and the first interval of retransmissions, at least 10 ms. Default: 500 ms.
     pub t1: Duration,
     /// Maximum interval of retransmissions. Default: 4 s.
     pub t2: Duration,

@@ -88,7 +88,9 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(config: Config, random: RandomSource) -> Self {
+    pub(crate) fn new(mut config: Config, random: RandomSource) -> Self {
+        config.timers.t1 = config.timers.t1.max(MIN_T1);
+        config.timers.t2 = config.timers.t2.max(config.timers.t1);
         let mut core = Self {
             now: Duration::ZERO,
             config,
@@ -372,6 +374,9 @@ impl Core {
         }
     }
 }
+
+/// The smallest T1 that is used.
+const MIN_T1: Duration = Duration::from_millis(10);
 
 /// Maximum transactions of the peer's requests in one call, including those that are kept to answer repetitions.
 const MAX_SERVERS_A_CALL: usize = 64;

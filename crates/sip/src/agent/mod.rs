@@ -31,6 +31,9 @@ use crate::register::Registration;
 use crate::transaction::ClientKey;
 use crate::transaction::client::TimeoutAction;
 
+/// The latest time that is used, so that there is always a later one: timers would fire for ever otherwise.
+const MAX_NOW: Duration = Duration::from_secs(1 << 40);
+
 /// A SIP user agent that places calls, registers, and probes servers (RFC 3261). It does no I/O.
 ///
 /// After each call of a method, poll [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) until
@@ -285,7 +288,7 @@ impl UserAgent {
     }
 
     fn advance(&mut self, now: Duration) {
-        self.core.now = self.core.now.max(now);
+        self.core.now = self.core.now.max(now.min(MAX_NOW));
     }
 
     fn handle_client_timeout(&mut self, key: ClientKey) {
