@@ -1,17 +1,18 @@
 # The two commands of the README are `make run` and `make test`; CONTRIBUTING.md describes the others.
 
-.PHONY: run quick test test-all test-windows test-bundle test-browser test-prometheus test-long check build windows \
-    windows-release dist bench schema
+.PHONY: run quick test test-all test-windows test-bundle test-browser test-prometheus test-long test-fuzz fuzz check build \
+    windows windows-release dist bench schema
 
 NUMBER ?= +1 4255551212
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+MINUTES ?= 10
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Names of test files say which part they belong to; .config/nextest.toml leaves these parts out of `make test`.
 PART := cargo nextest run --workspace --ignore-default-filter --no-tests fail --filterset
 
 # Builds the library, and places a demonstration call through it, loaded as a host loads it.
 run:
 	cargo build --profile demo --package phonegate-library --package place-call
-	PHONEGATE_CONFIG="$(CURDIR)/examples/demo.json" $(TARGET)/demo/place_call $(TARGET)/demo/libphonegate.so "$(NUMBER)"
+	PHONEGATE_CONFIG="$(CURDIR)/examples/demo.json" $(TARGET_DIR)/demo/place_call $(TARGET_DIR)/demo/libphonegate.so "$(NUMBER)"
 
 # The tests, and what they load and run. One call of cargo, so that it resolves one set of features: with two it compiles
 # tokio and all above it twice.
@@ -29,7 +30,7 @@ test:
 	cargo nextest run --workspace
 
 # Everything. Each part can be run alone.
-test-all: test check test-prometheus test-browser test-long test-windows test-bundle
+test-all: test check test-fuzz test-prometheus test-browser test-long test-windows test-bundle
 
 # The library, the tool and the shim under Wine, and in Microsoft's .NET for Windows.
 test-windows:
@@ -61,6 +62,16 @@ test-long:
 	$(MAKE) build
 	PHONEGATE_KILLS=500 $(PART) 'test(/_long$$/) | binary(sqlite_store) & test(/^kills::/)'
 
+# Each fuzz target for 15 s, from its corpus. It finds what a change breaks; what is rare is for `make fuzz`.
+test-fuzz:
+	scripts/install-tools fuzz
+	scripts/fuzz run 15
+
+# The fuzz targets for long, or one of them: make fuzz MINUTES=60 TARGET=datagram
+fuzz:
+	scripts/install-tools fuzz
+	scripts/fuzz run $$(($(MINUTES) * 60)) $(TARGET)
+
 # What needs no running: format, lints, documentation, dependencies.
 check:
 	scripts/install-tools check
@@ -68,6 +79,10 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo deny --workspace check bans licenses sources
+	# The fuzz targets are a workspace of their own.
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz --locked --all-targets -- -D warnings
+	cargo deny --manifest-path fuzz/Cargo.toml --config fuzz/deny.toml check bans licenses sources
 	scripts/check-advisories
 
 # Builds the library and the tool for Windows, on Linux, and both with faults to inject for the tests.
@@ -78,7 +93,7 @@ windows-release:
 	scripts/cargo-windows build --release --locked --package phonegate-library --package phonegate-cli --lib
 	# The tool contains the hash of the library, so it is built last. This build also writes the list of sources, which
 	# phonegate.dll and phonegate.exe share.
-	PHONEGATE_SHIPPED_LIBRARY="$(abspath $(TARGET))/x86_64-pc-windows-gnu/release/phonegate.dll" \
+	PHONEGATE_SHIPPED_LIBRARY="$(abspath $(TARGET_DIR))/x86_64-pc-windows-gnu/release/phonegate.dll" \
 	    scripts/cargo-windows build --release --locked --package phonegate-cli
 
 # Packs the bundles for Windows and for Linux into dist/, and checks them.

@@ -1,0 +1,277 @@
+//! The input is what arrives in a call: audio, presses and other packets, from anywhere and in any order.
+#![no_main]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use phonegate_media::dtmf::DigitEvent;
+use phonegate_media::receiver::{Protection, Receiver, STREAM_SILENCE, Verdict};
+use phonegate_media::rtp::{RtpHeader, RtpPacket};
+use phonegate_media::sdp::{Encryption, LocalSession, RemoteMedia};
+
+const PACKET_TIME: Duration = Duration::from_millis(20);
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    learns_port: bool,
+    steps: Vec<Step>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Step {
+    /// Up to 15 packets of audio, with the next sequence numbers of the stream.
+    Talk { from: Source, stream: u8, packets: u8, is_fast: bool },
+    /// Up to 7 packets of an event, with the next sequence numbers.
+    Press { from: Source, stream: u8, digit: u8, packets: u8 },
+    /// An event packet with any numbers.
+    Event { from: Source, stream: u8, sequence: u16, timestamp: u32, payload: [u8; 4], number: u8 },
+    /// Any packet.
+    Bytes { from: Source, bytes: Vec<u8> },
+    /// Time passes, in units of 10 ms.
+    Wait(u8),
+    /// The stream's next sequence number.
+    Jump { stream: u8, sequence: u16 },
+    /// The peer's description names another port, direction or number for events.
+    Remote { port: bool, direction: u8, number: u8 },
+    /// The call is answered.
+    Answered,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Source {
+    Named,
+    NamedAsMapped,
+    OtherPort,
+    ThirdPort,
+    OtherHost,
+    OtherHostAuthenticated,
+}
+
+impl Source {
+    fn address(self) -> SocketAddr {
+        match self {
+            Self::Named => ([192, 0, 2, 9], 4000).into(),
+            Self::NamedAsMapped => ([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0209], 4000).into(),
+            Self::OtherPort => ([192, 0, 2, 9], 5000).into(),
+            Self::ThirdPort => ([192, 0, 2, 9], 6000).into(),
+            Self::OtherHost | Self::OtherHostAuthenticated => ([192, 0, 2, 66], 4000).into(),
+        }
+    }
+
+    fn protection(self) -> Protection {
+        if matches!(self, Self::OtherHostAuthenticated) { Protection::Authenticated } else { Protection::None }
+    }
+}
+
+fuzz_target!(|input: Input| {
+    let mut call = Call::new(input.learns_port);
+    for step in input.steps.iter().take(300) {
+        call.step(step);
+    }
+});
+
+/// A call in virtual time, with what the receiver must not do.
+struct Call {
+    learns_port: bool,
+    receiver: Receiver,
+    /// Gets only what may be heard, so the rest must make no difference.
+    alone: Receiver,
+    now: Duration,
+    remote: RemoteMedia,
+    sequences: [u16; 4],
+    packets: u64,
+    heard: u64,
+    /// Event packets that were heard, and digits that were reported, by digit.
+    event_packets: [u32; 16],
+    digits: [u32; 16],
+    /// The stream heard last from the named port without protection, when, and whether its audio was.
+    stream: Option<(u32, Duration, bool)>,
+    /// Whether the named port was heard.
+    named: bool,
+    /// The latest audio packets from other ports.
+    run: Vec<(SocketAddr, u32, u16, Duration)>,
+}
+
+impl Call {
+    fn new(learns_port: bool) -> Self {
+        let remote = remote(4000, "sendrecv", 101);
+        let (mut receiver, mut alone) = (Receiver::new(learns_port), Receiver::new(learns_port));
+        receiver.set_remote(&remote);
+        alone.set_remote(&remote);
+        Self {
+            learns_port,
+            receiver,
+            alone,
+            now: Duration::ZERO,
+            remote,
+            sequences: [0; 4],
+            packets: 0,
+            heard: 0,
+            event_packets: [0; 16],
+            digits: [0; 16],
+            stream: None,
+            named: false,
+            run: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Talk { from, stream, packets, is_fast } => {
+                for _ in 0..packets % 16 {
+                    let header = self.next_header(*stream, 0);
+                    self.receive(*from, &header.write(&[0xff; 4]));
+                    self.now += if *is_fast { Duration::from_millis(1) } else { PACKET_TIME };
+                }
+            }
+            Step::Press { from, stream, digit, packets } => {
+                let number = self.remote.event_type.unwrap_or(101);
+                let timestamp = self.next_header(*stream, number).timestamp;
+                for n in 0..packets % 8 {
+                    let header = RtpHeader { timestamp, ..self.next_header(*stream, number) };
+                    self.receive(*from, &header.write(&[digit % 20, if n < 5 { 0 } else { 0x80 }, 0, n * 40]));
+                    self.now += PACKET_TIME;
+                }
+            }
+            Step::Event { from, stream, sequence, timestamp, payload, number } => {
+                let header = self.next_header(*stream, *number);
+                let header = RtpHeader { sequence: *sequence, timestamp: *timestamp, ..header };
+                self.receive(*from, &header.write(payload));
+            }
+            Step::Bytes { from, bytes } => self.receive(*from, bytes),
+            Step::Wait(time) => self.now += Duration::from_millis(10) * u32::from(*time),
+            Step::Jump { stream, sequence } => self.sequences[usize::from(stream % 4)] = *sequence,
+            Step::Remote { port, direction, number } => {
+                let direction = ["sendrecv", "sendonly", "recvonly", "inactive"][usize::from(direction % 4)];
+                let media = remote(if *port { 5000 } else { 4000 }, direction, 96 + number % 32);
+                if media.rtp != self.remote.rtp {
+                    self.forget();
+                }
+                self.receiver.set_remote(&media);
+                self.alone.set_remote(&media);
+                self.remote = media;
+            }
+            Step::Answered => {
+                self.receiver.forget_source();
+                self.alone.forget_source();
+                self.forget();
+            }
+        }
+    }
+
+    fn next_header(&mut self, stream: u8, payload_type: u8) -> RtpHeader {
+        let sequence = &mut self.sequences[usize::from(stream % 4)];
+        *sequence = sequence.wrapping_add(1);
+        let timestamp = u32::from(*sequence) * 160;
+        RtpHeader { marker: false, payload_type, sequence: *sequence, timestamp, ssrc: (stream % 4).into() }
+    }
+
+    fn forget(&mut self) {
+        (self.stream, self.named) = (None, false);
+        self.run.clear();
+    }
+
+    fn receive(&mut self, source: Source, packet: &[u8]) {
+        let (from, protection) = (source.address(), source.protection());
+        let learned = self.receiver.learned_source();
+        let verdict = self.receiver.receive(self.now, from, packet, protection);
+        self.packets += 1;
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let is_authenticated = protection == Protection::Authenticated;
+        let is_named = from == self.remote.rtp;
+        let may_be_heard = is_authenticated || is_named || self.learns_port && from.ip() == self.remote.rtp.ip();
+        if may_be_heard {
+            let alone = self.alone.receive(self.now, from, packet, protection);
+            assert_eq!(verdict, alone, "packets of others make no difference");
+        }
+        let header = match verdict {
+            Verdict::Dropped(_) => RtpPacket::read(packet).ok().map(|packet| packet.header),
+            Verdict::Audio { codec, packet } => {
+                assert_eq!(packet.header.payload_type, codec.payload_type());
+                Some(packet.header)
+            }
+            Verdict::Event(event) => {
+                let packet = RtpPacket::read(packet).expect("an event is in an RTP packet");
+                assert!(self.remote.event_types.contains(packet.header.payload_type));
+                self.event(packet.payload, event);
+                Some(packet.header)
+            }
+            other => panic!("an unknown verdict: {other:?}"),
+        };
+        let is_heard = !matches!(verdict, Verdict::Dropped(_));
+        if let Some(header) = header.filter(|_| !is_authenticated && self.remote.direction.sends) {
+            let is_audio = matches!(header.payload_type, 0 | 8);
+            if is_named && (is_audio || self.remote.event_types.contains(header.payload_type)) {
+                self.named = true;
+            } else if is_audio && from.ip() == self.remote.rtp.ip() {
+                self.run.push((from, header.ssrc, header.sequence, self.now));
+            }
+            let now_learned = self.receiver.learned_source();
+            if now_learned.is_some() && now_learned != learned {
+                self.check_learned(from);
+            }
+            if is_heard && is_named {
+                self.check_stream(header.ssrc, is_audio);
+            }
+            if is_heard && !is_named {
+                assert_eq!(now_learned, Some(from), "another port is heard once it is learned");
+                assert!(!self.named, "the named port wins");
+            }
+        }
+        if is_heard {
+            self.heard += 1;
+            assert!(may_be_heard, "only who may be heard is heard");
+            assert!(self.remote.direction.sends);
+        }
+        assert_eq!(self.heard + self.receiver.dropped().total(), self.packets, "each packet is counted");
+    }
+
+    fn event(&mut self, payload: &[u8], event: Option<DigitEvent>) {
+        let code = payload.first().map_or(16, |code| usize::from(*code));
+        if let Some(packets) = self.event_packets.get_mut(code) {
+            *packets += 1;
+        }
+        match event {
+            Some(DigitEvent::Digit { digit, began }) => {
+                assert_eq!(usize::from(digit.event_code()), code, "a digit is that of its packet");
+                assert!(began <= self.now);
+                self.digits[code] += 1;
+                assert!(self.digits[code] * 2 <= self.event_packets[code], "a digit needs two packets");
+            }
+            Some(DigitEvent::Unclear { began }) => assert!(began <= self.now),
+            _ => {}
+        }
+    }
+
+    /// Checks that a port is learned from 8 packets of audio in sequence, in the time that they take.
+    fn check_learned(&self, from: SocketAddr) {
+        assert!(!self.named && self.learns_port && from.ip() == self.remote.rtp.ip());
+        let run = self.run.last_chunk::<8>().expect("eight packets of audio came");
+        let [first, .., last] = run;
+        assert!(last.3 - first.3 >= Duration::from_millis(60), "a flood teaches nothing");
+        for (before, next) in run.iter().zip(&run[1..]) {
+            assert_eq!((next.0, next.1, next.2), (from, before.1, before.2.wrapping_add(1)));
+        }
+        assert_eq!(first.0, from);
+    }
+
+    /// Checks that another stream is heard only after the one before was silent, or to replace events by audio.
+    fn check_stream(&mut self, ssrc: u32, is_audio: bool) {
+        let same = self.stream.filter(|stream| stream.0 == ssrc);
+        if let (None, Some((_, last, had_audio))) = (same, self.stream) {
+            assert!(self.now - last >= STREAM_SILENCE || is_audio && !had_audio);
+        }
+        self.stream = Some((ssrc, self.now, is_audio || same.is_some_and(|stream| stream.2)));
+    }
+}
+
+fn remote(port: u16, direction: &str, number: u8) -> RemoteMedia {
+    let sdp = format!(
+        "v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio {port} RTP/AVP 0 {number}\r\na=rtpmap:{number} telephone-event/8000\r\n\
+         a={direction}\r\n"
+    );
+    let local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
+    local.judge_answer(sdp.as_bytes()).expect("the description can be used")
+}
