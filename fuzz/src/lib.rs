@@ -1,6 +1,8 @@
 //! What several fuzz targets check of the messages that they read.
 #![forbid(unsafe_code)]
 
+pub mod server;
+
 use phonegate_sip::message::{BuildError, Limits, Message, MessageBuilder, Method, NameAddr, Uri, header, limits};
 
 /// Asserts that readers of two messages return the same.

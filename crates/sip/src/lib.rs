@@ -1,10 +1,11 @@
-//! SIP messages (RFC 3261) without I/O: no sockets, no clocks, no threads.
+//! A SIP user agent (RFC 3261) that places calls, registers and probes servers, without I/O: no sockets, no clocks, no
+//! threads.
 //!
-//! [`message`] reads and writes messages. [`framing`] reads them from a stream that is cut anywhere. [`auth`] answers
-//! digest challenges. Everything has a limit ([`message::limits`]), and no input causes a panic.
+//! [`agent`] has the user agent. [`message`] reads and writes messages, [`framing`] reads them from a stream that is cut
+//! anywhere, and [`auth`] answers digest challenges. Everything has a limit, and no input causes a panic.
 //!
 //! What decides is read strictly: hosts, ports, tags, Call-ID, CSeq, Content-Length. The rest is read leniently, and
-//! only when it is asked for.
+//! only when it is needed.
 
 #![forbid(unsafe_code)]
 #![deny(
