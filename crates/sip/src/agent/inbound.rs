@@ -109,7 +109,7 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
     let key = essentials.via.branch().and_then(|branch| ClientKey::from_branch(branch, is_cancel));
     let known = key.and_then(|key| agent.core.client(key).map(|(owner, _)| (key, *owner)));
     let Some((key, owner)) = known else {
-        handle_stray_response(agent, response, essentials);
+        handle_stray_response(agent, key, response, essentials);
         return;
     };
     let (now, timers) = (agent.core.now, agent.core.config.timers);
@@ -154,17 +154,24 @@ fn is_response_to(request: &[u8], essentials: &Essentials<'_>) -> bool {
         && sent.to.tag().is_none_or(|tag| essentials.to.tag() == Some(tag))
 }
 
-/// A response whose transaction is over, or whose branch is not ours: it may be the late answer of a phone that was rung,
-/// which must be hung up.
-fn handle_stray_response(agent: &mut UserAgent, response: &Message, essentials: &Essentials<'_>) {
+/// A response to an INVITE whose transaction is over: it may be the late answer of a phone that was rung, which must be hung
+/// up. A response with another branch is not believed, whatever else it knows of the call (RFC 3261, 17.1.3).
+fn handle_stray_response(
+    agent: &mut UserAgent,
+    key: Option<ClientKey>,
+    response: &Message,
+    essentials: &Essentials<'_>,
+) {
     let call = agent.call_ids.get(essentials.call_id).copied();
     let call = call.filter(|id| {
-        let call = agent.calls.get(id);
-        essentials.cseq.method == Method::Invite && call.is_some_and(|call| call.has_from_tag(essentials.from.tag()))
+        agent
+            .calls
+            .get(id)
+            .is_some_and(|call| call.has_from_tag(essentials.from.tag()) && key.is_some_and(|key| call.has_invite(key)))
     });
     match call {
-        Some(id) => deliver(agent, id, None, response, essentials),
-        None => count(&mut agent.core.drops.unmatched),
+        Some(id) if essentials.cseq.method == Method::Invite => deliver(agent, id, None, response, essentials),
+        _ => count(&mut agent.core.drops.unmatched),
     }
 }
 

@@ -121,8 +121,8 @@ impl Call {
         match request.purpose {
             // Its failure neither delays nor ends the call (RFC 3262, 3).
             Purpose::Prack(_) => {}
-            // Whatever the peer says, it has the BYE.
-            Purpose::Bye => self.handle_hung_up(core, true),
+            // A peer that wants credentials has not accepted the BYE. Any other response ends the call (RFC 3261, 15.1.1).
+            Purpose::Bye => self.handle_hung_up(core, !matches!(status, 401 | 407)),
             Purpose::Update | Purpose::Reinvite => self.handle_refresh_refused(core, &request, status, response),
         }
     }

@@ -210,6 +210,11 @@ impl Call {
         self.give_up_at.filter(|_| self.stage == Stage::Over && !is_open && self.requests.is_empty())
     }
 
+    /// Returns whether this is the transaction of the INVITE that was sent last.
+    pub(crate) fn has_invite(&self, key: ClientKey) -> bool {
+        self.invite.as_ref().is_some_and(|invite| invite.key == key)
+    }
+
     /// Returns whether this is the tag of this side.
     pub(crate) fn has_from_tag(&self, tag: Option<&str>) -> bool {
         tag == Some(&self.from_tag)

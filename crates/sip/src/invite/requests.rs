@@ -2,6 +2,7 @@
 
 use super::outgoing::{ALLOW, contact};
 use super::responses::description;
+use super::session_timer::MIN_SECONDS;
 use super::{Call, PeerRequest, PeerRequestKind, Purpose, SessionTimer, Stage};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Reply, RequestId};
@@ -126,12 +127,15 @@ impl Call {
         }
         let offer = description(request);
         let is_refreshing = self.requests.iter().any(|request| request.purpose == Purpose::Reinvite);
+        if request.session_expires().ok().flatten().is_some_and(|proposed| proposed.seconds < MIN_SECONDS) {
+            core.respond(id, 422, |response| response.header(header::MIN_SE, MIN_SECONDS.to_string()));
+            return;
+        }
         let is_pending = self.peer_requests.iter().any(|request| matches!(request.kind, PeerRequestKind::Offer { .. }));
         let timers = core.config.timers;
         let Some(fork) = self.fork(fork_id) else { return };
         if !is_invite && offer.is_none() {
             // It refreshes the session or the target, and changes nothing else (RFC 3311, 5.2).
-            fork.dialog.refresh_target(request);
             self.accept(core, id, fork_id, None);
             return;
         }
@@ -145,17 +149,12 @@ impl Call {
             core.respond(id, 500, |response| response.header(header::RETRY_AFTER, seconds.to_string()));
             return;
         }
-        fork.dialog.refresh_target(request);
         let kind = PeerRequestKind::Offer {
             is_invite,
             has_description: offer.is_some(),
             cseq: essentials.cseq.number,
             is_answered: false,
         };
-        if let Some(offer) = &offer {
-            fork.description = Some(offer.clone());
-            fork.is_updated = true;
-        }
         self.peer_requests.push(PeerRequest { id, fork: fork_id, kind });
         self.emit(core, CallEvent::Offer { request: id, description: offer });
     }
@@ -212,13 +211,17 @@ impl Call {
         let Some(flow) = core.flow(self.flow) else { return };
         let contact = contact(&flow, &self.setup.contact_user);
         let now = core.now;
-        let proposed = core
-            .server(id)
-            .and_then(|server| server.unanswered())
-            .and_then(|request| SessionTimer::from_request(now, request));
+        let Some(request) = core.server(id).and_then(|server| server.unanswered()) else { return };
+        let proposed = SessionTimer::from_request(now, request);
         let Some(fork) = self.fork(fork_id) else { return };
+        // A request that is refused changes nothing, so all of this waits until here (RFC 3261, 12.2.2 and 14.2).
+        fork.dialog.refresh_target(request);
         if let Some(body) = &body {
             fork.local_description.clone_from(body);
+            if let Some(offer) = description(request) {
+                fork.description = Some(offer);
+                fork.is_updated = true;
+            }
         }
         if fork.is_confirmed {
             fork.timer = proposed.as_ref().map(|(timer, _)| *timer);

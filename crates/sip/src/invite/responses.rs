@@ -263,6 +263,8 @@ impl Call {
         let Ok(Uri::Sip(asked)) = Uri::parse(&self.setup.target) else { return false };
         let is_trunk = *uri.host() == *asked.host() || self.setup.trunk.contains(uri.host());
         let is_safe = uri.is_secure() || !asked.is_secure();
+        // It would name another host than the one that is checked here (RFC 3261, 19.1.1).
+        let is_trunk = is_trunk && !uri.params().has("maddr");
         asked.user().is_some()
             && uri.has_same_user(&asked)
             && is_trunk

@@ -78,7 +78,7 @@ fn respond(request: &Message) -> Vec<String> {
 }
 
 /// Writes a response that has what the agent needs.
-pub fn write(request: &Message, status: u16, description: &str) -> String {
+fn write(request: &Message, status: u16, description: &str) -> String {
     let header = |name| String::from_utf8_lossy(request.header_values(name).next().unwrap_or_default()).into_owned();
     let to = header("To");
     let tag = if to.contains(";tag=") { "" } else { ";tag=pbx" };
