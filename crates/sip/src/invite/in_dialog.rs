@@ -1,6 +1,6 @@
 //! Requests within a dialog, and the responses to them (RFC 3261, 12.2.1).
 
-use super::outgoing::{contact, via};
+use super::outgoing::{contact, own_limits, via};
 use super::responses::{challenges, description};
 use super::{Call, Purpose, SentRequest, SessionTimer};
 use crate::agent::core::Core;
@@ -176,7 +176,9 @@ impl Call {
             fork.timer = timer;
         }
         if is_invite {
-            self.acknowledge_success(core, request.fork, essentials.cseq.number);
+            let invite = core.client(request.key).map(|(_, client)| client.request().to_vec());
+            let invite = invite.and_then(|invite| Message::from_datagram(&invite, &own_limits()).ok());
+            self.acknowledge_success(core, request.fork, invite.as_ref(), essentials.cseq.number);
             if answer.is_some() && self.is_established(request.fork) {
                 self.emit(core, CallEvent::SessionAnswer(answer));
             }

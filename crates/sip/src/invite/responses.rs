@@ -156,7 +156,8 @@ impl Call {
         fork.is_agreed = true;
         let (description, is_updated) = (fork.description.clone(), fork.is_updated);
         let is_ended_by_peer = fork.is_ended_by_peer;
-        self.acknowledge_success(core, fork_id, cseq);
+        let invite = self.invite.as_ref().map(|invite| invite.message.clone());
+        self.acknowledge_success(core, fork_id, invite.as_ref(), cseq);
         match self.stage {
             Stage::Inviting if is_ended_by_peer => self.finish(core, EndCause::PeerHungUp { q850: None }),
             Stage::Inviting if self.hang_up_wanted => {
@@ -326,16 +327,17 @@ impl Call {
         true
     }
 
-    /// Acknowledges a 2xx within its dialog, with the credentials of the INVITE (RFC 3261, 13.2.2.4 and 22.1).
-    pub(super) fn acknowledge_success(&mut self, core: &mut Core, fork_id: u32, cseq: u32) {
+    /// Acknowledges a 2xx within its dialog, with the credentials of its INVITE (RFC 3261, 13.2.2.4 and 22.1).
+    pub(super) fn acknowledge_success(&mut self, core: &mut Core, fork_id: u32, invite: Option<&Message>, cseq: u32) {
         let Some(flow) = core.flow(self.flow) else { return };
         let key = core.new_client_key();
-        let credentials: Vec<(String, Vec<u8>)> = self.invite.iter().flat_map(credentials_of).collect();
         let flow_id = self.flow;
         let Some(fork) = self.fork(fork_id) else { return };
         let mut builder = fork.dialog.request(&Method::Ack, cseq, &super::outgoing::via(&flow, key));
-        for (name, value) in credentials {
-            builder = builder.header(&name, value);
+        for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
+            for value in invite.into_iter().flat_map(|invite| invite.header_values(name)) {
+                builder = builder.header(name, value);
+            }
         }
         let Ok(ack) = builder.build() else { return };
         if fork.acks.len() >= MAX_ACKS {
@@ -349,13 +351,6 @@ impl Call {
 
 /// Acknowledgements that are kept a dialog: those of the INVITE and of the latest re-INVITE.
 const MAX_ACKS: usize = 2;
-
-fn credentials_of(invite: &super::SentInvite) -> Vec<(String, Vec<u8>)> {
-    let names = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION];
-    let of =
-        |name: &'static str| invite.message.header_values(name).map(move |value| (name.to_owned(), value.to_vec()));
-    names.into_iter().flat_map(of).collect()
-}
 
 /// The challenges of a response.
 pub(crate) fn challenges(response: &Message) -> impl Iterator<Item = (ChallengeKind, &[u8])> {
