@@ -18,3 +18,4 @@ pub mod receiver;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;

@@ -34,6 +34,31 @@ impl RtpHeader {
         packet.extend(payload);
         packet
     }
+
+    /// Reads the fixed header. Returns it with the first byte of the packet and what follows the fixed header. The
+    /// payload of an SRTP packet is not read, as its padding is encrypted.
+    pub(crate) fn read(packet: &[u8]) -> Result<(Self, u8, &[u8]), RtpError> {
+        if packet.len() > MAX_PACKET {
+            return Err(RtpError::TooLong);
+        }
+        if packet.first().is_some_and(|first| first >> 6 != 2) {
+            return Err(RtpError::Version);
+        }
+        let (fixed, rest) = packet.split_first_chunk::<FIXED_HEADER>().ok_or(RtpError::Truncated)?;
+        let [flags, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
+        // Types 192 to 223 of RTCP: as payload types with the marker, 64 to 95.
+        if matches!(second, 192..=223) {
+            return Err(RtpError::Rtcp);
+        }
+        let header = Self {
+            marker: second & 0x80 != 0,
+            payload_type: second & 0x7f,
+            sequence: u16::from_be_bytes([s0, s1]),
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            ssrc: u32::from_be_bytes([c0, c1, c2, c3]),
+        };
+        Ok((header, flags, rest))
+    }
 }
 
 /// A received RTP packet.
@@ -70,18 +95,7 @@ impl<'a> RtpPacket<'a> {
     ///
     /// See [`RtpError`].
     pub fn read(packet: &'a [u8]) -> Result<Self, RtpError> {
-        if packet.len() > MAX_PACKET {
-            return Err(RtpError::TooLong);
-        }
-        if packet.first().is_some_and(|first| first >> 6 != 2) {
-            return Err(RtpError::Version);
-        }
-        let (fixed, rest) = packet.split_first_chunk::<FIXED_HEADER>().ok_or(RtpError::Truncated)?;
-        let [flags, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
-        // Types 192 to 223 of RTCP: as payload types with the marker, 64 to 95.
-        if matches!(second, 192..=223) {
-            return Err(RtpError::Rtcp);
-        }
+        let (header, flags, rest) = RtpHeader::read(packet)?;
         let sources = usize::from(flags & 0x0f).saturating_mul(4);
         let mut payload = rest.get(sources..).ok_or(RtpError::Truncated)?;
         if flags & 0x10 != 0 {
@@ -95,13 +109,6 @@ impl<'a> RtpPacket<'a> {
             let length = payload.len().checked_sub(padding.into()).ok_or(RtpError::Truncated)?;
             payload = payload.get(..length).ok_or(RtpError::Truncated)?;
         }
-        let header = RtpHeader {
-            marker: second & 0x80 != 0,
-            payload_type: second & 0x7f,
-            sequence: u16::from_be_bytes([s0, s1]),
-            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
-            ssrc: u32::from_be_bytes([c0, c1, c2, c3]),
-        };
         Ok(Self { header, payload })
     }
 }

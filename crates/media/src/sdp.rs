@@ -181,8 +181,8 @@ pub enum SdpError {
     /// Neither PCMU nor PCMA is among its formats.
     #[error("it has no codec in common (PCMU, PCMA)")]
     Codec,
-    /// Encryption is required, and the description has none.
-    #[error("it does not encrypt the audio, but encryption is required")]
+    /// Encryption is required, or was agreed on before, and the description has none.
+    #[error("it does not encrypt the audio, but encryption is required or was agreed on before")]
     Unencrypted,
     /// The encryption is not what was offered, is not supported, or cannot be read.
     #[error("its encryption was not offered, is not supported or cannot be read")]

@@ -52,7 +52,7 @@ fn packets_of(digits: &[u8], first_sequence: u16, first_timestamp: u32) -> Vec<(
 fn received(packets: Vec<(u64, Vec<u8>)>, fates: &[Fate]) -> String {
     let sdp = b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0 101\r\n";
     let from: SocketAddr = ([192, 0, 2, 9], 4000).into();
-    let local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
+    let mut local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
     let mut receiver = Receiver::new(false);
     receiver.set_remote(&local.judge_answer(sdp).expect("an answer as offered"));
     let mut arrivals: Vec<(u64, Vec<u8>)> = Vec::new();

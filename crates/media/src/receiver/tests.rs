@@ -14,7 +14,7 @@ const PACKET_TIME: Duration = Duration::from_millis(20);
 
 fn remote(port: u16, direction: &str) -> RemoteMedia {
     let sdp = format!("v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio {port} RTP/AVP 0 101\r\na={direction}\r\n");
-    let session = LocalSession::new("192.0.2.1:4002".parse().unwrap(), 1, Encryption::Off);
+    let mut session = LocalSession::new("192.0.2.1:4002".parse().unwrap(), 1, Encryption::Off);
     session.judge_answer(sdp.as_bytes()).unwrap()
 }
 

@@ -32,8 +32,18 @@ enum Role {
     Offer,
 }
 
+/// What this side requires of a description.
+#[derive(Clone, Copy)]
+pub(super) struct Requirements<'a> {
+    /// An address of the family that the peer's must be of.
+    pub(super) family: IpAddr,
+    pub(super) encryption: &'a Encryption,
+    /// Whether the call was encrypted before, and so must stay.
+    pub(super) was_encrypted: bool,
+}
+
 /// Judges the answer to our offer. Other media than audio are ignored, since none were offered.
-pub(super) fn answer(sdp: &[u8], family: IpAddr, encryption: &Encryption) -> Result<RemoteMedia, SdpError> {
+pub(super) fn answer(sdp: &[u8], requirements: Requirements<'_>) -> Result<RemoteMedia, SdpError> {
     let description = Description::read(sdp)?;
     let is_audio = |media: &&Media| media.kind == "audio";
     let mut audio = description.media.iter().filter(is_audio).filter(|media| media.port != 0);
@@ -44,15 +54,15 @@ pub(super) fn answer(sdp: &[u8], family: IpAddr, encryption: &Encryption) -> Res
     if audio.next().is_some() {
         return Err(SdpError::SeveralAudio);
     }
-    judge(&description.session, media, Role::Answer, family, encryption)
+    judge(&description.session, media, Role::Answer, requirements)
 }
 
 /// Judges an offer. The first audio stream that can be used is accepted, and every other stream refused.
-pub(super) fn offer(sdp: &[u8], family: IpAddr, encryption: &Encryption) -> Result<PeerOffer, SdpError> {
+pub(super) fn offer(sdp: &[u8], requirements: Requirements<'_>) -> Result<PeerOffer, SdpError> {
     let description = Description::read(sdp)?;
     let mut problem = SdpError::NoAudio;
     for (index, media) in description.media.iter().enumerate().filter(|(_, media)| media.kind == "audio") {
-        match judge(&description.session, media, Role::Offer, family, encryption) {
+        match judge(&description.session, media, Role::Offer, requirements) {
             Ok(remote) => {
                 let before = description.media.iter().take(index).map(refused).collect();
                 let after = description.media.iter().skip(index + 1).map(refused).collect();
@@ -68,14 +78,16 @@ fn judge(
     session: &Section,
     media: &Media,
     role: Role,
-    family: IpAddr,
-    encryption: &Encryption,
+    requirements: Requirements<'_>,
 ) -> Result<RemoteMedia, SdpError> {
     if media.port == 0 {
         return Err(SdpError::Rejected);
     }
-    let key = key(media, role, encryption)?;
-    let address = address(session, media, family)?;
+    let key = key(media, role, requirements.encryption)?;
+    if key.is_none() && requirements.was_encrypted {
+        return Err(SdpError::Unencrypted);
+    }
+    let address = address(session, media, requirements.family)?;
     let direction = match address.is_unspecified() {
         true => Direction { sends: false, receives: false },
         false => direction(session, media),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::judge::{self, PeerOffer};
+use super::judge::{self, PeerOffer, Requirements};
 use super::{Codec, Direction, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT};
 
 /// Whether the audio is encrypted by SRTP with keys in the description (RFC 4568).
@@ -12,7 +12,7 @@ pub enum Encryption {
     /// Never.
     Off,
     /// If the peer does it too. The offer has keys within `RTP/AVP`: a peer that does not know them answers without,
-    /// whereas it would reject `RTP/SAVP`.
+    /// whereas it would reject `RTP/SAVP`. Once encryption was agreed on, a description without it is refused.
     Optional(LocalKeys),
     /// Always. The offer is `RTP/SAVP`.
     Required(LocalKeys),
@@ -47,6 +47,8 @@ pub struct LocalSession {
     session_id: u64,
     version: u64,
     encryption: Encryption,
+    /// Whether encryption was agreed on at any time in the call.
+    was_encrypted: bool,
     /// The latest description after its `o=` line; it may hold keys.
     last: Option<Hidden>,
 }
@@ -65,7 +67,7 @@ impl LocalSession {
     /// `session_id` should be random; values above 2^62 are reduced, as some peers read it as a signed number.
     pub fn new(rtp: SocketAddr, session_id: u64, encryption: Encryption) -> Self {
         let session_id = session_id & (u64::MAX >> 2);
-        Self { rtp, session_id, version: session_id, encryption, last: None }
+        Self { rtp, session_id, version: session_id, encryption, was_encrypted: false, last: None }
     }
 
     /// Whether the audio is encrypted, with the local keys.
@@ -92,8 +94,10 @@ impl LocalSession {
     /// # Errors
     ///
     /// See [`SdpError`]. The audio cannot be used then; a session that was agreed on before goes on as it was.
-    pub fn judge_answer(&self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
-        judge::answer(sdp, self.rtp.ip(), &self.encryption)
+    pub fn judge_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+        let remote = judge::answer(sdp, self.requirements())?;
+        self.was_encrypted |= remote.key.is_some();
+        Ok(remote)
     }
 
     /// Judges an offer of the peer, in an INVITE or UPDATE within the call.
@@ -102,7 +106,11 @@ impl LocalSession {
     ///
     /// See [`SdpError`]. The offer is to be refused with 488, and the session goes on as it was.
     pub fn judge_offer(&self, sdp: &[u8]) -> Result<PeerOffer, SdpError> {
-        judge::offer(sdp, self.rtp.ip(), &self.encryption)
+        judge::offer(sdp, self.requirements())
+    }
+
+    fn requirements(&self) -> Requirements<'_> {
+        Requirements { family: self.rtp.ip(), encryption: &self.encryption, was_encrypted: self.was_encrypted }
     }
 
     /// Writes the answer to an offer, in kind: its transport, its first codec that is known here, its number for
@@ -113,6 +121,7 @@ impl LocalSession {
         let mut media = before.clone() + &self.audio(offer.is_savp, &[remote.codec], remote.event_type);
         if let (Some(key), Some(keys)) = (&remote.key, self.encryption.keys()) {
             let _ = write!(media, "a=crypto:{}\r\n", keys.answer(key));
+            self.was_encrypted = true;
         }
         let Direction { sends, receives } = remote.direction;
         let own = Direction { sends: receives, receives: sends };

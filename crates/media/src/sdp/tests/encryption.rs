@@ -64,3 +64,25 @@ fn keys_stay_out_of_debug() {
     assert!(offered.contains("AQEBAQEB"));
     assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
 }
+
+/// Optional encryption may be left out by the first description only. A later one without it would let its sender, or
+/// one who changed it on its way, press keys from then on.
+#[test]
+fn a_call_that_was_encrypted_stays_encrypted() {
+    let key = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n");
+    let (plain, encrypted) = (format!("{HEAD}{GOOD}"), format!("{HEAD}{GOOD}{key}"));
+    let (plain, encrypted) = (plain.as_bytes(), encrypted.as_bytes());
+    let optional = || session(Encryption::Optional(keys()));
+    let mut answered = optional();
+    assert_eq!(answered.judge_answer(plain).map(|remote| remote.key), Ok(None), "the peer cannot encrypt");
+    assert!(answered.judge_offer(plain).is_ok());
+    assert!(answered.judge_answer(encrypted).is_ok_and(|remote| remote.key.is_some()), "it can now");
+    assert_eq!(answered.judge_answer(plain), Err(SdpError::Unencrypted));
+    assert_eq!(answered.judge_offer(plain), Err(SdpError::Unencrypted));
+    assert!(answered.judge_offer(encrypted).is_ok());
+    let mut offered = optional();
+    let offer = offered.judge_offer(encrypted).unwrap();
+    assert!(offered.judge_offer(plain).is_ok(), "an offer counts when it is answered");
+    offered.answer(&offer);
+    assert_eq!(offered.judge_offer(plain), Err(SdpError::Unencrypted));
+}
