@@ -1,10 +1,13 @@
-//! DTMF digits: from telephone events in RTP (RFC 4733) and from bodies of SIP INFO requests.
+//! DTMF digits: from telephone events in RTP (RFC 4733) and from bodies of SIP INFO requests. Tones in the audio are only
+//! noticed.
 
 mod events;
 mod info;
+mod tones;
 
 pub use events::{DigitEvent, EventDetector, EventPosition};
-pub use info::{InfoError, parse_info};
+pub use info::{InfoError, accepts_info, parse_info};
+pub use tones::ToneDetector;
 
 /// The digits by event code (RFC 4733, section 3.2, table 3).
 const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];

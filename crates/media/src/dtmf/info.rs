@@ -4,6 +4,7 @@
 //! also be the digit alone.
 
 use super::Digit;
+use crate::sdp::RemoteMedia;
 
 /// Longest body that is read, in bytes.
 const MAX_BODY: usize = 512;
@@ -18,6 +19,15 @@ pub enum InfoError {
     /// The body is longer than 512 bytes, or does not name exactly one digit.
     #[error("the body of the INFO request does not name exactly one digit")]
     Body,
+    /// The call does not take digits in INFO requests: see [`accepts_info`].
+    #[error("the call does not take digits in INFO requests")]
+    NotAccepted,
+}
+
+/// Returns whether INFO requests may press digits in a call with this media: only if the peer takes no telephone events,
+/// and, if the audio is encrypted, only if the signalling is too (TLS). Else a forged request would be the easier way in.
+pub fn accepts_info(media: &RemoteMedia, is_signalling_tls: bool) -> bool {
+    media.event_types.is_empty() && (media.key.is_none() || is_signalling_tls)
 }
 
 /// Reads the digit of an INFO request from its `Content-Type` and its body.
