@@ -18,4 +18,5 @@ pub mod receiver;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod session;
 pub mod srtp;

@@ -229,8 +229,7 @@ impl Receiver {
         protection: Protection,
     ) -> Result<(Content, RtpPacket<'a>), DropReason> {
         let remote = self.remote.filter(|remote| remote.sends).ok_or(DropReason::NotSending)?;
-        // A socket of both families reports IPv4 sources as IPv6, and IPv6 sources with a scope.
-        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let from = canonical(from);
         let is_named = from == remote.rtp;
         if protection == Protection::None && !is_named {
             if from.ip() != remote.rtp.ip() {
@@ -246,7 +245,12 @@ impl Receiver {
             // The peer may change between the codecs of our description at any time (RFC 3264, section 5.1).
             Some(codec) => Content::Audio(codec),
             None if remote.event_types.contains(payload_type) => Content::Event,
-            None => return Err(DropReason::PayloadType),
+            None => {
+                if protection == Protection::None && is_named {
+                    self.heard_other_type(now, packet.header.ssrc);
+                }
+                return Err(DropReason::PayloadType);
+            }
         };
         let is_audio = content != Content::Event;
         match (protection, &mut self.learner) {
@@ -262,6 +266,17 @@ impl Receiver {
             }
         }
         Ok((content, packet))
+    }
+
+    /// Records a packet from the named address and port whose type does not count, such as comfort noise: its stream is
+    /// not silent.
+    fn heard_other_type(&mut self, now: Duration, ssrc: u32) {
+        if let Some(learner) = &mut self.learner {
+            learner.heard_named();
+        }
+        if let Some(stream) = self.stream.as_mut().filter(|stream| stream.ssrc == ssrc) {
+            stream.last_heard = now;
+        }
     }
 
     /// Accepts a packet from the named address and port if its stream counts.
@@ -280,6 +295,12 @@ impl Receiver {
         self.stream = Some(Stream { ssrc, last_heard: now, has_audio });
         Ok(())
     }
+}
+
+/// An address as descriptions name it: a socket of both families reports IPv4 sources as IPv6, and IPv6 sources with a
+/// scope.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]

@@ -41,8 +41,9 @@ pub struct ToneDetector {
     /// Sum of the squares of the current block, and their number.
     energy: f32,
     samples: u8,
-    /// The latest block, if it was a tone, and the number of blocks that it goes on from.
+    /// The latest block, if it was a tone.
     latest: Option<Tone>,
+    /// Number of consecutive blocks of that tone.
     blocks: u8,
     has_heard: bool,
 }

@@ -156,6 +156,28 @@ fn a_new_stream_counts_after_a_second_of_silence() {
     assert_eq!(call.digits, "#".repeat(50));
 }
 
+/// A peer that is quiet sends comfort noise (RFC 3389), which is dropped.
+#[test]
+fn comfort_noise_keeps_the_stream_and_the_named_port() {
+    let mut call = Call::new(false);
+    call.talk(NAMED, PEER, 0..5);
+    for sequence in 5..50 {
+        call.now += STREAM_SILENCE / 2;
+        assert_eq!(
+            call.send(port(NAMED), &packet(13, PEER, sequence, &[60]), Protection::None),
+            Some(DropReason::PayloadType)
+        );
+        assert_eq!(call.audio(NAMED, ATTACKER, sequence), Some(DropReason::Stream));
+    }
+    call.now += STREAM_SILENCE;
+    let foreign = packet(13, ATTACKER, 0, &[60]);
+    assert_eq!(call.send(port(NAMED), &foreign, Protection::None), Some(DropReason::PayloadType));
+    assert_eq!(call.audio(NAMED, 3, 0), None, "another stream's noise keeps nothing");
+    let mut learning = Call::new(true);
+    learning.send(port(NAMED), &packet(13, PEER, 0, &[60]), Protection::None);
+    assert_eq!(learning.talk(OTHER, ATTACKER, 0..20), 0);
+}
+
 #[test]
 fn events_before_the_first_audio_do_not_keep_it_out() {
     let mut call = Call::new(false);

@@ -1,0 +1,206 @@
+//! How real peers send the packets of a press, each in virtual time: one press is one digit.
+
+mod support;
+
+use phonegate_media::rtp::RtpHeader;
+
+use support::*;
+
+/// Packets with growing durations, 20 ms apart, as a key is held.
+fn held(packets: usize) -> Vec<(u16, bool)> {
+    (1..=packets).map(|n| ((n * 160).min(0xffff) as u16, false)).collect()
+}
+
+#[test]
+fn a_press_counts_from_any_two_of_its_packets() {
+    for first in 0..PRESS.len() {
+        for second in first + 1..PRESS.len() {
+            let mut call = Call::answered(PLAIN);
+            call.talk(5);
+            let timestamp = call.timestamp;
+            for (n, packet) in PRESS.iter().enumerate() {
+                if n == first || n == second {
+                    call.press_as('7', timestamp, &[*packet]);
+                } else {
+                    call.sequence += 1;
+                    call.pass();
+                }
+            }
+            assert_eq!(std::mem::take(&mut call.digits), "7", "packets {first} and {second}");
+            call.check_keys("the next ones");
+        }
+    }
+}
+
+/// The end of an event is sent three times (RFC 4733, section 2.5.1.4). Some peers send nothing else.
+#[test]
+fn a_press_of_end_packets_alone_counts_once() {
+    for ends in 2..10 {
+        let mut call = Call::answered(PLAIN);
+        call.talk(5);
+        call.press_as('9', call.timestamp, &vec![(800, true); ends]);
+        call.talk(5);
+        call.press_as('9', call.timestamp, &vec![(800, true); ends]);
+        assert_eq!(call.digits, "99", "{ends}");
+    }
+}
+
+/// One packet of a press may be forged, or the only one that arrived.
+#[test]
+fn one_packet_of_a_press_makes_the_entry_unclear() {
+    for packet in PRESS {
+        let mut call = Call::answered(PLAIN);
+        call.press_as('9', call.timestamp, &[packet]);
+        assert_eq!(call.digits, "");
+        call.press('#');
+        assert_eq!(call.digits, "?#", "{packet:?}");
+    }
+}
+
+#[test]
+fn doubled_packets_press_no_key_twice() {
+    for copies in 2..5 {
+        let mut call = Call::answered(PLAIN);
+        for digit in ['1', '1', '#'] {
+            call.talk(5);
+            let timestamp = call.timestamp;
+            for (duration, is_end) in PRESS {
+                let packet = call.packet(101, timestamp, &event(digit, duration, is_end));
+                for _ in 0..copies {
+                    call.deliver(call.from, &packet);
+                }
+                call.pass();
+            }
+        }
+        assert_eq!(call.digits, "11#", "{copies} copies");
+        let mut single = Call::answered(PLAIN);
+        let packet = single.packet(101, 0, &event('1', 160, false));
+        for _ in 0..copies {
+            single.deliver(single.from, &packet);
+        }
+        assert_eq!(single.digits, "", "copies of one packet are one packet");
+    }
+}
+
+/// A duration has 16 bits, which is 8.2 s. Then RFC 4733, section 2.5.1.3, begins a segment with another timestamp;
+/// other peers stay at the longest duration, or let it wrap.
+#[test]
+fn a_key_that_is_held_for_long_is_one_key() {
+    let segments = |call: &mut Call, timestamp: u32| {
+        call.press_as('8', timestamp, &held(409));
+        call.press_as('8', timestamp, &[(0xffff, false)]);
+        call.press_as('8', timestamp.wrapping_add(0xffff), &held(200));
+        call.press_as('8', timestamp.wrapping_add(0xffff), &[(32_000, true); 3]);
+    };
+    let stays = |call: &mut Call, timestamp: u32| {
+        call.press_as('8', timestamp, &held(700));
+        call.press_as('8', timestamp, &[(0xffff, true); 3]);
+    };
+    let wraps = |call: &mut Call, timestamp: u32| {
+        let packets: Vec<(u16, bool)> = (1..700u32).map(|n| ((n * 160) as u16, false)).collect();
+        call.press_as('8', timestamp, &packets);
+        call.press_as('8', timestamp, &[(46_464, true); 3]);
+    };
+    let ways: [&dyn Fn(&mut Call, u32); 3] = [&segments, &stays, &wraps];
+    for (n, hold) in ways.into_iter().enumerate() {
+        for timestamp in [0, 50_000, u32::MAX - 1000] {
+            let mut call = Call::answered(PLAIN);
+            call.talk(5);
+            hold(&mut call, timestamp);
+            assert_eq!(std::mem::take(&mut call.digits), "8", "way {n} from {timestamp}");
+            call.check_keys("the next ones");
+        }
+    }
+}
+
+/// Section 2.5.1.2 of RFC 4733 forbids it, and peers do it.
+#[test]
+fn a_press_whose_timestamps_advance_is_one_key() {
+    let mut call = Call::answered(PLAIN);
+    for digit in ['4', '4', '#'] {
+        call.talk(5);
+        for (duration, is_end) in PRESS {
+            call.press_as(digit, call.timestamp, &[(duration, is_end)]);
+        }
+    }
+    assert_eq!(call.digits, "44#");
+}
+
+#[test]
+fn marker_bits_change_nothing() {
+    for markers in
+        [[false; 6], [true; 6], [true, false, false, false, false, false], [false, false, false, true, true, true]]
+    {
+        let mut call = Call::answered(PLAIN);
+        call.talk(5);
+        let timestamp = call.timestamp;
+        for ((duration, is_end), marker) in PRESS.into_iter().zip(markers) {
+            let (sequence, ssrc) = (call.sequence, call.ssrc);
+            let header = RtpHeader { marker, payload_type: 101, sequence, timestamp, ssrc };
+            call.deliver(call.from, &header.write(&event('3', duration, is_end)));
+            call.sequence += 1;
+            call.pass();
+        }
+        assert_eq!(std::mem::take(&mut call.digits), "3", "{markers:?}");
+        call.check_keys("the next ones");
+    }
+}
+
+/// Comfort noise (RFC 3389), audio of both codecs, and an empty packet that keeps a translator open.
+#[test]
+fn other_packets_between_those_of_a_press_change_nothing() {
+    let mut call = Call::answered("m=audio 4000 RTP/AVP 0 13 101\r\n");
+    for digit in ['1', '2', '2', '#'] {
+        let timestamp = call.timestamp;
+        for (n, packet) in PRESS.into_iter().enumerate() {
+            call.press_as(digit, timestamp, &[packet]);
+            match n % 4 {
+                0 => call.send(13, call.timestamp, &[60]),
+                1 => call.send(0, call.timestamp, &[0xff; 160]),
+                2 => call.send(8, timestamp, &[0xd5; 160]),
+                _ => call.send(0, call.timestamp, &[]),
+            }
+        }
+        call.timestamp = call.timestamp.wrapping_add(160);
+    }
+    assert_eq!(call.digits, "122#");
+    assert_eq!(call.summary().dropped.payload_type, 8);
+}
+
+/// Packets of 10 to 60 ms, events before any audio, and a first duration of 0.
+#[test]
+fn every_packet_time_is_taken() {
+    for step in [80u16, 160, 240, 320, 480] {
+        let mut call = Call::answered(PLAIN);
+        for digit in ['6', '#'] {
+            let timestamp = call.timestamp;
+            let updates: Vec<(u16, bool)> = (0..5).map(|n| (n * step, false)).collect();
+            call.press_as(digit, timestamp, &updates);
+            call.press_as(digit, timestamp, &[(5 * step, true); 3]);
+        }
+        assert_eq!(call.digits, "6#", "{step}");
+    }
+}
+
+/// The reserved bit, every volume, and more bytes than an event has.
+#[test]
+fn unused_bits_and_bytes_of_events_are_ignored() {
+    for (flags, rest) in [(0x40, &[][..]), (0x3f, &[]), (0x7f, &[0, 0, 0, 0]), (0, &[1])] {
+        let mut call = Call::answered(PLAIN);
+        let timestamp = call.timestamp;
+        for (duration, is_end) in PRESS {
+            let mut payload = event('D', duration, is_end).to_vec();
+            payload[1] = payload[1] & 0x80 | flags;
+            payload.extend(rest);
+            call.send(101, timestamp, &payload);
+        }
+        assert_eq!(call.digits, "D", "{flags:x}");
+    }
+    let mut call = Call::answered(PLAIN);
+    for payload in [&[16, 10, 0, 160][..], &[255, 10, 0, 160], &[5, 10, 0], &[]] {
+        for _ in 0..6 {
+            call.send(101, 7, payload);
+        }
+    }
+    assert_eq!(call.digits, "", "flash, other events, and less than an event");
+}
