@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::dtmf::{DigitEvent, EventDetector, EventPosition};
-use crate::rtcp::ReceptionStats;
+use crate::rtcp::{ReceptionStats, ReportBlock};
 use crate::rtp::{RtpHeader, RtpPacket};
 use crate::sdp::{Codec, EventTypes, RemoteMedia};
 use learn::PortLearner;
@@ -206,9 +206,14 @@ impl Receiver {
         }
     }
 
-    /// What was received of the current stream, for reports. Dropped packets do not count.
-    pub fn stats(&mut self) -> &mut ReceptionStats {
-        &mut self.stats
+    /// What was received of the current stream. Dropped packets do not count.
+    pub fn stats(&self) -> &ReceptionStats {
+        &self.stats
+    }
+
+    /// The report on the current stream: see [`ReceptionStats::report`].
+    pub fn report(&mut self) -> Option<ReportBlock> {
+        self.stats.report()
     }
 
     /// Packets dropped so far.

@@ -220,14 +220,13 @@ impl MediaSession {
         self.protect(packet, Srtp::protect_rtcp)
     }
 
-    /// The report on the stream that is heard, for an RTCP packet of this side: see
-    /// [`ReceptionStats::report`](rtcp::ReceptionStats::report).
+    /// The report on the stream that is heard, for an RTCP packet of this side: see [`Receiver::report`].
     pub fn reception_report(&mut self) -> Option<ReportBlock> {
-        self.receiver.stats().report()
+        self.receiver.report()
     }
 
     /// What the call received so far.
-    pub fn summary(&mut self) -> Summary {
+    pub fn summary(&self) -> Summary {
         let stats = self.receiver.stats();
         let (lost, jitter) = (stats.lost(), stats.jitter());
         Summary {

@@ -1,14 +1,12 @@
-//! What real peers do in a call, each in virtual time: digits arrive, once and in order, and nothing else is a digit.
+//! What real peers say and send in a call, each in virtual time: digits arrive, once and in order, and nothing else is a
+//! digit.
 
 mod support;
 
-use phonegate_media::dtmf::InfoError;
-use phonegate_media::rtcp::{self, ReportBlock};
+use std::time::Duration;
+
 use phonegate_media::rtp::RtpHeader;
 use phonegate_media::sdp::{Codec, Encryption, LocalSession, SdpError};
-use phonegate_media::session::MediaSession;
-use phonegate_media::srtp::SrtpError;
-use std::time::Duration;
 
 use support::*;
 
@@ -102,48 +100,6 @@ fn the_peers_own_event_number_presses_keys() {
     }
 }
 
-#[test]
-fn digits_in_info_requests_count_if_nothing_else_brings_them() {
-    let with_events = Call::answered(PLAIN);
-    let without = Call::answered("m=audio 4000 RTP/AVP 0\r\n");
-    let bodies = [
-        ("application/dtmf", "#"),
-        ("application/dtmf", "Signal=#\r\nDuration=160\r\n"),
-        ("application/dtmf-relay", "Signal=#"),
-        ("application/dtmf-relay", "Signal= #\r\nDuration= 250\r\n"),
-        ("application/dtmf-relay", "Signal = #\r\n"),
-        ("application/dtmf-relay", "\r\n Signal\t=#  \r\nDuration=\r\n\r\n"),
-        ("APPLICATION/DTMF-RELAY; charset=utf-8", "signal=11\n"),
-    ];
-    for (content_type, body) in bodies {
-        for is_tls in [false, true] {
-            let read = |call: &Call| call.media.receive_info(content_type, body.as_bytes(), is_tls);
-            assert_eq!(read(&without).map(|digit| digit.as_char()), Ok('#'), "{body:?}");
-            assert_eq!(read(&with_events), Err(InfoError::NotAccepted), "{body:?}");
-        }
-    }
-    let other = |content_type, body: &str| without.media.receive_info(content_type, body.as_bytes(), true);
-    assert_eq!(other("application/media_control+xml", "<x/>"), Err(InfoError::ContentType));
-    assert_eq!(other("application/dtmf-relay", "Duration=160"), Err(InfoError::Body));
-    let mut early = Call::offered(Encryption::Off, false);
-    assert_eq!(early.media.receive_info("application/dtmf", b"#", true), Err(InfoError::NotAccepted), "no media");
-    early.receive_answer(&description("m=audio 4000 RTP/AVP 0\r\n"));
-    assert_eq!(early.media.receive_info("application/dtmf", b"#", true), Err(InfoError::NotAccepted), "not answered");
-}
-
-/// Else an INFO request in the clear would be the way round the encryption.
-#[test]
-fn digits_in_info_requests_of_encrypted_calls_need_tls() {
-    let mut call = Call::offered(Encryption::Required(keys(1)), false);
-    let sdp = description("m=audio 4000 RTP/SAVP 0\r\n");
-    let mut other = LocalSession::new(port(NAMED), 1, Encryption::Required(keys(11)));
-    let crypto = other.offer().lines().find(|line| line.starts_with("a=crypto:1 ")).unwrap().to_owned();
-    call.receive_answer(&format!("{sdp}{crypto}\r\n"));
-    call.media.set_answered();
-    let read = |is_tls| call.media.receive_info("application/dtmf", b"#", is_tls).map(|digit| digit.as_char());
-    assert_eq!((read(false), read(true)), (Err(InfoError::NotAccepted), Ok('#')));
-}
-
 /// With and without learning of ports, before and after the answer.
 #[test]
 fn a_stray_packet_of_early_media_takes_nothing() {
@@ -162,36 +118,6 @@ fn a_stray_packet_of_early_media_takes_nothing() {
             assert_eq!(call.summary().learned_source, None);
         }
     }
-}
-
-/// Early media from another port, as a gateway plays a ringing tone, does not bind the call to that port.
-#[test]
-fn early_media_of_another_port_is_forgotten_at_the_answer() {
-    let mut call = Call::offered(Encryption::Off, true);
-    call.receive_answer(&description(PLAIN));
-    call.from = port(5000);
-    call.talk(50);
-    assert_eq!(call.summary().learned_source, Some(port(5000)));
-    call.media.set_answered();
-    assert_eq!(call.summary().learned_source, None);
-    (call.from, call.ssrc) = (port(6000), PEER + 1);
-    call.talk(20);
-    call.check_keys("from the port of the telephone");
-}
-
-#[test]
-fn keys_before_the_answer_are_no_keys() {
-    let mut call = Call::offered(Encryption::Off, false);
-    call.receive_answer(&description(PLAIN));
-    call.press('1');
-    // A press that goes on after the answer was reported before it.
-    call.press_as('2', 7, &PRESS[..3]);
-    call.media.set_answered();
-    call.press_as('2', 7, &PRESS[3..]);
-    assert_eq!(call.digits, "");
-    call.check_keys("after the answer");
-    let summary = call.summary();
-    assert_eq!((summary.early_packets, summary.audio_packets, summary.event_packets), (5 + 6 + 3, 10, 3 + 12));
 }
 
 #[test]
@@ -355,99 +281,4 @@ fn an_unusable_re_invite_changes_nothing() {
         assert!(call.local.judge_offer(description(media).as_bytes()).is_err(), "{media}");
         call.check_keys(media);
     }
-}
-
-/// The caller cannot apply what the description's judge would have refused.
-#[test]
-fn an_encrypted_call_takes_no_description_without_a_key() {
-    let plain = LocalSession::new(([192, 0, 2, 1], 4002).into(), 5, Encryption::Off)
-        .judge_answer(description(PLAIN).as_bytes())
-        .unwrap();
-    let mut call = Call::encrypted();
-    assert_eq!(call.media.set_remote(&plain), Err(SrtpError::Unencrypted));
-    call.check_keys("the key before stays");
-    let mut required = MediaSession::new(&Encryption::Required(keys(1)), OWN, false).unwrap();
-    assert_eq!(required.set_remote(&plain), Err(SrtpError::Unencrypted));
-    let mut optional = Call::offered(Encryption::Optional(keys(1)), false);
-    assert_eq!(optional.media.set_remote(&plain), Ok(()));
-    optional.media.set_answered();
-    optional.check_keys("the peer cannot encrypt");
-    let mut encrypted = call.rekey(31);
-    assert_eq!(optional.media.set_remote(&encrypted), Ok(()));
-    assert_eq!(optional.media.set_remote(&plain), Err(SrtpError::Unencrypted));
-    optional.press('1');
-    assert_eq!(optional.digits, "", "in the clear, after encryption was agreed on");
-    let mut off = MediaSession::new(&Encryption::Off, OWN, false).unwrap();
-    assert_eq!(off.set_remote(&encrypted), Err(SrtpError::NoKey));
-    encrypted.key = None;
-    assert_eq!(off.set_remote(&encrypted), Ok(()));
-}
-
-#[test]
-fn what_is_sent_is_encrypted_once_that_is_agreed_on() {
-    let (rtp, rtcp) = (
-        RtpHeader { marker: true, payload_type: 0, sequence: 1, timestamp: 2, ssrc: OWN }.write(&[1; 160]),
-        rtcp::write(OWN, None, None, true),
-    );
-    let mut early = Call::offered(Encryption::Off, false);
-    assert_eq!(early.media.protect_rtp(rtp.clone()), Err(SrtpError::NoKey));
-    let mut plain = Call::answered(PLAIN);
-    assert_eq!(plain.media.protect_rtp(rtp.clone()).unwrap(), rtp);
-    assert_eq!(plain.media.protect_rtcp(rtcp.clone()).unwrap(), rtcp);
-    let mut call = Call::encrypted();
-    let (sent_rtp, sent_rtcp) =
-        (call.media.protect_rtp(rtp.clone()).unwrap(), call.media.protect_rtcp(rtcp.clone()).unwrap());
-    assert!(sent_rtp[12..] != rtp[12..] && sent_rtcp[8..] != rtcp[8..]);
-    let peer = call.srtp.as_mut().unwrap();
-    assert_eq!((peer.open_rtp(&sent_rtp), peer.open_rtcp(&sent_rtcp)), (Ok(rtp), Ok(rtcp)));
-}
-
-#[test]
-fn the_reports_of_the_peer_are_read() {
-    let block = ReportBlock { ssrc: OWN, fraction_lost: 9, cumulative_lost: 4, highest_sequence: 99, jitter: 80 };
-    let report = |block| rtcp::write(PEER, None, Some(block), false);
-    let mut call = Call::answered(PLAIN);
-    call.media.receive_rtcp(port(NAMED + 1), &report(ReportBlock { ssrc: 5, ..block }));
-    assert_eq!(call.summary().peer_report, None, "of another stream");
-    call.media.receive_rtcp(port(NAMED + 1), &report(block));
-    call.media.receive_rtcp(port(NAMED + 1), &rtcp::write(PEER, None, None, true));
-    assert_eq!((call.summary().peer_report, call.summary().dropped_rtcp), (Some(block), 0));
-    let forged = report(ReportBlock { fraction_lost: 200, ..block });
-    for from in [port(NAMED), port(NAMED + 2), ([192, 0, 2, 10], NAMED + 1).into()] {
-        call.media.receive_rtcp(from, &forged);
-    }
-    call.media.receive_rtcp(port(NAMED + 1), b"no report");
-    assert_eq!((call.summary().peer_report, call.summary().dropped_rtcp), (Some(block), 4));
-    let mut named = Call::answered("m=audio 4000 RTP/AVP 0 101\r\na=rtcp:4444\r\n");
-    named.media.receive_rtcp(port(NAMED + 1), &report(block));
-    named.media.receive_rtcp(port(4444), &report(block));
-    assert_eq!((named.summary().peer_report, named.summary().dropped_rtcp), (Some(block), 1));
-    let mut encrypted = Call::encrypted();
-    encrypted.media.receive_rtcp(port(NAMED + 1), &forged);
-    assert_eq!((encrypted.summary().peer_report, encrypted.summary().dropped_rtcp), (None, 1), "in the clear");
-    let protected = encrypted.srtp.as_mut().unwrap().protect_rtcp(&report(block)).unwrap();
-    encrypted.media.receive_rtcp(port(9999), &protected);
-    assert_eq!(encrypted.summary().peer_report, Some(block), "authentic from anywhere");
-}
-
-#[test]
-fn the_summary_says_what_came() {
-    let mut call = Call::answered(PLAIN);
-    assert!(call.summary().is_without_rtp() && call.summary().is_silent());
-    let lost = call.packet(0, 0, &[0xff; 160]);
-    call.deliver(port(5000), &lost);
-    let summary = call.summary();
-    assert_eq!((summary.is_without_rtp(), summary.is_silent(), summary.dropped.port), (false, true, 1));
-    call.talk(10);
-    call.sequence += 3;
-    call.talk(10);
-    let summary = call.summary();
-    assert_eq!((summary.audio_packets, summary.lost, summary.jitter), (20, 3, Duration::ZERO));
-    let report = call.media.reception_report().unwrap();
-    assert_eq!((report.ssrc, report.cumulative_lost), (PEER, 3));
-    let mut encrypted = Call::encrypted();
-    encrypted.srtp = None;
-    encrypted.talk(5);
-    let summary = encrypted.summary();
-    assert_eq!((summary.not_authentic, summary.is_silent(), summary.is_without_rtp()), (5, true, false));
 }

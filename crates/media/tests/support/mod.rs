@@ -189,7 +189,7 @@ impl Call {
         assert_eq!(std::mem::take(&mut self.digits), "4#", "{context}");
     }
 
-    pub fn summary(&mut self) -> Summary {
+    pub fn summary(&self) -> Summary {
         self.media.summary()
     }
 }
