@@ -1,4 +1,6 @@
-//! The media of one telephone call: session descriptions, RTP, RTCP and DTMF digits.
+//! The media of one telephone call: session descriptions, RTP, RTCP, SRTP and DTMF digits.
+//!
+//! [`session::MediaSession`] receives a whole call; the other modules are its parts.
 //!
 //! Sans-IO: no function here opens a socket, reads a clock or draws a random number. The caller passes the bytes that
 //! arrived, their source and the time, and gets back what they mean. Everything that grows has a limit.

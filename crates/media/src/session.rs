@@ -67,10 +67,13 @@ pub struct Summary {
     pub event_packets: u64,
     /// Whether DTMF tones were in the audio since the answer. They never press a digit.
     pub has_tones: bool,
-    /// Packets dropped since the beginning of the call, except those that are not authentic.
+    /// Packets dropped since the beginning of the call, except the following two.
     pub dropped: DropCounts,
-    /// Packets dropped because SRTP was agreed on, and they are not authentic or came before.
+    /// Packets that SRTP could not open: not encrypted, encrypted with another key, changed on their way, or no RTP.
     pub not_authentic: u64,
+    /// Packets whose place in the stream is that of one that SRTP opened, or too far back: see [`SrtpError::Replayed`].
+    /// They are not authenticated.
+    pub replayed: u64,
     /// The port that was heard at the end instead of the named one, if it was learned.
     pub learned_source: Option<SocketAddr>,
     /// Packets lost of the stream that was heard last.
@@ -86,7 +89,8 @@ pub struct Summary {
 impl Summary {
     /// Returns whether no RTP packet came at all, from any source: the audio of the peer does not reach this side.
     pub fn is_without_rtp(&self) -> bool {
-        self.early_packets == 0 && self.is_silent() && self.dropped.total() == 0 && self.not_authentic == 0
+        let counts = [self.early_packets, self.audio_packets, self.event_packets, self.not_authentic, self.replayed];
+        counts == [0; 5] && self.dropped.total() == 0
     }
 
     /// Returns whether nothing counted since the answer. What was dropped may say why.
@@ -158,9 +162,16 @@ impl MediaSession {
     /// Reads a packet that arrived at `now` from `from` on the RTP port. Returns what it reports of a digit, if the call
     /// is answered.
     pub fn receive_rtp(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<DigitEvent> {
-        let Ok((packet, protection)) = self.open(packet, Srtp::open_rtp) else {
-            count(&mut self.summary.not_authentic);
-            return None;
+        let (packet, protection) = match self.open(packet, Srtp::open_rtp) {
+            Ok(opened) => opened,
+            Err(SrtpError::Replayed) => {
+                count(&mut self.summary.replayed);
+                return None;
+            }
+            Err(_) => {
+                count(&mut self.summary.not_authentic);
+                return None;
+            }
         };
         let (packets, digit) = match self.receiver.receive(now, from, &packet, protection) {
             Verdict::Audio { codec, packet } => {

@@ -61,7 +61,7 @@ pub enum SrtpError {
     /// The packet is not of the peer, or was changed on its way.
     #[error("the packet is not authentic")]
     NotAuthentic,
-    /// The packet came before, or is more than 63 packets late.
+    /// By its index, the packet came before or is more than 63 packets late. It is not authenticated.
     #[error("the packet is a copy, or too late")]
     Replayed,
     /// The cryptographic library refuses a key or a packet.

@@ -279,9 +279,11 @@ fn replayed_srtp_is_never_a_digit() {
         call.talk(3);
     }
     replay(&mut call, "after other streams");
+    assert_eq!((call.summary().replayed, call.summary().not_authentic), (36, 0));
     call.rekey(21);
     call.talk(5);
     replay(&mut call, "under another key");
+    assert_eq!((call.summary().replayed, call.summary().not_authentic), (36, 12));
     call.rekey(11);
     replay(&mut call, "under the first key again");
 }

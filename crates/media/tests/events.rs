@@ -86,28 +86,21 @@ fn doubled_packets_press_no_key_twice() {
 /// other peers stay at the longest duration, or let it wrap.
 #[test]
 fn a_key_that_is_held_for_long_is_one_key() {
-    let segments = |call: &mut Call, timestamp: u32| {
-        call.press_as('8', timestamp, &held(409));
-        call.press_as('8', timestamp, &[(0xffff, false)]);
-        call.press_as('8', timestamp.wrapping_add(0xffff), &held(200));
-        call.press_as('8', timestamp.wrapping_add(0xffff), &[(32_000, true); 3]);
+    let with_ends = |mut packets: Vec<(u16, bool)>, duration| {
+        packets.extend([(duration, true); 3]);
+        packets
     };
-    let stays = |call: &mut Call, timestamp: u32| {
-        call.press_as('8', timestamp, &held(700));
-        call.press_as('8', timestamp, &[(0xffff, true); 3]);
-    };
-    let wraps = |call: &mut Call, timestamp: u32| {
-        let packets: Vec<(u16, bool)> = (1..700u32).map(|n| ((n * 160) as u16, false)).collect();
-        call.press_as('8', timestamp, &packets);
-        call.press_as('8', timestamp, &[(46_464, true); 3]);
-    };
-    let ways: [&dyn Fn(&mut Call, u32); 3] = [&segments, &stays, &wraps];
-    for (n, hold) in ways.into_iter().enumerate() {
+    let segmented = vec![(0, held(409)), (0, vec![(0xffff, false)]), (0xffff, with_ends(held(200), 32_000))];
+    let staying = vec![(0, with_ends(held(700), 0xffff))];
+    let wrapping = vec![(0, with_ends((1..700u32).map(|n| ((n * 160) as u16, false)).collect(), 46_464))];
+    for (way, segments) in [("segmented", segmented), ("staying", staying), ("wrapping", wrapping)] {
         for timestamp in [0, 50_000, u32::MAX - 1000] {
             let mut call = Call::answered(PLAIN);
             call.talk(5);
-            hold(&mut call, timestamp);
-            assert_eq!(std::mem::take(&mut call.digits), "8", "way {n} from {timestamp}");
+            for (ahead, packets) in &segments {
+                call.press_as('8', timestamp.wrapping_add(*ahead), packets);
+            }
+            assert_eq!(std::mem::take(&mut call.digits), "8", "{way} from {timestamp}");
             call.check_keys("the next ones");
         }
     }

@@ -1,16 +1,16 @@
 //! Digits that are typed over a network which loses, doubles, reorders and delays packets, in virtual time.
 
-use std::net::SocketAddr;
+mod support;
+
 use std::time::Duration;
 
-use phonegate_media::dtmf::DigitEvent;
-use phonegate_media::receiver::{Protection, Receiver, Verdict};
 use phonegate_media::rtp::RtpHeader;
-use phonegate_media::sdp::{Encryption, LocalSession};
 use proptest::prelude::*;
 
+use support::*;
+
 /// Milliseconds a packet.
-const PACKET_TIME: u64 = 20;
+const PACKET_MILLISECONDS: u64 = 20;
 
 /// What the network does to a packet.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ fn packets_of(digits: &[u8], first_sequence: u16, first_timestamp: u32) -> Vec<(
             timestamp: first_timestamp.wrapping_add(timestamp),
             ssrc: 7,
         };
-        packets.push((n as u64 * PACKET_TIME, header.write(payload)));
+        packets.push((n as u64 * PACKET_MILLISECONDS, header.write(payload)));
         n as u32 * 160
     };
     let mut timestamp = 0;
@@ -48,28 +48,28 @@ fn packets_of(digits: &[u8], first_sequence: u16, first_timestamp: u32) -> Vec<(
     packets
 }
 
-/// What the receiver reports; `?` is an unclear event.
-fn received(packets: Vec<(u64, Vec<u8>)>, fates: &[Fate]) -> String {
-    let sdp = b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0 101\r\n";
-    let from: SocketAddr = ([192, 0, 2, 9], 4000).into();
-    let mut local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
-    let mut receiver = Receiver::new(false);
-    receiver.set_remote(&local.judge_answer(sdp).expect("an answer as offered"));
+/// What a call reports; `?` is an unclear event.
+fn received(mut call: Call, packets: Vec<(u64, Vec<u8>)>, fates: &[Fate]) -> String {
     let mut arrivals: Vec<(u64, Vec<u8>)> = Vec::new();
     for ((sent, packet), fate) in packets.into_iter().zip(fates.iter().cycle()) {
+        let packet = match &mut call.srtp {
+            Some(srtp) => srtp.protect_rtp(&packet).unwrap(),
+            None => packet,
+        };
         arrivals.extend(fate.delays.iter().map(|delay| (sent + delay, packet.clone())));
     }
     arrivals.sort_by_key(|(at, _)| *at);
-    let mut digits = String::new();
     for (at, packet) in arrivals {
-        match receiver.receive(Duration::from_millis(at), from, &packet, Protection::None) {
-            Verdict::Event(Some(DigitEvent::Digit { digit, .. })) => digits.push(digit.as_char()),
-            Verdict::Event(Some(_)) => digits.push('?'),
-            Verdict::Event(None) | Verdict::Audio { .. } => {}
-            other => panic!("a packet of the peer: {other:?}"),
-        }
+        call.now = Duration::from_millis(at);
+        call.deliver(port(NAMED), &packet);
     }
-    digits
+    call.digits
+}
+
+/// A call without encryption, and for one of four numbers one with it, which takes longer.
+fn calls(number: u16) -> impl Iterator<Item = Call> {
+    let encrypted = number.is_multiple_of(4).then(Call::encrypted);
+    [Call::answered(PLAIN)].into_iter().chain(encrypted)
 }
 
 fn as_chars(digits: &[u8]) -> String {
@@ -93,7 +93,9 @@ proptest! {
         start in any::<(u16, u32)>(),
         fates in fates(0, 100),
     ) {
-        prop_assert_eq!(received(packets_of(&digits, start.0, start.1), &fates), as_chars(&digits));
+        for call in calls(start.0) {
+            prop_assert_eq!(received(call, packets_of(&digits, start.0, start.1), &fates), as_chars(&digits));
+        }
     }
 
     /// Whatever is lost and however late the rest comes: no digit is invented, doubled, or out of order.
@@ -103,10 +105,12 @@ proptest! {
         start in any::<(u16, u32)>(),
         fates in prop_oneof![fates(1, 300), fates(5, 100), fates(8, 1000)],
     ) {
-        let reported = received(packets_of(&digits, start.0, start.1), &fates);
         let typed = as_chars(&digits);
-        let mut typed_on = typed.chars();
-        let is_in_order = reported.chars().all(|digit| typed_on.any(|typed| typed == digit || digit == '?'));
-        prop_assert!(is_in_order, "typed {typed}, reported {reported}");
+        for call in calls(start.0) {
+            let reported = received(call, packets_of(&digits, start.0, start.1), &fates);
+            let mut typed_on = typed.chars();
+            let is_in_order = reported.chars().all(|digit| typed_on.any(|typed| typed == digit || digit == '?'));
+            prop_assert!(is_in_order, "typed {typed}, reported {reported}");
+        }
     }
 }

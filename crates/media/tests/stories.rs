@@ -252,7 +252,8 @@ fn the_answer_in_an_ack_decides_address_codec_and_keys() {
     let mut old = encrypted.srtp.take().unwrap();
     encrypted.rekey(21);
     encrypted.check_keys("with the new key");
-    let header = RtpHeader { marker: false, payload_type: 0, sequence: 1, timestamp: 0, ssrc: PEER };
+    let sequence = encrypted.sequence;
+    let header = RtpHeader { marker: false, payload_type: 0, sequence, timestamp: 0, ssrc: PEER };
     let late = old.protect_rtp(&header.write(&[0xff; 160])).unwrap();
     encrypted.deliver(port(NAMED), &late);
     assert_eq!(encrypted.summary().not_authentic, 1, "the old key");

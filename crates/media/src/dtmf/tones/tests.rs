@@ -120,12 +120,12 @@ fn other_tones_are_not_heard() {
     assert!(!is_heard(Codec::Pcmu, &sweep));
 }
 
-/// Pulses of a voice of changing pitch through three formants, with breath, and pauses between the syllables. 20 minutes
-/// of vowels, in which each of 6000 is held for 200 ms.
+/// Pulses of a voice of changing pitch through three formants, with breath, and pauses between the syllables. 10 minutes
+/// of vowels, of which each is held for 200 ms.
 #[test]
 fn speech_is_hardly_ever_heard_as_a_tone() {
     let mut mistaken = 0;
-    for seed in 1..=30u64 {
+    for seed in 1..=15u64 {
         let mut noise = Noise(seed * 0x9e37_79b9);
         let mut samples = Vec::new();
         let mut phase = 0.0;
@@ -159,13 +159,13 @@ fn speech_is_hardly_ever_heard_as_a_tone() {
         samples.iter_mut().for_each(|sample| *sample *= 25_000.0 / peak);
         mistaken += usize::from(is_heard(Codec::Pcmu, &samples));
     }
-    assert!(mistaken <= 1, "{mistaken} of 30 calls of 40 s");
+    assert!(mistaken <= 1, "{mistaken} of 15 calls of 40 s");
 }
 
 /// Chords and melodies of instruments with four harmonics, at music-on-hold levels.
 #[test]
 fn music_is_not_heard_as_a_tone() {
-    for seed in 1..=10u64 {
+    for seed in 1..=4u64 {
         let mut noise = Noise(seed * 0x51_7cc1);
         let mut samples = Vec::new();
         for _ in 0..300 {
