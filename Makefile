@@ -1,7 +1,7 @@
 # The two commands of the README are `make run` and `make test`; CONTRIBUTING.md describes the others.
 
 .PHONY: run quick test test-all test-windows test-bundle test-browser test-prometheus test-long test-fuzz fuzz check build \
-    windows windows-release dist bench schema
+    windows windows-release dist bench bench-messages schema
 
 NUMBER ?= +1 4255551212
 MINUTES ?= 10
@@ -106,8 +106,8 @@ dist:
 	scripts/dist windows linux
 	scripts/check-dist --again dist/*.zip dist/*.tar.gz
 
-# Measures polls in C# and through the C ABI, the stores, calls over a SIP trunk and the memory of calls by Twilio, and
-# prints a table of each.
+# Measures polls in C# and through the C ABI, the stores, calls over a SIP trunk, the memory of calls by Twilio, and the
+# reading of SIP messages, and prints a table of each.
 bench:
 	scripts/install-tools test
 	cargo build --release --package phonegate-library
@@ -115,6 +115,11 @@ bench:
 	cargo bench --bench store
 	cargo bench --bench sip
 	cargo bench --bench twilio
+	$(MAKE) bench-messages
+
+# phonegate-sip beside rsipstack, which a release compiles for size: both for speed here.
+bench-messages:
+	cargo bench --package phonegate-bench-messages --config 'profile.bench.package.rsipstack.opt-level=3'
 
 # Writes the schema that editors use, after a change of the configuration's types.
 schema:
