@@ -1,0 +1,207 @@
+//! Floods: the agent stays within its settings, and its calls go on.
+
+use std::time::Duration;
+
+use phonegate_sip::agent::{CallEvent, Config, Reply};
+
+use phonegate_sip::message::{Limits, Message};
+
+use crate::net::story::{Story, TCP, UDP, both, remote};
+use crate::net::text::Text;
+
+fn small() -> Config {
+    Config { max_server_transactions: 32, max_queue: 64, max_calls: 8, ..Config::default() }
+}
+
+fn outside(method: &str, number: u32) -> Text {
+    Text::new(format!("{method} sip:gate@192.0.2.1:5060 SIP/2.0"))
+        .line(format!("Via: SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKflood{number};rport"))
+        .line("From: <sip:a@192.0.2.7>;tag=1")
+        .line("To: <sip:gate@192.0.2.1>")
+        .line(format!("Call-ID: flood-{number}"))
+        .line(format!("CSeq: 1 {method}"))
+}
+
+/// Takes what came, and returns how much that was.
+fn skip(story: &mut Story) -> usize {
+    let mut messages = Vec::new();
+    story.take_new(&mut messages);
+    messages.len()
+}
+
+/// The network compares the agent's usage with its settings after each message.
+#[test]
+fn a_flood_of_requests_keeps_calls_and_bounds() {
+    for method in ["OPTIONS", "INVITE", "BYE", "CANCEL", "PING", "ACK"] {
+        let mut story = Story::with(UDP, small());
+        let (call, _) = story.answered_call();
+        for number in 0..2_000 {
+            story.net.send(story.link, outside(method, number).build());
+            story.wait(Duration::from_micros(80));
+        }
+        story.wait(Duration::from_secs(40));
+        skip(&mut story);
+        story.finish(call);
+    }
+}
+
+#[test]
+fn a_flood_of_garbage_is_dropped_and_counted() {
+    let mut story = Story::with(UDP, small());
+    let (call, _) = story.answered_call();
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..5_000 {
+        let mut bytes = vec![0; random.usize(1..600)];
+        random.fill(&mut bytes);
+        story.net.send(story.link, bytes);
+    }
+    story.quiet(Duration::from_secs(2));
+    assert!(story.net.agent.drops().malformed >= 4_900, "{:?}", story.net.agent.drops());
+    story.finish(call);
+}
+
+/// Each 1xx with a new tag is one more early dialog.
+#[test]
+fn a_flood_of_early_dialogs_is_bounded() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        for number in 0..2_000 {
+            let ringing = story.in_dialog(&invite, "180 Ringing", &format!("fork{number}"));
+            story.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
+        }
+        story.wait(Duration::from_millis(500));
+        let pracks = skip(story);
+        assert!(pracks < 200, "{pracks} PRACKs are on their way at once");
+        assert!(story.net.usage().client_transactions < 200, "{:?}", story.net.usage());
+        while story.net.now < Duration::from_secs(1_100) {
+            story.wait(Duration::from_secs(10));
+        }
+        story.hang_up(call);
+        story.wait(Duration::from_millis(100));
+        let mut messages = Vec::new();
+        story.take_new(&mut messages);
+        let cancel =
+            messages.iter().find(|message| message.as_bytes().starts_with(b"CANCEL")).expect("it is cancelled");
+        story.reply(cancel, "200 OK");
+        story.reply(&invite, "487 Request Terminated");
+        story.receive("ACK");
+        while !matches!(story.call_event(), CallEvent::Ended(_)) {}
+        story.nothing_left();
+    });
+}
+
+/// Each 200 with a new tag is one more phone to hang up.
+#[test]
+fn a_flood_of_answers_is_bounded() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.answer(&invite, "callee");
+        for number in 0..2_000 {
+            story.send(&story.in_dialog(&invite, "200 OK", &format!("fork{number}")).sdp("x"));
+        }
+        story.wait(Duration::from_millis(500));
+        let usage = story.net.usage();
+        assert!(usage.client_transactions < 200 && usage.timers < 1_000, "{usage:?}");
+        story.wait(Duration::from_secs(60));
+        skip(story);
+        story.finish(call);
+    });
+}
+
+/// The caller is slow, or never responds.
+#[test]
+fn a_flood_of_infos_is_bounded() {
+    for responds in [false, true] {
+        both(|story| {
+            let (call, mut dialog) = story.answered_call();
+            for _ in 0..2_000 {
+                story.send(&dialog.request("INFO").body("application/dtmf", "1"));
+            }
+            story.wait(Duration::from_millis(200));
+            let usage = story.net.usage();
+            assert!(usage.server_transactions <= Config::default().max_server_transactions, "{usage:?}");
+            if responds {
+                for request in story.take_infos() {
+                    story.respond(request, Reply::Refuse(415));
+                }
+            }
+            story.wait(Duration::from_secs(60));
+            story.take_infos();
+            skip(story);
+            story.finish(call);
+        });
+    }
+}
+
+/// A driver that does not poll for a while: what waits to be polled is bounded.
+#[test]
+fn what_waits_to_be_polled_is_bounded() {
+    let mut story = Story::with(UDP, small());
+    let (call, dialog) = story.answered_call();
+    let flow = story.net.links[story.link].id;
+    let now = story.net.now;
+    for number in 0..5_000 {
+        let mut peer = dialog.clone();
+        peer.cseq += number;
+        let info = peer.request("INFO").replace("Via", format!("Via: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKq{number}"));
+        for bytes in [outside("OPTIONS", number).build(), info.body("application/dtmf", "1").build()] {
+            let message = Message::from_datagram(&bytes, &Limits::default()).expect("it is well-formed");
+            story.net.inspector.agent_received(&message);
+            story.net.agent.handle_datagram(now, flow, remote(UDP), &bytes);
+            let usage = story.net.usage();
+            assert!(usage.transmits <= 64 + 8 && usage.events <= 64 + 8, "{usage:?}");
+            assert!(usage.server_transactions <= 32, "{usage:?}");
+        }
+    }
+    while story.net.agent.poll_transmit().is_some() {}
+    while story.net.agent.poll_event().is_some() {}
+    story.net.act(|agent, now| agent.handle_timeout(now));
+    story.wait(Duration::from_secs(60));
+    skip(&mut story);
+    story.take_infos();
+    story.finish(call);
+}
+
+/// A stream that names no length cannot be read on. The agent says so once, and does not grow.
+#[test]
+fn a_stream_of_garbage_fails_its_flow() {
+    for garbage in [vec![b'x'; 200_000], b"OPTIONS sip:a SIP/2.0\r\nX: y\r\n\r\n".to_vec()] {
+        let mut story = Story::new(TCP);
+        let flow = story.net.links[story.link].id;
+        for piece in garbage.chunks(60_000) {
+            story.net.act(|agent, now| agent.handle_stream(now, flow, piece));
+        }
+        assert_eq!(story.event(), phonegate_sip::agent::Event::FlowFailed(flow), "the stream cannot be read");
+        story.net.act(|agent, now| agent.handle_stream(now, flow, b"more"));
+        story.quiet(Duration::from_secs(60));
+        story.net.close(story.link);
+        story.nothing_left();
+    }
+}
+
+#[test]
+fn there_is_room_for_so_many_calls_and_no_more() {
+    let mut story = Story::with(UDP, small());
+    let flow = story.net.links[story.link].id;
+    let mut placed = 0;
+    for _ in 0..20 {
+        let call = story.call();
+        placed += usize::from(story.net.act(|agent, now| agent.place_call(now, flow, call)).is_ok());
+    }
+    assert_eq!(placed, 8, "as many as max_calls");
+    story.wait(Duration::from_millis(50));
+    let mut invites = Vec::new();
+    story.take_new(&mut invites);
+    assert_eq!(invites.len(), 8, "each was placed");
+    for invite in &invites {
+        story.reply(invite, "486 Busy Here");
+    }
+    for _ in 0..8 {
+        story.ended();
+    }
+    story.wait(Duration::from_secs(60));
+    skip(&mut story);
+    story.nothing_left();
+    let call = story.call();
+    assert!(story.net.act(|agent, now| agent.place_call(now, flow, call)).is_ok(), "there is room again");
+}

@@ -1,0 +1,181 @@
+//! Messages that lead requests or credentials astray, and guesses of those who know no dialog.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use phonegate_sip::agent::{CallEvent, EndCause};
+use phonegate_sip::auth::{Algorithm, AuthError};
+
+use crate::net::story::{Story, UDP, both, remote};
+use crate::net::text::Text;
+
+const FOREIGN: &str = "203.0.113.66";
+
+/// Headers of a dialog that name a host which is not the trunk's.
+const ASTRAY: &[&[&str]] = &[
+    &["Contact: <sip:callee@203.0.113.66:5060>"],
+    &["Contact: <sip:callee@evil.example.com>"],
+    &["Contact: <sip:callee@192.0.2.7;maddr=203.0.113.66>"],
+    &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:203.0.113.66;lr>"],
+    &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:203.0.113.66>"],
+    &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:192.0.2.7;lr;maddr=203.0.113.66>"],
+    &["Contact: <sip:callee@203.0.113.66>", "Record-Route: <sip:p.example.net;lr>, <sip:203.0.113.66:5070;lr>"],
+];
+
+/// The network fails the test if a request goes to another host than the flow's.
+#[test]
+fn no_request_follows_a_foreign_contact_or_route() {
+    for lines in ASTRAY {
+        both(|story| {
+            let (call, invite) = story.invite();
+            let challenge = "Proxy-Authenticate: Digest realm=\"trunk\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
+            story.send(&Text::reply(&invite, "407 Proxy Authentication Required").tag("x").line(challenge));
+            story.receive("ACK");
+            let invite = story.receive("INVITE");
+            assert!(matches!(story.call_event(), CallEvent::Retried(_)), "the challenge is answered");
+            let with = |text: Text| lines.iter().fold(text, |text, line| text.line(line));
+            let ringing = with(Text::reply(&invite, "180 Ringing").tag("callee"));
+            story.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
+            let prack = story.receive("PRACK");
+            story.progress();
+            story.reply(&prack, "200 OK");
+            story.send(&with(Text::reply(&invite, "200 OK").tag("callee")).sdp("callee"));
+            story.receive("ACK");
+            story.answered();
+            story.hang_up(call);
+            let bye = story.receive("BYE");
+            story.reply(&bye, "200 OK");
+            assert!(!story.ended().may_still_ring, "the trunk confirmed the end");
+            assert!(story.net.strays.is_empty(), "nothing went elsewhere");
+            story.nothing_left();
+        });
+    }
+}
+
+/// A Via says where a response goes, but nothing goes to a host that the request did not come from.
+#[test]
+fn no_response_follows_a_foreign_via() {
+    for via in [
+        "SIP/2.0/UDP 203.0.113.66:5060;branch=z9hG4bKa1",
+        "SIP/2.0/UDP 203.0.113.66:5060;branch=z9hG4bKa2;rport",
+        "SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKa3;maddr=203.0.113.66",
+        "SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKa4;received=203.0.113.66;rport=9",
+        "SIP/2.0/UDP evil.example.com;branch=z9hG4bKa5",
+    ] {
+        let mut story = Story::new(UDP);
+        let (call, mut dialog) = story.answered_call();
+        story.send(&dialog.request("OPTIONS").replace("Via", format!("Via: {via}")));
+        let response = story.receive_at("200 OPTIONS");
+        assert_eq!(response.destination.ip(), remote(UDP).ip(), "{via}");
+        assert!(story.net.strays.is_empty(), "nothing goes to {FOREIGN}");
+        story.finish(call);
+    }
+}
+
+/// `stale=true` does not excuse a weaker algorithm.
+#[test]
+fn a_digest_is_never_downgraded_in_an_invite() {
+    for stale in ["", ", stale=true"] {
+        both(|story| {
+            let (_, invite) = story.invite();
+            let challenge = |algorithm: &str, nonce: &str, stale: &str| {
+                format!("Proxy-Authenticate: Digest realm=\"t\", nonce=\"{nonce}\", algorithm={algorithm}{stale}")
+            };
+            let first = Text::reply(&invite, "407 Proxy Authentication Required").tag("x");
+            story.send(&first.line(challenge("SHA-256", "n1", "")));
+            story.receive("ACK");
+            let invite = story.receive("INVITE");
+            assert!(matches!(story.call_event(), CallEvent::Retried(_)), "SHA-256 is answered");
+            let second = Text::reply(&invite, "407 Proxy Authentication Required").tag("x");
+            story.send(&second.line(challenge("MD5", "n2", stale)));
+            story.receive("ACK");
+            let EndCause::AuthenticationFailed(_, error) = story.ended().cause else { panic!("MD5 is not answered") };
+            let weaker = AuthError::WeakerAlgorithm { offered: Algorithm::Md5, required: Algorithm::Sha256 };
+            assert_eq!(error, weaker, "the end says why");
+            story.nothing_left();
+        });
+    }
+}
+
+#[test]
+fn a_challenge_that_is_no_digest_is_not_answered() {
+    for challenge in
+        ["Basic realm=\"trunk\"", "Digest realm=\"trunk\"", "Digest realm=\"t\", nonce=\"n\", algorithm=ROT13"]
+    {
+        both(|story| {
+            story.place(story.call());
+            let invite = story.receive("INVITE");
+            let refusal = Text::reply(&invite, "401 Unauthorized").tag("x");
+            story.send(&refusal.line(format!("WWW-Authenticate: {challenge}")));
+            story.receive("ACK");
+            let ended = story.ended();
+            assert!(matches!(ended.cause, EndCause::AuthenticationFailed(..)), "{challenge}: {ended:?}");
+            story.nothing_left();
+        });
+    }
+}
+
+/// A node that knows the Call-ID, but not the tags.
+#[test]
+fn a_request_with_wrong_tags_ends_nothing() {
+    both(|story| {
+        let (call, dialog) = story.answered_call();
+        for (header, value) in [
+            ("From", "From: <sip:callee@192.0.2.7>;tag=guess".to_owned()),
+            ("From", "From: <sip:callee@192.0.2.7>".to_owned()),
+            (
+                "From",
+                dialog.local.to_uppercase().replacen("TO:", "From:", 1).replace("TAG=", "tag=").replacen(
+                    "<SIP",
+                    "From: <SIP",
+                    1,
+                ),
+            ),
+            ("To", "To: <sip:gate@192.0.2.7>;tag=guess".to_owned()),
+            ("Call-ID", format!("Call-ID: {}", dialog.call_id.to_uppercase() + "X")),
+        ] {
+            for method in ["BYE", "INVITE", "UPDATE", "INFO"] {
+                let mut peer = dialog.clone();
+                peer.local = dialog.local.clone();
+                let mut branch = peer.request(method).replace(header, &value);
+                let unique = format!("{}{}{}", header, value.len(), method);
+                let transport = if story.is_udp() { "UDP" } else { "TCP" };
+                branch =
+                    branch.replace("Via", format!("Via: SIP/2.0/{transport} 192.0.2.7;branch=z9hG4bK{unique};rport"));
+                story.send(&if method == "INVITE" || method == "UPDATE" { branch.sdp("evil") } else { branch });
+                story.receive(&format!("481 {method}"));
+            }
+        }
+        story.quiet(Duration::from_secs(40));
+        let mut unread = Vec::new();
+        story.take_new(&mut unread);
+        story.finish(call);
+    });
+}
+
+/// A second node sends what it can guess, from its own address and from the trunk's.
+#[test]
+fn guesses_of_a_stranger_end_no_call() {
+    let stranger: SocketAddr = "203.0.113.66:5060".parse().expect("it is an address");
+    for source in [stranger, remote(UDP)] {
+        let mut story = Story::new(UDP);
+        let (call, _) = story.answered_call();
+        for (index, method) in ["BYE", "CANCEL", "INVITE", "ACK", "UPDATE", "INFO", "REGISTER"].into_iter().enumerate()
+        {
+            for tag in ["", ";tag=1"] {
+                let text = Text::new(format!("{method} sip:gate@192.0.2.1:5060 SIP/2.0"))
+                    .line(format!("Via: SIP/2.0/UDP {source};branch=z9hG4bKs{index}{}", tag.len()))
+                    .line("From: <sip:+14255550100@192.0.2.7>;tag=1")
+                    .line(format!("To: <sip:gate@192.0.2.7>{tag}"))
+                    .line(format!("Call-ID: {index}"))
+                    .line(format!("CSeq: 1 {method}"));
+                story.net.send_from(story.link, source, text.build());
+            }
+        }
+        story.wait(Duration::from_secs(40));
+        let mut responses = Vec::new();
+        story.take_new(&mut responses);
+        story.quiet(Duration::from_secs(5));
+        story.finish(call);
+    }
+}

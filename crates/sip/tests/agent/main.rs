@@ -1,0 +1,18 @@
+//! The agent against peers, in virtual time.
+
+mod net;
+
+mod attacks_floods;
+mod attacks_redirects;
+mod attacks_requests;
+mod stories_calls;
+mod stories_forks;
+mod stories_races;
+mod stories_registration;
+mod stories_reliable;
+mod stories_requests;
+mod stories_retries;
+mod stories_ringing;
+mod stories_sessions;
+mod stories_syntax;
+mod stories_timers;

@@ -1,0 +1,12 @@
+//! A network, peers and phones of virtual time, in which an agent makes its calls.
+//!
+//! [`network`] carries messages and drives the agent. [`inspect`] reads all that the agent sends, and says what a
+//! strict peer would refuse. [`story`] is a peer that a test plays by hand.
+
+pub mod dialogs;
+pub mod digest;
+pub mod inspect;
+pub mod kind;
+pub mod network;
+pub mod story;
+pub mod text;

@@ -1,0 +1,346 @@
+//! Calls from the INVITE to the end.
+
+use std::time::Duration;
+
+use phonegate_sip::agent::{CallEvent, EndCause, Event, RequestId};
+use phonegate_sip::message::Host;
+
+use crate::net::story::{KINDS, Story, UDP, both, each, remote, request_uri, routes, tag_of};
+use crate::net::text::{header, sdp};
+
+/// Over all kinds of ways.
+#[test]
+fn a_call_rings_is_answered_and_is_hung_up() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        story.reply(&invite, "100 Trying");
+        story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+        assert_eq!(story.progress(), 180, "the ringing is reported");
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+#[test]
+fn the_peer_hangs_up_and_gives_a_cause() {
+    each(|story| {
+        let (_, mut dialog) = story.answered_call();
+        story.send(&dialog.request("BYE").line("Reason: SIP;cause=200, Q.850;cause=16;text=\"Clearing\""));
+        story.receive("200 BYE");
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::PeerHungUp { q850: Some(16) }, "the cause is that of Q.850");
+        assert!(ended.may_have_rung && !ended.may_still_ring, "the phone rang and is on the hook");
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn hanging_up_while_it_rings_cancels() {
+    each(|story| {
+        let call = story.place(story.call());
+        let invite = story.receive_at("INVITE");
+        story.send(&story.in_dialog(&invite.message, "180 Ringing", "callee"));
+        story.progress();
+        story.hang_up(call);
+        let cancel = story.receive_at("CANCEL");
+        assert_eq!(cancel.destination, invite.destination, "the CANCEL goes where the INVITE went");
+        story.reply(&cancel.message, "200 OK");
+        story.send(&story.in_dialog(&invite.message, "487 Request Terminated", "callee"));
+        story.receive("ACK");
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::Cancelled, "the caller cancelled");
+        assert!(ended.may_have_rung && !ended.may_still_ring, "the phone rang and has stopped");
+        story.nothing_left();
+    });
+}
+
+/// A CANCEL before any response could overtake the INVITE (RFC 3261, 9.1). The inspector refuses it.
+#[test]
+fn a_cancel_waits_for_the_first_response() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.hang_up(call);
+        story.wait(Duration::from_secs(3));
+        story.reply(&invite, "100 Trying");
+        let cancel = story.receive("CANCEL");
+        story.reply(&cancel, "200 OK");
+        story.reply(&invite, "487 Request Terminated");
+        story.receive("ACK");
+        assert_eq!(story.ended().cause, EndCause::Cancelled, "the caller cancelled");
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn the_cancel_takes_the_route_of_its_invite() {
+    both(|story| {
+        let mut call = story.call();
+        call.routes = vec!["sip:192.0.2.7:5066;lr".to_owned(), "sip:far.example.net;lr".to_owned()];
+        let call = story.place(call);
+        let invite = story.receive_at("INVITE");
+        let expected = ["sip:192.0.2.7:5066;lr", "sip:far.example.net;lr"];
+        assert_eq!(routes(&invite.message), expected, "the INVITE has the routes of the call");
+        story.reply(&invite.message, "183 Session Progress");
+        story.progress();
+        story.hang_up(call);
+        let cancel = story.receive_at("CANCEL");
+        assert_eq!(cancel.destination, invite.destination, "both go to one address");
+        assert_eq!(routes(&cancel.message), expected, "both have one route");
+        story.reply(&cancel.message, "200 OK");
+        story.reply(&invite.message, "487 Request Terminated");
+        story.receive("ACK");
+        story.ended();
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn a_busy_phone_refuses_the_call() {
+    each(|story| {
+        let (_, invite) = story.invite();
+        let busy = story.in_dialog(&invite, "486 Busy Here", "callee");
+        story.send(&busy.line("Reason: Q.850;cause=17").line("Retry-After: 30 (in a meeting);duration=60"));
+        story.receive("ACK");
+        let EndCause::Refused(refusal) = story.ended().cause else { panic!("the call was refused") };
+        assert_eq!((refusal.status, refusal.q850, refusal.retry_after), (486, Some(17), Some(30)), "as it was said");
+        assert_eq!(refusal.phrase, b"Busy Here", "the phrase is the peer's");
+        story.nothing_left();
+    });
+}
+
+/// RFC 3261, 19.1.1, table 1: To and From have neither port nor transport.
+#[test]
+fn the_invite_is_written_as_it_was_asked_for() {
+    for kind in KINDS {
+        let mut story = Story::new(*kind);
+        let mut call = story.call();
+        call.from_name = "Gate \"7\"".to_owned();
+        call.headers.push(("P-Asserted-Identity".to_owned(), "<sip:gate@example.com>".to_owned()));
+        let (to, from) = (call.to.clone(), call.from.clone());
+        let call = story.place(call);
+        let invite = story.receive("INVITE");
+        assert_eq!(request_uri(&invite), to, "the Request-URI is the target");
+        assert_eq!(header(&invite, "To"), format!("<{to}>"), "To is as given");
+        let name = invite.from_header().unwrap();
+        assert_eq!(name.uri_text(), from, "From is as given");
+        assert_eq!(name.display_name(), Some("Gate \"7\""), "the name is quoted");
+        assert_eq!(header(&invite, "P-Asserted-Identity"), "<sip:gate@example.com>", "the header is there");
+        assert_eq!(invite.body(), sdp("offer"), "the body is the offer");
+        assert!(invite.has_option("100rel"), "reliable responses are supported");
+        let contact = invite.contacts().unwrap().remove(0).uri().unwrap();
+        let contact = contact.as_sip().unwrap();
+        assert_eq!(contact.user(), Some("gate"), "Contact has the user");
+        assert!(invite.allow().unwrap().iter().any(|method| method == "UPDATE"), "Allow names the methods");
+        story.answer(&invite, "callee");
+        story.finish(call);
+    }
+}
+
+#[test]
+fn reliable_responses_can_be_switched_off() {
+    both(|story| {
+        let mut call = story.call();
+        call.reliable_provisional = false;
+        let call = story.place(call);
+        let invite = story.receive("INVITE");
+        assert!(!invite.has_option("100rel"), "the INVITE does not name 100rel");
+        // A peer that uses it nevertheless is not acknowledged, but its ringing is reported.
+        let ringing = story.in_dialog(&invite, "180 Ringing", "callee");
+        story.send(&ringing.line("Require: 100rel").line("RSeq: 7"));
+        story.progress();
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+#[test]
+fn each_call_has_identifiers_of_its_own() {
+    let mut story = Story::new(UDP);
+    let (first, second) = (story.invite().1, story.invite().1);
+    assert_ne!(header(&first, "Call-ID"), header(&second, "Call-ID"), "Call-IDs differ");
+    assert_ne!(tag_of(&first, "From"), tag_of(&second, "From"), "tags differ");
+    assert_ne!(first.top_via().unwrap().branch(), second.top_via().unwrap().branch(), "branches differ");
+}
+
+/// RFC 3581, 4, and RFC 3261, 18.2.1: a translator lies between.
+#[test]
+fn responses_name_received_and_rport() {
+    let mut story = Story::new(UDP);
+    let (call, invite) = story.invite();
+    let via = header(&invite, "Via").replace(";rport", ";rport=61000;received=203.0.113.9");
+    let ok = story.in_dialog(&invite, "200 OK", "callee").replace("Via", format!("Via: {via}")).sdp("callee");
+    story.send(&ok);
+    story.receive("ACK");
+    story.answered();
+    story.finish(call);
+}
+
+/// RFC 3581, 4: the response to a request with rport goes to the port that it came from, not to that of Via.
+#[test]
+fn a_response_goes_back_to_where_its_request_came_from() {
+    for kind in KINDS.iter().filter(|kind| kind.transport == UDP.transport) {
+        let mut story = Story::new(*kind);
+        let (call, mut dialog) = story.answered_call();
+        let mut source = remote(*kind);
+        source.set_port(61_000);
+        let info = dialog.request("INFO").body("application/dtmf", "5");
+        story.net.send_from(story.link, source, info.build());
+        let CallEvent::Info { request, .. } = story.call_event() else { panic!("the INFO is reported") };
+        story.respond(request, phonegate_sip::agent::Reply::Accept(None));
+        let response = story.receive_at("200 INFO");
+        assert_eq!(response.destination, source, "it goes to the source");
+        let via = response.message.top_via().unwrap();
+        assert_eq!(via.rport(), phonegate_sip::message::Rport::Port(61_000), "rport is filled in");
+        assert_eq!(via.received(), Some(source.ip()), "received is filled in");
+        story.finish(call);
+    }
+}
+
+#[test]
+fn hanging_up_at_once_sends_nothing_more_than_it_must() {
+    both(|story| {
+        let call = story.place(story.call());
+        story.hang_up(call);
+        story.hang_up(call);
+        let invite = story.receive("INVITE");
+        story.send(&story.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
+        story.receive("ACK");
+        let bye = story.receive("BYE");
+        story.reply(&bye, "200 OK");
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::Cancelled, "the caller hung up before the answer came");
+        assert!(!ended.may_still_ring, "the peer confirmed the end");
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn commands_for_ids_that_are_gone_are_ignored() {
+    both(|story| {
+        let (call, mut dialog) = story.answered_call();
+        story.send(&dialog.request("INFO").body("application/dtmf", "5"));
+        let CallEvent::Info { request, .. } = story.call_event() else { panic!("the INFO is reported") };
+        let answer = |story: &mut Story, request: RequestId| {
+            story.respond(request, phonegate_sip::agent::Reply::Accept(None));
+        };
+        answer(story, request);
+        story.receive("200 INFO");
+        answer(story, request);
+        story.finish(call);
+        story.hang_up(call);
+        answer(story, request);
+        story.quiet(Duration::from_secs(60));
+    });
+}
+
+#[test]
+fn a_call_that_cannot_be_written_is_refused_at_once() {
+    let mut story = Story::new(UDP);
+    let flow = story.net.links[story.link].id;
+    for (field, value) in [
+        ("target", "tel:+14255550100"),
+        ("target", "sip:192.0.2.7"),
+        ("target", "sip:a b@192.0.2.7"),
+        ("target", "sip:a@192.0.2.7\r\nRoute: <sip:evil.example.com;lr>"),
+        ("from", "sip:gate@192.0.2.7>\r\nX: y"),
+        ("to", "sip:gate@192.0.2.7>\r\nX: y"),
+        ("name", "Gate\r\nX: y"),
+        ("route", "sip:192.0.2.7\r\nX: y"),
+        ("header", "a\r\nX: y"),
+    ] {
+        let mut call = story.call();
+        let value = value.to_owned();
+        match field {
+            "target" => call.target = value,
+            "from" => call.from = value,
+            "to" => call.to = value,
+            "name" => call.from_name = value,
+            "route" => call.routes.push(value),
+            _ => call.headers.push(("Subject".to_owned(), value)),
+        }
+        let placed = story.net.act(|agent, now| agent.place_call(now, flow, call));
+        let Ok(call) = placed else { continue };
+        assert_eq!(field, "name", "only a name can be made harmless: {field}");
+        let invite = story.receive("INVITE");
+        assert!(!invite.has_header("X"), "no header is injected");
+        story.hang_up(call);
+        story.reply(&invite, "486 Busy Here");
+        story.receive("ACK");
+        story.ended();
+    }
+    story.nothing_left();
+}
+
+#[test]
+fn a_call_says_that_it_is_forwarded() {
+    for line in ["Diversion: <sip:a@example.com>;reason=unconditional", "History-Info: <sip:a@example.com>;index=1"] {
+        both(|story| {
+            let (call, invite) = story.invite();
+            story.send(&story.in_dialog(&invite, "180 Ringing", "callee").line(line));
+            let CallEvent::Progress(progress) = story.call_event() else { panic!("it rings") };
+            assert!(progress.is_forwarded, "{line} says so");
+            story.send(&story.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
+            story.receive("ACK");
+            assert!(story.answered().is_forwarded, "what was said of the call stays");
+            story.finish(call);
+        });
+    }
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&story.in_dialog(&invite, "181 Call Is Being Forwarded", "callee"));
+        assert!(matches!(story.call_event(), CallEvent::Progress(progress) if progress.is_forwarded), "181 says so");
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+#[test]
+fn the_answer_of_an_earlier_response_counts() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&story.in_dialog(&invite, "183 Session Progress", "callee").sdp("early"));
+        let CallEvent::Progress(progress) = story.call_event() else { panic!("it progresses") };
+        assert_eq!(progress.description, Some(sdp("early")), "early media is reported");
+        story.send(&story.in_dialog(&invite, "200 OK", "callee"));
+        story.receive("ACK");
+        assert_eq!(story.answered().description, Some(sdp("early")), "the answer is that of the 183");
+        story.finish(call);
+    });
+}
+
+/// A call goes on over another connection, and so does the end of it.
+#[test]
+fn a_call_goes_on_over_a_new_connection() {
+    both(|story| {
+        let (call, _) = story.answered_call();
+        let kind = story.kind;
+        let mut local = crate::net::story::local(kind);
+        local.set_port(5_099);
+        let new = story.net.open(kind.transport, local, remote(kind));
+        let (old_id, new_id) = (story.net.links[story.link].id, story.net.links[new].id);
+        story.net.act(|agent, now| agent.replace_flow(now, old_id, new_id));
+        let old = story.link;
+        story.link = new;
+        story.net.close(old);
+        story.hang_up(call);
+        let bye = story.receive_at("BYE");
+        assert_eq!(bye.link, new, "the BYE takes the new connection");
+        story.reply(&bye.message, "200 OK");
+        assert_eq!(story.ended().cause, EndCause::HungUp, "the call lived until then");
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn hosts_of_the_trunk_may_be_names() {
+    let mut story = Story::new(UDP);
+    let mut call = story.call();
+    call.target = "sip:+14255550100@trunk.example.com".to_owned();
+    call.trunk = vec![Host::Name("trunk.example.com".to_owned())];
+    let call = story.place(call);
+    let invite = story.receive("INVITE");
+    assert_eq!(request_uri(&invite), "sip:+14255550100@trunk.example.com", "the name stays");
+    story.answer(&invite, "callee");
+    story.finish(call);
+    assert!(!matches!(story.net.events.front(), Some((_, Event::FlowFailed(_)))), "the flow works");
+}

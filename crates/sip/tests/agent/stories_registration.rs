@@ -1,0 +1,226 @@
+//! Registrations (RFC 3261, 10).
+
+use std::time::Duration;
+
+use phonegate_sip::agent::{Event, NewRegistration, RegistrationEvent, RegistrationFailure, RegistrationId};
+use phonegate_sip::auth::Credentials;
+use phonegate_sip::message::Message;
+
+use crate::net::story::{PASSWORD, Story, USER, both, each, request_uri};
+use crate::net::text::{Text, header};
+
+fn registration(story: &Story) -> NewRegistration {
+    let host = story.host();
+    NewRegistration {
+        registrar: format!("sip:{host}"),
+        address: format!("sip:gate@{host}"),
+        contact_user: "gate".to_owned(),
+        routes: Vec::new(),
+        expires: 600,
+        credentials: Some(Credentials::new(USER, PASSWORD).expect("they are short")),
+        registers_contact: true,
+    }
+}
+
+fn register(story: &mut Story, registration: NewRegistration) -> RegistrationId {
+    let flow = story.net.links[story.link].id;
+    story.net.act(|agent, now| agent.register(now, flow, registration)).expect("there is room for a registration")
+}
+
+/// Accepts a REGISTER for this many seconds.
+fn accept(story: &mut Story, request: &Message, expires: u32) {
+    let contact = header(request, "Contact");
+    let contact = contact.split(";expires").next().unwrap_or_default().to_owned();
+    let others = "<sip:other@203.0.113.9>;expires=17";
+    story
+        .send(&Text::reply(request, "200 OK").tag("r").line(format!("Contact: {others}, {contact};expires={expires}")));
+}
+
+fn event(story: &mut Story) -> RegistrationEvent {
+    match story.event() {
+        Event::Registration(_, event) => event,
+        event => panic!("{event:?} is about no registration"),
+    }
+}
+
+/// Returns the lifetime that a REGISTER asks for.
+fn lifetime(request: &Message) -> u32 {
+    let contact = request.contacts().unwrap().remove(0);
+    let own = contact.params().get("expires").and_then(|expires| expires.parse().ok());
+    own.or(request.expires().unwrap()).expect("a REGISTER names a lifetime")
+}
+
+/// On some ways, each REGISTER is challenged with a new nonce.
+#[test]
+fn a_registration_is_refreshed_in_time_and_removed() {
+    each(|story| {
+        let id = register(story, registration(story));
+        let first = story.receive("REGISTER");
+        assert_eq!(request_uri(&first), format!("sip:{}", story.host()), "the registrar has no user part");
+        assert_eq!(lifetime(&first), 600, "the lifetime is the proposed one");
+        accept(story, &first, 60);
+        assert_eq!(event(story), RegistrationEvent::Registered { expires: 60 }, "the registrar's lifetime counts");
+        let mut last = first.clone();
+        for _ in 0..3 {
+            let before = story.net.now;
+            let refresh = story.receive_at("REGISTER");
+            let pause = refresh.at - before;
+            assert!(
+                pause >= Duration::from_secs(20) && pause <= Duration::from_secs(56),
+                "it comes in time: {pause:?}"
+            );
+            let refresh = refresh.message;
+            assert_eq!(header(&refresh, "Call-ID"), header(&first, "Call-ID"), "the Call-ID stays");
+            assert_eq!(header(&refresh, "Contact"), header(&first, "Contact"), "the contact stays");
+            assert!(refresh.cseq().unwrap().number > last.cseq().unwrap().number, "CSeq grows");
+            accept(story, &refresh, 60);
+            event(story);
+            last = refresh;
+        }
+        story.net.act(|agent, now| agent.unregister(now, id));
+        let removal = story.receive("REGISTER");
+        assert_eq!(lifetime(&removal), 0, "the contact is removed");
+        let own = removal.contacts().unwrap().remove(0);
+        assert_eq!(own.uri_text(), first.contacts().unwrap()[0].uri_text(), "and no other than the own one");
+        story.reply(&removal, "200 OK");
+        assert_eq!(event(story), RegistrationEvent::Ended, "the registration has ended");
+        story.nothing_left();
+    });
+}
+
+/// A check by the administrator must not take the place of the service that runs.
+#[test]
+fn asking_the_registrar_changes_nothing_there() {
+    each(|story| {
+        let mut question = registration(story);
+        question.registers_contact = false;
+        register(story, question);
+        let request = story.receive("REGISTER");
+        assert!(!request.has_header("Contact") && !request.has_header("Expires"), "nothing is registered");
+        story.send(&Text::reply(&request, "200 OK").tag("r").line("Contact: <sip:gate@203.0.113.9>;expires=300"));
+        assert_eq!(event(story), RegistrationEvent::Registered { expires: 0 }, "the password is right");
+        assert_eq!(event(story), RegistrationEvent::Ended, "nothing is kept");
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn an_interval_that_is_too_brief_is_raised() {
+    both(|story| {
+        let id = register(story, registration(story));
+        let first = story.receive("REGISTER");
+        story.send(&Text::reply(&first, "423 Interval Too Brief").tag("r").line("Min-Expires: 1800"));
+        let second = story.receive("REGISTER");
+        assert!(lifetime(&second) >= 1_800, "the lifetime is long enough");
+        accept(story, &second, 1_800);
+        assert_eq!(event(story), RegistrationEvent::Registered { expires: 1_800 }, "it is registered");
+        unregister(story, id);
+    });
+}
+
+fn unregister(story: &mut Story, id: RegistrationId) {
+    story.net.act(|agent, now| agent.unregister(now, id));
+    let removal = story.receive("REGISTER");
+    story.reply(&removal, "200 OK");
+    assert_eq!(event(story), RegistrationEvent::Ended, "the registration has ended");
+    story.nothing_left();
+}
+
+#[test]
+fn a_wrong_password_is_reported() {
+    both(|story| {
+        let id = register(story, registration(story));
+        for _ in 0..2 {
+            let request = story.receive("REGISTER");
+            let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n1\", qop=\"auth\", algorithm=MD5";
+            story.send(&Text::reply(&request, "401 Unauthorized").tag("r").line(challenge));
+        }
+        let event = event(story);
+        let failed = RegistrationEvent::Failed(match event {
+            RegistrationEvent::Failed(failure) => failure,
+            event => panic!("{event:?}"),
+        });
+        assert!(
+            matches!(failed, RegistrationEvent::Failed(RegistrationFailure::AuthenticationFailed(..))),
+            "the end says why"
+        );
+        story.net.act(|agent, now| agent.unregister(now, id));
+        story.wait(Duration::from_secs(60));
+    });
+}
+
+/// A registrar that is down is asked again, and not at once.
+#[test]
+fn a_failed_registration_is_tried_again() {
+    for status in ["503 Service Unavailable", "403 Forbidden", ""] {
+        both(|story| {
+            let id = register(story, registration(story));
+            let first = story.receive("REGISTER");
+            if !status.is_empty() {
+                story.reply(&first, status);
+            }
+            assert!(matches!(event(story), RegistrationEvent::Failed(_)), "the failure is reported");
+            let failed = story.net.now;
+            let again = story.receive_at("REGISTER");
+            let pause = again.at - failed;
+            assert!(pause >= Duration::from_secs(5), "the registrar gets a pause: {pause:?}");
+            assert!(pause <= Duration::from_secs(3_600), "the registrar is asked again: {pause:?}");
+            accept(story, &again.message, 600);
+            assert_eq!(event(story), RegistrationEvent::Registered { expires: 600 }, "it is registered");
+            unregister(story, id);
+        });
+    }
+}
+
+#[test]
+fn a_registration_can_always_be_ended() {
+    for answered in [false, true] {
+        both(|story| {
+            let id = register(story, registration(story));
+            let first = story.receive("REGISTER");
+            if answered {
+                accept(story, &first, 600);
+                event(story);
+            }
+            story.net.act(|agent, now| agent.unregister(now, id));
+            let mut last = event(story);
+            while last != RegistrationEvent::Ended {
+                last = event(story);
+            }
+            let mut unread = Vec::new();
+            story.take_new(&mut unread);
+            story.nothing_left();
+        });
+    }
+}
+
+#[test]
+fn a_registration_goes_on_over_a_new_connection() {
+    both(|story| {
+        let id = register(story, registration(story));
+        let first = story.receive("REGISTER");
+        accept(story, &first, 600);
+        event(story);
+        let kind = story.kind;
+        let mut local = crate::net::story::local(kind);
+        local.set_port(5_099);
+        let new = story.net.open(kind.transport, local, crate::net::story::remote(kind));
+        let (old, old_id) = (story.link, story.net.links[story.link].id);
+        let new_id = story.net.links[new].id;
+        story.net.act(|agent, now| agent.replace_flow(now, old_id, new_id));
+        story.link = new;
+        story.net.close(old);
+        let refresh = story.receive_at("REGISTER");
+        assert_eq!(refresh.link, new, "it is refreshed over the new connection");
+        let contacts = refresh.message.contacts().unwrap();
+        let lifetimes: Vec<_> = contacts.iter().map(|contact| contact.params().get("expires")).collect();
+        assert_eq!(lifetimes, [Some("0"), Some("600")], "the contact of the old connection is removed");
+        story.send(
+            &Text::reply(&refresh.message, "200 OK")
+                .tag("r")
+                .line(format!("Contact: <{}>;expires=600", contacts[1].uri_text())),
+        );
+        assert_eq!(event(story), RegistrationEvent::Registered { expires: 600 }, "it lives on");
+        unregister(story, id);
+    });
+}

@@ -1,0 +1,178 @@
+//! Reliable provisional responses and PRACK (RFC 3262).
+
+use std::time::Duration;
+
+use phonegate_sip::agent::{CallEvent, EndCause, Reply};
+use phonegate_sip::message::Message;
+
+use crate::net::story::{Story, both, each};
+use crate::net::text::{Text, header, sdp};
+
+/// Returns a reliable response with this number.
+fn reliable(story: &Story, invite: &Message, status: &str, tag: &str, rseq: u32) -> Text {
+    story.in_dialog(invite, status, tag).line("Require: 100rel").line(format!("RSeq: {rseq}"))
+}
+
+/// The inspector compares Request-URI, Route and RAck, and each request is challenged on some ways.
+#[test]
+fn each_reliable_response_is_acknowledged_once() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        for (status, rseq) in [("180 Ringing", 4_711), ("183 Session Progress", 4_712)] {
+            story.send(&reliable(story, &invite, status, "callee", rseq));
+            let prack = story.receive("PRACK");
+            let cseq = header(&invite, "CSeq");
+            assert_eq!(header(&prack, "RAck"), format!("{rseq} {cseq}"), "RAck names the response");
+            story.progress();
+            // The peer did not receive the PRACK.
+            story.send(&reliable(story, &invite, status, "callee", rseq));
+            story.wait(Duration::from_millis(50));
+            story.reply(&prack, "200 OK");
+            story.quiet(Duration::from_secs(1));
+        }
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+/// RFC 3262, 4: a response whose number is not the next one is dropped. The peer sends it again.
+#[test]
+fn a_response_out_of_order_is_not_acknowledged() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&reliable(story, &invite, "180 Ringing", "callee", 1));
+        let prack = story.receive("PRACK");
+        story.reply(&prack, "200 OK");
+        story.progress();
+        story.send(&reliable(story, &invite, "183 Third", "callee", 3));
+        story.wait(Duration::from_millis(100));
+        story.send(&reliable(story, &invite, "183 Second", "callee", 2));
+        let prack = story.receive("PRACK");
+        assert!(header(&prack, "RAck").starts_with("2 "), "the second is acknowledged first");
+        story.reply(&prack, "200 OK");
+        story.send(&reliable(story, &invite, "183 Third", "callee", 3));
+        let prack = story.receive("PRACK");
+        assert!(header(&prack, "RAck").starts_with("3 "), "then the third");
+        story.reply(&prack, "200 OK");
+        story.wait(Duration::from_secs(1));
+        while !matches!(story.call_event(), CallEvent::Progress(progress) if progress.status == 183) {}
+        story.send(&story.in_dialog(&invite, "486 Busy Here", "callee"));
+        story.receive("ACK");
+        while !matches!(story.call_event(), CallEvent::Ended(_)) {}
+        story.hang_up(call);
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn each_phone_has_numbers_of_its_own() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        for (tag, rseq) in [("one", 900), ("two", 3)] {
+            story.send(&reliable(story, &invite, "180 Ringing", tag, rseq));
+            let prack = story.receive("PRACK");
+            assert!(header(&prack, "RAck").starts_with(&format!("{rseq} ")), "RAck names the response");
+            story.reply(&prack, "200 OK");
+            story.progress();
+        }
+        story.answer(&invite, "two");
+        story.finish(call);
+    });
+}
+
+/// A PRACK that fails, for whatever reason, never delays the 200 or its ACK.
+#[test]
+fn an_answer_is_acknowledged_whatever_becomes_of_the_prack() {
+    for status in
+        ["401 Unauthorized", "403 Forbidden", "481 Call/Transaction Does Not Exist", "500 Error", "503 No", ""]
+    {
+        both(|story| {
+            let (call, invite) = story.invite();
+            story.send(&reliable(story, &invite, "183 Session Progress", "callee", 1).sdp("early"));
+            let prack = story.receive("PRACK");
+            story.progress();
+            if !status.is_empty() {
+                story.reply(&prack, status);
+                story.wait(Duration::from_millis(100));
+            }
+            let sent = story.net.now;
+            story.send(&story.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
+            let ack = story.receive_at("ACK");
+            assert_eq!(ack.at - sent, Duration::from_millis(20), "the ACK goes out at once: {status}");
+            story.answered();
+            story.wait(Duration::from_secs(60));
+            story.finish(call);
+        });
+    }
+}
+
+/// The peer of a PRACK that times out is asked to stop ringing, if anything is, and the call ends as it does.
+#[test]
+fn a_prack_without_response_does_not_end_the_call() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&reliable(story, &invite, "180 Ringing", "callee", 1));
+        story.receive("PRACK");
+        story.progress();
+        story.quiet(Duration::from_secs(50));
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+/// RFC 3311 and RFC 3262, 5: the 183 had an answer, so that the peer may offer anew.
+#[test]
+fn an_update_before_the_answer_is_answered() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        story.send(&reliable(story, &invite, "183 Session Progress", "callee", 1).sdp("early"));
+        let prack = story.receive("PRACK");
+        story.progress();
+        story.reply(&prack, "200 OK");
+        let mut dialog = story.dialog(&invite, "callee");
+        story.send(&dialog.request("UPDATE").sdp("update"));
+        let (request, description) = story.offer();
+        assert_eq!(description, Some(sdp("update")), "the offer is reported");
+        story.respond(request, Reply::Accept(Some(sdp("answer to the update"))));
+        let response = story.receive("200 UPDATE");
+        assert_eq!(response.body(), sdp("answer to the update"), "the answer is in the 200");
+        story.send(&story.in_dialog(&invite, "200 OK", "callee"));
+        story.receive("ACK");
+        story.answered();
+        story.finish(call);
+    });
+}
+
+/// RFC 3311, 5.2: while the first offer has no answer, there can be no second offer.
+#[test]
+fn an_update_ahead_of_the_first_answer_is_refused() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+        story.progress();
+        let mut dialog = story.dialog(&invite, "callee");
+        story.send(&dialog.request("UPDATE").sdp("update"));
+        story.receive("491 UPDATE");
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+#[test]
+fn a_cancelled_call_whose_prack_is_open_stops_ringing() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&reliable(story, &invite, "180 Ringing", "callee", 1));
+        story.receive("PRACK");
+        story.progress();
+        story.hang_up(call);
+        let cancel = story.receive("CANCEL");
+        story.reply(&cancel, "200 OK");
+        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
+        story.receive("ACK");
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::Cancelled, "the caller hung up");
+        assert!(!ended.may_still_ring, "the peer confirmed");
+        story.nothing_left();
+    });
+}

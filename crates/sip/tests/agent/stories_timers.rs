@@ -1,0 +1,217 @@
+//! Session timers (RFC 4028), and timers of transactions (RFC 3261, 17).
+
+use std::time::Duration;
+
+use phonegate_sip::agent::{CallEvent, CallId, EndCause, Reply};
+use phonegate_sip::message::{Message, Refresher};
+
+use crate::net::story::{Story, both, each};
+use crate::net::text::{PeerDialog, Text, header, sdp};
+
+const ALLOW_UPDATE: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE";
+const ALLOW_INVITE: &str = "Allow: INVITE, ACK, BYE, CANCEL";
+
+/// Places a call with a session timer, which the peer answers so.
+fn timed_call(story: &mut Story, session: &str, allow: &str) -> (CallId, PeerDialog, Message) {
+    let mut call = story.call();
+    call.session_interval = Some(90);
+    let call = story.place(call);
+    let invite = story.receive("INVITE");
+    let ok = story.in_dialog(&invite, "200 OK", "callee").line("Require: timer");
+    story.send(&ok.line(format!("Session-Expires: {session}")).line(allow).sdp("callee"));
+    story.receive("ACK");
+    story.answered();
+    let dialog = story.dialog(&invite, "callee");
+    (call, dialog, invite)
+}
+
+fn accept(story: &mut Story, refresh: &Message) {
+    let mut ok = story.in_dialog(refresh, "200 OK", "callee").line("Require: timer");
+    ok = ok.line("Session-Expires: 90;refresher=uac");
+    if refresh.body().is_empty() {
+        story.send(&ok);
+    } else {
+        story.send(&ok.sdp("callee"));
+    }
+    if header(refresh, "CSeq").ends_with("INVITE") {
+        story.receive("ACK");
+        assert_eq!(story.call_event(), CallEvent::SessionAnswer(Some(sdp("callee"))), "the answer is reported");
+    }
+}
+
+#[test]
+fn the_agent_refreshes_a_session_in_time() {
+    for (allow, method) in [(ALLOW_UPDATE, "UPDATE"), (ALLOW_INVITE, "INVITE")] {
+        let play = |story: &mut Story| {
+            let (call, _, _) = timed_call(story, "90;refresher=uac", allow);
+            for _ in 0..3 {
+                let before = story.net.now;
+                let refresh = story.receive_at(method);
+                let pause = refresh.at - before;
+                assert!(pause >= Duration::from_secs(20) && pause < Duration::from_secs(85), "ahead of the expiry");
+                let session = refresh.message.session_expires().unwrap().expect("a refresh has Session-Expires");
+                assert_eq!((session.seconds, session.refresher), (90, Some(Refresher::Uac)), "as it was agreed");
+                accept(story, &refresh.message);
+            }
+            story.finish(call);
+        };
+        if method == "UPDATE" { each(play) } else { both(play) }
+    }
+}
+
+/// The interval of a refresh may be too short, its nonce too old, and a proxy overloaded for a while.
+#[test]
+fn a_refused_refresh_is_sent_again() {
+    both(|story| {
+        let (call, _, _) = timed_call(story, "90;refresher=uac", ALLOW_UPDATE);
+        let refresh = story.receive("UPDATE");
+        story.send(&Text::reply(&refresh, "422 Session Interval Too Small").line("Min-SE: 120"));
+        let refresh = story.receive("UPDATE");
+        assert_eq!(refresh.min_se().unwrap(), Some(120), "Min-SE is the peer's");
+        assert!(refresh.session_expires().unwrap().is_some_and(|session| session.seconds >= 120), "long enough");
+        let challenge = "Digest realm=\"trunk\", nonce=\"n1\", qop=\"auth\", algorithm=MD5";
+        let text = Text::reply(&refresh, "407 Proxy Authentication Required");
+        story.send(&text.line(format!("Proxy-Authenticate: {challenge}")));
+        let refresh = story.receive("UPDATE");
+        assert!(refresh.has_header("Proxy-Authorization"), "the challenge is answered");
+        assert!(refresh.session_expires().unwrap().is_some(), "a repeated refresh has Session-Expires");
+        accept(story, &refresh);
+        story.finish(call);
+    });
+}
+
+/// RFC 4028, 10, and RFC 3261, 12.2.1.2: the peer does not know the call any more.
+#[test]
+fn a_session_that_the_peer_lost_is_ended() {
+    for status in ["481 Call/Transaction Does Not Exist", "408 Request Timeout"] {
+        both(|story| {
+            timed_call(story, "90;refresher=uac", ALLOW_UPDATE);
+            let refresh = story.receive("UPDATE");
+            story.reply(&refresh, status);
+            let bye = story.receive("BYE");
+            story.reply(&bye, "481 Call/Transaction Does Not Exist");
+            assert_eq!(story.ended().cause, EndCause::SessionLost, "{status}");
+            story.nothing_left();
+        });
+    }
+}
+
+#[test]
+fn a_session_that_the_peer_does_not_refresh_is_ended() {
+    each(|story| {
+        timed_call(story, "90;refresher=uas", ALLOW_UPDATE);
+        let answered = story.net.now;
+        let bye = story.receive_at("BYE");
+        let pause = bye.at - answered;
+        assert!(pause >= Duration::from_secs(55) && pause <= Duration::from_secs(91), "shortly ahead of the expiry");
+        story.reply(&bye.message, "200 OK");
+        assert_eq!(story.ended().cause, EndCause::SessionLost, "nobody refreshed");
+        story.nothing_left();
+    });
+}
+
+#[test]
+fn refreshes_of_the_peer_keep_the_call() {
+    each(|story| {
+        let (call, mut dialog, _) = timed_call(story, "90;refresher=uas", ALLOW_UPDATE);
+        for method in ["UPDATE", "INVITE", "UPDATE"] {
+            story.quiet(Duration::from_secs(45));
+            let refresh = dialog.request(method).line("Supported: timer").line("Session-Expires: 90;refresher=uac");
+            if method == "UPDATE" {
+                story.send(&refresh);
+            } else {
+                story.send(&refresh.sdp("callee"));
+                let (request, _) = story.offer();
+                story.respond(request, Reply::Accept(Some(sdp("ours"))));
+            }
+            let ok = story.receive(&format!("200 {method}"));
+            let session = ok.session_expires().unwrap().expect("the 200 has Session-Expires");
+            assert_eq!((session.seconds, session.refresher), (90, Some(Refresher::Uac)), "the peer goes on refreshing");
+            if method == "INVITE" {
+                story.send(&dialog.repeated("ACK", dialog.cseq));
+            }
+        }
+        story.finish(call);
+    });
+}
+
+/// RFC 4028, 7.2: a peer without session timers.
+#[test]
+fn a_call_without_an_agreed_interval_is_not_refreshed() {
+    both(|story| {
+        let mut call = story.call();
+        call.session_interval = Some(90);
+        let call = story.place(call);
+        let invite = story.receive("INVITE");
+        story.answer(&invite, "callee");
+        story.quiet(Duration::from_secs(3_600));
+        story.finish(call);
+    });
+}
+
+/// RFC 3261, 17.1.1.2: timer A doubles from T1, until timer B ends the transaction after 64 times T1.
+#[test]
+fn an_invite_is_repeated_until_timer_b() {
+    let mut story = Story::new(crate::net::story::UDP);
+    story.place(story.call());
+    let first = story.receive_at("INVITE");
+    let ended = story.ended();
+    let sent: Vec<_> = story.repeats.iter().map(|repeat| (repeat.at - first.at).as_millis()).collect();
+    assert_eq!(sent, [500, 1_500, 3_500, 7_500, 15_500, 31_500], "the pauses double");
+    assert_eq!(ended.cause, EndCause::NoResponse, "no response came");
+    assert!(ended.may_have_rung && ended.may_still_ring, "silence says nothing about the phone");
+    let took = story.net.now - first.at;
+    assert!(took > Duration::from_secs(31) && took < Duration::from_secs(33), "after timer B");
+    story.nothing_left();
+}
+
+/// RFC 3261, 17.1.2.2: timer E doubles up to T2.
+#[test]
+fn a_bye_is_repeated_until_timer_f() {
+    let mut story = Story::new(crate::net::story::UDP);
+    let (call, _) = story.answered_call();
+    story.hang_up(call);
+    let bye = story.receive_at("BYE");
+    let ended = story.ended();
+    let sent: Vec<_> = story.repeats.iter().map(|repeat| (repeat.at - bye.at).as_millis()).collect();
+    assert_eq!(sent[..5], [500, 1_500, 3_500, 7_500, 11_500], "the pauses grow to T2");
+    assert!(sent.last().is_some_and(|&last| last <= 32_000), "timer F ends it");
+    assert_eq!(ended.cause, EndCause::HungUp, "the caller hung up");
+    assert!(ended.may_still_ring, "nobody confirmed that the phone is on the hook");
+    story.nothing_left();
+}
+
+/// Over a stream, the agent waits as long, but sends once.
+#[test]
+fn over_a_stream_nothing_is_repeated() {
+    let mut story = Story::new(crate::net::story::TCP);
+    let (call, _) = story.answered_call();
+    story.hang_up(call);
+    story.receive("BYE");
+    assert!(story.ended().may_still_ring, "nobody confirmed the end");
+    story.place(story.call());
+    story.receive("INVITE");
+    assert_eq!(story.ended().cause, EndCause::NoResponse, "no response came");
+    assert_eq!(story.repeats.len(), 0, "nothing came twice");
+    story.nothing_left();
+}
+
+/// Provisional responses stop the repetition (17.1.1.2), but not for ever: a proxy gives up, too (16.6, timer C).
+#[test]
+fn a_call_that_rings_for_ever_is_cancelled() {
+    both(|story| {
+        let (_, invite) = story.invite();
+        story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+        story.progress();
+        let cancel = story.receive_at("CANCEL");
+        let rang = cancel.at - Duration::from_secs(1_000);
+        assert!(rang >= Duration::from_secs(180) && rang < Duration::from_secs(181), "after max_ringing");
+        story.reply(&cancel.message, "200 OK");
+        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
+        story.receive("ACK");
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::NoResponse, "no final response came in time");
+        assert!(ended.may_have_rung && ended.may_still_ring, "it rang, and nothing confirmed the CANCEL yet");
+        story.nothing_left();
+    });
+}
