@@ -94,6 +94,11 @@ impl Dialog {
         is_new
     }
 
+    /// Returns the CSeq of the latest request.
+    pub(crate) fn local_cseq(&self) -> u32 {
+        self.local_cseq
+    }
+
     /// Returns the CSeq of the next request.
     pub(crate) fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.saturating_add(1);

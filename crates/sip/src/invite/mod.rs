@@ -300,6 +300,8 @@ impl Call {
     }
 
     fn retry(&mut self, core: &mut Core, reason: RetryReason) {
+        // Higher than all requests of the call so far, so that no server on the way confuses them.
+        self.cseq = self.forks.iter().map(|fork| fork.dialog.local_cseq()).fold(self.cseq, u32::max);
         self.forks.retain(|fork| fork.is_confirmed);
         self.send_invite(core);
         self.emit(core, CallEvent::Retried(reason));

@@ -167,8 +167,7 @@ impl Call {
             Stage::Inviting => {
                 self.stage = Stage::Established(fork_id);
                 self.give_up_at = None;
-                // The other forks are cancelled by the proxy; one that answers all the same is hung up.
-                self.forks.retain(|fork| fork.is_confirmed);
+                // The other forks are cancelled by the proxy. One that answers all the same is hung up, in its own dialog.
                 self.requests.retain(|request| request.fork == fork_id);
                 if let Some(fork) = self.fork(fork_id) {
                     fork.timer = new_timer;
@@ -251,7 +250,6 @@ impl Call {
         let Some(target) = target.filter(|_| self.may_retry()) else {
             return Some(EndCause::RedirectRefused(refusal));
         };
-        self.forks.retain(|fork| fork.is_confirmed);
         self.setup.target = target.to_request_uri();
         self.stage = Stage::Redirecting;
         self.give_up_at = Some(core.now.saturating_add(core.config.max_ringing));
