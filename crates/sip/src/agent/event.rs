@@ -218,6 +218,8 @@ pub enum EndCause {
     PeerHungUp {
         /// The first cause of Q.850 in the BYE, if there is one.
         q850: Option<u16>,
+        /// The value of Reason in the BYE, if there is one.
+        reason: Option<PeerText>,
     },
     /// No final response came in time: to the INVITE at all, or before [`Config::max_ringing`](super::Config).
     NoResponse,
@@ -227,28 +229,41 @@ pub enum EndCause {
     SessionLost,
 }
 
-/// A final response that refused a call.
+/// Text of the peer as it was written: at most 256 bytes, which may be any. `Debug` shows the length only.
 #[derive(Clone, PartialEq, Eq)]
+pub struct PeerText(Vec<u8>);
+
+impl PeerText {
+    /// Keeps the first 256 bytes.
+    pub(crate) fn new(text: &[u8]) -> Self {
+        Self(text.get(..256).unwrap_or(text).to_vec())
+    }
+
+    /// Returns the bytes. They may hold personal data and control characters.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PeerText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerText({} bytes)", self.0.len())
+    }
+}
+
+/// A final response that refused a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status, 300 to 699.
     pub status: u16,
-    /// The reason phrase as it was written, of at most 256 bytes. It may have any bytes.
-    pub phrase: Vec<u8>,
+    /// The reason phrase.
+    pub phrase: PeerText,
+    /// The value of Reason, if there is one.
+    pub reason: Option<PeerText>,
     /// The first cause of Q.850 in Reason, if there is one.
     pub q850: Option<u16>,
     /// Retry-After in seconds, if there is one.
     pub retry_after: Option<u32>,
-}
-
-/// Leaves the phrase out, because it is the peer's text.
-impl fmt::Debug for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Refusal")
-            .field("status", &self.status)
-            .field("q850", &self.q850)
-            .field("retry_after", &self.retry_after)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The caller's response to [`CallEvent::Offer`] or [`CallEvent::Info`].

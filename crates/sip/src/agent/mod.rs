@@ -16,8 +16,8 @@ pub use self::config::{Config, TimerValues};
 pub use self::core::{Drops, Usage};
 pub use self::error::AgentError;
 pub use self::event::{
-    Answered, CallEvent, CallId, EndCause, Ended, Event, NewRegistration, OutboundCall, ProbeId, ProbeResult, Progress,
-    Refusal, RegistrationEvent, RegistrationFailure, RegistrationId, Reply, RequestId, RetryReason,
+    Answered, CallEvent, CallId, EndCause, Ended, Event, NewRegistration, OutboundCall, PeerText, ProbeId, ProbeResult,
+    Progress, Refusal, RegistrationEvent, RegistrationFailure, RegistrationId, Reply, RequestId, RetryReason,
 };
 pub use self::flow::{Flow, FlowId, Transmit, TransmitId, Transport};
 

@@ -62,7 +62,8 @@ impl Call {
         }
         if self.invite_is_open() {
             let is_proceeding = self.invite.as_ref().is_some_and(|invite| invite.is_proceeding);
-            if is_proceeding {
+            // After a hang-up, the CANCEL had no effect so far: another one waits for a sign that the phone still rings.
+            if is_proceeding && !self.hang_up_wanted {
                 self.send_cancel(core);
             }
             let wait = core.config.max_ringing.max(core.config.timers.timeout());

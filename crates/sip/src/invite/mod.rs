@@ -244,6 +244,9 @@ impl Call {
             self.handle_in_dialog_failure(core, index);
         } else if self.invite.as_ref().is_some_and(|invite| invite.key == key) {
             self.handle_invite_failure(core, failure);
+        } else if let Some(invite) = self.invite.as_mut().filter(|invite| invite.key.cancel() == key) {
+            // The next provisional response shows that it still rings, and is answered by another CANCEL.
+            invite.is_cancelled = false;
         }
         self.update_timer(core);
     }

@@ -1,7 +1,7 @@
 //! Requests of the peer within a call (RFC 3261, 12.2.2).
 
 use super::outgoing::{ALLOW, contact};
-use super::responses::description;
+use super::responses::{description, reason_text};
 use super::session_timer::MIN_SECONDS;
 use super::{Call, PeerRequest, PeerRequestKind, Purpose, SessionTimer, Stage};
 use crate::agent::core::Core;
@@ -83,11 +83,11 @@ impl Call {
         let Some(fork) = self.fork(fork_id) else { return };
         fork.is_ended_by_peer = true;
         fork.timer = None;
-        let q850 = request.q850_cause();
+        let (q850, reason) = (request.q850_cause(), reason_text(request));
         match self.stage {
             Stage::Established(established) if established == fork_id => {
                 self.drop_requests(core, fork_id, |purpose| *purpose != Purpose::Bye);
-                self.finish(core, EndCause::PeerHungUp { q850 });
+                self.finish(core, EndCause::PeerHungUp { q850, reason });
             }
             // Both hang up at once: the peer's BYE confirms the end as well as a response to this side's does.
             Stage::Closing(_) => {

@@ -3,7 +3,7 @@
 use super::{Call, Closing, Fork, MAX_FORKS, RequestFailure, SessionTimer, Stage};
 use crate::agent::AgentError;
 use crate::agent::core::Core;
-use crate::agent::event::{Answered, CallEvent, EndCause, Progress, Refusal, RetryReason};
+use crate::agent::event::{Answered, CallEvent, EndCause, PeerText, Progress, Refusal, RetryReason};
 use crate::agent::flow::{FlowId, Transport};
 use crate::auth::{AuthError, ChallengeKind, RequestAuth};
 use crate::dialog::Dialog;
@@ -159,7 +159,7 @@ impl Call {
         let invite = self.invite.as_ref().map(|invite| invite.message.clone());
         self.acknowledge_success(core, fork_id, invite.as_ref(), cseq);
         match self.stage {
-            Stage::Inviting if is_ended_by_peer => self.finish(core, EndCause::PeerHungUp { q850: None }),
+            Stage::Inviting if is_ended_by_peer => self.finish(core, EndCause::PeerHungUp { q850: None, reason: None }),
             Stage::Inviting if self.hang_up_wanted => {
                 self.send_bye(core, fork_id);
                 self.close(core, Closing::Cancelled);
@@ -359,17 +359,19 @@ pub(crate) fn challenges(response: &Message) -> impl Iterator<Item = (ChallengeK
 
 /// What a final response says.
 pub(crate) fn refusal(status: u16, response: &Message) -> Refusal {
-    let phrase = response.reason_phrase().unwrap_or_default();
     Refusal {
         status,
-        phrase: phrase.get(..MAX_PHRASE).unwrap_or(phrase).to_vec(),
+        phrase: PeerText::new(response.reason_phrase().unwrap_or_default()),
+        reason: reason_text(response),
         q850: response.q850_cause(),
         retry_after: response.retry_after().ok().flatten(),
     }
 }
 
-/// Bytes of a reason phrase that are kept.
-const MAX_PHRASE: usize = 256;
+/// The value of the first Reason.
+pub(super) fn reason_text(message: &Message) -> Option<PeerText> {
+    message.header_values(header::REASON).next().map(PeerText::new)
+}
 
 /// The session description of a message, if it has one.
 pub(super) fn description(message: &Message) -> Option<Vec<u8>> {

@@ -171,7 +171,7 @@ fn a_repeated_request_is_reported_once() {
         story.send(&bye);
         story.send(&bye);
         story.receive("200 BYE");
-        assert_eq!(story.ended().cause, EndCause::PeerHungUp { q850: None }, "the peer hung up");
+        assert_eq!(story.ended().cause, EndCause::PeerHungUp { q850: None, reason: None }, "the peer hung up");
         story.hang_up(call);
         story.nothing_left();
     });

@@ -23,7 +23,7 @@ fn bytes_that_are_not_utf8_hide_nothing() {
         story.receive("ACK");
         let EndCause::Refused(refusal) = story.ended().cause else { panic!("the phone is busy") };
         assert_eq!((refusal.status, refusal.q850), (486, Some(17)), "the cause is read");
-        assert_eq!(refusal.phrase, b"Besch\xe4ftigt", "the phrase is kept as it was written");
+        assert_eq!(refusal.phrase.as_bytes(), b"Besch\xe4ftigt", "the phrase is kept as it was written");
         story.nothing_left();
     });
 }
