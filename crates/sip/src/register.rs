@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::agent::core::{Core, Owner, TimerKey};
 use crate::agent::event::{Event, NewRegistration, RegistrationEvent, RegistrationFailure, RegistrationId};
 use crate::agent::flow::{Flow, FlowId};
+use crate::agent::response::DEFAULT_PORT;
 use crate::auth::{AuthError, Authenticator, RequestAuth, RequestParts};
 use crate::invite::{challenges, contact, refusal, via};
-use crate::message::{Message, MessageBuilder, Method, NameAddr, Uri, header};
+use crate::message::{Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header, list_elements};
 use crate::transaction::ClientKey;
 
 /// The shortest time after a failure until the next attempt. It doubles with each failure.
@@ -22,6 +23,12 @@ const MAX_RETRY_AFTER: u32 = 3_600;
 /// The longest lifetime that is used, in seconds.
 const MAX_EXPIRES: u32 = 86_400;
 
+/// The shortest time from a success to the next request, however short the lifetime is.
+const MIN_REFRESH: Duration = Duration::from_secs(2);
+
+/// Maximum contacts that are remembered until the registrar has removed them.
+const MAX_CONTACTS: usize = 8;
+
 /// Maximum responses that raise the lifetime in a row (423).
 const MAX_RAISES: u32 = 3;
 
@@ -35,9 +42,17 @@ pub(crate) struct Registration {
     cseq: u32,
     auth: Option<Authenticator>,
     request_auth: RequestAuth,
+    /// The request that waits for its final response. There is never a second one: it could overtake the first, which
+    /// would then undo it (RFC 3261, 10.2).
     pending: Option<ClientKey>,
-    /// The contact that the registrar may have.
-    contact: Option<String>,
+    /// Whether the latest request removes the contacts.
+    is_removal: bool,
+    /// Whether the flow changed while a request was pending.
+    is_moved: bool,
+    /// The contacts of this side that were in a request, the current one last.
+    contacts: Vec<String>,
+    /// Whether the registrar may have one of them.
+    may_be_bound: bool,
     is_ending: bool,
     is_finished: bool,
     failures: u32,
@@ -57,7 +72,10 @@ impl Registration {
             auth: setup.credentials.clone().map(Authenticator::new),
             request_auth: RequestAuth::default(),
             pending: None,
-            contact: None,
+            is_removal: false,
+            is_moved: false,
+            contacts: Vec::new(),
+            may_be_bound: false,
             is_ending: false,
             is_finished: false,
             failures: 0,
@@ -73,30 +91,32 @@ impl Registration {
         self.is_finished
     }
 
-    /// Removes the contact, if the registrar may have it.
+    /// Removes the contacts, if the registrar may have them. A pending request is waited for.
     pub(crate) fn unregister(&mut self, core: &mut Core) {
         if self.is_ending {
             return;
         }
         self.is_ending = true;
-        if let Some(pending) = self.pending.take() {
-            core.remove_client(pending);
-        }
-        if self.contact.is_some() {
-            self.begin(core);
-        } else {
-            self.finish(core);
+        match self.pending {
+            None => self.begin(core),
+            Some(_) if self.setup.registers_contact => {}
+            Some(query) => {
+                self.pending = None;
+                core.remove_client(query);
+                self.finish(core);
+            }
         }
     }
 
-    /// Registers over another flow. The contact of the old one is removed by the same request.
+    /// Registers over another flow, as soon as no request is pending. The same request removes the contact of the old
+    /// flow.
     pub(crate) fn replace_flow(&mut self, core: &mut Core, flow: FlowId) {
         self.flow = flow;
-        if let Some(pending) = self.pending.take() {
-            core.remove_client(pending);
-        }
         self.failures = 0;
-        self.begin(core);
+        match self.pending {
+            Some(_) => self.is_moved = self.setup.registers_contact,
+            None => self.begin(core),
+        }
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core) {
@@ -117,6 +137,8 @@ impl Registration {
             401 | 407 => self.answer_challenge(core, status, response),
             423 if self.raise_expires(response) => self.send(core),
             _ => {
+                // A proxy reports these, although the registrar may have accepted.
+                self.may_be_bound |= status == 408 || (500..600).contains(&status);
                 let refusal = refusal(status, response);
                 let wait = refusal.retry_after.map(|seconds| seconds.min(MAX_RETRY_AFTER));
                 self.fail(core, RegistrationFailure::Refused(refusal), wait);
@@ -129,13 +151,18 @@ impl Registration {
     pub(crate) fn handle_failure(&mut self, core: &mut Core, key: ClientKey) {
         if self.pending == Some(key) {
             self.pending = None;
+            self.may_be_bound = true;
             self.fail(core, RegistrationFailure::NoResponse, None);
         }
         self.update_timer(core);
     }
 
-    /// Starts a new request.
+    /// Starts a new request, or ends if there is nothing to remove.
     fn begin(&mut self, core: &mut Core) {
+        if self.is_ending && !self.may_be_bound {
+            self.finish(core);
+            return;
+        }
         self.request_auth = RequestAuth::default();
         self.raises = 0;
         self.send(core);
@@ -144,6 +171,8 @@ impl Registration {
 
     fn send(&mut self, core: &mut Core) {
         self.act_at = None;
+        self.is_moved = false;
+        self.is_removal = self.is_ending;
         self.cseq = self.cseq.saturating_add(1);
         let (key, random) = (core.new_client_key(), core.random_bytes());
         let flow = core.flow(self.flow);
@@ -171,14 +200,18 @@ impl Registration {
             .header(header::CSEQ, format!("{} REGISTER", self.cseq));
         if setup.registers_contact {
             let contact = contact(flow, &setup.contact_user);
-            if let Some(old) = self.contact.take().filter(|old| *old != contact) {
+            self.contacts.retain(|old| *old != contact);
+            if self.contacts.len() >= MAX_CONTACTS {
+                self.contacts.remove(0);
+            }
+            for old in &self.contacts {
                 builder = builder.header(header::CONTACT, format!("{old};expires=0"));
             }
             let expires = if self.is_ending { 0 } else { setup.expires };
             builder = builder
                 .header(header::CONTACT, format!("{contact};expires={expires}"))
                 .header(header::EXPIRES, expires.to_string());
-            self.contact = Some(contact);
+            self.contacts.push(contact);
         }
         if !core.config.product.is_empty() {
             builder = builder.header(header::USER_AGENT, &core.config.product);
@@ -194,33 +227,50 @@ impl Registration {
 
     fn handle_success(&mut self, core: &mut Core, response: &Message) {
         self.failures = 0;
-        if self.is_ending {
-            self.finish(core);
-            return;
-        }
         if !self.setup.registers_contact {
             self.emit(core, RegistrationEvent::Registered { expires: 0 });
             self.finish(core);
             return;
         }
+        if self.is_removal {
+            self.finish(core);
+            return;
+        }
+        self.may_be_bound = true;
+        self.contacts.drain(..self.contacts.len().saturating_sub(1));
+        if self.is_outdated() {
+            self.begin(core);
+            return;
+        }
         let expires = self.granted(response).min(MAX_EXPIRES);
-        // Half of the time is left for attempts that fail.
-        let wait = Duration::from_secs(u64::from(expires) / 2).max(Duration::from_secs(1));
-        self.act_at = Some(core.now.saturating_add(wait));
+        if expires == 0 {
+            self.fail(core, RegistrationFailure::NotKept, None);
+            return;
+        }
+        // Half of the time is left for attempts that fail. More time than was asked for may belong to another contact.
+        let wait = Duration::from_secs(u64::from(expires.min(self.setup.expires))) / 2;
+        self.act_at = core.now.checked_add(wait.max(MIN_REFRESH));
         self.emit(core, RegistrationEvent::Registered { expires });
+    }
+
+    /// Returns whether the latest request is no longer what is wanted.
+    fn is_outdated(&self) -> bool {
+        self.is_moved || self.is_ending != self.is_removal
     }
 
     /// The lifetime that the registrar granted, in seconds: that of the contact, else of the response (RFC 3261, 10.2.4).
     fn granted(&self, response: &Message) -> u32 {
-        let contacts = response.contacts().unwrap_or_default();
-        let own = self.contact.as_deref().and_then(|contact| NameAddr::parse(contact).ok()?.uri().ok());
-        let is_own = |contact: &&NameAddr| match (contact.uri(), &own) {
-            (Ok(Uri::Sip(one)), Some(Uri::Sip(other))) => one.is_equivalent(other),
-            _ => false,
+        let listed = listed_contacts(response);
+        let own = self.contacts.last().and_then(|contact| NameAddr::parse(contact).ok()?.uri().ok());
+        let find = |is_own: fn(&SipUri, &SipUri) -> bool| {
+            listed.iter().find(|contact| match (contact.uri(), &own) {
+                (Ok(Uri::Sip(one)), Some(Uri::Sip(other))) => is_own(&one, other),
+                _ => false,
+            })
         };
-        let only = contacts.first().filter(|_| contacts.len() == 1);
-        let contact = contacts.iter().find(is_own).or(only);
-        let by_contact = contact.and_then(|contact| contact.params().get("expires")?.parse().ok());
+        let only = listed.first().filter(|_| listed.len() == 1);
+        let contact = find(SipUri::is_equivalent).or_else(|| find(has_same_address)).or(only);
+        let by_contact = contact.and_then(|contact| seconds(&contact.params().get_decoded("expires")?));
         by_contact.or(response.expires().ok().flatten()).unwrap_or(self.setup.expires)
     }
 
@@ -231,6 +281,8 @@ impl Registration {
             return;
         };
         match auth.challenged(&mut self.request_auth, challenges(response)) {
+            // It was never bound, and no longer should be.
+            Ok(()) if self.is_ending && !self.may_be_bound => self.finish(core),
             Ok(()) => self.send(core),
             Err(error) => {
                 // Each attempt begins without what an earlier challenge left, except for the floor of the algorithms.
@@ -254,6 +306,10 @@ impl Registration {
     }
 
     fn fail(&mut self, core: &mut Core, failure: RegistrationFailure, retry_after: Option<u32>) {
+        if self.is_outdated() {
+            self.begin(core);
+            return;
+        }
         if self.is_ending {
             self.finish(core);
             return;
@@ -267,7 +323,7 @@ impl Registration {
         self.failures = self.failures.saturating_add(1);
         let wait = MIN_RETRY.saturating_mul(1 << doublings).min(MAX_RETRY);
         let asked = retry_after.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        self.act_at = Some(core.now.saturating_add(asked.map_or(wait, |asked| asked.max(wait))));
+        self.act_at = core.now.checked_add(asked.map_or(wait, |asked| asked.max(wait)));
         self.update_timer(core);
     }
 
@@ -284,4 +340,26 @@ impl Registration {
     fn update_timer(&self, core: &mut Core) {
         core.set_timer(TimerKey::Registration(self.id), self.act_at);
     }
+}
+
+/// Reads the contacts of a response. One that cannot be read may belong to another device, and is left out.
+fn listed_contacts(response: &Message) -> Vec<NameAddr> {
+    let mut listed = Vec::new();
+    for value in response.header_values(header::CONTACT) {
+        let text = String::from_utf8_lossy(value);
+        listed.extend(list_elements(&text).flatten().filter_map(|element| NameAddr::parse(element).ok()));
+    }
+    listed
+}
+
+/// Returns whether both URIs have the same user part, host and port, however they are written.
+fn has_same_address(one: &SipUri, other: &SipUri) -> bool {
+    let port = |uri: &SipUri| uri.port().unwrap_or(DEFAULT_PORT);
+    one.has_same_user(other) && one.host() == other.host() && port(one) == port(other)
+}
+
+/// Reads a number of seconds. One beyond 32 bits counts as the greatest.
+fn seconds(text: &str) -> Option<u32> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u32::MAX))
 }

@@ -341,6 +341,8 @@ pub enum RegistrationFailure {
     AuthenticationFailed(Refusal, AuthError),
     /// No response came, or the connection closed.
     NoResponse,
+    /// The registrar accepted the request, but keeps the contact for 0 seconds.
+    NotKept,
 }
 
 /// The result of a probe by OPTIONS.
