@@ -1,32 +1,35 @@
 //! The session description in a body.
 
-use crate::message::Message;
+use crate::message::{ContentType, Header, Message, find_end, header, unfold};
 
 const SDP: &str = "application/sdp";
+
+const CONTENT_DISPOSITION: &str = "Content-Disposition";
 
 /// Maximum parts of a multipart body that are looked at.
 const MAX_PARTS: usize = 16;
 
+/// Maximum length of a boundary (RFC 2046, 5.1.1).
+const MAX_BOUNDARY: usize = 70;
+
+/// Maximum multipart bodies within each other.
+const MAX_DEPTH: u32 = 3;
+
 /// Returns the session description of a message.
 ///
 /// A body without Content-Type counts as one. In a multipart body (RFC 5621), which gateways to the telephone network
-/// send, it is the first part of that type.
+/// send, it is the first part of that type, also within another multipart body. A description for early media only
+/// (RFC 3959) is none.
 pub(crate) fn session_description(message: &Message) -> Option<&[u8]> {
     let body = message.body();
     if body.is_empty() {
         return None;
     }
     let Ok(Some(content_type)) = message.content_type() else {
-        return (!message.has_header("Content-Type")).then_some(body);
+        return (!message.has_header(header::CONTENT_TYPE)).then_some(body);
     };
-    if content_type.media_type() == SDP {
-        return Some(body);
-    }
-    if !content_type.media_type().starts_with("multipart/") {
-        return None;
-    }
-    let boundary = content_type.params().get_decoded("boundary").filter(|boundary| !boundary.is_empty())?;
-    parts(body, &boundary).take(MAX_PARTS).find_map(description_in_part)
+    let is_early = message.header_values(CONTENT_DISPOSITION).any(is_early_session);
+    find_description(&content_type, is_early, body, MAX_DEPTH)
 }
 
 /// Returns whether a message has a body that is no session description.
@@ -34,32 +37,94 @@ pub(crate) fn has_other_body(message: &Message) -> bool {
     !message.body().is_empty() && session_description(message).is_none()
 }
 
-/// Splits a multipart body at its boundaries (RFC 2046, 5.1.1). What is before the first is left out.
-fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a [u8]> {
-    let delimiter = format!("--{boundary}").into_bytes();
-    let mut rest = find(body, &delimiter).and_then(|start| body.get(start.saturating_add(delimiter.len())..));
+/// Finds the description in a body of this type. `depth` bounds the multipart bodies within it.
+fn find_description<'a>(content_type: &ContentType, is_early: bool, body: &'a [u8], depth: u32) -> Option<&'a [u8]> {
+    if content_type.media_type() == SDP {
+        return Some(body).filter(|body| !is_early && !body.is_empty());
+    }
+    let depth = depth.checked_sub(1).filter(|_| content_type.media_type().starts_with("multipart/"))?;
+    let boundary = content_type.params().get_decoded("boundary");
+    let boundary = boundary.filter(|boundary| (1..=MAX_BOUNDARY).contains(&boundary.len()))?;
+    parts(body, boundary.as_bytes()).take(MAX_PARTS).find_map(|part| description_in_part(part, depth))
+}
+
+/// Splits a multipart body at its boundaries (RFC 2046, 5.1.1). What is before the first and after the last is left out.
+/// If the last is missing, the last part ends with the body.
+fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+    let mut position = 0_usize;
+    let mut start = None;
+    let mut is_closed = false;
+    let mut lines = body.split_inclusive(|&byte| byte == b'\n');
     std::iter::from_fn(move || {
-        let text = rest.take()?;
-        let end = find(text, &delimiter)?;
-        rest = text.get(end.saturating_add(delimiter.len())..);
-        text.get(..end)
+        while !is_closed {
+            let Some(line) = lines.next() else {
+                is_closed = true;
+                return body.get(start?..);
+            };
+            let line_start = position;
+            position = position.saturating_add(line.len());
+            let Some(delimiter) = Delimiter::read(line, boundary) else { continue };
+            is_closed = delimiter == Delimiter::Last;
+            if let Some(start) = start.replace(position) {
+                return body.get(start..line_start).map(without_line_end);
+            }
+        }
+        None
     })
 }
 
-/// Returns the content of a part that is a session description.
-fn description_in_part(part: &[u8]) -> Option<&[u8]> {
-    let (head, content) = [&b"\r\n\r\n"[..], b"\n\n"].into_iter().find_map(|end| {
-        let at = find(part, end)?;
-        Some((part.get(..at)?, part.get(at.saturating_add(end.len())..)?))
-    })?;
-    let is_description = String::from_utf8_lossy(head).lines().any(|line| {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        let media_type = value.split(';').next().unwrap_or("");
-        name.trim().eq_ignore_ascii_case("content-type") && media_type.trim().eq_ignore_ascii_case(SDP)
-    });
-    is_description.then_some(content).filter(|content| !content.is_empty())
+/// A line between two parts, or after the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Delimiter {
+    Next,
+    Last,
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+impl Delimiter {
+    /// Reads a line. A longer boundary, such as that of an inner body, is another one.
+    fn read(line: &[u8], boundary: &[u8]) -> Option<Self> {
+        let after = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
+        match after {
+            b"" => Some(Self::Next),
+            b"--" => Some(Self::Last),
+            _ => None,
+        }
+    }
 }
+
+/// The line end before a delimiter belongs to it.
+fn without_line_end(part: &[u8]) -> &[u8] {
+    let part = part.strip_suffix(b"\n").unwrap_or(part);
+    part.strip_suffix(b"\r").unwrap_or(part)
+}
+
+/// Returns the session description of a part.
+fn description_in_part(part: &[u8], depth: u32) -> Option<&[u8]> {
+    // Without headers, a part is text.
+    let content = part.get(find_end(part, 0)?..).filter(|_| !part.starts_with(b"\r\n") && !part.starts_with(b"\n"))?;
+    let mut head = part.get(..part.len().saturating_sub(content.len()))?.to_vec();
+    unfold(&mut head);
+    let content_type = header_of_part(&head, header::CONTENT_TYPE)?;
+    let content_type = ContentType::parse(&String::from_utf8_lossy(content_type)).ok()?;
+    let is_early = header_of_part(&head, CONTENT_DISPOSITION).is_some_and(is_early_session);
+    find_description(&content_type, is_early, content, depth)
+}
+
+/// Returns the value of the first header of this name.
+fn header_of_part<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    head.split(|&byte| byte == b'\n').find_map(|line| {
+        let (field, value) = line.split_at_checked(line.iter().position(|&byte| byte == b':')?)?;
+        let header = Header { name: field.trim_ascii(), value: value.get(1..)?.trim_ascii() };
+        header.is(name).then_some(header.value)
+    })
+}
+
+/// Returns whether a Content-Disposition says that the body describes early media only, which is another session than
+/// that of the call (RFC 3959, 4).
+fn is_early_session(value: &[u8]) -> bool {
+    let kind = value.split(|&byte| byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"early-session")
+}
+
+#[cfg(test)]
+mod tests;
