@@ -39,8 +39,8 @@ impl SessionTimer {
     /// Reads what a request of the peer proposes. Returns the timer, and the value of Session-Expires in the 2xx.
     pub(super) fn from_request(now: Duration, request: &Message) -> Option<(Self, String)> {
         let proposed = request.session_expires().ok()??;
-        // The peer refreshes unless it asks this side to.
-        let is_refresher = proposed.refresher == Some(Refresher::Uas);
+        // The peer refreshes unless it asks this side to, or cannot (RFC 4028, 9, table 2).
+        let is_refresher = proposed.refresher == Some(Refresher::Uas) || !request.has_option("timer");
         let seconds = proposed.seconds.max(MIN_SECONDS);
         let value = format!("{seconds};refresher={}", if is_refresher { "uas" } else { "uac" });
         Some((Self::new(now, seconds, is_refresher), value))
@@ -53,7 +53,15 @@ impl SessionTimer {
 
 impl Call {
     pub(super) fn handle_session_timers(&mut self, core: &mut Core) {
-        let super::Stage::Established(id) = self.stage else { return };
+        let established = match self.stage {
+            super::Stage::Established(id) => Some(id),
+            _ => None,
+        };
+        // A refresh may be answered after the end of the call. A timer that is never handled would be due for ever.
+        for fork in self.forks.iter_mut().filter(|fork| Some(fork.id) != established) {
+            fork.timer = None;
+        }
+        let Some(id) = established else { return };
         let now = core.now;
         let Some(fork) = self.fork(id) else { return };
         let Some(timer) = &mut fork.timer else { return };
