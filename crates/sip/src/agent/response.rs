@@ -42,10 +42,7 @@ impl Stamped {
         let destination = via.as_ref().map_or(source, |via| destination(via, source));
         for (index, value) in request.header_values(header::VIA).enumerate() {
             builder = match &via {
-                Some(via) if index == 0 => {
-                    let text = String::from_utf8_lossy(value);
-                    builder.header(header::VIA, stamp(via, &text, source))
-                }
+                Some(via) if index == 0 => builder.header(header::VIA, stamp(via, value, source)),
                 _ => builder.header(header::VIA, value),
             };
         }
@@ -90,42 +87,48 @@ impl Stamped {
 
 /// Where a response over UDP goes: to the address that the request came from, and to its port if Via asks for that, else
 /// to the port in Via (RFC 3261, 18.2.2; RFC 3581, 4). `maddr` is ignored, because it could name a third party.
-fn destination(via: &Via, source: SocketAddr) -> SocketAddr {
-    match via.rport() {
-        Rport::Absent => SocketAddr::new(source.ip(), via.port().filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)),
-        Rport::Requested | Rport::Port(_) => source,
+fn destination(via: &Via, mut source: SocketAddr) -> SocketAddr {
+    if via.rport() == Rport::Absent {
+        source.set_port(via.port().filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
     }
+    source
 }
 
-/// Writes the topmost Via with `received`, and with `rport` if it was asked for. The values below it stay.
-fn stamp(via: &Via, line: &str, source: SocketAddr) -> String {
-    let mut stamped = format!("SIP/2.0/{} {}", via.transport(), via.host());
-    if let Some(port) = via.port() {
-        stamped.push_str(&format!(":{port}"));
-    }
-    let asks_for_port = via.rport() != Rport::Absent;
-    for (name, value) in via.params().iter() {
-        let name_is = |other: &str| name.eq_ignore_ascii_case(other);
-        if name_is("received") || name_is("rport") {
-            continue;
-        }
-        stamped.push(';');
-        stamped.push_str(name);
-        if let Some(value) = value {
-            stamped.push('=');
-            stamped.push_str(value);
-        }
-    }
+/// Writes the line of the topmost Via with `received`, and with `rport` if it was asked for. All else stays as it is.
+fn stamp(via: &Via, line: &[u8], source: SocketAddr) -> Vec<u8> {
+    let (top, below) = line.split_at_checked(top_length(line)).unwrap_or((line, b""));
+    let is_replaced = |param: &[u8]| {
+        let name = param.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(b"received") || name.eq_ignore_ascii_case(b"rport")
+    };
+    let kept: Vec<_> = split_params(top).filter(|param| !is_replaced(param)).collect();
+    let mut stamped = kept.join(&b';');
     let ip = source.ip().to_canonical();
+    let asks_for_port = via.rport() != Rport::Absent;
     if asks_for_port || *via.host() != Host::Ip(ip) {
-        stamped.push_str(&format!(";received={ip}"));
+        stamped.extend_from_slice(format!(";received={ip}").as_bytes());
     }
     if asks_for_port {
-        stamped.push_str(&format!(";rport={}", source.port()));
+        stamped.extend_from_slice(format!(";rport={}", source.port()).as_bytes());
     }
-    for below in list_elements(line).skip(1).flatten() {
-        stamped.push_str(", ");
-        stamped.push_str(below);
-    }
+    stamped.extend_from_slice(below);
     stamped
+}
+
+/// Returns the length of the first element of a list, without blanks at its end.
+fn top_length(line: &[u8]) -> usize {
+    let text: String = line.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '?' }).collect();
+    let element = list_elements(&text).next().and_then(Result::ok).unwrap_or(&text);
+    element.len()
+}
+
+/// Splits a value at the semicolons outside of quoted strings.
+fn split_params(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    value.split(move |&byte| {
+        let was_escaped = is_escaped;
+        is_escaped = is_quoted && !was_escaped && byte == b'\\';
+        is_quoted ^= byte == b'"' && !was_escaped;
+        byte == b';' && !is_quoted
+    })
 }
