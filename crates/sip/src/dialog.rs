@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use crate::agent::flow::{Flow, Transport};
 use crate::agent::response::DEFAULT_PORT;
-use crate::message::{Essentials, Host, Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header};
+use crate::message::{
+    Essentials, Host, Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header, limits, list_elements,
+};
 
 /// What requests within a dialog are written from.
 ///
@@ -71,8 +73,13 @@ impl Dialog {
     /// Sets the route set from the Record-Route of a response, the last element first (RFC 3261, 12.1.2). The 2xx decides
     /// in the end (13.2.2.4). An element that cannot be used is left out.
     pub(crate) fn learn_routes(&mut self, response: &Message) {
-        self.routes = response.record_routes().unwrap_or_default();
-        self.routes.retain(|route| route.uri().is_ok_and(|uri| uri.as_sip().is_some()));
+        self.routes.clear();
+        for value in response.header_values(header::RECORD_ROUTE) {
+            let text = String::from_utf8_lossy(value);
+            let routes = list_elements(&text).flatten().filter_map(|element| NameAddr::parse_route(element).ok());
+            self.routes.extend(routes.filter(|route| route.uri().is_ok_and(|uri| uri.as_sip().is_some())));
+        }
+        self.routes.truncate(limits::LIST);
         self.routes.reverse();
     }
 
@@ -81,7 +88,7 @@ impl Dialog {
     pub(crate) fn refresh_target(&mut self, message: &Message) {
         let contact = message.contacts().ok().and_then(|contacts| contacts.into_iter().next());
         if let Some(Uri::Sip(uri)) = contact.and_then(|contact| contact.uri().ok()) {
-            self.target = uri.to_request_uri();
+            self.target = writable(&uri);
         }
     }
 
@@ -108,7 +115,7 @@ impl Dialog {
     /// Returns the Request-URI of requests (RFC 3261, 12.2.1.1).
     pub(crate) fn request_uri(&self) -> String {
         match self.strict_router() {
-            Some(router) => router.to_request_uri(),
+            Some(router) => writable(&router),
             None => self.target.clone(),
         }
     }
@@ -143,15 +150,13 @@ impl Dialog {
         let target = Uri::parse(&self.target).ok();
         let Some(Uri::Sip(uri)) = first.or(target) else { return flow.remote };
         let names_other_transport = uri.transport().is_some_and(|name| !name.eq_ignore_ascii_case("udp"));
-        match uri.host() {
-            Host::Ip(ip) if *ip == flow.remote.ip() && !uri.is_secure() && !names_other_transport => {
-                match uri.port().unwrap_or(DEFAULT_PORT) {
-                    0 => flow.remote,
-                    port => SocketAddr::new(flow.remote.ip(), port),
-                }
-            }
-            _ => flow.remote,
+        let is_server = matches!(uri.host(), Host::Ip(ip) if ip.to_canonical() == flow.remote.ip().to_canonical());
+        let mut destination = flow.remote;
+        match uri.port().unwrap_or(DEFAULT_PORT) {
+            port if port != 0 && is_server && !uri.is_secure() && !names_other_transport => destination.set_port(port),
+            _ => {}
         }
+        destination
     }
 
     /// Returns the first router if it is a strict one: its URI has no `lr`.
@@ -161,4 +166,9 @@ impl Dialog {
             _ => None,
         }
     }
+}
+
+/// Returns a URI as the Request-URI of a request with credentials, in which no backslash can be written.
+fn writable(uri: &SipUri) -> String {
+    uri.to_request_uri().replace('\\', "%5C")
 }
