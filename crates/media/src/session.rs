@@ -89,8 +89,7 @@ pub struct Summary {
 impl Summary {
     /// Returns whether no RTP packet came at all, from any source: the audio of the peer does not reach this side.
     pub fn is_without_rtp(&self) -> bool {
-        let counts = [self.early_packets, self.audio_packets, self.event_packets, self.not_authentic, self.replayed];
-        counts == [0; 5] && self.dropped.total() == 0
+        self.early_packets == 0 && self.is_silent() && self.dropped.total() == 0 && self.not_authentic == 0
     }
 
     /// Returns whether nothing counted since the answer. What was dropped may say why.

@@ -10,6 +10,7 @@ use phonegate_media::rtp::RtpHeader;
 use phonegate_media::sdp::{Encryption, LocalSession};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
+use proptest::prelude::*;
 
 use support::*;
 
@@ -68,6 +69,8 @@ fn early_media_of_another_port_is_forgotten_at_the_answer() {
     (call.from, call.ssrc) = (port(6000), PEER + 1);
     call.talk(20);
     call.check_keys("from the port of the telephone");
+    call.media.set_answered();
+    assert_eq!(call.summary().learned_source, Some(port(6000)), "the call is answered once");
 }
 
 #[test]
@@ -146,6 +149,9 @@ fn the_reports_of_the_peer_are_read() {
     }
     call.media.receive_rtcp(port(NAMED + 1), b"no report");
     assert_eq!((call.summary().peer_report, call.summary().dropped_rtcp), (Some(block), 4));
+    let mut mapped = Call::answered(PLAIN);
+    mapped.media.receive_rtcp("[::ffff:192.0.2.9]:4001".parse().unwrap(), &report(block));
+    assert_eq!(mapped.summary().peer_report, Some(block), "as a socket of both families reports it");
     let mut named = Call::answered("m=audio 4000 RTP/AVP 0 101\r\na=rtcp:4444\r\n");
     named.media.receive_rtcp(port(NAMED + 1), &report(block));
     named.media.receive_rtcp(port(4444), &report(block));
@@ -178,4 +184,87 @@ fn the_summary_says_what_came() {
     encrypted.talk(5);
     let summary = encrypted.summary();
     assert_eq!((summary.not_authentic, summary.is_silent(), summary.is_without_rtp()), (5, true, false));
+}
+
+/// An action of the caller or of the network.
+#[derive(Clone, Debug)]
+enum Action {
+    Rtp(u16, Vec<u8>),
+    Rtcp(u16, Vec<u8>),
+    Describe(usize),
+    Rekey(u8),
+    Answer,
+    Info(Vec<u8>),
+    Send(Vec<u8>),
+    Wait(u16),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let packet = || {
+        let noise = proptest::collection::vec(any::<u8>(), 0..60);
+        (any::<bool>(), prop_oneof![Just(0u8), Just(101), Just(200), any::<u8>()], noise).prop_map(
+            |(is_packet, kind, mut bytes)| {
+                if let (true, [first, second, ..]) = (is_packet, bytes.as_mut_slice()) {
+                    (*first, *second) = (0x80, kind);
+                }
+                bytes
+            },
+        )
+    };
+    prop_oneof![
+        4 => (3999u16..4004, packet()).prop_map(|(from, packet)| Action::Rtp(from, packet)),
+        2 => (3999u16..4004, packet()).prop_map(|(from, packet)| Action::Rtcp(from, packet)),
+        1 => (0usize..5).prop_map(Action::Describe),
+        1 => (11u8..15).prop_map(Action::Rekey),
+        1 => Just(Action::Answer),
+        1 => packet().prop_map(Action::Info),
+        1 => packet().prop_map(Action::Send),
+        1 => (0u16..3000).prop_map(Action::Wait),
+    ]
+}
+
+proptest! {
+    /// In every order, with hostile packets: nothing panics, and no digit comes before the answer.
+    #[test]
+    fn no_order_of_calls_panics(actions in proptest::collection::vec(action(), 0..60), mode in 0usize..3) {
+        let encryption = [Encryption::Off, Encryption::Optional(keys(1)), Encryption::Required(keys(1))];
+        let mut call = Call::offered(encryption[mode].clone(), true);
+        let (mut is_answered, mut was_encrypted) = (false, mode == 2);
+        for action in actions {
+            match action {
+                Action::Rtp(from, packet) => call.deliver(port(from), &packet),
+                Action::Rtcp(from, packet) => call.media.receive_rtcp(port(from), &packet),
+                Action::Describe(index) => {
+                    let lines = ["", "a=inactive\r\n", "c=IN IP4 0.0.0.0\r\n", "a=rtcp:0\r\n", "a=sendonly\r\n"];
+                    let sdp = description(&format!("{PLAIN}{}", lines[index]));
+                    let mut plain = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
+                    let remote = plain.judge_answer(sdp.as_bytes()).unwrap();
+                    prop_assert_eq!(call.media.set_remote(&remote).is_err(), was_encrypted);
+                }
+                Action::Rekey(seed) if mode > 0 => {
+                    let remote = Call::encrypted().rekey(seed);
+                    prop_assert_eq!(call.media.set_remote(&remote), Ok(()));
+                    was_encrypted = true;
+                }
+                Action::Answer => {
+                    call.media.set_answered();
+                    is_answered = true;
+                }
+                Action::Info(body) => {
+                    let digit = call.media.receive_info("application/dtmf", &body, false);
+                    prop_assert!(digit.is_err(), "the peer takes events, or nothing was agreed on");
+                }
+                Action::Send(packet) => {
+                    let _ = call.media.protect_rtp(packet.clone());
+                    let _ = call.media.protect_rtcp(packet);
+                }
+                Action::Wait(milliseconds) => call.now += Duration::from_millis(milliseconds.into()),
+                Action::Rekey(_) => {}
+            }
+            prop_assert!(is_answered || call.digits.is_empty());
+        }
+        let _ = call.media.reception_report();
+        let summary = call.summary();
+        prop_assert!(!was_encrypted || mode == 1 || summary.is_silent(), "nobody had the keys");
+    }
 }

@@ -173,6 +173,9 @@ fn comfort_noise_keeps_the_stream_and_the_named_port() {
     let foreign = packet(13, ATTACKER, 0, &[60]);
     assert_eq!(call.send(port(NAMED), &foreign, Protection::None), Some(DropReason::PayloadType));
     assert_eq!(call.audio(NAMED, 3, 0), None, "another stream's noise keeps nothing");
+    let mut elsewhere = Call::new(true);
+    elsewhere.send(port(OTHER), &packet(13, PEER, 0, &[60]), Protection::None);
+    assert_eq!(elsewhere.talk(OTHER, PEER, 1..20), 12, "noise from another port does not make it the named one");
     let mut learning = Call::new(true);
     learning.send(port(NAMED), &packet(13, PEER, 0, &[60]), Protection::None);
     assert_eq!(learning.talk(OTHER, ATTACKER, 0..20), 0);

@@ -192,6 +192,29 @@ fn a_new_key_replaces_the_old_one() {
     assert_eq!(local.open_rtp(&late), Ok(packet(7, 101)));
 }
 
+/// Some peers have one key for both suites.
+#[test]
+fn one_key_in_another_suite_is_another_key() {
+    let mut one = keys(11);
+    one.sha1_32 = one.sha1_80.clone();
+    let (mut local, mut peer) = (Srtp::new(&keys(1)).unwrap(), Srtp::new(&one).unwrap());
+    for (sequence, suite) in [(1, SUITES[0]), (2, SUITES[1]), (3, SUITES[0])] {
+        local.set_peer_key(&peer_key(&one, suite)).unwrap();
+        peer.set_peer_key(&peer_key(&keys(1), suite)).unwrap();
+        let protected = peer.protect_rtp(&packet(7, sequence)).unwrap();
+        assert_eq!(local.open_rtp(&protected), Ok(packet(7, sequence)), "{suite:?}");
+    }
+}
+
+#[test]
+fn packets_that_are_too_long_are_refused() {
+    let (mut local, mut peer) = strong_ends();
+    let rtcp = [report(7), vec![0; rtcp::MAX_PACKET]].concat();
+    let rtp = [packet(7, 1), vec![0; crate::rtp::MAX_PACKET]].concat();
+    let (rtp, rtcp) = (peer.protect_rtp(&rtp).unwrap(), peer.protect_rtcp(&rtcp).unwrap());
+    assert_eq!((local.open_rtp(&rtp), local.open_rtcp(&rtcp)), (Err(SrtpError::Malformed), Err(SrtpError::Malformed)));
+}
+
 #[test]
 fn the_number_of_keys_is_bounded() {
     let mut local = Srtp::new(&keys(1)).unwrap();

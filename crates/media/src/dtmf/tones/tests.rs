@@ -87,6 +87,9 @@ fn short_tones_are_not_heard() {
         }
         assert!(!is_heard(Codec::Pcmu, &samples), "{pause}");
     }
+    let changing: Vec<f32> =
+        (ROWS.into_iter().cycle().take(100)).flat_map(|row| sines(&[(row, -10.0), (1336.0, -10.0)], 25)).collect();
+    assert!(!is_heard(Codec::Pcmu, &changing));
 }
 
 #[test]
@@ -104,6 +107,7 @@ fn other_tones_are_not_heard() {
         &[(1336.0, -10.0)],
         &[(697.0, -10.0), (770.0, -10.0)],
         &[(697.0, -10.0), (770.0, -10.0), (1209.0, -10.0)],
+        &[(697.0, -10.0), (770.0, -17.0), (1209.0, -10.0)],
         // Too uneven, too quiet, too far off, and with harmonics.
         &[(697.0, -10.0), (1209.0, -20.0)],
         &[(697.0, -20.0), (1209.0, -10.0)],
