@@ -181,6 +181,11 @@ impl Receiver {
         }
     }
 
+    /// Discards presses of which only one packet came: see [`EventDetector::discard_pending`].
+    pub fn discard_pending(&mut self) {
+        self.events.discard_pending();
+    }
+
     /// Judges a packet that arrived at `now` from `from`.
     pub fn receive<'a>(
         &mut self,

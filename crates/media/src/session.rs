@@ -149,12 +149,13 @@ impl MediaSession {
         Ok(())
     }
 
-    /// Marks the call as answered. Digits count from here on, and the source of early media is forgotten: see
+    /// Marks the call as answered. Presses that begin from here on count, and the source of early media is forgotten: see
     /// [`Receiver::forget_source`]. Further calls change nothing.
     pub fn set_answered(&mut self) {
         if !self.is_answered {
             self.is_answered = true;
             self.receiver.forget_source();
+            self.receiver.discard_pending();
         }
     }
 

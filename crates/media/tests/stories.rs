@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use phonegate_media::rtp::RtpHeader;
 use phonegate_media::sdp::{Codec, Encryption, LocalSession, SdpError};
+use phonegate_media::srtp::Srtp;
 
 use support::*;
 
@@ -257,6 +258,27 @@ fn the_answer_in_an_ack_decides_address_codec_and_keys() {
     let late = old.protect_rtp(&header.write(&[0xff; 160])).unwrap();
     encrypted.deliver(port(NAMED), &late);
     assert_eq!(encrypted.summary().not_authentic, 1, "the old key");
+}
+
+/// The peer offers another key in a re-INVITE, with the transport and the suites of an encrypted call.
+#[test]
+fn an_offer_of_the_peer_brings_its_new_key() {
+    let mut call = Call::encrypted();
+    call.check_keys("before");
+    for (seed, suite) in [(21, "AES_CM_128_HMAC_SHA1_32"), (31, "AES_CM_128_HMAC_SHA1_80")] {
+        let new_keys = keys(seed);
+        let mut peer = LocalSession::new(port(NAMED), 9, Encryption::Required(new_keys.clone()));
+        let offer = peer.offer();
+        let lines = offer.lines().filter(|line| !line.starts_with("a=crypto:") || line.contains(suite));
+        let offer: String = lines.flat_map(|line| [line, "\r\n"]).collect();
+        let answer = call.receive_offer(&offer);
+        let agreed = peer.judge_answer(answer.as_bytes()).unwrap();
+        let mut srtp = Srtp::new(&new_keys).unwrap();
+        srtp.set_peer_key(agreed.key.as_ref().unwrap()).unwrap();
+        call.srtp = Some(srtp);
+        call.check_keys(suite);
+    }
+    assert_eq!(call.summary().not_authentic, 0);
 }
 
 /// A reliable 183 was answered, and the PBX moves the media before the 200.

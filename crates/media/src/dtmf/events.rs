@@ -168,6 +168,11 @@ impl EventDetector {
         digit.or(unclear)
     }
 
+    /// Discards the presses of which only one packet came: neither this packet nor later ones of the press are reported.
+    pub fn discard_pending(&mut self) {
+        self.report_unclear();
+    }
+
     /// Marks all events of which only one packet came as reported, and returns the last of them.
     fn report_unclear(&mut self) -> Option<DigitEvent> {
         self.streams.iter_mut().filter_map(|stream| stream.current.report_unclear()).last()

@@ -89,7 +89,8 @@ impl LocalSession {
 
     /// Judges the answer to our latest offer.
     ///
-    /// Formats that were not offered are ignored. An answer on hold is accepted: see [`RemoteMedia::is_on_hold`].
+    /// Formats that were not offered are ignored. An answer on hold is accepted: see [`RemoteMedia::is_on_hold`]. After an
+    /// early answer with encryption, the answers of other branches of a forked call must be encrypted too.
     ///
     /// # Errors
     ///
