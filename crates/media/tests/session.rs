@@ -192,6 +192,18 @@ fn the_summary_says_what_came() {
     assert_eq!((summary.not_authentic, summary.is_silent(), summary.is_without_rtp()), (5, true, false));
 }
 
+#[test]
+fn keys_and_digits_stay_out_of_debug() {
+    let mut call = Call::encrypted();
+    call.check_keys("pressed");
+    let shown = format!("{:?} {:?}", call.media, call.local);
+    assert!(shown.contains("EventDetector { streams: 1, .. }") && shown.contains("hidden"), "{shown}");
+    // The digits, and the bytes of the keys of both sides.
+    for secret in ["Digit", "[1, 1, 1", "[11, 11", "AQEBAQ", "CwsLCw"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
+}
+
 /// An action of the caller or of the network.
 #[derive(Clone, Debug)]
 enum Action {
