@@ -192,6 +192,21 @@ fn the_summary_says_what_came() {
     assert_eq!((summary.not_authentic, summary.is_silent(), summary.is_without_rtp()), (5, true, false));
 }
 
+/// A call may move between threads, as a task of a runtime does.
+#[test]
+fn a_session_can_be_sent_to_another_thread() {
+    let mut call = Call::encrypted();
+    let mut media = call.media;
+    let srtp = call.srtp.as_mut().unwrap();
+    let header = RtpHeader { marker: false, payload_type: 0, sequence: 1, timestamp: 0, ssrc: PEER };
+    let packet = srtp.protect_rtp(&header.write(&[0xff; 160])).unwrap();
+    let thread = std::thread::spawn(move || {
+        media.receive_rtp(Duration::ZERO, port(NAMED), &packet);
+        media.summary().audio_packets
+    });
+    assert_eq!(thread.join().unwrap(), 1);
+}
+
 #[test]
 fn keys_and_digits_stay_out_of_debug() {
     let mut call = Call::encrypted();

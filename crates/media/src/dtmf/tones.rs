@@ -21,7 +21,7 @@ const MIN_BLOCKS: u8 = 4;
 /// Highest ratio of the powers of two consecutive blocks of a tone: 1.5 dB. Speech is hardly ever so steady.
 const STEADY: f32 = 1.41;
 
-/// Lowest mean square of a block: -36 dBm0. Telephones send each frequency with -12 to -4 dBm0.
+/// Lowest mean square of a block: -36 dBm0, well below what telephones send.
 const MIN_MEAN_SQUARE: f32 = 62_500.0;
 
 /// Lowest share of the two frequencies in the energy of a block. Speech and music have harmonics beside them. It also
@@ -33,7 +33,7 @@ const RATIO: f32 = 6.3;
 
 /// Listens for DTMF tones in G.711 audio.
 ///
-/// A tone that is shorter than 46 ms never counts, one of 64 ms or more always does. The memory is fixed.
+/// A tone of 46 ms or less never counts; a clean one of 64 ms or more does. The memory is fixed.
 #[derive(Clone, Debug)]
 pub struct ToneDetector {
     rows: [Filter; 4],

@@ -213,32 +213,6 @@ fn a_single_packet_never_presses_a_digit() {
     }
 }
 
-/// 25,000 packets a second over 100 ports: audio in sequence, and events in pairs.
-#[test]
-fn sprayed_audio_and_events_press_no_digit() {
-    for learns_port in [false, true] {
-        for has_audio in [false, true] {
-            let mut call = Call::new(learns_port);
-            let start = call.now;
-            for n in 0..12_500u32 {
-                call.now = start + Duration::from_micros(40) * n;
-                if has_audio && n % 500 == 0 {
-                    assert_eq!(call.audio(NAMED, PEER, (n / 500) as u16), None);
-                }
-                let from = 10_000 + (n % 100) as u16;
-                let sequence = (n / 100) as u16;
-                call.audio(from, ATTACKER, sequence);
-                call.press(from, ATTACKER, sequence);
-                call.press(from, PEER, sequence);
-                // One port alone is too fast for audio.
-                call.audio(OTHER, ATTACKER, n as u16);
-                call.press(OTHER, ATTACKER, n as u16);
-            }
-            assert_eq!((call.digits.as_str(), call.receiver.learned_source()), ("", None));
-        }
-    }
-}
-
 #[test]
 fn a_port_is_learned_from_eight_audio_packets() {
     let mut call = Call::new(true);
