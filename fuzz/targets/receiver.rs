@@ -31,8 +31,8 @@ enum Step {
     Bytes { from: Source, bytes: Vec<u8> },
     /// Time passes, in units of 10 ms.
     Wait(u8),
-    /// The stream's next sequence number.
-    Jump { stream: u8, sequence: u16 },
+    /// The stream's sequence number jumps: by up to 127, or anywhere.
+    Jump { stream: u8, by: i16, is_far: bool },
     /// The peer's description names another port, direction or number for events.
     Remote { port: bool, direction: u8, number: u8 },
     /// The call is answered.
@@ -78,6 +78,8 @@ struct Call {
     receiver: Receiver,
     /// Gets only what may be heard, so the rest must make no difference.
     alone: Receiver,
+    /// Gets each packet twice, which must make no difference either. Not where a port is learned: from packets in sequence.
+    doubled: Option<Receiver>,
     now: Duration,
     remote: RemoteMedia,
     sequences: [u16; 4],
@@ -92,18 +94,24 @@ struct Call {
     named: bool,
     /// The latest audio packets from other ports.
     run: Vec<(SocketAddr, u32, u16, Duration)>,
+    /// Streams and sequence numbers that were heard from another port.
+    other: Vec<(u32, u16)>,
 }
 
 impl Call {
     fn new(learns_port: bool) -> Self {
         let remote = remote(4000, "sendrecv", 101);
-        let (mut receiver, mut alone) = (Receiver::new(learns_port), Receiver::new(learns_port));
-        receiver.set_remote(&remote);
-        alone.set_remote(&remote);
+        let new = || {
+            let mut receiver = Receiver::new(learns_port);
+            receiver.set_remote(&remote);
+            receiver
+        };
+        let (receiver, alone, doubled) = (new(), new(), (!learns_port).then(new));
         Self {
             learns_port,
             receiver,
             alone,
+            doubled,
             now: Duration::ZERO,
             remote,
             sequences: [0; 4],
@@ -114,6 +122,7 @@ impl Call {
             stream: None,
             named: false,
             run: Vec::new(),
+            other: Vec::new(),
         }
     }
 
@@ -142,23 +151,28 @@ impl Call {
             }
             Step::Bytes { from, bytes } => self.receive(*from, bytes),
             Step::Wait(time) => self.now += Duration::from_millis(10) * u32::from(*time),
-            Step::Jump { stream, sequence } => self.sequences[usize::from(stream % 4)] = *sequence,
+            Step::Jump { stream, by, is_far } => {
+                let sequence = &mut self.sequences[usize::from(stream % 4)];
+                *sequence = sequence.wrapping_add_signed(if *is_far { *by } else { by % 128 });
+            }
             Step::Remote { port, direction, number } => {
                 let direction = ["sendrecv", "sendonly", "recvonly", "inactive"][usize::from(direction % 4)];
                 let media = remote(if *port { 5000 } else { 4000 }, direction, 96 + number % 32);
                 if media.rtp != self.remote.rtp {
                     self.forget();
                 }
-                self.receiver.set_remote(&media);
-                self.alone.set_remote(&media);
+                self.receivers().for_each(|receiver| receiver.set_remote(&media));
                 self.remote = media;
             }
             Step::Answered => {
-                self.receiver.forget_source();
-                self.alone.forget_source();
+                self.receivers().for_each(Receiver::forget_source);
                 self.forget();
             }
         }
+    }
+
+    fn receivers(&mut self) -> impl Iterator<Item = &mut Receiver> {
+        [&mut self.receiver, &mut self.alone].into_iter().chain(&mut self.doubled)
     }
 
     fn next_header(&mut self, stream: u8, payload_type: u8) -> RtpHeader {
@@ -171,6 +185,7 @@ impl Call {
     fn forget(&mut self) {
         (self.stream, self.named) = (None, false);
         self.run.clear();
+        self.other.clear();
     }
 
     fn receive(&mut self, source: Source, packet: &[u8]) {
@@ -185,6 +200,11 @@ impl Call {
         if may_be_heard {
             let alone = self.alone.receive(self.now, from, packet, protection);
             assert_eq!(verdict, alone, "packets of others make no difference");
+        }
+        if let Some(doubled) = &mut self.doubled {
+            assert_eq!(verdict, doubled.receive(self.now, from, packet, protection), "copies make no difference");
+            let copy = doubled.receive(self.now, from, packet, protection);
+            assert!(!matches!(copy, Verdict::Event(Some(_))), "a copy reports nothing");
         }
         let header = match verdict {
             Verdict::Dropped(_) => RtpPacket::read(packet).ok().map(|packet| packet.header),
@@ -218,6 +238,11 @@ impl Call {
             if is_heard && !is_named {
                 assert_eq!(now_learned, Some(from), "another port is heard once it is learned");
                 assert!(!self.named, "the named port wins");
+                let is_near = |(ssrc, sequence): &(u32, u16)| {
+                    *ssrc == header.ssrc && (header.sequence.wrapping_sub(*sequence) as i16).unsigned_abs() <= 100
+                };
+                assert!(is_audio || self.other.iter().any(is_near), "an event is near the audio of its stream");
+                self.other.push((header.ssrc, header.sequence));
             }
         }
         if is_heard {
