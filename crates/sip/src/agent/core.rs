@@ -180,6 +180,9 @@ impl Core {
             (*method == Method::Invite, is_reliable),
             (&timers, timeout.unwrap_or(timers.timeout())),
         );
+        if matches!(owner, Owner::Probe(_)) {
+            transaction.fail_at_once();
+        }
         match self.send(flow, destination, request) {
             Some(id) => transaction.sent(id),
             None => transaction.fail(self.now),
@@ -232,9 +235,9 @@ impl Core {
         }
     }
 
-    /// Returns the open transaction whose only transmission this was.
-    pub(crate) fn client_of_transmit(&self, transmit: TransmitId) -> Option<ClientKey> {
-        self.clients.iter().find(|(_, (_, client))| client.is_only_transmit(transmit)).map(|(key, _)| *key)
+    /// Returns the open transaction that has failed because this transmit was not sent.
+    pub(crate) fn failed_client(&self, transmit: TransmitId) -> Option<ClientKey> {
+        self.clients.iter().find(|(_, (_, client))| client.fails_without(transmit)).map(|(key, _)| *key)
     }
 
     /// Returns the open transactions on a flow.
@@ -306,7 +309,16 @@ impl Core {
     pub(crate) fn respond_again(&mut self, id: RequestId) {
         let Some(server) = self.servers.get(&id) else { return };
         let (flow, source) = (server.flow, server.source);
-        let Some(response) = server.response().map(<[u8]>::to_vec) else { return };
+        let Some(response) = server.response().map(<[u8]>::to_vec) else {
+            // The caller has not responded yet: 100 ends the repetitions (RFC 3261, 17.2.1).
+            let trying = server.unanswered().filter(|request| request.method() == Some(&Method::Invite));
+            let names = (&*self.config.product, &*self.stateless_tag);
+            let trying = trying.and_then(|request| Stamped::new(request, source, 100, names).build().ok());
+            if let Some((destination, trying)) = trying.filter(|_| !self.is_congested()) {
+                self.send(flow, destination, trying);
+            }
+            return;
+        };
         if !self.is_congested() {
             let destination = Stamped::destination_of(&response, source);
             self.send(flow, destination, response);
@@ -351,14 +363,14 @@ impl Core {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Takes the next timer that is due.
-    pub(crate) fn due_timer(&mut self) -> Option<TimerKey> {
-        let (at, key) = self.timers.first().copied()?;
-        if at > self.now {
-            return None;
+    /// Takes the timers that are due, the earliest first.
+    pub(crate) fn take_due_timers(&mut self) -> Vec<TimerKey> {
+        let now = self.now;
+        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key).collect();
+        for key in &due {
+            self.set_timer(*key, None);
         }
-        self.set_timer(key, None);
-        Some(key)
+        due
     }
 
     /// Returns what this part of the agent holds.

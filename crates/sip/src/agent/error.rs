@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::event::OutboundCall;
-use crate::message::{Host, Uri, limits};
+use crate::message::{Host, MessageBuilder, Method, Uri, limits};
 
 /// Why the agent does not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -35,11 +35,13 @@ pub(super) fn check_call(call: &OutboundCall) -> Result<(), AgentError> {
     }
     check_uri(&call.to, "the URI of To")?;
     check_uri(&call.from, "the URI of From")?;
-    for route in &call.routes {
-        check_uri(route, "the URI of a route")?;
+    check_routes(&call.routes)?;
+    check_contact_user(&call.contact_user)?;
+    let mut written = MessageBuilder::request(&Method::Invite, &call.target).header("From", &call.from_name);
+    for (name, value) in &call.headers {
+        written = written.header(name, value);
     }
-    let is_safe = |text: &str| !text.contains(['\r', '\n', '\0']);
-    if !is_safe(&call.from_name) || !call.headers.iter().all(|(_, value)| is_safe(value)) {
+    if written.build().is_err() {
         return Err(AgentError::Unusable("a header"));
     }
     if call.offer.len() > limits::MESSAGE / 2 {
@@ -53,4 +55,27 @@ pub(super) fn check_uri(text: &str, name: &'static str) -> Result<Uri, AgentErro
     let uri = Uri::parse(text).map_err(|_| AgentError::Unusable(name))?;
     let is_reachable = uri.as_sip().is_some_and(|uri| !matches!(uri.host(), Host::Ip(ip) if ip.is_unspecified()));
     if is_reachable { Ok(uri) } else { Err(AgentError::Unusable(name)) }
+}
+
+/// Maximum outbound proxies.
+const MAX_ROUTES: usize = 8;
+
+/// Checks the URIs of outbound proxies.
+pub(super) fn check_routes(routes: &[String]) -> Result<(), AgentError> {
+    if routes.len() > MAX_ROUTES {
+        return Err(AgentError::TooMany("routes"));
+    }
+    routes.iter().try_for_each(|route| check_uri(route, "the URI of a route").map(drop))
+}
+
+/// Checks that a user part can be written into a URI as it is.
+pub(super) fn check_contact_user(user: &str) -> Result<(), AgentError> {
+    let uri = format!("sip:{user}@192.0.2.1");
+    let is_user =
+        user.is_empty() || Uri::parse(&uri).is_ok_and(|uri| uri.as_sip().is_some_and(|uri| uri.user() == Some(user)));
+    if is_user && user.len() <= limits::URI / 2 {
+        Ok(())
+    } else {
+        Err(AgentError::Unusable("the user part of Contact"))
+    }
 }

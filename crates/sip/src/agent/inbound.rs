@@ -100,7 +100,7 @@ fn handle_message(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, messa
 
 fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essentials<'_>) {
     // RFC 3261, 8.1.3.3
-    if response.vias().is_ok_and(|vias| vias.len() > 1) {
+    if !response.vias().is_ok_and(|vias| vias.len() == 1) {
         count(&mut agent.core.drops.unmatched);
         return;
     }

@@ -22,7 +22,7 @@ pub use self::event::{
 pub use self::flow::{Flow, FlowId, Transmit, TransmitId, Transport};
 
 use self::core::{Core, Owner, TimerKey};
-use self::error::{check_call, check_uri};
+use self::error::{check_call, check_contact_user, check_routes, check_uri};
 use self::flow::FlowState;
 use crate::framing::StreamReader;
 use crate::invite::{Call, RequestFailure, contact, via};
@@ -31,8 +31,9 @@ use crate::register::Registration;
 use crate::transaction::ClientKey;
 use crate::transaction::client::TimeoutAction;
 
-/// The latest time that is used, so that there is always a later one: timers would fire for ever otherwise.
-const MAX_NOW: Duration = Duration::from_secs(1 << 40);
+/// Maximum rounds of timers in one call. A handler may set a timer that is due at once; at the end of what [`Duration`]
+/// holds, each is.
+const MAX_TIMER_ROUNDS: usize = 16;
 
 /// A SIP user agent that places calls, registers, and probes servers (RFC 3261). It does no I/O.
 ///
@@ -170,15 +171,18 @@ impl UserAgent {
     ) -> Result<RegistrationId, AgentError> {
         self.advance(now);
         self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
-        for uri in [&registration.registrar, &registration.address].into_iter().chain(&registration.routes) {
+        for uri in [&registration.registrar, &registration.address] {
             check_uri(uri, "the URI of a registration")?;
         }
+        check_routes(&registration.routes)?;
+        check_contact_user(&registration.contact_user)?;
         if self.registrations.len() >= self.core.config.max_registrations {
             return Err(AgentError::TooMany("registrations"));
         }
         let id = RegistrationId(self.core.next_id());
         let registration = Registration::start(&mut self.core, id, flow, registration);
         self.registrations.insert(id, registration);
+        self.remove_if_unregistered(id);
         Ok(id)
     }
 
@@ -227,31 +231,21 @@ impl UserAgent {
     /// Handles the timers that are due.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.advance(now);
-        while let Some(timer) = self.core.due_timer() {
-            match timer {
-                TimerKey::Client(key) => self.handle_client_timeout(key),
-                TimerKey::Server(id) => self.handle_server_timeout(id),
-                TimerKey::Call(id) => {
-                    if let Some(call) = self.calls.get_mut(&id) {
-                        call.handle_timeout(&mut self.core);
-                    }
-                    self.remove_if_finished(id);
-                }
-                TimerKey::Registration(id) => {
-                    if let Some(registration) = self.registrations.get_mut(&id) {
-                        registration.handle_timeout(&mut self.core);
-                    }
-                    self.remove_if_unregistered(id);
-                }
+        for _ in 0..MAX_TIMER_ROUNDS {
+            let due = self.core.take_due_timers();
+            if due.is_empty() {
+                return;
             }
+            due.into_iter().for_each(|timer| self.handle_timer(timer));
         }
     }
 
-    /// Handles a transmit of which certainly no byte was sent. If it was the only one of a request, the request fails, and
-    /// a call is known not to have rung.
+    /// Handles a transmit of which certainly no byte was sent. If it was the only one of an
+    /// INVITE, or of any request on a stream, the request fails, and the call is known not to have rung. Over UDP other
+    /// requests are sent again.
     pub fn handle_send_failure(&mut self, now: Duration, transmit: TransmitId) {
         self.advance(now);
-        if let Some(key) = self.core.client_of_transmit(transmit) {
+        if let Some(key) = self.core.failed_client(transmit) {
             self.fail_client(key, RequestFailure::NotSent);
         }
     }
@@ -288,7 +282,26 @@ impl UserAgent {
     }
 
     fn advance(&mut self, now: Duration) {
-        self.core.now = self.core.now.max(now.min(MAX_NOW));
+        self.core.now = self.core.now.max(now);
+    }
+
+    fn handle_timer(&mut self, timer: TimerKey) {
+        match timer {
+            TimerKey::Client(key) => self.handle_client_timeout(key),
+            TimerKey::Server(id) => self.handle_server_timeout(id),
+            TimerKey::Call(id) => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.handle_timeout(&mut self.core);
+                }
+                self.remove_if_finished(id);
+            }
+            TimerKey::Registration(id) => {
+                if let Some(registration) = self.registrations.get_mut(&id) {
+                    registration.handle_timeout(&mut self.core);
+                }
+                self.remove_if_unregistered(id);
+            }
+        }
     }
 
     fn handle_client_timeout(&mut self, key: ClientKey) {

@@ -10,6 +10,7 @@ pub(crate) const DEFAULT_PORT: u16 = 5060;
 /// The usual phrase of a status that this side sends.
 fn phrase(status: u16) -> &'static str {
     match status {
+        100 => "Trying",
         200 => "OK",
         400 => "Bad Request",
         403 => "Forbidden",

@@ -1,4 +1,5 @@
 //! Which bodies have a session description.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::{has_other_body, session_description};
 use crate::message::{Limits, Message};
@@ -51,9 +52,9 @@ fn description_is_found_among_parts() {
         format!("--x\nContent-Type: application/isup;version=itu\n\n--y --x\n-x\n--x\n{sdp}\n--x--"),
         format!("--x  \t\n{sdp}\n--x--  \n"),
         format!("--x\nContent-Type: text/plain\n\n--xy\n{sdp}--x\n{sdp}\n--x--"),
-        format!("--x\nc: application/sdp;a=b\n\nv=0\n\n--x--"),
-        format!("--x\nContent-ID: <a:b>\nContent-Length: 9999\nCONTENT-TYPE :application/SDP\n\nv=0\n\n--x--"),
-        format!("--x\nContent-Disposition: session\nContent-Type:\n application/sdp\n\nv=0\n\n--x--"),
+        "--x\nc: application/sdp;a=b\n\nv=0\n\n--x--".to_owned(),
+        "--x\nContent-ID: <a:b>\nContent-Length: 9999\nCONTENT-TYPE :application/SDP\n\nv=0\n\n--x--".to_owned(),
+        "--x\nContent-Disposition: session\nContent-Type:\n application/sdp\n\nv=0\n\n--x--".to_owned(),
         format!("--x\nContent-Disposition: early-session\nContent-Type: application/sdp\n\nv=1\n\n--x\n{sdp}\n--x--"),
         format!("--x\n\nContent-Type: application/sdp\n\nv=1\n\n--x\n{sdp}\n--x--"),
         format!("--x\nContent-Type: application/sdp\n\n\n--x\n{sdp}\n--x--"),

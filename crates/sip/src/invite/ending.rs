@@ -51,6 +51,7 @@ impl Call {
     fn report_end(&mut self, core: &mut Core, cause: EndCause, may_still_ring: bool) {
         self.stage = Stage::Over;
         self.refuse_peer_requests(core);
+        self.drop_requests(core, |request| request.purpose != Purpose::Bye);
         let may_have_rung = self.may_have_rung || may_still_ring;
         self.emit(core, CallEvent::Ended(Ended { cause, may_have_rung, may_still_ring }));
         self.setup.offer = Vec::new();

@@ -1,15 +1,23 @@
 //! Requests within a dialog, and the responses to them (RFC 3261, 12.2.1).
 
-use super::outgoing::{contact, own_limits, via};
+use std::time::Duration;
+
+use super::outgoing::{own_limits, via};
 use super::responses::{challenges, description};
-use super::{Call, Purpose, SentRequest, SessionTimer};
+use super::{Call, Purpose, RequestFailure, SentRequest, SessionTimer};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause};
 use crate::auth::{RequestAuth, RequestParts};
 use crate::message::{Essentials, Message, Method, header};
 
+/// How long after a lost connection a refresh is tried again.
+const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 /// Maximum requests of this side in one call that wait for a response.
 const MAX_REQUESTS: usize = 48;
+
+/// Maximum reliable provisional responses of one call that are acknowledged.
+const MAX_PRACKS: u32 = 64;
 
 /// Maximum transmissions of one request with changed credentials or another session interval.
 const MAX_TRIES: u32 = 8;
@@ -27,6 +35,11 @@ impl Purpose {
 
 impl Call {
     pub(super) fn send_prack(&mut self, core: &mut Core, fork: u32, rack: String) {
+        self.pracks = self.pracks.saturating_add(1);
+        if self.pracks > MAX_PRACKS {
+            core.drops.full = core.drops.full.saturating_add(1);
+            return;
+        }
         self.send_request(core, fork, Purpose::Prack(rack), RequestAuth::default(), 0);
     }
 
@@ -54,8 +67,7 @@ impl Call {
         let (flow_id, owner, method) = (self.flow, self.owner(), purpose.method());
         let flow = core.flow(flow_id);
         let session_headers = self.session_headers(fork_id);
-        let contact_user = self.setup.contact_user.clone();
-        let supports = if self.setup.reliable_provisional { "100rel, timer" } else { "timer" };
+        let contact = flow.map(|flow| self.contact(&flow)).unwrap_or_default();
         let Some(fork) = self.forks.iter_mut().find(|fork| fork.id == fork_id) else { return };
         let cseq = fork.dialog.next_cseq();
         let written = flow.and_then(|flow| {
@@ -66,9 +78,9 @@ impl Call {
                 Purpose::Bye => {}
                 Purpose::Update | Purpose::Reinvite => {
                     builder = builder
-                        .header(header::CONTACT, contact(&flow, &contact_user))
+                        .header(header::CONTACT, &contact)
                         .header(header::ALLOW, super::outgoing::ALLOW)
-                        .header(header::SUPPORTED, supports);
+                        .header(header::SUPPORTED, "timer");
                     for (name, value) in session_headers {
                         builder = builder.header(name, value);
                     }
@@ -127,7 +139,7 @@ impl Call {
         }
     }
 
-    pub(super) fn handle_in_dialog_failure(&mut self, core: &mut Core, index: usize) {
+    pub(super) fn handle_in_dialog_failure(&mut self, core: &mut Core, index: usize, failure: RequestFailure) {
         if index >= self.requests.len() {
             return;
         }
@@ -135,6 +147,13 @@ impl Call {
         match request.purpose {
             Purpose::Prack(_) => {}
             Purpose::Bye => self.handle_hung_up(core, false),
+            // The call goes on over another flow, if there will be one.
+            Purpose::Update | Purpose::Reinvite if failure != RequestFailure::TimedOut => {
+                let again = core.now.saturating_add(REFRESH_AGAIN_AFTER);
+                if let Some(timer) = self.fork(request.fork).and_then(|fork| fork.timer.as_mut()) {
+                    timer.refresh_at(again);
+                }
+            }
             // RFC 4028, 10: without response the session is over.
             Purpose::Update | Purpose::Reinvite => self.lose_session(core, request.fork),
         }

@@ -52,6 +52,8 @@ pub(crate) struct Call {
     /// The smallest session interval that the peer accepts, if it refused a smaller one.
     min_interval: Option<u32>,
     retries: u32,
+    /// Reliable provisional responses that were acknowledged.
+    pracks: u32,
     stage: Stage,
     /// The INVITE that was sent last.
     invite: Option<SentInvite>,
@@ -182,6 +184,7 @@ impl Call {
             session_interval: setup.session_interval.map(|seconds| seconds.max(session_timer::MIN_SECONDS)),
             min_interval: None,
             retries: 0,
+            pracks: 0,
             stage: Stage::Inviting,
             invite: None,
             forks: Vec::new(),
@@ -241,7 +244,7 @@ impl Call {
     /// Handles a request that got no final response in time or could not be sent.
     pub(crate) fn handle_request_failure(&mut self, core: &mut Core, key: ClientKey, failure: RequestFailure) {
         if let Some(index) = self.requests.iter().position(|request| request.key == key) {
-            self.handle_in_dialog_failure(core, index);
+            self.handle_in_dialog_failure(core, index, failure);
         } else if self.invite.as_ref().is_some_and(|invite| invite.key == key) {
             self.handle_invite_failure(core, failure);
         } else if let Some(invite) = self.invite.as_mut().filter(|invite| invite.key.cancel() == key) {

@@ -84,8 +84,15 @@ impl Call {
         format!("\"{name}\" <{uri}>;tag={tag}")
     }
 
+    /// The value of Contact. If the request goes to a `sips:` URI, it is one, too (RFC 3261, 8.1.1.8).
     pub(super) fn contact(&self, flow: &Flow) -> String {
-        contact(flow, &self.setup.contact_user)
+        let first = self.setup.routes.first().unwrap_or(&self.setup.target);
+        let is_secure =
+            [first, &self.setup.target].into_iter().any(|uri| uri.to_ascii_lowercase().starts_with("sips:"));
+        match is_secure {
+            true => secure_contact(flow, &self.setup.contact_user),
+            false => contact(flow, &self.setup.contact_user),
+        }
     }
 
     /// Sends a CANCEL to the very address that the INVITE went to (RFC 3261, 9.1), once.
@@ -124,6 +131,11 @@ pub(crate) fn via(flow: &Flow, key: ClientKey) -> String {
 pub(crate) fn contact(flow: &Flow, user: &str) -> String {
     let at = if user.is_empty() { "" } else { "@" };
     format!("<sip:{user}{at}{}{}>", flow.local, flow.transport.uri_parameter())
+}
+
+fn secure_contact(flow: &Flow, user: &str) -> String {
+    let at = if user.is_empty() { "" } else { "@" };
+    format!("<sips:{user}{at}{}>", flow.local)
 }
 
 /// Writes the ACK of a final response that is no success (RFC 3261, 17.1.1.3), or a CANCEL (9.1): with the Request-URI,

@@ -1,9 +1,9 @@
 //! Requests of the peer within a call (RFC 3261, 12.2.2).
 
-use super::outgoing::{ALLOW, contact};
+use super::outgoing::ALLOW;
 use super::responses::{description, reason_text};
 use super::session_timer::MIN_SECONDS;
-use super::{Call, PeerRequest, PeerRequestKind, Purpose, SessionTimer, Stage};
+use super::{Call, PeerRequest, PeerRequestKind, Purpose, SentRequest, SessionTimer, Stage};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Reply, RequestId};
 use crate::agent::response::Stamped;
@@ -86,20 +86,19 @@ impl Call {
         let (q850, reason) = (request.q850_cause(), reason_text(request));
         match self.stage {
             Stage::Established(established) if established == fork_id => {
-                self.drop_requests(core, fork_id, |purpose| *purpose != Purpose::Bye);
                 self.finish(core, EndCause::PeerHungUp { q850, reason });
             }
             // Both hang up at once: the peer's BYE confirms the end as well as a response to this side's does.
             Stage::Closing(_) => {
-                self.drop_requests(core, fork_id, |_| true);
+                self.drop_requests(core, |request| request.fork == fork_id);
                 self.handle_hung_up(core, true);
             }
             Stage::Inviting | Stage::Redirecting | Stage::Established(_) | Stage::Over => {}
         }
     }
 
-    fn drop_requests(&mut self, core: &mut Core, fork: u32, matches: impl Fn(&Purpose) -> bool) {
-        let is_dropped = |request: &super::SentRequest| request.fork == fork && matches(&request.purpose);
+    /// Forgets requests of this side: their responses change nothing.
+    pub(super) fn drop_requests(&mut self, core: &mut Core, is_dropped: impl Fn(&SentRequest) -> bool) {
         for request in self.requests.iter().filter(|request| is_dropped(request)) {
             core.remove_client(request.key);
         }
@@ -209,10 +208,11 @@ impl Call {
     /// Accepts an INVITE or UPDATE of the peer, with a description and with its session timer.
     fn accept(&mut self, core: &mut Core, id: RequestId, fork_id: u32, body: Option<Vec<u8>>) {
         let Some(flow) = core.flow(self.flow) else { return };
-        let contact = contact(&flow, &self.setup.contact_user);
+        let contact = self.contact(&flow);
         let now = core.now;
         let Some(request) = core.server(id).and_then(|server| server.unanswered()) else { return };
         let proposed = SessionTimer::from_request(now, request);
+        let knows_timers = request.has_option("timer");
         let Some(fork) = self.fork(fork_id) else { return };
         // A request that is refused changes nothing, so all of this waits until here (RFC 3261, 12.2.2 and 14.2).
         fork.dialog.refresh_target(request);
@@ -232,7 +232,11 @@ impl Call {
                 .header(header::ALLOW, ALLOW)
                 .header(header::SUPPORTED, "timer");
             if let Some((_, value)) = proposed {
-                response = response.header(header::SESSION_EXPIRES, value).header(header::REQUIRE, "timer");
+                response = response.header(header::SESSION_EXPIRES, value);
+                // Only of a peer that supports it (RFC 4028, 9).
+                if knows_timers {
+                    response = response.header(header::REQUIRE, "timer");
+                }
             }
             match body {
                 Some(body) => response.body("application/sdp", body),

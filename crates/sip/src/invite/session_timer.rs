@@ -46,6 +46,11 @@ impl SessionTimer {
         Some((Self::new(now, seconds, is_refresher), value))
     }
 
+    /// Refreshes the session then.
+    pub(super) fn refresh_at(&mut self, at: Duration) {
+        self.refresh_at = Some(at);
+    }
+
     pub(super) fn next_timeout(&self) -> Duration {
         self.refresh_at.map_or(self.give_up_at, |at| at.min(self.give_up_at))
     }
@@ -105,7 +110,7 @@ impl Call {
                 let wait = core.random_duration(Duration::from_millis(2_100), Duration::from_secs(4));
                 let at = core.now.saturating_add(wait);
                 if let Some(timer) = self.fork(request.fork).and_then(|fork| fork.timer.as_mut()) {
-                    timer.refresh_at = Some(at);
+                    timer.refresh_at(at);
                 }
             }
             422 => {

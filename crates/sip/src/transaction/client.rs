@@ -58,6 +58,8 @@ pub(crate) struct ClientTransaction {
     transmissions: u32,
     last_transmit: Option<TransmitId>,
     has_failed: bool,
+    /// Whether a failure to send fails the transaction even over UDP.
+    fails_at_once: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +123,7 @@ impl ClientTransaction {
             transmissions: 0,
             last_transmit: None,
             has_failed: false,
+            fails_at_once: false,
         }
     }
 
@@ -143,9 +146,16 @@ impl ClientTransaction {
         self.last_transmit = Some(transmit);
     }
 
-    /// Returns whether this transmit was the only one, so that nothing was sent if it failed.
-    pub(crate) fn is_only_transmit(&self, transmit: TransmitId) -> bool {
-        self.transmissions == 1 && self.last_transmit == Some(transmit) && self.state == State::Waiting
+    /// Returns whether the transaction has failed if this transmit was not sent: it was the only one, and nothing is sent
+    /// again, or the request is an INVITE, of which it must be known whether it was sent.
+    pub(crate) fn fails_without(&self, transmit: TransmitId) -> bool {
+        let is_only = self.transmissions == 1 && self.last_transmit == Some(transmit) && self.state == State::Waiting;
+        is_only && (self.is_invite || self.is_reliable || self.fails_at_once)
+    }
+
+    /// Lets a failure to send fail the transaction even over UDP.
+    pub(crate) fn fail_at_once(&mut self) {
+        self.fails_at_once = true;
     }
 
     /// Returns whether [`fail`](Self::fail) ended it.

@@ -151,7 +151,12 @@ fn a_repeated_request_is_reported_once() {
         story.send(&reinvite);
         let (request, _) = story.offer();
         story.send(&reinvite);
-        story.quiet(Duration::from_millis(100));
+        story.wait(Duration::from_millis(100));
+        let mut repeated = Vec::new();
+        story.take_new(&mut repeated);
+        let statuses: Vec<_> =
+            repeated.iter().map(|message: &phonegate_sip::message::Message| message.status()).collect();
+        assert_eq!(statuses, [Some(100)], "a repetition is told that the caller still thinks");
         story.respond(request, Reply::Accept(Some(sdp("y"))));
         story.receive("200 INVITE");
         let ack = dialog.repeated("ACK", dialog.cseq);
