@@ -110,3 +110,46 @@ fn a_redirection_to_a_name_of_the_trunk_is_followed() {
         story.nothing_left();
     });
 }
+
+/// Another number, another host, another scheme, or nothing that can be called.
+const ELSEWHERE: &[&str] = &[
+    "<sip:+19005550199@192.0.2.7>",
+    "<sip:+14255550100@203.0.113.66>",
+    "<sip:+14255550100@evil.example.com>",
+    "<sip:+14255550100@192.0.2.7.evil.example.com>",
+    "<sip:+14255550100@192.0.2.7;maddr=203.0.113.66>",
+    "<sip:+14255550100%00@192.0.2.7>",
+    "<sip:+14255550100;ext=9@192.0.2.7>",
+    "<sip:192.0.2.7>",
+    "<tel:+14255550100>",
+    "<tel:+19005550199>",
+    "<http://192.0.2.7/>",
+    "*",
+    "<sip:+14255550100@>",
+    "",
+];
+
+#[test]
+fn a_redirection_elsewhere_is_refused() {
+    for contact in ELSEWHERE {
+        for status in ["300 Multiple Choices", "301 Moved Permanently", "302 Moved Temporarily"] {
+            both(|story| {
+                story.place(story.call());
+                let invite = story.receive("INVITE");
+                let mut moved = Text::reply(&invite, status).tag("x");
+                if !contact.is_empty() {
+                    moved = moved.line(format!("Contact: {contact}"));
+                }
+                story.send(&moved);
+                story.receive("ACK");
+                let ended = story.ended();
+                let refused = matches!(ended.cause, EndCause::RedirectRefused(_) | EndCause::Refused(_));
+                assert!(refused && !ended.may_have_rung && !ended.may_still_ring, "{contact}: {ended:?}");
+                if !contact.is_empty() && contact.starts_with("<sip:+1") && !contact.ends_with("@>") {
+                    assert!(matches!(ended.cause, EndCause::RedirectRefused(_)), "{contact}: {ended:?}");
+                }
+                story.nothing_left();
+            });
+        }
+    }
+}

@@ -7,7 +7,7 @@ use phonegate_sip::agent::{CallEvent, EndCause};
 use phonegate_sip::auth::{Algorithm, AuthError};
 
 use crate::net::story::{Story, UDP, both, remote};
-use crate::net::text::Text;
+use crate::net::text::{Text, header};
 
 const FOREIGN: &str = "203.0.113.66";
 
@@ -178,4 +178,56 @@ fn guesses_of_a_stranger_end_no_call() {
         story.quiet(Duration::from_secs(5));
         story.finish(call);
     }
+}
+
+#[test]
+fn a_digest_is_never_downgraded_in_a_bye() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        let challenge = "Proxy-Authenticate: Digest realm=\"t\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
+        story.send(&Text::reply(&invite, "407 Proxy Authentication Required").tag("x").line(challenge));
+        story.receive("ACK");
+        let invite = story.receive("INVITE");
+        assert!(matches!(story.call_event(), CallEvent::Retried(_)), "SHA-256 is answered");
+        story.answer(&invite, "callee");
+        story.hang_up(call);
+        let bye = story.receive("BYE");
+        let weaker = "Proxy-Authenticate: Digest realm=\"t\", nonce=\"n2\", algorithm=MD5, stale=true";
+        story.send(&Text::reply(&bye, "407 Proxy Authentication Required").line(weaker));
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::HungUp, "the caller hung up");
+        assert!(ended.may_still_ring, "the peer did not take the BYE");
+        story.nothing_left();
+    });
+}
+
+/// A node that knows all but the branch, which is the agent's secret.
+#[test]
+fn a_response_with_a_wrong_branch_changes_nothing() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        let via = header(&invite, "Via");
+        let branch = invite.top_via().unwrap().branch().unwrap().to_owned();
+        for guess in [
+            "z9hG4bKguess".to_owned(),
+            branch.to_uppercase(),
+            format!("{branch}0"),
+            branch[..branch.len() - 1].to_owned(),
+        ] {
+            let via = via.replace(&branch, &guess);
+            for status in ["180 Ringing", "200 OK", "302 Moved", "486 Busy Here"] {
+                let forged = story.in_dialog(&invite, status, "evil").replace("Via", format!("Via: {via}"));
+                story.send(&forged.sdp("evil"));
+            }
+        }
+        // A response with two Vias was meant for another node (RFC 3261, 8.1.3.3).
+        let twice =
+            story.in_dialog(&invite, "486 Busy Here", "evil").line("Via: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKb");
+        story.send(&twice);
+        let other = header(&invite, "CSeq").replace("INVITE", "BYE");
+        story.send(&story.in_dialog(&invite, "486 Busy Here", "evil").replace("CSeq", format!("CSeq: {other}")));
+        story.quiet(Duration::from_millis(300));
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
 }

@@ -128,3 +128,25 @@ fn a_phone_that_answers_after_hanging_up_is_hung_up() {
         story.nothing_left();
     });
 }
+
+/// The peer refuses a BYE whose CSeq does not follow that of the PRACK (RFC 3261, 12.2.2), and stays off the hook.
+#[test]
+fn a_late_answer_is_hung_up_with_the_next_cseq() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        for tag in ["one", "two"] {
+            let ringing = story.in_dialog(&invite, "180 Ringing", tag);
+            story.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
+            let prack = story.receive("PRACK");
+            story.reply(&prack, "200 OK");
+            story.progress();
+        }
+        story.answer(&invite, "one");
+        story.send(&story.in_dialog(&invite, "200 OK", "two").sdp("two"));
+        story.receive("ACK");
+        let bye = story.receive("BYE");
+        assert_eq!(tag_of(&bye, "To"), "two", "the second phone is hung up");
+        story.reply(&bye, "200 OK");
+        story.finish(call);
+    });
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use phonegate_sip::agent::{CallId, EndCause};
 use phonegate_sip::message::Message;
 
+use crate::net::network::Health;
 use crate::net::story::{Story, UDP, both, each, tag_of};
 
 const CONFIRMED: Duration = Duration::from_secs(2);
@@ -213,6 +214,30 @@ fn a_bye_is_confirmed_whatever_the_peer_says() {
             let bye = story.receive("BYE");
             story.reply(&bye, status);
             assert_eq!(story.ended().cause, EndCause::HungUp, "{status}");
+            story.nothing_left();
+        });
+    }
+}
+
+/// The network fails when the caller hangs up. Later the peer says once more that the phone rings (RFC 3261, 13.3.1.1).
+#[test]
+fn a_cancel_that_nobody_got_is_sent_again() {
+    for health in [Health::Dead, Health::Failing] {
+        both(|story| {
+            let (call, invite) = story.invite();
+            story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+            story.progress();
+            let link = story.link;
+            story.net.links[link].health = health;
+            story.hang_up(call);
+            let ended = story.ended();
+            assert!(ended.may_have_rung && ended.may_still_ring, "{ended:?}");
+            story.net.links[link].health = Health::Good;
+            story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+            let cancel = story.receive("CANCEL");
+            story.reply(&cancel, "200 OK");
+            story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
+            story.receive("ACK");
             story.nothing_left();
         });
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use phonegate_sip::agent::{CallEvent, EndCause, Reply};
 
-use crate::net::story::{both, each};
+use crate::net::story::{both, each, request_uri};
 use crate::net::text::{header, sdp};
 
 /// RFC 3261, 14.2: the 200 offers, and the ACK answers.
@@ -249,5 +249,30 @@ fn a_glare_is_tried_again() {
         assert_eq!(header(&ack, "CSeq").split(' ').next(), header(&again.message, "CSeq").split(' ').next(), "its ACK");
         assert_eq!(story.call_event(), CallEvent::SessionAnswer(Some(sdp("callee"))), "the answer is reported");
         story.finish(call);
+    });
+}
+
+/// RFC 3261, 12.2.2: the peer moved, for example after a transfer.
+#[test]
+fn a_reinvite_moves_the_target_and_a_refused_one_does_not() {
+    both(|story| {
+        let (call, mut dialog) = story.answered_call();
+        let host = story.host();
+        for (contact, accepted) in [("moved", true), ("refused", false)] {
+            dialog.contact = format!("sip:{contact}@{host}:5082");
+            let reinvite = dialog.request("INVITE").sdp("x");
+            story.send(&reinvite);
+            let (request, _) = story.offer();
+            story.respond(request, if accepted { Reply::Accept(Some(sdp("y"))) } else { Reply::Refuse(488) });
+            story.receive(if accepted { "200 INVITE" } else { "488 INVITE" });
+            story.send(&dialog.ack(&reinvite, if accepted { 200 } else { 488 }));
+            story.wait(Duration::from_millis(100));
+        }
+        story.hang_up(call);
+        let bye = story.receive("BYE");
+        assert_eq!(request_uri(&bye), format!("sip:moved@{host}:5082"), "the accepted move counts");
+        story.reply(&bye, "200 OK");
+        story.ended();
+        story.nothing_left();
     });
 }

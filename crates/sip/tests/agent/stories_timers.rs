@@ -42,7 +42,7 @@ fn accept(story: &mut Story, refresh: &Message) {
 #[test]
 fn the_agent_refreshes_a_session_in_time() {
     for (allow, method) in [(ALLOW_UPDATE, "UPDATE"), (ALLOW_INVITE, "INVITE")] {
-        let play = |story: &mut Story| {
+        each(|story| {
             let (call, _, _) = timed_call(story, "90;refresher=uac", allow);
             for _ in 0..3 {
                 let before = story.net.now;
@@ -54,8 +54,7 @@ fn the_agent_refreshes_a_session_in_time() {
                 accept(story, &refresh.message);
             }
             story.finish(call);
-        };
-        if method == "UPDATE" { each(play) } else { both(play) }
+        });
     }
 }
 
@@ -213,5 +212,18 @@ fn a_call_that_rings_for_ever_is_cancelled() {
         assert_eq!(ended.cause, EndCause::NoResponse, "no final response came in time");
         assert!(ended.may_have_rung && ended.may_still_ring, "it rang, and nothing confirmed the CANCEL yet");
         story.nothing_left();
+    });
+}
+
+/// RFC 4028, 9: a request to refresh more often than the minimum is refused.
+#[test]
+fn an_interval_below_the_minimum_is_refused() {
+    both(|story| {
+        let (call, mut dialog, _) = timed_call(story, "90;refresher=uas", ALLOW_UPDATE);
+        let refresh = dialog.request("UPDATE").line("Supported: timer").line("Session-Expires: 20;refresher=uac");
+        story.send(&refresh);
+        let refusal = story.receive("422 UPDATE");
+        assert!(refusal.min_se().unwrap().is_some_and(|seconds| seconds >= 90), "Min-SE says what is enough");
+        story.finish(call);
     });
 }

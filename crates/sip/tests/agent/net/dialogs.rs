@@ -1,5 +1,7 @@
 //! What a strict peer remembers of one Call-ID: INVITEs, their responses, and dialogs.
 
+use std::net::SocketAddr;
+
 use phonegate_sip::message::{Message, Method, Uri};
 
 use super::inspect::demand;
@@ -139,7 +141,13 @@ impl CallSeen {
     }
 
     /// Checks a request that the agent sends for the first time.
-    pub fn request_sent(&mut self, message: &Message, method: &Method, branch: &str) -> Result<(), String> {
+    pub fn request_sent(
+        &mut self,
+        message: &Message,
+        method: &Method,
+        branch: &str,
+        local: SocketAddr,
+    ) -> Result<(), String> {
         let essentials = message.essentials().map_err(|error| error.to_string())?;
         let from_tag = essentials.from.tag().map(str::to_owned);
         if self.from_tag.is_none() {
@@ -148,7 +156,7 @@ impl CallSeen {
         demand(self.from_tag == from_tag, "the tag of From differs from that of earlier requests")?;
         let number = essentials.cseq.number;
         match method {
-            Method::Cancel => return self.check_cancel(message, branch),
+            Method::Cancel => return self.check_cancel(message, branch, local),
             Method::Ack => match self.invite(branch) {
                 Some(invite) => return invite.check_ack(message),
                 None => demand(essentials.to.tag().is_some(), "an ACK has neither the branch of an INVITE nor a tag")?,
@@ -194,10 +202,12 @@ impl CallSeen {
         }
     }
 
-    /// Checks a CANCEL (RFC 3261, 9.1).
-    fn check_cancel(&self, message: &Message, branch: &str) -> Result<(), String> {
+    /// Checks a CANCEL (RFC 3261, 9.1). It cannot overtake its INVITE once the INVITE's connection is gone.
+    fn check_cancel(&self, message: &Message, branch: &str, local: SocketAddr) -> Result<(), String> {
         let invite = self.invite(branch).ok_or("a CANCEL has the branch of no INVITE")?;
-        demand(invite.has_response, "a CANCEL goes out before any response")?;
+        let via = invite.message.top_via().map_err(|error| error.to_string())?;
+        let is_elsewhere = via.port() != Some(local.port());
+        demand(invite.has_response || is_elsewhere, "a CANCEL goes out before any response")?;
         demand(invite.refused.is_none(), "a CANCEL follows a final response")?;
         invite.check_copy(message, &["Via", "Route", "From", "To", "Call-ID"])
     }

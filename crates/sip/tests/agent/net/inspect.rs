@@ -82,7 +82,9 @@ impl Inspector {
             if *method == Method::Ack {
                 return Ok(());
             }
-            demand(flow.transport == Transport::Udp, "a request is sent again over a reliable transport")?;
+            // What nobody got may be cancelled anew once it is heard of.
+            let may_repeat = flow.transport == Transport::Udp || *method == Method::Cancel;
+            demand(may_repeat, "a request is sent again over a reliable transport")?;
             return demand(!self.finished.contains(&key), "a request is sent again after its response");
         }
         check_form(flow, message, branch)?;
@@ -92,7 +94,7 @@ impl Inspector {
         let shares_branch = *method == Method::Cancel || *method == Method::Ack && call.invite(branch).is_some();
         demand(shares_branch == self.branches.contains(branch), "the branch is not that of its transaction")?;
         self.branches.insert(branch.to_owned());
-        call.request_sent(message, method, branch)
+        call.request_sent(message, method, branch, flow.local)
     }
 
     /// Checks that credentials answer a challenge that the agent received.
@@ -161,8 +163,11 @@ fn check_form(flow: &Flow, message: &Message, branch: &str) -> Result<(), String
     };
     demand(branch.starts_with("z9hG4bK") && branch.len() > 20, "the branch cannot be unique")?;
     demand(via.transport() == transport, "Via has another transport")?;
-    demand(*via.host() == Host::Ip(flow.local.ip()), "Via has another host than the flow")?;
-    demand(via.port() == Some(flow.local.port()), "Via has another port than the flow")?;
+    // A CANCEL has the Via of its INVITE, also over a connection that took the place of the INVITE's.
+    if method != "CANCEL" {
+        demand(*via.host() == Host::Ip(flow.local.ip()), "Via has another host than the flow")?;
+        demand(via.port() == Some(flow.local.port()), "Via has another port than the flow")?;
+    }
     let asks = via.rport() == Rport::Requested;
     demand(asks || flow.transport != Transport::Udp, "Via does not ask for rport")?;
     let forwards: u32 = header(message, "Max-Forwards").parse().map_err(|_| "Max-Forwards is no number")?;
