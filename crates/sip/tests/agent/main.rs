@@ -1,6 +1,7 @@
 //! The agent against peers, in virtual time.
 
 mod net;
+mod seeds;
 
 mod attacks_floods;
 mod attacks_redirects;

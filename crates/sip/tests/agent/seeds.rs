@@ -1,0 +1,89 @@
+//! Thousands of calls over networks that lose, double, delay and reorder, to a PBX that does what PBXs do.
+
+mod run;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::net::plan::{FEATURES, Features};
+use run::Run;
+
+const SEED: &str = "PHONEGATE_SIP_SEED";
+const WITHOUT: &str = "PHONEGATE_SIP_WITHOUT";
+const COUNT: &str = "PHONEGATE_SIP_SEEDS";
+
+/// Plays one seed. Returns what is wrong, and what was sent.
+fn failure(seed: u64, features: Features) -> Option<(String, String)> {
+    let mut run = Run::new(seed, features);
+    let panic = catch_unwind(AssertUnwindSafe(|| run.play())).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
+    Some((text, run.trace()))
+}
+
+/// Returns the features of a seed: most of them, so that many seeds differ.
+fn features(seed: u64) -> Features {
+    let mut random = fastrand::Rng::with_seed(seed ^ 0xfea);
+    let without = std::env::var(WITHOUT).unwrap_or_default();
+    let mut features = 0;
+    for (place, name) in FEATURES.iter().enumerate() {
+        let drawn = random.u8(0..100) < 60;
+        if drawn && !without.split(',').any(|other| other == *name) {
+            features |= 1 << place;
+        }
+    }
+    Features(features)
+}
+
+/// Leaves out each feature without which the seed still fails, and reports what is left.
+fn report(seed: u64) -> String {
+    let mut features = features(seed);
+    for place in 0..FEATURES.len() {
+        let fewer = Features(features.0 & !(1 << place));
+        if fewer != features && failure(seed, fewer).is_some() {
+            features = fewer;
+        }
+    }
+    let (text, trace) = failure(seed, features).unwrap_or_default();
+    let (with, without): (Vec<&str>, Vec<&str>) = FEATURES.iter().partition(|name| features.has(name));
+    let without = without.join(",");
+    format!("{trace}\nseed {seed} with {with:?}: {text}\nto play it again: {SEED}={seed} {WITHOUT}={without:?}")
+}
+
+/// `PHONEGATE_SIP_SEEDS` is the number of seeds. `PHONEGATE_SIP_SEED` plays one seed, without those features that
+/// `PHONEGATE_SIP_WITHOUT` names.
+#[test]
+fn no_network_and_no_peer_leave_a_phone_ringing() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number of seeds"));
+    let (first, count) = number(SEED).map_or((0, number(COUNT).unwrap_or(2_000)), |seed| (seed, 1));
+    let next = AtomicU64::new(first);
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    if let Some((text, _)) = failure(seed, features(seed)) {
+                        failed.lock().expect("no thread panics with it").push((seed, text));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().expect("no thread panics with it");
+    failed.sort();
+    let mut kinds: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (seed, text) in &failed {
+        kinds.entry(text).or_default().push(*seed);
+    }
+    let list: String =
+        kinds.iter().map(|(text, seeds)| format!("{text}: {:?}\n", &seeds[..seeds.len().min(10)])).collect();
+    if let Some((seed, _)) = failed.first() {
+        panic!("{}\n{} of {count} seeds failed:\n{list}", report(*seed), failed.len());
+    }
+}
