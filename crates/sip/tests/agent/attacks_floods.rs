@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, Config, Reply};
+use phonegate_sip::agent::{CallEvent, Config, Flow, Reply};
 
 use phonegate_sip::message::{Limits, Message};
 
@@ -177,6 +177,27 @@ fn a_stream_of_garbage_fails_its_flow() {
         story.net.close(story.link);
         story.nothing_left();
     }
+}
+
+#[test]
+fn flows_and_registrations_are_bounded() {
+    let config = Config { max_flows: 3, max_registrations: 2, ..Config::default() };
+    let mut story = Story::with(UDP, config);
+    let Flow { transport, local, remote } = story.net.links[story.link].flow;
+    let mut opened = 0;
+    while story.net.agent.open_flow(Flow { transport, local, remote }).is_ok() {
+        opened += 1;
+        assert!(opened < 10, "the agent opens flows without end");
+    }
+    assert_eq!(opened, 2, "the story has one already");
+    let flow = story.net.links[story.link].id;
+    let timeout = Duration::from_secs(2);
+    let probes =
+        (0..10).filter(|_| story.net.act(|agent, now| agent.probe(now, flow, "sip:192.0.2.7", timeout)).is_ok());
+    assert_eq!(probes.count(), 2, "as many as max_registrations");
+    story.wait(Duration::from_secs(3));
+    let usage = story.net.usage();
+    assert_eq!((usage.probes, usage.client_transactions), (0, 0), "the probes are over");
 }
 
 #[test]

@@ -13,10 +13,10 @@ const FOREIGN: &str = "203.0.113.66";
 
 /// Headers of a dialog that name a host which is not the trunk's.
 const ASTRAY: &[&[&str]] = &[
-    &["Contact: <sip:callee@203.0.113.66:5060>"],
+    &["Contact: <sip:callee@203.0.113.66:5099>"],
     &["Contact: <sip:callee@evil.example.com>"],
     &["Contact: <sip:callee@192.0.2.7;maddr=203.0.113.66>"],
-    &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:203.0.113.66;lr>"],
+    &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:203.0.113.66:5099;lr>"],
     &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:203.0.113.66>"],
     &["Contact: <sip:callee@192.0.2.7>", "Record-Route: <sip:192.0.2.7;lr;maddr=203.0.113.66>"],
     &["Contact: <sip:callee@203.0.113.66>", "Record-Route: <sip:p.example.net;lr>, <sip:203.0.113.66:5070;lr>"],
@@ -43,8 +43,9 @@ fn no_request_follows_a_foreign_contact_or_route() {
             story.receive("ACK");
             story.answered();
             story.hang_up(call);
-            let bye = story.receive("BYE");
-            story.reply(&bye, "200 OK");
+            let bye = story.receive_at("BYE");
+            assert_eq!(bye.destination, remote(story.kind), "not even the foreign port counts: {lines:?}");
+            story.reply(&bye.message, "200 OK");
             assert!(!story.ended().may_still_ring, "the trunk confirmed the end");
             assert!(story.net.strays.is_empty(), "nothing went elsewhere");
             story.nothing_left();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{Event, ProbeResult};
+use phonegate_sip::agent::{Config, Event, ProbeResult};
+use phonegate_sip::message::Message;
 
 use crate::net::network::Health;
 use crate::net::story::{Story, TCP, UDP, both, each, remote};
@@ -113,6 +114,32 @@ fn an_extension_that_is_required_and_unknown_gets_420() {
         story.send(&dialog.ack(&reinvite, 420));
         story.finish(call);
     });
+}
+
+/// RFC 5626, 4.4.1: two line ends ask, and one answers.
+#[test]
+fn a_keep_alive_on_a_stream_is_answered() {
+    let mut story = Story::new(TCP);
+    let flow = story.net.links[story.link].id;
+    story.net.act(|agent, now| agent.handle_stream(now, flow, b"\r\n\r\n"));
+    assert_eq!(story.net.keep_alives, 1, "one line end comes back");
+    story.nothing_left();
+}
+
+#[test]
+fn the_product_is_named_if_there_is_one() {
+    for product in ["", "Gate/1.0"] {
+        let config = Config { product: product.to_owned(), ..Config::default() };
+        let mut story = Story::with(UDP, config);
+        let (call, invite) = story.invite();
+        let named = |message: &Message, name| message.header_values(name).next().map(<[u8]>::to_vec);
+        let expected = Some(product.as_bytes().to_vec()).filter(|product| !product.is_empty());
+        assert_eq!(named(&invite, "User-Agent"), expected, "in a request");
+        story.answer(&invite, "callee");
+        story.send(&outside(&story, "OPTIONS", "product"));
+        assert_eq!(named(&story.receive("200 OPTIONS"), "Server"), expected, "in a response");
+        story.finish(call);
+    }
 }
 
 #[test]

@@ -149,6 +149,8 @@ fn a_200_with_unreadable_headers_is_not_lost() {
     for line in [
         "Contact: <sip:callee@[2001:db8::zz]>",
         "Contact: callee",
+        "Contact: *",
+        "Warning: none",
         "Record-Route: <sip:broken",
         "Session-Expires: often",
         "Require: \u{fffd}",
@@ -172,6 +174,22 @@ fn a_200_with_unreadable_headers_is_not_lost() {
             }
             let CallEvent::Ended(ended) = first else { panic!("{line}: {first:?}") };
             assert!(ended.may_have_rung && !ended.may_still_ring, "{line}: {ended:?}");
+            story.nothing_left();
+        });
+    }
+}
+
+/// Of such a response, not even the dialog is known.
+#[test]
+fn a_200_without_a_readable_dialog_may_have_rung() {
+    for line in ["To: <sip:+14255550100@192.0.2.7", "To: <sip:a@192.0.2.7>;tag=a;tag=b", "To: ;tag=callee"] {
+        both(|story| {
+            let (_, invite) = story.invite();
+            let ok = Text::reply(&invite, "200 OK").replace("To", line);
+            story.send(&ok.line("Contact: <sip:callee@192.0.2.7:5080>").sdp("callee"));
+            let ended = story.ended();
+            assert_eq!(ended.cause, EndCause::NoResponse, "{line}");
+            assert!(ended.may_have_rung && ended.may_still_ring, "{line}: {ended:?}");
             story.nothing_left();
         });
     }

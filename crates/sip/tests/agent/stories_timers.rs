@@ -79,6 +79,38 @@ fn a_refused_refresh_is_sent_again() {
     });
 }
 
+/// A proxy is overloaded at that moment: the session lives until it expires (RFC 4028, 10).
+#[test]
+fn a_refresh_that_fails_for_a_while_does_not_end_the_call() {
+    for status in ["500 Server Internal Error", "503 Service Unavailable", "491 Request Pending"] {
+        both(|story| {
+            timed_call(story, "90;refresher=uac", ALLOW_UPDATE);
+            let answered = story.net.now;
+            let refresh = story.receive("UPDATE");
+            story.reply(&refresh, status);
+            let refused = story.net.now;
+            story.wait(Duration::from_secs(10));
+            let mut again = Vec::new();
+            story.take_new(&mut again);
+            assert!(again.iter().all(|message| message.as_bytes().starts_with(b"UPDATE")), "{status} ends nothing");
+            for refresh in &again {
+                story.reply(refresh, status);
+            }
+            let mut last = story.receive_any().expect("the session ends");
+            while last.message.as_bytes().starts_with(b"UPDATE") {
+                story.reply(&last.message, status);
+                last = story.receive_any().expect("the session ends");
+            }
+            assert!(last.message.as_bytes().starts_with(b"BYE"), "the session ends before it expires");
+            assert!(last.at > refused + Duration::from_secs(5), "it ends later than at {status}");
+            assert!(last.at <= answered + Duration::from_secs(91), "and not after its expiry");
+            story.reply(&last.message, "200 OK");
+            assert_eq!(story.ended().cause, EndCause::SessionLost, "nobody refreshed");
+            story.nothing_left();
+        });
+    }
+}
+
 /// RFC 4028, 10, and RFC 3261, 12.2.1.2: the peer does not know the call any more.
 #[test]
 fn a_session_that_the_peer_lost_is_ended() {

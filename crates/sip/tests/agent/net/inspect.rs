@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use phonegate_sip::agent::{Flow, Transport};
-use phonegate_sip::message::{Host, Message, Method, NameAddr, Rport};
+use phonegate_sip::message::{Essentials, Host, Message, Method, NameAddr, Rport};
 
 use super::dialogs::CallSeen;
 use super::digest::{self, Issued};
@@ -34,7 +34,7 @@ pub fn demand(condition: bool, refusal: &str) -> Result<(), String> {
 impl Inspector {
     /// Notes what the agent received.
     pub fn agent_received(&mut self, message: &Message) {
-        let (Ok(via), Ok(cseq), Ok(call_id)) = (message.top_via(), message.cseq(), message.call_id()) else { return };
+        let Ok(Essentials { via, cseq, call_id, .. }) = message.essentials() else { return };
         let branch = via.branch().unwrap_or_default().to_owned();
         let Some(status) = message.status() else {
             self.requests.insert((branch, cseq.method.to_string()), message.clone());
@@ -185,6 +185,8 @@ fn check_form(flow: &Flow, message: &Message, branch: &str) -> Result<(), String
         let uri = uri.as_sip().ok_or("Contact is no SIP URI")?.clone();
         demand(*uri.host() == Host::Ip(flow.local.ip()), "Contact has another host than the flow")?;
         demand(uri.port() == Some(flow.local.port()), "Contact has another port than the flow")?;
+        let named = uri.transport().unwrap_or(if uri.is_secure() { "TLS" } else { "UDP" });
+        demand(named.eq_ignore_ascii_case(transport), "Contact has another transport than the flow")?;
     }
     if matches!(method, "ACK" | "CANCEL") {
         demand(!message.has_header("Require"), "an ACK or a CANCEL requires something")?;

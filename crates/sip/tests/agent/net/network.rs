@@ -87,6 +87,8 @@ pub struct Network {
     pub inspector: Inspector,
     /// What the agent reported and the test has not read.
     pub events: VecDeque<(Duration, Event)>,
+    /// Line ends that the agent wrote to streams between messages.
+    pub keep_alives: u32,
     /// Datagrams that the agent sent to hosts that are not the flow's.
     pub strays: Vec<(SocketAddr, Vec<u8>)>,
     config: Config,
@@ -108,6 +110,7 @@ impl Network {
             links: Vec::new(),
             inspector: Inspector::default(),
             events: VecDeque::new(),
+            keep_alives: 0,
             strays: Vec::new(),
             config,
             random: fastrand::Rng::with_seed(seed),
@@ -302,7 +305,7 @@ impl Network {
             while let Some(event) = self.links[index].reader.next_event().expect("the agent writes readable messages") {
                 match event {
                     StreamEvent::Message(message) => self.pass_on(index, flow, flow.remote, message),
-                    StreamEvent::Ping | StreamEvent::Pong => {}
+                    StreamEvent::Ping | StreamEvent::Pong => self.keep_alives += 1,
                     event => panic!("the agent wrote {event:?}"),
                 }
             }
