@@ -62,10 +62,10 @@ test-long:
 	$(MAKE) build
 	PHONEGATE_KILLS=500 $(PART) 'test(/_long$$/) | binary(sqlite_store) & test(/^kills::/)'
 
-# Each fuzz target for 15 s, from its corpus. It finds what a change breaks; what is rare is for `make fuzz`.
+# Each fuzz target for 10 s, from its corpus. It finds what a change breaks; what is rare is for `make fuzz`.
 test-fuzz:
 	scripts/install-tools fuzz
-	scripts/fuzz run 15
+	scripts/fuzz run 10
 
 # The fuzz targets for long, or one of them: make fuzz MINUTES=60 TARGET=datagram
 fuzz:
