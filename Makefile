@@ -115,6 +115,7 @@ bench:
 	cargo bench --bench store
 	cargo bench --bench sip
 	cargo bench --bench twilio
+	cargo bench --package phonegate-sip --bench agent
 	$(MAKE) bench-messages
 
 # phonegate-sip beside rsipstack, which a release compiles for size: both for speed here.

@@ -297,6 +297,6 @@ fn remote(port: u16, direction: &str, number: u8) -> RemoteMedia {
         "v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio {port} RTP/AVP 0 {number}\r\na=rtpmap:{number} telephone-event/8000\r\n\
          a={direction}\r\n"
     );
-    let local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
+    let mut local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
     local.judge_answer(sdp.as_bytes()).expect("the description can be used")
 }

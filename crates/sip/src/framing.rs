@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use crate::message::{HeaderProblem, Limits, Message, MessageError, content_length, find_end, header, unfold};
+use crate::message::{HeaderProblem, Limits, Message, MessageError, content_length, find_end, header, headers, unfold};
 
 /// Reads messages from a stream that is cut anywhere.
 ///
@@ -179,7 +179,7 @@ impl StreamReader {
         let mut head = unread.get(..start).unwrap_or_default().to_vec();
         unfold(&mut head);
         let missing = MessageError::Header { name: header::CONTENT_LENGTH, problem: HeaderProblem::Missing };
-        let length = content_length(&head).and_then(|length| length.ok_or(missing));
+        let length = content_length(headers(&head)).and_then(|length| length.ok_or(missing));
         let length = length.map_err(|error| self.fail(StreamError::Length(error)))?;
         match start.checked_add(length) {
             Some(end) if end <= self.limits.message => Ok(end),

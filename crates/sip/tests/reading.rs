@@ -353,3 +353,18 @@ fn bounds_hold() {
     let params = |count: usize| problem(response(&format!("t: <a>{}", ";a".repeat(count))).to_header());
     assert_eq!((params(64), params(65)), (None, Some(("To", HeaderProblem::TooMany))));
 }
+
+#[test]
+fn debug_output_has_no_personal_data() {
+    let message = b"INVITE sip:+14255550100@a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\n\
+        From: \"Secret\" <sip:+14255550101@a>;tag=1\r\nTo: <sip:+14255550102@a>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\n\
+        X-Number: +14255550103\r\n\r\n+14255550104";
+    let message = Message::from_datagram(message, &Limits::default()).unwrap();
+    let shown = format!(
+        "{message:?} {:?} {:?} {:?}",
+        message.essentials().unwrap(),
+        message.request_uri().unwrap(),
+        message.headers().collect::<Vec<_>>()
+    );
+    assert!(!shown.contains("4255550") && !shown.contains("Secret"), "{shown}");
+}

@@ -59,6 +59,11 @@ pub fn parse_info(content_type: &str, body: &[u8]) -> Result<Digit, InfoError> {
     if takes_bare_digit && let Some(digit) = single_char(body) {
         return Digit::from_char(digit).ok_or(InfoError::Body);
     }
+    // A bare digit beside `Signal` lines names a second one.
+    let has_bare_digit = |line: &str| takes_bare_digit && single_char(line.trim()).is_some();
+    if body.split(['\r', '\n']).any(has_bare_digit) {
+        return Err(InfoError::Body);
+    }
     let mut signals = body.split(['\r', '\n']).filter_map(signal);
     match (signals.next(), signals.next()) {
         (Some(value), None) => digit(value).ok_or(InfoError::Body),
@@ -131,6 +136,8 @@ mod tests {
             (PLAIN, "x"),
             (PLAIN, "12"),
             (PLAIN, "5 5"),
+            (PLAIN, "5\r\nSignal=1"),
+            (PLAIN, "Signal=1\r\n5"),
             (RELAY, ""),
             (RELAY, "5"),
             (RELAY, "Signal="),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr_iter};
+
 use super::error::{HeaderProblem, MessageError};
 use super::header::{self, Header};
 use super::scan;
@@ -10,20 +12,15 @@ use super::scan;
 ///
 /// A line ends with CR LF or with LF alone.
 pub(crate) fn find_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at_line_start = false;
-    let mut after_cr = false;
-    for (position, &byte) in bytes.iter().enumerate().skip(start) {
-        match byte {
-            b'\n' if at_line_start => return position.checked_add(1),
-            b'\n' => {
-                at_line_start = true;
-                after_cr = false;
-            }
-            b'\r' if at_line_start && !after_cr => after_cr = true,
-            _ => at_line_start = false,
+    let searched = bytes.get(start..)?;
+    memchr_iter(b'\n', searched).find_map(|position| {
+        let line = start.checked_add(position)?.checked_add(1)?;
+        match bytes.get(line..)? {
+            [b'\n', ..] => line.checked_add(1),
+            [b'\r', b'\n', ..] => line.checked_add(2),
+            _ => None,
         }
-    }
-    None
+    })
 }
 
 /// Returns the number of CR and LF before the first line, which are ignored (RFC 3261, 7.5).
@@ -38,19 +35,19 @@ pub(crate) fn is_response(bytes: &[u8]) -> bool {
 
 /// Replaces the line ends of folded lines by blanks (RFC 3261, 7.3.1). The length stays.
 pub(crate) fn unfold(head: &mut [u8]) {
-    let mut previous_cr = None;
-    let mut position = 0_usize;
-    while let Some(&byte) = head.get(position) {
-        let next = position.saturating_add(1);
-        if byte == b'\n' && matches!(head.get(next), Some(b' ' | b'\t')) {
-            for end in [Some(position), previous_cr].into_iter().flatten() {
-                if let Some(byte) = head.get_mut(end) {
-                    *byte = b' ';
-                }
+    let mut start = 0_usize;
+    while let Some(position) = head.get(start..).and_then(|rest| memchr(b'\n', rest)) {
+        let end = start.saturating_add(position);
+        start = end.saturating_add(1);
+        if !matches!(head.get(start), Some(b' ' | b'\t')) {
+            continue;
+        }
+        let cr = end.checked_sub(1).filter(|cr| head.get(*cr) == Some(&b'\r'));
+        for end in [Some(end), cr].into_iter().flatten() {
+            if let Some(byte) = head.get_mut(end) {
+                *byte = b' ';
             }
         }
-        previous_cr = (byte == b'\r').then_some(position);
-        position = next;
     }
 }
 
@@ -69,19 +66,22 @@ impl HeaderRange {
 
 /// Returns where the lines of an unfolded head are, without their ends.
 pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
-    let mut start = 0_usize;
-    head.split(|&byte| byte == b'\n').map(move |line| {
-        let begin = start;
-        start = begin.saturating_add(line.len()).saturating_add(1);
+    let mut start = Some(0_usize);
+    std::iter::from_fn(move || {
+        let begin = start?;
+        let rest = head.get(begin..)?;
+        let length = memchr(b'\n', rest);
+        start = length.and_then(|length| begin.checked_add(length)?.checked_add(1));
+        let line = rest.get(..length.unwrap_or(rest.len()))?;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        begin..begin.saturating_add(line.len())
+        Some(begin..begin.saturating_add(line.len()))
     })
 }
 
 /// Returns where name and value are in the line, or `None` if it is no header. Such a line is ignored.
 pub(crate) fn header_in(head: &[u8], line: Range<usize>) -> Option<HeaderRange> {
     let text = head.get(line.clone())?;
-    let colon = text.iter().position(|&byte| byte == b':')?;
+    let colon = memchr(b':', text)?;
     let (name, value) = text.split_at_checked(colon)?;
     let value = value.get(1..)?;
     let name = scan::trim_bytes(name);
@@ -103,14 +103,18 @@ fn trim_start(bytes: &[u8]) -> &[u8] {
     bytes.get(blanks..).unwrap_or_default()
 }
 
-/// Reads Content-Length of an unfolded head, however many other headers there are.
+/// Returns the headers of an unfolded head, however many there are.
+pub(crate) fn headers(head: &[u8]) -> impl Iterator<Item = Header<'_>> {
+    lines(head).skip(1).filter_map(|line| header_in(head, line)?.read(head))
+}
+
+/// Reads Content-Length.
 ///
 /// Returns `None` if the header is missing. Two of the same number count as one.
-pub(crate) fn content_length(head: &[u8]) -> Result<Option<usize>, MessageError> {
+pub(crate) fn content_length<'a>(headers: impl Iterator<Item = Header<'a>>) -> Result<Option<usize>, MessageError> {
     let error = |problem| MessageError::header(header::CONTENT_LENGTH, problem);
     let mut length = None;
-    for line in lines(head).skip(1) {
-        let Some(header) = header_in(head, line).and_then(|range| range.read(head)) else { continue };
+    for header in headers {
         if !header.is(header::CONTENT_LENGTH) {
             continue;
         }

@@ -1,12 +1,21 @@
 //! Header lines, and the names of those that this crate reads.
 
+use std::fmt;
+
 /// A header line: its name as it was written, and its value without blanks around it and without line ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
     /// The name as it was written: in any case, perhaps in its compact form.
     pub name: &'a [u8],
     /// The value, which may have any byte but LF.
     pub value: &'a [u8],
+}
+
+/// Shows the name only, because the value may be personal.
+impl fmt::Debug for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Header").field("name", &String::from_utf8_lossy(self.name)).finish_non_exhaustive()
+    }
 }
 
 impl Header<'_> {

@@ -35,7 +35,7 @@ pub use values::{CSeq, ContentType, RAck, Reason, Refresher, SessionExpires};
 pub use via::{Rport, Via};
 
 use head::{HeaderRange, blank_lines, header_in, is_response, lines};
-pub(crate) use head::{content_length, find_end, unfold};
+pub(crate) use head::{content_length, find_end, headers, unfold};
 pub(crate) use scan::elements as list_elements;
 use start_line::StartLine;
 
@@ -84,7 +84,7 @@ impl Message {
             }
             headers.extend(header_in(head, line));
         }
-        let length = content_length(head)?;
+        let length = content_length(headers.iter().filter_map(|range| range.read(head)))?;
         let available = bytes.len().saturating_sub(body);
         let length = length.unwrap_or(available);
         if length > available {

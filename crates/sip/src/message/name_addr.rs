@@ -10,7 +10,7 @@ use super::uri::Uri;
 /// A display name, a URI and parameters: `"Desk" <sip:desk@example.com>;tag=1` (RFC 3261, 20.10).
 ///
 /// Bytes that are not UTF-8 become replacement characters. That leaves the other parts as they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NameAddr {
     display_name: Option<String>,
     uri: String,
@@ -99,6 +99,13 @@ impl NameAddr {
     /// Returns the parameter `tag`, which is compared exactly.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
+    }
+}
+
+/// Shows the tag only, because name and URI are personal.
+impl fmt::Debug for NameAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NameAddr").field("tag", &self.tag).finish_non_exhaustive()
     }
 }
 

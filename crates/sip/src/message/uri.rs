@@ -8,7 +8,7 @@ use super::params::Params;
 use super::{limits, scan};
 
 /// A URI of at most [`limits::URI`] bytes (RFC 3261, 19.1). It is displayed as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Uri {
     /// A `sip:` or `sips:` URI.
@@ -65,6 +65,17 @@ impl Uri {
     }
 }
 
+/// Shows the host only, because the user part is personal.
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sip(uri) => uri.fmt_host(f),
+            Self::Tel(_) => f.write_str("Tel"),
+            Self::Other(_) => f.write_str("Other"),
+        }
+    }
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -72,7 +83,7 @@ impl fmt::Display for Uri {
 }
 
 /// A `sip:` or `sips:` URI (RFC 3261, 19.1.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SipUri {
     text: String,
     /// Length of the part before the parameters, in bytes.
@@ -128,6 +139,10 @@ impl SipUri {
             params,
             headers: headers.map(str::to_owned),
         })
+    }
+
+    fn fmt_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SipUri").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
     }
 
     /// Returns whether the scheme is `sips`.
@@ -223,6 +238,13 @@ impl SipUri {
             }
         }
         text
+    }
+}
+
+/// Shows the host only, because the user part is personal.
+impl fmt::Debug for SipUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_host(f)
     }
 }
 
