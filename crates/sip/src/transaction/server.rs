@@ -124,7 +124,8 @@ impl ServerTransaction {
         if self.is_invite && self.response().is_some() {
             self.state = State::Acknowledged;
             self.retransmit_at = None;
-            self.expires_at = now.saturating_add(timers.t4);
+            // Timer I: on a stream, no other ACK will come (RFC 3261, 17.2.1).
+            self.expires_at = if self.is_reliable { now } else { now.saturating_add(timers.t4) };
         }
     }
 

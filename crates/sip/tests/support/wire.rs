@@ -33,8 +33,12 @@ impl Wire {
     }
 
     pub fn between(transport: Transport, local: &str, server: &str) -> Self {
+        Self::with_config(transport, local, server, Config::default())
+    }
+
+    pub fn with_config(transport: Transport, local: &str, server: &str, config: Config) -> Self {
         let mut count = 0_u64;
-        let mut agent = UserAgent::new(Config::default(), move |bytes| {
+        let mut agent = UserAgent::new(config, move |bytes| {
             for chunk in bytes.chunks_mut(8) {
                 count = count.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 chunk.copy_from_slice(&count.to_be_bytes()[..chunk.len()]);

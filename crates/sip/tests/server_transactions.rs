@@ -1,0 +1,147 @@
+//! Transactions of the peer's requests in virtual time (RFC 3261, 17.2; RFC 6026).
+
+#[path = "support/wire.rs"]
+mod wire;
+
+use std::time::Duration;
+
+use phonegate_sip::agent::{CallEvent, EndCause, Event, Reply, Transport};
+use phonegate_sip::message::{Message, Method};
+use wire::{LOCAL, SERVER, Wire, request, seconds, times};
+
+/// The times of repetitions that double up to T2, in milliseconds.
+const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
+
+const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
+
+fn ended(wire: &mut Wire) -> Option<EndCause> {
+    wire.events().into_iter().find_map(|event| match event {
+        Event::Call(_, CallEvent::Ended(ended)) => Some(ended.cause),
+        _ => None,
+    })
+}
+
+/// Lets the peer send a re-INVITE, which the caller answers.
+fn reinvited(wire: &mut Wire, invite: &Message, cseq: u32, reply: Reply) -> Message {
+    wire.receive(&request(invite, "INVITE", cseq, OFFER, "v=0\r\n"));
+    let offer = wire.events().into_iter().find_map(|event| match event {
+        Event::Call(_, CallEvent::Offer { request, .. }) => Some(request),
+        _ => None,
+    });
+    wire.agent.respond(wire.now, offer.unwrap(), reply);
+    wire.sent_one()
+}
+
+/// The ACK of a refusal has the branch of its INVITE.
+fn ack_of_refusal(invite: &Message, cseq: u32) -> Vec<u8> {
+    let ack = String::from_utf8(request(invite, "ACK", cseq, "", "")).unwrap();
+    ack.replace("z9hG4bKACK", "z9hG4bKINVITE").into_bytes()
+}
+
+fn accept() -> Reply {
+    Reply::Accept(Some(b"v=0\r\n".to_vec()))
+}
+
+/// A 2xx of this side is repeated until its ACK comes, with doubling up to T2, over UDP and over streams (13.3.1.4).
+#[test]
+fn success_is_repeated_until_its_ack() {
+    for mut wire in [Wire::udp(), Wire::tcp()] {
+        let (_, invite, _) = wire.establish(wire::call(), "Contact: <sip:pbx@192.0.2.9>\r\n");
+        wire.run(seconds(40));
+        let success = reinvited(&mut wire, &invite, 1, accept());
+        let sent = wire.run(seconds(12));
+        assert_eq!(times(&sent), CAPPED[..5]);
+        assert!(sent.iter().all(|(_, message)| *message == success));
+        wire.receive(&request(&invite, "ACK", 1, "", ""));
+        assert!(wire.run(seconds(100)).is_empty());
+        assert!(wire.events().is_empty());
+
+        reinvited(&mut wire, &invite, 2, accept());
+        let sent = wire.run(seconds(32));
+        assert_eq!(times(&sent)[..10], CAPPED);
+        assert_eq!(sent.last().map(|(at, message)| (*at, message.method())), Some((seconds(32), Some(&Method::Bye))));
+        assert_eq!(ended(&mut wire), Some(EndCause::SessionLost), "without ACK the session ends");
+        wire.assert_empty();
+    }
+}
+
+/// Timers G and H: over UDP a refusal is repeated until its ACK comes, over streams never (17.2.1).
+#[test]
+fn refusal_is_repeated_until_its_ack_over_udp() {
+    for (transport, expected) in [(Transport::Udp, &CAPPED[..]), (Transport::Tcp, &[])] {
+        let mut wire = Wire::between(transport, LOCAL, SERVER);
+        let (_, invite, _) = wire.establish(wire::call(), "Contact: <sip:pbx@192.0.2.9>\r\n");
+        wire.run(seconds(40));
+        let refusal = reinvited(&mut wire, &invite, 1, Reply::Refuse(488));
+        let sent = wire.run(seconds(33));
+        assert_eq!(times(&sent), expected);
+        assert!(sent.iter().all(|(_, message)| *message == refusal));
+        assert_eq!(wire.agent.usage().server_transactions, 0, "timer H ends it");
+
+        reinvited(&mut wire, &invite, 2, Reply::Refuse(488));
+        wire.receive(&ack_of_refusal(&invite, 2));
+        assert!(wire.run(seconds(100)).is_empty());
+        assert!(wire.events().is_empty(), "the call goes on");
+    }
+}
+
+/// How long a server transaction is kept: timers I and J, which are 0 over streams.
+#[test]
+fn server_transactions_are_kept_as_long_as_needed() {
+    let cases = [
+        ("OPTIONS", Transport::Udp, 32_000),
+        ("OPTIONS", Transport::Tcp, 0),
+        ("INVITE", Transport::Udp, 5_000),
+        ("INVITE", Transport::Tcp, 0),
+    ];
+    for (method, transport, kept) in cases {
+        let mut wire = Wire::between(transport, LOCAL, SERVER);
+        let (_, invite, _) = wire.establish(wire::call(), "Contact: <sip:pbx@192.0.2.9>\r\n");
+        if method == "INVITE" {
+            reinvited(&mut wire, &invite, 1, Reply::Refuse(488));
+            wire.receive(&ack_of_refusal(&invite, 1));
+        } else {
+            wire.receive(&request(&invite, method, 1, "", ""));
+        }
+        if let Some(before) = Duration::from_millis(kept).checked_sub(Duration::from_millis(1)) {
+            wire.run(before);
+            assert_eq!(wire.agent.usage().server_transactions, 1, "{method} {transport:?}");
+            wire.run(Duration::from_millis(1));
+        }
+        wire.agent.handle_timeout(wire.now);
+        assert_eq!(wire.agent.usage().server_transactions, 0, "{method} {transport:?}");
+    }
+}
+
+/// A repeated request gets the same response and is handled once.
+#[test]
+fn repeated_request_gets_the_same_response() {
+    let mut wire = Wire::udp();
+    let (_, invite, _) = wire.establish(wire::call(), "Contact: <sip:pbx@192.0.2.9>\r\n");
+    for (method, status) in [("OPTIONS", 200), ("REFER", 405), ("BYE", 200)] {
+        let bytes = request(&invite, method, u32::from(status) + 1, "", "");
+        wire.receive(&bytes);
+        let first = wire.sent_one();
+        assert_eq!(first.status(), Some(if method == "BYE" { 500 } else { status }));
+        for _ in 0..10 {
+            wire.receive(&bytes);
+            assert_eq!(wire.sent_one(), first);
+        }
+    }
+    wire.receive(&request(&invite, "BYE", 1_000, "", ""));
+    wire.receive(&request(&invite, "BYE", 1_000, "", ""));
+    assert_eq!(wire.sent().len(), 2);
+    assert_eq!(wire.events().len(), 1, "the end is reported once");
+}
+
+/// A repeated INVITE that waits for the caller's answer gets 100 (RFC 3261, 17.2.1).
+#[test]
+fn repeated_reinvite_gets_trying_while_the_caller_thinks() {
+    let mut wire = Wire::udp();
+    let (_, invite, _) = wire.establish(wire::call(), "");
+    let reinvite = request(&invite, "INVITE", 1, "Content-Type: application/sdp\r\n", "v=0\r\n");
+    wire.receive(&reinvite);
+    wire.advance(Duration::from_millis(500));
+    wire.receive(&reinvite);
+    assert_eq!(wire.sent_one().status(), Some(100));
+}
