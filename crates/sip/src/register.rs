@@ -20,6 +20,9 @@ const MAX_RETRY: Duration = Duration::from_secs(300);
 /// The longest time that a registrar may ask for by Retry-After.
 const MAX_RETRY_AFTER: u32 = 3_600;
 
+/// The shortest lifetime that is proposed, in seconds.
+const MIN_EXPIRES: u32 = 60;
+
 /// The longest lifetime that is used, in seconds.
 const MAX_EXPIRES: u32 = 86_400;
 
@@ -62,7 +65,8 @@ pub(crate) struct Registration {
 
 impl Registration {
     /// Makes a registration and sends its first REGISTER.
-    pub(crate) fn start(core: &mut Core, id: RegistrationId, flow: FlowId, setup: NewRegistration) -> Self {
+    pub(crate) fn start(core: &mut Core, id: RegistrationId, flow: FlowId, mut setup: NewRegistration) -> Self {
+        setup.expires = setup.expires.clamp(MIN_EXPIRES, MAX_EXPIRES);
         let mut registration = Self {
             id,
             flow,

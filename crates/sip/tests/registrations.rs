@@ -1,63 +1,22 @@
-//! Registrations: kept alive, moved to other flows, and removed (RFC 3261, 10).
+//! Registrations that are kept alive (RFC 3261, 10).
 
+#[path = "support/registering.rs"]
+mod registering;
 #[path = "support/wire.rs"]
 mod wire;
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{Event, NewRegistration, RegistrationEvent, RegistrationFailure, RegistrationId};
-use phonegate_sip::auth::Credentials;
+use phonegate_sip::agent::{AgentError, NewRegistration, RegistrationEvent, RegistrationFailure};
 use phonegate_sip::message::Message;
-use wire::{Wire, seconds, times, value, values};
-
-const CONTACT: &str = "<sip:gate@192.0.2.1:5070>";
-
-fn registration() -> NewRegistration {
-    NewRegistration {
-        registrar: "sip:trunk.example.com".into(),
-        address: "sip:gate@trunk.example.com".into(),
-        contact_user: "gate".into(),
-        routes: Vec::new(),
-        expires: 600,
-        credentials: None,
-        registers_contact: true,
-    }
-}
-
-fn with_credentials() -> NewRegistration {
-    NewRegistration { credentials: Some(Credentials::new("gate", "made-up").unwrap()), ..registration() }
-}
-
-fn query() -> NewRegistration {
-    NewRegistration { registers_contact: false, ..registration() }
-}
-
-fn register(wire: &mut Wire, registration: NewRegistration) -> (RegistrationId, Message) {
-    let id = wire.agent.register(wire.now, wire.flow, registration).unwrap();
-    (id, wire.sent_one())
-}
-
-fn events(wire: &mut Wire) -> Vec<RegistrationEvent> {
-    let registrations = wire.events().into_iter().filter_map(|event| match event {
-        Event::Registration(_, event) => Some(event),
-        _ => None,
-    });
-    registrations.collect()
-}
-
-fn registered(expires: u32) -> Vec<RegistrationEvent> {
-    vec![RegistrationEvent::Registered { expires }]
-}
+use registering::{CONTACT, challenge, events, query, register, registered, registration, with_credentials};
+use wire::{Wire, seconds, times, value};
 
 /// Accepts a REGISTER and returns how long after it the next one comes.
 fn refreshed_after(wire: &mut Wire, request: &Message, headers: &str) -> Duration {
     wire.reply(request, 200, headers, "");
     let sent = wire.run(seconds(301));
     sent.first().unwrap().0
-}
-
-fn challenge(nonce: &str) -> String {
-    format!("WWW-Authenticate: Digest realm=\"trunk\", nonce=\"{nonce}\", algorithm=SHA-256, qop=\"auth\"\r\n")
 }
 
 /// Each refresh has the Call-ID and the From tag of the first request, a higher CSeq and another branch.
@@ -116,6 +75,17 @@ fn refresh_time_follows_what_the_registrar_granted() {
         let mut wire = Wire::udp();
         let (_, request) = register(&mut wire, registration());
         assert_eq!(refreshed_after(&mut wire, &request, &headers), seconds(after), "after 200 with {headers:?}");
+    }
+}
+
+/// A lifetime of 0 would remove the contact instead of registering it.
+#[test]
+fn proposed_lifetime_is_bounded() {
+    for (asked, proposed) in [(0, "60"), (59, "60"), (60, "60"), (86_400, "86400"), (u32::MAX, "86400")] {
+        let mut wire = Wire::udp();
+        let (_, request) = register(&mut wire, NewRegistration { expires: asked, ..registration() });
+        assert_eq!(value(&request, "Expires"), proposed);
+        assert_eq!(value(&request, "Contact"), format!("{CONTACT};expires={proposed}"));
     }
 }
 
@@ -287,269 +257,18 @@ fn response_to_an_earlier_request_is_ignored() {
     assert_eq!(times(&wire.run(seconds(300))), [300_000]);
 }
 
-/// Unregistering removes the contact of this side, and only that one.
+/// What cannot be written is refused at once, and leaves nothing: a line end, and more routes than fit.
 #[test]
-fn unregistering_removes_the_own_contact_only() {
+fn unwritable_registration_is_refused() {
     let mut wire = Wire::udp();
-    let (id, request) = register(&mut wire, registration());
-    wire.reply(&request, 200, "Contact: <sip:other@198.51.100.1>;expires=50\r\n", "");
-    events(&mut wire);
-    wire.agent.unregister(wire.now, id);
-    wire.agent.unregister(wire.now, id);
-    let removal = wire.sent_one();
-    assert_eq!(values(&removal, "Contact"), [format!("{CONTACT};expires=0")]);
-    assert_eq!((value(&removal, "Expires"), value(&removal, "CSeq")), ("0".into(), "2 REGISTER".into()));
-    assert_eq!(value(&removal, "Call-ID"), value(&request, "Call-ID"));
-    wire.reply(&removal, 200, "", "");
-    assert_eq!(events(&mut wire), [RegistrationEvent::Ended]);
-    wire.agent.unregister(wire.now, id);
-    wire.reply(&removal, 200, "", "");
+    let contact_user = "a\r\nb".into();
+    let refused = wire.agent.register(wire.now, wire.flow, NewRegistration { contact_user, ..registration() });
+    assert!(matches!(refused, Err(AgentError::Unusable(_))), "{refused:?}");
+    for setup in [registration(), query()] {
+        let routes = vec![format!("sip:{}@192.0.2.9", "a".repeat(4_000)); 20];
+        let refused = wire.agent.register(wire.now, wire.flow, NewRegistration { routes, ..setup });
+        assert_eq!(refused, Err(AgentError::TooMany("routes")));
+    }
+    assert!(wire.sent().is_empty() && wire.events().is_empty());
     wire.assert_empty();
-    assert!(events(&mut wire).is_empty(), "the end is reported once");
-}
-
-#[test]
-fn removal_answers_a_challenge() {
-    let mut wire = Wire::udp();
-    let (id, request) = register(&mut wire, with_credentials());
-    wire.reply(&request, 200, "", "");
-    wire.agent.unregister(wire.now, id);
-    let removal = wire.sent_one();
-    wire.reply(&removal, 401, &challenge("n"), "");
-    let removal = wire.sent_one();
-    assert!(removal.has_header("Authorization"));
-    assert_eq!(value(&removal, "Contact"), format!("{CONTACT};expires=0"));
-    wire.reply(&removal, 200, "", "");
-    assert_eq!(events(&mut wire).last(), Some(&RegistrationEvent::Ended));
-    wire.assert_empty();
-}
-
-/// A removal that is refused, or gets no response, ends the registration all the same.
-#[test]
-fn failed_removal_ends_the_registration() {
-    for status in [Some(403), Some(423), Some(503), None] {
-        let mut wire = Wire::udp();
-        let (id, request) = register(&mut wire, registration());
-        wire.reply(&request, 200, "", "");
-        events(&mut wire);
-        wire.agent.unregister(wire.now, id);
-        let removal = wire.sent_one();
-        if let Some(status) = status {
-            wire.reply(&removal, status, "Min-Expires: 900\r\nRetry-After: 9\r\n", "");
-        }
-        wire.assert_empty();
-        assert_eq!(events(&mut wire), [RegistrationEvent::Ended], "after {status:?}");
-    }
-}
-
-/// A REGISTER under way could arrive after the removal, and register the contact again. So the removal waits for the
-/// response (RFC 3261, 10.2), and is sent whatever that is.
-#[test]
-fn removal_waits_for_the_pending_request() {
-    for status in [Some(200), Some(503), None] {
-        let mut wire = Wire::udp();
-        let (id, request) = register(&mut wire, registration());
-        wire.agent.unregister(wire.now, id);
-        assert!(wire.sent().is_empty(), "no second request while one is pending");
-        let removal = match status {
-            Some(status) => {
-                wire.reply(&request, status, "", "");
-                wire.sent_one()
-            }
-            None => wire.run(seconds(32)).pop().unwrap().1,
-        };
-        assert_eq!(values(&removal, "Contact"), [format!("{CONTACT};expires=0")], "after {status:?}");
-        assert_eq!(value(&removal, "CSeq"), "2 REGISTER");
-        wire.reply(&removal, 200, "", "");
-        assert_eq!(events(&mut wire), [RegistrationEvent::Ended]);
-        wire.assert_empty();
-    }
-}
-
-/// What the registrar certainly does not have is not removed.
-#[test]
-fn refused_registration_ends_without_removal() {
-    for (status, headers) in [(403, String::new()), (401, challenge("n"))] {
-        let mut wire = Wire::udp();
-        let (id, request) = register(&mut wire, with_credentials());
-        wire.agent.unregister(wire.now, id);
-        wire.reply(&request, status, &headers, "");
-        assert!(wire.sent().is_empty());
-        assert_eq!(events(&mut wire), [RegistrationEvent::Ended]);
-        wire.assert_empty();
-    }
-    let mut wire = Wire::udp();
-    let (id, request) = register(&mut wire, registration());
-    wire.reply(&request, 403, "", "");
-    events(&mut wire);
-    wire.agent.unregister(wire.now, id);
-    assert!(wire.sent().is_empty());
-    assert_eq!(events(&mut wire), [RegistrationEvent::Ended]);
-    wire.assert_empty();
-}
-
-#[test]
-fn unregistering_on_a_closed_flow_ends_at_once() {
-    let mut wire = Wire::tcp();
-    let (id, request) = register(&mut wire, registration());
-    wire.reply(&request, 200, "", "");
-    wire.agent.close_flow(wire.now, wire.flow);
-    events(&mut wire);
-    wire.agent.unregister(wire.now, id);
-    assert_eq!(events(&mut wire), [RegistrationEvent::Ended]);
-    assert!(wire.sent().is_empty());
-    wire.assert_empty();
-}
-
-/// The flow closes while the removal is pending.
-#[test]
-fn removal_whose_flow_closes_ends_once() {
-    let mut wire = Wire::tcp();
-    let (id, request) = register(&mut wire, registration());
-    wire.reply(&request, 200, "", "");
-    events(&mut wire);
-    wire.agent.unregister(wire.now, id);
-    wire.agent.close_flow(wire.now, wire.flow);
-    assert_eq!(events(&mut wire), [RegistrationEvent::Ended]);
-    wire.assert_empty();
-}
-
-/// Over a new flow, the contact of the old one is removed by the same REGISTER, and again after a challenge.
-#[test]
-fn new_flow_removes_the_contact_of_the_old_one() {
-    let mut wire = Wire::udp();
-    let (_, request) = register(&mut wire, with_credentials());
-    wire.reply(&request, 200, "", "");
-    let (old, new) = (wire.flow, wire.open("192.0.2.1:5080"));
-    wire.agent.close_flow(wire.now, old);
-    wire.agent.replace_flow(wire.now, old, new);
-    wire.flow = new;
-    let contacts = [format!("{CONTACT};expires=0"), "<sip:gate@192.0.2.1:5080>;expires=600".into()];
-    let first = wire.sent_one();
-    assert_eq!(values(&first, "Contact"), contacts);
-    wire.reply(&first, 401, &challenge("n"), "");
-    let second = wire.sent_one();
-    assert_eq!(values(&second, "Contact"), contacts, "the removal is not lost with the refused request");
-    assert_eq!(value(&second, "Call-ID"), value(&request, "Call-ID"));
-    wire.reply(&second, 200, "", "");
-    let refresh = wire.run(seconds(300)).remove(0).1;
-    assert_eq!(values(&refresh, "Contact"), contacts[1..], "the registrar no longer has the old one");
-}
-
-/// The request on the old flow could arrive after that on the new one, so that the new one waits.
-#[test]
-fn new_flow_waits_for_the_pending_request() {
-    let mut wire = Wire::udp();
-    let (_, request) = register(&mut wire, registration());
-    let (old, new) = (wire.flow, wire.open("192.0.2.1:5080"));
-    wire.agent.replace_flow(wire.now, old, new);
-    assert!(wire.sent().is_empty());
-    wire.reply(&request, 200, "", "");
-    let moved = wire.sent_one();
-    assert_eq!(values(&moved, "Contact").len(), 2);
-    assert!(events(&mut wire).is_empty(), "what was registered is no longer wanted");
-    wire.flow = new;
-    wire.reply(&moved, 200, "", "");
-    assert_eq!(events(&mut wire), registered(600));
-}
-
-/// A pending request whose flow closes after it was replaced fails at once, and so its successor is sent at once.
-#[test]
-fn new_flow_is_used_once_the_old_one_closes() {
-    let mut wire = Wire::tcp();
-    register(&mut wire, registration());
-    let (old, new) = (wire.flow, wire.open("192.0.2.1:5080"));
-    wire.agent.replace_flow(wire.now, old, new);
-    wire.agent.close_flow(wire.now, old);
-    let moved = wire.transmits();
-    assert_eq!(moved.iter().map(|transmit| transmit.flow).collect::<Vec<_>>(), [new]);
-    assert!(events(&mut wire).is_empty());
-}
-
-/// The registrar never learns of the contacts of flows that come and go: the list of removals stays short.
-#[test]
-fn many_flows_leave_a_bounded_list_of_removals() {
-    let mut wire = Wire::udp();
-    register(&mut wire, registration());
-    for port in 6_000..6_100 {
-        let (old, new) = (wire.flow, wire.open(&format!("192.0.2.1:{port}")));
-        wire.agent.close_flow(wire.now, old);
-        wire.agent.replace_flow(wire.now, old, new);
-        wire.flow = new;
-    }
-    let last = wire.sent().pop().unwrap();
-    assert_eq!(values(&last, "Contact").len(), 8);
-    assert_eq!(values(&last, "Contact").pop().unwrap(), "<sip:gate@192.0.2.1:6099>;expires=600");
-}
-
-/// While the flow is closed, the agent tries again with pauses and reports each failure.
-#[test]
-fn closed_flow_causes_no_flood() {
-    let mut wire = Wire::tcp();
-    let (_, request) = register(&mut wire, registration());
-    wire.reply(&request, 200, "", "");
-    wire.agent.close_flow(wire.now, wire.flow);
-    events(&mut wire);
-    assert!(wire.run(seconds(3_600)).is_empty());
-    let failures = events(&mut wire);
-    assert!(failures.iter().all(|event| *event == RegistrationEvent::Failed(RegistrationFailure::NoResponse)));
-    assert!((10..=20).contains(&failures.len()), "{} failures in an hour", failures.len());
-}
-
-/// A REGISTER without Contact asks only (RFC 3261, 10.2.3).
-#[test]
-fn query_registers_nothing_and_removes_nothing() {
-    for status in [200, 403, 503] {
-        let mut wire = Wire::udp();
-        let (_, request) = register(&mut wire, query());
-        assert!(!request.has_header("Contact") && !request.has_header("Expires"));
-        wire.reply(&request, status, "Contact: <sip:other@198.51.100.1>;expires=50\r\n", "");
-        let mut events = events(&mut wire);
-        assert_eq!(events.pop(), Some(RegistrationEvent::Ended));
-        match status {
-            200 => assert_eq!(events, registered(0)),
-            _ => assert!(matches!(events.as_slice(), [RegistrationEvent::Failed(_)]), "{events:?}"),
-        }
-        assert!(wire.sent().is_empty());
-        wire.assert_empty();
-    }
-}
-
-/// A query ends once, whatever happens while it is pending.
-#[test]
-fn pending_query_ends_once() {
-    for case in 0..4 {
-        let mut wire = Wire::udp();
-        let (id, request) = register(&mut wire, query());
-        match case {
-            0 => wire.agent.unregister(wire.now, id),
-            1 => wire.agent.close_flow(wire.now, wire.flow),
-            2 => {
-                let new = wire.open("192.0.2.1:5080");
-                wire.agent.replace_flow(wire.now, wire.flow, new);
-                wire.reply(&request, 200, "", "");
-            }
-            _ => drop(wire.run(seconds(32))),
-        }
-        wire.agent.unregister(wire.now, id);
-        wire.reply(&request, 200, "", "");
-        assert!(wire.sent().is_empty(), "case {case}");
-        let ends = events(&mut wire).into_iter().filter(|event| *event == RegistrationEvent::Ended);
-        assert_eq!(ends.count(), 1, "case {case}");
-        wire.assert_empty();
-    }
-}
-
-/// Time that jumps by years causes one request, and at its end no timer that is due for ever.
-#[test]
-fn jumps_of_time_cause_no_flood() {
-    let mut wire = Wire::udp();
-    let (_, request) = register(&mut wire, registration());
-    wire.reply(&request, 200, "", "");
-    wire.agent.handle_timeout(seconds(1 << 40));
-    assert_eq!(wire.sent().len(), 1);
-    wire.agent.handle_timeout(Duration::MAX);
-    wire.agent.handle_timeout(Duration::MAX);
-    assert!(wire.sent().len() <= 1);
-    assert_eq!(wire.agent.next_timeout(), None);
 }

@@ -296,7 +296,7 @@ pub struct NewRegistration {
     pub contact_user: String,
     /// URIs of Route headers: outbound proxies.
     pub routes: Vec<String>,
-    /// Proposed lifetime in seconds, at least 60.
+    /// Proposed lifetime in seconds. Less than 60 counts as 60, more than 86,400 as that.
     pub expires: u32,
     /// Answers challenges.
     pub credentials: Option<Credentials>,

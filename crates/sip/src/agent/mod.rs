@@ -94,6 +94,8 @@ impl UserAgent {
     }
 
     /// Moves the calls and registrations of a flow to another, such as a new connection to the same server.
+    ///
+    /// A registration whose request is pending moves once that has a response, has timed out, or lost its flow.
     pub fn replace_flow(&mut self, now: Duration, old: FlowId, new: FlowId) {
         self.advance(now);
         if self.core.flow(new).is_none() || old == new {
@@ -186,7 +188,8 @@ impl UserAgent {
         Ok(id)
     }
 
-    /// Removes the contact of a registration. [`RegistrationEvent::Ended`] follows.
+    /// Removes the contact of a registration. [`RegistrationEvent::Ended`] follows, within 128 times T1 if the registrar
+    /// does not respond: a pending request is waited for first, because it could arrive after the removal.
     pub fn unregister(&mut self, now: Duration, registration: RegistrationId) {
         self.advance(now);
         if let Some(registration) = self.registrations.get_mut(&registration) {
