@@ -5,7 +5,7 @@ mod server;
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, Config, EndCause, Event};
+use phonegate_sip::agent::{AgentError, CallEvent, Config, EndCause, Event, OutboundCall};
 use server::{Server, agent, outbound_call};
 
 #[test]
@@ -34,4 +34,13 @@ fn answered_call_is_hung_up_and_leaves_nothing() {
     assert_eq!(server.messages, 6, "and BYE, 200");
     let usage = agent.usage();
     assert_eq!((usage.calls, usage.client_transactions, usage.server_transactions, usage.timers), (0, 0, 0, 0));
+}
+
+#[test]
+fn unwritable_contact_is_refused_when_calling() {
+    let (mut agent, flow) = agent(Config::default());
+    let call = OutboundCall { contact_user: "a\r\nb".into(), ..outbound_call() };
+    let refused = agent.place_call(Duration::ZERO, flow, call);
+    assert!(matches!(refused, Err(AgentError::Unusable(_))), "{refused:?}");
+    assert!(agent.poll_transmit().is_none() && agent.usage().calls == 0, "nothing is sent or kept");
 }

@@ -5,9 +5,9 @@ mod wire;
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, EndCause, Event, OutboundCall, Reply};
+use phonegate_sip::agent::{CallEvent, CallId, EndCause, Event, OutboundCall, Reply};
 use phonegate_sip::message::{Message, Method};
-use wire::{Wire, request, seconds, value};
+use wire::{Wire, request, seconds, value, values};
 
 fn timed() -> OutboundCall {
     OutboundCall { session_interval: Some(1_800), ..wire::call() }
@@ -23,6 +23,14 @@ fn established_with(headers: &str) -> (Wire, Message) {
     let contact = "Contact: <sip:pbx@192.0.2.9>\r\n";
     let (_, invite, _) = wire.establish(timed(), &format!("{contact}{headers}"));
     (wire, invite)
+}
+
+/// Establishes a call to a peer without UPDATE.
+fn refreshing() -> (Wire, CallId, Message) {
+    let mut wire = Wire::udp();
+    let call = OutboundCall { session_interval: Some(200), ..wire::call() };
+    let (id, invite, _) = wire.establish(call, "Session-Expires: 200;refresher=uac\r\nContact: <sip:a@192.0.2.9>\r\n");
+    (wire, id, invite)
 }
 
 /// Returns when the first message of this method is sent within a span, and the message.
@@ -277,7 +285,8 @@ fn huge_interval_is_harmless() {
     for interval in ["4294967295", "99999999999999999999"] {
         let (mut wire, _) = established(&format!("{interval};refresher=uac"));
         assert!(wire.run(seconds(1_000_000)).is_empty());
-        wire.agent.handle_timeout(Duration::MAX);
+        wire.advance(seconds(1 << 33));
+        wire.agent.handle_timeout(wire.now);
         wire.assert_empty();
     }
 }
@@ -313,4 +322,42 @@ fn refresh_answered_after_hang_up_leaves_no_timer() {
     assert!(sent.iter().all(|(_, message)| message.method() == Some(&Method::Bye)), "only the BYE is repeated");
     wire.assert_empty();
     assert_eq!(end(&mut wire), Some(EndCause::HungUp));
+}
+
+/// A re-INVITE got 100 and then nothing; the call is hung up meanwhile.
+#[test]
+fn reinvite_without_final_response_leaves_nothing() {
+    let (mut wire, id, _) = refreshing();
+    let reinvite = wire.run(seconds(100)).remove(0).1;
+    wire.reply(&reinvite, 100, "", "");
+    wire.agent.hang_up(wire.now, id);
+    let bye = wire.sent_one();
+    wire.reply(&bye, 200, "", "");
+    wire.assert_empty();
+}
+
+/// The peer answers no refresh with a final response, and the session expires.
+#[test]
+fn expired_session_with_open_reinvite_leaves_nothing() {
+    let (mut wire, _, _) = refreshing();
+    let reinvite = wire.run(seconds(100)).remove(0).1;
+    wire.reply(&reinvite, 100, "", "");
+    wire.assert_empty();
+}
+
+/// PRACK is sent for responses to the first INVITE only, so a re-INVITE must not invite reliable ones.
+#[test]
+fn refresh_does_not_offer_reliable_responses() {
+    let (mut wire, _, _) = refreshing();
+    let reinvite = wire.run(seconds(100)).remove(0).1;
+    assert_eq!(reinvite.method(), Some(&Method::Invite));
+    assert!(!value(&reinvite, "Supported").contains("100rel"));
+}
+
+/// A peer without session timers gets no Require: timer (RFC 4028, 9).
+#[test]
+fn nothing_is_required_of_a_peer_without_timers() {
+    let (mut wire, _, invite) = refreshing();
+    wire.receive(&request(&invite, "UPDATE", 1, "Session-Expires: 200\r\n", ""));
+    assert_eq!(values(&wire.sent_one(), "Require"), Vec::<String>::new());
 }
