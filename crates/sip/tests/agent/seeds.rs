@@ -2,25 +2,25 @@
 
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::net::plan::{FEATURES, Features};
-use run::Run;
+use run::{KINDS, Run};
 
 const SEED: &str = "PHONEGATE_SIP_SEED";
 const WITHOUT: &str = "PHONEGATE_SIP_WITHOUT";
 const COUNT: &str = "PHONEGATE_SIP_SEEDS";
 
-/// Plays one seed. Returns what is wrong, and what was sent.
-fn failure(seed: u64, features: Features) -> Option<(String, String)> {
+/// Plays one seed. Returns the kinds of events that it saw, or what is wrong and what was sent.
+fn play(seed: u64, features: Features) -> Result<BTreeSet<&'static str>, (String, String)> {
     let mut run = Run::new(seed, features);
-    let panic = catch_unwind(AssertUnwindSafe(|| run.play())).err()?;
+    let Err(panic) = catch_unwind(AssertUnwindSafe(|| run.play())) else { return Ok(run.seen) };
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
-    Some((text, run.trace()))
+    Err((text, run.trace()))
 }
 
 /// Returns the features of a seed: most of them, so that many seeds differ.
@@ -42,11 +42,11 @@ fn report(seed: u64) -> String {
     let mut features = features(seed);
     for place in 0..FEATURES.len() {
         let fewer = Features(features.0 & !(1 << place));
-        if fewer != features && failure(seed, fewer).is_some() {
+        if fewer != features && play(seed, fewer).is_err() {
             features = fewer;
         }
     }
-    let (text, trace) = failure(seed, features).unwrap_or_default();
+    let (text, trace) = play(seed, features).err().unwrap_or_default();
     let (with, without): (Vec<&str>, Vec<&str>) = FEATURES.iter().partition(|name| features.has(name));
     let without = without.join(",");
     format!("{trace}\nseed {seed} with {with:?}: {text}\nto play it again: {SEED}={seed} {WITHOUT}={without:?}")
@@ -59,7 +59,7 @@ fn no_network_and_no_peer_leave_a_phone_ringing() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number of seeds"));
     let (first, count) = number(SEED).map_or((0, number(COUNT).unwrap_or(2_000)), |seed| (seed, 1));
     let next = AtomicU64::new(first);
-    let failed = Mutex::new(Vec::new());
+    let (failed, seen) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -68,8 +68,9 @@ fn no_network_and_no_peer_leave_a_phone_ringing() {
                     if seed >= first + count {
                         return;
                     }
-                    if let Some((text, _)) = failure(seed, features(seed)) {
-                        failed.lock().expect("no thread panics with it").push((seed, text));
+                    match play(seed, features(seed)) {
+                        Ok(kinds) => seen.lock().expect("no thread panics with it").extend(kinds),
+                        Err((text, _)) => failed.lock().expect("no thread panics with it").push((seed, text)),
                     }
                 }
             });
@@ -85,5 +86,10 @@ fn no_network_and_no_peer_leave_a_phone_ringing() {
         kinds.iter().map(|(text, seeds)| format!("{text}: {:?}\n", &seeds[..seeds.len().min(10)])).collect();
     if let Some((seed, _)) = failed.first() {
         panic!("{}\n{} of {count} seeds failed:\n{list}", report(*seed), failed.len());
+    }
+    let seen = seen.into_inner().expect("no thread panics with it");
+    for kind in KINDS {
+        let share = seen.iter().filter(|seen| *seen == kind).count();
+        assert!(share >= 10 || count < 1_000, "only {share} of {count} seeds saw this: {kind}");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, EndCause, Event, RequestId};
+use phonegate_sip::agent::{CallEvent, EndCause, Event, RequestId, Transport};
 use phonegate_sip::message::Host;
 
-use crate::net::story::{KINDS, Story, UDP, both, each, remote, request_uri, routes, tag_of};
+use crate::net::story::{KINDS, Kind, Story, UDP, both, each, remote, request_uri, routes, tag_of};
 use crate::net::text::{header, sdp};
 
 /// Over all kinds of ways.
@@ -348,4 +348,18 @@ fn hosts_of_the_trunk_may_be_names() {
     story.answer(&invite, "callee");
     story.finish(call);
     assert!(!matches!(story.net.events.front(), Some((_, Event::FlowFailed(_)))), "the flow works");
+}
+
+/// RFC 3261, 8.1.1.8.
+#[test]
+fn a_call_to_a_sips_uri_has_a_sips_contact() {
+    let mut story = Story::new(Kind { transport: Transport::Tls, ..UDP });
+    let mut call = story.call();
+    call.target = "sips:+14255550100@192.0.2.7".to_owned();
+    let call = story.place(call);
+    let invite = story.receive("INVITE");
+    let contact = invite.contacts().unwrap().remove(0);
+    assert!(contact.uri_text().starts_with("sips:"), "{}", contact.uri_text());
+    story.answer(&invite, "callee");
+    story.finish(call);
 }

@@ -242,3 +242,37 @@ fn a_cancel_that_nobody_got_is_sent_again() {
         });
     }
 }
+
+/// One failed send over UDP says nothing about the next: the socket's buffer was full, or a route was missing.
+#[test]
+fn a_bye_that_could_not_be_sent_at_first_is_repeated() {
+    let mut story = Story::new(UDP);
+    let (call, _) = story.answered_call();
+    let link = story.link;
+    story.net.links[link].health = Health::Failing;
+    story.hang_up(call);
+    story.net.links[link].health = Health::Good;
+    let bye = story.receive("BYE");
+    story.reply(&bye, "200 OK");
+    let ended = story.ended();
+    assert!(!ended.may_still_ring, "the peer confirmed the end");
+    story.nothing_left();
+}
+
+#[test]
+fn a_cancel_that_could_not_be_sent_at_first_is_repeated() {
+    let mut story = Story::new(UDP);
+    let (call, invite) = story.invite();
+    story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+    story.progress();
+    let link = story.link;
+    story.net.links[link].health = Health::Failing;
+    story.hang_up(call);
+    story.net.links[link].health = Health::Good;
+    let cancel = story.receive("CANCEL");
+    story.reply(&cancel, "200 OK");
+    story.reply(&invite, "487 Request Terminated");
+    story.receive("ACK");
+    assert!(!story.ended().may_still_ring, "the peer confirmed the end");
+    story.nothing_left();
+}

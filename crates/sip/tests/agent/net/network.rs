@@ -130,9 +130,17 @@ impl Network {
         self.links.len() - 1
     }
 
-    /// Closes a flow as the driver does when its connection ends. What is under way on it is lost.
+    /// Closes a flow as the driver does when its connection ends. What is under way on it is lost, but for a piece of the
+    /// next message to the agent.
     pub fn close(&mut self, link: usize) {
         self.remark("the connection closes");
+        let is_next = |delivery: &&Delivery| matches!(delivery, Delivery::ToAgent { link: of, .. } if *of == link);
+        if let Some(Delivery::ToAgent { bytes, .. }) = self.queue.values().find(is_next)
+            && self.links[link].flow.transport != Transport::Udp
+        {
+            let (id, piece) = (self.links[link].id, bytes[..self.random.usize(0..bytes.len())].to_vec());
+            self.act(|agent, now| agent.handle_stream(now, id, &piece));
+        }
         self.links[link].health = Health::Closed;
         self.queue.retain(|_, delivery| match delivery {
             Delivery::ToPeer { link: of, .. } | Delivery::ToAgent { link: of, .. } => *of != link,

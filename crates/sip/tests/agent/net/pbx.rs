@@ -137,6 +137,7 @@ impl Pbx {
             ("ACK", None) => {}
             ("INVITE", _) if to_tag.is_none() => self.invite(arrival, call, key),
             ("OPTIONS", _) => self.reply(arrival.link, key, &Text::reply(message, "200 OK").tag("pbx")),
+            ("REGISTER", _) => self.register(arrival, key),
             ("CANCEL", Some(c)) => self.cancel(arrival, c, key),
             (_, Some(c)) => self.in_dialog(arrival, c, key, &to_tag.unwrap_or_default()),
             (_, None) => {
@@ -211,6 +212,21 @@ impl Pbx {
         if self.calls[c].plan.trying {
             self.send(c, Text::reply(message, "100 Trying").build());
         }
+    }
+
+    /// Accepts a contact for a minute, or is overloaded.
+    fn register(&mut self, arrival: &Arrival, key: (String, String)) {
+        let message = &arrival.message;
+        let text = match self.random.u8(0..10) {
+            0 => Text::reply(message, "503 Service Unavailable").tag("pbx").line("Retry-After: 10"),
+            1 => Text::reply(message, "423 Interval Too Brief").tag("pbx").line("Min-Expires: 120"),
+            _ => {
+                let contacts = message.contacts().unwrap_or_default();
+                let own = contacts.last().map(|contact| contact.uri_text()).unwrap_or_default();
+                Text::reply(message, "200 OK").tag("pbx").line(format!("Contact: <{own}>;expires=60"))
+            }
+        };
+        self.reply(arrival.link, key, &text);
     }
 
     fn refuse_invite(&mut self, c: usize, key: (String, String), text: Text) {

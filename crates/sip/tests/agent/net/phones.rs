@@ -243,5 +243,5 @@ impl Pbx {
 fn response(call: &PbxCall, status: &str, p: usize) -> Text {
     let phone = &call.phones[p];
     let text = Text::reply(&call.invite, status).tag(&phone.name);
-    text.line("Record-Route: <sip:192.0.2.7:5070;lr>").line(format!("Contact: <{}>", phone.dialog.contact))
+    text.each("Record-Route", call.plan.routes).line(format!("Contact: <{}>", phone.dialog.contact))
 }

@@ -26,6 +26,15 @@ pub const FEATURES: &[&str] = &[
     "replies",
     "unannounced",
     "floods",
+    "registration",
+];
+
+/// Proxies on the way to phones: none, loose ones, and a strict one.
+const ROUTES: &[&[&str]] = &[
+    &[],
+    &["<sip:192.0.2.7:5070;lr>"],
+    &["<sip:far.example.net;lr>, <sip:192.0.2.7:5070;lr=on>"],
+    &["<sip:far.example.net>", "<sip:strict@192.0.2.7:5070>"],
 ];
 
 /// Which features a seed has: a bit for each of [`FEATURES`].
@@ -94,6 +103,8 @@ pub struct Plan {
     /// Requests of the phone that answered, after so long.
     pub requests: Vec<(Duration, &'static str)>,
     pub session: Option<&'static str>,
+    /// Values of Record-Route in responses of phones.
+    pub routes: &'static [&'static str],
 }
 
 fn millis(random: &mut fastrand::Rng, most: u64) -> Duration {
@@ -126,6 +137,7 @@ impl Plan {
         let count = random.usize(2..=3);
         let methods = ["INVITE", "EMPTY", "UPDATE", "INFO", "OPTIONS", "PING", "BYE"];
         let drawn: Vec<_> = (0..5).map(|_| (millis(random, 40_000), methods[random.usize(0..methods.len())])).collect();
+        let routes = ROUTES[random.usize(0..ROUTES.len())];
         let refresher = ["90;refresher=uac", "90;refresher=uas", "90"][random.usize(0..3)];
         Self {
             silent,
@@ -148,6 +160,7 @@ impl Plan {
             },
             requests: if requests { drawn } else { Vec::new() },
             session: session.then_some(refresher),
+            routes,
         }
     }
 }

@@ -1,16 +1,13 @@
 //! One seed: a few calls, a PBX, and what must be true.
 
+mod caller;
 mod floods;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phonegate_sip::agent::{
-    CallEvent, CallId, Config, Ended, Event, FlowId, OutboundCall, Reply, RequestId, Transport,
-};
-use phonegate_sip::auth::Credentials;
-use phonegate_sip::message::{Host, SipUri};
+use phonegate_sip::agent::{CallId, Config, Ended, FlowId, RegistrationId, Reply, RequestId, Transport};
 
 use crate::net::network::{Conditions, Health, Network, Step};
 use crate::net::pbx::{Pbx, PbxCall};
@@ -18,6 +15,7 @@ use crate::net::phones::{Hook, Phone};
 use crate::net::plan::Features;
 use crate::net::story::{PASSWORD, USER, assert_empty};
 use crate::net::text::sdp;
+pub use caller::KINDS;
 
 /// A hung-up call has ended after this: CANCEL and BYE may each wait 64 times T1, and may be challenged.
 const END_BOUND: Duration = Duration::from_secs(130);
@@ -57,6 +55,9 @@ pub struct Run {
     transport: Transport,
     link: usize,
     calls: Vec<Placed>,
+    registration: Option<RegistrationId>,
+    /// Kinds of events that came.
+    pub seen: BTreeSet<&'static str>,
     actions: BTreeMap<(Duration, u64), Action>,
     count: u64,
     /// When the network became good.
@@ -91,6 +92,8 @@ impl Run {
             transport,
             link,
             calls: Vec::new(),
+            registration: None,
+            seen: BTreeSet::new(),
             actions: BTreeMap::new(),
             count: 0,
             calm: None,
@@ -115,6 +118,9 @@ impl Run {
     /// # Panics
     /// Something is not as it must be.
     pub fn play(&mut self) {
+        if self.features.has("registration") {
+            self.register();
+        }
         self.after(Duration::ZERO, Action::Place);
         let (second, calm, crash, fail) = (self.seconds(20), self.seconds(120), self.seconds(60), self.seconds(40));
         if self.features.has("second call") {
@@ -137,6 +143,9 @@ impl Run {
             }
         }
         self.run_for(Duration::from_secs(160));
+        if let Some(registration) = self.registration {
+            self.net.act(|agent, now| agent.unregister(now, registration));
+        }
         let open = self.calls.iter().map(|call| call.ended.as_ref().map(|(at, _)| *at)).collect::<Vec<_>>();
         self.run_for(END_BOUND);
         for (call, before) in self.calls.iter().zip(open) {
@@ -145,6 +154,7 @@ impl Run {
                 "a call has not ended {END_BOUND:?} after it was hung up; before: {before:?}"
             );
         }
+        assert_eq!(self.registration, None, "the registration has not ended");
         // Phones that ring say so each minute, and those that are off the hook ask each minute.
         self.run_for(Duration::from_secs(75));
         for call in &self.pbx.calls {
@@ -242,89 +252,6 @@ impl Run {
         calls.flat_map(|call| call.phones.iter().map(move |phone| (call, phone)))
     }
 
-    fn place(&mut self) {
-        let number = format!("+1425555010{}", self.calls.len());
-        let timers = self.features.has("timers");
-        let call = OutboundCall {
-            target: format!("sip:{number}@192.0.2.7"),
-            to: format!("sip:{number}@192.0.2.7"),
-            from: "sip:gate@192.0.2.7".to_owned(),
-            from_name: String::new(),
-            contact_user: "gate".to_owned(),
-            routes: Vec::new(),
-            headers: Vec::new(),
-            offer: sdp("offer"),
-            credentials: Some(Credentials::new(USER, PASSWORD).expect("they are short")),
-            reliable_provisional: self.features.has("reliable"),
-            session_interval: timers.then_some(90),
-            trunk: vec![Host::Ip(address("192.0.2.7:5060").ip())],
-        };
-        let flow = self.flow();
-        if let Ok(id) = self.net.act(|agent, now| agent.place_call(now, flow, call)) {
-            self.calls.push(Placed { id, number, hung_up: None, answered: None, ended: None });
-            let most = if self.random.bool() { 130 } else { 20 };
-            let pause = self.seconds(most);
-            self.after(pause, Action::HangUp(self.calls.len() - 1));
-        }
-    }
-
-    fn report(&mut self) {
-        while let Some((at, event)) = self.net.events.pop_front() {
-            let Event::Call(id, event) = event else { panic!("{event:?} was not expected") };
-            let index = self.calls.iter().position(|call| call.id == id).expect("the event is about a call");
-            assert!(self.calls[index].ended.is_none(), "{event:?} comes after the end");
-            match event {
-                CallEvent::Redirected(uri) => self.follow(id, &uri),
-                CallEvent::Answered(answered) => {
-                    assert!(self.calls[index].answered.is_none(), "the call is answered twice");
-                    let description = answered.description.expect("each phone answers with a description");
-                    let number = self.calls[index].number.clone();
-                    let known = self
-                        .phones(&number)
-                        .any(|(_, phone)| sdp(&phone.name) == description && phone.connected_at > Duration::ZERO);
-                    assert!(known, "the answer is of no phone that answered");
-                    self.calls[index].answered = Some(description);
-                }
-                CallEvent::Offer { request, description } => {
-                    let ours = sdp(if description.is_some() { "our answer" } else { "our offer" });
-                    self.respond(request, Reply::Accept(Some(ours)), Reply::Refuse(488));
-                }
-                CallEvent::Info { request, .. } => self.respond(request, Reply::Accept(None), Reply::Refuse(415)),
-                CallEvent::Ended(ended) => self.ended(index, at, ended),
-                _ => {}
-            }
-        }
-    }
-
-    fn respond(&mut self, request: RequestId, accept: Reply, refuse: Reply) {
-        let (pause, choice) = (self.seconds(3), self.random.u8(0..10));
-        let is_prompt = !self.features.has("replies");
-        match choice {
-            _ if is_prompt => self.after(Duration::ZERO, Action::Respond(request, accept)),
-            0..=4 => self.after(pause, Action::Respond(request, accept)),
-            5..=8 => self.after(pause, Action::Respond(request, refuse)),
-            _ => {}
-        }
-    }
-
-    fn ended(&mut self, index: usize, at: Duration, ended: Ended) {
-        let call = &self.calls[index];
-        if let Some(hung_up) = call.hung_up {
-            assert!(at - hung_up <= END_BOUND, "the call ended {:?} after it was hung up", at - hung_up);
-        }
-        let number = call.number.clone();
-        let rang = self.pbx.calls.iter().any(|call| call.is_to(&number) && call.rang);
-        // A PBX that crashed may have rung a phone that it knows nothing of, when the INVITE comes again.
-        let crashes = self.features.has("crash");
-        assert!(ended.may_have_rung || !rang || crashes, "a phone rang that certainly did not ring: {ended:?}");
-        assert!(ended.may_have_rung || !ended.may_still_ring, "what may ring may have rung: {ended:?}");
-        if !ended.may_still_ring && !crashes {
-            // What the agent sent may be under way, and a PBX takes 100 ms to stop its other phones.
-            self.after(self.net.conditions.delay.1 + Duration::from_millis(110), Action::CheckSilent(index));
-        }
-        self.calls[index].ended = Some((at, ended));
-    }
-
     /// Once the network has been good for a while, both sides agree on which phone has which call.
     fn check_connected(&mut self) {
         let (now, calm) = (self.net.now, self.calm.unwrap_or_default());
@@ -339,21 +266,6 @@ impl Run {
                 assert!(has, "the agent does not know that phone {} has the call", phone.name);
             }
         }
-    }
-
-    /// Opens a flow to the node that a redirection names.
-    fn follow(&mut self, id: CallId, uri: &SipUri) {
-        let mut server = address("192.0.2.7:5060");
-        server.set_port(uri.port().unwrap_or(5_060));
-        self.count += 1;
-        let own = SocketAddr::new(address("192.0.2.1:0").ip(), 6_000 + u16::try_from(self.count).unwrap_or(0));
-        if self.is_down {
-            return self.net.act(|agent, now| agent.hang_up(now, id));
-        }
-        let link = self.net.open(self.transport, own, server);
-        let flow = self.net.links[link].id;
-        let followed = self.net.act(|agent, now| agent.follow_redirect(now, id, flow));
-        followed.expect("a redirection that was reported can be followed");
     }
 
     /// The PBX loses its memory, and its connections.
