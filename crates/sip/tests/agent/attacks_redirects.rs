@@ -1,10 +1,10 @@
 //! Redirections that lead somewhere else.
 
-use phonegate_sip::agent::{CallEvent, EndCause, RetryReason};
+use phonegate_sip::agent::{CallEvent, EndCause, RetryReason, Transport};
 use phonegate_sip::message::Host;
 
-use crate::net::story::{Story, UDP, both, local, remote};
-use crate::net::text::Text;
+use crate::net::story::{Story, UDP, both, local, remote, request_uri};
+use crate::net::text::{Text, sdp};
 
 /// A call over TLS that asked for `sips:` never continues without it (RFC 3261, 26.4.4).
 #[test]
@@ -91,6 +91,51 @@ fn a_call_that_is_not_redirected_cannot_follow() {
     story.finish(call);
     let followed = story.net.act(|agent, now| agent.follow_redirect(now, call, flow));
     assert!(followed.is_err(), "there is no such call");
+}
+
+/// What a URI may carry beside the address stays out of the INVITE (RFC 3261, 19.1.5).
+#[test]
+fn a_redirection_adds_no_headers_to_the_invite() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        let moved = Text::reply(&invite, "302 Moved").tag("x");
+        let headers = "?Route=%3Csip:203.0.113.66;lr%3E&Subject=x&body=evil";
+        story.send(&moved.line(format!("Contact: <sip:+14255550100@192.0.2.7:5072;method=MESSAGE{headers}>")));
+        story.receive("ACK");
+        assert!(matches!(story.call_event(), CallEvent::Redirected(_)), "it leads to the trunk");
+        let flow = story.net.links[story.link].id;
+        story.net.act(|agent, now| agent.follow_redirect(now, call, flow)).unwrap();
+        let invite = story.receive("INVITE");
+        assert_eq!(request_uri(&invite), "sip:+14255550100@192.0.2.7:5072", "only the address counts");
+        assert!(!invite.has_header("Route") && !invite.has_header("Subject"), "nothing is added");
+        assert_eq!(invite.body(), sdp("offer"), "the body stays");
+        assert!(matches!(story.call_event(), CallEvent::Retried(RetryReason::Redirected)), "it is followed");
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+/// From a flow without encryption to one with it, and to another transport.
+#[test]
+fn a_redirection_may_lead_to_another_transport() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let mut story = Story::new(UDP);
+        let (call, invite) = story.invite();
+        let moved = Text::reply(&invite, "302 Moved").tag("x");
+        story.send(&moved.line("Contact: <sip:+14255550100@192.0.2.7:5072;transport=tcp>"));
+        story.receive("ACK");
+        assert!(matches!(story.call_event(), CallEvent::Redirected(_)), "it leads to the trunk");
+        story.kind.transport = transport;
+        let (own, mut server) = (local(story.kind), remote(story.kind));
+        server.set_port(5_072);
+        story.link = story.net.open(transport, own, server);
+        let flow = story.net.links[story.link].id;
+        story.net.act(|agent, now| agent.follow_redirect(now, call, flow)).unwrap();
+        let invite = story.receive("INVITE");
+        assert!(matches!(story.call_event(), CallEvent::Retried(RetryReason::Redirected)), "it is followed");
+        story.answer(&invite, "callee");
+        story.finish(call);
+    }
 }
 
 /// The names of the trunk are those that the caller gave, whatever the Request-URI says.

@@ -7,6 +7,7 @@ mod attacks_floods;
 mod attacks_redirects;
 mod attacks_requests;
 mod stories_calls;
+mod stories_connections;
 mod stories_forks;
 mod stories_races;
 mod stories_registration;

@@ -6,7 +6,7 @@ use phonegate_sip::agent::{Event, NewRegistration, RegistrationEvent, Registrati
 use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::Message;
 
-use crate::net::story::{PASSWORD, Story, USER, both, each, request_uri};
+use crate::net::story::{PASSWORD, Story, UDP, USER, both, each, request_uri};
 use crate::net::text::{Text, header};
 
 fn registration(story: &Story) -> NewRegistration {
@@ -147,6 +147,25 @@ fn a_wrong_password_is_reported() {
         story.net.act(|agent, now| agent.unregister(now, id));
         story.wait(Duration::from_secs(60));
     });
+}
+
+/// RFC 3261, 10.2.4: the lifetime is that of the own contact, or else of Expires.
+#[test]
+fn the_lifetime_is_read_wherever_the_registrar_writes_it() {
+    for (lines, expires) in [
+        ("Expires: 120", 120),
+        ("Contact: <sip:gate@192.0.2.1:5060>\r\nExpires: 120", 120),
+        ("Contact: <sip:gate@192.0.2.1:5060>;expires=90\r\nExpires: 120", 90),
+        ("Contact: <sip:x@203.0.113.9>;expires=5, <sip:gate@192.0.2.1>;expires=90;q=1\r\nExpires: 120", 90),
+    ] {
+        let mut story = Story::new(UDP);
+        let wanted = registration(&story);
+        let id = register(&mut story, wanted);
+        let request = story.receive("REGISTER");
+        story.send(&Text::reply(&request, "200 OK").tag("r").line(lines));
+        assert_eq!(event(&mut story), RegistrationEvent::Registered { expires }, "{lines}");
+        unregister(&mut story, id);
+    }
 }
 
 /// A registrar that is down is asked again, and not at once.

@@ -143,6 +143,43 @@ fn an_update_before_the_answer_is_answered() {
     });
 }
 
+/// RFC 3262, 3: a response is reliable only if it requires 100rel.
+#[test]
+fn an_rseq_without_require_is_not_acknowledged() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        for line in ["RSeq: 1", "RSeq: 1\r\nSupported: 100rel", "Require: 100rel", "Require: 100rel\r\nRSeq: x"] {
+            story.send(&story.in_dialog(&invite, "180 Ringing", "callee").line(line));
+            story.progress();
+        }
+        story.quiet(Duration::from_secs(1));
+        story.answer(&invite, "callee");
+        story.finish(call);
+    });
+}
+
+/// It refreshes the session, and changes nothing (RFC 3311, 5.2).
+#[test]
+fn an_update_without_an_offer_is_accepted_in_silence() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        story.send(&reliable(story, &invite, "180 Ringing", "callee", 1));
+        let prack = story.receive("PRACK");
+        story.reply(&prack, "200 OK");
+        story.progress();
+        let mut dialog = story.dialog(&invite, "callee");
+        for _ in 0..2 {
+            story.send(&dialog.request("UPDATE"));
+            let ok = story.receive("200 UPDATE");
+            assert!(ok.body().is_empty(), "nothing was offered");
+        }
+        story.answer(&invite, "callee");
+        story.send(&dialog.request("UPDATE"));
+        story.receive("200 UPDATE");
+        story.finish(call);
+    });
+}
+
 /// RFC 3311, 5.2: while the first offer has no answer, there can be no second offer.
 #[test]
 fn an_update_ahead_of_the_first_answer_is_refused() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use phonegate_sip::agent::{CallEvent, EndCause, Reply};
 
 use crate::net::story::{both, each, request_uri};
-use crate::net::text::{header, sdp};
+use crate::net::text::{header, name, sdp};
 
 /// RFC 3261, 14.2: the 200 offers, and the ACK answers.
 #[test]
@@ -77,6 +77,43 @@ fn an_offer_that_the_caller_never_answers_gets_500() {
         story.send(&dialog.ack(&reinvite, 500));
         story.respond(request, Reply::Accept(Some(sdp("late"))));
         story.quiet(Duration::from_secs(40));
+        story.finish(call);
+    });
+}
+
+/// RFC 3261, 9.2.
+#[test]
+fn the_peer_may_cancel_its_offer() {
+    each(|story| {
+        let (call, mut dialog) = story.answered_call();
+        let reinvite = dialog.request("INVITE").sdp("x");
+        story.send(&reinvite);
+        let (request, _) = story.offer();
+        story.send(&dialog.cancel(&reinvite));
+        let mut responses = [story.receive_any(), story.receive_any()].map(|arrival| name(&arrival.unwrap().message));
+        responses.sort();
+        assert_eq!(responses, ["200 CANCEL", "487 INVITE"], "both are answered");
+        story.send(&dialog.ack(&reinvite, 487));
+        story.respond(request, Reply::Accept(Some(sdp("late"))));
+        story.quiet(Duration::from_secs(40));
+        story.finish(call);
+    });
+}
+
+/// RFC 3261, 8.2.3.
+#[test]
+fn an_offer_of_another_type_gets_415() {
+    both(|story| {
+        let (call, mut dialog) = story.answered_call();
+        for method in ["INVITE", "UPDATE"] {
+            let offer = dialog.request(method).body("application/pidf+xml", "<x/>");
+            story.send(&offer);
+            let refusal = story.receive(&format!("415 {method}"));
+            assert_eq!(header(&refusal, "Accept"), "application/sdp", "it says what is understood");
+            if method == "INVITE" {
+                story.send(&dialog.ack(&offer, 415));
+            }
+        }
         story.finish(call);
     });
 }

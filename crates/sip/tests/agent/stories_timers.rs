@@ -111,6 +111,36 @@ fn a_refresh_that_fails_for_a_while_does_not_end_the_call() {
     }
 }
 
+/// The ACK was lost.
+#[test]
+fn a_repeated_200_to_a_refresh_is_acknowledged_again() {
+    each(|story| {
+        let (call, _, _) = timed_call(story, "90;refresher=uac", ALLOW_INVITE);
+        let refresh = story.receive("INVITE");
+        accept(story, &refresh);
+        let count = story.repeats.len();
+        let ok = story.in_dialog(&refresh, "200 OK", "callee").line("Require: timer");
+        story.send(&ok.line("Session-Expires: 90;refresher=uac").sdp("callee"));
+        story.wait(Duration::from_millis(100));
+        assert_eq!(story.repeats.len(), count + 1, "the same ACK comes again");
+        story.finish(call);
+    });
+}
+
+#[test]
+fn a_refresh_without_response_ends_the_call() {
+    for allow in [ALLOW_UPDATE, ALLOW_INVITE] {
+        both(|story| {
+            timed_call(story, "300;refresher=uac", allow);
+            story.receive_any().expect("a refresh comes");
+            let bye = story.receive("BYE");
+            story.reply(&bye, "481 Call/Transaction Does Not Exist");
+            assert_eq!(story.ended().cause, EndCause::SessionLost, "the peer is silent");
+            story.nothing_left();
+        });
+    }
+}
+
 /// RFC 4028, 10, and RFC 3261, 12.2.1.2: the peer does not know the call any more.
 #[test]
 fn a_session_that_the_peer_lost_is_ended() {

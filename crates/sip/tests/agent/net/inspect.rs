@@ -87,11 +87,11 @@ impl Inspector {
             demand(may_repeat, "a request is sent again over a reliable transport")?;
             return demand(!self.finished.contains(&key), "a request is sent again after its response");
         }
-        check_form(flow, message, branch)?;
         self.check_credentials(message, method)?;
         let call_id = header(message, "Call-ID");
         let call = self.calls.entry(call_id).or_default();
         let shares_branch = *method == Method::Cancel || *method == Method::Ack && call.invite(branch).is_some();
+        check_form(flow, message, branch, shares_branch)?;
         demand(shares_branch == self.branches.contains(branch), "the branch is not that of its transaction")?;
         self.branches.insert(branch.to_owned());
         call.request_sent(message, method, branch, flow.local)
@@ -152,7 +152,10 @@ impl Inspector {
 }
 
 /// Checks what every request must have (RFC 3261, 8.1.1, 18.1.1; RFC 3581, 3).
-fn check_form(flow: &Flow, message: &Message, branch: &str) -> Result<(), String> {
+///
+/// A CANCEL, and the ACK of a refusal, share the branch of their INVITE, and so its Via, also over a connection that took
+/// the place of the INVITE's.
+fn check_form(flow: &Flow, message: &Message, branch: &str, shares_branch: bool) -> Result<(), String> {
     let method = message.method().map_or("", Method::as_str);
     let vias = message.vias().map_err(|error| error.to_string())?;
     let [via] = vias.as_slice() else { return Err("a user agent client writes one Via".to_owned()) };
@@ -163,8 +166,7 @@ fn check_form(flow: &Flow, message: &Message, branch: &str) -> Result<(), String
     };
     demand(branch.starts_with("z9hG4bK") && branch.len() > 20, "the branch cannot be unique")?;
     demand(via.transport() == transport, "Via has another transport")?;
-    // A CANCEL has the Via of its INVITE, also over a connection that took the place of the INVITE's.
-    if method != "CANCEL" {
+    if !shares_branch {
         demand(*via.host() == Host::Ip(flow.local.ip()), "Via has another host than the flow")?;
         demand(via.port() == Some(flow.local.port()), "Via has another port than the flow")?;
     }

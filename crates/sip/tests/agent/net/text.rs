@@ -176,6 +176,12 @@ impl PeerDialog {
         if status >= 300 { ack.replace("Via", String::from_utf8_lossy(via)) } else { ack }
     }
 
+    /// Returns the CANCEL of this request (RFC 3261, 9.1).
+    pub fn cancel(&mut self, request: &Text) -> Text {
+        let via = request.lines.iter().find(|line| line.starts_with(b"Via: ")).expect("a request has a Via");
+        self.repeated("CANCEL", self.cseq).replace("Via", String::from_utf8_lossy(via))
+    }
+
     /// Begins a request with this number in CSeq, such as an ACK.
     pub fn repeated(&mut self, method: &str, cseq: u32) -> Text {
         self.branches += 1;
