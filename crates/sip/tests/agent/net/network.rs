@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use phonegate_sip::agent::{Config, Event, Flow, FlowId, Transmit, Transport, Usage, UserAgent};
-use phonegate_sip::framing::{StreamEvent, StreamReader};
 use phonegate_sip::message::{Limits, Message};
 
 use super::inspect::Inspector;
@@ -47,8 +46,6 @@ pub struct Link {
     pub id: FlowId,
     pub flow: Flow,
     pub health: Health,
-    /// Reads what the agent writes to a stream.
-    reader: StreamReader,
     /// When the last piece of a stream arrives, in each direction.
     busy: [Duration; 2],
 }
@@ -125,8 +122,7 @@ impl Network {
     pub fn open(&mut self, transport: Transport, local: SocketAddr, remote: SocketAddr) -> usize {
         let flow = Flow { transport, local, remote };
         let id = self.agent.open_flow(flow).expect("the agent has room for a flow");
-        let reader = StreamReader::new(Limits::default());
-        self.links.push(Link { id, flow, health: Health::Good, reader, busy: [Duration::ZERO; 2] });
+        self.links.push(Link { id, flow, health: Health::Good, busy: [Duration::ZERO; 2] });
         self.links.len() - 1
     }
 
@@ -296,49 +292,35 @@ impl Network {
         let Transmit { id, flow, destination, bytes, .. } = transmit;
         let index = self.links.iter().position(|link| link.id == flow).expect("a transmit names an open flow");
         self.trace.push((self.now, "->", bytes.clone()));
-        let link = &mut self.links[index];
-        match link.health {
-            Health::Dead => return self.remark("lost: the way is gone"),
-            Health::Failing => {
-                self.remark("could not be sent");
-                self.agent.handle_send_failure(self.now, id);
-                return;
-            }
-            Health::Closed => panic!("the agent sends on a flow that was closed"),
-            Health::Good => {}
-        }
-        let flow = link.flow;
-        if flow.transport != Transport::Udp {
-            link.reader.push(&bytes).expect("the agent writes messages of a bounded length");
-            while let Some(event) = self.links[index].reader.next_event().expect("the agent writes readable messages") {
-                match event {
-                    StreamEvent::Message(message) => self.pass_on(index, flow, flow.remote, message),
-                    StreamEvent::Ping | StreamEvent::Pong => self.keep_alives += 1,
-                    event => panic!("the agent wrote {event:?}"),
-                }
-            }
-            assert!(!self.links[index].reader.is_in_message(), "a transmit is a whole message");
-            return;
-        }
-        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        let Link { flow, health, .. } = self.links[index];
+        if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.keep_alives += 1;
             return;
         }
         let message = Message::from_datagram(&bytes, &Limits::default());
         let message = message.unwrap_or_else(|error| panic!("the agent sent what cannot be read: {error}"));
-        if destination.ip() != flow.remote.ip() {
+        assert_eq!(message.as_bytes(), bytes, "a transmit is one whole message");
+        let is_stray = flow.transport == Transport::Udp && destination.ip() != flow.remote.ip();
+        if is_stray {
             assert!(!message.is_request(), "the agent sent a request to {destination}, which is not the trunk");
             self.strays.push((destination, bytes));
             return;
         }
-        self.pass_on(index, flow, destination, message);
-    }
-
-    fn pass_on(&mut self, link: usize, flow: Flow, destination: SocketAddr, message: Message) {
         if let Err(refusal) = self.inspector.agent_sent(&flow, &message) {
             panic!("a peer refuses what the agent sent: {refusal}");
         }
-        let bytes = message.as_bytes().to_vec();
-        self.carry(link, false, bytes, move |link, bytes| Delivery::ToPeer { link, destination, bytes });
+        match health {
+            Health::Good => {
+                let make = move |link, bytes| Delivery::ToPeer { link, destination, bytes };
+                self.carry(index, false, bytes, make);
+            }
+            Health::Dead => self.remark("lost: the way is gone"),
+            Health::Failing => {
+                self.remark("could not be sent");
+                self.agent.handle_send_failure(self.now, id);
+            }
+            Health::Closed => panic!("the agent sends on a flow that was closed"),
+        }
     }
 
     fn carry(&mut self, link: usize, inbound: bool, bytes: Vec<u8>, make: impl Fn(usize, Vec<u8>) -> Delivery) {

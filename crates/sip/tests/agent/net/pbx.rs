@@ -174,8 +174,9 @@ impl Pbx {
         call.link = arrival.link;
         if !call.phones.is_empty() {
             // The INVITE came again, and its transaction may still be open: it is answered as it was.
-            let same = header(&call.invite, "CSeq") == header(message, "CSeq");
-            assert!(same, "an INVITE came while phones of an earlier one may ring");
+            let number = |message: &Message| message.cseq().map_or(0, |cseq| cseq.number);
+            let is_new = number(message) > number(&call.invite);
+            assert!(!is_new, "an INVITE came while phones of an earlier one may ring");
             return;
         }
         call.refusal = None;
