@@ -154,6 +154,37 @@ fn a_request_with_wrong_tags_ends_nothing() {
     });
 }
 
+/// Call-ID, CSeq and both tags must be those of the request, whatever the branch says.
+#[test]
+fn a_response_to_another_dialog_changes_nothing() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        let (call_id, from) = (header(&invite, "Call-ID"), header(&invite, "From"));
+        for (name, line) in [
+            ("Call-ID", format!("Call-ID: {call_id}x")),
+            ("Call-ID", format!("Call-ID: {}", call_id.to_uppercase())),
+            ("From", format!("From: {from}x")),
+            ("CSeq", "CSeq: 99 INVITE".to_owned()),
+            ("CSeq", "CSeq: 1 OPTIONS".to_owned()),
+        ] {
+            for status in ["180 Ringing", "200 OK", "401 Unauthorized", "486 Busy Here"] {
+                let forged = story.in_dialog(&invite, status, "evil").replace(name, &line).sdp("evil");
+                story.net.send(story.link, forged.build());
+            }
+        }
+        story.quiet(Duration::from_millis(300));
+        story.answer(&invite, "callee");
+        story.hang_up(call);
+        let bye = story.receive("BYE");
+        let to = header(&bye, "To");
+        story.send(&Text::reply(&bye, "200 OK").replace("To", format!("To: {to}x")));
+        story.quiet(Duration::from_millis(300));
+        story.reply(&bye, "200 OK");
+        story.ended();
+        story.nothing_left();
+    });
+}
+
 /// A second node sends what it can guess, from its own address and from the trunk's.
 #[test]
 fn guesses_of_a_stranger_end_no_call() {

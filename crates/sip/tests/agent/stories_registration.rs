@@ -191,6 +191,46 @@ fn a_failed_registration_is_tried_again() {
     }
 }
 
+/// The registrar may have the contact already.
+#[test]
+fn a_contact_that_may_be_bound_is_removed() {
+    for status in ["200 OK", "503 Service Unavailable", "408 Request Timeout"] {
+        both(|story| {
+            let id = register(story, registration(story));
+            let first = story.receive("REGISTER");
+            if status == "200 OK" {
+                story.net.act(|agent, now| agent.unregister(now, id));
+                accept(story, &first, 600);
+            } else {
+                story.reply(&first, status);
+                assert!(matches!(event(story), RegistrationEvent::Failed(_)), "the failure is reported");
+                story.net.act(|agent, now| agent.unregister(now, id));
+            }
+            let removal = story.receive("REGISTER");
+            assert_eq!(lifetime(&removal), 0, "the contact is removed after {status}");
+            story.reply(&removal, "200 OK");
+            assert_eq!(event(story), RegistrationEvent::Ended, "the registration has ended");
+            story.nothing_left();
+        });
+    }
+}
+
+#[test]
+fn a_registrar_that_asks_for_a_pause_gets_it() {
+    both(|story| {
+        let id = register(story, registration(story));
+        let first = story.receive("REGISTER");
+        story.send(&Text::reply(&first, "503 Service Unavailable").tag("r").line("Retry-After: 600"));
+        assert!(matches!(event(story), RegistrationEvent::Failed(_)), "the failure is reported");
+        let failed = story.net.now;
+        let again = story.receive_at("REGISTER");
+        assert!(again.at - failed >= Duration::from_secs(600), "after {:?}", again.at - failed);
+        accept(story, &again.message, 600);
+        event(story);
+        unregister(story, id);
+    });
+}
+
 #[test]
 fn a_registration_can_always_be_ended() {
     for answered in [false, true] {

@@ -277,6 +277,24 @@ fn a_call_that_rings_for_ever_is_cancelled() {
     });
 }
 
+/// RFC 4028, 9: the peer's request says who refreshes from then on.
+#[test]
+fn the_peer_may_ask_the_agent_to_refresh() {
+    each(|story| {
+        let (call, mut dialog, _) = timed_call(story, "90;refresher=uas", ALLOW_UPDATE);
+        story.quiet(Duration::from_secs(30));
+        story.send(&dialog.request("UPDATE").line("Supported: timer").line("Session-Expires: 120;refresher=uas"));
+        let ok = story.receive("200 UPDATE");
+        let session = ok.session_expires().unwrap().expect("the 200 has Session-Expires");
+        assert_eq!((session.seconds, session.refresher), (120, Some(Refresher::Uas)), "the agent refreshes");
+        let agreed = story.net.now;
+        let refresh = story.receive_at("UPDATE");
+        assert!(refresh.at - agreed < Duration::from_secs(120), "it does so in time");
+        accept(story, &refresh.message);
+        story.finish(call);
+    });
+}
+
 /// RFC 4028, 9: a request to refresh more often than the minimum is refused.
 #[test]
 fn an_interval_below_the_minimum_is_refused() {
