@@ -145,3 +145,18 @@ fn repeated_reinvite_gets_trying_while_the_caller_thinks() {
     wire.receive(&reinvite);
     assert_eq!(wire.sent_one().status(), Some(100));
 }
+
+/// Many requests of the peer leave room for its BYE, so that the end of the call is noticed.
+#[test]
+fn bye_is_accepted_whatever_was_asked_before() {
+    let mut wire = Wire::udp();
+    let (_, invite, _) = wire.establish(wire::call(), "");
+    for cseq in 1..=200 {
+        wire.receive(&request(&invite, "OPTIONS", cseq, "", ""));
+    }
+    wire.sent();
+    wire.receive(&request(&invite, "BYE", 1_000, "", ""));
+    assert_eq!(wire.sent_one().status(), Some(200));
+    assert_eq!(wire.events().len(), 1);
+    wire.assert_empty();
+}

@@ -256,7 +256,10 @@ impl Core {
         request: Message,
     ) -> Option<RequestId> {
         let in_call = self.servers_of_calls.get(&call).copied().unwrap_or(0);
-        if self.servers.len() >= self.config.max_server_transactions || in_call >= MAX_SERVERS_A_CALL {
+        // A BYE finds room, because without it this side would keep a call that the peer has ended.
+        let reserve = usize::from(request.method() == Some(&Method::Bye));
+        let is_full = self.servers.len() >= self.config.max_server_transactions;
+        if is_full || in_call >= MAX_SERVERS_A_CALL.saturating_add(reserve) {
             return None;
         }
         let id = RequestId(self.next_id());

@@ -35,16 +35,17 @@ impl Call {
 
     /// The BYE was answered, or was not answered in time.
     pub(super) fn handle_hung_up(&mut self, core: &mut Core, is_confirmed: bool) {
+        self.has_failed_bye |= !is_confirmed;
         let Stage::Closing(closing) = self.stage else { return };
         if self.is_hanging_up() {
             return;
         }
-        self.report_end(core, closing.cause(), !is_confirmed);
+        self.report_end(core, closing.cause(), self.has_failed_bye);
     }
 
     /// Reports the end now. What may still ring is ended later.
     pub(super) fn finish(&mut self, core: &mut Core, cause: EndCause) {
-        let may_still_ring = self.invite_is_open() || self.is_hanging_up();
+        let may_still_ring = self.invite_is_open() || self.is_hanging_up() || self.has_failed_bye;
         self.report_end(core, cause, may_still_ring);
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct Call {
     requests: Vec<SentRequest>,
     peer_requests: Vec<PeerRequest>,
     hang_up_wanted: bool,
+    /// Whether a BYE was not answered: its phone may still be in a call.
+    has_failed_bye: bool,
     may_have_rung: bool,
     is_forwarded: bool,
     /// Whether the first INVITE went over TLS. Then no other may go without.
@@ -192,6 +194,7 @@ impl Call {
             requests: Vec::new(),
             peer_requests: Vec::new(),
             hang_up_wanted: false,
+            has_failed_bye: false,
             may_have_rung: false,
             is_forwarded: false,
             is_encrypted: core.flow(flow).is_some_and(|flow| flow.transport == Transport::Tls),
@@ -274,6 +277,13 @@ impl Call {
         }
         // The connection of the INVITE is gone: the server may have it, so it is cancelled.
         if self.invite_is_open() && self.stage == Stage::Over {
+            // A CANCEL on the old connection has not arrived, or its response cannot.
+            if let Some(invite) = &mut self.invite
+                && core.client(invite.key.cancel()).is_some_and(|(_, cancel)| cancel.is_open())
+            {
+                core.remove_client(invite.key.cancel());
+                invite.is_cancelled = false;
+            }
             self.send_cancel(core);
         }
         self.update_timer(core);

@@ -105,7 +105,10 @@ impl Call {
         invite.is_cancelled = true;
         let Ok(bytes) = derived(&invite.message, &Method::Cancel, None) else { return };
         core.start_client(owner, invite.key.cancel(), (flow, invite.destination), (&Method::Cancel, bytes), None);
-        self.give_up_at = Some(core.now.saturating_add(core.config.timers.timeout()));
+        let wait = core.now.saturating_add(core.config.timers.timeout());
+        // A call that has ended is kept at least for as long as before.
+        let kept = self.give_up_at.filter(|_| self.stage == Stage::Over);
+        self.give_up_at = kept.max(Some(wait));
     }
 
     /// Acknowledges a refusal that came after the INVITE's transaction.

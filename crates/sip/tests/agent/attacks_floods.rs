@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, Config, Flow, Reply};
+use phonegate_sip::agent::{CallEvent, Config, EndCause, Flow, Reply};
 
 use phonegate_sip::message::{Limits, Message};
 
@@ -104,7 +104,13 @@ fn a_flood_of_answers_is_bounded() {
         assert!(usage.client_transactions < 200 && usage.timers < 1_000, "{usage:?}");
         story.wait(Duration::from_secs(60));
         skip(story);
-        story.finish(call);
+        story.hang_up(call);
+        let bye = story.receive("BYE");
+        story.reply(&bye, "200 OK");
+        let ended = story.ended();
+        assert_eq!(ended.cause, EndCause::HungUp, "the caller hung up");
+        assert!(ended.may_still_ring, "the other forks did not confirm their end");
+        story.nothing_left();
     });
 }
 
