@@ -124,3 +124,25 @@ fn nothing_is_sent_on_a_flow_that_is_closed() {
         story.nothing_left();
     }
 }
+
+/// As a driver does it that has another connection at hand.
+#[test]
+fn a_connection_may_be_replaced_at_the_moment_it_closes() {
+    let mut story = Story::new(TCP);
+    let (_, invite) = story.invite();
+    story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
+    story.progress();
+    let mut own = local(TCP);
+    own.set_port(5_090);
+    let (old, id) = (story.link, story.net.links[story.link].id);
+    story.link = story.net.open(TCP.transport, own, remote(TCP));
+    let new = story.net.links[story.link].id;
+    story.net.close(old);
+    story.net.act(|agent, now| agent.replace_flow(now, id, new));
+    assert!(story.ended().may_still_ring, "the phone rings");
+    let cancel = story.receive("CANCEL");
+    story.reply(&cancel, "200 OK");
+    story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
+    story.receive("ACK");
+    story.nothing_left();
+}

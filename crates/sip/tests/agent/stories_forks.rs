@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use phonegate_sip::agent::EndCause;
 
-use crate::net::story::{both, each, tag_of};
+use crate::net::network::Health;
+use crate::net::story::{Story, TCP, both, each, tag_of};
 use crate::net::text::sdp;
 
 #[test]
@@ -149,4 +150,23 @@ fn a_late_answer_is_hung_up_with_the_next_cseq() {
         story.reply(&bye, "200 OK");
         story.finish(call);
     });
+}
+
+/// The phone that has the call may still be off the hook, whatever another phone confirms.
+#[test]
+fn a_failed_bye_is_not_hidden_by_another() {
+    let mut story = Story::new(TCP);
+    let (call, invite) = story.invite();
+    story.answer(&invite, "one");
+    story.send(&story.in_dialog(&invite, "200 OK", "two").sdp("two"));
+    story.receive("ACK");
+    let bye = story.receive("BYE");
+    let link = story.link;
+    story.net.links[link].health = Health::Failing;
+    story.hang_up(call);
+    story.net.links[link].health = Health::Good;
+    story.reply(&bye, "200 OK");
+    let ended = story.ended();
+    assert!(ended.may_still_ring, "the first phone does not know of the end");
+    story.nothing_left();
 }

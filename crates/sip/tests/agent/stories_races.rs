@@ -276,3 +276,23 @@ fn a_cancel_that_could_not_be_sent_at_first_is_repeated() {
     assert!(!story.ended().may_still_ring, "the peer confirmed the end");
     story.nothing_left();
 }
+
+/// Each time that the peer is heard of, the phone that rings for nobody is cancelled, for as long as a phone may ring.
+#[test]
+fn a_call_that_ended_is_cancelled_whenever_it_is_heard_of() {
+    both(|story| {
+        let (_, invite) = story.invite();
+        assert!(story.ended().may_still_ring, "nothing was heard of the phone");
+        let ringing = story.in_dialog(&invite, "180 Ringing", "callee");
+        story.send(&ringing);
+        story.receive("CANCEL");
+        story.wait(Duration::from_secs(60));
+        story.send(&ringing);
+        let count = story.repeats.len();
+        story.wait(Duration::from_millis(100));
+        assert_eq!(story.repeats.len(), count + 1, "the CANCEL is sent again");
+        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
+        story.receive("ACK");
+        story.nothing_left();
+    });
+}
