@@ -9,6 +9,7 @@ mod attacks_requests;
 mod stories_calls;
 mod stories_connections;
 mod stories_forks;
+mod stories_limits;
 mod stories_races;
 mod stories_registration;
 mod stories_reliable;
