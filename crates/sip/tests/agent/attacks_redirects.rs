@@ -9,7 +9,7 @@ use crate::net::text::{Text, sdp};
 /// A call over TLS that asked for `sips:` never continues without it (RFC 3261, 26.4.4).
 #[test]
 fn a_redirection_from_sips_to_sip_is_refused() {
-    let mut story = Story::new(crate::net::story::Kind { transport: phonegate_sip::agent::Transport::Tls, ..UDP });
+    let mut story = Story::new(crate::net::story::Path { transport: phonegate_sip::agent::Transport::Tls, ..UDP });
     let mut call = story.call();
     call.target = "sips:+14255550100@192.0.2.7".to_owned();
     story.place(call);
@@ -59,10 +59,10 @@ fn a_circle_of_redirections_ends() {
             story.receive("ACK");
             match story.call_event() {
                 CallEvent::Redirected(_) => {
-                    let (mut own, mut server) = (local(story.kind), remote(story.kind));
+                    let (mut own, mut server) = (local(story.path), remote(story.path));
                     own.set_port(6_000 + round);
                     server.set_port(port);
-                    story.link = story.net.open(story.kind.transport, own, server);
+                    story.link = story.net.open(story.path.transport, own, server);
                     let flow = story.net.links[story.link].id;
                     story.net.act(|agent, now| agent.follow_redirect(now, call, flow)).unwrap();
                     invite = story.receive("INVITE");
@@ -93,7 +93,7 @@ fn a_call_that_is_not_redirected_cannot_follow() {
     assert!(followed.is_err(), "there is no such call");
 }
 
-/// What a URI may carry beside the address stays out of the INVITE (RFC 3261, 19.1.5).
+/// What a URI carries in addition to the address stays out of the INVITE (RFC 3261, 19.1.5).
 #[test]
 fn a_redirection_adds_no_headers_to_the_invite() {
     both(|story| {
@@ -125,8 +125,8 @@ fn a_redirection_may_lead_to_another_transport() {
         story.send(&moved.line("Contact: <sip:+14255550100@192.0.2.7:5072;transport=tcp>"));
         story.receive("ACK");
         assert!(matches!(story.call_event(), CallEvent::Redirected(_)), "it leads to the trunk");
-        story.kind.transport = transport;
-        let (own, mut server) = (local(story.kind), remote(story.kind));
+        story.path.transport = transport;
+        let (own, mut server) = (local(story.path), remote(story.path));
         server.set_port(5_072);
         story.link = story.net.open(transport, own, server);
         let flow = story.net.links[story.link].id;

@@ -44,7 +44,7 @@ fn no_request_follows_a_foreign_contact_or_route() {
             story.answered();
             story.hang_up(call);
             let bye = story.receive_at("BYE");
-            assert_eq!(bye.destination, remote(story.kind), "not even the foreign port counts: {lines:?}");
+            assert_eq!(bye.destination, remote(story.path), "not even the foreign port counts: {lines:?}");
             story.reply(&bye.message, "200 OK");
             assert!(!story.ended().may_still_ring, "the trunk confirmed the end");
             assert!(story.net.strays.is_empty(), "nothing went elsewhere");

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::net::plan::{FEATURES, Features};
-use run::{KINDS, Run};
+use run::{EVENT_KINDS, Run};
 
 const SEED: &str = "PHONEGATE_SIP_SEED";
 const WITHOUT: &str = "PHONEGATE_SIP_WITHOUT";
@@ -88,7 +88,7 @@ fn no_network_and_no_peer_leave_a_phone_ringing() {
         panic!("{}\n{} of {count} seeds failed:\n{list}", report(*seed), failed.len());
     }
     let seen = seen.into_inner().expect("no thread panics with it");
-    for kind in KINDS {
+    for kind in EVENT_KINDS {
         let share = seen.iter().filter(|seen| *seen == kind).count();
         assert!(share >= 10 || count < 1_000, "only {share} of {count} seeds saw this: {kind}");
     }

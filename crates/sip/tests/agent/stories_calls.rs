@@ -5,10 +5,10 @@ use std::time::Duration;
 use phonegate_sip::agent::{CallEvent, EndCause, Event, RequestId, Transport};
 use phonegate_sip::message::Host;
 
-use crate::net::story::{KINDS, Kind, Story, UDP, both, each, remote, request_uri, routes, tag_of};
+use crate::net::story::{PATHS, Path, Story, UDP, both, each, remote, request_uri, routes, tag_of};
 use crate::net::text::{header, sdp};
 
-/// Over all kinds of ways.
+/// Over all paths.
 #[test]
 fn a_call_rings_is_answered_and_is_hung_up() {
     each(|story| {
@@ -116,8 +116,8 @@ fn a_busy_phone_refuses_the_call() {
 /// RFC 3261, 19.1.1, table 1: To and From have neither port nor transport.
 #[test]
 fn the_invite_is_written_as_it_was_asked_for() {
-    for kind in KINDS {
-        let mut story = Story::new(*kind);
+    for path in PATHS {
+        let mut story = Story::new(*path);
         let mut call = story.call();
         call.from_name = "Gate \"7\"".to_owned();
         call.headers.push(("P-Asserted-Identity".to_owned(), "<sip:gate@example.com>".to_owned()));
@@ -183,10 +183,10 @@ fn responses_name_received_and_rport() {
 /// RFC 3581, 4: the response to a request with rport goes to the port that it came from, not to that of Via.
 #[test]
 fn a_response_goes_back_to_where_its_request_came_from() {
-    for kind in KINDS.iter().filter(|kind| kind.transport == UDP.transport) {
-        let mut story = Story::new(*kind);
+    for path in PATHS.iter().filter(|path| path.transport == UDP.transport) {
+        let mut story = Story::new(*path);
         let (call, mut dialog) = story.answered_call();
-        let mut source = remote(*kind);
+        let mut source = remote(*path);
         source.set_port(61_000);
         let info = dialog.request("INFO").body("application/dtmf", "5");
         story.net.send_from(story.link, source, info.build());
@@ -318,10 +318,10 @@ fn the_answer_of_an_earlier_response_counts() {
 fn a_call_goes_on_over_a_new_connection() {
     both(|story| {
         let (call, _) = story.answered_call();
-        let kind = story.kind;
-        let mut local = crate::net::story::local(kind);
+        let path = story.path;
+        let mut local = crate::net::story::local(path);
         local.set_port(5_099);
-        let new = story.net.open(kind.transport, local, remote(kind));
+        let new = story.net.open(path.transport, local, remote(path));
         let (old_id, new_id) = (story.net.links[story.link].id, story.net.links[new].id);
         story.net.act(|agent, now| agent.replace_flow(now, old_id, new_id));
         let old = story.link;
@@ -353,7 +353,7 @@ fn hosts_of_the_trunk_may_be_names() {
 /// RFC 3261, 8.1.1.8.
 #[test]
 fn a_call_to_a_sips_uri_has_a_sips_contact() {
-    let mut story = Story::new(Kind { transport: Transport::Tls, ..UDP });
+    let mut story = Story::new(Path { transport: Transport::Tls, ..UDP });
     let mut call = story.call();
     call.target = "sips:+14255550100@192.0.2.7".to_owned();
     let call = story.place(call);

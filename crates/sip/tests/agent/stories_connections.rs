@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use phonegate_sip::agent::{EndCause, Transport};
 
-use crate::net::story::{Kind, Story, TCP, UDP, local, remote};
+use crate::net::story::{Path, Story, TCP, UDP, local, remote};
 use crate::net::text::Text;
 
 /// Opens another connection to the server, to which all of the story moves.
 fn reconnect(story: &mut Story) {
-    let mut own = local(story.kind);
+    let mut own = local(story.path);
     own.set_port(5_090);
     let old = story.net.links[story.link].id;
-    story.link = story.net.open(story.kind.transport, own, remote(story.kind));
+    story.link = story.net.open(story.path.transport, own, remote(story.path));
     let new = story.net.links[story.link].id;
     story.net.act(|agent, now| agent.replace_flow(now, old, new));
 }
 
 #[test]
 fn an_answered_call_outlives_its_connection() {
-    for kind in [TCP, Kind { transport: Transport::Tls, ..UDP }] {
-        let mut story = Story::new(kind);
+    for path in [TCP, Path { transport: Transport::Tls, ..UDP }] {
+        let mut story = Story::new(path);
         let (call, _) = story.answered_call();
         story.net.close(story.link);
         story.quiet(Duration::from_secs(20));
@@ -29,7 +29,7 @@ fn an_answered_call_outlives_its_connection() {
     }
 }
 
-/// The phone is off the hook, and nothing can tell the peer.
+/// The phone is off the hook, and no message can reach the peer.
 #[test]
 fn hanging_up_without_a_connection_leaves_a_doubt() {
     let mut story = Story::new(TCP);
@@ -105,8 +105,8 @@ fn an_answer_over_a_new_connection_is_hung_up_if_the_call_ended() {
 
 #[test]
 fn nothing_is_sent_on_a_flow_that_is_closed() {
-    for kind in [UDP, TCP] {
-        let mut story = Story::new(kind);
+    for path in [UDP, TCP] {
+        let mut story = Story::new(path);
         let (call, flow) = (story.call(), story.net.links[story.link].id);
         story.net.close(story.link);
         assert!(story.net.act(|agent, now| agent.place_call(now, flow, call)).is_err(), "a call needs a flow");
@@ -120,7 +120,7 @@ fn nothing_is_sent_on_a_flow_that_is_closed() {
             .line("CSeq: 1 OPTIONS")
             .build();
         story.net.act(|agent, now| agent.handle_stream(now, flow, &options));
-        story.net.act(|agent, now| agent.handle_datagram(now, flow, remote(kind), &options));
+        story.net.act(|agent, now| agent.handle_datagram(now, flow, remote(path), &options));
         story.nothing_left();
     }
 }

@@ -13,8 +13,8 @@ fn room_for(calls: usize) -> Config {
 /// Its messages may be repeated for a while, which is worth less than a new call.
 #[test]
 fn a_call_that_is_over_makes_room_for_a_new_one() {
-    for kind in [UDP, TCP] {
-        let mut story = Story::with(kind, room_for(1));
+    for path in [UDP, TCP] {
+        let mut story = Story::with(path, room_for(1));
         for _ in 0..5 {
             let (_, invite) = story.invite();
             story.send(&story.in_dialog(&invite, "486 Busy Here", "callee"));
@@ -26,13 +26,13 @@ fn a_call_that_is_over_makes_room_for_a_new_one() {
     }
 }
 
-/// The agent must know the call to cancel it when its server is heard of.
+/// The agent must know the call to cancel it when its server responds.
 #[test]
 fn a_call_that_may_still_ring_keeps_its_place() {
-    for kind in [UDP, TCP] {
-        let mut story = Story::with(kind, room_for(1));
+    for path in [UDP, TCP] {
+        let mut story = Story::with(path, room_for(1));
         let (_, invite) = story.invite();
-        assert!(story.ended().may_still_ring, "nothing was heard of it");
+        assert!(story.ended().may_still_ring, "there was no response");
         let (call, flow) = (story.call(), story.net.links[story.link].id);
         let placed = story.net.act(|agent, now| agent.place_call(now, flow, call));
         assert!(placed.is_err(), "there is no room");
@@ -52,9 +52,9 @@ fn odd_timers_neither_panic_nor_spin() {
     let zero = Duration::ZERO;
     for (t1, t2, t4) in [(zero, zero, zero), (Duration::MAX, Duration::MAX, Duration::MAX), (Duration::MAX, zero, zero)]
     {
-        for kind in [UDP, TCP] {
+        for path in [UDP, TCP] {
             let timers = TimerValues { t1, t2, t4 };
-            let mut story = Story::with(kind, Config { timers, max_ringing: zero, ..Config::default() });
+            let mut story = Story::with(path, Config { timers, max_ringing: zero, ..Config::default() });
             let call = story.place(story.call());
             story.wait(Duration::from_secs(3));
             story.hang_up(call);

@@ -68,8 +68,8 @@ fn a_cancel_without_a_final_response_ends_the_call() {
             let took = story.net.now - sent;
             assert!(took < Duration::from_secs(40), "it ends in time");
             assert_eq!(ended.cause, EndCause::Cancelled, "the caller hung up");
-            assert!(ended.may_have_rung && ended.may_still_ring, "nobody said that it stopped");
-            // It stops as soon as the server is heard of.
+            assert!(ended.may_have_rung && ended.may_still_ring, "no response says that it stopped");
+            // The phone is hung up as soon as the server responds.
             story.send(&story.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
             story.receive("ACK");
             let bye = story.receive("BYE");
@@ -103,14 +103,14 @@ fn a_lost_487_comes_again() {
     story.nothing_left();
 }
 
-/// Only over UDP does silence before the hang-up leave anything open: the phone may ring unheard.
+/// Only over UDP does silence before the hang-up leave anything open: the phone may ring without a response.
 #[test]
 fn a_late_180_of_a_call_that_ended_is_cancelled() {
     both(|story| {
         let (call, invite) = story.invite();
         story.hang_up(call);
         let ended = story.ended();
-        assert!(ended.may_have_rung && ended.may_still_ring, "nothing was heard of the phone");
+        assert!(ended.may_have_rung && ended.may_still_ring, "there was no response");
         story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
         let cancel = story.receive("CANCEL");
         story.reply(&cancel, "200 OK");
@@ -131,7 +131,7 @@ fn a_2xx_after_the_end_is_acknowledged_and_hung_up() {
         };
         let ended = story.ended();
         assert_eq!(ended.cause, EndCause::NoResponse, "timer B");
-        assert!(ended.may_still_ring, "nothing was heard of the phone");
+        assert!(ended.may_still_ring, "there was no response");
         story.wait(Duration::from_secs(5));
         story.send(&story.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
         let ack = story.receive("ACK");
@@ -221,7 +221,7 @@ fn a_bye_is_confirmed_whatever_the_peer_says() {
 
 /// The network fails when the caller hangs up. Later the peer says once more that the phone rings (RFC 3261, 13.3.1.1).
 #[test]
-fn a_cancel_that_nobody_got_is_sent_again() {
+fn a_cancel_that_was_lost_is_sent_again() {
     for health in [Health::Dead, Health::Failing] {
         both(|story| {
             let (call, invite) = story.invite();
@@ -277,12 +277,12 @@ fn a_cancel_that_could_not_be_sent_at_first_is_repeated() {
     story.nothing_left();
 }
 
-/// Each time that the peer is heard of, the phone that rings for nobody is cancelled, for as long as a phone may ring.
+/// Each time that the server responds, the phone that still rings is cancelled, for as long as a phone may ring.
 #[test]
-fn a_call_that_ended_is_cancelled_whenever_it_is_heard_of() {
+fn a_call_that_ended_is_cancelled_at_each_late_response() {
     both(|story| {
         let (_, invite) = story.invite();
-        assert!(story.ended().may_still_ring, "nothing was heard of the phone");
+        assert!(story.ended().may_still_ring, "there was no response");
         let ringing = story.in_dialog(&invite, "180 Ringing", "callee");
         story.send(&ringing);
         story.receive("CANCEL");

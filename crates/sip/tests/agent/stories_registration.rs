@@ -50,7 +50,7 @@ fn lifetime(request: &Message) -> u32 {
     own.or(request.expires().unwrap()).expect("a REGISTER names a lifetime")
 }
 
-/// On some ways, each REGISTER is challenged with a new nonce.
+/// On some paths, each REGISTER is challenged with a new nonce.
 #[test]
 fn a_registration_is_refreshed_in_time_and_removed() {
     each(|story| {
@@ -260,10 +260,10 @@ fn a_registration_goes_on_over_a_new_connection() {
         let first = story.receive("REGISTER");
         accept(story, &first, 600);
         event(story);
-        let kind = story.kind;
-        let mut local = crate::net::story::local(kind);
+        let path = story.path;
+        let mut local = crate::net::story::local(path);
         local.set_port(5_099);
-        let new = story.net.open(kind.transport, local, crate::net::story::remote(kind));
+        let new = story.net.open(path.transport, local, crate::net::story::remote(path));
         let (old, old_id) = (story.link, story.net.links[story.link].id);
         let new_id = story.net.links[new].id;
         story.net.act(|agent, now| agent.replace_flow(now, old_id, new_id));

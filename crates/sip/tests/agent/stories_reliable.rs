@@ -13,7 +13,7 @@ fn reliable(story: &Story, invite: &Message, status: &str, tag: &str, rseq: u32)
     story.in_dialog(invite, status, tag).line("Require: 100rel").line(format!("RSeq: {rseq}"))
 }
 
-/// The inspector compares Request-URI, Route and RAck, and each request is challenged on some ways.
+/// The inspector compares Request-URI, Route and RAck, and each request is challenged on some paths.
 #[test]
 fn each_reliable_response_is_acknowledged_once() {
     each(|story| {
@@ -82,7 +82,7 @@ fn each_phone_has_numbers_of_its_own() {
 
 /// A PRACK that fails, for whatever reason, never delays the 200 or its ACK.
 #[test]
-fn an_answer_is_acknowledged_whatever_becomes_of_the_prack() {
+fn an_answer_is_acknowledged_even_if_the_prack_fails() {
     for status in
         ["401 Unauthorized", "403 Forbidden", "481 Call/Transaction Does Not Exist", "500 Error", "503 No", ""]
     {

@@ -14,7 +14,7 @@ fn outside(story: &Story, method: &str, branch: &str) -> Text {
     let host = story.host();
     let transport = if story.is_udp() { "UDP" } else { "TCP" };
     Text::new(format!("{method} sip:gate@192.0.2.1:5060 SIP/2.0"))
-        .line(format!("Via: SIP/2.0/{transport} {};branch=z9hG4bK{branch};rport", remote(story.kind)))
+        .line(format!("Via: SIP/2.0/{transport} {};branch=z9hG4bK{branch};rport", remote(story.path)))
         .line("Max-Forwards: 70")
         .line(format!("From: <sip:pbx@{host}>;tag=pbx"))
         .line("To: <sip:gate@192.0.2.1>")
@@ -68,7 +68,7 @@ fn options_are_answered_in_and_outside_of_dialogs() {
 }
 
 #[test]
-fn a_request_to_a_dialog_that_nobody_knows_gets_481() {
+fn a_request_to_an_unknown_dialog_gets_481() {
     both(|story| {
         for method in ["BYE", "INFO", "UPDATE", "INVITE", "PRACK"] {
             let request = outside(story, method, method).replace("To", "To: <sip:gate@192.0.2.1>;tag=unknown");
@@ -161,8 +161,8 @@ fn any_response_shows_that_a_server_is_alive() {
 #[test]
 fn a_server_that_is_silent_or_gone_fails_its_probe() {
     for health in [Health::Good, Health::Dead, Health::Failing, Health::Closed] {
-        for kind in [UDP, TCP] {
-            let mut story = Story::new(kind);
+        for path in [UDP, TCP] {
+            let mut story = Story::new(path);
             let (link, flow) = (story.link, story.net.links[story.link].id);
             if health != Health::Closed {
                 story.net.links[link].health = health;

@@ -6,7 +6,7 @@ use phonegate_sip::agent::{CallEvent, EndCause, RetryReason};
 use phonegate_sip::auth::AuthError;
 use phonegate_sip::message::Message;
 
-use crate::net::story::{KINDS, Story, both, each, local, remote, request_uri, tag_of};
+use crate::net::story::{PATHS, Story, both, each, local, remote, request_uri, tag_of};
 use crate::net::text::{Text, header};
 
 fn number(message: &Message) -> u32 {
@@ -136,7 +136,7 @@ fn a_wrong_password_ends_the_call() {
         let ended = story.ended();
         let EndCause::AuthenticationFailed(refusal, error) = ended.cause else { panic!("the password is wrong") };
         assert_eq!((refusal.status, error), (401, AuthError::WrongCredentials), "the end says so");
-        assert!(!ended.may_have_rung, "a challenge rings nobody");
+        assert!(!ended.may_have_rung, "a challenge rings no phone");
         story.nothing_left();
     });
 }
@@ -261,11 +261,11 @@ fn a_redirection_to_another_node_is_followed() {
             story.receive("ACK");
             let CallEvent::Redirected(uri) = story.call_event() else { panic!("the redirection is reported") };
             assert_eq!(uri.to_string(), to, "the event says where to");
-            let mut server = remote(story.kind);
+            let mut server = remote(story.path);
             server.set_port(5_072);
-            let mut own = local(story.kind);
+            let mut own = local(story.path);
             own.set_port(5_098);
-            story.link = story.net.open(story.kind.transport, own, server);
+            story.link = story.net.open(story.path.transport, own, server);
             let flow = story.net.links[story.link].id;
             story.net.act(|agent, now| agent.follow_redirect(now, call, flow)).unwrap();
             let redirected = story.receive_at("INVITE");
@@ -290,9 +290,9 @@ fn a_redirection_to_another_node_is_followed() {
 }
 
 #[test]
-fn a_redirection_that_nobody_follows_ends_with_the_call() {
-    for kind in KINDS {
-        let mut story = Story::new(*kind);
+fn a_redirection_that_is_not_followed_ends_with_the_call() {
+    for path in PATHS {
+        let mut story = Story::new(*path);
         let (call, invite) = story.invite();
         let to = format!("sip:+14255550100@{}:5072", story.host());
         story.send(&Text::reply(&invite, "302 Moved").tag("x").line(format!("Contact: <{to}>")));

@@ -62,7 +62,7 @@ fn after_an_18x_a_phone_may_have_rung() {
     }
 }
 
-/// What a telephone network says when nobody answers, and why that is no failure of the trunk.
+/// What a telephone network responds when a call is rejected, and why that is no failure of the trunk.
 #[test]
 fn a_503_after_ringing_keeps_its_cause() {
     each(|story| {
@@ -142,7 +142,7 @@ fn silence_on_the_prack_does_not_hide_that_it_rang() {
     }
 }
 
-/// What is unreadable in a 200 must not leave the phone off the hook unheard: the call is answered or ended, never
+/// What is unreadable in a 200 must not leave the phone off the hook: the call is answered or ended, never
 /// silent, and a phone may have rung.
 #[test]
 fn a_200_with_unreadable_headers_is_not_lost() {
@@ -213,7 +213,7 @@ fn an_empty_rport_in_a_response_hides_nothing() {
 
 /// The socket says that no byte went out.
 #[test]
-fn an_invite_that_could_not_be_sent_rang_nobody() {
+fn an_invite_that_could_not_be_sent_rang_no_phone() {
     both(|story| {
         let link = story.link;
         story.net.links[link].health = Health::Failing;
@@ -235,12 +235,12 @@ fn an_invite_of_which_one_went_out_may_have_rung() {
     story.net.links[link].health = Health::Failing;
     let ended = story.ended();
     assert!(ended.may_have_rung, "the first INVITE may have arrived");
-    assert!(ended.may_still_ring, "nobody said that it stopped");
+    assert!(ended.may_still_ring, "no response says that it stopped");
     story.nothing_left();
 }
 
 #[test]
-fn a_challenged_invite_that_cannot_be_repeated_rang_nobody() {
+fn a_challenged_invite_that_cannot_be_repeated_rang_no_phone() {
     both(|story| {
         let (_, invite) = story.invite();
         let link = story.link;
@@ -276,7 +276,7 @@ fn a_connection_that_closes_may_leave_a_phone_ringing() {
     }
 }
 
-/// A connection that died unheard, for example by a power cut: the INVITE stays in the buffer.
+/// A connection that died without notice, for example by a power cut: the INVITE stays in the buffer.
 #[test]
 fn an_invite_in_the_buffer_of_a_dead_connection_may_ring() {
     let mut story = Story::new(TCP);
@@ -302,14 +302,14 @@ fn silence_may_have_rung() {
             story.take_new(&mut cancels);
             assert_eq!(ended.cause, EndCause::NoResponse, "no final response came");
             assert!(ended.may_have_rung && ended.may_still_ring, "silence says nothing");
-            assert_eq!(cancels.len(), usize::from(trying), "what was heard of is cancelled");
+            assert_eq!(cancels.len(), usize::from(trying), "the INVITE is cancelled if there was a response");
             story.nothing_left();
         });
     }
 }
 
 #[test]
-fn a_call_hung_up_ahead_of_its_challenge_rang_nobody() {
+fn a_call_hung_up_ahead_of_its_challenge_rang_no_phone() {
     both(|story| {
         let (call, invite) = story.invite();
         story.hang_up(call);
@@ -318,7 +318,7 @@ fn a_call_hung_up_ahead_of_its_challenge_rang_nobody() {
         story.receive("ACK");
         let ended = story.ended();
         assert_eq!(ended.cause, EndCause::Cancelled, "the caller hung up, so that nothing is repeated");
-        assert!(!ended.may_have_rung && !ended.may_still_ring, "a challenge rings nobody");
+        assert!(!ended.may_have_rung && !ended.may_still_ring, "a challenge rings no phone");
         story.nothing_left();
     });
 }

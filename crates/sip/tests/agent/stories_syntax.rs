@@ -1,11 +1,11 @@
-//! Odd but legal spelling, and bytes that nobody needs.
+//! Odd but legal spelling, and bytes that decide nothing.
 
 use phonegate_sip::agent::{CallEvent, EndCause, Reply};
 
 use crate::net::story::{Story, TCP, UDP, both, each, request_uri, routes};
 use crate::net::text::{Text, header, sdp};
 
-/// In a reason phrase, a display name, Reason, and headers that nobody needs.
+/// In a reason phrase, a display name, Reason, and headers that decide nothing.
 #[test]
 fn bytes_that_are_not_utf8_hide_nothing() {
     each(|story| {

@@ -105,7 +105,7 @@ fn a_refresh_that_fails_for_a_while_does_not_end_the_call() {
             assert!(last.at > refused + Duration::from_secs(5), "it ends later than at {status}");
             assert!(last.at <= answered + Duration::from_secs(91), "and not after its expiry");
             story.reply(&last.message, "200 OK");
-            assert_eq!(story.ended().cause, EndCause::SessionLost, "nobody refreshed");
+            assert_eq!(story.ended().cause, EndCause::SessionLost, "there was no refresh");
             story.nothing_left();
         });
     }
@@ -166,7 +166,7 @@ fn a_session_that_the_peer_does_not_refresh_is_ended() {
         let pause = bye.at - answered;
         assert!(pause >= Duration::from_secs(55) && pause <= Duration::from_secs(91), "shortly ahead of the expiry");
         story.reply(&bye.message, "200 OK");
-        assert_eq!(story.ended().cause, EndCause::SessionLost, "nobody refreshed");
+        assert_eq!(story.ended().cause, EndCause::SessionLost, "there was no refresh");
         story.nothing_left();
     });
 }
@@ -238,7 +238,7 @@ fn a_bye_is_repeated_until_timer_f() {
     assert_eq!(sent[..5], [500, 1_500, 3_500, 7_500, 11_500], "the pauses grow to T2");
     assert!(sent.last().is_some_and(|&last| last <= 32_000), "timer F ends it");
     assert_eq!(ended.cause, EndCause::HungUp, "the caller hung up");
-    assert!(ended.may_still_ring, "nobody confirmed that the phone is on the hook");
+    assert!(ended.may_still_ring, "no response confirms that the phone is on the hook");
     story.nothing_left();
 }
 
@@ -249,7 +249,7 @@ fn over_a_stream_nothing_is_repeated() {
     let (call, _) = story.answered_call();
     story.hang_up(call);
     story.receive("BYE");
-    assert!(story.ended().may_still_ring, "nobody confirmed the end");
+    assert!(story.ended().may_still_ring, "no response confirms the end");
     story.place(story.call());
     story.receive("INVITE");
     assert_eq!(story.ended().cause, EndCause::NoResponse, "no response came");

@@ -82,7 +82,7 @@ impl Inspector {
             if *method == Method::Ack {
                 return Ok(());
             }
-            // What nobody got may be cancelled anew once it is heard of.
+            // Xard of.
             let may_repeat = flow.transport == Transport::Udp || *method == Method::Cancel;
             demand(may_repeat, "a request is sent again over a reliable transport")?;
             return demand(!self.finished.contains(&key), "a request is sent again after its response");
@@ -104,9 +104,9 @@ impl Inspector {
             let answer = String::from_utf8_lossy(value);
             let params = digest::params(&answer);
             let get = |name| digest::param(&params, name).to_owned();
-            let (user, password) = self.secret.as_ref().ok_or("credentials are sent that nobody has")?;
+            let (user, password) = self.secret.as_ref().ok_or("credentials are sent, although the test has none")?;
             let issued = self.issued.iter().find(|of| of.nonce == get("nonce") && of.realm == get("realm"));
-            let issued = issued.ok_or("credentials answer a challenge that nobody sent")?;
+            let issued = issued.ok_or("credentials answer a challenge that no peer sent")?;
             // An ACK repeats the credentials of its INVITE, whose method they are made for (RFC 3261, 22.1).
             let covered = if *method == Method::Ack { "INVITE" } else { method.as_str() };
             let answered = issued.check(&answer, covered, &uri, user, password);

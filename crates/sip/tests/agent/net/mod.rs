@@ -7,8 +7,8 @@
 pub mod dialogs;
 pub mod digest;
 pub mod inspect;
-pub mod kind;
 pub mod network;
+pub mod path;
 pub mod pbx;
 pub mod phones;
 pub mod plan;

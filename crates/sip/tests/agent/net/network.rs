@@ -163,7 +163,7 @@ impl Network {
         self.trace.push((self.now, "<-", bytes.clone()));
         match self.links[link].health {
             Health::Good => self.carry(link, true, bytes, |link, bytes| Delivery::ToAgent { link, source, bytes }),
-            Health::Dead | Health::Failing | Health::Closed => self.remark("lost: the way is gone"),
+            Health::Dead | Health::Failing | Health::Closed => self.remark("lost: the connection is dead"),
         }
     }
 
@@ -314,7 +314,7 @@ impl Network {
                 let make = move |link, bytes| Delivery::ToPeer { link, destination, bytes };
                 self.carry(index, false, bytes, make);
             }
-            Health::Dead => self.remark("lost: the way is gone"),
+            Health::Dead => self.remark("lost: the connection is dead"),
             Health::Failing => {
                 self.remark("could not be sent");
                 self.agent.handle_send_failure(self.now, id);

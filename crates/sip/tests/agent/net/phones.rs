@@ -12,8 +12,8 @@ pub(super) const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
 const TIMEOUT: Duration = Duration::from_secs(32);
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long a phone rings that nobody answers. Long, so that the agent has to end it.
-const RINGS: Duration = Duration::from_secs(1_200);
+/// How long an unanswered phone rings. Long, so that the agent has to end it.
+const RING_TIME: Duration = Duration::from_secs(1_200);
 
 /// What a phone does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Pbx {
         if let Then::Answers(pause) | Then::Declines(pause) = then {
             self.after(pause, Task::Then(c, p));
         }
-        self.after(RINGS, Task::Stop(c, p));
+        self.after(RING_TIME, Task::Stop(c, p));
     }
 
     /// Says that a phone rings, and again each minute.
@@ -183,7 +183,7 @@ impl Pbx {
         for (pause, method) in requests {
             self.after(pause, Task::Act(c, p, method));
         }
-        // The other phones stop, but one may be picked up before it hears of that.
+        // The other phones stop, but one may be picked up before the PBX has reached it.
         let pause = if self.calls[c].plan.several_answer { 5_000 } else { 100 };
         for other in (0..others).filter(|other| *other != p) {
             self.after(Duration::from_millis(pause), Task::Stop(c, other));
@@ -198,7 +198,7 @@ impl Pbx {
             phone.hook = Hook::Done;
             let answered = call.phones.iter().any(|phone| phone.hook == Hook::Connected || phone.connected_at > T1);
             if !answered && call.phones.iter().all(|phone| phone.hook == Hook::Done) {
-                // That a phone rang is certain only if the ringing was heard of.
+                // A response that says otherwise is honest only if the agent received the 180.
                 let heard = self.is_stream && !self.features.has("silence");
                 let heard = heard && call.phones.iter().all(|phone| phone.plan.announces);
                 let status = if heard { call.plan.decline } else { "480 Temporarily Unavailable" };

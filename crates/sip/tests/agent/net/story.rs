@@ -10,20 +10,20 @@ use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::{Host, Message, Method};
 
 use super::digest;
-pub use super::kind::{KINDS, Kind, TCP, UDP, local, remote};
 use super::network::{Arrival, Network, Step};
+pub use super::path::{PATHS, Path, TCP, UDP, local, remote};
 use super::text::{PeerDialog, Text, header, name, sdp};
 
 pub const USER: &str = "gate";
 pub const PASSWORD: &str = "made-up password";
 
 /// How long a test waits for a message or an event.
-const PATIENCE: Duration = Duration::from_secs(4_000);
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(4_000);
 
-/// Plays a story over each kind of way.
+/// Plays a story over each path.
 pub fn each(play: impl Fn(&mut Story)) {
-    for kind in KINDS {
-        play(&mut Story::new(*kind));
+    for path in PATHS {
+        play(&mut Story::new(*path));
     }
 }
 
@@ -36,7 +36,7 @@ pub fn both(play: impl Fn(&mut Story)) {
 /// An agent with one flow, and the peer at its end.
 pub struct Story {
     pub net: Network,
-    pub kind: Kind,
+    pub path: Path,
     pub link: usize,
     /// New messages that the test has not received.
     inbox: VecDeque<Arrival>,
@@ -52,17 +52,17 @@ pub struct Story {
 }
 
 impl Story {
-    pub fn new(kind: Kind) -> Self {
-        Self::with(kind, Config::default())
+    pub fn new(path: Path) -> Self {
+        Self::with(path, Config::default())
     }
 
-    pub fn with(kind: Kind, config: Config) -> Self {
+    pub fn with(path: Path, config: Config) -> Self {
         let mut net = Network::new(1, config);
         net.inspector.secret = Some((USER.to_owned(), PASSWORD.to_owned()));
-        let link = net.open(kind.transport, local(kind), remote(kind));
+        let link = net.open(path.transport, local(path), remote(path));
         Self {
             net,
-            kind,
+            path,
             link,
             inbox: VecDeque::new(),
             seen: HashSet::new(),
@@ -75,12 +75,12 @@ impl Story {
     }
 
     pub fn is_udp(&self) -> bool {
-        self.kind.transport == Transport::Udp
+        self.path.transport == Transport::Udp
     }
 
     /// Returns the host of the peer as a URI has it.
     pub fn host(&self) -> &'static str {
-        if self.kind.ipv6 { "[2001:db8::7]" } else { "192.0.2.7" }
+        if self.path.ipv6 { "[2001:db8::7]" } else { "192.0.2.7" }
     }
 
     /// Returns a call as most tests place it.
@@ -98,7 +98,7 @@ impl Story {
             credentials: Some(Credentials::new(USER, PASSWORD).expect("they are short")),
             reliable_provisional: true,
             session_interval: None,
-            trunk: vec![Host::Ip(remote(self.kind).ip())],
+            trunk: vec![Host::Ip(remote(self.path).ip())],
         }
     }
 
@@ -132,7 +132,7 @@ impl Story {
     pub fn in_dialog(&self, invite: &Message, status: &str, tag: &str) -> Text {
         Text::reply(invite, status)
             .tag(tag)
-            .each("Record-Route", self.kind.record_routes)
+            .each("Record-Route", self.path.record_routes)
             .line(format!("Contact: <{}>", self.contact(tag)))
     }
 
@@ -161,12 +161,12 @@ impl Story {
 
     /// Returns the peer's side of the dialog with this tag.
     pub fn dialog(&self, invite: &Message, tag: &str) -> PeerDialog {
-        let transport = match self.kind.transport {
+        let transport = match self.path.transport {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
         };
-        PeerDialog::new(invite, tag, &format!("{transport} {}", remote(self.kind)), &self.contact(tag))
+        PeerDialog::new(invite, tag, &format!("{transport} {}", remote(self.path)), &self.contact(tag))
     }
 
     /// Receives the next new message, which must be this one. Responses of 100 are skipped.
@@ -183,7 +183,7 @@ impl Story {
 
     /// Receives the next new message, whatever it is.
     pub fn receive_any(&mut self) -> Option<Arrival> {
-        let deadline = self.net.now + PATIENCE;
+        let deadline = self.net.now + RECEIVE_TIMEOUT;
         loop {
             match self.inbox.pop_front() {
                 Some(arrival) if arrival.message.status() == Some(100) => {}
@@ -210,7 +210,7 @@ impl Story {
 
     /// Returns the next event.
     pub fn event(&mut self) -> Event {
-        let deadline = self.net.now + PATIENCE;
+        let deadline = self.net.now + RECEIVE_TIMEOUT;
         loop {
             if let Some((_, event)) = self.events.pop_front() {
                 return event;
@@ -300,7 +300,7 @@ impl Story {
                     let retried = CallEvent::Retried(RetryReason::Challenged);
                     matches!(event, Event::Call(_, event) if *event == retried)
                 };
-                let drop_noise = self.kind.challenges;
+                let drop_noise = self.path.challenges;
                 let news = self.net.events.drain(..);
                 self.events.extend(news.filter(|(_, event)| !(drop_noise && is_noise(event))));
             }
@@ -308,7 +308,7 @@ impl Story {
                 self.repeats.push(arrival);
             }
             Step::Arrived(arrival) => {
-                if !(self.kind.challenges && self.challenges(&arrival.message)) {
+                if !(self.path.challenges && self.challenges(&arrival.message)) {
                     self.inbox.push_back(arrival);
                 }
             }
@@ -349,7 +349,7 @@ impl Story {
 impl Drop for Story {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{:?}\n{}", self.kind, self.net.trace());
+            eprintln!("{:?}\n{}", self.path, self.net.trace());
         }
     }
 }

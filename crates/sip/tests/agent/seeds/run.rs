@@ -15,13 +15,13 @@ use crate::net::phones::{Hook, Phone};
 use crate::net::plan::Features;
 use crate::net::story::{PASSWORD, USER, assert_empty};
 use crate::net::text::sdp;
-pub use caller::KINDS;
+pub use caller::EVENT_KINDS;
 
 /// A hung-up call has ended after this: CANCEL and BYE may each wait 64 times T1, and may be challenged.
 const END_BOUND: Duration = Duration::from_secs(130);
 
 /// After this, a good network has carried all that an answer causes.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 enum Action {
     Place,
@@ -259,7 +259,7 @@ impl Run {
             let phones = self.phones(&placed.number).map(|(_, phone)| phone);
             let phones = phones.filter(|phone| phone.hook == Hook::Connected);
             // What a phone that was answered just now causes may be under way.
-            let connected: Vec<_> = phones.filter(|phone| phone.connected_at.max(calm) + SETTLED <= now).collect();
+            let connected: Vec<_> = phones.filter(|phone| phone.connected_at.max(calm) + SETTLE_TIME <= now).collect();
             assert!(connected.len() <= 1, "{} phones have one call", connected.len());
             if let Some(phone) = connected.first() {
                 let has = placed.answered == Some(sdp(&phone.name));

@@ -71,7 +71,7 @@ impl Run {
             };
             let index = self.calls.iter().position(|call| call.id == id).expect("the event is about a call");
             assert!(self.calls[index].ended.is_none(), "{event:?} comes after the end");
-            self.seen.insert(kind_of(&event));
+            self.seen.insert(event_kind(&event));
             match event {
                 CallEvent::Redirected(uri) => self.follow(id, &uri),
                 CallEvent::Answered(answered) => {
@@ -146,7 +146,7 @@ impl Run {
 }
 
 /// What a number of seeds must see, so that they try what they are meant to try.
-pub const KINDS: &[&str] = &[
+pub const EVENT_KINDS: &[&str] = &[
     "answered",
     "offer",
     "wish for an offer",
@@ -168,7 +168,7 @@ pub const KINDS: &[&str] = &[
     "not registered",
 ];
 
-fn kind_of(event: &CallEvent) -> &'static str {
+fn event_kind(event: &CallEvent) -> &'static str {
     match event {
         CallEvent::Retried(_) => "retried",
         CallEvent::Redirected(_) => "redirected",

@@ -1,4 +1,4 @@
-//! Messages that nobody asked for.
+//! Messages without a cause: garbage, guesses and floods.
 
 use phonegate_sip::agent::Transport;
 
@@ -31,7 +31,7 @@ impl Run {
         self.net.send_from(self.link, source, text.build());
     }
 
-    /// The PBX sends far more than it should: garbage, requests outside of calls, INFOs, phones that nobody knows.
+    /// The PBX sends far more than it should: garbage, requests outside of calls, INFOs, unknown phones.
     pub(super) fn flood(&mut self) {
         if self.net.links[self.link].health != Health::Good {
             return;
