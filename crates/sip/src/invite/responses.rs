@@ -187,7 +187,7 @@ impl Call {
         if let Some(invite) = &mut self.invite {
             invite.is_final = true;
         }
-        self.may_have_rung |= may_have_rung(status);
+        self.may_have_rung |= may_have_rung(status, response.q850_cause());
         match self.stage {
             Stage::Inviting => {}
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over => {
@@ -390,11 +390,12 @@ fn is_forwarded(message: &Message) -> bool {
 ///
 /// False only for what a server decides without a phone: requests that it refuses, unknown numbers, missing credentials,
 /// and failures of its own. Busy, declined, unavailable, timed out and cancelled come from a phone, or from what waited
-/// for one.
-fn may_have_rung(status: u16) -> bool {
+/// for one. So do the causes of a gateway that the telephone network gives of the called phone (ITU-T Q.850: cleared,
+/// busy, no answer, rejected), whatever the status: the 18x before it may be lost.
+fn may_have_rung(status: u16, q850: Option<u16>) -> bool {
     let is_servers_own = matches!(
         status,
         300..=407 | 410..=479 | 481..=485 | 488..=490 | 492..=499 | 500..=503 | 505..=599 | 604 | 606
     );
-    !is_servers_own
+    !is_servers_own || matches!(q850, Some(16..=19 | 21))
 }

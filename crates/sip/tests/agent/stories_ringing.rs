@@ -18,10 +18,15 @@ const REFUSALS: &[(&str, bool)] = &[
     ("421 Extension Required", false),
     ("484 Address Incomplete", false),
     ("488 Not Acceptable Here", false),
+    ("500 Server Internal Error", false),
+    ("503 Service Unavailable", false),
+    ("604 Does Not Exist Anywhere", false),
     ("408 Request Timeout", true),
     ("480 Temporarily Unavailable", true),
+    ("486 Busy Here", true),
     ("487 Request Terminated", true),
     ("504 Server Time-out", true),
+    ("600 Busy Everywhere", true),
     ("603 Decline", true),
 ];
 
@@ -78,6 +83,25 @@ fn a_503_after_ringing_keeps_its_cause() {
         assert!(ended.may_have_rung, "it rang");
         story.nothing_left();
     });
+}
+
+/// The 180 was lost, and the telephone network says what the called phone did (ITU-T Q.850, 2.2.7).
+#[test]
+fn a_cause_of_the_called_phone_says_that_it_may_have_rung() {
+    for (cause, may_have_rung) in [(1, false), (34, false), (42, false), (16, true), (17, true), (19, true), (21, true)]
+    {
+        for status in ["403 Forbidden", "500 Server Internal Error", "503 Service Unavailable"] {
+            both(|story| {
+                let (_, invite) = story.invite();
+                let refusal = story.in_dialog(&invite, status, "callee");
+                story.send(&refusal.line(format!("Reason: Q.850;cause={cause}")));
+                story.receive("ACK");
+                let ended = story.ended();
+                assert_eq!(ended.may_have_rung, may_have_rung, "{status} with cause {cause}");
+                story.nothing_left();
+            });
+        }
+    }
 }
 
 #[test]
