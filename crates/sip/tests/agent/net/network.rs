@@ -35,7 +35,7 @@ pub enum Health {
     Good,
     /// They vanish, and so do those of the peer.
     Dead,
-    /// The socket reports that they could not be sent.
+    /// The socket reports that they could not be sent. Those of the peer arrive.
     Failing,
     /// The connection is closed.
     Closed,
@@ -162,8 +162,10 @@ impl Network {
     pub fn send_from(&mut self, link: usize, source: SocketAddr, bytes: Vec<u8>) {
         self.trace.push((self.now, "<-", bytes.clone()));
         match self.links[link].health {
-            Health::Good => self.carry(link, true, bytes, |link, bytes| Delivery::ToAgent { link, source, bytes }),
-            Health::Dead | Health::Failing | Health::Closed => self.remark("lost: the connection is dead"),
+            Health::Good | Health::Failing => {
+                self.carry(link, true, bytes, |link, bytes| Delivery::ToAgent { link, source, bytes });
+            }
+            Health::Dead | Health::Closed => self.remark("lost: the connection is dead"),
         }
     }
 
