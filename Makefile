@@ -62,12 +62,12 @@ test-long:
 	$(MAKE) build
 	PHONEGATE_KILLS=500 $(PART) 'test(/_long$$/) | binary(sqlite_store) & test(/^kills::/)'
 
-# Each fuzz target for 10 s, from its corpus. It finds what a change breaks; what is rare is for `make fuzz`.
+# Each fuzz target for 10 s, from its corpus. It finds what a change breaks. Rare faults need `make fuzz`.
 test-fuzz:
 	scripts/install-tools fuzz
 	scripts/fuzz run 10
 
-# The fuzz targets for long, or one of them: make fuzz MINUTES=60 TARGET=datagram
+# All fuzz targets, or one, for a longer time: make fuzz MINUTES=60 TARGET=datagram
 fuzz:
 	scripts/install-tools fuzz
 	scripts/fuzz run $$(($(MINUTES) * 60)) $(TARGET)
@@ -79,7 +79,7 @@ check:
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo deny --workspace check bans licenses sources
-	# The fuzz targets are a workspace of their own.
+	# The fuzz targets are a separate workspace.
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir $(TARGET_DIR)/fuzz --locked --all-targets -- -D warnings
 	cargo deny --manifest-path fuzz/Cargo.toml --config fuzz/deny.toml check bans licenses sources
@@ -118,7 +118,7 @@ bench:
 	cargo bench --package phonegate-sip --bench agent
 	$(MAKE) bench-messages
 
-# phonegate-sip beside rsipstack, which a release compiles for size: both for speed here.
+# Compares phonegate-sip with rsipstack. Both are compiled for speed here; a release compiles rsipstack for size.
 bench-messages:
 	cargo bench --package phonegate-bench-messages --config 'profile.bench.package.rsipstack.opt-level=3'
 

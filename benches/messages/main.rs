@@ -1,6 +1,6 @@
-//! How fast phonegate-sip reads SIP messages, beside the parser of rsipstack, and what each allocates. Prints one table.
+//! Compares phonegate-sip with the parser of rsipstack: messages parsed per second, and allocations. Prints one table.
 //!
-//! Both read the same messages in turn, and of each the headers that a user agent needs: Via, From, To, Call-ID, CSeq,
+//! Both parse the same messages in turn, and of each the headers that a user agent needs: Via, From, To, Call-ID, CSeq,
 //! Contact, Record-Route and Content-Type, with the URIs in them.
 
 use std::hint::black_box;
@@ -11,17 +11,17 @@ use phonegate_sip::message::{Limits, Message};
 use rsipstack::sip::headers::ToTypedHeader;
 use rsipstack::sip::{HeadersExt, SipMessage};
 
-/// Rounds, of which the median counts. Each message is read by one parser, then by the other, in each round.
+/// Number of rounds; the table has the median. In each round, each parser reads the message in turn.
 const ROUNDS: usize = 101;
 
-/// How often a parser reads a message in a round.
+/// Number of times that a parser reads a message in a round.
 const READS: u32 = 500;
 
 const SDP: &str = "v=0\no=- 1481231235 1481231237 IN IP4 192.0.2.9\ns=Asterisk\nc=IN IP4 192.0.2.9\nt=0 0\n\
     m=audio 14512 RTP/AVP 0 8 101\na=rtpmap:0 PCMU/8000\na=rtpmap:8 PCMA/8000\na=rtpmap:101 telephone-event/8000\n\
     a=fmtp:101 0-16\na=ptime:20\na=maxptime:150\na=sendrecv\n";
 
-/// The headers that a response repeats.
+/// The headers that a response copies from its request.
 const REPEATED: &str = "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-5f1c9a2e7d;received=192.0.2.1;rport=5060\n\
     From: <sip:gate@example.com>;tag=8c1f0e6a\nTo: <sip:+14255550100@example.com>;tag=as5d2f7b10\n\
     Call-ID: 3f0c6b1e9a7d4c52@192.0.2.1\n";
@@ -69,7 +69,8 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What a parser found, without copies. Both must find the same, so that neither is fast because it finds nothing.
+/// The values that a parser found, without copies. Both must find the same, so that neither is fast because it skips
+/// something.
 #[derive(Debug, PartialEq)]
 struct Found<'a> {
     branch: Option<&'a str>,
@@ -134,7 +135,7 @@ fn by_rsipstack(bytes: &[u8], pass_on: &mut dyn FnMut(Found<'_>)) -> Option<()> 
     Some(())
 }
 
-/// Reads a message, and uses what was found for nothing.
+/// Parses a message and discards the result.
 fn read(parse: Parser, bytes: &[u8]) {
     let read = parse(black_box(bytes), &mut |found| {
         black_box(found);

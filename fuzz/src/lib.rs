@@ -1,18 +1,18 @@
-//! What several fuzz targets check of the messages that they read.
+//! Checks of parsed messages that several fuzz targets share.
 #![forbid(unsafe_code)]
 
 pub mod server;
 
 use phonegate_sip::message::{BuildError, Limits, Message, MessageBuilder, Method, NameAddr, Uri, header, limits};
 
-/// Asserts that readers of two messages return the same.
+/// Asserts that accessors of two messages return the same values.
 macro_rules! assert_same {
     ($first:expr, $second:expr, $($reader:ident)*) => {
         $(assert_eq!($first.$reader(), $second.$reader(), concat!(stringify!($reader), " of the message written again"));)*
     };
 }
 
-/// Reads everything in a message that was read, and checks what is promised of all results.
+/// Reads every part of a parsed message, and checks the promises about the results.
 pub fn check_message(message: &Message) {
     assert_ne!(message.is_request(), message.status().is_some());
     assert!(message.status().is_none_or(|status| (100..=699).contains(&status)));
@@ -47,7 +47,7 @@ pub fn check_message(message: &Message) {
     check_rewritten(message);
 }
 
-/// Checks that addresses which a peer named are still as many, and the same, after they are written into a request.
+/// Checks that addresses of a peer keep their number and values when they are written into a request.
 fn check_addresses(
     list: &[NameAddr],
     name: &str,
@@ -72,7 +72,7 @@ fn check_addresses(
     }
 }
 
-/// Checks that a URI is read the same again, and that it can be the target of a request.
+/// Checks that a URI is parsed to the same value again, and that it can be the target of a request.
 pub fn check_uri(uri: &Uri) {
     assert!(uri.as_str().len() <= limits::URI);
     assert_eq!(Uri::parse(uri.as_str()).as_ref(), Ok(uri));
@@ -89,7 +89,7 @@ pub fn check_uri(uri: &Uri) {
     assert_eq!(read_whole(&request).request_uri_bytes(), Some(text.as_bytes()));
 }
 
-/// Checks that the response to a request goes back where it came from.
+/// Checks that the response to a request has its Via, From, To, Call-ID and CSeq.
 fn check_response(message: &Message) {
     let built = MessageBuilder::response_to(message, 486, "Busy Here", Some("mine")).build();
     if !message.is_request() {
@@ -106,7 +106,7 @@ fn check_response(message: &Message) {
     }
 }
 
-/// Writes the message again with all its headers, and checks that it means the same.
+/// Writes the message again with all its headers, and checks that it is parsed to the same values.
 fn check_rewritten(message: &Message) {
     let mut builder = match (message.method(), message.status()) {
         (Some(method), _) => {
@@ -138,7 +138,7 @@ fn check_rewritten(message: &Message) {
     }
 }
 
-/// Reads what was written here, which is always possible.
+/// Parses a message that was written here, which always succeeds.
 fn read_whole(bytes: &[u8]) -> Message {
     let limits = Limits { datagram_request: limits::MESSAGE, ..Limits::default() };
     Message::from_datagram(bytes, &limits).expect("what is written can be read")

@@ -1,4 +1,4 @@
-//! A server that answers what an agent sent, rightly or not.
+//! A server that responds to an agent, correctly or not.
 
 use arbitrary::Arbitrary;
 use phonegate_sip::message::{Message, Method};
@@ -8,7 +8,7 @@ use phonegate_sip::message::{Message, Method};
 pub struct Reply {
     status: u8,
     tag: u8,
-    /// Reliable provisional responses have it.
+    /// The RSeq of a reliable provisional response.
     rseq: Option<u8>,
     has_body: bool,
     contact: u8,

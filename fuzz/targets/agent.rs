@@ -1,5 +1,5 @@
-//! The input is the order of everything that can happen to an agent: commands, time, and messages of a server that answers
-//! what the agent sent, rightly or not.
+//! The input is a sequence of everything that can happen to an agent: commands, time, and messages of a server that
+//! responds correctly or not.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ use phonegate_sip::message::{Limits, Message, Method};
 
 const SERVER: &str = "192.0.2.9:5060";
 
-/// Bounds that the input reaches soon.
+/// Low limits, which inputs reach quickly.
 const MAX_CALLS: usize = 6;
 const MAX_FLOWS: usize = 4;
 const MAX_REGISTRATIONS: usize = 3;
 const MAX_SERVERS: usize = 16;
 const MAX_QUEUE: usize = 64;
 
-/// What one input to the agent may add to a queue that was below its limit.
+/// Maximum that one call of the agent may add to a queue that was below its limit.
 const QUEUE_SLACK: usize = 512;
 
 #[derive(Arbitrary, Debug)]
@@ -84,7 +84,7 @@ enum Step {
     },
     /// Time passes, in units of 100 ms.
     Wait(u16),
-    /// Until the next timer.
+    /// Time passes until the next timer.
     Timer,
     PollEvents,
     PollTransmits,
@@ -99,14 +99,14 @@ fuzz_target!(|steps: Vec<Step>| {
     world.end();
 });
 
-/// What is known of a call.
+/// The events of a call so far.
 #[derive(Default)]
 struct Known {
     is_answered: bool,
     is_ended: bool,
 }
 
-/// An agent, its driver, and what both must keep to.
+/// An agent, its driver, and the checks of what it promises.
 struct World {
     agent: UserAgent,
     now: Duration,
@@ -249,7 +249,7 @@ impl World {
         self.sent.iter().rev().nth(index).cloned()
     }
 
-    /// Delivers bytes as if they were a datagram and as if they came over a stream: only one is right for the flow.
+    /// Delivers bytes both as a datagram and as stream data. Only one of them fits the flow.
     fn deliver(&mut self, flow: FlowId, bytes: &[u8]) {
         let source: SocketAddr = SERVER.parse().expect("an address");
         self.agent.handle_datagram(self.now, flow, source, bytes);
@@ -271,8 +271,8 @@ impl World {
             if transmit.bytes != b"\r\n" {
                 let message =
                     Message::from_datagram(&transmit.bytes, &Limits::default()).expect("what is sent can be read");
-                // A response repeats what the peer sent, however malformed.
-                assert!(message.essentials().is_ok() || !message.is_request(), "a request is complete");
+                // A response copies headers of the peer, even malformed ones.
+                assert!(message.essentials().is_ok() || !message.is_request(), "a request has all mandatory headers");
                 if message.is_request() && message.method() != Some(&Method::Ack) {
                     self.sent.push((transmit.flow, message));
                 }
@@ -328,7 +328,7 @@ impl World {
         assert!(usage.transmits.max(usage.events) <= MAX_QUEUE + QUEUE_SLACK, "{usage:?}");
     }
 
-    /// Ends everything, lets all time pass, and finds nothing left.
+    /// Ends everything, runs until no timer is left, and checks that nothing remains.
     fn end(&mut self) {
         for id in self.calls.keys().copied().collect::<Vec<_>>() {
             self.agent.hang_up(self.now, id);
@@ -341,7 +341,7 @@ impl World {
             self.run_timer();
             self.poll_events();
             self.poll_transmits();
-            assert!(self.now - start < Duration::from_secs(3_600), "all ends within an hour");
+            assert!(self.now - start < Duration::from_secs(3_600), "everything ends within an hour");
         }
         self.poll_events();
         self.poll_transmits();

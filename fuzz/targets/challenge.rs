@@ -1,5 +1,5 @@
-//! The input is what happens in a call, a line each: `S` or `P` and a challenge of a server or a proxy, `!` to end a
-//! response, `N` for the next request, `F` for another target.
+//! The input is the events of a call, one per line: `S` or `P` with a challenge of a server or a proxy, `!` for the end
+//! of a response, `N` for the next request, `F` for another target.
 #![no_main]
 
 use std::collections::HashMap;
@@ -36,13 +36,13 @@ struct Call {
     authenticator: Authenticator,
     request: RequestAuth,
     answered_rounds: u32,
-    /// The strongest algorithm that was answered, by kind.
+    /// The strongest algorithm that was answered, by header name.
     strongest: HashMap<&'static str, Algorithm>,
     /// Highest count of each nonce, with the header's name and the realm.
     counts: HashMap<(&'static str, Vec<u8>, Vec<u8>), u32>,
-    /// What was offered: the header's name, realm, and algorithm.
+    /// Offered challenges: header name of the answer, realm, and algorithm.
     offered: Vec<(&'static str, Vec<u8>, Algorithm)>,
-    /// What the last answers were for.
+    /// Header name, realm and nonce of the last answers.
     last: Vec<(&'static str, Vec<u8>, Vec<u8>)>,
 }
 
@@ -107,7 +107,7 @@ impl Call {
         for secret in [PASSWORD.as_bytes(), BYE.body] {
             assert!(!value.windows(secret.len()).any(|part| part == secret));
         }
-        // As a server would read it: answers and challenges have the same grammar.
+        // Parsed as a server would: answers and challenges have the same grammar.
         let read = Challenge::read_all(value);
         let [Ok(read)] = &read[..] else { panic!("an answer can be read: {read:?}") };
         let (realm, algorithm) = (read.realm(), read.algorithm());

@@ -1,4 +1,4 @@
-//! The input is what arrives in a call: audio, presses and other packets, from anywhere and in any order.
+//! The input is the packets that arrive in a call: audio, presses and others, from any source and in any order.
 #![no_main]
 
 use std::net::SocketAddr;
@@ -25,9 +25,9 @@ enum Step {
     Talk { from: Source, stream: u8, packets: u8, is_fast: bool },
     /// Up to 7 packets of an event, with the next sequence numbers.
     Press { from: Source, stream: u8, digit: u8, packets: u8 },
-    /// An event packet with any numbers.
+    /// An event packet with arbitrary numbers.
     Event { from: Source, stream: u8, sequence: u16, timestamp: u32, payload: [u8; 4], number: u8 },
-    /// Any packet.
+    /// An arbitrary packet.
     Bytes { from: Source, bytes: Vec<u8> },
     /// Time passes, in units of 10 ms.
     Wait(u8),
@@ -72,29 +72,30 @@ fuzz_target!(|input: Input| {
     }
 });
 
-/// A call in virtual time, with what the receiver must not do.
+/// A call in virtual time, with the checks of the receiver.
 struct Call {
     learns_port: bool,
     receiver: Receiver,
-    /// Gets only what may be heard, so the rest must make no difference.
+    /// Gets only packets from allowed sources. The others must make no difference.
     alone: Receiver,
-    /// Gets each packet twice, which must make no difference either. Not where a port is learned: from packets in sequence.
+    /// Gets each packet twice, which must make no difference either. `None` if ports are learned, because a duplicate
+    /// interrupts the sequence from which a port is learned.
     doubled: Option<Receiver>,
     now: Duration,
     remote: RemoteMedia,
     sequences: [u16; 4],
     packets: u64,
     heard: u64,
-    /// Event packets that were heard, and digits that were reported, by digit.
+    /// Accepted event packets, and reported digits, by event code.
     event_packets: [u32; 16],
     digits: [u32; 16],
-    /// The stream heard last from the named port without protection, when, and whether its audio was.
+    /// The latest unprotected stream from the named port: SSRC, time, and whether it had audio.
     stream: Option<(u32, Duration, bool)>,
-    /// Whether the named port was heard.
+    /// Whether the named port has sent.
     named: bool,
     /// The latest audio packets from other ports.
     run: Vec<(SocketAddr, u32, u16, Duration)>,
-    /// Streams and sequence numbers that were heard from another port.
+    /// Streams and sequence numbers accepted from another port.
     other: Vec<(u32, u16)>,
 }
 
@@ -199,7 +200,7 @@ impl Call {
         let may_be_heard = is_authenticated || is_named || self.learns_port && from.ip() == self.remote.rtp.ip();
         if may_be_heard {
             let alone = self.alone.receive(self.now, from, packet, protection);
-            assert_eq!(verdict, alone, "packets of others make no difference");
+            assert_eq!(verdict, alone, "packets from other sources make no difference");
         }
         if let Some(doubled) = &mut self.doubled {
             assert_eq!(verdict, doubled.receive(self.now, from, packet, protection), "copies make no difference");
@@ -247,7 +248,7 @@ impl Call {
         }
         if is_heard {
             self.heard += 1;
-            assert!(may_be_heard, "only who may be heard is heard");
+            assert!(may_be_heard, "only packets from allowed sources are accepted");
             assert!(self.remote.direction.sends);
         }
         assert_eq!(self.heard + self.receiver.dropped().total(), self.packets, "each packet is counted");
@@ -270,19 +271,20 @@ impl Call {
         }
     }
 
-    /// Checks that a port is learned from 8 packets of audio in sequence, in the time that they take.
+    /// Checks that a port is learned from 8 consecutive audio packets, at the pace of audio.
     fn check_learned(&self, from: SocketAddr) {
         assert!(!self.named && self.learns_port && from.ip() == self.remote.rtp.ip());
         let run = self.run.last_chunk::<8>().expect("eight packets of audio came");
         let [first, .., last] = run;
-        assert!(last.3 - first.3 >= Duration::from_millis(60), "a flood teaches nothing");
+        assert!(last.3 - first.3 >= Duration::from_millis(60), "no port is learned from a flood");
         for (before, next) in run.iter().zip(&run[1..]) {
             assert_eq!((next.0, next.1, next.2), (from, before.1, before.2.wrapping_add(1)));
         }
         assert_eq!(first.0, from);
     }
 
-    /// Checks that another stream is heard only after the one before was silent, or to replace events by audio.
+    /// Checks that another stream is accepted only after the previous one was silent, or if it brings audio after
+    /// events alone.
     fn check_stream(&mut self, ssrc: u32, is_audio: bool) {
         let same = self.stream.filter(|stream| stream.0 == ssrc);
         if let (None, Some((_, last, had_audio))) = (same, self.stream) {

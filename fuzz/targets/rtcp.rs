@@ -1,4 +1,4 @@
-//! The input is a compound RTCP packet, and the same bytes once more as the headers of RTP packets to report on.
+//! The input is a compound RTCP packet. The same bytes are also used as the headers of RTP packets to report on.
 #![no_main]
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Checks that a block is read as it was written, with and without a report of what was sent.
+/// Checks that a block is read as it was written, in a sender report and in a receiver report.
 fn check_written(block: ReportBlock, is_bye: bool) {
     assert!((-0x80_0000..=0x7f_ffff).contains(&block.cumulative_lost));
     let sent = SenderInfo { ntp_timestamp: 1 << 63, rtp_timestamp: 2, packets: 3, octets: 4 };

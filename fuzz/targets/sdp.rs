@@ -1,4 +1,5 @@
-//! The input is a description of the peer behind one byte: the encryption and the address family of this side.
+//! The input is one byte, which selects the encryption and the address family of this side, and a description of the
+//! peer.
 #![no_main]
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,14 +23,14 @@ fuzz_target!(|input: &[u8]| {
     let lines = Lines::read(sdp);
     if let Ok(remote) = session.judge_answer(sdp) {
         check(&remote, &lines, &session);
-        // The peer of an answer encrypts if it names a key.
+        // A peer that answers with a key encrypts.
         let drops_key = remote.key.is_none() && lines.media.len() == 1 && lines.has_key;
         assert!(!drops_key, "a key that was answered is used");
     }
     let Ok(offer) = session.judge_offer(sdp) else { return };
     check(offer.remote(), &lines, &session);
     let answer = session.answer(&offer);
-    assert_eq!(session.answer(&offer), answer, "an answer that stays keeps its version");
+    assert_eq!(session.answer(&offer), answer, "an unchanged answer keeps its version");
     assert!(!answer.contains("\r\n\r\n") && answer.is_ascii(), "nothing of the offer breaks a line");
     let answered = Lines::read(answer.as_bytes());
     assert_eq!(answered.media.len(), lines.media.len(), "each media keeps its place");
@@ -106,12 +107,12 @@ fn keys(first: u8) -> LocalKeys {
     LocalKeys { sha1_80: key(first), sha1_32: key(first + 1) }
 }
 
-/// What a description names, read in another way than the crate does.
+/// The lines of a description, parsed by other code than that of the crate.
 struct Lines {
     addresses: Vec<IpAddr>,
     /// The words of each `m=` line.
     media: Vec<Vec<String>>,
-    /// Whether there is a `crypto` attribute behind an `m=` line.
+    /// Whether there is a `crypto` attribute after an `m=` line.
     has_key: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The input is what arrives in an encrypted call: packets of the peer, and what an attacker makes of them without the
-//! key: copies, changed packets and any bytes.
+//! The input is the packets that arrive in an encrypted call: those of the peer, and those of an attacker without the
+//! key, who sends copies, modified packets and arbitrary bytes.
 #![no_main]
 
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ enum Step {
         digit: u8,
         duration: u8,
     },
-    /// An attacker sends a packet of before again, or changes a bit of it.
+    /// An attacker sends an earlier packet again, unchanged or with one bit changed.
     Copy {
         packet: u8,
         is_rtcp: bool,
@@ -73,10 +73,10 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::Copy { .. } | Step::Change { .. } | Step::Bytes { .. } => {
                 let (bytes, is_rtcp) = forged(step, &sent);
                 let before = own.summary();
-                assert_eq!(receive(&mut own, now, attacker, &bytes, is_rtcp), None, "an attacker presses no digit");
+                assert_eq!(receive(&mut own, now, attacker, &bytes, is_rtcp), None, "an attacker produces no digit");
                 let after = own.summary();
                 let counted = [after.audio_packets, after.event_packets];
-                assert_eq!(counted, [before.audio_packets, before.event_packets], "nothing of an attacker counts");
+                assert_eq!(counted, [before.audio_packets, before.event_packets], "no forged packet is counted");
                 continue;
             }
         };
@@ -87,7 +87,7 @@ fuzz_target!(|steps: Vec<Step>| {
         sent.push(packet);
     }
     for (events, digits) in events.iter().zip(digits) {
-        assert!(digits <= events / 2, "a digit takes two packets");
+        assert!(digits <= events / 2, "a digit needs two packets");
     }
 });
 
@@ -120,7 +120,7 @@ fn protect(peer: &mut MediaSession, sequences: &mut [u16; 4], stream: u8, payloa
     peer.protect_rtp(header.write(payload)).expect("a packet is encrypted")
 }
 
-/// What an attacker sends, and whether it goes to the port of RTCP.
+/// Returns the attacker's packet, and whether it is sent to the RTCP port.
 fn forged(step: &Step, sent: &[Vec<u8>]) -> (Vec<u8>, bool) {
     let pick = |packet: &u8| sent.get(usize::from(*packet) % sent.len().max(1)).cloned().unwrap_or_default();
     match step {

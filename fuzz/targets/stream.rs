@@ -1,4 +1,4 @@
-//! The input is a stream behind three bytes: which limits apply, and how the stream is cut.
+//! The input is three bytes, which select the limits and how the stream is cut, and the stream.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,7 +13,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let mut state = u16::from_be_bytes(*cuts) | 1;
     let arbitrary_cut = || {
-        // Marsaglia's xorshift; lengths from 0 to 31, and now and then a longer one.
+        // Marsaglia's xorshift; lengths from 0 to 31, and occasionally a longer one.
         state ^= state << 7;
         state ^= state >> 9;
         state ^= state << 8;
@@ -31,8 +31,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// Reads a stream in pieces. Returns the events, why it could not be read any further, and whether part of a message is
-/// left at its end.
+/// Reads a stream in pieces. Returns the events, the error that ended it, if any, and whether it ends within a message.
 fn read(
     stream: &[u8],
     limits: &Limits,

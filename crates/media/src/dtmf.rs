@@ -1,5 +1,5 @@
-//! DTMF digits: from telephone events in RTP (RFC 4733) and from bodies of SIP INFO requests. Tones in the audio are only
-//! noticed.
+//! Detects DTMF digits in telephone events (RFC 4733) and in the bodies of SIP INFO requests. Tones in the audio are
+//! detected too, but never become digits.
 
 mod events;
 mod info;
@@ -9,7 +9,7 @@ pub use events::{DigitEvent, EventDetector, EventPosition};
 pub use info::{InfoError, accepts_info, parse_info};
 pub use tones::ToneDetector;
 
-/// The digits by event code (RFC 4733, section 3.2, table 3).
+/// Digits by event code (RFC 4733, section 3.2, table 3).
 const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
 
 /// One of the 16 DTMF digits: `0` to `9`, `*`, `#`, `A` to `D`.
@@ -28,12 +28,12 @@ impl Digit {
         u8::try_from(position).ok().map(Self)
     }
 
-    /// Event code, 0 to 15.
+    /// Returns the event code, 0 to 15.
     pub fn event_code(self) -> u8 {
         self.0
     }
 
-    /// The character that names the digit, letters in upper case.
+    /// Returns the character of the digit. Letters are upper case.
     pub fn as_char(self) -> char {
         DIGITS.get(usize::from(self.0)).copied().unwrap_or('?')
     }

@@ -1,9 +1,9 @@
 //! The media of one telephone call: session descriptions, RTP, RTCP, SRTP and DTMF digits.
 //!
-//! [`session::MediaSession`] receives a whole call; the other modules are its parts.
+//! [`session::MediaSession`] handles all received media of a call; the other modules are its parts.
 //!
-//! Sans-IO: no function here opens a socket, reads a clock or draws a random number. The caller passes the bytes that
-//! arrived, their source and the time, and gets back what they mean. Everything that grows has a limit.
+//! The crate does no I/O: it opens no sockets, reads no clocks and draws no random numbers. The caller passes in
+//! received bytes, their source and the time; the crate returns digits and counts. All state is bounded.
 #![forbid(unsafe_code)]
 #![deny(
     clippy::unwrap_used,

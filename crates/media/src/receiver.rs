@@ -1,11 +1,11 @@
-//! Decides which packets of a call may be heard, and finds the digits in them.
+//! Decides which packets of a call are accepted, and detects the digits in them.
 //!
-//! Without SRTP a packet counts if it comes from exactly the address and port that the peer's description names. Within
-//! that, another stream (SSRC) counts only after the current one has been silent for 1 s, and a digit only after two
-//! packets of its event. So one blind packet never presses a digit.
+//! Without SRTP, a packet is accepted only from the exact address and port in the peer's description. From there,
+//! another stream (SSRC) is accepted only after the current one has been silent for 1 s, and a digit is reported only
+//! after two packets of its event. So a single forged packet never produces a digit.
 //!
-//! [`Receiver::new`] can allow another *port* of the named address, for peers behind a translator. A
-//! packet that SRTP has authenticated counts wherever it comes from, whatever its stream.
+//! [`Receiver::new`] can allow another *port* of the named address, for peers behind NAT. A packet that SRTP has
+//! authenticated is accepted from any source and in any stream.
 
 mod learn;
 
@@ -18,32 +18,32 @@ use crate::rtp::{RtpHeader, RtpPacket};
 use crate::sdp::{Codec, EventTypes, RemoteMedia};
 use learn::PortLearner;
 
-/// Another stream counts once the current one has been silent for this long.
+/// After the current stream has been silent for this long, another one is accepted.
 pub const STREAM_SILENCE: Duration = Duration::from_secs(1);
 
-/// How a packet was protected on its way.
+/// How a packet was protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protection {
     /// It arrived as RTP.
     None,
-    /// It arrived as SRTP, which was authenticated, checked for replay, and decrypted.
+    /// It arrived as SRTP, and was authenticated, checked for replay, and decrypted.
     Authenticated,
 }
 
-/// What a packet is.
+/// The result of receiving a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict<'a> {
-    /// Audio of the peer.
+    /// Audio from the peer.
     Audio {
         /// Codec of the payload.
         codec: Codec,
         /// The packet.
         packet: RtpPacket<'a>,
     },
-    /// A telephone event of the peer, and what it reports. Most packets of an event report nothing.
+    /// A telephone event from the peer, and its result. Most packets of an event have none.
     Event(Option<DigitEvent>),
-    /// Not to be heard.
+    /// Not accepted.
     Dropped(DropReason),
 }
 
@@ -51,7 +51,7 @@ pub enum Verdict<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DropReason {
-    /// No session has been agreed on yet, or the peer said that it does not send.
+    /// No session has been negotiated yet, or its direction says that the peer does not send.
     NotSending,
     /// Not from the named address.
     Address,
@@ -61,9 +61,9 @@ pub enum DropReason {
     NotRtp,
     /// A payload type that is neither a codec of this crate nor a telephone event.
     PayloadType,
-    /// Another stream while the current one is not silent.
+    /// Another stream, while the current one is active.
     Stream,
-    /// A telephone event from a learned port that is not near the audio in sequence number.
+    /// A telephone event from a learned port whose sequence number is not near the audio.
     Sequence,
 }
 
@@ -88,7 +88,7 @@ pub struct DropCounts {
 }
 
 impl DropCounts {
-    /// All of them.
+    /// Returns the sum of all counts.
     pub fn total(&self) -> u64 {
         let counts =
             [self.not_sending, self.address, self.port, self.not_rtp, self.payload_type, self.stream, self.sequence];
@@ -111,8 +111,8 @@ impl DropCounts {
 
 /// The receiving side of one call.
 ///
-/// Its memory is bounded: see [`EventDetector`]; everything else is of fixed size. Times are measured by the caller from
-/// any fixed origin, and never go back.
+/// Memory is bounded: see [`EventDetector`]; everything else has a fixed size. The caller measures times from any fixed
+/// origin; they must not go back.
 #[derive(Debug)]
 pub struct Receiver {
     remote: Option<Remote>,
@@ -124,7 +124,7 @@ pub struct Receiver {
     dropped: DropCounts,
 }
 
-/// What the receiver must know of the peer's description.
+/// The parts of the peer's description that the receiver uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Remote {
     rtp: SocketAddr,
@@ -132,16 +132,16 @@ struct Remote {
     event_types: EventTypes,
 }
 
-/// The stream that is heard from the named address and port.
+/// The current stream from the named address and port.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
     ssrc: u32,
     last_heard: Duration,
-    /// Whether audio came. Events alone do not keep audio of another stream out.
+    /// Whether audio was received. A stream of events alone does not block the audio of another stream.
     has_audio: bool,
 }
 
-/// What a packet carries.
+/// The content of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     Audio(Codec),
@@ -149,8 +149,8 @@ enum Content {
 }
 
 impl Receiver {
-    /// Creates a receiver that drops everything until [`Receiver::set_remote`]. `learns_port` allows another port of the
-    /// named address.
+    /// Creates a receiver that drops everything until [`Receiver::set_remote`] is called. `learns_port` allows another
+    /// port of the named address, for peers behind NAT.
     pub fn new(learns_port: bool) -> Self {
         Self {
             remote: None,
@@ -162,8 +162,8 @@ impl Receiver {
         }
     }
 
-    /// Applies a description of the peer. If it names another address or port, the current stream and a learned port are
-    /// forgotten. Events go on, so that a press during a re-INVITE counts once.
+    /// Applies a description of the peer. If it names another address or port, the receiver forgets the current stream
+    /// and a learned port. Events continue, so a press during a re-INVITE is reported once.
     pub fn set_remote(&mut self, media: &RemoteMedia) {
         let moved = self.remote.is_none_or(|remote| remote.rtp != media.rtp);
         self.remote = Some(Remote { rtp: media.rtp, sends: media.direction.sends, event_types: media.event_types });
@@ -172,8 +172,8 @@ impl Receiver {
         }
     }
 
-    /// Forgets the current stream, a learned port, and that the named port was heard. For the moment when the call is
-    /// answered: early media may have come from another port.
+    /// Forgets the current stream, a learned port, and that the named port has sent. Call it when the call is answered:
+    /// early media may have come from another port.
     pub fn forget_source(&mut self) {
         self.stream = None;
         if let Some(learner) = &mut self.learner {
@@ -181,12 +181,12 @@ impl Receiver {
         }
     }
 
-    /// Discards presses of which only one packet came: see [`EventDetector::discard_pending`].
+    /// Discards presses of which only one packet has arrived: see [`EventDetector::discard_pending`].
     pub fn discard_pending(&mut self) {
         self.events.discard_pending();
     }
 
-    /// Judges a packet that arrived at `now` from `from`.
+    /// Accepts or drops a packet that arrived at `now` from `from`.
     pub fn receive<'a>(
         &mut self,
         now: Duration,
@@ -211,22 +211,22 @@ impl Receiver {
         }
     }
 
-    /// What was received of the current stream. Dropped packets do not count.
+    /// Returns the statistics of the current stream. Dropped packets are not included.
     pub fn stats(&self) -> &ReceptionStats {
         &self.stats
     }
 
-    /// The report on the current stream: see [`ReceptionStats::report`].
+    /// Returns the report on the current stream: see [`ReceptionStats::report`].
     pub fn report(&mut self) -> Option<ReportBlock> {
         self.stats.report()
     }
 
-    /// Packets dropped so far.
+    /// Returns the number of packets dropped so far, by reason.
     pub fn dropped(&self) -> &DropCounts {
         &self.dropped
     }
 
-    /// The port that is heard instead of the named one, if one was learned.
+    /// Returns the learned address and port, if another port than the named one was learned.
     pub fn learned_source(&self) -> Option<SocketAddr> {
         self.learner.as_ref()?.learned_source()
     }
@@ -278,8 +278,8 @@ impl Receiver {
         Ok((content, packet))
     }
 
-    /// Records a packet from the named address and port whose type does not count, such as comfort noise: its stream is
-    /// not silent.
+    /// Records a packet of another payload type, such as comfort noise, from the named address and port: its stream is
+    /// active.
     fn heard_other_type(&mut self, now: Duration, ssrc: u32) {
         if let Some(learner) = &mut self.learner {
             learner.heard_named();
@@ -289,7 +289,7 @@ impl Receiver {
         }
     }
 
-    /// Accepts a packet from the named address and port if its stream counts.
+    /// Accepts a packet from the named address and port if its stream is the current one or may replace it.
     fn accept_stream(&mut self, now: Duration, ssrc: u32, is_audio: bool) -> Result<(), DropReason> {
         let has_audio = match self.stream {
             Some(stream) if stream.ssrc == ssrc => stream.has_audio || is_audio,
@@ -307,8 +307,8 @@ impl Receiver {
     }
 }
 
-/// An address as descriptions name it: a socket of both families reports IPv4 sources as IPv6, and IPv6 sources with a
-/// scope.
+/// Converts a source address to the form in descriptions: a dual-stack socket reports IPv4 sources as IPv6, and IPv6
+/// sources with a scope.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

@@ -1,4 +1,4 @@
-//! RTCP (RFC 3550, section 6): reports on what is received, and what the peer reports.
+//! RTCP (RFC 3550, section 6): writes reports, and reads those of the peer.
 
 use std::time::Duration;
 
@@ -18,33 +18,33 @@ const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 
-/// A report of a receiver on one stream (RFC 3550, section 6.4.1).
+/// A report block on one stream (RFC 3550, section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportBlock {
-    /// The stream that it is about.
+    /// The reported stream.
     pub ssrc: u32,
-    /// Share of packets lost since the report before, in 1/256.
+    /// Fraction of packets lost since the previous report, in 1/256.
     pub fraction_lost: u8,
-    /// Packets lost since the beginning, -2^23 to 2^23 - 1. Negative if packets were doubled.
+    /// Packets lost since the beginning, -2^23 to 2^23 - 1. Negative if packets were duplicated.
     pub cumulative_lost: i32,
-    /// Highest sequence number received, extended by how often it wrapped.
+    /// Highest sequence number received, extended by the number of wraps.
     pub highest_sequence: u32,
-    /// Jitter of arrival, in timestamp units.
+    /// Interarrival jitter, in timestamp units.
     pub jitter: u32,
 }
 
-/// What a compound packet says.
+/// The contents of a compound packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Blocks of all its sender and receiver reports, at most [`MAX_BLOCKS`].
+    /// Blocks of all sender and receiver reports, at most [`MAX_BLOCKS`].
     pub blocks: Vec<ReportBlock>,
-    /// Whether it says goodbye.
+    /// Whether it contains a BYE.
     pub is_bye: bool,
 }
 
 impl Report {
-    /// The latest block about this stream.
+    /// Returns the last block about this stream.
     pub fn about(&self, ssrc: u32) -> Option<&ReportBlock> {
         self.blocks.iter().rev().find(|block| block.ssrc == ssrc)
     }
@@ -60,16 +60,16 @@ pub enum RtcpError {
     /// It does not begin with a sender or receiver report of version 2 (RFC 3550, appendix A.2).
     #[error("the packet does not begin with an RTCP report")]
     NoReport,
-    /// A packet in it goes beyond its end.
+    /// A packet in it extends beyond its end.
     #[error("the RTCP packet is truncated")]
     Truncated,
 }
 
-/// Reads a compound packet. Its packets of other types are skipped.
+/// Parses a compound packet. Packets of other types are skipped.
 ///
 /// # Errors
 ///
-/// See [`RtcpError`]. Nothing of a malformed packet counts.
+/// See [`RtcpError`]. A malformed packet is ignored as a whole.
 pub fn read(compound: &[u8]) -> Result<Report, RtcpError> {
     if compound.len() > MAX_PACKET {
         return Err(RtcpError::TooLong);
@@ -96,7 +96,7 @@ pub fn read(compound: &[u8]) -> Result<Report, RtcpError> {
     Ok(report)
 }
 
-/// Reads the blocks of a report, which stand behind `offset` bytes.
+/// Parses the blocks of a report, which start at `offset`.
 fn read_blocks(body: &[u8], offset: usize, count: usize, report: &mut Report) -> Result<(), RtcpError> {
     let mut rest = body.get(offset..).ok_or(RtcpError::Truncated)?;
     for _ in 0..count {
@@ -117,7 +117,7 @@ fn read_blocks(body: &[u8], offset: usize, count: usize, report: &mut Report) ->
     Ok(())
 }
 
-/// Counts what arrives of one stream (RFC 3550, appendix A).
+/// Statistics of one received stream (RFC 3550, appendix A).
 #[derive(Clone, Debug, Default)]
 pub struct ReceptionStats {
     ssrc: Option<u32>,
@@ -127,18 +127,18 @@ pub struct ReceptionStats {
     /// In sixteenths of timestamp units (appendix A.8).
     jitter: u32,
     transit: Option<u32>,
-    /// Packets expected and received at the report before.
+    /// Packets expected and received at the time of the previous report.
     reported: (u32, u32),
 }
 
 impl ReceptionStats {
-    /// Creates the statistics of a stream of which nothing has arrived.
+    /// Creates empty statistics.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Counts a packet that arrived at `now`. A packet of another stream begins the statistics anew. Only audio counts
-    /// for the jitter, as events repeat their timestamp.
+    /// Counts a packet that arrived at `now`. A packet of another stream restarts the statistics. Only audio affects
+    /// the jitter, because events repeat their timestamp.
     pub fn count(&mut self, header: &RtpHeader, is_audio: bool, now: Duration) {
         let sequence = u32::from(header.sequence);
         if self.ssrc != Some(header.ssrc) {
@@ -160,17 +160,17 @@ impl ReceptionStats {
         }
     }
 
-    /// Packets received.
+    /// Returns the number of packets received.
     pub fn packets(&self) -> u32 {
         self.packets
     }
 
-    /// Packets expected by their sequence numbers and not received.
+    /// Returns the number of packets that were expected by sequence number and not received.
     pub fn lost(&self) -> u32 {
         self.expected().saturating_sub(self.packets)
     }
 
-    /// Jitter of arrival.
+    /// Returns the interarrival jitter.
     pub fn jitter(&self) -> Duration {
         Duration::from_micros(u64::from(self.jitter >> 4).saturating_mul(125))
     }
@@ -182,7 +182,8 @@ impl ReceptionStats {
         }
     }
 
-    /// The block about this stream; the next one reports what is lost from here on. `None` if nothing has arrived.
+    /// Returns the block about this stream. The next one reports the losses from here on. `None` if nothing was
+    /// received.
     pub fn report(&mut self) -> Option<ReportBlock> {
         let ssrc = self.ssrc?;
         let expected = self.expected();
@@ -192,7 +193,7 @@ impl ReceptionStats {
         let fraction = (u64::from(lost_since) << 8).checked_div(expected_since.into()).unwrap_or_default();
         Some(ReportBlock {
             ssrc,
-            // All lost is 256/256, which does not fit.
+            // If all packets are lost, the fraction is 256/256, which does not fit.
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
             cumulative_lost: i32::try_from(self.lost()).unwrap_or(i32::MAX).min(0x7f_ffff),
             highest_sequence: self.highest,
@@ -201,7 +202,7 @@ impl ReceptionStats {
     }
 }
 
-/// What this side has sent, for a sender report (RFC 3550, section 6.4.1).
+/// The sending statistics of this side, for a sender report (RFC 3550, section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderInfo {
     /// Time of the report in NTP format: seconds since 1900 in the upper 32 bits.
@@ -214,8 +215,10 @@ pub struct SenderInfo {
     pub octets: u32,
 }
 
-/// Writes a compound packet: a sender report, or a receiver report if nothing was sent; the canonical name; and a
-/// goodbye, if it is the last one. The name is made of the SSRC, so it says nothing of the machine (RFC 7022).
+/// Writes a compound packet: a sender report, or a receiver report if `sent` is `None`; the canonical name; and a BYE
+/// if it is the last packet.
+///
+/// The name is derived from the SSRC, so it reveals nothing about the machine (RFC 7022).
 pub fn write(ssrc: u32, sent: Option<SenderInfo>, block: Option<ReportBlock>, is_last: bool) -> Vec<u8> {
     let mut body = Vec::with_capacity(128);
     body.extend(ssrc.to_be_bytes());
@@ -231,7 +234,7 @@ pub fn write(ssrc: u32, sent: Option<SenderInfo>, block: Option<ReportBlock>, is
         body.extend([block.fraction_lost, l0, l1, l2]);
         body.extend(block.highest_sequence.to_be_bytes());
         body.extend(block.jitter.to_be_bytes());
-        // The peer's sender reports are not timed, so there is no round trip to compute: both fields are 0.
+        // The arrival of the peer's sender reports is not recorded, so both fields for the round trip are 0.
         body.extend([0; 8]);
     }
     let kind = if sent.is_some() { SENDER_REPORT } else { RECEIVER_REPORT };
@@ -252,7 +255,7 @@ pub fn write(ssrc: u32, sent: Option<SenderInfo>, block: Option<ReportBlock>, is
     compound
 }
 
-/// Writes a packet. The body is a multiple of 4 bytes, and shorter than 256 KB.
+/// Writes a packet. The length of the body must be a multiple of 4 and less than 256 KB.
 fn write_packet(compound: &mut Vec<u8>, count: u8, kind: u8, body: &[u8]) {
     compound.extend([0x80 | count, kind]);
     compound.extend(u16::try_from(body.len() / 4).unwrap_or_default().to_be_bytes());

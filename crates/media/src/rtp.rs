@@ -1,12 +1,12 @@
 //! RTP packets (RFC 3550, section 5.1).
 
-/// Longest packet that is read, in bytes. A packet of audio has 172.
+/// Longest packet that is read, in bytes. A 20 ms packet of G.711 has 172.
 pub const MAX_PACKET: usize = 2048;
 
 /// Length of a header without contributing sources and extension, in bytes.
 const FIXED_HEADER: usize = 12;
 
-/// Header fields of an RTP packet that matter to a call.
+/// The fields of an RTP header that a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtpHeader {
     /// Marker bit: the beginning of a talk spurt or of an event.
@@ -35,8 +35,8 @@ impl RtpHeader {
         packet
     }
 
-    /// Reads the fixed header. Returns it with the first byte of the packet and what follows the fixed header. The
-    /// payload of an SRTP packet is not read, as its padding is encrypted.
+    /// Parses the fixed header. Returns it, the first byte of the packet, and the rest after the fixed header. The
+    /// payload of an SRTP packet cannot be parsed before decryption, because its padding is encrypted.
     pub(crate) fn read(packet: &[u8]) -> Result<(Self, u8, &[u8]), RtpError> {
         if packet.len() > MAX_PACKET {
             return Err(RtpError::TooLong);
@@ -46,7 +46,7 @@ impl RtpHeader {
         }
         let (fixed, rest) = packet.split_first_chunk::<FIXED_HEADER>().ok_or(RtpError::Truncated)?;
         let [flags, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
-        // Types 192 to 223 of RTCP: as payload types with the marker, 64 to 95.
+        // RTCP types 192 to 223 look like payload types 64 to 95 with the marker bit.
         if matches!(second, 192..=223) {
             return Err(RtpError::Rtcp);
         }
@@ -80,10 +80,10 @@ pub enum RtpError {
     /// The version is not 2: the packet may be STUN or DTLS.
     #[error("the packet is not RTP version 2")]
     Version,
-    /// It is an RTCP packet on the port of RTP (RFC 5761, section 4).
+    /// It is an RTCP packet on the RTP port (RFC 5761, section 4).
     #[error("the packet is RTCP")]
     Rtcp,
-    /// Header, contributing sources, extension or padding go beyond its end.
+    /// Header, contributing sources, extension or padding extend beyond its end.
     #[error("the packet is truncated or its padding is malformed")]
     Truncated,
 }
@@ -104,7 +104,7 @@ impl<'a> RtpPacket<'a> {
             payload = rest.get(words.saturating_mul(4)..).ok_or(RtpError::Truncated)?;
         }
         if flags & 0x20 != 0 {
-            // The last byte counts the padding, itself included.
+            // The last byte is the length of the padding, including itself.
             let padding = payload.last().copied().filter(|padding| *padding != 0).ok_or(RtpError::Truncated)?;
             let length = payload.len().checked_sub(padding.into()).ok_or(RtpError::Truncated)?;
             payload = payload.get(..length).ok_or(RtpError::Truncated)?;

@@ -1,8 +1,8 @@
 //! Session descriptions (RFC 8866) of one call with one audio stream: offers and answers (RFC 3264), with keys by SDES
 //! (RFC 4568).
 //!
-//! [`LocalSession`] writes the descriptions of this side and judges those of the peer. Only the lines `v`, `c`, `m` and
-//! `a` are read; nothing depends on the others, so they may hold anything, an `o=` of any length among them.
+//! [`LocalSession`] writes the descriptions of this side and checks those of the peer. Only the lines `v`, `c`, `m` and
+//! `a` are parsed. Other lines are ignored and may contain anything.
 
 mod crypto;
 mod description;
@@ -28,7 +28,7 @@ pub const MAX_LINES: usize = 1000;
 /// Maximum number of `m=` lines of a description that is read.
 pub const MAX_MEDIA: usize = 32;
 
-/// A codec that is spoken here: G.711 (RFC 3551, table 4).
+/// A supported codec: G.711 (RFC 3551, table 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// G.711 µ-law.
@@ -47,7 +47,7 @@ impl Codec {
         }
     }
 
-    /// Its static payload type.
+    /// Returns the static payload type.
     pub fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
@@ -55,7 +55,7 @@ impl Codec {
         }
     }
 
-    /// Its encoding name in `rtpmap`.
+    /// Returns the encoding name in `rtpmap`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pcmu => "PCMU",
@@ -69,12 +69,12 @@ impl Codec {
 pub struct Direction {
     /// Whether the peer sends audio.
     pub sends: bool,
-    /// Whether the peer takes audio.
+    /// Whether the peer receives audio.
     pub receives: bool,
 }
 
 impl Direction {
-    /// The attribute of a side with these directions.
+    /// Returns the attribute of the side with these directions.
     pub fn as_str(self) -> &'static str {
         match (self.sends, self.receives) {
             (true, true) => "sendrecv",
@@ -95,12 +95,12 @@ impl EventTypes {
         1u128.checked_shl(payload_type.into()).is_some_and(|bit| self.0 & bit != 0)
     }
 
-    /// Returns whether there is no such payload type: the peer took no telephone events.
+    /// Returns whether there is no such payload type: the peer does not support telephone events.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Adds a payload type. Those above 127 do not exist and are ignored.
+    /// Adds a payload type. Values above 127 are ignored.
     pub fn insert(&mut self, payload_type: u8) {
         self.0 |= 1u128.checked_shl(payload_type.into()).unwrap_or_default();
     }
@@ -124,27 +124,28 @@ impl fmt::Debug for EventTypes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteMedia {
-    /// Where the peer takes audio, and where it sends from. The address is unspecified (`0.0.0.0`) if the peer holds the
-    /// call in the way of RFC 3264, section 8.4.
+    /// The address and port at which the peer receives audio, and from which it sends. The address is unspecified
+    /// (`0.0.0.0`) if the peer puts the call on hold as in RFC 3264, section 8.4.
     pub rtp: SocketAddr,
-    /// Where the peer takes RTCP: the port of `a=rtcp` (RFC 3605), else the next one. `None` if there is none.
+    /// The address and port at which the peer receives RTCP: the port of `a=rtcp` (RFC 3605), otherwise the port after
+    /// that of RTP. `None` if there is none.
     pub rtcp: Option<SocketAddr>,
     /// The codec to send with.
     pub codec: Codec,
-    /// Payload type to send telephone events with, if the peer takes any.
+    /// Payload type for telephone events to the peer, if it supports them.
     pub event_type: Option<u8>,
-    /// Payload types that carry telephone events from the peer: its own and 101. Empty if it takes none; digits may then
-    /// come in INFO requests.
+    /// Payload types that carry telephone events from the peer: its own and 101. Empty if it supports none; digits may
+    /// then arrive in INFO requests.
     pub event_types: EventTypes,
-    /// Which way audio goes. Neither way while the address is unspecified.
+    /// Direction of the audio. Inactive if the address is unspecified.
     pub direction: Direction,
-    /// The key that the peer encrypts with. `None` means RTP without encryption.
+    /// The key with which the peer encrypts. `None`: RTP without encryption.
     pub key: Option<PeerKey>,
 }
 
 impl RemoteMedia {
-    /// Returns whether the peer holds the call: it does not send or does not take audio. After a first answer on hold,
-    /// wait for its re-INVITE.
+    /// Returns whether the call is on hold: the peer does not send or does not receive audio. After a first answer on
+    /// hold, wait for a re-INVITE of the peer.
     pub fn is_on_hold(&self) -> bool {
         !(self.direction.sends && self.direction.receives)
     }
@@ -152,15 +153,15 @@ impl RemoteMedia {
 
 /// Why a description of the peer cannot be used.
 ///
-/// The texts complete the sentence "its session description cannot be used:". Text of the peer in them is cut to 32
-/// printable characters.
+/// The messages complete the sentence "its session description cannot be used:". Text from the peer in them is cut to
+/// 32 printable characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
-    /// It is empty, does not begin with `v=0`, or has an `m=` line that cannot be read.
+    /// It is empty, does not begin with `v=0`, or has an `m=` line that cannot be parsed.
     #[error("it is malformed")]
     Malformed,
-    /// It has more than [`MAX_BYTES`], [`MAX_LINES`] or [`MAX_MEDIA`].
+    /// It exceeds [`MAX_BYTES`], [`MAX_LINES`] or [`MAX_MEDIA`].
     #[error("it is too large")]
     TooLarge,
     /// It has no audio stream.
@@ -175,16 +176,17 @@ pub enum SdpError {
     /// The transport is not the one that was offered, or is not supported.
     #[error("its transport is {0}, which was not offered or is not supported")]
     Transport(String),
-    /// The address of the audio is missing, ambiguous, of the other address family, or no unicast address.
+    /// The address of the audio is missing, ambiguous, of the other address family, or not unicast, or the stream has
+    /// more than one port.
     #[error("it has no usable IP address or port for the audio")]
     Address,
     /// Neither PCMU nor PCMA is among its formats.
     #[error("it has no codec in common (PCMU, PCMA)")]
     Codec,
-    /// Encryption is required, or was agreed on before, and the description has none.
-    #[error("it does not encrypt the audio, but encryption is required or was agreed on before")]
+    /// Encryption is required or was negotiated before, but the description has none.
+    #[error("it does not encrypt the audio, but encryption is required or was negotiated before")]
     Unencrypted,
-    /// The encryption is not what was offered, is not supported, or cannot be read.
+    /// The encryption was not offered, is not supported, or cannot be parsed.
     #[error("its encryption was not offered, is not supported or cannot be read")]
     Encryption,
 }

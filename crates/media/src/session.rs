@@ -1,8 +1,8 @@
-//! The media of one call as one value: from the bytes that a socket received to digits, and to what the end of the call
-//! reports.
+//! Combines the parts of this crate for one call: turns received packets into digits and, at the end of the call, a
+//! summary.
 //!
-//! The caller passes each description that is agreed on, each packet with its source and time, and the moment of the
-//! answer. What was agreed decides how a packet is read: if SRTP was, only what authenticates counts.
+//! The caller passes in each negotiated description, each packet with its source and time, and the moment of the
+//! answer. If SRTP was negotiated, only authentic packets are accepted.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,8 +16,8 @@ use crate::srtp::{Srtp, SrtpError};
 
 /// The media of one call.
 ///
-/// Times are measured by the caller from any fixed origin, and never go back. The memory is bounded: see [`Receiver`]
-/// and [`Srtp`].
+/// The caller measures times from any fixed origin; they must not go back. Memory is bounded: see [`Receiver`] and
+/// [`Srtp`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,7 +42,7 @@ use crate::srtp::{Srtp, SrtpError};
 /// ```
 #[derive(Debug)]
 pub struct MediaSession {
-    /// The stream of this side.
+    /// The SSRC of this side.
     ssrc: u32,
     receiver: Receiver,
     /// `None` if encryption is off.
@@ -51,63 +51,63 @@ pub struct MediaSession {
     remote: Option<RemoteMedia>,
     is_answered: bool,
     tones: ToneDetector,
-    /// The counts that the session itself keeps. The others are those of the receiver.
+    /// The counts of the session itself. The receiver has the others.
     summary: Summary,
 }
 
-/// What a call received.
+/// What a call received, for its log entry and for diagnosis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Packets of audio or events that counted before the answer (early media).
+    /// Accepted packets of audio or events before the answer (early media).
     pub early_packets: u64,
-    /// Packets of audio that counted since the answer.
+    /// Accepted packets of audio since the answer.
     pub audio_packets: u64,
-    /// Packets of telephone events that counted since the answer.
+    /// Accepted packets of telephone events since the answer.
     pub event_packets: u64,
-    /// Whether DTMF tones were in the audio since the answer. They never press a digit.
+    /// Whether the audio contained DTMF tones since the answer. They never become digits.
     pub has_tones: bool,
-    /// Packets dropped since the beginning of the call, except the following two.
+    /// Packets dropped since the beginning of the call, except those of the next two counts.
     pub dropped: DropCounts,
-    /// Packets that SRTP could not open: not encrypted, encrypted with another key, changed on their way, or no RTP.
+    /// Packets that SRTP could not decrypt: not encrypted, encrypted with another key, modified, or not RTP.
     pub not_authentic: u64,
-    /// Packets whose place in the stream is that of one that SRTP opened, or too far back: see [`SrtpError::Replayed`].
-    /// They are not authenticated.
+    /// Packets whose index was received before or is too old: see [`SrtpError::Replayed`]. They are not authenticated.
     pub replayed: u64,
-    /// The port that was heard at the end instead of the named one, if it was learned.
+    /// The learned address and port at the end, if another port than the named one was learned.
     pub learned_source: Option<SocketAddr>,
-    /// Packets lost of the stream that was heard last.
+    /// Packets lost of the latest stream.
     pub lost: u32,
-    /// Jitter of the stream that was heard last.
+    /// Jitter of the latest stream.
     pub jitter: Duration,
-    /// What the peer last reported of the audio of this side.
+    /// The peer's latest report on the audio of this side.
     pub peer_report: Option<ReportBlock>,
-    /// RTCP packets dropped: of other sources, malformed, or not authentic.
+    /// RTCP packets dropped: from other sources, malformed, or not authentic.
     pub dropped_rtcp: u64,
 }
 
 impl Summary {
-    /// Returns whether no RTP packet came at all, from any source: the audio of the peer does not reach this side.
+    /// Returns whether no packet was received at all, from any source: the audio of the peer does not reach this side.
     pub fn is_without_rtp(&self) -> bool {
         self.early_packets == 0 && self.is_silent() && self.dropped.total() == 0 && self.not_authentic == 0
     }
 
-    /// Returns whether nothing counted since the answer. What was dropped may say why.
+    /// Returns whether no packet was accepted since the answer. The counts of dropped packets may explain it.
     pub fn is_silent(&self) -> bool {
         self.audio_packets == 0 && self.event_packets == 0
     }
 
-    /// Returns whether keys came as tones in the audio, and none as a telephone event.
+    /// Returns whether digits were received as tones in the audio, and none as a telephone event.
     pub fn has_only_tones(&self) -> bool {
         self.has_tones && self.event_packets == 0
     }
 }
 
 impl MediaSession {
-    /// Creates the session of a call that has no description of the peer yet: every packet is dropped.
+    /// Creates the session of a call. Until [`set_remote`](Self::set_remote), every packet is dropped.
     ///
-    /// `encryption` is that of the call's [`LocalSession`](crate::sdp::LocalSession). `ssrc` is the stream of this side,
-    /// a random number. `learns_port` allows another port of the named address: see [`Receiver::new`].
+    /// `encryption` is that of the call's [`LocalSession`](crate::sdp::LocalSession). `ssrc` is a random number that
+    /// identifies the stream of this side. `learns_port` allows another port of the named address: see
+    /// [`Receiver::new`].
     ///
     /// # Errors
     ///
@@ -129,13 +129,13 @@ impl MediaSession {
         })
     }
 
-    /// Applies a description of the peer: an answer that was judged, or an offer that is answered.
+    /// Applies a description of the peer: a checked answer, or an offer that was answered.
     ///
     /// # Errors
     ///
     /// [`SrtpError::Unencrypted`] if encryption is required or was in use, and the description has none;
     /// [`SrtpError::NoKey`] if it has, but encryption is off; [`SrtpError::TooManyKeys`], [`SrtpError::Crypto`]. The
-    /// session goes on as it was then.
+    /// session is not changed.
     pub fn set_remote(&mut self, media: &RemoteMedia) -> Result<(), SrtpError> {
         match (&media.key, &mut self.srtp) {
             (Some(key), Some(srtp)) => srtp.set_peer_key(key)?,
@@ -149,8 +149,8 @@ impl MediaSession {
         Ok(())
     }
 
-    /// Marks the call as answered. Presses that begin from here on count, and the source of early media is forgotten: see
-    /// [`Receiver::forget_source`]. Further calls change nothing.
+    /// Marks the call as answered. Digits pressed from now on are reported, and the source of early media is forgotten:
+    /// see [`Receiver::forget_source`]. Further calls have no effect.
     pub fn set_answered(&mut self) {
         if !self.is_answered {
             self.is_answered = true;
@@ -159,8 +159,8 @@ impl MediaSession {
         }
     }
 
-    /// Reads a packet that arrived at `now` from `from` on the RTP port. Returns what it reports of a digit, if the call
-    /// is answered.
+    /// Handles a packet that arrived at `now` from `from` on the RTP port. Returns a digit event, if the packet reports
+    /// one and the call is answered.
     pub fn receive_rtp(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<DigitEvent> {
         let (packet, protection) = match self.open(packet, Srtp::open_rtp) {
             Ok(opened) => opened,
@@ -187,8 +187,8 @@ impl MediaSession {
         digit.filter(|_| self.is_answered)
     }
 
-    /// Reads a packet that arrived from `from` on the RTCP port. It counts if it comes from where the description says
-    /// that the peer takes RTCP; with SRTCP, if it is authentic.
+    /// Handles a packet that arrived from `from` on the RTCP port. It is accepted if it comes from the RTCP address in
+    /// the description or, with SRTCP, if it is authentic.
     pub fn receive_rtcp(&mut self, from: SocketAddr, packet: &[u8]) {
         let named = self.remote.as_ref().and_then(|remote| remote.rtcp);
         let report = self.open(packet, Srtp::open_rtcp).ok().and_then(|(packet, protection)| {
@@ -205,38 +205,38 @@ impl MediaSession {
     ///
     /// # Errors
     ///
-    /// See [`InfoError`]; the request is to be answered with 415. [`InfoError::NotAccepted`] before the answer, and if
-    /// [`accepts_info`] says no.
+    /// See [`InfoError`]; respond to the request with 415. [`InfoError::NotAccepted`] before the answer, and if
+    /// [`accepts_info`] returns false.
     pub fn receive_info(&self, content_type: &str, body: &[u8], is_signalling_tls: bool) -> Result<Digit, InfoError> {
         let digit = parse_info(content_type, body)?;
         let is_accepted = self.remote.as_ref().is_some_and(|remote| accepts_info(remote, is_signalling_tls));
         if self.is_answered && is_accepted { Ok(digit) } else { Err(InfoError::NotAccepted) }
     }
 
-    /// Returns an RTP packet of this side as it is to be sent: encrypted, if that was agreed on.
+    /// Returns the bytes to send for an RTP packet of this side: encrypted, if that was negotiated.
     ///
     /// # Errors
     ///
-    /// [`SrtpError::NoKey`] before the first description; else see [`Srtp::protect_rtp`].
+    /// [`SrtpError::NoKey`] before the first description; otherwise see [`Srtp::protect_rtp`].
     pub fn protect_rtp(&mut self, packet: Vec<u8>) -> Result<Vec<u8>, SrtpError> {
         self.protect(packet, Srtp::protect_rtp)
     }
 
-    /// Returns a compound RTCP packet of this side as it is to be sent: encrypted, if that was agreed on.
+    /// Returns the bytes to send for a compound RTCP packet of this side: encrypted, if that was negotiated.
     ///
     /// # Errors
     ///
-    /// [`SrtpError::NoKey`] before the first description; else see [`Srtp::protect_rtcp`].
+    /// [`SrtpError::NoKey`] before the first description; otherwise see [`Srtp::protect_rtcp`].
     pub fn protect_rtcp(&mut self, packet: Vec<u8>) -> Result<Vec<u8>, SrtpError> {
         self.protect(packet, Srtp::protect_rtcp)
     }
 
-    /// The report on the stream that is heard, for an RTCP packet of this side: see [`Receiver::report`].
+    /// Returns the report on the current stream, for an RTCP packet of this side: see [`Receiver::report`].
     pub fn reception_report(&mut self) -> Option<ReportBlock> {
         self.receiver.report()
     }
 
-    /// What the call received so far.
+    /// Returns what the call received so far.
     pub fn summary(&self) -> Summary {
         let stats = self.receiver.stats();
         let (lost, jitter) = (stats.lost(), stats.jitter());
@@ -250,7 +250,7 @@ impl MediaSession {
         }
     }
 
-    /// Opens a packet if encryption was agreed on, and returns it as it is if not.
+    /// Decrypts a packet if encryption was negotiated; otherwise returns it unchanged.
     fn open<'a>(
         &mut self,
         packet: &'a [u8],

@@ -1,13 +1,13 @@
 //! SRTP and SRTCP (RFC 3711) with the keys of the session descriptions.
 //!
-//! [`Srtp`] encrypts with the local keys and opens with the key of the peer. The ciphers are those of `rtc-srtp`; what
-//! that library leaves to its caller is done here:
+//! [`Srtp`] encrypts with the local keys and decrypts with the key of the peer. The ciphers are those of `rtc-srtp`.
+//! This module adds three protections that the library lacks:
 //!
-//! - It remembers each stream (SSRC) that it is shown, authentic or not. Here unknown streams are tried in a context
-//!   that is thrown away regularly, so that forged packets create no state.
-//! - Its replay window knows 16 bits of the sequence number, so that a packet from exactly half a cycle ago passes as a
-//!   new one. Here the window knows the whole index.
-//! - It does not authenticate SRTCP packets that are not encrypted. Here they are refused.
+//! - The library keeps state for each stream (SSRC), authentic or not. Here, unknown streams are tried in a context
+//!   that is replaced regularly, so forged packets create no state.
+//! - The library's replay window has 16 bits of the sequence number, so a packet from exactly half a cycle ago passes
+//!   as new. Here, the window has the whole index.
+//! - The library does not authenticate SRTCP packets that are not encrypted. Here, they are rejected.
 
 mod replay;
 
@@ -21,67 +21,68 @@ use crate::rtp::RtpHeader;
 use crate::sdp::{CryptoSuite, LocalKeys, MasterKey, PeerKey};
 use replay::ReplayWindow;
 
-/// Maximum number of streams (SSRC) that count under one key of the peer. None is forgotten, so that none can be
-/// replayed; further ones are refused.
+/// Maximum number of streams (SSRC) under one key of the peer, for RTP and for RTCP each. None is forgotten, so none
+/// can be replayed; further ones are rejected.
 pub const MAX_STREAMS: usize = 256;
 
-/// Maximum number of different keys of the peer in one call. None is forgotten, so that a peer that returns to an earlier
-/// key cannot be replayed; further ones are refused.
+/// Maximum number of different keys of the peer in one call. None is forgotten, so packets cannot be replayed after the
+/// peer returns to an earlier key; further ones are rejected.
 pub const MAX_PEER_KEYS: usize = 32;
 
-/// Longest SRTCP packet that is opened, in bytes.
+/// Longest SRTCP packet that is decrypted, in bytes.
 const MAX_RTCP_PACKET: usize = crate::rtcp::MAX_PACKET;
 
-/// Number of packets of unknown streams after which the context that tries them is thrown away.
+/// Number of packets of unknown streams after which the context that tries them is replaced.
 const MAX_TRIES: u32 = 64;
 
-/// Length of the index at the end of an SRTCP packet with the tag behind it, in bytes. Both suites have the same
-/// (RFC 4568, section 6.2).
+/// Length of the index and the authentication tag at the end of an SRTCP packet, in bytes. It is the same in both
+/// suites (RFC 4568, section 6.2).
 const RTCP_TRAILER: usize = 14;
 
-/// Why a packet cannot be encrypted or opened, or a key not be used.
+/// Why a packet cannot be encrypted or decrypted, or a key cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrtpError {
     /// No key of the peer is set.
-    #[error("no key has been agreed on")]
+    #[error("no key has been negotiated")]
     NoKey,
-    /// The call was encrypted, and the new description has no key.
-    #[error("the audio was encrypted, and must stay so")]
+    /// Encryption is required or was in use, and the new description has no key.
+    #[error("the description has no key, but the audio must be encrypted")]
     Unencrypted,
     /// The peer has used [`MAX_PEER_KEYS`] other keys in this call.
     #[error("the peer has used too many keys in this call")]
     TooManyKeys,
     /// The peer has used [`MAX_STREAMS`] other streams under this key.
-    #[error("the peer has used too many streams in this call")]
+    #[error("the peer has used too many streams under one key")]
     TooManyStreams,
     /// The packet is neither SRTP nor SRTCP.
     #[error("the packet is malformed")]
     Malformed,
-    /// The packet is not of the peer, or was changed on its way.
+    /// The packet was not sent by the peer, or was modified.
     #[error("the packet is not authentic")]
     NotAuthentic,
-    /// By its index, the packet came before or is more than 63 packets late. It is not authenticated.
-    #[error("the packet is a copy, or too late")]
+    /// A packet with this index was received before, or the index is more than 63 behind the highest. The packet is not
+    /// authenticated.
+    #[error("the packet is a replay, or too late")]
     Replayed,
-    /// The cryptographic library refuses a key or a packet.
+    /// The cryptographic library rejected a key or a packet.
     #[error("the cryptographic library failed")]
     Crypto,
 }
 
-/// Encrypts and opens the packets of one call.
+/// Encrypts and decrypts the packets of one call.
 ///
-/// Its memory is bounded by [`MAX_PEER_KEYS`] and [`MAX_STREAMS`]. Only authentic packets create state for a stream.
+/// Memory is bounded by [`MAX_PEER_KEYS`] and [`MAX_STREAMS`]. Only authentic packets create state for a stream.
 pub struct Srtp {
-    /// The contexts to encrypt with. They live as long as the call: one that began anew under the same key would repeat
-    /// its key stream.
+    /// The contexts for encryption. They live as long as the call: a new one with the same key would repeat its key
+    /// stream.
     sha1_80: Context,
     sha1_32: Context,
-    /// The one in use is the last.
+    /// The last one is in use.
     peers: Vec<Peer>,
 }
 
-/// Keys stay out of logs.
+/// Shows no keys.
 impl fmt::Debug for Srtp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Srtp").field("peer_keys", &self.peers.len()).finish_non_exhaustive()
@@ -89,7 +90,7 @@ impl fmt::Debug for Srtp {
 }
 
 impl Srtp {
-    /// Creates the contexts to encrypt with. No other value may encrypt with the same keys.
+    /// Creates the contexts for encryption. No other value may encrypt with the same keys.
     ///
     /// # Errors
     ///
@@ -103,12 +104,12 @@ impl Srtp {
         })
     }
 
-    /// Opens with this key from now on, and with no other; encrypts in its suite. With a key that was in use before, what
-    /// was received under it still counts as received.
+    /// Sets the key for decryption, and encrypts in its suite from now on. If the key was in use before, packets
+    /// received under it are still known.
     ///
     /// # Errors
     ///
-    /// [`SrtpError::TooManyKeys`], [`SrtpError::Crypto`]. The key before stays in use then.
+    /// [`SrtpError::TooManyKeys`], [`SrtpError::Crypto`]. The previous key stays in use.
     pub fn set_peer_key(&mut self, key: &PeerKey) -> Result<(), SrtpError> {
         let is_same = |peer: &Peer| peer.suite == key.suite() && peer.key == *key.master_key();
         let peer = match self.peers.iter().position(is_same) {
@@ -141,8 +142,8 @@ impl Srtp {
 
     /// Returns the RTP packet in an SRTP packet of the peer, if it is authentic and new.
     ///
-    /// A stream is taken to begin in the first cycle of its sequence numbers: of one whose first packets were lost up to
-    /// the wrap, no packet is authentic (RFC 3711, section 3.3.1).
+    /// A stream is assumed to begin in the first cycle of its sequence numbers. If all packets before the first wrap
+    /// are lost, no packet of it is authentic (RFC 3711, section 3.3.1).
     ///
     /// # Errors
     ///
@@ -168,24 +169,24 @@ impl Srtp {
     }
 }
 
-/// What is opened with one key of the peer.
+/// The state of one key of the peer.
 struct Peer {
     suite: CryptoSuite,
     key: MasterKey,
-    /// Is shown packets of authentic streams only.
+    /// Used only for packets of authentic streams.
     context: Context,
     trial: Trial,
     rtp: BTreeMap<u32, ReplayWindow>,
     rtcp: BTreeMap<u32, ReplayWindow>,
 }
 
-/// Tries packets of unknown streams.
+/// The context that tries packets of unknown streams.
 struct Trial {
     context: Context,
     packets: u32,
 }
 
-/// How a packet is opened.
+/// The protocol of a packet.
 #[derive(Clone, Copy)]
 enum Kind {
     Rtp,
@@ -221,7 +222,7 @@ impl Peer {
         let trailer = packet.last_chunk::<RTCP_TRAILER>().and_then(|trailer| trailer.first_chunk());
         let flag_and_index = u32::from_be_bytes(*trailer.ok_or(SrtpError::Malformed)?);
         let index = flag_and_index & 0x7fff_ffff;
-        // The library does not authenticate a packet that says that it is not encrypted.
+        // The library does not authenticate a packet whose E flag is not set.
         if index == flag_and_index {
             return Err(SrtpError::NotAuthentic);
         }
@@ -231,7 +232,7 @@ impl Peer {
         Ok(opened)
     }
 
-    /// Opens a packet of a stream with this window. Returns the window with the packet in it.
+    /// Decrypts a packet of a stream with this window. Returns the window with the packet recorded.
     fn open(
         &mut self,
         packet: &[u8],
@@ -277,7 +278,7 @@ impl Kind {
     }
 }
 
-/// A context without a replay window.
+/// Creates a context without a replay window.
 fn context(key: &MasterKey, suite: CryptoSuite) -> Result<Context, SrtpError> {
     let profile = match suite {
         CryptoSuite::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,

@@ -1,4 +1,4 @@
-//! What an attacker achieves: never a digit. At most the attacker keeps the call from being approved.
+//! Attacks on the media: they never produce a digit. At most, an attacker prevents the approval of a call.
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::*;
 const ATTACKER: u32 = 0xbbbb;
 const OTHER: u16 = 5000;
 
-/// A packet of audio that nobody can tell from the peer's.
+/// A packet of audio that cannot be distinguished from the peer's.
 fn audio(ssrc: u32, sequence: u16) -> Vec<u8> {
     let timestamp = u32::from(sequence) * 160;
     RtpHeader { marker: false, payload_type: 0, sequence, timestamp, ssrc }.write(&[0xff; 160])
@@ -26,7 +26,7 @@ fn key(ssrc: u32, sequence: u16, timestamp: u32) -> Vec<u8> {
     RtpHeader { marker: true, payload_type: 101, sequence, timestamp, ssrc }.write(&event('#', 1600, true))
 }
 
-/// Sends a whole press, as good as a telephone would.
+/// Sends a whole press, exactly as a telephone would.
 fn press(call: &mut Call, from: SocketAddr, ssrc: u32, sequence: u16) {
     for n in 0..6 {
         call.deliver(from, &key(ssrc, sequence.wrapping_add(n), sequence.into()));
@@ -90,7 +90,7 @@ fn a_spray_from_other_ports_is_never_a_digit() {
                             call.deliver(port(NAMED), &own);
                         }
                         let from = port(OTHER + (n % their_ports) as u16);
-                        // In sequence at each port: the best that teaches a port.
+                        // In sequence at each port: the strongest attempt to make it learn a port.
                         let sequence = (n / their_ports) as u16;
                         call.deliver(from, &audio(ATTACKER, sequence));
                         if n % 10 == 0 {
@@ -173,7 +173,7 @@ fn forged_single_packets_beside_a_press_do_not_change_it() {
 }
 
 #[test]
-fn a_learned_port_takes_keys_of_its_audio_alone() {
+fn a_learned_port_accepts_only_digits_near_its_audio() {
     let mut call = Call::learning();
     call.from = port(OTHER);
     call.talk(20);
@@ -189,9 +189,9 @@ fn a_learned_port_takes_keys_of_its_audio_alone() {
     call.check_keys("of the learned port");
 }
 
-/// Events of any number and order do not teach a port, and one that learned nothing takes no key.
+/// No port is learned from events, whatever their number and order, and without a learned port no digit is accepted.
 #[test]
-fn events_alone_never_teach_a_port() {
+fn no_port_is_learned_from_events_alone() {
     let mut call = Call::learning();
     call.from = port(OTHER);
     for digit in "0123456789".chars() {
@@ -205,7 +205,7 @@ fn events_alone_never_teach_a_port() {
     assert_eq!((call.digits.as_str(), call.summary().learned_source), ("", None));
 }
 
-/// An attacker who taught a port before the peer spoke loses it with the first packet of the peer, for good.
+/// If an attacker's port was learned before the peer sent, the first packet of the peer removes it permanently.
 #[test]
 fn the_named_port_always_wins_back() {
     let mut call = Call::learning();
@@ -288,7 +288,7 @@ fn replayed_srtp_is_never_a_digit() {
     replay(&mut call, "under the first key again");
 }
 
-/// The description is the only place that says what an encrypted call takes.
+/// Only a description can change what an encrypted call accepts.
 #[test]
 fn plain_rtp_in_an_encrypted_call_is_never_a_digit() {
     for encryption in [Encryption::Required(keys(1)), Encryption::Optional(keys(1))] {

@@ -1,4 +1,4 @@
-//! How real peers send the packets of a press, each in virtual time: one press is one digit.
+//! The packets of a press as real peers send them, in virtual time: one press is one digit.
 
 mod support;
 
@@ -139,7 +139,7 @@ fn marker_bits_change_nothing() {
     }
 }
 
-/// Comfort noise (RFC 3389), audio of both codecs, and an empty packet that keeps a translator open.
+/// Comfort noise (RFC 3389), audio of both codecs, and an empty packet that keeps a NAT binding open.
 #[test]
 fn other_packets_between_those_of_a_press_change_nothing() {
     let mut call = Call::answered("m=audio 4000 RTP/AVP 0 13 101\r\n");
@@ -162,7 +162,7 @@ fn other_packets_between_those_of_a_press_change_nothing() {
 
 /// Packets of 10 to 60 ms, events before any audio, and a first duration of 0.
 #[test]
-fn every_packet_time_is_taken() {
+fn every_packet_time_is_accepted() {
     for step in [80u16, 160, 240, 320, 480] {
         let mut call = Call::answered(PLAIN);
         for digit in ['6', '#'] {

@@ -1,4 +1,4 @@
-//! Digits that are typed over a network which loses, doubles, reorders and delays packets, in virtual time.
+//! Digits typed over a network that loses, duplicates, reorders and delays packets, in virtual time.
 
 mod support;
 

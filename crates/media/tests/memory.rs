@@ -1,4 +1,4 @@
-//! What hostile traffic costs in memory, counted by the allocator.
+//! Memory use under hostile traffic, counted by the allocator.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What a call takes from its peer beside the audio, what it refuses, and what it says at its end.
+//! INFO digits, descriptions, encryption, RTCP and the summary of a call.
 
 mod support;
 
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use support::*;
 
 #[test]
-fn digits_in_info_requests_count_if_nothing_else_brings_them() {
+fn info_digits_count_only_without_telephone_events() {
     let with_events = Call::answered(PLAIN);
     let without = Call::answered("m=audio 4000 RTP/AVP 0\r\n");
     let bodies = [
@@ -43,9 +43,9 @@ fn digits_in_info_requests_count_if_nothing_else_brings_them() {
     assert_eq!(early.media.receive_info("application/dtmf", b"#", true), Err(InfoError::NotAccepted), "not answered");
 }
 
-/// Else an INFO request in the clear would be the way round the encryption.
+/// Otherwise an unencrypted INFO request would bypass the encryption.
 #[test]
-fn digits_in_info_requests_of_encrypted_calls_need_tls() {
+fn info_digits_of_encrypted_calls_need_tls() {
     let mut call = Call::offered(Encryption::Required(keys(1)), false);
     let sdp = description("m=audio 4000 RTP/SAVP 0\r\n");
     let mut other = LocalSession::new(port(NAMED), 1, Encryption::Required(keys(11)));
@@ -74,7 +74,7 @@ fn early_media_of_another_port_is_forgotten_at_the_answer() {
 }
 
 #[test]
-fn keys_before_the_answer_are_no_keys() {
+fn keys_before_the_answer_are_ignored() {
     let mut call = Call::offered(Encryption::Off, false);
     call.receive_answer(&description(PLAIN));
     call.press('1');
@@ -82,7 +82,7 @@ fn keys_before_the_answer_are_no_keys() {
     call.check_keys("after the answer");
     let summary = call.summary();
     assert_eq!((summary.early_packets, summary.audio_packets, summary.event_packets), (5 + 6, 10, 12));
-    // A press that goes on after the answer, of which one packet, or more, came before.
+    // A press that continues after the answer. One or more of its packets came before.
     for early in 1..PRESS.len() {
         let mut call = Call::offered(Encryption::Off, false);
         call.receive_answer(&description(PLAIN));
@@ -298,6 +298,6 @@ proptest! {
         }
         let _ = call.media.reception_report();
         let summary = call.summary();
-        prop_assert!(!was_encrypted || mode == 1 || summary.is_silent(), "nobody had the keys");
+        prop_assert!(!was_encrypted || mode == 1 || summary.is_silent(), "no source had the keys");
     }
 }

@@ -1,5 +1,5 @@
-//! What real peers say and send in a call, each in virtual time: digits arrive, once and in order, and nothing else is a
-//! digit.
+//! Descriptions and packets of real peers, in virtual time: each digit is reported once, in order, and nothing else
+//! becomes a digit.
 
 mod support;
 
@@ -35,7 +35,7 @@ fn keys_count_in_every_stream_after_a_pause() {
     }
 }
 
-/// Formats that were not offered, attributes that nobody asked for, and every spelling of the others.
+/// Formats that were not offered, unsolicited attributes, and every spelling of the others.
 #[test]
 fn an_answer_with_more_than_was_offered_takes_keys() {
     for (media, audio_type, event_type) in [
@@ -97,7 +97,7 @@ fn the_peers_own_event_number_presses_keys() {
         }
         call.event_type = own - 1;
         call.press('1');
-        assert_eq!(call.digits, "", "a number of nobody");
+        assert_eq!(call.digits, "", "a payload type of neither side");
     }
 }
 
@@ -140,7 +140,7 @@ fn the_same_key_twice_with_one_timestamp_is_two_keys() {
     assert_eq!(call.digits, "55");
 }
 
-/// Some peers begin their timestamps anew after a re-INVITE, within one stream.
+/// Some peers restart their timestamps after a re-INVITE, within one stream.
 #[test]
 fn keys_count_after_timestamps_jump_back() {
     let mut call = Call::answered(PLAIN);
@@ -168,7 +168,7 @@ fn a_first_answer_on_hold_takes_keys_after_the_re_invite() {
     }
 }
 
-/// Whoever says that it does not send is not heard.
+/// Packets of a peer whose direction says that it does not send are dropped.
 #[test]
 fn a_peer_on_hold_presses_no_key() {
     for (hold, expected) in
@@ -202,7 +202,7 @@ fn odd_but_readable_descriptions_take_keys() {
     }
 }
 
-/// A peer that took events may send its keys as audio all the same.
+/// A peer that accepted events may still send digits as tones in the audio.
 #[test]
 fn tones_in_the_audio_are_no_keys_but_are_noticed() {
     for (audio_type, encode) in
@@ -296,7 +296,7 @@ fn media_follows_an_offer_before_the_answer() {
     call.check_keys("from the new address");
 }
 
-/// A re-INVITE that cannot be used is refused, and the call goes on.
+/// An unusable re-INVITE is rejected, and the call continues.
 #[test]
 fn an_unusable_re_invite_changes_nothing() {
     let mut call = Call::answered(PLAIN);

@@ -1,4 +1,4 @@
-//! Calls of an agent in virtual time: what they take, what each holds, and what is left. Prints one table.
+//! Measures calls of an agent in virtual time: throughput, memory per call, and leaks. Prints one table.
 //!
 //! The server is a few lines of text, so that nearly all the time is the agent's.
 
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use phonegate_sip::agent::{CallEvent, CallId, Config, Event, FlowId, UserAgent};
 use server::{Server, agent, outbound_call};
 
-/// Calls one after the other.
+/// Number of calls that are placed one after the other.
 const CALLS: u32 = 100_000;
 
-/// Calls at once.
+/// Number of concurrent calls.
 const AT_ONCE: usize = 10_000;
 
 fn main() {
@@ -36,7 +36,8 @@ fn main() {
     assert_eq!(rest, 0, "something was left: {left:?}");
 }
 
-/// Places each call, lets it be answered, hangs up, and lets all timers run out. Returns the number of messages.
+/// Places calls, each of which is answered and hung up, and runs until no timer is left. Returns the number of
+/// messages.
 fn place_and_end(agent: &mut UserAgent, flow: FlowId) -> u64 {
     let mut server = Server::default();
     let mut now = Duration::ZERO;
@@ -66,7 +67,7 @@ fn agent_for_many() -> (UserAgent, FlowId) {
     agent(Config { max_calls: AT_ONCE, ..Config::default() })
 }
 
-/// Places calls that are answered and stay.
+/// Places calls that are answered and not hung up.
 fn hold(agent: &mut UserAgent, flow: FlowId) -> Vec<CallId> {
     let mut server = Server::default();
     let mut ids = Vec::new();

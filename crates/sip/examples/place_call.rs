@@ -1,4 +1,4 @@
-//! Places a call over UDP, prints what happens, and hangs up after three seconds of conversation.
+//! Places a call over UDP, prints the events, and hangs up three seconds after the answer.
 //!
 //! ```sh
 //! sipp -sn uas -i 127.0.0.1 -p 5099 &
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         eprintln!("usage: place_call SERVER:PORT NUMBER");
         return ExitCode::from(2);
     };
-    match server.parse().map_err(|_| format!("{server} is no address with a port")) {
+    match server.parse().map_err(|_| format!("{server} is not an address with a port")) {
         Ok(server) => match run(server, &number) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error.to_string()),
@@ -48,7 +48,8 @@ fn run(server: SocketAddr, number: &str) -> Result<(), Box<dyn std::error::Error
     let call = agent.place_call(start.elapsed(), flow, outbound_call(server, number, socket.local_addr()?))?;
     let mut hang_up_at = None;
     loop {
-        // The contract of the agent: poll until both are empty, wait for bytes or for the next timeout, and report either.
+        // The contract of the agent: poll until both queues are empty, wait for bytes or the next timeout, and handle
+        // it.
         while let Some(transmit) = agent.poll_transmit() {
             socket.send(&transmit.bytes)?;
         }
@@ -65,7 +66,7 @@ fn run(server: SocketAddr, number: &str) -> Result<(), Box<dyn std::error::Error
     }
 }
 
-/// Waits for a datagram, or until something is to be done.
+/// Waits for a datagram or the next deadline, and handles it.
 fn wait(
     agent: &mut UserAgent,
     (socket, flow, server): (&UdpSocket, FlowId, SocketAddr),
@@ -79,7 +80,7 @@ fn wait(
     match socket.recv(&mut buffer) {
         Ok(length) => agent.handle_datagram(start.elapsed(), flow, server, &buffer[..length]),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-        // A server that is not there yet: the agent sends again.
+        // The server is not running yet. The agent retransmits.
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
         Err(error) => return Err(error),
     }
@@ -105,7 +106,7 @@ fn outbound_call(server: SocketAddr, number: &str, local: SocketAddr) -> Outboun
         contact_user: "example".into(),
         routes: Vec::new(),
         headers: Vec::new(),
-        // The discard port: this example neither plays nor hears anything.
+        // The discard port: this example neither sends nor receives audio.
         offer: format!(
             "v=0\r\no=- 1 1 IN {version} {ip}\r\ns=-\r\nc=IN {version} {ip}\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n"
         )

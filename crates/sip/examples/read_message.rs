@@ -1,4 +1,4 @@
-//! Reads a SIP message from standard input, as if it were a datagram, and prints what was understood.
+//! Reads a SIP message from standard input, as if it were a datagram, and prints its parsed parts.
 //!
 //! A message whose lines end with LF alone is read too, so that one can be typed.
 
@@ -10,7 +10,7 @@ use phonegate_sip::message::{Limits, Message, NameAddr};
 fn main() -> Result<(), Box<dyn Error>> {
     let limits = Limits::default();
     let mut bytes = Vec::new();
-    // One byte more than a message may have, so that a longer one is refused and not cut.
+    // One byte more than a message may have, so that a longer one is rejected instead of truncated.
     io::stdin().take(u64::try_from(limits.message)? + 1).read_to_end(&mut bytes)?;
     let message = Message::from_datagram(&bytes, &limits)?;
 

@@ -1,4 +1,4 @@
-//! The session description in a body.
+//! Finds the session description in a body.
 
 use crate::message::{ContentType, Header, Message, find_end, header, unfold};
 
@@ -6,20 +6,20 @@ const SDP: &str = "application/sdp";
 
 const CONTENT_DISPOSITION: &str = "Content-Disposition";
 
-/// Maximum parts of a multipart body that are looked at.
+/// Maximum parts of a multipart body that are searched.
 const MAX_PARTS: usize = 16;
 
 /// Maximum length of a boundary (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
-/// Maximum multipart bodies within each other.
+/// Maximum nesting depth of multipart bodies.
 const MAX_DEPTH: u32 = 3;
 
 /// Returns the session description of a message.
 ///
-/// A body without Content-Type counts as one. In a multipart body (RFC 5621), which gateways to the telephone network
-/// send, it is the first part of that type, also within another multipart body. A description for early media only
-/// (RFC 3959) is none.
+/// A body without Content-Type is taken to be one. In a multipart body (RFC 5621), which PSTN gateways send, it is the
+/// first part of type `application/sdp`, also inside a nested multipart body. A description that is for early media
+/// only (RFC 3959) is ignored.
 pub(crate) fn session_description(message: &Message) -> Option<&[u8]> {
     let body = message.body();
     if body.is_empty() {
@@ -32,7 +32,7 @@ pub(crate) fn session_description(message: &Message) -> Option<&[u8]> {
     find_description(&content_type, is_early, body, MAX_DEPTH)
 }
 
-/// Returns whether a message has a body that is no session description.
+/// Returns whether a message has a body without a session description.
 pub(crate) fn has_other_body(message: &Message) -> bool {
     !message.body().is_empty() && session_description(message).is_none()
 }
@@ -48,8 +48,8 @@ fn find_description<'a>(content_type: &ContentType, is_early: bool, body: &'a [u
     parts(body, boundary.as_bytes()).take(MAX_PARTS).find_map(|part| description_in_part(part, depth))
 }
 
-/// Splits a multipart body at its boundaries (RFC 2046, 5.1.1). What is before the first and after the last is left out.
-/// If the last is missing, the last part ends with the body.
+/// Splits a multipart body at its boundaries (RFC 2046, 5.1.1). Preamble and epilogue are skipped. If the closing
+/// boundary is missing, the last part ends with the body.
 fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> impl Iterator<Item = &'a [u8]> {
     let mut position = 0_usize;
     let mut start = None;
@@ -81,7 +81,7 @@ enum Delimiter {
 }
 
 impl Delimiter {
-    /// Reads a line. A longer boundary, such as that of an inner body, is another one.
+    /// Reads a line. A line with a longer boundary, such as that of a nested body, is no delimiter.
     fn read(line: &[u8], boundary: &[u8]) -> Option<Self> {
         let after = line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end();
         match after {
@@ -92,7 +92,7 @@ impl Delimiter {
     }
 }
 
-/// The line end before a delimiter belongs to it.
+/// Removes the line end at the end of a part, which belongs to the delimiter.
 fn without_line_end(part: &[u8]) -> &[u8] {
     let part = part.strip_suffix(b"\n").unwrap_or(part);
     part.strip_suffix(b"\r").unwrap_or(part)

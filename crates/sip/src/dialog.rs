@@ -8,10 +8,10 @@ use crate::message::{
     Essentials, Host, Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header, limits, list_elements,
 };
 
-/// What requests within a dialog are written from.
+/// The state from which requests within a dialog are written.
 ///
-/// Identity is exact: Call-ID and both tags. What the peer names as targets decides only what is written into the
-/// request; where it is sent is decided by [`Dialog::destination`].
+/// Call-ID and both tags must match exactly. The targets that the peer names only affect the content of a request;
+/// [`Dialog::destination`] decides where it is sent.
 #[derive(Clone)]
 pub(crate) struct Dialog {
     call_id: String,
@@ -19,7 +19,7 @@ pub(crate) struct Dialog {
     local: String,
     /// The value of To in requests of this side, as the peer wrote it.
     remote: Vec<u8>,
-    /// `None`: the peer is of RFC 2543.
+    /// `None`: the peer follows RFC 2543, which has no tags.
     remote_tag: Option<String>,
     /// The peer's Contact, as a Request-URI.
     target: String,
@@ -29,7 +29,7 @@ pub(crate) struct Dialog {
 }
 
 impl Dialog {
-    /// Makes the dialog of a response to an INVITE. Without usable Contact, its target is the INVITE's Request-URI.
+    /// Creates the dialog of a response to an INVITE. Without a usable Contact, its target is the INVITE's Request-URI.
     pub(crate) fn new((local, request_uri): (&str, &str), response: &Message, essentials: &Essentials<'_>) -> Self {
         let remote = response.header_values(header::TO).next().unwrap_or_default();
         let mut dialog = Self {
@@ -47,7 +47,7 @@ impl Dialog {
         dialog
     }
 
-    /// Makes the dialog of a request of the peer that arrived before any response of its fork.
+    /// Creates the dialog of a request of the peer that arrived before any response of its fork.
     pub(crate) fn of_request(
         (local, request_uri): (&str, &str),
         (remote, remote_tag): (&[u8], &str),
@@ -70,8 +70,8 @@ impl Dialog {
         self.remote_tag.as_deref()
     }
 
-    /// Sets the route set from the Record-Route of a response, the last element first (RFC 3261, 12.1.2). The 2xx decides
-    /// in the end (13.2.2.4). An element that cannot be used is left out.
+    /// Sets the route set from the Record-Route of a response, the last element first (RFC 3261, 12.1.2). The 2xx
+    /// replaces it (13.2.2.4). Unusable elements are skipped.
     pub(crate) fn learn_routes(&mut self, response: &Message) {
         self.routes.clear();
         for value in response.header_values(header::RECORD_ROUTE) {
@@ -83,8 +83,8 @@ impl Dialog {
         self.routes.reverse();
     }
 
-    /// Sets the remote target from the Contact of a request or a response (RFC 3261, 12.2.1.2). A Contact that cannot be
-    /// used changes nothing.
+    /// Sets the remote target from the Contact of a request or a response (RFC 3261, 12.2.1.2). An unusable Contact is
+    /// ignored.
     pub(crate) fn refresh_target(&mut self, message: &Message) {
         let contact = message.contacts().ok().and_then(|contacts| contacts.into_iter().next());
         if let Some(Uri::Sip(uri)) = contact.and_then(|contact| contact.uri().ok()) {
@@ -92,7 +92,8 @@ impl Dialog {
         }
     }
 
-    /// Accepts the CSeq of a request of the peer. Returns false if it is not higher than all before (RFC 3261, 12.2.2).
+    /// Records the CSeq of a request of the peer. Returns false if it is not higher than all earlier ones (RFC 3261,
+    /// 12.2.2).
     pub(crate) fn accept_remote_cseq(&mut self, number: u32) -> bool {
         let is_new = self.remote_cseq.is_none_or(|last| number > last);
         if is_new {
@@ -138,10 +139,10 @@ impl Dialog {
             .header(header::CSEQ, format!("{cseq} {method}"))
     }
 
-    /// Returns where requests go: to the server of the flow.
+    /// Returns the destination of requests: the server of the flow.
     ///
-    /// Over UDP, another port of the server's own address is used if the next hop names it. Another host never is,
-    /// whatever the peer names, so that neither a request nor credentials reach a third party.
+    /// Over UDP, another port of the server's address is used if the next hop names it. No other host is ever used, so
+    /// neither requests nor credentials reach a third party.
     pub(crate) fn destination(&self, flow: &Flow) -> SocketAddr {
         if flow.transport != Transport::Udp {
             return flow.remote;

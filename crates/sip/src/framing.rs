@@ -1,4 +1,4 @@
-//! Messages out of a stream (RFC 3261, 18.3), such as TCP or TLS.
+//! Reads messages from a stream (RFC 3261, 18.3), such as TCP or TLS.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use thiserror::Error;
 
 use crate::message::{HeaderProblem, Limits, Message, MessageError, content_length, find_end, header, headers, unfold};
 
-/// Reads messages from a stream that is cut anywhere.
+/// Reads messages from a stream that arrives in pieces of any length.
 ///
-/// The driver pushes what it received and then calls [`Self::next_event`] until that returns `Ok(None)`, before it
-/// pushes more. At most twice [`Limits::message`] bytes are kept.
+/// The caller pushes received bytes and then calls [`Self::next_event`] until that returns `Ok(None)`, before it pushes
+/// more. At most twice [`Limits::message`] bytes are kept.
 ///
 /// ```
 /// use phonegate_sip::framing::{StreamEvent, StreamReader};
@@ -26,7 +26,7 @@ use crate::message::{HeaderProblem, Limits, Message, MessageError, content_lengt
 pub struct StreamReader {
     limits: Limits,
     unread: Vec<u8>,
-    /// Bytes of `unread` that were consumed and are yet to be removed.
+    /// Number of bytes of `unread` that were consumed but not yet removed.
     consumed: usize,
     state: State,
 }
@@ -49,18 +49,18 @@ enum State {
 pub enum StreamEvent {
     /// A message.
     Message(Message),
-    /// A message that cannot be used was skipped. The stream goes on.
+    /// An unusable message was skipped. The stream can still be read.
     Unreadable(MessageError),
-    /// Two line ends: the peer asks whether the connection works, and is answered with one CR LF (RFC 5626, 4.4.1).
+    /// Two line ends: a keep-alive of the peer, which is answered with one CR LF (RFC 5626, 4.4.1).
     Ping,
     /// One line end between messages: the answer to a ping.
     ///
-    /// The first line end of a [`Self::Ping`] is reported like this too, because it cannot be told from an answer at
-    /// the time it comes.
+    /// The first line end of a [`Self::Ping`] is reported like this too, because it cannot be distinguished from an
+    /// answer when it arrives.
     Pong,
 }
 
-/// Why a stream cannot be read any further. The connection must be closed.
+/// Why a stream can no longer be read. The connection must be closed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum StreamError {
@@ -73,7 +73,7 @@ pub enum StreamError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The driver pushed more than is kept, without reading.
+    /// The caller pushed more bytes than the reader buffers, without reading events.
     #[error("more than {limit} bytes are unread")]
     Unread {
         /// The limit in bytes.
@@ -92,7 +92,7 @@ impl StreamReader {
     /// Always succeeds for at most [`Limits::message`] bytes if [`Self::next_event`] returned `Ok(None)` before.
     ///
     /// # Errors
-    /// The stream failed before, or the bytes exceed the limit, which fails it.
+    /// The stream has failed, or fails now because the bytes exceed the limit.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), StreamError> {
         if let State::Failed(error) = &self.state {
             return Err(error.clone());
@@ -106,7 +106,7 @@ impl StreamReader {
         Ok(())
     }
 
-    /// Returns the next event, or `None` if more bytes must come first.
+    /// Returns the next event, or `None` if more bytes are needed.
     ///
     /// # Errors
     /// The stream cannot be read any further. Every later call returns the same error.
@@ -153,7 +153,7 @@ impl StreamReader {
         matches!(self.state, State::Failed(_))
     }
 
-    /// Returns whether part of a message came whose rest is missing. A stream that ends then has lost a message.
+    /// Returns whether a message is incomplete. If the stream ends now, that message is lost.
     pub fn is_in_message(&self) -> bool {
         matches!(self.state, State::Head { .. } | State::Body { .. })
     }
@@ -211,7 +211,7 @@ impl StreamReader {
     }
 }
 
-/// Shows the state and the sizes only, because the rest is personal.
+/// Shows only the state and sizes: the rest is personal data.
 impl fmt::Debug for StreamReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamReader")

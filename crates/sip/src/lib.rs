@@ -1,11 +1,11 @@
-//! A SIP user agent (RFC 3261) that places calls, registers and probes servers, without I/O: no sockets, no clocks, no
-//! threads.
+//! A SIP user agent (RFC 3261) that places calls, registers and probes servers. It does no I/O: it opens no sockets,
+//! reads no clocks and starts no threads.
 //!
-//! [`agent`] has the user agent. [`message`] reads and writes messages, [`framing`] reads them from a stream that is cut
-//! anywhere, and [`auth`] answers digest challenges. Everything has a limit, and no input causes a panic.
+//! [`agent`] has the user agent. [`message`] parses and writes messages, [`framing`] reads them from a byte stream, and
+//! [`auth`] answers digest challenges. All state is bounded, and no input causes a panic.
 //!
-//! What decides is read strictly: hosts, ports, tags, Call-ID, CSeq, Content-Length. The rest is read leniently, and
-//! only when it is needed.
+//! Fields that identify or route a message are parsed strictly: hosts, ports, tags, Call-ID, CSeq, Content-Length.
+//! Everything else is parsed leniently, and only when it is needed.
 
 #![forbid(unsafe_code)]
 #![deny(

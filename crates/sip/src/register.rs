@@ -1,4 +1,4 @@
-//! Registrations that are kept alive (RFC 3261, 10).
+//! Keeps registrations alive (RFC 3261, 10).
 
 use std::time::Duration;
 
@@ -11,28 +11,28 @@ use crate::invite::{challenges, contact, refusal, via};
 use crate::message::{Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header, list_elements};
 use crate::transaction::ClientKey;
 
-/// The shortest time after a failure until the next attempt. It doubles with each failure.
+/// Pause after the first failure until the next attempt. It doubles with each failure.
 const MIN_RETRY: Duration = Duration::from_secs(30);
 
-/// The longest time after a failure until the next attempt, unless the registrar asks for more.
+/// Maximum pause after a failure, unless Retry-After asks for more.
 const MAX_RETRY: Duration = Duration::from_secs(300);
 
-/// The longest time that a registrar may ask for by Retry-After.
+/// Maximum Retry-After that is respected, in seconds.
 const MAX_RETRY_AFTER: u32 = 3_600;
 
-/// The shortest lifetime that is proposed, in seconds.
+/// Minimum lifetime that is proposed, in seconds.
 const MIN_EXPIRES: u32 = 60;
 
-/// The longest lifetime that is used, in seconds.
+/// Maximum lifetime, in seconds. A longer one is treated as this.
 const MAX_EXPIRES: u32 = 86_400;
 
-/// The shortest time from a success to the next request, however short the lifetime is.
+/// Minimum time from a success to the next request, however short the lifetime is.
 const MIN_REFRESH: Duration = Duration::from_secs(2);
 
 /// Maximum contacts that are remembered until the registrar has removed them.
 const MAX_CONTACTS: usize = 8;
 
-/// Maximum responses that raise the lifetime in a row (423).
+/// Maximum 423 responses in a row that raise the lifetime.
 const MAX_RAISES: u32 = 3;
 
 /// One registration.
@@ -45,26 +45,26 @@ pub(crate) struct Registration {
     cseq: u32,
     auth: Option<Authenticator>,
     request_auth: RequestAuth,
-    /// The request that waits for its final response. There is never a second one: it could overtake the first, which
-    /// would then undo it (RFC 3261, 10.2).
+    /// The pending request. There is never a second one: it could overtake the first, which would then revert its
+    /// effect (RFC 3261, 10.2).
     pending: Option<ClientKey>,
     /// Whether the latest request removes the contacts.
     is_removal: bool,
     /// Whether the flow changed while a request was pending.
     is_moved: bool,
-    /// The contacts of this side that were in a request, the current one last.
+    /// Contacts of this side that the registrar may have, the current one last.
     contacts: Vec<String>,
-    /// Whether the registrar may have one of them.
+    /// Whether the registrar may have any of them.
     may_be_bound: bool,
     is_ending: bool,
     is_finished: bool,
     failures: u32,
     raises: u32,
-    act_at: Option<Duration>,
+    next_attempt_at: Option<Duration>,
 }
 
 impl Registration {
-    /// Makes a registration and sends its first REGISTER.
+    /// Creates a registration and sends its first REGISTER.
     pub(crate) fn start(core: &mut Core, id: RegistrationId, flow: FlowId, mut setup: NewRegistration) -> Self {
         setup.expires = setup.expires.clamp(MIN_EXPIRES, MAX_EXPIRES);
         let mut registration = Self {
@@ -84,7 +84,7 @@ impl Registration {
             is_finished: false,
             failures: 0,
             raises: 0,
-            act_at: None,
+            next_attempt_at: None,
             setup,
         };
         registration.begin(core);
@@ -95,7 +95,7 @@ impl Registration {
         self.is_finished
     }
 
-    /// Removes the contacts, if the registrar may have them. A pending request is waited for.
+    /// Removes the contacts, if the registrar may have them, after the pending request has ended.
     pub(crate) fn unregister(&mut self, core: &mut Core) {
         if self.is_ending {
             return;
@@ -124,7 +124,7 @@ impl Registration {
     }
 
     pub(crate) fn handle_timeout(&mut self, core: &mut Core) {
-        if self.act_at.is_some_and(|at| at <= core.now) {
+        if self.next_attempt_at.is_some_and(|at| at <= core.now) {
             self.begin(core);
         }
         self.update_timer(core);
@@ -141,7 +141,7 @@ impl Registration {
             401 | 407 => self.answer_challenge(core, status, response),
             423 if self.raise_expires(response) => self.send(core),
             _ => {
-                // A proxy reports these, although the registrar may have accepted.
+                // A proxy may send these although the registrar accepted.
                 self.may_be_bound |= status == 408 || (500..600).contains(&status);
                 let refusal = refusal(status, response);
                 let wait = refusal.retry_after.map(|seconds| seconds.min(MAX_RETRY_AFTER));
@@ -174,7 +174,7 @@ impl Registration {
     }
 
     fn send(&mut self, core: &mut Core) {
-        self.act_at = None;
+        self.next_attempt_at = None;
         self.is_moved = false;
         self.is_removal = self.is_ending;
         self.cseq = self.cseq.saturating_add(1);
@@ -251,18 +251,19 @@ impl Registration {
             self.fail(core, RegistrationFailure::NotKept, None);
             return;
         }
-        // Half of the time is left for attempts that fail. More time than was asked for may belong to another contact.
+        // Refresh after half of the lifetime, which leaves time for failed attempts. A longer lifetime than requested
+        // may be that of another contact.
         let wait = Duration::from_secs(u64::from(expires.min(self.setup.expires))) / 2;
-        self.act_at = core.now.checked_add(wait.max(MIN_REFRESH));
+        self.next_attempt_at = core.now.checked_add(wait.max(MIN_REFRESH));
         self.emit(core, RegistrationEvent::Registered { expires });
     }
 
-    /// Returns whether the latest request is no longer what is wanted.
+    /// Returns whether the latest request has been superseded.
     fn is_outdated(&self) -> bool {
         self.is_moved || self.is_ending != self.is_removal
     }
 
-    /// The lifetime that the registrar granted, in seconds: that of the contact, else of the response (RFC 3261, 10.2.4).
+    /// Returns the granted lifetime in seconds: that of the contact, otherwise that of the response (RFC 3261, 10.2.4).
     fn granted(&self, response: &Message) -> u32 {
         let listed = listed_contacts(response);
         let own = self.contacts.last().and_then(|contact| NameAddr::parse(contact).ok()?.uri().ok());
@@ -285,11 +286,11 @@ impl Registration {
             return;
         };
         match auth.challenged(&mut self.request_auth, challenges(response)) {
-            // It was never bound, and no longer should be.
+            // The registrar does not have the contact, and the registration is ending.
             Ok(()) if self.is_ending && !self.may_be_bound => self.finish(core),
             Ok(()) => self.send(core),
             Err(error) => {
-                // Each attempt begins without what an earlier challenge left, except for the floor of the algorithms.
+                // The next attempt starts without the earlier challenges, but with the required algorithms.
                 if error != AuthError::WrongCredentials {
                     auth.forget_challenges();
                 }
@@ -298,7 +299,8 @@ impl Registration {
         }
     }
 
-    /// Raises the lifetime to what the registrar accepts (RFC 3261, 10.2.8). Returns whether that makes sense.
+    /// Raises the lifetime to the minimum of the registrar (RFC 3261, 10.2.8). Returns false if the response names no
+    /// higher one, or if too many did.
     fn raise_expires(&mut self, response: &Message) -> bool {
         let minimum = response.min_expires().ok().flatten().filter(|minimum| *minimum <= MAX_EXPIRES);
         let Some(minimum) = minimum.filter(|minimum| *minimum > self.setup.expires && !self.is_ending) else {
@@ -327,12 +329,12 @@ impl Registration {
         self.failures = self.failures.saturating_add(1);
         let wait = MIN_RETRY.saturating_mul(1 << doublings).min(MAX_RETRY);
         let asked = retry_after.map(|seconds| Duration::from_secs(u64::from(seconds)));
-        self.act_at = core.now.checked_add(asked.map_or(wait, |asked| asked.max(wait)));
+        self.next_attempt_at = core.now.checked_add(asked.map_or(wait, |asked| asked.max(wait)));
         self.update_timer(core);
     }
 
     fn finish(&mut self, core: &mut Core) {
-        self.act_at = None;
+        self.next_attempt_at = None;
         self.is_finished = true;
         self.emit(core, RegistrationEvent::Ended);
     }
@@ -342,11 +344,11 @@ impl Registration {
     }
 
     fn update_timer(&self, core: &mut Core) {
-        core.set_timer(TimerKey::Registration(self.id), self.act_at);
+        core.set_timer(TimerKey::Registration(self.id), self.next_attempt_at);
     }
 }
 
-/// Reads the contacts of a response. One that cannot be read may belong to another device, and is left out.
+/// Reads the contacts of a response. One that cannot be parsed may belong to another device, and is skipped.
 fn listed_contacts(response: &Message) -> Vec<NameAddr> {
     let mut listed = Vec::new();
     for value in response.header_values(header::CONTACT) {
@@ -362,7 +364,7 @@ fn has_same_address(one: &SipUri, other: &SipUri) -> bool {
     one.has_same_user(other) && one.host() == other.host() && port(one) == port(other)
 }
 
-/// Reads a number of seconds. One beyond 32 bits counts as the greatest.
+/// Parses a number of seconds. Values beyond 32 bits are treated as `u32::MAX`.
 fn seconds(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u32::MAX))

@@ -1,4 +1,4 @@
-//! Requests within a dialog: where they go, and what they are written from (RFC 3261, 12).
+//! Requests within a dialog: their destination and their content (RFC 3261, 12).
 
 #[path = "support/wire.rs"]
 mod wire;
@@ -30,7 +30,7 @@ fn routed(headers: &str) -> (String, Vec<String>) {
         let uri = String::from_utf8_lossy(message.request_uri_bytes().unwrap()).into_owned();
         (uri, values(message, "Route"))
     };
-    assert_eq!(read(&ack), read(&bye), "ACK and BYE take the same way");
+    assert_eq!(read(&ack), read(&bye), "ACK and BYE have the same route");
     read(&bye)
 }
 
@@ -66,7 +66,7 @@ fn strict_router_becomes_the_request_uri() {
     }
 }
 
-/// One router that cannot be read leaves the others, so that a BYE still arrives.
+/// An unreadable Record-Route element is skipped, so that a BYE still arrives.
 #[test]
 fn unreadable_router_is_left_out() {
     let contact = "Contact: <sip:pbx@192.0.2.30>\r\n";
@@ -108,9 +108,9 @@ fn unusable_contact_leaves_the_target() {
     assert_eq!(uri, "sip:a@192.0.2.30");
 }
 
-/// A backslash cannot be in the digest of a request, so that the BYE has an escape instead.
+/// A digest answer cannot contain a backslash, so the Request-URI of the BYE has an escape instead.
 #[test]
-fn odd_contact_does_not_keep_the_call_up() {
+fn contact_with_backslash_does_not_prevent_the_bye() {
     let challenge = "WWW-Authenticate: Digest realm=\"a\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n";
     for header in ["Contact: <sip:a\\b@192.0.2.30>", "Record-Route: <sip:a\\b@192.0.2.30>"] {
         let mut wire = Wire::udp();

@@ -1,4 +1,4 @@
-//! Messages out of a stream.
+//! Reads messages from a stream.
 
 use phonegate_sip::framing::{StreamError, StreamEvent, StreamReader};
 use phonegate_sip::message::{HeaderProblem, Limits, MessageBuilder, MessageError};
@@ -99,7 +99,7 @@ fn keep_alives_are_reported() {
 }
 
 #[test]
-fn a_message_that_is_not_complete_is_known() {
+fn an_incomplete_message_is_reported() {
     let mut reader = StreamReader::new(Limits::default());
     for (chunk, inside) in [("\r\n", false), ("B", true), ("YE sip:a SIP/2.0\r\nl: 2\r\n\r\n1", true), ("2", false)] {
         reader.push(chunk.as_bytes()).expect("the bytes are taken");

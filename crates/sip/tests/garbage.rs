@@ -142,7 +142,7 @@ fn edited(text: &str, edits: Vec<(prop::sample::Index, usize, Vec<u8>)>) -> Vec<
 }
 
 #[test]
-fn the_message_that_is_changed_is_sound() {
+fn the_unchanged_message_keeps_the_promises() {
     let message = Message::from_datagram(&crlf(INVITE), &Limits::default()).expect("it is readable");
     assert!(message.essentials().is_ok());
     read_everything(&crlf(INVITE)).expect("all promises hold");

@@ -1,4 +1,4 @@
-//! Probes of servers by OPTIONS.
+//! Probes of servers with OPTIONS.
 
 #[path = "support/wire.rs"]
 mod wire;
@@ -38,7 +38,7 @@ fn probe_is_an_options_of_its_own() {
     }
 }
 
-/// Any final response shows that the server is alive, and a provisional one only that it may be.
+/// Any final response means that the server is alive. A provisional response is not enough.
 #[test]
 fn any_final_response_is_a_sign_of_life() {
     for status in [200, 302, 401, 404, 405, 483, 501, 503, 603, 699] {
@@ -56,7 +56,7 @@ fn any_final_response_is_a_sign_of_life() {
     }
 }
 
-/// The result comes at the time that was asked for, and after 32 s at the latest.
+/// The result is reported after the given timeout, and after 32 s at the latest.
 #[test]
 fn silent_server_is_reported_in_time() {
     for (timeout, at) in [(0, 0), (300, 300), (2_000, 2_000), (32_000, 32_000), (3_600_000, 32_000)] {

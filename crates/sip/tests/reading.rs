@@ -1,4 +1,4 @@
-//! Reading of messages and their headers.
+//! Parses messages and their headers.
 
 mod support;
 
@@ -126,7 +126,7 @@ fn single_headers_must_not_occur_twice() {
 }
 
 #[test]
-fn headers_that_every_message_needs_are_asked_for() {
+fn missing_mandatory_headers_are_reported() {
     let all = "Via: SIP/2.0/UDP 192.0.2.1\nFrom: <sip:a@example.com>\nTo: <sip:b@example.com>\nCall-ID: c\nCSeq: 1 BYE";
     assert!(response(all).essentials().is_ok());
     for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
@@ -250,7 +250,7 @@ fn via_has_its_parts() {
         .expect("readable");
     assert_eq!((v6.host().to_string().as_str(), v6.port()), ("[2001:db8::9:1]", None));
     assert_eq!((v6.received(), v6.maddr()), ("2001:db8::9:255".parse().ok(), Some("192.0.2.3")));
-    assert_eq!(v6.rport(), Rport::Requested, "an empty rport is as good as none");
+    assert_eq!(v6.rport(), Rport::Requested, "an empty rport asks for the port, as `;rport` does");
     assert_eq!(via("SIP/2.0/UDP 192.0.2.1;rport=99999").map(|via| via.rport()), Some(Rport::Requested));
     assert_eq!(
         via("SIP/2.0/UDP 192.0.2.1").map(|via| (via.rport(), via.branch().is_none())),
@@ -329,7 +329,7 @@ fn forwarding_is_listed() {
 }
 
 #[test]
-fn bounds_hold() {
+fn limits_of_messages_and_headers_hold() {
     let limits = Limits::default();
     let body = |start: &str, length: usize| [start.as_bytes(), b"\r\n\r\n", &vec![b'x'; length]].concat();
     let read = |bytes: &[u8]| Message::from_datagram(bytes, &limits).map(|_| ());

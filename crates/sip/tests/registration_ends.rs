@@ -49,7 +49,7 @@ fn removal_answers_a_challenge() {
     wire.assert_empty();
 }
 
-/// A removal that is refused, or gets no response, ends the registration all the same.
+/// A removal that is rejected, or gets no response, still ends the registration.
 #[test]
 fn failed_removal_ends_the_registration() {
     for status in [Some(403), Some(423), Some(503), None] {
@@ -67,7 +67,7 @@ fn failed_removal_ends_the_registration() {
     }
 }
 
-/// A REGISTER under way could arrive after the removal, and register the contact again. So the removal waits for the
+/// A pending REGISTER could arrive after the removal, and register the contact again. So the removal waits for its
 /// response (RFC 3261, 10.2), and is sent whatever that is.
 #[test]
 fn removal_waits_for_the_pending_request() {
@@ -91,7 +91,7 @@ fn removal_waits_for_the_pending_request() {
     }
 }
 
-/// What the registrar certainly does not have is not removed.
+/// A contact that the registrar certainly does not have is not removed.
 #[test]
 fn refused_registration_ends_without_removal() {
     for (status, headers) in [(403, String::new()), (401, challenge("n"))] {
@@ -172,7 +172,7 @@ fn new_flow_waits_for_the_pending_request() {
     wire.reply(&request, 200, "", "");
     let moved = wire.sent_one();
     assert_eq!(values(&moved, "Contact").len(), 2);
-    assert!(events(&mut wire).is_empty(), "what was registered is no longer wanted");
+    assert!(events(&mut wire).is_empty(), "the result of a superseded request is not reported");
     wire.flow = new;
     wire.reply(&moved, 200, "", "");
     assert_eq!(events(&mut wire), registered(600));
@@ -191,7 +191,7 @@ fn new_flow_is_used_once_the_old_one_closes() {
     assert!(events(&mut wire).is_empty());
 }
 
-/// The registrar never learns of the contacts of flows that come and go: the list of removals stays short.
+/// Flows change often and the registrar is never reached: the list of contacts to remove stays short.
 #[test]
 fn many_flows_leave_a_bounded_list_of_removals() {
     let mut wire = Wire::udp();
@@ -221,7 +221,7 @@ fn closed_flow_causes_no_flood() {
     assert!((10..=20).contains(&failures.len()), "{} failures in an hour", failures.len());
 }
 
-/// A REGISTER without Contact asks only (RFC 3261, 10.2.3).
+/// A REGISTER without Contact is a query (RFC 3261, 10.2.3).
 #[test]
 fn query_registers_nothing_and_removes_nothing() {
     for status in [200, 403, 503] {
@@ -265,7 +265,7 @@ fn pending_query_ends_once() {
     }
 }
 
-/// Time that jumps by years, and to its end, causes one request.
+/// A jump of time by years, or to the maximum, causes one request.
 #[test]
 fn jumps_of_time_cause_no_flood() {
     let mut wire = Wire::udp();
@@ -296,7 +296,7 @@ struct Waiting {
     flow: FlowId,
 }
 
-/// What the peer of a random course knows.
+/// The state of the peer in a random sequence.
 #[derive(Default)]
 struct Course {
     requests: Vec<Message>,

@@ -89,7 +89,7 @@ fn proposed_lifetime_is_bounded() {
     }
 }
 
-/// More contacts than are read of a list do not hide that of this side.
+/// More contacts than the limit of lists do not hide that of this side.
 #[test]
 fn hundred_contacts_of_others_change_nothing() {
     let mut wire = Wire::tcp();
@@ -202,7 +202,7 @@ fn interval_too_brief_is_raised_a_few_times() {
 
 /// Pauses grow from 30 s to 5 min; a success ends that.
 #[test]
-fn failures_pause_longer_and_longer() {
+fn pauses_after_failures_grow_up_to_a_limit() {
     let mut wire = Wire::udp();
     let (_, mut request) = register(&mut wire, registration());
     for pause in [30, 60, 120, 240, 300, 300, 300] {

@@ -88,7 +88,7 @@ fn offers_that_cross_are_refused() {
     assert!(second.retry_after().unwrap().is_some_and(|seconds| seconds <= 10));
 }
 
-/// A CANCEL gets 200, and ends the re-INVITE with 487 if the caller has not answered. The call goes on (9.2).
+/// A CANCEL gets 200, and ends the re-INVITE with 487 if the caller has not answered. The call continues (9.2).
 #[test]
 fn cancel_ends_an_open_reinvite_only() {
     let (mut wire, _, invite) = established();
@@ -108,7 +108,7 @@ fn cancel_ends_an_open_reinvite_only() {
     assert!(wire.events().is_empty());
 }
 
-/// The answer in an ACK is reported once, whatever is repeated; an ACK without a body keeps the session.
+/// The answer in an ACK is reported once, even if the ACK is retransmitted. An ACK without a body keeps the session.
 #[test]
 fn answer_in_ack_is_reported_once() {
     for (headers, body, answer) in
@@ -134,7 +134,7 @@ fn answer_in_ack_is_reported_once() {
     }
 }
 
-/// A BYE ends what waits: the re-INVITE gets 487, and the BYE 200 (15.1.2).
+/// A BYE ends a pending re-INVITE with 487, and gets 200 (15.1.2).
 #[test]
 fn bye_ends_an_open_reinvite() {
     let (mut wire, _, invite) = established();
@@ -162,7 +162,7 @@ fn reinvite_after_the_end_is_refused() {
     wire.assert_empty();
 }
 
-/// A refresh of this side that is refused is acknowledged within its transaction, and the call goes on.
+/// A rejected refresh of this side is acknowledged within its transaction, and the call continues.
 #[test]
 fn refused_refresh_is_acknowledged_with_its_branch() {
     let (mut wire, _, _) = established();

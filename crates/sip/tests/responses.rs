@@ -1,4 +1,5 @@
-//! Responses to requests of the peer: what they repeat, and where they go (RFC 3261, 8.2.6 and 18.2; RFC 3581).
+//! Responses to requests of the peer: the headers that they copy, and where they are sent (RFC 3261, 8.2.6 and 18.2;
+//! RFC 3581).
 
 #[path = "support/wire.rs"]
 mod wire;
@@ -134,7 +135,7 @@ fn malformed_request_gets_400() {
     for via in ["", "Via: SIP/2.0/UDP\n", "Via: x\n"] {
         let mut wire = Wire::udp();
         wire.receive_text(&options(via));
-        assert!(wire.sent().is_empty(), "without Via nobody can be answered: {via:?}");
+        assert!(wire.sent().is_empty(), "a request without Via is not answered: {via:?}");
     }
 }
 
@@ -153,7 +154,7 @@ fn ack_is_never_answered() {
 
 /// Requests outside of calls, and what they get.
 #[test]
-fn requests_outside_of_calls_are_refused_as_they_should_be() {
+fn requests_outside_of_calls_get_the_status_of_the_rfc() {
     let cases = [
         ("OPTIONS", "", 200),
         ("INVITE", "", 403),

@@ -9,7 +9,7 @@ use phonegate_sip::agent::{CallEvent, EndCause, Event, Reply, Transport};
 use phonegate_sip::message::{Message, Method};
 use wire::{LOCAL, SERVER, Wire, request, seconds, times};
 
-/// The times of repetitions that double up to T2, in milliseconds.
+/// The times of retransmissions whose interval doubles up to T2, in milliseconds.
 const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
 
 const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
@@ -81,7 +81,7 @@ fn refusal_is_repeated_until_its_ack_over_udp() {
         reinvited(&mut wire, &invite, 2, Reply::Refuse(488));
         wire.receive(&ack_of_refusal(&invite, 2));
         assert!(wire.run(seconds(100)).is_empty());
-        assert!(wire.events().is_empty(), "the call goes on");
+        assert!(wire.events().is_empty(), "the call continues");
     }
 }
 
@@ -134,9 +134,9 @@ fn repeated_request_gets_the_same_response() {
     assert_eq!(wire.events().len(), 1, "the end is reported once");
 }
 
-/// A repeated INVITE that waits for the caller's answer gets 100 (RFC 3261, 17.2.1).
+/// A retransmitted re-INVITE gets 100 if the caller has not responded yet (RFC 3261, 17.2.1).
 #[test]
-fn repeated_reinvite_gets_trying_while_the_caller_thinks() {
+fn retransmitted_reinvite_gets_100_before_the_response() {
     let mut wire = Wire::udp();
     let (_, invite, _) = wire.establish(wire::call(), "");
     let reinvite = request(&invite, "INVITE", 1, "Content-Type: application/sdp\r\n", "v=0\r\n");
@@ -148,7 +148,7 @@ fn repeated_reinvite_gets_trying_while_the_caller_thinks() {
 
 /// Many requests of the peer leave room for its BYE, so that the end of the call is noticed.
 #[test]
-fn bye_is_accepted_whatever_was_asked_before() {
+fn bye_is_accepted_after_many_requests() {
     let mut wire = Wire::udp();
     let (_, invite, _) = wire.establish(wire::call(), "");
     for cseq in 1..=200 {

@@ -59,7 +59,7 @@ fn invite_proposes_the_interval_without_refresher() {
     assert_eq!(value(&invite, "Session-Expires"), "90", "less than the smallest interval is raised");
 }
 
-/// This side refreshes after half of the interval, again and again, if the 2xx names it or nobody.
+/// This side refreshes after half of each interval, if the 2xx names it or no refresher.
 #[test]
 fn caller_refreshes_by_update_after_half_the_interval() {
     for session_expires in ["200;refresher=uac", "200"] {
@@ -106,7 +106,7 @@ fn reinvite_follows_an_update_that_is_not_known() {
     }
 }
 
-/// Each 422 raises the interval; one that does not is no reason to ask again.
+/// Each 422 raises the interval; a 422 that does not is not retried.
 #[test]
 fn interval_too_small_is_raised_twice() {
     let (mut wire, _) = established("200;refresher=uac");
@@ -205,7 +205,7 @@ fn session_without_interval_never_expires() {
     assert_eq!(wire.agent.next_timeout(), None);
 }
 
-/// The peer refreshes by an UPDATE without a body, and goes on to be the one who does.
+/// The peer refreshes by an UPDATE without a body, and stays the refresher.
 #[test]
 fn peer_refreshes_by_update_without_body() {
     let (mut wire, invite) = established("100;refresher=uas");
@@ -279,7 +279,7 @@ fn tiny_interval_causes_no_flood() {
     }
 }
 
-/// The greatest interval is no trap.
+/// The maximum interval causes no overflow.
 #[test]
 fn huge_interval_is_harmless() {
     for interval in ["4294967295", "99999999999999999999"] {
@@ -291,7 +291,7 @@ fn huge_interval_is_harmless() {
     }
 }
 
-/// Hours pass without a timer being handled: one BYE, and the end.
+/// Timers are not handled for hours. Then the agent sends one BYE and reports the end once.
 #[test]
 fn jump_of_time_ends_the_call_once() {
     let (mut wire, _) = established("200;refresher=uac");
@@ -324,7 +324,7 @@ fn refresh_answered_after_hang_up_leaves_no_timer() {
     assert_eq!(end(&mut wire), Some(EndCause::HungUp));
 }
 
-/// A re-INVITE got 100 and then nothing; the call is hung up meanwhile.
+/// A re-INVITE gets 100 but no final response, and the caller hangs up.
 #[test]
 fn reinvite_without_final_response_leaves_nothing() {
     let (mut wire, id, _) = refreshing();
@@ -345,7 +345,7 @@ fn expired_session_with_open_reinvite_leaves_nothing() {
     wire.assert_empty();
 }
 
-/// PRACK is sent for responses to the first INVITE only, so a re-INVITE must not invite reliable ones.
+/// The agent sends PRACK only for responses to the first INVITE, so a re-INVITE must not offer 100rel.
 #[test]
 fn refresh_does_not_offer_reliable_responses() {
     let (mut wire, _, _) = refreshing();

@@ -1,4 +1,4 @@
-//! Odd messages in the manner of RFC 4475 and RFC 5118: each is accepted or refused as they say.
+//! Unusual messages modelled on RFC 4475 and RFC 5118: each is accepted or rejected as they say.
 
 mod support;
 
@@ -89,7 +89,7 @@ fn accepted() -> Vec<(&'static str, String)> {
         ("long values", request(&format!("INVITE sip:user@example.com;unknown={long} SIP/2.0"), &format!("{long}: {long}\nTo: \"I have a {long}\" <sip:user@example.com:6000;unknownparam1=very{long};longparam{long}>\nFrom: sip:{long}@example.com;tag={long}\nCall-ID: longreq.{long}\nRoute: {}", ["<sip:longhost.example.com;lr>"; 34].join(",\n ")))),
         ("a second message in the datagram", format!("{}INVITE sip:joe@example.com SIP/2.0\n\n", request(register, "Content-Length: 0"))),
         ("a semicolon in a user part", request("OPTIONS sip:user;par=u%40example.net@example.com SIP/2.0", "Accept: application/sdp")),
-        ("transports that nobody knows", request(options, "Via: SIP/2.0/UDP t1.example.com;branch=z9hG4bKkdjuw\nVia: SIP/2.0/UNKNOWN t2.example.com;branch=x\nv: SIP/2.0/SCTP t3.example.com")),
+        ("unknown transports", request(options, "Via: SIP/2.0/UDP t1.example.com;branch=z9hG4bKkdjuw\nVia: SIP/2.0/UNKNOWN t2.example.com;branch=x\nv: SIP/2.0/SCTP t3.example.com")),
         ("a body of several parts with binary", request("MESSAGE sip:kumiko@example.org SIP/2.0", "Content-Type: multipart/mixed;boundary=7a9cbec02ceef655")),
         ("a reason phrase beyond ASCII", complete("SIP/2.0 200 = 2**3 * 5**2 \u{43d}\u{43e} \u{441}\u{442}\u{43e}", "Contact: <sip:user@host198.example.com>", "INVITE")),
         ("an empty reason phrase", complete("SIP/2.0 100 ", "", "INVITE")),
@@ -101,11 +101,11 @@ fn accepted() -> Vec<(&'static str, String)> {
         ("characters in a display name that ought to be quoted", request(options, "From: Bell, Alexander <sip:a.g.bell@bell-tel.example.com>;tag=43")),
         ("blanks inside of angle brackets", request(options, "To: \"Watson, Thomas\" < sip:t.watson@example.org >")),
         ("a branch of the magic cookie only", request(options, "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK")),
-        ("a scheme that nobody knows", request("OPTIONS nobodyKnowsThisScheme:totallyopaquecontent SIP/2.0", "")),
+        ("an unknown scheme", request("OPTIONS nobodyKnowsThisScheme:totallyopaquecontent SIP/2.0", "")),
         ("a known scheme that is not SIP", request("OPTIONS soap.beep://192.0.2.103:3002 SIP/2.0", "To: isbn:2983792873;tag=z")),
-        ("extensions that nobody knows", request(options, "Require: nothingSupportsThis, nothingSupportsThisEither\nProxy-Require: nothingSupportsThis")),
-        ("a body of a type that nobody knows", request("INVITE sip:user@example.com SIP/2.0", "Content-Type: application/unknownformat")),
-        ("credentials of a scheme that nobody knows", request(register, "Authorization: NoOneKnowsThisScheme opaque-data=here")),
+        ("unknown extensions", request(options, "Require: nothingSupportsThis, nothingSupportsThisEither\nProxy-Require: nothingSupportsThis")),
+        ("a body of an unknown type", request("INVITE sip:user@example.com SIP/2.0", "Content-Type: application/unknownformat")),
+        ("credentials of an unknown scheme", request(register, "Authorization: NoOneKnowsThisScheme opaque-data=here")),
         ("a response to another address", complete("SIP/2.0 200 OK", "Via: SIP/2.0/UDP 192.0.2.198;branch=z9hG4bK1324923\nVia: SIP/2.0/UDP 255.255.255.255;branch=z9hG4bK1saber23", "INVITE")),
         ("no more hops", request(options, "Max-Forwards: 0")),
         ("parameters of a contact without angle brackets", request(register, "Contact: sip:+14255550100@gw1.example.net;unknownparam")),
@@ -114,7 +114,7 @@ fn accepted() -> Vec<(&'static str, String)> {
         ("all contacts", request(register, "Contact: *\nExpires: 0")),
         ("an Accept that has nothing to do with SDP", request("INVITE sip:user@example.com SIP/2.0", "Accept: text/nobodyKnowsThis")),
         ("a peer of RFC 2543", request("INVITE sip:UserB@example.com SIP/2.0", "Via: SIP/2.0/UDP iftgw.example.com\nFrom: <sip:+14255550100@ift.example.net;user=phone>")),
-        ("numbers that do not fit where nobody needs them", request(register, "Max-Forwards: 300\nExpires: 10000000000000000000000\nContact: <sip:user@host129.example.com>;expires=280297596632815")),
+        ("out-of-range numbers in headers that are not needed", request(register, "Max-Forwards: 300\nExpires: 10000000000000000000000\nContact: <sip:user@host129.example.com>;expires=280297596632815")),
         ("an IPv6 address", request("REGISTER sip:[2001:db8::10] SIP/2.0", "Via: SIP/2.0/UDP [2001:db8::9:1];branch=z9hG4bKas3-111\nContact: <sip:caller@[2001:db8::1]>")),
         ("what might be a port is part of the IPv6 address", request("REGISTER sip:[2001:db8::10:5070] SIP/2.0", "")),
         ("an IPv6 address and a port", request("REGISTER sip:[2001:db8::10]:5070 SIP/2.0", "")),
@@ -145,7 +145,7 @@ fn refused() -> Vec<(&'static str, String, MessageError)> {
         ("another version", request("OPTIONS sip:user@example.com SIP/7.0", ""), MessageError::Version),
         ("another version in a response", complete("SIP/2.1 200 OK", "", "OPTIONS"), MessageError::Version),
         ("a CSeq of another method", request(options, "CSeq: 8 INVITE"), header("CSeq", MethodMismatch)),
-        ("a CSeq of another method that nobody knows", request("NEWMETHOD sip:user@example.com SIP/2.0", "CSeq: 8 INVITE"), header("CSeq", MethodMismatch)),
+        ("a CSeq of another, unknown method", request("NEWMETHOD sip:user@example.com SIP/2.0", "CSeq: 8 INVITE"), header("CSeq", MethodMismatch)),
         ("a CSeq in lower case", request(options, "CSeq: 8 options"), header("CSeq", MethodMismatch)),
         ("a status that is too great", complete("SIP/2.0 4294967301 better not break the receiver", "", "INVITE"), MessageError::StartLine),
         ("a status that is too small", complete("SIP/2.0 099 Too small", "", "INVITE"), MessageError::StartLine),

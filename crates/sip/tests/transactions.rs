@@ -1,4 +1,4 @@
-//! Transactions of this side in virtual time (RFC 3261, 17.1; RFC 6026): what is repeated, when, and for how long.
+//! Transactions of this side in virtual time (RFC 3261, 17.1; RFC 6026): what is retransmitted, when, and for how long.
 
 #[path = "support/wire.rs"]
 mod wire;
@@ -11,7 +11,7 @@ use phonegate_sip::agent::{
 use phonegate_sip::message::{Message, Method};
 use wire::{LOCAL, SERVER, Wire, parse, request, response, seconds, times, value, values};
 
-/// The times of repetitions that double up to T2, in milliseconds.
+/// The times of retransmissions whose interval doubles up to T2, in milliseconds.
 const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
 
 const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
@@ -68,7 +68,7 @@ fn other_requests_are_repeated_up_to_t2_over_udp() {
     wire.assert_empty();
 }
 
-/// After a provisional response, timer E runs out once more and is T2 from then on; timer F stays.
+/// After a provisional response, timer E fires once at its current interval and then every T2. Timer F does not change.
 #[test]
 fn provisional_response_slows_repetitions_to_t2() {
     let mut wire = Wire::udp();
@@ -83,7 +83,7 @@ fn provisional_response_slows_repetitions_to_t2() {
     assert!(matches!(wire.events().as_slice(), [Event::Probe(_, ProbeResult::NoResponse)]));
 }
 
-/// A provisional response stops timers A and B: the call rings for as long as the settings allow.
+/// A provisional response stops timers A and B. Then only [`Config::max_ringing`] limits the call.
 #[test]
 fn provisional_response_ends_repetitions_of_invite() {
     let mut wire = Wire::udp();
@@ -125,8 +125,8 @@ fn ack_of_refusal_is_written_from_the_invite() {
     }
 }
 
-/// For 32 s, each repetition of the refusal gets the same ACK, and the call hears of the first one only. Over UDP the
-/// transaction does that (timer D), over streams the call.
+/// For 32 s, each retransmission of the refusal gets the same ACK, and only the first one is delivered to the call.
+/// Over UDP, the transaction does that (timer D); over streams, the call.
 #[test]
 fn each_repeated_refusal_is_acknowledged() {
     for mut wire in [Wire::udp(), Wire::tcp()] {
@@ -142,7 +142,7 @@ fn each_repeated_refusal_is_acknowledged() {
         }
         wire.run(seconds(40));
         wire.reply(&invite, 486, "", "");
-        assert!(wire.sent().is_empty(), "in the end nobody knows the call");
+        assert!(wire.sent().is_empty(), "in the end, the call is removed");
         wire.assert_empty();
     }
 }
@@ -188,8 +188,8 @@ fn each_repeated_success_is_acknowledged() {
     }
 }
 
-/// CANCEL has the INVITE's Request-URI, Via with branch, Route, From, To, Call-ID and CSeq number, and nothing that
-/// says more (9.1).
+/// CANCEL has the INVITE's Request-URI, Via with branch, Route, From, To, Call-ID and CSeq number, and no other header
+/// (9.1).
 #[test]
 fn cancel_is_written_from_the_invite() {
     let mut wire = Wire::udp();
@@ -218,9 +218,9 @@ fn cancel_is_written_from_the_invite() {
     wire.assert_empty();
 }
 
-/// A response that does not belong to the request whose branch it has is dropped and counted.
+/// A response that does not match the request of its branch is dropped and counted.
 #[test]
-fn response_to_something_else_is_dropped() {
+fn response_that_does_not_match_its_branch_is_dropped() {
     let mut wire = Wire::udp();
     let (_, invite) = wire.place(wire::call());
     let tag = value(&invite, "From").split(";tag=").nth(1).unwrap().to_owned();
@@ -252,7 +252,7 @@ fn response_to_something_else_is_dropped() {
     assert!(ended(&mut wire).is_some());
 }
 
-/// A response whose branch is not that of the open INVITE says nothing about it (RFC 3261, 17.1.3).
+/// A response whose branch is not that of the open INVITE is ignored (RFC 3261, 17.1.3).
 #[test]
 fn refusal_with_another_branch_is_dropped() {
     let mut wire = Wire::udp();
@@ -267,7 +267,7 @@ fn refusal_with_another_branch_is_dropped() {
     }
 }
 
-/// A response with more than one Via is not for this side, also if the second is malformed (RFC 3261, 8.1.3.3).
+/// A response with more than one Via is dropped, even if the second is malformed (RFC 3261, 8.1.3.3).
 #[test]
 fn response_with_malformed_second_via_is_dropped() {
     let mut wire = Wire::udp();
@@ -278,9 +278,9 @@ fn response_with_malformed_second_via_is_dropped() {
     }
 }
 
-/// A peer that goes on with reliable responses does not fill the memory with transactions of PRACKs.
+/// Endless reliable responses do not create an unbounded number of PRACK transactions.
 #[test]
-fn reliable_responses_without_end_are_bounded() {
+fn prack_transactions_are_bounded() {
     let mut wire = Wire::udp();
     let (_, invite) = wire.place(wire::call());
     for rseq in 1..=2_000 {
@@ -309,7 +309,8 @@ fn response_with_another_to_tag_is_dropped_in_a_dialog() {
     assert_eq!(ended(&mut wire), Some(EndCause::HungUp));
 }
 
-/// A driver that does not poll loses what arrives, and gets everything again once it does.
+/// While the driver does not poll, received messages are dropped. Their retransmissions are handled when it polls
+/// again.
 #[test]
 fn full_queue_drops_what_arrives() {
     for transport in [Transport::Udp, Transport::Tcp] {
@@ -334,7 +335,7 @@ fn full_queue_drops_what_arrives() {
     }
 }
 
-/// Settings without sense end, at the latest with the time that they allow.
+/// Extreme timer values never keep a call open beyond the time that they allow.
 #[test]
 fn odd_timer_values_end() {
     let (zero, long) = (Duration::ZERO, Duration::MAX);
@@ -350,7 +351,7 @@ fn odd_timer_values_end() {
     }
 }
 
-/// A time that jumps by hours, back, or to its end: each request is repeated or ended once, and all comes to an end.
+/// Time jumps by hours, back, or to the maximum: each request is retransmitted or ended once, and everything ends.
 #[test]
 fn jumps_of_time_cause_no_flood() {
     let jumps = [seconds(10), seconds(36_000), seconds(5), Duration::MAX, Duration::ZERO, Duration::MAX];
@@ -367,7 +368,7 @@ fn jumps_of_time_cause_no_flood() {
     wire.assert_empty();
 }
 
-/// The id of a call that has ended, of a request that was answered, and of a flow that was closed.
+/// Commands with the ids of an ended call, a request with a response, and a closed flow.
 #[test]
 fn stale_ids_change_nothing() {
     let mut wire = Wire::udp();

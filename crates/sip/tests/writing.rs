@@ -1,4 +1,4 @@
-//! Writing of messages.
+//! Writes messages.
 
 mod support;
 

@@ -1,11 +1,12 @@
-//! Telephone events (RFC 4733): finds the digits in event packets, one for each press.
+//! Detects digits in the packets of telephone events (RFC 4733), one for each press.
 //!
-//! A digit counts from the second packet of its event. A telephone sends at least three packets of each (section
-//! 2.5.1.4), so that a lost one does not matter; a single forged packet does not press a digit. If another event begins
-//! while only one packet of an event has come, the user may have pressed both: the first one is then reported as
-//! [`DigitEvent::Unclear`], so that `0` and `#` never become `#` alone.
+//! A digit is reported at the second packet of its event. A telephone sends at least three packets of each event
+//! (section 2.5.1.4), so a lost packet does not matter, and a single forged packet produces no digit. If another event
+//! begins when only one packet of an event has arrived, the user may have pressed both keys: the first event is then
+//! reported as [`DigitEvent::Unclear`], so that `0` and `#` never become `#` alone.
 //!
-//! Packets are ordered by sequence number. Timestamps only identify an event, as peers repeat them or let them jump back.
+//! Packets are ordered by sequence number. Timestamps only identify an event, because some peers repeat them or let
+//! them jump back.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,26 +14,26 @@ use std::time::Duration;
 
 use super::Digit;
 
-/// Timestamp units per second of a telephone event that is negotiated beside G.711.
+/// Timestamp units per second of a telephone event that is negotiated with G.711.
 const CLOCK_RATE: u32 = 8000;
 
-/// Longest duration that one packet can name. A longer press continues in a new segment (RFC 4733, section 2.5.1.3).
+/// Longest duration in one packet. A longer press continues in a new segment (RFC 4733, section 2.5.1.3).
 const MAX_SEGMENT: u32 = 0xffff;
 
-/// Maximum number of streams (SSRC) whose events are remembered. The one that was silent longest is forgotten first.
+/// Maximum number of streams (SSRC) whose events are remembered. The stream that was silent longest is evicted first.
 const MAX_STREAMS: usize = 8;
 
 /// Maximum number of earlier events that are remembered for each stream.
 const MAX_PAST_EVENTS: usize = 16;
 
-/// A packet that is further behind, in sequence numbers, is not late: the peer has restarted its numbers (`MAX_MISORDER`
-/// of RFC 3550, appendix A.1).
+/// Maximum lateness of a packet, in sequence numbers. If a packet is further behind, the peer has restarted its numbers
+/// (`MAX_MISORDER` of RFC 3550, appendix A.1).
 const MAX_LATE: i64 = 100;
 
-/// Longest distance between packets of a press whose timestamp moves on, in sequence numbers: two packets may be lost.
+/// Longest distance between packets of a press whose timestamp advances, in sequence numbers: two packets may be lost.
 const MAX_SHIFTED: i64 = 3;
 
-/// The same in timestamp units, at 20 ms a packet.
+/// `MAX_SHIFTED` in timestamp units, at 20 ms per packet.
 const MAX_SHIFT: u32 = 480;
 
 /// Position of an event packet in its stream, from its RTP header.
@@ -46,10 +47,10 @@ pub struct EventPosition {
     pub timestamp: u32,
 }
 
-/// What event packets report.
+/// A result of telephone event packets.
 ///
-/// `began` is when the press began, on the caller's clock: the arrival of its first packet less the duration which that
-/// packet names.
+/// `began` is when the press began, on the caller's clock: the arrival time of its first packet minus the duration in
+/// that packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DigitEvent {
@@ -60,23 +61,23 @@ pub enum DigitEvent {
         /// When the press began.
         began: Duration,
     },
-    /// Only one packet of an event came before the next event, so an entry that contains it cannot be relied upon.
+    /// Only one packet of an event arrived before the next event, so the entered number is unreliable.
     Unclear {
         /// When the press began.
         began: Duration,
     },
 }
 
-/// Finds the digits in the event packets of one call.
+/// Detects the digits in the event packets of one call.
 ///
 /// Remembers at most 8 streams with 16 earlier events each.
 #[derive(Default)]
 pub struct EventDetector {
-    /// The one that was heard last is at the back.
+    /// Ordered by their latest packet, newest last.
     streams: VecDeque<Stream>,
 }
 
-/// What was pressed stays out of logs.
+/// Shows only the number of streams, so that no digits reach a log.
 impl fmt::Debug for EventDetector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventDetector").field("streams", &self.streams.len()).finish_non_exhaustive()
@@ -103,27 +104,27 @@ struct Packet {
 #[derive(Clone, Copy, Debug)]
 struct Event {
     digit: Digit,
-    /// Timestamp of its latest segment.
+    /// Timestamp of the latest segment.
     timestamp: u32,
     /// Lowest and highest sequence numbers seen, extended beyond 16 bits.
     lowest: i64,
     highest: i64,
     /// Longest duration seen in the latest segment.
     duration: u32,
-    /// Whether a packet with the end bit came.
+    /// Whether a packet with the end bit arrived.
     has_ended: bool,
     began: Duration,
-    /// Whether a second packet came, or the event was reported as unclear.
+    /// Whether the event was reported as a digit or as unclear, or was discarded.
     is_reported: bool,
 }
 
-/// How a packet relates to the current event of its stream.
+/// Relation of a packet to the current event of its stream.
 enum Relation {
     /// Another packet of the same event.
     Same,
     /// The next packet of the same press, with another timestamp.
     NextSegment,
-    /// A copy, a late packet of an earlier event, or a contradiction.
+    /// A duplicate, a late packet of an earlier event, or an inconsistent packet.
     Ignored,
     /// The first packet of another event.
     New,
@@ -137,8 +138,8 @@ impl EventDetector {
 
     /// Reads the payload of an event packet that arrived at `now`, measured from any fixed origin.
     ///
-    /// Returns a digit at the second packet of its event, and [`DigitEvent::Unclear`] at the first packet of an event
-    /// that follows one of which only one packet came. Payloads shorter than 4 bytes and events above 15 are ignored.
+    /// Returns a digit at the second packet of its event, and [`DigitEvent::Unclear`] at the first packet of an event,
+    /// if only one packet of the previous event arrived. Payloads shorter than 4 bytes and events above 15 are ignored.
     pub fn read(&mut self, position: EventPosition, payload: &[u8], now: Duration) -> Option<DigitEvent> {
         let [code, flags, high, low] = *payload.first_chunk::<4>()?;
         let packet = Packet {
@@ -176,12 +177,12 @@ impl EventDetector {
         digit.or(unclear)
     }
 
-    /// Discards the presses of which only one packet came: neither this packet nor later ones of the press are reported.
+    /// Discards presses of which only one packet has arrived: they are never reported, even if more packets follow.
     pub fn discard_pending(&mut self) {
         self.report_unclear();
     }
 
-    /// Marks all events of which only one packet came as reported, and returns the last of them.
+    /// Marks all events of which only one packet has arrived as reported, and returns the last of them.
     fn report_unclear(&mut self) -> Option<DigitEvent> {
         self.streams.iter_mut().filter_map(|stream| stream.current.report_unclear()).last()
     }
@@ -200,7 +201,7 @@ impl Stream {
             return if current.is_pressed_again_by(packet) { Relation::New } else { Relation::Same };
         }
         let is_ahead = packet.sequence > current.highest;
-        // A packet of an earlier event is behind, unless the peer has restarted its numbers since.
+        // A packet of an earlier event has a lower number, unless the peer has restarted its numbers since.
         let may_be_of = |event: &Event| !is_ahead || event.lowest > current.highest;
         if self.past.iter().any(|event| may_be_of(event) && event.may_contain(packet)) {
             return Relation::Ignored;
@@ -212,7 +213,7 @@ impl Stream {
         if is_ahead || is_restart { Relation::New } else { Relation::Ignored }
     }
 
-    /// Makes this the current event. Returns what the replaced one reports.
+    /// Makes this the current event. Returns [`DigitEvent::Unclear`] if the replaced one was not reported.
     fn begin(&mut self, event: Event) -> Option<DigitEvent> {
         let mut replaced = std::mem::replace(&mut self.current, event);
         let unclear = replaced.report_unclear();
@@ -239,16 +240,16 @@ impl Event {
         }
     }
 
-    /// Returns whether digit and timestamp are those of the event, and the sequence number is near. No packet is too far
-    /// ahead of an event that has not ended: many may have been lost.
+    /// Returns whether digit and timestamp match the event and the sequence number is near. For an event that has not
+    /// ended, no packet is too far ahead: any number may have been lost.
     fn may_contain(&self, packet: &Packet) -> bool {
         let is_near = packet.sequence >= self.lowest.saturating_sub(MAX_LATE)
             && (!self.has_ended || packet.sequence <= self.highest.saturating_add(MAX_LATE));
         packet.digit == self.digit && packet.timestamp == self.timestamp && is_near
     }
 
-    /// Returns whether the packet begins a second press of the digit by a peer whose timestamp stands still: after the
-    /// end of an event, its duration does not shrink and the end bit stays set.
+    /// Returns whether the packet begins a second press of the digit, sent by a peer that does not change its
+    /// timestamp: within one event, the duration never shrinks and the end bit stays set after the end.
     fn is_pressed_again_by(&self, packet: &Packet) -> bool {
         self.has_ended && packet.sequence > self.highest && !packet.is_end && packet.duration < self.duration
     }
@@ -260,8 +261,8 @@ impl Event {
         packet.digit == self.digit && !self.has_ended && ahead != 0 && is_adjacent
     }
 
-    /// Returns whether the packet belongs to this press although its timestamp has moved on: some peers count it up with
-    /// each packet, as they do for audio. No other press begins so soon, and with such a duration.
+    /// Returns whether the packet belongs to this press although its timestamp has advanced: some peers increase it
+    /// with each packet, as for audio. Another press cannot begin so soon with such a duration.
     fn is_shifted_by(&self, packet: &Packet) -> bool {
         let ahead = packet.timestamp.wrapping_sub(self.timestamp);
         let is_next = packet.sequence <= self.highest.saturating_add(MAX_SHIFTED);
@@ -286,7 +287,7 @@ impl Event {
         Some(DigitEvent::Digit { digit: self.digit, began: self.began })
     }
 
-    /// Adds a packet with a later timestamp. It is also the second packet of the press, if only one came before.
+    /// Adds a packet with a later timestamp. It may be the second packet of the press, which reports the digit.
     fn continue_with(&mut self, packet: &Packet) -> Option<DigitEvent> {
         self.timestamp = packet.timestamp;
         self.duration = packet.duration;

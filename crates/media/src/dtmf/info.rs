@@ -1,7 +1,7 @@
-//! Digits in the bodies of SIP INFO requests: `application/dtmf` and `application/dtmf-relay`.
+//! Parses digits in the bodies of SIP INFO requests: `application/dtmf` and `application/dtmf-relay`.
 //!
-//! No RFC defines the two types. Peers agree on a line `Signal=5`, with blanks in many places; `application/dtmf` may
-//! also be the digit alone.
+//! No RFC defines the two types. In practice, both contain a line `Signal=5`, with blanks in various places;
+//! `application/dtmf` may also contain the digit alone.
 
 use super::Digit;
 use crate::sdp::RemoteMedia;
@@ -9,7 +9,7 @@ use crate::sdp::RemoteMedia;
 /// Longest body that is read, in bytes.
 const MAX_BODY: usize = 512;
 
-/// Why an INFO body brings no digit. The request is to be answered with 415 (RFC 3261, section 21.4.13).
+/// Why an INFO body yields no digit. Respond to the request with 415 (RFC 3261, section 21.4.13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InfoError {
@@ -19,8 +19,8 @@ pub enum InfoError {
     /// The body is longer than 512 bytes, or does not name exactly one digit.
     #[error("the body of the INFO request does not name exactly one digit")]
     Body,
-    /// The call does not take digits in INFO requests: see [`accepts_info`].
-    #[error("the call does not take digits in INFO requests")]
+    /// The call does not accept digits in INFO requests: see [`accepts_info`].
+    #[error("the call does not accept digits in INFO requests")]
     NotAccepted,
 }
 
@@ -32,12 +32,12 @@ pub fn accepts_info(media: &RemoteMedia, is_signalling_tls: bool) -> bool {
 
 /// Reads the digit of an INFO request from its `Content-Type` and its body.
 ///
-/// Parameters of the content type are ignored, names are compared without regard to case, and blanks may stand anywhere.
-/// `Signal=` also takes the event codes 10 to 15, as some gateways send `Signal=11` for `#`.
+/// Parameters of the content type are ignored, names are compared case-insensitively, and blanks may surround names and
+/// values. `Signal=` also accepts the event codes 10 to 15, because some gateways send `Signal=11` for `#`.
 ///
 /// # Errors
 ///
-/// Anything else is an [`InfoError`]; two `Signal` lines contradict each other and name no digit.
+/// Anything else is an [`InfoError`], including a body with two `Signal` lines.
 ///
 /// ```
 /// use phonegate_media::dtmf::{Digit, parse_info};
@@ -59,7 +59,7 @@ pub fn parse_info(content_type: &str, body: &[u8]) -> Result<Digit, InfoError> {
     if takes_bare_digit && let Some(digit) = single_char(body) {
         return Digit::from_char(digit).ok_or(InfoError::Body);
     }
-    // A bare digit beside `Signal` lines names a second one.
+    // A bare digit in addition to a `Signal` line would be a second digit.
     let has_bare_digit = |line: &str| takes_bare_digit && single_char(line.trim()).is_some();
     if body.split(['\r', '\n']).any(has_bare_digit) {
         return Err(InfoError::Body);
@@ -71,7 +71,7 @@ pub fn parse_info(content_type: &str, body: &[u8]) -> Result<Digit, InfoError> {
     }
 }
 
-/// The value of a line `Signal = value`.
+/// Returns the value of a line `Signal = value`.
 fn signal(line: &str) -> Option<&str> {
     let (name, value) = line.split_once('=')?;
     name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())

@@ -1,5 +1,5 @@
-//! DTMF tones in the audio (ITU-T Q.23 and Q.24). They are a hint for the administrator, never a digit: anyone who can
-//! speak into the call can play them.
+//! Detects DTMF tones in the audio (ITU-T Q.23 and Q.24). They are a hint for the administrator and never become
+//! digits, because anyone who can speak into the call can play them.
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw};
 
@@ -12,43 +12,44 @@ const SAMPLE_RATE: f32 = 8000.0;
 const ROWS: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
 const COLUMNS: [f32; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
 
-/// Samples of a block: 12.5 ms. One period of its length is 80 Hz, about the distance of the rows.
+/// Samples in a block: 12.5 ms, which gives a frequency resolution of 80 Hz, about the distance of the rows.
 const BLOCK: u8 = 100;
 
-/// Consecutive blocks of the same two frequencies, each as strong as the one before, that make a tone.
+/// Minimum number of consecutive blocks with the same two frequencies at a steady power that make a tone.
 const MIN_BLOCKS: u8 = 4;
 
-/// Highest ratio of the powers of two consecutive blocks of a tone: 1.5 dB. Speech is hardly ever so steady.
+/// Highest ratio of the powers of two consecutive blocks of a tone: 1.5 dB. Speech is rarely so steady.
 const STEADY: f32 = 1.41;
 
 /// Lowest mean square of a block: -36 dBm0, well below what telephones send.
 const MIN_MEAN_SQUARE: f32 = 62_500.0;
 
-/// Lowest share of the two frequencies in the energy of a block. Speech and music have harmonics beside them. It also
-/// limits the deviation from the frequencies: 1.5 % passes, 3.5 % does not.
+/// Lowest share of the two frequencies in the energy of a block. Speech and music also have harmonics. It also limits
+/// the deviation from the frequencies: 1.5 % passes, 3.5 % does not.
 const MIN_SHARE: f32 = 0.77;
 
-/// Lowest ratio of the strongest frequency of a group to each other one, and highest ratio between the groups: 8 dB.
+/// 8 dB: lowest ratio of the strongest frequency of a group to any other frequency of the group, and highest ratio
+/// between the two groups.
 const RATIO: f32 = 6.3;
 
-/// Listens for DTMF tones in G.711 audio.
+/// Detects DTMF tones in G.711 audio.
 ///
-/// A tone of 46 ms or less never counts; a clean one of 64 ms or more does. The memory is fixed.
+/// A tone of 46 ms or less is never detected; a clean one of 64 ms or more always is. Memory use is constant.
 #[derive(Clone, Debug)]
 pub struct ToneDetector {
     rows: [Filter; 4],
     columns: [Filter; 4],
-    /// Sum of the squares of the current block, and their number.
+    /// Sum of the squares of the samples in the current block, and the number of samples.
     energy: f32,
     samples: u8,
-    /// The latest block, if it was a tone.
+    /// The tone in the latest block, if any.
     latest: Option<Tone>,
     /// Number of consecutive blocks of that tone.
     blocks: u8,
     has_heard: bool,
 }
 
-/// A block that holds two frequencies of a keypad.
+/// The two keypad frequencies in a block.
 #[derive(Clone, Copy, Debug)]
 struct Tone {
     row: Peak,
@@ -62,7 +63,7 @@ struct Peak {
     power: f32,
 }
 
-/// Measures one frequency in a block (Goertzel).
+/// Measures the power of one frequency in a block (Goertzel algorithm).
 #[derive(Clone, Copy, Debug)]
 struct Filter {
     coefficient: f32,
@@ -77,7 +78,7 @@ impl Default for ToneDetector {
 }
 
 impl ToneDetector {
-    /// Creates a detector that has heard nothing.
+    /// Creates a detector.
     pub fn new() -> Self {
         Self {
             rows: ROWS.map(Filter::new),
@@ -90,7 +91,7 @@ impl ToneDetector {
         }
     }
 
-    /// Listens to the payload of the next packet.
+    /// Processes the payload of the next packet.
     pub fn read(&mut self, codec: Codec, payload: &[u8]) {
         let decode = match codec {
             Codec::Pcmu => decode_ulaw,
@@ -101,7 +102,7 @@ impl ToneDetector {
         }
     }
 
-    /// Returns whether a tone was heard.
+    /// Returns whether a tone was detected at any time.
     pub fn has_heard(&self) -> bool {
         self.has_heard
     }
@@ -121,7 +122,7 @@ impl ToneDetector {
         }
     }
 
-    /// Returns the tone that the block is, and begins another one.
+    /// Returns the tone in the block, if any, and resets the filters.
     fn judge_block(&mut self) -> Option<Tone> {
         let (row, column) = (Peak::take(&mut self.rows), Peak::take(&mut self.columns));
         let tone = Tone { row: row?, column: column? };
@@ -146,7 +147,7 @@ impl Tone {
 }
 
 impl Peak {
-    /// The strongest frequency of a group, if no other comes near it. Resets the filters.
+    /// Returns the strongest frequency of a group if it is clearly stronger than the others. Resets the filters.
     fn take(group: &mut [Filter; 4]) -> Option<Self> {
         let powers = group.each_mut().map(Filter::take_power);
         let (index, power) = powers.into_iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
@@ -171,7 +172,7 @@ impl Filter {
         (self.previous, self.before) = (next, self.previous);
     }
 
-    /// The power of the frequency since the last call.
+    /// Returns the power of the frequency since the last call, and resets the filter.
     fn take_power(&mut self) -> f32 {
         let (previous, before) = (std::mem::take(&mut self.previous), std::mem::take(&mut self.before));
         previous * previous + before * before - self.coefficient * previous * before

@@ -1,9 +1,9 @@
-//! Learns another port of the named address, for peers behind a translator that changes ports.
+//! Learns another port of the named address, for peers behind NAT that changes ports.
 //!
-//! A port is learned from 8 audio packets of one stream in sequence, at the pace of audio, while nothing else comes:
-//! a packet from a third port or of another stream begins anew, and one from the named port ends the learning. After
-//! that only this port counts, one stream at a time, and telephone events only near the audio. So an attacker who does not
-//! see the audio cannot join it, and one who sends beside it can at most keep the port from being learned.
+//! A port is learned from 8 consecutive audio packets of one stream, at the pace of audio. A packet from a third port
+//! or of another stream restarts the learning, and one from the named port ends it. Then only the learned port is
+//! accepted, one stream at a time, and telephone events only near the audio. So an attacker who cannot see the audio
+//! cannot join it, and one who sends at the same time can at most keep the port from being learned.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use super::{DropReason, STREAM_SILENCE};
 use crate::rtp::RtpHeader;
 
-/// Audio packets in sequence from which a port is learned.
+/// Consecutive audio packets from which a port is learned.
 const RUN: u32 = 8;
 
-/// Shortest time from the first to the last packet of a run. Audio takes 140 ms at 20 ms a packet, and 70 ms at 10 ms; a
-/// flood is faster.
+/// Shortest time from the first to the last packet of a run. Audio takes 140 ms at 20 ms per packet, and 70 ms at 10
+/// ms; a flood is faster.
 const MIN_RUN_TIME: Duration = Duration::from_millis(60);
 
 /// Longest distance, in sequence numbers, of a telephone event from the latest packet of its stream.
@@ -23,7 +23,7 @@ const MAX_EVENT_DISTANCE: u16 = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct PortLearner {
-    /// Whether a packet came from the named port: then no other is learned.
+    /// Whether a packet came from the named port. If so, no other is learned.
     heard_named: bool,
     learned: Option<Learned>,
     candidate: Option<Candidate>,
@@ -33,7 +33,7 @@ pub(super) struct PortLearner {
 struct Learned {
     from: SocketAddr,
     ssrc: u32,
-    /// Highest sequence number that counted.
+    /// Highest accepted sequence number.
     sequence: u16,
     last_heard: Duration,
 }
@@ -53,13 +53,13 @@ impl PortLearner {
         self.learned.map(|learned| learned.from)
     }
 
-    /// Records a packet from the named port, which wins over every other.
+    /// Records a packet from the named port. It replaces a learned port, and ends the learning.
     pub(super) fn heard_named(&mut self) {
         *self = Self { heard_named: true, learned: None, candidate: None };
     }
 
-    /// Accepts a packet from another port of the named address if it is of the learned stream. The packets from which a
-    /// port is learned are not accepted, except the last.
+    /// Accepts a packet from another port of the named address if it belongs to the learned stream. Of the packets from
+    /// which a port is learned, only the last is accepted.
     pub(super) fn accept_other_port(
         &mut self,
         now: Duration,
@@ -77,7 +77,7 @@ impl PortLearner {
             if learned.from != from {
                 return Err(DropReason::Port);
             }
-            // A transfer begins a new stream, which has to be learned as the first one was.
+            // A transfer begins a new stream, which must be learned like the first one.
             if now.saturating_sub(learned.last_heard) < STREAM_SILENCE {
                 return Err(DropReason::Stream);
             }
@@ -90,7 +90,7 @@ impl PortLearner {
         Err(DropReason::Port)
     }
 
-    /// Counts an audio packet. Returns whether a run is complete with it.
+    /// Counts an audio packet. Returns whether it completes a run.
     fn completes_run(&mut self, now: Duration, from: SocketAddr, header: &RtpHeader) -> bool {
         let first = Candidate { from, ssrc: header.ssrc, sequence: header.sequence, began: now, packets: 1 };
         let next = match self.candidate {
@@ -118,7 +118,7 @@ impl Learned {
         if !is_audio && distance > MAX_EVENT_DISTANCE {
             return Err(DropReason::Sequence);
         }
-        // Late packets do not set it back, but audio may restart anywhere.
+        // A late packet does not lower the number, but audio may restart at any number.
         if ahead <= u16::MAX / 2 || is_audio && distance > MAX_EVENT_DISTANCE {
             self.sequence = header.sequence;
         }

@@ -1,4 +1,4 @@
-//! Who may be heard, and attacks of those who may not.
+//! Accepted sources, and attacks from other sources.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use proptest::prelude::*;
@@ -278,7 +278,7 @@ fn a_port_is_not_learned_from_less() {
 }
 
 #[test]
-fn the_named_port_wins_always() {
+fn the_named_port_always_replaces_a_learned_one() {
     // Before: a stray packet of early media, or a whole stream, takes nothing.
     let mut call = Call::new(true);
     call.audio(OTHER, ATTACKER, 0);
@@ -294,7 +294,7 @@ fn the_named_port_wins_always() {
     call.press(OTHER, ATTACKER, 21);
     call.press(NAMED, PEER, 1);
     assert_eq!(call.digits, "#");
-    // At the answer, or with another description, learning begins anew.
+    // At the answer, or with another description, learning restarts.
     call.receiver.forget_source();
     assert_eq!(call.talk(OTHER, PEER, 0..10), 3);
     call.receiver.set_remote(&remote(NAMED, "sendrecv"));
@@ -338,7 +338,7 @@ fn digits_from_a_learned_port_are_near_its_audio() {
 }
 
 #[test]
-fn another_stream_of_a_learned_port_is_learned_after_silence() {
+fn a_learned_port_changes_stream_only_after_silence() {
     let mut call = Call::new(true);
     call.talk(OTHER, PEER, 0..20);
     assert_eq!(call.talk(OTHER, ATTACKER, 0..40), 0, "the learned stream was just heard");

@@ -1,4 +1,4 @@
-//! What is reported, and what is read of the peer's reports.
+//! Reports of this side and of the peer.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use proptest::prelude::*;

@@ -18,7 +18,7 @@ pub enum CryptoSuite {
 }
 
 impl CryptoSuite {
-    /// Its name in the `crypto` attribute.
+    /// Returns the name in the `crypto` attribute.
     pub fn name(self) -> &'static str {
         match self {
             Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
@@ -26,7 +26,7 @@ impl CryptoSuite {
         }
     }
 
-    /// Its tag in our offers: the stronger suite comes first.
+    /// Returns the tag in our offers. The stronger suite comes first.
     fn offered_tag(self) -> u32 {
         match self {
             Self::AesCm128HmacSha1_80 => 1,
@@ -43,17 +43,17 @@ impl MasterKey {
     /// Length of key and salt, in bytes.
     pub const BYTES: usize = 30;
 
-    /// Takes the bytes of key and salt. For a local key they must be random (RFC 4568, section 6.1).
+    /// Creates a key from the bytes of key and salt. Those of a local key must be random (RFC 4568, section 6.1).
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The key: 16 bytes.
+    /// Returns the key: 16 bytes.
     pub fn key(&self) -> &[u8] {
         self.0.split_at_checked(16).unwrap_or_default().0
     }
 
-    /// The salt: 14 bytes.
+    /// Returns the salt: 14 bytes.
     pub fn salt(&self) -> &[u8] {
         self.0.split_at_checked(16).unwrap_or_default().1
     }
@@ -70,7 +70,7 @@ impl fmt::Debug for MasterKey {
     }
 }
 
-/// The keys of this side for one call, one for each suite: no key may serve two `crypto` attributes.
+/// The keys of this side for one call, one for each suite: two `crypto` attributes must not share a key.
 #[derive(Clone, Debug)]
 pub struct LocalKeys {
     /// Key for `AES_CM_128_HMAC_SHA1_80`.
@@ -80,7 +80,7 @@ pub struct LocalKeys {
 }
 
 impl LocalKeys {
-    /// The key that this side encrypts with in this suite.
+    /// Returns the key with which this side encrypts in this suite.
     pub fn key(&self, suite: CryptoSuite) -> &MasterKey {
         match suite {
             CryptoSuite::AesCm128HmacSha1_80 => &self.sha1_80,
@@ -88,18 +88,18 @@ impl LocalKeys {
         }
     }
 
-    /// Returns whether a key of the peer is one of these: each side must have its own.
+    /// Returns whether a key of the peer is one of these. Each side must have its own.
     pub(super) fn contains(&self, key: &MasterKey) -> bool {
         self.sha1_80 == *key || self.sha1_32 == *key
     }
 
-    /// Values of the `crypto` attributes of an offer.
+    /// Returns the values of the `crypto` attributes of an offer.
     pub(super) fn offered(&self) -> impl Iterator<Item = String> + '_ {
         let suites = [CryptoSuite::AesCm128HmacSha1_80, CryptoSuite::AesCm128HmacSha1_32];
         suites.into_iter().map(|suite| self.value(suite.offered_tag(), suite))
     }
 
-    /// Value of the `crypto` attribute of an answer.
+    /// Returns the value of the `crypto` attribute of an answer.
     pub(super) fn answer(&self, offered: &PeerKey) -> String {
         self.value(offered.tag, offered.suite)
     }
@@ -118,8 +118,8 @@ pub struct PeerKey {
 }
 
 impl PeerKey {
-    /// Reads the value of a `crypto` attribute. `None` if it is malformed, of another suite, or has a master key index or
-    /// a session parameter that changes the packets. A lifetime is ignored, as no call comes near it.
+    /// Parses the value of a `crypto` attribute. Returns `None` if it is malformed, of another suite, or has a master
+    /// key index or a session parameter that changes the packets. A lifetime is ignored, because no call reaches it.
     pub(super) fn read(value: &str) -> Option<Self> {
         let mut words = value.split_ascii_whitespace();
         let tag = words.next().filter(|tag| tag.len() <= 9)?;
@@ -143,17 +143,17 @@ impl PeerKey {
         Some(Self { tag: decimal(tag)?, suite, master_key: MasterKey::from_base64(key)? })
     }
 
-    /// The suite, for both directions.
+    /// Returns the suite, which is that of both directions.
     pub fn suite(&self) -> CryptoSuite {
         self.suite
     }
 
-    /// The key that the peer encrypts with.
+    /// Returns the key with which the peer encrypts.
     pub fn master_key(&self) -> &MasterKey {
         &self.master_key
     }
 
-    /// Returns whether suite and tag are those of one of our offered attributes.
+    /// Returns whether suite and tag match one of our offered attributes.
     pub(super) fn was_offered(&self) -> bool {
         self.tag == self.suite.offered_tag()
     }

@@ -1,4 +1,4 @@
-//! Reads the lines of a session description that decide something.
+//! Parses the lines of a session description that this crate uses.
 
 use super::{MAX_BYTES, MAX_LINES, MAX_MEDIA, SdpError};
 
@@ -12,7 +12,7 @@ pub(super) struct Description {
     pub(super) media: Vec<Media>,
 }
 
-/// The lines of the session, or of one media description.
+/// The lines of the session part, or of one media description.
 #[derive(Debug, Default)]
 pub(super) struct Section {
     /// Values of the `c=` lines.
@@ -37,13 +37,13 @@ pub(super) struct Media {
 }
 
 impl Description {
-    /// Reads a description. Lines end with CR, LF or both; blanks and NUL around a line count for nothing, and lines of
-    /// other types may hold any bytes.
+    /// Parses a description. Lines end with CR, LF or both. Blanks and NUL around a line are ignored. Lines of other
+    /// types may contain any bytes.
     pub(super) fn read(sdp: &[u8]) -> Result<Self, SdpError> {
         if sdp.len() > MAX_BYTES {
             return Err(SdpError::TooLarge);
         }
-        // What is not UTF-8 becomes a character that no line that decides may contain.
+        // Bytes that are not UTF-8 become a character that is invalid in every line that is used.
         let text = String::from_utf8_lossy(sdp);
         let is_padding = |c: char| c.is_ascii_whitespace() || c == '\0';
         let lines = text.split(['\r', '\n']).map(|line| line.trim_matches(is_padding));
@@ -70,7 +70,7 @@ impl Description {
     }
 }
 
-/// Type and value of a line.
+/// Splits a line into type and value.
 fn typed(line: &str) -> Option<(&str, &str)> {
     line.split_once('=').map(|(name, value)| (name.trim_end(), value.trim_start()))
 }
@@ -81,12 +81,12 @@ fn attribute(value: &str) -> (String, String) {
 }
 
 impl Section {
-    /// Values of the attributes with this name, which is in lower case.
+    /// Returns the values of the attributes with this lower-case name.
     pub(super) fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.attributes.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Names of the attributes, in lower case.
+    /// Returns the names of the attributes, in lower case.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.attributes.iter().map(|(name, _)| name.as_str())
     }
@@ -111,7 +111,7 @@ impl Media {
     }
 }
 
-/// A number in digits alone: `parse` also takes a sign.
+/// Parses a number that consists of digits only: `parse` would also accept a sign.
 pub(super) fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

@@ -1,4 +1,4 @@
-//! Judges descriptions of the peer: whether they can be used, and what they agree on.
+//! Checks descriptions of the peer: whether they can be used, and what they negotiate.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,35 +14,35 @@ const MAX_REPEATED: usize = 32;
 pub struct PeerOffer {
     pub(super) remote: RemoteMedia,
     pub(super) is_savp: bool,
-    /// The other media, each refused, before and after the audio: each keeps its place in the answer.
+    /// The rejected media before and after the audio. Each keeps its place in the answer.
     pub(super) refused: (String, String),
 }
 
 impl PeerOffer {
-    /// The peer's end of the audio, once the offer is answered.
+    /// Returns the peer's end of the audio, which takes effect when the offer is answered.
     pub fn remote(&self) -> &RemoteMedia {
         &self.remote
     }
 }
 
-/// Whether a description answers our offer, or is an offer itself.
+/// Whether a description is an answer to our offer, or an offer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Answer,
     Offer,
 }
 
-/// What this side requires of a description.
+/// The requirements of this side on a description.
 #[derive(Clone, Copy)]
 pub(super) struct Requirements<'a> {
-    /// An address of the family that the peer's must be of.
+    /// Local address. That of the peer must be of the same family.
     pub(super) family: IpAddr,
     pub(super) encryption: &'a Encryption,
-    /// Whether the call was encrypted before, and so must stay.
+    /// Whether the call was encrypted before, and must stay so.
     pub(super) was_encrypted: bool,
 }
 
-/// Judges the answer to our offer. Other media than audio are ignored, since none were offered.
+/// Checks the answer to our offer. Media other than audio are ignored, because none were offered.
 pub(super) fn answer(sdp: &[u8], requirements: Requirements<'_>) -> Result<RemoteMedia, SdpError> {
     let description = Description::read(sdp)?;
     let is_audio = |media: &&Media| media.kind == "audio";
@@ -57,7 +57,7 @@ pub(super) fn answer(sdp: &[u8], requirements: Requirements<'_>) -> Result<Remot
     judge(&description.session, media, Role::Answer, requirements)
 }
 
-/// Judges an offer. The first audio stream that can be used is accepted, and every other stream refused.
+/// Checks an offer. The first usable audio stream is accepted, and every other stream is rejected.
 pub(super) fn offer(sdp: &[u8], requirements: Requirements<'_>) -> Result<PeerOffer, SdpError> {
     let description = Description::read(sdp)?;
     let mut problem = SdpError::NoAudio;
@@ -95,7 +95,7 @@ fn judge(
     let codec = media.formats.iter().find_map(|format| codec(media, format)).ok_or(SdpError::Codec)?;
     let event_type = media.formats.iter().find_map(|format| event_number(media, format));
     let mut event_types: EventTypes = media.formats.iter().filter_map(|format| event_number(media, format)).collect();
-    // A peer that names a number of its own may send with ours all the same, as RFC 3264, section 5.1, requires.
+    // A peer with its own payload type may still send with ours, as RFC 3264, section 5.1, requires.
     if event_type.is_some() && maps_to_events(media, &TELEPHONE_EVENT.to_string()) != Some(false) {
         event_types.insert(TELEPHONE_EVENT);
     }
@@ -103,7 +103,7 @@ fn judge(
     Ok(RemoteMedia { rtp, rtcp: rtcp(media, rtp), codec, event_type, event_types, direction, key })
 }
 
-/// The one address of the audio: an IP address of our family, and a machine's. `0.0.0.0` and `::` mean hold (RFC 3264,
+/// Returns the only address of the audio: a unicast IP address of our family. `0.0.0.0` and `::` mean hold (RFC 3264,
 /// section 8.4; RFC 6157).
 fn address(session: &Section, media: &Media, family: IpAddr) -> Result<IpAddr, SdpError> {
     let own = &media.lines.connections;
@@ -119,7 +119,7 @@ fn address(session: &Section, media: &Media, family: IpAddr) -> Result<IpAddr, S
     if is_machine && is_of_family && is_only { Ok(address) } else { Err(SdpError::Address) }
 }
 
-/// Reads the value of a `c=` line. A name instead of an address, or a suffix such as `/127`, is not accepted.
+/// Reads the value of a `c=` line. Neither a host name nor a suffix such as `/127` is accepted.
 fn connection(line: &str) -> Option<IpAddr> {
     let mut words = line.split_ascii_whitespace();
     let (network, family, address) = (words.next()?, words.next()?, words.next()?.parse::<IpAddr>().ok()?);
@@ -128,7 +128,8 @@ fn connection(line: &str) -> Option<IpAddr> {
     (is_consistent && words.next().is_none()).then_some(address)
 }
 
-/// The direction of the media, else that of the session, else both ways. Of several that differ, only what all allow.
+/// Returns the direction of the media, otherwise that of the session, otherwise both. If several differ, only what all
+/// of them allow.
 fn direction(session: &Section, media: &Media) -> Direction {
     let read = |section: &Section| {
         let directions = section.names().filter_map(|name| match name {
@@ -152,14 +153,14 @@ fn is_savp(media: &Media) -> Result<bool, SdpError> {
     }
 }
 
-/// The key that is agreed on. A key that cannot be used does not permit unencrypted audio.
+/// Returns the negotiated key. An unusable key is an error: it does not allow unencrypted audio.
 fn key(media: &Media, role: Role, encryption: &Encryption) -> Result<Option<PeerKey>, SdpError> {
     let is_savp = is_savp(media)?;
     let mut keys = media.lines.values("crypto").map(PeerKey::read);
     let local = match encryption {
         Encryption::Off if is_savp && role == Role::Answer => return Err(SdpError::Transport("RTP/SAVP".to_owned())),
         Encryption::Off if is_savp => return Err(SdpError::Encryption),
-        // The peer of an answer with a key would encrypt; in an offer of RTP/AVP a key is only a suggestion.
+        // A peer that answers with a key would encrypt. In an offer with RTP/AVP, a key is only a proposal.
         Encryption::Off if role == Role::Answer && keys.next().is_some() => return Err(SdpError::Encryption),
         Encryption::Off => return Ok(None),
         Encryption::Optional(_) if is_savp && role == Role::Answer => {
@@ -183,8 +184,8 @@ fn key(media: &Media, role: Role, encryption: &Encryption) -> Result<Option<Peer
     }
 }
 
-/// Returns what `rtpmap` says of a format: whether it is this encoding at 8000 Hz with one channel. `None` if it says
-/// nothing; false if it contradicts itself.
+/// Returns whether `rtpmap` maps a format to this encoding at 8000 Hz with one channel. `None` if there is no mapping;
+/// false if mappings contradict each other.
 fn is_mapped_to(media: &Media, format: &str, encoding: &str) -> Option<bool> {
     let maps = media.lines.values("rtpmap").filter_map(|map| {
         let (payload_type, mapped) = map.split_once(|c: char| c.is_ascii_whitespace())?;
@@ -197,7 +198,7 @@ fn is_mapped_to(media: &Media, format: &str, encoding: &str) -> Option<bool> {
     maps.reduce(|a, b| a && b)
 }
 
-/// The codec with the static payload type of a format, unless it is mapped to something else.
+/// Returns the codec with the static payload type of a format, unless it is mapped to something else.
 fn codec(media: &Media, format: &str) -> Option<Codec> {
     let codec = Codec::from_payload_type(decimal(format)?)?;
     (is_mapped_to(media, format, codec.name()) != Some(false)).then_some(codec)
@@ -207,8 +208,8 @@ fn maps_to_events(media: &Media, format: &str) -> Option<bool> {
     is_mapped_to(media, format, "telephone-event")
 }
 
-/// The payload type of a format that is telephone events. It must be a number that no audio has, and none that RTCP uses
-/// (RFC 3551, section 6; RFC 5761, section 4). Ours needs no `rtpmap`, since our offer has it.
+/// Returns the payload type of a format for telephone events. It must not be one that is assigned to audio or used by
+/// RTCP (RFC 3551, section 6; RFC 5761, section 4). Ours needs no `rtpmap`, because our offer has it.
 fn event_number(media: &Media, format: &str) -> Option<u8> {
     let payload_type: u8 = decimal(format)?;
     let is_free = matches!(payload_type, 35..=63 | 96..=127);
@@ -216,20 +217,21 @@ fn event_number(media: &Media, format: &str) -> Option<u8> {
     (is_free && is_event).then_some(payload_type)
 }
 
-/// Where RTCP goes. Only the port of `a=rtcp` is used: reports do not go to another address than the audio.
+/// Returns the destination of RTCP. Of `a=rtcp`, only the port is used: reports are never sent to another address than
+/// the audio.
 fn rtcp(media: &Media, rtp: SocketAddr) -> Option<SocketAddr> {
     let named = media.lines.values("rtcp").find_map(|value| decimal(value.split_ascii_whitespace().next()?));
     let port = named.or_else(|| rtp.port().checked_add(1)).filter(|port| *port != 0);
     port.map(|port| SocketAddr::new(rtp.ip(), port))
 }
 
-/// How a media line is refused in an answer (RFC 3264, section 6).
+/// Writes the line that rejects a media stream in an answer (RFC 3264, section 6).
 fn refused(media: &Media) -> String {
     let format = media.formats.first().map_or("0", String::as_str);
     format!("m={} 0 {} {}\r\n", repeated(&media.kind), repeated(&media.transport), repeated(format))
 }
 
-/// A word of the peer as it may be repeated: at most 32 printable ASCII characters.
+/// Returns a word of the peer in a form that is safe to repeat: at most 32 printable ASCII characters.
 fn repeated(word: &str) -> String {
     word.chars().take(MAX_REPEATED).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -1,4 +1,4 @@
-//! The descriptions of this side.
+//! Writes the descriptions of this side.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -11,8 +11,8 @@ use super::{Codec, Direction, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT}
 pub enum Encryption {
     /// Never.
     Off,
-    /// If the peer does it too. The offer has keys within `RTP/AVP`: a peer that does not know them answers without,
-    /// whereas it would reject `RTP/SAVP`. Once encryption was agreed on, a description without it is refused.
+    /// If the peer supports it. The offer has keys within `RTP/AVP`: a peer that does not support them answers without,
+    /// but would reject `RTP/SAVP`. After encryption was negotiated, a description without it is rejected.
     Optional(LocalKeys),
     /// Always. The offer is `RTP/SAVP`.
     Required(LocalKeys),
@@ -29,8 +29,8 @@ impl Encryption {
 
 /// This side of the session of one call.
 ///
-/// Its descriptions have one session id. Their version begins at the session id's own value and grows by one with each
-/// description that differs from the last one (RFC 3264, section 8).
+/// All its descriptions have the same session id. The version starts at the value of the session id, and is incremented
+/// with each description that differs from the previous one (RFC 3264, section 8).
 ///
 /// ```
 /// use phonegate_media::sdp::{Codec, Encryption, LocalSession};
@@ -47,9 +47,9 @@ pub struct LocalSession {
     session_id: u64,
     version: u64,
     encryption: Encryption,
-    /// Whether encryption was agreed on at any time in the call.
+    /// Whether encryption was negotiated at any time in the call.
     was_encrypted: bool,
-    /// The latest description after its `o=` line; it may hold keys.
+    /// The media part of the latest description, which may contain keys.
     last: Option<Hidden>,
 }
 
@@ -63,20 +63,21 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl LocalSession {
-    /// Creates the session. `rtp` is the address and port where this side takes audio; the next port is for RTCP.
-    /// `session_id` should be random; values above 2^62 are reduced, as some peers read it as a signed number.
+    /// Creates the session. `rtp` is the address and port where this side receives audio; the next port is for RTCP.
+    /// `session_id` should be random. Only its lowest 62 bits are used, because some peers read it as a signed number.
     pub fn new(rtp: SocketAddr, session_id: u64, encryption: Encryption) -> Self {
         let session_id = session_id & (u64::MAX >> 2);
         Self { rtp, session_id, version: session_id, encryption, was_encrypted: false, last: None }
     }
 
-    /// Whether the audio is encrypted, with the local keys.
+    /// Returns whether the audio is encrypted, with the local keys.
     pub fn encryption(&self) -> &Encryption {
         &self.encryption
     }
 
-    /// Writes an offer of everything that this side can do: PCMU, PCMA, telephone events as 101, and keys unless
-    /// encryption is off. Also for the 200 to a re-INVITE without a description (RFC 3261, section 14.2).
+    /// Writes an offer of everything that this side supports: PCMU, PCMA, telephone events as 101, and keys unless
+    /// encryption is off. It can also be the offer in the 200 to a re-INVITE without a description (RFC 3261, section
+    /// 14.2).
     pub fn offer(&mut self) -> String {
         let is_savp = matches!(self.encryption, Encryption::Required(_));
         let mut audio = self.audio(is_savp, &[Codec::Pcmu, Codec::Pcma], Some(TELEPHONE_EVENT));
@@ -87,25 +88,25 @@ impl LocalSession {
         self.describe(audio)
     }
 
-    /// Judges the answer to our latest offer.
+    /// Checks the answer to our latest offer.
     ///
     /// Formats that were not offered are ignored. An answer on hold is accepted: see [`RemoteMedia::is_on_hold`]. After an
     /// early answer with encryption, the answers of other branches of a forked call must be encrypted too.
     ///
     /// # Errors
     ///
-    /// See [`SdpError`]. The audio cannot be used then; a session that was agreed on before goes on as it was.
+    /// See [`SdpError`]. The audio cannot be used; an earlier session is not changed.
     pub fn judge_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
         let remote = judge::answer(sdp, self.requirements())?;
         self.was_encrypted |= remote.key.is_some();
         Ok(remote)
     }
 
-    /// Judges an offer of the peer, in an INVITE or UPDATE within the call.
+    /// Checks an offer of the peer, in an INVITE or UPDATE within the call.
     ///
     /// # Errors
     ///
-    /// See [`SdpError`]. The offer is to be refused with 488, and the session goes on as it was.
+    /// See [`SdpError`]. Reject the offer with 488; the session is not changed.
     pub fn judge_offer(&self, sdp: &[u8]) -> Result<PeerOffer, SdpError> {
         judge::offer(sdp, self.requirements())
     }
@@ -114,8 +115,8 @@ impl LocalSession {
         Requirements { family: self.rtp.ip(), encryption: &self.encryption, was_encrypted: self.was_encrypted }
     }
 
-    /// Writes the answer to an offer, in kind: its transport, its first codec that is known here, its number for
-    /// telephone events, its suite, and the counterpart of its direction (RFC 3264, section 6.1).
+    /// Writes the answer to an offer, with the same transport, the first supported codec, the same payload type for
+    /// telephone events, the same suite, and the opposite direction (RFC 3264, section 6.1).
     pub fn answer(&mut self, offer: &PeerOffer) -> String {
         let remote = &offer.remote;
         let (before, after) = &offer.refused;
@@ -130,7 +131,7 @@ impl LocalSession {
         self.describe(media + after)
     }
 
-    /// Adds the lines of the session to those of the media, and counts the version if they changed.
+    /// Prepends the session lines to the media lines, and increments the version if the media lines changed.
     fn describe(&mut self, media: String) -> String {
         let is_new = self.last.as_ref().is_some_and(|last| *last.0 != media);
         self.version = self.version.saturating_add(is_new.into());

@@ -1,4 +1,4 @@
-//! What the peer may say, what is refused, and what this side says.
+//! Accepted and rejected descriptions of the peer, and descriptions of this side.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod encryption;
@@ -165,7 +165,7 @@ fn unused_lines_may_hold_anything() {
 }
 
 #[test]
-fn hold_is_hold_in_every_spelling() {
+fn every_spelling_of_hold_is_recognized() {
     for (lines, sends, receives) in [
         ("a=sendrecv", true, true),
         ("a=sendonly ", true, false),
@@ -200,7 +200,7 @@ fn addresses_of_media_and_of_both_families_are_read() {
 }
 
 #[test]
-fn an_offer_says_what_this_side_can() {
+fn an_offer_lists_what_this_side_supports() {
     for (encryption, transport, key_count) in
         modes().into_iter().zip([("RTP/AVP", 0), ("RTP/AVP", 2), ("RTP/SAVP", 2)]).map(|(e, (t, n))| (e, t, n))
     {

@@ -1,27 +1,27 @@
-//! Which packets of a stream came before (RFC 3711, section 3.3.2).
+//! Records which packets of a stream were received (RFC 3711, section 3.3.2).
 
-/// The highest index of a stream, and which of the 64 up to it came.
+/// The highest index of a stream, and which of the last 64 indices were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReplayWindow {
     highest: u64,
-    /// The lowest bit is the highest index.
+    /// The lowest bit is that of `highest`.
     seen: u64,
 }
 
 impl ReplayWindow {
-    /// The window of a stream of which one packet came.
+    /// Creates the window of a stream from its first packet.
     pub(super) fn new(index: u64) -> Self {
         Self { highest: index, seen: 1 }
     }
 
-    /// Extends a sequence number to the index nearest to the highest one (RFC 3711, section 3.3.1). `None` if that would
-    /// be before the first cycle.
+    /// Extends a sequence number to the index nearest to the highest one (RFC 3711, section 3.3.1). Returns `None` if
+    /// that would be before the first cycle.
     pub(super) fn extend(&self, sequence: u16) -> Option<u64> {
         let ahead = sequence.wrapping_sub(self.highest as u16) as i16;
         self.highest.checked_add_signed(ahead.into())
     }
 
-    /// Returns whether the packet did not come before. One that is older than the window counts as if it had.
+    /// Returns whether the index was not received before. An index older than the window is not new.
     pub(super) fn is_new(&self, index: u64) -> bool {
         match self.highest.checked_sub(index).map(u32::try_from) {
             None => true,
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a set of all that came.
+        /// Compares the window with a set of all received indices.
         #[test]
         fn no_index_counts_twice(steps in proptest::collection::vec((any::<bool>(), 0u64..80), 1..200)) {
             let mut highest = 1000u64;

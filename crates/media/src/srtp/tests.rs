@@ -1,4 +1,4 @@
-//! What is opened, and what an attacker achieves.
+//! Decryption of authentic packets, and attacks.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use proptest::prelude::*;
@@ -110,7 +110,7 @@ fn a_hundred_thousand_forged_streams_create_no_state() {
         assert!(state.rtp.is_empty() && state.rtcp.is_empty() && state.trial.packets <= MAX_TRIES);
     }
     let first = peer.protect_rtp(&packet(7, 1)).unwrap();
-    assert!(local.open_rtp(&first).is_ok(), "the peer is heard all the same");
+    assert!(local.open_rtp(&first).is_ok(), "packets of the peer are still accepted");
 }
 
 /// A forged packet of a known stream, or a forged first packet, moves no window.

@@ -17,7 +17,7 @@ pub const PEER: u32 = 0xaaaa;
 /// The port that the peer names, and the one after it for RTCP.
 pub const NAMED: u16 = 4000;
 
-/// What the peer says if a test does not care.
+/// The default description of the peer.
 pub const PLAIN: &str = "m=audio 4000 RTP/AVP 0 101\r\n";
 
 pub const PACKET_TIME: Duration = Duration::from_millis(20);

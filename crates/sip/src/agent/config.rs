@@ -7,27 +7,29 @@ use crate::message::Limits;
 /// The settings of a [`UserAgent`](crate::agent::UserAgent).
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The value of User-Agent and Server. Empty: neither header is sent.
+    /// Value of User-Agent and Server. If empty, neither header is sent.
     pub product: String,
-    /// The bounds on messages.
+    /// Limits of received messages.
     pub limits: Limits,
     /// The timers of RFC 3261, 17.
     pub timers: TimerValues,
-    /// Maximum time from an INVITE to its final response. After that the agent cancels the call. Default: 3 minutes, as
-    /// Timer C of a proxy (RFC 3261, 16.6).
+    /// Maximum time from an INVITE to its final response. Then the agent cancels the call. Default: 3 minutes, as Timer
+    /// C of a proxy (RFC 3261, 16.6). Also the maximum time to follow a redirection.
     pub max_ringing: Duration,
-    /// Maximum time that the caller takes to respond to an offer or INFO of the peer. After that the agent responds
-    /// with 500. Default: 10 s.
+    /// Maximum time for the caller to respond to an offer or INFO of the peer. Then the agent responds with 500.
+    /// Default: 10 s.
     pub max_response_delay: Duration,
-    /// Maximum calls, including those that have ended but may still ring.
+    /// Maximum calls, including those that have ended but may still ring. A new call evicts the oldest ended call that
+    /// is kept only to answer retransmissions.
     pub max_calls: usize,
     /// Maximum flows.
     pub max_flows: usize,
-    /// Maximum registrations and probes.
+    /// Maximum registrations, and maximum probes.
     pub max_registrations: usize,
-    /// Maximum transactions of requests of peers.
+    /// Maximum server transactions (requests of peers) of all calls.
     pub max_server_transactions: usize,
-    /// Maximum transmits, and maximum events, that wait to be polled. While there are more, what arrives is dropped.
+    /// Maximum transmits, and maximum events, that wait to be polled. While either queue is full, received messages are
+    /// dropped.
     pub max_queue: usize,
 }
 
@@ -55,7 +57,7 @@ pub struct TimerValues {
     pub t1: Duration,
     /// Maximum interval of retransmissions. Default: 4 s.
     pub t2: Duration,
-    /// Maximum time that a message stays in the network. Default: 5 s.
+    /// Maximum lifetime of a message in the network. Default: 5 s.
     pub t4: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What calls, registrations and probes share: flows, transactions, timers, random numbers and queues.
+//! State that calls, registrations and probes share: flows, transactions, timers, random numbers and queues.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use crate::agent::config::Config;
 use crate::agent::event::{CallId, Event, ProbeId, RegistrationId, RequestId};
 use crate::agent::flow::{Flow, FlowId, FlowState, Transmit, TransmitId};
-use crate::agent::response::Stamped;
+use crate::agent::response::ResponseBuilder;
 use crate::message::{Message, Method};
 use crate::transaction::{ClientKey, ClientTransaction, ServerKey, ServerTransaction};
 
-/// Fills bytes at random.
+/// Fills a buffer with unpredictable bytes.
 pub(crate) type RandomSource = Box<dyn FnMut(&mut [u8]) + Send>;
 
-/// Whom a client transaction belongs to.
+/// The owner of a client transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Owner {
     Call(CallId),
@@ -22,7 +22,7 @@ pub(crate) enum Owner {
     Probe(ProbeId),
 }
 
-/// What a timer belongs to.
+/// The owner of a timer. Each has at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum TimerKey {
     Client(ClientKey),
@@ -31,31 +31,32 @@ pub(crate) enum TimerKey {
     Registration(RegistrationId),
 }
 
-/// What was dropped, since the agent was made.
+/// Messages dropped since the agent was created, by reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Drops {
-    /// Messages that cannot be read or lack what every message must have.
+pub struct DropCounts {
+    /// Messages that cannot be parsed, or that lack a mandatory header.
     pub malformed: u64,
-    /// Responses that belong to nothing that this side sent, ACKs that belong to no INVITE, and input on unknown flows.
+    /// Responses that match no request of this side or have more than one Via, ACKs that match no INVITE, and input on
+    /// a flow that is unknown or of the other kind.
     pub unmatched: u64,
-    /// Messages for which there was no room: transactions, dialogs or queues were full.
+    /// Messages beyond a limit: transactions, dialogs, PRACKs or queues.
     pub full: u64,
 }
 
-/// What an agent holds at a moment. Everything but `flows` is zero once all has ended.
+/// Current resource usage of an agent. All fields except `flows` are zero when everything has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {
-    /// Calls, including those that have ended and are kept for repetitions.
+    /// Calls, including those that have ended and are kept to answer retransmissions.
     pub calls: usize,
     /// Registrations.
     pub registrations: usize,
     /// Probes.
     pub probes: usize,
-    /// Transactions of requests of this side.
+    /// Client transactions: requests of this side.
     pub client_transactions: usize,
-    /// Transactions of requests of peers.
+    /// Server transactions: requests of peers within calls.
     pub server_transactions: usize,
     /// Timers.
     pub timers: usize,
@@ -67,7 +68,7 @@ pub struct Usage {
     pub events: usize,
 }
 
-/// The part of the agent that its calls and registrations work with.
+/// The part of the agent that calls and registrations use.
 pub(crate) struct Core {
     pub(crate) now: Duration,
     pub(crate) config: Config,
@@ -81,9 +82,9 @@ pub(crate) struct Core {
     deadlines: HashMap<TimerKey, Duration>,
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) events: VecDeque<Event>,
-    pub(crate) drops: Drops,
+    pub(crate) drops: DropCounts,
     last_id: u64,
-    /// The tag of responses outside of calls. It is always the same, so that no state is needed (RFC 3261, 8.2.7).
+    /// The tag of responses outside of calls. It never changes, so responses need no state (RFC 3261, 8.2.7).
     pub(crate) stateless_tag: String,
 }
 
@@ -104,7 +105,7 @@ impl Core {
             deadlines: HashMap::new(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-            drops: Drops::default(),
+            drops: DropCounts::default(),
             last_id: 0,
             stateless_tag: String::new(),
         };
@@ -148,7 +149,7 @@ impl Core {
         self.events.push_back(event);
     }
 
-    /// Returns whether the driver has left so much in the queues that nothing more is handled.
+    /// Returns whether a queue is full, so that received messages and retransmissions are dropped.
     pub(crate) fn is_congested(&self) -> bool {
         self.transmits.len().max(self.events.len()) >= self.config.max_queue
     }
@@ -161,8 +162,8 @@ impl Core {
         Some(id)
     }
 
-    /// Sends a request, and sends it again until there is a response. If the flow is closed, the transaction times out
-    /// at once.
+    /// Starts a client transaction: sends the request and retransmits it until a response arrives. If the flow is
+    /// closed, the transaction times out at once.
     pub(crate) fn start_client(
         &mut self,
         owner: Owner,
@@ -215,18 +216,18 @@ impl Core {
         self.set_timer(TimerKey::Client(key), None);
     }
 
-    /// Sends the request of a transaction again.
+    /// Retransmits the request of a transaction.
     pub(crate) fn retransmit(&mut self, key: ClientKey) {
         let Some((_, transaction)) = self.clients.get(&key) else { return };
         let (flow, destination, request) = (transaction.flow, transaction.destination, transaction.request().to_vec());
-        // A congested driver loses a repetition as a network would.
+        // While a queue is full, a retransmission is skipped, as if the network had lost it.
         let sent = if self.is_congested() { None } else { self.send(flow, destination, request) };
         if let (Some(id), Some((_, transaction))) = (sent, self.clients.get_mut(&key)) {
             transaction.sent(id);
         }
     }
 
-    /// Sends the acknowledgement of a failed INVITE, again or for the first time.
+    /// Sends the ACK of a final response that is not a 2xx, again or for the first time.
     pub(crate) fn acknowledge(&mut self, key: ClientKey) {
         let Some((_, transaction)) = self.clients.get(&key) else { return };
         let (flow, destination, ack) = (transaction.flow, transaction.destination, transaction.ack().to_vec());
@@ -235,7 +236,7 @@ impl Core {
         }
     }
 
-    /// Returns the open transaction that has failed because this transmit was not sent.
+    /// Returns the open transaction that fails because this transmit was not sent.
     pub(crate) fn failed_client(&self, transmit: TransmitId) -> Option<ClientKey> {
         self.clients.iter().find(|(_, (_, client))| client.fails_without(transmit)).map(|(key, _)| *key)
     }
@@ -256,7 +257,7 @@ impl Core {
         request: Message,
     ) -> Option<RequestId> {
         let in_call = self.servers_of_calls.get(&call).copied().unwrap_or(0);
-        // A BYE finds room, because without it this side would keep a call that the peer has ended.
+        // One slot is reserved for a BYE: without it, this side would keep a call that the peer has ended.
         let reserve = usize::from(request.method() == Some(&Method::Bye));
         let is_full = self.servers.len() >= self.config.max_server_transactions;
         if is_full || in_call >= MAX_SERVERS_A_CALL.saturating_add(reserve) {
@@ -281,14 +282,21 @@ impl Core {
         self.servers.get_mut(&id)
     }
 
-    /// Writes and sends the response to a request that has none.
-    pub(crate) fn respond(&mut self, id: RequestId, status: u16, write: impl FnOnce(Stamped) -> Stamped) {
+    /// Writes and sends the response to a request that has none yet.
+    pub(crate) fn respond(
+        &mut self,
+        id: RequestId,
+        status: u16,
+        write: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
+    ) {
         let product = self.config.product.clone();
         let tag = self.stateless_tag.clone();
         let Some(server) = self.servers.get(&id) else { return };
         let Some(request) = server.unanswered() else { return };
         let (flow, source) = (server.flow, server.source);
-        let Ok((destination, response)) = write(Stamped::new(request, source, status, (&product, &tag))).build() else {
+        let Ok((destination, response)) =
+            write(ResponseBuilder::new(request, source, status, (&product, &tag))).build()
+        else {
             return;
         };
         let timers = self.config.timers;
@@ -308,22 +316,22 @@ impl Core {
         self.server_changed(id);
     }
 
-    /// Sends the response to a request again, because the request was repeated or the ACK is missing.
+    /// Retransmits the response to a request, because the request arrived again or its ACK is missing.
     pub(crate) fn respond_again(&mut self, id: RequestId) {
         let Some(server) = self.servers.get(&id) else { return };
         let (flow, source) = (server.flow, server.source);
         let Some(response) = server.response().map(<[u8]>::to_vec) else {
-            // The caller has not responded yet: 100 ends the repetitions (RFC 3261, 17.2.1).
+            // The caller has not responded yet: 100 stops the retransmissions (RFC 3261, 17.2.1).
             let trying = server.unanswered().filter(|request| request.method() == Some(&Method::Invite));
             let names = (&*self.config.product, &*self.stateless_tag);
-            let trying = trying.and_then(|request| Stamped::new(request, source, 100, names).build().ok());
+            let trying = trying.and_then(|request| ResponseBuilder::new(request, source, 100, names).build().ok());
             if let Some((destination, trying)) = trying.filter(|_| !self.is_congested()) {
                 self.send(flow, destination, trying);
             }
             return;
         };
         if !self.is_congested() {
-            let destination = Stamped::destination_of(&response, source);
+            let destination = ResponseBuilder::destination_of(&response, source);
             self.send(flow, destination, response);
         }
     }
@@ -345,7 +353,7 @@ impl Core {
         self.set_timer(TimerKey::Server(id), None);
     }
 
-    /// Sets or removes the timer of something.
+    /// Sets the timer of this owner, or removes it if `at` is `None`.
     pub(crate) fn set_timer(&mut self, key: TimerKey, at: Option<Duration>) {
         let before = match at {
             Some(at) => self.deadlines.insert(key, at),
@@ -366,7 +374,7 @@ impl Core {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// Takes the timers that are due, the earliest first.
+    /// Removes and returns the timers that are due, earliest first.
     pub(crate) fn take_due_timers(&mut self) -> Vec<TimerKey> {
         let now = self.now;
         let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key).collect();
@@ -376,7 +384,7 @@ impl Core {
         due
     }
 
-    /// Returns what this part of the agent holds.
+    /// Returns the resource usage of this part of the agent.
     pub(crate) fn usage(&self) -> Usage {
         Usage {
             client_transactions: self.clients.len(),
@@ -390,8 +398,8 @@ impl Core {
     }
 }
 
-/// The smallest T1 that is used.
+/// Minimum T1. A smaller setting is raised to it.
 const MIN_T1: Duration = Duration::from_millis(10);
 
-/// Maximum transactions of the peer's requests in one call, including those that are kept to answer repetitions.
+/// Maximum server transactions of one call, including those that are kept to answer retransmissions.
 const MAX_SERVERS_A_CALL: usize = 64;

@@ -1,32 +1,33 @@
-//! What an agent refuses to do, and why.
+//! Commands that an agent rejects, and why.
 
 use thiserror::Error;
 
 use super::event::OutboundCall;
 use crate::message::{Host, MessageBuilder, Method, Uri, limits};
 
-/// Why the agent does not do what was asked.
+/// Why the agent rejected a command. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// [`Config`](super::Config) allows no more of them.
+    /// The limit in [`Config`](super::Config) is reached, or there are more than 8 routes.
     #[error("there are too many {0}")]
     TooMany(&'static str),
     /// The flow is closed.
     #[error("the flow is closed")]
     UnknownFlow,
-    /// The call does not wait for a redirection to be followed.
-    #[error("the call does not wait for a redirection")]
+    /// The call is not waiting for [`UserAgent::follow_redirect`](super::UserAgent::follow_redirect).
+    #[error("the call is not waiting for a redirection to be followed")]
     NotRedirected,
     /// A redirection from an encrypted flow must be followed over an encrypted flow.
     #[error("the redirection leads from an encrypted connection to one without encryption")]
     WeakerTransport,
-    /// A URI is malformed or of another scheme, or a text cannot be written into a header.
+    /// A URI is malformed, has another scheme or an unspecified address; a text cannot be written into a header; or the
+    /// offer is too long.
     #[error("{0} cannot be used")]
     Unusable(&'static str),
 }
 
-/// Checks what a call is placed with.
+/// Checks the parameters of a call.
 pub(super) fn check_call(call: &OutboundCall) -> Result<(), AgentError> {
     let target = check_uri(&call.target, "the Request-URI")?;
     let has_user = target.as_sip().is_some_and(|uri| uri.user().is_some());
@@ -50,14 +51,14 @@ pub(super) fn check_call(call: &OutboundCall) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Checks that a URI is `sip:` or `sips:` and names a host.
+/// Checks that a URI is `sip:` or `sips:`, and that its host is not an unspecified address.
 pub(super) fn check_uri(text: &str, name: &'static str) -> Result<Uri, AgentError> {
     let uri = Uri::parse(text).map_err(|_| AgentError::Unusable(name))?;
     let is_reachable = uri.as_sip().is_some_and(|uri| !matches!(uri.host(), Host::Ip(ip) if ip.is_unspecified()));
     if is_reachable { Ok(uri) } else { Err(AgentError::Unusable(name)) }
 }
 
-/// Maximum outbound proxies.
+/// Maximum outbound proxies of a call or a registration.
 const MAX_ROUTES: usize = 8;
 
 /// Checks the URIs of outbound proxies.
@@ -68,7 +69,7 @@ pub(super) fn check_routes(routes: &[String]) -> Result<(), AgentError> {
     routes.iter().try_for_each(|route| check_uri(route, "the URI of a route").map(drop))
 }
 
-/// Checks that a user part can be written into a URI as it is.
+/// Checks that a user part needs no escape in a URI.
 pub(super) fn check_contact_user(user: &str) -> Result<(), AgentError> {
     let uri = format!("sip:{user}@192.0.2.1");
     let is_user =

@@ -1,4 +1,4 @@
-//! What an agent reports, and what it is asked for.
+//! Events of an agent, and the parameters of its commands.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use crate::agent::flow::FlowId;
 use crate::auth::{AuthError, Credentials};
 use crate::message::{Host, SipUri};
 
-/// Identifies a call of one agent. A number is never used again.
+/// Identifies a call of one agent. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub(crate) u64);
 
-/// Identifies a registration of one agent. A number is never used again.
+/// Identifies a registration of one agent. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RegistrationId(pub(crate) u64);
 
-/// Identifies a probe of one agent. A number is never used again.
+/// Identifies a probe of one agent. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProbeId(pub(crate) u64);
 
-/// Identifies a request of the peer that waits for the caller's response. A number is never used again.
+/// Identifies a request of the peer that waits for the caller's response. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(crate) u64);
 
@@ -33,27 +33,28 @@ pub struct OutboundCall {
     pub to: String,
     /// The URI of From.
     pub from: String,
-    /// The display name of From. Empty: none.
+    /// The display name of From. May be empty.
     pub from_name: String,
-    /// The user part of Contact. Empty: none.
+    /// The user part of Contact. May be empty.
     pub contact_user: String,
     /// URIs of Route headers of the INVITE: outbound proxies, the first one first.
     pub routes: Vec<String>,
-    /// More headers of the INVITE, such as P-Asserted-Identity.
+    /// Additional headers of the INVITE, such as P-Asserted-Identity.
     pub headers: Vec<(String, String)>,
     /// The session description that the INVITE offers.
     pub offer: Vec<u8>,
-    /// Answers challenges. `None`: a challenge refuses the call.
+    /// Credentials for digest challenges. `None`: a challenge ends the call with [`EndCause::Refused`].
     pub credentials: Option<Credentials>,
     /// Whether reliable provisional responses are supported (100rel, RFC 3262).
     pub reliable_provisional: bool,
-    /// The session interval that is proposed, in seconds, at least 90 (RFC 4028). `None`: the INVITE proposes none.
+    /// The proposed session interval in seconds (RFC 4028). Values below 90 are raised to 90. `None`: none is proposed.
     pub session_interval: Option<u32>,
-    /// The trunk's own hosts. A redirection to the same user part at one of them is followed, any other is refused.
+    /// The trunk's hosts, in addition to that of `target`. A redirection to the same user part at one of them can be
+    /// followed; any other ends the call.
     pub trunk: Vec<Host>,
 }
 
-/// Shows sizes only, because the rest is personal.
+/// Shows only sizes: the rest is personal data.
 impl fmt::Debug for OutboundCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OutboundCall")
@@ -64,26 +65,26 @@ impl fmt::Debug for OutboundCall {
     }
 }
 
-/// What an agent reports.
+/// An event that [`UserAgent::poll_event`](crate::agent::UserAgent::poll_event) returns.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Something about a call.
+    /// An event of a call.
     Call(CallId, CallEvent),
-    /// Something about a registration.
+    /// An event of a registration.
     Registration(RegistrationId, RegistrationEvent),
-    /// The result of a probe, after which its id is unknown.
+    /// The result of a probe. Its id is invalid afterwards.
     Probe(ProbeId, ProbeResult),
-    /// The stream cannot be read any further. Close the connection and report that by
+    /// The stream can no longer be parsed. Close the connection, then call
     /// [`UserAgent::close_flow`](crate::agent::UserAgent::close_flow).
     FlowFailed(FlowId),
 }
 
-/// What happens to a call. [`CallEvent::Ended`] is the last event of each call.
+/// An event of a call. [`CallEvent::Ended`] is the last one of each call.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CallEvent {
-    /// The INVITE is sent again for this reason.
+    /// The INVITE was sent again, with other content, for this reason.
     Retried(RetryReason),
     /// The trunk redirects the call to one of its own servers. Open a flow to it and call
     /// [`UserAgent::follow_redirect`](crate::agent::UserAgent::follow_redirect), or hang up.
@@ -92,18 +93,19 @@ pub enum CallEvent {
     Progress(Progress),
     /// The call is answered.
     Answered(Answered),
-    /// The peer asks for another session. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond).
+    /// The peer offers to change the session. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond).
     Offer {
         /// The request to respond to.
         request: RequestId,
-        /// The peer's offer, to be answered. `None`: the peer wants an offer, and its answer is in
-        /// [`CallEvent::SessionAnswer`].
+        /// The peer's offer, to be answered. `None`: the peer wants an offer from this side, and its answer will follow
+        /// in [`CallEvent::SessionAnswer`].
         description: Option<Vec<u8>>,
     },
-    /// The peer answered an offer of this side in a later session. `None`: it sent no answer, so that the session stays
-    /// as it was.
+    /// The peer answered an offer that this side sent during the call. `None`: it sent no answer, so the session does
+    /// not change.
     SessionAnswer(Option<Vec<u8>>),
-    /// An INFO. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond): 200, or 415 if it cannot be used.
+    /// An INFO. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond): 200, or 415 if the body is not
+    /// supported.
     Info {
         /// The request to respond to.
         request: RequestId,
@@ -116,7 +118,7 @@ pub enum CallEvent {
     Ended(Ended),
 }
 
-/// Shows no description and no body, because they may hold keys and digits.
+/// Shows neither descriptions nor bodies: they may contain keys and digits.
 impl fmt::Debug for CallEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,7 +141,7 @@ pub struct Progress {
     pub status: u16,
     /// The session description, if the response has one: early media.
     pub description: Option<Vec<u8>>,
-    /// Whether the peer says that it forwards the call: 181, Diversion or History-Info.
+    /// Whether the peer reported that the call is forwarded: 181, Diversion or History-Info.
     pub is_forwarded: bool,
 }
 
@@ -156,12 +158,12 @@ impl fmt::Debug for Progress {
 /// The answer to a call.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// The peer's description that counts: the answer in the 2xx or in an earlier response of the same dialog, or its
-    /// later offer. `None`: the peer sent none.
+    /// The peer's description that is in effect: the answer in the 2xx or in an earlier response of the same dialog, or
+    /// its later offer. `None`: the peer sent none.
     pub description: Option<Vec<u8>>,
-    /// Whether the description is an offer that the caller has responded to already, in an UPDATE before the answer.
+    /// Whether the description is an offer of an UPDATE before the answer, to which the caller has already responded.
     pub is_updated: bool,
-    /// Whether the peer says that it forwarded the call.
+    /// Whether the peer reported that the call was forwarded.
     pub is_forwarded: bool,
 }
 
@@ -175,7 +177,7 @@ impl fmt::Debug for Answered {
     }
 }
 
-/// Why an INVITE is sent again.
+/// Why an INVITE was sent again with other content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryReason {
@@ -183,20 +185,21 @@ pub enum RetryReason {
     Challenged,
     /// The session interval was too short (422).
     SessionInterval,
-    /// The trunk redirected the call, and the caller follows.
+    /// The trunk redirected the call, and the caller followed.
     Redirected,
 }
 
 /// The end of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ended {
-    /// Why.
+    /// What ended the call.
     pub cause: EndCause,
-    /// Whether a phone may have rung. False only if that is certain: no byte of an INVITE was sent, or a final response
-    /// says that no phone was rung and no earlier response says that one was.
+    /// Whether a phone may have rung. False only if it is certain that none did: no byte of an INVITE was sent, or the
+    /// final response rules it out and no earlier response reported ringing.
     pub may_have_rung: bool,
-    /// Whether a phone may still ring or be in a call: a server does not respond. The agent cancels or hangs up as soon
-    /// as it hears from the server, for as long as that makes sense.
+    /// Whether a phone may still ring or be off the hook, because the server did not respond. While the INVITE is open,
+    /// the agent cancels or hangs up as soon as the server responds; it stops waiting after
+    /// [`Config::max_ringing`](super::Config) or 64 times T1, whichever is longer.
     pub may_still_ring: bool,
 }
 
@@ -206,22 +209,23 @@ pub struct Ended {
 pub enum EndCause {
     /// A final response refused the call.
     Refused(Refusal),
-    /// The trunk redirected the call to another number or to a foreign host, or too often.
+    /// The trunk redirected the call to another number or to a host that is not the trunk's, or too often.
     RedirectRefused(Refusal),
     /// The challenge of the server or a proxy cannot be answered.
     AuthenticationFailed(Refusal, AuthError),
-    /// The caller hung up before an answer.
+    /// The caller hung up before the call was answered.
     Cancelled,
-    /// The caller hung up after the answer.
+    /// The caller hung up after the call was answered.
     HungUp,
     /// The peer hung up.
     PeerHungUp {
-        /// The first cause of Q.850 in the BYE, if there is one.
+        /// The first Q.850 cause in the BYE, if any.
         q850: Option<u16>,
-        /// The value of Reason in the BYE, if there is one.
+        /// The value of Reason in the BYE, if any.
         reason: Option<PeerText>,
     },
-    /// No final response came in time: to the INVITE at all, or before [`Config::max_ringing`](super::Config).
+    /// No response to the INVITE came within 64 times T1, or no final response within
+    /// [`Config::max_ringing`](super::Config).
     NoResponse,
     /// The connection closed, or the INVITE could not be sent, before the call was answered.
     ConnectionLost,
@@ -229,7 +233,7 @@ pub enum EndCause {
     SessionLost,
 }
 
-/// Text of the peer as it was written: at most 256 bytes, which may be any. `Debug` shows the length only.
+/// Text from the peer, cut to 256 bytes. It may contain any bytes. `Debug` shows only the length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PeerText(Vec<u8>);
 
@@ -239,7 +243,7 @@ impl PeerText {
         Self(text.get(..256).unwrap_or(text).to_vec())
     }
 
-    /// Returns the bytes. They may hold personal data and control characters.
+    /// Returns the bytes. They may contain personal data and control characters.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -258,11 +262,11 @@ pub struct Refusal {
     pub status: u16,
     /// The reason phrase.
     pub phrase: PeerText,
-    /// The value of Reason, if there is one.
+    /// The value of the first Reason, if any.
     pub reason: Option<PeerText>,
-    /// The first cause of Q.850 in Reason, if there is one.
+    /// The first Q.850 cause in Reason, if any.
     pub q850: Option<u16>,
-    /// Retry-After in seconds, if there is one.
+    /// Retry-After in seconds, if any.
     pub retry_after: Option<u32>,
 }
 
@@ -270,9 +274,10 @@ pub struct Refusal {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// 200. To an offer: the answer, or the offer if the peer wants one. To INFO: `None`.
+    /// 200. For an offer: the answer, or an offer if the peer wants one. For INFO: `None`.
     Accept(Option<Vec<u8>>),
-    /// A refusal with this status, 300 to 699: 488 to an offer, 415 to an INFO.
+    /// A final response with this status, 300 to 699; any other value is sent as 500. Usually 488 for an offer, 415 for
+    /// an INFO.
     Refuse(u16),
 }
 
@@ -296,16 +301,16 @@ pub struct NewRegistration {
     pub contact_user: String,
     /// URIs of Route headers: outbound proxies.
     pub routes: Vec<String>,
-    /// Proposed lifetime in seconds. Less than 60 counts as 60, more than 86,400 as that.
+    /// Proposed lifetime in seconds, 60 to 86,400. Other values are raised or lowered to that range.
     pub expires: u32,
-    /// Answers challenges.
+    /// Credentials for digest challenges. `None`: a challenge fails the attempt.
     pub credentials: Option<Credentials>,
-    /// Whether the contact is registered and kept. False: the registrar is asked once what it knows, without a
-    /// Contact, so that nothing changes there.
+    /// Whether to register the contact and keep it registered. False: the agent sends one REGISTER without Contact, a
+    /// query that changes nothing at the registrar.
     pub registers_contact: bool,
 }
 
-/// Shows sizes only, because the rest is personal.
+/// Shows only sizes: the rest is personal data.
 impl fmt::Debug for NewRegistration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewRegistration")
@@ -316,18 +321,19 @@ impl fmt::Debug for NewRegistration {
     }
 }
 
-/// What happens to a registration.
+/// An event of a registration.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RegistrationEvent {
-    /// The registrar accepted, for this many seconds. 0: it was asked without a contact.
+    /// The registrar accepted the REGISTER.
     Registered {
-        /// Seconds until the contact expires.
+        /// Seconds until the contact expires. 0 after a query without a contact.
         expires: u32,
     },
-    /// An attempt failed. The agent tries again, unless the registrar was asked without a contact.
+    /// An attempt failed. The agent retries, unless it was a query without a contact.
     Failed(RegistrationFailure),
-    /// The contact was removed, or could not be removed in time. The id is unknown after it.
+    /// The registration has ended: the contact was removed or could not be removed in time, or the query is complete.
+    /// The id is invalid afterwards.
     Ended,
 }
 
@@ -339,9 +345,9 @@ pub enum RegistrationFailure {
     Refused(Refusal),
     /// The challenge cannot be answered.
     AuthenticationFailed(Refusal, AuthError),
-    /// No response came, or the connection closed.
+    /// No response came, the connection closed, or the request could not be sent.
     NoResponse,
-    /// The registrar accepted the request, but keeps the contact for 0 seconds.
+    /// The registrar accepted the request, but granted a lifetime of 0 s.
     NotKept,
 }
 
@@ -349,8 +355,8 @@ pub enum RegistrationFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProbeResult {
-    /// The server responded with this status. Any response shows that it is alive.
+    /// The server responded with this status. Any status means that the server is alive.
     Responded(u16),
-    /// No response came in time, or the connection closed.
+    /// No response came in time, the connection closed, or the request could not be sent.
     NoResponse,
 }

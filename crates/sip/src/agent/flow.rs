@@ -1,4 +1,4 @@
-//! The ways to servers: connections, and pairs of addresses over UDP.
+//! Flows to servers: connections, or pairs of addresses over UDP.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use crate::framing::StreamReader;
 /// A transport (RFC 3261, 18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
-    /// Datagrams, which the agent sends again if they are not answered.
+    /// Datagrams, which the agent retransmits until a response arrives.
     Udp,
     /// A stream without encryption.
     Tcp,
@@ -16,12 +16,12 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// Returns whether lower layers deliver or report failure, so that nothing is sent twice.
+    /// Returns whether the transport delivers or reports a failure, so that requests are not retransmitted.
     pub fn is_reliable(self) -> bool {
         self != Self::Udp
     }
 
-    /// Returns the name in a Via.
+    /// Returns the transport name in a Via.
     pub(crate) fn via_name(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
@@ -30,7 +30,7 @@ impl Transport {
         }
     }
 
-    /// Returns the value of the parameter `transport` of a URI, which UDP does not need.
+    /// Returns the `transport` parameter of a URI, with its semicolon. Empty for UDP, the default.
     pub(crate) fn uri_parameter(self) -> &'static str {
         match self {
             Self::Udp => "",
@@ -40,11 +40,11 @@ impl Transport {
     }
 }
 
-/// Identifies a flow of one agent. A number is never used again.
+/// Identifies a flow of one agent. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub(crate) u64);
 
-/// A way to one server: a connection, or a local and a remote address over UDP (RFC 5626, 2).
+/// A connection to one server, or a pair of local and remote address over UDP (RFC 5626, 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
     /// The transport.
@@ -55,10 +55,10 @@ pub struct Flow {
     pub remote: SocketAddr,
 }
 
-/// What the agent knows of a flow.
+/// An open flow.
 pub(crate) struct FlowState {
     pub(crate) flow: Flow,
-    /// Reads a stream. `None` over UDP.
+    /// The reader of the stream. `None` over UDP.
     pub(crate) reader: Option<StreamReader>,
 }
 
@@ -69,14 +69,14 @@ pub struct Transmit {
     pub id: TransmitId,
     /// The flow to send on.
     pub flow: FlowId,
-    /// Where to send a datagram. Usually the flow's remote address; a response may go to another port of the peer, and so
-    /// may a request within a dialog. On a stream it has no meaning.
+    /// Where to send a datagram. Usually the flow's remote address; a response may go to another port of the peer, and
+    /// so may a request within a dialog. Ignored for streams.
     pub destination: SocketAddr,
     /// The message, or a keep-alive.
     pub bytes: Vec<u8>,
 }
 
-/// Shows the length only, because the rest is personal.
+/// Shows only the length: the rest is personal data.
 impl std::fmt::Debug for Transmit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transmit")
@@ -87,6 +87,6 @@ impl std::fmt::Debug for Transmit {
     }
 }
 
-/// Identifies one [`Transmit`] of one agent. A number is never used again.
+/// Identifies a [`Transmit`] of one agent. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransmitId(pub(crate) u64);

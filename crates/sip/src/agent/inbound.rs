@@ -1,19 +1,19 @@
-//! What arrives: responses go to the transaction that they belong to, requests to the call.
+//! Dispatches received messages: responses to their transaction, requests to their call.
 
 use std::net::SocketAddr;
 
 use super::core::Owner;
 use super::event::{Event, ProbeResult};
 use super::flow::FlowId;
-use super::response::Stamped;
+use super::response::ResponseBuilder;
 use super::{CallId, UserAgent};
 use crate::framing::StreamEvent;
-use crate::invite::{capabilities, derived, own_limits, unsupported};
+use crate::invite::{ack_or_cancel, capabilities, own_limits, unsupported};
 use crate::message::{Essentials, Message, MessageError, Method, header};
 use crate::transaction::client::ResponseAction;
 use crate::transaction::{ClientKey, ServerKey};
 
-/// Bytes of a stream that are read at once.
+/// Maximum bytes of a stream that are parsed before the messages in them are handled.
 const CHUNK: usize = 16 * 1024;
 
 pub(super) fn handle_datagram(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, datagram: &[u8]) {
@@ -41,7 +41,7 @@ pub(super) fn handle_stream(agent: &mut UserAgent, flow: FlowId, bytes: &[u8]) {
     }
 }
 
-/// Reads a part of a stream. Returns false if the stream cannot be read any further.
+/// Parses a part of a stream. Returns false if the stream can no longer be parsed.
 fn read_chunk(agent: &mut UserAgent, flow: FlowId, chunk: &[u8]) -> bool {
     let Some(state) = agent.core.flows.get_mut(&flow) else {
         count(&mut agent.core.drops.unmatched);
@@ -121,7 +121,7 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
     let action = transaction.handle_response(now, status, &timers);
     if action == ResponseAction::DeliverAndAcknowledge
         && let Ok(invite) = Message::from_datagram(transaction.request(), &own_limits())
-        && let Ok(ack) = derived(&invite, &Method::Ack, Some(response))
+        && let Ok(ack) = ack_or_cancel(&invite, &Method::Ack, Some(response))
     {
         transaction.set_ack(ack);
     }
@@ -144,7 +144,8 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
     }
 }
 
-/// Returns whether a response has the Call-ID, the CSeq and the From tag of the request whose branch it has.
+/// Returns whether a response matches the request of its branch in Call-ID, CSeq and From tag, and in To tag if the
+/// request has one.
 fn is_response_to(request: &[u8], essentials: &Essentials<'_>) -> bool {
     let Ok(request) = Message::from_datagram(request, &own_limits()) else { return false };
     let Ok(sent) = request.essentials() else { return false };
@@ -154,8 +155,10 @@ fn is_response_to(request: &[u8], essentials: &Essentials<'_>) -> bool {
         && sent.to.tag().is_none_or(|tag| essentials.to.tag() == Some(tag))
 }
 
-/// A response to an INVITE whose transaction is over: it may be the late answer of a phone that was rung, which must be hung
-/// up. A response with another branch is not believed, whatever else it knows of the call (RFC 3261, 17.1.3).
+/// Handles a response without transaction. If it is to the latest INVITE of a call, it may be the late answer of a
+/// phone, which must be hung up.
+///
+/// A response with another branch is dropped, even if it has the Call-ID and the tags of the call (RFC 3261, 17.1.3).
 fn handle_stray_response(
     agent: &mut UserAgent,
     key: Option<ClientKey>,
@@ -229,7 +232,7 @@ fn handle_request(
     }
 }
 
-/// Responds without state to a request that belongs to no call. Calls are only placed here, never accepted.
+/// Responds statelessly to a request that belongs to no call. This agent places calls and never accepts any.
 fn respond_outside_calls(
     agent: &mut UserAgent,
     way: (FlowId, SocketAddr),
@@ -258,10 +261,10 @@ fn respond(
     (flow, source): (FlowId, SocketAddr),
     request: &Message,
     status: u16,
-    write: impl FnOnce(Stamped) -> Stamped,
+    write: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
 ) {
     let (product, tag) = (&agent.core.config.product, &agent.core.stateless_tag);
-    if let Ok((destination, response)) = write(Stamped::new(request, source, status, (product, tag))).build() {
+    if let Ok((destination, response)) = write(ResponseBuilder::new(request, source, status, (product, tag))).build() {
         agent.core.send(flow, destination, response);
     }
 }

@@ -6,6 +6,7 @@ mod error;
 pub(crate) mod event;
 pub(crate) mod flow;
 mod inbound;
+mod probe;
 pub(crate) mod response;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use self::config::{Config, TimerValues};
-pub use self::core::{Drops, Usage};
+pub use self::core::{DropCounts, Usage};
 pub use self::error::AgentError;
 pub use self::event::{
     Answered, CallEvent, CallId, EndCause, Ended, Event, NewRegistration, OutboundCall, PeerText, ProbeId, ProbeResult,
@@ -25,37 +26,38 @@ use self::core::{Core, Owner, TimerKey};
 use self::error::{check_call, check_contact_user, check_routes, check_uri};
 use self::flow::FlowState;
 use crate::framing::StreamReader;
-use crate::invite::{Call, RequestFailure, contact, via};
-use crate::message::{MessageBuilder, Method, header};
+use crate::invite::{Call, RequestFailure};
+use crate::message::Method;
 use crate::register::Registration;
 use crate::transaction::ClientKey;
 use crate::transaction::client::TimeoutAction;
 
-/// Maximum rounds of timers in one call. A handler may set a timer that is due at once; at the end of what [`Duration`]
-/// holds, each is.
+/// Maximum rounds in which one [`UserAgent::handle_timeout`] handles timers. A handler may set a timer that is due at
+/// once; at the maximum of [`Duration`], every timer is.
 const MAX_TIMER_ROUNDS: usize = 16;
 
 /// A SIP user agent that places calls, registers, and probes servers (RFC 3261). It does no I/O.
 ///
-/// After each call of a method, poll [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) until
-/// both return `None`, send the bytes, and call [`handle_timeout`](Self::handle_timeout) once
-/// [`next_timeout`](Self::next_timeout) has come. Calls in another order do no harm.
+/// After each method call, poll [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) until both
+/// return `None`, send the bytes, and call [`handle_timeout`](Self::handle_timeout) when
+/// [`next_timeout`](Self::next_timeout) is reached. Any other order is safe.
 ///
-/// Times are measured by the caller from any fixed origin. A time that goes back counts as the latest one.
+/// The caller measures times from any fixed origin. A time before the latest one is treated as the latest one.
 ///
-/// Everything that grows has a limit in [`Config`]; what exceeds it is dropped and counted in [`Drops`].
+/// All state is bounded by [`Config`]. A command beyond a limit returns an error; a message is dropped and counted in
+/// [`DropCounts`].
 pub struct UserAgent {
     core: Core,
     calls: BTreeMap<CallId, Call>,
-    /// The calls by the Call-ID of their messages.
+    /// Calls by the Call-ID of their messages.
     call_ids: HashMap<String, CallId>,
     registrations: BTreeMap<RegistrationId, Registration>,
     probes: HashMap<ProbeId, ClientKey>,
 }
 
 impl UserAgent {
-    /// Makes an agent. `random` fills bytes from a source that cannot be predicted: Call-IDs, tags and branches are made
-    /// of them.
+    /// Creates an agent. `random` fills a buffer from an unpredictable source; Call-IDs, tags and branches are made
+    /// from it.
     pub fn new(config: Config, random: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
         Self {
             core: Core::new(config, Box::new(random)),
@@ -66,7 +68,7 @@ impl UserAgent {
         }
     }
 
-    /// Adds a flow: a connection that was made, or a pair of addresses over UDP.
+    /// Adds a flow: an established connection, or a pair of addresses over UDP.
     ///
     /// # Errors
     /// [`AgentError::TooMany`].
@@ -80,8 +82,10 @@ impl UserAgent {
         Ok(id)
     }
 
-    /// Removes a flow whose connection has closed. Requests on it that have no final response fail; calls that were
-    /// answered stay, and go on if [`replace_flow`](Self::replace_flow) names another flow.
+    /// Removes a flow whose connection has closed.
+    ///
+    /// Its requests without a final response fail. Answered calls stay, and continue if
+    /// [`replace_flow`](Self::replace_flow) moves them to another flow.
     pub fn close_flow(&mut self, now: Duration, flow: FlowId) {
         self.advance(now);
         if self.core.flows.remove(&flow).is_none() {
@@ -95,7 +99,7 @@ impl UserAgent {
 
     /// Moves the calls and registrations of a flow to another, such as a new connection to the same server.
     ///
-    /// A registration whose request is pending moves once that has a response, has timed out, or lost its flow.
+    /// A registration with a pending request moves when that has a response, times out, or loses its flow.
     pub fn replace_flow(&mut self, now: Duration, old: FlowId, new: FlowId) {
         self.advance(now);
         if self.core.flow(new).is_none() || old == new {
@@ -118,7 +122,7 @@ impl UserAgent {
         self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
         check_call(&call)?;
         if self.calls.len() >= self.core.config.max_calls {
-            // An ended call that only waits for repetitions makes room.
+            // An ended call that is kept only to answer retransmissions makes room.
             let kept = |(id, call): (&CallId, &Call)| call.kept_until().map(|until| (until, *id));
             let oldest = self.calls.iter().filter_map(kept).min().ok_or(AgentError::TooMany("calls"))?;
             self.remove_call(oldest.1);
@@ -130,8 +134,8 @@ impl UserAgent {
         Ok(id)
     }
 
-    /// Ends a call: by CANCEL before the answer, by BYE after it. Its end is reported as an event. A call that has ended
-    /// is ignored.
+    /// Ends a call: by CANCEL before the answer, by BYE after it. [`CallEvent::Ended`] follows. Does nothing if the
+    /// call has ended.
     pub fn hang_up(&mut self, now: Duration, call: CallId) {
         self.advance(now);
         if let Some(call) = self.calls.get_mut(&call) {
@@ -143,7 +147,8 @@ impl UserAgent {
     /// Follows a redirection over a flow to the server that [`CallEvent::Redirected`] named.
     ///
     /// # Errors
-    /// The flow is closed or less secure than the one before, or the call does not wait for it.
+    /// The flow is closed or less secure than that of the INVITE, or the call is not waiting for a redirection to be
+    /// followed.
     pub fn follow_redirect(&mut self, now: Duration, call: CallId, flow: FlowId) -> Result<(), AgentError> {
         self.advance(now);
         let new = self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
@@ -151,7 +156,7 @@ impl UserAgent {
         call.follow_redirect(&mut self.core, flow, new.transport)
     }
 
-    /// Responds to a request of the peer. A request that no longer waits is ignored.
+    /// Responds to a request of the peer. Does nothing if the request no longer waits for a response.
     pub fn respond(&mut self, now: Duration, request: RequestId, reply: Reply) {
         self.advance(now);
         let Some(call) = self.core.server(request).map(|server| server.call) else { return };
@@ -160,7 +165,7 @@ impl UserAgent {
         }
     }
 
-    /// Registers a contact and keeps it registered, or asks a registrar once.
+    /// Registers a contact and keeps it registered, or sends one query to the registrar.
     ///
     /// # Errors
     /// Nothing was sent: the flow is closed, there are too many registrations, a URI is malformed, or a text cannot be
@@ -188,8 +193,9 @@ impl UserAgent {
         Ok(id)
     }
 
-    /// Removes the contact of a registration. [`RegistrationEvent::Ended`] follows, within 128 times T1 if the registrar
-    /// does not respond: a pending request is waited for first, because it could arrive after the removal.
+    /// Removes the contact of a registration. [`RegistrationEvent::Ended`] follows, within 128 times T1 if the
+    /// registrar does not respond: the agent waits for a pending request first, because that could arrive after the
+    /// removal.
     pub fn unregister(&mut self, now: Duration, registration: RegistrationId) {
         self.advance(now);
         if let Some(registration) = self.registrations.get_mut(&registration) {
@@ -198,7 +204,8 @@ impl UserAgent {
         self.remove_if_unregistered(registration);
     }
 
-    /// Asks a server by OPTIONS whether it is alive. The result comes within `timeout`, at most 64 times T1.
+    /// Sends OPTIONS to check whether a server is alive. The result is reported within `timeout`, but within 64 times
+    /// T1 at the latest.
     ///
     /// # Errors
     /// Nothing was sent: the flow is closed, there are too many probes, or the URI is malformed.
@@ -211,7 +218,8 @@ impl UserAgent {
         }
         let id = ProbeId(self.core.next_id());
         let key = self.core.new_client_key();
-        let bytes = write_probe(&mut self.core, &server, key, uri).ok_or(AgentError::Unusable("the URI of a probe"))?;
+        let bytes =
+            probe::write(&mut self.core, &server, key, uri).ok_or(AgentError::Unusable("the URI of a probe"))?;
         let timeout = timeout.min(self.core.config.timers.timeout());
         let owner = Owner::Probe(id);
         self.core.start_client(owner, key, (flow, server.remote), (&Method::Options, bytes), Some(timeout));
@@ -219,13 +227,14 @@ impl UserAgent {
         Ok(id)
     }
 
-    /// Handles a datagram that arrived on a flow from `source`, which must be an address that may speak for the server.
+    /// Handles a datagram that arrived on a flow from `source`. The caller must have checked that `source` is an
+    /// address of the server.
     pub fn handle_datagram(&mut self, now: Duration, flow: FlowId, source: SocketAddr, datagram: &[u8]) {
         self.advance(now);
         inbound::handle_datagram(self, flow, source, datagram);
     }
 
-    /// Handles bytes of a connection, cut anywhere.
+    /// Handles received bytes of a connection, in pieces of any length.
     pub fn handle_stream(&mut self, now: Duration, flow: FlowId, bytes: &[u8]) {
         self.advance(now);
         inbound::handle_stream(self, flow, bytes);
@@ -243,9 +252,11 @@ impl UserAgent {
         }
     }
 
-    /// Handles a transmit of which certainly no byte was sent. If it was the only one of an
-    /// INVITE, or of any request on a stream, the request fails, and the call is known not to have rung. Over UDP other
-    /// requests are sent again.
+    /// Handles a transmit of which certainly no byte was sent.
+    ///
+    /// If it was the only transmission of an INVITE, a probe, or any request on a stream, the request fails. A call
+    /// whose INVITE fails like this has not rung because of that INVITE. Over UDP, other requests are retransmitted as
+    /// usual.
     pub fn handle_send_failure(&mut self, now: Duration, transmit: TransmitId) {
         self.advance(now);
         if let Some(key) = self.core.failed_client(transmit) {
@@ -263,13 +274,12 @@ impl UserAgent {
         self.core.events.pop_front()
     }
 
-    /// Returns when [`handle_timeout`](Self::handle_timeout) has something to do. `None`: not before something else
-    /// happens.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) must be called. `None`: no timer is set.
     pub fn next_timeout(&self) -> Option<Duration> {
         self.core.next_timeout()
     }
 
-    /// Returns what the agent holds now.
+    /// Returns the current resource usage.
     pub fn usage(&self) -> Usage {
         Usage {
             calls: self.calls.len(),
@@ -279,8 +289,8 @@ impl UserAgent {
         }
     }
 
-    /// Returns what was dropped so far.
-    pub fn drops(&self) -> &Drops {
+    /// Returns the number of messages dropped so far, by reason.
+    pub fn drops(&self) -> &DropCounts {
         &self.core.drops
     }
 
@@ -359,7 +369,7 @@ impl UserAgent {
                 if let Some(call) = self.calls.get_mut(&call) {
                     call.handle_peer_request_timeout(&mut self.core, id);
                 }
-                // Without a response it has nothing to repeat.
+                // Without a response, there is nothing to retransmit.
                 let is_done = self.core.server(id).is_some_and(|server| server.next_timeout() <= now);
                 if is_done {
                     self.core.remove_server(id);
@@ -400,21 +410,4 @@ impl std::fmt::Debug for UserAgent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UserAgent").field("usage", &self.usage()).finish_non_exhaustive()
     }
-}
-
-/// Writes an OPTIONS outside of calls.
-fn write_probe(core: &mut Core, flow: &Flow, key: ClientKey, uri: &str) -> Option<Vec<u8>> {
-    let mut builder = MessageBuilder::request(&Method::Options, uri)
-        .header(header::VIA, via(flow, key))
-        .header(header::MAX_FORWARDS, "70")
-        .header(header::FROM, format!("<sip:{}>;tag={}", flow.local, core.random_token()))
-        .header(header::TO, format!("<{uri}>"))
-        .header(header::CALL_ID, core.random_token())
-        .header(header::CSEQ, "1 OPTIONS")
-        .header(header::CONTACT, contact(flow, ""))
-        .header(header::ACCEPT, "application/sdp");
-    if !core.config.product.is_empty() {
-        builder = builder.header(header::USER_AGENT, &core.config.product);
-    }
-    builder.build().ok()
 }

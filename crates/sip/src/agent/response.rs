@@ -1,13 +1,15 @@
-//! Responses to requests of the peer: what they repeat, and where they go (RFC 3261, 8.2.6 and 18.2; RFC 3581).
+//! Responses to requests of the peer: the headers that they copy, and where they are sent (RFC 3261, 8.2.6 and 18.2;
+//! RFC 3581).
 
 use std::net::SocketAddr;
 
 use crate::message::{BuildError, Host, Limits, Message, MessageBuilder, Rport, Via, header, list_elements};
 
-/// The default port of SIP (RFC 3261, 19.1.2). The one of TLS is not needed: responses over streams go back on them.
+/// The default port of SIP (RFC 3261, 19.1.2). That of TLS is not needed: a response to a request on a stream is sent
+/// on that stream.
 pub(crate) const DEFAULT_PORT: u16 = 5060;
 
-/// The usual phrase of a status that this side sends.
+/// Returns the reason phrase of a status that this side sends.
 fn phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
@@ -29,13 +31,13 @@ fn phrase(status: u16) -> &'static str {
     }
 }
 
-/// A response whose topmost Via says where the request came from.
-pub(crate) struct Stamped {
+/// A response under construction, with `received` and `rport` in its topmost Via.
+pub(crate) struct ResponseBuilder {
     builder: MessageBuilder,
     destination: SocketAddr,
 }
 
-impl Stamped {
+impl ResponseBuilder {
     /// Begins the response to a request from `source`. `to_tag` is added to a To without tag.
     pub(crate) fn new(request: &Message, source: SocketAddr, status: u16, (product, to_tag): (&str, &str)) -> Self {
         let mut builder = MessageBuilder::response(status, phrase(status));
@@ -74,20 +76,21 @@ impl Stamped {
         self
     }
 
-    /// Returns where the response goes, and its bytes.
+    /// Returns the destination of the response, and its bytes.
     pub(crate) fn build(self) -> Result<(SocketAddr, Vec<u8>), BuildError> {
         Ok((self.destination, self.builder.build()?))
     }
 
-    /// Returns where a response goes that was written before.
+    /// Returns the destination of a response that is sent again.
     pub(crate) fn destination_of(response: &[u8], source: SocketAddr) -> SocketAddr {
         let message = Message::from_datagram(response, &Limits::default()).ok();
         message.and_then(|message| message.top_via().ok()).map_or(source, |via| destination(&via, source))
     }
 }
 
-/// Where a response over UDP goes: to the address that the request came from, and to its port if Via asks for that, else
-/// to the port in Via (RFC 3261, 18.2.2; RFC 3581, 4). `maddr` is ignored, because it could name a third party.
+/// Returns the destination of a response over UDP: the source address of the request, with the source port if Via has
+/// `rport`, otherwise with the port in Via (RFC 3261, 18.2.2; RFC 3581, 4). `maddr` is ignored, because it could name a
+/// third party.
 fn destination(via: &Via, mut source: SocketAddr) -> SocketAddr {
     if via.rport() == Rport::Absent {
         source.set_port(via.port().filter(|port| *port != 0).unwrap_or(DEFAULT_PORT));
@@ -95,7 +98,8 @@ fn destination(via: &Via, mut source: SocketAddr) -> SocketAddr {
     source
 }
 
-/// Writes the line of the topmost Via with `received`, and with `rport` if it was asked for. All else stays as it is.
+/// Writes the line of the topmost Via with `received`, and with `rport` if it was requested. Everything else is copied
+/// unchanged.
 fn stamp(via: &Via, line: &[u8], source: SocketAddr) -> Vec<u8> {
     let (top, below) = line.split_at_checked(top_length(line)).unwrap_or((line, b""));
     let is_replaced = |param: &[u8]| {

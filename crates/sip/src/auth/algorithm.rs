@@ -6,13 +6,13 @@ use md5::Md5;
 use sha2::{Digest, Sha256, Sha512_256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// A hash algorithm of digest authentication, ordered by strength.
+/// A hash algorithm of digest authentication. The order is by strength.
 ///
-/// A `-sess` variant has the strength of its algorithm. RFC 8760 registers SHA-256 and SHA-512-256 for SIP.
+/// A `-sess` variant is as strong as its algorithm. RFC 8760 registers SHA-256 and SHA-512-256 for SIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// MD5, which is also meant if a challenge names no algorithm (RFC 3261, section 22.4).
+    /// MD5, the default of a challenge that names no algorithm (RFC 3261, section 22.4).
     Md5,
     /// SHA-256.
     Sha256,
@@ -21,7 +21,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Returns the name that a challenge gives the algorithm, without `-sess`.
+    /// Returns the name of the algorithm in a challenge, without `-sess`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Md5 => "MD5",
@@ -56,10 +56,10 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A quality of protection, ordered by preference.
+/// A quality of protection (`qop`). The order is by preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Qop {
-    /// The body is hashed too. A proxy that changes the body makes such an answer wrong, so this comes second.
+    /// The body is hashed too. A proxy that changes the body invalidates such an answer, so this is the second choice.
     AuthInt,
     /// Method and Request-URI are hashed.
     Auth,
@@ -81,7 +81,7 @@ impl Qop {
     }
 }
 
-/// Returns whether a byte separates words: a folded line counts as a blank (RFC 3261, section 7.3.1).
+/// Returns whether a byte separates words. The line end of a folded line counts as a blank (RFC 3261, section 7.3.1).
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }

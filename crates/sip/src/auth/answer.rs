@@ -6,14 +6,14 @@ use super::algorithm::Qop;
 use super::grammar::Text;
 use super::{AuthError, Challenge, ChallengeKind, Credentials};
 
-/// What an answer covers of a request.
+/// The parts of a request that an answer covers.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestParts<'a> {
     /// The method.
     pub method: &'a [u8],
     /// The Request-URI, exactly as the request line has it.
     pub uri: &'a [u8],
-    /// The body. It counts only if a challenge offers `auth-int` and not `auth`.
+    /// The body. Used only if a challenge offers `auth-int` and not `auth`.
     pub body: &'a [u8],
 }
 
@@ -31,7 +31,7 @@ impl RequestParts<'_> {
 
 /// A header that answers a challenge.
 ///
-/// `Debug` does not show the value, since the password could be guessed from it.
+/// `Debug` does not show the value, because the password could be guessed from it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     pub(super) kind: ChallengeKind,
@@ -57,9 +57,9 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Writes the value of the header that answers a challenge, for the `count`th time.
+/// Writes the value of the header that answers a challenge. `count` is the nonce count.
 ///
-/// Without `qop` the answer is that of RFC 2069, which RFC 3261 keeps in section 22.4.
+/// Without `qop`, the answer has the form of RFC 2069, which RFC 3261, section 22.4, still allows.
 pub(super) fn write(
     challenge: &Challenge,
     credentials: &Credentials,

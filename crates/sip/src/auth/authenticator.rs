@@ -9,14 +9,14 @@ use super::{RequestAuth, RequestParts, answer};
 /// The maximum number of challenges in one response.
 pub const MAX_CHALLENGES: usize = 16;
 
-/// The maximum number of realms that are answered in one call or registration. A realm counts once for servers and once
-/// for proxies.
+/// The maximum number of realms that are answered in one call or registration. A realm of a server and the same realm
+/// of a proxy count as two.
 pub const MAX_REALMS: usize = 4;
 
 /// Answers the challenges of one call or registration.
 ///
-/// The strongest algorithm that was answered is remembered, for servers and for proxies apart: a weaker one is never
-/// answered later, whatever its realm, with `stale` or without.
+/// It remembers the strongest accepted algorithm, for servers and for proxies separately, and never answers a weaker
+/// one later, whatever the realm, with or without `stale`.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     credentials: Credentials,
@@ -29,31 +29,32 @@ impl Authenticator {
         Self { credentials, known: Known::default() }
     }
 
-    /// Forgets all challenges, but neither which algorithms were used nor which realms there were.
+    /// Forgets all challenges, but keeps the required algorithms and the realms.
     ///
-    /// For another target of the same call, such as a redirect or the next server.
+    /// Call it before another target of the same call, such as a redirect or the next server.
     pub fn forget_challenges(&mut self) {
         self.known.forget_challenges();
     }
 
-    /// Returns the strongest algorithm that was answered. A weaker one will be refused.
+    /// Returns the strongest accepted algorithm. A weaker one is rejected.
     pub fn required_algorithm(&self, kind: ChallengeKind) -> Option<Algorithm> {
         self.known.floor(kind)
     }
 
-    /// Takes in the challenges of a response to a request, each with the kind that the name of its header says.
+    /// Records the challenges of a response to a request, each with its kind according to the name of its header.
     ///
     /// If this succeeds, send the request again with the headers that [`answer`](Self::answer) returns and a higher
-    /// CSeq (RFC 3261, section 22.2). A response may have challenges of several realms, since a proxy that forks
-    /// collects them (RFC 3261, section 16.7); among those of one kind only the ones with the strongest algorithm are
-    /// answered. This is stricter than RFC 8760, section 2.4, which leaves the order to the server.
+    /// CSeq (RFC 3261, section 22.2). A response may have challenges of several realms, because a forking proxy
+    /// collects them (RFC 3261, section 16.7). Of each kind, only those with the strongest algorithm are answered. This
+    /// is stricter than RFC 8760, section 2.4, which lets the server set the order.
     ///
     /// # Errors
     ///
-    /// The request must not be sent again. What was known before stays, except that the response is counted.
-    /// - [`AuthError::WrongCredentials`] if the answer was refused with the same nonce, or repeatedly with new ones;
+    /// The request must not be sent again. The state does not change, except that the response is counted.
+    /// - [`AuthError::WrongCredentials`] if the server rejected the answer with the same nonce, or repeatedly with new
+    ///   ones;
     /// - [`AuthError::WeakerAlgorithm`] if no challenge is as strong as an earlier one of its kind;
-    /// - [`AuthError::TooManyChallenges`] and [`AuthError::TooManyRealms`] if a bound is reached;
+    /// - [`AuthError::TooManyChallenges`] and [`AuthError::TooManyRealms`] if a limit is reached;
     /// - [`AuthError::NoChallenge`] and [`AuthError::Unusable`] if nothing can be answered.
     pub fn challenged<'a>(
         &mut self,
@@ -62,7 +63,7 @@ impl Authenticator {
     ) -> Result<(), AuthError> {
         request.begin_round()?;
         let offered = self.choose(headers)?;
-        // All is decided on copies, so that a refused response changes nothing.
+        // Work on copies, so that a rejected response changes nothing.
         let mut judged = request.clone();
         let mut known = self.known.clone();
         for (kind, challenge) in offered {
@@ -76,11 +77,11 @@ impl Authenticator {
 
     /// Returns the headers that answer all challenges so far, for one transmission of a request.
     ///
-    /// Call it for each request and each repetition of one with changed credentials, also before any challenge, except
-    /// for two: an ACK has the very headers of its INVITE, and a CANCEL has none (RFC 3261, section 22.1). A
-    /// retransmission by the transaction is the same message and needs no call.
+    /// Call it for each request, including those before any challenge, and for each retry with other credentials. There
+    /// are two exceptions: an ACK has the same credentials as its INVITE, and a CANCEL has none (RFC 3261, section
+    /// 22.1). A retransmission is the same message and needs no call.
     ///
-    /// `random` must be unpredictable and new for each call: it becomes the client's nonce.
+    /// `random` must be unpredictable and new for each call: it becomes the client nonce.
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Authenticator {
         let mut answered = Vec::new();
         for Realm { kind, name, challenge, nonce, .. } in self.known.realms_mut() {
             let Some(challenge) = challenge else { continue };
-            // A count never repeats. The server will send a new nonce.
+            // A count is never reused. The server will send a new nonce.
             let Some(count) = nonce.count.checked_add(1) else { continue };
             nonce.count = count;
             let cnonce = match challenge.session {
@@ -113,7 +114,8 @@ impl Authenticator {
         Ok(answers)
     }
 
-    /// Chooses at most one challenge of each realm: of the strongest algorithm of its kind, and not below the floor.
+    /// Chooses at most one challenge for each realm: one with the strongest algorithm of its kind, and not weaker than
+    /// the required algorithm.
     fn choose<'a>(
         &self,
         headers: impl IntoIterator<Item = (ChallengeKind, &'a [u8])>,
@@ -159,7 +161,7 @@ impl Authenticator {
     }
 }
 
-/// Orders problems by how near the challenge came to being answered, which says most about the cause.
+/// Ranks a problem by how close the challenge was to being answered. The closest one says most about the cause.
 fn closeness(error: &AuthError) -> (u8, Option<Algorithm>) {
     match error {
         AuthError::NoChallenge => (0, None),

@@ -199,7 +199,7 @@ fn wrong_password_is_not_tried_again() {
 }
 
 #[test]
-fn new_nonce_is_answered_in_each_request_with_and_without_stale() {
+fn new_nonce_is_answered_with_and_without_stale() {
     for more in ["qop=auth", "qop=auth, stale=true", "qop=auth, stale=\"TRUE\""] {
         let mut call = Call::new();
         for number in 0..50 {

@@ -20,7 +20,7 @@ pub struct Challenge {
     pub(super) algorithm: Algorithm,
     /// Whether the challenge asks for the algorithm's `-sess` variant.
     pub(super) session: bool,
-    /// Whether the challenge names its algorithm. Only then the answer names it too.
+    /// Whether the challenge names its algorithm. If it does, so does the answer.
     pub(super) is_named: bool,
     pub(super) qop: Option<Qop>,
 }
@@ -29,8 +29,8 @@ impl Challenge {
     /// Reads the value of one WWW-Authenticate or Proxy-Authenticate header.
     ///
     /// The value should hold one challenge, but some servers list several, so there is a result for each, in their
-    /// order: at least one and at most eight. A challenge that cannot be used does not hide the others, except that
-    /// nothing is read after a violation of the grammar.
+    /// order: at least one and at most eight. An unusable challenge does not hide the others, but nothing is parsed
+    /// after a violation of the grammar.
     pub fn read_all(value: &[u8]) -> Vec<Result<Self, ChallengeError>> {
         if value.len() > MAX_CHALLENGE_LENGTH {
             return vec![Err(ChallengeError::TooLong)];
@@ -85,18 +85,18 @@ impl Challenge {
         self.algorithm
     }
 
-    /// Returns whether the server says that only the nonce of the refused answer was too old.
+    /// Returns whether the server reports that only the nonce of the rejected answer was too old.
     pub fn is_stale(&self) -> bool {
         self.stale
     }
 
-    /// Returns what to compare challenges of one realm by: the greatest is answered.
+    /// Returns the sort key of challenges of one realm. The greatest is answered.
     pub(super) fn preference(&self) -> (Algorithm, Option<Qop>) {
         (self.algorithm, self.qop)
     }
 }
 
-/// Refuses a text that would end the line of a header when an answer repeats it.
+/// Rejects a text that would break the header line when an answer repeats it.
 fn repeatable(text: Option<&Text>) -> Result<Option<Text>, ChallengeError> {
     match text {
         Some(text) if text.quoted().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') => {
@@ -113,7 +113,7 @@ fn trim(text: &[u8]) -> &[u8] {
     text.get(start..).unwrap_or(text)
 }
 
-/// Returns the first characters of a name, for messages.
+/// Returns at most 32 printable characters of a name, for error messages.
 fn printable(name: &[u8]) -> String {
     name.iter().take(32).map(|byte| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' }).collect()
 }

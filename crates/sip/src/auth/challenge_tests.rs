@@ -45,7 +45,7 @@ fn every_parameter_that_decides_is_read() {
 }
 
 #[test]
-fn escapes_are_kept_for_the_answer_and_removed_from_the_value() {
+fn escapes_are_kept_in_answers_and_removed_from_values() {
     for (quoted, value) in [
         (r#"a \"b\" \\ \c"#, r#"a "b" \ c"#),
         (r"\\", r"\"),

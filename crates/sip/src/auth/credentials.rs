@@ -24,7 +24,7 @@ impl Credentials {
     /// # Errors
     ///
     /// [`AuthError::InvalidCredentials`] if one of them is longer than [`MAX_CREDENTIAL_LENGTH`], or if the user name
-    /// is empty or holds a control character, which could end the line of a header.
+    /// is empty or contains a control character, which could break a header line.
     pub fn new(username: &str, password: &str) -> Result<Self, AuthError> {
         let is_too_long = username.len().max(password.len()) > MAX_CREDENTIAL_LENGTH;
         if is_too_long || username.is_empty() || username.contains(char::is_control) {

@@ -1,4 +1,4 @@
-//! What can be wrong with a challenge, and why a request cannot be answered.
+//! Errors of challenges and of their answers.
 
 use super::Algorithm;
 
@@ -12,10 +12,10 @@ pub enum ChallengeError {
     /// The header's value has too many challenges, or one challenge has too many parameters.
     #[error("the challenge has too many parts")]
     TooManyParts,
-    /// The value does not follow the grammar, or holds a control character in what an answer repeats.
+    /// The value does not follow the grammar, or contains a control character in a parameter that an answer repeats.
     #[error("the challenge is malformed")]
     Malformed,
-    /// A parameter that decides occurs twice.
+    /// A parameter that this crate uses occurs twice.
     #[error("the challenge has the parameter \"{0}\" twice")]
     DuplicateParameter(&'static str),
     /// A parameter that every challenge needs is missing or, in the case of the nonce, empty.
@@ -32,7 +32,7 @@ pub enum ChallengeError {
     UnsupportedQop,
 }
 
-/// Why credentials are refused, or why a request cannot be sent again with an answer.
+/// Why credentials cannot be used, or why a request cannot be sent again with an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
@@ -51,8 +51,8 @@ pub enum AuthError {
         /// The strongest algorithm used before.
         required: Algorithm,
     },
-    /// The server refused an answer and did not say that only its nonce was stale.
-    #[error("the server refused the user name or the password")]
+    /// The server rejected an answer, and did not report its nonce as stale.
+    #[error("the server rejected the user name or the password")]
     WrongCredentials,
     /// The response has more than [`MAX_CHALLENGES`](super::MAX_CHALLENGES) challenges, or the request was challenged
     /// more than [`MAX_ROUNDS`](super::MAX_ROUNDS) times.

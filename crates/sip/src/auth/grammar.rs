@@ -16,14 +16,14 @@ pub(super) struct Scheme<'a> {
     pub(super) problem: Option<ChallengeError>,
 }
 
-/// A parameter's value as a quoted string holds it: with its escapes, without its quotation marks.
+/// A parameter's value as it appears inside a quoted string: with escapes, without quotation marks.
 ///
-/// An answer repeats this text unchanged, so that a peer that compares it byte by byte finds its own.
+/// An answer repeats this text unchanged, for peers that compare it byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text(Box<[u8]>);
 
 impl Text {
-    /// Returns what stands between quotation marks on the wire.
+    /// Returns the text between the quotation marks.
     pub(super) fn quoted(&self) -> &[u8] {
         &self.0
     }
@@ -53,8 +53,9 @@ impl Text {
     }
 }
 
-/// Splits a value. Parameters may be separated by commas, blanks or both; a token without a value is ignored, except
-/// where it can only be a scheme. Reading stops at what cannot be read, and the scheme before it has the problem.
+/// Splits a value into schemes. Parameters may be separated by commas, blanks or both. A token without a value is
+/// ignored, unless it can only be a scheme. Parsing stops at the first violation, which becomes the `problem` of the
+/// last scheme.
 pub(super) fn split(value: &[u8]) -> Vec<Scheme<'_>> {
     let mut found: Vec<Scheme<'_>> = Vec::new();
     let mut rest = value;
@@ -97,13 +98,13 @@ fn with_problem(mut found: Vec<Scheme<'_>>, problem: ChallengeError) -> Vec<Sche
     found
 }
 
-/// Returns whether a parameter follows directly, which makes the token before it a scheme.
+/// Returns whether a parameter follows. If so, the token before it is a scheme.
 fn starts_with_parameter(rest: &[u8]) -> bool {
     let (token, after) = take_token(skip(rest, is_blank));
     !token.is_empty() && after_equals(after).is_some()
 }
 
-/// Returns what follows an equals sign and the blanks round it.
+/// Returns the rest after an equals sign and the blanks around it.
 fn after_equals(rest: &[u8]) -> Option<&[u8]> {
     skip(rest, is_blank).strip_prefix(b"=").map(|after| skip(after, is_blank))
 }
@@ -137,7 +138,7 @@ fn split_where(rest: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
     rest.split_at_checked(end).unwrap_or((rest, &[]))
 }
 
-/// Returns whether a byte may occur in a token (RFC 3261, section 25.1).
+/// Returns whether a byte may occur in a token (RFC 3261, section 25.1), or is `/`, which some servers leave unquoted.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~/".contains(&byte)
 }

@@ -3,10 +3,10 @@
 use super::authenticator::MAX_REALMS;
 use super::{Algorithm, AuthError, Challenge, ChallengeKind};
 
-/// The nonces of one realm whose counts are remembered after a newer one came.
+/// Maximum earlier nonces of a realm whose counts are remembered.
 const MAX_OLD_NONCES: usize = 4;
 
-/// What the responses of one call or registration have asked.
+/// The realms and required algorithms of one call or registration.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     realms: Vec<Realm>,
@@ -19,7 +19,7 @@ pub(super) struct Known {
 pub(super) struct Realm {
     pub(super) kind: ChallengeKind,
     pub(super) name: Vec<u8>,
-    /// The latest challenge, unless it was forgotten or a stronger algorithm has been used since.
+    /// The latest challenge. `None` if it was forgotten, or if a stronger algorithm has been required since.
     pub(super) challenge: Option<Challenge>,
     pub(super) nonce: Nonce,
     old: Vec<Nonce>,
@@ -30,13 +30,13 @@ pub(super) struct Realm {
 pub(super) struct Nonce {
     pub(super) value: Vec<u8>,
     pub(super) count: u32,
-    /// The client's nonce of the first answer. A `-sess` algorithm makes its key with it, so it must stay (RFC 7616,
-    /// section 3.4.2).
+    /// The client nonce of the first answer. The key of a `-sess` algorithm depends on it, so it must not change (RFC
+    /// 7616, section 3.4.2).
     pub(super) session_cnonce: Option<String>,
 }
 
 impl Known {
-    /// Returns the strongest algorithm that was used.
+    /// Returns the strongest accepted algorithm: the minimum for further challenges.
     pub(super) fn floor(&self, kind: ChallengeKind) -> Option<Algorithm> {
         match kind {
             ChallengeKind::Server => self.server_floor,
@@ -55,7 +55,7 @@ impl Known {
         }
     }
 
-    /// Keeps a challenge that is not weaker than the floor.
+    /// Records a challenge. The caller has checked that it is not weaker than the floor.
     pub(super) fn learn(&mut self, kind: ChallengeKind, challenge: Challenge) -> Result<(), AuthError> {
         let floor = match kind {
             ChallengeKind::Server => &mut self.server_floor,

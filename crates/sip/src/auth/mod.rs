@@ -1,8 +1,8 @@
 //! Digest authentication of a client (RFC 7616, RFC 8760; RFC 3261, section 22).
 //!
 //! A server (401) or a proxy (407) refuses a request with challenges; the client repeats the request with answers that
-//! prove its password. An [`Authenticator`] knows the challenges of one call or registration, and a [`RequestAuth`]
-//! knows what one request of it has answered:
+//! prove its password. An [`Authenticator`] holds the challenges of one call or registration, and a [`RequestAuth`] the
+//! answers that one request has sent:
 //!
 //! ```
 //! use phonegate_sip::auth::{Authenticator, ChallengeKind, Credentials, RequestAuth, RequestParts};
@@ -21,7 +21,7 @@
 //! # Ok::<(), phonegate_sip::auth::AuthError>(())
 //! ```
 //!
-//! Which host may see an answer is decided by the caller, and so is whether a challenge came from that host.
+//! The caller decides which host may see an answer, and whether a challenge came from that host.
 
 mod algorithm;
 mod answer;
@@ -41,7 +41,7 @@ pub use credentials::{Credentials, MAX_CREDENTIAL_LENGTH};
 pub use error::{AuthError, ChallengeError};
 pub use request::{MAX_ROUNDS, RequestAuth};
 
-/// Who asks for credentials.
+/// The origin of a challenge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChallengeKind {
     /// A server, registrar or user agent, in WWW-Authenticate headers, usually of a 401 (RFC 3261, section 22.2).
@@ -51,7 +51,7 @@ pub enum ChallengeKind {
 }
 
 impl ChallengeKind {
-    /// Returns the name of the header that challenges.
+    /// Returns the name of the header with the challenge.
     pub fn challenge_header(self) -> &'static str {
         match self {
             Self::Server => "WWW-Authenticate",
@@ -59,7 +59,7 @@ impl ChallengeKind {
         }
     }
 
-    /// Returns the name of the header that answers.
+    /// Returns the name of the header with the answer.
     pub fn answer_header(self) -> &'static str {
         match self {
             Self::Server => "Authorization",

@@ -1,4 +1,4 @@
-//! What one request has answered, over all its repetitions.
+//! The answers that one request has sent, over all its retries.
 
 use super::challenge::Challenge;
 use super::{Algorithm, AuthError, ChallengeKind};
@@ -6,18 +6,18 @@ use super::{Algorithm, AuthError, ChallengeKind};
 /// The maximum number of responses with challenges that are answered for one request.
 pub const MAX_ROUNDS: u32 = 6;
 
-/// The maximum number of times that one realm may refuse an answer whose nonce it had issued for the very request,
-/// without `stale`, and still gets another answer. Some servers accept a nonce only once and forget `stale`.
+/// The maximum number of answers without `stale` that a realm may reject although it issued their nonce for this
+/// request. Some servers accept a nonce only once and omit `stale`.
 const MAX_REFUSALS: u32 = 1;
 
-/// What one request has answered, over all its repetitions.
+/// The answers that one request has sent, over all its retries.
 ///
-/// Start with [`RequestAuth::default`] for each new request, and keep the value until the request has been accepted or
-/// given up.
+/// Start with [`RequestAuth::default`] for each new request, and keep the value until the request is accepted or
+/// abandoned.
 #[derive(Clone, Debug, Default)]
 pub struct RequestAuth {
     rounds: u32,
-    /// What the last repetition answered.
+    /// The answers in the last retry.
     answered: Vec<Answered>,
     /// The realms that challenged this request.
     realms: Vec<RealmProgress>,
@@ -39,7 +39,7 @@ struct RealmProgress {
 }
 
 impl RequestAuth {
-    /// Returns how many responses with challenges were answered for this request.
+    /// Returns the number of responses with challenges that were recorded for this request, including rejected ones.
     pub fn rounds(&self) -> u32 {
         self.rounds
     }
@@ -57,11 +57,11 @@ impl RequestAuth {
         Ok(())
     }
 
-    /// Judges whether a challenge means that the credentials are wrong.
+    /// Returns an error if a challenge means that the credentials are wrong.
     pub(super) fn judge(&mut self, kind: ChallengeKind, challenge: &Challenge) -> Result<(), AuthError> {
         let realm = challenge.realm.value();
         let answered = self.answered.iter().filter(|answered| answered.kind == kind && answered.realm == realm);
-        // A stronger algorithm than that of the refused answer is a new question.
+        // A challenge with a stronger algorithm than the rejected answer does not mean that the credentials are wrong.
         let refused = answered.max_by_key(|answered| answered.algorithm);
         let refused = refused.filter(|refused| !challenge.stale && refused.algorithm >= challenge.algorithm);
         if refused.is_some_and(|refused| refused.nonce == challenge.nonce.value()) {

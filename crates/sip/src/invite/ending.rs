@@ -5,12 +5,12 @@ use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Ended};
 
 impl Call {
-    /// Ends the call by what fits: CANCEL before the answer, BYE after it. The end is reported when the peer has confirmed
-    /// it, or does not respond in time.
+    /// Hangs up: by CANCEL before the answer, by BYE after it. The end is reported when the peer confirms it or fails
+    /// to respond in time.
     pub(crate) fn hang_up(&mut self, core: &mut Core) {
         match self.stage {
             Stage::Inviting => {
-                self.hang_up_wanted = true;
+                self.is_hang_up_requested = true;
                 // Before a provisional response the server may not know the INVITE yet (RFC 3261, 9.1).
                 if self.invite.as_ref().is_some_and(|invite| invite.is_proceeding) {
                     self.send_cancel(core);
@@ -26,14 +26,14 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Waits for the peer's confirmation of a BYE.
+    /// Enters the stage that waits for the peer's confirmation of a BYE.
     pub(super) fn close(&mut self, core: &mut Core, closing: Closing) {
         self.stage = Stage::Closing(closing);
         self.give_up_at = None;
         self.refuse_peer_requests(core);
     }
 
-    /// The BYE was answered, or was not answered in time.
+    /// Handles the response to a BYE, or its timeout.
     pub(super) fn handle_hung_up(&mut self, core: &mut Core, is_confirmed: bool) {
         self.has_failed_bye |= !is_confirmed;
         let Stage::Closing(closing) = self.stage else { return };
@@ -43,7 +43,7 @@ impl Call {
         self.report_end(core, closing.cause(), self.has_failed_bye);
     }
 
-    /// Reports the end now. What may still ring is ended later.
+    /// Reports the end now. Phones that may still ring are cancelled when the server responds.
     pub(super) fn finish(&mut self, core: &mut Core, cause: EndCause) {
         let may_still_ring = self.invite_is_open() || self.is_hanging_up() || self.has_failed_bye;
         self.report_end(core, cause, may_still_ring);
@@ -64,33 +64,34 @@ impl Call {
         }
         if self.invite_is_open() {
             let is_proceeding = self.invite.as_ref().is_some_and(|invite| invite.is_proceeding);
-            // After a hang-up, the CANCEL had no effect so far: another one waits for a sign that the phone still rings.
-            if is_proceeding && !self.hang_up_wanted {
+            // After a hang-up, the first CANCEL had no effect. The next one is sent when a response shows that the
+            // phone still rings.
+            if is_proceeding && !self.is_hang_up_requested {
                 self.send_cancel(core);
             }
             let wait = core.config.max_ringing.max(core.config.timers.timeout());
             self.give_up_at = Some(core.now.saturating_add(wait));
         } else {
-            self.keep_for_repetitions(core);
+            self.keep_for_retransmissions(core);
         }
     }
 
-    /// Keeps an ended call for as long as repetitions of its messages may arrive, and answers of late forks.
-    pub(super) fn keep_for_repetitions(&mut self, core: &mut Core) {
+    /// Keeps an ended call while retransmissions of its messages, or answers of late forks, may arrive.
+    pub(super) fn keep_for_retransmissions(&mut self, core: &mut Core) {
         if self.stage == Stage::Over {
             self.give_up_at = Some(core.now.saturating_add(core.config.timers.timeout()));
         }
     }
 
-    /// The stage lasted too long.
+    /// Handles the timeout of the stage.
     pub(super) fn handle_give_up(&mut self, core: &mut Core) {
         match self.stage {
-            Stage::Inviting if self.hang_up_wanted => self.finish(core, EndCause::Cancelled),
+            Stage::Inviting if self.is_hang_up_requested => self.finish(core, EndCause::Cancelled),
             // It rang for too long.
             Stage::Inviting => self.finish(core, EndCause::NoResponse),
             Stage::Redirecting => self.finish(core, EndCause::Cancelled),
             Stage::Over => {
-                // Nothing was heard of the INVITE: the server has forgotten it by now.
+                // The server never sent a final response to the INVITE. By now it has dropped the transaction.
                 if let Some(invite) = &mut self.invite {
                     invite.is_final = true;
                     core.remove_client(invite.key);
@@ -101,7 +102,7 @@ impl Call {
         }
     }
 
-    /// Responds to what the peer asked and the caller has not answered.
+    /// Rejects the requests of the peer that the caller has not responded to.
     fn refuse_peer_requests(&mut self, core: &mut Core) {
         for request in std::mem::take(&mut self.peer_requests) {
             let status = match request.kind {

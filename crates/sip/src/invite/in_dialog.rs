@@ -10,10 +10,10 @@ use crate::agent::event::{CallEvent, EndCause};
 use crate::auth::{RequestAuth, RequestParts};
 use crate::message::{Essentials, Message, Method, header};
 
-/// How long after a lost connection a refresh is tried again.
+/// Pause before a refresh is retried after its connection was lost.
 const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Maximum requests of this side in one call that wait for a response.
+/// Maximum pending requests of this side in one call.
 const MAX_REQUESTS: usize = 48;
 
 /// Maximum reliable provisional responses of one call that are acknowledged.
@@ -50,7 +50,18 @@ impl Call {
         self.send_request(core, fork, Purpose::Bye, RequestAuth::default(), 0);
     }
 
-    /// Sends a request in a dialog. Without flow, its transaction fails at once.
+    /// Sends the BYE again that a peer did not answer, because the peer has sent something.
+    pub(super) fn repeat_bye(&mut self, core: &mut Core, fork_id: u32) {
+        let Some(fork) = self.fork(fork_id) else { return };
+        let is_needed = fork.is_bye_unanswered && !fork.is_ended_by_peer;
+        fork.is_bye_unanswered = false;
+        if is_needed {
+            self.send_bye(core, fork_id);
+            self.keep_for_retransmissions(core);
+        }
+    }
+
+    /// Sends a request in a dialog. If the flow is closed, its transaction fails at once.
     pub(super) fn send_request(
         &mut self,
         core: &mut Core,
@@ -131,9 +142,10 @@ impl Call {
             return;
         }
         match request.purpose {
-            // Its failure neither delays nor ends the call (RFC 3262, 3).
+            // The failure of a PRACK neither delays nor ends the call (RFC 3262, 3).
             Purpose::Prack(_) => {}
-            // A peer that wants credentials has not accepted the BYE. Any other response ends the call (RFC 3261, 15.1.1).
+            // A peer that asks for credentials has not accepted the BYE. Any other response ends the call (RFC 3261,
+            // 15.1.1).
             Purpose::Bye => self.handle_hung_up(core, !matches!(status, 401 | 407)),
             Purpose::Update | Purpose::Reinvite => self.handle_refresh_refused(core, &request, status, response),
         }
@@ -146,15 +158,20 @@ impl Call {
         let request = self.requests.remove(index);
         match request.purpose {
             Purpose::Prack(_) => {}
-            Purpose::Bye => self.handle_hung_up(core, false),
-            // The call goes on over another flow, if there will be one.
+            Purpose::Bye => {
+                if let Some(fork) = self.fork(request.fork) {
+                    fork.is_bye_unanswered = true;
+                }
+                self.handle_hung_up(core, false);
+            }
+            // The call may continue over another flow.
             Purpose::Update | Purpose::Reinvite if failure != RequestFailure::TimedOut => {
                 let again = core.now.saturating_add(REFRESH_AGAIN_AFTER);
                 if let Some(timer) = self.fork(request.fork).and_then(|fork| fork.timer.as_mut()) {
                     timer.refresh_at(again);
                 }
             }
-            // RFC 4028, 10: without response the session is over.
+            // Without a response, the session has ended (RFC 4028, 10).
             Purpose::Update | Purpose::Reinvite => self.lose_session(core, request.fork),
         }
     }
@@ -179,7 +196,7 @@ impl Call {
         true
     }
 
-    /// The session was refreshed, and perhaps described anew.
+    /// Handles the 2xx of a refresh, which may have a new description.
     fn handle_refreshed(
         &mut self,
         core: &mut Core,
@@ -208,7 +225,7 @@ impl Call {
         self.stage == super::Stage::Established(fork)
     }
 
-    /// The peer no longer has the session, or does not keep it alive: it is ended on this side, too.
+    /// Ends the call, because the peer lost the session or did not refresh it.
     pub(super) fn lose_session(&mut self, core: &mut Core, fork: u32) {
         if self.is_established(fork) {
             self.send_bye(core, fork);

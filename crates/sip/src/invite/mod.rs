@@ -1,13 +1,14 @@
-//! One outbound call: from its INVITE to the end of all that it started.
+//! One outbound call: from its INVITE until no phone can ring because of it.
 //!
-//! - `outgoing` writes INVITE, ACK and CANCEL, and sends the INVITE again;
-//! - `responses` handles what the peer responds to the INVITE: forks, challenges, redirections;
+//! - `outgoing` writes INVITE, ACK and CANCEL;
+//! - `responses` handles the responses to the INVITE: forks, challenges, redirections;
 //! - `in_dialog` sends PRACK, BYE and refreshes, and handles the responses to them;
 //! - `requests` handles the peer's requests;
 //! - `session_timer` keeps the session alive (RFC 4028);
 //! - `ending` cancels, hangs up, and reports the end.
 
 mod ending;
+mod fork;
 mod in_dialog;
 mod outgoing;
 mod requests;
@@ -20,20 +21,20 @@ use crate::agent::core::{Core, Owner, TimerKey};
 use crate::agent::event::{CallEvent, CallId, EndCause, Event, OutboundCall, RequestId, RetryReason};
 use crate::agent::flow::{FlowId, Transport};
 use crate::auth::{Authenticator, RequestAuth};
-use crate::dialog::Dialog;
 use crate::message::{Essentials, Message};
 use crate::transaction::ClientKey;
 
-pub(crate) use outgoing::{contact, derived, own_limits, via};
+pub(crate) use outgoing::{ack_or_cancel, contact, own_limits, via};
 pub(crate) use requests::{capabilities, unsupported};
 pub(crate) use responses::{challenges, refusal};
 
+use fork::Fork;
 use session_timer::SessionTimer;
 
-/// Maximum dialogs of one call: forks that respond to the INVITE.
+/// Maximum forks of one call: dialogs that responses to the INVITE create.
 const MAX_FORKS: usize = 16;
 
-/// Maximum repetitions of one INVITE with other content: challenges, session intervals and redirections together.
+/// Maximum retries of the INVITE with other content: challenges, session intervals and redirections together.
 const MAX_RETRIES: u32 = 12;
 
 /// An outbound call.
@@ -52,7 +53,7 @@ pub(crate) struct Call {
     /// The smallest session interval that the peer accepts, if it refused a smaller one.
     min_interval: Option<u32>,
     retries: u32,
-    /// Reliable provisional responses that were acknowledged.
+    /// Reliable provisional responses that were acknowledged, in all forks.
     pracks: u32,
     stage: Stage,
     /// The INVITE that was sent last.
@@ -61,19 +62,19 @@ pub(crate) struct Call {
     last_fork: u32,
     requests: Vec<SentRequest>,
     peer_requests: Vec<PeerRequest>,
-    hang_up_wanted: bool,
-    /// Whether a BYE was not answered: its phone may still be in a call.
+    is_hang_up_requested: bool,
+    /// Whether a BYE got no response, so that its phone may still be off the hook.
     has_failed_bye: bool,
     may_have_rung: bool,
     is_forwarded: bool,
-    /// Whether the first INVITE went over TLS. Then no other may go without.
+    /// Whether the first INVITE was sent over TLS. If so, all others must be.
     is_encrypted: bool,
-    /// When the stage ends by itself: a call that rings for too long, a server that does not respond to a CANCEL, or the
-    /// time in which repetitions are to be expected after the end.
+    /// When the stage times out: a call that rings for too long, a server that does not respond to a CANCEL, or the end
+    /// of the time in which retransmissions are expected.
     give_up_at: Option<Duration>,
 }
 
-/// Where a call is.
+/// The state of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// The INVITE has no final response.
@@ -84,11 +85,11 @@ enum Stage {
     Established(u32),
     /// This side ends the call, and reports the end when the peer has confirmed it.
     Closing(Closing),
-    /// The end was reported. What may still ring is ended as soon as the server responds.
+    /// The end was reported. A phone that may still ring is cancelled or hung up when the server responds.
     Over,
 }
 
-/// Why this side ends a call that waits for the peer's confirmation.
+/// Why this side ends a call, while it waits for the peer's confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Closing {
     Cancelled,
@@ -110,36 +111,14 @@ struct SentInvite {
     /// The INVITE as it was sent, from which ACK and CANCEL are written.
     message: Message,
     destination: std::net::SocketAddr,
-    /// Whether a provisional response came: only then it may be cancelled (RFC 3261, 9.1).
+    /// Whether a provisional response came. Before that, the INVITE must not be cancelled (RFC 3261, 9.1).
     is_proceeding: bool,
     is_cancelled: bool,
-    /// Whether a final response came, or none will be waited for.
+    /// Whether a final response came, or is no longer expected.
     is_final: bool,
 }
 
-/// A dialog that a response to the INVITE created.
-struct Fork {
-    id: u32,
-    dialog: Dialog,
-    /// Whether the INVITE succeeded in this dialog.
-    is_confirmed: bool,
-    /// Whether the peer has sent BYE, perhaps before its 2xx arrived.
-    is_ended_by_peer: bool,
-    /// The acknowledgements of the latest INVITEs in this dialog by CSeq, the newest last, for repeated 2xx.
-    acks: Vec<(u32, Vec<u8>)>,
-    /// The RSeq of the last reliable provisional response (RFC 3262, 4).
-    rseq: Option<u32>,
-    /// The peer's latest description, and whether it decides the session whatever the 2xx has.
-    description: Option<Vec<u8>>,
-    is_agreed: bool,
-    is_updated: bool,
-    /// The description that this side sent last.
-    local_description: Vec<u8>,
-    allows_update: bool,
-    timer: Option<SessionTimer>,
-}
-
-/// A request within a dialog, or a CANCEL, that waits for its final response.
+/// A request of this side within a dialog that waits for its final response.
 struct SentRequest {
     key: ClientKey,
     fork: u32,
@@ -148,7 +127,7 @@ struct SentRequest {
     tries: u32,
 }
 
-/// What a request is for, and what it is written from again after a challenge.
+/// The purpose of a request, from which it is written again after a challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Purpose {
     /// Acknowledges a provisional response; the value of RAck.
@@ -159,7 +138,7 @@ enum Purpose {
     Reinvite,
 }
 
-/// A request of the peer that waits: for the caller's response, or for the ACK of an INVITE.
+/// A request of the peer that waits for the caller's response, or an INVITE that waits for its ACK.
 struct PeerRequest {
     id: RequestId,
     fork: u32,
@@ -173,7 +152,7 @@ enum PeerRequestKind {
 }
 
 impl Call {
-    /// Makes a call and sends its INVITE.
+    /// Creates a call and sends its INVITE.
     pub(crate) fn place(core: &mut Core, id: CallId, flow: FlowId, setup: OutboundCall) -> Self {
         let mut call = Self {
             id,
@@ -193,7 +172,7 @@ impl Call {
             last_fork: 0,
             requests: Vec::new(),
             peer_requests: Vec::new(),
-            hang_up_wanted: false,
+            is_hang_up_requested: false,
             has_failed_bye: false,
             may_have_rung: false,
             is_forwarded: false,
@@ -205,12 +184,13 @@ impl Call {
         call
     }
 
-    /// Returns whether nothing is left to do.
+    /// Returns whether the call can be removed.
     pub(crate) fn is_finished(&self) -> bool {
         self.stage == Stage::Over && self.give_up_at.is_none() && self.requests.is_empty()
     }
 
-    /// Returns until when an ended call is kept only for repetitions of the peer. `None` while it is needed.
+    /// Returns until when an ended call is kept only to answer retransmissions. `None` if it is kept for another
+    /// reason.
     pub(crate) fn kept_until(&self) -> Option<Duration> {
         let is_open = self.invite.as_ref().is_some_and(|invite| !invite.is_final);
         self.give_up_at.filter(|_| self.stage == Stage::Over && !is_open && self.requests.is_empty())
@@ -221,12 +201,12 @@ impl Call {
         self.invite.as_ref().is_some_and(|invite| invite.key == key)
     }
 
-    /// Returns whether this is the tag of this side.
+    /// Returns whether this is this side's tag.
     pub(crate) fn has_from_tag(&self, tag: Option<&str>) -> bool {
         tag == Some(&self.from_tag)
     }
 
-    /// Handles a response. `key` is the transaction that it belongs to; `None` if that has ended.
+    /// Handles a response. `key` is its transaction; `None` if that has ended.
     pub(crate) fn handle_response(
         &mut self,
         core: &mut Core,
@@ -237,7 +217,7 @@ impl Call {
         let request = key.and_then(|key| self.requests.iter().position(|request| request.key == key));
         match request {
             Some(index) => self.handle_in_dialog_response(core, index, response, essentials),
-            // A CANCEL's own response decides nothing: the INVITE gets one too (RFC 3261, 9.1).
+            // The response to a CANCEL changes nothing: the INVITE gets its own (RFC 3261, 9.1).
             None if essentials.cseq.method != crate::message::Method::Invite => {}
             None => self.handle_invite_response(core, key.is_none(), response, essentials),
         }
@@ -251,7 +231,7 @@ impl Call {
         } else if self.invite.as_ref().is_some_and(|invite| invite.key == key) {
             self.handle_invite_failure(core, failure);
         } else if let Some(invite) = self.invite.as_mut().filter(|invite| invite.key.cancel() == key) {
-            // The next provisional response shows that it still rings, and is answered by another CANCEL.
+            // If another provisional response shows that the phone still rings, the CANCEL is sent again.
             invite.is_cancelled = false;
         }
         self.update_timer(core);
@@ -267,7 +247,7 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Goes on over another flow.
+    /// Moves the call to another flow.
     pub(crate) fn replace_flow(&mut self, core: &mut Core, flow: FlowId) {
         self.flow = flow;
         if let Some(invite) = &mut self.invite
@@ -275,9 +255,9 @@ impl Call {
         {
             invite.destination = flow.remote;
         }
-        // The connection of the INVITE is gone: the server may have it, so it is cancelled.
+        // The connection of the INVITE is closed, but the server may have received it, so it is cancelled.
         if self.invite_is_open() && self.stage == Stage::Over {
-            // A CANCEL on the old connection has not arrived, or its response cannot.
+            // A CANCEL on the old connection was lost, or its response was.
             if let Some(invite) = &mut self.invite
                 && core.client(invite.key.cancel()).is_some_and(|(_, cancel)| cancel.is_open())
             {
@@ -309,14 +289,14 @@ impl Call {
         self.forks.iter().find(|fork| fork.dialog.remote_tag() == tag).map(|fork| fork.id)
     }
 
-    /// Counts a repetition of the INVITE with other content. Returns false if there were too many.
+    /// Counts a retry of the INVITE. Returns false if there were too many.
     fn may_retry(&mut self) -> bool {
         self.retries = self.retries.saturating_add(1);
         self.retries <= MAX_RETRIES
     }
 
     fn retry(&mut self, core: &mut Core, reason: RetryReason) {
-        // Higher than all requests of the call so far, so that no server on the way confuses them.
+        // Higher than in all requests of the call so far, so that no server confuses them.
         self.cseq = self.forks.iter().map(|fork| fork.dialog.local_cseq()).fold(self.cseq, u32::max);
         self.forks.retain(|fork| fork.is_confirmed);
         self.send_invite(core);

@@ -1,4 +1,4 @@
-//! INVITE, and what is written from it: ACK and CANCEL.
+//! Writes INVITE, and the ACK and CANCEL that are derived from it.
 
 use std::net::SocketAddr;
 
@@ -72,7 +72,7 @@ impl Call {
         Message::from_datagram(&bytes, &own_limits()).ok()
     }
 
-    /// The value of From: the identity, and the tag that stays for the whole call.
+    /// Returns the value of From, whose tag is the same for the whole call.
     pub(super) fn local_party(&self) -> String {
         let tag = &self.from_tag;
         let uri = &self.setup.from;
@@ -84,7 +84,7 @@ impl Call {
         format!("\"{name}\" <{uri}>;tag={tag}")
     }
 
-    /// The value of Contact. If the request goes to a `sips:` URI, it is one, too (RFC 3261, 8.1.1.8).
+    /// Returns the value of Contact: a `sips:` URI if the request is sent to one (RFC 3261, 8.1.1.8).
     pub(super) fn contact(&self, flow: &Flow) -> String {
         let first = self.setup.routes.first().unwrap_or(&self.setup.target);
         let is_secure =
@@ -95,7 +95,7 @@ impl Call {
         }
     }
 
-    /// Sends a CANCEL to the very address that the INVITE went to (RFC 3261, 9.1), once.
+    /// Sends a CANCEL to the address that the INVITE was sent to (RFC 3261, 9.1), unless one was sent already.
     pub(super) fn send_cancel(&mut self, core: &mut Core) {
         let flow = self.flow;
         let owner = self.owner();
@@ -103,23 +103,23 @@ impl Call {
             return;
         };
         invite.is_cancelled = true;
-        let Ok(bytes) = derived(&invite.message, &Method::Cancel, None) else { return };
+        let Ok(bytes) = ack_or_cancel(&invite.message, &Method::Cancel, None) else { return };
         core.start_client(owner, invite.key.cancel(), (flow, invite.destination), (&Method::Cancel, bytes), None);
         let wait = core.now.saturating_add(core.config.timers.timeout());
-        // A call that has ended is kept at least for as long as before.
+        // Never shortens the time for which an ended call is kept.
         let kept = self.give_up_at.filter(|_| self.stage == Stage::Over);
         self.give_up_at = kept.max(Some(wait));
     }
 
-    /// Acknowledges a refusal that came after the INVITE's transaction.
+    /// Acknowledges a final response that arrived after the end of the INVITE's transaction.
     pub(super) fn acknowledge_refusal(&self, core: &mut Core, response: &Message) {
         let Some(invite) = &self.invite else { return };
-        if let Ok(ack) = derived(&invite.message, &Method::Ack, Some(response)) {
+        if let Ok(ack) = ack_or_cancel(&invite.message, &Method::Ack, Some(response)) {
             core.send(self.flow, invite.destination, ack);
         }
     }
 
-    /// Where a request in a dialog goes.
+    /// Returns the destination of a request in a dialog. `None` if the flow is closed.
     pub(super) fn in_dialog_destination(&self, core: &Core, dialog: &crate::dialog::Dialog) -> Option<SocketAddr> {
         core.flow(self.flow).map(|flow| dialog.destination(&flow))
     }
@@ -143,7 +143,11 @@ fn secure_contact(flow: &Flow, user: &str) -> String {
 
 /// Writes the ACK of a final response that is no success (RFC 3261, 17.1.1.3), or a CANCEL (9.1): with the Request-URI,
 /// Call-ID, From, CSeq number, Via and Route of the INVITE. An ACK has the To of the response.
-pub(crate) fn derived(invite: &Message, method: &Method, response: Option<&Message>) -> Result<Vec<u8>, BuildError> {
+pub(crate) fn ack_or_cancel(
+    invite: &Message,
+    method: &Method,
+    response: Option<&Message>,
+) -> Result<Vec<u8>, BuildError> {
     let uri = invite.request_uri_bytes().map(String::from_utf8_lossy).unwrap_or_default();
     let cseq = invite.cseq().map(|cseq| cseq.number).unwrap_or_default();
     let mut builder = MessageBuilder::request(method, &uri);
@@ -158,7 +162,7 @@ pub(crate) fn derived(invite: &Message, method: &Method, response: Option<&Messa
     builder.header(header::CSEQ, format!("{cseq} {method}")).build()
 }
 
-/// The bounds on messages that this side wrote itself.
+/// Returns the limits for parsing messages that this side wrote.
 pub(crate) fn own_limits() -> Limits {
     Limits { datagram_request: crate::message::limits::MESSAGE, ..Limits::default() }
 }

@@ -6,13 +6,13 @@ use super::session_timer::MIN_SECONDS;
 use super::{Call, PeerRequest, PeerRequestKind, Purpose, SentRequest, SessionTimer, Stage};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Reply, RequestId};
-use crate::agent::response::Stamped;
+use crate::agent::response::ResponseBuilder;
 use crate::body::has_other_body;
 use crate::dialog::Dialog;
 use crate::message::{Essentials, Message, Method, header};
 
 impl Call {
-    /// Handles a request, for which a server transaction was started.
+    /// Handles a request whose server transaction was started.
     pub(crate) fn handle_request(
         &mut self,
         core: &mut Core,
@@ -32,7 +32,7 @@ impl Call {
         }
         let fork = match self.fork_by_tag(essentials.from.tag()) {
             Some(fork) => fork,
-            // The BYE of a fork whose 2xx is still on its way.
+            // The BYE of a fork whose 2xx has not arrived yet.
             None if *method == Method::Bye && self.invite_is_open() && self.forks.len() < super::MAX_FORKS => {
                 let Some(dialog) = self.dialog_of_request(request, essentials) else {
                     respond(core, id, 481);
@@ -55,6 +55,9 @@ impl Call {
             core.respond(id, 420, |response| response.header(header::UNSUPPORTED, unsupported));
             return;
         }
+        if *method != Method::Bye {
+            self.repeat_bye(core, fork);
+        }
         match method {
             Method::Bye => self.handle_bye(core, id, fork, request),
             Method::Invite | Method::Update => self.handle_offer(core, id, fork, request, essentials),
@@ -66,7 +69,7 @@ impl Call {
         }
     }
 
-    /// Makes the dialog that a request of an unknown fork belongs to.
+    /// Creates the dialog of a request of an unknown fork.
     fn dialog_of_request(&self, request: &Message, essentials: &Essentials<'_>) -> Option<Dialog> {
         let remote = request.header_values(header::FROM).next()?;
         let tag = essentials.from.tag()?;
@@ -88,7 +91,7 @@ impl Call {
             Stage::Established(established) if established == fork_id => {
                 self.finish(core, EndCause::PeerHungUp { q850, reason });
             }
-            // Both hang up at once: the peer's BYE confirms the end as well as a response to this side's does.
+            // Both sides hung up. The peer's BYE confirms the end, as a response to this side's BYE would.
             Stage::Closing(_) => {
                 self.drop_requests(core, |request| request.fork == fork_id);
                 self.handle_hung_up(core, true);
@@ -97,7 +100,7 @@ impl Call {
         }
     }
 
-    /// Forgets requests of this side: their responses change nothing.
+    /// DropCounts requests of this side, so that their responses are ignored.
     pub(super) fn drop_requests(&mut self, core: &mut Core, is_dropped: impl Fn(&SentRequest) -> bool) {
         for request in self.requests.iter().filter(|request| is_dropped(request)) {
             core.remove_client(request.key);
@@ -115,7 +118,7 @@ impl Call {
     ) {
         let is_invite = essentials.cseq.method == Method::Invite;
         let is_established = self.is_established(fork_id);
-        let is_early = self.stage == Stage::Inviting && !self.hang_up_wanted && !is_invite;
+        let is_early = self.stage == Stage::Inviting && !self.is_hang_up_requested && !is_invite;
         if !is_established && !is_early {
             respond(core, id, 481);
             return;
@@ -134,11 +137,12 @@ impl Call {
         let timers = core.config.timers;
         let Some(fork) = self.fork(fork_id) else { return };
         if !is_invite && offer.is_none() {
-            // It refreshes the session or the target, and changes nothing else (RFC 3311, 5.2).
+            // An UPDATE without an offer refreshes the session or the target, and nothing else (RFC 3311, 5.2).
             self.accept(core, id, fork_id, None);
             return;
         }
-        // Two offers at once (RFC 3261, 14.2; RFC 3311, 5.2). The offer of the INVITE is answered by a reliable response.
+        // Glare: two offers are open (RFC 3261, 14.2; RFC 3311, 5.2). Only a reliable response answers the offer of the
+        // INVITE.
         if is_refreshing || (is_early && !fork.is_agreed) {
             respond(core, id, 491);
             return;
@@ -188,7 +192,7 @@ impl Call {
                 }
                 self.accept(core, id, fork, Some(description));
             }
-            // An offer without answer.
+            // The caller accepted an offer without giving an answer.
             (PeerRequestKind::Offer { .. }, Reply::Accept(None)) => {
                 self.peer_requests.remove(index);
                 respond(core, id, 488);
@@ -214,7 +218,7 @@ impl Call {
         let proposed = SessionTimer::from_request(now, request);
         let knows_timers = request.has_option("timer");
         let Some(fork) = self.fork(fork_id) else { return };
-        // A request that is refused changes nothing, so all of this waits until here (RFC 3261, 12.2.2 and 14.2).
+        // A rejected request must change nothing, so the dialog is updated only now (RFC 3261, 12.2.2 and 14.2).
         fork.dialog.refresh_target(request);
         if let Some(body) = &body {
             fork.local_description.clone_from(body);
@@ -233,7 +237,7 @@ impl Call {
                 .header(header::SUPPORTED, "timer");
             if let Some((_, value)) = proposed {
                 response = response.header(header::SESSION_EXPIRES, value);
-                // Only of a peer that supports it (RFC 4028, 9).
+                // Only if the peer supports it (RFC 4028, 9).
                 if knows_timers {
                     response = response.header(header::REQUIRE, "timer");
                 }
@@ -261,7 +265,7 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Returns which request of the peer an ACK acknowledges: tags and CSeq are those of an INVITE that was accepted.
+    /// Returns the index of the accepted INVITE of the peer that an ACK acknowledges, by tags and CSeq.
     fn acknowledged(&self, essentials: &Essentials<'_>) -> Option<usize> {
         let number = essentials.cseq.number;
         let fork = self.fork_by_tag(essentials.from.tag()).filter(|_| self.has_from_tag(essentials.to.tag()))?;
@@ -273,7 +277,7 @@ impl Call {
         })
     }
 
-    /// The caller did not respond in time, or the peer did not acknowledge.
+    /// Handles a request that the caller did not respond to in time, or whose 2xx the peer did not acknowledge.
     pub(crate) fn handle_peer_request_timeout(&mut self, core: &mut Core, id: RequestId) {
         let Some(index) = self.peer_requests.iter().position(|request| request.id == id) else { return };
         let request = self.peer_requests.remove(index);
@@ -284,7 +288,7 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Handles a CANCEL of a re-INVITE that the caller has not answered (RFC 3261, 9.2).
+    /// Handles a CANCEL of a re-INVITE that the caller has not responded to (RFC 3261, 9.2).
     pub(crate) fn handle_cancel(&mut self, core: &mut Core, id: RequestId) {
         let is_open = |request: &PeerRequest| {
             request.id == id && matches!(request.kind, PeerRequestKind::Offer { is_answered: false, .. })
@@ -305,15 +309,15 @@ fn respond_with_capabilities(core: &mut Core, id: RequestId, status: u16) {
     core.respond(id, status, capabilities);
 }
 
-/// Adds what this side can do (RFC 3261, 11.2).
-pub(crate) fn capabilities(response: Stamped) -> Stamped {
+/// Adds the headers that list the capabilities of this side (RFC 3261, 11.2).
+pub(crate) fn capabilities(response: ResponseBuilder) -> ResponseBuilder {
     response
         .header(header::ALLOW, ALLOW)
         .header(header::ACCEPT, "application/sdp, application/dtmf, application/dtmf-relay")
         .header(header::SUPPORTED, "timer")
 }
 
-/// The extensions that a request requires and this side does not have (RFC 3261, 8.2.2.3).
+/// Returns the extensions that a request requires and this side does not support (RFC 3261, 8.2.2.3).
 pub(crate) fn unsupported(request: &Message) -> String {
     let required = request.require().unwrap_or_default();
     let unknown: Vec<_> = required.into_iter().filter(|tag| !tag.eq_ignore_ascii_case("timer")).collect();

@@ -10,7 +10,7 @@ use crate::dialog::Dialog;
 use crate::message::{Essentials, Host, Message, Method, SipUri, Uri, header};
 
 impl Call {
-    /// `is_stray` says that the INVITE's transaction is over.
+    /// Handles a response to an INVITE. `is_stray`: the INVITE's transaction has ended.
     pub(super) fn handle_invite_response(
         &mut self,
         core: &mut Core,
@@ -26,7 +26,7 @@ impl Call {
         self.is_forwarded |= status == 181 || is_forwarded(response);
         match status {
             200..=299 => self.handle_success(core, response, essentials),
-            // The response to an INVITE that was sent again since decides nothing. Nor does one to a re-INVITE here.
+            // A response to an earlier INVITE, or a provisional or failure response to a re-INVITE, is ignored here.
             _ if !is_current || !self.invite_is_open() => {}
             100..=199 => self.handle_provisional(core, status, response, essentials),
             _ => self.handle_refusal(core, status, response),
@@ -38,7 +38,7 @@ impl Call {
             invite.is_proceeding = true;
         }
         self.may_have_rung |= (180..=189).contains(&status);
-        if self.hang_up_wanted || self.stage == Stage::Over {
+        if self.is_hang_up_requested || self.stage == Stage::Over {
             self.send_cancel(core);
         }
         if status == 100 {
@@ -47,20 +47,20 @@ impl Call {
         let description = description(response);
         let mut is_repetition = false;
         if essentials.to.tag().is_some() {
-            let Some(fork) = self.fork_of(core, response, essentials) else {
+            let Some(fork) = self.fork_of(response, essentials) else {
                 core.drops.full = core.drops.full.saturating_add(1);
                 return;
             };
             is_repetition = self.acknowledge_provisional(core, fork, response, essentials, &description);
         }
-        if self.stage == Stage::Inviting && !self.hang_up_wanted && !is_repetition {
+        if self.stage == Stage::Inviting && !self.is_hang_up_requested && !is_repetition {
             let is_forwarded = self.is_forwarded;
             self.emit(core, CallEvent::Progress(Progress { status, description, is_forwarded }));
         }
     }
 
-    /// Acknowledges a reliable provisional response by a PRACK (RFC 3262, 4), and records its description. Returns whether
-    /// the response is a repetition, or came out of order, and is to be ignored.
+    /// Acknowledges a reliable provisional response by a PRACK (RFC 3262, 4), and records its description. Returns
+    /// whether the response must be ignored, because it is a retransmission or arrived out of order.
     fn acknowledge_provisional(
         &mut self,
         core: &mut Core,
@@ -94,51 +94,38 @@ impl Call {
         false
     }
 
-    /// Returns the dialog of a response, which is made if there is room.
-    pub(super) fn fork_of(&mut self, core: &Core, message: &Message, essentials: &Essentials<'_>) -> Option<u32> {
-        // In a request of the peer, its own tag is that of From.
+    /// Returns the dialog of a response. Creates it if there is room.
+    pub(super) fn fork_of(&mut self, message: &Message, essentials: &Essentials<'_>) -> Option<u32> {
+        // In a response, the peer's tag is that of To.
         let tag = essentials.to.tag();
         if let Some(fork) = self.fork_by_tag(tag) {
             return Some(fork);
         }
         if self.forks.len() >= MAX_FORKS {
-            // One that did not answer makes room for one that did.
+            // A fork that did not answer makes room for one that did.
             let is_success = message.status().is_some_and(|status| status >= 200);
             let early = self.forks.iter().position(|fork| !fork.is_confirmed).filter(|_| is_success)?;
             self.forks.remove(early);
         }
         let dialog = Dialog::new((&self.local_party(), &self.setup.target), message, essentials);
-        let _ = core;
         Some(self.add_fork(dialog))
     }
 
     pub(super) fn add_fork(&mut self, dialog: Dialog) -> u32 {
         self.last_fork = self.last_fork.saturating_add(1);
-        self.forks.push(Fork {
-            id: self.last_fork,
-            dialog,
-            is_confirmed: false,
-            is_ended_by_peer: false,
-            acks: Vec::new(),
-            rseq: None,
-            description: None,
-            is_agreed: false,
-            is_updated: false,
-            local_description: self.setup.offer.clone(),
-            allows_update: false,
-            timer: None,
-        });
+        self.forks.push(Fork::new(self.last_fork, dialog, self.setup.offer.clone()));
         self.last_fork
     }
 
     fn handle_success(&mut self, core: &mut Core, response: &Message, essentials: &Essentials<'_>) {
         self.may_have_rung = true;
         let cseq = essentials.cseq.number;
-        let Some(fork_id) = self.fork_of(core, response, essentials) else {
+        let Some(fork_id) = self.fork_of(response, essentials) else {
             core.drops.full = core.drops.full.saturating_add(1);
             return;
         };
         if self.acknowledge_again(core, fork_id, cseq) || cseq > self.cseq {
+            self.repeat_bye(core, fork_id);
             return;
         }
         if let Some(invite) = &mut self.invite {
@@ -160,14 +147,14 @@ impl Call {
         self.acknowledge_success(core, fork_id, invite.as_ref(), cseq);
         match self.stage {
             Stage::Inviting if is_ended_by_peer => self.finish(core, EndCause::PeerHungUp { q850: None, reason: None }),
-            Stage::Inviting if self.hang_up_wanted => {
+            Stage::Inviting if self.is_hang_up_requested => {
                 self.send_bye(core, fork_id);
                 self.close(core, Closing::Cancelled);
             }
             Stage::Inviting => {
                 self.stage = Stage::Established(fork_id);
                 self.give_up_at = None;
-                // The other forks are cancelled by the proxy. One that answers all the same is hung up, in its own dialog.
+                // The proxy cancels the other forks. One that answers nevertheless is hung up, in its own dialog.
                 self.requests.retain(|request| request.fork == fork_id);
                 if let Some(fork) = self.fork(fork_id) {
                     fork.timer = new_timer;
@@ -178,7 +165,7 @@ impl Call {
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over if is_ended_by_peer => {}
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over => {
                 self.send_bye(core, fork_id);
-                self.keep_for_repetitions(core);
+                self.keep_for_retransmissions(core);
             }
         }
     }
@@ -191,11 +178,11 @@ impl Call {
         match self.stage {
             Stage::Inviting => {}
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over => {
-                self.keep_for_repetitions(core);
+                self.keep_for_retransmissions(core);
                 return;
             }
         }
-        if self.hang_up_wanted {
+        if self.is_hang_up_requested {
             self.finish(core, EndCause::Cancelled);
             return;
         }
@@ -211,7 +198,7 @@ impl Call {
         }
     }
 
-    /// Sends the INVITE again with credentials. Returns why not.
+    /// Sends the INVITE again with credentials. Returns the end cause if that is impossible.
     fn answer_challenge(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
         let Some(auth) = &mut self.auth else { return Some(EndCause::Refused(refusal)) };
         if let Err(error) = auth.challenged(&mut self.invite_auth, challenges(response)) {
@@ -224,7 +211,8 @@ impl Call {
         None
     }
 
-    /// Sends the INVITE again with the session interval that the peer wants (RFC 4028, 7.4). Returns why not.
+    /// Sends the INVITE again with the session interval that the peer requires (RFC 4028, 7.4). Returns the end cause
+    /// if that is impossible.
     fn raise_interval(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
         let minimum = response.min_se().ok().flatten();
         let current = self.session_interval.unwrap_or(0).max(self.min_interval.unwrap_or(0));
@@ -240,7 +228,8 @@ impl Call {
         None
     }
 
-    /// Asks the caller to follow a redirection to one of the trunk's own servers. Returns why it is refused.
+    /// Asks the caller to follow a redirection to one of the trunk's own servers. Returns the end cause if it leads
+    /// elsewhere.
     fn redirect(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
         let contacts = response.contacts().unwrap_or_default();
         let target = contacts.into_iter().find_map(|contact| match contact.uri() {
@@ -262,7 +251,7 @@ impl Call {
         let Ok(Uri::Sip(asked)) = Uri::parse(&self.setup.target) else { return false };
         let is_trunk = *uri.host() == *asked.host() || self.setup.trunk.contains(uri.host());
         let is_safe = uri.is_secure() || !asked.is_secure();
-        // It would name another host than the one that is checked here (RFC 3261, 19.1.1).
+        // `maddr` would name another host than the one that is checked here (RFC 3261, 19.1.1).
         let is_trunk = is_trunk && !uri.params().has("maddr");
         asked.user().is_some()
             && uri.has_same_user(&asked)
@@ -300,21 +289,21 @@ impl Call {
                 invite.is_final = true;
             }
         } else {
-            // Silence says nothing: the phone may ring although no response arrived.
+            // The phone may ring although no response arrived.
             self.may_have_rung = true;
         }
         if self.stage != Stage::Inviting {
             return;
         }
         let cause = match failure {
-            _ if self.hang_up_wanted => EndCause::Cancelled,
+            _ if self.is_hang_up_requested => EndCause::Cancelled,
             RequestFailure::TimedOut => EndCause::NoResponse,
             RequestFailure::ConnectionLost | RequestFailure::NotSent => EndCause::ConnectionLost,
         };
         self.finish(core, cause);
     }
 
-    /// Acknowledges a 2xx that was acknowledged before. Returns false if it was not.
+    /// Sends the ACK of a retransmitted 2xx again. Returns false if there is none yet.
     fn acknowledge_again(&mut self, core: &mut Core, fork_id: u32, cseq: u32) -> bool {
         let flow = self.flow;
         let Some(fork) = self.forks.iter().find(|fork| fork.id == fork_id) else { return false };
@@ -347,17 +336,17 @@ impl Call {
     }
 }
 
-/// Acknowledgements that are kept a dialog: those of the INVITE and of the latest re-INVITE.
+/// Maximum ACKs that a dialog keeps: those of the INVITE and of the latest re-INVITE.
 const MAX_ACKS: usize = 2;
 
-/// The challenges of a response.
+/// Returns the challenges of a response.
 pub(crate) fn challenges(response: &Message) -> impl Iterator<Item = (ChallengeKind, &[u8])> {
     [ChallengeKind::Server, ChallengeKind::Proxy]
         .into_iter()
         .flat_map(|kind| response.header_values(kind.challenge_header()).map(move |value| (kind, value)))
 }
 
-/// What a final response says.
+/// Returns the reported parts of a final response.
 pub(crate) fn refusal(status: u16, response: &Message) -> Refusal {
     Refusal {
         status,
@@ -368,12 +357,12 @@ pub(crate) fn refusal(status: u16, response: &Message) -> Refusal {
     }
 }
 
-/// The value of the first Reason.
+/// Returns the value of the first Reason.
 pub(super) fn reason_text(message: &Message) -> Option<PeerText> {
     message.header_values(header::REASON).next().map(PeerText::new)
 }
 
-/// The session description of a message, if it has one.
+/// Returns the session description of a message, if it has one.
 pub(super) fn description(message: &Message) -> Option<Vec<u8>> {
     crate::body::session_description(message).map(<[u8]>::to_vec)
 }
@@ -388,9 +377,9 @@ fn is_forwarded(message: &Message) -> bool {
 
 /// Returns whether a phone may have rung although no response before the final one said so.
 ///
-/// False only for what a server decides without a phone: requests that it refuses, unknown numbers, missing credentials,
-/// and failures of its own. Busy, declined, unavailable, timed out and cancelled come from a phone, or from what waited
-/// for one. So do the causes of a gateway that the telephone network gives of the called phone (ITU-T Q.850: cleared,
+/// False only for statuses that a server sends without alerting a phone: rejected requests, unknown numbers, missing
+/// credentials, and its own failures. Busy, declined, unavailable, timed out and cancelled come from a phone, or from a
+/// server that waited for one. So do the causes of a gateway that the telephone network gives of the called phone (ITU-T Q.850: cleared,
 /// busy, no answer, rejected), whatever the status: the 18x before it may be lost.
 fn may_have_rung(status: u16, q850: Option<u16>) -> bool {
     let is_servers_own = matches!(

@@ -9,20 +9,20 @@ use crate::message::{Message, Refresher, header};
 /// The smallest session interval that may be proposed, in seconds (RFC 4028, 5).
 pub(super) const MIN_SECONDS: u32 = 90;
 
-/// When a session of a dialog is refreshed, or given up.
+/// When the session of a dialog is refreshed, and when it is ended for lack of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SessionTimer {
     seconds: u32,
-    /// When this side refreshes. `None`: the peer does, or a refresh is on its way.
+    /// When this side refreshes. `None`: the peer refreshes, or a refresh is pending.
     refresh_at: Option<Duration>,
     is_refresher: bool,
-    /// When the session is given up, somewhat before it expires (RFC 4028, 10).
+    /// When the session is ended: a third of the interval, but at most 32 s, before it expires (RFC 4028, 10).
     give_up_at: Duration,
 }
 
 impl SessionTimer {
     fn new(now: Duration, seconds: u32, is_refresher: bool) -> Self {
-        // A peer that proposes less than the RFC allows is not refreshed more often than that.
+        // An interval below the minimum of the RFC is raised, so that refreshes are not more frequent.
         let seconds = seconds.max(MIN_SECONDS);
         let interval = Duration::from_secs(u64::from(seconds));
         let margin = Duration::from_secs(u64::from(seconds / 3).min(32));
@@ -30,23 +30,24 @@ impl SessionTimer {
         Self { seconds, refresh_at, is_refresher, give_up_at: now.saturating_add(interval.saturating_sub(margin)) }
     }
 
-    /// Reads what a 2xx to a request of this side agrees on. `None`: the session does not expire.
+    /// Reads the interval that a 2xx to a request of this side agrees on. `None`: the session does not expire.
     pub(super) fn from_response(now: Duration, response: &Message) -> Option<Self> {
         let agreed = response.session_expires().ok()??;
         Some(Self::new(now, agreed.seconds, agreed.refresher != Some(Refresher::Uas)))
     }
 
-    /// Reads what a request of the peer proposes. Returns the timer, and the value of Session-Expires in the 2xx.
+    /// Reads the interval that a request of the peer proposes. Returns the timer, and the value of Session-Expires in
+    /// the 2xx.
     pub(super) fn from_request(now: Duration, request: &Message) -> Option<(Self, String)> {
         let proposed = request.session_expires().ok()??;
-        // The peer refreshes unless it asks this side to, or cannot (RFC 4028, 9, table 2).
+        // The peer refreshes, unless it asks this side to or does not support timers (RFC 4028, 9, table 2).
         let is_refresher = proposed.refresher == Some(Refresher::Uas) || !request.has_option("timer");
         let seconds = proposed.seconds.max(MIN_SECONDS);
         let value = format!("{seconds};refresher={}", if is_refresher { "uas" } else { "uac" });
         Some((Self::new(now, seconds, is_refresher), value))
     }
 
-    /// Refreshes the session then.
+    /// Sets the time of the next refresh.
     pub(super) fn refresh_at(&mut self, at: Duration) {
         self.refresh_at = Some(at);
     }
@@ -62,7 +63,7 @@ impl Call {
             super::Stage::Established(id) => Some(id),
             _ => None,
         };
-        // A refresh may be answered after the end of the call. A timer that is never handled would be due for ever.
+        // A refresh may be answered after the end of the call. A timer that is never handled would stay due.
         for fork in self.forks.iter_mut().filter(|fork| Some(fork.id) != established) {
             fork.timer = None;
         }
@@ -80,7 +81,7 @@ impl Call {
         }
     }
 
-    /// The headers of a refresh.
+    /// Returns the session timer headers of a refresh.
     pub(super) fn session_headers(&self, fork: u32) -> Vec<(&'static str, String)> {
         let Some(timer) = self.forks.iter().find(|other| other.id == fork).and_then(|fork| fork.timer) else {
             return Vec::new();
@@ -93,8 +94,8 @@ impl Call {
         headers
     }
 
-    /// A refresh was refused. What the peer may accept later or otherwise is tried again; without success, the session
-    /// expires.
+    /// Handles a rejected refresh. If the peer may accept it later or in another form, it is retried; otherwise the
+    /// session expires.
     pub(super) fn handle_refresh_refused(
         &mut self,
         core: &mut Core,
@@ -105,7 +106,7 @@ impl Call {
         let is_by_update = request.purpose == Purpose::Update;
         match status {
             408 | 481 => self.lose_session(core, request.fork),
-            // Both sides asked at once: this side, which owns the Call-ID, waits for 2.1 to 4 s (RFC 3261, 14.1).
+            // Glare. This side owns the Call-ID, so it waits for 2.1 to 4 s (RFC 3261, 14.1).
             491 | 500 => {
                 let wait = core.random_duration(Duration::from_millis(2_100), Duration::from_secs(4));
                 let at = core.now.saturating_add(wait);
@@ -124,7 +125,7 @@ impl Call {
                     self.repeat_refresh(core, request, request.purpose.clone());
                 }
             }
-            // The peer does not know UPDATE after all.
+            // The peer does not support UPDATE, although it said so.
             405 | 501 if is_by_update => {
                 if let Some(fork) = self.fork(request.fork) {
                     fork.allows_update = false;

@@ -1,4 +1,4 @@
-//! Writing of messages.
+//! Writes messages.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use super::{Message, limits, scan};
 
 /// Writes a request or a response in canonical form.
 ///
-/// Headers are written in the order in which they are added, with their usual names, one value a line.
-/// Content-Length is computed. The first error is kept, and [`Self::build`] returns it.
+/// Headers are written in the order in which they are added, with their usual names, one value per line. Content-Length
+/// is computed. The first error is kept, and [`Self::build`] returns it.
 ///
 /// ```
 /// use phonegate_sip::message::{Limits, Message, MessageBuilder, Method};
@@ -39,18 +39,18 @@ pub struct MessageBuilder {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The Request-URI is empty, contains a blank, a control character, an angle bracket or a quote,
-    /// URI cannot have, or is longer than [`limits::URI`].
+    /// The Request-URI is empty, is longer than [`limits::URI`], or contains a blank, a control character, an angle
+    /// bracket or a quote.
     #[error("the Request-URI cannot be written")]
     RequestUri,
-    /// The status is not between 100 and 699, or the reason phrase has a line end or NUL.
+    /// The status is not between 100 and 699, or the reason phrase contains CR, LF or NUL.
     #[error("the status line cannot be written")]
     StatusLine,
-    /// The name is no token.
+    /// The name is not a token.
     #[error("a header's name is malformed")]
     HeaderName,
-    /// The value has a CR, an LF or a NUL.
-    #[error("the value of {name} has a line end or NUL")]
+    /// The value contains CR, LF or NUL.
+    #[error("the value of {name} contains a line end or NUL")]
     HeaderValue {
         /// The header's name.
         name: String,
@@ -62,7 +62,7 @@ pub enum BuildError {
     #[error("the message is too long")]
     TooLong,
     /// [`MessageBuilder::response_to`] was called with a response.
-    #[error("a response can be written to requests only")]
+    #[error("a response can be written only for a request")]
     NotARequest,
 }
 
@@ -83,7 +83,7 @@ impl MessageBuilder {
 
     /// Begins the response to a request with its Via, From, To, Call-ID and CSeq (RFC 3261, 8.2.6.2).
     ///
-    /// `to_tag` is added to To if that has no tag yet; a To that cannot be read stays as it is.
+    /// `to_tag` is added to To if it has no tag. A To that cannot be parsed is copied unchanged.
     pub fn response_to(request: &Message, status: u16, reason: &str, to_tag: Option<&str>) -> Self {
         let mut builder = Self::response(status, reason);
         if !request.is_request() {
@@ -108,7 +108,7 @@ impl MessageBuilder {
 
     /// Adds a header. A compact name is written in full.
     ///
-    /// Fails for a name that is no token, a value with CR, LF or NUL, and Content-Length.
+    /// A name that is not a token, a value with CR, LF or NUL, and Content-Length make [`Self::build`] fail.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
         let name = canonical_name(name).unwrap_or(name);
@@ -140,10 +140,10 @@ impl MessageBuilder {
         self.header(header::CONTENT_TYPE, content_type)
     }
 
-    /// Returns the message as it is sent.
+    /// Returns the bytes of the message.
     ///
     /// # Errors
-    /// The first thing that could not be written; see [`BuildError`].
+    /// The first error; see [`BuildError`].
     pub fn build(mut self) -> Result<Vec<u8>, BuildError> {
         if let Some(error) = self.error {
             return Err(error);
@@ -158,7 +158,7 @@ impl MessageBuilder {
     }
 }
 
-/// Shows the sizes only, because the rest is personal.
+/// Shows only sizes: the rest is personal data.
 impl fmt::Debug for MessageBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageBuilder")
@@ -169,7 +169,7 @@ impl fmt::Debug for MessageBuilder {
     }
 }
 
-/// Returns whether a value cannot end its line.
+/// Returns whether a value has no byte that could end its line.
 fn is_safe(value: &[u8]) -> bool {
     !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a message.
+//! Errors of messages, headers and URIs.
 
 use thiserror::Error;
 
@@ -24,14 +24,14 @@ pub enum MessageError {
     /// The first line is neither a request line nor a status line (RFC 3261, 7.1 and 7.2).
     #[error("the first line is neither a request line nor a status line")]
     StartLine,
-    /// The message is of another version than SIP/2.0; a request is answered with 505 (RFC 3261, 21.5.6).
+    /// The version is not SIP/2.0. RFC 3261, 21.5.6, defines 505 for such a request, but the agent drops it.
     #[error("the version is not SIP/2.0")]
     Version,
     /// The empty line after the headers is missing.
-    #[error("the headers do not end")]
+    #[error("the empty line after the headers is missing")]
     HeadersNotEnded,
-    /// Content-Length names more bytes than the datagram has (RFC 3261, 18.3).
-    #[error("Content-Length is {length}, but only {available} bytes came")]
+    /// Content-Length is greater than the rest of the datagram (RFC 3261, 18.3).
+    #[error("Content-Length is {length}, but only {available} bytes arrived")]
     BodyCutShort {
         /// The value of Content-Length.
         length: usize,
@@ -64,7 +64,7 @@ pub enum HeaderProblem {
     /// The message must have this header and does not.
     #[error("the header is missing")]
     Missing,
-    /// The header may occur once and occurs more than once.
+    /// The header occurs more than once, but may occur only once.
     #[error("the header occurs more than once")]
     Duplicated,
     /// The value does not follow the header's grammar.
@@ -73,7 +73,7 @@ pub enum HeaderProblem {
     /// The value is not UTF-8.
     #[error("the value is not UTF-8")]
     NotUtf8,
-    /// A number is greater than allowed.
+    /// A number is greater than its maximum.
     #[error("the number is out of range")]
     OutOfRange,
     /// The value, or a part of it, is longer than the limit in [`limits`](crate::message::limits).
@@ -101,7 +101,8 @@ pub enum UriError {
     /// The URI has no scheme.
     #[error("it has no scheme")]
     Scheme,
-    /// The URI contains a blank, a control character, an angle bracket, a quote, or a character beyond ASCII.
+    /// The URI contains a blank, a control character, an angle bracket, or a quote; or its host or a parameter contains
+    /// a character beyond ASCII.
     #[error("it contains a character that must be escaped")]
     Character,
     /// A `%` is not followed by two hexadecimal digits.

@@ -1,4 +1,4 @@
-//! The part of a message before its body, as lines.
+//! The lines of a message before its body.
 
 use std::ops::Range;
 
@@ -103,14 +103,14 @@ fn trim_start(bytes: &[u8]) -> &[u8] {
     bytes.get(blanks..).unwrap_or_default()
 }
 
-/// Returns the headers of an unfolded head, however many there are.
+/// Returns the headers of an unfolded head. Their number is not limited.
 pub(crate) fn headers(head: &[u8]) -> impl Iterator<Item = Header<'_>> {
     lines(head).skip(1).filter_map(|line| header_in(head, line)?.read(head))
 }
 
 /// Reads Content-Length.
 ///
-/// Returns `None` if the header is missing. Two of the same number count as one.
+/// Returns `None` if the header is missing. Duplicates with the same number are accepted.
 pub(crate) fn content_length<'a>(headers: impl Iterator<Item = Header<'a>>) -> Result<Option<usize>, MessageError> {
     let error = |problem| MessageError::header(header::CONTENT_LENGTH, problem);
     let mut length = None;

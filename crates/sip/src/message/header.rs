@@ -11,7 +11,7 @@ pub struct Header<'a> {
     pub value: &'a [u8],
 }
 
-/// Shows the name only, because the value may be personal.
+/// Shows only the name: the value may be personal data.
 impl fmt::Debug for Header<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Header").field("name", &String::from_utf8_lossy(self.name)).finish_non_exhaustive()

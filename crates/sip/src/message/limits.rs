@@ -1,4 +1,4 @@
-//! The bounds on what is read.
+//! Limits of parsed messages.
 
 /// Default maximum length of a message: 64 KB.
 pub const MESSAGE: usize = 64 * 1024;
@@ -17,7 +17,7 @@ pub const LIST: usize = 64;
 /// Maximum number of parameters of one URI or one header value.
 pub const PARAMETERS: usize = 64;
 
-/// The bounds that a user of the crate may choose.
+/// Limits that the user of the crate can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum length of a message, in bytes.

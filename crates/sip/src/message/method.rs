@@ -45,7 +45,7 @@ pub enum Method {
 pub struct OtherMethod(Box<str>);
 
 impl Method {
-    /// Reads a method. Returns `None` if the text is no token (RFC 3261, 25.1) or longer than [`limits::METHOD`].
+    /// Reads a method. Returns `None` if the text is not a token (RFC 3261, 25.1) or is longer than [`limits::METHOD`].
     pub fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "INVITE" => Self::Invite,
@@ -69,7 +69,7 @@ impl Method {
         })
     }
 
-    /// Returns the method as it is written.
+    /// Returns the name of the method.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Invite => "INVITE",

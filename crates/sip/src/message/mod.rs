@@ -1,8 +1,8 @@
-//! SIP messages (RFC 3261, 7): reading and writing.
+//! Parses and writes SIP messages (RFC 3261, 7).
 //!
-//! [`Message::from_datagram`] reads the first line, finds the headers and cuts the body. A header's value is read
-//! when the caller asks for it, so a header that is not needed has no effect, even if it is malformed.
-//! [`MessageBuilder`] writes messages.
+//! [`Message::from_datagram`] parses the first line, finds the headers and cuts the body. A header's value is parsed
+//! when the caller asks for it, so a malformed header that is not needed has no effect. [`MessageBuilder`] writes
+//! messages.
 
 mod build;
 mod error;
@@ -50,14 +50,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads the message that a datagram has.
+    /// Parses the message in a datagram.
     ///
     /// Empty lines before it are ignored. Without Content-Length, the rest of the datagram is the body; a smaller
     /// Content-Length cuts it (RFC 3261, 18.3). A line may end with LF alone. A line that is no header is ignored.
     ///
     /// # Errors
-    /// The message exceeds a limit, its first line or Content-Length cannot be read, the empty line after the
-    /// headers is missing, or Content-Length names more than came. [`MessageError::Empty`] is a keep-alive.
+    /// The message exceeds a limit, its first line or Content-Length cannot be read, the empty line after the headers
+    /// is missing, or Content-Length is greater than the rest of the datagram. [`MessageError::Empty`] is a keep-alive.
     pub fn from_datagram(datagram: &[u8], limits: &Limits) -> Result<Self, MessageError> {
         let bytes = datagram.get(blank_lines(datagram)..).unwrap_or_default();
         if bytes.is_empty() {
@@ -119,7 +119,7 @@ impl Message {
     /// Reads the Request-URI. Returns `None` for a response.
     ///
     /// # Errors
-    /// As [`Uri::parse`]; a request with such a URI is answered with 400.
+    /// See [`Uri::parse`].
     pub fn request_uri(&self) -> Result<Option<Uri>, MessageError> {
         let Some(bytes) = self.request_uri_bytes() else { return Ok(None) };
         let text = std::str::from_utf8(bytes).map_err(|_| UriError::Character)?;
@@ -171,7 +171,7 @@ impl Message {
     }
 }
 
-/// Shows the kind and the sizes only, because the rest is personal.
+/// Shows only the kind and sizes: the rest is personal data.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")

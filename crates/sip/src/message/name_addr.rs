@@ -14,7 +14,7 @@ use super::uri::Uri;
 pub struct NameAddr {
     display_name: Option<String>,
     uri: String,
-    /// Whether the URI stands without angle brackets, so that `;` and `?` cannot belong to it.
+    /// Whether the URI has no angle brackets, so that `;` and `?` cannot belong to it.
     bare: bool,
     params: Params,
     tag: Option<String>,
@@ -23,8 +23,8 @@ pub struct NameAddr {
 impl NameAddr {
     /// Reads one value. Without angle brackets, the parameters belong to the header and not to the URI.
     ///
-    /// Lenient for the display name, which may have characters that ought to be quoted. The URI is read by
-    /// [`Self::uri`] only, so that a URI that is not needed does no harm.
+    /// Lenient for the display name, which may have characters that should be quoted. The URI is read by [`Self::uri`]
+    /// only, so a malformed URI that is not needed has no effect.
     ///
     /// # Errors
     /// A quoted string or an angle bracket does not end, the URI is missing, something other than parameters follows
@@ -102,7 +102,7 @@ impl NameAddr {
     }
 }
 
-/// Shows the tag only, because name and URI are personal.
+/// Shows only the tag: name and URI are personal data.
 impl fmt::Debug for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NameAddr").field("tag", &self.tag).finish_non_exhaustive()

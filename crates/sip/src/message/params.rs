@@ -5,8 +5,8 @@ use super::{limits, scan};
 
 /// The parameters after a URI or a header value, in their order (RFC 3261, 19.1.1 and 25.1).
 ///
-/// At most [`limits::PARAMETERS`]; empty ones (`;;`) are left out. Names are compared without regard to case. In
-/// a URI, escapes in names and values count as what they stand for (RFC 3261, 19.1.4).
+/// At most [`limits::PARAMETERS`]; empty ones (`;;`) are skipped. Names are compared case-insensitively. In a URI,
+/// names and values are compared without escapes (RFC 3261, 19.1.4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Params {
     list: Vec<Param>,
@@ -90,7 +90,7 @@ impl Params {
 
     /// Returns the value that identifies a dialog or a transaction.
     ///
-    /// It must occur once, and be of visible ASCII of at most [`limits::IDENTIFIER`] bytes.
+    /// It must occur at most once, and be visible ASCII of at most [`limits::IDENTIFIER`] bytes.
     pub(crate) fn identifier(&self, name: &str) -> Result<Option<String>, HeaderProblem> {
         let mut values = self.values(name);
         let Some(value) = values.next() else { return Ok(None) };

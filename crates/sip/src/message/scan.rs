@@ -1,4 +1,4 @@
-//! The pieces of the grammar that several headers share (RFC 3261, 25.1).
+//! Elements of the grammar that several headers share (RFC 3261, 25.1).
 
 /// Returns whether `bytes` is a token.
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
@@ -45,7 +45,7 @@ pub(crate) fn find(text: &str, wanted: &[u8], brackets: bool) -> Result<Option<u
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
-            // A quote inside of brackets belongs to the URI.
+            // A quote inside brackets belongs to the URI.
             b'"' if !bracketed => quoted = !quoted,
             _ if quoted => {}
             b'>' if bracketed => bracketed = false,
@@ -81,7 +81,7 @@ pub(crate) fn elements(text: &str) -> impl Iterator<Item = Result<&str, Unbalanc
     })
 }
 
-/// Splits `text` around the byte at `position`, which must be of ASCII and is in neither half.
+/// Splits `text` around the byte at `position`, which must be ASCII and is in neither half.
 pub(crate) fn split_around(text: &str, position: usize) -> (&str, &str) {
     let before = text.get(..position).unwrap_or(text);
     let after = text.get(position.saturating_add(1)..).unwrap_or("");
@@ -123,7 +123,7 @@ pub(crate) fn small_number(text: &str) -> Option<u16> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotANumber;
 
-/// Replaces each `%` with two hexadecimal digits by the byte they name. Other `%` stay.
+/// Decodes each `%` with two hexadecimal digits. Other `%` are kept.
 pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

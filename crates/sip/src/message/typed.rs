@@ -1,4 +1,4 @@
-//! The headers of a message as values. Each is read when it is asked for.
+//! Parses the headers of a message, each when the caller asks for it.
 
 use super::error::{HeaderProblem, MessageError};
 use super::name_addr::NameAddr;
@@ -13,7 +13,7 @@ pub struct Essentials<'a> {
     pub call_id: &'a str,
     /// The CSeq; that of a request has the request's method.
     pub cseq: CSeq,
-    /// The From. Peers of RFC 2543 send no tag.
+    /// The From. Peers that follow RFC 2543 send no tag.
     pub from: NameAddr,
     /// The To.
     pub to: NameAddr,
@@ -21,17 +21,17 @@ pub struct Essentials<'a> {
     pub via: Via,
 }
 
-/// Reading of headers.
+/// Parses headers.
 ///
 /// Each method fails with [`MessageError::Header`], which names the header, if the value is malformed or exceeds a
-/// limit, and, if the header may occur once only, if it occurs twice. Methods that return an `Option` return
-/// `Ok(None)` if the header is missing; lists are empty then. Elements of a list that are empty are left out.
+/// limit, and, for a header that may occur only once, if it occurs twice. Methods that return an `Option` return
+/// `Ok(None)` if the header is missing; lists are empty then. Empty elements of a list are skipped.
 impl Message {
-    /// Reads what every message must have.
+    /// Parses the headers that every message must have.
     ///
     /// # Errors
-    /// The first header that is missing, duplicated or malformed. A request with such an error is answered with 400
-    /// if that is possible; a response is dropped.
+    /// The first header that is missing, duplicated or malformed. The agent answers such a request with 400 if its Via
+    /// can be parsed, and drops such a response.
     pub fn essentials(&self) -> Result<Essentials<'_>, MessageError> {
         let essentials = Essentials {
             call_id: self.call_id()?,
@@ -72,7 +72,7 @@ impl Message {
         self.required(header::TO, self.parsed_lossy(header::TO, NameAddr::parse))
     }
 
-    /// Reads the topmost Via. What is below does not matter.
+    /// Parses the topmost Via. Errors in others are ignored.
     pub fn top_via(&self) -> Result<Via, MessageError> {
         let error = |problem| MessageError::header(header::VIA, problem);
         let value = self.header_values(header::VIA).next().ok_or(error(HeaderProblem::Missing))?;
@@ -151,13 +151,13 @@ impl Message {
         self.parsed_lossy(header::CONTENT_TYPE, ContentType::parse)
     }
 
-    /// Reads Reason. Values that cannot be read are left out, because they only explain.
+    /// Reads Reason. Values that cannot be parsed are skipped, because they are only informative.
     pub fn reasons(&self) -> Result<Vec<Reason>, MessageError> {
         let readable = self.list(header::REASON, |text| Ok(Reason::parse(text).ok()))?;
         Ok(readable.into_iter().flatten().collect())
     }
 
-    /// Returns the first cause of Q.850 in Reason, if one can be read.
+    /// Returns the first Q.850 cause in Reason, if any.
     pub fn q850_cause(&self) -> Option<u16> {
         self.reasons().ok()?.iter().find_map(Reason::q850)
     }
@@ -177,7 +177,7 @@ impl Message {
         self.words(header::ALLOW)
     }
 
-    /// Returns whether Supported or Require has this option tag. A list that cannot be read has none.
+    /// Returns whether Supported or Require has this option tag. A list that cannot be parsed has none.
     pub fn has_option(&self, tag: &str) -> bool {
         [self.supported(), self.require()].into_iter().flatten().flatten().any(|word| word.eq_ignore_ascii_case(tag))
     }

@@ -23,8 +23,7 @@ impl Uri {
     /// Reads a URI without angle brackets and blanks around it.
     ///
     /// # Errors
-    /// Says what is malformed. Strict for the host and the port, because they decide where a request goes;
-    /// lenient for parameters and headers.
+    /// Strict for the host and the port, because they decide where a request goes; lenient for parameters and headers.
     pub fn parse(text: &str) -> Result<Self, UriError> {
         if text.len() > limits::URI {
             return Err(UriError::TooLong);
@@ -176,7 +175,7 @@ impl SipUri {
         let covers = |one: &Params, other: &Params| {
             one.iter().all(|(name, _)| match (one.get_decoded(name), other.get_decoded(name)) {
                 (Some(value), Some(found)) => value.eq_ignore_ascii_case(&found),
-                // These have defaults, which differ from every value that is written.
+                // These have defaults, which differ from every explicit value.
                 _ => !["user", "ttl", "method", "maddr"].iter().any(|special| one.is_named(name, special)),
             })
         };
@@ -198,7 +197,7 @@ impl SipUri {
         &self.host
     }
 
-    /// Returns the port, if one is written. It may be 0, which nothing can be sent to.
+    /// Returns the port, if one is written. It may be 0, which is no usable destination.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
@@ -281,7 +280,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// Reads `host`, `host:port` or either with an IPv6 address in brackets. Blanks round the colon are allowed.
+/// Reads `host`, `host:port` or either with an IPv6 address in brackets. Blanks around the colon are allowed.
 pub(crate) fn parse_host_port(text: &str) -> Result<(Host, Option<u16>), UriError> {
     let (host, after) = if let Some(inner) = text.strip_prefix('[') {
         let (address, after) = inner.split_once(']').ok_or(UriError::Host)?;

@@ -58,7 +58,7 @@ pub(crate) fn sequence_number(text: &str) -> Result<u32, HeaderProblem> {
     number.filter(|&number| number < 1 << 31).ok_or(HeaderProblem::OutOfRange)
 }
 
-/// Reads seconds before a parameter or a comment. A number beyond 32 bits counts as the greatest.
+/// Parses seconds before a parameter or a comment. Values beyond 32 bits are treated as `u32::MAX`.
 pub(crate) fn seconds(text: &str) -> Result<u32, HeaderProblem> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, after) = text.split_at_checked(end).ok_or(HeaderProblem::Malformed)?;
@@ -74,7 +74,7 @@ pub(crate) fn seconds(text: &str) -> Result<u32, HeaderProblem> {
 pub struct SessionExpires {
     /// The interval in seconds.
     pub seconds: u32,
-    /// Who sends the refreshes, if that is said.
+    /// The side that refreshes the session, if specified.
     pub refresher: Option<Refresher>,
 }
 
@@ -92,7 +92,7 @@ impl SessionExpires {
     }
 }
 
-/// The side that refreshes a session, as seen from the request that agrees on it (RFC 4028, 4).
+/// The side that refreshes a session, relative to the request that negotiates it (RFC 4028, 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresher {
     /// The sender of the request.
@@ -154,7 +154,7 @@ impl Reason {
         Ok(Self { protocol: protocol.to_owned(), cause, text: params.get_decoded("text") })
     }
 
-    /// Returns the cause if it is one of Q.850, the causes of the telephone network.
+    /// Returns the cause if its protocol is Q.850, whose causes the telephone network uses.
     pub fn q850(&self) -> Option<u16> {
         self.cause.filter(|_| self.protocol.eq_ignore_ascii_case("Q.850"))
     }

@@ -21,7 +21,7 @@ impl Via {
     /// Reads one value. Blanks around the slashes and the colon are allowed.
     ///
     /// # Errors
-    /// The protocol is not SIP/2.0, the sent-by is no host, or `branch` occurs twice, is empty or too long.
+    /// The protocol is not SIP/2.0, the sent-by is not a host, or `branch` occurs twice, is empty or too long.
     pub fn parse(text: &str) -> Result<Self, HeaderProblem> {
         let semicolon = scan::find(text, b";", false).map_err(|_| HeaderProblem::Malformed)?;
         let (head, params) = semicolon.map_or((text, ""), |semicolon| scan::split_around(text, semicolon));
@@ -54,7 +54,7 @@ impl Via {
         self.port
     }
 
-    /// Returns the parameter `branch`. Peers of RFC 2543 send none.
+    /// Returns the parameter `branch`. Peers that follow RFC 2543 send none.
     pub fn branch(&self) -> Option<&str> {
         self.branch.as_deref()
     }

@@ -9,8 +9,8 @@ use crate::agent::flow::{FlowId, TransmitId};
 /// Begins every branch of RFC 3261 (8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
 
-/// What a response names: the branch, which is random, and whether its method is CANCEL, which has the branch of its
-/// INVITE (RFC 3261, 17.1.3).
+/// Identifies a client transaction by the random branch and by whether its method is CANCEL, which has the branch of
+/// its INVITE (RFC 3261, 17.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ClientKey {
     pub(crate) branch: u128,
@@ -22,7 +22,7 @@ impl ClientKey {
         Self { branch, is_cancel: false }
     }
 
-    /// The key of the CANCEL of this INVITE.
+    /// Returns the key of the CANCEL of this INVITE.
     pub(crate) fn cancel(self) -> Self {
         Self { is_cancel: true, ..self }
     }
@@ -32,7 +32,7 @@ impl ClientKey {
         format!("{MAGIC_COOKIE}{:032x}", self.branch)
     }
 
-    /// Reads the parameter `branch` of a response. `None` if this side never writes such a one.
+    /// Parses the parameter `branch` of a response. Returns `None` if this side cannot have written it.
     pub(crate) fn from_branch(text: &str, is_cancel: bool) -> Option<Self> {
         let digits = text.strip_prefix(MAGIC_COOKIE)?;
         let is_ours = digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -46,7 +46,7 @@ pub(crate) struct ClientTransaction {
     pub(crate) flow: FlowId,
     pub(crate) destination: SocketAddr,
     request: Vec<u8>,
-    /// What acknowledges the final response to an INVITE.
+    /// The ACK of the final response to an INVITE, unless that is a 2xx. Empty until then.
     ack: Vec<u8>,
     is_invite: bool,
     is_reliable: bool,
@@ -54,7 +54,7 @@ pub(crate) struct ClientTransaction {
     interval: Duration,
     retransmit_at: Option<Duration>,
     expires_at: Option<Duration>,
-    /// How often the request was queued, and the latest of these transmits.
+    /// Number of transmissions of the request, and the latest one.
     transmissions: u32,
     last_transmit: Option<TransmitId>,
     has_failed: bool,
@@ -68,16 +68,16 @@ enum State {
     Waiting,
     /// A provisional response came.
     Proceeding,
-    /// A final response came that is no success of an INVITE.
+    /// A final response came, other than a 2xx to an INVITE.
     Completed,
-    /// A success of an INVITE came; more may come from other forks (RFC 6026, 7.2).
+    /// A 2xx to an INVITE came; more may come from other forks (RFC 6026, 7.2).
     Accepted,
 }
 
 /// What to do with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseAction {
-    /// Nothing: it is a repetition.
+    /// Nothing: it is a retransmission.
     Ignore,
     /// The owner handles it.
     Deliver,
@@ -87,12 +87,12 @@ pub(crate) enum ResponseAction {
     Acknowledge,
 }
 
-/// What a timer asks for.
+/// What to do when a timer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeoutAction {
     /// Nothing yet.
     Wait,
-    /// The request is sent again.
+    /// The message is retransmitted.
     Retransmit,
     /// No final response came: the transaction ends, and its owner is notified.
     TimedOut,
@@ -101,7 +101,7 @@ pub(crate) enum TimeoutAction {
 }
 
 impl ClientTransaction {
-    /// Starts the transaction of a request that is sent now. It ends after `timeout` without response.
+    /// Starts the transaction of a request that is sent now. It times out after `timeout` without a response.
     pub(crate) fn new(
         now: Duration,
         (flow, destination): (FlowId, SocketAddr),
@@ -131,7 +131,7 @@ impl ClientTransaction {
         &self.request
     }
 
-    /// The acknowledgement of the final response, once it was set.
+    /// Returns the ACK of the final response. Empty if there is none.
     pub(crate) fn ack(&self) -> &[u8] {
         &self.ack
     }
@@ -146,19 +146,20 @@ impl ClientTransaction {
         self.last_transmit = Some(transmit);
     }
 
-    /// Returns whether the transaction has failed if this transmit was not sent: it was the only one, and nothing is sent
-    /// again, or the request is an INVITE, of which it must be known whether it was sent.
+    /// Returns whether the transaction fails if this transmit was not sent: it was the only one, and the request is an
+    /// INVITE, is on a stream, or is a probe. An INVITE is not retransmitted then, so that it is certain that it was
+    /// not sent.
     pub(crate) fn fails_without(&self, transmit: TransmitId) -> bool {
         let is_only = self.transmissions == 1 && self.last_transmit == Some(transmit) && self.state == State::Waiting;
         is_only && (self.is_invite || self.is_reliable || self.fails_at_once)
     }
 
-    /// Lets a failure to send fail the transaction even over UDP.
+    /// Makes a send failure fail the transaction, even over UDP.
     pub(crate) fn fail_at_once(&mut self) {
         self.fails_at_once = true;
     }
 
-    /// Returns whether [`fail`](Self::fail) ended it.
+    /// Returns whether [`fail`](Self::fail) was called.
     pub(crate) fn has_failed(&self) -> bool {
         self.has_failed
     }
@@ -187,7 +188,7 @@ impl ClientTransaction {
             State::Waiting | State::Proceeding if is_provisional && self.is_invite => {
                 self.state = State::Proceeding;
                 self.retransmit_at = None;
-                // The call limits how long it rings.
+                // The call limits the ringing time.
                 self.expires_at = None;
                 ResponseAction::Deliver
             }

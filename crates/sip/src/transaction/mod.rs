@@ -1,7 +1,7 @@
-//! Transactions (RFC 3261, 17; RFC 6026): each request is sent until it is answered, each response until it is
-//! acknowledged, and neither for longer than the timers allow.
+//! Transactions (RFC 3261, 17; RFC 6026): retransmit each request until a response arrives, and each response until its
+//! ACK arrives, within the limits of the timers.
 //!
-//! Both state machines are values without I/O: they say what to send, and the agent sends it.
+//! Both state machines do no I/O: they return what to send, and the agent sends it.
 
 pub(crate) mod client;
 pub(crate) mod server;

@@ -9,10 +9,10 @@ use crate::agent::event::CallId;
 use crate::agent::flow::FlowId;
 use crate::message::{Essentials, Message, Method};
 
-/// What the repetitions of a request have in common (RFC 3261, 17.2.3). An ACK has the key of its INVITE.
+/// Identifies a server transaction (RFC 3261, 17.2.3). An ACK has the key of its INVITE.
 ///
-/// The branch alone could be guessed, and peers of RFC 2543 send none, so that everything that identifies the request
-/// belongs to the key.
+/// The branch alone is not enough: it could be guessed, and peers that follow RFC 2543 send none. So the key has every
+/// field that identifies the request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServerKey {
     call_id: String,
@@ -40,7 +40,7 @@ impl ServerKey {
         }
     }
 
-    /// The key of the INVITE that a CANCEL with this key cancels (RFC 3261, 9.2).
+    /// Returns the key of the INVITE that a CANCEL with this key cancels (RFC 3261, 9.2).
     pub(crate) fn cancelled_invite(&self) -> Self {
         Self { method: Method::Invite, ..self.clone() }
     }
@@ -61,16 +61,16 @@ pub(crate) struct ServerTransaction {
 }
 
 enum State {
-    /// The caller has not responded; the request is kept to write the response from.
+    /// The caller has not responded. The response will be written from the request.
     Waiting(Message),
-    /// The response was sent. An INVITE's is sent until the ACK comes.
+    /// The response was sent. That to an INVITE is retransmitted until the ACK arrives.
     Responded { response: Vec<u8>, is_success: bool },
-    /// The ACK came.
+    /// The ACK arrived.
     Acknowledged,
 }
 
 impl ServerTransaction {
-    /// Starts the transaction of a request. Without response it ends at `respond_by`.
+    /// Starts the transaction of a request. It times out at `respond_by` if the caller does not respond.
     pub(crate) fn new(
         (key, call): (ServerKey, CallId),
         (flow, source): (FlowId, SocketAddr),
@@ -92,7 +92,7 @@ impl ServerTransaction {
         }
     }
 
-    /// The request, as long as there is no response.
+    /// Returns the request, if there is no response yet.
     pub(crate) fn unanswered(&self) -> Option<&Message> {
         match &self.state {
             State::Waiting(request) => Some(request),
@@ -100,7 +100,7 @@ impl ServerTransaction {
         }
     }
 
-    /// The response, which a repetition of the request asks for again.
+    /// Returns the response, for a retransmission.
     pub(crate) fn response(&self) -> Option<&[u8]> {
         match &self.state {
             State::Responded { response, .. } => Some(response),
@@ -110,7 +110,7 @@ impl ServerTransaction {
 
     /// Records the response that is sent now.
     pub(crate) fn respond(&mut self, now: Duration, response: Vec<u8>, is_success: bool, timers: &TimerValues) {
-        // A 2xx is repeated over streams as well, because a proxy may lose it (RFC 3261, 13.3.1.4).
+        // A 2xx is retransmitted over streams as well, because a proxy may lose it (RFC 3261, 13.3.1.4).
         let repeats = self.is_invite && (is_success || !self.is_reliable);
         self.interval = timers.t1;
         self.retransmit_at = repeats.then(|| now.saturating_add(timers.t1));
@@ -134,7 +134,7 @@ impl ServerTransaction {
     }
 
     /// Handles the timers that are due. [`TimeoutAction::TimedOut`] means that the caller did not respond, or that the
-    /// peer did not acknowledge a success.
+    /// peer did not acknowledge a 2xx.
     pub(crate) fn handle_timeout(&mut self, now: Duration, timers: &TimerValues) -> TimeoutAction {
         if self.expires_at <= now {
             return match self.state {

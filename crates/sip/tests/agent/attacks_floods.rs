@@ -1,4 +1,4 @@
-//! Floods: the agent stays within its settings, and its calls go on.
+//! Floods: the agent stays within its limits, and its calls continue.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn outside(method: &str, number: u32) -> Text {
         .line(format!("CSeq: 1 {method}"))
 }
 
-/// Takes what came, and returns how much that was.
+/// Discards pending messages and events, and returns their number.
 fn skip(story: &mut Story) -> usize {
     let mut messages = Vec::new();
     story.take_new(&mut messages);
@@ -114,7 +114,7 @@ fn a_flood_of_answers_is_bounded() {
     });
 }
 
-/// The caller is slow, or never responds.
+/// The caller responds slowly or not at all.
 #[test]
 fn a_flood_of_infos_is_bounded() {
     for responds in [false, true] {
@@ -168,7 +168,7 @@ fn what_waits_to_be_polled_is_bounded() {
     story.finish(call);
 }
 
-/// A stream that names no length cannot be read on. The agent says so once, and does not grow.
+/// A stream without Content-Length can no longer be read. The agent reports it once and keeps none of it.
 #[test]
 fn a_stream_of_garbage_fails_its_flow() {
     for garbage in [vec![b'x'; 200_000], b"OPTIONS sip:a SIP/2.0\r\nX: y\r\n\r\n".to_vec()] {
@@ -207,7 +207,7 @@ fn flows_and_registrations_are_bounded() {
 }
 
 #[test]
-fn there_is_room_for_so_many_calls_and_no_more() {
+fn the_agent_places_max_calls_and_no_more() {
     let mut story = Story::with(UDP, small());
     let flow = story.net.links[story.link].id;
     let mut placed = 0;

@@ -1,4 +1,4 @@
-//! Redirections that lead somewhere else.
+//! Redirections to other numbers and hosts.
 
 use phonegate_sip::agent::{CallEvent, EndCause, RetryReason, Transport};
 use phonegate_sip::message::Host;
@@ -47,12 +47,12 @@ fn a_list_of_contacts_leads_to_the_trunk_or_nowhere() {
 
 /// Two nodes that send a call to each other.
 #[test]
-fn a_circle_of_redirections_ends() {
+fn a_redirection_loop_ends() {
     both(|story| {
         let call = story.place(story.call());
         let mut invite = story.receive("INVITE");
         for round in 0.. {
-            assert!(round < 20, "the agent follows for ever");
+            assert!(round < 20, "the agent follows without end");
             let port = 5_070 + round % 2;
             let moved = Text::reply(&invite, "302 Moved").tag("x");
             story.send(&moved.line(format!("Contact: <sip:+14255550100@192.0.2.7:{port}>")));

@@ -1,4 +1,4 @@
-//! Messages that lead requests or credentials astray, and guesses of those who know no dialog.
+//! Messages that try to send requests or credentials elsewhere, and forged requests without knowledge of the dialog.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -185,9 +185,9 @@ fn a_response_to_another_dialog_changes_nothing() {
     });
 }
 
-/// A second node sends what it can guess, from its own address and from the trunk's.
+/// An attacker sends guessed messages, from its own address and from the trunk's.
 #[test]
-fn guesses_of_a_stranger_end_no_call() {
+fn guessed_messages_end_no_call() {
     let stranger: SocketAddr = "203.0.113.66:5060".parse().expect("it is an address");
     for source in [stranger, remote(UDP)] {
         let mut story = Story::new(UDP);

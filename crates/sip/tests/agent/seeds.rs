@@ -1,4 +1,5 @@
-//! Thousands of calls over networks that lose, double, delay and reorder, to a PBX that does what PBXs do.
+//! Thousands of random calls over networks that lose, duplicate, delay and reorder datagrams, to a PBX that behaves
+//! like real ones.
 
 mod run;
 
@@ -14,7 +15,7 @@ const SEED: &str = "PHONEGATE_SIP_SEED";
 const WITHOUT: &str = "PHONEGATE_SIP_WITHOUT";
 const COUNT: &str = "PHONEGATE_SIP_SEEDS";
 
-/// Plays one seed. Returns the kinds of events that it saw, or what is wrong and what was sent.
+/// Runs one seed. Returns the kinds of events that it saw, or the failure and the trace.
 fn play(seed: u64, features: Features) -> Result<BTreeSet<&'static str>, (String, String)> {
     let mut run = Run::new(seed, features);
     let Err(panic) = catch_unwind(AssertUnwindSafe(|| run.play())) else { return Ok(run.seen) };

@@ -167,7 +167,7 @@ fn each_call_has_identifiers_of_its_own() {
     assert_ne!(first.top_via().unwrap().branch(), second.top_via().unwrap().branch(), "branches differ");
 }
 
-/// RFC 3581, 4, and RFC 3261, 18.2.1: a translator lies between.
+/// RFC 3581, 4, and RFC 3261, 18.2.1: the agent is behind NAT.
 #[test]
 fn responses_name_received_and_rport() {
     let mut story = Story::new(UDP);
@@ -313,7 +313,7 @@ fn the_answer_of_an_earlier_response_counts() {
     });
 }
 
-/// A call goes on over another connection, and so does the end of it.
+/// A call continues over another connection, and can be ended there.
 #[test]
 fn a_call_goes_on_over_a_new_connection() {
     both(|story| {

@@ -7,7 +7,7 @@ use phonegate_sip::agent::{EndCause, Transport};
 use crate::net::story::{Path, Story, TCP, UDP, local, remote};
 use crate::net::text::Text;
 
-/// Opens another connection to the server, to which all of the story moves.
+/// Opens another connection to the server, and moves the scenario to it.
 fn reconnect(story: &mut Story) {
     let mut own = local(story.path);
     own.set_port(5_090);
@@ -31,7 +31,7 @@ fn an_answered_call_outlives_its_connection() {
 
 /// The phone is off the hook, and no message can reach the peer.
 #[test]
-fn hanging_up_without_a_connection_leaves_a_doubt() {
+fn hanging_up_without_a_connection_reports_may_still_ring() {
     let mut story = Story::new(TCP);
     let (call, _) = story.answered_call();
     story.net.close(story.link);
@@ -43,7 +43,7 @@ fn hanging_up_without_a_connection_leaves_a_doubt() {
 }
 
 #[test]
-fn a_connection_that_closes_on_the_bye_leaves_a_doubt() {
+fn a_connection_lost_during_the_bye_reports_may_still_ring() {
     let mut story = Story::new(TCP);
     let (call, _) = story.answered_call();
     story.hang_up(call);
@@ -55,7 +55,7 @@ fn a_connection_that_closes_on_the_bye_leaves_a_doubt() {
     story.nothing_left();
 }
 
-/// The phone rings, the connection closes, and a new one is made: the CANCEL goes there.
+/// The phone rings, the connection closes, and a new one is opened: the CANCEL is sent on it.
 #[test]
 fn a_phone_that_rings_is_cancelled_over_a_new_connection() {
     for hangs_up in [false, true] {
@@ -85,7 +85,7 @@ fn a_phone_that_rings_is_cancelled_over_a_new_connection() {
     }
 }
 
-/// A peer that answers a call over a connection that it made anew.
+/// A peer that answers a call over a new connection.
 #[test]
 fn an_answer_over_a_new_connection_is_hung_up_if_the_call_ended() {
     let mut story = Story::new(TCP);
@@ -125,9 +125,9 @@ fn nothing_is_sent_on_a_flow_that_is_closed() {
     }
 }
 
-/// As a driver does it that has another connection at hand.
+/// The driver may have another connection ready.
 #[test]
-fn a_connection_may_be_replaced_at_the_moment_it_closes() {
+fn a_connection_may_be_replaced_when_it_closes() {
     let mut story = Story::new(TCP);
     let (_, invite) = story.invite();
     story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));

@@ -44,7 +44,7 @@ fn a_second_phone_that_answers_is_hung_up() {
     });
 }
 
-/// As a B2BUA does it that rings one phone after the other.
+/// A B2BUA may ring one phone after the other.
 #[test]
 fn the_answer_belongs_to_the_phone_that_gave_it() {
     both(|story| {
@@ -59,7 +59,7 @@ fn the_answer_belongs_to_the_phone_that_gave_it() {
 }
 
 #[test]
-fn a_phone_that_answers_without_a_description_takes_no_other_s() {
+fn an_answer_without_sdp_does_not_use_another_forks_sdp() {
     both(|story| {
         let (call, invite) = story.invite();
         story.send(&story.in_dialog(&invite, "183 Session Progress", "one").sdp("early of one"));
@@ -90,7 +90,7 @@ fn a_bye_of_one_phone_leaves_the_call_with_the_other() {
     });
 }
 
-/// The phone that answered is known by its tag only, so a retransmission of its 200 is no second phone.
+/// Only the tag identifies a phone, so a retransmission of its 200 is not a second phone.
 #[test]
 fn a_repeated_answer_is_acknowledged_again() {
     each(|story| {

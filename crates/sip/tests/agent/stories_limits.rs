@@ -1,4 +1,4 @@
-//! Room for calls, odd settings, and clocks that jump.
+//! Call limits, unusual settings, and clock jumps.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn room_for(calls: usize) -> Config {
     Config { max_calls: calls, ..Config::default() }
 }
 
-/// Its messages may be repeated for a while, which is worth less than a new call.
+/// An ended call is kept to answer retransmissions, but a new call has priority.
 #[test]
 fn a_call_that_is_over_makes_room_for_a_new_one() {
     for path in [UDP, TCP] {
@@ -67,9 +67,9 @@ fn odd_timers_neither_panic_nor_spin() {
     }
 }
 
-/// A caller that waits for no time at all, and one that would wait for ever.
+/// A maximum ringing time of zero, and the maximum duration.
 #[test]
-fn odd_limits_on_time_end_the_call_all_the_same() {
+fn extreme_time_limits_still_end_the_call() {
     for max_ringing in [Duration::ZERO, Duration::MAX] {
         let mut story =
             Story::with(UDP, Config { max_ringing, max_response_delay: Duration::MAX, ..Config::default() });
@@ -90,9 +90,9 @@ fn odd_limits_on_time_end_the_call_all_the_same() {
     }
 }
 
-/// A time that goes back counts as the latest one.
+/// A time before the latest one is treated as the latest one.
 #[test]
-fn a_clock_that_jumps_does_no_harm() {
+fn a_call_survives_clock_jumps() {
     let mut story = Story::new(UDP);
     let (call, flow) = (story.call(), story.net.links[story.link].id);
     story.net.act(|agent, now| agent.handle_timeout(now));

@@ -219,7 +219,7 @@ fn a_bye_is_confirmed_whatever_the_peer_says() {
     }
 }
 
-/// The network fails when the caller hangs up. Later the peer says once more that the phone rings (RFC 3261, 13.3.1.1).
+/// The network fails when the caller hangs up. Later the peer repeats that the phone rings (RFC 3261, 13.3.1.1).
 #[test]
 fn a_cancel_that_was_lost_is_sent_again() {
     for health in [Health::Dead, Health::Failing] {
@@ -243,7 +243,8 @@ fn a_cancel_that_was_lost_is_sent_again() {
     }
 }
 
-/// One failed send over UDP says nothing about the next: the socket's buffer was full, or a route was missing.
+/// Over UDP, one failed send does not mean that the next one fails: the socket's buffer was full, or a route was
+/// missing.
 #[test]
 fn a_bye_that_could_not_be_sent_at_first_is_repeated() {
     let mut story = Story::new(UDP);

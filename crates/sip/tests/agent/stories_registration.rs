@@ -149,7 +149,7 @@ fn a_wrong_password_is_reported() {
     });
 }
 
-/// RFC 3261, 10.2.4: the lifetime is that of the own contact, or else of Expires.
+/// RFC 3261, 10.2.4: the lifetime is that of this side's contact, otherwise that of Expires.
 #[test]
 fn the_lifetime_is_read_wherever_the_registrar_writes_it() {
     for (lines, expires) in [
@@ -168,7 +168,7 @@ fn the_lifetime_is_read_wherever_the_registrar_writes_it() {
     }
 }
 
-/// A registrar that is down is asked again, and not at once.
+/// If the registrar is down, the agent retries after a pause.
 #[test]
 fn a_failed_registration_is_tried_again() {
     for status in ["503 Service Unavailable", "403 Forbidden", ""] {

@@ -106,7 +106,7 @@ fn an_answer_is_acknowledged_even_if_the_prack_fails() {
     }
 }
 
-/// The peer of a PRACK that times out is asked to stop ringing, if anything is, and the call ends as it does.
+/// A PRACK that times out does not end the call.
 #[test]
 fn a_prack_without_response_does_not_end_the_call() {
     both(|story| {
@@ -120,7 +120,7 @@ fn a_prack_without_response_does_not_end_the_call() {
     });
 }
 
-/// RFC 3311 and RFC 3262, 5: the 183 had an answer, so that the peer may offer anew.
+/// RFC 3311 and RFC 3262, 5: the 183 had an answer, so the peer may send another offer.
 #[test]
 fn an_update_before_the_answer_is_answered() {
     each(|story| {
@@ -160,7 +160,7 @@ fn an_rseq_without_require_is_not_acknowledged() {
 
 /// It refreshes the session, and changes nothing (RFC 3311, 5.2).
 #[test]
-fn an_update_without_an_offer_is_accepted_in_silence() {
+fn an_update_without_an_offer_is_accepted_without_event() {
     each(|story| {
         let (call, invite) = story.invite();
         story.send(&reliable(story, &invite, "180 Ringing", "callee", 1));
@@ -182,7 +182,7 @@ fn an_update_without_an_offer_is_accepted_in_silence() {
 
 /// RFC 3311, 5.2: while the first offer has no answer, there can be no second offer.
 #[test]
-fn an_update_ahead_of_the_first_answer_is_refused() {
+fn an_update_before_the_first_answer_is_refused() {
     both(|story| {
         let (call, invite) = story.invite();
         story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));

@@ -1,4 +1,4 @@
-//! Requests of peers that the agent has no use for, and OPTIONS.
+//! Requests of peers that the agent does not support, and OPTIONS.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn outside(story: &Story, method: &str, branch: &str) -> Text {
 
 const UNKNOWN: &[&str] = &["PING", "SERVICE", "NOTIFY", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "REGISTER"];
 
-/// The connection and its calls go on.
+/// The connection stays open, and its calls continue.
 #[test]
 fn unknown_methods_are_refused_and_nothing_ends() {
     each(|story| {

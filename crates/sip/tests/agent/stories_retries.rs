@@ -65,7 +65,7 @@ fn a_proxy_and_the_server_behind_it_may_both_challenge() {
     });
 }
 
-/// A server that accepts a nonce once and forgets `stale`.
+/// A server that accepts a nonce once and omits `stale`.
 #[test]
 fn an_invite_is_repeated_for_a_new_nonce() {
     for kind in ["server", "proxy"] {
@@ -130,7 +130,7 @@ fn a_wrong_password_ends_the_call() {
         let (_, mut invite) = story.invite();
         story.send(&challenge(&invite, "server", "n1", "MD5"));
         invite = next_invite(story, &invite, RetryReason::Challenged);
-        // The same nonce once more says that the answer was wrong.
+        // The same nonce again means that the answer was wrong.
         story.send(&challenge(&invite, "server", "n1", "MD5"));
         story.receive("ACK");
         let ended = story.ended();

@@ -1,4 +1,4 @@
-//! "Certainly not rung" is true: `may_have_rung` and `may_still_ring` for every kind of end.
+//! The reports on ringing are correct: `may_have_rung` and `may_still_ring` for every kind of end.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn a_refusal_says_whether_a_phone_may_have_rung() {
     }
 }
 
-/// Whatever the final response says, it rang.
+/// An 18x was received, so a phone may have rung, whatever the final response is.
 #[test]
 fn after_an_18x_a_phone_may_have_rung() {
     for early in ["180 Ringing", "181 Call Is Being Forwarded", "182 Queued", "183 Session Progress"] {
@@ -235,7 +235,7 @@ fn an_empty_rport_in_a_response_hides_nothing() {
     });
 }
 
-/// The socket says that no byte went out.
+/// The socket reports that no byte was sent.
 #[test]
 fn an_invite_that_could_not_be_sent_rang_no_phone() {
     both(|story| {

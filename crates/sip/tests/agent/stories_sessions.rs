@@ -120,7 +120,7 @@ fn an_offer_of_another_type_gets_415() {
 
 /// RFC 3261, 14.2: a second INVITE while the first is open gets 500 with Retry-After.
 #[test]
-fn a_second_offer_ahead_of_the_first_answer_is_refused() {
+fn a_second_offer_before_the_first_answer_is_refused() {
     both(|story| {
         let (call, mut dialog) = story.answered_call();
         story.send(&dialog.request("INVITE").sdp("first"));
@@ -193,7 +193,7 @@ fn a_repeated_request_is_reported_once() {
         story.take_new(&mut repeated);
         let statuses: Vec<_> =
             repeated.iter().map(|message: &phonegate_sip::message::Message| message.status()).collect();
-        assert_eq!(statuses, [Some(100)], "a repetition is told that the caller still thinks");
+        assert_eq!(statuses, [Some(100)], "a retransmission gets 100 before the caller responds");
         story.respond(request, Reply::Accept(Some(sdp("y"))));
         story.receive("200 INVITE");
         let ack = dialog.repeated("ACK", dialog.cseq);
@@ -221,7 +221,7 @@ fn a_repeated_request_is_reported_once() {
 
 /// RFC 3261, 12.2.2: a request whose CSeq is not greater is refused with 500.
 #[test]
-fn a_request_of_the_past_is_refused() {
+fn a_request_with_an_old_cseq_is_refused() {
     both(|story| {
         let (call, mut dialog) = story.answered_call();
         story.send(&dialog.request("INFO").body("application/dtmf", "1"));
@@ -258,7 +258,7 @@ fn an_info_reaches_the_caller_as_it_was_sent() {
 
 /// RFC 3261, 14.1: both sides changed the session at once.
 #[test]
-fn a_glare_is_tried_again() {
+fn a_refresh_is_retried_after_glare() {
     both(|story| {
         let mut call = story.call();
         call.session_interval = Some(90);

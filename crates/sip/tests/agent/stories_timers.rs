@@ -11,7 +11,7 @@ use crate::net::text::{PeerDialog, Text, header, sdp};
 const ALLOW_UPDATE: &str = "Allow: INVITE, ACK, BYE, CANCEL, UPDATE";
 const ALLOW_INVITE: &str = "Allow: INVITE, ACK, BYE, CANCEL";
 
-/// Places a call with a session timer, which the peer answers so.
+/// Places a call with a session timer, which the peer answers with these headers.
 fn timed_call(story: &mut Story, session: &str, allow: &str) -> (CallId, PeerDialog, Message) {
     let mut call = story.call();
     call.session_interval = Some(90);
@@ -187,7 +187,7 @@ fn refreshes_of_the_peer_keep_the_call() {
             }
             let ok = story.receive(&format!("200 {method}"));
             let session = ok.session_expires().unwrap().expect("the 200 has Session-Expires");
-            assert_eq!((session.seconds, session.refresher), (90, Some(Refresher::Uac)), "the peer goes on refreshing");
+            assert_eq!((session.seconds, session.refresher), (90, Some(Refresher::Uac)), "the peer keeps refreshing");
             if method == "INVITE" {
                 story.send(&dialog.repeated("ACK", dialog.cseq));
             }
@@ -257,9 +257,10 @@ fn over_a_stream_nothing_is_repeated() {
     story.nothing_left();
 }
 
-/// Provisional responses stop the repetition (17.1.1.2), but not for ever: a proxy gives up, too (16.6, timer C).
+/// Provisional responses stop the retransmissions (17.1.1.2), but the ringing time is limited, as in a proxy (16.6,
+/// timer C).
 #[test]
-fn a_call_that_rings_for_ever_is_cancelled() {
+fn a_call_that_rings_too_long_is_cancelled() {
     both(|story| {
         let (_, invite) = story.invite();
         story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));

@@ -1,4 +1,4 @@
-//! Registrations, and what is heard of them.
+//! Registrations and their events.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 

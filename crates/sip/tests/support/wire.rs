@@ -1,4 +1,4 @@
-//! An agent with one flow, whose peer is the test: plain messages in virtual time.
+//! An agent with one flow in virtual time. The test is the peer.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 

@@ -1,4 +1,4 @@
-//! What packets of telephone events report.
+//! Detection of digits in telephone events.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use proptest::prelude::*;
@@ -97,7 +97,7 @@ fn packets_are_ordered_by_sequence_and_not_by_timestamp() {
 }
 
 #[test]
-fn late_and_copied_packets_of_earlier_presses_are_no_digits() {
+fn late_packets_of_earlier_presses_are_no_digits() {
     let mut packets = presses(&[(0, 0, 1), (12, 8000, 2), (24, 16_000, 3)]);
     packets.extend(presses(&[(0, 0, 1), (12, 8000, 2)]));
     assert_eq!(detect(&packets), "123");
@@ -133,7 +133,7 @@ fn a_long_press_in_segments_is_one_digit() {
 }
 
 #[test]
-fn presses_are_told_apart_by_their_ends() {
+fn presses_are_distinguished_by_their_ends() {
     let packet = |sequence, timestamp, is_end, duration| (7, sequence, timestamp, payload(5, is_end, duration));
     for (packets, expected) in [
         (vec![packet(0, 0, false, 320), packet(1, 0, false, 160), packet(2, 0, true, 160)], "5"),

@@ -65,8 +65,8 @@ fn keys_stay_out_of_debug() {
     assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
 }
 
-/// Optional encryption may be left out by the first description only. A later one without it would let its sender, or
-/// one who changed it on its way, press keys from then on.
+/// Only the first description may omit optional encryption. A later one without it would let its sender, or an attacker
+/// who modified it, inject digits from then on.
 #[test]
 fn a_call_that_was_encrypted_stays_encrypted() {
     let key = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n");

@@ -14,7 +14,7 @@ pub struct CallSeen {
     /// The greatest number of CSeq outside of dialogs.
     last_cseq: u32,
     from_tag: Option<String>,
-    /// Whether a PRACK was challenged, so that it may be sent once more.
+    /// Whether a PRACK was challenged, so that it may be sent again.
     prack_was_challenged: bool,
 }
 
@@ -53,7 +53,7 @@ impl CallSeen {
         self.dialogs.iter_mut().find(|dialog| dialog.tag == tag)
     }
 
-    /// Notes a response that the agent received.
+    /// Records a response that the agent received.
     pub fn response_received(&mut self, branch: &str, method: &Method, status: u16, message: &Message) {
         let tag = message.to_header().ok().and_then(|to| to.tag().map(str::to_owned));
         if *method == Method::Prack && matches!(status, 401 | 407) {
@@ -112,7 +112,7 @@ impl CallSeen {
         }
     }
 
-    /// Notes a request that the agent received.
+    /// Records a request that the agent received.
     pub fn request_received(&mut self, message: &Message) {
         let tag = message.from_header().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
         if let Some(contact) = contact_of(message)
@@ -124,7 +124,7 @@ impl CallSeen {
         }
     }
 
-    /// Notes what the agent responded to a request.
+    /// Records the response of the agent to a request.
     pub fn response_sent(&mut self, request: &Message, status: u16) {
         let tag = request.from_header().ok().and_then(|from| from.tag().map(str::to_owned)).unwrap_or_default();
         if let Some(contact) = contact_of(request)

@@ -52,7 +52,7 @@ impl Issued {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Says what is wrong with an answer to this challenge.
+    /// Returns what is wrong with an answer to this challenge.
     pub fn check(&self, answer: &str, method: &str, uri: &str, user: &str, password: &str) -> Result<(), String> {
         let params = params(answer);
         let get = |name| param(&params, name);

@@ -1,4 +1,4 @@
-//! What strict peers refuse: each message of the agent is compared with all that came before.
+//! Checks of a strict peer: each message of the agent is compared with all earlier ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use super::dialogs::CallSeen;
 use super::digest::{self, Issued};
 use super::text::{header, name};
 
-/// Follows what the agent sent and received, and finds what a peer would refuse.
+/// Records what the agent sent and received, and finds what a strict peer would reject.
 #[derive(Default)]
 pub struct Inspector {
     /// The only user and password that the agent may prove.
@@ -32,7 +32,7 @@ pub fn demand(condition: bool, refusal: &str) -> Result<(), String> {
 }
 
 impl Inspector {
-    /// Notes what the agent received.
+    /// Records what the agent received.
     pub fn agent_received(&mut self, message: &Message) {
         let Ok(Essentials { via, cseq, call_id, .. }) = message.essentials() else { return };
         let branch = via.branch().unwrap_or_default().to_owned();

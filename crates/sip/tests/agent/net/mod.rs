@@ -1,8 +1,8 @@
-//! A network, peers and phones of virtual time, in which an agent makes its calls.
+//! A network, peers and phones in virtual time, with which an agent makes its calls.
 //!
-//! [`network`] carries messages and drives the agent. [`inspect`] reads all that the agent sends, and says what a
-//! strict peer would refuse. [`story`] is a peer that a test plays by hand, and [`pbx`] is one that plays by itself, as
-//! its [`plan`] says.
+//! [`network`] carries messages and drives the agent. [`inspect`] checks everything that the agent sends, as a strict
+//! peer would. [`story`] is a peer that a test scripts step by step, and [`pbx`] is one that acts by itself, according
+//! to its [`plan`].
 
 pub mod dialogs;
 pub mod digest;

@@ -145,7 +145,7 @@ impl Network {
         self.act(|agent, now| agent.close_flow(now, id));
     }
 
-    /// Does something with the agent, and carries what it sends.
+    /// Calls the agent, and delivers what it sends.
     pub fn act<T>(&mut self, action: impl FnOnce(&mut UserAgent, Duration) -> T) -> T {
         let result = action(&mut self.agent, self.now);
         self.drain();
@@ -169,7 +169,7 @@ impl Network {
         }
     }
 
-    /// Runs until something happens that concerns the test, and at most until this time.
+    /// Runs until a message or an event is for the test, and at most until this time.
     pub fn step(&mut self, until: Duration) -> Step {
         loop {
             if !self.events.is_empty() {
@@ -200,7 +200,7 @@ impl Network {
         self.agent.usage()
     }
 
-    /// Notes something in the trace.
+    /// Adds a line to the trace.
     pub fn remark(&mut self, text: &str) {
         self.trace.push((self.now, "--", text.as_bytes().to_vec()));
     }
@@ -245,7 +245,7 @@ impl Network {
             }
             self.act(|agent, now| agent.handle_datagram(now, id, source, bytes));
         } else {
-            // A message counts as received once its last piece is on the way, since pieces keep their order.
+            // A message counts as received when its last piece has been sent, because pieces keep their order.
             if let Ok(message) = Message::from_datagram(bytes, &Limits::default()) {
                 self.inspector.agent_received(&message);
             }

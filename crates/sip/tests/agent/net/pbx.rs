@@ -1,4 +1,4 @@
-//! A PBX that plays by itself: it challenges, rings phones, answers, sends requests, crashes.
+//! A PBX that acts by itself: it challenges, rings phones, answers, sends requests, crashes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::phones::{Hook, Phone, Task};
 use super::plan::{Cancels, Challenges, Features, Plan};
 use super::text::{PeerDialog, Text, header, name, sdp};
 
-/// All that the PBX knows of one Call-ID.
+/// The state of the PBX for one Call-ID.
 pub struct PbxCall {
     pub call_id: String,
     pub(super) link: usize,
@@ -91,7 +91,7 @@ impl Pbx {
         }
     }
 
-    /// Begins to answer where nothing was answered. From now on the network is good.
+    /// Starts to answer requests that were not answered. From now on the network is good.
     pub fn recover(&mut self, now: Duration) {
         self.calm = Some(now);
         for call in &mut self.calls {
@@ -113,7 +113,7 @@ impl Pbx {
         }
     }
 
-    /// Takes a message of the agent.
+    /// Handles a message of the agent.
     pub fn receive(&mut self, arrival: &Arrival) {
         self.now = arrival.at;
         let message = &arrival.message;
@@ -312,7 +312,7 @@ impl Pbx {
         self.reply(arrival.link, key, &text);
     }
 
-    /// Takes a response to a request of a phone.
+    /// Handles a response to a request of a phone.
     fn response(&mut self, branch: &str, call: Option<usize>, message: &Message) {
         if name(message).starts_with("1") {
             return;

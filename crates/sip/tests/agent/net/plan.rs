@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What may happen in a seed. Each can be left out, to find out which one a failure needs.
+/// Features that a seed may have. Each can be disabled, to find the ones that a failure needs.
 pub const FEATURES: &[&str] = &[
     "tcp",
     "loss",
@@ -100,7 +100,7 @@ pub struct Plan {
     /// Whether a second phone may answer after the first.
     pub several_answer: bool,
     pub cancels: Cancels,
-    /// Requests of the phone that answered, after so long.
+    /// Requests of the phone that answered, each after this pause.
     pub requests: Vec<(Duration, &'static str)>,
     pub session: Option<&'static str>,
     /// Values of Record-Route in responses of phones.

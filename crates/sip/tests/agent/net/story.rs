@@ -1,4 +1,4 @@
-//! A peer that a test plays step by step.
+//! A peer that a test scripts step by step.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub fn each(play: impl Fn(&mut Story)) {
     }
 }
 
-/// Plays a story over UDP and over TCP.
+/// Runs a scenario over UDP and over TCP.
 pub fn both(play: impl Fn(&mut Story)) {
     play(&mut Story::new(UDP));
     play(&mut Story::new(TCP));

@@ -1,4 +1,4 @@
-//! One seed: a few calls, a PBX, and what must be true.
+//! One seed: a few calls, a PBX, and the properties that must hold.
 
 mod caller;
 mod floods;
@@ -113,10 +113,10 @@ impl Run {
         Duration::from_millis(self.random.u64(0..=most * 1_000))
     }
 
-    /// Plays the seed.
+    /// Runs the seed.
     ///
     /// # Panics
-    /// Something is not as it must be.
+    /// A property does not hold.
     pub fn play(&mut self) {
         if self.features.has("registration") {
             self.register();
