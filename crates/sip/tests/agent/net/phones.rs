@@ -199,9 +199,9 @@ impl Pbx {
             let answered = call.phones.iter().any(|phone| phone.hook == Hook::Connected || phone.connected_at > T1);
             if !answered && call.phones.iter().all(|phone| phone.hook == Hook::Done) {
                 // A response that says otherwise is honest only if the agent received the 180.
-                let heard = self.is_stream && !self.features.has("silence");
-                let heard = heard && call.phones.iter().all(|phone| phone.plan.announces);
-                let status = if heard { call.plan.decline } else { "480 Temporarily Unavailable" };
+                let is_honest = self.is_stream && !self.features.has("silence");
+                let is_honest = is_honest && call.phones.iter().all(|phone| phone.plan.announces);
+                let status = if is_honest { call.plan.decline } else { "480 Temporarily Unavailable" };
                 self.refuse(c, Text::reply(&self.calls[c].invite, status).tag("pbx"));
             }
         }
