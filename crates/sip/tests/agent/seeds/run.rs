@@ -133,14 +133,13 @@ impl Run {
         if self.features.has("failing") {
             self.after(fail, Action::Fail);
         }
-        for _ in 0..2 {
-            let (stranger, flood) = (self.seconds(60), self.seconds(60));
-            if self.features.has("stranger") && self.transport == Transport::Udp {
-                self.after(stranger, Action::Stranger);
-            }
-            if self.features.has("floods") {
-                self.after(flood, Action::Flood);
-            }
+        let (stranger, flood) = (self.seconds(60), self.seconds(60));
+        if self.features.has("stranger") && self.transport == Transport::Udp {
+            self.after(stranger, Action::Stranger);
+            self.after(flood, Action::Stranger);
+        }
+        if self.features.has("floods") {
+            self.after(flood, Action::Flood);
         }
         self.run_for(Duration::from_secs(160));
         if let Some(registration) = self.registration {
@@ -242,7 +241,9 @@ impl Run {
             }
             Action::CheckConnected => {
                 self.check_connected();
-                self.after(Duration::from_secs(1), Action::CheckConnected);
+                if self.calls.iter().any(|call| call.hung_up.is_none()) {
+                    self.after(Duration::from_secs(1), Action::CheckConnected);
+                }
             }
         }
     }
