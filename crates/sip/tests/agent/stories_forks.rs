@@ -170,3 +170,26 @@ fn a_failed_bye_is_not_hidden_by_another() {
     assert!(ended.may_still_ring, "the first phone does not know of the end");
     story.nothing_left();
 }
+
+/// The BYE could not be sent, and the second phone repeats its answer: it is not only acknowledged, but hung up.
+#[test]
+fn a_second_phone_whose_bye_failed_is_hung_up_at_its_next_200() {
+    let mut story = Story::new(TCP);
+    let (call, invite) = story.invite();
+    story.answer(&invite, "one");
+    let (link, ok) = (story.link, story.in_dialog(&invite, "200 OK", "two").sdp("two"));
+    story.net.links[link].health = Health::Failing;
+    story.send(&ok);
+    story.wait(Duration::from_millis(100));
+    story.net.links[link].health = Health::Good;
+    story.send(&ok);
+    story.receive("ACK");
+    let bye = story.receive("BYE");
+    assert_eq!(tag_of(&bye, "To"), "two", "the second phone is hung up");
+    story.reply(&bye, "200 OK");
+    story.hang_up(call);
+    let bye = story.receive("BYE");
+    story.reply(&bye, "200 OK");
+    story.ended();
+    story.nothing_left();
+}
