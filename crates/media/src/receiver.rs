@@ -5,7 +5,8 @@
 //! after two packets of its event. So a single forged packet never produces a digit.
 //!
 //! [`Receiver::new`] can allow another *port* of the named address, for peers behind NAT. A packet that SRTP has
-//! authenticated is accepted from any source and in any stream.
+//! authenticated is accepted from any source and in any stream; then the learned port is that of the latest audio, and
+//! only says where to send to.
 
 mod learn;
 
@@ -226,7 +227,8 @@ impl Receiver {
         &self.dropped
     }
 
-    /// Returns the learned address and port, if another port than the named one was learned.
+    /// Returns the learned address and port, if another port than the named one was learned. Audio of this side goes
+    /// there.
     pub fn learned_source(&self) -> Option<SocketAddr> {
         self.learner.as_ref()?.learned_source()
     }
@@ -264,6 +266,9 @@ impl Receiver {
         };
         let is_audio = content != Content::Event;
         match (protection, &mut self.learner) {
+            (Protection::Authenticated, Some(learner)) if is_audio && from.ip() == remote.rtp.ip() => {
+                learner.heard_authentic(now, from, &packet.header, is_named);
+            }
             (Protection::Authenticated, _) => {}
             (Protection::None, Some(learner)) if !is_named => {
                 learner.accept_other_port(now, from, &packet.header, is_audio)?;

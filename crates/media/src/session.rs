@@ -236,6 +236,12 @@ impl MediaSession {
         self.receiver.report()
     }
 
+    /// Returns the address and port that the audio of this side goes to instead of the named one, if it was learned: see
+    /// [`Receiver::learned_source`].
+    pub fn learned_source(&self) -> Option<SocketAddr> {
+        self.receiver.learned_source()
+    }
+
     /// Returns what the call received so far.
     pub fn summary(&self) -> Summary {
         let stats = self.receiver.stats();

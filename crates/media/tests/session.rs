@@ -56,6 +56,27 @@ fn info_digits_of_encrypted_calls_need_tls() {
     assert_eq!((read(false), read(true)), (Err(InfoError::NotAccepted), Ok('#')));
 }
 
+/// A peer behind a translator that encrypts: its audio counts from any port, and ours has to go back there.
+#[test]
+fn the_port_of_authentic_audio_is_learned_from_one_packet() {
+    for learns_port in [false, true] {
+        let mut call = Call::offered(Encryption::Required(keys(1)), learns_port);
+        call.rekey(11);
+        call.media.set_answered();
+        let learned = |port| learns_port.then_some(port);
+        call.from = port(5000);
+        call.talk(1);
+        assert_eq!(call.media.learned_source(), learned(port(5000)));
+        call.check_keys("from the other port");
+        call.from = ([192, 0, 2, 10], 5000).into();
+        call.talk(1);
+        assert_eq!(call.media.learned_source(), learned(port(5000)), "another address is never learned");
+        call.from = port(NAMED);
+        call.talk(1);
+        assert_eq!(call.media.learned_source(), None, "the named port wins");
+    }
+}
+
 /// Early media from another port, as a gateway plays a ringing tone, does not bind the call to that port.
 #[test]
 fn early_media_of_another_port_is_forgotten_at_the_answer() {

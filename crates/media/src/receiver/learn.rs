@@ -58,6 +58,16 @@ impl PortLearner {
         *self = Self { heard_named: true, learned: None, candidate: None };
     }
 
+    /// Records an audio packet that SRTP has authenticated, from a port of the named address. One is enough, because only
+    /// the peer can have sent it.
+    pub(super) fn heard_authentic(&mut self, now: Duration, from: SocketAddr, header: &RtpHeader, is_named: bool) {
+        if is_named {
+            self.heard_named();
+        } else {
+            self.learned = Some(Learned { from, ssrc: header.ssrc, sequence: header.sequence, last_heard: now });
+        }
+    }
+
     /// Accepts a packet from another port of the named address if it belongs to the learned stream. Of the packets from
     /// which a port is learned, only the last is accepted.
     pub(super) fn accept_other_port(
