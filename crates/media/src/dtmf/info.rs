@@ -33,7 +33,7 @@ pub fn accepts_info(media: &RemoteMedia, is_signalling_tls: bool) -> bool {
 /// Reads the digit of an INFO request from its `Content-Type` and its body.
 ///
 /// Parameters of the content type are ignored, names are compared case-insensitively, and blanks may surround names and
-/// values. `Signal=` also accepts the event codes 10 to 15, because some gateways send `Signal=11` for `#`.
+/// values. The event codes 10 to 15 are accepted, too, because some gateways send `11` or `Signal=11` for `#`.
 ///
 /// # Errors
 ///
@@ -56,11 +56,14 @@ pub fn parse_info(content_type: &str, body: &[u8]) -> Result<Digit, InfoError> {
     }
     let body = std::str::from_utf8(body).map_err(|_| InfoError::Body)?;
     let body = body.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
-    if takes_bare_digit && let Some(digit) = single_char(body) {
-        return Digit::from_char(digit).ok_or(InfoError::Body);
+    if takes_bare_digit && !body.contains('=') {
+        return digit(body).ok_or(InfoError::Body);
     }
     // A bare digit in addition to a `Signal` line would be a second digit.
-    let has_bare_digit = |line: &str| takes_bare_digit && single_char(line.trim()).is_some();
+    let has_bare_digit = |line: &str| {
+        let line = line.trim();
+        takes_bare_digit && (single_char(line).is_some() || digit(line).is_some())
+    };
     if body.split(['\r', '\n']).any(has_bare_digit) {
         return Err(InfoError::Body);
     }
@@ -109,6 +112,7 @@ mod tests {
             (PLAIN, "#\r\n", '#'),
             (PLAIN, " * \r\n\0", '*'),
             (PLAIN, "d", 'D'),
+            (PLAIN, "11\r\n", '#'),
             (PLAIN, "Signal=5\r\nDuration=160\r\n", '5'),
             ("Application/DTMF; charset=utf-8", "5", '5'),
             (RELAY, "Signal=#\r\nDuration=160\r\n", '#'),
@@ -134,10 +138,15 @@ mod tests {
         for (content_type, body) in [
             (PLAIN, ""),
             (PLAIN, "x"),
-            (PLAIN, "12"),
+            (PLAIN, "16"),
+            (PLAIN, "55"),
             (PLAIN, "5 5"),
             (PLAIN, "5\r\nSignal=1"),
             (PLAIN, "Signal=1\r\n5"),
+            (PLAIN, "11\r\nSignal=1"),
+            (PLAIN, "11\r\n11"),
+            (PLAIN, "x=11"),
+            (PLAIN, "="),
             (RELAY, ""),
             (RELAY, "5"),
             (RELAY, "Signal="),
