@@ -171,7 +171,7 @@ fn a_key_by_info_counts_if_no_events_were_agreed_on() {
 
 #[test]
 fn a_key_that_comes_both_ways_counts_once() {
-    let info = |key| Step::Info("application/dtmf-relay", key);
+    let info = |key| Step::InfoRefused("application/dtmf-relay", key);
     // Were it two keys, the entry would be `00#`, which reports no fraud; and by INFO alone none would count.
     for steps in [
         [Step::Press("0"), Step::Wait(300), info("Signal=0\r\n"), Step::Press("#")],
@@ -209,22 +209,21 @@ fn an_answer_without_usable_audio_ends_the_call_and_says_why() {
     for (sdp, told) in [
         (
             "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 0 RTP/AVP 0\n",
-            "it refuses the audio",
+            "it rejects the audio stream",
         ),
         (
             "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 18\n",
             "no codec in common",
         ),
-        ("v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 pbx.example\nt=0 0\nm=audio 4000 RTP/AVP 0\n", "no IP address"),
+        (
+            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 pbx.example\nt=0 0\nm=audio 4000 RTP/AVP 0\n",
+            "no usable IP address",
+        ),
         (
             "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/SAVP 0\n",
-            "changes the transport to RTP/SAVP",
+            "its transport is RTP/SAVP",
         ),
-        (
-            "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4000 RTP/AVP 0\na=sendonly\n",
-            "not both hear and speak",
-        ),
-        ("nonsense", "no session description that can be read"),
+        ("nonsense", "it is malformed"),
     ] {
         let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUpWith(sdp.to_owned()), Step::Receive("BYE")], 1);
         let gate = gate(callee.trunk());

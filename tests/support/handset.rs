@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use audio_codec_algorithms::decode_ulaw;
-use rtp_types::{RtpPacket, RtpPacketBuilder};
+use base64::Engine;
+use phonegate_media::rtp::{RtpHeader, RtpPacket};
+use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey};
+use phonegate_media::srtp::Srtp;
 
 use super::sipp::{Callee, Step};
 
@@ -14,6 +17,9 @@ pub const EVENTS: u8 = 101;
 
 /// The synchronization source of a handset's stream.
 pub const SSRC: u32 = 77;
+
+/// The key of a handset that encrypts, with its salt.
+const SRTP_KEY: [u8; MasterKey::BYTES] = [7; MasterKey::BYTES];
 
 /// A packet that arrived.
 #[derive(Clone, Debug)]
@@ -31,6 +37,8 @@ pub struct Handset {
     socket: UdpSocket,
     /// Sequence number and time stamp of the next packet.
     next: Mutex<(u16, u32)>,
+    /// None if the audio is not encrypted.
+    srtp: Mutex<Option<Srtp>>,
 }
 
 impl Handset {
@@ -38,7 +46,7 @@ impl Handset {
     pub fn on(address: &str) -> Self {
         let socket = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
         socket.set_read_timeout(Some(super::PATIENCE)).unwrap();
-        Self { socket, next: Mutex::new((1000, 16_000)) }
+        Self { socket, next: Mutex::new((1000, 16_000)), srtp: Mutex::default() }
     }
 
     /// A callee that rings and picks up with this audio, and sees us hang up.
@@ -59,19 +67,38 @@ impl Handset {
         )
     }
 
+    /// A description of this audio as PCMU and key events, encrypted with the key of [`Handset::encrypt`].
+    pub fn encrypted_sdp(&self) -> String {
+        let key = base64::prelude::BASE64_STANDARD.encode(SRTP_KEY);
+        format!("{}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\n", self.sdp("0 101"))
+    }
+
+    /// Encrypts from now on, and opens what arrives with the key of the offer that this callee has received.
+    pub fn encrypt(&self, callee: &Callee) {
+        super::wait_until("the callee has an offer", || callee.messages().contains("a=crypto:2 "));
+        let messages = callee.messages();
+        let offer = &messages[messages.find("v=0").unwrap()..];
+        let offer = &offer[..offer.find("-----").unwrap_or(offer.len())];
+        let key = || MasterKey::from_bytes(SRTP_KEY);
+        let keys = LocalKeys { sha1_80: key(), sha1_32: key() };
+        let us = LocalSession::new(self.socket.local_addr().unwrap(), 1, Encryption::Optional(keys.clone()));
+        let offer = us.judge_offer(offer.as_bytes()).expect("an offer with keys");
+        let mut srtp = Srtp::new(&keys).unwrap();
+        srtp.set_peer_key(offer.remote().key.as_ref().expect("a key")).unwrap();
+        *self.srtp.lock().unwrap() = Some(srtp);
+    }
+
     /// The next packet that arrives.
     pub fn hear(&self) -> Heard {
         let mut buffer = [0; 2048];
         let (length, from) = self.socket.recv_from(&mut buffer).expect("a packet arrives");
-        let packet = RtpPacket::parse(&buffer[..length]).expect("it is RTP");
-        Heard {
-            payload_type: packet.payload_type(),
-            sequence: packet.sequence_number(),
-            timestamp: packet.timestamp(),
-            marker: packet.marker_bit(),
-            payload: packet.payload().to_vec(),
-            from,
-        }
+        let packet = match &mut *self.srtp.lock().unwrap() {
+            Some(srtp) => srtp.open_rtp(&buffer[..length]).expect("it is authentic"),
+            None => buffer[..length].to_vec(),
+        };
+        let RtpPacket { header, payload } = RtpPacket::read(&packet).expect("it is RTP");
+        let RtpHeader { payload_type, sequence, timestamp, marker, .. } = header;
+        Heard { payload_type, sequence, timestamp, marker, payload: payload.to_vec(), from }
     }
 
     /// Hears the first prompt begin: keys count from then on.
@@ -92,16 +119,32 @@ impl Handset {
     /// Sends a packet of another stream than the usual one.
     pub fn send_in(&self, ssrc: u32, to: SocketAddr, payload_type: u8, timestamp: u32, payload: &[u8]) {
         let mut next = self.next.lock().unwrap();
-        let packet = RtpPacketBuilder::<_, &[u8]>::new()
-            .payload_type(payload_type)
-            .sequence_number(next.0)
-            .timestamp(timestamp)
-            .ssrc(ssrc)
-            .payload(payload)
-            .write_vec()
-            .unwrap();
+        let header = RtpHeader { marker: false, payload_type, sequence: next.0, timestamp, ssrc };
         next.0 = next.0.wrapping_add(1);
+        self.send_packet(to, &header, payload);
+    }
+
+    /// Sends a packet with this header.
+    pub fn send_packet(&self, to: SocketAddr, header: &RtpHeader, payload: &[u8]) {
+        let packet = header.write(payload);
+        let packet = match &mut *self.srtp.lock().unwrap() {
+            Some(srtp) => srtp.protect_rtp(&packet).unwrap(),
+            None => packet,
+        };
         self.socket.send_to(&packet, to).unwrap();
+    }
+
+    /// Sends silence, at the pace of audio.
+    pub fn talk(&self, to: SocketAddr, packets: u32) {
+        self.talk_in(SSRC, to, packets);
+    }
+
+    /// As `talk`, in another stream than the usual one.
+    pub fn talk_in(&self, ssrc: u32, to: SocketAddr, packets: u32) {
+        for n in 0..packets {
+            self.send_in(ssrc, to, 0, n * 160, &[0xff; 160]);
+            self.wait(Duration::from_millis(20));
+        }
     }
 
     /// Presses a key: its whole train of packets.
@@ -111,12 +154,16 @@ impl Handset {
 
     /// As `press`, in another stream than the usual one.
     pub fn press_in(&self, ssrc: u32, to: SocketAddr, key: char) {
-        let timestamp = self.next_event();
+        self.press_as(ssrc, to, (EVENTS, self.next_event()), key);
+    }
+
+    /// As `press_in`, with this payload type and time stamp.
+    pub fn press_as(&self, ssrc: u32, to: SocketAddr, (payload_type, timestamp): (u8, u32), key: char) {
         for n in 1..=8u16 {
-            self.send_in(ssrc, to, EVENTS, timestamp, &event(key, false, n * 160));
+            self.send_in(ssrc, to, payload_type, timestamp, &event(key, false, n * 160));
         }
         for _ in 0..3 {
-            self.send_in(ssrc, to, EVENTS, timestamp, &event(key, true, 1280));
+            self.send_in(ssrc, to, payload_type, timestamp, &event(key, true, 1280));
         }
     }
 

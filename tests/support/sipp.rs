@@ -38,6 +38,8 @@ pub enum Step {
     Press(&'static str),
     /// Sends an INFO with this type and body, and receives its answer.
     Info(&'static str, &'static str),
+    /// As `Info`, but it is refused: 415.
+    InfoRefused(&'static str, &'static str),
     /// Sends a re-INVITE or an UPDATE with this description, and receives its answer with this code.
     Offer(&'static str, String, u16),
     /// Hangs up, and receives the answer.
@@ -50,7 +52,7 @@ pub enum Step {
     Authorized(&'static str, &'static str),
     /// Receives a request of this method whose lines match this expression, and answers it.
     ReceiveWith(&'static str, &'static str),
-    /// What sipp's own language says.
+    /// What sipp's own language says. It removes blanks at the end of a line: `[$blank]` is one.
     Raw(String),
 }
 
@@ -240,6 +242,7 @@ fn scenario(steps: &[Step]) -> String {
                 keys.chars().map(key).map(play).collect::<Vec<_>>().join("<pause milliseconds=\"500\"/>\n")
             }
             Step::Info(kind, body) => request("INFO", kind, body) + &expect(200),
+            Step::InfoRefused(kind, body) => request("INFO", kind, body) + &expect(415),
             Step::Offer(method, sdp, code) => {
                 let ack = if *method == "INVITE" { request("ACK", "", "") } else { String::new() };
                 let offer = request(method, "application/sdp", sdp);
@@ -271,7 +274,7 @@ fn scenario(steps: &[Step]) -> String {
         };
     }
     let is_set = |name: &&str| xml.contains(&format!("assign_to=\"{name}\""));
-    let set: Vec<_> = ["from", "to", "via", "contact", "seen"].into_iter().filter(is_set).collect();
+    let set: Vec<_> = ["from", "to", "via", "contact", "seen", "blank"].into_iter().filter(is_set).collect();
     let reference =
         if set.is_empty() { String::new() } else { format!("<Reference variables=\"{}\"/>\n", set.join(",")) };
     xml + &reference + "</scenario>\n"
@@ -295,6 +298,7 @@ const REMEMBER: &str = r#"<action>
     <ereg regexp=".*" search_in="hdr" header="Via:" assign_to="via"/>
     <ereg regexp="sip:[^&gt;]*" search_in="hdr" header="Contact:" assign_to="contact"/>
     <assignstr assign_to="seen" value=""/>
+    <assignstr assign_to="blank" value=" "/>
 </action>"#;
 
 fn receive(method: &str, action: &str, attributes: &str) -> String {

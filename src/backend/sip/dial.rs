@@ -100,7 +100,8 @@ async fn ring(mut leg: Leg) -> Dialled {
             LegEvent::Broken(problem) if heard => return Dialled::Broken(problem),
             LegEvent::Broken(problem) => return Dialled::Silent(problem),
             LegEvent::HungUp(_) => return Dialled::Broken("the other side hung up before it answered".to_owned()),
-            LegEvent::Key(_) | LegEvent::Offer(_) => {}
+            LegEvent::Info(info) => info.answer(false).await,
+            LegEvent::Offer(_) => {}
         }
         heard = true;
     }

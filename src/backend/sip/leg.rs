@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason};
+use rsipstack::dialog::dialog::{DialogState, DialogStateReceiver, TerminatedReason, TransactionHandle};
 use rsipstack::dialog::invitation::{InviteAsyncResult, InviteOption};
 use rsipstack::platform::JoinHandle;
 use rsipstack::sip::message::HeadersExt;
@@ -21,8 +21,8 @@ pub(super) enum LegEvent {
     Provisional(u16),
     /// Somebody answered, with this session description.
     Answered(Vec<u8>),
-    /// A key came by INFO.
-    Key(char),
+    /// An INFO request came: to be answered by [`Info::answer`].
+    Info(Info),
     /// The other side wants another session: to be answered by [`Offer::answer`].
     Offer(Offer),
     /// It was refused.
@@ -31,6 +31,31 @@ pub(super) enum LegEvent {
     Broken(String),
     /// The other side hung up, for this reason if it gave one.
     HungUp(Option<String>),
+}
+
+/// An INFO request.
+#[derive(Debug)]
+pub(super) struct Info {
+    /// Empty if it has none.
+    pub(super) content_type: String,
+    pub(super) body: Vec<u8>,
+    handle: TransactionHandle,
+}
+
+impl Info {
+    fn new(request: Request, handle: TransactionHandle) -> Self {
+        let content_type = request.headers.iter().find_map(|header| match header {
+            Header::ContentType(value) => Some(value.value().to_owned()),
+            _ => None,
+        });
+        Self { content_type: content_type.unwrap_or_default(), body: request.body, handle }
+    }
+
+    /// Accepts it, or says that its body is not supported: 415.
+    pub(super) async fn answer(self, is_accepted: bool) {
+        let status = if is_accepted { StatusCode::OK } else { StatusCode::UnsupportedMediaType };
+        let _ = self.handle.reply(status).await;
+    }
 }
 
 /// One call at the trunk. Dropped, it is ended.
@@ -157,11 +182,7 @@ impl Leg {
                 }
                 Some(LegEvent::Offer(offer))
             }
-            DialogState::Info(_, request, handle) => {
-                let key = if self.answered { info_key(&request) } else { None };
-                let _ = handle.reply(StatusCode::OK).await;
-                key.map(LegEvent::Key)
-            }
+            DialogState::Info(_, request, handle) => Some(LegEvent::Info(Info::new(request, handle))),
             DialogState::Options(_, _, handle) => {
                 let _ = handle.reply(StatusCode::OK).await;
                 None
@@ -309,29 +330,4 @@ async fn tick(interval: &mut Option<Interval>) {
 
 fn to_tag(response: &Response) -> Option<String> {
     response.to_header().ok()?.tag().ok()?.map(|tag| tag.value().to_owned())
-}
-
-/// The key in an INFO: `application/dtmf-relay` (`Signal=5`) or `application/dtmf` (`5`).
-fn info_key(request: &Request) -> Option<char> {
-    let body = std::str::from_utf8(&request.body).ok()?;
-    let content_type = request.headers.iter().find_map(|header| match header {
-        Header::ContentType(value) => Some(value.value().to_ascii_lowercase()),
-        _ => None,
-    })?;
-    let key = match content_type.split(';').next()?.trim() {
-        "application/dtmf-relay" => body.lines().find_map(|line| {
-            let (name, value) = line.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
-        })?,
-        "application/dtmf" => body.trim(),
-        _ => return None,
-    };
-    match key {
-        "10" => Some('*'),
-        "11" => Some('#'),
-        _ => {
-            let mut keys = key.chars();
-            keys.next().filter(|key| keys.next().is_none() && matches!(key, '0'..='9' | '*' | '#' | 'A'..='D'))
-        }
-    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::conversation::{Policy, converse, farewell};
-use super::leg::{Leg, LegEvent};
-use super::media::{Dropped, Keys, Media};
+use super::leg::{Info, Leg, LegEvent};
+use super::media::{Keys, MAX_KEYS, Media};
 use super::offer::Offer;
 use super::outcome::refusal;
 use super::phone::Phone;
@@ -34,7 +34,7 @@ impl Live {
     /// Follows it to its outcome.
     pub(super) async fn follow(&mut self, policy: Policy, on_progress: OnProgress<'_>) -> Outcome {
         on_progress(Progress::Ringing);
-        // Who was dropped here and comes back finds the call as it was.
+        // If this is dropped and called again, the call is as it was.
         if !self.is_answered
             && let Err(failure) = self.until_answered().await
         {
@@ -42,7 +42,16 @@ impl Live {
         }
         self.is_answered = true;
         on_progress(Progress::Answered);
-        let (told, mut info) = mpsc::unbounded_channel();
+        let outcome = match self.until_resumed().await {
+            Ok(()) => self.converse(policy).await,
+            Err(failure) => Outcome::Failed(failure),
+        };
+        self.media.summary().explain(outcome)
+    }
+
+    /// Asks the user, and answers the requests of the other side meanwhile.
+    async fn converse(&mut self, policy: Policy) -> Outcome {
+        let (told, mut info) = mpsc::channel(MAX_KEYS);
         let mut phone = Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info };
         let conversation = converse(&mut phone, policy, self.extension.as_deref());
         tokio::pin!(conversation);
@@ -51,9 +60,12 @@ impl Live {
                 biased;
                 outcome = &mut conversation => return outcome,
                 event = self.leg.next() => match event {
-                    // If key events were negotiated, a key in the signalling does not come from the telephone.
-                    LegEvent::Key(_) if self.media.has_key_events() => {}
-                    LegEvent::Key(key) => drop(told.send(key)),
+                    LegEvent::Info(info) => {
+                        if let Some(key) = answer_info(&self.media, info).await {
+                            // Who presses more keys than are read has none that counts.
+                            let _ = told.try_send(key);
+                        }
+                    }
                     LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
                     LegEvent::HungUp(reason) => return Outcome::Failed(hung_up(reason)),
                     LegEvent::Broken(problem) => return Outcome::Failed(hung_up(Some(foreign_text(&problem)))),
@@ -72,7 +84,7 @@ impl Live {
                 LegEvent::Answered(answer) => break answer,
                 LegEvent::Refused(response) => return Err(refusal(&response, rang).0),
                 LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                LegEvent::Key(_) => {}
+                LegEvent::Info(info) => drop(answer_info(&self.media, info).await),
                 LegEvent::Broken(problem) => {
                     let sentence = format_args!("The call broke: {}.", foreign_text(&problem));
                     return Err(Failure::new(FailureReason::CannotPlace, sentence));
@@ -81,11 +93,29 @@ impl Live {
             }
         };
         // Nothing is awaited between the answer and its use, so that a drop cannot lose it.
-        let Err(problem) = self.media.accept_answer(&answer) else { return Ok(()) };
+        let accepted = self.media.accept_answer(&answer);
+        self.media.set_answered();
+        let Err(problem) = accepted else { return Ok(()) };
         // Nothing could be heard of a farewell.
         let _ = self.leg.hang_up().await;
-        let sentence = format_args!("The call has no audio, since of the answer one must say: {problem}.");
+        let sentence = format_args!("The call has no audio: its SDP answer cannot be used: {problem}.");
         Err(Failure::new(FailureReason::CannotPlace, sentence))
+    }
+
+    /// Waits while the other side holds the call. Some PBXs answer so, and send a re-INVITE once they have connected the
+    /// telephone. The call's deadline bounds the wait.
+    async fn until_resumed(&mut self) -> Result<(), Failure> {
+        while self.media.is_on_hold() {
+            match self.leg.next().await {
+                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
+                // No key counts before the first prompt.
+                LegEvent::Info(info) => drop(answer_info(&self.media, info).await),
+                LegEvent::HungUp(reason) => return Err(hung_up(reason)),
+                LegEvent::Broken(problem) => return Err(hung_up(Some(foreign_text(&problem)))),
+                LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Says what is to be said once the outcome is known.
@@ -103,7 +133,8 @@ impl Live {
                 event = self.leg.next() => match event {
                     LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
                     LegEvent::HungUp(_) | LegEvent::Broken(_) | LegEvent::Refused(_) => return,
-                    LegEvent::Key(_) | LegEvent::Provisional(_) | LegEvent::Answered(_) => {}
+                    LegEvent::Info(info) => drop(answer_info(&self.media, info).await),
+                    LegEvent::Provisional(_) | LegEvent::Answered(_) => {}
                 }
             }
         }
@@ -119,28 +150,16 @@ async fn answer_offer(media: &Media, offer: Offer) {
     offer.answer(answer).await;
 }
 
+/// Answers an INFO request: with 200 if its key counts in this call, or if it has no body (RFC 2976, section 2.2); else
+/// with 415. Returns the key.
+async fn answer_info(media: &Media, info: Info) -> Option<char> {
+    let key = media.receive_info(&info.content_type, &info.body).ok();
+    let is_accepted = key.is_some() || info.body.is_empty();
+    info.answer(is_accepted).await;
+    key
+}
+
 fn hung_up(reason: Option<String>) -> Failure {
     let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}."))
-}
-
-/// Adds to the failure how many packets were dropped, since a key may have been among them.
-pub(super) fn with_dropped(outcome: Outcome, dropped: Dropped) -> Outcome {
-    let Dropped { packets, from_another_port } = dropped;
-    match outcome {
-        Outcome::Failed(failure) if packets > 0 && failure.reason() == FailureReason::NoKeyPressed => {
-            let mut text = format!(
-                "{failure} {packets} packets were dropped: they came from another address or port than the trunk \
-                 named, or did not match the session description."
-            );
-            if from_another_port > 0 {
-                text += &format!(
-                    " Of these, {from_another_port} came from another port of that address: a trunk behind a NAT needs \
-                     `learn_media_port`."
-                );
-            }
-            Outcome::Failed(Failure::verbatim(failure.reason(), text))
-        }
-        outcome => outcome,
-    }
 }

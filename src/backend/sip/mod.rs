@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rsipstack::sip::Method;
+use rsipstack::sip::{Method, Transport};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -41,8 +41,8 @@ use conversation::Policy;
 use dial::{Dialled, dial};
 pub use dialling::Dialling;
 use link::Link;
-use live::{Live, with_dropped};
-use media::Media;
+use live::Live;
+use media::{Media, MediaSettings};
 use outcome::{Next, refusal, reply};
 use peer::{Peer, Server};
 use settings::Settings;
@@ -135,16 +135,19 @@ impl SipTrunk {
             Failure::new(FailureReason::CannotPlace, format_args!("The trunk cannot be reached: {problem}."))
         };
         let link = self.link(server).await.map_err(cannot)?;
-        let encryption = self.settings.encryption(server);
-        let (media, keys) =
-            match Media::open(link.local.ip(), &self.settings.ports, encryption, self.settings.learns_port) {
-                Ok(opened) => opened,
-                Err(problem) => {
-                    let failure =
-                        Failure::new(FailureReason::Throttled, format_args!("The call has no audio: {problem}."));
-                    return Ok(Err(PlaceError { rang: Rang::No, failure }));
-                }
-            };
+        let media = MediaSettings {
+            address: link.local.ip(),
+            encryption: self.settings.encryption(server),
+            learns_port: self.settings.learns_port,
+            is_signalling_tls: server.transport == Transport::Tls,
+        };
+        let (media, keys) = match Media::open(&media, &self.settings.ports) {
+            Ok(opened) => opened,
+            Err(problem) => {
+                let failure = Failure::new(FailureReason::Throttled, format_args!("The call has no audio: {problem}."));
+                return Ok(Err(PlaceError { rang: Rang::No, failure }));
+            }
+        };
         let target = self.settings.target(&call.number, trunk)?;
         let ignored = link.guard.ignored();
         let dialled = tokio::select! {
@@ -233,7 +236,7 @@ impl TelephonyBackend for SipTrunk {
         match &mut *line.lock().await {
             Line::Over(failure) => Outcome::Failed(failure.clone()),
             Line::Live(live) => {
-                let outcome = with_dropped(live.follow(self.policy, on_progress).await, live.media.dropped());
+                let outcome = live.follow(self.policy, on_progress).await;
                 live.outcome = Some(outcome.clone());
                 outcome
             }

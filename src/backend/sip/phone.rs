@@ -13,7 +13,7 @@ pub(super) struct Phone<'a> {
     /// Keys in the audio stream.
     pub(super) events: &'a mut Keys,
     /// Keys by SIP INFO, if no key events were agreed on. Some send each key both ways.
-    pub(super) info: &'a mut mpsc::UnboundedReceiver<char>,
+    pub(super) info: &'a mut mpsc::Receiver<char>,
 }
 
 impl Line for Phone<'_> {

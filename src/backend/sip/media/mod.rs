@@ -1,41 +1,36 @@
 //! The audio of one call: what is said, and the keys that come back.
 //!
 //! A task for each call sends a packet every 20 ms by an absolute schedule, so that it does not drift, and reads what
-//! arrives. A key counts only if its packets come from the address and port that the other side named (or from a
-//! learned port, if that is configured), belong to the stream of the audio, have the payload type that we offered and,
-//! if encryption was negotiated, are authentic. Everything else is dropped and counted.
+//! arrives. Which packets count, and what they mean, [`MediaSession`] decides; what is not from the other side or not
+//! as negotiated is dropped and counted.
 
-mod keys;
 mod playout;
 mod ports;
-mod receiver;
-mod rtcp;
-mod sdp;
+mod random;
 mod sender;
-mod srtp;
+mod summary;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use phonegate_media::dtmf::{DigitEvent, InfoError};
+use phonegate_media::rtcp;
+use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
+use phonegate_media::session::MediaSession;
+use phonegate_media::srtp::SrtpError;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
-#[cfg(test)]
-pub(super) use keys::UNCLEAR_KEY;
 pub(super) use ports::Ports;
-pub(super) use receiver::Dropped;
-pub(super) use sdp::SdpError;
+pub(super) use summary::MediaSummary;
 
 use crate::config::MediaEncryption;
 use crate::prompts::Recording;
-use receiver::Receiver;
-use sdp::{KEY_EVENTS, Kind, Local, Remote};
 use sender::Sender;
-use srtp::{Keying, Srtp};
 
 /// The time between two packets.
 const TICK: Duration = Duration::from_millis(20);
@@ -50,7 +45,19 @@ const REPORT_TICKS: u32 = 250;
 const MAX_PACKET: usize = 2048;
 
 /// The most keys that wait to be read.
-const MAX_KEYS: usize = 64;
+pub(super) const MAX_KEYS: usize = 64;
+
+/// A key that began so little before the prompt may have begun with it: a packet counts its own time ahead, and gateways
+/// that make events of something else name a usual duration.
+const LEEWAY: Duration = Duration::from_millis(250);
+
+/// The time of the session when it is opened. It is longer than an event packet can name (8.2 s), so that the beginning of
+/// a press is never cut off.
+const ORIGIN: Duration = Duration::from_secs(10);
+
+/// Reported for an event of which only one packet came before the next event. No DTMF key and no fraud key, so an entry
+/// that contains it is never right.
+pub(super) const UNCLEAR_KEY: char = '?';
 
 /// The audio of one call. Dropped, it is silent, and its ports are free.
 pub(super) struct Media {
@@ -61,51 +68,66 @@ pub(super) struct Media {
 /// Where the keys of a call arrive.
 pub(super) type Keys = mpsc::Receiver<char>;
 
+/// What the audio of a call depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MediaSettings {
+    /// The address of this machine that the other side sends to.
+    pub(super) address: IpAddr,
+    pub(super) encryption: MediaEncryption,
+    /// Whether the other side may send from another port than it names: see [`MediaSession::new`].
+    pub(super) learns_port: bool,
+    /// Whether the signalling of the call goes over TLS.
+    pub(super) is_signalling_tls: bool,
+}
+
+/// Why a session description cannot be used, or not yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum MediaError {
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+    #[error(transparent)]
+    Srtp(#[from] SrtpError),
+    #[error("the offer of this side has not been answered yet")]
+    TooEarly,
+}
+
 struct Shared {
-    address: IpAddr,
     rtp: UdpSocket,
     rtcp: UdpSocket,
     /// Free once the sockets above are closed.
-    ports: ports::Pair,
-    encryption: MediaEncryption,
-    session: u64,
+    _ports: ports::Pair,
+    is_signalling_tls: bool,
+    learns_port: bool,
+    opened: Instant,
     state: Mutex<State>,
 }
 
 struct State {
-    version: u64,
-    keying: Keying,
+    local: LocalSession,
+    session: MediaSession,
     /// None before the answer: nothing is said or heard until then.
-    remote: Option<Remote>,
-    srtp: Option<Srtp>,
+    remote: Option<RemoteMedia>,
     sender: Sender,
-    receiver: Receiver,
+    /// Keys pressed since then count.
+    listening: Option<Duration>,
 }
 
 impl Media {
-    /// Takes a pair of ports for a call from `address`. With `learns_port`, the other side may send from another port
-    /// than it names: the port of its first packet.
+    /// Takes a pair of ports for a call.
     ///
     /// # Errors
-    /// Where all are in use.
-    pub(super) fn open(
-        address: IpAddr,
-        ports: &Arc<Ports>,
-        encryption: MediaEncryption,
-        learns_port: bool,
-    ) -> Result<(Self, Keys), String> {
+    /// If all are in use, or the operating system has no random numbers.
+    pub(super) fn open(settings: &MediaSettings, ports: &Arc<Ports>) -> Result<(Self, Keys), String> {
+        let MediaSettings { address, learns_port, is_signalling_tls, .. } = *settings;
         let (ports, rtp, rtcp) = ports.take(address)?;
-        let keying = new_keying()?;
-        let state = State {
-            version: 0,
-            keying,
-            remote: None,
-            srtp: None,
-            sender: Sender::new(),
-            receiver: Receiver::new(learns_port),
-        };
-        let session = fastrand::u64(..i64::MAX as u64);
-        let shared = Arc::new(Shared { address, rtp, rtcp, ports, encryption, session, state: Mutex::new(state) });
+        let encryption = encryption(settings.encryption)?;
+        let sender = Sender::new()?;
+        let session = MediaSession::new(&encryption, sender.ssrc(), learns_port).map_err(|error| error.to_string())?;
+        let id = u64::from_be_bytes(random::bytes()?);
+        let local = LocalSession::new(SocketAddr::new(address, ports.rtp()), id, encryption);
+        let state = Mutex::new(State { local, session, remote: None, sender, listening: None });
+        let opened = Instant::now();
+        let shared = Arc::new(Shared { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
         let (sender, keys) = mpsc::channel(MAX_KEYS);
         let task = tokio::spawn(Arc::clone(&shared).run(sender));
         Ok((Self { shared, task }, keys))
@@ -113,50 +135,48 @@ impl Media {
 
     /// The description for our INVITE, and for one of the other side that wants an offer.
     pub(super) fn offer(&self) -> String {
-        self.shared.local(&mut self.shared.state.lock()).offer()
+        self.shared.state.lock().local.offer()
     }
 
-    /// Takes the answer to our offer. From the first one on it is spoken and heard; a later one may also hold.
+    /// Applies the answer to our offer. From the first one on audio is sent and received, unless it is on hold: see
+    /// [`Media::is_on_hold`].
     ///
     /// # Errors
     /// Why the call cannot go on, or, for a later one, why the session goes on as it was.
-    pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), SdpError> {
-        let remote = sdp::read(sdp, Kind::Answer, self.shared.address, self.shared.encryption)?;
+    pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
-        if state.remote.is_none() {
-            sdp::is_two_way(&remote)?;
-        }
-        let suites = (state.srtp.as_ref().map(Srtp::suite), remote.crypto.as_ref().map(|line| line.suite));
-        if matches!(suites, (Some(before), Some(now)) if before != now) {
-            return Err(SdpError::Encryption);
-        }
-        // We offered one payload type, whichever the other side uses for its own.
-        let key_events = remote.key_events.and(Some(KEY_EVENTS));
-        state.agree(remote, key_events)
+        let remote = state.local.judge_answer(sdp)?;
+        state.agree(remote)
     }
 
-    /// Takes an offer within the call (hold, another address or codec), and answers it.
+    /// Applies an offer within the call (hold, another address or codec), and returns the answer.
     ///
     /// # Errors
     /// Why it is refused; the session goes on as it was.
-    pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, SdpError> {
-        let remote = sdp::read(sdp, Kind::Offer, self.shared.address, self.shared.encryption)?;
+    pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
         let mut state = self.shared.state.lock();
         if state.remote.is_none() {
-            return Err(SdpError::TooEarly);
+            return Err(MediaError::TooEarly);
         }
-        let suite = state.srtp.as_ref().map(Srtp::suite);
-        if remote.crypto.as_ref().is_some_and(|theirs| Some(theirs.suite) != suite) {
-            // A key must not begin again: what it encrypts would not be secret.
-            state.keying = new_keying().map_err(|_| SdpError::Encryption)?;
-        }
-        state.agree(remote.clone(), remote.key_events)?;
-        Ok(self.shared.local(&mut state).answer(&remote))
+        let offer = state.local.judge_offer(sdp)?;
+        state.agree(offer.remote().clone())?;
+        Ok(state.local.answer(&offer))
+    }
+
+    /// Marks the call as answered: what came before was early media, whose keys never count.
+    pub(super) fn set_answered(&self) {
+        self.shared.state.lock().session.set_answered();
+    }
+
+    /// Returns whether the other side does not send audio or does not take it.
+    pub(super) fn is_on_hold(&self) -> bool {
+        self.shared.state.lock().is_on_hold()
     }
 
     /// From now on keys count, if they are not being pressed already.
     pub(super) fn listen(&self) {
-        self.shared.state.lock().receiver.listen();
+        let now = self.shared.now();
+        self.shared.state.lock().listening = Some(now);
     }
 
     /// Says a recording. The receiver hears when it was said to its end.
@@ -164,10 +184,10 @@ impl Media {
         self.shared.state.lock().sender.playout.say(recording)
     }
 
-    /// Presses keys at the other side. None where it takes none.
+    /// Presses keys at the other side. None if it takes none.
     pub(super) fn press(&self, keys: &str) -> Option<oneshot::Receiver<()>> {
         let mut state = self.shared.state.lock();
-        state.remote.as_ref()?.key_events?;
+        state.remote.as_ref()?.event_type?;
         Some(state.sender.playout.press(keys))
     }
 
@@ -176,14 +196,25 @@ impl Media {
         self.shared.state.lock().sender.playout.stop();
     }
 
-    /// Returns whether keys come as events in the audio.
-    pub(super) fn has_key_events(&self) -> bool {
-        self.shared.state.lock().receiver.key_events.is_some()
+    /// Reads the key of an INFO request in the call, from its `Content-Type` and its body.
+    ///
+    /// # Errors
+    /// Why it has none that counts: see [`MediaSession::receive_info`]. The request is to be answered with 415.
+    pub(super) fn receive_info(&self, content_type: &str, body: &[u8]) -> Result<char, InfoError> {
+        let state = self.shared.state.lock();
+        let digit = state.session.receive_info(content_type, body, self.shared.is_signalling_tls)?;
+        Ok(digit.as_char())
     }
 
-    /// How many packets were dropped, since they were not from the other side or not as negotiated.
-    pub(super) fn dropped(&self) -> Dropped {
-        self.shared.state.lock().receiver.dropped
+    /// What was sent and received so far.
+    pub(super) fn summary(&self) -> MediaSummary {
+        let state = self.shared.state.lock();
+        MediaSummary {
+            received: state.session.summary(),
+            sent: state.sender.packets(),
+            is_on_hold: state.is_on_hold(),
+            learns_port: self.shared.learns_port,
+        }
     }
 }
 
@@ -195,22 +226,14 @@ impl Drop for Media {
 }
 
 impl Shared {
-    /// What the next description says of us.
-    fn local<'a>(&self, state: &'a mut State) -> Local<'a> {
-        state.version += 1;
-        Local {
-            address: self.address,
-            port: self.ports.rtp(),
-            session: self.session,
-            version: state.version,
-            encryption: self.encryption,
-            keying: &state.keying,
-        }
+    /// The time of the session.
+    fn now(&self) -> Duration {
+        ORIGIN.saturating_add(self.opened.elapsed())
     }
 
-    /// Sends a report, with a goodbye where it is the last one.
-    fn report(&self, last: bool) {
-        let report = self.state.lock().report(last);
+    /// Sends a report, with a goodbye if it is the last one.
+    fn report(&self, is_last: bool) {
+        let report = self.state.lock().report(is_last);
         if let Some((report, to)) = report {
             // As with every packet: what cannot be sent is lost.
             let _ = self.rtcp.try_send_to(&report, to);
@@ -242,35 +265,33 @@ impl Shared {
                     }
                 }
                 received = self.rtp.recv_from(&mut buffer) => {
-                    // On Windows an error tells of an earlier packet that nobody took (WSAECONNRESET).
+                    // On Windows an error reports an earlier packet that was not delivered (WSAECONNRESET).
                     let Ok((length, from)) = received else { continue };
-                    let key = self.state.lock().on_packet(buffer.get(..length).unwrap_or_default(), from);
+                    let packet = buffer.get(..length).unwrap_or_default();
+                    let key = self.state.lock().on_packet(self.now(), from, packet);
                     if let Some(key) = key {
                         // Who presses more keys than are read has none that counts.
                         let _ = keys.try_send(key);
                     }
                 }
-                // Read, so that the socket does not fill up; nothing in it changes what we do.
-                _ = self.rtcp.recv_from(&mut aside) => {}
+                received = self.rtcp.recv_from(&mut aside) => {
+                    let Ok((length, from)) = received else { continue };
+                    self.state.lock().session.receive_rtcp(from, aside.get(..length).unwrap_or_default());
+                }
             }
         }
     }
 }
 
 impl State {
-    fn agree(&mut self, remote: Remote, key_events: Option<u8>) -> Result<(), SdpError> {
-        match (&mut self.srtp, &remote.crypto) {
-            (_, Some(theirs)) if self.keying.is_echoed_by(theirs) => return Err(SdpError::Encryption),
-            (Some(srtp), Some(theirs)) if srtp.suite() == theirs.suite => srtp.go_on(theirs),
-            (srtp, Some(theirs)) => *srtp = Some(Srtp::new(&self.keying, theirs).ok_or(SdpError::Encryption)?),
-            (srtp, None) => *srtp = None,
-        }
-        if self.remote.as_ref().is_some_and(|before| before.rtp != remote.rtp) {
-            self.receiver.expect_another_source();
-        }
-        self.receiver.key_events = key_events;
+    fn agree(&mut self, remote: RemoteMedia) -> Result<(), MediaError> {
+        self.session.set_remote(&remote)?;
         self.remote = Some(remote);
         Ok(())
+    }
+
+    fn is_on_hold(&self) -> bool {
+        self.remote.as_ref().is_some_and(RemoteMedia::is_on_hold)
     }
 
     /// The packet of this tick, and where it goes.
@@ -281,34 +302,42 @@ impl State {
             return None;
         }
         let packet = self.sender.next_packet(remote)?;
-        let packet = match &mut self.srtp {
-            Some(srtp) => srtp.protect(&packet)?,
-            None => packet,
+        let to = self.session.learned_source().unwrap_or(remote.rtp);
+        Some((self.session.protect_rtp(packet).ok()?, to))
+    }
+
+    /// Reads a packet that arrived. Returns the key that it reports, if it counts.
+    fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<char> {
+        let (key, began) = match self.session.receive_rtp(now, from, packet)? {
+            DigitEvent::Digit { digit, began } => (digit.as_char(), began),
+            DigitEvent::Unclear { began } => (UNCLEAR_KEY, began),
+            // What is not known here may have been the fraud key.
+            _ => (UNCLEAR_KEY, now),
         };
-        Some((packet, self.receiver.learnt.unwrap_or(remote.rtp)))
+        let is_heard = self.listening.is_some_and(|since| began.saturating_add(LEEWAY) >= since);
+        is_heard.then_some(key)
     }
 
-    fn on_packet(&mut self, packet: &[u8], from: SocketAddr) -> Option<char> {
-        let remote = self.remote.as_ref()?;
-        self.receiver.on_packet(packet, from, remote, self.srtp.as_mut())
-    }
-
-    fn report(&mut self, last: bool) -> Option<(Vec<u8>, SocketAddr)> {
-        // Who holds may name no address at all, which is this machine's to its own socket.
-        let to = self.remote.as_ref()?.rtcp;
-        if to.ip().is_unspecified() {
-            return None;
-        }
-        let report = rtcp::report(&self.sender.sent(), &mut self.receiver.received, last)?;
-        match &mut self.srtp {
-            Some(srtp) => Some((srtp.protect_rtcp(&report)?, to)),
-            None => Some((report, to)),
-        }
+    fn report(&mut self, is_last: bool) -> Option<(Vec<u8>, SocketAddr)> {
+        // A peer on hold may name no address at all, which is this machine's to its own socket.
+        let to = self.remote.as_ref()?.rtcp.filter(|to| !to.ip().is_unspecified())?;
+        let block = self.session.reception_report();
+        let report = rtcp::write(self.sender.ssrc(), self.sender.info(), block, is_last);
+        Some((self.session.protect_rtcp(report).ok()?, to))
     }
 }
 
-fn new_keying() -> Result<Keying, String> {
-    Keying::new().map_err(|_| "there is no randomness for a key".to_owned())
+/// Fresh keys of this side, if it may encrypt.
+fn encryption(encryption: MediaEncryption) -> Result<Encryption, String> {
+    let keys = || -> Result<_, String> {
+        let key = || random::bytes().map(MasterKey::from_bytes);
+        Ok(LocalKeys { sha1_80: key()?, sha1_32: key()? })
+    };
+    Ok(match encryption {
+        MediaEncryption::Off => Encryption::Off,
+        MediaEncryption::Optional => Encryption::Optional(keys()?),
+        MediaEncryption::Required => Encryption::Required(keys()?),
+    })
 }
 
 #[cfg(test)]

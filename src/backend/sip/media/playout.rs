@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use audio_codec_algorithms::{encode_alaw, encode_ulaw};
+use phonegate_media::dtmf::Digit;
+use phonegate_media::sdp::Codec;
 use tokio::sync::oneshot;
 
-use super::keys::event_of;
-use super::sdp::Codec;
 use crate::prompts::Recording;
 
 /// Samples in a packet: 20 ms at 8 kHz.
@@ -62,9 +62,9 @@ impl Playout {
     /// Appends keys. A comma is a pause of half a second.
     pub(super) fn press(&mut self, keys: &str) -> oneshot::Receiver<()> {
         for key in keys.chars() {
-            match event_of(key) {
-                Some(code) => {
-                    self.push(What::Key(code));
+            match Digit::from_char(key) {
+                Some(digit) => {
+                    self.push(What::Key(digit.event_code()));
                     self.push(What::Pause(GAP_FRAMES));
                 }
                 None => drop(self.push(What::Pause(25))),

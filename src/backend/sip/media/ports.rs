@@ -8,6 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 
+use super::random;
 use crate::config::{ConfigError, PortRange};
 
 /// The ports that calls may use.
@@ -40,9 +41,9 @@ impl Ports {
 
     /// Binds a free pair on `address`. The search begins anywhere, so that a port is not used again at once.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<(Pair, UdpSocket, UdpSocket), String> {
-        let start = fastrand::u16(..self.pairs);
+        let start = u32::from_be_bytes(random::bytes()?) % u32::from(self.pairs);
         for step in 0..self.pairs {
-            let index = (u32::from(start) + u32::from(step)) % u32::from(self.pairs);
+            let index = (start + u32::from(step)) % u32::from(self.pairs);
             let rtp = self.first + u16::try_from(index).unwrap_or_default() * 2;
             if !self.used.lock().insert(rtp) {
                 continue;

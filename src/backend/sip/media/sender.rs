@@ -1,10 +1,16 @@
 //! The stream that we send (RFC 3550): continuous in number and time, whatever is said in it.
 
-use rtp_types::RtpPacketBuilder;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use phonegate_media::rtcp::SenderInfo;
+use phonegate_media::rtp::RtpHeader;
+use phonegate_media::sdp::RemoteMedia;
 
 use super::playout::{FRAME, Frame, Playout};
-use super::rtcp::Sent;
-use super::sdp::Remote;
+use super::random;
+
+/// From the epoch of NTP, 1900, to that of Unix, 1970, in seconds.
+const NTP_TO_UNIX: u64 = 2_208_988_800;
 
 /// Our stream of one call.
 pub(super) struct Sender {
@@ -20,17 +26,28 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new() -> Self {
-        Self {
+    /// # Errors
+    /// If there are no random numbers for the stream.
+    pub(super) fn new() -> Result<Self, String> {
+        Ok(Self {
             playout: Playout::default(),
-            ssrc: fastrand::u32(..),
+            ssrc: u32::from_be_bytes(random::bytes()?),
             // The lower half: SRTP guesses how often it wrapped, and must not be wrong from the start (RFC 3711, 3.3.1).
-            sequence: fastrand::u16(..0x8000),
-            timestamp: fastrand::u32(..),
+            sequence: u16::from_be_bytes(random::bytes()?) & 0x7fff,
+            timestamp: u32::from_be_bytes(random::bytes()?),
             packets: 0,
             octets: 0,
             marker: true,
-        }
+        })
+    }
+
+    pub(super) fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Packets sent.
+    pub(super) fn packets(&self) -> u32 {
+        self.packets
     }
 
     /// Lets 20 ms pass without a packet. What is being said waits.
@@ -39,39 +56,42 @@ impl Sender {
         self.marker = true;
     }
 
-    /// The packet of the next 20 ms. None while the other side holds.
-    pub(super) fn next_packet(&mut self, remote: &Remote) -> Option<Vec<u8>> {
-        if !remote.may_send {
+    /// The packet of the next 20 ms. None while the other side takes no audio.
+    pub(super) fn next_packet(&mut self, remote: &RemoteMedia) -> Option<Vec<u8>> {
+        if !remote.direction.receives {
             self.pause();
             return None;
         }
         self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        let frame = self.playout.next(remote.codec, remote.key_events.is_some());
+        let frame = self.playout.next(remote.codec, remote.event_type.is_some());
         let (payload_type, timestamp, marker) = match &frame {
             Frame::Audio(_) => (remote.codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
-            Frame::Event { first, age, .. } => (remote.key_events?, self.timestamp.wrapping_sub(*age), *first),
+            Frame::Event { first, age, .. } => (remote.event_type?, self.timestamp.wrapping_sub(*age), *first),
         };
         let payload = match &frame {
             Frame::Audio(audio) => audio.as_slice(),
             Frame::Event { payload, .. } => payload.as_slice(),
         };
         self.sequence = self.sequence.wrapping_add(1);
-        let packet = RtpPacketBuilder::<_, &[u8]>::new()
-            .payload_type(payload_type)
-            .sequence_number(self.sequence)
-            .timestamp(timestamp)
-            .marker_bit(marker)
-            .ssrc(self.ssrc)
-            .payload(payload)
-            .write_vec()
-            .ok()?;
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
-        Some(packet)
+        let header = RtpHeader { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+        Some(header.write(payload))
     }
 
-    /// What was sent until now.
-    pub(super) fn sent(&self) -> Sent {
-        Sent { ssrc: self.ssrc, timestamp: self.timestamp, packets: self.packets, octets: self.octets }
+    /// What was sent until now. None if that is nothing.
+    pub(super) fn info(&self) -> Option<SenderInfo> {
+        (self.packets > 0).then(|| SenderInfo {
+            ntp_timestamp: ntp_now(),
+            rtp_timestamp: self.timestamp,
+            packets: self.packets,
+            octets: self.octets,
+        })
     }
+}
+
+fn ntp_now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
+    (now.as_secs().wrapping_add(NTP_TO_UNIX) << 32) | fraction
 }

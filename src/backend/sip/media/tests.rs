@@ -1,15 +1,17 @@
 //! The audio of a call with real packets on this machine: what is sent, and which keys count.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use phonegate_media::dtmf::InfoError;
+use phonegate_media::rtp::{RtpHeader, RtpPacket};
+use phonegate_media::sdp::{Codec, TELEPHONE_EVENT};
+use phonegate_media::srtp::Srtp;
 use proptest::prelude::*;
-use rtcp_types::{Compound, Packet};
-use rtp_types::{RtpPacket, RtpPacketBuilder};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::sdp::Codec;
-use super::srtp::CryptoLine;
 use super::*;
+
+mod sources;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -44,6 +46,18 @@ impl Peer {
         self.sdp("RTP/AVP 0 101", "")
     }
 
+    /// Answers an offer with keys of its own.
+    fn answers_encrypted(&mut self, offer: &str) -> String {
+        let Encryption::Required(keys) = encryption(MediaEncryption::Required).unwrap() else { panic!("it has keys") };
+        let address = self.socket.local_addr().unwrap();
+        let mut local = LocalSession::new(address, 1, Encryption::Required(keys.clone()));
+        let offer = local.judge_offer(offer.as_bytes()).unwrap();
+        let mut srtp = Srtp::new(&keys).unwrap();
+        srtp.set_peer_key(offer.remote().key.as_ref().unwrap()).unwrap();
+        self.srtp = Some(srtp);
+        local.answer(&offer)
+    }
+
     /// The packet that arrives next: its bytes.
     async fn receive(&self) -> Vec<u8> {
         let mut buffer = [0; MAX_PACKET];
@@ -56,7 +70,7 @@ impl Peer {
         timeout(PATIENCE, async {
             loop {
                 let packet = self.receive().await;
-                if is(&RtpPacket::parse(&packet).unwrap()) {
+                if is(&RtpPacket::read(&packet).unwrap()) {
                     return packet;
                 }
             }
@@ -67,16 +81,25 @@ impl Peer {
 
     fn packet(&mut self, payload_type: u8, timestamp: u32, payload: &[u8]) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
-        let packet = RtpPacketBuilder::<_, &[u8]>::new().payload_type(payload_type).sequence_number(self.sequence);
-        let packet = packet.timestamp(timestamp).ssrc(self.ssrc).payload(payload).write_vec().unwrap();
+        let header = RtpHeader { marker: false, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+        let packet = header.write(payload);
         match &mut self.srtp {
-            Some(srtp) => srtp.protect(&packet).unwrap(),
+            Some(srtp) => srtp.protect_rtp(&packet).unwrap(),
             None => packet,
         }
     }
 
     async fn send(&self, media: &Media, packet: &[u8]) {
-        self.socket.send_to(packet, (HERE, media.shared.ports.rtp())).await.unwrap();
+        self.socket.send_to(packet, (HERE, port(media))).await.unwrap();
+    }
+
+    /// Sends audio at its pace.
+    async fn talk(&mut self, media: &Media, packets: u32) {
+        for n in 0..packets {
+            let audio = self.packet(0, n * 160, &[0xff; 160]);
+            self.send(media, &audio).await;
+            sleep(TICK).await;
+        }
     }
 
     /// Sends the end of a key that was pressed for 160 ms, in two packets.
@@ -92,6 +115,14 @@ fn ports() -> Arc<Ports> {
     Ports::new("rtp_ports", &crate::config::PortRange::default()).unwrap()
 }
 
+const SETTINGS: MediaSettings =
+    MediaSettings { address: HERE, encryption: MediaEncryption::Off, learns_port: false, is_signalling_tls: false };
+
+/// A call that is not answered yet.
+fn opened() -> (Media, Keys) {
+    Media::open(&SETTINGS, &ports()).unwrap()
+}
+
 /// A call that is answered, and in which keys have counted for a while.
 async fn call(encryption: MediaEncryption) -> (Media, Keys, Peer) {
     call_with(encryption, false).await
@@ -99,21 +130,33 @@ async fn call(encryption: MediaEncryption) -> (Media, Keys, Peer) {
 
 /// As `call`; the other side may send from another port than it names.
 async fn call_with(encryption: MediaEncryption, learns_port: bool) -> (Media, Keys, Peer) {
-    let (media, keys) = Media::open(HERE, &ports(), encryption, learns_port).unwrap();
+    let (media, keys) = Media::open(&MediaSettings { encryption, learns_port, ..SETTINGS }, &ports()).unwrap();
     let mut peer = Peer::new().await;
+    let offer = media.offer();
     let answer = match encryption {
         MediaEncryption::Off => peer.plain(),
-        _ => {
-            let offered = media.offer().lines().find_map(|line| line.strip_prefix("a=crypto:").map(str::to_owned));
-            let (ours, theirs) = (Keying::new().unwrap(), CryptoLine::parse(&offered.unwrap()).unwrap());
-            peer.srtp = Srtp::new(&ours, &theirs);
-            peer.sdp("RTP/SAVP 0 101", &format!("a=crypto:{}\r\n", ours.answer(&theirs)))
-        }
+        _ => peer.answers_encrypted(&offer),
     };
-    media.accept_answer(answer.as_bytes()).unwrap();
+    answered(&media, &answer);
     media.listen();
     sleep(Duration::from_millis(200)).await;
     (media, keys, peer)
+}
+
+/// The port that audio arrives at.
+fn port(media: &Media) -> u16 {
+    media.shared.rtp.local_addr().unwrap().port()
+}
+
+fn answered(media: &Media, answer: &str) {
+    media.accept_answer(answer.as_bytes()).unwrap();
+    media.set_answered();
+}
+
+/// How many packets were dropped since they came from another port, and for all reasons.
+fn dropped(media: &Media) -> (u64, u64) {
+    let dropped = media.summary().received.dropped;
+    (dropped.port, dropped.total())
 }
 
 /// The next key.
@@ -123,96 +166,38 @@ async fn next(keys: &mut Keys) -> Option<char> {
 
 /// A key that must not count is followed by one that does, so that a test need not wait for nothing.
 async fn then_only_zero(media: &Media, keys: &mut Keys, peer: &mut Peer) {
-    peer.press(media, KEY_EVENTS, 4_000_000, 0).await;
+    peer.press(media, TELEPHONE_EVENT, 4_000_000, 0).await;
     assert_eq!(next(keys).await, Some('0'));
 }
 
 #[tokio::test]
-async fn a_port_that_is_learnt_is_that_of_the_first_packet() {
-    let (media, mut keys, peer) = call_with(MediaEncryption::Off, true).await;
-    // Its port is another one, as a NAT router makes it.
-    let mut routed = Peer::new().await;
-    let audio = routed.packet(0, 160, &[0xff; 160]);
-    routed.send(&media, &audio).await;
-    routed.hears(|_| true).await;
-    let mut late = peer;
-    late.press(&media, KEY_EVENTS, 8000, POUND).await;
-    then_only_zero(&media, &mut keys, &mut routed).await;
-    assert_eq!(media.dropped(), Dropped { packets: 2, from_another_port: 2 });
-}
-
-#[tokio::test]
-async fn another_port_than_the_named_one_is_never_heard_and_hears_nothing() {
-    for encryption in [MediaEncryption::Off, MediaEncryption::Required] {
-        let (media, mut keys, mut peer) = call(encryption).await;
-        let other = Peer::new().await;
-        let audio = peer.packet(0, 160, &[0xff; 160]);
-        other.send(&media, &audio).await;
-        for _ in 0..2 {
-            let event = peer.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]);
-            other.send(&media, &event).await;
-        }
-        then_only_zero(&media, &mut keys, &mut peer).await;
-        assert_eq!(media.dropped(), Dropped { packets: 3, from_another_port: 3 });
-        assert!(other.socket.try_recv(&mut [0; 10]).is_err(), "nothing is sent there");
-    }
-}
-
-#[tokio::test]
-async fn keys_of_another_stream_count_only_once_the_audio_is_silent() {
-    let (media, mut keys, mut peer) = call(MediaEncryption::Off).await;
-    let mut other = Peer { ssrc: 78, ..Peer::new().await };
-    let audio = peer.packet(0, 160, &[0xff; 160]);
-    peer.send(&media, &audio).await;
-    for packet in [
-        other.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]),
-        other.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]),
-        other.packet(0, 160, &[0xff; 160]),
-    ] {
-        peer.send(&media, &packet).await;
-    }
-    then_only_zero(&media, &mut keys, &mut peer).await;
-    assert_eq!(media.dropped(), Dropped { packets: 3, from_another_port: 0 });
-    // A transfer: one stream ends, and another one begins.
-    sleep(Duration::from_millis(1100)).await;
-    for packet in [
-        other.packet(0, 320, &[0xff; 160]),
-        other.packet(KEY_EVENTS, 16_000, &[5, 0x8a, 5, 0]),
-        other.packet(KEY_EVENTS, 16_000, &[5, 0x8a, 5, 0]),
-    ] {
-        peer.send(&media, &packet).await;
-    }
-    assert_eq!(next(&mut keys).await, Some('5'));
-}
-
-#[tokio::test]
 async fn nothing_is_sent_or_heard_before_the_answer() {
-    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
+    let (media, mut keys) = opened();
     let mut peer = Peer::new().await;
     media.listen();
-    assert_eq!(media.answer_offer(peer.plain().as_bytes()), Err(SdpError::TooEarly));
-    peer.press(&media, KEY_EVENTS, 8000, POUND).await;
+    assert_eq!(media.answer_offer(peer.plain().as_bytes()), Err(MediaError::TooEarly));
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     sleep(Duration::from_millis(300)).await;
     assert!(peer.socket.try_recv(&mut [0; 10]).is_err());
-    media.accept_answer(peer.plain().as_bytes()).unwrap();
+    assert_eq!(dropped(&media), (0, 2), "no session is agreed on");
+    answered(&media, &peer.plain());
     let first = peer.receive().await;
-    assert!(RtpPacket::parse(&first).unwrap().marker_bit(), "a talkspurt begins");
+    assert!(RtpPacket::read(&first).unwrap().header.marker, "a talkspurt begins");
     then_only_zero(&media, &mut keys, &mut peer).await;
-    assert_eq!(media.dropped(), Dropped::default(), "early audio is usual");
 }
 
 #[tokio::test]
 async fn a_key_pressed_before_the_prompt_and_held_into_it_never_counts() {
-    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
+    let (media, mut keys) = opened();
     let mut peer = Peer::new().await;
-    media.accept_answer(peer.plain().as_bytes()).unwrap();
-    peer.press(&media, KEY_EVENTS, 8000, POUND).await;
+    answered(&media, &peer.plain());
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     peer.hears(|_| true).await;
     media.listen();
     // One that was seen before, and one whose duration tells that it was pressed before: 8 s.
-    peer.press(&media, KEY_EVENTS, 8000, POUND).await;
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     for _ in 0..2 {
-        let held = peer.packet(KEY_EVENTS, 80_000, &[POUND, 0x0a, 0xff, 0xfe]);
+        let held = peer.packet(TELEPHONE_EVENT, 80_000, &[POUND, 0x0a, 0xff, 0xfe]);
         peer.send(&media, &held).await;
     }
     sleep(Duration::from_millis(200)).await;
@@ -223,7 +208,7 @@ async fn a_key_pressed_before_the_prompt_and_held_into_it_never_counts() {
 async fn while_the_other_side_holds_nothing_is_sent_and_the_clock_goes_on() {
     let (media, mut keys, mut peer) = call(MediaEncryption::Off).await;
     media.answer_offer(peer.sdp("RTP/AVP 0 101", "a=inactive\r\n").as_bytes()).unwrap();
-    peer.press(&media, KEY_EVENTS, 8000, POUND).await;
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     // What was under way arrives; then it is silent.
     let mut last = peer.receive().await;
     while let Ok(packet) = timeout(Duration::from_millis(400), peer.receive()).await {
@@ -232,10 +217,10 @@ async fn while_the_other_side_holds_nothing_is_sent_and_the_clock_goes_on() {
     let answer = media.answer_offer(peer.plain().as_bytes()).unwrap();
     assert!(answer.contains("a=sendrecv"), "{answer}");
     let resumed = peer.receive().await;
-    let (last, resumed) = (RtpPacket::parse(&last).unwrap(), RtpPacket::parse(&resumed).unwrap());
-    assert!(resumed.marker_bit(), "a talkspurt begins");
-    assert_eq!((resumed.ssrc(), resumed.sequence_number()), (last.ssrc(), last.sequence_number().wrapping_add(1)));
-    let passed = resumed.timestamp().wrapping_sub(last.timestamp());
+    let (last, resumed) = (RtpPacket::read(&last).unwrap().header, RtpPacket::read(&resumed).unwrap().header);
+    assert!(resumed.marker, "a talkspurt begins");
+    assert_eq!((resumed.ssrc, resumed.sequence), (last.ssrc, last.sequence.wrapping_add(1)));
+    let passed = resumed.timestamp.wrapping_sub(last.timestamp);
     assert!(passed >= 10 * 160 && passed.is_multiple_of(160), "{passed}");
     then_only_zero(&media, &mut keys, &mut peer).await;
 }
@@ -248,117 +233,108 @@ async fn another_address_codec_and_payload_type_are_switched_to() {
     let offer = after.sdp("RTP/AVP 8 96", "a=rtpmap:96 telephone-event/8000\r\n");
     let answer = media.answer_offer(offer.as_bytes()).unwrap();
     assert!(answer.contains("RTP/AVP 8 96\r\n"), "{answer}");
-    after.hears(|packet| packet.payload_type() == Codec::Pcma.payload_type()).await;
+    after.hears(|packet| packet.header.payload_type == Codec::Pcma.payload_type()).await;
     let audio = after.packet(8, 160, &[0xd5; 160]);
     after.send(&media, &audio).await;
     after.hears(|_| true).await;
     // The source is the new side, and so is the payload type.
     before.press(&media, 96, 8_000_000, POUND).await;
-    after.press(&media, KEY_EVENTS, 8_000_000, POUND).await;
+    after.press(&media, 97, 8_000_000, POUND).await;
     after.press(&media, 96, 8_008_000, 5).await;
     assert_eq!(next(&mut keys).await, Some('5'));
     assert!(media.press("42").is_some());
-    after.hears(|packet| packet.payload_type() == 96 && packet.payload()[0] == 4 && packet.marker_bit()).await;
-    after.hears(|packet| packet.payload_type() == 96 && packet.payload()[0] == 2 && packet.marker_bit()).await;
+    after.hears(|packet| packet.header.payload_type == 96 && packet.payload[0] == 4 && packet.header.marker).await;
+    after.hears(|packet| packet.header.payload_type == 96 && packet.payload[0] == 2 && packet.header.marker).await;
 }
 
 #[tokio::test]
 async fn an_offer_that_we_were_asked_for_may_be_answered_with_a_hold() {
     let (media, mut keys, mut peer) = call(MediaEncryption::Off).await;
-    let versions = [media.offer(), media.offer()].map(|sdp| sdp.lines().nth(1).unwrap().to_owned());
-    assert_ne!(versions[0], versions[1], "each description has its own version");
+    assert_eq!(media.offer(), media.offer(), "a description that is the same keeps its version");
     media.accept_answer(peer.sdp("RTP/AVP 0 101", "a=inactive\r\n").as_bytes()).unwrap();
-    peer.press(&media, KEY_EVENTS, 8000, POUND).await;
+    assert!(media.is_on_hold());
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     sleep(Duration::from_millis(100)).await;
     media.accept_answer(peer.plain().as_bytes()).unwrap();
+    assert!(!media.is_on_hold());
     then_only_zero(&media, &mut keys, &mut peer).await;
-    assert_eq!(media.accept_answer(b"v=0"), media.accept_answer(b"v=0"));
+    assert!(media.accept_answer(b"v=0").is_err());
     assert!(media.accept_answer(peer.sdp("RTP/AVP 18", "").as_bytes()).is_err());
     let offer = peer.sdp("RTP/AVP 18", "");
-    assert_eq!(media.answer_offer(offer.as_bytes()), Err(SdpError::Codec));
-    peer.hears(|packet| packet.payload_type() == 0).await;
+    assert_eq!(media.answer_offer(offer.as_bytes()), Err(SdpError::Codec.into()));
+    peer.hears(|packet| packet.header.payload_type == 0).await;
 }
 
 #[tokio::test]
-async fn where_key_events_were_not_agreed_on_none_counts() {
-    let (media, mut keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
+async fn a_first_answer_on_hold_is_no_error_and_nothing_is_said_until_it_ends() {
+    for (lines, says) in [("a=inactive\r\n", false), ("a=sendonly\r\n", false), ("a=recvonly\r\n", true)] {
+        let (media, mut keys) = opened();
+        let mut peer = Peer::new().await;
+        answered(&media, &peer.sdp("RTP/AVP 0 101", lines));
+        assert!(media.is_on_hold(), "{lines}");
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(peer.socket.try_recv(&mut [0; 200]).is_ok(), says, "{lines}");
+        media.answer_offer(peer.plain().as_bytes()).unwrap();
+        assert!(!media.is_on_hold(), "{lines}");
+        media.listen();
+        sleep(Duration::from_millis(200)).await;
+        peer.receive().await;
+        then_only_zero(&media, &mut keys, &mut peer).await;
+    }
+}
+
+#[tokio::test]
+async fn where_key_events_were_not_agreed_on_only_info_counts() {
+    let (media, mut keys) = opened();
     let mut peer = Peer::new().await;
-    media.accept_answer(peer.sdp("RTP/AVP 0", "").as_bytes()).unwrap();
+    let info = || media.receive_info("application/dtmf-relay", b"Signal=#\r\n");
+    assert_eq!(info(), Err(InfoError::NotAccepted), "before the answer");
+    answered(&media, &peer.sdp("RTP/AVP 0", ""));
     media.listen();
     sleep(Duration::from_millis(200)).await;
-    peer.press(&media, KEY_EVENTS, 8000, POUND).await;
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     assert!(media.press("42").is_none());
+    assert_eq!(info(), Ok('#'));
     sleep(Duration::from_millis(100)).await;
     media.accept_answer(peer.plain().as_bytes()).unwrap();
+    assert_eq!(info(), Err(InfoError::NotAccepted), "events were agreed on");
     then_only_zero(&media, &mut keys, &mut peer).await;
-}
-
-#[tokio::test]
-async fn where_audio_is_encrypted_only_what_is_authentic_counts_and_only_once() {
-    let (media, mut keys, mut peer) = call(MediaEncryption::Required).await;
-    let plain = Peer { srtp: None, ..Peer::new().await }.packet(KEY_EVENTS, 8000, &[POUND, 0x8a, 5, 0]);
-    peer.send(&media, &plain).await;
-    let mut forged = peer.packet(KEY_EVENTS, 16_000, &[POUND, 0x8a, 5, 0]);
-    forged[12] ^= 1;
-    peer.send(&media, &forged).await;
-    let five = [(); 2].map(|()| peer.packet(KEY_EVENTS, 24_000, &[5, 0x8a, 5, 0]));
-    for packet in [&five[0], &five[0], &five[1], &five[1]] {
-        peer.send(&media, packet).await;
-    }
-    assert_eq!(next(&mut keys).await, Some('5'));
-    then_only_zero(&media, &mut keys, &mut peer).await;
-    assert_eq!(media.dropped().packets, 4);
-    // What we send is opened by the other side, whose key an echo of ours is not.
-    let sealed = peer.receive().await;
-    let opened = peer.srtp.as_mut().unwrap().open(&sealed).unwrap();
-    assert_eq!(RtpPacket::parse(&opened).unwrap().payload(), [0xff; 160]);
-    let echo = media.offer().lines().find_map(|line| line.strip_prefix("a=crypto:1 ").map(str::to_owned)).unwrap();
-    let echo = peer.sdp("RTP/SAVP 0 101", &format!("a=crypto:1 {echo}\r\n"));
-    assert_eq!(media.accept_answer(echo.as_bytes()), Err(SdpError::Encryption));
-}
-
-#[tokio::test]
-async fn another_suite_has_another_key_of_ours() {
-    let (media, _keys, peer) = call(MediaEncryption::Required).await;
-    let key = |sdp: &str| sdp.split("inline:").nth(1).and_then(|rest| rest.get(..40)).unwrap().to_owned();
-    let (before, theirs) = (key(&media.offer()), Keying::new().unwrap());
-    let offered = |suite: &str| {
-        let line = theirs.offered().find(|line| line.contains(suite)).unwrap();
-        peer.sdp("RTP/SAVP 0 101", &format!("a=crypto:{line}\r\n"))
-    };
-    assert_eq!(key(&media.answer_offer(offered("SHA1_80").as_bytes()).unwrap()), before);
-    assert_ne!(key(&media.answer_offer(offered("SHA1_32").as_bytes()).unwrap()), before);
 }
 
 #[tokio::test]
 async fn reports_come_while_a_call_goes_on_and_a_goodbye_at_its_end() {
-    let (media, _keys) = Media::open(HERE, &ports(), MediaEncryption::Off, false).unwrap();
+    let (media, _keys) = opened();
     let (peer, reports) = (Peer::new().await, Peer::new().await);
     let answer = peer.sdp("RTP/AVP 0 101", &format!("a=rtcp:{}\r\n", reports.port()));
-    media.accept_answer(answer.as_bytes()).unwrap();
-    let names = |report: &[u8]| -> Vec<&str> {
-        let packets = Compound::parse(report).unwrap().map(Result::unwrap);
-        packets
-            .map(|packet| match packet {
-                Packet::Sr(_) => "SR",
-                Packet::Sdes(_) => "SDES",
-                Packet::Bye(_) => "BYE",
-                _ => "?",
-            })
-            .collect()
-    };
-    assert_eq!(names(&reports.receive().await), ["SR", "SDES"]);
+    answered(&media, &answer);
+    let report = reports.receive().await;
+    assert!(report.len() > 60 && report[1] == 200, "a sender report: {report:?}");
+    assert!(!rtcp::read(&report).unwrap().is_bye);
+    // What the other side reports of our audio is in the summary.
+    let ssrc = media.shared.state.lock().sender.ssrc();
+    let block = rtcp::ReportBlock { ssrc, fraction_lost: 0, cumulative_lost: 3, highest_sequence: 0, jitter: 40 };
+    let theirs = rtcp::write(77, None, Some(block), false);
+    reports.socket.send_to(&theirs, (HERE, port(&media) + 1)).await.unwrap();
+    timeout(PATIENCE, async {
+        while media.summary().received.peer_report.is_none() {
+            sleep(TICK).await;
+        }
+    })
+    .await
+    .expect("it is read");
+    let line = media.summary().to_string();
+    assert!(line.contains("3 lost, jitter 5 ms (RTCP of the other side)"), "{line}");
     drop(media);
-    assert_eq!(names(&reports.receive().await), ["SR", "SDES", "BYE"]);
+    assert!(rtcp::read(&reports.receive().await).unwrap().is_bye);
 }
 
 #[tokio::test]
 async fn a_pair_of_ports_is_even_and_odd_and_free_again_after_its_call() {
     let range = serde_json::from_value(json!({ "first": 31_001, "last": 31_006 })).unwrap();
     let ports = Ports::new("rtp_ports", &range).unwrap();
-    let take = || Media::open(HERE, &ports, MediaEncryption::Off, false);
+    let take = || Media::open(&SETTINGS, &ports);
     let calls = [take().unwrap().0, take().unwrap().0];
-    let mut taken = calls.each_ref().map(|media| media.shared.ports.rtp());
+    let mut taken = calls.each_ref().map(port);
     taken.sort();
     assert_eq!(taken, [31_002, 31_004]);
     assert_eq!(calls[0].shared.rtcp.local_addr().unwrap().port() % 2, 1);
@@ -373,8 +349,8 @@ async fn a_pair_of_ports_is_even_and_odd_and_free_again_after_its_call() {
     })
     .await
     .expect("they are free");
-    let elsewhere =
-        Media::open("203.0.113.1".parse().unwrap(), &ports, MediaEncryption::Off, false).map(drop).unwrap_err();
+    let settings = MediaSettings { address: "203.0.113.1".parse().unwrap(), ..SETTINGS };
+    let elsewhere = Media::open(&settings, &ports).map(drop).unwrap_err();
     assert!(elsewhere.contains("203.0.113.1 cannot be opened"), "{elsewhere}");
     for (first, last) in [(31_001, 31_002), (65_534, 65_534), (31_004, 31_002)] {
         let range = serde_json::from_value(json!({ "first": first, "last": last })).unwrap();
@@ -402,7 +378,7 @@ proptest! {
                 // The payload type alone would make it another packet.
                 audio[index] = if index == 1 { 0 } else { byte };
                 peer.send(&media, &audio).await;
-                if garbage.get(1).is_none_or(|second| second & 0x7f != KEY_EVENTS) {
+                if garbage.get(1).is_none_or(|second| second & 0x7f != TELEPHONE_EVENT) {
                     peer.send(&media, &garbage).await;
                 }
             }
