@@ -53,6 +53,11 @@ pub trait TelephonyBackend: Send + Sync {
         Ok(())
     }
 
+    /// How the audio of an answered call went, in one sentence for the log at the call's end, if the backend knows.
+    fn summary(&self, _reference: &Reference) -> Option<String> {
+        None
+    }
+
     /// What goes on as long as the gate runs, such as a registration, telling how it goes. Dropped at the gate's end.
     async fn keep_up(&self, _tell: OnState<'_>) {}
 

@@ -154,6 +154,12 @@ impl Shared {
                 whose
             }
         };
+        if let Some((named, reference)) = &line
+            && let Some(text) = named.backend.summary(reference)
+        {
+            let event = Event { event: "media", text: Some(&text), ..self.event(flight, Some(&named.name)) };
+            self.log.write(Level::Info, &event);
+        }
         if let Some((named, reference)) = ours(whose)
             && (!named.backend.outlives_its_process() || self.is_recorded().await)
         {

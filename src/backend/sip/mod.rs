@@ -274,6 +274,13 @@ impl TelephonyBackend for SipTrunk {
         }
     }
 
+    fn summary(&self, reference: &Reference) -> Option<String> {
+        match &*self.line(reference)?.try_lock().ok()? {
+            Line::Live(live) if live.is_answered => Some(live.media.summary().to_string()),
+            _ => None,
+        }
+    }
+
     fn outlives_its_process(&self) -> bool {
         false
     }
