@@ -70,9 +70,10 @@ pub struct SipConfig {
     /// `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// Whether the audio may come from another port of the trunk's address than the one that the trunk named, as behind
-    /// a NAT. The port is that of the first packet from that address: an attacker who can forge that packet can press
-    /// keys.
+    /// Whether the audio may come from another port of the trunk's media address than the one that the trunk named, as
+    /// behind a NAT router. The port is learned from 8 packets of audio in sequence, as long as nothing comes from the
+    /// named port, and never from key events. Without SRTP, an attacker who can send from that address before the trunk
+    /// does can press keys.
     #[serde(default)]
     pub learn_media_port: bool,
 }
