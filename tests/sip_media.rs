@@ -1,0 +1,341 @@
+//! The media of calls over a SIP trunk, with the odd but legal ways of real PBXs, and what a call without a key says about
+//! its audio.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use audio_codec_algorithms::encode_ulaw;
+use phonegate::call::FailureReason;
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::handset::{EVENTS, Handset, SSRC};
+use support::ports::free_port;
+use support::sip::{NUMBER, config, gate};
+use support::sipp::{Callee, SDP, SDP_WITHOUT_EVENTS, Step, UNTIL_ASKED};
+
+const RINGS: Step = Step::Answer(180, "Ringing", "");
+
+/// How a call ended: the reason, none if it was verified; the text; and its line in the log about its media.
+struct Ended {
+    reason: Option<FailureReason>,
+    text: String,
+    media: String,
+}
+
+fn ended(gate: TestGate) -> Ended {
+    let (_, text) = gate.ends(id(1));
+    let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
+    let log = gate.end();
+    let lines: Vec<_> = log.iter().filter(|line| line["event"] == "media").collect();
+    let [line] = lines.as_slice() else { panic!("one line about the media: {log:#?}") };
+    Ended { reason, text, media: line["text"].as_str().unwrap_or_default().to_owned() }
+}
+
+/// A call to a callee that answers with this description: what happens once the first prompt is heard, and its end.
+fn call_with(handset: &Handset, sdp: String, settings: Value, then: impl FnOnce(SocketAddr)) -> Ended {
+    let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUpWith(sdp), Step::Receive("BYE")], 1);
+    let mut trunk = callee.trunk();
+    trunk.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let gate = gate(trunk);
+    gate.initiate(id(1), NUMBER);
+    then(handset.hear_prompt().from);
+    let ended = ended(gate);
+    callee.finish();
+    ended
+}
+
+fn call(handset: &Handset, sdp: String, then: impl FnOnce(SocketAddr)) -> Ended {
+    call_with(handset, sdp, json!({}), then)
+}
+
+/// A call that sipp plays alone after its answer.
+fn played(answer: &str, steps: &[Step]) -> (Ended, String) {
+    let start = [Step::Invite, RINGS, Step::PickUpWith(answer.to_owned()), UNTIL_ASKED];
+    let steps: Vec<_> = start.into_iter().chain(steps.iter().cloned()).chain([Step::Receive("BYE")]).collect();
+    let callee = Callee::start(&steps, 1);
+    let gate = gate(callee.trunk());
+    gate.initiate(id(1), NUMBER);
+    (ended(gate), callee.finish())
+}
+
+/// Transfers and music on hold begin a new stream each.
+#[test]
+fn keys_count_in_the_tenth_stream_of_an_encrypted_call() {
+    let handset = Handset::on("127.0.0.1");
+    let steps = [Step::Invite, RINGS, Step::PickUpWith(handset.encrypted_sdp()), Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["media_encryption"] = json!("optional");
+    let gate = gate(trunk);
+    gate.initiate(id(1), NUMBER);
+    handset.encrypt(&callee);
+    let to = handset.hear_prompt().from;
+    for stream in 1..10 {
+        handset.talk_in(SSRC + stream, to, 3);
+    }
+    handset.press_in(SSRC + 9, to, '#');
+    let ended = ended(gate);
+    callee.finish();
+    assert_eq!(ended.reason, None, "{}", ended.text);
+    assert!(ended.media.starts_with("Received 27 packets of audio and 11 of key events"), "{}", ended.media);
+}
+
+#[test]
+fn an_answer_with_more_formats_than_offered_is_accepted() {
+    let handset = Handset::on("127.0.0.1");
+    let sdp = handset.sdp("13 18 9 0 8 118 101") + "a=rtpmap:13 CN/8000\na=rtpmap:118 telephone-event/16000\n";
+    let ended = call(&handset, sdp, |to| handset.press(to, '#'));
+    assert_eq!(ended.reason, None, "{}", ended.text);
+}
+
+/// A peer may also send with the number of our offer (RFC 3264, section 5.1).
+#[test]
+fn the_peers_own_number_for_key_events_counts_beside_101() {
+    for (payload_type, reason) in [(96, None), (101, None), (97, Some(FailureReason::NoKeyPressed))] {
+        let handset = Handset::on("127.0.0.1");
+        let sdp = handset.sdp("0 96") + "a=rtpmap:96 telephone-event/8000\n";
+        let press = |to| handset.press_as(SSRC, to, (payload_type, handset.next_event()), '#');
+        let ended = call(&handset, sdp, press);
+        assert_eq!(ended.reason, reason, "{payload_type}: {}", ended.text);
+        assert_eq!(ended.text.contains("11 of a type that was not agreed on"), reason.is_some(), "{}", ended.text);
+    }
+}
+
+#[test]
+fn info_keys_count_in_every_spelling() {
+    for (kind, body) in [
+        ("application/dtmf", "#"),
+        ("application/dtmf", "11"),
+        ("application/dtmf", "Signal=#\nDuration=160\n"),
+        ("application/dtmf-relay", "Signal=#\nDuration=160\n"),
+        ("application/dtmf-relay", "Signal= #\nDuration= 160\n"),
+        ("application/dtmf-relay", "Signal = #\nDuration = 160\n"),
+        ("Application/DTMF-Relay; x=y", "signal=11\n"),
+    ] {
+        let (ended, seen) = played(SDP_WITHOUT_EVENTS, &[Step::Info(kind, body)]);
+        assert_eq!(ended.reason, None, "{kind} {body}: {} {seen}", ended.text);
+    }
+}
+
+#[test]
+fn other_info_requests_are_refused_and_the_call_goes_on() {
+    let (ended, seen) = played(
+        SDP_WITHOUT_EVENTS,
+        &[
+            Step::InfoRefused("application/dtmf-relay", "Signal=##\n"),
+            Step::InfoRefused("application/dtmf", "55"),
+            Step::InfoRefused("text/plain", "Signal=#\n"),
+            Step::InfoRefused("application/media_control+xml", "#"),
+            Step::Info("application/dtmf-relay", "Signal=#\n"),
+        ],
+    );
+    assert_eq!(ended.reason, None, "{} {seen}", ended.text);
+}
+
+/// The signalling is in the clear: a forged INFO would be the way round the encryption.
+#[test]
+fn info_keys_never_count_if_the_audio_is_encrypted_and_signalling_is_not() {
+    let handset = Handset::on("127.0.0.1");
+    let sdp = handset.encrypted_sdp().replace("RTP/AVP 0 101", "RTP/AVP 0");
+    let info = Step::InfoRefused("application/dtmf-relay", "Signal=#\n");
+    let steps = [Step::Invite, RINGS, Step::PickUpWith(sdp), UNTIL_ASKED, info, Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["media_encryption"] = json!("optional");
+    let gate = gate(trunk);
+    gate.initiate(id(1), NUMBER);
+    assert_eq!(ended(gate).reason, Some(FailureReason::NoKeyPressed));
+    callee.finish();
+}
+
+#[test]
+fn a_stray_packet_of_early_media_takes_nothing() {
+    for learns in [false, true] {
+        let port = free_port();
+        let handset = Handset::on("127.0.0.1");
+        let steps =
+            [Step::Invite, RINGS, Step::Wait(1500), Step::PickUpWith(handset.sdp("0 101")), Step::Receive("BYE")];
+        let callee = Callee::start(&steps, 1);
+        let mut trunk = callee.trunk();
+        trunk["rtp_ports"] = json!({ "first": port, "last": port + 1 });
+        trunk["learn_media_port"] = json!(learns);
+        let gate = gate(trunk);
+        gate.initiate(id(1), NUMBER);
+        support::wait_until("the phone rings", || gate.log().iter().any(|line| line["event"] == "ringing"));
+        let stray = Handset::on("127.0.0.1");
+        stray.talk(([127, 0, 0, 1], port).into(), 1);
+        let to = handset.hear_prompt().from;
+        stray.talk(to, 1);
+        handset.press(to, '#');
+        let ended = ended(gate);
+        callee.finish();
+        assert_eq!(ended.reason, None, "{}", ended.text);
+    }
+}
+
+/// Were one of the keys missed, the entry would be `0` or `#` alone.
+#[test]
+fn keys_with_one_timestamp_or_with_earlier_ones_are_all_read() {
+    for timestamps in [[50_000, 50_000], [50_000, 160]] {
+        let handset = Handset::on("127.0.0.1");
+        let ended = call(&handset, handset.sdp("0 101"), |to| {
+            for (key, timestamp) in ['0', '#'].into_iter().zip(timestamps) {
+                handset.press_as(SSRC, to, (EVENTS, timestamp), key);
+            }
+        });
+        assert_eq!(ended.reason, Some(FailureReason::FraudReported), "{timestamps:?}: {}", ended.text);
+    }
+}
+
+/// Ways of a PBX to answer on hold.
+fn holds(handset: &Handset) -> [String; 4] {
+    let sdp = handset.sdp("0 101");
+    [
+        format!("{sdp}a=inactive\n"),
+        format!("{sdp}a=sendonly\n"),
+        format!("{sdp}a=recvonly\n"),
+        sdp.replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0"),
+    ]
+}
+
+/// The user is asked once audio goes both ways: what was pressed before does not count.
+#[test]
+fn a_first_answer_on_hold_waits_for_the_re_invite() {
+    for way in 0..4 {
+        let handset = Handset::on("127.0.0.1");
+        let steps = [
+            Step::Invite,
+            RINGS,
+            Step::PickUpWith(holds(&handset)[way].clone()),
+            Step::Wait(1500),
+            Step::Offer("INVITE", handset.sdp("0 101"), 200),
+            Step::Receive("BYE"),
+        ];
+        let callee = Callee::start(&steps, 1);
+        let gate = gate(callee.trunk());
+        gate.initiate(id(1), NUMBER);
+        let to = handset.hear_prompt().from;
+        assert!(callee.messages().contains("CSeq: 2 INVITE") || callee.messages().matches("INVITE sip:").count() > 1);
+        handset.press(to, '#');
+        let ended = ended(gate);
+        let seen = callee.finish();
+        assert_eq!(ended.reason, None, "{way}: {} {seen}", ended.text);
+    }
+}
+
+#[test]
+fn a_call_that_stays_on_hold_ends_at_its_deadline_and_says_so() {
+    let handset = Handset::on("127.0.0.1");
+    let steps = [Step::Invite, RINGS, Step::PickUpWith(holds(&handset)[0].clone()), Step::Receive("BYE")];
+    let callee = Callee::start(&steps, 1);
+    let gate = TestGate::start(config(callee.trunk(), 4));
+    gate.initiate(id(1), NUMBER);
+    let ended = ended(gate);
+    callee.finish();
+    assert_eq!(ended.reason, Some(FailureReason::DeadlinePassed), "{}", ended.text);
+    assert!(ended.media.ends_with("on hold at the end."), "{}", ended.media);
+}
+
+/// A description with blanks where they should not be.
+fn odd(sdp: &str) -> String {
+    let sdp = sdp.replace("v=0\n", "v=0[$blank]\n").replace("t=0 0\n", "b=AS:64[$blank]\nt=0 0\n");
+    sdp.replace("m=audio ", "m=audio  ").replace("RTP/AVP 0 101", "RTP/AVP  0  101[$blank]")
+}
+
+#[test]
+fn descriptions_with_odd_blanks_and_origins_are_read() {
+    for origin in ["o=-".to_owned(), format!("o={} 1 1 IN IP4 127.0.0.1", "x".repeat(500))] {
+        let handset = Handset::on("127.0.0.1");
+        let sdp = odd(&handset.sdp("0 101")).replace("o=handset 1 1 IN IP4 127.0.0.1", &origin);
+        let ended = call(&handset, sdp, |to| handset.press(to, '#'));
+        assert_eq!(ended.reason, None, "{origin}: {}", ended.text);
+    }
+}
+
+#[test]
+fn a_hold_with_a_trailing_blank_is_a_hold() {
+    let held = odd(SDP) + "a=sendonly[$blank]\n";
+    let resumes = [Step::Wait(300), Step::Offer("INVITE", odd(SDP), 200), Step::Wait(200), Step::Press("#")];
+    let steps: Vec<_> = [Step::Offer("INVITE", held, 200)].into_iter().chain(resumes).collect();
+    let (ended, seen) = played(&odd(SDP), &steps);
+    assert_eq!(ended.reason, None, "{} {seen}", ended.text);
+    assert!(seen.contains("a=sendonly \r\n") && seen.contains("a=recvonly\r\n"), "{seen}");
+}
+
+/// 100 ms of the tone of `#`, in packets of mu-law.
+fn pound_tone() -> Vec<Vec<u8>> {
+    let sine = |n: f32, hertz: f32| (n * hertz * std::f32::consts::TAU / 8000.0).sin() * 6000.0;
+    let samples = (0u16..800).map(|n| encode_ulaw((sine(n.into(), 941.0) + sine(n.into(), 1477.0)) as i16));
+    samples.collect::<Vec<_>>().chunks(160).map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn tones_in_the_audio_are_no_keys_and_the_failure_says_so() {
+    for formats in ["0 101", "0"] {
+        let handset = Handset::on("127.0.0.1");
+        let ended = call(&handset, handset.sdp(formats), |to| {
+            for (n, payload) in (0..).zip(pound_tone()) {
+                handset.send(to, 0, n * 160, &payload);
+                handset.wait(Duration::from_millis(20));
+            }
+        });
+        assert_eq!(ended.reason, Some(FailureReason::NoKeyPressed), "{}", ended.text);
+        assert!(ended.text.contains("the trunk sends keys as tones"), "{}", ended.text);
+        assert!(ended.text.contains("Switch it to RFC 4733"), "{}", ended.text);
+        assert!(ended.media.contains("with DTMF tones in the audio"), "{}", ended.media);
+    }
+}
+
+#[test]
+fn a_call_without_any_rtp_says_so() {
+    let handset = Handset::on("127.0.0.1");
+    let ended = call(&handset, handset.sdp("0 101"), |_| {});
+    assert_eq!(ended.reason, Some(FailureReason::NoKeyPressed));
+    assert!(ended.text.contains("No audio packet arrived: a firewall"), "{}", ended.text);
+    assert!(ended.text.contains("`rtp_ports`") && ended.text.contains("`local_address`"), "{}", ended.text);
+    assert!(ended.media.starts_with("Received 0 packets of audio"), "{}", ended.media);
+}
+
+/// Everything was dropped: the text says why, and what to do.
+#[test]
+fn a_call_whose_packets_were_all_dropped_says_why() {
+    for (from, learns, reason, advice) in [
+        ("127.0.0.1", false, "20 from another port", "set `learn_media_port`"),
+        ("127.0.0.2", true, "20 from another address", "from the address that its session description names"),
+    ] {
+        let handset = Handset::on("127.0.0.1");
+        let settings = json!({ "learn_media_port": learns });
+        let ended = call_with(&handset, handset.sdp("0 101"), settings, |to| Handset::on(from).talk(to, 20));
+        assert_eq!(ended.reason, Some(FailureReason::NoKeyPressed));
+        for words in ["No received audio was accepted after the call was answered", reason, advice] {
+            assert!(ended.text.contains(words), "{words:?} is not in {}", ended.text);
+        }
+    }
+}
+
+#[test]
+fn audio_that_is_not_encrypted_as_agreed_is_named_in_the_failure() {
+    let handset = Handset::on("127.0.0.1");
+    let settings = json!({ "media_encryption": "optional" });
+    // It hears noise: what arrives is not opened.
+    let ended = call_with(&handset, handset.encrypted_sdp(), settings, |to| handset.talk(to, 20));
+    assert_eq!(ended.reason, Some(FailureReason::NoKeyPressed));
+    assert!(ended.text.contains("20 not authentic (SRTP)"), "{}", ended.text);
+    assert!(ended.text.contains("Check the SRTP settings"), "{}", ended.text);
+}
+
+#[test]
+fn the_log_has_one_line_about_the_media_of_a_verified_call() {
+    let handset = Handset::on("127.0.0.1");
+    let ended = call(&handset, handset.sdp("0 101"), |to| {
+        handset.talk(to, 5);
+        handset.press(to, '#');
+    });
+    assert_eq!(ended.reason, None, "{}", ended.text);
+    assert!(ended.media.starts_with("Received 5 packets of audio"), "{}", ended.media);
+    for words in [" lost, jitter ", "; sent ", " (no RTCP of the other side)"] {
+        assert!(ended.media.contains(words), "{words:?} is not in {}", ended.media);
+    }
+}
