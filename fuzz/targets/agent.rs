@@ -210,7 +210,7 @@ impl World {
             }
             Step::Probe { flow, seconds } => {
                 let timeout = Duration::from_secs(u64::from(*seconds));
-                let _ = self.agent.probe(now, self.flow(*flow), "sip:trunk.example.com", timeout);
+                let _ = self.agent.probe(now, self.flow(*flow), "sip:trunk.example.com", timeout, None);
             }
             Step::OpenFlow { stream } => self.open_flow(*stream),
             Step::CloseFlow(flow) => self.agent.close_flow(now, self.flow(*flow)),

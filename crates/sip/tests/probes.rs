@@ -6,13 +6,14 @@ mod wire;
 use std::time::Duration;
 
 use phonegate_sip::agent::{AgentError, Event, ProbeId, ProbeResult};
+use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::{Message, Method};
 use wire::{Wire, seconds, value};
 
 const URI: &str = "sip:trunk.example.com";
 
 fn probe(wire: &mut Wire, timeout: Duration) -> (ProbeId, Message) {
-    let id = wire.agent.probe(wire.now, wire.flow, URI, timeout).unwrap();
+    let id = wire.agent.probe(wire.now, wire.flow, URI, timeout, None).unwrap();
     (id, wire.sent_one())
 }
 
@@ -89,7 +90,7 @@ fn closed_flow_ends_the_probe_at_once() {
         wire.agent.close_flow(wire.now, wire.flow);
         assert_eq!(result(&mut wire), Some((id, ProbeResult::NoResponse)));
         wire.assert_empty();
-        assert_eq!(wire.agent.probe(wire.now, wire.flow, URI, seconds(2)), Err(AgentError::UnknownFlow));
+        assert_eq!(wire.agent.probe(wire.now, wire.flow, URI, seconds(2), None), Err(AgentError::UnknownFlow));
     }
 }
 
@@ -97,11 +98,11 @@ fn closed_flow_ends_the_probe_at_once() {
 #[test]
 fn unsent_probe_ends_at_once() {
     let mut wire = Wire::udp();
-    let id = wire.agent.probe(wire.now, wire.flow, URI, seconds(9)).unwrap();
+    let id = wire.agent.probe(wire.now, wire.flow, URI, seconds(9), None).unwrap();
     let transmit = wire.transmits().remove(0);
     wire.agent.handle_send_failure(wire.now, transmit.id);
     assert_eq!(result(&mut wire), Some((id, ProbeResult::NoResponse)));
-    wire.agent.probe(wire.now, wire.flow, URI, seconds(9)).unwrap();
+    wire.agent.probe(wire.now, wire.flow, URI, seconds(9), None).unwrap();
     let transmit = wire.transmits().remove(0);
     wire.run(seconds(1));
     wire.agent.handle_send_failure(wire.now, transmit.id);
@@ -115,7 +116,7 @@ fn probes_are_bounded() {
     for _ in 0..256 {
         probe(&mut wire, seconds(1));
     }
-    assert_eq!(wire.agent.probe(wire.now, wire.flow, URI, seconds(1)), Err(AgentError::TooMany("probes")));
+    assert_eq!(wire.agent.probe(wire.now, wire.flow, URI, seconds(1), None), Err(AgentError::TooMany("probes")));
     wire.run(seconds(1));
     assert_eq!(wire.events().len(), 256);
     probe(&mut wire, seconds(1));
@@ -125,8 +126,29 @@ fn probes_are_bounded() {
 fn uri_that_cannot_be_used_is_refused() {
     let mut wire = Wire::udp();
     for uri in ["", "sip:", "tel:+1", "trunk.example.com", "sip:0.0.0.0", "sip:[::]", "sip:a\r\nb", "sip:a b"] {
-        let refused = wire.agent.probe(wire.now, wire.flow, uri, seconds(1));
+        let refused = wire.agent.probe(wire.now, wire.flow, uri, seconds(1), None);
         assert!(matches!(refused, Err(AgentError::Unusable(_))), "{uri:?}");
     }
     wire.assert_empty();
+}
+
+/// With the right password the OPTIONS is accepted, with a wrong one its challenge is the result.
+#[test]
+fn challenge_of_a_probe_is_answered() {
+    let challenge = "WWW-Authenticate: Digest realm=\"r\", nonce=\"1\", algorithm=SHA-256, qop=\"auth\"\r\n";
+    for (has_credentials, second, expected) in [(true, 200, 200), (true, 401, 401), (false, 0, 401)] {
+        let mut wire = Wire::udp();
+        let credentials = Credentials::new("gate", "made-up").ok().filter(|_| has_credentials);
+        let id = wire.agent.probe(wire.now, wire.flow, URI, seconds(2), credentials).unwrap();
+        let first = wire.sent_one();
+        wire.reply(&first, 401, challenge, "");
+        if has_credentials {
+            let again = wire.sent_one();
+            assert!(value(&again, "Authorization").contains("algorithm=SHA-256"));
+            assert_eq!(again.cseq().unwrap().number, 2);
+            wire.reply(&again, second, challenge, "");
+        }
+        assert_eq!(wire.events(), [Event::Probe(id, ProbeResult::Responded(expected))]);
+        wire.assert_empty();
+    }
 }

@@ -17,7 +17,7 @@ const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23
 const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
 
 fn probed(wire: &mut Wire) -> Message {
-    wire.agent.probe(wire.now, wire.flow, "sip:trunk.example.com", seconds(60)).unwrap();
+    wire.agent.probe(wire.now, wire.flow, "sip:trunk.example.com", seconds(60), None).unwrap();
     wire.sent_one()
 }
 
@@ -420,5 +420,5 @@ fn stale(
     wire.agent.handle_stream(now, flow, b"x");
     wire.agent.handle_stream(now, current, b"a stream on a flow of datagrams");
     assert!(wire.agent.place_call(now, flow, wire::call()).is_err());
-    assert!(wire.agent.probe(now, flow, "sip:a", seconds(1)).is_err());
+    assert!(wire.agent.probe(now, flow, "sip:a", seconds(1), None).is_err());
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::core::Owner;
-use super::event::{Event, ProbeResult};
+use super::event::Event;
 use super::flow::FlowId;
 use super::response::ResponseBuilder;
 use super::{CallId, UserAgent};
@@ -140,7 +140,12 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
             }
             agent.remove_if_unregistered(id);
         }
-        Owner::Probe(id) => agent.end_probe(id, ProbeResult::Responded(status)),
+        Owner::Probe(id) => {
+            let result = agent.probes.get_mut(&id).and_then(|probe| probe.handle_response(&mut agent.core, response));
+            if let Some(result) = result {
+                agent.end_probe(id, result);
+            }
+        }
     }
 }
 

@@ -25,9 +25,10 @@ pub use self::flow::{Flow, FlowId, Transmit, TransmitId, Transport};
 use self::core::{Core, Owner, TimerKey};
 use self::error::{check_call, check_contact_user, check_routes, check_uri};
 use self::flow::FlowState;
+use self::probe::Probe;
+use crate::auth::Credentials;
 use crate::framing::StreamReader;
 use crate::invite::{Call, RequestFailure};
-use crate::message::Method;
 use crate::register::Registration;
 use crate::transaction::ClientKey;
 use crate::transaction::client::TimeoutAction;
@@ -52,7 +53,7 @@ pub struct UserAgent {
     /// Calls by the Call-ID of their messages.
     call_ids: HashMap<String, CallId>,
     registrations: BTreeMap<RegistrationId, Registration>,
-    probes: HashMap<ProbeId, ClientKey>,
+    probes: HashMap<ProbeId, Probe>,
 }
 
 impl UserAgent {
@@ -205,25 +206,27 @@ impl UserAgent {
     }
 
     /// Sends OPTIONS to check whether a server is alive. The result is reported within `timeout`, but within 64 times
-    /// T1 at the latest.
+    /// T1 at the latest. With credentials, a challenge is answered.
     ///
     /// # Errors
     /// Nothing was sent: the flow is closed, there are too many probes, or the URI is malformed.
-    pub fn probe(&mut self, now: Duration, flow: FlowId, uri: &str, timeout: Duration) -> Result<ProbeId, AgentError> {
+    pub fn probe(
+        &mut self,
+        now: Duration,
+        flow: FlowId,
+        uri: &str,
+        timeout: Duration,
+        credentials: Option<Credentials>,
+    ) -> Result<ProbeId, AgentError> {
         self.advance(now);
-        let server = self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
+        self.core.flow(flow).ok_or(AgentError::UnknownFlow)?;
         check_uri(uri, "the URI of a probe")?;
         if self.probes.len() >= self.core.config.max_registrations {
             return Err(AgentError::TooMany("probes"));
         }
         let id = ProbeId(self.core.next_id());
-        let key = self.core.new_client_key();
-        let bytes =
-            probe::write(&mut self.core, &server, key, uri).ok_or(AgentError::Unusable("the URI of a probe"))?;
-        let timeout = timeout.min(self.core.config.timers.timeout());
-        let owner = Owner::Probe(id);
-        self.core.start_client(owner, key, (flow, server.remote), (&Method::Options, bytes), Some(timeout));
-        self.probes.insert(id, key);
+        let probe = Probe::start(&mut self.core, id, (flow, uri), timeout, credentials);
+        self.probes.insert(id, probe.ok_or(AgentError::Unusable("the URI of a probe"))?);
         Ok(id)
     }
 

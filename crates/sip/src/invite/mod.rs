@@ -53,6 +53,8 @@ pub(crate) struct Call {
     /// The smallest session interval that the peer accepts, if it refused a smaller one.
     min_interval: Option<u32>,
     retries: u32,
+    /// The Request-URIs before the redirections so far.
+    targets: Vec<String>,
     /// Reliable provisional responses that were acknowledged, in all forks.
     pracks: u32,
     stage: Stage,
@@ -165,6 +167,7 @@ impl Call {
             session_interval: setup.session_interval.map(|seconds| seconds.max(session_timer::MIN_SECONDS)),
             min_interval: None,
             retries: 0,
+            targets: Vec::new(),
             pracks: 0,
             stage: Stage::Inviting,
             invite: None,

@@ -7,7 +7,7 @@ use crate::agent::event::{Answered, CallEvent, EndCause, PeerText, Progress, Ref
 use crate::agent::flow::{FlowId, Transport};
 use crate::auth::{AuthError, ChallengeKind, RequestAuth};
 use crate::dialog::Dialog;
-use crate::message::{Essentials, Host, Message, Method, SipUri, Uri, header};
+use crate::message::{Essentials, Host, Message, Method, NameAddr, SipUri, Uri, header};
 
 impl Call {
     /// Handles a response to an INVITE. `is_stray`: the INVITE's transaction has ended.
@@ -231,19 +231,26 @@ impl Call {
     /// Asks the caller to follow a redirection to one of the trunk's own servers. Returns the end cause if it leads
     /// elsewhere.
     fn redirect(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
-        let contacts = response.contacts().unwrap_or_default();
+        let mut contacts = response.contacts().unwrap_or_default();
+        // The most preferred one first; those of one preference stay in their order.
+        contacts.sort_by(|one, other| preference(other).total_cmp(&preference(one)));
         let target = contacts.into_iter().find_map(|contact| match contact.uri() {
-            Ok(Uri::Sip(uri)) if self.is_own_server(&uri) => Some(uri),
+            Ok(Uri::Sip(uri)) if self.is_own_server(&uri) && !self.was_target(&uri.to_request_uri()) => Some(uri),
             _ => None,
         });
         let Some(target) = target.filter(|_| self.may_retry()) else {
             return Some(EndCause::RedirectRefused(refusal));
         };
-        self.setup.target = target.to_request_uri();
+        self.targets.push(std::mem::replace(&mut self.setup.target, target.to_request_uri()));
         self.stage = Stage::Redirecting;
         self.give_up_at = Some(core.now.saturating_add(core.config.max_ringing));
         self.emit(core, CallEvent::Redirected(target));
         None
+    }
+
+    /// Returns whether the call was sent to this Request-URI already.
+    fn was_target(&self, uri: &str) -> bool {
+        self.setup.target == uri || self.targets.iter().any(|target| target == uri)
     }
 
     /// Returns whether a redirection leads to the same number at one of the trunk's own servers, and is not less secure.
@@ -338,6 +345,12 @@ impl Call {
 
 /// Maximum ACKs that a dialog keeps: those of the INVITE and of the latest re-INVITE.
 const MAX_ACKS: usize = 2;
+
+/// The preference of a Contact, from 0 to 1 (RFC 3261, 20.10).
+fn preference(contact: &NameAddr) -> f32 {
+    let q = contact.params().get("q").and_then(|q| q.parse().ok());
+    q.filter(|q: &f32| (0.0..=1.0).contains(q)).unwrap_or(1.0)
+}
 
 /// Returns the challenges of a response.
 pub(crate) fn challenges(response: &Message) -> impl Iterator<Item = (ChallengeKind, &[u8])> {

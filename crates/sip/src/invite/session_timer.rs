@@ -6,6 +6,10 @@ use super::{Call, Purpose, SentRequest};
 use crate::agent::core::Core;
 use crate::message::{Message, Refresher, header};
 
+/// The smallest session interval that is kept, in seconds. A peer that agrees on less than the RFC allows ends the call if
+/// it is not refreshed in time; below this, refreshes would be a flood.
+const MIN_REFRESHED: u32 = 4;
+
 /// The smallest session interval that may be proposed, in seconds (RFC 4028, 5).
 pub(super) const MIN_SECONDS: u32 = 90;
 
@@ -22,8 +26,7 @@ pub(super) struct SessionTimer {
 
 impl SessionTimer {
     fn new(now: Duration, seconds: u32, is_refresher: bool) -> Self {
-        // An interval below the minimum of the RFC is raised, so that refreshes are not more frequent.
-        let seconds = seconds.max(MIN_SECONDS);
+        let seconds = seconds.max(MIN_REFRESHED);
         let interval = Duration::from_secs(u64::from(seconds));
         let margin = Duration::from_secs(u64::from(seconds / 3).min(32));
         let refresh_at = is_refresher.then(|| now.saturating_add(interval / 2));

@@ -90,11 +90,12 @@ impl Params {
 
     /// Returns the value that identifies a dialog or a transaction.
     ///
-    /// It must occur at most once, and be visible ASCII of at most [`limits::IDENTIFIER`] bytes.
+    /// It must be visible ASCII of at most [`limits::IDENTIFIER`] bytes, and occur at most once, or have the same value
+    /// each time.
     pub(crate) fn identifier(&self, name: &str) -> Result<Option<String>, HeaderProblem> {
         let mut values = self.values(name);
         let Some(value) = values.next() else { return Ok(None) };
-        if values.next().is_some() {
+        if values.any(|other| other != value) {
             return Err(HeaderProblem::Duplicated);
         }
         if value.len() > limits::IDENTIFIER {

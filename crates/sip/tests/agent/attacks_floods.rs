@@ -199,7 +199,7 @@ fn flows_and_registrations_are_bounded() {
     let flow = story.net.links[story.link].id;
     let timeout = Duration::from_secs(2);
     let probes =
-        (0..10).filter(|_| story.net.act(|agent, now| agent.probe(now, flow, "sip:192.0.2.7", timeout)).is_ok());
+        (0..10).filter(|_| story.net.act(|agent, now| agent.probe(now, flow, "sip:192.0.2.7", timeout, None)).is_ok());
     assert_eq!(probes.count(), 2, "as many as max_registrations");
     story.wait(Duration::from_secs(3));
     let usage = story.net.usage();

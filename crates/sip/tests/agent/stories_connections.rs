@@ -111,7 +111,10 @@ fn nothing_is_sent_on_a_flow_that_is_closed() {
         story.net.close(story.link);
         assert!(story.net.act(|agent, now| agent.place_call(now, flow, call)).is_err(), "a call needs a flow");
         let timeout = Duration::from_secs(2);
-        assert!(story.net.act(|agent, now| agent.probe(now, flow, "sip:192.0.2.7", timeout)).is_err(), "and a probe");
+        assert!(
+            story.net.act(|agent, now| agent.probe(now, flow, "sip:192.0.2.7", timeout, None)).is_err(),
+            "and a probe"
+        );
         let options = Text::new("OPTIONS sip:gate@192.0.2.1 SIP/2.0")
             .line("Via: SIP/2.0/TCP 192.0.2.7;branch=z9hG4bK1")
             .line("From: <sip:a@192.0.2.7>;tag=1")

@@ -148,7 +148,9 @@ fn any_response_shows_that_a_server_is_alive() {
         both(|story| {
             let flow = story.net.links[story.link].id;
             let probed = story.net.act(|agent, now| {
-                agent.probe(now, flow, "sip:192.0.2.7", Duration::from_secs(2)).expect("there is room for a probe")
+                agent
+                    .probe(now, flow, "sip:192.0.2.7", Duration::from_secs(2), None)
+                    .expect("there is room for a probe")
             });
             let options = story.receive("OPTIONS");
             story.reply(&options, line);
@@ -169,7 +171,9 @@ fn a_server_that_is_silent_or_gone_fails_its_probe() {
             }
             let start = story.net.now;
             let probed = story.net.act(|agent, now| {
-                agent.probe(now, flow, "sip:192.0.2.7", Duration::from_secs(2)).expect("there is room for a probe")
+                agent
+                    .probe(now, flow, "sip:192.0.2.7", Duration::from_secs(2), None)
+                    .expect("there is room for a probe")
             });
             if health == Health::Closed {
                 story.net.close(link);
@@ -193,7 +197,9 @@ fn a_late_reply_answers_no_other_probe() {
         let mut requests = Vec::new();
         for _ in 0..2 {
             story.net.act(|agent, now| {
-                agent.probe(now, flow, "sip:192.0.2.7", Duration::from_secs(2)).expect("there is room for a probe")
+                agent
+                    .probe(now, flow, "sip:192.0.2.7", Duration::from_secs(2), None)
+                    .expect("there is room for a probe")
             });
             requests.push(story.receive("OPTIONS"));
             if requests.len() == 1 {
