@@ -117,7 +117,10 @@ fn a_trunk_that_answers_from_elsewhere_is_named_in_the_failure() {
     let gate = gate(json!({ "type": "sip", "trunk": format!("sip:{address}") }));
     let (reason, text) = ending(&gate).unwrap();
     assert_eq!(reason, FailureReason::CannotPlace, "{text}");
-    assert!(text.contains("no answer within 5 s") && text.contains("the last one from 127.0.0.2"), "{text}");
+    assert!(
+        text.contains("no response to OPTIONS within 4 s") && text.contains("the last one from 127.0.0.2"),
+        "{text}"
+    );
     assert!(text.contains("`signalling_addresses`"), "{text}");
 }
 

@@ -49,11 +49,12 @@ pub struct SipConfig {
     /// The address of this machine that the trunk can reach; absent: the one from which the way to the trunk leads.
     #[serde(default)]
     pub local_address: Option<IpAddr>,
-    /// The UDP port for SIP; 0: any.
+    /// The UDP port for SIP; 0: any. If another process has it, such as the service during a check, any port is used.
     #[serde(default)]
     pub local_port: Bounded<0, 65_535, 0>,
-    /// Further addresses from which the trunk sends SIP over UDP: IP addresses and host names. The addresses of `trunk`
-    /// and `outbound_proxy` are always accepted; UDP packets from any other address are ignored.
+    /// Further addresses from which the trunk sends SIP over UDP: IP addresses, ranges of them (`192.0.2.0/24`) and host
+    /// names. The addresses of `trunk` and `outbound_proxy` are always accepted; UDP packets from any other address are
+    /// ignored.
     #[serde(default)]
     pub signalling_addresses: Vec<String>,
     /// Whether PhoneGate offers reliable provisional responses (100rel, RFC 3262) and acknowledges them by PRACK. If

@@ -12,6 +12,7 @@ pub mod handset;
 pub mod host;
 pub mod insults;
 pub mod kamailio;
+pub mod options;
 pub mod page;
 pub mod ports;
 pub mod prometheus;

@@ -10,6 +10,7 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::options::OptionsResponder;
 use super::ports::{free_port, free_ports, is_bound_udp};
 use super::sipp_log::unexpected;
 
@@ -75,6 +76,9 @@ pub struct Callee {
     pub port: u16,
     address: &'static str,
     transport: &'static str,
+    /// Answers OPTIONS over UDP at `port`; sipp itself is at another.
+    options: Option<OptionsResponder>,
+    sipp_port: u16,
 }
 
 impl Callee {
@@ -91,11 +95,14 @@ impl Callee {
     /// As `over`, on another address of this machine.
     pub fn on(address: &'static str, transport: &'static str, steps: &[Step], calls: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("callee.xml"), scenario(steps)).unwrap();
         let port = free_port();
+        let sipp_port = if transport == "tcp" { port } else { free_port() };
+        // Everything goes through the responder, so that messages stay in their order.
+        let scenario = scenario(steps).replace("[local_port]", &port.to_string());
+        std::fs::write(folder.path().join("callee.xml"), scenario).unwrap();
         let process = super::tool("sipp", "sip-tester")
             .current_dir(folder.path())
-            .args(["-sf", "callee.xml", "-i", address, "-p", &port.to_string(), "-m", &calls.to_string()])
+            .args(["-sf", "callee.xml", "-i", address, "-p", &sipp_port.to_string(), "-m", &calls.to_string()])
             // It takes the port of the audio, the second one after it for video, and one for RTCP beside each.
             .args(["-mi", address, "-mp", &free_ports(4).to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
@@ -117,11 +124,15 @@ impl Callee {
             .stderr(std::fs::File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
             .unwrap();
-        let mut callee = Self { process, folder, port, address, transport };
+        let mut callee = Self { process, folder, port, address, transport, options: None, sipp_port };
         super::wait_until("sipp listens", || {
             assert!(callee.process.try_wait().unwrap().is_none(), "sipp ended: {}", callee.read("stderr.log"));
             callee.listens()
         });
+        if transport != "tcp" {
+            let address: std::net::IpAddr = address.parse().unwrap();
+            callee.options = Some(OptionsResponder::start((address, port).into(), (address, sipp_port).into()));
+        }
         callee
     }
 
@@ -147,7 +158,7 @@ impl Callee {
     fn listens(&self) -> bool {
         match self.transport {
             "tcp" => std::net::TcpStream::connect((self.address, self.port)).is_ok(),
-            _ => is_bound_udp(self.port),
+            _ => is_bound_udp(self.sipp_port),
         }
     }
 

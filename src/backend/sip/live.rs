@@ -1,33 +1,37 @@
 //! A call from its ringing to its outcome, and the farewell after it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
 use tokio::sync::mpsc;
 
 use super::conversation::{Policy, converse, farewell};
-use super::leg::{Info, Leg, LegEvent};
+use super::driver::{OpenFlow, OutgoingCall};
 use super::media::{Keys, MAX_KEYS, Media};
-use super::offer::Offer;
-use super::outcome::refusal;
+use super::outcome::{end, hung_up};
 use super::phone::Phone;
 use crate::backend::OnProgress;
 use crate::call::{Failure, FailureReason, Outcome, Progress};
 use crate::prompts::Language;
-use crate::telemetry::foreign_text;
 
 /// What was sent last is heard by then: telephones keep some packets back, against jitter.
 const UNTIL_HEARD: Duration = Duration::from_millis(300);
 
-/// A call that rings, or that somebody answered.
+/// A call that rings, or that was answered.
 pub(super) struct Live {
-    pub(super) leg: Box<Leg>,
+    pub(super) call: OutgoingCall,
+    /// An event that was read already.
+    pub(super) pending: Option<CallEvent>,
     pub(super) media: Media,
     pub(super) keys: Keys,
     pub(super) language: Language,
     pub(super) extension: Option<Box<str>>,
     pub(super) is_answered: bool,
-    /// What came of it, once there is a verdict.
+    /// The verdict, once there is one.
     pub(super) outcome: Option<Outcome>,
+    /// Keeps the connection open.
+    pub(super) _flow: Arc<OpenFlow>,
 }
 
 impl Live {
@@ -49,9 +53,9 @@ impl Live {
         self.media.summary().explain(outcome)
     }
 
-    /// Asks the user, and answers the requests of the other side meanwhile.
+    /// Asks the user, and responds to the requests of the peer meanwhile.
     async fn converse(&mut self, policy: Policy) -> Outcome {
-        let (told, mut info) = mpsc::channel(MAX_KEYS);
+        let (sender, mut info) = mpsc::channel(MAX_KEYS);
         let mut phone = Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info };
         let conversation = converse(&mut phone, policy, self.extension.as_deref());
         tokio::pin!(conversation);
@@ -59,60 +63,48 @@ impl Live {
             tokio::select! {
                 biased;
                 outcome = &mut conversation => return outcome,
-                event = self.leg.next() => match event {
-                    LegEvent::Info(info) => {
-                        if let Some(key) = answer_info(&self.media, info).await {
-                            // Who presses more keys than are read has none that counts.
-                            let _ = told.try_send(key);
+                event = next(&mut self.pending, &mut self.call) => match event {
+                    None | Some(CallEvent::Ended(_)) => return Outcome::Failed(ended_after_answer(event)),
+                    Some(event) => {
+                        if let Some(key) = respond(&self.call, &self.media, event) {
+                            // A caller who presses more keys than are read has none that counts.
+                            let _ = sender.try_send(key);
                         }
                     }
-                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(reason) => return Outcome::Failed(hung_up(reason)),
-                    LegEvent::Broken(problem) => return Outcome::Failed(hung_up(Some(foreign_text(&problem)))),
-                    LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
                 }
             }
         }
     }
 
-    /// Waits until somebody answers, and takes the answer's audio.
+    /// Waits until the call is answered, and uses the answer's audio.
     async fn until_answered(&mut self) -> Result<(), Failure> {
-        let mut rang = false;
         let answer = loop {
-            match self.leg.next().await {
-                LegEvent::Provisional(code) => rang = rang || code > 100,
-                LegEvent::Answered(answer) => break answer,
-                LegEvent::Refused(response) => return Err(refusal(&response, rang).0),
-                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                LegEvent::Info(info) => drop(answer_info(&self.media, info).await),
-                LegEvent::Broken(problem) => {
-                    let sentence = format_args!("The call broke: {}.", foreign_text(&problem));
-                    return Err(Failure::new(FailureReason::CannotPlace, sentence));
-                }
-                LegEvent::HungUp(reason) => return Err(hung_up(reason)),
+            match next(&mut self.pending, &mut self.call).await {
+                Some(CallEvent::Answered(answer)) => break answer,
+                Some(CallEvent::Ended(ended)) => return Err(end(&ended).0),
+                None => return Err(ended_after_answer(None)),
+                // No key counts before the first prompt.
+                Some(event) => drop(respond(&self.call, &self.media, event)),
             }
         };
         // Nothing is awaited between the answer and its use, so that a drop cannot lose it.
-        let accepted = self.media.accept_answer(&answer);
+        let accepted = accept(&self.media, &answer);
         self.media.set_answered();
         let Err(problem) = accepted else { return Ok(()) };
-        // Nothing could be heard of a farewell.
-        let _ = self.leg.hang_up().await;
+        // Nothing of a farewell would be heard.
+        self.call.hang_up();
         let sentence = format_args!("The call has no audio: its SDP answer cannot be used: {problem}.");
         Err(Failure::new(FailureReason::CannotPlace, sentence))
     }
 
-    /// Waits while the other side holds the call. Some PBXs answer so, and send a re-INVITE once they have connected the
+    /// Waits while the peer holds the call. Some PBXs answer so, and send a re-INVITE once they have connected the
     /// telephone. The call's deadline bounds the wait.
     async fn until_resumed(&mut self) -> Result<(), Failure> {
         while self.media.is_on_hold() {
-            match self.leg.next().await {
-                LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
+            match next(&mut self.pending, &mut self.call).await {
+                event @ (None | Some(CallEvent::Ended(_))) => return Err(ended_after_answer(event)),
                 // No key counts before the first prompt.
-                LegEvent::Info(info) => drop(answer_info(&self.media, info).await),
-                LegEvent::HungUp(reason) => return Err(hung_up(reason)),
-                LegEvent::Broken(problem) => return Err(hung_up(Some(foreign_text(&problem)))),
-                LegEvent::Provisional(_) | LegEvent::Answered(_) | LegEvent::Refused(_) => {}
+                Some(event) => drop(respond(&self.call, &self.media, event)),
             }
         }
         Ok(())
@@ -130,36 +122,89 @@ impl Live {
         loop {
             tokio::select! {
                 () = &mut heard => return,
-                event = self.leg.next() => match event {
-                    LegEvent::Offer(offer) => answer_offer(&self.media, offer).await,
-                    LegEvent::HungUp(_) | LegEvent::Broken(_) | LegEvent::Refused(_) => return,
-                    LegEvent::Info(info) => drop(answer_info(&self.media, info).await),
-                    LegEvent::Provisional(_) | LegEvent::Answered(_) => {}
+                event = next(&mut self.pending, &mut self.call) => match event {
+                    None | Some(CallEvent::Ended(_)) => return,
+                    Some(event) => drop(respond(&self.call, &self.media, event)),
                 }
             }
         }
     }
+
+    /// Ends the call, and waits until the peer has confirmed it.
+    ///
+    /// # Errors
+    /// Why it may continue.
+    pub(super) async fn hang_up(&mut self) -> Result<(), String> {
+        self.call.hang_up();
+        while !self.call.is_over() {
+            match next(&mut self.pending, &mut self.call).await {
+                Some(CallEvent::Ended(ended)) if ended.may_still_ring => {
+                    return Err("the trunk does not respond".to_owned());
+                }
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the call was answered and has not ended.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_answered && !self.call.is_over()
+    }
 }
 
-async fn answer_offer(media: &Media, offer: Offer) {
-    let answer = match &offer.sdp {
-        Some(sdp) => media.answer_offer(sdp).map(Some).map_err(|_| ()),
-        None if offer.wants_offer() => Ok(Some(media.offer())),
-        None => Ok(None),
-    };
-    offer.answer(answer).await;
+/// Uses the answer's description, unless an UPDATE before the answer has agreed on another.
+fn accept(media: &Media, answer: &Answered) -> Result<(), super::media::MediaError> {
+    if answer.is_updated {
+        return Ok(());
+    }
+    media.accept_answer(answer.description.as_deref().unwrap_or_default())
 }
 
-/// Answers an INFO request: with 200 if its key counts in this call, or if it has no body (RFC 2976, section 2.2); else
-/// with 415. Returns the key.
-async fn answer_info(media: &Media, info: Info) -> Option<char> {
-    let key = media.receive_info(&info.content_type, &info.body).ok();
-    let is_accepted = key.is_some() || info.body.is_empty();
-    info.answer(is_accepted).await;
-    key
+async fn next(pending: &mut Option<CallEvent>, call: &mut OutgoingCall) -> Option<CallEvent> {
+    match pending.take() {
+        Some(event) => Some(event),
+        None => call.next().await,
+    }
 }
 
-fn hung_up(reason: Option<String>) -> Failure {
-    let told = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-    Failure::new(FailureReason::CallEnded, format_args!("The user hung up without a key{told}."))
+/// Responds to what the peer asks, and returns a key that arrived by INFO.
+pub(super) fn respond(call: &OutgoingCall, media: &Media, event: CallEvent) -> Option<char> {
+    match event {
+        CallEvent::Offer { request, description } => {
+            let reply = match description {
+                Some(offer) => match media.answer_offer(&offer) {
+                    Ok(answer) => Reply::Accept(Some(answer.into_bytes())),
+                    Err(_) => Reply::Refuse(488),
+                },
+                None => Reply::Accept(Some(media.offer().into_bytes())),
+            };
+            call.respond(request, reply);
+            None
+        }
+        CallEvent::SessionAnswer(Some(answer)) => {
+            // A later answer that cannot be used leaves the session as it was.
+            let _ = media.accept_answer(&answer);
+            None
+        }
+        CallEvent::Info { request, content_type, body } => {
+            let key = media.receive_info(&content_type, &body).ok();
+            // An INFO without a body asks nothing (RFC 2976, section 2.2).
+            let is_accepted = key.is_some() || body.is_empty();
+            call.respond(request, if is_accepted { Reply::Accept(None) } else { Reply::Refuse(415) });
+            key
+        }
+        _ => None,
+    }
+}
+
+fn ended_after_answer(event: Option<CallEvent>) -> Failure {
+    match event {
+        Some(CallEvent::Ended(Ended { cause: EndCause::PeerHungUp { reason, .. }, .. })) => {
+            Failure::verbatim(FailureReason::CallEnded, hung_up(reason.as_ref()))
+        }
+        Some(CallEvent::Ended(ended)) => end(&ended).0,
+        _ => Failure::verbatim(FailureReason::CallEnded, hung_up(None)),
+    }
 }

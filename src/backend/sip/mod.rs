@@ -5,22 +5,18 @@
 //! verified is there.
 
 mod conversation;
-mod dial;
 mod dialling;
-mod digest;
-mod inbound;
-mod leg;
-mod link;
+mod driver;
+mod health;
 mod live;
 mod media;
-mod offer;
 mod outcome;
 mod peer;
 mod phone;
+mod placing;
 mod registration;
 mod settings;
 mod trust;
-mod within;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -29,8 +25,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use rsipstack::sip::{Method, Transport};
-use tokio::sync::OnceCell;
+use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::{OnProgress, OnState, PlaceError, Rang, Reference, TelephonyBackend};
@@ -38,31 +33,34 @@ use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
 use crate::prompts::Prompts;
 use conversation::Policy;
-use dial::{Dialled, dial};
 pub use dialling::Dialling;
-use link::Link;
+use driver::{Driver, Flows, OpenFlow};
 use live::Live;
-use media::{Media, MediaSettings};
-use outcome::{Next, refusal, reply};
 use peer::{Peer, Server};
+use placing::{Attempt, transport_name};
 use settings::Settings;
 
 /// The longest farewell; hanging up must have its time after it, within HANG_UP_LIMIT.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
+
+/// Maximum time until a response to the OPTIONS of a check.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
+
+/// The time between two new calls. A server would lose what comes all at once.
+const BETWEEN_CALLS: Duration = Duration::from_millis(2);
 
 /// A SIP trunk.
 pub(super) struct SipTrunk {
     settings: Settings,
     prompts: Prompts,
     policy: Policy,
-    links: Mutex<HashMap<Server, Arc<Way>>>,
+    flows: Flows,
+    driver: std::sync::OnceLock<Driver>,
+    between_calls: tokio::sync::OnceCell<tokio::sync::Mutex<Interval>>,
     calls: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Line>>>>,
     /// By trunk: why it is not registered now, though it should be.
     unregistered: Mutex<BTreeMap<String, String>>,
 }
-
-/// The attempt to open a way to a server, and what came of it.
-type Way = OnceCell<Result<Arc<Link>, String>>;
 
 /// What is known of a call that was placed.
 enum Line {
@@ -86,20 +84,36 @@ impl SipTrunk {
             settings: Settings::new(path, sip, (&config.network, &config.numbers), base)?,
             policy: Policy { repeat: repeat.get(), attempts: attempts.get(), fraud_key: config.fraud.key.get() },
             prompts,
-            links: Mutex::default(),
+            flows: Flows::default(),
+            driver: std::sync::OnceLock::new(),
+            between_calls: tokio::sync::OnceCell::new(),
             unregistered: Mutex::default(),
             calls: Mutex::default(),
         })
     }
 
-    /// A way to a server, a new one where there is none that works. Calls that need it at once share one attempt.
-    async fn link(&self, server: &Server) -> Result<Arc<Link>, String> {
-        let way = {
-            let mut links = self.links.lock();
-            links.retain(|_, way| way.get().is_none_or(|opened| opened.as_ref().is_ok_and(|link| link.is_open())));
-            Arc::clone(links.entry(server.clone()).or_default())
-        };
-        way.get_or_init(|| Link::open(server, &self.settings.link)).await.clone()
+    /// Returns a flow to a server, a new one if there is none that works.
+    async fn flow(&self, server: &Server) -> Result<Arc<OpenFlow>, String> {
+        self.flows.flow(self.driver().shared(), server, &self.settings.flow).await
+    }
+
+    /// Returns the agent, which is started at its first use, within the runtime.
+    fn driver(&self) -> &Driver {
+        self.driver.get_or_init(|| {
+            let driver = Driver::new();
+            driver.run_timers();
+            driver
+        })
+    }
+
+    /// Waits until one more call may be started.
+    async fn pace(&self) {
+        let interval = self.between_calls.get_or_init(|| async {
+            let mut interval = tokio::time::interval(BETWEEN_CALLS);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            tokio::sync::Mutex::new(interval)
+        });
+        interval.await.lock().await.tick().await;
     }
 
     /// The first hop to a trunk: the proxy, or itself.
@@ -110,7 +124,7 @@ impl SipTrunk {
     /// Resolves the servers of the first hop to a trunk. From now on SIP over UDP is accepted from these, and no longer
     /// from the addresses that the name had before.
     async fn servers(&self, trunk: &Peer) -> Result<Vec<Server>, String> {
-        let (hop, trusted) = (self.hop(trunk), &self.settings.link.trusted);
+        let (hop, trusted) = (self.hop(trunk), &self.settings.flow.trusted);
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
         let (servers, ()) = tokio::join!(hop.servers(), trusted.look_up(behind_proxy));
         let servers = servers?;
@@ -127,70 +141,6 @@ impl SipTrunk {
 
     fn line(&self, reference: &Reference) -> Option<Arc<tokio::sync::Mutex<Line>>> {
         self.calls.lock().get(&name(reference)?).map(Arc::clone)
-    }
-
-    /// Tries a server. `Err` tells why another one may be tried.
-    async fn place_at(&self, call: &Call, trunk: &Peer, server: &Server) -> Result<Result<Line, PlaceError>, Failure> {
-        let cannot = |problem: String| {
-            Failure::new(FailureReason::CannotPlace, format_args!("The trunk cannot be reached: {problem}."))
-        };
-        let link = self.link(server).await.map_err(cannot)?;
-        let media = MediaSettings {
-            address: link.local.ip(),
-            encryption: self.settings.encryption(server),
-            learns_port: self.settings.learns_port,
-            is_signalling_tls: server.transport == Transport::Tls,
-        };
-        let (media, keys) = match Media::open(&media, &self.settings.ports) {
-            Ok(opened) => opened,
-            Err(problem) => {
-                let failure = Failure::new(FailureReason::Throttled, format_args!("The call has no audio: {problem}."));
-                return Ok(Err(PlaceError { rang: Rang::No, failure }));
-            }
-        };
-        let target = self.settings.target(&call.number, trunk)?;
-        let ignored = link.guard.ignored();
-        let dialled = tokio::select! {
-            dialled = dial(&self.settings, &link, trunk, target, &media) => dialled,
-            // Dropped, the leg is cancelled.
-            () = call.deadline.wait() => {
-                let sentence = "The trunk did not let the phone ring before the call's deadline.";
-                let failure = Failure::new(FailureReason::DeadlinePassed, sentence);
-                return Ok(Err(PlaceError { rang: Rang::Perhaps, failure }));
-            }
-        };
-        match dialled {
-            Dialled::Ringing(leg) => {
-                let language = self.prompts.language_for(call.language.as_deref(), call.number.country());
-                let extension = call.number.extension().map(Into::into);
-                let live = Live { leg, media, keys, language, extension, is_answered: false, outcome: None };
-                Ok(Ok(Line::Live(Box::new(live))))
-            }
-            Dialled::Refused(response) => {
-                let (failure, next) = refusal(&response, false);
-                match next {
-                    Next::AnotherServer => Err(failure),
-                    Next::AnotherBackend => Ok(Err(PlaceError { rang: Rang::No, failure })),
-                    Next::Nobody => Ok(Ok(Line::Over(failure))),
-                }
-            }
-            Dialled::Weakened(response) => {
-                let sentence = format_args!(
-                    "The trunk asked for the password again with a weaker algorithm, which is refused: it answered {}.",
-                    reply(&response)
-                );
-                Ok(Err(PlaceError { rang: Rang::No, failure: Failure::new(FailureReason::NotConfigured, sentence) }))
-            }
-            Dialled::Silent(problem) => {
-                Err(cannot(link.guard.explain(format!("{}: {problem}", server.address), ignored)))
-            }
-            Dialled::Broken(problem) => {
-                let problem = crate::telemetry::foreign_text(&problem);
-                let sentence = format_args!("The call broke after the trunk had taken it: {problem}.");
-                let failure = Failure::new(FailureReason::CannotPlace, sentence);
-                Ok(Err(PlaceError { rang: Rang::Perhaps, failure }))
-            }
-        }
     }
 }
 
@@ -212,13 +162,13 @@ impl TelephonyBackend for SipTrunk {
                     continue;
                 }
             };
-            for server in servers {
-                match self.place_at(call, trunk, &server).await {
-                    Ok(Ok(line)) => return Ok(self.remember(line)),
-                    Ok(Err(refused)) => {
+            for server in &servers {
+                match self.place_at(call, trunk, server, &servers).await {
+                    Attempt::Placed(line) => return Ok(self.remember(line)),
+                    Attempt::Failed(refused) => {
                         return Err(PlaceError { failure: self.with_registrations(refused.failure), ..refused });
                     }
-                    Err(failure) => failures.push(failure),
+                    Attempt::TryNext(failure) => failures.push(failure),
                 }
             }
         }
@@ -247,7 +197,7 @@ impl TelephonyBackend for SipTrunk {
         let Some(line) = self.line(reference) else { return Ok(()) };
         match &mut *line.lock().await {
             Line::Over(_) => Ok(()),
-            Line::Live(live) => live.leg.hang_up().await.map_err(|problem| {
+            Line::Live(live) => live.hang_up().await.map_err(|problem| {
                 Failure::new(FailureReason::CannotPlace, format_args!("The call may go on: {problem}."))
             }),
         }
@@ -257,7 +207,7 @@ impl TelephonyBackend for SipTrunk {
     async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
         let Some(line) = self.line(reference) else { return Ok(()) };
         if let Line::Live(live) = &mut *line.lock().await
-            && live.leg.is_up()
+            && live.is_up()
         {
             // Whoever does not listen to the end is hung up on all the same.
             let _ = tokio::time::timeout(FAREWELL_WITHIN, live.say_goodbye()).await;
@@ -294,19 +244,27 @@ impl TelephonyBackend for SipTrunk {
             };
             let servers = self.servers(trunk).await.map_err(cannot)?;
             for server in servers {
-                let link = self.link(&server).await.map_err(cannot)?;
-                let us = self.settings.us(trunk).map_err(cannot)?;
-                let credentials = self.settings.credentials.as_ref();
-                let asked = link.request(Method::Options, &trunk.uri, &us, &[], credentials).await;
-                let response = asked.map_err(|problem| cannot(format!("{}: {problem}", server.address)))?;
-                // Any answer but a challenge shows that the trunk is there: some forbid OPTIONS.
-                if matches!(response.status_code.code(), 401 | 407) {
-                    return Err(refusal(&response, false).0);
+                let flow = self.flow(&server).await.map_err(cannot)?;
+                let ignored = self.settings.flow.trusted.ignored();
+                let credentials = self.settings.credentials.clone();
+                let asked = flow.shared().probe(flow.id, &trunk.uri.to_string(), PROBE_WITHIN, credentials).await;
+                let status = asked.ok_or_else(|| {
+                    let problem = format!("{}: no answer within {} s", server.address, PROBE_WITHIN.as_secs());
+                    cannot(self.settings.flow.trusted.explain(problem, ignored))
+                })?;
+                // Any response but a challenge shows that the trunk is there: some forbid OPTIONS.
+                if matches!(status, 401 | 407) {
+                    let sentence = format_args!(
+                        "The trunk does not accept the user name and password: the trunk answered {status}."
+                    );
+                    return Err(Failure::new(FailureReason::NotConfigured, sentence));
                 }
-                words.push(format!("{} over {}", server.address, server.transport.to_string().to_lowercase()));
+                words.push(format!("{} over {}", server.address, transport_name(server.transport)));
             }
             if self.settings.registers {
-                self.register(trunk).await.map_err(|problem| cannot(format!("it does not register: {problem}")))?;
+                self.ask_registrar(trunk)
+                    .await
+                    .map_err(|problem| cannot(format!("it does not register: {problem}")))?;
             }
         }
         Ok(format!("sip; {}", words.join(", ")))

@@ -1,6 +1,7 @@
 //! What a trunk's answers mean (RFC 3261, section 21).
 
-use rsipstack::sip::{Header, Headers, Response};
+use phonegate_sip::agent::{EndCause, Ended, PeerText, Refusal};
+use phonegate_sip::auth::AuthError;
 
 use crate::call::{Failure, FailureReason};
 use crate::telemetry::foreign_text;
@@ -16,9 +17,9 @@ pub(super) enum Next {
     Nobody,
 }
 
-/// The failure that a final answer means, given whether the phone rang before it.
-pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
-    let code = response.status_code.code();
+/// The failure that a refusal means, given whether the phone may have rung.
+pub(super) fn refusal(refusal: &Refusal, may_have_rung: bool) -> (Failure, Next) {
+    let code = refusal.status;
     let (reason, sentence, next) = match code {
         486 | 600 => (FailureReason::Unreachable, "The line is busy", Next::Nobody),
         408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", Next::Nobody),
@@ -50,21 +51,78 @@ pub(super) fn refusal(response: &Response, rang: bool) -> (Failure, Next) {
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", Next::AnotherBackend),
     };
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(response)));
-    (failure, if rang { Next::Nobody } else { next })
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(refusal)));
+    (failure, if may_have_rung { Next::Nobody } else { next })
 }
 
-/// An answer in the trunk's own words: status, phrase and reason, cleaned.
-pub(super) fn reply(response: &Response) -> String {
-    let phrase = response.wire_reason.as_deref().unwrap_or_else(|| response.status_code.text());
-    let told = reason_header(&response.headers).map(|told| format!(", reason {told}")).unwrap_or_default();
-    format!("{} {}{told}", response.status_code.code(), foreign_text(phrase))
+/// The failure that the end of a call means, and whether another server or backend may be asked.
+pub(super) fn end(ended: &Ended) -> (Failure, Next) {
+    let next = |next| if ended.may_have_rung { Next::Nobody } else { next };
+    let (reason, text) = match &ended.cause {
+        EndCause::Refused(refused) => return refusal(refused, ended.may_have_rung),
+        EndCause::RedirectRefused(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
+        EndCause::AuthenticationFailed(refused, error @ AuthError::WeakerAlgorithm { .. }) => (
+            FailureReason::NotConfigured,
+            format!(
+                "The trunk asked for the password again with a weaker algorithm, which is refused: {error}. It \
+                 answered {}.",
+                reply(refused)
+            ),
+        ),
+        EndCause::AuthenticationFailed(refused, error) => (
+            FailureReason::NotConfigured,
+            format!(
+                "The trunk does not accept the user name and password: the trunk answered {}; {error}.",
+                reply(refused)
+            ),
+        ),
+        EndCause::Cancelled | EndCause::HungUp => (FailureReason::CallEnded, "The call was hung up.".to_owned()),
+        EndCause::PeerHungUp { reason, .. } => (FailureReason::CallEnded, hung_up(reason.as_ref())),
+        EndCause::NoResponse => {
+            return (
+                Failure::new(FailureReason::CannotPlace, "The trunk did not respond to the call in time."),
+                next(Next::AnotherServer),
+            );
+        }
+        EndCause::ConnectionLost => {
+            return (
+                Failure::new(FailureReason::CannotPlace, connection_lost(ended.may_have_rung)),
+                next(Next::AnotherServer),
+            );
+        }
+        EndCause::SessionLost => (FailureReason::CallEnded, "The trunk no longer keeps the call up.".to_owned()),
+        _ => (FailureReason::CannotPlace, "The call ended for an unknown reason.".to_owned()),
+    };
+    (Failure::verbatim(reason, text), next(Next::AnotherBackend))
 }
 
-/// The Reason header (RFC 3326), cleaned.
-pub(super) fn reason_header(headers: &Headers) -> Option<String> {
-    headers.iter().find_map(|header| match header {
-        Header::Reason(value) => Some(foreign_text(value.value())),
-        _ => None,
-    })
+fn connection_lost(may_have_rung: bool) -> &'static str {
+    match may_have_rung {
+        true => "The call broke after the trunk had taken it: the connection was lost.",
+        false => "The trunk cannot be reached: the connection was lost.",
+    }
+}
+
+fn redirect_refused(refused: &Refusal) -> String {
+    format!(
+        "The trunk redirects the call to another number or host, which PhoneGate does not follow, or too often: the trunk \
+         answered {}.",
+        reply(refused)
+    )
+}
+
+/// Why the peer hung up.
+pub(super) fn hung_up(reason: Option<&PeerText>) -> String {
+    let reason = reason.map(|reason| format!(" ({})", peer_text(reason))).unwrap_or_default();
+    format!("The user hung up without a key{reason}.")
+}
+
+/// A refusal in the trunk's own words: status, phrase and reason, sanitized.
+pub(super) fn reply(refusal: &Refusal) -> String {
+    let reason = refusal.reason.as_ref().map(|reason| format!(", reason {}", peer_text(reason))).unwrap_or_default();
+    format!("{} {}{reason}", refusal.status, peer_text(&refusal.phrase))
+}
+
+fn peer_text(text: &PeerText) -> String {
+    foreign_text(&String::from_utf8_lossy(text.as_bytes()))
 }

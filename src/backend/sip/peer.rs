@@ -1,12 +1,12 @@
 //! Where a trunk is: its SIP URI, and the servers behind it by RFC 3263.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
-use rsipstack::sip::uri::ParamsExt;
-use rsipstack::sip::{Host, Scheme, Transport, Uri};
+use phonegate_sip::agent::Transport;
+use phonegate_sip::message::{Host, SipUri, Uri};
 
 use crate::config::ConfigError;
 
@@ -23,7 +23,7 @@ const SERVICES: [(&str, Transport); 3] =
 /// A trunk, a proxy or a target of a redirection.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    pub(super) uri: Uri,
+    pub(super) uri: SipUri,
     transport: Option<Transport>,
 }
 
@@ -45,24 +45,23 @@ impl Peer {
                 format_args!("`{text}` {problem}; write it as sip:sbc.contoso.local:5061;transport=tls"),
             )
         };
-        let lower = text.to_ascii_lowercase();
-        if !lower.starts_with("sip:") && !lower.starts_with("sips:") {
-            return Err(invalid("is not a SIP URI"));
-        }
-        let uri = Uri::try_from(text).map_err(|_| invalid("is not a SIP URI"))?;
-        if uri.auth.is_some() || !uri.headers.is_empty() {
+        let Ok(Uri::Sip(uri)) = Uri::parse(text) else { return Err(invalid("is not a SIP URI")) };
+        if uri.user().is_some() || uri.headers().is_some() {
             return Err(invalid("has a user or headers, which a trunk has not"));
         }
         Self::from_uri(uri).ok_or_else(|| invalid("has another transport than udp, tcp or tls"))
     }
 
-    /// The peer of a URI, or None where its transport is not one of ours.
-    pub(super) fn from_uri(uri: Uri) -> Option<Self> {
-        let transport = match (uri.transport(), &uri.scheme) {
-            (None | Some(Transport::Tcp | Transport::Tls), Some(Scheme::Sips)) => Some(Transport::Tls),
-            (None, _) => None,
-            (Some(transport @ (Transport::Udp | Transport::Tcp | Transport::Tls)), _) => Some(*transport),
-            (Some(_), _) => return None,
+    /// The peer of a URI, or `None` if its transport is not supported.
+    pub(super) fn from_uri(uri: SipUri) -> Option<Self> {
+        let transport = match uri.transport().map(str::to_ascii_lowercase).as_deref() {
+            None if uri.is_secure() => Some(Transport::Tls),
+            None => None,
+            Some("tcp" | "tls") if uri.is_secure() => Some(Transport::Tls),
+            Some("udp") if !uri.is_secure() => Some(Transport::Udp),
+            Some("tcp") => Some(Transport::Tcp),
+            Some("tls") => Some(Transport::Tls),
+            Some(_) => return None,
         };
         Some(Self { uri, transport })
     }
@@ -74,22 +73,19 @@ impl Peer {
 
     /// Its host, without a port.
     pub(super) fn host(&self) -> String {
-        match &self.uri.host_with_port.host {
-            Host::IpAddr(IpAddr::V6(address)) => format!("[{address}]"),
-            host => host.to_string(),
-        }
+        self.uri.host().to_string()
     }
 
     /// Its servers, the first to be tried first (RFC 3263, section 4).
     pub(super) async fn servers(&self) -> Result<Vec<Server>, String> {
-        let port = self.uri.host_with_port.port.as_ref().map(|port| u16::from(*port));
-        let name = match &self.uri.host_with_port.host {
-            Host::IpAddr(address) => {
+        let port = self.uri.port();
+        let name = match self.uri.host() {
+            Host::Ip(address) => {
                 let transport = self.transport.unwrap_or(Transport::Udp);
                 let address = SocketAddr::new(*address, port.unwrap_or_else(|| default_port(transport)));
                 return Ok(vec![Server { address, transport, name: address.ip().to_string() }]);
             }
-            Host::Domain(domain) => domain.to_string(),
+            host => host.to_string(),
         };
         // A port leaves nothing to ask it for.
         let resolver = match port {
@@ -131,7 +127,7 @@ impl Peer {
         let usual = |transport| match transport {
             Transport::Tls => (format!("_sips._tcp.{name}."), transport),
             Transport::Tcp => (format!("_sip._tcp.{name}."), transport),
-            _ => (format!("_sip._udp.{name}."), transport),
+            Transport::Udp => (format!("_sip._udp.{name}."), transport),
         };
         if let Some(transport) = self.transport {
             return vec![usual(transport)];
@@ -177,7 +173,7 @@ async fn addresses(host: &str, name: &str, port: u16, transport: Transport) -> R
 }
 
 fn default_port(transport: Transport) -> u16 {
-    transport.default_port().into()
+    if transport == Transport::Tls { 5061 } else { 5060 }
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rsipstack::dialog::invitation::InviteOption;
-use rsipstack::sip::{Header, Param, Transport, Uri, typed};
+use phonegate_sip::agent::{NewRegistration, OutboundCall, Transport};
+use phonegate_sip::auth::Credentials;
+use phonegate_sip::message::Host;
+use secrecy::ExposeSecret;
 
 use super::dialling::Dialling;
-use super::digest::Credentials;
-use super::link::{Link, LinkSettings};
+use super::driver::FlowSettings;
 use super::media::Ports;
 use super::peer::{Peer, Server};
 use super::trust::TrustedAddresses;
@@ -16,8 +17,8 @@ use crate::backend::tls;
 use crate::call::{Failure, PhoneNumber};
 use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumbersConfig, SipConfig};
 
-/// The methods that we answer (RFC 3261, section 20.5).
-const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+/// How long a contact is registered, in seconds.
+const REGISTERED_FOR: u32 = 300;
 
 /// What a trunk's configuration says, checked.
 pub(super) struct Settings {
@@ -25,7 +26,8 @@ pub(super) struct Settings {
     pub(super) proxy: Option<Peer>,
     pub(super) credentials: Option<Credentials>,
     pub(super) registers: bool,
-    pub(super) link: LinkSettings,
+    pub(super) flow: FlowSettings,
+    supports_prack: bool,
     pub(super) ports: Arc<Ports>,
     pub(super) learns_port: bool,
     username: Option<String>,
@@ -71,7 +73,8 @@ impl Settings {
             proxy,
             credentials,
             registers: config.register,
-            link: LinkSettings {
+            supports_prack: config.support_prack,
+            flow: FlowSettings {
                 local_address: config.local_address,
                 local_port: u16::try_from(config.local_port.get()).unwrap_or_default(),
                 tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, base)?),
@@ -79,7 +82,6 @@ impl Settings {
                     &format!("{path}.signalling_addresses"),
                     &config.signalling_addresses,
                 )?),
-                supports_prack: config.support_prack,
             },
             ports: Ports::new(&format!("{path}.rtp_ports"), &config.rtp_ports)?,
             learns_port: config.learn_media_port,
@@ -99,18 +101,59 @@ impl Settings {
         self.encryption.unwrap_or(if is_tls { MediaEncryption::Required } else { MediaEncryption::Off })
     }
 
-    /// Where a number is called at a trunk.
+    /// The call of a number at a trunk, and what it offers.
     ///
     /// # Errors
     /// As [`Dialling::dialled`].
-    pub(super) fn target(&self, number: &PhoneNumber, trunk: &Peer) -> Result<Uri, Failure> {
-        let mut uri = trunk.uri.clone();
-        uri.auth = Some(self.dialling.dialled(number)?.into());
-        Ok(uri)
+    pub(super) fn call(&self, number: &PhoneNumber, trunk: &Peer, servers: &[Server]) -> Result<OutboundCall, Failure> {
+        // In a URI, `#` must be escaped.
+        let dialled = self.dialling.dialled(number)?.replace('#', "%23");
+        let mut headers = Vec::new();
+        if let Some(caller_id) = &self.caller_id {
+            let shown = self.address(caller_id, trunk);
+            match self.caller_id_header {
+                CallerIdHeader::From => {}
+                CallerIdHeader::PAssertedIdentity => {
+                    headers.push(("P-Asserted-Identity".to_owned(), format!("<{shown}>")));
+                }
+                CallerIdHeader::RemotePartyId => headers
+                    .push(("Remote-Party-ID".to_owned(), format!("<{shown}>;party=calling;screen=no;privacy=off"))),
+            }
+        }
+        let uri = trunk.uri.to_string();
+        let (scheme, rest) = uri.split_once(':').unwrap_or(("sip", ""));
+        let own_hosts = servers.iter().map(|server| Host::Ip(server.address.ip()));
+        Ok(OutboundCall {
+            target: format!("{scheme}:{dialled}@{rest}"),
+            to: format!("{scheme}:{dialled}@{}", trunk.host()),
+            from: self.from(trunk),
+            from_name: String::new(),
+            contact_user: self.contact_user(),
+            routes: self.routes(),
+            headers,
+            offer: Vec::new(),
+            credentials: self.credentials.clone(),
+            reliable_provisional: self.supports_prack,
+            session_interval: None,
+            trunk: own_hosts.chain([trunk.uri.host().clone()]).collect(),
+        })
     }
 
-    /// Our own address at a trunk.
-    pub(super) fn us(&self, trunk: &Peer) -> Result<Uri, String> {
+    /// The registration at a trunk; with `registers_contact` the contact is kept there.
+    pub(super) fn registration(&self, trunk: &Peer, registers_contact: bool) -> NewRegistration {
+        NewRegistration {
+            registrar: trunk.uri.to_string(),
+            address: self.address(self.username.as_deref().unwrap_or("phonegate"), trunk),
+            contact_user: self.contact_user(),
+            routes: self.routes(),
+            expires: REGISTERED_FOR,
+            credentials: self.credentials.clone(),
+            registers_contact,
+        }
+    }
+
+    /// Our own address at a trunk, in From.
+    fn from(&self, trunk: &Peer) -> String {
         let shown = match self.caller_id_header {
             CallerIdHeader::From => self.caller_id.as_deref().or(self.username.as_deref()),
             CallerIdHeader::PAssertedIdentity | CallerIdHeader::RemotePartyId => self.username.as_deref(),
@@ -118,65 +161,19 @@ impl Settings {
         self.address(shown.unwrap_or("phonegate"), trunk)
     }
 
-    /// The address that is registered.
-    pub(super) fn registered(&self, trunk: &Peer) -> Result<Uri, String> {
-        self.address(self.username.as_deref().unwrap_or("phonegate"), trunk)
+    fn contact_user(&self) -> String {
+        self.username.clone().unwrap_or_default()
     }
 
-    /// The user part of our Contact.
-    pub(super) fn contact_user(&self) -> Option<&str> {
-        self.username.as_deref()
+    /// The proxy as a loose route.
+    fn routes(&self) -> Vec<String> {
+        self.proxy.iter().map(|proxy| format!("{};lr", proxy.uri)).collect()
     }
 
-    /// The INVITE for a call over `link`.
-    pub(super) fn invite(
-        &self,
-        link: &Link,
-        trunk: &Peer,
-        target: &Uri,
-        offer: String,
-        more: Vec<Header>,
-        call_id: String,
-    ) -> Result<InviteOption, String> {
-        let mut headers = vec![Header::Supported("timer".into()), Header::Allow(ALLOWED.into())];
-        if let Some(caller_id) = &self.caller_id {
-            let shown = self.address(caller_id, trunk)?;
-            match self.caller_id_header {
-                CallerIdHeader::From => {}
-                CallerIdHeader::PAssertedIdentity => {
-                    headers.push(Header::PAssertedIdentity(format!("<{shown}>").into()))
-                }
-                CallerIdHeader::RemotePartyId => headers.push(Header::Other(
-                    "Remote-Party-ID".to_owned(),
-                    format!("<{shown}>;party=calling;screen=no;privacy=off"),
-                )),
-            }
-        }
-        headers.extend(more);
-        Ok(InviteOption {
-            caller: self.us(trunk)?,
-            callee: target.clone(),
-            destination: Some(link.destination()),
-            offer: Some(offer.into_bytes()),
-            contact: link.contact(self.contact_user())?,
-            headers: Some(headers),
-            support_prack: self.link.supports_prack,
-            call_id: Some(call_id),
-            route_set: self.proxy.iter().map(route).collect(),
-            ..InviteOption::default()
-        })
-    }
-
-    fn address(&self, user: &str, trunk: &Peer) -> Result<Uri, String> {
+    fn address(&self, user: &str, trunk: &Peer) -> String {
         let host = self.domain.clone().unwrap_or_else(|| trunk.host());
-        Uri::try_from(format!("sip:{user}@{host}").as_str()).map_err(|error| error.to_string())
+        format!("sip:{user}@{host}")
     }
-}
-
-fn route(proxy: &Peer) -> typed::Route {
-    let mut uri = proxy.uri.clone();
-    uri.params.push(Param::Lr);
-    typed::Route { display_name: None, uri, params: Vec::new() }
 }
 
 fn credentials(path: &str, config: &SipConfig, base: &Path) -> Result<Option<Credentials>, ConfigError> {
@@ -184,7 +181,9 @@ fn credentials(path: &str, config: &SipConfig, base: &Path) -> Result<Option<Cre
     match config.auth_username.as_ref().or(config.username.as_ref()) {
         Some(username) => {
             let password = password.resolve(base, &format!("{path}.password"))?;
-            Ok(Some(Credentials { username: username.clone(), password }))
+            let credentials = Credentials::new(username, password.expose_secret());
+            let unusable = |error| ConfigError::invalid(format!("{path}.password"), error);
+            credentials.map(Some).map_err(unusable)
         }
         None => Err(ConfigError::invalid(format!("{path}.username"), "is missing, but there is a `password`")),
     }

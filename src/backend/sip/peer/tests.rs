@@ -58,7 +58,7 @@ async fn resolver(records: Vec<Record>) -> TokioResolver {
 /// The servers of `uri`, each as its transport and port, over IPv4.
 async fn found(uri: &str, records: Vec<Record>) -> Vec<(Transport, u16)> {
     let peer = Peer::parse("trunk", uri).unwrap();
-    let port = peer.uri.host_with_port.port.as_ref().map(|port| u16::from(*port));
+    let port = peer.uri.port();
     let servers = peer.look_up(Some(&resolver(records).await), &peer.host(), port).await.unwrap();
     assert!(servers.iter().all(|server| server.name == peer.host()), "the certificate's name is the trunk's");
     let ipv4 = servers.iter().filter(|server| server.address.is_ipv4());

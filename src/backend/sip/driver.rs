@@ -1,0 +1,316 @@
+//! The user agent at work: one for each trunk backend, with its sockets, connections and timers.
+//!
+//! The agent itself does no I/O ([`UserAgent`]). Each command and everything that arrives is given to it under a lock that
+//! is never held across an await; what it wants to send is sent before the lock is released, so that the order stays.
+
+mod datagrams;
+mod flows;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use phonegate_sip::agent::{
+    AgentError, CallEvent, CallId, Config, Event, FlowId, NewRegistration, OutboundCall, ProbeId, ProbeResult,
+    RegistrationEvent, RegistrationId, Reply, RequestId, UserAgent,
+};
+use phonegate_sip::auth::Credentials;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(super) use flows::{FlowSettings, Flows, OpenFlow};
+
+/// Maximum events of one call that wait to be handled. A peer that causes more has its call ended.
+const MAX_EVENTS: usize = 64;
+
+/// A user agent with its timers. Dropped, it closes all of its sockets and connections.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    _close: DropGuard,
+}
+
+/// What the tasks of a driver share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the task of the timers after the next timeout has moved.
+    timer_changed: Notify,
+    start: Instant,
+    close: CancellationToken,
+}
+
+struct State {
+    agent: UserAgent,
+    writers: HashMap<FlowId, flows::Writer>,
+    calls: HashMap<CallId, mpsc::Sender<CallEvent>>,
+    registrations: HashMap<RegistrationId, mpsc::Sender<RegistrationEvent>>,
+    probes: HashMap<ProbeId, oneshot::Sender<ProbeResult>>,
+    /// The timeout that the task of the timers waits for.
+    next_timeout: Option<Duration>,
+}
+
+impl Driver {
+    /// Starts an agent. `max_calls` limits the calls at once.
+    pub(super) fn new() -> Self {
+        let random = SystemRandom::new();
+        let config =
+            Config { product: concat!("PhoneGate/", env!("CARGO_PKG_VERSION")).to_owned(), ..Config::default() };
+        let agent = UserAgent::new(config, move |bytes| {
+            // Without randomness no call must be placed with what can be guessed: the process has no way to go on.
+            while random.fill(bytes).is_err() {
+                std::thread::yield_now();
+            }
+        });
+        let close = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                agent,
+                writers: HashMap::new(),
+                calls: HashMap::new(),
+                registrations: HashMap::new(),
+                probes: HashMap::new(),
+                next_timeout: None,
+            }),
+            timer_changed: Notify::new(),
+            start: Instant::now(),
+            close: close.clone(),
+        });
+        Self { shared, _close: close.drop_guard() }
+    }
+
+    /// Runs the timers. Called once, within the runtime.
+    pub(super) fn run_timers(&self) {
+        let shared = Arc::clone(&self.shared);
+        let close = shared.close.clone();
+        tokio::spawn(close.run_until_cancelled_owned(async move { shared.run_timers().await }));
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Shared {
+    /// Places a call.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) fn place(self: &Arc<Self>, flow: FlowId, call: OutboundCall) -> Result<OutgoingCall, AgentError> {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let id = self.with(|state, now| {
+            let id = state.agent.place_call(now, flow, call)?;
+            state.calls.insert(id, sender);
+            Ok(id)
+        })?;
+        Ok(OutgoingCall { shared: Arc::clone(self), id, events, is_over: false })
+    }
+
+    /// Asks a server by OPTIONS whether it is alive. Returns the status of its response, `None` if there was none.
+    pub(super) async fn probe(
+        &self,
+        flow: FlowId,
+        uri: &str,
+        timeout: Duration,
+        credentials: Option<Credentials>,
+    ) -> Option<u16> {
+        let (sender, result) = oneshot::channel();
+        self.with(|state, now| {
+            let id = state.agent.probe(now, flow, uri, timeout, credentials).ok()?;
+            state.probes.insert(id, sender);
+            Some(())
+        })?;
+        match result.await {
+            Ok(ProbeResult::Responded(status)) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// Registers, or asks a registrar.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        flow: FlowId,
+        registration: NewRegistration,
+    ) -> Result<KeptRegistration, AgentError> {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let id = self.with(|state, now| {
+            let id = state.agent.register(now, flow, registration)?;
+            state.registrations.insert(id, sender);
+            Ok(id)
+        })?;
+        Ok(KeptRegistration { shared: Arc::clone(self), id, events })
+    }
+
+    /// Moves calls and registrations to another flow.
+    pub(super) fn replace_flow(&self, old: FlowId, new: FlowId) {
+        self.with(|state, now| state.agent.replace_flow(now, old, new));
+    }
+
+    fn handle_datagram(&self, flow: FlowId, source: SocketAddr, datagram: &[u8]) {
+        self.with(|state, now| state.agent.handle_datagram(now, flow, source, datagram));
+    }
+
+    fn handle_stream(&self, flow: FlowId, bytes: &[u8]) {
+        self.with(|state, now| state.agent.handle_stream(now, flow, bytes));
+    }
+
+    /// Gives something to the agent, sends what it wants to send, and hands out its events.
+    fn with<R>(&self, act: impl FnOnce(&mut State, Duration) -> R) -> R {
+        let now = self.start.elapsed();
+        let mut state = self.state.lock();
+        let result = act(&mut state, now);
+        state.flush(now);
+        let next = state.agent.next_timeout();
+        if next != state.next_timeout {
+            state.next_timeout = next;
+            self.timer_changed.notify_one();
+        }
+        result
+    }
+
+    async fn run_timers(&self) {
+        loop {
+            let next = self.state.lock().next_timeout;
+            let timeout = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(self.start + at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timeout => self.with(|state, now| state.agent.handle_timeout(now)),
+                () = self.timer_changed.notified() => {}
+            }
+        }
+    }
+}
+
+impl State {
+    fn flush(&mut self, now: Duration) {
+        loop {
+            while let Some(transmit) = self.agent.poll_transmit() {
+                let writer = self.writers.get(&transmit.flow);
+                if writer.is_none_or(|writer| writer.send(&transmit).is_err()) {
+                    self.agent.handle_send_failure(now, transmit.id);
+                }
+            }
+            let Some(event) = self.agent.poll_event() else { return };
+            self.dispatch(now, event);
+        }
+    }
+
+    fn dispatch(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::Call(id, event) => {
+                let is_last = matches!(event, CallEvent::Ended(_));
+                let is_heard = self.calls.get(&id).is_some_and(|sender| sender.try_send(event).is_ok());
+                if is_last {
+                    self.calls.remove(&id);
+                } else if !is_heard {
+                    self.calls.remove(&id);
+                    self.agent.hang_up(now, id);
+                }
+            }
+            Event::Registration(id, event) => {
+                let is_last = event == RegistrationEvent::Ended;
+                if let Some(sender) = self.registrations.get(&id) {
+                    // A missed event is followed by another: each attempt has one.
+                    let _ = sender.try_send(event);
+                }
+                if is_last {
+                    self.registrations.remove(&id);
+                }
+            }
+            Event::Probe(id, result) => {
+                if let Some(sender) = self.probes.remove(&id) {
+                    let _ = sender.send(result);
+                }
+            }
+            Event::FlowFailed(flow) => {
+                if let Some(writer) = self.writers.get(&flow) {
+                    writer.close();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A call that was placed. Dropped, it is ended.
+pub(super) struct OutgoingCall {
+    shared: Arc<Shared>,
+    id: CallId,
+    events: mpsc::Receiver<CallEvent>,
+    is_over: bool,
+}
+
+impl OutgoingCall {
+    /// Returns the next event. `None` after the end. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Option<CallEvent> {
+        let event = self.events.recv().await;
+        self.is_over |= matches!(event, None | Some(CallEvent::Ended(_)));
+        event
+    }
+
+    /// Responds to a request of the peer.
+    pub(super) fn respond(&self, request: RequestId, reply: Reply) {
+        self.shared.with(|state, now| state.agent.respond(now, request, reply));
+    }
+
+    /// Follows a redirection.
+    ///
+    /// # Errors
+    /// The flow is closed, or without encryption.
+    pub(super) fn follow_redirect(&self, flow: FlowId) -> Result<(), AgentError> {
+        self.shared.with(|state, now| state.agent.follow_redirect(now, self.id, flow))
+    }
+
+    /// Begins to end the call. Its end is an event.
+    pub(super) fn hang_up(&self) {
+        self.shared.with(|state, now| state.agent.hang_up(now, self.id));
+    }
+
+    /// Returns whether it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+impl Drop for OutgoingCall {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.shared.with(|state, now| {
+                state.calls.remove(&self.id);
+                state.agent.hang_up(now, self.id);
+            });
+        }
+    }
+}
+
+/// A registration that is kept. Dropped, the contact is removed.
+pub(super) struct KeptRegistration {
+    shared: Arc<Shared>,
+    id: RegistrationId,
+    events: mpsc::Receiver<RegistrationEvent>,
+}
+
+impl KeptRegistration {
+    /// Returns the next event. `None` after the end.
+    pub(super) async fn next(&mut self) -> Option<RegistrationEvent> {
+        self.events.recv().await
+    }
+}
+
+impl Drop for KeptRegistration {
+    fn drop(&mut self) {
+        self.shared.with(|state, now| {
+            state.registrations.remove(&self.id);
+            state.agent.unregister(now, self.id);
+        });
+    }
+}

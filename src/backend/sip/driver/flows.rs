@@ -1,0 +1,344 @@
+//! Sockets and connections.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use phonegate_sip::agent::{Flow, FlowId, Transmit, Transport};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{OnceCell, mpsc};
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::datagrams::{DatagramSocket, bind, read_datagrams, route_to};
+use crate::backend::sip::peer::Server;
+use crate::backend::sip::trust::TrustedAddresses;
+
+/// Maximum time until a connection is made, its TLS handshake included.
+const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long a flow is kept that no call and no registration uses.
+const UNUSED_FOR: Duration = Duration::from_secs(600);
+
+/// Maximum messages that wait to be written to a connection. A server that reads none has its connection closed.
+const MAX_UNWRITTEN: usize = 1_024;
+
+/// Maximum bytes that are read at once.
+pub(super) const READ_BUFFER: usize = 65_536;
+
+/// From where, and how.
+pub(in crate::backend::sip) struct FlowSettings {
+    pub(in crate::backend::sip) local_address: Option<IpAddr>,
+    /// 0: any.
+    pub(in crate::backend::sip) local_port: u16,
+    pub(in crate::backend::sip) tls: Arc<ClientConfig>,
+    pub(in crate::backend::sip) trusted: Arc<TrustedAddresses>,
+}
+
+/// The open flows by server. Calls that need one at once share the attempt to open it.
+#[derive(Default)]
+pub(in crate::backend::sip) struct Flows {
+    flows: Mutex<HashMap<Server, Arc<Attempt>>>,
+    /// One socket for each local address, so that a fixed port serves all servers.
+    sockets: Mutex<HashMap<IpAddr, Weak<DatagramSocket>>>,
+}
+
+/// The attempt to open a flow, and its result.
+type Attempt = OnceCell<Result<Arc<OpenFlow>, String>>;
+
+/// A flow that was opened. Dropped, it closes.
+pub(in crate::backend::sip) struct OpenFlow {
+    pub(in crate::backend::sip) id: FlowId,
+    pub(in crate::backend::sip) server: Server,
+    pub(in crate::backend::sip) local: SocketAddr,
+    /// Held while the server is probed; when it last did not respond.
+    pub(in crate::backend::sip) probing: tokio::sync::Mutex<Option<Instant>>,
+    opened_or_used: Mutex<Instant>,
+    shared: Arc<Shared>,
+    lost: CancellationToken,
+    /// When the server was last heard, in milliseconds since the driver's start.
+    heard: Arc<AtomicU64>,
+    /// The socket of a flow over UDP.
+    socket: Option<Arc<DatagramSocket>>,
+}
+
+impl OpenFlow {
+    /// Returns whether it is kept for the next call: it is open, and in use or was used lately. A name may lead to other
+    /// addresses over time, whose flows would add up.
+    fn is_kept(this: &Arc<Self>) -> bool {
+        let is_used = Arc::strong_count(this) > 1 || this.opened_or_used.lock().elapsed() < UNUSED_FOR;
+        this.is_open() && is_used
+    }
+
+    /// Returns whether it can carry something.
+    pub(in crate::backend::sip) fn is_open(&self) -> bool {
+        !self.lost.is_cancelled()
+    }
+
+    /// Waits until it can carry nothing.
+    pub(in crate::backend::sip) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Closes a connection that no longer works.
+    pub(in crate::backend::sip) fn close(&self) {
+        self.lost.cancel();
+    }
+
+    /// Returns how long ago the server was heard. `None`: never.
+    pub(in crate::backend::sip) fn heard_ago(&self) -> Option<Duration> {
+        match self.heard.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(self.shared.start.elapsed().saturating_sub(Duration::from_millis(at))),
+        }
+    }
+
+    pub(in crate::backend::sip) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Drop for OpenFlow {
+    fn drop(&mut self) {
+        self.lost.cancel();
+        if let Some(socket) = &self.socket {
+            let mut flows = socket.flows.lock();
+            if flows.get(&self.server.address).is_some_and(|(id, _)| *id == self.id) {
+                flows.remove(&self.server.address);
+            }
+        }
+        self.shared.with(|state, now| {
+            state.writers.remove(&self.id);
+            state.agent.close_flow(now, self.id);
+        });
+    }
+}
+
+/// Where the bytes of a flow are written.
+pub(super) enum Writer {
+    /// The operating system's socket: a send through the runtime's would fail until the runtime knows that it is writable.
+    Datagram(Arc<std::net::UdpSocket>),
+    Stream(mpsc::Sender<Vec<u8>>, CancellationToken),
+}
+
+impl Writer {
+    /// Sends a transmit, or leaves it to the task that writes.
+    ///
+    /// # Errors
+    /// Certainly no byte was sent.
+    pub(super) fn send(&self, transmit: &Transmit) -> Result<(), ()> {
+        match self {
+            Self::Datagram(socket) => match socket.send_to(&transmit.bytes, transmit.destination) {
+                Ok(_) => Ok(()),
+                // The buffer is full: a packet is lost, as on the way, and sent again.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                Err(_) => Err(()),
+            },
+            Self::Stream(writer, lost) => {
+                if lost.is_cancelled() {
+                    return Err(());
+                }
+                writer.try_send(transmit.bytes.clone()).map_err(|_| lost.cancel())
+            }
+        }
+    }
+
+    pub(super) fn close(&self) {
+        if let Self::Stream(_, lost) = self {
+            lost.cancel();
+        }
+    }
+}
+
+impl Flows {
+    /// Returns the flow to a server, a new one if there is none that works.
+    ///
+    /// # Errors
+    /// Why the server cannot be reached: certainly no phone rang.
+    pub(in crate::backend::sip) async fn flow(
+        &self,
+        shared: &Arc<Shared>,
+        server: &Server,
+        settings: &FlowSettings,
+    ) -> Result<Arc<OpenFlow>, String> {
+        let attempt = {
+            let mut flows = self.flows.lock();
+            flows.retain(|_, attempt| attempt.get().is_none_or(|opened| opened.as_ref().is_ok_and(OpenFlow::is_kept)));
+            Arc::clone(flows.entry(server.clone()).or_default())
+        };
+        let open = async {
+            let flow = match server.transport {
+                Transport::Udp => self.open_datagrams(shared, server, settings),
+                Transport::Tcp | Transport::Tls => connect(shared, server, settings).await,
+            };
+            flow.map(Arc::new)
+        };
+        let opened = attempt.get_or_init(|| open).await.clone();
+        if let Ok(flow) = &opened {
+            *flow.opened_or_used.lock() = Instant::now();
+        }
+        opened
+    }
+
+    fn open_datagrams(
+        &self,
+        shared: &Arc<Shared>,
+        server: &Server,
+        settings: &FlowSettings,
+    ) -> Result<OpenFlow, String> {
+        let address = match settings.local_address {
+            Some(address) => address,
+            None => {
+                route_to(server.address).map_err(|error| format!("there is no way to {}: {error}", server.address))?
+            }
+        };
+        let socket = self.socket(shared, address, settings)?;
+        let flow = Flow { transport: Transport::Udp, local: socket.local, remote: server.address };
+        let id = shared.with(|state, _| {
+            let id = state.agent.open_flow(flow).map_err(|error| error.to_string())?;
+            state.writers.insert(id, Writer::Datagram(Arc::clone(&socket.sender)));
+            Ok::<_, String>(id)
+        })?;
+        let heard = Arc::new(AtomicU64::new(0));
+        socket.flows.lock().insert(server.address, (id, Arc::clone(&heard)));
+        Ok(OpenFlow {
+            id,
+            server: server.clone(),
+            local: socket.local,
+            probing: tokio::sync::Mutex::default(),
+            opened_or_used: Mutex::new(Instant::now()),
+            shared: Arc::clone(shared),
+            lost: CancellationToken::new(),
+            heard,
+            socket: Some(socket),
+        })
+    }
+
+    fn socket(
+        &self,
+        shared: &Arc<Shared>,
+        address: IpAddr,
+        settings: &FlowSettings,
+    ) -> Result<Arc<DatagramSocket>, String> {
+        let mut sockets = self.sockets.lock();
+        if let Some(socket) = sockets.get(&address).and_then(Weak::upgrade) {
+            return Ok(socket);
+        }
+        let socket = bind(SocketAddr::new(address, settings.local_port))
+            .or_else(|error| match error.kind() {
+                // The service has the port: a check or a call beside it takes another.
+                io::ErrorKind::AddrInUse if settings.local_port != 0 => bind(SocketAddr::new(address, 0)),
+                _ => Err(error),
+            })
+            .map_err(|error| format!("cannot open a socket on {address}: {error}"))?;
+        let local = socket.local_addr().map_err(|error| error.to_string())?;
+        let sender = socket.try_clone().map_err(|error| error.to_string())?;
+        let receiver = UdpSocket::from_std(socket).map_err(|error| error.to_string())?;
+        let close = shared.close.child_token();
+        let socket =
+            Arc::new(DatagramSocket { sender: Arc::new(sender), local, flows: Mutex::default(), close: close.clone() });
+        let reading =
+            read_datagrams(Arc::downgrade(&socket), receiver, Arc::clone(shared), Arc::clone(&settings.trusted));
+        tokio::spawn(close.run_until_cancelled_owned(reading));
+        sockets.insert(address, Arc::downgrade(&socket));
+        Ok(socket)
+    }
+}
+
+/// Milliseconds since the driver's start, at least 1.
+pub(super) fn milliseconds(shared: &Shared) -> u64 {
+    u64::try_from(shared.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Makes a connection.
+async fn connect(shared: &Arc<Shared>, server: &Server, settings: &FlowSettings) -> Result<OpenFlow, String> {
+    let deadline = Instant::now() + CONNECT_WITHIN;
+    let connecting = async {
+        let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
+        stream.set_nodelay(true).map_err(|error| error.to_string())?;
+        let local = stream.local_addr().map_err(|error| error.to_string())?;
+        if server.transport == Transport::Tcp {
+            return Ok(start(shared, server, local, stream));
+        }
+        let name = ServerName::try_from(server.name.clone())
+            .map_err(|_| format!("`{}` cannot be the name in a certificate", server.name))?;
+        let connector = TlsConnector::from(Arc::clone(&settings.tls));
+        let stream = connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
+        Ok(start(shared, server, local, stream))
+    };
+    let connected = tokio::time::timeout_at(deadline, connecting).await;
+    connected
+        .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_WITHIN.as_secs())))
+        .and_then(|flow| flow)
+        .map_err(|error| format!("{}: {error}", server.address))
+}
+
+/// Starts the tasks that read and write a connection.
+fn start<S>(shared: &Arc<Shared>, server: &Server, local: SocketAddr, stream: S) -> Result<OpenFlow, String>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let lost = shared.close.child_token();
+    let (sender, unwritten) = mpsc::channel(MAX_UNWRITTEN);
+    let flow = Flow { transport: server.transport, local, remote: server.address };
+    let id = shared.with(|state, _| {
+        let id = state.agent.open_flow(flow).map_err(|error| error.to_string())?;
+        state.writers.insert(id, Writer::Stream(sender, lost.clone()));
+        Ok::<_, String>(id)
+    })?;
+    let (reader, writer) = tokio::io::split(stream);
+    let heard = Arc::new(AtomicU64::new(milliseconds(shared)));
+    let reading = read_stream(reader, Arc::clone(shared), id, Arc::clone(&heard));
+    let ended = lost.clone().drop_guard();
+    let (shared_by_task, lost_by_task) = (Arc::clone(shared), lost.clone());
+    tokio::spawn(async move {
+        lost_by_task.run_until_cancelled(reading).await;
+        drop(ended);
+        shared_by_task.with(|state, now| {
+            state.writers.remove(&id);
+            state.agent.close_flow(now, id);
+        });
+    });
+    tokio::spawn(lost.clone().run_until_cancelled_owned(write_stream(writer, unwritten, lost.clone())));
+    Ok(OpenFlow {
+        id,
+        server: server.clone(),
+        local,
+        probing: tokio::sync::Mutex::default(),
+        opened_or_used: Mutex::new(Instant::now()),
+        shared: Arc::clone(shared),
+        lost,
+        heard,
+        socket: None,
+    })
+}
+
+async fn read_stream(mut reader: impl AsyncRead + Unpin, shared: Arc<Shared>, flow: FlowId, heard: Arc<AtomicU64>) {
+    let mut buffer = vec![0; READ_BUFFER / 4];
+    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        heard.store(milliseconds(&shared), Ordering::Relaxed);
+        shared.handle_stream(flow, buffer.get(..length).unwrap_or_default());
+    }
+}
+
+async fn write_stream(
+    mut writer: impl AsyncWrite + Unpin,
+    mut unwritten: mpsc::Receiver<Vec<u8>>,
+    lost: CancellationToken,
+) {
+    while let Some(bytes) = unwritten.recv().await {
+        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+            break;
+        }
+    }
+    lost.cancel();
+}
