@@ -107,6 +107,11 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// Makes the CSeq of the next request higher than this one.
+    pub(crate) fn continue_after(&mut self, cseq: u32) {
+        self.local_cseq = self.local_cseq.max(cseq);
+    }
+
     /// Returns the CSeq of the next request.
     pub(crate) fn next_cseq(&mut self) -> u32 {
         self.local_cseq = self.local_cseq.saturating_add(1);

@@ -53,13 +53,13 @@ struct State {
 }
 
 impl Driver {
-    /// Starts an agent. `max_calls` limits the calls at once.
+    /// Creates an agent without flows. Its timers run from [`Self::run_timers`] on.
     pub(super) fn new() -> Self {
         let random = SystemRandom::new();
         let config =
             Config { product: concat!("PhoneGate/", env!("CARGO_PKG_VERSION")).to_owned(), ..Config::default() };
         let agent = UserAgent::new(config, move |bytes| {
-            // Without randomness no call must be placed with what can be guessed: the process has no way to go on.
+            // No call may be placed with identifiers that can be guessed, so this waits until there are random bytes.
             while random.fill(bytes).is_err() {
                 std::thread::yield_now();
             }

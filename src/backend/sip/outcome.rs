@@ -13,7 +13,7 @@ pub(super) enum Next {
     AnotherServer,
     /// Nobody at this trunk will, but no phone rang.
     AnotherBackend,
-    /// The call reached somebody.
+    /// A phone may have rung.
     Nobody,
 }
 

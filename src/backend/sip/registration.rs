@@ -123,9 +123,9 @@ impl SipTrunk {
         if unregistered.is_empty() {
             return failure;
         }
-        let told: Vec<_> =
+        let reasons: Vec<_> =
             unregistered.iter().map(|(host, why)| format!("We are not registered at {host}: {why}.")).collect();
-        Failure::verbatim(failure.reason(), format!("{} {}", failure.text(), told.join(" ")))
+        Failure::verbatim(failure.reason(), format!("{} {}", failure.text(), reasons.join(" ")))
     }
 }
 

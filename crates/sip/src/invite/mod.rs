@@ -62,6 +62,8 @@ pub(crate) struct Call {
     invite: Option<SentInvite>,
     forks: Vec<Fork>,
     last_fork: u32,
+    /// The highest CSeq in a dialog that was dropped.
+    highest_cseq: u32,
     requests: Vec<SentRequest>,
     peer_requests: Vec<PeerRequest>,
     is_hang_up_requested: bool,
@@ -173,6 +175,7 @@ impl Call {
             invite: None,
             forks: Vec::new(),
             last_fork: 0,
+            highest_cseq: 0,
             requests: Vec::new(),
             peer_requests: Vec::new(),
             is_hang_up_requested: false,

@@ -105,13 +105,16 @@ impl Call {
             // A fork that did not answer makes room for one that did.
             let is_success = message.status().is_some_and(|status| status >= 200);
             let early = self.forks.iter().position(|fork| !fork.is_confirmed).filter(|_| is_success)?;
-            self.forks.remove(early);
+            let dropped = self.forks.remove(early);
+            self.highest_cseq = self.highest_cseq.max(dropped.dialog.local_cseq());
         }
         let dialog = Dialog::new((&self.local_party(), &self.setup.target), message, essentials);
         Some(self.add_fork(dialog))
     }
 
-    pub(super) fn add_fork(&mut self, dialog: Dialog) -> u32 {
+    pub(super) fn add_fork(&mut self, mut dialog: Dialog) -> u32 {
+        // It may be a dialog that made room for another one, and its numbers must not be used again.
+        dialog.continue_after(self.highest_cseq);
         self.last_fork = self.last_fork.saturating_add(1);
         self.forks.push(Fork::new(self.last_fork, dialog, self.setup.offer.clone()));
         self.last_fork

@@ -193,3 +193,27 @@ fn a_second_phone_whose_bye_failed_is_hung_up_at_its_next_200() {
     story.ended();
     story.nothing_left();
 }
+
+/// A phone whose dialog made room for another one answers after all. Its BYE must not have the CSeq of its PRACK.
+#[test]
+fn a_phone_that_made_room_is_hung_up_with_the_next_cseq() {
+    both(|story| {
+        let (call, invite) = story.invite();
+        story.send(&story.in_dialog(&invite, "180 Ringing", "one").line("Require: 100rel").line("RSeq: 1"));
+        let prack = story.receive("PRACK");
+        story.reply(&prack, "200 OK");
+        story.progress();
+        for number in 2..=16 {
+            story.send(&story.in_dialog(&invite, "180 Ringing", &format!("phone{number}")));
+            story.progress();
+        }
+        story.answer(&invite, "seventeen");
+        story.send(&story.in_dialog(&invite, "200 OK", "one").sdp("one"));
+        story.receive("ACK");
+        let bye = story.receive("BYE");
+        assert_eq!(tag_of(&bye, "To"), "one", "the second phone is hung up");
+        assert!(bye.cseq().unwrap().number > prack.cseq().unwrap().number, "with the next CSeq");
+        story.reply(&bye, "200 OK");
+        story.finish(call);
+    });
+}
