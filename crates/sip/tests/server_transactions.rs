@@ -5,32 +5,12 @@ mod wire;
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, EndCause, Event, Reply, Transport};
+use phonegate_sip::agent::{EndCause, Reply, Transport};
 use phonegate_sip::message::{Message, Method};
-use wire::{LOCAL, SERVER, Wire, request, seconds, times};
+use wire::{LOCAL, SERVER, Wire, ended, reinvited, request, seconds, times};
 
 /// The times of retransmissions whose interval doubles up to T2, in milliseconds.
 const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
-
-const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
-
-fn ended(wire: &mut Wire) -> Option<EndCause> {
-    wire.events().into_iter().find_map(|event| match event {
-        Event::Call(_, CallEvent::Ended(ended)) => Some(ended.cause),
-        _ => None,
-    })
-}
-
-/// Lets the peer send a re-INVITE, which the caller answers.
-fn reinvited(wire: &mut Wire, invite: &Message, cseq: u32, reply: Reply) -> Message {
-    wire.receive(&request(invite, "INVITE", cseq, OFFER, "v=0\r\n"));
-    let offer = wire.events().into_iter().find_map(|event| match event {
-        Event::Call(_, CallEvent::Offer { request, .. }) => Some(request),
-        _ => None,
-    });
-    wire.agent.respond(wire.now, offer.unwrap(), reply);
-    wire.sent_one()
-}
 
 /// The ACK of a refusal has the branch of its INVITE.
 fn ack_of_refusal(invite: &Message, cseq: u32) -> Vec<u8> {

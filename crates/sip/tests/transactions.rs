@@ -9,33 +9,13 @@ use phonegate_sip::agent::{
     CallEvent, CallId, Config, EndCause, Event, OutboundCall, ProbeResult, Reply, TimerValues, Transport,
 };
 use phonegate_sip::message::{Message, Method};
-use wire::{LOCAL, SERVER, Wire, parse, request, response, seconds, times, value, values};
+use wire::{LOCAL, OFFER, SERVER, Wire, ended, parse, reinvited, request, response, seconds, times, value, values};
 
 /// The times of retransmissions whose interval doubles up to T2, in milliseconds.
 const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
 
-const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
-
 fn probed(wire: &mut Wire) -> Message {
     wire.agent.probe(wire.now, wire.flow, "sip:trunk.example.com", seconds(60), None).unwrap();
-    wire.sent_one()
-}
-
-fn ended(wire: &mut Wire) -> Option<EndCause> {
-    wire.events().into_iter().find_map(|event| match event {
-        Event::Call(_, CallEvent::Ended(ended)) => Some(ended.cause),
-        _ => None,
-    })
-}
-
-/// Lets the peer send a re-INVITE, which the caller answers.
-fn reinvited(wire: &mut Wire, invite: &Message, cseq: u32, reply: Reply) -> Message {
-    wire.receive(&request(invite, "INVITE", cseq, OFFER, "v=0\r\n"));
-    let offer = wire.events().into_iter().find_map(|event| match event {
-        Event::Call(_, CallEvent::Offer { request, .. }) => Some(request),
-        _ => None,
-    });
-    wire.agent.respond(wire.now, offer.unwrap(), reply);
     wire.sent_one()
 }
 

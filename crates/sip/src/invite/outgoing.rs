@@ -1,7 +1,5 @@
 //! Writes INVITE, and the ACK and CANCEL that are derived from it.
 
-use std::net::SocketAddr;
-
 use super::{Call, SentInvite, Stage, session_timer};
 use crate::agent::core::Core;
 use crate::agent::flow::Flow;
@@ -117,11 +115,6 @@ impl Call {
         if let Ok(ack) = ack_or_cancel(&invite.message, &Method::Ack, Some(response)) {
             core.send(self.flow, invite.destination, ack);
         }
-    }
-
-    /// Returns the destination of a request in a dialog. `None` if the flow is closed.
-    pub(super) fn in_dialog_destination(&self, core: &Core, dialog: &crate::dialog::Dialog) -> Option<SocketAddr> {
-        core.flow(self.flow).map(|flow| dialog.destination(&flow))
     }
 }
 

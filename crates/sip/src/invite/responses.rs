@@ -317,10 +317,10 @@ impl Call {
     fn acknowledge_again(&mut self, core: &mut Core, fork_id: u32, cseq: u32) -> bool {
         let flow = self.flow;
         let Some(fork) = self.forks.iter().find(|fork| fork.id == fork_id) else { return false };
-        let Some(destination) = self.in_dialog_destination(core, &fork.dialog) else { return !fork.acks.is_empty() };
+        let Some(server) = core.flow(flow) else { return !fork.acks.is_empty() };
         let Some((_, ack)) = fork.acks.iter().find(|(number, _)| *number == cseq) else { return false };
         let ack = ack.clone();
-        core.send(flow, destination, ack);
+        core.send(flow, fork.dialog.destination(&server), ack);
         true
     }
 

@@ -78,9 +78,7 @@ fn a_phone_that_rings_is_cancelled_over_a_new_connection() {
         } else {
             story.receive("CANCEL")
         };
-        story.reply(&cancel, "200 OK");
-        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-        story.receive("ACK");
+        story.confirm_cancel(&invite, &cancel);
         story.nothing_left();
     }
 }
@@ -144,8 +142,6 @@ fn a_connection_may_be_replaced_when_it_closes() {
     story.net.act(|agent, now| agent.replace_flow(now, id, new));
     assert!(story.ended().may_still_ring, "the phone rings");
     let cancel = story.receive("CANCEL");
-    story.reply(&cancel, "200 OK");
-    story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-    story.receive("ACK");
+    story.confirm_cancel(&invite, &cancel);
     story.nothing_left();
 }

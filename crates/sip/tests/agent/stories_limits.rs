@@ -38,9 +38,7 @@ fn a_call_that_may_still_ring_keeps_its_place() {
         assert!(placed.is_err(), "there is no room");
         story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
         let cancel = story.receive("CANCEL");
-        story.reply(&cancel, "200 OK");
-        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-        story.receive("ACK");
+        story.confirm_cancel(&invite, &cancel);
         let (call, _) = story.answered_call();
         story.finish(call);
     }
@@ -82,9 +80,7 @@ fn extreme_time_limits_still_end_the_call() {
             story.quiet(Duration::from_secs(3_600));
             story.hang_up(call);
             let cancel = story.receive("CANCEL");
-            story.reply(&cancel, "200 OK");
-            story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-            story.receive("ACK");
+            story.confirm_cancel(&invite, &cancel);
             assert_eq!(story.ended().cause, EndCause::Cancelled, "the caller hung up");
         }
     }
@@ -108,9 +104,7 @@ fn a_call_survives_clock_jumps() {
     story.net.now += Duration::from_secs(3_600);
     story.net.act(|agent, now| agent.handle_timeout(now));
     let cancel = story.receive("CANCEL");
-    story.reply(&cancel, "200 OK");
-    story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-    story.receive("ACK");
+    story.confirm_cancel(&invite, &cancel);
     let CallEvent::Ended(ended) = story.call_event() else { panic!("it rang for too long") };
     assert_eq!(ended.cause, EndCause::NoResponse, "it rang for too long");
     story.hang_up(call);

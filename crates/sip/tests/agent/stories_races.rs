@@ -113,9 +113,7 @@ fn a_late_180_of_a_call_that_ended_is_cancelled() {
         assert!(ended.may_have_rung && ended.may_still_ring, "there was no response");
         story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
         let cancel = story.receive("CANCEL");
-        story.reply(&cancel, "200 OK");
-        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-        story.receive("ACK");
+        story.confirm_cancel(&invite, &cancel);
         story.nothing_left();
     });
 }
@@ -235,9 +233,7 @@ fn a_cancel_that_was_lost_is_sent_again() {
             story.net.links[link].health = Health::Good;
             story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
             let cancel = story.receive("CANCEL");
-            story.reply(&cancel, "200 OK");
-            story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-            story.receive("ACK");
+            story.confirm_cancel(&invite, &cancel);
             story.nothing_left();
         });
     }

@@ -204,9 +204,7 @@ fn a_cancelled_call_whose_prack_is_open_stops_ringing() {
         story.progress();
         story.hang_up(call);
         let cancel = story.receive("CANCEL");
-        story.reply(&cancel, "200 OK");
-        story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-        story.receive("ACK");
+        story.confirm_cancel(&invite, &cancel);
         let ended = story.ended();
         assert_eq!(ended.cause, EndCause::Cancelled, "the caller hung up");
         assert!(!ended.may_still_ring, "the peer confirmed");

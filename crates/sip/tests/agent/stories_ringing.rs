@@ -156,9 +156,7 @@ fn silence_on_the_prack_does_not_hide_that_it_rang() {
             story.wait(Duration::from_secs(40));
             story.hang_up(call);
             let cancel = story.receive("CANCEL");
-            story.reply(&cancel, "200 OK");
-            story.send(&story.in_dialog(&invite, "487 Request Terminated", "callee"));
-            story.receive("ACK");
+            story.confirm_cancel(&invite, &cancel);
             let ended = story.ended();
             assert!(ended.may_have_rung && !ended.may_still_ring, "it rang and has stopped");
             story.nothing_left();

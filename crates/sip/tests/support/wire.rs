@@ -5,11 +5,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallId, Config, Event, Flow, FlowId, OutboundCall, Transmit, Transport, UserAgent};
+use phonegate_sip::agent::{
+    CallEvent, CallId, Config, EndCause, Event, Flow, FlowId, OutboundCall, Reply, Transmit, Transport, UserAgent,
+};
 use phonegate_sip::message::{Limits, Message};
 
 pub const LOCAL: &str = "192.0.2.1:5070";
 pub const SERVER: &str = "192.0.2.9:5060";
+
+/// The headers of an offer of the peer.
+pub const OFFER: &str = "Contact: <sip:pbx@192.0.2.9>\r\nContent-Type: application/sdp\r\n";
 
 /// More timers than any test needs. An agent that exceeds it would never end.
 const MAX_TIMERS: usize = 20_000;
@@ -218,4 +223,23 @@ pub fn call() -> OutboundCall {
         session_interval: None,
         trunk: Vec::new(),
     }
+}
+
+/// Returns why the call has ended, if it has.
+pub fn ended(wire: &mut Wire) -> Option<EndCause> {
+    wire.events().into_iter().find_map(|event| match event {
+        Event::Call(_, CallEvent::Ended(ended)) => Some(ended.cause),
+        _ => None,
+    })
+}
+
+/// Lets the peer send a re-INVITE, which the caller answers.
+pub fn reinvited(wire: &mut Wire, invite: &Message, cseq: u32, reply: Reply) -> Message {
+    wire.receive(&request(invite, "INVITE", cseq, OFFER, "v=0\r\n"));
+    let offer = wire.events().into_iter().find_map(|event| match event {
+        Event::Call(_, CallEvent::Offer { request, .. }) => Some(request),
+        _ => None,
+    });
+    wire.agent.respond(wire.now, offer.unwrap(), reply);
+    wire.sent_one()
 }

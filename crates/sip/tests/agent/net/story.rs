@@ -274,6 +274,13 @@ impl Story {
         assert_eq!(self.events.front(), None, "an event came, although none should");
     }
 
+    /// Accepts a CANCEL, and ends its INVITE.
+    pub fn confirm_cancel(&mut self, invite: &Message, cancel: &Message) {
+        self.reply(cancel, "200 OK");
+        self.send(&self.in_dialog(invite, "487 Request Terminated", "callee"));
+        self.receive("ACK");
+    }
+
     /// Hangs up an answered call, and checks its end and that nothing is left of it.
     pub fn finish(&mut self, call: CallId) {
         self.hang_up(call);
