@@ -141,7 +141,8 @@ pub struct Progress {
     pub status: u16,
     /// The session description, if the response has one: early media.
     pub description: Option<Vec<u8>>,
-    /// Whether the peer reported that the call is forwarded: 181, Diversion or History-Info.
+    /// Whether the peer reported that the call is forwarded: by 181, by Diversion, or by an entry of History-Info for
+    /// another phone.
     pub is_forwarded: bool,
 }
 

@@ -9,6 +9,7 @@
 
 mod ending;
 mod fork;
+mod forwarding;
 mod in_dialog;
 mod outgoing;
 mod requests;

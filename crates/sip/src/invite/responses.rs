@@ -1,5 +1,6 @@
 //! Responses to the INVITE (RFC 3261, 13.2.2).
 
+use super::forwarding::reports_forwarding;
 use super::{Call, Closing, Fork, MAX_FORKS, RequestFailure, SessionTimer, Stage};
 use crate::agent::AgentError;
 use crate::agent::core::Core;
@@ -23,7 +24,7 @@ impl Call {
         if is_stray && is_current && status >= 300 {
             self.acknowledge_refusal(core, response);
         }
-        self.is_forwarded |= status == 181 || is_forwarded(response);
+        self.is_forwarded |= reports_forwarding(response, &self.setup.target);
         match status {
             200..=299 => self.handle_success(core, response, essentials),
             // A response to an earlier INVITE, or a provisional or failure response to a re-INVITE, is ignored here.
@@ -385,10 +386,6 @@ pub(super) fn description(message: &Message) -> Option<Vec<u8>> {
 
 fn allows_update(message: &Message) -> bool {
     message.allow().unwrap_or_default().iter().any(|method| method == "UPDATE")
-}
-
-fn is_forwarded(message: &Message) -> bool {
-    message.has_header(header::DIVERSION) || message.has_header(header::HISTORY_INFO)
 }
 
 /// Returns whether a phone may have rung although no response before the final one said so.

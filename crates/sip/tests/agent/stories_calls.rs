@@ -278,7 +278,14 @@ fn a_call_that_cannot_be_written_is_refused_at_once() {
 
 #[test]
 fn a_call_says_that_it_is_forwarded() {
-    for line in ["Diversion: <sip:a@example.com>;reason=unconditional", "History-Info: <sip:a@example.com>;index=1"] {
+    for line in [
+        "Diversion: <sip:a@example.com>;reason=unconditional",
+        "History-Info: <sip:a@example.com>;index=1",
+        "History-Info: <sip:+14255550100@192.0.2.7>;index=1, <sip:a@example.com>;index=1.1;rc=1",
+        "History-Info: <sip:+14255550100@192.0.2.7>;index=1, <sip:+14255550100@192.0.2.9>;index=1.1;mp=1",
+        "History-Info: <sip:+14255550100@192.0.2.7?Reason=SIP%3Bcause%3D302>;index=1",
+        "History-Info: \"unreadable",
+    ] {
         both(|story| {
             let (call, invite) = story.invite();
             story.send(&story.in_dialog(&invite, "180 Ringing", "callee").line(line));
@@ -287,6 +294,20 @@ fn a_call_says_that_it_is_forwarded() {
             story.send(&story.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
             story.receive("ACK");
             assert!(story.answered().is_forwarded, "what was said of the call stays");
+            story.finish(call);
+        });
+    }
+    // The way of the call to the called phone.
+    for line in [
+        "History-Info: <sip:+14255550100@192.0.2.7>;index=1",
+        "History-Info: <sip:+14255550100@192.0.2.7?Privacy=history>;index=1, <sip:+14255550100@192.0.2.9>;index=1.1;rc=1",
+    ] {
+        both(|story| {
+            let (call, invite) = story.invite();
+            story.send(&story.in_dialog(&invite, "180 Ringing", "callee").line(line));
+            let CallEvent::Progress(progress) = story.call_event() else { panic!("it rings") };
+            assert!(!progress.is_forwarded, "{line} does not say so");
+            story.answer(&invite, "callee");
             story.finish(call);
         });
     }
