@@ -148,7 +148,7 @@ impl Capture {
     }
 }
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "sip.Method",
     "sip.Status-Code",
     "sip.Via.branch",
@@ -158,6 +158,7 @@ const FIELDS: [&str; 9] = [
     "sip.to.tag",
     "sip.Route",
     "_ws.malformed",
+    "ip.dsfield.dscp",
 ];
 
 /// The requests of calls, in their order, without what a slow machine made us send again: a transaction has each method
@@ -189,6 +190,7 @@ fn a_verified_call_has_the_form_of_rfc_3261() {
     let sequence: Vec<u32> = ours.iter().map(|request| request[3].parse().unwrap()).collect();
     assert_eq!(sequence, [sequence[0], sequence[0], sequence[0] + 1, sequence[0] + 1, sequence[0] + 2]);
     assert_eq!(ours.iter().map(|request| request[4].as_str()).collect::<HashSet<_>>().len(), 1, "one Call-ID");
+    assert!(ours.iter().all(|request| request[9] == "40"), "marked as signalling (RFC 4594): {messages:#?}");
     assert!(ours[3][6] == ours[4][6] && !ours[4][6].is_empty(), "the dialog's tag");
     for request in [ours[3], ours[4]] {
         assert!(request[7].contains(&format!("127.0.0.1:{}", proxy.port())), "the recorded route (12.2.1.1)");

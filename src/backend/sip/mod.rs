@@ -8,6 +8,7 @@ mod conversation;
 mod dialling;
 mod driver;
 mod health;
+mod dscp;
 mod live;
 mod media;
 mod outcome;

@@ -8,12 +8,13 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use phonegate_sip::agent::FlowId;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::flows::{READ_BUFFER, milliseconds};
+use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::backend::sip::trust::TrustedAddresses;
 
 /// The buffers of a socket, in bytes, as far as the operating system grants them.
@@ -86,6 +87,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     for granted in [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)] {
         granted?;
     }
+    mark(SockRef::from(&socket), address.ip(), TrafficClass::Signalling);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())

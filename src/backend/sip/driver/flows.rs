@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use phonegate_sip::agent::{Flow, FlowId, Transmit, Transport};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{OnceCell, mpsc};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::datagrams::{DatagramSocket, bind, read_datagrams, route_to};
+use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::backend::sip::peer::Server;
 use crate::backend::sip::trust::TrustedAddresses;
 
@@ -266,6 +268,7 @@ async fn connect(shared: &Arc<Shared>, server: &Server, settings: &FlowSettings)
         let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let local = stream.local_addr().map_err(|error| error.to_string())?;
+        mark(SockRef::from(&stream), local.ip(), TrafficClass::Signalling);
         if server.transport == Transport::Tcp {
             return Ok(start(shared, server, local, stream));
         }

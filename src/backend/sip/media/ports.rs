@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::random;
+use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::config::{ConfigError, PortRange};
 
 /// The ports that calls may use.
@@ -81,6 +83,7 @@ fn is_taken(error: &io::Error) -> bool {
 
 fn bind(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = std::net::UdpSocket::bind((address, port))?;
+    mark(SockRef::from(&socket), address, TrafficClass::Audio);
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket)
 }
