@@ -28,16 +28,16 @@ pub use sip::Dialling;
 pub trait TelephonyBackend: Send + Sync {
     /// Places the call. Returns once the provider has taken it.
     ///
-    /// Where the call's deadline passes meanwhile, the returned future is polled on for a while, so that a reference
+    /// If the call's deadline passes meanwhile, the returned future is polled on for a while, so that a reference
     /// which still arrives can be hung up.
     ///
     /// # Errors
     /// [`PlaceError`], which says whether the user's phone may have rung.
-    async fn place(&self, call: &Call) -> Result<Reference, PlaceError>;
+    async fn place(&self, call: &Call, on_step: OnStep<'_>) -> Result<Reference, PlaceError>;
 
-    /// Follows a call to its outcome, telling its progress on the way. May be dropped at any moment, and may be called
-    /// again for the same reference, in a new process only where a call [outlives](Self::outlives_its_process) the old one.
-    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome;
+    /// Follows a call to its outcome, and reports its steps. May be dropped at any moment, and may be called
+    /// again for the same reference, in a new process only if a call [outlives](Self::outlives_its_process) the old one.
+    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome;
 
     /// Ends a call that has no outcome: best effort, and given up after [`HANG_UP_LIMIT`].
     ///
@@ -79,8 +79,45 @@ pub trait TelephonyBackend: Send + Sync {
 /// The longest that [`TelephonyBackend::hang_up`] and [`TelephonyBackend::clean_up`] may take.
 pub const HANG_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Where a backend tells how far a call has come.
-pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+/// Receives the steps of a call that a backend reports.
+pub type OnStep<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
+
+/// A step of a call, for the log and the store. Texts have no personal data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallStep {
+    /// How far the call has come. The engine ignores what it knows already.
+    Progress(Progress),
+    /// A server could not take the call, for this reason; another one is asked.
+    ServerFailed(String),
+    /// The trunk redirected the call to this server, which is asked now.
+    Redirected(String),
+    /// The call was requested again on other terms, for this reason.
+    Retried(&'static str),
+    /// The call is forwarded to another phone.
+    Forwarded,
+}
+
+impl CallStep {
+    /// Its name in the log and in the store.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Progress(progress) => progress.name(),
+            Self::ServerFailed(_) => "server_failed",
+            Self::Redirected(_) => "redirected",
+            Self::Retried(_) => "retried",
+            Self::Forwarded => "forwarded",
+        }
+    }
+
+    /// More about it, in a sentence or a few words.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::ServerFailed(text) | Self::Redirected(text) => Some(text),
+            Self::Retried(text) => Some(text),
+            Self::Progress(_) | Self::Forwarded => None,
+        }
+    }
+}
 
 /// Where a backend tells of a part of it, such as a trunk, whether it works. It may tell the same again.
 pub type OnState<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{OnProgress, PlaceError, Reference, TelephonyBackend};
+use super::{CallStep, OnStep, PlaceError, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::{FraudKey, Press, SimulatedConfig};
 use crate::fault;
@@ -30,20 +30,22 @@ impl Simulated {
 
 #[async_trait]
 impl TelephonyBackend for Simulated {
-    async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
         fault::point("backend.place");
         Ok(Reference::new(call.attempt.generation.to_string()))
     }
 
-    async fn follow(&self, _: &Reference, on_progress: OnProgress<'_>) -> Outcome {
-        on_progress(Progress::Ringing);
+    async fn follow(&self, _: &Reference, on_step: OnStep<'_>) -> Outcome {
+        on_step(CallStep::Progress(Progress::Ringing));
         tokio::time::sleep(self.answer_after).await;
         fault::point("backend.follow");
         let failed = |reason, sentence| Outcome::Failed(Failure::new(reason, sentence));
         match self.press {
             Press::Busy => return failed(FailureReason::Unreachable, "The simulated phone is busy."),
             Press::NoAnswer => return failed(FailureReason::Unreachable, "The simulated phone was not answered."),
-            Press::Pound | Press::Other(_) | Press::None | Press::HangUp => on_progress(Progress::Answered),
+            Press::Pound | Press::Other(_) | Press::None | Press::HangUp => {
+                on_step(CallStep::Progress(Progress::Answered))
+            }
         }
         tokio::time::sleep(self.press_after).await;
         match self.press {

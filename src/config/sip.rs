@@ -71,6 +71,10 @@ pub struct SipConfig {
     /// `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Whether a call ends as soon as the trunk reports that it is forwarded to another phone: by 181, Diversion or
+    /// History-Info. If false, the log reports it.
+    #[serde(default)]
+    pub refuse_forwarded: bool,
     /// Whether the audio may come from another port of the trunk's media address than the one that the trunk named, as
     /// behind a NAT router. The port is learned from 8 packets of audio in sequence, as long as nothing comes from the
     /// named port, and never from key events. Without SRTP, an attacker who can send from that address before the trunk

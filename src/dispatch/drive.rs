@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::outcome::Whose;
 use super::{Flight, Shared, defect, interrupted, step, too_late};
-use crate::backend::{HANG_UP_LIMIT, Named, PlaceError, Rang, Reference};
+use crate::backend::{CallStep, HANG_UP_LIMIT, Named, PlaceError, Rang, Reference};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::Level;
@@ -222,7 +222,8 @@ impl Shared {
             }
             self.note(flight, Level::Info, "dialling", Some(&named.name));
             progress.asked = Some(named);
-            let mut placing = named.backend.place(call);
+            let on_step = |step: CallStep| self.on_step(flight, named, &step);
+            let mut placing = named.backend.place(call, &on_step);
             let placed = tokio::select! {
                 biased;
                 placed = &mut placing => placed,
@@ -265,16 +266,7 @@ impl Shared {
     }
 
     async fn follow(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
-        let on_progress = |progress: Progress| {
-            self.registry.advance(flight.attempt, progress);
-            if flight.advance(progress) {
-                self.note(flight, Level::Info, progress.name(), Some(&named.name));
-                // Of one that was taken up, another process may have seen it.
-                if progress == Progress::Answered && flight.taken_up_after.is_none() {
-                    self.metrics.answered(&named.name, flight.age());
-                }
-            }
-        };
+        let on_step = |step: CallStep| self.on_step(flight, named, &step);
         tokio::select! {
             biased;
             failure = self.must_end(flight) => {
@@ -288,13 +280,33 @@ impl Shared {
                 };
                 Stop::HangUp(self.fail(flight, Some(&named.name), failure).await)
             }
-            outcome = named.backend.follow(reference, &on_progress) => {
+            outcome = named.backend.follow(reference, &on_step) => {
                 let failure = match &outcome {
                     Outcome::Verified => None,
                     Outcome::Failed(failure) => Some(failure),
                 };
                 self.health.judge(&named.name, failure, &self.log);
                 Stop::Outcome(outcome)
+            }
+        }
+    }
+
+    /// Records a step that a backend reports.
+    fn on_step(&self, flight: &Flight, named: &Named, step: &CallStep) {
+        let CallStep::Progress(progress) = *step else {
+            let level = match step {
+                CallStep::ServerFailed(_) => Level::Warn,
+                CallStep::Retried(_) => Level::Debug,
+                _ => Level::Info,
+            };
+            return self.note_with(flight, level, step.name(), Some(&named.name), step.text());
+        };
+        self.registry.advance(flight.attempt, progress);
+        if flight.advance(progress) {
+            self.note(flight, Level::Info, progress.name(), Some(&named.name));
+            // Another process may have seen the answer of a call that this one has claimed.
+            if progress == Progress::Answered && flight.taken_up_after.is_none() {
+                self.metrics.answered(&named.name, flight.age());
             }
         }
     }

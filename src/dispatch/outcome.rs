@@ -182,8 +182,21 @@ impl Shared {
 
     /// A step of a call, for log and store.
     pub(super) fn note(&self, flight: &Flight, level: Level, name: &str, backend: Option<&Arc<str>>) {
-        self.log_step(flight, level, name, backend.map(|backend| &**backend));
-        self.ledger.note(flight.attempt, step(name, backend, None));
+        self.note_with(flight, level, name, backend, None);
+    }
+
+    /// As [`Self::note`], with more about the step.
+    pub(super) fn note_with(
+        &self,
+        flight: &Flight,
+        level: Level,
+        event: &str,
+        backend: Option<&Arc<str>>,
+        text: Option<&str>,
+    ) {
+        let line = self.event(flight, backend.map(|backend| &**backend));
+        self.log.write(level, &Event { event, text, ..line });
+        self.ledger.note(flight.attempt, step(event, backend, text));
     }
 
     pub(super) fn log_step(&self, flight: &Flight, level: Level, event: &str, backend: Option<&str>) {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::admission::Admission;
-use crate::backend::{OnProgress, PlaceError, Rang, TelephonyBackend};
+use crate::backend::{OnStep, PlaceError, Rang, TelephonyBackend};
 use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
@@ -54,13 +54,13 @@ impl Scripted {
 
 #[async_trait]
 impl TelephonyBackend for Scripted {
-    async fn place(&self, _: &Call) -> Result<Reference, PlaceError> {
+    async fn place(&self, _: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
         *self.placed.lock() += 1;
         tokio::time::sleep(self.takes).await;
         self.answer.clone()
     }
 
-    async fn follow(&self, _: &Reference, _: OnProgress<'_>) -> Outcome {
+    async fn follow(&self, _: &Reference, _: OnStep<'_>) -> Outcome {
         while self.is_late && *self.hung_up.lock() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phonegate::admission::Admission;
 use phonegate::backend::{self, PlaceError, Reference, TelephonyBackend};
-use phonegate::call::{Attempt, Call, CallId, Failure, Outcome, Progress};
+use phonegate::call::{Attempt, Call, CallId, Failure, Outcome};
 use phonegate::clock::{Deadline, Moment};
 use phonegate::config::{self, ConfigError, NumbersConfig};
 use phonegate::prompts::Prompts;
@@ -44,7 +44,7 @@ impl Line {
 
     /// Places a call to this number, as attempt `generation` of the request `n`.
     pub fn place(&self, n: u128, generation: u64, number: &str) -> Result<Reference, PlaceError> {
-        self.runtime.block_on(self.backend.place(&call(n, generation, number)))
+        self.runtime.block_on(self.backend.place(&call(n, generation, number), &|_| {}))
     }
 
     /// Places a call that is refused.
@@ -54,7 +54,7 @@ impl Line {
 
     /// Follows a call to its end.
     pub fn follow(&self, reference: &Reference) -> Outcome {
-        self.runtime.block_on(self.backend.follow(reference, &|_: Progress| {}))
+        self.runtime.block_on(self.backend.follow(reference, &|_| {}))
     }
 
     /// Follows a call that fails.

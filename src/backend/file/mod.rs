@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-use super::{OnProgress, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{CallStep, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, CallId, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::config::FileConfig;
 use crate::telemetry::foreign_text;
@@ -73,7 +73,7 @@ impl FileBackend {
 
 #[async_trait]
 impl TelephonyBackend for FileBackend {
-    async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
         let id = call.attempt.id;
         let line = new_line(id, &call.number);
         let path = self.path.clone();
@@ -89,12 +89,12 @@ impl TelephonyBackend for FileBackend {
         }
     }
 
-    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
+    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome {
         let Some(place) = Place::parse(reference.as_str()) else {
             let sentence = "The reference of the call is not one of the file backend's.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
         };
-        on_progress(Progress::Ringing);
+        on_step(CallStep::Progress(Progress::Ringing));
         loop {
             tokio::time::sleep(POLL_EVERY).await;
             let outcome = match self.with_watched(move |watched| look(watched, place)).await {

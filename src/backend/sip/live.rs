@@ -1,17 +1,18 @@
 //! A call from its ringing to its outcome, and the farewell after it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
 use tokio::sync::mpsc;
 
+use super::SipTrunk;
 use super::conversation::{Policy, converse, farewell};
-use super::driver::{OpenFlow, OutgoingCall};
+use super::dialled::DialledCall;
+use super::driver::OutgoingCall;
 use super::media::{Keys, MAX_KEYS, Media};
 use super::outcome::{end, hung_up};
 use super::phone::Phone;
-use crate::backend::OnProgress;
+use crate::backend::{CallStep, OnStep};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
 use crate::prompts::Language;
 
@@ -20,7 +21,7 @@ const UNTIL_HEARD: Duration = Duration::from_millis(300);
 
 /// A call that rings, or that was answered.
 pub(super) struct Live {
-    pub(super) call: OutgoingCall,
+    pub(super) dialled: DialledCall,
     /// An event that was read already.
     pub(super) pending: Option<CallEvent>,
     pub(super) media: Media,
@@ -30,24 +31,22 @@ pub(super) struct Live {
     pub(super) is_answered: bool,
     /// The verdict, once there is one.
     pub(super) outcome: Option<Outcome>,
-    /// Keeps the connection open.
-    pub(super) _flow: Arc<OpenFlow>,
 }
 
 impl Live {
     /// Follows it to its outcome.
-    pub(super) async fn follow(&mut self, policy: Policy, on_progress: OnProgress<'_>) -> Outcome {
-        on_progress(Progress::Ringing);
+    pub(super) async fn follow(&mut self, trunk: &SipTrunk, on_step: OnStep<'_>) -> Outcome {
+        on_step(CallStep::Progress(Progress::Ringing));
         // If this is dropped and called again, the call is as it was.
         if !self.is_answered
-            && let Err(failure) = self.until_answered().await
+            && let Err(failure) = self.until_answered(trunk, on_step).await
         {
             return Outcome::Failed(failure);
         }
         self.is_answered = true;
-        on_progress(Progress::Answered);
+        on_step(CallStep::Progress(Progress::Answered));
         let outcome = match self.until_resumed().await {
-            Ok(()) => self.converse(policy).await,
+            Ok(()) => self.converse(trunk.policy).await,
             Err(failure) => Outcome::Failed(failure),
         };
         self.media.summary().explain(outcome)
@@ -63,10 +62,10 @@ impl Live {
             tokio::select! {
                 biased;
                 outcome = &mut conversation => return outcome,
-                event = next(&mut self.pending, &mut self.call) => match event {
+                event = next(&mut self.pending, &mut self.dialled.call) => match event {
                     None | Some(CallEvent::Ended(_)) => return Outcome::Failed(ended_after_answer(event)),
                     Some(event) => {
-                        if let Some(key) = respond(&self.call, &self.media, event) {
+                        if let Some(key) = respond(&self.dialled.call, &self.media, event) {
                             // A caller who presses more keys than are read has none that counts.
                             let _ = sender.try_send(key);
                         }
@@ -77,22 +76,31 @@ impl Live {
     }
 
     /// Waits until the call is answered, and uses the answer's audio.
-    async fn until_answered(&mut self) -> Result<(), Failure> {
+    async fn until_answered(&mut self, trunk: &SipTrunk, on_step: OnStep<'_>) -> Result<(), Failure> {
         let answer = loop {
-            match next(&mut self.pending, &mut self.call).await {
+            let event = match self.pending.take() {
+                Some(event) => Some(event),
+                None => trunk.next_before_answer(&mut self.dialled, &self.media, on_step).await,
+            };
+            match event {
                 Some(CallEvent::Answered(answer)) => break answer,
-                Some(CallEvent::Ended(ended)) => return Err(end(&ended).0),
+                Some(CallEvent::Ended(ended)) => return Err(self.dialled.end(&ended).0),
                 None => return Err(ended_after_answer(None)),
-                // No key counts before the first prompt.
-                Some(event) => drop(respond(&self.call, &self.media, event)),
+                Some(CallEvent::Progress(progress)) if progress.is_forwarded => {
+                    trunk.admit_forwarded(&mut self.dialled, on_step)?;
+                }
+                Some(_) => {}
             }
         };
+        if answer.is_forwarded {
+            trunk.admit_forwarded(&mut self.dialled, on_step)?;
+        }
         // Nothing is awaited between the answer and its use, so that a drop cannot lose it.
         let accepted = accept(&self.media, &answer);
         self.media.set_answered();
         let Err(problem) = accepted else { return Ok(()) };
         // Nothing of a farewell would be heard.
-        self.call.hang_up();
+        self.dialled.call.hang_up();
         let sentence = format_args!("The call has no audio: its SDP answer cannot be used: {problem}.");
         Err(Failure::new(FailureReason::CannotPlace, sentence))
     }
@@ -101,10 +109,10 @@ impl Live {
     /// telephone. The call's deadline bounds the wait.
     async fn until_resumed(&mut self) -> Result<(), Failure> {
         while self.media.is_on_hold() {
-            match next(&mut self.pending, &mut self.call).await {
+            match next(&mut self.pending, &mut self.dialled.call).await {
                 event @ (None | Some(CallEvent::Ended(_))) => return Err(ended_after_answer(event)),
                 // No key counts before the first prompt.
-                Some(event) => drop(respond(&self.call, &self.media, event)),
+                Some(event) => drop(respond(&self.dialled.call, &self.media, event)),
             }
         }
         Ok(())
@@ -122,9 +130,9 @@ impl Live {
         loop {
             tokio::select! {
                 () = &mut heard => return,
-                event = next(&mut self.pending, &mut self.call) => match event {
+                event = next(&mut self.pending, &mut self.dialled.call) => match event {
                     None | Some(CallEvent::Ended(_)) => return,
-                    Some(event) => drop(respond(&self.call, &self.media, event)),
+                    Some(event) => drop(respond(&self.dialled.call, &self.media, event)),
                 }
             }
         }
@@ -135,9 +143,9 @@ impl Live {
     /// # Errors
     /// Why it may continue.
     pub(super) async fn hang_up(&mut self) -> Result<(), String> {
-        self.call.hang_up();
-        while !self.call.is_over() {
-            match next(&mut self.pending, &mut self.call).await {
+        self.dialled.call.hang_up();
+        while !self.dialled.call.is_over() {
+            match next(&mut self.pending, &mut self.dialled.call).await {
                 Some(CallEvent::Ended(ended)) if ended.may_still_ring => {
                     return Err("the trunk does not respond".to_owned());
                 }
@@ -150,7 +158,7 @@ impl Live {
 
     /// Returns whether the call was answered and has not ended.
     pub(super) fn is_up(&self) -> bool {
-        self.is_answered && !self.call.is_over()
+        self.is_answered && !self.dialled.call.is_over()
     }
 }
 

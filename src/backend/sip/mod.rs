@@ -5,10 +5,11 @@
 //! verified is there.
 
 mod conversation;
+mod dialled;
 mod dialling;
 mod driver;
-mod health;
 mod dscp;
+mod health;
 mod live;
 mod media;
 mod outcome;
@@ -29,7 +30,7 @@ use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{OnProgress, OnState, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{CallStep, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
 use crate::prompts::Prompts;
@@ -152,8 +153,9 @@ fn name(reference: &Reference) -> Option<Uuid> {
 
 #[async_trait]
 impl TelephonyBackend for SipTrunk {
-    async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, on_step: OnStep<'_>) -> Result<Reference, PlaceError> {
         let mut failures: Vec<Failure> = Vec::new();
+        let mut reported = 0;
         for trunk in &self.settings.trunks {
             let servers = match self.servers(trunk).await {
                 Ok(servers) => servers,
@@ -164,7 +166,12 @@ impl TelephonyBackend for SipTrunk {
                 }
             };
             for server in &servers {
-                match self.place_at(call, trunk, server, &servers).await {
+                // The engine reports the failures if no other server is asked.
+                for failure in failures.iter().skip(reported) {
+                    on_step(CallStep::ServerFailed(failure.text().to_owned()));
+                }
+                reported = failures.len();
+                match self.place_at(call, (trunk, server, &servers), on_step).await {
                     Attempt::Placed(line) => return Ok(self.remember(line)),
                     Attempt::Failed(refused) => {
                         return Err(PlaceError { failure: self.with_registrations(refused.failure), ..refused });
@@ -179,7 +186,7 @@ impl TelephonyBackend for SipTrunk {
         Err(PlaceError { rang: Rang::No, failure })
     }
 
-    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
+    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome {
         let Some(line) = self.line(reference) else {
             let sentence = "The call was in progress in another process, which has ended, and a SIP call ends with it.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
@@ -187,7 +194,7 @@ impl TelephonyBackend for SipTrunk {
         match &mut *line.lock().await {
             Line::Over(failure) => Outcome::Failed(failure.clone()),
             Line::Live(live) => {
-                let outcome = live.follow(self.policy, on_progress).await;
+                let outcome = live.follow(self, on_step).await;
                 live.outcome = Some(outcome.clone());
                 outcome
             }

@@ -103,6 +103,13 @@ fn connection_lost(may_have_rung: bool) -> &'static str {
     }
 }
 
+/// The failure of a call whose redirection led to no server that can be reached.
+pub(super) fn redirect_failed(problem: &str, may_have_rung: bool) -> (Failure, Next) {
+    let sentence = format_args!("The trunk redirected the call to a server that cannot be reached: {problem}.");
+    let next = if may_have_rung { Next::Nobody } else { Next::AnotherServer };
+    (Failure::new(FailureReason::CannotPlace, sentence), next)
+}
+
 fn redirect_refused(refused: &Refusal) -> String {
     format!(
         "The trunk redirects the call to another number or host, which PhoneGate does not follow, or too often: the trunk \

@@ -1,17 +1,14 @@
 //! Placing a call at a server: its INVITE, and what happens until a phone rings.
 
-use std::sync::Arc;
-
 use phonegate_sip::agent::{AgentError, CallEvent, EndCause, Transport};
-use phonegate_sip::message::{SipUri, Uri};
 
-use super::driver::{OpenFlow, OutgoingCall};
-use super::live::{Live, respond};
+use super::dialled::DialledCall;
+use super::live::Live;
 use super::media::{Media, MediaSettings};
-use super::outcome::{Next, end};
+use super::outcome::Next;
 use super::peer::{Peer, Server};
 use super::{Line, SipTrunk};
-use crate::backend::{PlaceError, Rang};
+use crate::backend::{OnStep, PlaceError, Rang};
 use crate::call::{Call, Failure, FailureReason};
 
 /// What an attempt at one server has come to.
@@ -26,7 +23,12 @@ pub(super) enum Attempt {
 
 impl SipTrunk {
     /// Places a call at a server.
-    pub(super) async fn place_at(&self, call: &Call, trunk: &Peer, server: &Server, servers: &[Server]) -> Attempt {
+    pub(super) async fn place_at(
+        &self,
+        call: &Call,
+        (trunk, server, servers): (&Peer, &Server, &[Server]),
+        on_step: OnStep<'_>,
+    ) -> Attempt {
         let flow = match self.live_flow(trunk, server).await {
             Ok(flow) => flow,
             Err(problem) => return Attempt::TryNext(unreachable(problem)),
@@ -58,9 +60,9 @@ impl SipTrunk {
             }
             Err(error) => return Attempt::TryNext(unreachable(error.to_string())),
         };
-        let mut ringing = Ringing { call: outgoing, flow };
-        let ended = tokio::select! {
-            event = self.until_ringing(&mut ringing, &media) => event,
+        let mut dialled = DialledCall::new(outgoing, flow);
+        let event = tokio::select! {
+            event = self.next_before_answer(&mut dialled, &media, on_step) => event,
             // Dropped, the call is cancelled.
             () = call.deadline.wait() => {
                 let sentence = "The trunk did not let the phone ring before the call's deadline.";
@@ -68,9 +70,9 @@ impl SipTrunk {
                 return Attempt::Failed(PlaceError { rang: Rang::Perhaps, failure });
             }
         };
-        match ended {
+        match event {
             Some(CallEvent::Ended(ended)) => {
-                let (failure, next) = end(&ended);
+                let (failure, next) = dialled.end(&ended);
                 match next {
                     Next::AnotherServer => Attempt::TryNext(failure),
                     Next::AnotherBackend => not_rung(failure),
@@ -81,9 +83,8 @@ impl SipTrunk {
             Some(event) => {
                 let language = self.prompts.language_for(call.language.as_deref(), call.number.country());
                 let extension = call.number.extension().map(Into::into);
-                let Ringing { call, flow } = ringing;
                 Attempt::Placed(Line::Live(Box::new(Live {
-                    call,
+                    dialled,
                     pending: Some(event),
                     media,
                     keys,
@@ -91,7 +92,6 @@ impl SipTrunk {
                     extension,
                     is_answered: false,
                     outcome: None,
-                    _flow: flow,
                 })))
             }
             None => Attempt::Failed(PlaceError {
@@ -100,54 +100,6 @@ impl SipTrunk {
             }),
         }
     }
-
-    /// Waits until a phone rings, the call is answered, or it ends.
-    async fn until_ringing(&self, ringing: &mut Ringing, media: &Media) -> Option<CallEvent> {
-        loop {
-            match ringing.call.next().await? {
-                event @ (CallEvent::Progress(_) | CallEvent::Answered(_) | CallEvent::Ended(_)) => return Some(event),
-                CallEvent::Redirected(target) => self.follow_redirect(ringing, &target).await,
-                event => drop(respond(&ringing.call, media, event)),
-            }
-        }
-    }
-
-    /// Follows a redirection, or hangs up if the server cannot be reached. The end is the call's next event.
-    async fn follow_redirect(&self, ringing: &mut Ringing, target: &SipUri) {
-        let Some(flow) = self.flow_of(target, &ringing.flow).await else {
-            ringing.call.hang_up();
-            return;
-        };
-        match ringing.call.follow_redirect(flow.id) {
-            Ok(()) => ringing.flow = flow,
-            Err(_) => ringing.call.hang_up(),
-        }
-    }
-
-    /// Returns a flow to the server of a redirection. A URI that names no transport keeps the one that was used.
-    async fn flow_of(&self, target: &SipUri, before: &OpenFlow) -> Option<Arc<OpenFlow>> {
-        let transport = match before.server.transport {
-            transport if target.transport().is_none() && !target.is_secure() => {
-                format!(";transport={}", transport_name(transport))
-            }
-            _ => String::new(),
-        };
-        let Ok(Uri::Sip(uri)) = Uri::parse(&format!("{target}{transport}")) else { return None };
-        let servers = Peer::from_uri(uri)?.servers().await.ok()?;
-        self.settings.flow.trusted.record(&target.host().to_string(), servers.iter().map(|server| server.address.ip()));
-        for server in servers {
-            if let Ok(flow) = self.flow(&server).await {
-                return Some(flow);
-            }
-        }
-        None
-    }
-}
-
-/// A call that was placed, and the flow that it uses.
-struct Ringing {
-    call: OutgoingCall,
-    flow: Arc<OpenFlow>,
 }
 
 pub(super) fn transport_name(transport: Transport) -> &'static str {

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{HANG_UP_LIMIT, OnProgress, OnState, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{CallStep, HANG_UP_LIMIT, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::{ConfigError, FraudKey, NetworkConfig, TwilioStudioConfig};
@@ -116,7 +116,7 @@ impl TwilioStudio {
         &self,
         reference: &Reference,
         seen: &mut Seen,
-        tell: OnProgress<'_>,
+        on_step: OnStep<'_>,
     ) -> Result<Option<Outcome>, ApiError> {
         let execution: Execution = self.api.get(&self.execution(reference, &[])).await?;
         if execution.sid != reference.as_str() {
@@ -136,7 +136,7 @@ impl TwilioStudio {
         }
         if context.is_answered() && !seen.answered {
             seen.answered = true;
-            tell(Progress::Answered);
+            on_step(CallStep::Progress(Progress::Answered));
         }
         if ended {
             return Ok(Some(context.outcome(seen.answered)));
@@ -174,7 +174,7 @@ impl Seen {
 
 #[async_trait]
 impl TelephonyBackend for TwilioStudio {
-    async fn place(&self, call: &Call) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -198,12 +198,12 @@ impl TelephonyBackend for TwilioStudio {
         }
     }
 
-    async fn follow(&self, reference: &Reference, on_progress: OnProgress<'_>) -> Outcome {
-        on_progress(Progress::Ringing);
+    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome {
+        on_step(CallStep::Progress(Progress::Ringing));
         let (mut pace, mut seen) = (Pace::new(), Seen::default());
         loop {
             tokio::time::sleep(pace.next()).await;
-            let error = match self.look(reference, &mut seen, on_progress).await {
+            let error = match self.look(reference, &mut seen, on_step).await {
                 Ok(Some(outcome)) => return outcome,
                 Ok(None) => {
                     seen.malformed = 0;

@@ -1,0 +1,130 @@
+//! A call until it is answered: its redirections, retries and forwarding.
+
+use std::sync::Arc;
+
+use phonegate_sip::agent::{CallEvent, EndCause, Ended, RetryReason};
+use phonegate_sip::message::{SipUri, Uri};
+
+use super::SipTrunk;
+use super::driver::{OpenFlow, OutgoingCall};
+use super::live::respond;
+use super::media::Media;
+use super::outcome::{Next, end, redirect_failed};
+use super::peer::Peer;
+use super::placing::transport_name;
+use crate::backend::{CallStep, OnStep};
+use crate::call::{Failure, FailureReason};
+
+/// A call that was placed, and the flow that it uses.
+pub(super) struct DialledCall {
+    pub(super) call: OutgoingCall,
+    /// Keeps the connection open.
+    flow: Arc<OpenFlow>,
+    /// The target of a redirection that was not followed yet.
+    redirect: Option<SipUri>,
+    /// Why a redirection could not be followed.
+    redirect_problem: Option<String>,
+    is_forwarded: bool,
+}
+
+impl DialledCall {
+    pub(super) fn new(call: OutgoingCall, flow: Arc<OpenFlow>) -> Self {
+        Self { call, flow, redirect: None, redirect_problem: None, is_forwarded: false }
+    }
+
+    /// Returns the failure that the end of the call means, and whether another server or backend may be asked.
+    pub(super) fn end(&self, ended: &Ended) -> (Failure, Next) {
+        match &self.redirect_problem {
+            Some(problem) if ended.cause == EndCause::Cancelled => redirect_failed(problem, ended.may_have_rung),
+            _ => end(ended),
+        }
+    }
+}
+
+impl SipTrunk {
+    /// Returns the next event of a call that is not answered: progress, an answer or the end. `None` if the call was given
+    /// up. May be dropped and called again.
+    pub(super) async fn next_before_answer(
+        &self,
+        dialled: &mut DialledCall,
+        media: &Media,
+        on_step: OnStep<'_>,
+    ) -> Option<CallEvent> {
+        loop {
+            if let Some(target) = &dialled.redirect {
+                match self.follow_redirect(dialled, target).await {
+                    Ok(flow) => {
+                        let server = &flow.server;
+                        let name = format!("{} over {}", server.address, transport_name(server.transport));
+                        on_step(CallStep::Redirected(name));
+                        dialled.flow = flow;
+                    }
+                    Err(problem) => {
+                        dialled.redirect_problem = Some(problem);
+                        dialled.call.hang_up();
+                    }
+                }
+                dialled.redirect = None;
+            }
+            match dialled.call.next().await? {
+                CallEvent::Redirected(target) => dialled.redirect = Some(target),
+                CallEvent::Retried(RetryReason::Challenged) => {
+                    on_step(CallStep::Retried("The trunk asked for the password."));
+                }
+                CallEvent::Retried(RetryReason::SessionInterval) => {
+                    on_step(CallStep::Retried("The trunk asked for a longer session interval."));
+                }
+                event @ (CallEvent::Progress(_) | CallEvent::Answered(_) | CallEvent::Ended(_)) => return Some(event),
+                // No key counts before the first prompt.
+                event => drop(respond(&dialled.call, media, event)),
+            }
+        }
+    }
+
+    /// Reports that a call is forwarded, once.
+    ///
+    /// # Errors
+    /// The configuration refuses such calls.
+    pub(super) fn admit_forwarded(&self, dialled: &mut DialledCall, on_step: OnStep<'_>) -> Result<(), Failure> {
+        if !dialled.is_forwarded {
+            dialled.is_forwarded = true;
+            on_step(CallStep::Forwarded);
+        }
+        if !self.settings.refuses_forwarded {
+            return Ok(());
+        }
+        dialled.call.hang_up();
+        let sentence = "The trunk reported that the call is forwarded to another phone, and `refuse_forwarded` is set.";
+        Err(Failure::new(FailureReason::Unreachable, sentence))
+    }
+
+    /// Sends the call to the server of a redirection, and returns the flow to it.
+    async fn follow_redirect(&self, dialled: &DialledCall, target: &SipUri) -> Result<Arc<OpenFlow>, String> {
+        let flow = self.flow_of(target, &dialled.flow).await?;
+        dialled.call.follow_redirect(flow.id).map_err(|error| format!("{}: {error}", flow.server.address))?;
+        Ok(flow)
+    }
+
+    /// Returns a flow to the server of a redirection. A URI that names no transport keeps the one that was used.
+    async fn flow_of(&self, target: &SipUri, before: &OpenFlow) -> Result<Arc<OpenFlow>, String> {
+        let transport = match before.server.transport {
+            transport if target.transport().is_none() && !target.is_secure() => {
+                format!(";transport={}", transport_name(transport))
+            }
+            _ => String::new(),
+        };
+        let host = target.host().to_string();
+        let unusable = || format!("{host}: its transport is not supported");
+        let Ok(Uri::Sip(uri)) = Uri::parse(&format!("{target}{transport}")) else { return Err(unusable()) };
+        let servers = Peer::from_uri(uri).ok_or_else(unusable)?.servers().await?;
+        self.settings.flow.trusted.record(&host, servers.iter().map(|server| server.address.ip()));
+        let mut problems = Vec::new();
+        for server in servers {
+            match self.flow(&server).await {
+                Ok(flow) => return Ok(flow),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Err(problems.join("; "))
+    }
+}
