@@ -10,7 +10,7 @@ use std::time::Duration;
 use phonegate::config::{self, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let folder = support::project_folder().join("tests/confs").join(folder);
@@ -95,11 +95,44 @@ fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme(
         ("proxy.contoso.local:3128", false),
         ("127.0.0.1:3128", false),
     ] {
-        let text = serde_json::json!({ "use": ["c"], "network": { "proxy": proxy }, "backends": { "c": {
+        let text = json!({ "use": ["c"], "network": { "proxy": proxy }, "backends": { "c": {
             "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } } } });
         let warnings = config::parse(&text.to_string()).unwrap().warnings();
         assert_eq!(warnings.iter().any(|warning| warning.starts_with("network.proxy: ")), warned, "{proxy}");
         assert!(!warnings.concat().contains("hush"));
+    }
+}
+
+/// A URI without a transport leaves it to DNS, which anyone on the network may forge.
+#[test]
+fn trunks_whose_keys_are_not_authenticated_are_warned_about() {
+    let udp = "sip:sbc.contoso.local;transport=udp";
+    let (tls, sips) = ("sip:sbc.contoso.local;transport=TLS", "sips:sbc.contoso.local");
+    for (trunk, expected) in [
+        (json!({ "trunk": tls }), None),
+        (json!({ "trunk": [sips, tls], "media_encryption": "required" }), None),
+        (json!({ "trunk": udp, "outbound_proxy": sips }), None),
+        (json!({ "trunk": udp }), Some("write `transport=tls`")),
+        (json!({ "trunk": [tls, udp] }), Some("write `transport=tls`")),
+        (json!({ "trunk": "sip:sbc.contoso.local" }), Some("write `transport=tls`")),
+        (json!({ "trunk": tls, "outbound_proxy": udp }), Some("write `transport=tls`")),
+        (json!({ "trunk": tls, "media_encryption": "off" }), Some("remove `media_encryption`")),
+        (json!({ "trunk": tls, "media_encryption": "optional" }), Some("remove `media_encryption`")),
+    ] {
+        let mut settings = trunk.clone();
+        settings["type"] = json!("sip");
+        // The second trunk is not in use.
+        let unused = json!({ "type": "sip", "trunk": udp });
+        let text = json!({ "use": ["trunk"], "backends": { "trunk": settings, "unused": unused } });
+        let warnings = config::parse(&text.to_string()).unwrap().warnings();
+        let open: Vec<_> = warnings.iter().filter(|text| text.contains("keys are not authenticated")).collect();
+        match expected {
+            None => assert!(open.is_empty(), "{trunk}: {open:?}"),
+            Some(what_to_do) => {
+                assert!(matches!(open[..], [text] if text.starts_with("backends.trunk: ")), "{trunk}: {open:?}");
+                assert!(open[0].contains(what_to_do), "{trunk}: {open:?}");
+            }
+        }
     }
 }
 
@@ -157,7 +190,7 @@ fn what_is_no_file_or_too_long_is_refused() {
     let secrets =
         [("/dev/zero".to_owned(), "is not a regular file"), (long.display().to_string(), "is longer than 4096 bytes")];
     for (file, problem) in secrets {
-        let secret: config::Secret = serde_json::from_value(serde_json::json!({ "file": file })).unwrap();
+        let secret: config::Secret = serde_json::from_value(json!({ "file": file })).unwrap();
         let error = secret.resolve(folder.path(), "here").unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
     }

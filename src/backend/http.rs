@@ -26,7 +26,7 @@ pub(super) fn client(
     base: &Path,
 ) -> Result<(reqwest::Client, String), ConfigError> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::client(own, network, base)?)
+        .tls_backend_preconfigured(tls::client(own, network, None, base)?)
         .redirect(redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT_WITHIN)

@@ -61,7 +61,7 @@ impl BackendConfig {
             Self::TwilioStudio(config) => {
                 vec![("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
             }
-            Self::Sip(config) => vec![("password", &config.password)],
+            Self::Sip(config) => vec![("password", &config.password), ("client_key", &config.client_key)],
             Self::Simulated(_) | Self::File(_) => Vec::new(),
         };
         secrets.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?))).collect()

@@ -138,7 +138,19 @@ impl Config {
              account read the file"
                 .to_owned()
         });
-        plain.chain(proxy).chain(tests).chain(self.says_zero()).collect()
+        plain.chain(proxy).chain(tests).chain(self.open_keys()).chain(self.says_zero()).collect()
+    }
+
+    /// The trunks in use whose keys are not authenticated: those without SRTP over TLS.
+    fn open_keys(&self) -> impl Iterator<Item = String> {
+        self.use_order.iter().filter_map(|name| {
+            let Some(BackendConfig::Sip(sip)) = self.backends.get(name) else { return None };
+            let what_to_do = sip.unauthenticated_keys()?;
+            Some(format!(
+                "backends.{name}: keys are not authenticated: without SRTP over TLS, an attacker who can read and forge \
+                 packets between PhoneGate and the trunk can approve calls; {what_to_do}"
+            ))
+        })
     }
 
     /// Whether it is certain that users are told to press zero, which reports no fraud. Of own recordings,

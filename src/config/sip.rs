@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use phonegate_sip::message::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -71,6 +72,13 @@ pub struct SipConfig {
     /// `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that PhoneGate presents to a trunk that asks for one (mutual TLS), followed by its
+    /// intermediate certificates. Needs `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// The private key of `client_certificate` in PEM: PKCS #8, PKCS #1 or SEC 1, without a passphrase.
+    #[serde(default)]
+    pub client_key: Option<Secret>,
     /// Whether a call ends as soon as the trunk reports that it is forwarded to another phone: by 181, Diversion or
     /// History-Info. If false, the log reports it.
     #[serde(default)]
@@ -81,6 +89,28 @@ pub struct SipConfig {
     /// does can press keys.
     #[serde(default)]
     pub learn_media_port: bool,
+}
+
+impl SipConfig {
+    /// What to do about keys that are not authenticated: those of a trunk without SRTP over TLS. `None` if they are.
+    pub(super) fn unauthenticated_keys(&self) -> Option<&'static str> {
+        let trunks = self.trunk.with_paths("");
+        let hops = match &self.outbound_proxy {
+            Some(proxy) => vec![proxy.as_str()],
+            None => trunks.iter().map(|(_, uri)| *uri).collect(),
+        };
+        let is_tls = |text: &str| match Uri::parse(text) {
+            Ok(Uri::Sip(uri)) => {
+                uri.is_secure() || uri.transport().is_some_and(|transport| transport.eq_ignore_ascii_case("tls"))
+            }
+            _ => false,
+        };
+        if !hops.into_iter().all(is_tls) {
+            return Some("if the trunk offers TLS and SRTP, write `transport=tls` into its URI and into the proxy's");
+        }
+        let is_required = self.media_encryption.is_none_or(|encryption| encryption == MediaEncryption::Required);
+        (!is_required).then_some("if the trunk offers SRTP, remove `media_encryption`")
+    }
 }
 
 /// One text, or several.

@@ -20,6 +20,7 @@ pub mod redis;
 pub mod sip;
 pub mod sipp;
 pub mod sipp_log;
+pub mod tls;
 pub mod twilio;
 pub mod wine;
 

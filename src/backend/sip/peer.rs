@@ -71,6 +71,11 @@ impl Peer {
         self.transport == Some(Transport::Tls)
     }
 
+    /// Returns whether TLS may be used: the URI asks for it, or leaves the transport to DNS.
+    pub(super) fn may_be_tls(&self) -> bool {
+        self.is_tls() || self.transport.is_none()
+    }
+
     /// Its host, without a port.
     pub(super) fn host(&self) -> String {
         self.uri.host().to_string()

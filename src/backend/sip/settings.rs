@@ -13,7 +13,7 @@ use super::driver::FlowSettings;
 use super::media::Ports;
 use super::peer::{Peer, Server};
 use super::trust::TrustedAddresses;
-use crate::backend::tls;
+use crate::backend::tls::{self, ClientIdentity};
 use crate::call::{Failure, PhoneNumber};
 use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumbersConfig, SipConfig};
 
@@ -70,6 +70,12 @@ impl Settings {
                 "`required` sends the keys to the trunk, which must not be readable on the way: use transport=tls";
             return Err(ConfigError::invalid(format!("{path}.media_encryption"), problem));
         }
+        let certificate = config.client_certificate.as_deref();
+        let identity = ClientIdentity::read(path, certificate, config.client_key.as_ref(), base)?;
+        if identity.is_some() && !first_hops.iter().any(|hop| hop.may_be_tls()) {
+            let problem = "is only for TLS; write transport=tls into the URI of the trunk or of the proxy";
+            return Err(ConfigError::invalid(format!("{path}.client_certificate"), problem));
+        }
         Ok(Self {
             proxy,
             credentials,
@@ -78,7 +84,7 @@ impl Settings {
             flow: FlowSettings {
                 local_address: config.local_address,
                 local_port: u16::try_from(config.local_port.get()).unwrap_or_default(),
-                tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, base)?),
+                tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, identity, base)?),
                 trusted: Arc::new(TrustedAddresses::new(
                     &format!("{path}.signalling_addresses"),
                     &config.signalling_addresses,

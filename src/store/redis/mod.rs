@@ -102,8 +102,10 @@ impl RedisStore {
         let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
         let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
-        let tls =
-            address.is_tls.then(|| tls::client(("store", config.ca_file.as_deref()), network, base)).transpose()?;
+        let tls = address
+            .is_tls
+            .then(|| tls::client(("store", config.ca_file.as_deref()), network, None, base))
+            .transpose()?;
         let prefix = prefix(config.site.as_ref());
         Ok(Self {
             link: Link::new(address, tls, format!("{prefix}clock")),
