@@ -1,7 +1,7 @@
 # The two commands of the README are `make run` and `make test`; CONTRIBUTING.md describes the others.
 
 .PHONY: run quick test test-all test-windows test-bundle test-browser test-prometheus test-long test-fuzz fuzz check build \
-    windows windows-release dist bench bench-messages schema
+    windows windows-release dist bench schema
 
 NUMBER ?= +1 4255551212
 MINUTES ?= 10
@@ -115,12 +115,7 @@ bench:
 	cargo bench --bench store
 	cargo bench --bench sip
 	cargo bench --bench twilio
-	cargo bench --package phonegate-sip --bench agent
-	$(MAKE) bench-messages
-
-# Compares phonegate-sip with rsipstack. Both are compiled for speed here; a release compiles rsipstack for size.
-bench-messages:
-	cargo bench --package phonegate-bench-messages --config 'profile.bench.package.rsipstack.opt-level=3'
+	cargo bench --package phonegate-sip --bench agent --bench messages
 
 # Writes the schema that editors use, after a change of the configuration's types.
 schema:
