@@ -6,6 +6,8 @@ use std::path::Path;
 
 use phonegate::call::FailureReason;
 use phonegate::telemetry::SystemEventId;
+use serde_json::{Value, json};
+use support::gate::TestGate;
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(support::project_folder().join(path)).unwrap()
@@ -41,6 +43,22 @@ fn every_event_of_the_event_log_is_explained_and_has_words() {
         assert!(messages.contains(&format!("\nMessageId={id}\nSeverity={severity}\n")), "{id} in windows/messages.mc");
     }
     assert_eq!(messages.matches("\nMessageId=").count(), 7);
+}
+
+/// Each block of JSON in docs/backends.md is a whole entry of `backends`.
+#[test]
+fn every_snippet_of_a_trunk_starts_a_gate() {
+    let text = read("docs/backends.md");
+    let blocks = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let snippets: Vec<Value> =
+        blocks.map(|block| serde_json::from_str(block).unwrap_or_else(|e| panic!("{e}: {block}"))).collect();
+    assert!(snippets.len() >= 7, "a snippet for each product: {}", snippets.len());
+    for mut snippet in snippets {
+        if !snippet["password"].is_null() {
+            snippet["password"] = json!("open-sesame");
+        }
+        TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": snippet } })).end();
+    }
 }
 
 /// The documents of the top folder, of docs and of examples.
