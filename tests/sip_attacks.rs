@@ -9,18 +9,22 @@ use std::time::Duration;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 use support::attacker::{Attacker, Dialog};
-use support::gate::{TestGate, id};
 use support::handset::{EVENTS, Handset, SSRC, event};
 use support::ports::free_ports;
-use support::sip::{NUMBER, config, ending, gate};
+use support::service::{Ending, Service};
+use support::sip::{NUMBER, config};
 use support::sipp::{Callee, SDP, Step, UNTIL_ASKED, answer_with, request_with};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
-/// The reason for which the call failed, None where it was verified, and the text.
-fn ended(gate: &TestGate) -> (Option<FailureReason>, String) {
-    let (_, text) = gate.ends(id(1));
-    (gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
+/// The service in the built library, with this trunk.
+fn service(trunk: Value) -> Service {
+    Service::start(config(trunk, 60))
+}
+
+/// The reason and the text, which are none and empty if the call was verified.
+fn parts(ending: Ending) -> (Option<FailureReason>, String) {
+    ending.map_or((None, String::new()), |(reason, text)| (Some(reason), text))
 }
 
 /// A call that is answered, and in which keys count: an attack on its signalling, and how it ended.
@@ -30,13 +34,13 @@ fn attacked(
     trunk: Value,
     attack: impl FnOnce(&Dialog, SocketAddr),
 ) -> (Option<FailureReason>, String) {
-    let gate = gate(trunk);
-    gate.initiate(id(1), NUMBER);
-    let gate_audio = handset.hear_prompt().from;
-    attack(&Dialog::of(&callee), gate_audio);
-    let ended = ended(&gate);
-    gate.end();
-    ended
+    let service = service(trunk);
+    let call = service.initiate(NUMBER);
+    let service_audio = handset.hear_prompt().from;
+    attack(&Dialog::of(&callee), service_audio);
+    let ending = service.ends(&call);
+    service.end();
+    parts(ending)
 }
 
 #[test]
@@ -114,8 +118,8 @@ fn a_trunk_that_answers_from_elsewhere_is_named_in_the_failure() {
             let _ = elsewhere.send_to(busy.as_bytes(), from);
         }
     });
-    let gate = gate(json!({ "type": "sip", "trunk": format!("sip:{address}") }));
-    let (reason, text) = ending(&gate).unwrap();
+    let service = service(json!({ "type": "sip", "trunk": format!("sip:{address}") }));
+    let (reason, text) = service.ending(NUMBER).unwrap();
     assert_eq!(reason, FailureReason::CannotPlace, "{text}");
     assert!(
         text.contains("no response to OPTIONS within 4 s") && text.contains("the last one from 127.0.0.2"),
@@ -221,9 +225,9 @@ fn a_stray_packet_before_the_first_audio_takes_nothing() {
 fn an_info_never_approves_if_key_events_were_agreed_on() {
     let info = Step::InfoRefused("application/dtmf-relay", "Signal=#\r\n");
     let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED, info, Step::Receive("BYE")], 1);
-    let gate = gate(callee.trunk());
-    assert_eq!(ending(&gate).map(|(reason, _)| reason), Some(FailureReason::NoKeyPressed));
-    gate.end();
+    let service = service(callee.trunk());
+    assert_eq!(service.ending(NUMBER).map(|(reason, _)| reason), Some(FailureReason::NoKeyPressed));
+    service.end();
     callee.finish();
 }
 
@@ -235,9 +239,9 @@ fn a_redirect_to_another_number_rings_nobody() {
         let callee = Callee::start(&steps, 1);
         let mut config = config(callee.trunk(), 60);
         config["numbers"] = json!({ "default_country": "US", "blocked": ["+14255550199"] });
-        let gate = TestGate::start(config);
-        let (reason, text) = ending(&gate).expect("it fails");
-        gate.end();
+        let service = Service::start(config);
+        let (reason, text) = service.ending(NUMBER).expect("it fails");
+        service.end();
         assert_eq!(reason, FailureReason::CannotPlace, "{text}");
         assert!(text.contains("to another number") && text.contains("302 Moved"), "{text}");
         assert_eq!(callee.rings(number), 0, "{number}");
@@ -301,9 +305,9 @@ fn a_foreign_contact_or_route_never_gets_an_answer_to_a_challenge() {
             Step::Receive("BYE"),
         ];
         let callee = Callee::start(&steps, 1);
-        let gate = gate(with_password(&callee));
-        let ended = ending(&gate);
-        gate.end();
+        let service = service(with_password(&callee));
+        let ended = service.ending(NUMBER);
+        service.end();
         assert_eq!(spy.receives(), None, "{what}");
         assert_eq!(ended, None, "{what}: {}", callee.messages());
         callee.finish();
@@ -329,9 +333,9 @@ fn a_weaker_algorithm_within_one_call_is_never_answered() {
             // sipp stays for a while, and would see an answer.
             steps.extend([Step::Invite, answer_with(401, "Unauthorized", weaker, ""), Step::Wait(500)]);
             let callee = Callee::start(&steps, 1);
-            let gate = gate(with_password(&callee));
-            let (reason, text) = ending(&gate).expect("it fails");
-            gate.end();
+            let service = service(with_password(&callee));
+            let (reason, text) = service.ending(NUMBER).expect("it fails");
+            service.end();
             let seen = callee.finish();
             assert_eq!(seen.matches("nonce=\"d\"").count(), 1, "in the challenge alone: {seen}");
             assert_eq!(reason, FailureReason::NotConfigured, "{text}");
@@ -356,9 +360,9 @@ fn a_weaker_algorithm_for_the_bye_is_never_answered() {
         Step::Wait(1000),
     ];
     let callee = Callee::start(&steps, 1);
-    let gate = gate(with_password(&callee));
-    assert_eq!(ending(&gate), None);
-    gate.end();
+    let service = service(with_password(&callee));
+    assert_eq!(service.ending(NUMBER), None);
+    service.end();
     let seen = callee.finish();
     assert_eq!(seen.matches("nonce=\"d\"").count(), 1, "in the challenge alone: {seen}");
 }

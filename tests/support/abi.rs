@@ -101,15 +101,22 @@ impl Drop for Abi {
 impl Abi {
     /// Loads the library, for which `config` is the usual configuration, and starts nothing.
     pub fn load(config: &Value) -> Self {
-        uses_no_sqlite_itself();
-        let folder = tempfile::tempdir().unwrap();
+        let abi = Self::exports();
         // SAFETY: nextest runs each test in a process of its own, in which nobody else reads the environment yet.
         unsafe {
-            std::env::set_var("PHONEGATE_CONFIG", folder.path().join("phonegate.json"));
-            std::env::set_var("XDG_STATE_HOME", folder.path().join("state"));
+            std::env::set_var("PHONEGATE_CONFIG", abi.path("phonegate.json"));
+            std::env::set_var("XDG_STATE_HOME", abi.path("state"));
         }
+        abi.configure(config);
+        abi
+    }
+
+    /// Loads the library, which has no usual configuration.
+    pub fn exports() -> Self {
+        uses_no_sqlite_itself();
+        let folder = tempfile::tempdir().unwrap();
         // SAFETY: loading runs no code of the library, and the types are those of phonegate.h (see abi_header.rs).
-        let abi = unsafe {
+        unsafe {
             let library = Library::new(super::built_library()).unwrap();
             let abi = Self {
                 initiate_call: *library.get(b"InitiateCall").unwrap(),
@@ -124,9 +131,7 @@ impl Abi {
             };
             std::mem::forget(library);
             abi
-        };
-        abi.configure(config);
-        abi
+        }
     }
 
     /// The path of a file in the library's folder.

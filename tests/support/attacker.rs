@@ -9,11 +9,16 @@ use super::sipp::Callee;
 const RESPONSE_WITHIN: Duration = Duration::from_millis(1000);
 
 /// The identity of a call, as the trunk knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dialog {
     call_id: String,
+    /// The caller with its tag: the From of the INVITE.
     caller: String,
+    /// The callee with its tag: the To of the answer.
     callee: String,
+    /// The Via of the INVITE, with its branch.
+    via: String,
+    cseq: String,
     /// Where PhoneGate receives SIP.
     gate: SocketAddr,
 }
@@ -23,16 +28,50 @@ impl Dialog {
     pub fn of(callee: &Callee) -> Self {
         super::wait_until("the callee has answered", || callee.messages().contains("\nSIP/2.0 200 "));
         let messages = callee.messages();
-        let answer = &messages[messages.find("\nSIP/2.0 200 ").unwrap()..];
+        Self::answered(&messages, &messages[messages.find("\nSIP/2.0 200 ").unwrap()..])
+    }
+
+    /// Reads the identity of a call from its INVITE and its 200.
+    pub fn answered(invite: &str, answer: &str) -> Self {
         let value = |text: &str, name: &str| {
             let found = text.lines().find_map(|line| line.strip_prefix(name));
             found.unwrap_or_else(|| panic!("no {name} in {text}")).trim().to_owned()
         };
-        let contact = value(&messages, "Contact:");
+        let contact = value(invite, "Contact:");
         let gate = contact.trim_matches(['<', '>']).rsplit(['@', ':']).take(2).collect::<Vec<_>>();
-        let gate = format!("{}:{}", gate[1], gate[0]).parse().unwrap_or_else(|_| panic!("no address in {contact}"));
-        Self { call_id: value(answer, "Call-ID:"), caller: value(answer, "From:"), callee: value(answer, "To:"), gate }
+        let gate = gate[0].split(';').next().map(|port| format!("{}:{port}", gate[1]));
+        let gate = gate.and_then(|gate| gate.parse().ok()).unwrap_or_else(|| panic!("no address in {contact}"));
+        Self {
+            call_id: value(answer, "Call-ID:"),
+            caller: value(answer, "From:"),
+            callee: value(answer, "To:"),
+            via: value(answer, "Via:"),
+            cseq: value(answer, "CSeq:"),
+            gate,
+        }
     }
+
+    /// The same call, with another tag of the callee.
+    pub fn with_another_callee(&self) -> Self {
+        Self { callee: another_tag(&self.callee), ..self.clone() }
+    }
+
+    /// The same call, with another tag of the caller.
+    pub fn with_another_caller(&self) -> Self {
+        Self { caller: another_tag(&self.caller), ..self.clone() }
+    }
+
+    /// The same call, with another branch of its INVITE.
+    pub fn with_another_branch(&self) -> Self {
+        let (before, branch) = self.via.split_once("branch=").expect("a branch");
+        let after = branch.find(';').map_or("", |end| &branch[end..]);
+        Self { via: format!("{before}branch=z9hG4bKforged{after}"), ..self.clone() }
+    }
+}
+
+fn another_tag(party: &str) -> String {
+    let (party, _) = party.split_once(";tag=").expect("a tag");
+    format!("{party};tag=forged")
 }
 
 /// A UDP socket from which a test sends forged SIP messages.
@@ -55,24 +94,50 @@ impl Attacker {
 
     /// Sends a request as the callee of the dialog would, and returns the response, if there is one.
     pub fn sends(&self, dialog: &Dialog, method: &str, kind: &str, body: &str) -> Option<String> {
-        let Dialog { call_id, caller, callee, gate } = dialog;
-        let (us, kind) =
-            (self.address(), if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") });
-        let body = body.replace("\r\n", "\n").replace('\n', "\r\n");
-        let request = |method: &str| {
-            format!(
-                "{method} sip:{gate} SIP/2.0\r\nVia: SIP/2.0/UDP {us};branch=z9hG4bKattack{method}\r\nFrom: {callee}\r\n\
-                 To: {caller}\r\nCall-ID: {call_id}\r\nCSeq: 4711 {method}\r\nMax-Forwards: 70\r\n\
-                 Contact: <sip:attacker@{us}>\r\n"
-            )
-        };
-        let whole = format!("{}{kind}Content-Length: {}\r\n\r\n{body}", request(method), body.len());
-        self.socket.send_to(whole.as_bytes(), gate).unwrap();
+        self.requests(dialog, method, kind, body);
         let response = self.receives()?;
         if method == "INVITE" {
-            self.socket.send_to(format!("{}Content-Length: 0\r\n\r\n", request("ACK")).as_bytes(), gate).unwrap();
+            let ack = format!("{}Content-Length: 0\r\n\r\n", self.request(dialog, "ACK"));
+            self.send(dialog, ack.as_bytes());
         }
         Some(response)
+    }
+
+    /// Sends a request as the callee of the dialog would, and does not wait.
+    pub fn requests(&self, dialog: &Dialog, method: &str, kind: &str, body: &str) {
+        let kind = if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
+        let body = body.replace("\r\n", "\n").replace('\n', "\r\n");
+        let whole = format!("{}{kind}Content-Length: {}\r\n\r\n{body}", self.request(dialog, method), body.len());
+        self.send(dialog, whole.as_bytes());
+    }
+
+    /// The start of a request.
+    fn request(&self, dialog: &Dialog, method: &str) -> String {
+        let Dialog { call_id, caller, callee, gate, .. } = dialog;
+        let us = self.address();
+        format!(
+            "{method} sip:{gate} SIP/2.0\r\nVia: SIP/2.0/UDP {us};branch=z9hG4bKattack{method}\r\nFrom: {callee}\r\n\
+             To: {caller}\r\nCall-ID: {call_id}\r\nCSeq: 4711 {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:attacker@{us}>\r\n"
+        )
+    }
+
+    /// Sends a response to the INVITE of the dialog as its callee would, with this description.
+    pub fn responds(&self, dialog: &Dialog, status: &str, sdp: &str) {
+        let Dialog { call_id, caller, callee, via, cseq, .. } = dialog;
+        let sdp = sdp.replace("\r\n", "\n").replace('\n', "\r\n");
+        let response = format!(
+            "SIP/2.0 {status}\r\nVia: {via}\r\nFrom: {caller}\r\nTo: {callee}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
+             Contact: <sip:attacker@{}>\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+            self.address(),
+            sdp.len()
+        );
+        self.send(dialog, response.as_bytes());
+    }
+
+    /// Sends bytes to where PhoneGate receives SIP in this call.
+    pub fn send(&self, dialog: &Dialog, bytes: &[u8]) {
+        self.socket.send_to(bytes, dialog.gate).unwrap();
     }
 
     /// The next message that it receives, unless there is none.

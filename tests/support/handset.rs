@@ -101,6 +101,14 @@ impl Handset {
         Heard { payload_type, sequence, timestamp, marker, payload: payload.to_vec(), from }
     }
 
+    /// Returns whether a packet has arrived that was not heard yet.
+    pub fn has_heard(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let has_heard = self.socket.peek_from(&mut [0; 1]).is_ok();
+        self.socket.set_nonblocking(false).unwrap();
+        has_heard
+    }
+
     /// Hears the first prompt begin: keys count from then on.
     pub fn hear_prompt(&self) -> Heard {
         loop {

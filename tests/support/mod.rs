@@ -17,10 +17,12 @@ pub mod page;
 pub mod ports;
 pub mod prometheus;
 pub mod redis;
+pub mod service;
 pub mod sip;
 pub mod sipp;
 pub mod sipp_log;
 pub mod tls;
+pub mod trunk;
 pub mod twilio;
 pub mod wine;
 
