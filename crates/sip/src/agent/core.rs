@@ -40,7 +40,7 @@ pub struct DropCounts {
     /// Responses that match no request of this side or have more than one Via, ACKs that match no INVITE, and input on
     /// a flow that is unknown or of the other kind.
     pub unmatched: u64,
-    /// Messages beyond a limit: transactions, dialogs, PRACKs or queues.
+    /// Messages beyond a limit: transactions, dialogs, PRACKs, queues, or responses outside of calls.
     pub full: u64,
 }
 

@@ -261,6 +261,7 @@ fn respond_outside_calls(
     }
 }
 
+/// Responds without a transaction, unless too many such responses were sent lately.
 fn respond(
     agent: &mut UserAgent,
     (flow, source): (FlowId, SocketAddr),
@@ -268,6 +269,10 @@ fn respond(
     status: u16,
     write: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
 ) {
+    if !agent.stateless_responses.take(agent.core.now) {
+        count(&mut agent.core.drops.full);
+        return;
+    }
     let (product, tag) = (&agent.core.config.product, &agent.core.stateless_tag);
     if let Ok((destination, response)) = write(ResponseBuilder::new(request, source, status, (product, tag))).build() {
         agent.core.send(flow, destination, response);

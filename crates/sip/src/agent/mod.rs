@@ -1,5 +1,6 @@
 //! The user agent: calls, registrations and probes over flows that the caller owns.
 
+mod budget;
 pub(crate) mod config;
 pub(crate) mod core;
 mod error;
@@ -22,6 +23,7 @@ pub use self::event::{
 };
 pub use self::flow::{Flow, FlowId, Transmit, TransmitId, Transport};
 
+use self::budget::ResponseBudget;
 use self::core::{Core, Owner, TimerKey};
 use self::error::{check_call, check_contact_user, check_routes, check_uri};
 use self::flow::FlowState;
@@ -54,6 +56,7 @@ pub struct UserAgent {
     call_ids: HashMap<String, CallId>,
     registrations: BTreeMap<RegistrationId, Registration>,
     probes: HashMap<ProbeId, Probe>,
+    stateless_responses: ResponseBudget,
 }
 
 impl UserAgent {
@@ -66,6 +69,7 @@ impl UserAgent {
             call_ids: HashMap::new(),
             registrations: BTreeMap::new(),
             probes: HashMap::new(),
+            stateless_responses: ResponseBudget::default(),
         }
     }
 

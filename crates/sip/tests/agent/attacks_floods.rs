@@ -45,6 +45,22 @@ fn a_flood_of_requests_keeps_calls_and_bounds() {
     }
 }
 
+/// 12,000 requests a second get 200 responses at once, and 200 a second after that.
+#[test]
+fn responses_to_a_flood_outside_of_calls_are_limited() {
+    both(|story| {
+        for (number, method) in (0..3_000).zip(["OPTIONS", "INVITE", "BYE", "CANCEL", "PING"].into_iter().cycle()) {
+            story.net.send(story.link, outside(method, number).build());
+            story.wait(Duration::from_nanos(83_333));
+        }
+        story.wait(Duration::from_secs(1));
+        let responses = skip(story);
+        assert!((200..300).contains(&responses), "{responses} responses in a quarter of a second");
+        story.send(&outside("OPTIONS", 3_000));
+        story.receive("200 OPTIONS");
+    });
+}
+
 #[test]
 fn a_flood_of_garbage_is_dropped_and_counted() {
     let mut story = Story::with(UDP, small());
