@@ -6,7 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use phonegate::backend::Reference;
-use phonegate::call::{FailureReason, Outcome, Progress};
+use phonegate::call::{FailureReason, Outcome};
 use serde_json::{Value, json};
 use support::backend::Line;
 use support::sipp::{Callee, Step};
@@ -63,7 +63,7 @@ fn following_can_be_dropped_at_any_time_and_taken_up_by_another_process_where_th
         let line = rig.line();
         let reference = line.place(1, 1, NUMBER).unwrap();
         for ms in [0, 1, 20, 100] {
-            let follow = line.backend.follow(&reference, &|_: Progress| {});
+            let follow = line.backend.follow(&reference, &|_| {});
             let limit = Duration::from_millis(ms);
             assert!(line.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
         }
@@ -149,7 +149,7 @@ fn a_sip_call_is_followed_by_its_own_process_alone() {
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert!(!reference.as_str().contains("425555"), "{reference:?}");
     for ms in [0, 1, 20, 100] {
-        let follow = line.backend.follow(&reference, &|_: Progress| {});
+        let follow = line.backend.follow(&reference, &|_| {});
         let limit = Duration::from_millis(ms);
         assert!(line.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
     }

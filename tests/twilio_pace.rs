@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::Rang;
-use phonegate::call::{CallStatus, FailureReason, Outcome, Progress};
+use phonegate::call::{CallStatus, FailureReason, Outcome};
 use serde_json::{Value, json};
 use support::backend::Line;
 use support::gate::{TestGate, id};
@@ -89,7 +89,7 @@ fn the_first_look_comes_after_a_second_and_the_others_at_that_pace() {
     twilio.tell(Story::rings());
     let line = Line::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
-    let follow = line.backend.follow(&reference, &|_: Progress| {});
+    let follow = line.backend.follow(&reference, &|_| {});
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
     assert!(followed.is_err(), "it rings");
     let (start, looks) = (&twilio.seen(About::Start)[0], twilio.seen(About::Look));
