@@ -7,6 +7,7 @@ pub mod backend;
 pub mod baresip;
 pub mod calls;
 pub mod certificate;
+pub mod flood;
 pub mod gate;
 pub mod handset;
 pub mod host;

@@ -103,6 +103,11 @@ impl Trunk {
         self.shared.calls.lock().len()
     }
 
+    /// Forgets all calls, and closes the connections that only they used.
+    pub fn forget_calls(&self) {
+        self.shared.calls.lock().clear();
+    }
+
     /// The number of connections that were made to it.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
