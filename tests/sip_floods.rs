@@ -257,6 +257,29 @@ fn a_flooding_server_that_reads_nothing_is_cut_off_long() {
     assert!(needs.most < MEMORY, "{needs:?}");
 }
 
+/// Re-INVITEs of 60 KB within many calls are refused, because they are older than the request before, and none of the
+/// refusals is acknowledged: the service keeps them, so that it can repeat them.
+#[test]
+fn long_requests_within_calls_fill_no_memory_long() {
+    const ROUNDS: u32 = 64;
+    let site = Site::over("tcp");
+    let placed: Vec<_> = (0..60).map(|n| site.rings(&number(n))).collect();
+    placed.iter().for_each(|placed| placed.call.pick_up(&placed.handset));
+    let via = format!("Via: {}SIP/2.0/TCP 192.0.2.1\r\n", "SIP/2.0/TCP 192.0.2.1;branch=z9hG4bKbelow, ".repeat(60));
+    for round in 0..=ROUNDS {
+        for placed in &placed {
+            let method = if round == 0 { "INFO" } else { "INVITE" };
+            let request = placed.call.dialog().request(("TCP", site.sip), 4711 - round, method);
+            let request = format!("{request}{}Content-Length: 0\r\n\r\n", via.repeat(20));
+            site.trunk.write(request.as_bytes()).expect("the service keeps the connection");
+        }
+    }
+    placed.iter().for_each(|placed| site.verifies(placed));
+    let needs = Needs::now();
+    println!("{needs:?} after requests of {} KB", via.len() * 20 / 1024);
+    assert!(needs.most < MEMORY, "{needs:?}");
+}
+
 /// Nobody can connect to the service, whatever its transport.
 #[test]
 fn the_service_listens_on_no_tcp_port() {

@@ -51,6 +51,16 @@ impl Dialog {
         }
     }
 
+    /// A request as the callee would send it, from `us`, without Content-Length and the empty line.
+    pub fn request(&self, (transport, us): (&str, SocketAddr), cseq: u32, method: &str) -> String {
+        let Self { call_id, caller, callee, gate, .. } = self;
+        format!(
+            "{method} sip:{gate} SIP/2.0\r\nVia: SIP/2.0/{transport} {us};branch=z9hG4bK{method}{cseq}\r\n\
+             From: {callee}\r\nTo: {caller}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
+             Contact: <sip:attacker@{us}>\r\n"
+        )
+    }
+
     /// The same call, with another tag of the callee.
     pub fn with_another_callee(&self) -> Self {
         Self { callee: another_tag(&self.callee), ..self.clone() }
@@ -97,7 +107,7 @@ impl Attacker {
         self.requests(dialog, method, kind, body);
         let response = self.receives()?;
         if method == "INVITE" {
-            let ack = format!("{}Content-Length: 0\r\n\r\n", self.request(dialog, "ACK"));
+            let ack = format!("{}Content-Length: 0\r\n\r\n", dialog.request(("UDP", self.address()), 4711, "ACK"));
             self.send(dialog, ack.as_bytes());
         }
         Some(response)
@@ -107,19 +117,12 @@ impl Attacker {
     pub fn requests(&self, dialog: &Dialog, method: &str, kind: &str, body: &str) {
         let kind = if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
         let body = body.replace("\r\n", "\n").replace('\n', "\r\n");
-        let whole = format!("{}{kind}Content-Length: {}\r\n\r\n{body}", self.request(dialog, method), body.len());
+        let whole = format!(
+            "{}{kind}Content-Length: {}\r\n\r\n{body}",
+            dialog.request(("UDP", self.address()), 4711, method),
+            body.len()
+        );
         self.send(dialog, whole.as_bytes());
-    }
-
-    /// The start of a request.
-    fn request(&self, dialog: &Dialog, method: &str) -> String {
-        let Dialog { call_id, caller, callee, gate, .. } = dialog;
-        let us = self.address();
-        format!(
-            "{method} sip:{gate} SIP/2.0\r\nVia: SIP/2.0/UDP {us};branch=z9hG4bKattack{method}\r\nFrom: {callee}\r\n\
-             To: {caller}\r\nCall-ID: {call_id}\r\nCSeq: 4711 {method}\r\nMax-Forwards: 70\r\n\
-             Contact: <sip:attacker@{us}>\r\n"
-        )
     }
 
     /// Sends a response to the INVITE of the dialog as its callee would, with this description.

@@ -5,7 +5,7 @@ mod wire;
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{EndCause, Reply, Transport};
+use phonegate_sip::agent::{Config, EndCause, Reply, Transport};
 use phonegate_sip::message::{Message, Method};
 use wire::{LOCAL, SERVER, Wire, ended, reinvited, request, seconds, times};
 
@@ -138,5 +138,29 @@ fn bye_is_accepted_after_many_requests() {
     wire.receive(&request(&invite, "BYE", 1_000, "", ""));
     assert_eq!(wire.sent_one().status(), Some(200));
     assert_eq!(wire.events().len(), 1);
+    wire.assert_empty();
+}
+
+/// Requests beyond the limit of their bytes are refused, except for a BYE. There is room again when they have expired.
+#[test]
+fn long_requests_are_refused_beyond_the_limit_of_bytes() {
+    let config = Config { max_server_bytes: 10_000, ..Config::default() };
+    let mut wire = Wire::with_config(Transport::Udp, LOCAL, SERVER, config);
+    let (_, invite, _) = wire.establish(wire::call(), "");
+    let long = "x".repeat(3_000);
+    let statuses = |wire: &mut Wire, from: u32| {
+        (from..from + 5)
+            .map(|cseq| {
+                wire.receive(&request(&invite, "OPTIONS", cseq, "", &long));
+                wire.sent_one().status().unwrap()
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(&mut wire, 1), [200, 200, 200, 503, 503]);
+    wire.run(seconds(40));
+    assert_eq!(statuses(&mut wire, 6), [200, 200, 200, 503, 503]);
+    wire.receive(&request(&invite, "BYE", 1_000, "", &long));
+    assert_eq!(wire.sent_one().status(), Some(200), "the BYE is accepted");
+    assert_eq!(wire.events().len(), 1, "the end is reported");
     wire.assert_empty();
 }

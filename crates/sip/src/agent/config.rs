@@ -28,6 +28,9 @@ pub struct Config {
     pub max_registrations: usize,
     /// Maximum server transactions (requests of peers) of all calls.
     pub max_server_transactions: usize,
+    /// Maximum bytes of the requests in server transactions. What is kept of a request, such as its response, is about as
+    /// long. A BYE is accepted beyond it.
+    pub max_server_bytes: usize,
     /// Maximum transmits, and maximum events, that wait to be polled. While either queue is full, received messages are
     /// dropped.
     pub max_queue: usize,
@@ -45,6 +48,7 @@ impl Default for Config {
             max_flows: 256,
             max_registrations: 256,
             max_server_transactions: 4_096,
+            max_server_bytes: 16 * 1024 * 1024,
             max_queue: 16_384,
         }
     }

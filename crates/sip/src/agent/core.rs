@@ -78,6 +78,8 @@ pub(crate) struct Core {
     servers: HashMap<RequestId, ServerTransaction>,
     server_keys: HashMap<ServerKey, RequestId>,
     servers_of_calls: HashMap<CallId, usize>,
+    /// The bytes of the requests of all server transactions.
+    server_bytes: usize,
     timers: BTreeSet<(Duration, TimerKey)>,
     deadlines: HashMap<TimerKey, Duration>,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -101,6 +103,7 @@ impl Core {
             servers: HashMap::new(),
             server_keys: HashMap::new(),
             servers_of_calls: HashMap::new(),
+            server_bytes: 0,
             timers: BTreeSet::new(),
             deadlines: HashMap::new(),
             transmits: VecDeque::new(),
@@ -257,12 +260,15 @@ impl Core {
         request: Message,
     ) -> Option<RequestId> {
         let in_call = self.servers_of_calls.get(&call).copied().unwrap_or(0);
-        // One slot is reserved for a BYE: without it, this side would keep a call that the peer has ended.
-        let reserve = usize::from(request.method() == Some(&Method::Bye));
-        let is_full = self.servers.len() >= self.config.max_server_transactions;
-        if is_full || in_call >= MAX_SERVERS_A_CALL.saturating_add(reserve) {
+        // There is always room for a BYE: without it, this side would keep a call that the peer has ended.
+        let is_bye = request.method() == Some(&Method::Bye);
+        let server_bytes = self.server_bytes.saturating_add(request.as_bytes().len());
+        let is_full = self.servers.len() >= self.config.max_server_transactions
+            || server_bytes > self.config.max_server_bytes && !is_bye;
+        if is_full || in_call >= MAX_SERVERS_A_CALL.saturating_add(usize::from(is_bye)) {
             return None;
         }
+        self.server_bytes = server_bytes;
         let id = RequestId(self.next_id());
         let is_reliable = self.flow(flow).is_some_and(|flow| flow.transport.is_reliable());
         let respond_by = self.now.saturating_add(self.config.max_response_delay);
@@ -344,6 +350,7 @@ impl Core {
 
     pub(crate) fn remove_server(&mut self, id: RequestId) {
         if let Some(server) = self.servers.remove(&id) {
+            self.server_bytes = self.server_bytes.saturating_sub(server.request_bytes);
             self.server_keys.remove(&server.key);
             match self.servers_of_calls.get_mut(&server.call) {
                 Some(count) if *count > 1 => *count = count.saturating_sub(1),

@@ -52,6 +52,8 @@ pub(crate) struct ServerTransaction {
     pub(crate) call: CallId,
     pub(crate) flow: FlowId,
     pub(crate) source: SocketAddr,
+    /// The length of the request.
+    pub(crate) request_bytes: usize,
     is_invite: bool,
     is_reliable: bool,
     state: State,
@@ -84,6 +86,7 @@ impl ServerTransaction {
             call,
             flow,
             source,
+            request_bytes: request.as_bytes().len(),
             is_reliable,
             state: State::Waiting(request),
             retransmit_at: None,
