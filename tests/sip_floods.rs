@@ -183,7 +183,7 @@ fn calls_go_on_under_a_flood_on_their_connection_long() {
     let placed: Vec<_> = (1..=4).map(|n| site.rings(&number(n))).collect();
     let (ringing, answered) = placed.split_at(2);
     answered.iter().for_each(|placed| placed.call.pick_up(&placed.handset));
-    let mut messages = Messages::requests(site.sip, "TCP");
+    let mut messages = Messages::outside_of_calls(site.sip, "TCP");
     std::thread::scope(|scope| {
         let flood = scope.spawn(|| {
             let (start, mut sent) = (Instant::now(), 0u64);
@@ -245,7 +245,7 @@ fn a_flooding_server_that_reads_nothing_is_cut_off_long() {
     let service = Service::start(config(trunk, 120));
     let id = service.initiate(&number(0));
     let (mut connection, _) = server.accept().unwrap();
-    let mut messages = Messages::requests(address, "TCP");
+    let mut messages = Messages::outside_of_calls(address, "TCP");
     let mut sent = 0u64;
     while connection.write_all(messages.next()).is_ok() {
         sent += 1;

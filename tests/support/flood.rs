@@ -21,6 +21,9 @@ const RATE: u64 = 15_000;
 /// Datagrams that are sent at a stretch.
 const BURST: u64 = 30;
 
+/// In the place of a method: a response.
+const RESPONSE: &str = "a response";
+
 /// What is replaced by a number in each message.
 const MARK: &[u8] = b"00000000";
 
@@ -31,9 +34,9 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Requests outside of calls that can be parsed, and are long for different reasons.
-    pub fn requests(from: SocketAddr, transport: &str) -> Self {
-        let methods = ["OPTIONS", "INVITE", "BYE", "NOTIFY", "PING", "REGISTER"];
+    /// Requests and responses outside of calls that can be parsed, and are long for different reasons.
+    pub fn outside_of_calls(from: SocketAddr, transport: &str) -> Self {
+        let methods = ["OPTIONS", "INVITE", "BYE", "NOTIFY", "PING", "REGISTER", RESPONSE];
         let many = |line: &str| line.repeat(150);
         let paddings = [
             String::new(),
@@ -44,10 +47,15 @@ impl Messages {
             format!("Require: {}\r\n", "\"<,;".repeat(1_500)),
         ];
         let request = |method: &str, padding: &str| {
+            let start = match method {
+                RESPONSE => "SIP/2.0 200 OK".to_owned(),
+                method => format!("{method} sip:mim@127.0.0.1 SIP/2.0"),
+            };
+            let cseq = if method == RESPONSE { "INVITE" } else { method };
             let head = format!(
-                "{method} sip:mim@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/{transport} {from};rport;branch=z9hG4bK00000000\r\n\
+                "{start}\r\nVia: SIP/2.0/{transport} {from};rport;branch=z9hG4bK00000000\r\n\
                  From: <sip:flood@{from}>;tag=00000000\r\nTo: <sip:mim@127.0.0.1>\r\nCall-ID: flood-00000000\r\n\
-                 CSeq: 1 {method}\r\nContact: <sip:flood@{from}>\r\nMax-Forwards: 70\r\n{padding}Content-Length: "
+                 CSeq: 1 {cseq}\r\nContact: <sip:flood@{from}>\r\nMax-Forwards: 70\r\n{padding}Content-Length: "
             );
             // Four digits and the empty line.
             let body = LENGTH - head.len() - 8;
@@ -126,7 +134,7 @@ impl DatagramFlood {
     /// Floods this port for [`LASTS`] from another port of `from`.
     pub fn start(from: IpAddr, to: SocketAddr) -> Self {
         let socket = UdpSocket::bind((from, 0)).unwrap();
-        let mut messages = Messages::requests(socket.local_addr().unwrap(), "UDP").and(Messages::garbage());
+        let mut messages = Messages::outside_of_calls(socket.local_addr().unwrap(), "UDP").and(Messages::garbage());
         let [sent, responses, response_bytes] = std::array::from_fn(|_| Arc::new(AtomicU64::new(0)));
         let is_over = Arc::new(AtomicBool::new(false));
         let receiver = socket.try_clone().unwrap();
