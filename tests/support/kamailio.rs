@@ -1,4 +1,4 @@
-//! A SIP proxy, Kamailio: it asks for a password, takes registrations, and routes calls on.
+//! A SIP proxy and registrar, Kamailio: it asks for a password, takes registrations, and routes calls on.
 
 use std::process::{Child, Command, Stdio};
 
@@ -17,7 +17,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy that asks by this digest algorithm and routes calls to a port of this machine.
+    /// Starts a proxy that asks by this digest algorithm. It routes a call to the telephone that has registered with the
+    /// number, and else to a port of this machine.
     pub fn start(algorithm: &str, to_port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
@@ -120,7 +121,8 @@ request_route {
     consume_credentials();
     if (is_method("REGISTER")) { save("location"); exit; }
     record_route();
-    $du = "sip:127.0.0.1:TARGET";
+    if (lookup("location")) { xlog("L_ERR", "LOCATED $ru
+"); } else { $du = "sip:127.0.0.1:TARGET"; }
     t_relay();
 }
 "#;

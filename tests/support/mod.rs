@@ -15,6 +15,7 @@ pub mod insults;
 pub mod kamailio;
 pub mod options;
 pub mod page;
+pub mod pjsua;
 pub mod ports;
 pub mod prometheus;
 pub mod redis;

@@ -1,0 +1,202 @@
+//! Calls over a SIP trunk to pjsua2: hold, reliable responses, session timers, encryption, redirects, registration.
+
+mod support;
+
+use phonegate::call::{CallStatus, FailureReason};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::kamailio::{PASSWORD, Proxy};
+use support::pjsua::Phone;
+use support::ports::nobody;
+use support::sip::{NUMBER, config, ending};
+
+const USER: &str = "+14255551212";
+
+/// Begins a call, and waits until both sides have it.
+fn answered(gate: &TestGate, phone: &Phone) {
+    gate.initiate(id(1), NUMBER);
+    confirmed(gate, phone);
+}
+
+fn confirmed(gate: &TestGate, phone: &Phone) {
+    support::wait_until("the call is answered", || {
+        let failure = gate.snapshot(id(1)).failure;
+        assert!(failure.is_none(), "{failure:?} {}", phone.log());
+        phone.has("state", &json!({ "state": "CONFIRMED" })) && phone.has("media", &json!({ "state": "active" }))
+    });
+}
+
+/// Presses the key that verifies, and ends the gate. pjsua has then seen our BYE.
+fn verified(gate: &TestGate, phone: &mut Phone) {
+    phone.press_until("#", || gate.status(id(1)) != CallStatus::Pending);
+    assert_eq!(gate.ends(id(1)).1, "", "{}", phone.log());
+    gate.end();
+    assert!(phone.packets() > 0, "pjsua heard us: {}", phone.log());
+    assert_eq!(phone.received("BYE"), 1, "{}", phone.log());
+}
+
+/// A telephone with these settings, and a gate whose greeting leaves time for what happens within the call: PhoneGate's
+/// own, said ten times.
+fn patient(settings: &Value) -> (Phone, TestGate) {
+    let phone = Phone::start(USER, settings);
+    let mut trunk = trunk(&phone, "udp");
+    trunk["support_prack"] = json!(true);
+    let mut config = config(trunk, 120);
+    config["prompts"] = json!({ "repeat": 10 });
+    (phone, TestGate::start(config))
+}
+
+fn trunk(phone: &Phone, transport: &str) -> Value {
+    json!({ "type": "sip", "trunk": phone.uri(transport) })
+}
+
+#[test]
+fn a_key_of_pjsua_verifies_over_udp_and_tcp() {
+    for (transport, ring) in [("udp", 180), ("tcp", 183)] {
+        let mut phone = Phone::start(USER, &json!({ "ring": ring }));
+        let gate = TestGate::start(config(trunk(&phone, transport), 60));
+        answered(&gate, &phone);
+        verified(&gate, &mut phone);
+        let log = phone.log();
+        assert!(log.contains(&format!("Response msg {ring}/INVITE")), "{log}");
+        assert!(log.contains("#0 audio PCMU @8kHz, sendrecv"), "{log}");
+    }
+}
+
+#[test]
+fn a_held_call_resumes_and_its_key_verifies() {
+    for (hold, resume, method) in [("hold", "resume", "INVITE"), ("sendonly by UPDATE", "sendrecv by UPDATE", "UPDATE")]
+    {
+        let (mut phone, gate) = patient(&json!({}));
+        answered(&gate, &phone);
+        phone.offer(hold, "local hold");
+        phone.offer(resume, "active");
+        verified(&gate, &mut phone);
+        let log = phone.log();
+        assert_eq!(phone.sent(method), 2, "{log}");
+        assert!(log.contains("a=sendonly") && log.contains("a=recvonly"), "{log}");
+    }
+}
+
+/// By a re-INVITE without SDP: the answer to our offer is in the ACK.
+#[test]
+fn a_call_in_which_pjsua_asks_for_our_offer_verifies() {
+    let (mut phone, gate) = patient(&json!({}));
+    answered(&gate, &phone);
+    phone.offer("ask for an offer", "active");
+    verified(&gate, &mut phone);
+    let log = phone.log();
+    assert_eq!(phone.sent("INVITE"), 1, "{log}");
+    let sent = |method: &str| {
+        let message = log.split(".TX ").find(|message| message.contains(&format!("Request msg {method}/")));
+        message.and_then(|message| message.split("--end msg--").next())
+    };
+    let has_description = |message: Option<&str>| message.is_some_and(|message| message.contains("m=audio"));
+    assert_eq!((has_description(sent("INVITE")), has_description(sent("ACK"))), (false, true), "{log}");
+}
+
+#[test]
+fn a_reliable_response_of_pjsua_is_acknowledged_by_prack() {
+    for ring in [180, 183] {
+        let (mut phone, gate) = patient(&json!({ "ring": ring, "reliable": true }));
+        answered(&gate, &phone);
+        verified(&gate, &mut phone);
+        let log = phone.log();
+        assert!(log.contains(&format!("Response msg {ring}/INVITE")) && log.contains("Require: 100rel"), "{log}");
+        assert!(log.contains("Response msg 200/PRACK"), "{log}");
+        assert_eq!(phone.received("PRACK"), 1, "{log}");
+    }
+}
+
+#[test]
+fn pjsua_that_requires_prack_does_not_ring_without_it() {
+    let phone = Phone::start(USER, &json!({ "reliable": true }));
+    let gate = TestGate::start(config(trunk(&phone, "udp"), 60));
+    let (reason, text) = ending(&gate).expect("pjsua refuses");
+    assert_eq!(reason, FailureReason::CannotPlace);
+    assert!(text.contains("set `support_prack`"), "{text}");
+    gate.end();
+    assert!(phone.log().contains("Response msg 421/INVITE"), "{}", phone.log());
+    assert!(!phone.has("state", &json!({ "state": "EARLY" })), "{}", phone.log());
+}
+
+/// pjsua refreshes: it would end the call if we did not agree.
+#[test]
+fn a_session_timer_is_agreed_on_with_pjsua() {
+    let (mut phone, gate) = patient(&json!({ "timer": true }));
+    answered(&gate, &phone);
+    verified(&gate, &mut phone);
+    assert!(phone.log().contains("Session-Expires: 90;refresher=uas"), "{}", phone.log());
+}
+
+/// It comes after 45 s, half of the shortest interval of RFC 4028.
+#[test]
+fn a_session_that_pjsua_refreshes_goes_on_and_verifies_long() {
+    let (mut phone, gate) = patient(&json!({ "timer": true }));
+    answered(&gate, &phone);
+    support::wait_until("the session is refreshed", || phone.log().contains("Response msg 200/UPDATE"));
+    verified(&gate, &mut phone);
+    assert_eq!(phone.sent("UPDATE"), 1, "{}", phone.log());
+}
+
+#[test]
+fn audio_with_pjsua_is_encrypted_by_sdes_over_tls() {
+    let mut phone = Phone::start(USER, &json!({ "srtp": true }));
+    let mut trunk = trunk(&phone, "tls");
+    trunk["ca_file"] = json!(phone.authority());
+    let gate = TestGate::start(config(trunk, 60));
+    answered(&gate, &phone);
+    verified(&gate, &mut phone);
+    let log = phone.log();
+    assert!(log.contains("SRTP started, keying=SDES, crypto=AES_CM_128_HMAC_SHA1_80"), "{log}");
+    assert!(log.contains("SRTP status: Active"), "{log}");
+}
+
+/// Two telephones at one host: the first redirects each call to a number at the second.
+fn redirected(number: &str) -> (Phone, Phone, TestGate) {
+    let phone = Phone::start(USER, &json!({}));
+    let target = format!("sip:{number}@127.0.0.1:{}", phone.port());
+    let redirecting = Phone::start(USER, &json!({ "redirect": target }));
+    let gate = TestGate::start(config(trunk(&redirecting, "udp"), 60));
+    (redirecting, phone, gate)
+}
+
+#[test]
+fn a_redirect_of_pjsua_to_the_same_number_is_followed() {
+    let (redirecting, mut phone, gate) = redirected(USER);
+    answered(&gate, &phone);
+    verified(&gate, &mut phone);
+    assert!(redirecting.log().contains("Response msg 302/INVITE"), "{}", redirecting.log());
+    assert_eq!((redirecting.received("INVITE"), phone.received("INVITE")), (1, 1), "{}", phone.log());
+}
+
+#[test]
+fn a_redirect_of_pjsua_to_another_number_rings_nobody() {
+    let (redirecting, phone, gate) = redirected("+14255550100");
+    let (reason, text) = ending(&gate).expect("the other number is not called");
+    assert_eq!(reason, FailureReason::CannotPlace, "{text}");
+    assert!(text.contains("another number"), "{text}");
+    gate.end();
+    assert!(redirecting.log().contains("Response msg 302/INVITE"), "{}", redirecting.log());
+    assert_eq!((redirecting.received("INVITE"), phone.received("INVITE")), (1, 0), "{}", phone.log());
+}
+
+/// PhoneGate and the telephone are both clients of one registrar.
+#[test]
+fn a_registered_pjsua_is_called_through_its_registrar() {
+    for algorithm in ["MD5", "SHA-256"] {
+        let proxy = Proxy::start(algorithm, nobody().port());
+        let account = json!({ "registrar": proxy.uri("udp"), "user": "user", "password": PASSWORD });
+        let mut phone = Phone::start(USER, &account);
+        support::wait_until("pjsua is registered", || phone.has("registered", &json!({ "code": 200 })));
+        let mut trunk = json!({ "type": "sip", "trunk": proxy.uri("udp"), "username": "mim", "password": PASSWORD });
+        trunk["register"] = json!(true);
+        let gate = TestGate::start(config(trunk, 60));
+        support::wait_until("we are registered", || proxy.log().contains("AUTHENTICATED REGISTER mim"));
+        answered(&gate, &phone);
+        verified(&gate, &mut phone);
+        let log = proxy.log();
+        assert!(log.contains("AUTHENTICATED REGISTER user"), "{log}");
+        assert!(log.contains(&format!("LOCATED sip:{USER}@127.0.0.1:{}", phone.port())), "{log}");
+    }
+}
