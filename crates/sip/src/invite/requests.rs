@@ -162,6 +162,18 @@ impl Call {
         self.emit(core, CallEvent::Offer { request: id, description: offer });
     }
 
+    /// Refuses the offers that the peer made before it answered the call and that the caller has not responded to. The
+    /// caller would take what the answer describes for the later agreement; the peer may offer again (RFC 3311, 5.2).
+    pub(super) fn refuse_early_offers(&mut self, core: &mut Core) {
+        let is_offer = |request: &PeerRequest| matches!(request.kind, PeerRequestKind::Offer { .. });
+        let (offers, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.peer_requests).into_iter().partition(is_offer);
+        self.peer_requests = others;
+        for offer in offers {
+            respond(core, offer.id, 491);
+        }
+    }
+
     fn handle_info(&mut self, core: &mut Core, id: RequestId, request: &Message) {
         let is_live = matches!(self.stage, Stage::Established(_) | Stage::Inviting);
         if !is_live {

@@ -158,6 +158,7 @@ impl Call {
             Stage::Inviting => {
                 self.stage = Stage::Established(fork_id);
                 self.give_up_at = None;
+                self.refuse_early_offers(core);
                 // The proxy cancels the other forks. One that answers nevertheless is hung up, in its own dialog.
                 self.requests.retain(|request| request.fork == fork_id);
                 if let Some(fork) = self.fork(fork_id) {

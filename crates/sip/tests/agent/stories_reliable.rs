@@ -143,6 +143,28 @@ fn an_update_before_the_answer_is_answered() {
     });
 }
 
+/// The answer overtakes our response to the offer. Both sides then have the session of the first answer.
+#[test]
+fn an_early_offer_that_the_answer_overtakes_is_refused() {
+    each(|story| {
+        let (call, invite) = story.invite();
+        story.send(&reliable(story, &invite, "183 Session Progress", "callee", 1).sdp("early"));
+        let prack = story.receive("PRACK");
+        story.progress();
+        story.reply(&prack, "200 OK");
+        let mut dialog = story.dialog(&invite, "callee");
+        story.send(&dialog.request("UPDATE").sdp("update"));
+        let (request, _) = story.offer();
+        story.send(&story.in_dialog(&invite, "200 OK", "callee"));
+        story.receive("ACK");
+        story.receive("491 UPDATE");
+        story.respond(request, Reply::Accept(Some(sdp("too late"))));
+        let answered = story.answered();
+        assert_eq!((answered.description, answered.is_updated), (Some(sdp("early")), false), "the first answer counts");
+        story.finish(call);
+    });
+}
+
 /// RFC 3262, 3: a response is reliable only if it requires 100rel.
 #[test]
 fn an_rseq_without_require_is_not_acknowledged() {
