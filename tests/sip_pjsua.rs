@@ -120,6 +120,21 @@ fn pjsua_that_requires_prack_does_not_ring_without_it() {
     assert!(!phone.has("state", &json!({ "state": "EARLY" })), "{}", phone.log());
 }
 
+/// RFC 3311: once a reliable response has answered our offer, the callee may offer anew before it picks up.
+#[test]
+fn an_offer_of_pjsua_before_it_answers_is_accepted() {
+    let (mut phone, gate) = patient(&json!({ "ring": 183, "reliable": true, "answers": false }));
+    gate.initiate(id(1), NUMBER);
+    support::wait_until("pjsua rings", || phone.log().contains("Response msg 200/PRACK"));
+    phone.offer("sendrecv by UPDATE", "active");
+    phone.command("answer");
+    confirmed(&gate, &phone);
+    verified(&gate, &mut phone);
+    let log = phone.log();
+    assert_eq!(phone.sent("UPDATE"), 1, "{log}");
+    assert!(log.contains("Response msg 200/UPDATE"), "{log}");
+}
+
 /// pjsua refreshes: it would end the call if we did not agree.
 #[test]
 fn a_session_timer_is_agreed_on_with_pjsua() {

@@ -162,12 +162,10 @@ impl Live {
     }
 }
 
-/// Uses the answer's description, unless an UPDATE before the answer has agreed on another.
+/// Uses the description that is in effect once the call is answered.
 fn accept(media: &Media, answer: &Answered) -> Result<(), super::media::MediaError> {
-    if answer.is_updated {
-        return Ok(());
-    }
-    media.accept_answer(answer.description.as_deref().unwrap_or_default())
+    let description = answer.description.as_deref().unwrap_or_default();
+    if answer.is_updated { media.accept_early_offer(description) } else { media.accept_answer(description) }
 }
 
 async fn next(pending: &mut Option<CallEvent>, call: &mut OutgoingCall) -> Option<CallEvent> {

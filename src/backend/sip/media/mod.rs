@@ -80,15 +80,13 @@ pub(super) struct MediaSettings {
     pub(super) is_signalling_tls: bool,
 }
 
-/// Why a session description cannot be used, or not yet.
+/// Why a session description cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum MediaError {
     #[error(transparent)]
     Sdp(#[from] SdpError),
     #[error(transparent)]
     Srtp(#[from] SrtpError),
-    #[error("the offer of this side has not been answered yet")]
-    TooEarly,
 }
 
 struct Shared {
@@ -149,18 +147,29 @@ impl Media {
         state.agree(remote)
     }
 
-    /// Applies an offer within the call (hold, another address or codec), and returns the answer.
+    /// Answers an offer of the other side (hold, another address or codec), and applies it, unless the call has not been
+    /// answered: see [`Media::accept_early_offer`].
     ///
     /// # Errors
     /// Why it is refused; the session goes on as it was.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
         let mut state = self.shared.state.lock();
-        if state.remote.is_none() {
-            return Err(MediaError::TooEarly);
-        }
         let offer = state.local.judge_offer(sdp)?;
-        state.agree(offer.remote().clone())?;
+        if state.remote.is_some() {
+            state.agree(offer.remote().clone())?;
+        }
         Ok(state.local.answer(&offer))
+    }
+
+    /// Applies the offer that the other side made before it answered the call, in place of its first answer. Until then
+    /// several phones may ring, and each may have made an offer: this is the one of the phone that answered.
+    ///
+    /// # Errors
+    /// As [`Media::accept_answer`].
+    pub(super) fn accept_early_offer(&self, sdp: &[u8]) -> Result<(), MediaError> {
+        let mut state = self.shared.state.lock();
+        let offer = state.local.judge_offer(sdp)?;
+        state.agree(offer.remote().clone())
     }
 
     /// Marks the call as answered: what came before was early media, whose keys never count.

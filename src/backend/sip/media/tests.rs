@@ -175,7 +175,7 @@ async fn nothing_is_sent_or_heard_before_the_answer() {
     let (media, mut keys) = opened();
     let mut peer = Peer::new().await;
     media.listen();
-    assert_eq!(media.answer_offer(peer.plain().as_bytes()), Err(MediaError::TooEarly));
+    media.answer_offer(peer.plain().as_bytes()).unwrap();
     peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     sleep(Duration::from_millis(300)).await;
     assert!(peer.socket.try_recv(&mut [0; 10]).is_err());
@@ -184,6 +184,24 @@ async fn nothing_is_sent_or_heard_before_the_answer() {
     let first = peer.receive().await;
     assert!(RtpPacket::read(&first).unwrap().header.marker, "a talkspurt begins");
     then_only_zero(&media, &mut keys, &mut peer).await;
+}
+
+/// Two phones ring, and each makes an offer by UPDATE (RFC 3311).
+#[tokio::test]
+async fn of_early_offers_that_of_the_phone_that_answers_counts() {
+    let (media, mut keys) = opened();
+    let (mut answering, mut other) = (Peer::new().await, Peer::new().await);
+    for peer in [&answering, &other] {
+        let answer = media.answer_offer(peer.sdp("RTP/AVP 8 101", "").as_bytes()).unwrap();
+        assert!(answer.contains("RTP/AVP 8 101"), "{answer}");
+    }
+    media.accept_early_offer(answering.sdp("RTP/AVP 8 101", "").as_bytes()).unwrap();
+    media.set_answered();
+    media.listen();
+    answering.receive().await;
+    other.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
+    then_only_zero(&media, &mut keys, &mut answering).await;
+    assert!(other.socket.try_recv(&mut [0; 10]).is_err(), "nothing is sent to the other phone");
 }
 
 #[tokio::test]
