@@ -1,26 +1,31 @@
-//! A certificate for `localhost`, of an authority that nobody knows.
+//! Certificates of an authority that nobody knows.
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 
 /// A server's certificate, its key, and who vouches for it.
-pub struct Localhost {
+pub struct Issued {
     pub certificate: Certificate,
     pub key: KeyPair,
     /// The authority's certificate, in PEM.
     pub authority: String,
 }
 
-/// A new one.
-pub fn for_localhost() -> Localhost {
+/// A new one for `localhost`.
+pub fn for_localhost() -> Issued {
+    for_host("localhost")
+}
+
+/// A new one for a host.
+pub fn for_host(host: &str) -> Issued {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "Contoso CA");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let mut params = CertificateParams::new([host.to_owned()]).unwrap();
     params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     let certificate = params.signed_by(&key, &authority).unwrap();
-    Localhost { certificate, key, authority: authority.pem() }
+    Issued { certificate, key, authority: authority.pem() }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 
-use super::certificate::{Localhost, for_localhost};
+use super::certificate::{Issued, for_localhost};
 use super::ports::free_port;
 
 /// The password of servers that want one; it is written `%40` in a URL.
@@ -259,7 +259,7 @@ impl Redis {
 /// Files that servers with TLS share. What they show each other is another certificate than what they show their clients:
 /// that one is a server's alone.
 fn certificates() -> Arc<TempDir> {
-    let Localhost { certificate, key, authority } = for_localhost();
+    let Issued { certificate, key, authority } = for_localhost();
     let peer_key = KeyPair::generate().unwrap();
     let peer = CertificateParams::default().self_signed(&peer_key).unwrap().pem();
     let folder = tempfile::tempdir().unwrap();

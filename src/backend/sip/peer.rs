@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use phonegate_sip::agent::Transport;
@@ -10,10 +11,13 @@ use phonegate_sip::message::{Host, SipUri, Uri};
 
 use crate::config::ConfigError;
 
-/// The longest that the look-up of a name takes.
+/// Maximum time for the look-up of a name.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(4);
 
-/// The servers of one name that are tried.
+/// Maximum time for the address of one of several targets, so that the others are used if it has none.
+const TARGET_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// Maximum servers of one name that are tried, and maximum targets and services that are looked up for them.
 const MAX_SERVERS: usize = 8;
 
 /// The services of NAPTR records that can be used (RFC 3263, section 4.1).
@@ -98,8 +102,23 @@ impl Peer {
             None => TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok(),
         };
         let found = tokio::time::timeout(LOOK_UP_WITHIN, self.look_up(resolver.as_ref(), &name, port)).await;
-        let mut servers = found.map_err(|_| format!("the look-up of {name} took too long"))??;
-        servers.truncate(MAX_SERVERS);
+        let found = found.map_err(|_| {
+            let limit = LOOK_UP_WITHIN.as_secs();
+            let advice = match port {
+                Some(_) => "check the DNS servers of this machine",
+                None => {
+                    "check the DNS servers of this machine, or name the port and the transport in the URI, which needs \
+                     fewer look-ups"
+                }
+            };
+            format!("the look-up of {name} took longer than {limit} s; {advice}")
+        })??;
+        let mut servers: Vec<Server> = Vec::new();
+        for server in found {
+            if servers.len() < MAX_SERVERS && !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
         Ok(servers)
     }
 
@@ -112,22 +131,34 @@ impl Peer {
         if let Some(port) = port {
             return addresses(name, name, port, self.transport.unwrap_or(Transport::Udp)).await;
         }
-        let mut servers = Vec::new();
-        if let Some(resolver) = resolver {
-            for (service, transport) in self.services(resolver, name).await {
-                for (target, port) in srv(resolver, &service).await {
-                    servers.extend(addresses(&target, name, port, transport).await.unwrap_or_default());
-                }
-            }
-        }
-        if servers.is_empty() {
+        let Some(resolver) = resolver else {
             let transport = self.transport.unwrap_or(Transport::Udp);
             return addresses(name, name, default_port(transport), transport).await;
+        };
+        let services = self.services(resolver, name).await;
+        // A domain whose NAPTR records name a transport is reached over no other one, such as UDP instead of TLS.
+        let transport = services.first().map_or(Transport::Udp, |(_, transport)| *transport);
+        let targets = services.iter().map(|(service, transport)| async move {
+            srv(resolver, service).await.into_iter().map(move |(target, port)| (target, port, *transport))
+        });
+        let targets: Vec<_> = join_all(targets).await.into_iter().flatten().take(MAX_SERVERS).collect();
+        if targets.is_empty() {
+            return addresses(name, name, default_port(transport), transport).await;
         }
-        Ok(servers)
+        let servers = targets.into_iter().map(|(target, port, transport)| async move {
+            let found = tokio::time::timeout(TARGET_WITHIN, addresses(&target, name, port, transport)).await;
+            found.ok().and_then(Result::ok).unwrap_or_default()
+        });
+        let servers: Vec<_> = join_all(servers).await.into_iter().flatten().collect();
+        if servers.is_empty() {
+            Err(format!("no server that DNS (SRV) names for {name} has an address"))
+        } else {
+            Ok(servers)
+        }
     }
 
-    /// The SRV names to ask for, by NAPTR where the transport is open and the domain has such records.
+    /// Returns the SRV names to look up, at most [`MAX_SERVERS`]: those of the NAPTR records if the URI names no transport
+    /// and the domain has such records.
     async fn services(&self, resolver: &TokioResolver, name: &str) -> Vec<(String, Transport)> {
         let usual = |transport| match transport {
             Transport::Tls => (format!("_sips._tcp.{name}."), transport),
@@ -151,6 +182,11 @@ impl Peer {
         if rules.is_empty() {
             return [Transport::Udp, Transport::Tcp].map(usual).into();
         }
+        // Who prefers TLS is never reached without it: an attacker could make TLS fail.
+        if rules.first().is_some_and(|(.., transport)| *transport == Transport::Tls) {
+            rules.retain(|(.., transport)| *transport == Transport::Tls);
+        }
+        rules.truncate(MAX_SERVERS);
         rules.into_iter().map(|(_, _, replacement, transport)| (replacement, transport)).collect()
     }
 }
@@ -164,6 +200,10 @@ async fn srv(resolver: &TokioResolver, service: &str) -> Vec<(String, u16)> {
         // The more weight, the likelier is a small number.
         let lot = -fastrand::f64().max(f64::MIN_POSITIVE).ln() / f64::from(srv.weight).max(0.01);
         let target = srv.target.to_string().trim_end_matches('.').to_owned();
+        // The root as a target says that there is no such service.
+        if target.is_empty() {
+            continue;
+        }
         targets.push((srv.priority, lot, target, srv.port));
     }
     targets.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));

@@ -14,12 +14,12 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 
 use super::Twilio;
-use crate::support::certificate::{Localhost, for_localhost};
+use crate::support::certificate::{Issued, for_localhost};
 
 /// Lets a stand-in answer over TLS, too, with a certificate for `localhost` of an authority that nobody knows. Returns the
 /// port, and the authority's certificate in a file.
 pub fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
-    let Localhost { certificate, key, authority } = for_localhost();
+    let Issued { certificate, key, authority } = for_localhost();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -67,14 +67,43 @@ async fn found(uri: &str, records: Vec<Record>) -> Vec<(Transport, u16)> {
 
 #[tokio::test]
 async fn naptr_tells_the_transports_in_their_order() {
-    let records = vec![
+    let mut records = vec![
         naptr(20, "SIP+D2U", "_sip._udp.pbx.example."),
-        naptr(10, "SIPS+D2T", "_sips._tcp.pbx.example."),
+        naptr(10, "SIP+D2T", "_sip._tcp.pbx.example."),
         naptr(5, "E2U+email", "elsewhere.example."),
         srv("_sip._udp.pbx.example.", 1, 5070),
+        srv("_sip._tcp.pbx.example.", 1, 5072),
         srv("_sips._tcp.pbx.example.", 1, 5071),
     ];
-    assert_eq!(found("sip:pbx.example", records).await, [(Transport::Tls, 5071), (Transport::Udp, 5070)]);
+    assert_eq!(found("sip:pbx.example", records.clone()).await, [(Transport::Tcp, 5072), (Transport::Udp, 5070)]);
+    records.push(naptr(7, "SIPS+D2T", "_sips._tcp.pbx.example."));
+    assert_eq!(found("sip:pbx.example", records).await, [(Transport::Tls, 5071)], "TLS first means TLS alone");
+}
+
+#[tokio::test]
+async fn heavier_srv_target_is_mostly_first_and_the_lighter_one_sometimes() {
+    let weighted = |port, weight| {
+        let rdata = SRV::new(1, weight, port, name("localhost."));
+        Record::from_rdata(name("_sip._udp.pbx.example."), 60, RData::SRV(rdata))
+    };
+    let resolver = resolver(vec![weighted(5071, 3), weighted(5072, 1), weighted(5073, 0)]).await;
+    let mut first = std::collections::HashMap::new();
+    for _ in 0..400 {
+        let targets = super::srv(&resolver, "_sip._udp.pbx.example.").await;
+        assert_eq!(targets.len(), 3);
+        *first.entry(targets[0].1).or_insert(0) += 1;
+    }
+    // 300, 100 and about 1 are expected; the limits are eight standard deviations away.
+    assert!((230..=370).contains(&first[&5071]), "{first:?}");
+    assert!((30..=170).contains(&first[&5072]), "{first:?}");
+}
+
+#[tokio::test]
+async fn root_as_an_srv_target_is_no_server() {
+    let rdata = SRV::new(1, 1, 5070, Name::root());
+    let none = Record::from_rdata(name("_sip._udp.pbx.example."), 60, RData::SRV(rdata));
+    let resolver = resolver(vec![none]).await;
+    assert!(super::srv(&resolver, "_sip._udp.pbx.example.").await.is_empty());
 }
 
 #[tokio::test]
