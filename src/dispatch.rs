@@ -104,6 +104,7 @@ impl Dispatcher {
         metrics: Metrics,
     ) -> Self {
         let health = Arc::<Health>::default();
+        let is_service = rules.takes_up();
         let watch = Watch {
             store: Arc::clone(&store),
             log: log.clone(),
@@ -128,7 +129,7 @@ impl Dispatcher {
         tasks.spawn_on(Arc::clone(&shared).keep_alive(), &runtime);
         tasks.spawn_on(Arc::clone(&shared).take_all_up(tasks.clone()), &runtime);
         for named in &shared.backends {
-            tasks.spawn_on(Arc::clone(&shared).keep_up(named.clone()), &runtime);
+            tasks.spawn_on(Arc::clone(&shared).keep_up(named.clone(), is_service), &runtime);
         }
         Self { runtime, tasks, shared }
     }
@@ -251,12 +252,14 @@ impl Drop for Unsettled {
 }
 
 impl Shared {
-    async fn keep_up(self: Arc<Self>, named: Named) {
+    async fn keep_up(self: Arc<Self>, named: Named, is_service: bool) {
         let tell = |part: &str, state: Result<(), Failure>| {
             let backend = format!("{} ({part})", named.name);
             self.health.judge(&backend, state.as_ref().err(), &self.log);
         };
-        self.ending.run_until_cancelled(named.backend.keep_up(&tell)).await;
+        self.ending.run_until_cancelled(named.backend.keep_up(&tell, is_service)).await;
+        self.ending.cancelled().await;
+        named.backend.close().await;
     }
 
     async fn sweep_store(self: Arc<Self>) {

@@ -59,7 +59,11 @@ pub trait TelephonyBackend: Send + Sync {
     }
 
     /// What goes on as long as the gate runs, such as a registration, telling how it goes. Dropped at the gate's end.
-    async fn keep_up(&self, _tell: OnState<'_>) {}
+    /// `is_service` is false in a process that runs for a short while beside a service, which keeps its registrations.
+    async fn keep_up(&self, _tell: OnState<'_>, _is_service: bool) {}
+
+    /// Ends what [`keep_up`](Self::keep_up) began. Called once, after that was dropped, and delays the gate's end.
+    async fn close(&self) {}
 
     /// Is it reachable, and are its credentials good? Rings nobody. Returns a few words about it.
     ///

@@ -72,6 +72,11 @@ impl Rules {
             takes_up,
         }
     }
+
+    /// Returns whether this process is a service, which takes up the calls that another one has left.
+    pub(crate) fn takes_up(&self) -> bool {
+        self.takes_up
+    }
 }
 
 /// Who watches how the store does.

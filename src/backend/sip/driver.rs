@@ -38,6 +38,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the task of the timers after the next timeout has moved.
     timer_changed: Notify,
+    /// Notified when a registration has ended.
+    registration_ended: Notify,
     start: Instant,
     close: CancellationToken,
 }
@@ -75,6 +77,7 @@ impl Driver {
                 next_timeout: None,
             }),
             timer_changed: Notify::new(),
+            registration_ended: Notify::new(),
             start: Instant::now(),
             close: close.clone(),
         });
@@ -151,6 +154,17 @@ impl Shared {
         self.with(|state, now| state.agent.replace_flow(now, old, new));
     }
 
+    /// Waits until the agent has no registration: the registrars have confirmed that our contacts are removed.
+    pub(super) async fn all_unregistered(&self) {
+        loop {
+            let ended = self.registration_ended.notified();
+            if self.with(|state, _| state.agent.usage().registrations) == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn handle_datagram(&self, flow: FlowId, source: SocketAddr, datagram: &[u8]) {
         self.with(|state, now| state.agent.handle_datagram(now, flow, source, datagram));
     }
@@ -164,7 +178,9 @@ impl Shared {
         let now = self.start.elapsed();
         let mut state = self.state.lock();
         let result = act(&mut state, now);
-        state.flush(now);
+        if state.flush(now) {
+            self.registration_ended.notify_one();
+        }
         let next = state.agent.next_timeout();
         if next != state.next_timeout {
             state.next_timeout = next;
@@ -191,7 +207,9 @@ impl Shared {
 }
 
 impl State {
-    fn flush(&mut self, now: Duration) {
+    /// Sends what the agent wants to send, and hands out its events. Returns whether a registration has ended.
+    fn flush(&mut self, now: Duration) -> bool {
+        let mut has_unregistered = false;
         loop {
             while let Some(transmit) = self.agent.poll_transmit() {
                 let writer = self.writers.get(&transmit.flow);
@@ -199,7 +217,8 @@ impl State {
                     self.agent.handle_send_failure(now, transmit.id);
                 }
             }
-            let Some(event) = self.agent.poll_event() else { return };
+            let Some(event) = self.agent.poll_event() else { return has_unregistered };
+            has_unregistered |= matches!(event, Event::Registration(_, RegistrationEvent::Ended));
             self.dispatch(now, event);
         }
     }

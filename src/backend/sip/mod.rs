@@ -48,6 +48,9 @@ const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
 /// Maximum time until a response to the OPTIONS of a check.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Maximum time that the gate's end waits until registrars have removed our contacts.
+const UNREGISTERED_WITHIN: Duration = Duration::from_secs(1);
+
 /// The time between two new calls. A server would lose what comes all at once.
 const BETWEEN_CALLS: Duration = Duration::from_millis(2);
 
@@ -225,10 +228,20 @@ impl TelephonyBackend for SipTrunk {
         ended
     }
 
-    async fn keep_up(&self, tell: OnState<'_>) {
+    async fn keep_up(&self, tell: OnState<'_>, is_service: bool) {
+        if !is_service {
+            return self.leave_registrations_to_service();
+        }
+        let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);
+        let registered = registering.map(|trunk| self.keep_registered(trunk, tell));
+        futures_util::future::join_all(registered).await;
+    }
+
+    /// Waits for a short time until the registrars have confirmed that our contacts are removed.
+    async fn close(&self) {
         if self.settings.registers {
-            let each = self.settings.trunks.iter().map(|trunk| self.keep_registered(trunk, tell));
-            futures_util::future::join_all(each).await;
+            let removed = self.driver().shared().all_unregistered();
+            let _ = tokio::time::timeout(UNREGISTERED_WITHIN, removed).await;
         }
     }
 

@@ -72,6 +72,13 @@ impl SipTrunk {
         }
     }
 
+    /// Registers nothing, because that could replace the registration of a service. A call that fails says so.
+    pub(super) fn leave_registrations_to_service(&self) {
+        let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);
+        let why = "only the service registers, and this is another process";
+        self.unregistered.lock().extend(registering.map(|trunk| (trunk.host(), why.to_owned())));
+    }
+
     /// Reports how a registration goes, until its connection is lost. Returns whether it was registered.
     async fn follow_registration(
         &self,

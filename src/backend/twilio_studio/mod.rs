@@ -235,7 +235,7 @@ impl TelephonyBackend for TwilioStudio {
         insist(|| self.api.delete(&path)).await
     }
 
-    async fn keep_up(&self, _tell: OnState<'_>) {
+    async fn keep_up(&self, _tell: OnState<'_>, _is_service: bool) {
         self.starts.while_open().await;
     }
 
