@@ -1,14 +1,22 @@
-//! Registrations at a SIP trunk: connections that die, the end of the gate, and the command beside a service.
+//! Connections to a SIP trunk that die, and servers that restart: what becomes of calls and registrations.
 
 mod support;
 
 use std::process::Command;
 
+use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
-use support::gate::id;
+use support::certificate::for_host;
+use support::gate::{TestGate, id};
 use support::ports::free_port;
 use support::sip::{NUMBER, config, ending, gate};
 use support::sip_server::{Reply, SipServer, status, verify};
+
+/// Longer than a connection may be idle before it is checked.
+const IDLE: std::time::Duration = std::time::Duration::from_millis(5_500);
+
+/// How long a restart takes. The end of a connection is noticed meanwhile.
+const RESTART: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn server(transport: &'static str, replies: Vec<Reply>) -> SipServer {
     SipServer::start(transport, ([127, 0, 0, 1], free_port()).into(), replies)
@@ -16,6 +24,129 @@ fn server(transport: &'static str, replies: Vec<Reply>) -> SipServer {
 
 fn trunk(server: &SipServer) -> Value {
     json!({ "type": "sip", "trunk": server.uri() })
+}
+
+/// Places the n-th call and waits for its end, as [`ending`] does for the first.
+fn call(gate: &TestGate, n: u128) -> Option<(FailureReason, String)> {
+    gate.initiate(id(n), NUMBER);
+    gate.ends(id(n));
+    gate.snapshot(id(n)).failure.map(|failure| (failure.reason(), failure.text().to_owned()))
+}
+
+fn is_logged(gate: &TestGate, event: &str) -> bool {
+    gate.log().iter().any(|line| line["event"] == event)
+}
+
+#[test]
+fn idle_connection_that_died_is_replaced_before_the_next_call() {
+    let issued = for_host("localhost");
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, &issued.authority).unwrap();
+    let plain = server("tcp", verify());
+    let encrypted = SipServer::tls(([127, 0, 0, 1], free_port()).into(), verify(), &issued);
+    let secure = json!({
+        "type": "sip", "trunk": encrypted.uri().replace("127.0.0.1", "localhost"), "ca_file": ca_file, "media_encryption": "off",
+    });
+    let gates = [(trunk(&plain), &plain), (secure, &encrypted)].map(|(trunk, server)| (gate(trunk), server));
+    for (gate, server) in &gates {
+        assert_eq!(ending(gate), None, "{}", server.uri());
+    }
+    // The connections stay open, but nobody reads from them.
+    let _lost = gates.each_ref().map(|(_, server)| server.lose_connections());
+    std::thread::sleep(IDLE);
+    for (gate, server) in &gates {
+        assert_eq!(call(gate, 2), None, "{}", server.uri());
+        gate.end();
+        let invites = server.requests("INVITE");
+        assert_eq!(invites.len(), 2);
+        assert_ne!(invites[0].from, invites[1].from, "the second call has another connection");
+    }
+}
+
+/// An INVITE on a connection that was in use a moment ago may have reached the server before that died.
+#[test]
+fn invite_on_a_dead_connection_may_have_rung_and_is_cancelled_on_the_next() {
+    let server = server("tcp", verify());
+    let next = self::server("tcp", verify());
+    let trunks = json!({ "type": "sip", "trunk": [server.uri(), next.uri()] });
+    let gate = TestGate::start(config(trunks, 5));
+    assert_eq!(ending(&gate), None);
+    let lost = server.lose_connections();
+    let (reason, text) = call(&gate, 2).expect("it is not verified");
+    assert_eq!(reason, FailureReason::DeadlinePassed, "{text}");
+    assert_eq!(next.rings(), 0, "no other server is asked");
+    // The server is back: it resets what it does not know, and gets the CANCEL on a new connection.
+    lost.reset();
+    let cancel = server.receives("CANCEL", 1).remove(0);
+    assert_ne!(cancel.from, server.requests("INVITE")[0].from);
+    assert!(cancel.text.starts_with("CANCEL sip:+14255551212@"), "{}", cancel.text);
+    gate.end();
+}
+
+#[test]
+fn server_that_restarts_between_calls_gets_the_next_one_at_once() {
+    for is_reset in [false, true] {
+        let server = server("tcp", verify());
+        let gate = gate(trunk(&server));
+        assert_eq!(ending(&gate), None);
+        server.stop_listening();
+        server.disconnect(is_reset);
+        std::thread::sleep(RESTART);
+        server.listen();
+        assert_eq!(call(&gate, 2), None, "reset: {is_reset}");
+        gate.end();
+        assert_eq!(server.rings(), 2);
+    }
+}
+
+#[test]
+fn server_that_restarts_while_a_phone_rings_gets_its_cancel_and_the_next_call() {
+    for is_reset in [false, true] {
+        let server = server("tcp", vec![status(180)]);
+        let next = self::server("tcp", verify());
+        let gate = gate(json!({ "type": "sip", "trunk": [server.uri(), next.uri()] }));
+        gate.initiate(id(1), NUMBER);
+        support::wait_until("it rings", || is_logged(&gate, "ringing"));
+        server.disconnect(is_reset);
+        let text = gate.ends(id(1)).1;
+        assert!(text.contains("broke after the trunk had taken it: the connection was lost"), "{text}");
+        assert_eq!(gate.snapshot(id(1)).failure.unwrap().reason(), FailureReason::CannotPlace);
+        assert_eq!(next.rings(), 0, "no other server is asked");
+        let cancel = server.receives("CANCEL", 1).remove(0);
+        let invite = server.requests("INVITE").remove(0);
+        assert_ne!(cancel.from, invite.from, "it goes over a new connection");
+        assert_eq!(cancel.header("Call-ID"), invite.header("Call-ID"));
+        server.reply(verify());
+        assert_eq!(call(&gate, 2), None);
+        gate.end();
+    }
+}
+
+#[test]
+fn call_that_was_answered_outlives_its_connection_and_ends_by_bye() {
+    for is_reset in [false, true] {
+        let server = server("tcp", vec![status(180), Reply::PickUp]);
+        let gate = gate(trunk(&server));
+        gate.initiate(id(1), NUMBER);
+        server.receives("ACK", 1);
+        server.disconnect(is_reset);
+        server.press();
+        assert_eq!(gate.ends(id(1)), (CallStatus::Success, String::new()));
+        let bye = server.receives("BYE", 1).remove(0);
+        assert_ne!(bye.from, server.requests("INVITE")[0].from, "it goes over a new connection");
+        gate.end();
+    }
+}
+
+#[test]
+fn cancel_at_the_deadline_uses_the_connection_of_the_invite() {
+    let server = server("tcp", vec![status(180)]);
+    let gate = TestGate::start(config(trunk(&server), 4));
+    assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
+    let cancel = server.receives("CANCEL", 1).remove(0);
+    assert_eq!(cancel.from, server.requests("INVITE")[0].from);
+    gate.end();
 }
 
 fn registering(server: &SipServer) -> Value {

@@ -5,6 +5,7 @@
 
 mod datagrams;
 mod flows;
+mod lost;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

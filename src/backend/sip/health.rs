@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use phonegate_sip::agent::Transport;
 use tokio::time::Instant;
 
@@ -27,6 +28,9 @@ const CONNECTION_RESPONSE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a server that did not respond is left out without being asked again.
 const SILENT_FOR: Duration = Duration::from_secs(5);
+
+/// The pause before another attempt to connect for calls whose connection was lost: the first one, and the longest.
+const RECONNECT_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 
 impl SipTrunk {
     /// Returns a flow to a server that was heard lately.
@@ -70,5 +74,17 @@ impl SipTrunk {
         let is_alive = flow.shared().probe(flow.id, &uri, response_within, None).await.is_some();
         *silent_at = (!is_alive).then(Instant::now);
         is_alive
+    }
+
+    /// Connects again to servers whose connection was lost during calls, so that these can be cancelled or hung up.
+    pub(super) async fn reconnect_for_calls(&self) {
+        let (first, longest) = RECONNECT_AFTER;
+        let mut pause = first;
+        loop {
+            let servers = self.flows.lost.servers(self.driver().shared()).await;
+            let connected = join_all(servers.iter().map(|server| self.flow(server))).await;
+            pause = if connected.iter().all(Result::is_ok) { first } else { (pause * 2).min(longest) };
+            tokio::time::sleep(pause).await;
+        }
     }
 }

@@ -234,7 +234,7 @@ impl TelephonyBackend for SipTrunk {
         }
         let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);
         let registered = registering.map(|trunk| self.keep_registered(trunk, tell));
-        futures_util::future::join_all(registered).await;
+        tokio::join!(futures_util::future::join_all(registered), self.reconnect_for_calls());
     }
 
     /// Waits for a short time until the registrars have confirmed that our contacts are removed.

@@ -118,6 +118,11 @@ impl UserAgent {
         }
     }
 
+    /// Returns whether a call needs this flow, or another one in its place: it was answered, or its phone may ring.
+    pub fn has_calls(&self, flow: FlowId) -> bool {
+        self.calls.values().any(|call| call.flow == flow && call.needs_flow())
+    }
+
     /// Places a call.
     ///
     /// # Errors

@@ -196,6 +196,11 @@ impl Call {
         self.stage == Stage::Over && self.give_up_at.is_none() && self.requests.is_empty()
     }
 
+    /// Returns whether this side still has something to send: the call goes on, or its phone may ring.
+    pub(crate) fn needs_flow(&self) -> bool {
+        self.stage != Stage::Over || self.invite_is_open()
+    }
+
     /// Returns until when an ended call is kept only to answer retransmissions. `None` if it is kept for another
     /// reason.
     pub(crate) fn kept_until(&self) -> Option<Duration> {

@@ -344,7 +344,11 @@ fn a_call_goes_on_over_a_new_connection() {
         local.set_port(5_099);
         let new = story.net.open(path.transport, local, remote(path));
         let (old_id, new_id) = (story.net.links[story.link].id, story.net.links[new].id);
+        let mut need = |flow| story.net.act(|agent, _| agent.has_calls(flow));
+        assert_eq!((need(old_id), need(new_id)), (true, false), "the call needs its connection");
         story.net.act(|agent, now| agent.replace_flow(now, old_id, new_id));
+        let mut need = |flow| story.net.act(|agent, _| agent.has_calls(flow));
+        assert_eq!((need(old_id), need(new_id)), (false, true), "the call has moved");
         let old = story.link;
         story.link = new;
         story.net.close(old);
@@ -353,6 +357,7 @@ fn a_call_goes_on_over_a_new_connection() {
         assert_eq!(bye.link, new, "the BYE takes the new connection");
         story.reply(&bye.message, "200 OK");
         assert_eq!(story.ended().cause, EndCause::HungUp, "the call lived until then");
+        assert!(!story.net.act(|agent, _| agent.has_calls(new_id)), "a call that has ended needs none");
         story.nothing_left();
     });
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::datagrams::{DatagramSocket, bind, read_datagrams, route_to};
 use crate::backend::sip::dscp::{TrafficClass, mark};
+use super::lost::LostFlows;
 use crate::backend::sip::peer::Server;
 use crate::backend::sip::trust::TrustedAddresses;
 
@@ -52,6 +53,8 @@ pub(in crate::backend::sip) struct Flows {
     flows: Mutex<HashMap<Server, Arc<Attempt>>>,
     /// One socket for each local address, so that a fixed port serves all servers.
     sockets: Mutex<HashMap<IpAddr, Weak<DatagramSocket>>>,
+    /// Connections that were lost while calls used them.
+    pub(in crate::backend::sip) lost: Arc<LostFlows>,
 }
 
 /// The attempt to open a flow, and its result.
@@ -180,13 +183,14 @@ impl Flows {
         let open = async {
             let flow = match server.transport {
                 Transport::Udp => self.open_datagrams(shared, server, settings),
-                Transport::Tcp | Transport::Tls => connect(shared, server, settings).await,
+                Transport::Tcp | Transport::Tls => connect(shared, server, settings, &self.lost).await,
             };
             flow.map(Arc::new)
         };
         let opened = attempt.get_or_init(|| open).await.clone();
         if let Ok(flow) = &opened {
             *flow.opened_or_used.lock() = Instant::now();
+            self.lost.move_calls(shared, &flow.server, flow.id);
         }
         opened
     }
@@ -262,7 +266,12 @@ pub(super) fn milliseconds(shared: &Shared) -> u64 {
 }
 
 /// Makes a connection.
-async fn connect(shared: &Arc<Shared>, server: &Server, settings: &FlowSettings) -> Result<OpenFlow, String> {
+async fn connect(
+    shared: &Arc<Shared>,
+    server: &Server,
+    settings: &FlowSettings,
+    lost: &Arc<LostFlows>,
+) -> Result<OpenFlow, String> {
     let deadline = Instant::now() + CONNECT_WITHIN;
     let connecting = async {
         let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
@@ -270,13 +279,13 @@ async fn connect(shared: &Arc<Shared>, server: &Server, settings: &FlowSettings)
         let local = stream.local_addr().map_err(|error| error.to_string())?;
         mark(SockRef::from(&stream), local.ip(), TrafficClass::Signalling);
         if server.transport == Transport::Tcp {
-            return Ok(start(shared, server, local, stream));
+            return Ok(start(shared, server, local, stream, lost));
         }
         let name = ServerName::try_from(server.name.clone())
             .map_err(|_| format!("`{}` cannot be the name in a certificate", server.name))?;
         let connector = TlsConnector::from(Arc::clone(&settings.tls));
         let stream = connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
-        Ok(start(shared, server, local, stream))
+        Ok(start(shared, server, local, stream, lost))
     };
     let connected = tokio::time::timeout_at(deadline, connecting).await;
     connected
@@ -286,7 +295,13 @@ async fn connect(shared: &Arc<Shared>, server: &Server, settings: &FlowSettings)
 }
 
 /// Starts the tasks that read and write a connection.
-fn start<S>(shared: &Arc<Shared>, server: &Server, local: SocketAddr, stream: S) -> Result<OpenFlow, String>
+fn start<S>(
+    shared: &Arc<Shared>,
+    server: &Server,
+    local: SocketAddr,
+    stream: S,
+    lost_flows: &Arc<LostFlows>,
+) -> Result<OpenFlow, String>
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
@@ -303,13 +318,18 @@ where
     let reading = read_stream(reader, Arc::clone(shared), id, Arc::clone(&heard));
     let ended = lost.clone().drop_guard();
     let (shared_by_task, lost_by_task) = (Arc::clone(shared), lost.clone());
+    let (server_of_task, lost_flows) = (server.clone(), Arc::clone(lost_flows));
     tokio::spawn(async move {
         lost_by_task.run_until_cancelled(reading).await;
         drop(ended);
-        shared_by_task.with(|state, now| {
+        let has_calls = shared_by_task.with(|state, now| {
             state.writers.remove(&id);
             state.agent.close_flow(now, id);
+            state.agent.has_calls(id)
         });
+        if has_calls {
+            lost_flows.record(server_of_task, id);
+        }
     });
     tokio::spawn(lost.clone().run_until_cancelled_owned(write_stream(writer, unwritten, lost.clone())));
     Ok(OpenFlow {
