@@ -8,7 +8,7 @@ use support::certificate::for_host;
 use support::dns::{NameServer, a, at, cname, naptr, srv};
 use support::gate::{TestGate, id};
 use support::sip::{NUMBER, config, ending, gate};
-use support::sip_server::{SipServer, status, verify};
+use support::sip_server::{Reply, SipServer, status, verify};
 
 const RINGS: u16 = 180;
 
@@ -34,6 +34,24 @@ fn silent_first_srv_target_gives_way_to_the_second() {
     assert_eq!(silent.rings(), 0, "nobody is rung at a server that does not respond");
     assert_eq!((works.rings(), works.requests("BYE").len()), (1, 1));
     assert!(works.requests("INVITE")[0].text.starts_with("INVITE sip:+14255551212@pbx.example SIP/2.0\r\n"));
+}
+
+#[test]
+fn registration_goes_to_the_srv_target_that_responds() {
+    let _dns = NameServer::start(vec![
+        srv("_sip._udp.pbx.example.", 10, 5081, "pbx.example."),
+        srv("_sip._udp.pbx.example.", 20, 5082, "pbx.example."),
+        a("pbx.example.", "127.0.0.11"),
+    ]);
+    let silent = SipServer::start("udp", at("127.0.0.11:5081"), verify());
+    silent.answer_options(false);
+    let works = SipServer::start("udp", at("127.0.0.11:5082"), verify());
+    let mut trunk = trunk("sip:pbx.example");
+    (trunk["username"], trunk["password"], trunk["register"]) = (json!("mim"), json!("secret"), json!(true));
+    let gate = gate(trunk);
+    works.receives("REGISTER", 1);
+    gate.end();
+    assert!(silent.requests("REGISTER").is_empty());
 }
 
 #[test]
@@ -161,6 +179,24 @@ fn second_address_of_a_host_is_used_if_the_first_is_dead() {
         servers[dead].listen();
     }
     assert_eq!(servers.map(|server| server.rings()), [1, 1], "each is used while the other one is dead");
+}
+
+/// The call is at the first address, which the name no longer has when the next call is placed.
+#[test]
+fn call_goes_on_at_its_server_when_the_name_moves() {
+    let dns = NameServer::start(vec![a("pbx.example.", "127.0.0.11")]);
+    let before = SipServer::start("udp", at("127.0.0.11:5060"), vec![status(RINGS), Reply::PickUp]);
+    let after = SipServer::start("udp", at("127.0.0.12:5060"), verify());
+    let gate = gate(trunk("sip:pbx.example"));
+    gate.initiate(id(2), "+1 4255551313");
+    before.receives("ACK", 1);
+    dns.change(vec![a("pbx.example.", "127.0.0.12")]);
+    assert_eq!(ending(&gate), None);
+    assert_eq!((before.rings(), after.rings()), (1, 1), "the next call goes to the new address");
+    before.hang_up(&before.requests("INVITE")[0]);
+    let (_, text) = gate.ends(id(2));
+    assert!(text.contains("The user hung up without a key"), "{text}");
+    gate.end();
 }
 
 #[test]

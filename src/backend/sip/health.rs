@@ -1,18 +1,22 @@
-//! Checks whether a server is alive before a call is placed at it.
+//! Whether servers are alive, asked by OPTIONS before a call depends on it.
 //!
-//! Silence after an INVITE over UDP says nothing: a phone may ring. So a server that was not heard lately is asked by
-//! OPTIONS first, and left out if it does not respond. A connection may have died unnoticed, and is checked in the same way.
+//! Silence after an INVITE over UDP says nothing: a phone may ring. So servers over UDP are asked in the background, and
+//! one that does not respond is left out of calls at once. A server that was not asked lately is asked before the call. A
+//! connection may have died unnoticed, and is checked before a call if it was idle.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use phonegate_sip::agent::Transport;
-use tokio::time::Instant;
 
 use super::SipTrunk;
 use super::driver::OpenFlow;
 use super::peer::{Peer, Server};
+use super::placing::unreachable;
+use crate::backend::OnState;
 
 /// How long a server counts as alive after its last packet over UDP.
 const ALIVE_FOR: Duration = Duration::from_secs(30);
@@ -26,8 +30,15 @@ const RESPONSE_WITHIN: Duration = Duration::from_secs(4);
 /// Maximum time until a response to OPTIONS on a connection.
 const CONNECTION_RESPONSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long a server that did not respond is left out without being asked again.
-const SILENT_FOR: Duration = Duration::from_secs(5);
+/// How long calls leave out a server that did not respond. Longer than from one background probe of it to the result of
+/// the next, so that no call waits for a server that is known to be silent.
+const SILENT_FOR: Duration = Duration::from_secs(20);
+
+/// The pause between background probes, and how much of it is random, so that gates do not probe at the same time.
+const PROBE_EVERY: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+
+/// The pause between background probes while a server is silent, so that calls use it soon after its restart.
+const PROBE_SILENT_EVERY: Duration = Duration::from_secs(10);
 
 /// The pause before another attempt to connect for calls whose connection was lost: the first one, and the longest.
 const RECONNECT_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
@@ -58,22 +69,85 @@ impl SipTrunk {
             Transport::Udp => (ALIVE_FOR, RESPONSE_WITHIN),
             Transport::Tcp | Transport::Tls => (CONNECTED_FOR, CONNECTION_RESPONSE_WITHIN),
         };
-        let was_heard = || flow.heard_ago().is_some_and(|ago| ago <= alive_for);
-        if was_heard() {
-            return true;
+        let known = || match flow.was_heard(alive_for) {
+            true => Some(true),
+            false => flow.was_silent(SILENT_FOR).then_some(false),
+        };
+        if let Some(is_alive) = known() {
+            return is_alive;
         }
-        let asked_at = Instant::now();
-        let mut silent_at = flow.probing.lock().await;
-        if was_heard() {
-            return true;
+        let _probing = flow.probing.lock().await;
+        match known() {
+            Some(is_alive) => is_alive,
+            None => self.probe(trunk, flow, response_within).await,
         }
-        if silent_at.is_some_and(|at| at >= asked_at || at.elapsed() < SILENT_FOR) {
-            return false;
-        }
+    }
+
+    /// Asks a server whether it is alive, and records the result.
+    async fn probe(&self, trunk: &Peer, flow: &OpenFlow, response_within: Duration) -> bool {
         let uri = trunk.uri.to_string();
-        let is_alive = flow.shared().probe(flow.id, &uri, response_within, None).await.is_some();
-        *silent_at = (!is_alive).then(Instant::now);
-        is_alive
+        let has_responded = flow.shared().probe(flow.id, &uri, response_within, None).await.is_some();
+        flow.record_probe(has_responded);
+        has_responded
+    }
+
+    /// Probes the servers of a trunk over UDP for as long as the gate runs, and reports which are silent.
+    ///
+    /// Connections are not probed: their loss is noticed, and an idle one is checked before a call.
+    pub(super) async fn keep_probing(&self, trunk: &Peer, tell: OnState<'_>) {
+        if !self.hop(trunk).may_use_udp() {
+            return;
+        }
+        let mut silent = BTreeSet::new();
+        loop {
+            let servers = match self.servers(trunk).await {
+                Ok(servers) => servers,
+                Err(problem) => {
+                    // A trunk that registers is reported by its registration.
+                    if !self.settings.registers {
+                        tell(&trunk.host(), Err(unreachable(problem)));
+                    }
+                    tokio::time::sleep(PROBE_SILENT_EVERY).await;
+                    continue;
+                }
+            };
+            if !self.settings.registers {
+                tell(&trunk.host(), Ok(()));
+            }
+            let over_udp = servers.iter().filter(|server| server.transport == Transport::Udp);
+            let results = join_all(over_udp.map(|server| self.probe_server(trunk, server))).await;
+            let before = std::mem::take(&mut silent);
+            for (address, problem) in results {
+                match problem {
+                    Some(problem) => {
+                        tell(&address.to_string(), Err(unreachable(problem)));
+                        silent.insert(address);
+                    }
+                    None => tell(&address.to_string(), Ok(())),
+                }
+            }
+            // What DNS no longer names is no problem any more.
+            let is_gone = |address: &&SocketAddr| !servers.iter().any(|server| server.address == **address);
+            before.iter().filter(is_gone).for_each(|address| tell(&address.to_string(), Ok(())));
+            let (every, random) = PROBE_EVERY;
+            let pause = if silent.is_empty() { every - random.mul_f64(fastrand::f64()) } else { PROBE_SILENT_EVERY };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Probes a server over UDP in the background. Returns its address, and why it cannot be reached if that is so.
+    async fn probe_server(&self, trunk: &Peer, server: &Server) -> (SocketAddr, Option<String>) {
+        let ignored = self.settings.flow.trusted.ignored();
+        let flow = match self.flow(server).await {
+            Ok(flow) => flow,
+            Err(problem) => return (server.address, Some(problem)),
+        };
+        let _probing = flow.probing.lock().await;
+        if self.probe(trunk, &flow, RESPONSE_WITHIN).await {
+            return (server.address, None);
+        }
+        let problem = format!("{}: no response to OPTIONS within {} s", server.address, RESPONSE_WITHIN.as_secs());
+        (server.address, Some(self.settings.flow.trusted.explain(problem, ignored)))
     }
 
     /// Connects again to servers whose connection was lost during calls, so that these can be cancelled or hung up.

@@ -133,7 +133,9 @@ impl SipTrunk {
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
         let (servers, ()) = tokio::join!(hop.servers(), trusted.look_up(behind_proxy));
         let servers = servers?;
-        trusted.record(&hop.host(), servers.iter().map(|server| server.address.ip()));
+        // A call goes on at the server that it was placed at, also if the name no longer leads there.
+        let in_use = self.flows.in_use(&hop.host());
+        trusted.record(&hop.host(), servers.iter().map(|server| server.address.ip()).chain(in_use));
         Ok(servers)
     }
 
@@ -232,9 +234,14 @@ impl TelephonyBackend for SipTrunk {
         if !is_service {
             return self.leave_registrations_to_service();
         }
+        let probed = self.settings.trunks.iter().map(|trunk| self.keep_probing(trunk, tell));
         let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);
         let registered = registering.map(|trunk| self.keep_registered(trunk, tell));
-        tokio::join!(futures_util::future::join_all(registered), self.reconnect_for_calls());
+        tokio::join!(
+            futures_util::future::join_all(probed),
+            futures_util::future::join_all(registered),
+            self.reconnect_for_calls()
+        );
     }
 
     /// Waits for a short time until the registrars have confirmed that our contacts are removed.

@@ -76,8 +76,13 @@ impl Peer {
     }
 
     /// Returns whether TLS may be used: the URI asks for it, or leaves the transport to DNS.
-    pub(super) fn may_be_tls(&self) -> bool {
+    pub(super) fn may_use_tls(&self) -> bool {
         self.is_tls() || self.transport.is_none()
+    }
+
+    /// Returns whether DNS or the URI itself may lead to a server over UDP.
+    pub(super) fn may_use_udp(&self) -> bool {
+        self.transport.is_none_or(|transport| transport == Transport::Udp)
     }
 
     /// Its host, without a port.

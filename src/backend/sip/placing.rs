@@ -110,7 +110,7 @@ pub(super) fn transport_name(transport: Transport) -> &'static str {
     }
 }
 
-fn unreachable(problem: String) -> Failure {
+pub(super) fn unreachable(problem: String) -> Failure {
     Failure::new(FailureReason::CannotPlace, format_args!("The trunk cannot be reached: {problem}."))
 }
 

@@ -79,7 +79,7 @@ impl SipTrunk {
         self.unregistered.lock().extend(registering.map(|trunk| (trunk.host(), why.to_owned())));
     }
 
-    /// Reports how a registration goes, until its connection is lost. Returns whether it was registered.
+    /// Reports how a registration goes, until its server does not respond or its connection is lost. Returns whether it was registered.
     async fn follow_registration(
         &self,
         trunk: &Peer,
@@ -99,18 +99,24 @@ impl SipTrunk {
                     self.unregistered.lock().remove(&trunk.host());
                     tell(&trunk.host(), Ok(()));
                 }
-                Some(RegistrationEvent::Failed(failure)) => self.not_registered(trunk, tell, explain(&failure)),
+                Some(RegistrationEvent::Failed(failure)) => {
+                    self.not_registered(trunk, tell, explain(&failure));
+                    // Another server of the trunk may respond.
+                    if matches!(failure, RegistrationFailure::NoResponse) {
+                        return was_registered;
+                    }
+                }
                 Some(_) => {}
                 None => return was_registered,
             }
         }
     }
 
-    /// Returns a flow to the first server of the trunk that can be reached.
+    /// Returns a flow to the first server of the trunk that can be reached, and over UDP responds.
     async fn registrar(&self, trunk: &Peer) -> Result<Arc<OpenFlow>, String> {
         let mut problems = Vec::new();
         for server in self.servers(trunk).await? {
-            match self.flow(&server).await {
+            match self.live_flow(trunk, &server).await {
                 Ok(flow) => return Ok(flow),
                 Err(problem) => problems.push(problem),
             }

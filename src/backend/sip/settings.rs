@@ -72,7 +72,7 @@ impl Settings {
         }
         let certificate = config.client_certificate.as_deref();
         let identity = ClientIdentity::read(path, certificate, config.client_key.as_ref(), base)?;
-        if identity.is_some() && !first_hops.iter().any(|hop| hop.may_be_tls()) {
+        if identity.is_some() && !first_hops.iter().any(|hop| hop.may_use_tls()) {
             let problem = "is only for TLS; write transport=tls into the URI of the trunk or of the proxy";
             return Err(ConfigError::invalid(format!("{path}.client_certificate"), problem));
         }

@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::datagrams::{DatagramSocket, bind, read_datagrams, route_to};
-use crate::backend::sip::dscp::{TrafficClass, mark};
 use super::lost::LostFlows;
+use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::backend::sip::peer::Server;
 use crate::backend::sip::trust::TrustedAddresses;
 
@@ -65,8 +65,10 @@ pub(in crate::backend::sip) struct OpenFlow {
     pub(in crate::backend::sip) id: FlowId,
     pub(in crate::backend::sip) server: Server,
     pub(in crate::backend::sip) local: SocketAddr,
-    /// Held while the server is probed; when it last did not respond.
-    pub(in crate::backend::sip) probing: tokio::sync::Mutex<Option<Instant>>,
+    /// Held while the server is probed.
+    pub(in crate::backend::sip) probing: tokio::sync::Mutex<()>,
+    /// When the server last did not respond to a probe.
+    silent_at: Mutex<Option<Instant>>,
     opened_or_used: Mutex<Instant>,
     shared: Arc<Shared>,
     lost: CancellationToken,
@@ -99,12 +101,23 @@ impl OpenFlow {
         self.lost.cancel();
     }
 
-    /// Returns how long ago the server was heard. `None`: never.
-    pub(in crate::backend::sip) fn heard_ago(&self) -> Option<Duration> {
-        match self.heard.load(Ordering::Relaxed) {
-            0 => None,
-            at => Some(self.shared.start.elapsed().saturating_sub(Duration::from_millis(at))),
-        }
+    /// Returns whether the server was heard within this time, and has not been silent since.
+    pub(in crate::backend::sip) fn was_heard(&self, within: Duration) -> bool {
+        let ago = match self.heard.load(Ordering::Relaxed) {
+            0 => return false,
+            at => self.shared.start.elapsed().saturating_sub(Duration::from_millis(at)),
+        };
+        ago <= within && self.silent_at.lock().is_none_or(|silent_at| ago < silent_at.elapsed())
+    }
+
+    /// Returns whether the server did not respond to a probe within this time.
+    pub(in crate::backend::sip) fn was_silent(&self, within: Duration) -> bool {
+        self.silent_at.lock().is_some_and(|at| at.elapsed() < within)
+    }
+
+    /// Records whether the server responded to a probe.
+    pub(in crate::backend::sip) fn record_probe(&self, has_responded: bool) {
+        *self.silent_at.lock() = (!has_responded).then(Instant::now);
     }
 
     pub(in crate::backend::sip) fn shared(&self) -> &Arc<Shared> {
@@ -195,6 +208,14 @@ impl Flows {
         opened
     }
 
+    /// Returns the addresses of the servers of a name whose flows are in use.
+    pub(in crate::backend::sip) fn in_use(&self, name: &str) -> Vec<IpAddr> {
+        let flows = self.flows.lock();
+        let of_name = flows.iter().filter(|(server, _)| server.name == name);
+        let is_used = |attempt: &Attempt| matches!(attempt.get(), Some(Ok(flow)) if Arc::strong_count(flow) > 1);
+        of_name.filter(|(_, attempt)| is_used(attempt)).map(|(server, _)| server.address.ip()).collect()
+    }
+
     fn open_datagrams(
         &self,
         shared: &Arc<Shared>,
@@ -221,6 +242,7 @@ impl Flows {
             server: server.clone(),
             local: socket.local,
             probing: tokio::sync::Mutex::default(),
+            silent_at: Mutex::default(),
             opened_or_used: Mutex::new(Instant::now()),
             shared: Arc::clone(shared),
             lost: CancellationToken::new(),
@@ -337,6 +359,7 @@ where
         server: server.clone(),
         local,
         probing: tokio::sync::Mutex::default(),
+        silent_at: Mutex::default(),
         opened_or_used: Mutex::new(Instant::now()),
         shared: Arc::clone(shared),
         lost,
