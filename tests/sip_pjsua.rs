@@ -35,15 +35,19 @@ fn verified(gate: &TestGate, phone: &mut Phone) {
     assert_eq!(phone.received("BYE"), 1, "{}", phone.log());
 }
 
-/// A telephone with these settings, and a gate whose greeting leaves time for what happens within the call: PhoneGate's
-/// own, said ten times.
+/// A gate whose greeting leaves time for what happens within the call: PhoneGate's own, said ten times.
+fn patient_gate(trunk: Value) -> TestGate {
+    let mut config = config(trunk, 120);
+    config["prompts"] = json!({ "repeat": 10 });
+    TestGate::start(config)
+}
+
+/// A telephone with these settings, and such a gate, which supports PRACK.
 fn patient(settings: &Value) -> (Phone, TestGate) {
     let phone = Phone::start(USER, settings);
     let mut trunk = trunk(&phone, "udp");
     trunk["support_prack"] = json!(true);
-    let mut config = config(trunk, 120);
-    config["prompts"] = json!({ "repeat": 10 });
-    (phone, TestGate::start(config))
+    (phone, patient_gate(trunk))
 }
 
 fn trunk(phone: &Phone, transport: &str) -> Value {
@@ -159,8 +163,10 @@ fn audio_with_pjsua_is_encrypted_by_sdes_over_tls() {
     let mut phone = Phone::start(USER, &json!({ "srtp": true }));
     let mut trunk = trunk(&phone, "tls");
     trunk["ca_file"] = json!(phone.authority());
-    let gate = TestGate::start(config(trunk, 60));
+    let gate = patient_gate(trunk);
     answered(&gate, &phone);
+    phone.offer("hold", "local hold");
+    phone.offer("resume", "active");
     verified(&gate, &mut phone);
     let log = phone.log();
     assert!(log.contains("SRTP started, keying=SDES, crypto=AES_CM_128_HMAC_SHA1_80"), "{log}");
@@ -196,17 +202,34 @@ fn a_redirect_of_pjsua_to_another_number_rings_nobody() {
     assert_eq!((redirecting.received("INVITE"), phone.received("INVITE")), (1, 0), "{}", phone.log());
 }
 
+/// A telephone that is registered at a proxy.
+fn registered(proxy: &Proxy, settings: &Value) -> Phone {
+    let mut account = json!({ "registrar": proxy.uri("udp"), "user": "user", "password": PASSWORD });
+    account.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let phone = Phone::start(USER, &account);
+    support::wait_until("pjsua is registered", || phone.has("registered", &json!({ "code": 200 })));
+    phone
+}
+
+/// A trunk that registers at the proxy too.
+fn registering(proxy: &Proxy) -> Value {
+    json!({
+        "type": "sip",
+        "trunk": proxy.uri("udp"),
+        "username": "mim",
+        "password": PASSWORD,
+        "register": true,
+        "support_prack": true,
+    })
+}
+
 /// PhoneGate and the telephone are both clients of one registrar.
 #[test]
 fn a_registered_pjsua_is_called_through_its_registrar() {
     for algorithm in ["MD5", "SHA-256"] {
         let proxy = Proxy::start(algorithm, nobody().port());
-        let account = json!({ "registrar": proxy.uri("udp"), "user": "user", "password": PASSWORD });
-        let mut phone = Phone::start(USER, &account);
-        support::wait_until("pjsua is registered", || phone.has("registered", &json!({ "code": 200 })));
-        let mut trunk = json!({ "type": "sip", "trunk": proxy.uri("udp"), "username": "mim", "password": PASSWORD });
-        trunk["register"] = json!(true);
-        let gate = TestGate::start(config(trunk, 60));
+        let mut phone = registered(&proxy, &json!({}));
+        let gate = TestGate::start(config(registering(&proxy), 60));
         support::wait_until("we are registered", || proxy.log().contains("AUTHENTICATED REGISTER mim"));
         answered(&gate, &phone);
         verified(&gate, &mut phone);
@@ -214,4 +237,24 @@ fn a_registered_pjsua_is_called_through_its_registrar() {
         assert!(log.contains("AUTHENTICATED REGISTER user"), "{log}");
         assert!(log.contains(&format!("LOCATED sip:{USER}@127.0.0.1:{}", phone.port())), "{log}");
     }
+}
+
+/// The proxy forks the call. Each telephone rings reliably with an answer of its own, and one offers anew.
+#[test]
+fn of_two_telephones_that_ring_the_one_that_answers_decides() {
+    let proxy = Proxy::start("MD5", nobody().port());
+    let rings = json!({ "ring": 183, "reliable": true, "answers": false });
+    let (mut phone, mut other) = (registered(&proxy, &rings), registered(&proxy, &rings));
+    let gate = patient_gate(registering(&proxy));
+    gate.initiate(id(1), NUMBER);
+    for phone in [&phone, &other] {
+        support::wait_until("both ring", || phone.log().contains("Response msg 200/PRACK"));
+    }
+    other.offer("sendrecv by UPDATE", "active");
+    phone.command("answer");
+    confirmed(&gate, &phone);
+    support::wait_until("the other stops ringing", || other.has("state", &json!({ "state": "DISCONNECTED" })));
+    verified(&gate, &mut phone);
+    assert_eq!((other.received("CANCEL"), phone.received("CANCEL")), (1, 0), "{}", other.log());
+    assert_eq!((other.received("PRACK"), phone.received("PRACK")), (1, 1), "{}", other.log());
 }
