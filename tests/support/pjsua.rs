@@ -148,13 +148,14 @@ impl Phone {
         log.lines().filter(|line| line.contains(way)).filter_map(sequence).collect::<HashSet<_>>().len()
     }
 
-    /// How many packets of audio it received in its last call, after the call.
-    pub fn packets(&self) -> u32 {
+    /// Returns whether it received audio in its last call, after the call.
+    pub fn received_audio(&self) -> bool {
         // The last line of what pjsua writes of a call that has ended.
         super::wait_until("pjsua has ended the call", || self.log().contains("RTT msec"));
         let log = self.log();
         let received = log.split("RX pt=").last().and_then(|text| text.split_once("total ")?.1.split_once("pkt"));
-        received.and_then(|(count, _)| count.parse().ok()).unwrap_or_else(|| panic!("no count of packets: {log}"))
+        // A large count has a unit: 2.3K.
+        received.is_some_and(|(count, _)| count != "0")
     }
 
     fn send(&mut self, command: &Value) {
