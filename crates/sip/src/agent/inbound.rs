@@ -99,15 +99,17 @@ fn handle_message(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, messa
 }
 
 fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essentials<'_>) {
-    // RFC 3261, 8.1.3.3
-    if !response.vias().is_ok_and(|vias| vias.len() == 1) {
-        count(&mut agent.core.drops.unmatched);
-        return;
-    }
     let status = response.status().unwrap_or_default();
     let is_cancel = essentials.cseq.method == Method::Cancel;
     let key = essentials.via.branch().and_then(|branch| ClientKey::from_branch(branch, is_cancel));
     let known = key.and_then(|key| agent.core.client(key).map(|(owner, _)| (key, *owner)));
+    // Checked first, because a flood may have long lists of Via.
+    let is_foreign = known.is_none() && !agent.call_ids.contains_key(essentials.call_id);
+    // RFC 3261, 8.1.3.3
+    if is_foreign || !response.vias().is_ok_and(|vias| vias.len() == 1) {
+        count(&mut agent.core.drops.unmatched);
+        return;
+    }
     let Some((key, owner)) = known else {
         handle_stray_response(agent, key, response, essentials);
         return;
