@@ -178,6 +178,26 @@ fn registration_is_removed_when_the_gate_ends() {
     }
 }
 
+/// The removal takes two requests, and the gate waits for the second response.
+#[test]
+fn challenged_removal_is_completed_before_the_gate_ends() {
+    for transport in ["udp", "tcp"] {
+        let server = server(transport, verify());
+        server.challenge_removals();
+        let gate = gate(registering(&server));
+        server.receives("REGISTER", 1);
+        gate.end();
+        let requests = server.requests("REGISTER");
+        let removal = requests.last().unwrap();
+        assert_eq!(removal.header("Expires"), "0");
+        assert!(
+            removal.header("Authorization").starts_with("Digest username=\"mim\""),
+            "{transport}: {}",
+            removal.text
+        );
+    }
+}
+
 #[test]
 fn registration_moves_to_a_new_connection_with_its_call_id() {
     for is_reset in [false, true] {

@@ -82,6 +82,7 @@ struct State {
     requests: Mutex<Vec<Request>>,
     connections: Mutex<Vec<TcpStream>>,
     answers_options: AtomicBool,
+    challenges_removals: AtomicBool,
     /// It reads nothing and says nothing, as a server without power.
     is_dead: Mutex<Arc<AtomicBool>>,
     may_press: AtomicBool,
@@ -120,6 +121,7 @@ impl SipServer {
             requests: Mutex::default(),
             connections: Mutex::default(),
             answers_options: AtomicBool::new(true),
+            challenges_removals: AtomicBool::new(false),
             is_dead: Mutex::default(),
             may_press: AtomicBool::new(false),
             sent: Mutex::default(),
@@ -190,6 +192,11 @@ impl SipServer {
     /// Answers OPTIONS from now on, or does not.
     pub fn answer_options(&self, answers: bool) {
         self.state.answers_options.store(answers, Ordering::Relaxed);
+    }
+
+    /// Asks for credentials before it removes a contact, from now on.
+    pub fn challenge_removals(&self) {
+        self.state.challenges_removals.store(true, Ordering::Relaxed);
     }
 
     /// Answers an INVITE with these from now on.
@@ -396,6 +403,17 @@ fn handle(state: &Arc<State>, text: &str, from: SocketAddr, send: &Send) {
                 let invite = Request { text, ..request.clone() };
                 send(&response(&invite, state, 487, "", ""));
             }
+        }
+        "REGISTER"
+            if request.header("Expires") == "0"
+                && request.header("Authorization").is_empty()
+                && state.challenges_removals.load(Ordering::Relaxed) =>
+        {
+            respond(
+                401,
+                "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n",
+                "",
+            );
         }
         "REGISTER" => {
             let contacts =
