@@ -70,7 +70,7 @@ const NUMBERS: [&str; 18] = [
 ];
 
 /// Keys whose texts are addresses and paths, in which a user or a number may stand.
-const PLACES: [&str; 11] = [
+const PLACES: [&str; 12] = [
     "trunk",
     "outbound_proxy",
     "signalling_addresses",
@@ -80,6 +80,7 @@ const PLACES: [&str; 11] = [
     "proxy",
     "directory",
     "ca_file",
+    "client_certificate",
     "path",
     "textfile",
 ];

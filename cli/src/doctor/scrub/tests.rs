@@ -7,7 +7,8 @@ use serde_json::json;
 use super::*;
 
 /// Keys whose texts and numbers are hidden: secrets and their places, and what belongs to somebody.
-const HIDDEN_KEYS: [&str; 19] = [
+const HIDDEN_KEYS: [&str; 20] = [
+    "client_key",
     "account_sid",
     "api_key_secret",
     "api_key_sid",
