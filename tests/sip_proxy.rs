@@ -47,6 +47,19 @@ fn a_proxy_that_authenticates_and_records_its_route_is_passed() {
 }
 
 #[test]
+fn the_kamailio_of_the_documents_takes_calls() {
+    let phone = Phone::start("+14255551212", "");
+    let proxy = Proxy::of_documents(phone.port());
+    for transport in ["tcp", "udp"] {
+        let mut trunk = trunk(&proxy.uri(transport));
+        trunk["domain"] = json!("pbx.contoso.local");
+        let gate = TestGate::start(config(trunk, 60));
+        verified(&gate, &phone);
+        gate.end();
+    }
+}
+
+#[test]
 fn an_outbound_proxy_is_passed_on_the_way_to_the_trunk() {
     let phone = Phone::start("+14255551212", "");
     let proxy = Proxy::start("MD5", phone.port());

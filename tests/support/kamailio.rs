@@ -20,13 +20,29 @@ impl Proxy {
     /// Starts a proxy that asks by this digest algorithm. It routes a call to the telephone that has registered with the
     /// number, and else to a port of this machine.
     pub fn start(algorithm: &str, to_port: u16) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let port = free_port();
         let config = CONFIG
             .replace("PORT", &port.to_string())
             .replace("TARGET", &to_port.to_string())
             .replace("ALGORITHM", algorithm)
             .replace("PASSWORD", PASSWORD);
+        Self::with_config(&config, port)
+    }
+
+    /// Starts a proxy of the example in docs/backends.md.
+    pub fn of_documents(to_port: u16) -> Self {
+        let text = std::fs::read_to_string(super::project_folder().join("docs/backends.md")).unwrap();
+        let (_, example) = text.split_once("```kamailio\n").unwrap();
+        let port = free_port();
+        let config = example.split("```").next().unwrap().replace("192.0.2.5:5060", &format!("127.0.0.1:{port}"));
+        let config = config
+            .replace("192.0.2.80:5060", &format!("127.0.0.1:{to_port}"))
+            .replace("\"secret\"", &format!("\"{PASSWORD}\""));
+        Self::with_config(&config, port)
+    }
+
+    fn with_config(config: &str, port: u16) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("kamailio.cfg"), config).unwrap();
         // It is installed where only root has it in the path.
         let found = Command::new("/usr/sbin/kamailio").arg("-v").output().is_ok();
