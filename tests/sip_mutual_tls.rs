@@ -2,17 +2,17 @@
 
 mod support;
 
+use phonegate::call::FailureReason;
 use rustls::version::{TLS12, TLS13};
 use serde_json::{Value, json};
 use support::gate::TestGate;
 use support::sip::{config, ending};
 use support::sipp::{Callee, Step, UNTIL_ASKED};
-use support::tls::MutualTls;
+use support::tls::{MutualTls, unknown_client};
 use tempfile::TempDir;
 
 fn callee() -> Callee {
     let steps = [
-        Step::Raw("<recv request=\"OPTIONS\" optional=\"true\"/>\n".to_owned()),
         Step::Invite,
         Step::Answer(180, "Ringing", ""),
         Step::PickUp,
@@ -52,5 +52,30 @@ fn a_trunk_that_requires_a_certificate_gets_it() {
         assert_eq!(ending(&gate), None, "{version:?}");
         gate.end();
         callee.finish();
+    }
+}
+
+/// By TLS 1.3 the refusal comes after this side has made its connection.
+#[test]
+fn a_refused_certificate_rings_nobody_and_is_named() {
+    for version in [&TLS12, &TLS13] {
+        for identity in [None, Some(unknown_client())] {
+            let (callee, folder) = (callee(), tempfile::tempdir().unwrap());
+            let server = MutualTls::start(callee.port, version);
+            let mut both = trunk(&server, &folder, identity.as_ref());
+            let gate = TestGate::start(config(both.clone(), 60));
+            let (reason, text) = ending(&gate).unwrap();
+            assert_eq!(reason, FailureReason::CannotPlace);
+            assert!(text.contains("TLS: the trunk refused the connection"), "{version:?}: {text}");
+            let checked = gate.gate().check().remove(0).1.unwrap_err();
+            assert!(checked.text().contains("see `client_certificate`"), "{version:?}: {checked}");
+            gate.end();
+            // Certainly nobody was rung, so the next trunk is asked.
+            both["trunk"] = json!([server.uri(), callee.uri()]);
+            let gate = TestGate::start(config(both, 60));
+            assert_eq!(ending(&gate), None, "{version:?}");
+            gate.end();
+            callee.finish();
+        }
     }
 }

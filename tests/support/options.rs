@@ -66,7 +66,8 @@ fn header<'a>(text: &'a str, name: &str) -> &'a str {
     line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
 }
 
-fn respond(options: &str) -> String {
+/// The response to an OPTIONS.
+pub fn respond(options: &str) -> String {
     let copied: String =
         ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", header(options, name))).concat();
     format!("SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n")

@@ -3,16 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 use super::certificate::for_localhost;
+use super::options::respond;
 
 /// A running relay, which lets only clients in whose certificate is of its authority.
 pub struct MutualTls {
@@ -29,6 +30,7 @@ impl MutualTls {
         let server = for_localhost();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Contoso clients");
         let clients = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(clients.der().clone()).unwrap();
@@ -86,10 +88,25 @@ fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
 
 async fn relay(acceptor: TlsAcceptor, stream: TcpStream, callee: SocketAddr) {
     match acceptor.accept(stream).into_fallible().await {
-        Ok(mut client) => {
-            let mut callee = TcpStream::connect(callee).await.unwrap();
+        Ok(client) => {
+            let callee = TcpStream::connect(callee).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_callee, mut to_callee)) =
+                (tokio::io::split(client), callee.into_split());
+            // The callee knows the requests of its calls only. OPTIONS comes first, and alone.
+            let mut first = vec![0; 4096];
+            let length = from_client.read(&mut first).await.unwrap_or(0);
+            let text = String::from_utf8_lossy(&first[..length]).into_owned();
+            let is_options = text.starts_with("OPTIONS ");
+            let sent = match is_options {
+                true => to_client.write_all(respond(&text).as_bytes()).await,
+                false => to_callee.write_all(text.as_bytes()).await,
+            };
             // Either side may end it.
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut callee).await;
+            let _ = sent;
+            tokio::select! {
+                _ = tokio::io::copy(&mut from_client, &mut to_callee) => {}
+                _ = tokio::io::copy(&mut from_callee, &mut to_client) => {}
+            }
         }
         Err((_, mut refused)) => {
             // Read to its end, or the alert would be lost with a reset.

@@ -3,6 +3,7 @@
 //! The agent itself does no I/O ([`UserAgent`]). Each command and everything that arrives is given to it under a lock that
 //! is never held across an await; what it wants to send is sent before the lock is released, so that the order stays.
 
+mod connections;
 mod datagrams;
 mod flows;
 mod lost;

@@ -58,9 +58,17 @@ impl SipTrunk {
             let problem = format!("{}: no response to OPTIONS within {} s", server.address, RESPONSE_WITHIN.as_secs());
             return Err(self.settings.flow.trusted.explain(problem, ignored));
         }
-        flow.close();
-        // A new connection was heard when it was made.
-        self.flow(server).await
+        let flow = match flow.was_ever_heard() {
+            true => {
+                flow.close();
+                let new = self.flow(server).await?;
+                self.is_alive(trunk, &new).await;
+                new
+            }
+            false => flow,
+        };
+        // A server that ignores OPTIONS on a new connection may take a call all the same.
+        if flow.is_open() { Ok(flow) } else { Err(flow.why_lost()) }
     }
 
     /// Returns whether a server was heard lately or responds now. Calls that ask at once share one request.

@@ -277,6 +277,9 @@ impl TelephonyBackend for SipTrunk {
                 let credentials = self.settings.credentials.clone();
                 let asked = flow.shared().probe(flow.id, &trunk.uri.to_string(), PROBE_WITHIN, credentials).await;
                 let status = asked.ok_or_else(|| {
+                    if !flow.is_open() {
+                        return cannot(flow.why_lost());
+                    }
                     let problem = format!("{}: no answer within {} s", server.address, PROBE_WITHIN.as_secs());
                     cannot(self.settings.flow.trusted.explain(problem, ignored))
                 })?;

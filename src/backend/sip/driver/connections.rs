@@ -158,7 +158,7 @@ fn explain(error: &io::Error) -> String {
     };
     use AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
-        HandshakeFailure, UnknownCA, UnsupportedCertificate,
+        DecryptError, HandshakeFailure, UnknownCA, UnsupportedCertificate,
     };
     match error {
         rustls::Error::AlertReceived(
@@ -168,6 +168,7 @@ fn explain(error: &io::Error) -> String {
             | CertificateRequired
             | CertificateRevoked
             | CertificateUnknown
+            | DecryptError
             | HandshakeFailure
             | UnknownCA
             | UnsupportedCertificate),

@@ -4,36 +4,26 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use phonegate_sip::agent::{Flow, FlowId, Transmit, Transport};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::connections::connect;
 use super::datagrams::{DatagramSocket, bind, read_datagrams, route_to};
 use super::lost::LostFlows;
-use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::backend::sip::peer::Server;
 use crate::backend::sip::trust::TrustedAddresses;
 
-/// Maximum time until a connection is made, its TLS handshake included.
-const CONNECT_WITHIN: Duration = Duration::from_secs(4);
-
 /// How long a flow is kept that no call and no registration uses.
 const UNUSED_FOR: Duration = Duration::from_secs(600);
-
-/// Maximum messages that wait to be written to a connection. A server that reads none has its connection closed.
-const MAX_UNWRITTEN: usize = 1_024;
 
 /// Maximum bytes that are read at once.
 pub(super) const READ_BUFFER: usize = 65_536;
@@ -68,14 +58,16 @@ pub(in crate::backend::sip) struct OpenFlow {
     /// Held while the server is probed.
     pub(in crate::backend::sip) probing: tokio::sync::Mutex<()>,
     /// When the server last did not respond to a probe.
-    silent_at: Mutex<Option<Instant>>,
-    opened_or_used: Mutex<Instant>,
-    shared: Arc<Shared>,
-    lost: CancellationToken,
-    /// When the server was last heard, in milliseconds since the driver's start.
-    heard: Arc<AtomicU64>,
+    pub(super) silent_at: Mutex<Option<Instant>>,
+    pub(super) opened_or_used: Mutex<Instant>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) lost: CancellationToken,
+    /// Why a connection was lost.
+    pub(super) why_lost: Arc<OnceLock<String>>,
+    /// When the server was last heard, in milliseconds since the driver's start. 0: never.
+    pub(super) heard: Arc<AtomicU64>,
     /// The socket of a flow over UDP.
-    socket: Option<Arc<DatagramSocket>>,
+    pub(super) socket: Option<Arc<DatagramSocket>>,
 }
 
 impl OpenFlow {
@@ -99,6 +91,17 @@ impl OpenFlow {
     /// Closes a connection that no longer works.
     pub(in crate::backend::sip) fn close(&self) {
         self.lost.cancel();
+    }
+
+    /// Returns why a connection was lost, with the server's address.
+    pub(in crate::backend::sip) fn why_lost(&self) -> String {
+        let reason = self.why_lost.get().map_or("the connection was lost", String::as_str);
+        format!("{}: {reason}", self.server.address)
+    }
+
+    /// Returns whether the server was ever heard.
+    pub(in crate::backend::sip) fn was_ever_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed) > 0
     }
 
     /// Returns whether the server was heard within this time, and has not been silent since.
@@ -246,6 +249,7 @@ impl Flows {
             opened_or_used: Mutex::new(Instant::now()),
             shared: Arc::clone(shared),
             lost: CancellationToken::new(),
+            why_lost: Arc::default(),
             heard,
             socket: Some(socket),
         })
@@ -285,106 +289,4 @@ impl Flows {
 /// Milliseconds since the driver's start, at least 1.
 pub(super) fn milliseconds(shared: &Shared) -> u64 {
     u64::try_from(shared.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-/// Makes a connection.
-async fn connect(
-    shared: &Arc<Shared>,
-    server: &Server,
-    settings: &FlowSettings,
-    lost: &Arc<LostFlows>,
-) -> Result<OpenFlow, String> {
-    let deadline = Instant::now() + CONNECT_WITHIN;
-    let connecting = async {
-        let stream = TcpStream::connect(server.address).await.map_err(|error| error.to_string())?;
-        stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let local = stream.local_addr().map_err(|error| error.to_string())?;
-        mark(SockRef::from(&stream), local.ip(), TrafficClass::Signalling);
-        if server.transport == Transport::Tcp {
-            return Ok(start(shared, server, local, stream, lost));
-        }
-        let name = ServerName::try_from(server.name.clone())
-            .map_err(|_| format!("`{}` cannot be the name in a certificate", server.name))?;
-        let connector = TlsConnector::from(Arc::clone(&settings.tls));
-        let stream = connector.connect(name, stream).await.map_err(|error| format!("TLS: {error}"))?;
-        Ok(start(shared, server, local, stream, lost))
-    };
-    let connected = tokio::time::timeout_at(deadline, connecting).await;
-    connected
-        .unwrap_or_else(|_| Err(format!("no connection within {} s", CONNECT_WITHIN.as_secs())))
-        .and_then(|flow| flow)
-        .map_err(|error| format!("{}: {error}", server.address))
-}
-
-/// Starts the tasks that read and write a connection.
-fn start<S>(
-    shared: &Arc<Shared>,
-    server: &Server,
-    local: SocketAddr,
-    stream: S,
-    lost_flows: &Arc<LostFlows>,
-) -> Result<OpenFlow, String>
-where
-    S: AsyncRead + AsyncWrite + Send + 'static,
-{
-    let lost = shared.close.child_token();
-    let (sender, unwritten) = mpsc::channel(MAX_UNWRITTEN);
-    let flow = Flow { transport: server.transport, local, remote: server.address };
-    let id = shared.with(|state, _| {
-        let id = state.agent.open_flow(flow).map_err(|error| error.to_string())?;
-        state.writers.insert(id, Writer::Stream(sender, lost.clone()));
-        Ok::<_, String>(id)
-    })?;
-    let (reader, writer) = tokio::io::split(stream);
-    let heard = Arc::new(AtomicU64::new(milliseconds(shared)));
-    let reading = read_stream(reader, Arc::clone(shared), id, Arc::clone(&heard));
-    let ended = lost.clone().drop_guard();
-    let (shared_by_task, lost_by_task) = (Arc::clone(shared), lost.clone());
-    let (server_of_task, lost_flows) = (server.clone(), Arc::clone(lost_flows));
-    tokio::spawn(async move {
-        lost_by_task.run_until_cancelled(reading).await;
-        drop(ended);
-        let has_calls = shared_by_task.with(|state, now| {
-            state.writers.remove(&id);
-            state.agent.close_flow(now, id);
-            state.agent.has_calls(id)
-        });
-        if has_calls {
-            lost_flows.record(server_of_task, id);
-        }
-    });
-    tokio::spawn(lost.clone().run_until_cancelled_owned(write_stream(writer, unwritten, lost.clone())));
-    Ok(OpenFlow {
-        id,
-        server: server.clone(),
-        local,
-        probing: tokio::sync::Mutex::default(),
-        silent_at: Mutex::default(),
-        opened_or_used: Mutex::new(Instant::now()),
-        shared: Arc::clone(shared),
-        lost,
-        heard,
-        socket: None,
-    })
-}
-
-async fn read_stream(mut reader: impl AsyncRead + Unpin, shared: Arc<Shared>, flow: FlowId, heard: Arc<AtomicU64>) {
-    let mut buffer = vec![0; READ_BUFFER / 4];
-    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
-        heard.store(milliseconds(&shared), Ordering::Relaxed);
-        shared.handle_stream(flow, buffer.get(..length).unwrap_or_default());
-    }
-}
-
-async fn write_stream(
-    mut writer: impl AsyncWrite + Unpin,
-    mut unwritten: mpsc::Receiver<Vec<u8>>,
-    lost: CancellationToken,
-) {
-    while let Some(bytes) = unwritten.recv().await {
-        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
-            break;
-        }
-    }
-    lost.cancel();
 }
