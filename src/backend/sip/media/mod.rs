@@ -1,7 +1,7 @@
 //! The audio of one call: what is said, and the keys that come back.
 //!
-//! A task for each call sends a packet every 20 ms by an absolute schedule, so that it does not drift, and reads what
-//! arrives. Which packets count, and what they mean, [`MediaSession`] decides; what is not from the other side or not
+//! One [`ticker::Ticker`] for all calls has each send a packet every 20 ms. A task for each call reads what arrives. Which packets
+//! count, and what they mean, [`MediaSession`] decides; what is not from the other side or not
 //! as negotiated is dropped and counted.
 
 mod playout;
@@ -9,6 +9,7 @@ mod ports;
 mod random;
 mod sender;
 mod summary;
+mod ticker;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use phonegate_media::srtp::SrtpError;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
@@ -31,12 +32,7 @@ pub(super) use summary::MediaSummary;
 use crate::config::MediaEncryption;
 use crate::prompts::Recording;
 use sender::Sender;
-
-/// The time between two packets.
-const TICK: Duration = Duration::from_millis(20);
-
-/// After a stall of the machine (a sleep, a move to another host) what was not sent is not made up for.
-const STALL: Duration = Duration::from_millis(200);
+use ticker::Tick;
 
 /// Ticks between two reports on average: 5 s (RFC 3550, section 6.2).
 const REPORT_TICKS: u32 = 250;
@@ -106,6 +102,8 @@ struct State {
     /// None before the answer: nothing is said or heard until then.
     remote: Option<RemoteMedia>,
     sender: Sender,
+    /// Ticks until the next report.
+    until_report: u32,
     /// Keys pressed since then count.
     listening: Option<Duration>,
 }
@@ -117,17 +115,26 @@ impl Media {
     /// If all are in use, or the operating system has no random numbers.
     pub(super) fn open(settings: &MediaSettings, ports: &Arc<Ports>) -> Result<(Self, Keys), String> {
         let MediaSettings { address, learns_port, is_signalling_tls, .. } = *settings;
+        let ticker = Arc::clone(ports.ticker());
         let (ports, rtp, rtcp) = ports.take(address)?;
         let encryption = encryption(settings.encryption)?;
         let sender = Sender::new()?;
         let session = MediaSession::new(&encryption, sender.ssrc(), learns_port).map_err(|error| error.to_string())?;
         let id = u64::from_be_bytes(random::bytes()?);
         let local = LocalSession::new(SocketAddr::new(address, ports.rtp()), id, encryption);
-        let state = Mutex::new(State { local, session, remote: None, sender, listening: None });
+        let state = Mutex::new(State {
+            local,
+            session,
+            remote: None,
+            sender,
+            until_report: until_next_report() / 2,
+            listening: None,
+        });
         let opened = Instant::now();
         let shared = Arc::new(Shared { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
         let (sender, keys) = mpsc::channel(MAX_KEYS);
-        let task = tokio::spawn(Arc::clone(&shared).run(sender));
+        ticker.add(&shared);
+        let task = tokio::spawn(Arc::clone(&shared).receive(sender));
         Ok((Self { shared, task }, keys))
     }
 
@@ -231,6 +238,8 @@ impl Drop for Media {
     fn drop(&mut self) {
         self.task.abort();
         self.shared.report(true);
+        // The task may hold the sockets until it is next looked at.
+        self.shared.state.lock().remote = None;
     }
 }
 
@@ -249,47 +258,56 @@ impl Shared {
         }
     }
 
-    /// A task for each call, and not a ticker for all: with 300 calls at once neither packets nor CPU told them apart.
-    async fn run(self: Arc<Self>, keys: mpsc::Sender<char>) {
-        // The first tick is somewhere within a period, so that many calls do not send all at once.
-        let start = Instant::now() + Duration::from_micros(fastrand::u64(..20_000));
-        let mut ticks = tokio::time::interval_at(start, TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-        // A random part of the usual time, so that reports of many calls do not coincide (RFC 3550, section 6.3.1).
-        let until_next = || REPORT_TICKS / 2 + fastrand::u32(..REPORT_TICKS);
-        let mut until_report = until_next() / 2;
-        let (mut buffer, mut aside) = ([0; MAX_PACKET], [0; MAX_PACKET]);
-        loop {
-            tokio::select! {
-                due = ticks.tick() => {
-                    let packet = self.state.lock().next_packet(due.elapsed() > STALL);
-                    if let Some((packet, to)) = packet {
-                        // A packet that cannot be sent is a lost one.
-                        let _ = self.rtp.try_send_to(&packet, to);
-                    }
-                    until_report -= 1;
-                    if until_report == 0 {
-                        until_report = until_next();
-                        self.report(false);
-                    }
-                }
-                received = self.rtp.recv_from(&mut buffer) => {
-                    // On Windows an error reports an earlier packet that was not delivered (WSAECONNRESET).
-                    let Ok((length, from)) = received else { continue };
-                    let packet = buffer.get(..length).unwrap_or_default();
-                    let key = self.state.lock().on_packet(self.now(), from, packet);
-                    if let Some(key) = key {
-                        // Who presses more keys than are read has none that counts.
-                        let _ = keys.try_send(key);
-                    }
-                }
-                received = self.rtcp.recv_from(&mut aside) => {
-                    let Ok((length, from)) = received else { continue };
-                    self.state.lock().session.receive_rtcp(from, aside.get(..length).unwrap_or_default());
+    /// Reads what arrives.
+    async fn receive(self: Arc<Self>, keys: mpsc::Sender<char>) {
+        let audio = async {
+            let mut buffer = [0; MAX_PACKET];
+            loop {
+                // On Windows an error reports an earlier packet that was not delivered (WSAECONNRESET).
+                let Ok((length, from)) = self.rtp.recv_from(&mut buffer).await else { continue };
+                let packet = buffer.get(..length).unwrap_or_default();
+                let key = self.state.lock().on_packet(self.now(), from, packet);
+                if let Some(key) = key {
+                    // Who presses more keys than are read has none that counts.
+                    let _ = keys.try_send(key);
                 }
             }
+        };
+        let reports = async {
+            let mut buffer = [0; MAX_PACKET];
+            loop {
+                let Ok((length, from)) = self.rtcp.recv_from(&mut buffer).await else { continue };
+                self.state.lock().session.receive_rtcp(from, buffer.get(..length).unwrap_or_default());
+            }
+        };
+        tokio::join!(audio, reports);
+    }
+}
+
+impl Tick for Shared {
+    fn tick(&self, is_late: bool) {
+        let mut state = self.state.lock();
+        let packet = state.next_packet(is_late);
+        state.until_report = state.until_report.saturating_sub(1);
+        let is_report_due = state.until_report == 0;
+        if is_report_due {
+            state.until_report = until_next_report();
+        }
+        drop(state);
+        if let Some((packet, to)) = packet {
+            // A packet that cannot be sent is a lost one.
+            let _ = self.rtp.try_send_to(&packet, to);
+        }
+        if is_report_due {
+            self.report(false);
         }
     }
+}
+
+/// Ticks between two reports: a random part of the usual time, so that those of many calls do not coincide (RFC 3550,
+/// section 6.3.1).
+fn until_next_report() -> u32 {
+    REPORT_TICKS / 2 + fastrand::u32(..REPORT_TICKS)
 }
 
 impl State {

@@ -9,15 +9,17 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 
-use super::random;
+use super::ticker::Ticker;
+use super::{Shared, random};
 use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::config::{ConfigError, PortRange};
 
-/// The ports that calls may use.
+/// The ports that calls may use, and the clock of their audio.
 pub(in crate::backend::sip) struct Ports {
     first: u16,
     pairs: u16,
     used: Mutex<HashSet<u16>>,
+    ticker: Arc<Ticker<Shared>>,
 }
 
 /// A pair in use. Dropped, it is free.
@@ -36,9 +38,15 @@ impl Ports {
         let (first, last) = (port(range.first.get()), port(range.last.get()));
         let first = first.checked_next_multiple_of(2).unwrap_or(u16::MAX);
         match last.checked_sub(first) {
-            Some(span @ 1..) => Ok(Arc::new(Self { first, pairs: span.div_ceil(2), used: Mutex::default() })),
+            Some(span @ 1..) => {
+                Ok(Arc::new(Self { first, pairs: span.div_ceil(2), used: Mutex::default(), ticker: Arc::default() }))
+            }
             _ => Err(ConfigError::invalid(path, "has no pair of an even port and the next one in it")),
         }
+    }
+
+    pub(super) fn ticker(&self) -> &Arc<Ticker<Shared>> {
+        &self.ticker
     }
 
     /// Binds a free pair on `address`. The search begins anywhere, so that a port is not used again at once.

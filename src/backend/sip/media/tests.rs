@@ -14,6 +14,8 @@ use super::*;
 mod sources;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The time between two packets.
+const PERIOD: Duration = Duration::from_millis(20);
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const POUND: u8 = 11;
 
@@ -98,7 +100,7 @@ impl Peer {
         for n in 0..packets {
             let audio = self.packet(0, n * 160, &[0xff; 160]);
             self.send(media, &audio).await;
-            sleep(TICK).await;
+            sleep(PERIOD).await;
         }
     }
 
@@ -335,7 +337,7 @@ async fn reports_come_while_a_call_goes_on_and_a_goodbye_at_its_end() {
     reports.socket.send_to(&theirs, (HERE, port(&media) + 1)).await.unwrap();
     timeout(PATIENCE, async {
         while media.summary().received.peer_report.is_none() {
-            sleep(TICK).await;
+            sleep(PERIOD).await;
         }
     })
     .await

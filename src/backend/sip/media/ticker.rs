@@ -1,0 +1,156 @@
+//! The clock of the audio: one task that lets each call send a packet every 20 ms.
+//!
+//! The schedule is absolute, so that no call drifts. The period has slots of a millisecond, and a call stays in the slot
+//! that it was given, so that many calls do not send all at once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+/// What sends at each tick.
+pub(super) trait Tick: Send + Sync + 'static {
+    /// Sends what is due. `is_late`: after a stall of the machine, what was not sent is not made up for.
+    fn tick(&self, is_late: bool);
+}
+
+/// Slots of the 20 ms between two packets of a call, a millisecond each.
+const SLOTS: usize = 20;
+const SLOT: Duration = Duration::from_millis(1);
+
+/// After a stall of this length (a sleep, a move to another host) what was not sent is not made up for.
+const STALL: Duration = Duration::from_millis(200);
+
+/// The calls by slot. The task ends with the last call.
+pub(super) struct Ticker<T> {
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    slots: [Vec<Weak<T>>; SLOTS],
+    is_running: bool,
+}
+
+impl<T> Default for Ticker<T> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { slots: std::array::from_fn(|_| Vec::new()), is_running: false }) }
+    }
+}
+
+impl<T: Tick> Ticker<T> {
+    /// Ticks for a call until it is dropped.
+    pub(super) fn add(self: &Arc<Self>, call: &Arc<T>) {
+        let mut state = self.state.lock();
+        if let Some(slot) = state.slots.get_mut(fastrand::usize(..SLOTS)) {
+            slot.push(Arc::downgrade(call));
+        }
+        if !std::mem::replace(&mut state.is_running, true) {
+            tokio::spawn(Arc::clone(self).run());
+        }
+    }
+
+    async fn run(self: Arc<Self>) {
+        let mut due = Instant::now();
+        let mut slot = 0;
+        let sleep = sleep_until(due);
+        tokio::pin!(sleep);
+        while let Some(step) = self.until_next(slot) {
+            slot = (slot + step) % SLOTS;
+            due += SLOT * u32::try_from(step).unwrap_or_default();
+            // Also if that is past: other tasks get their turn while this one catches up.
+            sleep.as_mut().reset(due);
+            sleep.as_mut().await;
+            self.tick(slot, due.elapsed() > STALL);
+        }
+    }
+
+    /// The number of slots to the next that has calls. None, and no longer running, if there is no call.
+    fn until_next(&self, slot: usize) -> Option<usize> {
+        let mut state = self.state.lock();
+        let step =
+            (1..=SLOTS).find(|step| state.slots.get((slot + step) % SLOTS).is_some_and(|calls| !calls.is_empty()));
+        state.is_running = step.is_some();
+        step
+    }
+
+    fn tick(&self, slot: usize, is_late: bool) {
+        let take = |calls: &mut Vec<Weak<T>>| {
+            let mut state = self.state.lock();
+            if let Some(slot) = state.slots.get_mut(slot) {
+                std::mem::swap(slot, calls);
+            }
+        };
+        let mut calls = Vec::new();
+        take(&mut calls);
+        calls.retain(|call| {
+            // A defect in one call must not silence the others.
+            call.upgrade().is_some_and(|call| catch_unwind(AssertUnwindSafe(|| call.tick(is_late))).is_ok())
+        });
+        // Back into the slot, and those behind them that were added meanwhile.
+        take(&mut calls);
+        if let Some(slot) = self.state.lock().slots.get_mut(slot) {
+            slot.append(&mut calls);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counter {
+        in_time: AtomicUsize,
+        late: AtomicUsize,
+    }
+
+    impl Tick for Counter {
+        fn tick(&self, is_late: bool) {
+            let count = if is_late { &self.late } else { &self.in_time };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Counter {
+        fn counts(&self) -> (usize, usize) {
+            (self.in_time.load(Ordering::Relaxed), self.late.load(Ordering::Relaxed))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_call_ticks_every_20_ms_and_none_after_its_end() {
+        let ticker = Arc::<Ticker<Counter>>::default();
+        let calls: Vec<_> = (0..50).map(|_| Arc::new(Counter::default())).collect();
+        calls.iter().for_each(|call| ticker.add(call));
+        tokio::time::sleep(Duration::from_millis(10_010)).await;
+        for call in &calls {
+            let (in_time, late) = call.counts();
+            assert!((500..=501).contains(&in_time) && late == 0, "{in_time} ticks in 10 s, and {late} late");
+        }
+        drop(calls);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(Arc::strong_count(&ticker), 1, "the task has ended");
+        let next = Arc::new(Counter::default());
+        ticker.add(&next);
+        tokio::time::sleep(Duration::from_millis(1_010)).await;
+        assert!(next.counts().0 >= 50, "it runs again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_stall_delayed_is_late_and_the_schedule_stays() {
+        let ticker = Arc::<Ticker<Counter>>::default();
+        let call = Arc::new(Counter::default());
+        ticker.add(&call);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = call.counts().0;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (in_time, late) = call.counts();
+        assert!(late >= 89 && in_time + late >= before + 99, "{before} before, then {in_time} and {late} late");
+    }
+}
