@@ -12,6 +12,7 @@ use phonegate::registry::Registry;
 use serde_json::json;
 use support::gate::{TestGate, id};
 use support::ports::{free_port, free_ports};
+use support::process::Held;
 use support::sip::{config, ending};
 use support::sipp::{Callee, SDP_WITHOUT_EVENTS, Step, UNTIL_ASKED};
 
@@ -174,15 +175,6 @@ fn three_hundred_calls_at_once_are_verified_each_by_its_own_key() {
     callee.finish();
 }
 
-/// Memory in use, in bytes, and the number of open files (Linux).
-fn held() -> (u64, usize) {
-    // SAFETY: it may be called at any time. Memory that is free, but that the allocator keeps, is not in use.
-    unsafe { libc::malloc_trim(0) };
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
-    (pages * 4096, std::fs::read_dir("/proc/self/fd").unwrap().count())
-}
-
 /// Half of them are refused, and half verified. What is kept of each for 64*T1 (32 s), so that what is repeated late is
 /// answered (RFC 3261, 17.2), is given back: the second half needs no more memory than the first.
 #[test]
@@ -211,15 +203,15 @@ fn ten_thousand_calls_leave_nothing_behind_long() {
             }
         }
         std::thread::sleep(Duration::from_secs(40));
-        held()
+        Held::now()
     };
     let (first, mut second) = (half(0), half(1));
-    println!("{} bytes and {} files, then {} bytes and {} files", first.0, first.1, second.0, second.1);
+    println!("{first:?}, then {second:?}");
     // On a busy machine the last ones may take longer than these 40 s. This comes before `finish`, which reads sipp's log
     // of all messages into memory.
     support::wait_until("the second half needs no more than the first", || {
-        let needs_more = second.0.saturating_sub(first.0) >= 16_000_000 || second.1 > first.1;
-        second = held();
+        let needs_more = second.memory.saturating_sub(first.memory) >= 16_000_000 || second.files > first.files;
+        second = Held::now();
         !needs_more
     });
     refusing.finish();
