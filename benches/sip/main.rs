@@ -1,105 +1,104 @@
-//! Three hundred calls at once over a SIP trunk: what they cost, and how evenly they speak. Prints one table.
+//! A thousand calls at once over a SIP trunk: what they cost, and how evenly they speak, beside sipp as the caller.
+//!
+//! The caller is a process of its own, and so are the callees; each is on the same machine. `make bench` runs it and
+//! prints its table. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
 
+mod gate;
+mod peer;
+mod sipp;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use phonegate::call::CallStatus;
-use serde_json::json;
-use support::gate::{TestGate, id};
-use support::sipp::{Callee, Step};
+use peer::{Heard, PeerProcess};
 
-const CALLS: u32 = 300;
+/// Calls at once.
+const CALLS: usize = 1_000;
 
-/// How long each of them listens, in milliseconds.
-const LISTENS_MS: u32 = 10_000;
+/// How long each listens before it presses a key.
+const LISTENS: Duration = Duration::from_secs(12);
 
-/// The time between two packets, in microseconds.
-const PERIOD_US: f64 = 20_000.0;
+/// What one caller did, and what it cost.
+struct Run {
+    verified: usize,
+    seconds: f64,
+    /// The CPU time of the caller, from the first call on.
+    cpu: Duration,
+    /// Resident memory that was added for each call, in bytes.
+    memory: Option<usize>,
+    heard: Heard,
+}
 
 fn main() {
-    let handset = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    handset.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
-    let port = handset.local_addr().expect("an address").port();
-    let sdp = format!(
-        "v=0\no=callee 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio {port} RTP/AVP 0 101\n\
-         a=rtpmap:101 telephone-event/8000\n"
-    );
-    let steps = [
-        Step::Invite,
-        Step::Answer(180, "Ringing", ""),
-        Step::PickUpWith(sdp),
-        Step::Wait(LISTENS_MS),
-        Step::Info("application/dtmf-relay", "Signal=#\r\n"),
-        Step::Receive("BYE"),
-    ];
-    let callee = Callee::start(&steps, CALLS);
-    let gate = TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } }));
-    let hearing = std::thread::spawn(move || hear(&handset));
-    let (start, cpu) = (Instant::now(), cpu(libc::RUSAGE_SELF));
-    for n in 1..=u128::from(CALLS) {
-        gate.initiate(id(n), &format!("+1 425555{:04}", 1000 + n));
+    let role = std::env::args().nth(1).unwrap_or_default();
+    match role.as_str() {
+        gate::ROLE => return gate::run(),
+        peer::ROLE => return peer::run(),
+        _ => {}
     }
-    let verified = (1..=u128::from(CALLS)).filter(|n| gate.ends(id(*n)).0 == CallStatus::Success).count();
-    let took = start.elapsed();
-    let (arrivals, heard_cpu) = hearing.join().expect("it heard");
-    let spent = self::cpu(libc::RUSAGE_SELF).saturating_sub(cpu).saturating_sub(heard_cpu);
-    gate.end();
-    callee.finish();
-
-    let mut off: Vec<f64> = Vec::new();
-    let mut drift: Vec<f64> = Vec::new();
-    for times in arrivals.values().filter(|times| times.len() > 1) {
-        let micros = |a: Instant, b: Instant| b.duration_since(a).as_secs_f64() * 1e6;
-        off.extend(times.windows(2).map(|pair| (micros(pair[0], pair[1]) - PERIOD_US).abs()));
-        let whole = micros(times[0], times[times.len() - 1]);
-        drift.push((whole / (times.len() - 1) as f64 - PERIOD_US).abs());
-    }
-    off.sort_by(f64::total_cmp);
-    drift.sort_by(f64::total_cmp);
-    let at = |sorted: &[f64], share: f64| sorted[((sorted.len() - 1) as f64 * share) as usize];
-    println!("calls at once, each answered, spoken to for {} s and verified by its key", LISTENS_MS / 1000);
-    println!("  placed                                   {CALLS:>10}");
-    println!("  verified                                 {verified:>10}");
-    println!("  seconds                                  {:>10.1}", took.as_secs_f64());
-    println!("  seconds of CPU                           {:>10.2}", spent.as_secs_f64());
-    println!("  share of one core, per cent              {:>10.1}", 100.0 * spent.as_secs_f64() / took.as_secs_f64());
-    println!("packets that arrived                       {:>10}", off.len() + arrivals.len());
-    println!("microseconds off the 20 ms between two packets");
-    println!("  median                                   {:>10.0}", at(&off, 0.5));
-    println!("  99th percentile                          {:>10.0}", at(&off, 0.99));
-    println!("  longest                                  {:>10.0}", at(&off, 1.0));
-    println!("drift, microseconds for each packet, worst {:>10.2}", at(&drift, 1.0));
-}
-
-/// When packets arrived from whom, until none arrives any more, and the CPU time of that.
-fn hear(socket: &UdpSocket) -> (HashMap<SocketAddr, Vec<Instant>>, Duration) {
-    let mut arrivals: HashMap<SocketAddr, Vec<Instant>> = HashMap::new();
-    let mut buffer = [0; 2048];
-    let mut first = true;
-    loop {
-        match socket.recv_from(&mut buffer) {
-            Ok((_, from)) => {
-                arrivals.entry(from).or_default().push(Instant::now());
-                first = false;
-            }
-            Err(_) if first => {}
-            Err(_) => return (arrivals, cpu(libc::RUSAGE_THREAD)),
-        }
+    for talks in [false, true] {
+        let peer = PeerProcess::start(talks);
+        let ours = gate::place(peer.port);
+        let ours = Run { heard: peer.finish(), ..ours };
+        let peer = PeerProcess::start(talks);
+        let theirs = sipp::place(peer.port, ours.heard.packets / ours.heard.hung_up.max(1));
+        let theirs = Run { heard: peer.finish(), ..theirs };
+        print(talks, &ours, &theirs);
     }
 }
 
-/// The CPU time of this process, or of this thread.
-fn cpu(who: libc::c_int) -> Duration {
+fn print(talks: bool, ours: &Run, theirs: &Run) {
+    let how = if talks { "that also sends audio" } else { "that only listens" };
+    println!("{CALLS} calls at once to a callee {how}: answered, spoken to for {} s, #, BYE", LISTENS.as_secs());
+    println!("{:<50}{:>12}{:>12}", "", "PhoneGate", "sipp");
+    let row = |label: &str, value: &dyn Fn(&Run) -> String| {
+        println!("  {label:<48}{:>12}{:>12}", value(ours), value(theirs));
+    };
+    let per_call = |run: &Run, cpu: Duration| format!("{:.2}", cpu.as_secs_f64() * 1e3 / run.heard.calls.max(1) as f64);
+    row("calls that the callee saw", &|run| run.heard.calls.to_string());
+    row("ended by the caller's BYE", &|run| run.heard.hung_up.to_string());
+    row("keys lost", &|run| CALLS.saturating_sub(run.verified).to_string());
+    row("seconds", &|run| format!("{:.1}", run.seconds));
+    row("packets that arrived", &|run| run.heard.packets.to_string());
+    row("packets lost", &|run| run.heard.lost.to_string());
+    row("CPU of the caller, seconds", &|run| format!("{:.2}", run.cpu.as_secs_f64()));
+    row("CPU of the callee, seconds", &|run| format!("{:.2}", run.heard.cpu.as_secs_f64()));
+    row("CPU of the caller a call, milliseconds", &|run| per_call(run, run.cpu));
+    row("CPU of the caller a packet sent, microseconds", &|run| {
+        format!("{:.2}", run.cpu.as_secs_f64() * 1e6 / (run.heard.packets + run.heard.lost).max(1) as f64)
+    });
+    row("share of one core, per cent", &|run| format!("{:.0}", 100.0 * run.cpu.as_secs_f64() / run.seconds));
+    row("resident memory a call, KB", &|run| {
+        run.memory.map_or_else(|| "-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1024.0))
+    });
+    println!("  microseconds off the 20 ms between two packets");
+    for (label, percentile) in ["median", "99th percentile", "99.9th percentile", "longest"].into_iter().zip(0..) {
+        row(&format!("  {label}"), &|run| format!("{:.0}", run.heard.off[percentile]));
+    }
+    println!();
+}
+
+/// The CPU time of this process so far.
+fn cpu() -> Duration {
     // SAFETY: all zeroes is a valid rusage, and it is a place for the answer.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(who, &mut usage);
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
         usage
     };
+    total(&usage)
+}
+
+/// User and system time.
+fn total(usage: &libc::rusage) -> Duration {
     let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1000);
     time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// This program in another role. It reads commands from its standard input.
+fn myself(role: &str) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().expect("the path of this program"));
+    command.arg(role).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    command
 }

@@ -1,0 +1,46 @@
+//! sipp as the caller that does the same: it plays audio until the key has come, and hangs up.
+//!
+//! It sends the audio of all calls from one socket, where PhoneGate has a pair of ports for each call.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::peer::Heard;
+use crate::support;
+use crate::support::ports::free_port;
+use crate::{CALLS, Run, total};
+
+/// Places the calls, each of so many packets of audio. It cannot read keys: a call is verified if it ends as planned.
+pub fn place(port: u16, packets: usize) -> Run {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = include_str!("caller.xml").replace("[milliseconds]", &(packets * 20).to_string());
+    std::fs::write(folder.path().join("caller.xml"), scenario).expect("the scenario is written");
+    // A minute of sound.
+    std::fs::write(folder.path().join("audio.ul"), vec![0x55; 60 * 8_000]).expect("the audio is written");
+    let start = Instant::now();
+    let process = support::tool("sipp", "sip-tester")
+        .current_dir(folder.path())
+        .arg(format!("127.0.0.1:{port}"))
+        .args(["-sf", "caller.xml", "-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", &free_port().to_string()])
+        // The pace at which PhoneGate places calls.
+        .args(["-m", &CALLS.to_string(), "-l", &CALLS.to_string(), "-r", "500", "-nostdin", "-s", "+14255551212"])
+        .args(["-mp", "20000", "-buff_size", "4000000"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("sipp runs");
+    let (status, cpu) = wait(&process);
+    let verified = if status == 0 { CALLS } else { 0 };
+    Run { verified, seconds: start.elapsed().as_secs_f64(), cpu, memory: None, heard: Heard::default() }
+}
+
+/// Waits for a process. Returns its status, and the CPU time that it used.
+fn wait(process: &std::process::Child) -> (i32, Duration) {
+    let mut status = 0;
+    // SAFETY: all zeroes is a valid rusage; both are places for the answer; the child has not been waited for.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::wait4(process.id() as i32, &mut status, 0, &mut usage);
+        usage
+    };
+    (status, total(&usage))
+}
