@@ -19,6 +19,11 @@ pub(super) fn reports_forwarding(response: &Message, target: &str) -> bool {
             let has_reason = uri.headers().is_some_and(|headers| headers.to_ascii_lowercase().contains("reason="));
             uri.has_same_user(called) && !has_reason && entry.params().get("mp").is_none()
         }
+        (Ok(uri), Ok(Uri::Sip(called))) => {
+            let number = |text: &str| text.split(';').next().unwrap_or_default().to_owned();
+            let tel = uri.as_str().strip_prefix("tel:").map(number);
+            tel.is_some() && tel == called.user().map(number) && entry.params().get("mp").is_none()
+        }
         _ => false,
     };
     !response.history().is_ok_and(|entries| entries.iter().all(is_called))

@@ -196,9 +196,10 @@ impl Call {
         self.stage == Stage::Over && self.give_up_at.is_none() && self.requests.is_empty()
     }
 
-    /// Returns whether this side still has something to send: the call goes on, or its phone may ring.
+    /// Returns whether this side still has something to send: the call goes on, or its phone may ring or be off the hook.
     pub(crate) fn needs_flow(&self) -> bool {
-        self.stage != Stage::Over || self.invite_is_open()
+        let needs_bye = |fork: &Fork| fork.is_bye_unanswered && !fork.is_ended_by_peer;
+        self.stage != Stage::Over || self.invite_is_open() || self.forks.iter().any(needs_bye)
     }
 
     /// Returns until when an ended call is kept only to answer retransmissions. `None` if it is kept for another
@@ -277,6 +278,10 @@ impl Call {
                 invite.is_cancelled = false;
             }
             self.send_cancel(core);
+        }
+        let forks: Vec<_> = self.forks.iter().map(|fork| fork.id).collect();
+        for fork in forks {
+            self.repeat_bye(core, fork);
         }
         self.update_timer(core);
     }

@@ -280,6 +280,7 @@ fn a_call_that_cannot_be_written_is_refused_at_once() {
 fn a_call_says_that_it_is_forwarded() {
     for line in [
         "Diversion: <sip:a@example.com>;reason=unconditional",
+        "History-Info: <tel:+14255550101>;index=1",
         "History-Info: <sip:a@example.com>;index=1",
         "History-Info: <sip:+14255550100@192.0.2.7>;index=1, <sip:a@example.com>;index=1.1;rc=1",
         "History-Info: <sip:+14255550100@192.0.2.7>;index=1, <sip:+14255550100@192.0.2.9>;index=1.1;mp=1",
@@ -299,6 +300,7 @@ fn a_call_says_that_it_is_forwarded() {
     }
     // The way of the call to the called phone.
     for line in [
+        "History-Info: <tel:+14255550100>;index=1",
         "History-Info: <sip:+14255550100@192.0.2.7>;index=1",
         "History-Info: <sip:+14255550100@192.0.2.7?Privacy=history>;index=1, <sip:+14255550100@192.0.2.9>;index=1.1;rc=1",
     ] {

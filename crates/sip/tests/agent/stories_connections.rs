@@ -55,6 +55,32 @@ fn a_connection_lost_during_the_bye_reports_may_still_ring() {
     story.nothing_left();
 }
 
+/// The BYE is sent again once there is another connection: the phone is off the hook until then.
+#[test]
+fn a_bye_that_was_lost_with_its_connection_is_sent_on_the_next() {
+    for is_lost_before in [true, false] {
+        let mut story = Story::new(TCP);
+        let (call, _) = story.answered_call();
+        if is_lost_before {
+            story.net.close(story.link);
+            story.hang_up(call);
+        } else {
+            story.hang_up(call);
+            story.receive("BYE");
+            story.net.close(story.link);
+        }
+        assert!(story.ended().may_still_ring, "the peer does not know of it");
+        let old = story.net.links[story.link].id;
+        assert!(story.net.act(|agent, _| agent.has_calls(old)), "the call needs a connection");
+        reconnect(&mut story);
+        let bye = story.receive("BYE");
+        story.reply(&bye, "200 OK");
+        let new = story.net.links[story.link].id;
+        assert!(!story.net.act(|agent, _| agent.has_calls(new)), "nothing is left to send");
+        story.nothing_left();
+    }
+}
+
 /// The phone rings, the connection closes, and a new one is opened: the CANCEL is sent on it.
 #[test]
 fn a_phone_that_rings_is_cancelled_over_a_new_connection() {
