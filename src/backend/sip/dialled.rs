@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phonegate_sip::agent::{CallEvent, EndCause, Ended, RetryReason};
+use phonegate_sip::agent::{CallEvent, EndCause, Ended, RetryReason, Transport};
 use phonegate_sip::message::{SipUri, Uri};
 
 use super::SipTrunk;
@@ -105,22 +105,30 @@ impl SipTrunk {
         Ok(flow)
     }
 
-    /// Returns a flow to the server of a redirection. A URI that names no transport keeps the one that was used.
+    /// Returns a flow to a live server of a redirection. A URI that names no transport keeps the one that was used.
     async fn flow_of(&self, target: &SipUri, before: &OpenFlow) -> Result<Arc<OpenFlow>, String> {
-        let transport = match before.server.transport {
-            transport if target.transport().is_none() && !target.is_secure() => {
-                format!(";transport={}", transport_name(transport))
-            }
-            _ => String::new(),
-        };
         let host = target.host().to_string();
+        let transport = match target.transport() {
+            Some(transport) => transport,
+            None if target.is_secure() => transport_name(Transport::Tls),
+            None => transport_name(before.server.transport),
+        };
+        // Without the number: the server is asked by OPTIONS, which must not reach a phone.
+        let scheme = if target.is_secure() { "sips" } else { "sip" };
+        let port = target.port().map(|port| format!(":{port}")).unwrap_or_default();
         let unusable = || format!("{host}: its transport is not supported");
-        let Ok(Uri::Sip(uri)) = Uri::parse(&format!("{target}{transport}")) else { return Err(unusable()) };
-        let servers = Peer::from_uri(uri).ok_or_else(unusable)?.servers().await?;
-        self.settings.flow.trusted.record(&host, servers.iter().map(|server| server.address.ip()));
+        let Ok(Uri::Sip(uri)) = Uri::parse(&format!("{scheme}:{host}{port};transport={transport}")) else {
+            return Err(unusable());
+        };
+        let peer = Peer::from_uri(uri).ok_or_else(unusable)?;
+        let servers = peer.servers().await?;
+        // The name may lead to other addresses than the trunk's own look-up, whose calls go on.
+        let in_use = self.flows.in_use(&host);
+        let addresses = servers.iter().map(|server| server.address.ip()).chain(in_use);
+        self.settings.flow.trusted.record(&host, addresses);
         let mut problems = Vec::new();
         for server in servers {
-            match self.flow(&server).await {
+            match self.live_flow(&peer, &server).await {
                 Ok(flow) => return Ok(flow),
                 Err(problem) => problems.push(problem),
             }

@@ -58,7 +58,7 @@ impl SipTrunk {
             let problem = format!("{}: no response to OPTIONS within {} s", server.address, RESPONSE_WITHIN.as_secs());
             return Err(self.settings.flow.trusted.explain(problem, ignored));
         }
-        let flow = match flow.was_ever_heard() {
+        let flow = match flow.was_ever_heard() || flow.opened.elapsed() > CONNECTED_FOR {
             true => {
                 flow.close();
                 let new = self.flow(server).await?;

@@ -232,7 +232,8 @@ impl TelephonyBackend for SipTrunk {
 
     async fn keep_up(&self, tell: OnState<'_>, is_service: bool) {
         if !is_service {
-            return self.leave_registrations_to_service();
+            self.leave_registrations_to_service();
+            return self.reconnect_for_calls().await;
         }
         let probed = self.settings.trunks.iter().map(|trunk| self.keep_probing(trunk, tell));
         let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);

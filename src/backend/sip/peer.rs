@@ -75,9 +75,10 @@ impl Peer {
         self.transport == Some(Transport::Tls)
     }
 
-    /// Returns whether TLS may be used: the URI asks for it, or leaves the transport to DNS.
+    /// Returns whether TLS may be used: the URI asks for it, or leaves the transport to DNS, as a name without a port does.
     pub(super) fn may_use_tls(&self) -> bool {
-        self.is_tls() || self.transport.is_none()
+        let is_named = self.uri.port().is_none() && !matches!(self.uri.host(), Host::Ip(_));
+        self.is_tls() || self.transport.is_none() && is_named
     }
 
     /// Returns whether DNS or the URI itself may lead to a server over UDP.

@@ -10,6 +10,7 @@ use super::peer::{Peer, Server};
 use super::{Line, SipTrunk};
 use crate::backend::{OnStep, PlaceError, Rang};
 use crate::call::{Call, Failure, FailureReason};
+use crate::clock::Moment;
 
 /// What an attempt at one server has come to.
 pub(super) enum Attempt {
@@ -52,6 +53,11 @@ impl SipTrunk {
         };
         outbound.offer = media.offer().into_bytes();
         self.pace().await;
+        // To find a live server takes seconds.
+        if call.deadline.passed(Moment::now()) {
+            let sentence = "The call's deadline passed before the trunk was asked to place it.";
+            return not_rung(Failure::new(FailureReason::DeadlinePassed, sentence));
+        }
         let outgoing = match flow.shared().place(flow.id, outbound) {
             Ok(outgoing) => outgoing,
             Err(error @ AgentError::TooMany(_)) => {

@@ -109,6 +109,7 @@ where
         local,
         probing: tokio::sync::Mutex::default(),
         silent_at: Mutex::default(),
+        opened: Instant::now(),
         opened_or_used: Mutex::new(Instant::now()),
         shared: Arc::clone(shared),
         lost,

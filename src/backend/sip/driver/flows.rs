@@ -59,6 +59,7 @@ pub(in crate::backend::sip) struct OpenFlow {
     pub(in crate::backend::sip) probing: tokio::sync::Mutex<()>,
     /// When the server last did not respond to a probe.
     pub(super) silent_at: Mutex<Option<Instant>>,
+    pub(in crate::backend::sip) opened: Instant,
     pub(super) opened_or_used: Mutex<Instant>,
     pub(super) shared: Arc<Shared>,
     pub(super) lost: CancellationToken,
@@ -246,6 +247,7 @@ impl Flows {
             local: socket.local,
             probing: tokio::sync::Mutex::default(),
             silent_at: Mutex::default(),
+            opened: Instant::now(),
             opened_or_used: Mutex::new(Instant::now()),
             shared: Arc::clone(shared),
             lost: CancellationToken::new(),

@@ -23,6 +23,9 @@ const SLOT: Duration = Duration::from_millis(1);
 /// After a stall of this length (a sleep, a move to another host) what was not sent is not made up for.
 const STALL: Duration = Duration::from_millis(200);
 
+/// After a longer lag the schedule begins anew, so that a machine that slept for hours does not count the ticks.
+const LONGEST_LAG: Duration = Duration::from_secs(10);
+
 /// The calls by slot. The task ends with the last call.
 pub(super) struct Ticker<T> {
     state: Mutex<State<T>>,
@@ -59,6 +62,9 @@ impl<T: Tick> Ticker<T> {
         while let Some(step) = self.until_next(slot) {
             slot = (slot + step) % SLOTS;
             due += SLOT * u32::try_from(step).unwrap_or_default();
+            if due.elapsed() > LONGEST_LAG {
+                due = Instant::now();
+            }
             // Also if that is past: other tasks get their turn while this one catches up.
             sleep.as_mut().reset(due);
             sleep.as_mut().await;
