@@ -1,4 +1,4 @@
-//! Connections to a SIP trunk that die, and servers that restart: what becomes of calls and registrations.
+//! Connections to a SIP trunk that die, and servers that restart: calls and registrations survive or end cleanly.
 
 mod support;
 
@@ -66,7 +66,7 @@ fn idle_connection_that_died_is_replaced_before_the_next_call() {
 
 /// An INVITE on a connection that was in use a moment ago may have reached the server before that died.
 #[test]
-fn invite_on_a_dead_connection_may_have_rung_and_is_cancelled_on_the_next() {
+fn invite_on_a_dead_connection_is_cancelled_on_the_next() {
     let server = server("tcp", verify());
     let next = self::server("tcp", verify());
     let trunks = json!({ "type": "sip", "trunk": [server.uri(), next.uri()] });
@@ -101,7 +101,7 @@ fn server_that_restarts_between_calls_gets_the_next_one_at_once() {
 }
 
 #[test]
-fn server_that_restarts_while_a_phone_rings_gets_its_cancel_and_the_next_call() {
+fn server_that_restarts_during_ringing_gets_cancel_and_next_call() {
     for is_reset in [false, true] {
         let server = server("tcp", vec![status(180)]);
         let next = self::server("tcp", verify());
@@ -218,7 +218,7 @@ fn registration_moves_to_a_new_connection_with_its_call_id() {
 }
 
 #[test]
-fn check_and_call_beside_a_service_leave_its_registration_and_port_alone() {
+fn check_and_call_keep_the_services_registration_and_port() {
     let server = server("udp", verify());
     let mut trunk = registering(&server);
     let local_port = free_port();

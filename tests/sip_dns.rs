@@ -1,4 +1,4 @@
-//! Where a SIP trunk is by DNS (RFC 3263): NAPTR, SRV and addresses, with a name server of the test's own.
+//! Locating the servers of a SIP trunk by DNS (RFC 3263): NAPTR, SRV and addresses, with a name server of the test's own.
 
 mod support;
 
@@ -212,7 +212,7 @@ fn name_server_that_does_not_answer_is_named_as_the_cause() {
 }
 
 #[test]
-fn name_that_is_unknown_is_told() {
+fn unknown_name_is_reported() {
     let _dns = NameServer::start(Vec::new());
     let gate = gate(trunk("sip:pbx.example"));
     let (reason, text) = ending(&gate).unwrap();
@@ -222,7 +222,7 @@ fn name_that_is_unknown_is_told() {
 }
 
 #[test]
-fn srv_target_without_an_address_is_left_out_or_named_as_the_cause() {
+fn srv_target_without_an_address_is_skipped_or_reported() {
     let dns = NameServer::start(vec![
         srv("_sip._tcp.pbx.example.", 10, 5081, "gone.pbx.example."),
         srv("_sip._tcp.pbx.example.", 20, 5082, "pbx.example."),

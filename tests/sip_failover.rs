@@ -117,7 +117,7 @@ fn next_backend_is_rung_only_if_certainly_no_phone_rang() {
 }
 
 #[test]
-fn connection_that_cannot_be_made_gives_way_to_the_next_server_and_backend() {
+fn failed_connection_gives_way_to_the_next_server_and_backend() {
     // Its certificate is for another name.
     let folder = tempfile::tempdir().unwrap();
     let issued = for_host("other.example");
@@ -145,7 +145,7 @@ fn connection_that_cannot_be_made_gives_way_to_the_next_server_and_backend() {
 
 /// The server responds to OPTIONS and then not to the INVITE, until the transaction times out after 32 s.
 #[test]
-fn timeout_of_an_invite_over_udp_rings_nobody_else() {
+fn invite_timeout_over_udp_rings_no_other_phone() {
     let silent = server("udp", Vec::new());
     let next = server("udp", verify());
     let gate = gate_with_backends(&[trunk(&[silent.uri(), next.uri()]), trunk(&[next.uri()])], 60);
@@ -157,7 +157,7 @@ fn timeout_of_an_invite_over_udp_rings_nobody_else() {
 }
 
 #[test]
-fn cancel_follows_the_invite_through_an_outbound_proxy_and_a_redirection() {
+fn cancel_follows_the_invite_through_proxy_and_redirection() {
     for transport in ["udp", "tcp"] {
         let (proxy, elsewhere) = (server(transport, vec![status(180)]), server(transport, verify()));
         let trunk = json!({ "type": "sip", "trunk": elsewhere.uri(), "outbound_proxy": proxy.uri() });
@@ -188,7 +188,7 @@ fn seen(gate: &TestGate, event: &str, backend: &str) -> bool {
 
 /// No call is placed until the log says which server is dead.
 #[test]
-fn dead_server_is_known_and_reported_before_any_call_and_used_again_later() {
+fn dead_server_is_reported_before_a_call_and_used_again_later() {
     let dead = server("udp", verify());
     dead.answer_options(false);
     let works = server("udp", verify());

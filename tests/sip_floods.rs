@@ -207,7 +207,7 @@ fn calls_go_on_under_a_flood_on_their_connection_long() {
     has_left_nothing(&before);
 }
 
-/// Where the end of a message cannot be found, the connection is closed. Calls that were answered go on, and the next one
+/// If the end of a message cannot be found, the connection is closed. Calls that were answered go on, and the next one
 /// goes over a new connection.
 #[test]
 fn a_stream_without_messages_costs_one_connection_long() {
@@ -280,7 +280,7 @@ fn long_requests_within_calls_fill_no_memory_long() {
     assert!(needs.most < MEMORY, "{needs:?}");
 }
 
-/// Nobody can connect to the service, whatever its transport.
+/// The service accepts no connections, whatever its transport.
 #[test]
 fn the_service_listens_on_no_tcp_port() {
     for transport in ["udp", "tcp"] {

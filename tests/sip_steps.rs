@@ -104,7 +104,7 @@ fn a_forwarded_call_is_logged_once_and_goes_on() {
 }
 
 #[test]
-fn refuse_forwarded_cancels_before_and_hangs_up_after_the_answer() {
+fn refuse_forwarded_ends_the_call_before_and_after_the_answer() {
     let before = vec![Step::Invite, Step::Answer(181, "Call Is Being Forwarded", ""), Step::Cancelled];
     let answered = answer_with(200, "OK", FORWARDED, SDP);
     let after = vec![Step::Invite, RINGS, answered, Step::Receive("BYE")];

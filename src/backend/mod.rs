@@ -62,7 +62,8 @@ pub trait TelephonyBackend: Send + Sync {
     /// `is_service` is false in a process that runs for a short while beside a service, which keeps its registrations.
     async fn keep_up(&self, _tell: OnState<'_>, _is_service: bool) {}
 
-    /// Ends what [`keep_up`](Self::keep_up) began. Called once, after that was dropped, and delays the gate's end.
+    /// Ends what [`keep_up`](Self::keep_up) began. Called once, after that future was dropped;
+    /// shutdown waits for it.
     async fn close(&self) {}
 
     /// Is it reachable, and are its credentials good? Rings nobody. Returns a few words about it.
@@ -89,20 +90,20 @@ pub type OnStep<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
 /// A step of a call, for the log and the store. Texts have no personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStep {
-    /// How far the call has come. The engine ignores what it knows already.
+    /// The call's progress. The engine ignores progress that it has already recorded.
     Progress(Progress),
     /// A server could not take the call, for this reason; another one is asked.
     ServerFailed(String),
     /// The trunk redirected the call to this server, which is asked now.
     Redirected(String),
-    /// The call was requested again on other terms, for this reason.
+    /// The call was requested again with other parameters, for this reason.
     Retried(&'static str),
     /// The call is forwarded to another phone.
     Forwarded,
 }
 
 impl CallStep {
-    /// Its name in the log and in the store.
+    /// Returns the step's name in the log and in the store.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Progress(progress) => progress.name(),
@@ -113,7 +114,7 @@ impl CallStep {
         }
     }
 
-    /// More about it, in a sentence or a few words.
+    /// Returns the detail to log: a server or a reason.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::ServerFailed(text) | Self::Redirected(text) => Some(text),

@@ -92,7 +92,7 @@ pub struct SipConfig {
 }
 
 impl SipConfig {
-    /// What to do about keys that are not authenticated: those of a trunk without SRTP over TLS. `None` if they are.
+    /// Returns what to do if keys are not authenticated, because the trunk has no SRTP over TLS. `None` if they are.
     pub(super) fn unauthenticated_keys(&self) -> Option<&'static str> {
         let trunks = self.trunk.with_paths("");
         let hops = match &self.outbound_proxy {

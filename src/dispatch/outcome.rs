@@ -185,7 +185,7 @@ impl Shared {
         self.note_with(flight, level, name, backend, None);
     }
 
-    /// As [`Self::note`], with more about the step.
+    /// As [`Self::note`], with a detail of the step.
     pub(super) fn note_with(
         &self,
         flight: &Flight,

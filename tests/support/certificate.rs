@@ -1,4 +1,4 @@
-//! Certificates of an authority that nobody knows.
+//! Certificates from an authority that no system trusts.
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,

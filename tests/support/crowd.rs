@@ -33,7 +33,7 @@ pub enum Reaction {
     PressesAfter(Duration),
     /// Rings, answers, and presses # once, when it hears the first packet that is not silence.
     PressesAtPrompt,
-    /// Rings, answers, and presses # once, when all are told to.
+    /// Rings, answers, and presses # once, when [`RunningCrowd::press`] is called.
     PressesWhenTold,
 }
 

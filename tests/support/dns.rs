@@ -1,4 +1,4 @@
-//! A name server that knows what a test tells it. It needs a network of its own: see [`network`](super::network).
+//! A name server with the records that a test gives it. It needs a network of its own: see [`network`](super::network).
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

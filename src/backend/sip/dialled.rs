@@ -32,7 +32,7 @@ impl DialledCall {
         Self { call, flow, redirect: None, redirect_problem: None, is_forwarded: false }
     }
 
-    /// Returns the failure that the end of the call means, and whether another server or backend may be asked.
+    /// Returns the failure for a call that has ended, and whether another server or backend may be asked.
     pub(super) fn end(&self, ended: &Ended) -> (Failure, Next) {
         match &self.redirect_problem {
             Some(problem) if ended.cause == EndCause::Cancelled => redirect_failed(problem, ended.may_have_rung),

@@ -1,6 +1,6 @@
 //! Differentiated services: the class that routers read from each packet (RFC 4594, section 3).
 //!
-//! Windows marks packets only as a QoS policy of the administrator says, and ignores these.
+//! Windows ignores these marks, and marks packets only as a QoS policy of the administrator specifies.
 
 use std::net::IpAddr;
 
@@ -9,14 +9,14 @@ use socket2::SockRef;
 /// A class of traffic, with its code point (DSCP).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum TrafficClass {
-    /// CS5.
+    /// CS5 (40).
     Signalling = 40,
-    /// EF.
+    /// EF (46).
     Audio = 46,
 }
 
-/// Marks what a socket with this local address sends. Without the mark, packets are best effort; so a failure changes
-/// nothing else.
+/// Marks the packets that a socket with this local address sends. A failure is ignored: packets without the mark are
+/// sent as best effort.
 pub(super) fn mark(socket: SockRef<'_>, local: IpAddr, class: TrafficClass) {
     // The upper six bits of the field; the lower two are for congestion notification (RFC 3168).
     let field = (class as u32) << 2;

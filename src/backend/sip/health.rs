@@ -1,6 +1,6 @@
-//! Whether servers are alive, asked by OPTIONS before a call depends on it.
+//! Probes servers by OPTIONS, so that it is known before a call whether they are alive.
 //!
-//! Silence after an INVITE over UDP says nothing: a phone may ring. So servers over UDP are asked in the background, and
+//! If an INVITE over UDP gets no response, a phone may still ring. So servers over UDP are asked in the background, and
 //! one that does not respond is left out of calls at once. A server that was not asked lately is asked before the call. A
 //! connection may have died unnoticed, and is checked before a call if it was idle.
 
@@ -134,7 +134,7 @@ impl SipTrunk {
                     None => tell(&address.to_string(), Ok(())),
                 }
             }
-            // What DNS no longer names is no problem any more.
+            // A server that DNS no longer names is not reported.
             let is_gone = |address: &&SocketAddr| !servers.iter().any(|server| server.address == **address);
             before.iter().filter(is_gone).for_each(|address| tell(&address.to_string(), Ok(())));
             let (every, random) = PROBE_EVERY;
@@ -143,7 +143,7 @@ impl SipTrunk {
         }
     }
 
-    /// Probes a server over UDP in the background. Returns its address, and why it cannot be reached if that is so.
+    /// Probes a server over UDP in the background. Returns its address, and the problem if it did not respond.
     async fn probe_server(&self, trunk: &Peer, server: &Server) -> (SocketAddr, Option<String>) {
         let ignored = self.settings.flow.trusted.ignored();
         let flow = match self.flow(server).await {

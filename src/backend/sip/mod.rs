@@ -48,7 +48,7 @@ const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
 /// Maximum time until a response to the OPTIONS of a check.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Maximum time that the gate's end waits until registrars have removed our contacts.
+/// Maximum time that shutdown waits until registrars have removed our contacts.
 const UNREGISTERED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The time between two new calls. A server would lose what comes all at once.

@@ -103,7 +103,7 @@ fn connection_lost(may_have_rung: bool) -> &'static str {
     }
 }
 
-/// The failure of a call whose redirection led to no server that can be reached.
+/// Returns the failure of a call that was redirected to a server that cannot be reached.
 pub(super) fn redirect_failed(problem: &str, may_have_rung: bool) -> (Failure, Next) {
     let sentence = format_args!("The trunk redirected the call to a server that cannot be reached: {problem}.");
     let next = if may_have_rung { Next::Nobody } else { Next::AnotherServer };

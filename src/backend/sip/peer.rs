@@ -188,7 +188,7 @@ impl Peer {
         if rules.is_empty() {
             return [Transport::Udp, Transport::Tcp].map(usual).into();
         }
-        // Who prefers TLS is never reached without it: an attacker could make TLS fail.
+        // A domain that prefers TLS is never reached without it: an attacker could make TLS fail.
         if rules.first().is_some_and(|(.., transport)| *transport == Transport::Tls) {
             rules.retain(|(.., transport)| *transport == Transport::Tls);
         }

@@ -37,7 +37,7 @@ impl AudioSocket {
             let value = std::ptr::from_ref(&on).cast();
             libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, value, size_of_val(&on) as u32)
         };
-        assert_eq!(set, 0, "the system tells when packets arrived");
+        assert_eq!(set, 0, "the system reports when packets arrived");
         Self { socket, buffers: vec![[0; LONGEST]; BATCH] }
     }
 

@@ -78,7 +78,7 @@ pub(crate) struct Core {
     servers: HashMap<RequestId, ServerTransaction>,
     server_keys: HashMap<ServerKey, RequestId>,
     servers_of_calls: HashMap<CallId, usize>,
-    /// The bytes of the requests of all server transactions.
+    /// Total bytes of the requests in all server transactions.
     server_bytes: usize,
     timers: BTreeSet<(Duration, TimerKey)>,
     deadlines: HashMap<TimerKey, Duration>,

@@ -52,7 +52,7 @@ pub(crate) struct ServerTransaction {
     pub(crate) call: CallId,
     pub(crate) flow: FlowId,
     pub(crate) source: SocketAddr,
-    /// The length of the request.
+    /// Length of the request, in bytes.
     pub(crate) request_bytes: usize,
     is_invite: bool,
     is_reliable: bool,

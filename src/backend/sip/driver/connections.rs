@@ -24,13 +24,13 @@ use super::lost::LostFlows;
 use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::backend::sip::peer::Server;
 
-/// Maximum time until a connection is made, its TLS handshake included.
+/// Maximum time to establish a connection, including its TLS handshake.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
-/// Maximum messages that wait to be written to a connection. A server that reads none has its connection closed.
+/// Maximum messages that wait to be written to a connection. Beyond it, the connection is closed.
 const MAX_UNWRITTEN: usize = 1_024;
 
-/// Makes a connection.
+/// Connects to a server over TCP or TLS, and starts the tasks of the connection.
 pub(super) async fn connect(
     shared: &Arc<Shared>,
     server: &Server,
@@ -152,7 +152,7 @@ async fn write_stream(
     lost.cancel();
 }
 
-/// Why a connection failed. If the server refuses this side's certificate, or wants one, also what to do.
+/// Returns why a connection failed, and what to do if the server refuses or requires a client certificate.
 fn explain(error: &io::Error) -> String {
     let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
         return error.to_string();
@@ -174,7 +174,7 @@ fn explain(error: &io::Error) -> String {
             | UnknownCA
             | UnsupportedCertificate),
         ) => format!(
-            "TLS: the trunk refused the connection ({alert:?}): it may require a certificate of this side, or another \
+            "TLS: the trunk refused the connection ({alert:?}): it may require a client certificate, or a different \
              one; see `client_certificate`"
         ),
         error => format!("TLS: {error}"),

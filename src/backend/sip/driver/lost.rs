@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::Shared;
 use crate::backend::sip::peer::Server;
 
-/// The lost connections that calls still need, with their servers. Each has a call, so the calls bound their number.
+/// The lost connections that calls still need, with their servers. There are at most as many as calls.
 #[derive(Default)]
 pub(in crate::backend::sip) struct LostFlows {
     flows: Mutex<Vec<(Server, FlowId)>>,

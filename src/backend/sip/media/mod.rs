@@ -268,7 +268,7 @@ impl Shared {
                 let packet = buffer.get(..length).unwrap_or_default();
                 let key = self.state.lock().on_packet(self.now(), from, packet);
                 if let Some(key) = key {
-                    // Who presses more keys than are read has none that counts.
+                    // If more keys arrive than the call reads, the excess is dropped.
                     let _ = keys.try_send(key);
                 }
             }

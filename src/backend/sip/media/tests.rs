@@ -190,7 +190,7 @@ async fn nothing_is_sent_or_heard_before_the_answer() {
 
 /// Two phones ring, and each makes an offer by UPDATE (RFC 3311).
 #[tokio::test]
-async fn of_early_offers_that_of_the_phone_that_answers_counts() {
+async fn early_offer_of_the_answering_phone_is_applied() {
     let (media, mut keys) = opened();
     let (mut answering, mut other) = (Peer::new().await, Peer::new().await);
     for peer in [&answering, &other] {

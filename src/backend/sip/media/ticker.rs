@@ -10,9 +10,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// What sends at each tick.
+/// A call's audio, which sends a packet at each tick.
 pub(super) trait Tick: Send + Sync + 'static {
-    /// Sends what is due. `is_late`: after a stall of the machine, what was not sent is not made up for.
+    /// Sends the packet that is due. `is_late`: the machine stalled, and the ticks that were missed are not made up for.
     fn tick(&self, is_late: bool);
 }
 
@@ -20,7 +20,7 @@ pub(super) trait Tick: Send + Sync + 'static {
 const SLOTS: usize = 20;
 const SLOT: Duration = Duration::from_millis(1);
 
-/// After a stall of this length (a sleep, a move to another host) what was not sent is not made up for.
+/// After a stall of this length (the host slept or was migrated) the missed packets are not made up for.
 const STALL: Duration = Duration::from_millis(200);
 
 /// After a longer lag the schedule begins anew, so that a machine that slept for hours does not count the ticks.
@@ -72,7 +72,7 @@ impl<T: Tick> Ticker<T> {
         }
     }
 
-    /// The number of slots to the next that has calls. None, and no longer running, if there is no call.
+    /// Returns the number of slots until the next one that has calls. Without calls, returns `None` and stops running.
     fn until_next(&self, slot: usize) -> Option<usize> {
         let mut state = self.state.lock();
         let step =
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_stall_delayed_is_late_and_the_schedule_stays() {
+    async fn ticks_after_a_stall_are_late_and_keep_the_schedule() {
         let ticker = Arc::<Ticker<Counter>>::default();
         let call = Arc::new(Counter::default());
         ticker.add(&call);
