@@ -1,0 +1,178 @@
+//! Codes: which there are, that each is as likely, and what happens without random numbers.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use phonegate_approval::attempts::Attempts;
+use phonegate_approval::policy::{Method, Policy, PolicyError};
+use phonegate_approval::script::{DIGIT_PAUSE, Piece};
+use phonegate_approval::secret::RandomError;
+
+use support::{METHODS, attempts, code, policy};
+
+/// Returns the codes of a call whose random bytes are these. `None` if it needs more.
+fn codes_from(policy: Policy, bytes: &[u8]) -> Option<Vec<String>> {
+    let mut bytes = bytes.iter();
+    let attempts = Attempts::new(policy, |buffer: &mut [u8]| {
+        buffer.iter_mut().try_for_each(|place| bytes.next().map(|byte| *place = *byte).ok_or(()))
+    });
+    let attempts = attempts.ok()?;
+    Some((1..=policy.attempts()).map(|attempt| code(&attempts, attempt)).collect())
+}
+
+/// Every pair of bytes once: each code of two digits comes from the same number of pairs.
+#[test]
+fn every_allowed_code_is_exactly_as_likely() {
+    for fraud_key in ['0', '7'] {
+        let policy = Policy::default().with_fraud_key(fraud_key).unwrap().with_attempts(1).unwrap();
+        let mut one_digit = BTreeMap::new();
+        let mut two_digits = BTreeMap::new();
+        for first in 0..=255 {
+            for code in codes_from(policy.with_code_digits(1).unwrap(), &[first]).into_iter().flatten() {
+                *one_digit.entry(code).or_insert(0) += 1;
+            }
+            for second in 0..=255 {
+                for code in codes_from(policy.with_code_digits(2).unwrap(), &[first, second]).into_iter().flatten() {
+                    *two_digits.entry(code).or_insert(0) += 1;
+                }
+            }
+        }
+        assert_eq!(one_digit.len(), 9);
+        assert!(one_digit.values().all(|count| *count == 28), "of 252 bytes, each digit has 28: {one_digit:?}");
+        assert_eq!(two_digits.len(), 9 * 8);
+        assert!(two_digits.values().all(|count| *count == 28 * 32), "of 252 * 256 pairs: {two_digits:?}");
+    }
+}
+
+/// All codes that are allowed occur, and no other.
+#[test]
+fn no_code_has_the_fraud_key_or_a_digit_twice_in_a_row() {
+    for (digits, possible) in [(1, 9), (2, 72), (3, 576), (4, 4608)] {
+        for fraud_key in ['0', '5', '9'] {
+            let policy = Policy::default().with_code_digits(digits).unwrap().with_fraud_key(fraud_key).unwrap();
+            let policy = policy.with_attempts(10).unwrap();
+            let mut seen = BTreeSet::new();
+            for seed in 0..possible * 2 {
+                let attempts = attempts(policy, seed);
+                seen.extend((1..=10).map(|attempt| code(&attempts, attempt)));
+            }
+            for code in &seen {
+                assert_eq!(code.len(), usize::from(digits));
+                assert!(!code.contains(fraud_key), "{code} has the fraud key {fraud_key}");
+                assert!(code.as_bytes().windows(2).all(|pair| pair[0] != pair[1]), "{code} repeats a digit");
+            }
+            assert_eq!(seen.len() as u64, possible, "every code of {digits} digits occurs");
+        }
+    }
+}
+
+#[test]
+fn each_attempt_has_a_code_of_its_own() {
+    let different = (0..1000).filter(|seed| {
+        let attempts = attempts(policy(Method::Code), *seed);
+        code(&attempts, 1) != code(&attempts, 2)
+    });
+    let different = different.count();
+    assert!((985..1000).contains(&different), "1 of 576 is equal by chance, but {different} of 1000 differ");
+}
+
+#[test]
+fn a_failing_source_of_random_numbers_makes_no_code() {
+    for available in 0..6 {
+        let mut left = available;
+        let result = Attempts::new(policy(Method::Code), |buffer: &mut [u8]| {
+            left = usize::checked_sub(left, 1).ok_or("no entropy")?;
+            buffer.fill(0);
+            Ok(())
+        });
+        assert_eq!(result.err(), Some(RandomError::Source("no entropy")), "after {available} bytes");
+    }
+}
+
+#[test]
+fn a_source_that_is_not_random_ends() {
+    let mut drawn = 0;
+    let result = Attempts::new(policy(Method::Code), |buffer: &mut [u8]| {
+        drawn += buffer.len();
+        buffer.fill(u8::MAX);
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!(result.err(), Some(RandomError::NotRandom));
+    assert_eq!(drawn, 64);
+}
+
+#[test]
+fn a_method_without_a_code_draws_nothing() {
+    for method in [Method::Pound, Method::Pin] {
+        let attempts = Attempts::new(policy(method), |_: &mut [u8]| Err("not needed")).unwrap();
+        assert_eq!(code(&attempts, 1), "");
+        assert_eq!(attempts.policy().code_digits(), 0);
+    }
+}
+
+/// The names of the pieces, and the digits spoken with the pause before each.
+fn spoken(method: Method, attempt: u8) -> (String, Vec<u128>) {
+    let attempts = attempts(policy(method).with_code_digits(2).unwrap(), 1);
+    let steps: Vec<_> = attempts.script(attempt).unwrap().steps().collect();
+    let pieces: Vec<_> = steps.iter().map(|step| format!("{:?}", step.piece)).collect();
+    let digits = steps.iter().filter(|step| matches!(step.piece, Piece::Digit(_)));
+    (pieces.join(" "), digits.map(|step| step.pause.as_millis()).collect())
+}
+
+#[test]
+fn a_script_says_what_to_press_twice_and_how_to_report() {
+    let code = "PressCode Digit(_) Digit(_) ThenPound";
+    let expected = [
+        format!("{code} {code}"),
+        "PressPound".to_owned(),
+        "EnterPin ThenPound".to_owned(),
+        format!("EnterPin {code} EnterPin {code}"),
+    ];
+    for (method, request) in METHODS.into_iter().zip(expected) {
+        let pauses = if method.has_code() { vec![0, 250, 0, 250] } else { Vec::new() };
+        assert_eq!(spoken(method, 1), (format!("Intro {request} NotYou"), pauses.clone()));
+        assert_eq!(spoken(method, 2), (format!("WrongKey {request} NotYou"), pauses));
+    }
+    assert_eq!(DIGIT_PAUSE.as_millis(), 250);
+}
+
+#[test]
+fn an_attempt_that_does_not_exist_has_no_script() {
+    for method in METHODS {
+        let attempts = attempts(policy(method), 1);
+        let exist: Vec<_> = (0..=u8::MAX).filter(|attempt| attempts.script(*attempt).is_some()).collect();
+        assert_eq!(exist, [1, 2]);
+    }
+}
+
+#[test]
+fn the_two_sayings_of_a_code_are_equal() {
+    for seed in 0..100 {
+        let attempts = attempts(policy(Method::PinAndCode).with_code_digits(4).unwrap(), seed);
+        let digits: Vec<_> = attempts
+            .script(1)
+            .unwrap()
+            .steps()
+            .filter(|step| matches!(step.piece, Piece::Digit(_)))
+            .map(|step| step.piece)
+            .collect();
+        assert_eq!(digits[..4], digits[4..]);
+    }
+}
+
+#[test]
+fn a_policy_refuses_values_out_of_range() {
+    let policy = Policy::default();
+    for digits in [0, 5, 255] {
+        assert_eq!(policy.with_code_digits(digits), Err(PolicyError::CodeDigits));
+    }
+    for rounds in [0, 11] {
+        assert_eq!(policy.with_attempts(rounds), Err(PolicyError::Attempts));
+        assert_eq!(policy.with_repeats(rounds), Err(PolicyError::Repeats));
+    }
+    for key in ['#', '*', 'a', '٣'] {
+        assert_eq!(policy.with_fraud_key(key), Err(PolicyError::FraudKey));
+    }
+}
