@@ -8,6 +8,7 @@
 //! | [`script`] | the pieces to speak in one attempt, in order |
 //! | [`secret`] | codes, PINs and entries: no `Debug`, zeroized, compared in constant time |
 //! | [`verdict`] | the contract with the backends: an answer goes in, a verdict comes out |
+//! | [`ivr`] | the state machine of a call whose audio this side has: keys and their times go in, prompts come out |
 //!
 //! Only this crate can create an [`Approval`](verdict::Approval). Any doubt is a [`Denial`](verdict::Denial).
 //! All state is bounded, and no input causes a panic.
@@ -24,6 +25,7 @@
 #![warn(missing_docs, unreachable_pub)]
 
 pub mod attempts;
+pub mod ivr;
 pub mod policy;
 pub mod script;
 pub mod secret;

@@ -111,6 +111,16 @@ impl<'a> Script<'a> {
         });
         enter_pin.into_iter().chain(press).map(step).chain(digits).chain(then_pound.map(step))
     }
+
+    /// Returns the index of the code's first digit. `None` if the method has no code.
+    pub(crate) fn code_begins(self) -> Option<usize> {
+        self.steps().position(|step| matches!(step.piece, Piece::Digit(_)))
+    }
+
+    /// Returns the index of the piece after the first request. Once it begins, the code was spoken once.
+    pub(crate) fn first_request_is_over(self) -> usize {
+        self.request().count().saturating_add(1)
+    }
 }
 
 fn step(piece: Piece) -> Step {

@@ -178,7 +178,8 @@ impl PinCheck {
         &self.pin
     }
 
-    /// Judges an answer of a backend by its PIN.
+    /// Judges an answer of a backend by its PIN. [`Ivr::pin_checked`](crate::ivr::Ivr::pin_checked) does so in a call
+    /// whose audio this side has.
     ///
     /// # Errors
     ///

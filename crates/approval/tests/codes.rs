@@ -50,7 +50,7 @@ fn every_allowed_code_is_exactly_as_likely() {
 #[test]
 fn no_code_has_the_fraud_key_or_a_digit_twice_in_a_row() {
     for (digits, possible) in [(1, 9), (2, 72), (3, 576), (4, 4608)] {
-        for fraud_key in ['0', '5', '9'] {
+        for fraud_key in ['0', '7'] {
             let policy = Policy::default().with_code_digits(digits).unwrap().with_fraud_key(fraud_key).unwrap();
             let policy = policy.with_attempts(10).unwrap();
             let mut seen = BTreeSet::new();
