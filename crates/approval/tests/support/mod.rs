@@ -1,6 +1,7 @@
 //! Plays calls in virtual time: speaks the prompts, presses keys at given moments, and checks PINs.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod odds;
 pub mod rules;
 
 use std::convert::Infallible;
