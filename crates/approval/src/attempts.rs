@@ -11,8 +11,8 @@ const FORM: &str = "1";
 
 /// The attempts of one call: for each, what is spoken and what approves.
 ///
-/// All codes are made at the start of the call. A repeat of a prompt speaks the same code; the next attempt has the next
-/// one. The codes are independent, so two may be equal.
+/// All codes are made at the start of the call. A repeat of a prompt speaks the same code; the next attempt has the
+/// next one. The codes are independent, so two may be equal.
 ///
 /// ```
 /// use phonegate_approval::attempts::Attempts;
@@ -34,8 +34,8 @@ pub struct Attempts {
 impl Attempts {
     /// Draws the codes of a call.
     ///
-    /// `fill` fills a buffer with random bytes: the operating system's source. If it fails, there are no attempts and no
-    /// call; there is no other source to fall back to.
+    /// `fill` fills a buffer with random bytes: the operating system's source. If it fails, there are no attempts and
+    /// no call; there is no other source to fall back to.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@
 //!   entry that continues is poisoned, and does not use another attempt.
 //! - The first key stops the prompt, but not before the code was spoken once: a user who presses along must hear the
 //!   next digit.
-//! - While a PIN is checked, a fraud report still counts: an entry that is in progress delays the verdict until it ends,
-//!   and if a pause ends it after the fraud key, the PIN does not approve.
+//! - While a PIN is checked, a fraud report still counts: an entry that is in progress delays the verdict until it
+//!   ends, and if a pause ends it after the fraud key, the PIN does not approve.
 
 mod prompt;
 mod typing;
@@ -244,7 +244,6 @@ impl<'a> Ivr<'a> {
     }
 
     fn prompt_was_silent(&mut self) {
-        self.unfinished = None;
         self.silent = self.silent.saturating_add(1);
         if self.silent < self.attempts.policy().repeats() {
             self.speak(true);

@@ -1,5 +1,5 @@
-//! Codes, PINs and entries. None has `Debug`, `Display` or `Clone`; each is zeroized when it is dropped, and compared in
-//! constant time.
+//! Codes, PINs and entries. None has `Debug`, `Display` or `Clone`; each is zeroized when it is dropped, and compared
+//! in constant time.
 //!
 //! A value that is moved may leave a copy on the stack, as everywhere in Rust: zeroizing shortens the life of a secret,
 //! it does not end it.
@@ -44,7 +44,8 @@ const TOO_LONG: u8 = 17;
 /// Recorded for a key that is no digit.
 const NO_DIGIT: u8 = b'?';
 
-/// Bytes that may be drawn for one digit. With random bytes, 4 of 256 are rejected, so a source that needs more is none.
+/// Bytes that may be drawn for one digit. With random bytes, 4 of 256 are rejected, so a source that needs more is
+/// none.
 const MAX_DRAWS: usize = 64;
 
 /// Why no code could be made.

@@ -33,8 +33,8 @@ pub enum EndedBy {
 /// Whether a backend may judge by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProviderVerdicts {
-    /// [`Answer::ProviderApproved`] is refused. The default of every backend: otherwise an attacker who keeps one backend
-    /// busy would turn a code into any key at the next one.
+    /// [`Answer::ProviderApproved`] is refused. The default of every backend: otherwise an attacker who keeps one
+    /// backend busy would turn a code into any key at the next one.
     Refused,
     /// The configuration of this backend says `accept_provider_verdict`. With a PIN it is refused all the same.
     Accepted,
@@ -205,8 +205,8 @@ impl Attempts {
     /// Judges the answer of a backend.
     ///
     /// A fraud report counts in any attempt, whatever its number. Any other entry counts only in the attempt that it
-    /// names, and only if `#` ended it. With a PIN and a code, the PIN is checked only if the code is right: otherwise a
-    /// right PIN with a wrong code would reset the failures of the PIN.
+    /// names, and only if `#` ended it. With a PIN and a code, the PIN is checked only if the code is right: otherwise
+    /// a right PIN with a wrong code would reset the failures of the PIN.
     pub fn judge(&self, provider_verdicts: ProviderVerdicts, answer: &Answer) -> Verdict {
         match answer {
             Answer::Entry { digits, ended_by: EndedBy::Pound, .. } if digits.is_digit(self.policy().fraud_key()) => {
