@@ -34,7 +34,7 @@ impl Place {
         }
         fs::write(folder.join("number-key.txt"), "not-a-real-key".repeat(3)).unwrap();
         fs::write(folder.join("secret.txt"), "not-a-real-secret").unwrap();
-        for prompt in ["greeting", "wrong_key", "verified", "fraud_reported", "goodbye"] {
+        for prompt in ["intro", "press_pound", "not_you", "wrong_key", "verified", "fraud_reported", "goodbye"] {
             let recording = folder.join("recordings/en-US").join(format!("{prompt}.wav"));
             fs::copy(support::project_folder().join("prompts/en-US").join(format!("{prompt}.wav")), recording).unwrap();
         }
@@ -112,7 +112,7 @@ const FAULTS: [(&str, u32, &str); 13] = [
     // Others could add a language.
     ("conf/recordings", 0o1777, "everybody can write to it"),
     ("conf/recordings/en-US", 0o1777, "everybody can write to it"),
-    ("conf/recordings/en-US/greeting.wav", 0o666, "everybody can write to it"),
+    ("conf/recordings/en-US/intro.wav", 0o666, "everybody can write to it"),
 ];
 
 #[test]

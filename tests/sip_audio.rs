@@ -15,7 +15,18 @@ use support::ports::free_port;
 use support::sip::{NUMBER, config, gate};
 use support::sipp::Callee;
 
-/// The samples of an embedded prompt, as mu-law.
+/// The samples of silence in so many milliseconds, as mu-law.
+fn silence(milliseconds: usize) -> Vec<u8> {
+    vec![0xFF; milliseconds * 8]
+}
+
+/// What is said first, as mu-law: three pieces of this library, and the pauses of their composition.
+fn greeting(language: &str) -> Vec<u8> {
+    let piece = |name| spoken(language, name);
+    [silence(200), piece("intro"), silence(400), piece("press_pound"), silence(400), piece("not_you")].concat()
+}
+
+/// The samples of an embedded piece, as mu-law.
 fn spoken(language: &str, prompt: &str) -> Vec<u8> {
     let path = support::project_folder().join("prompts").join(language).join(format!("{prompt}.wav"));
     let wav = std::fs::read(path).unwrap();
@@ -64,7 +75,7 @@ fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
         let gate = TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } }));
         let first = answered(&gate, &handset);
         assert!(first.marker, "a talkspurt begins");
-        let greeting = spoken("en-US", "greeting");
+        let greeting = greeting("en-US");
         let mut heard = first.payload.clone();
         let mut last = first.clone();
         while heard.len() < greeting.len() + 9600 {
@@ -322,7 +333,7 @@ fn a_language_is_chosen_by_the_request_then_by_the_country() {
             heard.extend(&packet.payload);
             last = Some(packet.from);
         }
-        begin(&heard, &spoken(expected, "greeting"), decode_ulaw);
+        begin(&heard, &greeting(expected), decode_ulaw);
         handset.press(last.unwrap(), '#');
         assert_eq!(ends(gate, callee).0, None);
     }

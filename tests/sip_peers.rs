@@ -44,7 +44,7 @@ fn a_second_implementation_verifies_over_each_codec_and_transport() {
     }
 }
 
-/// The greeting of the tests is a tone of half a second at 400 Hz.
+/// The prompt of the tests is a tone of half a second at 400 Hz, and one of a tenth at 900 and at 1,000 Hz each.
 #[test]
 fn what_baresip_records_is_the_prompt() {
     let phone = Phone::start(USER, "audio_codecs=PCMU/8000/1");
@@ -58,7 +58,9 @@ fn what_baresip_records_is_the_prompt() {
     let loud = |frame: &&[i16]| frame.iter().any(|sample| sample.abs() > 1000);
     let frames: Vec<usize> = heard.chunks(160).filter(loud).map(frequency).collect();
     let like = |crossings: usize| frames.iter().filter(|frame| frame.abs_diff(crossings) <= 1).count();
-    assert!((46..=54).contains(&like(16)), "two greetings of 25 frames: {frames:?}");
+    assert!((46..=54).contains(&like(16)), "intro, of 25 frames, twice: {frames:?}");
+    assert!((8..=12).contains(&like(36)), "press_pound, of 5 frames, twice: {frames:?}");
+    assert!((8..=12).contains(&like(40)), "not_you, of 5 frames, twice: {frames:?}");
     assert!((22..=28).contains(&like(32)), "one goodbye of 25 frames: {frames:?}");
 }
 

@@ -1,80 +1,29 @@
 //! `phonegate prompts`: what users hear.
 
+mod help;
+
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use hound::{SampleFormat, WavSpec, WavWriter};
 use phonegate::config::{ErrorKind, PATH_VARIABLE, PromptsConfig};
-use phonegate::prompts::{Language, Prompt, Prompts, Recording, SAMPLE_RATE, sentences};
+use phonegate::prompts::{Language, Method, Part, Piece, Prompts, SAMPLE_RATE, sentences, spaced};
 use serde_json::json;
 
+use self::help::{CHECK_HELP, HELP, LIST_HELP, PLAY_HELP, SAY_HELP};
 use crate::exit::{Exit, Trouble};
 use crate::output;
 use crate::setup::Setup;
 
-/// Between two prompts in one file.
-const PAUSE_SECONDS: usize = 1;
+/// The pause between two pieces that are not said one after another, in milliseconds.
+const PAUSE: u16 = 1_000;
 
-const HELP: &str = "\
-Own recordings are used instead of PhoneGate's where `prompts.directory` in the configuration names a folder with
-LANGUAGE/PROMPT.wav, such as de-DE/greeting.wav. A language that PhoneGate does not bring needs all five prompts. A WAV
-file may be PCM of 8 to 32 bits, float of 32 bits, A-law or µ-law, of 8,000 to 192,000 samples a second, mono or stereo,
-60 seconds long and 24 MB large at most; it is converted to what a telephone carries.
-
-Examples:
-  phonegate prompts say --language de                              the sentences, to record one's own
-  phonegate prompts check                                          are the own recordings good?
-  phonegate prompts play heard.wav --language de --prompt greeting   listen before anybody is called";
-
-const LIST_HELP: &str = "\
-Without a configuration, PhoneGate's prompts are shown.
-
---json prints one object a line:
-  warning   text
-  prompt    language, prompt, source (embedded or own), file where it is an own one, seconds
-  prompts   language (the default), by_country
-  error     text: see exit code 2
-
-Exit codes:
-  0  done
-  2  usage or configuration, a recording that cannot be used among it: `phonegate prompts check` tells all of them";
-
-const CHECK_HELP: &str = "\
-Reads everything as the service does when it starts. The service refuses to start with any of these faults.
-
---json prints one object a line:
-  fault     text
-  checked   ok (true or false), config (the file), languages and own (how many there are, where all is well)
-  error     text: see exit code 2
-
-Exit codes:
-  0  every language can be spoken
-  1  there are faults
-  2  usage, or the configuration has another error";
-
-const PLAY_HELP: &str = "\
-Writes what is put onto the line, as a WAV file of 8,000 samples a second that every player plays: one prompt, or all of
-a language with a pause of a second between them. A file that is there is not overwritten. Without a configuration,
-PhoneGate's prompts are taken.
-
---json prints one object: event (written), file, language, prompts, seconds.
-
-Exit codes:
-  0  written
-  1  the file cannot be written
-  2  usage or configuration";
-
-const SAY_HELP: &str = "\
-The sentences are those of PhoneGate's recordings: what to read aloud for own ones, and what to translate.
-
---json prints one object a line: event (sentence), language, prompt, text.
-
-Exit codes:
-  0  done
-  2  usage, an unknown language among it";
+/// The most digits of a code.
+const MAX_CODE: usize = 4;
 
 /// The verbs of `phonegate prompts`.
 #[derive(Subcommand)]
@@ -118,9 +67,15 @@ pub(crate) struct Play {
     /// The language, such as de-DE or de. Absent: the configuration's default.
     #[arg(long)]
     language: Option<String>,
-    /// The prompt. Absent: all of them.
+    /// One recording.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "code"])]
+    prompt: Option<PieceName>,
+    /// What a user hears by this method of approval. Absent with --code: code.
     #[arg(long)]
-    prompt: Option<Named>,
+    method: Option<MethodName>,
+    /// The code that the user is to press: 1 to 4 digits.
+    #[arg(long, value_name = "DIGITS", value_parser = code)]
+    code: Option<Code>,
     /// Prints a JSON line.
     #[arg(long)]
     json: bool,
@@ -149,24 +104,45 @@ impl Verb {
     }
 }
 
-/// A prompt as an argument: by the name of its file.
-#[derive(Clone)]
-struct Named(Prompt);
+/// A piece as an argument: by the name of its file.
+#[derive(Clone, Copy)]
+struct PieceName(Piece);
 
-impl ValueEnum for Named {
+impl ValueEnum for PieceName {
     fn value_variants<'a>() -> &'a [Self] {
-        const ALL: &[Named] = &[
-            Named(Prompt::Greeting),
-            Named(Prompt::WrongKey),
-            Named(Prompt::Verified),
-            Named(Prompt::FraudReported),
-            Named(Prompt::Goodbye),
-        ];
-        ALL
+        static ALL: LazyLock<[PieceName; Piece::ALL.len()]> = LazyLock::new(|| Piece::ALL.map(PieceName));
+        &*ALL
     }
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         Some(self.0.name().into())
+    }
+}
+
+/// A method as an argument.
+#[derive(Clone, Copy)]
+struct MethodName(Method);
+
+impl ValueEnum for MethodName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<[MethodName; Method::ALL.len()]> = LazyLock::new(|| Method::ALL.map(MethodName));
+        &*ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(self.0.name().into())
+    }
+}
+
+/// The digits of a code, as pieces.
+#[derive(Clone)]
+struct Code(Vec<Piece>);
+
+fn code(text: &str) -> Result<Code, String> {
+    let digits: Option<Vec<_>> = text.chars().map(Piece::digit).collect();
+    match digits {
+        Some(digits) if (1..=MAX_CODE).contains(&digits.len()) => Ok(Code(digits)),
+        _ => Err(format!("a code has 1 to {MAX_CODE} digits, such as 471")),
     }
 }
 
@@ -190,8 +166,9 @@ fn list(arguments: &List, config: Option<&Path>) -> Result<Exit, Trouble> {
         seconds.set_cell_alignment(CellAlignment::Right);
     }
     for language in prompts.languages() {
-        for prompt in Prompt::ALL {
-            let (file, seconds) = (language.own_file(prompt), seconds(&language.get(prompt)));
+        for prompt in Piece::ALL {
+            let Some(recording) = language.get(prompt) else { continue };
+            let (file, seconds) = (language.own_file(prompt), seconds(recording.len()));
             if !arguments.json {
                 let source = file.map_or("PhoneGate".to_owned(), |file| file.display().to_string());
                 table.add_row([language.tag(), prompt.name(), &format!("{seconds:.1}"), &source]);
@@ -225,10 +202,10 @@ fn list(arguments: &List, config: Option<&Path>) -> Result<Exit, Trouble> {
 fn check(arguments: &Check, config: Option<&Path>) -> Result<Exit, Trouble> {
     let Setup { file, loaded } = Setup::load(config)?;
     let file = file.display().to_string();
-    match Prompts::load_all(&loaded.config.prompts, &loaded.base) {
+    match Prompts::load_all(&loaded.config.prompts, Method::default(), &loaded.base) {
         Ok(prompts) => {
             let languages = prompts.languages();
-            let own = |language: &Language| Prompt::ALL.iter().filter(|p| language.own_file(**p).is_some()).count();
+            let own = |language: &Language| Piece::ALL.iter().filter(|p| language.own_file(**p).is_some()).count();
             let own: usize = languages.iter().map(own).sum();
             match arguments.json {
                 true => output::record(&json!({
@@ -262,13 +239,11 @@ fn play(arguments: &Play, config: Option<&Path>) -> Result<Exit, Trouble> {
         None => prompts.language_for(None, None),
         Some(tag) => find(&prompts, tag)?,
     };
-    let chosen = match &arguments.prompt {
-        None => Prompt::ALL.to_vec(),
-        Some(Named(prompt)) => vec![*prompt],
-    };
-    let recordings: Vec<_> = chosen.iter().map(|prompt| language.get(*prompt)).collect();
-    let pause = vec![0; PAUSE_SECONDS * SAMPLE_RATE as usize];
-    let samples = recordings.join(pause.as_slice());
+    let (method, parts) = chosen(arguments, &language)?;
+    let composition = language.compose(&parts).map_err(|error| {
+        Trouble::usage(format!("the language {} {error}; `phonegate prompts list` shows what there is", language.tag()))
+    })?;
+    let samples = composition.to_vec();
     let file = arguments.file.display();
     write(&arguments.file, &samples).map_err(|error| match error {
         hound::Error::IoError(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -276,16 +251,59 @@ fn play(arguments: &Play, config: Option<&Path>) -> Result<Exit, Trouble> {
         }
         error => Trouble { exit: Exit::Failed, text: format!("cannot write {file}: {error}") },
     })?;
-    let seconds = seconds(&samples.into());
-    let names: Vec<_> = chosen.iter().map(|prompt| prompt.name()).collect();
+    let seconds = seconds(samples.len());
+    let name = |part: &Part| match part {
+        Part::Piece(piece) => Some(piece.name()),
+        Part::Pause(_) => None,
+    };
+    let names: Vec<_> = parts.iter().filter_map(name).collect();
     match arguments.json {
-        true => output::record(&json!({
-            "event": "written", "file": file.to_string(), "language": language.tag(), "prompts": names,
-            "seconds": seconds,
-        })),
+        true => {
+            let mut record = json!({
+                "event": "written", "file": file.to_string(), "language": language.tag(), "prompts": names,
+                "seconds": seconds,
+            });
+            if let (Some(method), Some(fields)) = (method, record.as_object_mut()) {
+                fields.insert("method".to_owned(), json!(method.name()));
+            }
+            output::record(&record);
+        }
         false => output::result(&format!("{file}: {} in {}, {seconds:.1} seconds.", names.join(", "), language.tag())),
     }
     Ok(Exit::Done)
+}
+
+/// What `play` writes: the prompt of a method, one piece, or all pieces of a language.
+fn chosen(arguments: &Play, language: &Language) -> Result<(Option<Method>, Vec<Part>), Trouble> {
+    let method = match (&arguments.method, &arguments.code) {
+        (Some(MethodName(method)), _) => Some(*method),
+        (None, Some(_)) => Some(Method::Code),
+        (None, None) => None,
+    };
+    let Some(method) = method else {
+        let mut parts = Vec::new();
+        for piece in Piece::ALL {
+            let is_chosen = arguments.prompt.is_none_or(|PieceName(only)| only == piece);
+            // All are those there are; the one that was named must be there.
+            if is_chosen && (arguments.prompt.is_some() || language.get(piece).is_some()) {
+                parts.extend((!parts.is_empty()).then_some(Part::Pause(PAUSE)));
+                parts.push(Part::Piece(piece));
+            }
+        }
+        return Ok((None, parts));
+    };
+    let code = match (method.says_code(), &arguments.code) {
+        (true, Some(Code(digits))) => digits.as_slice(),
+        (true, None) => {
+            return Err(Trouble::usage(format!("the method {} says a code; add one: --code 471", method.name())));
+        }
+        (false, Some(_)) => {
+            let name = method.name();
+            return Err(Trouble::usage(format!("the method {name} says no code; leave out --code, or name another")));
+        }
+        (false, None) => &[],
+    };
+    Ok((Some(method), spaced(&method.first_prompt(code))))
 }
 
 fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {
@@ -299,7 +317,7 @@ fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {
 fn say(arguments: &Say) -> Result<Exit, Trouble> {
     let only = match &arguments.language {
         None => None,
-        Some(tag) => Some(find(&Prompts::load(&PromptsConfig::default(), Path::new(""))?, tag)?),
+        Some(tag) => Some(find(&Prompts::load(&PromptsConfig::default(), Method::default(), Path::new(""))?, tag)?),
     };
     for (language, sentences) in sentences() {
         if only.as_ref().is_some_and(|only| only.tag() != language) {
@@ -322,13 +340,14 @@ fn load(named: Option<&Path>, json: bool) -> Result<(PromptsConfig, Prompts), Tr
     let is_named = named.is_some() || std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty());
     match Setup::load(named) {
         Ok(Setup { file, loaded }) => {
-            let prompts = Prompts::load(&loaded.config.prompts, &loaded.base).map_err(|error| error.in_file(&file))?;
+            let prompts = Prompts::load(&loaded.config.prompts, Method::default(), &loaded.base)
+                .map_err(|error| error.in_file(&file))?;
             Ok((loaded.config.prompts, prompts))
         }
         Err(error) if error.kind() == ErrorKind::NotFound && !is_named => {
             output::warning(json, "there is no configuration, so these are PhoneGate's prompts");
             let config = PromptsConfig::default();
-            let prompts = Prompts::load(&config, Path::new(""))?;
+            let prompts = Prompts::load(&config, Method::default(), Path::new(""))?;
             Ok((config, prompts))
         }
         Err(error) => Err(error.into()),
@@ -342,7 +361,7 @@ fn find(prompts: &Prompts, tag: &str) -> Result<Language, Trouble> {
     })
 }
 
-fn seconds(recording: &Recording) -> f64 {
-    let milliseconds = recording.len() as u64 * 1_000 / u64::from(SAMPLE_RATE);
+fn seconds(samples: usize) -> f64 {
+    let milliseconds = samples as u64 * 1_000 / u64::from(SAMPLE_RATE);
     milliseconds as f64 / 1_000.0
 }

@@ -4,10 +4,36 @@ mod support;
 
 use std::path::Path;
 
+use phonegate::prompts::{Method, Piece, Prompts, Recording};
 use serde_json::{Value, json};
 use support::{Place, simulated};
 
-const PROMPTS: [&str; 5] = ["greeting", "wrong_key", "verified", "fraud_reported", "goodbye"];
+const PIECES: [&str; 21] = [
+    "intro",
+    "press_code",
+    "digit_0",
+    "digit_1",
+    "digit_2",
+    "digit_3",
+    "digit_4",
+    "digit_5",
+    "digit_6",
+    "digit_7",
+    "digit_8",
+    "digit_9",
+    "then_pound",
+    "press_pound",
+    "enter_pin",
+    "enter_pin_then",
+    "not_you",
+    "wrong_key",
+    "verified",
+    "fraud_reported",
+    "goodbye",
+];
+
+/// The pieces that every call needs.
+const NEEDED: [&str; 7] = ["intro", "press_pound", "not_you", "wrong_key", "verified", "fraud_reported", "goodbye"];
 
 /// A configuration with this section, and a folder for own recordings beside it.
 fn place(section: Value) -> Place {
@@ -37,26 +63,26 @@ fn without_configuration(place: &Place, arguments: &[&str]) -> support::Ran {
 #[test]
 fn the_list_tells_languages_recordings_their_length_and_where_they_come_from() {
     let place = place(json!({ "language": "en-GB", "by_country": { "AT": "de" }, "directory": "own" }));
-    let own = place.path().join("own/de-DE/greeting.wav");
+    let own = place.path().join("own/de-DE/intro.wav");
     record(&own, 16_000, 40_000);
     let ran = place.run(&["prompts", "list", "--json"]).exits(0);
     let prompts: Vec<_> = ran.records().into_iter().filter(|record| record["event"] == "prompt").collect();
-    assert_eq!(prompts.len(), 9 * 5);
+    assert_eq!(prompts.len(), 9 * PIECES.len());
     let find = |language: &str, prompt: &str| {
         prompts.iter().find(|record| record["language"] == language && record["prompt"] == prompt).unwrap().clone()
     };
-    let greeting = json!({
-        "event": "prompt", "language": "de-DE", "prompt": "greeting", "source": "own", "file": own, "seconds": 2.5
+    let intro = json!({
+        "event": "prompt", "language": "de-DE", "prompt": "intro", "source": "own", "file": own, "seconds": 2.5
     });
-    assert_eq!(find("de-DE", "greeting"), greeting);
+    assert_eq!(find("de-DE", "intro"), intro);
     assert_eq!(find("de-DE", "goodbye")["source"], "embedded");
-    assert!(find("pl-PL", "greeting")["seconds"].as_f64().unwrap() > 10.0);
+    assert!(find("pl-PL", "intro")["seconds"].as_f64().unwrap() > 4.0);
     let summary = json!({ "event": "prompts", "language": "en-GB", "by_country": { "AT": "de-DE" } });
     assert_eq!(ran.record("prompts"), summary);
 
     let ran = place.run(&["prompts", "list"]).exits(0);
     let rows: Vec<Vec<_>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert!(rows.contains(&vec!["de-DE", "greeting", "2.5", own.to_str().unwrap()]), "{}", ran.stdout);
+    assert!(rows.contains(&vec!["de-DE", "intro", "2.5", own.to_str().unwrap()]), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("The default is en-GB.\nNumbers of AT are spoken to in de-DE.\n"), "{}", ran.stdout);
 }
 
@@ -78,26 +104,29 @@ fn the_library_s_prompts_can_be_seen_and_heard_without_a_configuration() {
 #[test]
 fn a_check_of_good_recordings_exits_with_0() {
     let place = place(json!({ "directory": "own" }));
-    record(&place.path().join("own/de-DE/greeting.wav"), 44_100, 44_100);
-    PROMPTS.iter().for_each(|prompt| record(&place.path().join(format!("own/ja-JP/{prompt}.wav")), 8_000, 8_000));
+    record(&place.path().join("own/de-DE/intro.wav"), 44_100, 44_100);
+    NEEDED.iter().for_each(|piece| record(&place.path().join(format!("own/ja-JP/{piece}.wav")), 8_000, 8_000));
     let ran = place.run(&["prompts", "check"]).exits(0);
-    assert!(ran.stdout.ends_with("All is well: 10 languages, 6 own recordings.\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("All is well: 10 languages, 8 own recordings.\n"), "{}", ran.stdout);
     let checked = place.run(&["prompts", "check", "--json"]).exits(0).record("checked");
-    let expected = json!({ "event": "checked", "ok": true, "config": place.config(), "languages": 10, "own": 6 });
+    let expected = json!({ "event": "checked", "ok": true, "config": place.config(), "languages": 10, "own": 8 });
     assert_eq!(checked, expected);
 }
 
 #[test]
 fn a_check_tells_every_fault_and_exits_with_1() {
     let place = place(json!({ "language": "tlh", "directory": "own" }));
-    record(&place.path().join("own/de-DE/greeting.wav"), 8_000, 8_000 * 61);
+    record(&place.path().join("own/de-DE/intro.wav"), 8_000, 8_000 * 61);
     std::fs::write(place.path().join("own/de-DE/goodbye.wav"), "not audio").unwrap();
-    record(&place.path().join("own/sv-SE/greeting.wav"), 8_000, 8_000);
+    record(&place.path().join("own/sv-SE/intro.wav"), 8_000, 8_000);
+    record(&place.path().join("own/fr-FR/greeting.wav"), 8_000, 8_000);
     let ran = place.run(&["prompts", "check"]).exits(1);
     let faults = [
-        "own/de-DE/greeting.wav: is longer than 60 seconds",
+        "own/de-DE/intro.wav: is longer than 60 seconds",
         "own/de-DE/goodbye.wav: is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law",
-        "own/sv-SE: is a language that PhoneGate does not bring, and lacks wrong_key.wav, verified.wav",
+        "own/fr-FR/greeting.wav: ends in \"press pound\"; replace it by intro.wav, press_pound.wav, not_you.wav",
+        "own/sv-SE: is a language that PhoneGate does not bring, and lacks press_pound.wav, not_you.wav, wrong_key.wav, \
+         verified.wav, fraud_reported.wav, goodbye.wav",
         "prompts.language: there are no prompts in `tlh`",
     ];
     for fault in faults {
@@ -132,18 +161,73 @@ fn what_is_played_is_what_a_user_hears() {
 
     let ran = place.run(&["prompts", "play", "all.wav", "--json"]).exits(0).record("written");
     let all = samples(&place.path().join("all.wav"));
-    assert_eq!(ran["prompts"], json!(PROMPTS));
+    assert_eq!(ran["prompts"], json!(PIECES));
+    assert_eq!(ran["method"], Value::Null);
     assert_eq!((&ran["file"], &ran["language"]), (&json!("all.wav"), &json!("de-DE")));
     assert_eq!(ran["seconds"], (all.len() / 8) as f64 / 1_000.0);
     assert!(all.ends_with(&own) && all[all.len() - 800 - 8_000..all.len() - 800].iter().all(|sample| *sample == 0));
 
     place.run(&["prompts", "play", "fr.wav", "--language", "fr-CA", "--prompt", "verified"]).exits(0);
-    assert_eq!(samples(&place.path().join("fr.wav")), *library("fr-FR", phonegate::prompts::Prompt::Verified));
+    assert_eq!(samples(&place.path().join("fr.wav")), *library("fr-FR", Piece::Verified));
 }
 
-fn library(language: &str, prompt: phonegate::prompts::Prompt) -> phonegate::prompts::Recording {
+fn library(language: &str, piece: Piece) -> Recording {
     let config = phonegate::config::PromptsConfig::default();
-    phonegate::prompts::Prompts::load(&config, Path::new("")).unwrap().language(language).unwrap().get(prompt)
+    let prompts = Prompts::load(&config, Method::Pound, Path::new("")).unwrap();
+    prompts.language(language).unwrap().get(piece).unwrap()
+}
+
+/// The pauses are 200 ms before all, 250 ms at a digit, and 400 ms between sentences.
+#[test]
+fn play_writes_what_a_user_hears_for_a_code() {
+    let place = place(json!({}));
+    let play = |file: &str, arguments: &[&str]| {
+        let arguments = [&["prompts", "play", file, "--language", "fr", "--json"], arguments].concat();
+        let record = place.run(&arguments).exits(0).record("written");
+        (record["method"].clone(), record["prompts"].clone(), samples(&place.path().join(file)))
+    };
+    let silence = |milliseconds: usize| vec![0_i16; milliseconds * 8];
+    let piece = |piece: Piece| library("fr-FR", piece).to_vec();
+    let request = [piece(Piece::PressCode), piece(Piece::Digit4), piece(Piece::Digit7), piece(Piece::ThenPound)];
+    let request = request.join(silence(250).as_slice());
+    let whole = [piece(Piece::Intro), request.clone(), request, piece(Piece::NotYou)].join(silence(400).as_slice());
+    let names = "intro press_code digit_4 digit_7 then_pound press_code digit_4 digit_7 then_pound not_you";
+    let names: Vec<_> = names.split(' ').collect();
+    let heard = play("code.wav", &["--code", "47"]);
+    assert_eq!((&heard.0, &heard.1), (&json!("code"), &json!(names)));
+    assert!(heard.2 == [silence(200), whole].concat(), "the recordings and the pauses are those of the composition");
+    assert!(play("same.wav", &["--code", "47", "--method", "code"]) == heard);
+
+    let whole = [Piece::Intro, Piece::PressPound, Piece::NotYou].map(piece).join(silence(400).as_slice());
+    let heard = play("pound.wav", &["--method", "pound"]);
+    assert_eq!((heard.0, heard.1), (json!("pound"), json!(["intro", "press_pound", "not_you"])));
+    assert!(heard.2 == [silence(200), whole].concat());
+    assert_eq!(play("pin.wav", &["--method", "pin"]).1, json!(["intro", "enter_pin", "not_you"]));
+    let both = play("both.wav", &["--method", "pin_and_code", "--code", "5"]).1;
+    let names = "intro enter_pin_then digit_5 then_pound enter_pin_then digit_5 then_pound not_you";
+    assert_eq!(both, json!(names.split(' ').collect::<Vec<_>>()));
+}
+
+#[test]
+fn play_refuses_a_code_that_does_not_fit_and_says_why() {
+    let place = place(json!({ "directory": "own" }));
+    NEEDED.iter().for_each(|piece| record(&place.path().join(format!("own/sv-SE/{piece}.wav")), 8_000, 8_000));
+    for (arguments, advice) in [
+        (&["--code", "12345"][..], "a code has 1 to 4 digits"),
+        (&["--code", "4x"], "a code has 1 to 4 digits"),
+        (&["--code", ""], "a code has 1 to 4 digits"),
+        (&["--method", "code"], "add one: --code 471"),
+        (&["--method", "pound", "--code", "471"], "the method pound says no code"),
+        (&["--prompt", "intro", "--code", "471"], "cannot be used with"),
+        (&["--language", "sv", "--code", "471"], "the language sv-SE has no recording of press_code"),
+        (&["--language", "sv", "--prompt", "digit_4"], "the language sv-SE has no recording of digit_4"),
+    ] {
+        let ran = place.run(&[&["prompts", "play", "x.wav"], arguments].concat()).exits(2);
+        assert!(ran.stderr.contains(advice), "{arguments:?}: {}", ran.stderr);
+        assert!(!place.path().join("x.wav").exists(), "{arguments:?}");
+    }
+    let written = place.run(&["prompts", "play", "all.wav", "--language", "sv", "--json"]).exits(0).record("written");
+    assert_eq!(written["prompts"].as_array().unwrap().len(), NEEDED.len());
 }
 
 /// `play` could be taken for playing the file that is named.
@@ -162,18 +246,20 @@ fn a_recording_that_is_there_is_not_overwritten() {
 fn the_sentences_of_a_language_are_printed_to_be_read_aloud() {
     let place = Place::empty();
     let ran = place.run(&["prompts", "say", "--language", "de"]).exits(0);
-    assert!(ran.stdout.starts_with("de-DE greeting\n  Guten Tag. "), "{}", ran.stdout);
+    assert!(ran.stdout.starts_with("de-DE intro\n  Guten Tag. "), "{}", ran.stdout);
     assert!(ran.stdout.ends_with("Auf Wiederhören.\n"), "{}", ran.stdout);
-    assert_eq!(ran.stdout.lines().count(), 2 * PROMPTS.len());
+    assert_eq!(ran.stdout.lines().count(), 2 * PIECES.len());
     let said = place.run(&["prompts", "say", "--json"]).exits(0).records();
-    assert_eq!(said.len(), 9 * PROMPTS.len());
+    assert_eq!(said.len(), 9 * PIECES.len());
     for record in &said {
-        assert!(record["event"] == "sentence" && record["text"].as_str().unwrap().len() > 20, "{record}");
+        let is_digit = record["prompt"].as_str().unwrap().starts_with("digit_");
+        let words = record["text"].as_str().unwrap().split_whitespace().count();
+        assert!(record["event"] == "sentence" && (words == 1) == is_digit, "{record}");
     }
     let pressed = |key: &str, language: &str| {
-        let greeting =
-            said.iter().find(|record| record["language"] == language && record["prompt"] == "greeting").unwrap();
-        assert!(greeting["text"].as_str().unwrap().contains(key), "{greeting}");
+        let sentence =
+            said.iter().find(|record| record["language"] == language && record["prompt"] == "press_pound").unwrap();
+        assert!(sentence["text"].as_str().unwrap().contains(key), "{sentence}");
     };
     pressed("press the pound key", "en-US");
     pressed("press the hash key", "en-GB");
@@ -188,6 +274,6 @@ fn an_unknown_language_or_prompt_exits_with_2_and_tells_those_there_are() {
         assert!(ran.stderr.contains("there are no prompts in `tlh`; there are en-US, en-GB, de-DE"), "{}", ran.stderr);
     }
     let ran = place.run(&["prompts", "play", "x.wav", "--prompt", "hello"]).exits(2);
-    assert!(ran.stderr.contains("greeting, wrong_key, verified, fraud_reported, goodbye"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("not_you, wrong_key, verified, fraud_reported, goodbye"), "{}", ran.stderr);
     assert!(!place.path().join("x.wav").exists());
 }

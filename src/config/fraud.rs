@@ -13,7 +13,7 @@ use super::bounded::Bounded;
 #[serde(deny_unknown_fields, default)]
 pub struct FraudConfig {
     /// The digit that reports a fraud, followed by `#`. PhoneGate's own recordings say zero: with another digit, lay
-    /// own ones of `greeting` and `wrong_key` into `prompts.directory`. The flow of `twilio_studio` says this digit.
+    /// own ones of `not_you` into `prompts.directory`. The flow of `twilio_studio` says this digit.
     pub key: FraudKey,
     /// Days that the number is not called after a report.
     pub block_for_days: Bounded<1, 3650, 90>,

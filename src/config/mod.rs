@@ -159,8 +159,8 @@ impl Config {
         let key = self.fraud.key;
         (key != FraudKey::default() && self.prompts.directory.is_none() && self.speaks()).then(|| {
             format!(
-                "fraud.key: PhoneGate's own prompts say zero, and not {}; lay recordings of `greeting` and `wrong_key` \
-                 into prompts.directory",
+                "fraud.key: PhoneGate's own prompts say zero, and not {}; lay recordings of `not_you` into \
+                 prompts.directory",
                 key.get()
             )
         })

@@ -19,9 +19,9 @@ pub struct PromptsConfig {
     /// The language by the country of the number: `"DE": "de-DE"`.
     #[serde(deserialize_with = "no_duplicate_keys::map")]
     pub by_country: BTreeMap<String, String>,
-    /// A folder of own recordings, each at LANGUAGE/PROMPT.wav, which are used instead of those of PhoneGate. Null: none.
+    /// A folder of own recordings, each at LANGUAGE/PIECE.wav, which are used instead of those of PhoneGate. Null: none.
     pub directory: Option<PathBuf>,
-    /// How often the greeting is said while no key is pressed.
+    /// How often the prompt is said while no key is pressed.
     pub repeat: Bounded<1, 10, 3>,
     /// How many entries a user has.
     pub attempts: Bounded<1, 10, 2>,

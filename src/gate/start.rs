@@ -15,7 +15,7 @@ use crate::backend::{self, Named};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, TrustedPaths};
 use crate::dispatch::{Dispatcher, Rules};
 use crate::platform;
-use crate::prompts::Prompts;
+use crate::prompts::{Method, Prompts};
 use crate::registry::Registry;
 use crate::store;
 use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile};
@@ -100,7 +100,7 @@ impl Gate {
         let number_keys = hasher.fingerprints();
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
-        let prompts = Prompts::load(&config.prompts, &base)?;
+        let prompts = Prompts::load(&config.prompts, Method::default(), &base)?;
         let backends = in_use(&config, &prompts, &base)?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
@@ -199,9 +199,7 @@ fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
     let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
     (is_wrong && !zero.is_empty()).then(|| {
         let key = config.fraud.key.get();
-        format!(
-            "fraud.key: without own recordings of `greeting` and `wrong_key`, users hear zero and not {key} in {zero}"
-        )
+        format!("fraud.key: without own recordings of `not_you`, users hear zero and not {key} in {zero}")
     })
 }
 

@@ -1,64 +1,29 @@
 //! What users hear: the recordings of each language, those of this library or an administrator's own.
 
+mod compose;
 mod embedded;
+mod method;
 mod own;
+mod piece;
 mod riff;
 mod wav;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use crate::config::{ConfigError, PromptsConfig, country};
+pub use compose::{ComposeError, Composition, Part, spaced};
 use embedded::Embedded;
 pub use embedded::sentences;
+pub use method::Method;
+pub use piece::Piece;
 
 /// Linear PCM, mono, at [`SAMPLE_RATE`].
 pub type Recording = Arc<[i16]>;
 
 /// Samples a second.
 pub const SAMPLE_RATE: u32 = 8_000;
-
-/// Something that is said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Prompt {
-    /// Who calls, which key approves, and what to do if one did not ask for it.
-    Greeting,
-    /// That it was another key, and which one approves.
-    WrongKey,
-    /// That the request is approved.
-    Verified,
-    /// That a fraud was reported.
-    FraudReported,
-    /// That the request is not approved.
-    Goodbye,
-}
-
-impl Prompt {
-    /// Every prompt.
-    pub const ALL: [Self; 5] = [Self::Greeting, Self::WrongKey, Self::Verified, Self::FraudReported, Self::Goodbye];
-
-    /// Its name, which is also that of its file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Greeting => "greeting",
-            Self::WrongKey => "wrong_key",
-            Self::Verified => "verified",
-            Self::FraudReported => "fraud_reported",
-            Self::Goodbye => "goodbye",
-        }
-    }
-}
-
-impl fmt::Display for Prompt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A recording of this library, or an administrator's own with its file.
 #[derive(Clone, Debug)]
@@ -71,11 +36,11 @@ enum Spoken {
 #[derive(Clone, Debug)]
 pub struct Language {
     tag: Arc<str>,
-    spoken: Arc<[Spoken; Prompt::ALL.len()]>,
+    spoken: Arc<BTreeMap<Piece, Spoken>>,
 }
 
 impl Language {
-    fn new(tag: &str, spoken: [Spoken; Prompt::ALL.len()]) -> Self {
+    fn new(tag: &str, spoken: BTreeMap<Piece, Spoken>) -> Self {
         Self { tag: tag.into(), spoken: Arc::new(spoken) }
     }
 
@@ -84,31 +49,28 @@ impl Language {
         &self.tag
     }
 
-    /// The recording of a prompt.
-    pub fn get(&self, prompt: Prompt) -> Recording {
-        match self.spoken(prompt) {
+    /// The recording of a piece. `None` for a piece that only other methods say, in a language of the administrator.
+    pub fn get(&self, piece: Piece) -> Option<Recording> {
+        Some(match self.spoken.get(&piece)? {
             Spoken::Embedded(recording) => Arc::clone(recording),
             Spoken::Own(_, recording) => Arc::clone(recording),
-        }
+        })
     }
 
     /// The administrator's file that it was read from. None: it is one of this library.
-    pub fn own_file(&self, prompt: Prompt) -> Option<&Path> {
-        match self.spoken(prompt) {
+    pub fn own_file(&self, piece: Piece) -> Option<&Path> {
+        match self.spoken.get(&piece)? {
             Spoken::Embedded(_) => None,
             Spoken::Own(file, _) => Some(file),
         }
     }
 
-    fn spoken(&self, prompt: Prompt) -> &Spoken {
-        let [greeting, wrong_key, verified, fraud_reported, goodbye] = &*self.spoken;
-        match prompt {
-            Prompt::Greeting => greeting,
-            Prompt::WrongKey => wrong_key,
-            Prompt::Verified => verified,
-            Prompt::FraudReported => fraud_reported,
-            Prompt::Goodbye => goodbye,
-        }
+    /// Joins recordings and pauses.
+    ///
+    /// # Errors
+    /// The language lacks a piece, or the whole is longer than any call.
+    pub fn compose(&self, parts: &[Part]) -> Result<Composition, ComposeError> {
+        Composition::new(parts, |piece| self.get(piece))
     }
 }
 
@@ -121,12 +83,13 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// Takes the recordings of this library, and over them those of the configuration's folder.
+    /// Takes the recordings of this library, and over them those of the configuration's folder. Each language can say
+    /// what `method` needs.
     ///
     /// # Errors
     /// The first of the faults that [`Prompts::load_all`] tells.
-    pub fn load(config: &PromptsConfig, base: &Path) -> Result<Self, ConfigError> {
-        Self::load_all(config, base).map_err(|faults| {
+    pub fn load(config: &PromptsConfig, method: Method, base: &Path) -> Result<Self, ConfigError> {
+        Self::load_all(config, method, base).map_err(|faults| {
             // There is one, or there would be no error.
             faults.into_iter().next().unwrap_or_else(|| ConfigError::invalid("prompts", "cannot be used"))
         })
@@ -135,12 +98,12 @@ impl Prompts {
     /// The same, and tells every fault.
     ///
     /// # Errors
-    /// A recording that is none, a language that lacks one, a language or a country that is not known.
-    pub fn load_all(config: &PromptsConfig, base: &Path) -> Result<Self, Vec<ConfigError>> {
+    /// A recording that is none, a language that lacks one or whose prompt is too long, a language or a country that is not known.
+    pub fn load_all(config: &PromptsConfig, method: Method, base: &Path) -> Result<Self, Vec<ConfigError>> {
         let mut languages = embedded::languages();
         let mut faults = Vec::new();
         if let Some(folder) = &config.directory {
-            own::add(&base.join(folder), &mut languages, &mut faults);
+            own::add(&base.join(folder), method, &mut languages, &mut faults);
         }
         let named = |path: &str, tag: &str, faults: &mut Vec<ConfigError>| {
             let found = find(&languages, tag, &[]);
@@ -182,9 +145,7 @@ impl Prompts {
 
     /// The languages that tell users to press zero to report a fraud, as this library's recordings do.
     pub fn saying_zero(&self) -> Vec<&str> {
-        let says_zero = |language: &&Language| {
-            [Prompt::Greeting, Prompt::WrongKey].into_iter().any(|prompt| language.own_file(prompt).is_none())
-        };
+        let says_zero = |language: &&Language| language.own_file(Piece::NotYou).is_none();
         self.languages.iter().filter(says_zero).map(Language::tag).collect()
     }
 

@@ -1,4 +1,4 @@
-//! An administrator's own recordings: `FOLDER/LANGUAGE/PROMPT.wav`.
+//! An administrator's own recordings: `FOLDER/LANGUAGE/PIECE.wav`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Language, Prompt, Spoken, is_tag, same_tag, wav};
+use super::{Language, Method, Piece, Spoken, is_tag, same_tag, spaced, wav};
 use crate::config::{ConfigError, read_file};
 
 /// The longest file, in bytes: a minute of stereo at 48 kHz and 32 bits.
@@ -15,8 +15,11 @@ const MAX_BYTES: u64 = 24_000_000;
 /// The most languages, so that no folder fills the host's memory.
 const MAX_LANGUAGES: usize = 100;
 
-/// Puts the recordings of `folder` over those of `languages`, adds the languages that are new, and tells every fault.
-pub(super) fn add(folder: &Path, languages: &mut Vec<Language>, faults: &mut Vec<ConfigError>) {
+/// The recording that was replaced by several pieces.
+const GREETING: &str = "greeting";
+
+/// Puts the recordings of `folder` over those of `languages`, adds the languages that are new, and reports every fault.
+pub(super) fn add(folder: &Path, method: Method, languages: &mut Vec<Language>, faults: &mut Vec<ConfigError>) {
     let folders = match entries(folder) {
         Ok(entries) => entries,
         Err(error) => return faults.push(fault(folder, error)),
@@ -30,7 +33,7 @@ pub(super) fn add(folder: &Path, languages: &mut Vec<Language>, faults: &mut Vec
         } else if seen.len() == MAX_LANGUAGES {
             return faults.push(fault(folder, format_args!("has more than {MAX_LANGUAGES} languages")));
         } else {
-            add_language(&name, &path, languages, faults);
+            add_language(&name, &path, method, languages, faults);
             seen.push(name);
             continue;
         };
@@ -38,50 +41,71 @@ pub(super) fn add(folder: &Path, languages: &mut Vec<Language>, faults: &mut Vec
     }
 }
 
-fn add_language(tag: &str, folder: &Path, languages: &mut Vec<Language>, faults: &mut Vec<ConfigError>) {
+fn add_language(
+    tag: &str,
+    folder: &Path,
+    method: Method,
+    languages: &mut Vec<Language>,
+    faults: &mut Vec<ConfigError>,
+) {
     let known = languages.iter().position(|language| same_tag(language.tag(), tag));
-    let files = match files(folder, faults) {
+    let files = match files(folder, method, faults) {
         Ok(files) => files,
         Err(error) => return faults.push(fault(folder, error)),
     };
-    let there = known.and_then(|index| languages.get(index)).cloned();
-    let missing: Vec<_> = Prompt::ALL.iter().filter(|prompt| !files.contains_key(prompt)).collect();
+    let there = known.and_then(|index| languages.get(index));
+    let missing: Vec<_> = method.pieces().into_iter().filter(|piece| !files.contains_key(piece)).collect();
     if there.is_none() && !missing.is_empty() {
-        let missing: Vec<_> = missing.iter().map(|prompt| format!("{prompt}.wav")).collect();
-        let problem = format!("is a language that PhoneGate does not bring, and lacks {}", missing.join(", "));
+        let problem =
+            format!("is a language that PhoneGate does not bring, and lacks {}", file_names(missing).join(", "));
         faults.push(fault(folder, problem));
     }
-    let mut spoken = |prompt: Prompt| match (files.get(&prompt), &there) {
-        (Some(file), _) => read(file).map_err(|fault| faults.push(fault)).ok(),
-        (None, there) => there.as_ref().map(|language| language.spoken(prompt).clone()),
-    };
-    let [greeting, wrong_key, verified, fraud_reported, goodbye] = Prompt::ALL.map(&mut spoken);
-    let all = (|| Some([greeting?, wrong_key?, verified?, fraud_reported?, goodbye?]))();
-    let Some(all) = all else { return };
-    let tag = there.as_ref().map_or(tag, |language| language.tag());
-    let language = Language::new(&tag.replace('_', "-"), all);
+    let mut spoken = there.map(|language| (*language.spoken).clone()).unwrap_or_default();
+    let before = faults.len();
+    for (piece, file) in files {
+        match read(&file) {
+            Ok(recording) => drop(spoken.insert(piece, recording)),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let tag = there.map_or(tag, |language| language.tag());
+    let language = Language::new(&tag.replace('_', "-"), spoken);
+    // A language that lacks a recording is reported above.
+    let is_whole = faults.len() == before && method.pieces().into_iter().all(|piece| language.get(piece).is_some());
+    let longest = method.first_prompt(&[Piece::Digit7; 4]);
+    if is_whole && let Err(error) = language.compose(&spaced(&longest)) {
+        faults.push(fault(folder, error));
+    }
     match known.and_then(|index| languages.get_mut(index)) {
         Some(place) => *place = language,
         None => languages.push(language),
     }
 }
 
+fn file_names(pieces: Vec<Piece>) -> Vec<String> {
+    pieces.into_iter().map(|piece| format!("{piece}.wav")).collect()
+}
+
 /// The recordings in a language's folder. Other files may lie there, but none that looks like a prompt and is none.
-fn files(folder: &Path, faults: &mut Vec<ConfigError>) -> io::Result<BTreeMap<Prompt, PathBuf>> {
+fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Result<BTreeMap<Piece, PathBuf>> {
     let mut files = BTreeMap::new();
     for (_, path) in entries(folder)? {
         let is_wav = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("wav"));
         let stem = path.file_stem().unwrap_or_default();
-        let prompt = Prompt::ALL.into_iter().find(|prompt| stem.eq_ignore_ascii_case(OsStr::new(prompt.name())));
-        match (prompt, is_wav) {
-            (Some(prompt), true) => {
-                if files.insert(prompt, path.clone()).is_some() {
-                    faults.push(fault(&path, format_args!("there is another {prompt}.wav beside it")));
+        let piece = Piece::ALL.into_iter().find(|piece| stem.eq_ignore_ascii_case(OsStr::new(piece.name())));
+        match (piece, is_wav) {
+            (Some(piece), true) => {
+                if files.insert(piece, path.clone()).is_some() {
+                    faults.push(fault(&path, format_args!("there is another {piece}.wav beside it")));
                 }
+            }
+            (None, _) if stem.eq_ignore_ascii_case(OsStr::new(GREETING)) => {
+                let instead = file_names(method.instructions()).join(", ");
+                faults.push(fault(&path, format_args!("ends in \"press pound\"; replace it by {instead}")));
             }
             (Some(_), false) => faults.push(fault(&path, "is not a WAV file by its name; convert it, or remove it")),
             (None, true) => {
-                let known = Prompt::ALL.map(Prompt::name).join(", ");
+                let known = Piece::ALL.map(Piece::name).join(", ");
                 faults.push(fault(&path, format_args!("is no prompt's name; there are {known}")));
             }
             (None, false) => {}

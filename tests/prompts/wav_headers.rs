@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use phonegate::prompts::{Prompt, Recording};
+use phonegate::prompts::{Piece, Recording};
 
 use super::{Own, RATE, amplitude};
 
@@ -54,11 +54,11 @@ fn assert_is_the_tone(recording: &Recording, kind: &str) {
 
 fn assert_are_heard(kinds: &[&str]) {
     let own = Own::new();
-    let file = own.at("en-US/greeting.wav");
+    let file = own.at("en-US/intro.wav");
     for kind in kinds {
         make_wav(&file, kind);
         let recording = own.load().unwrap_or_else(|fault| panic!("{kind}: {fault}"));
-        assert_is_the_tone(&recording.language_for(Some("en-US"), None).get(Prompt::Greeting), kind);
+        assert_is_the_tone(&recording.language_for(Some("en-US"), None).get(Piece::Intro).unwrap(), kind);
     }
 }
 
@@ -100,7 +100,7 @@ fn wav_without_sizes_is_read_to_its_end() {
 #[test]
 fn wav_that_sox_wrote_into_a_pipe_is_read() {
     let own = Own::new();
-    let file = own.at("en-US/greeting.wav");
+    let file = own.at("en-US/intro.wav");
     for kind in ["-b 8 -e unsigned", "-b 16", "-b 24 -c 2", "-b 32", "-b 32 -e float", "-e mu-law", "-e a-law -c 2"] {
         let arguments = ["-D", "-n", "-r", "16000"].into_iter().chain(kind.split(' ')).chain(["-t", "wav", "-"]);
         let tone = ["synth", "0.5", "sine", "1000", "gain", "-6"];
@@ -111,7 +111,7 @@ fn wav_that_sox_wrote_into_a_pipe_is_read() {
         assert!(warning.contains("can't seek"), "{kind}: sox wrote into a pipe: {warning}");
         std::fs::write(&file, ran.stdout).unwrap();
         let recording = own.load().unwrap_or_else(|fault| panic!("{kind}: {fault}"));
-        assert_is_the_tone(&recording.language_for(Some("en-US"), None).get(Prompt::Greeting), kind);
+        assert_is_the_tone(&recording.language_for(Some("en-US"), None).get(Piece::Intro).unwrap(), kind);
     }
 }
 
@@ -131,7 +131,7 @@ fn wav_chunks_of_odd_size_may_lack_their_pad_byte() {
 #[test]
 fn damaged_wav_is_refused_with_its_fault() {
     let own = Own::new();
-    let file = own.at("en-US/greeting.wav");
+    let file = own.at("en-US/intro.wav");
     let not_wav = "is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law: ";
     for (kind, fault) in [
         ("cut=10000", "is shorter than its header says"),
@@ -156,9 +156,9 @@ fn damaged_wav_is_refused_with_its_fault() {
     ] {
         make_wav(&file, kind);
         let told = own.load().map(|_| ()).expect_err(kind);
-        assert!(told.starts_with(&format!("en-US/greeting.wav: {fault}")), "{kind}: {told}\nis not: {fault}");
+        assert!(told.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {told}\nis not: {fault}");
     }
     std::fs::write(&file, b"RIFF\0\0\0\0AVI fmt \0\0\0\0").unwrap();
     let told = own.load().map(|_| ()).unwrap_err();
-    assert!(told.starts_with(&format!("en-US/greeting.wav: {not_wav}it does not begin with RIFF and WAVE")), "{told}");
+    assert!(told.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{told}");
 }

@@ -11,12 +11,17 @@ use super::gate::{TestGate, id};
 
 pub const NUMBER: &str = "+1 4255551212";
 
-/// Tones of half a second instead of sentences, so that the tests need not listen for minutes.
+/// The pieces that the method `pound` says.
+const PIECES: [&str; 7] = ["intro", "wrong_key", "verified", "fraud_reported", "goodbye", "press_pound", "not_you"];
+
+/// Tones instead of sentences, so that the tests need not listen for minutes: of 400 Hz for the first piece, and of
+/// 100 Hz more for each other. A farewell lasts half a second; a prompt with its pauses less than two.
 static PROMPTS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("en-US")).unwrap();
-    for (n, prompt) in ["greeting", "wrong_key", "verified", "fraud_reported", "goodbye"].into_iter().enumerate() {
-        tone(&folder.path().join("en-US").join(format!("{prompt}.wav")), 400.0 + 100.0 * n as f32, 0.5);
+    for (n, prompt) in PIECES.into_iter().enumerate() {
+        let seconds = if matches!(prompt, "press_pound" | "not_you") { 0.1 } else { 0.5 };
+        tone(&folder.path().join("en-US").join(format!("{prompt}.wav")), 400.0 + 100.0 * n as f32, seconds);
     }
     folder
 });
@@ -43,7 +48,7 @@ pub fn config(trunk: Value, deadline_s: u64) -> Value {
     })
 }
 
-/// Prompts of half a second, said twice.
+/// Short prompts, said twice.
 pub fn prompts() -> Value {
     json!({ "directory": PROMPTS.path(), "repeat": 2, "attempts": 2 })
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::call::{Failure, FailureReason, Outcome};
-use crate::prompts::Prompt;
+use crate::prompts::Piece;
 
 /// An entry is over after so long a pause, and so is the wait for a first key after a prompt.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -34,6 +34,15 @@ pub(super) struct Policy {
     pub(super) repeat: u64,
     pub(super) attempts: u64,
     pub(super) fraud_key: char,
+}
+
+/// What the user is asked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prompt {
+    /// Who calls, which key approves, and what to do if one did not ask for it.
+    Greeting,
+    /// That it was another key, and which one approves.
+    WrongKey,
 }
 
 /// Where the conversation is had: on the telephone, or in a test.
@@ -94,11 +103,11 @@ pub(super) async fn converse(line: &mut impl Line, policy: Policy, extension: Op
 }
 
 /// What is said once the outcome is known.
-pub(super) fn farewell(outcome: &Outcome) -> Prompt {
+pub(super) fn farewell(outcome: &Outcome) -> Piece {
     match outcome {
-        Outcome::Verified => Prompt::Verified,
-        Outcome::Failed(failure) if failure.reason() == FailureReason::FraudReported => Prompt::FraudReported,
-        Outcome::Failed(_) => Prompt::Goodbye,
+        Outcome::Verified => Piece::Verified,
+        Outcome::Failed(failure) if failure.reason() == FailureReason::FraudReported => Piece::FraudReported,
+        Outcome::Failed(_) => Piece::Goodbye,
     }
 }
 

@@ -14,7 +14,7 @@ use super::outcome::{end, hung_up};
 use super::phone::Phone;
 use crate::backend::{CallStep, OnStep};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
-use crate::prompts::Language;
+use crate::prompts::{ComposeError, Composition, Language, Method, Piece, spaced};
 
 /// What was sent last is heard by then: telephones keep some packets back, against jitter.
 const UNTIL_HEARD: Duration = Duration::from_millis(300);
@@ -55,7 +55,20 @@ impl Live {
     /// Asks the user, and responds to the requests of the peer meanwhile.
     async fn converse(&mut self, policy: Policy) -> Outcome {
         let (sender, mut info) = mpsc::channel(MAX_KEYS);
-        let mut phone = Phone { media: &self.media, language: &self.language, events: &mut self.keys, info: &mut info };
+        let method = Method::default();
+        let prompts = self.compose(&method.first_prompt(&[])).and_then(|greeting| {
+            let wrong_key = self.compose(&method.next_prompt(&[]))?;
+            Ok((greeting, wrong_key))
+        });
+        let (greeting, wrong_key) = match prompts {
+            Ok(prompts) => prompts,
+            Err(error) => {
+                let sentence = format_args!("The user cannot be asked: the language {} {error}.", self.language.tag());
+                return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
+            }
+        };
+        let events = &mut self.keys;
+        let mut phone = Phone { media: &self.media, greeting, wrong_key, events, info: &mut info };
         let conversation = converse(&mut phone, policy, self.extension.as_deref());
         tokio::pin!(conversation);
         loop {
@@ -73,6 +86,10 @@ impl Live {
                 }
             }
         }
+    }
+
+    fn compose(&self, pieces: &[Piece]) -> Result<Composition, ComposeError> {
+        self.language.compose(&spaced(pieces))
     }
 
     /// Waits until the call is answered, and uses the answer's audio.
@@ -121,7 +138,9 @@ impl Live {
     /// Says what is to be said once the outcome is known.
     pub(super) async fn say_goodbye(&mut self) {
         let Some(outcome) = &self.outcome else { return };
-        let said = self.media.say(self.language.get(farewell(outcome)));
+        // Every language has these pieces.
+        let Ok(farewell) = self.compose(&[farewell(outcome)]) else { return };
+        let said = self.media.say(farewell);
         let heard = async {
             let _ = said.await;
             tokio::time::sleep(UNTIL_HEARD).await;

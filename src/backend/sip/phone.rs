@@ -2,14 +2,15 @@
 
 use tokio::sync::mpsc;
 
-use super::conversation::Line;
+use super::conversation::{Line, Prompt};
 use super::media::{Keys, Media};
-use crate::prompts::{Language, Prompt};
+use crate::prompts::Composition;
 
 /// A call that is answered.
 pub(super) struct Phone<'a> {
     pub(super) media: &'a Media,
-    pub(super) language: &'a Language,
+    pub(super) greeting: Composition,
+    pub(super) wrong_key: Composition,
     /// Keys in the audio stream.
     pub(super) events: &'a mut Keys,
     /// Keys by SIP INFO, if no key events were agreed on. Some send each key both ways.
@@ -18,7 +19,10 @@ pub(super) struct Phone<'a> {
 
 impl Line for Phone<'_> {
     async fn say_until_key(&mut self, prompt: Prompt) -> Option<char> {
-        let said = self.media.say(self.language.get(prompt));
+        let said = self.media.say(match prompt {
+            Prompt::Greeting => self.greeting.clone(),
+            Prompt::WrongKey => self.wrong_key.clone(),
+        });
         tokio::select! {
             biased;
             key = self.key() => {

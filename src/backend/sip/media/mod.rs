@@ -30,7 +30,7 @@ pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 
 use crate::config::MediaEncryption;
-use crate::prompts::Recording;
+use crate::prompts::Composition;
 use sender::Sender;
 use ticker::Tick;
 
@@ -195,8 +195,8 @@ impl Media {
         self.shared.state.lock().listening = Some(now);
     }
 
-    /// Says a recording. The receiver hears when it was said to its end.
-    pub(super) fn say(&self, recording: Recording) -> oneshot::Receiver<()> {
+    /// Says recordings that were joined. The receiver hears when it was said to its end.
+    pub(super) fn say(&self, recording: Composition) -> oneshot::Receiver<()> {
         self.shared.state.lock().sender.playout.say(recording)
     }
 

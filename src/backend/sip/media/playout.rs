@@ -7,7 +7,7 @@ use phonegate_media::dtmf::Digit;
 use phonegate_media::sdp::Codec;
 use tokio::sync::oneshot;
 
-use crate::prompts::Recording;
+use crate::prompts::Composition;
 
 /// Samples in a packet: 20 ms at 8 kHz.
 pub(super) const FRAME: usize = 160;
@@ -31,7 +31,7 @@ struct Item {
 }
 
 enum What {
-    Recording(Recording),
+    Recording(Composition),
     Key(u8),
     Pause(u16),
 }
@@ -55,7 +55,7 @@ pub(super) struct Playout {
 
 impl Playout {
     /// Appends a recording. The receiver hears when its last sample was sent, or an error when it was stopped.
-    pub(super) fn say(&mut self, recording: Recording) -> oneshot::Receiver<()> {
+    pub(super) fn say(&mut self, recording: Composition) -> oneshot::Receiver<()> {
         self.push(What::Recording(recording))
     }
 
@@ -95,12 +95,9 @@ impl Playout {
         let frames = item.what.frames();
         let frame = match &item.what {
             What::Recording(recording) => {
-                let mut audio = [encode(0); FRAME];
-                let samples = recording.get(item.sent * FRAME..).unwrap_or_default();
-                for (byte, sample) in audio.iter_mut().zip(samples) {
-                    *byte = encode(*sample);
-                }
-                Frame::Audio(audio)
+                let mut samples = [0; FRAME];
+                recording.read(item.sent * FRAME, &mut samples);
+                Frame::Audio(samples.map(encode))
             }
             What::Key(code) if takes_keys => {
                 let sent = u16::try_from(item.sent).unwrap_or(u16::MAX);
@@ -130,7 +127,7 @@ impl Playout {
 impl What {
     fn frames(&self) -> usize {
         match self {
-            Self::Recording(recording) => recording.len().div_ceil(FRAME).max(1),
+            Self::Recording(recording) => recording.samples().div_ceil(FRAME).max(1),
             Self::Key(_) => usize::from(KEY_FRAMES + END_PACKETS - 1),
             Self::Pause(frames) => usize::from(*frames),
         }

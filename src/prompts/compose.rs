@@ -1,0 +1,127 @@
+//! What is said at once: pieces and pauses, joined.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Piece, Recording, SAMPLE_RATE};
+
+/// The silence before the first piece, since a call's first packets may be lost, in milliseconds.
+const BEFORE_ALL: u16 = 200;
+
+/// The silence before and after a digit, in milliseconds.
+const AT_DIGIT: u16 = 250;
+
+/// The silence between two sentences, in milliseconds.
+const BETWEEN_SENTENCES: u16 = 400;
+
+/// The longest composition, in seconds: no call lasts longer.
+const MAX_SECONDS: usize = 600;
+
+/// A part of what is said at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A recording.
+    Piece(Piece),
+    /// Silence of this many milliseconds.
+    Pause(u16),
+}
+
+/// Puts pauses before and between pieces, as a person speaks them.
+pub fn spaced(pieces: &[Piece]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut before: Option<Piece> = None;
+    for &piece in pieces {
+        parts.push(Part::Pause(match before {
+            None => BEFORE_ALL,
+            Some(before) if before.is_digit() || piece.is_digit() => AT_DIGIT,
+            Some(_) => BETWEEN_SENTENCES,
+        }));
+        parts.push(Part::Piece(piece));
+        before = Some(piece);
+    }
+    parts
+}
+
+/// Why parts cannot be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// The language has no recording of a piece.
+    #[error("has no recording of {0}")]
+    Missing(Piece),
+    /// It would be longer than any call.
+    #[error("its prompt is longer than {MAX_SECONDS} seconds; shorten the recordings")]
+    TooLong,
+}
+
+/// Recordings and pauses that are said one after another.
+///
+/// It shares the recordings with its language and copies none of their samples, so that many calls at a time, each with
+/// a code of its own, need no memory for them. Cheap to clone.
+#[derive(Clone)]
+pub struct Composition {
+    /// Each recording, and where it begins, in samples.
+    recordings: Arc<[(usize, Recording)]>,
+    len: usize,
+}
+
+/// Its length alone: the rest would show a code.
+impl fmt::Debug for Composition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Composition").field("samples", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Composition {
+    pub(super) fn new(parts: &[Part], recording: impl Fn(Piece) -> Option<Recording>) -> Result<Self, ComposeError> {
+        let mut recordings = Vec::new();
+        let mut len: usize = 0;
+        for &part in parts {
+            let added = match part {
+                Part::Pause(milliseconds) => usize::from(milliseconds) * SAMPLE_RATE as usize / 1_000,
+                Part::Piece(piece) => {
+                    let recording = recording(piece).ok_or(ComposeError::Missing(piece))?;
+                    let samples = recording.len();
+                    recordings.push((len, recording));
+                    samples
+                }
+            };
+            len = len.saturating_add(added);
+            if len > MAX_SECONDS * SAMPLE_RATE as usize {
+                return Err(ComposeError::TooLong);
+            }
+        }
+        Ok(Self { recordings: recordings.into(), len })
+    }
+
+    /// Its length in samples.
+    pub fn samples(&self) -> usize {
+        self.len
+    }
+
+    /// Where each piece begins, in samples from the beginning, in the order of the pieces.
+    pub fn starts(&self) -> impl Iterator<Item = usize> {
+        self.recordings.iter().map(|(start, _)| *start)
+    }
+
+    /// Writes the samples from a place on into `out`, which ends with silence if the composition ends before it.
+    pub fn read(&self, from: usize, out: &mut [i16]) {
+        out.fill(0);
+        let to = from.saturating_add(out.len());
+        for (start, recording) in &*self.recordings {
+            let (begin, end) = (from.max(*start), to.min(start.saturating_add(recording.len())));
+            if begin >= end {
+                continue;
+            }
+            let source = recording.get(begin - start..end - start).unwrap_or_default();
+            let target = out.get_mut(begin - from..end - from).unwrap_or_default();
+            target.iter_mut().zip(source).for_each(|(target, sample)| *target = *sample);
+        }
+    }
+
+    /// All of its samples, such as for a file.
+    pub fn to_vec(&self) -> Vec<i16> {
+        let mut samples = vec![0; self.len];
+        self.read(0, &mut samples);
+        samples
+    }
+}

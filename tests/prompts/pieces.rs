@@ -1,0 +1,186 @@
+//! The pieces of each language, and what is said of them.
+
+use phonegate::prompts::{ComposeError, Language, Method, Part, Piece, sentences, spaced};
+
+use super::{Own, RATE, embedded, sox, tone};
+
+/// The RMS of the 20 ms frames with speech in them, in dB of full scale.
+fn speech_level(recording: &[i16]) -> f64 {
+    let power = |frame: &[i16]| frame.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / frame.len() as f64;
+    let powers: Vec<_> = recording.chunks_exact(160).map(power).collect();
+    let loudest = powers.iter().copied().fold(0.0, f64::max);
+    let speech: Vec<_> = powers.iter().filter(|power| **power > loudest / 316.0).collect();
+    10.0 * (speech.iter().copied().sum::<f64>() / speech.len() as f64 / 32_768.0_f64.powi(2)).log10()
+}
+
+/// The level of a part of a recording as the ear takes it: the loudest 100 ms, in dB of full scale.
+fn loudest(recording: &[i16]) -> f64 {
+    let power = |window: &[i16]| window.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / 800.0;
+    let loudest = recording.windows(800).step_by(80).map(power).fold(0.0, f64::max);
+    10.0 * (loudest / 32_768.0_f64.powi(2)).log10()
+}
+
+#[test]
+fn every_language_says_every_piece() {
+    let prompts = embedded();
+    let tags: Vec<_> = prompts.languages().iter().map(Language::tag).collect();
+    assert_eq!(tags, ["en-US", "en-GB", "de-DE", "fr-FR", "es-ES", "it-IT", "pt-BR", "nl-NL", "pl-PL"]);
+    let sentences = sentences();
+    assert_eq!(sentences.len(), tags.len());
+    for language in prompts.languages() {
+        let said: Vec<_> = sentences[language.tag()].iter().map(|(piece, _)| *piece).collect();
+        assert_eq!(said, Piece::ALL, "{}", language.tag());
+        for piece in Piece::ALL {
+            assert!(language.get(piece).unwrap().len() > 800, "{}/{piece} is longer than 100 ms", language.tag());
+            assert_eq!(language.own_file(piece), None);
+        }
+        let longest = Piece::DIGITS.into_iter().max_by_key(|digit| language.get(*digit).unwrap().len()).unwrap();
+        for method in Method::ALL {
+            let prompt = language.compose(&spaced(&method.first_prompt(&[longest; 3]))).unwrap();
+            let seconds = prompt.samples() as f64 / RATE;
+            // Two prompts and the pauses after them are over before the deadline of 90 seconds, three with pound.
+            let most = if method == Method::Pound { 20.0 } else { 38.0 };
+            assert!((10.0..most).contains(&seconds), "{} {}: {seconds} s", language.tag(), method.name());
+        }
+    }
+}
+
+#[test]
+fn every_piece_is_as_loud_as_the_others_and_not_cut_off() {
+    for language in embedded().languages() {
+        let levels = Piece::ALL.map(|piece| {
+            let (recording, name) = (language.get(piece).unwrap(), format!("{}/{piece}", language.tag()));
+            let level = speech_level(&recording);
+            assert!((-24.0..-20.5).contains(&level), "{name}: {level:.1} dB");
+            let peak = recording.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+            assert!(peak < 31_000, "{name}: {peak}");
+            let ends = [&recording[..8], &recording[recording.len() - 8..]];
+            assert!(ends.iter().all(|end| end.iter().all(|sample| sample.abs() < 1_000)), "{name} ends with a click");
+            // What is trimmed begins and ends with speech, so that pauses are as long as the composition says.
+            let edge = |part: &[i16]| part.iter().any(|sample| sample.abs() > 100);
+            assert!(edge(&recording[..800]) && edge(&recording[recording.len() - 800..]), "{name} is trimmed");
+            (piece, loudest(&recording))
+        });
+        let (digits, sentences): (Vec<_>, Vec<_>) = levels.iter().partition(|(piece, _)| piece.is_digit());
+        let mean = |levels: &[&(Piece, f64)]| levels.iter().map(|(_, level)| level).sum::<f64>() / levels.len() as f64;
+        let (digits, sentences): (Vec<_>, Vec<_>) = (digits.iter().collect(), sentences.iter().collect());
+        let difference = mean(&digits) - mean(&sentences);
+        assert!(difference.abs() < 2.5, "{}: digits differ from sentences by {difference:.1} dB", language.tag());
+    }
+}
+
+#[test]
+fn a_composition_says_where_each_of_its_pieces_begins() {
+    let language = embedded().language("en-US").unwrap();
+    let pieces = [Piece::Intro, Piece::PressCode, Piece::Digit4, Piece::Digit7, Piece::ThenPound, Piece::NotYou];
+    let parts = spaced(&pieces);
+    let pauses: Vec<_> =
+        parts.iter().filter_map(|part| if let Part::Pause(ms) = part { Some(*ms) } else { None }).collect();
+    assert_eq!(pauses, [200, 400, 250, 250, 250, 400]);
+    let composition = language.compose(&parts).unwrap();
+    let mut expected = Vec::new();
+    let mut starts = Vec::new();
+    for (piece, pause) in pieces.iter().zip(pauses) {
+        expected.extend(vec![0; usize::from(pause) * 8]);
+        starts.push(expected.len());
+        expected.extend_from_slice(&language.get(*piece).unwrap());
+    }
+    assert_eq!(composition.starts().collect::<Vec<_>>(), starts);
+    assert_eq!(composition.samples(), expected.len());
+    assert!(composition.to_vec() == expected);
+    // In packets, as it is sent.
+    let mut packets = Vec::new();
+    for packet in 0..expected.len().div_ceil(160) {
+        let mut samples = [1; 160];
+        composition.read(packet * 160, &mut samples);
+        packets.extend(samples);
+    }
+    assert!(packets[expected.len()..].iter().all(|sample| *sample == 0), "silence follows the end");
+    assert!(packets.starts_with(&expected));
+    let mut beyond = [1; 160];
+    composition.read(usize::MAX, &mut beyond);
+    assert_eq!(beyond, [0; 160]);
+}
+
+#[test]
+fn debug_output_shows_no_digit_of_a_code() {
+    let language = embedded().language("en-US").unwrap();
+    let [one, other] = [[Piece::Digit4], [Piece::Digit7]].map(|code| spaced(&Method::Code.first_prompt(&code)));
+    assert_eq!(format!("{one:?}"), format!("{other:?}"), "two codes look the same");
+    let composition = language.compose(&one).unwrap();
+    let shown = format!("{composition:?}");
+    assert_eq!(shown, format!("Composition {{ samples: {}, .. }}", composition.samples()));
+}
+
+#[test]
+fn a_composition_is_no_longer_than_a_call() {
+    let language = embedded().language("en-US").unwrap();
+    assert!(language.compose(&[Part::Pause(60_000); 10]).is_ok());
+    assert_eq!(language.compose(&[Part::Pause(60_001); 10]).unwrap_err(), ComposeError::TooLong);
+}
+
+#[test]
+fn each_method_says_what_to_press_and_a_code_twice() {
+    let (four, seven) = (Piece::digit('4').unwrap(), Piece::digit('7').unwrap());
+    let names = |pieces: Vec<Piece>| pieces.into_iter().map(Piece::name).collect::<Vec<_>>().join(" ");
+    for (method, said) in [
+        (Method::Code, "press_code digit_4 digit_7 then_pound press_code digit_4 digit_7 then_pound"),
+        (Method::Pound, "press_pound"),
+        (Method::Pin, "enter_pin"),
+        (Method::PinAndCode, "enter_pin_then digit_4 digit_7 then_pound enter_pin_then digit_4 digit_7 then_pound"),
+    ] {
+        let code = if method.says_code() { vec![four, seven] } else { Vec::new() };
+        assert_eq!(names(method.first_prompt(&code)), format!("intro {said} not_you"));
+        assert_eq!(names(method.next_prompt(&code)), format!("wrong_key {said} not_you"));
+    }
+    assert_eq!((Piece::digit('#'), Piece::digit('٣'), Piece::digit('a')), (None, None, None));
+}
+
+/// The set of pieces that a language needs is the method's.
+#[test]
+fn a_new_language_needs_every_piece_of_the_method() {
+    let own = Own::new();
+    for piece in Method::Pound.pieces() {
+        tone(&[], "500", &own.at(&format!("ja-JP/{piece}.wav")));
+    }
+    let japanese = own.load_all(Method::Pound).unwrap().language("ja").unwrap();
+    let code = spaced(&Method::Code.first_prompt(&[Piece::Digit4]));
+    assert_eq!(japanese.compose(&code).unwrap_err(), ComposeError::Missing(Piece::PressCode));
+    let lacks = "ja-JP: is a language that PhoneGate does not bring, and lacks ";
+    let digits: String = (0..10).map(|digit| format!("digit_{digit}.wav, ")).collect();
+    for (method, missing) in [
+        (Method::Code, format!("press_code.wav, {digits}then_pound.wav")),
+        (Method::Pin, "enter_pin.wav".to_owned()),
+        (Method::PinAndCode, format!("{digits}then_pound.wav, enter_pin_then.wav")),
+    ] {
+        assert_eq!(own.load_all(method).unwrap_err(), [format!("{lacks}{missing}")], "{}", method.name());
+    }
+}
+
+/// Its sentence would come before the one that says what to press.
+#[test]
+fn an_own_greeting_is_refused_by_name() {
+    let own = Own::new();
+    for name in ["greeting.wav", "Greeting.WAV", "greeting.mp3"] {
+        let file = own.at(&format!("de-DE/{name}"));
+        tone(&["-t", "wav"], "500", &file);
+        let (pound, code) = (own.load_all(Method::Pound).unwrap_err(), own.load_all(Method::Code).unwrap_err());
+        let refused = format!("de-DE/{name}: ends in \"press pound\"; replace it by intro.wav, ");
+        assert_eq!(pound, [format!("{refused}press_pound.wav, not_you.wav")]);
+        assert!(code.len() == 1 && code[0].starts_with(&format!("{refused}press_code.wav, digit_0.wav")), "{code:?}");
+        std::fs::remove_file(file).unwrap();
+    }
+    assert!(own.load().is_ok());
+}
+
+#[test]
+fn own_recordings_that_no_call_can_say_are_refused() {
+    let own = Own::new();
+    let minute = |piece: Piece| {
+        sox(&["-n", "-r", "8000"], &own.at(&format!("de-DE/{piece}.wav")), &["synth", "60", "sine", "500"]);
+    };
+    [Piece::PressCode, Piece::Digit7].into_iter().for_each(minute);
+    assert!(own.load_all(Method::Pound).is_ok());
+    let too_long = ["de-DE: its prompt is longer than 600 seconds; shorten the recordings"];
+    assert_eq!(own.load_all(Method::Code).unwrap_err(), too_long);
+}
