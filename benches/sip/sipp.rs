@@ -18,6 +18,7 @@ pub fn place(port: u16, packets: usize) -> Run {
     // A minute of sound.
     std::fs::write(folder.path().join("audio.ul"), vec![0x55; 60 * 8_000]).expect("the audio is written");
     let start = Instant::now();
+    #[expect(clippy::zombie_processes, reason = "`wait` waits for it")]
     let process = support::tool("sipp", "sip-tester")
         .current_dir(folder.path())
         .arg(format!("127.0.0.1:{port}"))
