@@ -8,16 +8,16 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use phonegate_approval::policy::Policy;
+use phonegate_approval::policy::{Method, Policy};
 
 use support::odds::{Recording, approved};
-use support::{METHODS, policy};
+use support::policy;
 
 const CALLS: u64 = 100_000;
 
 fn main() {
     println!("{:<14} {:>6} {:<45} {:>9} {:>9}", "method", "digits", "recording", "approved", "expected");
-    for method in METHODS {
+    for method in Method::ALL {
         for recording in Recording::ALL {
             print(policy(method), recording);
         }

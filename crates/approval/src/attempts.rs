@@ -17,12 +17,11 @@ const FORM: &str = "1";
 /// ```
 /// use phonegate_approval::attempts::Attempts;
 /// use phonegate_approval::policy::Policy;
-/// use phonegate_approval::script::Piece;
 ///
 /// # fn fill_with_random_bytes(buffer: &mut [u8]) -> Result<(), std::convert::Infallible> { buffer.fill(7); Ok(()) }
 /// let attempts = Attempts::new(Policy::default(), fill_with_random_bytes)?;
-/// let digits = attempts.script(1).into_iter().flat_map(|script| script.steps());
-/// assert_eq!(digits.filter(|step| matches!(step.piece, Piece::Digit(_))).count(), 6, "three digits, twice");
+/// let pieces = attempts.script(1).into_iter().flat_map(|script| script.pieces());
+/// assert_eq!(pieces.filter(|piece| piece.is_digit()).count(), 6, "three digits, twice");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Attempts {
@@ -58,7 +57,7 @@ impl Attempts {
             Method::Code | Method::PinAndCode => Some(self.code(attempt)?),
             Method::Pound | Method::Pin => None,
         };
-        Some(Script::new(attempt == 1, self.policy.method(), code))
+        Some(Script::new(self.policy.method(), attempt, code))
     }
 
     /// Returns the form in which a store keeps the attempts, so that another process can judge.
@@ -67,7 +66,7 @@ impl Attempts {
     pub fn to_stored(&self) -> StoredAttempts {
         let policy = &self.policy;
         let mut text = Zeroizing::new(String::with_capacity(CAPACITY));
-        for field in [method_name(policy.method()), &digit(policy.code_digits()), &digit(policy.fraud_key())] {
+        for field in [policy.method().name(), &digit(policy.code_digits()), &digit(policy.fraud_key())] {
             push_field(&mut text, field);
         }
         push_field(&mut text, &policy.attempts().to_string());
@@ -91,7 +90,7 @@ impl Attempts {
             return Err(RestoreError::Malformed);
         }
         let expected = [
-            method_name(policy.method()).to_owned(),
+            policy.method().name().to_owned(),
             digit(policy.code_digits()),
             digit(policy.fraud_key()),
             policy.attempts().to_string(),
@@ -180,15 +179,6 @@ fn push_field(text: &mut String, field: &str) {
     }
     text.push(' ');
     text.push_str(field);
-}
-
-fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Code => "code",
-        Method::Pound => "pound",
-        Method::Pin => "pin",
-        Method::PinAndCode => "pin_and_code",
-    }
 }
 
 fn digit(digit: u8) -> String {

@@ -177,7 +177,7 @@ impl<'a> Ivr<'a> {
         }
     }
 
-    /// A piece of a prompt began to be spoken. `index` counts the steps of the script from 0.
+    /// A piece of a prompt began to be spoken. `index` counts the pieces of the script from 0.
     pub fn piece_began(&mut self, now: Duration, prompt: PromptId, index: usize) {
         self.handle_timeout(now);
         if let Some(script) = self.script().filter(|_| self.prompt.is_speaking(prompt)) {

@@ -22,6 +22,19 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method.
+    pub const ALL: [Self; 4] = [Self::Code, Self::Pound, Self::Pin, Self::PinAndCode];
+
+    /// Returns the name for commands and stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Pound => "pound",
+            Self::Pin => "pin",
+            Self::PinAndCode => "pin_and_code",
+        }
+    }
+
     /// Returns whether a code is spoken and expected.
     pub fn has_code(self) -> bool {
         matches!(self, Self::Code | Self::PinAndCode)

@@ -2,32 +2,30 @@
 
 use std::fmt;
 use std::iter;
-use std::time::Duration;
 
 use crate::policy::Method;
 use crate::secret::Code;
 
-/// The silence between two digits of a code.
-pub const DIGIT_PAUSE: Duration = Duration::from_millis(250);
-
-/// A recording. A sentence is made of several, so each must be recorded to fit its neighbours.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// A recording: a sentence, a part of one, or a digit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Piece {
-    /// Who calls and why, up to "to approve", which the next piece continues.
+    /// Who calls, and why.
     Intro,
-    /// "press", before a code.
+    /// "If you made this request, press", which a code continues.
     PressCode,
     /// A digit of a code, 0 to 9. It is a secret until the call is over.
     Digit(u8),
-    /// "then pound", after a code or a PIN.
+    /// "then the pound key.", the end of a sentence after a code.
     ThenPound,
-    /// "press pound", for [`Method::Pound`].
+    /// That the pound key approves, for [`Method::Pound`].
     PressPound,
-    /// "enter your PIN".
+    /// That the PIN and the pound key approve.
     EnterPin,
+    /// "If you made this request, enter your PIN, then press", which a code continues.
+    EnterPinThen,
     /// How to report a request that is not one's own.
     NotYou,
-    /// That the entry was wrong, up to "to approve", which the next piece continues.
+    /// That the entry was wrong. What to press is said after it.
     WrongKey,
     /// That the request is approved.
     Verified,
@@ -37,33 +35,74 @@ pub enum Piece {
     Goodbye,
 }
 
-/// The name of the piece, without the value of a digit.
-impl fmt::Debug for Piece {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Intro => "Intro",
-            Self::PressCode => "PressCode",
-            Self::Digit(_) => "Digit(_)",
-            Self::ThenPound => "ThenPound",
-            Self::PressPound => "PressPound",
-            Self::EnterPin => "EnterPin",
-            Self::NotYou => "NotYou",
-            Self::WrongKey => "WrongKey",
-            Self::Verified => "Verified",
-            Self::FraudReported => "FraudReported",
-            Self::Goodbye => "Goodbye",
-        })
+const DIGIT_NAMES: [&str; 10] =
+    ["digit_0", "digit_1", "digit_2", "digit_3", "digit_4", "digit_5", "digit_6", "digit_7", "digit_8", "digit_9"];
+
+impl Piece {
+    /// Every piece, in order.
+    pub const ALL: [Self; 21] = [
+        Self::Intro,
+        Self::PressCode,
+        Self::Digit(0),
+        Self::Digit(1),
+        Self::Digit(2),
+        Self::Digit(3),
+        Self::Digit(4),
+        Self::Digit(5),
+        Self::Digit(6),
+        Self::Digit(7),
+        Self::Digit(8),
+        Self::Digit(9),
+        Self::ThenPound,
+        Self::PressPound,
+        Self::EnterPin,
+        Self::EnterPinThen,
+        Self::NotYou,
+        Self::WrongKey,
+        Self::Verified,
+        Self::FraudReported,
+        Self::Goodbye,
+    ];
+
+    /// Returns the name, such as for a file. That of a digit shows its value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intro => "intro",
+            Self::PressCode => "press_code",
+            Self::Digit(digit) => DIGIT_NAMES.get(usize::from(digit)).copied().unwrap_or("no_digit"),
+            Self::ThenPound => "then_pound",
+            Self::PressPound => "press_pound",
+            Self::EnterPin => "enter_pin",
+            Self::EnterPinThen => "enter_pin_then",
+            Self::NotYou => "not_you",
+            Self::WrongKey => "wrong_key",
+            Self::Verified => "verified",
+            Self::FraudReported => "fraud_reported",
+            Self::Goodbye => "goodbye",
+        }
+    }
+
+    /// Returns whether it is a digit.
+    pub fn is_digit(self) -> bool {
+        matches!(self, Self::Digit(_))
+    }
+
+    /// Returns whether a call with this method may speak it.
+    pub fn is_spoken_with(self, method: Method) -> bool {
+        let is_farewell = matches!(self, Self::Verified | Self::FraudReported | Self::Goodbye);
+        is_farewell || [1, 2].into_iter().any(|attempt| pieces(method, attempt, ALL_DIGITS).any(|piece| piece == self))
     }
 }
 
-/// A piece of a script, and the silence before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// How long nothing is spoken before the piece.
-    pub pause: Duration,
-    /// What is spoken.
-    pub piece: Piece,
+/// The name of the piece, without the value of a digit.
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_digit() { "digit" } else { self.name() })
+    }
 }
+
+/// A code for [`pieces`] with every digit.
+pub const ALL_DIGITS: &str = "0123456789";
 
 /// What is spoken in one attempt, from its beginning to its end. A repeat speaks it again.
 ///
@@ -71,50 +110,47 @@ pub struct Step {
 /// |---|---|
 /// | `code` | `Intro`, twice (`PressCode`, digits, `ThenPound`), `NotYou` |
 /// | `pound` | `Intro`, `PressPound`, `NotYou` |
-/// | `pin` | `Intro`, `EnterPin`, `ThenPound`, `NotYou` |
-/// | `pin_and_code` | `Intro`, twice (`EnterPin`, `PressCode`, digits, `ThenPound`), `NotYou` |
+/// | `pin` | `Intro`, `EnterPin`, `NotYou` |
+/// | `pin_and_code` | `Intro`, twice (`EnterPinThen`, digits, `ThenPound`), `NotYou` |
 ///
-/// After a wrong entry the script begins with `WrongKey` and not with `Intro`.
+/// After a wrong entry the script begins with `WrongKey` and not with `Intro`. The pauses are up to the caller.
 #[derive(Clone, Copy)]
 pub struct Script<'a> {
-    opening: Piece,
     method: Method,
-    /// `None` if the method has no code.
-    code: Option<&'a Code>,
+    /// The first is 1.
+    attempt: u8,
+    /// ASCII. Empty if the method has no code.
+    digits: &'a [u8],
 }
 
 impl<'a> Script<'a> {
-    /// The script of the first attempt, or of one after a wrong entry.
-    pub(crate) fn new(is_first: bool, method: Method, code: Option<&'a Code>) -> Self {
-        Self { opening: if is_first { Piece::Intro } else { Piece::WrongKey }, method, code }
+    pub(crate) fn new(method: Method, attempt: u8, code: Option<&'a Code>) -> Self {
+        Self { method, attempt, digits: code.map(Code::as_bytes).unwrap_or_default() }
     }
 
-    /// Returns the steps in order, at most 17.
-    pub fn steps(self) -> impl Iterator<Item = Step> + 'a {
-        let times = if self.code.is_some() { 2 } else { 1 };
+    /// Returns the pieces in order, at most 14.
+    pub fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
+        let opening = if self.attempt == 1 { Piece::Intro } else { Piece::WrongKey };
+        let times = if self.method.has_code() { 2 } else { 1 };
         let requests = (0..times).flat_map(move |_| self.request());
-        iter::once(step(self.opening)).chain(requests).chain(iter::once(step(Piece::NotYou)))
+        iter::once(opening).chain(requests).chain(iter::once(Piece::NotYou))
     }
 
     /// What the user is asked to press.
-    fn request(self) -> impl Iterator<Item = Step> + 'a {
-        let enter_pin = self.method.has_pin().then_some(Piece::EnterPin);
-        let press = match self.method {
-            Method::Code | Method::PinAndCode => Some(Piece::PressCode),
-            Method::Pound => Some(Piece::PressPound),
-            Method::Pin => None,
+    fn request(self) -> impl Iterator<Item = Piece> + 'a {
+        let (first, digits, last) = match self.method {
+            Method::Code => (Piece::PressCode, self.digits, Some(Piece::ThenPound)),
+            Method::Pound => (Piece::PressPound, [].as_slice(), None),
+            Method::Pin => (Piece::EnterPin, [].as_slice(), None),
+            Method::PinAndCode => (Piece::EnterPinThen, self.digits, Some(Piece::ThenPound)),
         };
-        let then_pound = (self.method != Method::Pound).then_some(Piece::ThenPound);
-        let digits = self.code.map(Code::as_bytes).unwrap_or_default().iter().enumerate().map(|(place, digit)| Step {
-            pause: if place == 0 { Duration::ZERO } else { DIGIT_PAUSE },
-            piece: Piece::Digit(digit.saturating_sub(b'0')),
-        });
-        enter_pin.into_iter().chain(press).map(step).chain(digits).chain(then_pound.map(step))
+        let digits = digits.iter().map(|digit| Piece::Digit(digit.saturating_sub(b'0')));
+        iter::once(first).chain(digits).chain(last)
     }
 
     /// Returns the index of the code's first digit. `None` if the method has no code.
     pub(crate) fn code_begins(self) -> Option<usize> {
-        self.steps().position(|step| matches!(step.piece, Piece::Digit(_)))
+        self.pieces().position(Piece::is_digit)
     }
 
     /// Returns the index of the piece after the first request. Once it begins, the code was spoken once.
@@ -123,6 +159,18 @@ impl<'a> Script<'a> {
     }
 }
 
-fn step(piece: Piece) -> Step {
-    Step { pause: Duration::ZERO, piece }
+/// Returns the pieces of a script with any code, to listen to them or to check recordings. They belong to no call, so
+/// they approve nothing.
+///
+/// The first attempt is 1. A method without a code ignores `digits`.
+///
+/// ```
+/// use phonegate_approval::policy::Method;
+/// use phonegate_approval::script::{Piece, pieces};
+///
+/// let pieces: Vec<_> = pieces(Method::Pound, 1, "").collect();
+/// assert_eq!(pieces, [Piece::Intro, Piece::PressPound, Piece::NotYou]);
+/// ```
+pub fn pieces(method: Method, attempt: u8, digits: &str) -> impl Iterator<Item = Piece> {
+    Script { method, attempt, digits: digits.as_bytes() }.pieces()
 }

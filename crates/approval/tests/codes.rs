@@ -7,10 +7,10 @@ use std::convert::Infallible;
 
 use phonegate_approval::attempts::Attempts;
 use phonegate_approval::policy::{Method, Policy, PolicyError};
-use phonegate_approval::script::{DIGIT_PAUSE, Piece};
+use phonegate_approval::script::{Piece, pieces};
 use phonegate_approval::secret::RandomError;
 
-use support::{METHODS, attempts, code, policy};
+use support::{attempts, code, policy};
 
 /// Returns the codes of a call whose random bytes are these. `None` if it needs more.
 fn codes_from(policy: Policy, bytes: &[u8]) -> Option<Vec<String>> {
@@ -112,35 +112,62 @@ fn a_method_without_a_code_draws_nothing() {
     }
 }
 
-/// The names of the pieces, and the digits spoken with the pause before each.
-fn spoken(method: Method, attempt: u8) -> (String, Vec<u128>) {
-    let attempts = attempts(policy(method).with_code_digits(2).unwrap(), 1);
-    let steps: Vec<_> = attempts.script(attempt).unwrap().steps().collect();
-    let pieces: Vec<_> = steps.iter().map(|step| format!("{:?}", step.piece)).collect();
-    let digits = steps.iter().filter(|step| matches!(step.piece, Piece::Digit(_)));
-    (pieces.join(" "), digits.map(|step| step.pause.as_millis()).collect())
+/// The names of the pieces.
+fn names(pieces: impl Iterator<Item = Piece>) -> String {
+    pieces.map(Piece::name).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
 fn a_script_says_what_to_press_twice_and_how_to_report() {
-    let code = "PressCode Digit(_) Digit(_) ThenPound";
+    let digits = "digit_4 digit_7 then_pound";
     let expected = [
-        format!("{code} {code}"),
-        "PressPound".to_owned(),
-        "EnterPin ThenPound".to_owned(),
-        format!("EnterPin {code} EnterPin {code}"),
+        format!("press_code {digits} press_code {digits}"),
+        "press_pound".to_owned(),
+        "enter_pin".to_owned(),
+        format!("enter_pin_then {digits} enter_pin_then {digits}"),
     ];
-    for (method, request) in METHODS.into_iter().zip(expected) {
-        let pauses = if method.has_code() { vec![0, 250, 0, 250] } else { Vec::new() };
-        assert_eq!(spoken(method, 1), (format!("Intro {request} NotYou"), pauses.clone()));
-        assert_eq!(spoken(method, 2), (format!("WrongKey {request} NotYou"), pauses));
+    for (method, request) in Method::ALL.into_iter().zip(expected) {
+        assert_eq!(names(pieces(method, 1, "47")), format!("intro {request} not_you"));
+        assert_eq!(names(pieces(method, 2, "47")), format!("wrong_key {request} not_you"));
+        // A call speaks the same, with the code that it drew.
+        let attempts = attempts(policy(method).with_code_digits(2).unwrap(), 1);
+        for attempt in [1, 2] {
+            let spoken = attempts.script(attempt).unwrap().pieces();
+            assert!(spoken.eq(pieces(method, attempt, &code(&attempts, attempt))));
+        }
     }
-    assert_eq!(DIGIT_PAUSE.as_millis(), 250);
+}
+
+#[test]
+fn debug_output_shows_no_digit_of_a_code() {
+    let shown = |digits| format!("{:?}", pieces(Method::Code, 1, digits).collect::<Vec<_>>());
+    assert_eq!(shown("47"), shown("85"));
+    let code = "press_code, digit, digit, then_pound";
+    assert_eq!(shown("47"), format!("[intro, {code}, {code}, not_you]"));
+}
+
+#[test]
+fn every_piece_has_a_name_of_its_own_and_a_method() {
+    let all: BTreeSet<_> = Piece::ALL.map(Piece::name).into();
+    assert_eq!(all.len(), Piece::ALL.len());
+    assert!(Piece::ALL.is_sorted());
+    let spoken = |method| names(Piece::ALL.into_iter().filter(|piece| piece.is_spoken_with(method)));
+    let digits: Vec<_> = (0..10).map(|digit| format!("digit_{digit}")).collect();
+    let digits = digits.join(" ");
+    for (method, expected) in Method::ALL.into_iter().zip([
+        format!("press_code {digits} then_pound"),
+        "press_pound".to_owned(),
+        "enter_pin".to_owned(),
+        format!("{digits} then_pound enter_pin_then"),
+    ]) {
+        let end = "not_you wrong_key verified fraud_reported goodbye";
+        assert_eq!(spoken(method), format!("intro {expected} {end}"), "{method:?}");
+    }
 }
 
 #[test]
 fn an_attempt_that_does_not_exist_has_no_script() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let exist: Vec<_> = (0..=u8::MAX).filter(|attempt| attempts.script(*attempt).is_some()).collect();
         assert_eq!(exist, [1, 2]);
@@ -151,13 +178,7 @@ fn an_attempt_that_does_not_exist_has_no_script() {
 fn the_two_sayings_of_a_code_are_equal() {
     for seed in 0..100 {
         let attempts = attempts(policy(Method::PinAndCode).with_code_digits(4).unwrap(), seed);
-        let digits: Vec<_> = attempts
-            .script(1)
-            .unwrap()
-            .steps()
-            .filter(|step| matches!(step.piece, Piece::Digit(_)))
-            .map(|step| step.piece)
-            .collect();
+        let digits: Vec<_> = attempts.script(1).unwrap().pieces().filter(|piece| piece.is_digit()).collect();
         assert_eq!(digits[..4], digits[4..]);
     }
 }

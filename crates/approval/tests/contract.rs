@@ -9,7 +9,7 @@ use phonegate_approval::verdict::{
     Answer, Denial, EndedBy, JudgedBy, PinAnswer, ProviderVerdicts, StoredApproval, Verdict,
 };
 
-use support::{METHODS, PIN, attempts, code, policy, right_entry};
+use support::{PIN, attempts, code, policy, right_entry};
 
 /// What an answer is worth if the PIN is checked, and how often it is.
 fn judge(attempts: &Attempts, verdicts: ProviderVerdicts, answer: &Answer) -> (Result<JudgedBy, Denial>, usize) {
@@ -34,7 +34,7 @@ fn worth(attempts: &Attempts, attempt: u8, digits: &str, ended_by: EndedBy) -> R
 
 #[test]
 fn exactly_the_right_entry_of_its_attempt_approves() {
-    for method in METHODS {
+    for method in Method::ALL {
         for seed in 0..50 {
             let digits = u8::try_from(seed % 4 + 1).unwrap();
             let attempts = attempts(policy(method).with_code_digits(digits).unwrap(), seed);
@@ -80,7 +80,7 @@ fn one_entry_of_all_approves() {
 
 #[test]
 fn only_pound_ends_an_entry_that_approves_or_reports() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         for ended_by in [EndedBy::Pause, EndedBy::Full] {
             let wrong = Err(Denial::WrongEntry { counts_against_pin: method.has_pin() });
@@ -95,7 +95,7 @@ fn only_pound_ends_an_entry_that_approves_or_reports() {
 
 #[test]
 fn a_fraud_report_counts_in_any_attempt() {
-    for method in METHODS {
+    for method in Method::ALL {
         for (fraud_key, key) in [('0', "0"), ('8', "8")] {
             let attempts = attempts(policy(method).with_fraud_key(fraud_key).unwrap(), 1);
             for attempt in 0..=u8::MAX {
@@ -110,7 +110,7 @@ fn a_fraud_report_counts_in_any_attempt() {
 
 #[test]
 fn a_provider_verdict_counts_only_where_accepted_without_a_pin() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let refused = judge(&attempts, ProviderVerdicts::Refused, &Answer::ProviderApproved);
         assert_eq!(refused.0, Err(Denial::ProviderVerdictRefused));
@@ -191,7 +191,7 @@ fn a_stored_approval_says_who_judged() {
 
 #[test]
 fn another_process_judges_by_the_same_codes() {
-    for method in METHODS {
+    for method in Method::ALL {
         for seed in 0..200 {
             let policy = policy(method).with_attempts(10).unwrap().with_code_digits(4).unwrap();
             let attempts = attempts(policy, seed);

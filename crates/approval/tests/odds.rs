@@ -2,10 +2,10 @@
 
 mod support;
 
-use phonegate_approval::policy::Policy;
+use phonegate_approval::policy::{Method, Policy};
 
 use support::odds::{Recording, approved};
-use support::{METHODS, policy};
+use support::policy;
 
 /// Five standard deviations round the expected count; none if the odds are 0 or 1.
 fn check(policy: Policy, recording: Recording, calls: u64) {
@@ -23,7 +23,7 @@ fn check(policy: Policy, recording: Recording, calls: u64) {
 }
 
 fn check_all(calls: u64) {
-    for method in METHODS {
+    for method in Method::ALL {
         for recording in Recording::ALL {
             check(policy(method), recording, calls);
         }

@@ -24,14 +24,14 @@ fn method(method: Method) -> Attempts {
 fn opens(attempts: &Attempts, prompt: usize) -> u64 {
     let call = play(attempts, &[]);
     let prompt = &call.prompts[prompt];
-    let digit = prompt.pieces.iter().find(|(_, piece)| matches!(piece, Piece::Digit(_)));
+    let digit = prompt.pieces.iter().find(|(_, piece)| piece.is_digit());
     digit.map_or(prompt.at + 1_000, |(began, _)| *began)
 }
 
 #[test]
 fn the_right_entry_approves_once_its_code_begins() {
     for seed in 0..20 {
-        for method in METHODS {
+        for method in Method::ALL {
             let attempts = attempts(policy(method), seed);
             let right = right_entry(&attempts, 1) + "#";
             let opens = opens(&attempts, 0);
@@ -57,7 +57,7 @@ fn an_entry_lasts_as_long_as_no_pause_reaches_3_seconds() {
 
 #[test]
 fn a_key_from_before_the_code_poisons_its_entry() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let right = right_entry(&attempts, 1) + "#";
         let opens = opens(&attempts, 0);
@@ -119,7 +119,7 @@ fn a_repeat_says_the_same_code_and_takes_it_at_once() {
 
 #[test]
 fn silence_ends_the_call_after_the_repeats() {
-    for method in METHODS {
+    for method in Method::ALL {
         let policy = policy(method).with_repeats(4).unwrap();
         let call = play(&attempts(policy, 1), &[]);
         assert_eq!((call.result, call.prompts.len(), call.counted), (Err(Denial::NoEntry), 4, 0));
@@ -142,7 +142,7 @@ fn silence_after_a_wrong_entry_is_a_wrong_entry() {
 
 #[test]
 fn a_fraud_report_counts_from_the_first_sample() {
-    for method in METHODS {
+    for method in Method::ALL {
         for fraud_key in ['0', '6'] {
             let attempts = attempts(policy(method).with_fraud_key(fraud_key).unwrap(), 1);
             let end = play(&attempts, &[]).ended;
@@ -157,7 +157,7 @@ fn a_fraud_report_counts_from_the_first_sample() {
 /// In the prompt after an entry that a pause ended, too: the report is not taken for a part of that entry.
 #[test]
 fn a_fraud_report_counts_in_the_prompt_after_a_pause() {
-    for method in METHODS {
+    for method in Method::ALL {
         for first in ["5", "00", "0", "12"] {
             for late in [0, 1, 500, 999, 1_000, 2_000, 5_000] {
                 let attempts = attempts(policy(method), 1);
@@ -188,7 +188,7 @@ fn a_fraud_report_that_a_pause_cuts_never_approves() {
 /// The prompt ends 3 s before the pause does.
 #[test]
 fn a_fraud_report_that_the_end_of_a_prompt_cuts_never_approves() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let ended = play(&attempts, &[]).prompts[0].ended.unwrap();
         for before in [1, 1_000, 2_900] {
@@ -231,7 +231,7 @@ fn the_prompt_runs_on_until_the_code_was_said_once() {
     let prompt = &call.prompts[0];
     let heard: Vec<_> = prompt.pieces.iter().map(|(_, piece)| format!("{piece:?}")).collect();
     assert!(prompt.stopped);
-    assert_eq!(heard.join(" "), "Intro PressCode Digit(_) Digit(_) Digit(_) ThenPound PressCode");
+    assert_eq!(heard.join(" "), "intro press_code digit digit digit then_pound press_code");
     // After that, a key stops it.
     let call = play(&attempts, &[(12_000, '4')]);
     assert_eq!((call.prompts[0].ended, call.prompts[0].stopped), (Some(12_000), true));
@@ -248,7 +248,7 @@ fn a_key_stops_a_prompt_without_a_code() {
 /// The greeting of a mailbox, say. Each call ends at once.
 #[test]
 fn a_recording_that_presses_from_the_answer_on_is_denied() {
-    for method in METHODS {
+    for method in Method::ALL {
         for key in "#123456789*".chars() {
             let attempts = attempts(policy(method), 1);
             let keys: Vec<_> = (0..6_000).map(|place| (place * 100, key)).collect();
@@ -273,7 +273,7 @@ fn an_entry_without_end_ends_the_call() {
 /// A pause ended the entry each time, and the next key continued it.
 #[test]
 fn each_wrong_entry_counts_against_the_pin_once() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method).with_attempts(3).unwrap(), 1);
         let keys: Vec<_> = [pressed(100, 100, "5#"), pressed(300, 3_100, "1234"), pressed(20_000, 100, "5#")].concat();
         let call = play(&attempts, &keys);
@@ -374,12 +374,12 @@ fn a_key_that_is_reported_late_is_still_early() {
 /// The caller does not say that the code began: no key can be right.
 #[test]
 fn a_prompt_whose_progress_is_not_reported_never_approves() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let mut ivr = Ivr::new(&attempts, Duration::ZERO);
         let Some(Output::Speak { prompt, script }) = ivr.poll_output() else { panic!("the prompt comes first") };
         // There is no such piece.
-        ivr.piece_began(Duration::ZERO, prompt, script.steps().count());
+        ivr.piece_began(Duration::ZERO, prompt, script.pieces().count());
         for (at, key) in pressed(20_000, 100, &(right_entry(&attempts, 1) + "#")) {
             ivr.key_pressed(Duration::from_millis(at), Key::from_char(key));
         }
@@ -417,7 +417,7 @@ fn a_late_report_about_an_earlier_prompt_has_no_effect() {
 
 #[test]
 fn the_end_of_time_is_an_end() {
-    for method in METHODS {
+    for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let mut ivr = Ivr::new(&attempts, Duration::ZERO);
         ivr.key_pressed(Duration::MAX, Key::Digit(1));

@@ -38,7 +38,7 @@ impl Prompt {
 
     /// A piece of it began to be spoken.
     pub(super) fn piece_began(&mut self, now: Duration, script: Script<'_>, index: usize) {
-        let count = script.steps().count();
+        let count = script.pieces().count();
         if index >= count {
             return;
         }

@@ -14,13 +14,14 @@ use phonegate_approval::script::{Piece, Script};
 use phonegate_approval::secret::Key;
 use phonegate_approval::verdict::{Denial, PinAnswer, PinCheck};
 
-pub const METHODS: [Method; 4] = [Method::Code, Method::Pound, Method::Pin, Method::PinAndCode];
-
 /// The PIN of every simulated number.
 pub const PIN: &str = "2580";
 
 /// No simulated recording is longer than this, in milliseconds.
 const LONGEST_PIECE: u64 = 6_000;
+
+/// The silence between two digits, in milliseconds.
+const DIGIT_PAUSE: u64 = 250;
 
 /// A key and when its press begins, in milliseconds after the answer.
 pub type Press = (u64, char);
@@ -49,8 +50,8 @@ pub fn code(attempts: &Attempts, attempt: u8) -> String {
 
 fn spoken_code(script: Script<'_>) -> String {
     let digits: String = script
-        .steps()
-        .filter_map(|step| match step.piece {
+        .pieces()
+        .filter_map(|piece| match piece {
             Piece::Digit(digit) => Some(char::from(b'0' + digit)),
             _ => None,
         })
@@ -130,7 +131,7 @@ pub fn play(attempts: &Attempts, keys: &[Press]) -> Call {
 /// The longest call of a policy, in milliseconds, whatever is pressed.
 pub fn longest_call(policy: &Policy) -> u64 {
     // The longest script: an opening, twice a request with its pauses, and the report.
-    let prompt = LONGEST_PIECE + 2 * (3 * 700 + 4 * (450 + 250)) + 4_000;
+    let prompt = LONGEST_PIECE + 2 * (2 * 700 + 4 * (450 + DIGIT_PAUSE)) + 4_000;
     let round = prompt + ms(PAUSE);
     let entry = ms(MAX_ENTRY) + ms(MAX_PIN_CHECK) + ms(MAX_ENTRY);
     u64::from(policy.repeats() + policy.attempts()) * round + u64::from(policy.attempts()) * entry
@@ -211,11 +212,11 @@ impl Game<'_> {
             match output {
                 Output::Speak { prompt, script } => {
                     assert!(self.speaking.is_none(), "a prompt is stopped before another one");
-                    let mut ends = self.now;
-                    let pieces = script.steps().map(|step| {
-                        let begins = ends + ms(step.pause);
-                        ends = begins + length(step.piece);
-                        (begins, step.piece)
+                    let (mut ends, mut after_digit) = (self.now, false);
+                    let pieces = script.pieces().map(|piece| {
+                        let begins = if after_digit && piece.is_digit() { ends + DIGIT_PAUSE } else { ends };
+                        (ends, after_digit) = (begins + length(piece), piece.is_digit());
+                        (begins, piece)
                     });
                     let pieces = pieces.collect();
                     self.speaking = Some(Speaking { prompt, pieces, next: 0, ends });

@@ -3,7 +3,6 @@
 //! They hold if the check of a PIN takes no time.
 
 use phonegate_approval::policy::Method;
-use phonegate_approval::script::Piece;
 
 use super::{Call, PIN, Press, Prompt};
 
@@ -57,8 +56,7 @@ pub fn worth(method: Method, fraud_key: char, call: &Call, keys: &[Press], index
 /// second of it.
 fn is_heard(method: Method, prompt: &Prompt, not_before: u64, at: u64) -> bool {
     let heard = if method.has_code() {
-        let is_digit = |piece: &Piece| matches!(piece, Piece::Digit(_));
-        prompt.pieces.iter().find(|(_, piece)| is_digit(piece)).map(|(began, _)| *began)
+        prompt.pieces.iter().find(|(_, piece)| piece.is_digit()).map(|(began, _)| *began)
     } else {
         prompt.pieces.first().map(|(began, _)| began + UNTIL_HEARD)
     };
