@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use phonegate::config::PromptsConfig;
-use phonegate::prompts::{Language, Method, Piece, Prompts, Recording, SAMPLE_RATE};
+use phonegate::prompts::{Language, Prompts, Recording, SAMPLE_RATE};
+use phonegate_approval::policy::Method;
+use phonegate_approval::script::Piece;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::gate::TestGate;
@@ -215,8 +217,8 @@ fn an_own_recording_takes_the_place_of_the_library_s_and_may_add_a_language() {
     tone(&["-r", "16000"], "700", &own.at("de_de/Intro.WAV"));
     std::fs::write(own.at("de_de/README.txt"), "who spoke it").unwrap();
     std::fs::write(own.at("LICENCE.txt"), "of the recordings").unwrap();
-    for piece in Method::Pound.pieces() {
-        tone(&["-r", "16000"], "900", &own.at(&format!("ja-JP/{piece}.wav")));
+    for piece in Piece::ALL.into_iter().filter(|piece| piece.is_spoken_with(Method::Pound)) {
+        tone(&["-r", "16000"], "900", &own.at(&format!("ja-JP/{}.wav", piece.name())));
     }
     let prompts = own.load().unwrap();
     let german = prompts.language_for(Some("de-DE"), None);

@@ -11,7 +11,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use hound::{SampleFormat, WavSpec, WavWriter};
 use phonegate::config::{ErrorKind, PATH_VARIABLE, PromptsConfig};
-use phonegate::prompts::{Language, Method, Part, Piece, Prompts, SAMPLE_RATE, sentences, spaced};
+use phonegate::prompts::{CALL_METHOD, ComposeError, Language, Prompts, SAMPLE_RATE, sentences};
+use phonegate_approval::policy::{CODE_DIGITS, Method};
+use phonegate_approval::script::{Piece, pieces};
 use serde_json::json;
 
 use self::help::{CHECK_HELP, HELP, LIST_HELP, PLAY_HELP, SAY_HELP};
@@ -19,11 +21,8 @@ use crate::exit::{Exit, Trouble};
 use crate::output;
 use crate::setup::Setup;
 
-/// The pause between two pieces that are not said one after another, in milliseconds.
-const PAUSE: u16 = 1_000;
-
-/// The most digits of a code.
-const MAX_CODE: usize = 4;
+/// The silence between two pieces that are not said one after another: a second, in samples.
+const PAUSE: usize = SAMPLE_RATE as usize;
 
 /// The verbs of `phonegate prompts`.
 #[derive(Subcommand)]
@@ -75,7 +74,7 @@ pub(crate) struct Play {
     method: Option<MethodName>,
     /// The code that the user is to press: 1 to 4 digits.
     #[arg(long, value_name = "DIGITS", value_parser = code)]
-    code: Option<Code>,
+    code: Option<String>,
     /// Prints a JSON line.
     #[arg(long)]
     json: bool,
@@ -134,15 +133,12 @@ impl ValueEnum for MethodName {
     }
 }
 
-/// The digits of a code, as pieces.
-#[derive(Clone)]
-struct Code(Vec<Piece>);
-
-fn code(text: &str) -> Result<Code, String> {
-    let digits: Option<Vec<_>> = text.chars().map(Piece::digit).collect();
-    match digits {
-        Some(digits) if (1..=MAX_CODE).contains(&digits.len()) => Ok(Code(digits)),
-        _ => Err(format!("a code has 1 to {MAX_CODE} digits, such as 471")),
+/// Reads a code.
+fn code(text: &str) -> Result<String, String> {
+    let has_length = u8::try_from(text.len()).is_ok_and(|length| CODE_DIGITS.contains(&length));
+    match has_length && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("a code has {} to {} digits, such as 471", CODE_DIGITS.start(), CODE_DIGITS.end())),
     }
 }
 
@@ -202,7 +198,7 @@ fn list(arguments: &List, config: Option<&Path>) -> Result<Exit, Trouble> {
 fn check(arguments: &Check, config: Option<&Path>) -> Result<Exit, Trouble> {
     let Setup { file, loaded } = Setup::load(config)?;
     let file = file.display().to_string();
-    match Prompts::load_all(&loaded.config.prompts, Method::default(), &loaded.base) {
+    match Prompts::load_all(&loaded.config.prompts, CALL_METHOD, &loaded.base) {
         Ok(prompts) => {
             let languages = prompts.languages();
             let own = |language: &Language| Piece::ALL.iter().filter(|p| language.own_file(**p).is_some()).count();
@@ -239,11 +235,15 @@ fn play(arguments: &Play, config: Option<&Path>) -> Result<Exit, Trouble> {
         None => prompts.language_for(None, None),
         Some(tag) => find(&prompts, tag)?,
     };
-    let (method, parts) = chosen(arguments, &language)?;
-    let composition = language.compose(&parts).map_err(|error| {
+    let method = method(arguments)?;
+    let pieces = chosen(arguments, method, &language);
+    let samples = match method {
+        Some(_) => language.compose(pieces.iter().copied()).map(|composition| composition.to_vec()),
+        None => one_by_one(&language, &pieces),
+    };
+    let samples = samples.map_err(|error| {
         Trouble::usage(format!("the language {} {error}; `phonegate prompts list` shows what there is", language.tag()))
     })?;
-    let samples = composition.to_vec();
     let file = arguments.file.display();
     write(&arguments.file, &samples).map_err(|error| match error {
         hound::Error::IoError(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -252,11 +252,7 @@ fn play(arguments: &Play, config: Option<&Path>) -> Result<Exit, Trouble> {
         error => Trouble { exit: Exit::Failed, text: format!("cannot write {file}: {error}") },
     })?;
     let seconds = seconds(samples.len());
-    let name = |part: &Part| match part {
-        Part::Piece(piece) => Some(piece.name()),
-        Part::Pause(_) => None,
-    };
-    let names: Vec<_> = parts.iter().filter_map(name).collect();
+    let names: Vec<_> = pieces.into_iter().map(Piece::name).collect();
     match arguments.json {
         true => {
             let mut record = json!({
@@ -273,37 +269,37 @@ fn play(arguments: &Play, config: Option<&Path>) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
-/// What `play` writes: the prompt of a method, one piece, or all pieces of a language.
-fn chosen(arguments: &Play, language: &Language) -> Result<(Option<Method>, Vec<Part>), Trouble> {
-    let method = match (&arguments.method, &arguments.code) {
-        (Some(MethodName(method)), _) => Some(*method),
-        (None, Some(_)) => Some(Method::Code),
-        (None, None) => None,
+/// The method whose prompt `play` writes. `None`: it writes recordings one by one.
+fn method(arguments: &Play) -> Result<Option<Method>, Trouble> {
+    let Some(method) =
+        arguments.method.map(|MethodName(method)| method).or(arguments.code.as_ref().map(|_| Method::Code))
+    else {
+        return Ok(None);
     };
-    let Some(method) = method else {
-        let mut parts = Vec::new();
-        for piece in Piece::ALL {
-            let is_chosen = arguments.prompt.is_none_or(|PieceName(only)| only == piece);
-            // All are those there are; the one that was named must be there.
-            if is_chosen && (arguments.prompt.is_some() || language.get(piece).is_some()) {
-                parts.extend((!parts.is_empty()).then_some(Part::Pause(PAUSE)));
-                parts.push(Part::Piece(piece));
-            }
-        }
-        return Ok((None, parts));
-    };
-    let code = match (method.says_code(), &arguments.code) {
-        (true, Some(Code(digits))) => digits.as_slice(),
-        (true, None) => {
-            return Err(Trouble::usage(format!("the method {} says a code; add one: --code 471", method.name())));
-        }
+    let name = method.name();
+    match (method.has_code(), &arguments.code) {
+        (true, None) => Err(Trouble::usage(format!("the method {name} says a code; add one: --code 471"))),
         (false, Some(_)) => {
-            let name = method.name();
-            return Err(Trouble::usage(format!("the method {name} says no code; leave out --code, or name another")));
+            Err(Trouble::usage(format!("the method {name} says no code; leave out --code, or name another")))
         }
-        (false, None) => &[],
-    };
-    Ok((Some(method), spaced(&method.first_prompt(code))))
+        _ => Ok(Some(method)),
+    }
+}
+
+/// What `play` writes: the prompt of a method, one piece, or all pieces that the language has.
+fn chosen(arguments: &Play, method: Option<Method>, language: &Language) -> Vec<Piece> {
+    match (method, arguments.prompt) {
+        (Some(method), _) => pieces(method, 1, arguments.code.as_deref().unwrap_or_default()).collect(),
+        (None, Some(PieceName(piece))) => vec![piece],
+        (None, None) => Piece::ALL.into_iter().filter(|piece| language.get(*piece).is_some()).collect(),
+    }
+}
+
+/// The recordings with [`PAUSE`] between them.
+fn one_by_one(language: &Language, pieces: &[Piece]) -> Result<Vec<i16>, ComposeError> {
+    let recording = |piece: &Piece| language.get(*piece).ok_or(ComposeError::Missing(*piece));
+    let recordings: Vec<_> = pieces.iter().map(recording).collect::<Result<_, _>>()?;
+    Ok(recordings.join([0; PAUSE].as_slice()))
 }
 
 fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {
@@ -317,7 +313,7 @@ fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {
 fn say(arguments: &Say) -> Result<Exit, Trouble> {
     let only = match &arguments.language {
         None => None,
-        Some(tag) => Some(find(&Prompts::load(&PromptsConfig::default(), Method::default(), Path::new(""))?, tag)?),
+        Some(tag) => Some(find(&Prompts::load(&PromptsConfig::default(), CALL_METHOD, Path::new(""))?, tag)?),
     };
     for (language, sentences) in sentences() {
         if only.as_ref().is_some_and(|only| only.tag() != language) {
@@ -328,7 +324,7 @@ fn say(arguments: &Say) -> Result<Exit, Trouble> {
                 true => output::record(&json!({
                     "event": "sentence", "language": language, "prompt": prompt.name(), "text": text,
                 })),
-                false => output::result(&format!("{language} {prompt}\n  {text}")),
+                false => output::result(&format!("{language} {}\n  {text}", prompt.name())),
             }
         }
     }
@@ -340,14 +336,14 @@ fn load(named: Option<&Path>, json: bool) -> Result<(PromptsConfig, Prompts), Tr
     let is_named = named.is_some() || std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty());
     match Setup::load(named) {
         Ok(Setup { file, loaded }) => {
-            let prompts = Prompts::load(&loaded.config.prompts, Method::default(), &loaded.base)
+            let prompts = Prompts::load(&loaded.config.prompts, CALL_METHOD, &loaded.base)
                 .map_err(|error| error.in_file(&file))?;
             Ok((loaded.config.prompts, prompts))
         }
         Err(error) if error.kind() == ErrorKind::NotFound && !is_named => {
             output::warning(json, "there is no configuration, so these are PhoneGate's prompts");
             let config = PromptsConfig::default();
-            let prompts = Prompts::load(&config, Method::default(), Path::new(""))?;
+            let prompts = Prompts::load(&config, CALL_METHOD, Path::new(""))?;
             Ok((config, prompts))
         }
         Err(error) => Err(error.into()),

@@ -4,7 +4,8 @@ mod support;
 
 use std::path::Path;
 
-use phonegate::prompts::{Method, Piece, Prompts, Recording};
+use phonegate::prompts::{CALL_METHOD, Prompts, Recording};
+use phonegate_approval::script::Piece;
 use serde_json::{Value, json};
 use support::{Place, simulated};
 
@@ -173,7 +174,7 @@ fn what_is_played_is_what_a_user_hears() {
 
 fn library(language: &str, piece: Piece) -> Recording {
     let config = phonegate::config::PromptsConfig::default();
-    let prompts = Prompts::load(&config, Method::Pound, Path::new("")).unwrap();
+    let prompts = Prompts::load(&config, CALL_METHOD, Path::new("")).unwrap();
     prompts.language(language).unwrap().get(piece).unwrap()
 }
 
@@ -188,7 +189,7 @@ fn play_writes_what_a_user_hears_for_a_code() {
     };
     let silence = |milliseconds: usize| vec![0_i16; milliseconds * 8];
     let piece = |piece: Piece| library("fr-FR", piece).to_vec();
-    let request = [piece(Piece::PressCode), piece(Piece::Digit4), piece(Piece::Digit7), piece(Piece::ThenPound)];
+    let request = [piece(Piece::PressCode), piece(Piece::Digit(4)), piece(Piece::Digit(7)), piece(Piece::ThenPound)];
     let request = request.join(silence(250).as_slice());
     let whole = [piece(Piece::Intro), request.clone(), request, piece(Piece::NotYou)].join(silence(400).as_slice());
     let names = "intro press_code digit_4 digit_7 then_pound press_code digit_4 digit_7 then_pound not_you";

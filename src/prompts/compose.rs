@@ -1,52 +1,29 @@
-//! What is said at once: pieces and pauses, joined.
+//! What is said at once: pieces, joined with pauses as a person speaks them.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Piece, Recording, SAMPLE_RATE};
+use phonegate_approval::script::Piece;
+
+use super::{Recording, SAMPLE_RATE};
 
 /// The silence before the first piece, since a call's first packets may be lost, in milliseconds.
-const BEFORE_ALL: u16 = 200;
+const BEFORE_ALL: usize = 200;
 
 /// The silence before and after a digit, in milliseconds.
-const AT_DIGIT: u16 = 250;
+const AT_DIGIT: usize = 250;
 
 /// The silence between two sentences, in milliseconds.
-const BETWEEN_SENTENCES: u16 = 400;
+const BETWEEN_SENTENCES: usize = 400;
 
 /// The longest composition, in seconds: no call lasts longer.
 const MAX_SECONDS: usize = 600;
 
-/// A part of what is said at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// A recording.
-    Piece(Piece),
-    /// Silence of this many milliseconds.
-    Pause(u16),
-}
-
-/// Puts pauses before and between pieces, as a person speaks them.
-pub fn spaced(pieces: &[Piece]) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut before: Option<Piece> = None;
-    for &piece in pieces {
-        parts.push(Part::Pause(match before {
-            None => BEFORE_ALL,
-            Some(before) if before.is_digit() || piece.is_digit() => AT_DIGIT,
-            Some(_) => BETWEEN_SENTENCES,
-        }));
-        parts.push(Part::Piece(piece));
-        before = Some(piece);
-    }
-    parts
-}
-
-/// Why parts cannot be joined.
+/// Why pieces cannot be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     /// The language has no recording of a piece.
-    #[error("has no recording of {0}")]
+    #[error("has no recording of {}", .0.name())]
     Missing(Piece),
     /// It would be longer than any call.
     #[error("its prompt is longer than {MAX_SECONDS} seconds; shorten the recordings")]
@@ -72,23 +49,22 @@ impl fmt::Debug for Composition {
 }
 
 impl Composition {
-    pub(super) fn new(parts: &[Part], recording: impl Fn(Piece) -> Option<Recording>) -> Result<Self, ComposeError> {
+    pub(super) fn new(
+        pieces: impl IntoIterator<Item = Piece>,
+        recording: impl Fn(Piece) -> Option<Recording>,
+    ) -> Result<Self, ComposeError> {
         let mut recordings = Vec::new();
         let mut len: usize = 0;
-        for &part in parts {
-            let added = match part {
-                Part::Pause(milliseconds) => usize::from(milliseconds) * SAMPLE_RATE as usize / 1_000,
-                Part::Piece(piece) => {
-                    let recording = recording(piece).ok_or(ComposeError::Missing(piece))?;
-                    let samples = recording.len();
-                    recordings.push((len, recording));
-                    samples
-                }
-            };
-            len = len.saturating_add(added);
+        let mut before = None;
+        for piece in pieces {
+            let recording = recording(piece).ok_or(ComposeError::Missing(piece))?;
+            let start = len.saturating_add(pause(before, piece) * SAMPLE_RATE as usize / 1_000);
+            len = start.saturating_add(recording.len());
             if len > MAX_SECONDS * SAMPLE_RATE as usize {
                 return Err(ComposeError::TooLong);
             }
+            recordings.push((start, recording));
+            before = Some(piece);
         }
         Ok(Self { recordings: recordings.into(), len })
     }
@@ -123,5 +99,14 @@ impl Composition {
         let mut samples = vec![0; self.len];
         self.read(0, &mut samples);
         samples
+    }
+}
+
+/// The silence between two pieces, or before the first one, in milliseconds.
+fn pause(before: Option<Piece>, piece: Piece) -> usize {
+    match before {
+        None => BEFORE_ALL,
+        Some(before) if before.is_digit() || piece.is_digit() => AT_DIGIT,
+        Some(_) => BETWEEN_SENTENCES,
     }
 }

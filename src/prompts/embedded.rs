@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use phonegate_approval::script::Piece;
 use serde_json::Value;
 
-use super::{Language, Piece, Recording, Spoken, wav};
+use super::{Language, Recording, Spoken, wav};
 
 /// A recording that is inflated and decoded when it is first said.
 pub(super) type Embedded = LazyLock<Recording>;

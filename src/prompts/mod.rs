@@ -2,9 +2,7 @@
 
 mod compose;
 mod embedded;
-mod method;
 mod own;
-mod piece;
 mod riff;
 mod wav;
 
@@ -12,18 +10,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use phonegate_approval::policy::Method;
+use phonegate_approval::script::Piece;
+
 use crate::config::{ConfigError, PromptsConfig, country};
-pub use compose::{ComposeError, Composition, Part, spaced};
+pub use compose::{ComposeError, Composition};
 use embedded::Embedded;
 pub use embedded::sentences;
-pub use method::Method;
-pub use piece::Piece;
 
 /// Linear PCM, mono, at [`SAMPLE_RATE`].
 pub type Recording = Arc<[i16]>;
 
 /// Samples a second.
 pub const SAMPLE_RATE: u32 = 8_000;
+
+/// The method of every call.
+pub const CALL_METHOD: Method = Method::Pound;
 
 /// A recording of this library, or an administrator's own with its file.
 #[derive(Clone, Debug)]
@@ -65,12 +67,12 @@ impl Language {
         }
     }
 
-    /// Joins recordings and pauses.
+    /// Joins the recordings of pieces, with pauses before and between them.
     ///
     /// # Errors
     /// The language lacks a piece, or the whole is longer than any call.
-    pub fn compose(&self, parts: &[Part]) -> Result<Composition, ComposeError> {
-        Composition::new(parts, |piece| self.get(piece))
+    pub fn compose(&self, pieces: impl IntoIterator<Item = Piece>) -> Result<Composition, ComposeError> {
+        Composition::new(pieces, |piece| self.get(piece))
     }
 }
 

@@ -6,7 +6,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Language, Method, Piece, Spoken, is_tag, same_tag, spaced, wav};
+use phonegate_approval::policy::Method;
+use phonegate_approval::script::{ALL_DIGITS, Piece, pieces};
+
+use super::{Language, Spoken, is_tag, same_tag, wav};
 use crate::config::{ConfigError, read_file};
 
 /// The longest file, in bytes: a minute of stereo at 48 kHz and 32 bits.
@@ -54,7 +57,8 @@ fn add_language(
         Err(error) => return faults.push(fault(folder, error)),
     };
     let there = known.and_then(|index| languages.get(index));
-    let missing: Vec<_> = method.pieces().into_iter().filter(|piece| !files.contains_key(piece)).collect();
+    let needed = || Piece::ALL.into_iter().filter(|piece| piece.is_spoken_with(method));
+    let missing: Vec<_> = needed().filter(|piece| !files.contains_key(piece)).collect();
     if there.is_none() && !missing.is_empty() {
         let problem =
             format!("is a language that PhoneGate does not bring, and lacks {}", file_names(missing).join(", "));
@@ -71,9 +75,8 @@ fn add_language(
     let tag = there.map_or(tag, |language| language.tag());
     let language = Language::new(&tag.replace('_', "-"), spoken);
     // A language that lacks a recording is reported above.
-    let is_whole = faults.len() == before && method.pieces().into_iter().all(|piece| language.get(piece).is_some());
-    let longest = method.first_prompt(&[Piece::Digit7; 4]);
-    if is_whole && let Err(error) = language.compose(&spaced(&longest)) {
+    let is_whole = faults.len() == before && needed().all(|piece| language.get(piece).is_some());
+    if is_whole && let Err(error) = language.compose(pieces(method, 1, "7777")) {
         faults.push(fault(folder, error));
     }
     match known.and_then(|index| languages.get_mut(index)) {
@@ -83,7 +86,13 @@ fn add_language(
 }
 
 fn file_names(pieces: Vec<Piece>) -> Vec<String> {
-    pieces.into_iter().map(|piece| format!("{piece}.wav")).collect()
+    pieces.into_iter().map(|piece| format!("{}.wav", piece.name())).collect()
+}
+
+/// The pieces of the first prompt with any code, each once.
+fn instructions(method: Method) -> Vec<Piece> {
+    let is_said = |piece: &Piece| pieces(method, 1, ALL_DIGITS).any(|said| said == *piece);
+    Piece::ALL.into_iter().filter(is_said).collect()
 }
 
 /// The recordings in a language's folder. Other files may lie there, but none that looks like a prompt and is none.
@@ -96,11 +105,11 @@ fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Re
         match (piece, is_wav) {
             (Some(piece), true) => {
                 if files.insert(piece, path.clone()).is_some() {
-                    faults.push(fault(&path, format_args!("there is another {piece}.wav beside it")));
+                    faults.push(fault(&path, format_args!("there is another {}.wav beside it", piece.name())));
                 }
             }
             (None, _) if stem.eq_ignore_ascii_case(OsStr::new(GREETING)) => {
-                let instead = file_names(method.instructions()).join(", ");
+                let instead = file_names(instructions(method)).join(", ");
                 faults.push(fault(&path, format_args!("ends in \"press pound\"; replace it by {instead}")));
             }
             (Some(_), false) => faults.push(fault(&path, "is not a WAV file by its name; convert it, or remove it")),

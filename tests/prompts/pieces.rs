@@ -1,6 +1,8 @@
 //! The pieces of each language, and what is said of them.
 
-use phonegate::prompts::{ComposeError, Language, Method, Part, Piece, sentences, spaced};
+use phonegate::prompts::{ComposeError, Language, sentences};
+use phonegate_approval::policy::Method;
+use phonegate_approval::script::{Piece, pieces};
 
 use super::{Own, RATE, embedded, sox, tone};
 
@@ -31,12 +33,14 @@ fn every_language_says_every_piece() {
         let said: Vec<_> = sentences[language.tag()].iter().map(|(piece, _)| *piece).collect();
         assert_eq!(said, Piece::ALL, "{}", language.tag());
         for piece in Piece::ALL {
-            assert!(language.get(piece).unwrap().len() > 800, "{}/{piece} is longer than 100 ms", language.tag());
+            let length = language.get(piece).unwrap().len();
+            assert!(length > 800, "{}/{} is longer than 100 ms", language.tag(), piece.name());
             assert_eq!(language.own_file(piece), None);
         }
-        let longest = Piece::DIGITS.into_iter().max_by_key(|digit| language.get(*digit).unwrap().len()).unwrap();
+        let length = |digit: &u8| language.get(Piece::Digit(*digit)).unwrap().len();
+        let longest = (0..10).max_by_key(length).unwrap().to_string().repeat(3);
         for method in Method::ALL {
-            let prompt = language.compose(&spaced(&method.first_prompt(&[longest; 3]))).unwrap();
+            let prompt = language.compose(pieces(method, 1, &longest)).unwrap();
             let seconds = prompt.samples() as f64 / RATE;
             // Two prompts and the pauses after them are over before the deadline of 90 seconds, three with pound.
             let most = if method == Method::Pound { 20.0 } else { 38.0 };
@@ -49,7 +53,7 @@ fn every_language_says_every_piece() {
 fn every_piece_is_as_loud_as_the_others_and_not_cut_off() {
     for language in embedded().languages() {
         let levels = Piece::ALL.map(|piece| {
-            let (recording, name) = (language.get(piece).unwrap(), format!("{}/{piece}", language.tag()));
+            let (recording, name) = (language.get(piece).unwrap(), format!("{}/{}", language.tag(), piece.name()));
             let level = speech_level(&recording);
             assert!((-24.0..-20.5).contains(&level), "{name}: {level:.1} dB");
             let peak = recording.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
@@ -72,16 +76,13 @@ fn every_piece_is_as_loud_as_the_others_and_not_cut_off() {
 #[test]
 fn a_composition_says_where_each_of_its_pieces_begins() {
     let language = embedded().language("en-US").unwrap();
-    let pieces = [Piece::Intro, Piece::PressCode, Piece::Digit4, Piece::Digit7, Piece::ThenPound, Piece::NotYou];
-    let parts = spaced(&pieces);
-    let pauses: Vec<_> =
-        parts.iter().filter_map(|part| if let Part::Pause(ms) = part { Some(*ms) } else { None }).collect();
-    assert_eq!(pauses, [200, 400, 250, 250, 250, 400]);
-    let composition = language.compose(&parts).unwrap();
+    let pieces = [Piece::Intro, Piece::PressCode, Piece::Digit(4), Piece::Digit(7), Piece::ThenPound, Piece::NotYou];
+    let pauses = [200, 400, 250, 250, 250, 400];
+    let composition = language.compose(pieces).unwrap();
     let mut expected = Vec::new();
     let mut starts = Vec::new();
     for (piece, pause) in pieces.iter().zip(pauses) {
-        expected.extend(vec![0; usize::from(pause) * 8]);
+        expected.extend(vec![0; pause * 8]);
         starts.push(expected.len());
         expected.extend_from_slice(&language.get(*piece).unwrap());
     }
@@ -103,49 +104,42 @@ fn a_composition_says_where_each_of_its_pieces_begins() {
 }
 
 #[test]
-fn debug_output_shows_no_digit_of_a_code() {
+fn debug_output_of_a_composition_shows_its_length_only() {
     let language = embedded().language("en-US").unwrap();
-    let [one, other] = [[Piece::Digit4], [Piece::Digit7]].map(|code| spaced(&Method::Code.first_prompt(&code)));
-    assert_eq!(format!("{one:?}"), format!("{other:?}"), "two codes look the same");
-    let composition = language.compose(&one).unwrap();
+    let composition = language.compose(pieces(Method::Code, 1, "47")).unwrap();
     let shown = format!("{composition:?}");
     assert_eq!(shown, format!("Composition {{ samples: {}, .. }}", composition.samples()));
 }
 
+/// Ten minutes and no sample more: the pauses count, too.
 #[test]
 fn a_composition_is_no_longer_than_a_call() {
-    let language = embedded().language("en-US").unwrap();
-    assert!(language.compose(&[Part::Pause(60_000); 10]).is_ok());
-    assert_eq!(language.compose(&[Part::Pause(60_001); 10]).unwrap_err(), ComposeError::TooLong);
-}
-
-#[test]
-fn each_method_says_what_to_press_and_a_code_twice() {
-    let (four, seven) = (Piece::digit('4').unwrap(), Piece::digit('7').unwrap());
-    let names = |pieces: Vec<Piece>| pieces.into_iter().map(Piece::name).collect::<Vec<_>>().join(" ");
-    for (method, said) in [
-        (Method::Code, "press_code digit_4 digit_7 then_pound press_code digit_4 digit_7 then_pound"),
-        (Method::Pound, "press_pound"),
-        (Method::Pin, "enter_pin"),
-        (Method::PinAndCode, "enter_pin_then digit_4 digit_7 then_pound enter_pin_then digit_4 digit_7 then_pound"),
-    ] {
-        let code = if method.says_code() { vec![four, seven] } else { Vec::new() };
-        assert_eq!(names(method.first_prompt(&code)), format!("intro {said} not_you"));
-        assert_eq!(names(method.next_prompt(&code)), format!("wrong_key {said} not_you"));
-    }
-    assert_eq!((Piece::digit('#'), Piece::digit('٣'), Piece::digit('a')), (None, None, None));
+    let own = Own::new();
+    let tone_of = |piece: Piece, seconds: &str| {
+        let file = own.at(&format!("en-US/{}.wav", piece.name()));
+        sox(&["-n", "-r", "8000"], &file, &["synth", seconds, "sine", "500"]);
+    };
+    tone_of(Piece::Intro, "60");
+    // With ten pauses, 600 seconds in all.
+    tone_of(Piece::NotYou, "56.2");
+    let fits = |last: Piece| {
+        let language = own.load().unwrap().language("en-US").unwrap();
+        language.compose([Piece::Intro; 9].into_iter().chain([last])).map(|composition| composition.samples())
+    };
+    assert_eq!(fits(Piece::NotYou), Ok(600 * 8_000));
+    tone_of(Piece::NotYou, "56.200125");
+    assert_eq!(fits(Piece::NotYou), Err(ComposeError::TooLong));
 }
 
 /// The set of pieces that a language needs is the method's.
 #[test]
 fn a_new_language_needs_every_piece_of_the_method() {
     let own = Own::new();
-    for piece in Method::Pound.pieces() {
-        tone(&[], "500", &own.at(&format!("ja-JP/{piece}.wav")));
+    for piece in Piece::ALL.into_iter().filter(|piece| piece.is_spoken_with(Method::Pound)) {
+        tone(&[], "500", &own.at(&format!("ja-JP/{}.wav", piece.name())));
     }
     let japanese = own.load_all(Method::Pound).unwrap().language("ja").unwrap();
-    let code = spaced(&Method::Code.first_prompt(&[Piece::Digit4]));
-    assert_eq!(japanese.compose(&code).unwrap_err(), ComposeError::Missing(Piece::PressCode));
+    assert_eq!(japanese.compose(pieces(Method::Code, 1, "4")).unwrap_err(), ComposeError::Missing(Piece::PressCode));
     let lacks = "ja-JP: is a language that PhoneGate does not bring, and lacks ";
     let digits: String = (0..10).map(|digit| format!("digit_{digit}.wav, ")).collect();
     for (method, missing) in [
@@ -177,9 +171,9 @@ fn an_own_greeting_is_refused_by_name() {
 fn own_recordings_that_no_call_can_say_are_refused() {
     let own = Own::new();
     let minute = |piece: Piece| {
-        sox(&["-n", "-r", "8000"], &own.at(&format!("de-DE/{piece}.wav")), &["synth", "60", "sine", "500"]);
+        sox(&["-n", "-r", "8000"], &own.at(&format!("de-DE/{}.wav", piece.name())), &["synth", "60", "sine", "500"]);
     };
-    [Piece::PressCode, Piece::Digit7].into_iter().for_each(minute);
+    [Piece::PressCode, Piece::Digit(7)].into_iter().for_each(minute);
     assert!(own.load_all(Method::Pound).is_ok());
     let too_long = ["de-DE: its prompt is longer than 600 seconds; shorten the recordings"];
     assert_eq!(own.load_all(Method::Code).unwrap_err(), too_long);

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use phonegate::prompts::{Piece, Recording};
+use phonegate::prompts::Recording;
+use phonegate_approval::script::Piece;
 
 use super::{Own, RATE, amplitude};
 

@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
+use phonegate_approval::script::Piece;
 use tokio::time::Instant;
 
 use crate::call::{Failure, FailureReason, Outcome};
-use crate::prompts::Piece;
 
 /// An entry is over after so long a pause, and so is the wait for a first key after a prompt.
 const PAUSE: Duration = Duration::from_secs(3);

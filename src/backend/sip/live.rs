@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use phonegate_approval::script::pieces;
 use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
 use tokio::sync::mpsc;
 
@@ -14,7 +15,7 @@ use super::outcome::{end, hung_up};
 use super::phone::Phone;
 use crate::backend::{CallStep, OnStep};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
-use crate::prompts::{ComposeError, Composition, Language, Method, Piece, spaced};
+use crate::prompts::{CALL_METHOD, Language};
 
 /// What was sent last is heard by then: telephones keep some packets back, against jitter.
 const UNTIL_HEARD: Duration = Duration::from_millis(300);
@@ -55,11 +56,8 @@ impl Live {
     /// Asks the user, and responds to the requests of the peer meanwhile.
     async fn converse(&mut self, policy: Policy) -> Outcome {
         let (sender, mut info) = mpsc::channel(MAX_KEYS);
-        let method = Method::default();
-        let prompts = self.compose(&method.first_prompt(&[])).and_then(|greeting| {
-            let wrong_key = self.compose(&method.next_prompt(&[]))?;
-            Ok((greeting, wrong_key))
-        });
+        let prompt = |attempt| self.language.compose(pieces(CALL_METHOD, attempt, ""));
+        let prompts = prompt(1).and_then(|greeting| Ok((greeting, prompt(2)?)));
         let (greeting, wrong_key) = match prompts {
             Ok(prompts) => prompts,
             Err(error) => {
@@ -86,10 +84,6 @@ impl Live {
                 }
             }
         }
-    }
-
-    fn compose(&self, pieces: &[Piece]) -> Result<Composition, ComposeError> {
-        self.language.compose(&spaced(pieces))
     }
 
     /// Waits until the call is answered, and uses the answer's audio.
@@ -139,7 +133,7 @@ impl Live {
     pub(super) async fn say_goodbye(&mut self) {
         let Some(outcome) = &self.outcome else { return };
         // Every language has these pieces.
-        let Ok(farewell) = self.compose(&[farewell(outcome)]) else { return };
+        let Ok(farewell) = self.language.compose([farewell(outcome)]) else { return };
         let said = self.media.say(farewell);
         let heard = async {
             let _ = said.await;
