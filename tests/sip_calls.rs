@@ -412,7 +412,7 @@ fn a_reliable_provisional_answer_is_an_ordinary_one_by_default() {
 #[test]
 fn a_session_that_is_ours_to_refresh_is_refreshed() {
     let mut steps = answers(&[Step::Receive("UPDATE"), Step::Press("#")]);
-    steps[2] = Step::PickUpAs("Session-Expires: 4;refresher=uac\nSupported: timer\nAllow: INVITE, ACK, BYE, UPDATE");
+    steps[2] = Step::PickUpAs("Session-Expires: 8;refresher=uac\nSupported: timer\nAllow: INVITE, ACK, BYE, UPDATE");
     assert_eq!(call(&steps).0, None);
 }
 

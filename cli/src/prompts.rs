@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{CellAlignment, Table, presets};
 use hound::{SampleFormat, WavSpec, WavWriter};
-use phonegate::config::{ErrorKind, PATH_VARIABLE, PromptsConfig};
-use phonegate::prompts::{CALL_METHOD, ComposeError, Language, Prompts, SAMPLE_RATE, sentences};
+use phonegate::config::{ApprovalMethod, ConfigError, ErrorKind, PATH_VARIABLE, PromptsConfig};
+use phonegate::prompts::{ComposeError, Language, Prompts, SAMPLE_RATE, sentences};
 use phonegate_approval::policy::{CODE_DIGITS, Method};
 use phonegate_approval::script::{Piece, pieces};
 use serde_json::json;
@@ -198,7 +198,7 @@ fn list(arguments: &List, config: Option<&Path>) -> Result<Exit, Trouble> {
 fn check(arguments: &Check, config: Option<&Path>) -> Result<Exit, Trouble> {
     let Setup { file, loaded } = Setup::load(config)?;
     let file = file.display().to_string();
-    match Prompts::load_all(&loaded.config.prompts, CALL_METHOD, &loaded.base) {
+    match Prompts::load_all(&loaded.config.prompts, loaded.config.approval.method.into(), &loaded.base) {
         Ok(prompts) => {
             let languages = prompts.languages();
             let own = |language: &Language| Piece::ALL.iter().filter(|p| language.own_file(**p).is_some()).count();
@@ -313,7 +313,7 @@ fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {
 fn say(arguments: &Say) -> Result<Exit, Trouble> {
     let only = match &arguments.language {
         None => None,
-        Some(tag) => Some(find(&Prompts::load(&PromptsConfig::default(), CALL_METHOD, Path::new(""))?, tag)?),
+        Some(tag) => Some(find(&library_prompts()?, tag)?),
     };
     for (language, sentences) in sentences() {
         if only.as_ref().is_some_and(|only| only.tag() != language) {
@@ -331,19 +331,24 @@ fn say(arguments: &Say) -> Result<Exit, Trouble> {
     Ok(Exit::Done)
 }
 
+/// The prompts of the library, which has every piece.
+fn library_prompts() -> Result<Prompts, ConfigError> {
+    Prompts::load(&PromptsConfig::default(), ApprovalMethod::default().into(), Path::new(""))
+}
+
 /// The prompts of the configuration; where nobody named one and there is none, those of the library.
 fn load(named: Option<&Path>, json: bool) -> Result<(PromptsConfig, Prompts), Trouble> {
     let is_named = named.is_some() || std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty());
     match Setup::load(named) {
         Ok(Setup { file, loaded }) => {
-            let prompts = Prompts::load(&loaded.config.prompts, CALL_METHOD, &loaded.base)
+            let prompts = Prompts::load(&loaded.config.prompts, loaded.config.approval.method.into(), &loaded.base)
                 .map_err(|error| error.in_file(&file))?;
             Ok((loaded.config.prompts, prompts))
         }
         Err(error) if error.kind() == ErrorKind::NotFound && !is_named => {
             output::warning(json, "there is no configuration, so these are PhoneGate's prompts");
             let config = PromptsConfig::default();
-            let prompts = Prompts::load(&config, CALL_METHOD, Path::new(""))?;
+            let prompts = library_prompts()?;
             Ok((config, prompts))
         }
         Err(error) => Err(error.into()),

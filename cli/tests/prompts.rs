@@ -4,7 +4,8 @@ mod support;
 
 use std::path::Path;
 
-use phonegate::prompts::{CALL_METHOD, Prompts, Recording};
+use phonegate::config::ApprovalMethod;
+use phonegate::prompts::{Prompts, Recording};
 use phonegate_approval::script::Piece;
 use serde_json::{Value, json};
 use support::{Place, simulated};
@@ -174,7 +175,7 @@ fn what_is_played_is_what_a_user_hears() {
 
 fn library(language: &str, piece: Piece) -> Recording {
     let config = phonegate::config::PromptsConfig::default();
-    let prompts = Prompts::load(&config, CALL_METHOD, Path::new("")).unwrap();
+    let prompts = Prompts::load(&config, ApprovalMethod::default().into(), Path::new("")).unwrap();
     prompts.language(language).unwrap().get(piece).unwrap()
 }
 

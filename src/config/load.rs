@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::approval::check_method;
 use super::error::{ConfigError, ErrorKind};
 use super::numbers::check_number_formats;
 use super::read::read_file;
@@ -108,6 +109,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     check_store(&config.store)?;
     check_metrics(&config.metrics)?;
     check_number_formats(&config)?;
+    check_method(&config)?;
     Ok(config)
 }
 
@@ -138,6 +140,7 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         call: document.call,
         numbers: document.numbers,
         prompts: document.prompts,
+        approval: document.approval,
         store: document.store,
         network: document.network,
         log: document.log,

@@ -3,6 +3,7 @@
 //!
 //! [`load`] reads and checks a file. What is accepted here works.
 
+mod approval;
 mod backend;
 mod bounded;
 mod country;
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
+pub use approval::{ApprovalConfig, ApprovalMethod};
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
 pub use bounded::Bounded;
 pub use country::countries_of;
@@ -84,6 +86,9 @@ pub struct Document<B> {
     /// What users hear from a backend that speaks itself.
     #[serde(default)]
     pub prompts: PromptsConfig,
+    /// What a user must do to approve.
+    #[serde(default)]
+    pub approval: ApprovalConfig,
     /// How many calls there may be.
     #[serde(default)]
     pub limits: LimitsConfig,

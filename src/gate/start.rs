@@ -15,7 +15,7 @@ use crate::backend::{self, Named};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, TrustedPaths};
 use crate::dispatch::{Dispatcher, Rules};
 use crate::platform;
-use crate::prompts::{CALL_METHOD, Prompts};
+use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store;
 use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile};
@@ -100,7 +100,7 @@ impl Gate {
         let number_keys = hasher.fingerprints();
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
-        let prompts = Prompts::load(&config.prompts, CALL_METHOD, &base)?;
+        let prompts = Prompts::load(&config.prompts, config.approval.method.into(), &base)?;
         let backends = in_use(&config, &prompts, &base)?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());

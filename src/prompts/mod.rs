@@ -24,9 +24,6 @@ pub type Recording = Arc<[i16]>;
 /// Samples a second.
 pub const SAMPLE_RATE: u32 = 8_000;
 
-/// The method of every call.
-pub const CALL_METHOD: Method = Method::Pound;
-
 /// A recording of this library, or an administrator's own with its file.
 #[derive(Clone, Debug)]
 enum Spoken {

@@ -151,7 +151,7 @@ fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at
 
 #[test]
 fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_was_told_and_rings_once() {
-    let steps = [Step::Invite, RINGS, Step::PickUp, Step::Wait(300), Step::Press("#"), Step::Receive("BYE")];
+    let steps = [Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED, Step::Press("#"), Step::Receive("BYE")];
     let callee = Callee::start(&steps, 1000);
     let machine = Machine::with(callee.trunk(), json!({ "prompts": prompts() }));
     let mut calls = Vec::new();

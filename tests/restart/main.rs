@@ -20,7 +20,7 @@ use support::calls::{Calls, is_intact};
 use support::gate::{admitted, no_limits, polling};
 use support::host::Host;
 use support::sip::prompts;
-use support::sipp::{Callee, Step};
+use support::sipp::{Callee, Step, UNTIL_ASKED};
 use support::twilio::{About, Story, Twilio};
 use support::wait_until;
 use tempfile::TempDir;

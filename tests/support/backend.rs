@@ -9,7 +9,7 @@ use phonegate::backend::{self, PlaceError, Reference, TelephonyBackend};
 use phonegate::call::{Attempt, Call, CallId, Failure, Outcome};
 use phonegate::clock::{Deadline, Moment};
 use phonegate::config::{self, ConfigError, NumbersConfig};
-use phonegate::prompts::{CALL_METHOD, Prompts};
+use phonegate::prompts::Prompts;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -36,7 +36,7 @@ impl Line {
             "numbers": { "default_country": "US" },
         });
         let config = config::parse(&config.to_string())?;
-        let prompts = Prompts::load(&config.prompts, CALL_METHOD, Path::new("/"))?;
+        let prompts = Prompts::load(&config.prompts, config.approval.method.into(), Path::new("/"))?;
         let named = backend::build("line", &config.backends["line"], &config, &prompts, Path::new("/"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Ok(Self { backend: named.backend, runtime })

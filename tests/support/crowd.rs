@@ -69,7 +69,7 @@ pub struct RunningCrowd {
     pub port: u16,
     /// Calls that are answered at the moment.
     up: Arc<AtomicUsize>,
-    /// Calls that have heard something that is not silence.
+    /// Calls that have heard the first second of a prompt.
     asked: Arc<AtomicUsize>,
     is_told: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
@@ -78,6 +78,9 @@ pub struct RunningCrowd {
 
 /// The time between two packets of audio.
 const PERIOD: Duration = Duration::from_millis(20);
+
+/// The packets of a prompt after which a key is not too early: a little more than a second.
+const UNTIL_ASKED: usize = 55;
 
 /// How long the thread rests after packets came, so that it reads many at once.
 const REST: Duration = Duration::from_millis(1);
@@ -128,7 +131,7 @@ impl RunningCrowd {
         self.up.load(Ordering::Relaxed)
     }
 
-    /// The number of calls so far that have heard something that is not silence.
+    /// The number of calls so far that have heard the first second of a prompt.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
@@ -178,7 +181,8 @@ struct Call {
     is_acknowledged: bool,
     /// Where the caller wants its audio.
     audio: SocketAddr,
-    is_asked: bool,
+    /// Packets from the first one on that was not silence.
+    heard_packets: usize,
     /// Those of the next packet that is sent.
     sequence: u16,
     timestamp: u32,
@@ -247,8 +251,11 @@ impl State {
                 seen.arrivals.entry((from, header.ssrc)).or_default().push(arrival);
             }
             let Some((id, call)) = sources.get(&from).and_then(|id| Some((*id, calls.get_mut(id)?))) else { return };
-            if !call.is_asked && !is_silent(payload) {
-                call.is_asked = true;
+            if call.heard_packets == 0 && is_silent(payload) {
+                return;
+            }
+            call.heard_packets += 1;
+            if call.heard_packets == UNTIL_ASKED {
                 all_asked.fetch_add(1, Ordering::Relaxed);
                 if call.reaction == Reaction::PressesAtPrompt {
                     asked.push(id);
@@ -316,7 +323,7 @@ impl State {
                 .then(|| invite.respond_as("487 Request Terminated", &tag, "", "")),
             is_acknowledged: false,
             audio,
-            is_asked: false,
+            heard_packets: 0,
             sequence: 1,
             timestamp: 0,
             pressed: 0,

@@ -109,14 +109,49 @@ impl Handset {
         has_heard
     }
 
-    /// Hears the first prompt begin: keys count from then on.
+    /// Hears the first prompt begin, and the second after it: what is pressed then is not too early.
     pub fn hear_prompt(&self) -> Heard {
+        let first = self.hear_speech();
+        for _ in 0..55 {
+            self.hear();
+        }
+        first
+    }
+
+    /// Hears the first packet that is not silent.
+    pub fn hear_speech(&self) -> Heard {
         loop {
             let heard = self.hear();
             if heard.payload.iter().any(|sample| decode_ulaw(*sample).abs() > 8) {
                 return heard;
             }
         }
+    }
+
+    /// Hears a prompt of the tests to its end, and returns the code that it spoke: once, though it is spoken twice.
+    pub fn hear_code(&self, length: usize) -> String {
+        let mut digits = String::new();
+        // The digit of the last packet, and whether it is in the code already.
+        let (mut last, mut is_taken, mut silent) = (None, false, 0);
+        while digits.len() < 2 * length || silent < 10 {
+            let samples: Vec<_> = self.hear().payload.iter().map(|sample| decode_ulaw(*sample)).collect();
+            let is_loud = samples.iter().any(|sample| sample.abs() > 1000);
+            let crossings = samples.windows(2).filter(|pair| (pair[0] < 0) != (pair[1] < 0)).count();
+            // A tone of f Hz crosses zero 2 * f * 0.02 times in a packet.
+            let is_like = |digit: &u32| (super::sip::digit_tone(*digit) * 0.04 - crossings as f32).abs() <= 1.5;
+            let digit = (0..10).find(is_like).filter(|_| is_loud);
+            is_taken &= is_loud;
+            // The first packet of a tone may be half silent, and look like another one.
+            if let (Some(value), true, false) = (digit, digit == last, is_taken) {
+                digits += &value.to_string();
+                is_taken = true;
+            }
+            silent = if is_loud { 0 } else { silent + 1 };
+            last = digit;
+        }
+        let (once, twice) = digits.split_at(digits.len() / 2);
+        assert_eq!(once, twice, "the code is spoken twice");
+        once.to_owned()
     }
 
     /// Sends a packet.

@@ -113,13 +113,14 @@ impl Phone {
         });
     }
 
-    /// Presses a key each second until the call has ended: one that is pressed before the prompt begins does not count.
+    /// Presses a key until the call has ended, for the first time when the prompt was spoken for a second.
     pub fn press_until(&mut self, key: &str, has_ended: impl Fn() -> bool) {
-        let mut pressed: Option<Instant> = None;
+        // In the first second of a prompt a key is too early.
+        let mut next = Instant::now() + Duration::from_millis(2_200);
         super::wait_until("the call ends after the key", || {
-            if pressed.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) && !has_ended() {
+            if Instant::now() >= next && !has_ended() {
                 self.send(&json!({ "do": "press", "keys": key }));
-                pressed = Some(Instant::now());
+                next += Duration::from_secs(6);
             }
             has_ended()
         });

@@ -11,8 +11,23 @@ use super::gate::{TestGate, id};
 
 pub const NUMBER: &str = "+1 4255551212";
 
-/// The pieces that the method `pound` says.
-const PIECES: [&str; 7] = ["intro", "wrong_key", "verified", "fraud_reported", "goodbye", "press_pound", "not_you"];
+/// The pieces that the methods `pound` and `code` say, but for the digits.
+const PIECES: [&str; 9] = [
+    "intro",
+    "wrong_key",
+    "verified",
+    "fraud_reported",
+    "goodbye",
+    "press_pound",
+    "not_you",
+    "press_code",
+    "then_pound",
+];
+
+/// The frequency of the tone that stands for a digit of a code, in Hz.
+pub fn digit_tone(digit: u32) -> f32 {
+    1_500.0 + 100.0 * digit as f32
+}
 
 /// Tones instead of sentences, so that the tests need not listen for minutes: of 400 Hz for the first piece, and of
 /// 100 Hz more for each other. A farewell lasts half a second; a prompt with its pauses less than two.
@@ -20,8 +35,12 @@ static PROMPTS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("en-US")).unwrap();
     for (n, prompt) in PIECES.into_iter().enumerate() {
-        let seconds = if matches!(prompt, "press_pound" | "not_you") { 0.1 } else { 0.5 };
+        let is_short = matches!(prompt, "press_pound" | "not_you" | "press_code" | "then_pound");
+        let seconds = if is_short { 0.1 } else { 0.5 };
         tone(&folder.path().join("en-US").join(format!("{prompt}.wav")), 400.0 + 100.0 * n as f32, seconds);
+    }
+    for digit in 0..10 {
+        tone(&folder.path().join("en-US").join(format!("digit_{digit}.wav")), digit_tone(digit), 0.2);
     }
     folder
 });

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use phonegate_approval::script::pieces;
+use phonegate_approval::attempts::Attempts;
 use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
 use tokio::sync::mpsc;
 
 use super::SipTrunk;
-use super::conversation::{Policy, converse, farewell};
+use super::conversation::{converse, farewell};
 use super::dialled::DialledCall;
 use super::driver::OutgoingCall;
-use super::media::{Keys, MAX_KEYS, Media};
+use super::media::{Keys, MAX_KEYS, Media, Press};
 use super::outcome::{end, hung_up};
 use super::phone::Phone;
 use crate::backend::{CallStep, OnStep};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
-use crate::prompts::{CALL_METHOD, Language};
+use crate::prompts::Language;
 
 /// What was sent last is heard by then: telephones keep some packets back, against jitter.
 const UNTIL_HEARD: Duration = Duration::from_millis(300);
@@ -28,6 +28,8 @@ pub(super) struct Live {
     pub(super) media: Media,
     pub(super) keys: Keys,
     pub(super) language: Language,
+    /// What approves.
+    pub(super) attempts: Attempts,
     pub(super) extension: Option<Box<str>>,
     pub(super) is_answered: bool,
     /// The verdict, once there is one.
@@ -47,27 +49,23 @@ impl Live {
         self.is_answered = true;
         on_step(CallStep::Progress(Progress::Answered));
         let outcome = match self.until_resumed().await {
-            Ok(()) => self.converse(trunk.policy).await,
+            Ok(()) => self.converse().await,
             Err(failure) => Outcome::Failed(failure),
         };
         self.media.summary().explain(outcome)
     }
 
     /// Asks the user, and responds to the requests of the peer meanwhile.
-    async fn converse(&mut self, policy: Policy) -> Outcome {
+    async fn converse(&mut self) -> Outcome {
         let (sender, mut info) = mpsc::channel(MAX_KEYS);
-        let prompt = |attempt| self.language.compose(pieces(CALL_METHOD, attempt, ""));
-        let prompts = prompt(1).and_then(|greeting| Ok((greeting, prompt(2)?)));
-        let (greeting, wrong_key) = match prompts {
-            Ok(prompts) => prompts,
-            Err(error) => {
-                let sentence = format_args!("The user cannot be asked: the language {} {error}.", self.language.tag());
-                return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
-            }
+        let mut phone = Phone {
+            media: &self.media,
+            language: &self.language,
+            events: &mut self.keys,
+            info: &mut info,
+            speech: None,
         };
-        let events = &mut self.keys;
-        let mut phone = Phone { media: &self.media, greeting, wrong_key, events, info: &mut info };
-        let conversation = converse(&mut phone, policy, self.extension.as_deref());
+        let conversation = converse(&mut phone, &self.attempts, self.extension.as_deref());
         tokio::pin!(conversation);
         loop {
             tokio::select! {
@@ -78,7 +76,7 @@ impl Live {
                     Some(event) => {
                         if let Some(key) = respond(&self.dialled.call, &self.media, event) {
                             // A caller who presses more keys than are read has none that counts.
-                            let _ = sender.try_send(key);
+                            let _ = sender.try_send(Press { key, began: self.media.now() });
                         }
                     }
                 }
@@ -134,9 +132,9 @@ impl Live {
         let Some(outcome) = &self.outcome else { return };
         // Every language has these pieces.
         let Ok(farewell) = self.language.compose([farewell(outcome)]) else { return };
-        let said = self.media.say(farewell);
+        let mut said = self.media.say(farewell);
         let heard = async {
-            let _ = said.await;
+            while said.recv().await.is_some() {}
             tokio::time::sleep(UNTIL_HEARD).await;
         };
         tokio::pin!(heard);

@@ -27,14 +27,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use phonegate_approval::policy::Policy;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::{CallStep, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::call::{Call, Failure, FailureReason, Outcome};
-use crate::config::{Config, ConfigError, PromptsConfig, SipConfig};
+use crate::config::{Config, ConfigError, SipConfig};
 use crate::prompts::Prompts;
-use conversation::Policy;
 pub use dialling::Dialling;
 use driver::{Driver, Flows, OpenFlow};
 use live::Live;
@@ -84,10 +84,9 @@ impl SipTrunk {
         prompts: Prompts,
         base: &Path,
     ) -> Result<Self, ConfigError> {
-        let PromptsConfig { repeat, attempts, .. } = config.prompts;
         Ok(Self {
             settings: Settings::new(path, sip, (&config.network, &config.numbers), base)?,
-            policy: Policy { repeat: repeat.get(), attempts: attempts.get(), fraud_key: config.fraud.key.get() },
+            policy: config.approval_policy()?,
             prompts,
             flows: Flows::default(),
             driver: std::sync::OnceLock::new(),

@@ -1,38 +1,126 @@
-//! What keys mean, by when they are pressed, in time that passes as the tests say.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+//! What the conversation does with prompts and keys, in virtual time. What each key means, the tests of the judge show.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::VecDeque;
 
-use proptest::prelude::*;
-use tokio::time::sleep_until;
+use phonegate_approval::policy::Policy;
+use tokio::time::{Instant, sleep_until};
 
 use super::super::media::UNCLEAR_KEY;
 use super::*;
 
-/// How long every prompt is.
-const PROMPT: Duration = Duration::from_secs(4);
+/// How long each piece of a prompt is.
+const PIECE: Duration = Duration::from_millis(800);
 
-/// A user who presses keys at certain times after the answer, in milliseconds.
+/// When a key is pressed.
+#[derive(Clone, Copy)]
+enum When {
+    /// After the answer, in milliseconds.
+    At(u64),
+    /// After the end of the prompt of this number, the first being 1, in milliseconds.
+    AfterPrompt(usize, u64),
+}
+
+/// What a user presses.
+#[derive(Clone, Copy)]
+enum What {
+    Key(char),
+    /// The digits that this prompt spoke, then `#`.
+    Code(usize),
+}
+
+/// A user who presses keys, and a telephone that speaks to them.
 struct User {
-    keys: VecDeque<(Instant, char)>,
-    heard: Vec<Prompt>,
+    start: Instant,
+    plan: Vec<(When, What)>,
+    presses: VecDeque<(Instant, char)>,
+    /// The code of each prompt.
+    heard: Vec<String>,
+    /// The pieces that are to begin, and the prompt's end.
+    speech: VecDeque<(Instant, Option<usize>)>,
     dialled: Option<String>,
     takes_keys: bool,
 }
 
 impl User {
-    fn pressing(keys: &[(u64, char)]) -> Self {
-        let now = Instant::now();
-        let mut keys: Vec<_> = keys.iter().map(|(at, key)| (now + Duration::from_millis(*at), *key)).collect();
-        keys.sort();
-        Self { keys: keys.into(), heard: Vec::new(), dialled: None, takes_keys: true }
+    fn who(plan: &[(When, What)]) -> Self {
+        let start = Instant::now();
+        let mut user = Self {
+            start,
+            plan: plan.to_vec(),
+            presses: VecDeque::new(),
+            heard: Vec::new(),
+            speech: VecDeque::new(),
+            dialled: None,
+            takes_keys: true,
+        };
+        for (when, what) in plan {
+            if let (When::At(at), What::Key(key)) = (when, what) {
+                user.presses.push_back((start + Duration::from_millis(*at), *key));
+            }
+        }
+        user
     }
 }
 
 impl Line for User {
-    async fn say_until_key(&mut self, prompt: Prompt) -> Option<char> {
-        self.heard.push(prompt);
-        tokio::time::timeout(PROMPT, self.key()).await.ok()
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn speak(&mut self, script: Script<'_>) -> Result<(), ComposeError> {
+        let pieces: Vec<_> = script.pieces().collect();
+        let code = pieces.iter().filter_map(|piece| match piece {
+            Piece::Digit(digit) => Some(digit.to_string()),
+            _ => None,
+        });
+        let code: String = code.collect();
+        // It is said twice.
+        let (once, twice) = code.split_at(code.len() / 2);
+        assert_eq!(once, twice, "the code is said twice");
+        self.heard.push(once.to_owned());
+        let mut at = Instant::now();
+        for index in 0..pieces.len() {
+            self.speech.push_back((at, Some(index)));
+            at += PIECE;
+        }
+        self.speech.push_back((at, None));
+        for (when, what) in &self.plan {
+            let When::AfterPrompt(prompt, after) = when else { continue };
+            if *prompt != self.heard.len() {
+                continue;
+            }
+            let keys = match what {
+                What::Key(key) => key.to_string(),
+                What::Code(prompt) => format!("{}#", self.heard.get(prompt - 1).unwrap()),
+            };
+            let presses = keys.chars().zip(0..).map(|(key, n)| (at + Duration::from_millis(after + 300 * n), key));
+            self.presses.extend(presses);
+        }
+        Ok(())
+    }
+
+    fn stop_speaking(&mut self) {
+        self.speech.clear();
+    }
+
+    async fn event(&mut self) -> LineEvent {
+        let (speech, press) = (self.speech.front().map(|(at, _)| *at), self.presses.front().map(|(at, _)| *at));
+        match (speech, press) {
+            (None, None) => std::future::pending().await,
+            (Some(speech), press) if press.is_none_or(|press| speech <= press) => {
+                sleep_until(speech).await;
+                match self.speech.pop_front().unwrap().1 {
+                    Some(index) => LineEvent::PieceBegan(index),
+                    None => LineEvent::PromptEnded,
+                }
+            }
+            (_, press) => {
+                sleep_until(press.unwrap()).await;
+                let (at, key) = self.presses.pop_front().unwrap();
+                LineEvent::Key(Press { key, began: at - self.start })
+            }
+        }
     }
 
     async fn press(&mut self, digits: &str) -> bool {
@@ -40,36 +128,31 @@ impl Line for User {
         self.takes_keys
     }
 
-    async fn key(&mut self) -> char {
-        match self.keys.front() {
-            Some((at, _)) => sleep_until(*at).await,
-            None => std::future::pending().await,
-        }
-        self.keys.pop_front().unwrap().1
-    }
-
     fn forget_keys(&mut self) {
-        self.keys.retain(|(at, _)| *at >= Instant::now());
+        self.presses.retain(|(at, _)| *at >= Instant::now());
     }
 }
 
-/// `None` where it is verified, else the reason; and the prompts before the farewell.
-fn held(keys: &[(u64, char)], repeat: u64, attempts: u64) -> (Option<FailureReason>, Vec<Prompt>) {
-    held_with('0', keys, repeat, attempts)
+/// `None` if it is verified, else the reason; and how many prompts were spoken.
+fn held(method: Method, plan: &[(When, What)]) -> (Option<FailureReason>, usize) {
+    held_with(Policy::default().with_method(method), plan)
 }
 
-fn held_with(
-    fraud_key: char,
-    keys: &[(u64, char)],
-    repeat: u64,
-    attempts: u64,
-) -> (Option<FailureReason>, Vec<Prompt>) {
+fn held_with(policy: Policy, plan: &[(When, What)]) -> (Option<FailureReason>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut user = User::pressing(keys);
-        let outcome = converse(&mut user, Policy { repeat, attempts, fraud_key }, None).await;
-        (reason(&outcome), user.heard)
+        let mut user = User::who(plan);
+        let outcome = converse(&mut user, &attempts(policy), None).await;
+        (reason(&outcome), user.heard.len())
     })
+}
+
+fn attempts(policy: Policy) -> Attempts {
+    let fill = |bytes: &mut [u8]| -> Result<(), std::convert::Infallible> {
+        bytes.fill_with(|| fastrand::u8(..));
+        Ok(())
+    };
+    Attempts::new(policy, fill).unwrap()
 }
 
 fn reason(outcome: &Outcome) -> Option<FailureReason> {
@@ -79,121 +162,77 @@ fn reason(outcome: &Outcome) -> Option<FailureReason> {
     }
 }
 
-fn ends(keys: &[(u64, char)]) -> Option<FailureReason> {
-    held(keys, 3, 2).0
+use What::{Code, Key as Pressed};
+use When::{AfterPrompt, At};
+
+#[test]
+fn the_code_that_was_spoken_verifies() {
+    assert_eq!(held(Method::Code, &[(AfterPrompt(1, 500), Code(1))]), (None, 1));
 }
 
 #[test]
-fn the_pound_key_verifies_at_once_and_the_fraud_key_before_it_reports() {
-    assert_eq!(held(&[(100, '#')], 3, 2), (None, vec![Prompt::Greeting]));
-    assert_eq!(ends(&[(100, '0'), (900, '#')]), Some(FailureReason::FraudReported));
+fn the_code_of_an_earlier_attempt_is_wrong() {
+    let wrong = [(AfterPrompt(1, 500), Pressed('*')), (AfterPrompt(1, 900), Pressed('#'))];
+    let right = [wrong[0], wrong[1], (AfterPrompt(2, 500), Code(2))];
+    assert_eq!(held(Method::Code, &right), (None, 2), "the next attempt has a code of its own");
+    // One of 576 codes is the same by chance.
+    let policy = Policy::default().with_code_digits(4).unwrap();
+    let stale =
+        (0..20).filter(|_| held_with(policy, &[wrong[0], wrong[1], (AfterPrompt(2, 500), Code(1))]).0.is_none());
+    assert!(stale.count() < 3, "the code of the first attempt does not approve in the second");
+}
+
+#[test]
+fn a_recording_of_pound_keys_never_approves() {
+    let recording: Vec<_> = (0..900).map(|n| (At(n * 100), Pressed('#'))).collect();
+    for method in [Method::Code, Method::Pound] {
+        assert_eq!(held(method, &recording), (Some(FailureReason::WrongKey), 2), "{method:?}");
+    }
+}
+
+#[test]
+fn the_pound_key_verifies_and_the_fraud_key_before_it_reports() {
+    assert_eq!(held(Method::Pound, &[(At(1_100), Pressed('#'))]), (None, 1));
+    for method in [Method::Pound, Method::Code] {
+        let report = [(At(100), Pressed('0')), (At(900), Pressed('#'))];
+        assert_eq!(held(method, &report).0, Some(FailureReason::FraudReported), "{method:?}");
+    }
 }
 
 #[test]
 fn another_fraud_key_takes_the_place_of_zero() {
-    let reason = |keys: &[(u64, char)]| held_with('9', keys, 3, 1).0;
-    assert_eq!(reason(&[(100, '9'), (900, '#')]), Some(FailureReason::FraudReported));
-    assert_eq!(reason(&[(100, '0'), (900, '#')]), Some(FailureReason::WrongKey));
-    assert_eq!(reason(&[(100, '#')]), None);
-}
-
-#[test]
-fn a_wrong_entry_is_told_and_the_next_one_may_be_right() {
-    assert_eq!(held(&[(100, '5'), (300, '#'), (2000, '#')], 3, 2), (None, vec![Prompt::Greeting, Prompt::WrongKey]));
-    assert_eq!(held(&[(100, '5'), (300, '#'), (2000, '#')], 3, 1).0, Some(FailureReason::WrongKey));
+    let policy = Policy::default().with_method(Method::Pound).with_fraud_key('9').unwrap().with_attempts(1).unwrap();
+    let with = |key| held_with(policy, &[(At(2_000), Pressed(key)), (At(2_500), Pressed('#'))]).0;
+    assert_eq!(with('9'), Some(FailureReason::FraudReported));
+    assert_eq!(with('0'), Some(FailureReason::WrongKey));
 }
 
 /// The media reports a press of which only one packet arrived as an unclear key: it may have been the fraud key.
 #[test]
-fn an_entry_with_an_unclear_key_spends_the_attempt() {
-    let unclear = (100, UNCLEAR_KEY);
-    assert_eq!(held(&[unclear, (200, '#')], 3, 1), (Some(FailureReason::WrongKey), vec![Prompt::Greeting]));
-    assert_eq!(held(&[unclear, (200, '0'), (300, '#')], 3, 1).0, Some(FailureReason::WrongKey));
-    assert_eq!(held(&[(50, '0'), unclear, (300, '#')], 3, 1).0, Some(FailureReason::WrongKey));
-    let verified = (None, vec![Prompt::Greeting, Prompt::WrongKey]);
-    assert_eq!(held(&[unclear, (200, '#'), (2000, '#')], 3, 2), verified, "the next entry may be right");
+fn an_entry_with_an_unclear_key_is_wrong() {
+    let policy = Policy::default().with_method(Method::Pound).with_attempts(1).unwrap();
+    let unclear = [(At(2_000), Pressed(UNCLEAR_KEY)), (At(2_200), Pressed('#'))];
+    assert_eq!(held_with(policy, &unclear).0, Some(FailureReason::WrongKey));
 }
 
 #[test]
-fn silence_is_no_key_after_as_many_prompts_as_are_to_be_said() {
-    assert_eq!(held(&[], 3, 2), (Some(FailureReason::NoKeyPressed), vec![Prompt::Greeting; 3]));
-}
-
-#[test]
-fn the_fraud_key_never_verifies_however_late_its_pound_key_is() {
-    // The wrong-key prompt begins 3 s after the fraud key.
-    for late in [2900, 3100, 3900] {
-        assert_eq!(ends(&[(1000, '0'), (1000 + late, '#')]), Some(FailureReason::FraudReported), "{late} ms");
+fn silence_is_no_key_after_as_many_prompts_as_configured() {
+    for method in [Method::Code, Method::Pound] {
+        assert_eq!(held(method, &[]), (Some(FailureReason::NoKeyPressed), 3));
     }
-    // Who has heard the prompt answers it.
-    assert_eq!(ends(&[(1000, '0'), (5500, '#')]), None);
-    // And one that goes on spends no second attempt.
-    assert_eq!(ends(&[(1000, '5'), (4100, '#'), (6000, '#')]), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said() {
-    let mut user = User { takes_keys: false, ..User::pressing(&[(10_000, '#')]) };
-    let outcome = converse(&mut user, Policy { repeat: 3, attempts: 2, fraud_key: '0' }, Some("42")).await;
+    let mut user = User { takes_keys: false, ..User::who(&[(At(10_000), Pressed('#'))]) };
+    let outcome = converse(&mut user, &attempts(Policy::default()), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::CannotPlace));
     assert_eq!((user.dialled.as_deref(), user.heard.len()), (Some("42"), 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn keys_before_the_first_prompt_never_count() {
-    let mut user = User::pressing(&[(0, '#'), (900, '#'), (1500, '#')]);
-    let outcome = converse(&mut user, Policy { repeat: 3, attempts: 2, fraud_key: '0' }, Some("42")).await;
+    let mut user = User::who(&[(At(0), Pressed('#')), (At(900), Pressed('#')), (At(1_500), Pressed('#'))]);
+    let outcome = converse(&mut user, &attempts(Policy::default().with_method(Method::Pound)), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::NoKeyPressed));
-}
-
-/// The keys up to the first pound key, or pause, from the first one on.
-fn first_entry(keys: &[(u64, char)]) -> String {
-    let mut entry = String::new();
-    for (index, (at, key)) in keys.iter().enumerate() {
-        if index > 0 && at - keys[index - 1].0 >= 3000 {
-            break;
-        }
-        entry.push(*key);
-        if *key == '#' {
-            break;
-        }
-    }
-    entry
-}
-
-fn presses() -> impl Strategy<Value = Vec<(u64, char)>> {
-    let key = prop_oneof![3 => Just('#'), 2 => Just('0'), 1 => proptest::char::range('1', '9'), 1 => Just('*'), 1 => Just(UNCLEAR_KEY)];
-    let gap = prop_oneof![3 => 50..2999u64, 1 => 3001..9000u64];
-    proptest::collection::vec((gap, key), 0..8).prop_map(|presses| {
-        let mut now = 0;
-        let pressed = presses.into_iter().map(|(gap, key)| {
-            now += gap;
-            (now, key)
-        });
-        pressed.collect()
-    })
-}
-
-proptest! {
-    #[test]
-    fn with_one_attempt_the_first_entry_decides(keys in presses()) {
-        // Two greetings of 4 s with a pause of 3 s after each.
-        let silent = keys.first().is_none_or(|(at, _)| *at >= 14_000);
-        prop_assume!(keys.first().is_none_or(|(at, _)| *at != 14_000));
-        let expected = match first_entry(&keys).as_str() {
-            _ if silent => Some(FailureReason::NoKeyPressed),
-            "#" => None,
-            "0#" => Some(FailureReason::FraudReported),
-            _ => Some(FailureReason::WrongKey),
-        };
-        prop_assert_eq!(held(&keys, 2, 1).0, expected);
-    }
-
-    /// Only a pound key verifies that begins an entry: after another pound key, or long after any other key.
-    #[test]
-    fn a_pound_key_after_another_key_never_verifies(keys in presses()) {
-        let begins = |index: usize| index == 0 || keys[index - 1].1 == '#' || keys[index].0 - keys[index - 1].0 >= 4000;
-        let may_verify = keys.iter().enumerate().any(|(index, (_, key))| *key == '#' && begins(index));
-        prop_assert!(may_verify || held(&keys, 3, 3).0.is_some());
-    }
 }

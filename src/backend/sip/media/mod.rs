@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub(super) use playout::SpeechEvent;
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 
@@ -61,8 +62,16 @@ pub(super) struct Media {
     task: JoinHandle<()>,
 }
 
+/// A key that was pressed. It may be part of a code or a PIN, so it has no `Debug`.
+pub(super) struct Press {
+    /// A DTMF digit, or [`UNCLEAR_KEY`].
+    pub(super) key: char,
+    /// When it began, by [`Media::now`].
+    pub(super) began: Duration,
+}
+
 /// Where the keys of a call arrive.
-pub(super) type Keys = mpsc::Receiver<char>;
+pub(super) type Keys = mpsc::Receiver<Press>;
 
 /// What the audio of a call depends on.
 #[derive(Clone, Copy, Debug)]
@@ -195,8 +204,13 @@ impl Media {
         self.shared.state.lock().listening = Some(now);
     }
 
-    /// Says recordings that were joined. The receiver hears when it was said to its end.
-    pub(super) fn say(&self, recording: Composition) -> oneshot::Receiver<()> {
+    /// Returns the time since the media was opened, plus a fixed offset.
+    pub(super) fn now(&self) -> Duration {
+        self.shared.now()
+    }
+
+    /// Says recordings that were joined. The receiver gets their events, and `None` after the last or if they are stopped.
+    pub(super) fn say(&self, recording: Composition) -> mpsc::Receiver<SpeechEvent> {
         self.shared.state.lock().sender.playout.say(recording)
     }
 
@@ -259,17 +273,17 @@ impl Shared {
     }
 
     /// Reads what arrives.
-    async fn receive(self: Arc<Self>, keys: mpsc::Sender<char>) {
+    async fn receive(self: Arc<Self>, keys: mpsc::Sender<Press>) {
         let audio = async {
             let mut buffer = [0; MAX_PACKET];
             loop {
                 // On Windows an error reports an earlier packet that was not delivered (WSAECONNRESET).
                 let Ok((length, from)) = self.rtp.recv_from(&mut buffer).await else { continue };
                 let packet = buffer.get(..length).unwrap_or_default();
-                let key = self.state.lock().on_packet(self.now(), from, packet);
-                if let Some(key) = key {
+                let press = self.state.lock().on_packet(self.now(), from, packet);
+                if let Some(press) = press {
                     // If more keys arrive than the call reads, the excess is dropped.
-                    let _ = keys.try_send(key);
+                    let _ = keys.try_send(press);
                 }
             }
         };
@@ -334,7 +348,7 @@ impl State {
     }
 
     /// Reads a packet that arrived. Returns the key that it reports, if it counts.
-    fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<char> {
+    fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<Press> {
         let (key, began) = match self.session.receive_rtp(now, from, packet)? {
             DigitEvent::Digit { digit, began } => (digit.as_char(), began),
             DigitEvent::Unclear { began } => (UNCLEAR_KEY, began),
@@ -342,7 +356,7 @@ impl State {
             _ => (UNCLEAR_KEY, now),
         };
         let is_heard = self.listening.is_some_and(|since| began.saturating_add(LEEWAY) >= since);
-        is_heard.then_some(key)
+        is_heard.then_some(Press { key, began })
     }
 
     fn report(&mut self, is_last: bool) -> Option<(Vec<u8>, SocketAddr)> {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use audio_codec_algorithms::{encode_alaw, encode_ulaw};
 use phonegate_media::dtmf::Digit;
 use phonegate_media::sdp::Codec;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::prompts::Composition;
 
@@ -22,12 +22,29 @@ const END_PACKETS: u16 = 3;
 /// Volume of a key event in -dBm0.
 const KEY_VOLUME: u8 = 10;
 
-/// Something to be sent, and whom to tell when it was.
+/// Maximum events of one recording that wait to be handled: more than a prompt has pieces.
+const MAX_EVENTS: usize = 64;
+
+/// How far a recording was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend::sip) enum SpeechEvent {
+    /// The first sample of this piece was sent. Counts from 0.
+    PieceBegan(usize),
+    /// The last sample was sent.
+    Ended,
+}
+
+/// Something to be sent, and who waits for it.
 struct Item {
     what: What,
     /// Packets sent of it.
     sent: usize,
-    done: Option<oneshot::Sender<()>>,
+    observer: Observer,
+}
+
+enum Observer {
+    Speech(mpsc::Sender<SpeechEvent>),
+    Keys(oneshot::Sender<()>),
 }
 
 enum What {
@@ -54,9 +71,12 @@ pub(super) struct Playout {
 }
 
 impl Playout {
-    /// Appends a recording. The receiver hears when its last sample was sent, or an error when it was stopped.
-    pub(super) fn say(&mut self, recording: Composition) -> oneshot::Receiver<()> {
-        self.push(What::Recording(recording))
+    /// Appends a recording. The receiver gets its events, and `None` after the last or if it is stopped.
+    pub(super) fn say(&mut self, recording: Composition) -> mpsc::Receiver<SpeechEvent> {
+        let (sender, events) = mpsc::channel(MAX_EVENTS);
+        let observer = Observer::Speech(sender);
+        self.queue.push_back(Item { what: What::Recording(recording), sent: 0, observer });
+        events
     }
 
     /// Appends keys. A comma is a pause of half a second.
@@ -80,7 +100,7 @@ impl Playout {
 
     fn push(&mut self, what: What) -> oneshot::Receiver<()> {
         let (done, is_done) = oneshot::channel();
-        self.queue.push_back(Item { what, sent: 0, done: Some(done) });
+        self.queue.push_back(Item { what, sent: 0, observer: Observer::Keys(done) });
         is_done
     }
 
@@ -96,7 +116,13 @@ impl Playout {
         let frame = match &item.what {
             What::Recording(recording) => {
                 let mut samples = [0; FRAME];
-                recording.read(item.sent * FRAME, &mut samples);
+                let from = item.sent * FRAME;
+                recording.read(from, &mut samples);
+                if let Observer::Speech(events) = &item.observer {
+                    let begun = recording.starts().enumerate().filter(|(_, at)| (from..from + FRAME).contains(at));
+                    // A conversation that does not read them has ended.
+                    begun.for_each(|(index, _)| _ = events.try_send(SpeechEvent::PieceBegan(index)));
+                }
                 Frame::Audio(samples.map(encode))
             }
             What::Key(code) if takes_keys => {
@@ -116,9 +142,12 @@ impl Playout {
         };
         item.sent += 1;
         if item.sent >= frames {
-            let done = self.queue.pop_front().and_then(|item| item.done);
-            // Nobody may be waiting for this.
-            let _ = done.map(|done| done.send(()));
+            // The receiver may have been dropped.
+            match self.queue.pop_front().map(|item| item.observer) {
+                Some(Observer::Speech(events)) => _ = events.try_send(SpeechEvent::Ended),
+                Some(Observer::Keys(done)) => _ = done.send(()),
+                None => {}
+            }
         }
         frame
     }

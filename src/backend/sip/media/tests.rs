@@ -163,7 +163,7 @@ fn dropped(media: &Media) -> (u64, u64) {
 
 /// The next key.
 async fn next(keys: &mut Keys) -> Option<char> {
-    timeout(PATIENCE, keys.recv()).await.expect("a key arrives")
+    timeout(PATIENCE, keys.recv()).await.expect("a key arrives").map(|press| press.key)
 }
 
 /// A key that must not count is followed by one that does, so that a test need not wait for nothing.

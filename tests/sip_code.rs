@@ -1,0 +1,103 @@
+//! The method `code`: only the digits that this call spoke approve it.
+
+mod support;
+
+use phonegate::call::FailureReason;
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::handset::Handset;
+use support::sip::{NUMBER, config};
+use support::sipp::Callee;
+
+/// A gate with the method `code`.
+fn gate(callee: &Callee, approval: Value) -> TestGate {
+    let mut config = config(callee.trunk(), 60);
+    config["approval"] = approval;
+    TestGate::start(config)
+}
+
+/// Ends a call. `None` if it was verified.
+fn ends(gate: &TestGate, callee: Callee) -> Option<FailureReason> {
+    gate.ends(id(1));
+    let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
+    gate.end();
+    callee.finish();
+    reason
+}
+
+#[test]
+fn the_code_that_the_call_speaks_approves_it() {
+    for digits in 1..=4 {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee("0 101");
+        let gate = gate(&callee, json!({ "method": "code", "code_digits": digits }));
+        gate.initiate(id(1), NUMBER);
+        let first = handset.hear_speech();
+        let code = handset.hear_code(digits);
+        assert!(!code.contains('0'), "the fraud key is in no code: {code}");
+        for key in code.chars().chain(['#']) {
+            handset.press(first.from, key);
+        }
+        assert_eq!(ends(&gate, callee), None, "{code}");
+    }
+}
+
+#[test]
+fn a_pound_key_or_another_code_never_approves() {
+    for keys in ["#", "1234#"] {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee("0 101");
+        let gate = gate(&callee, json!({ "method": "code" }));
+        gate.initiate(id(1), NUMBER);
+        let first = handset.hear_speech();
+        for _ in 0..2 {
+            handset.hear_code(3);
+            keys.chars().for_each(|key| handset.press(first.from, key));
+        }
+        assert_eq!(ends(&gate, callee), Some(FailureReason::WrongKey), "{keys}");
+    }
+}
+
+#[test]
+fn the_fraud_key_reports_before_any_digit_is_spoken() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = gate(&callee, json!({ "method": "code" }));
+    gate.initiate(id(1), NUMBER);
+    let first = handset.hear_speech();
+    ['0', '#'].into_iter().for_each(|key| handset.press(first.from, key));
+    assert_eq!(ends(&gate, callee), Some(FailureReason::FraudReported));
+}
+
+/// As the greeting of a mailbox does, from the answer on.
+#[test]
+fn a_recording_of_pound_keys_never_approves() {
+    for method in ["code", "pound"] {
+        let handset = Handset::on("127.0.0.1");
+        let callee = handset.callee("0 101");
+        let gate = gate(&callee, json!({ "method": method }));
+        gate.initiate(id(1), NUMBER);
+        let first = handset.hear();
+        while gate.status(id(1)) == phonegate::call::CallStatus::Pending {
+            handset.press(first.from, '#');
+            handset.wait(std::time::Duration::from_millis(100));
+        }
+        assert_eq!(ends(&gate, callee), Some(FailureReason::WrongKey), "{method}");
+    }
+}
+
+#[test]
+fn no_digit_of_a_code_is_in_the_log() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let gate = gate(&callee, json!({ "method": "code", "code_digits": 4 }));
+    gate.initiate(id(1), NUMBER);
+    let first = handset.hear_speech();
+    let code = handset.hear_code(4);
+    code.chars().chain(['#']).for_each(|key| handset.press(first.from, key));
+    gate.ends(id(1));
+    let log = gate.end();
+    callee.finish();
+    let texts: Vec<_> = log.iter().filter_map(|line| line["text"].as_str()).collect();
+    assert!(!texts.iter().any(|text| text.contains(&code)), "{code} is in {texts:?}");
+}
