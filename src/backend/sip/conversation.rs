@@ -36,7 +36,7 @@ pub(super) trait Line {
     async fn event(&mut self) -> LineEvent;
     /// Presses the digits of an extension at the other side. Returns whether that is possible.
     async fn press(&mut self, digits: &str) -> bool;
-    /// Drops the keys that were pressed so far.
+    /// Ignores the keys that were pressed before now.
     fn forget_keys(&mut self);
 }
 
@@ -52,6 +52,8 @@ pub(super) enum LineEvent {
 
 /// Asks the user, from the answer of the phone to the outcome. [`farewell`] returns what is said after it.
 pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extension: Option<&str>) -> Outcome {
+    // What a conversation said that was given up is not said on.
+    line.stop_speaking();
     if let Some(digits) = extension {
         tokio::time::sleep(BEFORE_EXTENSION).await;
         if !line.press(digits).await {
@@ -60,8 +62,6 @@ pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extensio
         }
         tokio::time::sleep(AFTER_EXTENSION).await;
     }
-    // What a conversation said that was given up is not said on.
-    line.stop_speaking();
     // Keys count from the first prompt on.
     line.forget_keys();
     let mut ivr = Ivr::new(attempts, line.now());
@@ -70,9 +70,11 @@ pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extensio
         while let Some(output) = ivr.poll_output() {
             match output {
                 Output::Speak { prompt, script } => {
-                    if let Err(error) = line.speak(script) {
-                        let sentence = format_args!("The user cannot be asked: the language {error}.");
-                        return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
+                    // The error may name a digit of the code.
+                    if line.speak(script).is_err() {
+                        let sentence = "The user cannot be asked: the language has no recording of what is to be said; \
+                                        see `phonegate prompts check`.";
+                        return failed(FailureReason::CannotPlace, sentence);
                     }
                     speaking = Some(prompt);
                 }
@@ -124,7 +126,7 @@ fn denied(denial: Denial, method: Method) -> Outcome {
         }
         Denial::WrongEntry { .. } => failed(FailureReason::WrongKey, "Other keys were pressed than the code and #."),
         Denial::PlaybackStalled => {
-            failed(FailureReason::CannotPlace, "A prompt could not be played to its end: the call was on hold.")
+            failed(FailureReason::CallEnded, "The call was ended, since a prompt could not be played to its end.")
         }
         other => Outcome::Failed(Failure::new(FailureReason::Internal, format_args!("The entry was denied: {other}."))),
     }

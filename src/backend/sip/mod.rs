@@ -198,6 +198,9 @@ impl TelephonyBackend for SipTrunk {
         match &mut *line.lock().await {
             Line::Over(failure) => Outcome::Failed(failure.clone()),
             Line::Live(live) => {
+                if let Some(outcome) = &live.outcome {
+                    return outcome.clone();
+                }
                 let outcome = live.follow(self, on_step).await;
                 live.outcome = Some(outcome.clone());
                 outcome
