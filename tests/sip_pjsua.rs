@@ -131,12 +131,13 @@ fn an_offer_of_pjsua_before_it_answers_is_accepted() {
     gate.initiate(id(1), NUMBER);
     support::wait_until("pjsua rings", || phone.log().contains("Response msg 200/PRACK"));
     phone.offer("sendrecv by UPDATE", "active");
+    // An answer that overtakes our response makes it a 491.
+    support::wait_until("the offer is answered", || phone.log().contains("Response msg 200/UPDATE"));
     phone.command("answer");
     confirmed(&gate, &phone);
     verified(&gate, &mut phone);
     let log = phone.log();
     assert_eq!(phone.sent("UPDATE"), 1, "{log}");
-    assert!(log.contains("Response msg 200/UPDATE"), "{log}");
 }
 
 /// pjsua refreshes: it would end the call if we did not agree.
