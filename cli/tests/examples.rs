@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use phonegate::config;
 use serde_json::{Value, json};
@@ -156,6 +157,8 @@ fn sip_example_is_approved_on_a_machine_without_sound() {
     telephone.shows("Incoming call");
     telephone.press("a");
     telephone.shows("Call established");
+    // In the first second of the prompt a key is too early.
+    std::thread::sleep(Duration::from_millis(2_500));
     telephone.press("#");
     let ran = call.wait().exits(0);
     assert!(ran.stdout.contains("Verified"), "{}", ran.stdout);

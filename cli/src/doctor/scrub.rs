@@ -28,8 +28,9 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are words of its own language.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 17] = [
     "type",
+    "method",
     "use",
     "press",
     "level",
@@ -48,7 +49,7 @@ const WORDS: [&str; 16] = [
 ];
 
 /// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
-const NUMBERS: [&str; 18] = [
+const NUMBERS: [&str; 19] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -66,6 +67,7 @@ const NUMBERS: [&str; 18] = [
     "block_for_days",
     "keep_days",
     "attempts",
+    "code_digits",
     "repeat",
 ];
 
