@@ -143,11 +143,11 @@ impl Config {
              account read the file"
                 .to_owned()
         });
-        plain.chain(proxy).chain(tests).chain(self.open_keys()).chain(self.says_zero()).collect()
+        plain.chain(proxy).chain(tests).chain(self.unauthenticated_keys()).chain(self.says_zero()).collect()
     }
 
     /// The trunks in use whose keys are not authenticated: those without SRTP over TLS.
-    fn open_keys(&self) -> impl Iterator<Item = String> {
+    fn unauthenticated_keys(&self) -> impl Iterator<Item = String> {
         self.use_order.iter().filter_map(|name| {
             let Some(BackendConfig::Sip(sip)) = self.backends.get(name) else { return None };
             let what_to_do = sip.unauthenticated_keys()?;

@@ -27,7 +27,7 @@ Without a configuration, PhoneGate's prompts are shown.
 
 Exit codes:
   0  done
-  2  usage or configuration, a recording that cannot be used among it: `phonegate prompts check` tells all of them";
+  2  usage or configuration, a recording that cannot be used among it: `phonegate prompts check` reports all of them";
 
 pub(super) const CHECK_HELP: &str = "\
 Reads everything as the service does when it starts, and names each recording that a language lacks. The service refuses

@@ -30,7 +30,7 @@ pub(super) trait Line {
     /// # Errors
     /// The language cannot speak it.
     fn speak(&mut self, script: Script<'_>) -> Result<(), ComposeError>;
-    /// Stops to speak.
+    /// Stops speaking.
     fn stop_speaking(&mut self);
     /// Waits for the next event. May be dropped and called again.
     async fn event(&mut self) -> LineEvent;

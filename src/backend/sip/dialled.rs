@@ -122,17 +122,7 @@ impl SipTrunk {
         };
         let peer = Peer::from_uri(uri).ok_or_else(unusable)?;
         let servers = peer.servers().await?;
-        // The name may lead to other addresses than the trunk's own look-up, whose calls go on.
-        let in_use = self.flows.in_use(&host);
-        let addresses = servers.iter().map(|server| server.address.ip()).chain(in_use);
-        self.settings.flow.trusted.record(&host, addresses);
-        let mut problems = Vec::new();
-        for server in servers {
-            match self.live_flow(&peer, &server).await {
-                Ok(flow) => return Ok(flow),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        Err(problems.join("; "))
+        self.trust(&host, &servers);
+        self.first_live_flow(&peer, &servers).await
     }
 }

@@ -71,6 +71,21 @@ impl SipTrunk {
         if flow.is_open() { Ok(flow) } else { Err(flow.why_lost()) }
     }
 
+    /// Returns a flow to the first of these servers that was heard lately.
+    ///
+    /// # Errors
+    /// Why none can be reached.
+    pub(super) async fn first_live_flow(&self, trunk: &Peer, servers: &[Server]) -> Result<Arc<OpenFlow>, String> {
+        let mut problems = Vec::new();
+        for server in servers {
+            match self.live_flow(trunk, server).await {
+                Ok(flow) => return Ok(flow),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Err(if problems.is_empty() { "it has no server".to_owned() } else { problems.join("; ") })
+    }
+
     /// Returns whether a server was heard lately or responds now. Calls that ask at once share one request.
     async fn is_alive(&self, trunk: &Peer, flow: &OpenFlow) -> bool {
         let (alive_for, response_within) = match flow.server.transport {

@@ -132,10 +132,15 @@ impl SipTrunk {
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
         let (servers, ()) = tokio::join!(hop.servers(), trusted.look_up(behind_proxy));
         let servers = servers?;
-        // A call goes on at the server that it was placed at, also if the name no longer leads there.
-        let in_use = self.flows.in_use(&hop.host());
-        trusted.record(&hop.host(), servers.iter().map(|server| server.address.ip()).chain(in_use));
+        self.trust(&hop.host(), &servers);
         Ok(servers)
+    }
+
+    /// Accepts SIP over UDP from the servers of a name. A call goes on at the server that it was placed at, also if the name
+    /// no longer leads there.
+    fn trust(&self, name: &str, servers: &[Server]) {
+        let addresses = servers.iter().map(|server| server.address.ip());
+        self.settings.flow.trusted.record(name, addresses.chain(self.flows.in_use(name)));
     }
 
     fn remember(&self, line: Line) -> Reference {

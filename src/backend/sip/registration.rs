@@ -114,14 +114,8 @@ impl SipTrunk {
 
     /// Returns a flow to the first server of the trunk that can be reached, and over UDP responds.
     async fn registrar(&self, trunk: &Peer) -> Result<Arc<OpenFlow>, String> {
-        let mut problems = Vec::new();
-        for server in self.servers(trunk).await? {
-            match self.live_flow(trunk, &server).await {
-                Ok(flow) => return Ok(flow),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        Err(if problems.is_empty() { "it has no server".to_owned() } else { problems.join("; ") })
+        let servers = self.servers(trunk).await?;
+        self.first_live_flow(trunk, &servers).await
     }
 
     fn not_registered(&self, trunk: &Peer, tell: OnState<'_>, problem: String) {
