@@ -85,14 +85,19 @@ fn next_server_of_a_trunk_is_rung_only_if_certainly_no_phone_rang() {
         gate.end();
         assert_eq!(next.rings(), usize::from(next_server), "{name}: {ending:?}");
         assert_eq!(first.rings(), 1, "{name}");
-        match (ending, failure.filter(|_| !next_server)) {
-            (None, None) => {}
-            (Some((reason, text)), Some((expected, part))) => {
-                assert_eq!(reason, expected, "{name}: {text}");
-                assert!(text.contains(part), "{name}: {text}");
-            }
-            (ending, expected) => panic!("{name}: {ending:?} instead of {expected:?}"),
+        ends_as(name, ending, failure.filter(|_| !next_server));
+    }
+}
+
+/// Checks that a call was verified, or failed for this reason with this part of a text.
+fn ends_as(name: &str, ending: Option<(FailureReason, String)>, expected: Option<(FailureReason, &str)>) {
+    match (ending, expected) {
+        (None, None) => {}
+        (Some((reason, text)), Some((expected, part))) => {
+            assert_eq!(reason, expected, "{name}: {text}");
+            assert!(text.contains(part), "{name}: {text}");
         }
+        (ending, expected) => panic!("{name}: {ending:?} instead of {expected:?}"),
     }
 }
 
@@ -105,14 +110,7 @@ fn next_backend_is_rung_only_if_certainly_no_phone_rang() {
         let ending = ending(&gate);
         gate.end();
         assert_eq!(next.rings(), usize::from(next_backend), "{name}: {ending:?}");
-        match (ending, failure.filter(|_| !next_backend)) {
-            (None, None) => {}
-            (Some((reason, text)), Some((expected, part))) => {
-                assert_eq!(reason, expected, "{name}: {text}");
-                assert!(text.contains(part), "{name}: {text}");
-            }
-            (ending, expected) => panic!("{name}: {ending:?} instead of {expected:?}"),
-        }
+        ends_as(name, ending, failure.filter(|_| !next_backend));
     }
 }
 

@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
@@ -75,16 +74,11 @@ impl Phone {
 
     /// Presses a key until the call has ended, for the first time when the prompt was spoken for a second.
     pub fn press_until(&self, key: &str, has_ended: impl Fn() -> bool) {
-        // In the first second of a prompt a key is too early.
-        let mut next = Instant::now() + Duration::from_millis(2_200);
-        super::wait_until("the call ends after the key", || {
-            if Instant::now() >= next && !has_ended() {
-                let answer = self.press(key);
-                assert!(answer.contains("\"ok\":true") || has_ended(), "{answer}");
-                next += Duration::from_secs(6);
-            }
-            has_ended()
-        });
+        let press = || {
+            let answer = self.press(key);
+            assert!(answer.contains("\"ok\":true") || has_ended(), "{answer}");
+        };
+        super::press_until(press, &has_ended);
     }
 
     /// Presses a key, and returns what baresip answers.

@@ -40,6 +40,22 @@ use std::time::{Duration, Instant};
 /// The longest that a test waits for an event.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The time between the answer of a call and its first key, in milliseconds. A key is too early in the first second of
+/// PhoneGate's prompt, which on a busy machine may begin some hundred milliseconds after its ACK.
+pub const UNTIL_ASKED_MS: u32 = 2_200;
+
+/// Presses a key until a call that was just answered has ended. Each prompt is heard for a second before that.
+pub fn press_until(mut press: impl FnMut(), has_ended: impl Fn() -> bool) {
+    let mut next = Instant::now() + Duration::from_millis(UNTIL_ASKED_MS.into());
+    wait_until("the call ends after the key", || {
+        if Instant::now() >= next && !has_ended() {
+            press();
+            next += Duration::from_secs(6);
+        }
+        has_ended()
+    });
+}
+
 /// The library as a host gets it, built by `make`: see CONTRIBUTING.md. PHONEGATE_LIBRARY names another one.
 pub fn built_library() -> PathBuf {
     let path = match std::env::var_os("PHONEGATE_LIBRARY") {

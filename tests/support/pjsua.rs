@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,15 +114,7 @@ impl Phone {
 
     /// Presses a key until the call has ended, for the first time when the prompt was spoken for a second.
     pub fn press_until(&mut self, key: &str, has_ended: impl Fn() -> bool) {
-        // In the first second of a prompt a key is too early.
-        let mut next = Instant::now() + Duration::from_millis(2_200);
-        super::wait_until("the call ends after the key", || {
-            if Instant::now() >= next && !has_ended() {
-                self.send(&json!({ "do": "press", "keys": key }));
-                next += Duration::from_secs(6);
-            }
-            has_ended()
-        });
+        super::press_until(|| self.send(&json!({ "do": "press", "keys": key })), has_ended);
     }
 
     /// What it wrote: each message, and what its parts did.

@@ -57,9 +57,8 @@ pub enum Step {
     Raw(String),
 }
 
-/// The wait between the answer and the first key. A key is too early in the first second of PhoneGate's prompt, which on a
-/// busy machine may begin some hundred milliseconds after its ACK.
-pub const UNTIL_ASKED: Step = Step::Wait(2200);
+/// The wait between the answer and the first key.
+pub const UNTIL_ASKED: Step = Step::Wait(super::UNTIL_ASKED_MS);
 
 /// The usual description of a callee.
 pub const SDP: &str = "v=0\no=callee 1 1 IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, EndCause, Reply};
+use phonegate_sip::agent::{CallEvent, CallId, EndCause, Reply};
 use phonegate_sip::message::Message;
 
 use crate::net::story::{Story, both, each};
@@ -120,17 +120,23 @@ fn a_prack_without_response_does_not_end_the_call() {
     });
 }
 
+/// Places a call that rings by a reliable 183 with an answer, in whose dialog the peer then offers by UPDATE.
+fn early_offer(story: &mut Story) -> (CallId, Message) {
+    let (call, invite) = story.invite();
+    story.send(&reliable(story, &invite, "183 Session Progress", "callee", 1).sdp("early"));
+    let prack = story.receive("PRACK");
+    story.progress();
+    story.reply(&prack, "200 OK");
+    let mut dialog = story.dialog(&invite, "callee");
+    story.send(&dialog.request("UPDATE").sdp("update"));
+    (call, invite)
+}
+
 /// RFC 3311 and RFC 3262, 5: the 183 had an answer, so the peer may send another offer.
 #[test]
 fn an_update_before_the_answer_is_answered() {
     each(|story| {
-        let (call, invite) = story.invite();
-        story.send(&reliable(story, &invite, "183 Session Progress", "callee", 1).sdp("early"));
-        let prack = story.receive("PRACK");
-        story.progress();
-        story.reply(&prack, "200 OK");
-        let mut dialog = story.dialog(&invite, "callee");
-        story.send(&dialog.request("UPDATE").sdp("update"));
+        let (call, invite) = early_offer(story);
         let (request, description) = story.offer();
         assert_eq!(description, Some(sdp("update")), "the offer is reported");
         story.respond(request, Reply::Accept(Some(sdp("answer to the update"))));
@@ -147,13 +153,7 @@ fn an_update_before_the_answer_is_answered() {
 #[test]
 fn an_early_offer_that_the_answer_overtakes_is_refused() {
     each(|story| {
-        let (call, invite) = story.invite();
-        story.send(&reliable(story, &invite, "183 Session Progress", "callee", 1).sdp("early"));
-        let prack = story.receive("PRACK");
-        story.progress();
-        story.reply(&prack, "200 OK");
-        let mut dialog = story.dialog(&invite, "callee");
-        story.send(&dialog.request("UPDATE").sdp("update"));
+        let (call, invite) = early_offer(story);
         let (request, _) = story.offer();
         story.send(&story.in_dialog(&invite, "200 OK", "callee"));
         story.receive("ACK");
