@@ -41,12 +41,16 @@ pub(crate) fn plan(folder: &Path) -> Result<Restore, Trouble> {
 
 /// What it does to the file, in words.
 pub(crate) fn in_words(restore: &Restore) -> String {
-    let Restore { version, older, pending, blocks, .. } = restore;
+    let Restore { version, older, pending, blocks, lost_pins, .. } = restore;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let pins = match lost_pins {
+        0 => String::new(),
+        lost => format!(". The older schema has no place for PINs: only the newer file keeps {lost}"),
+    };
     format!(
         "replace it with {} (schema version {older} instead of {version}) and keep the newer file as {}. Only the newer \
          file has {} calls, and the outcomes of {pending} calls that were pending in the backup. The newer block list \
-         is kept ({blocks} numbers)",
+         is kept ({blocks} numbers){pins}",
         name(&restore.backup),
         name(&restore.kept),
         restore.calls.len(),

@@ -283,11 +283,8 @@ fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
     drop(store);
     let database = Connection::open(&file).unwrap();
     // The file as version 1 has it, and one whose counters somebody has changed.
-    for damage in [
-        "DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;",
-        "UPDATE counters SET count = 0",
-        "DELETE FROM counters",
-    ] {
+    let to_1 = format!("{UNDO_4} DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;");
+    for damage in [&*to_1, "UPDATE counters SET count = 0", "DELETE FROM counters"] {
         database.execute_batch(damage).unwrap();
         let store = SqliteStore::open(&file).unwrap();
         let refused = wait(store.begin(&new(3), &limits)).unwrap();

@@ -27,6 +27,10 @@ const NUMBER: &str = "+1 4255551212";
 
 const OWNER: Owner = Owner(uuid::Uuid::from_u128(1));
 
+/// Undoes version 4 of the schema.
+const UNDO_4: &str =
+    "DROP TABLE pins; ALTER TABLE attempts DROP COLUMN codes; ALTER TABLE attempts DROP COLUMN judged_by;";
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 const FEW: Limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };

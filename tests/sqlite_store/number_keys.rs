@@ -73,7 +73,8 @@ fn a_block_in_a_file_of_version_2_holds_when_a_number_key_is_set() {
     let since = SystemTime::now();
     let block = Block { number: number.key, masked: number.masked, reason: "stolen".into(), since, until: None };
     wait(SqliteStore::open(&file).unwrap().block(&block)).unwrap();
-    Connection::open(&file).unwrap().execute_batch("DROP TABLE number_keys; PRAGMA user_version = 2;").unwrap();
+    let to_2 = format!("{UNDO_4} DROP TABLE number_keys; PRAGMA user_version = 2;");
+    Connection::open(&file).unwrap().execute_batch(&to_2).unwrap();
     let (status, text) = call(&file, json!({ "number_key": ONE }), 1);
     assert_eq!(status, CallStatus::Failed);
     assert!(text.contains("is on the block list: stolen"), "{text}");

@@ -43,7 +43,13 @@ pub struct Restore {
     pub pending: u64,
     /// How many numbers are on the newer file's block list, which replaces that of the backup.
     pub blocks: u64,
+    /// How many PINs stay in the newer file alone, since the older schema has no place for them. Otherwise they replace
+    /// those of the backup, with their failures and locks.
+    pub lost_pins: u64,
 }
+
+/// The first schema version with PINs.
+const WITH_PINS: u32 = 4;
 
 impl Restore {
     /// Compares a file with its newest backup of an older schema. None if there is no such backup.
@@ -74,6 +80,10 @@ impl Restore {
                 only.collect::<Result<Vec<_>, _>>()
             })
             .map_err(words)?;
+        let lost_pins = match (older, version) {
+            (..WITH_PINS, WITH_PINS..) => count(&newer, "SELECT count(*) FROM pins").map_err(words)?,
+            _ => 0,
+        };
         Ok(Some(Self {
             file: file.to_owned(),
             version,
@@ -83,6 +93,7 @@ impl Restore {
             calls,
             pending: count(&copy, "SELECT count(*) FROM attempts WHERE ended IS NULL").map_err(words)?,
             blocks: count(&newer, "SELECT count(*) FROM blocks").map_err(words)?,
+            lost_pins,
         }))
     }
 
@@ -108,7 +119,7 @@ impl Restore {
         }
     }
 
-    /// Keeps the newer file under another name and puts the backup in its place, with the newer block list.
+    /// Keeps the newer file under another name and puts the backup in its place, with the newer block list and PINs.
     ///
     /// The backup itself stays. A process that is killed meanwhile leaves the newer file in place, or the older one.
     ///
@@ -153,7 +164,8 @@ impl Restore {
         access.map_err(|error| format!("cannot give {} the permissions of the file: {error}", restoring.display()))
     }
 
-    /// Copies the block list and the store's clock, which never goes back, from the newer file.
+    /// Copies the block list, the PINs with their locks, and the store's clock, which never goes back, from the newer
+    /// file.
     fn carry_over(&self, restoring: &Path) -> Result<(), String> {
         let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
         let database = open(restoring)?;
@@ -161,6 +173,16 @@ impl Restore {
         let number_keys = match self.older {
             ..3 => "",
             3.. => "INSERT OR REPLACE INTO main.number_keys SELECT fingerprint, used_at FROM newer.number_keys;",
+        };
+        let pins = match self.older {
+            ..WITH_PINS => "",
+            WITH_PINS.. => {
+                "DELETE FROM main.pins;
+                 INSERT INTO main.pins (number_key, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven,
+                         locked_until, locked_by)
+                     SELECT number_key, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven,
+                         locked_until, locked_by FROM newer.pins;"
+            }
         };
         database
             .execute("ATTACH ?1 AS newer", [name])
@@ -172,13 +194,14 @@ impl Restore {
                      INSERT INTO main.blocks (number_key, number, reason, since_at, until_at)
                          SELECT number_key, number, reason, since_at, until_at FROM newer.blocks;
                      {number_keys}
+                     {pins}
                      UPDATE main.clock SET now = max(now, (SELECT now FROM newer.clock));
                      COMMIT;
                      DETACH newer;",
                 ))
             })
             .map_err(|error| {
-                format!("the block list of {} cannot be carried over: {}", self.file.display(), words(error))
+                format!("the block list and PINs of {} cannot be carried over: {}", self.file.display(), words(error))
             })
     }
 

@@ -182,6 +182,7 @@ mod tests {
         let database = Connection::open(&file).unwrap();
         add_call(&database, 1);
         add_block(&database, 1);
+        add_pin(&database, 1);
         (folder, file, schema::newest())
     }
 
@@ -193,6 +194,11 @@ mod tests {
 
     fn add_block(database: &Connection, n: u8) {
         let sql = "INSERT INTO blocks VALUES (?1, '+1******1212', 'stolen', 0, NULL)";
+        database.execute(sql, [[n; 16]]).unwrap();
+    }
+
+    fn add_pin(database: &Connection, n: u8) {
+        let sql = "INSERT INTO pins VALUES (?1, 'none', '+1******1212', '', '', 0, 5, 0, 99, 5)";
         database.execute(sql, [[n; 16]]).unwrap();
     }
 
@@ -282,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_file_has_the_calls_of_the_backup_and_the_blocks_of_the_newer_file() {
+    fn a_restored_file_has_the_newer_blocks_and_pins() {
         let (folder, file, version) = file();
         assert!(Restore::plan(&file).unwrap().is_none(), "there is nothing older");
         upgrade(&file).unwrap();
@@ -291,9 +297,11 @@ mod tests {
         add_block(&newer, 2);
         newer.execute("DELETE FROM blocks WHERE number_key = ?1", [[1; 16]]).unwrap();
         newer.execute("UPDATE clock SET now = 77", []).unwrap();
+        add_pin(&newer, 2);
+        newer.execute("DELETE FROM pins WHERE number_key = ?1", [[1; 16]]).unwrap();
         let restore = Restore::plan(&file).unwrap().unwrap();
         assert_eq!((restore.version, restore.older), (version + 1, version));
-        assert_eq!((restore.calls.len(), restore.pending, restore.blocks), (1, 1, 1));
+        assert_eq!((restore.calls.len(), restore.pending, restore.blocks, restore.lost_pins), (1, 1, 1, 0));
         assert!(restore.calls[0].id.to_string().ends_with('2'), "{:?}", restore.calls);
 
         let error = restore.carry_out().unwrap_err();
@@ -309,9 +317,36 @@ mod tests {
         let blocks: Vec<u8> = restored.query_row("SELECT number_key FROM blocks", [], |row| row.get(0)).unwrap();
         let now: i64 = restored.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap();
         assert_eq!((blocks, now), (vec![2; 16], 77));
+        let pins = restored.query_row("SELECT number_key, locked_until FROM pins", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<i64>>(1)?))
+        });
+        assert_eq!(pins.unwrap(), (vec![2; 16], Some(99)), "a removed PIN stays removed, and a lock stays");
         let left = folder.path().read_dir().unwrap().flatten().map(|entry| entry.file_name());
         assert!(!{ left }.any(|name| name.to_str().unwrap().ends_with("restoring")));
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_older_schema_without_pins_is_restored_without_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.db");
+        let mut first = Connection::open(&file).unwrap();
+        schema::make_first(&mut first).unwrap();
+        drop(first);
+        let newer = open(&file).unwrap();
+        add_pin(&newer, 1);
+        let restore = Restore::plan(&file).unwrap().unwrap();
+        assert_eq!((restore.older, restore.lost_pins), (1, 1));
+        drop(newer);
+        restore.carry_out().unwrap();
+        assert_eq!(schema_version(&file).unwrap().file, 1);
+        let kept = Connection::open(&restore.kept).unwrap();
+        let count = |database: &Connection| {
+            database.query_row("SELECT count(*) FROM pins", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(count(&kept), 1);
+        // The next upgrade begins without PINs: their users are refused, and no old PIN or lock comes back.
+        assert_eq!(count(&open(&file).unwrap()), 0);
     }
 
     #[test]
