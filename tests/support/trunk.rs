@@ -118,10 +118,19 @@ impl Trunk {
         self.address.port()
     }
 
-    /// Writes bytes to the latest connection, between two messages. Fails if the service has closed it.
+    /// The latest connection.
+    pub fn connection(&self) -> Connection {
+        Connection(self.shared.connection.lock().clone().expect("a connection"))
+    }
+}
+
+/// A connection that the service made.
+pub struct Connection(Arc<Mutex<TcpStream>>);
+
+impl Connection {
+    /// Writes bytes between two messages. Fails if the service has closed this connection, also if it has a new one.
     pub fn write(&self, bytes: &[u8]) -> std::io::Result<()> {
-        let connection = self.shared.connection.lock().clone().expect("a connection");
-        write(&connection, bytes)
+        write(&self.0, bytes)
     }
 }
 
