@@ -18,12 +18,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use phonegate_approval::attempts::Attempts;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::{Named, Reference};
-use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
+use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
 use crate::store::{Begun, CallStore, Change, StoreError};
@@ -67,6 +68,8 @@ struct Flight {
     number: NumberKey,
     masked: Box<str>,
     deadline: Deadline,
+    /// What the user is to press. `None` if another process drives the call, or if it is not known here.
+    attempts: Option<Arc<Attempts>>,
     /// How old it was when this process took it up from another one.
     taken_up_after: Option<Duration>,
     progress: Mutex<Progress>,
@@ -75,9 +78,15 @@ struct Flight {
 }
 
 impl Flight {
-    fn new(attempt: Attempt, number: NumberKey, masked: Box<str>, deadline: Deadline) -> Self {
+    fn new(
+        attempt: Attempt,
+        number: NumberKey,
+        masked: Box<str>,
+        deadline: Deadline,
+        attempts: Option<Arc<Attempts>>,
+    ) -> Self {
         let (progress, is_told) = (Mutex::new(Progress::Dialling), AtomicBool::new(false));
-        Self { attempt, number, masked, deadline, taken_up_after: None, progress, is_told }
+        Self { attempt, number, masked, deadline, attempts, taken_up_after: None, progress, is_told }
     }
 
     /// Notes how far it has come. False where that is not news.
@@ -139,8 +148,11 @@ impl Dispatcher {
     }
 
     /// Answers for an attempt that the registry has begun: it is settled, whatever happens.
-    pub(crate) fn hold(&self, attempt: Attempt, number: &PhoneNumber, deadline: Deadline) -> Unsettled {
-        Unsettled::new(&self.shared, Flight::new(attempt, number.key(), number.to_string().into(), deadline))
+    pub(crate) fn hold(&self, call: &Call) -> Unsettled {
+        let Call { attempt, number, deadline, attempts, .. } = call;
+        let attempts = Some(Arc::clone(attempts));
+        let flight = Flight::new(*attempt, number.key(), number.to_string().into(), *deadline, attempts);
+        Unsettled::new(&self.shared, flight)
     }
 
     /// Drives a call to its outcome.
@@ -151,7 +163,7 @@ impl Dispatcher {
     /// Takes note of a request that was refused before it could become a call.
     pub(crate) fn refused(&self, attempt: Attempt, number: Option<&PhoneNumber>, failure: Failure) {
         let ledger = &self.shared.ledger;
-        self.shared.metrics.ended(&Outcome::Failed(failure.clone()), None, Duration::ZERO);
+        self.shared.metrics.ended(&StoredOutcome::Failed(failure.clone()), None, Duration::ZERO);
         ledger.refused(attempt, number.map(|number| ledger.stored(number)), failure);
     }
 

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use phonegate_approval::attempts::Attempts;
+use phonegate_approval::policy::Policy;
+use ring::rand::{SecureRandom, SystemRandom};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
@@ -36,6 +39,7 @@ pub struct Gate {
     backends: Vec<Named>,
     log: Log,
     figures: Option<Arc<TextFile>>,
+    policy: Policy,
     call: crate::config::CallConfig,
     messages: Messages,
     /// One for each caller of [`Gate::status`] that may wait.
@@ -77,16 +81,23 @@ impl Gate {
         let read = self.admission.examine(request.number);
         // One that may not be called is known to log and audit all the same.
         let number = read.as_ref().ok().map(|reading| reading.number.clone());
-        let admitted = read.and_then(|reading| reading.refusal.map_or(Ok(reading.number), Err));
+        let attempts = Attempts::new(self.policy, |bytes| SystemRandom::new().fill(bytes));
+        let admitted = read.and_then(|reading| match (reading.refusal, &attempts) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Err(error)) => {
+                Err(Failure::new(FailureReason::Internal, format_args!("No code can be made: {error}.")))
+            }
+            (None, Ok(_)) => Ok(reading.number),
+        });
         let language = request.language.map(Into::into);
         let masked = number.as_ref().map(ToString::to_string);
         let event = Event { id: Some(request.id), number: masked.as_deref(), ..Event::default() };
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
-                let held = number.map(|number| {
-                    let unsettled = self.dispatcher.hold(attempt, &number, deadline);
-                    (unsettled, Call { attempt, number, deadline, language })
+                let held = number.zip(attempts.ok()).map(|(number, attempts)| {
+                    let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
+                    (self.dispatcher.hold(&call), call)
                 });
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();

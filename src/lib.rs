@@ -28,6 +28,7 @@
 
 pub mod abi;
 pub mod admission;
+pub mod approval;
 pub mod backend;
 pub mod call;
 pub mod clock;

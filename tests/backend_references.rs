@@ -8,6 +8,7 @@ use std::time::Duration;
 use phonegate::backend::Reference;
 use phonegate::call::{FailureReason, Outcome};
 use serde_json::{Value, json};
+
 use support::backend::Line;
 use support::sipp::{Callee, Step};
 use support::twilio::{About, Story, Twilio};
@@ -63,7 +64,7 @@ fn following_can_be_dropped_at_any_time_and_taken_up_by_another_process_where_th
         let line = rig.line();
         let reference = line.place(1, 1, NUMBER).unwrap();
         for ms in [0, 1, 20, 100] {
-            let follow = line.backend.follow(&reference, &|_| {});
+            let follow = line.backend.follow(&reference, &line.approver, &|_| {});
             let limit = Duration::from_millis(ms);
             assert!(line.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
         }
@@ -71,7 +72,7 @@ fn following_can_be_dropped_at_any_time_and_taken_up_by_another_process_where_th
         let outlives = line.backend.outlives_its_process();
         assert_eq!(outlives, !matches!(rig, Rig::Simulated), "a simulated phone is gone with its process");
         let line = if outlives { rig.line() } else { line };
-        assert_eq!(line.follow(&reference), Outcome::Verified);
+        assert!(matches!(line.follow(&reference), Outcome::Verified(_)));
     }
 }
 
@@ -97,7 +98,7 @@ fn an_approval_never_verifies_a_later_attempt_of_the_same_request() {
         rig.prepare(true);
         let earlier = line.place(1, 1, NUMBER).unwrap();
         rig.answer(true);
-        assert_eq!(line.follow(&earlier), Outcome::Verified);
+        assert!(matches!(line.follow(&earlier), Outcome::Verified(_)));
         rig.prepare(false);
         let later = line.place(1, 2, NUMBER).unwrap();
         rig.answer(false);
@@ -111,7 +112,7 @@ fn a_reference_of_something_else_never_verifies() {
         let line = rig.line();
         let own = line.place(1, 1, NUMBER).unwrap();
         rig.answer(true);
-        assert_eq!(line.follow(&own), Outcome::Verified);
+        assert!(matches!(line.follow(&own), Outcome::Verified(_)));
         let cut = own.as_str().get(1..).unwrap();
         for text in ["", "/", "..", "?", "x#0", "FN00000000000000000000000000000000", cut] {
             line.fails(&Reference::new(text));
@@ -149,7 +150,7 @@ fn a_sip_call_is_followed_by_its_own_process_alone() {
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert!(!reference.as_str().contains("425555"), "{reference:?}");
     for ms in [0, 1, 20, 100] {
-        let follow = line.backend.follow(&reference, &|_| {});
+        let follow = line.backend.follow(&reference, &line.approver, &|_| {});
         let limit = Duration::from_millis(ms);
         assert!(line.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
     }
@@ -157,7 +158,7 @@ fn a_sip_call_is_followed_by_its_own_process_alone() {
     for text in [reference.as_str(), "", "0", "2", "-1", "x"] {
         assert_eq!(another.fails(&Reference::new(text)).reason(), FailureReason::Interrupted, "{text:?}");
     }
-    assert_eq!(line.follow(&reference), Outcome::Verified);
+    assert!(matches!(line.follow(&reference), Outcome::Verified(_)));
     line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();
     assert_eq!(line.fails(&reference).reason(), FailureReason::Interrupted, "it verifies once");
     callee.finish();

@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use phonegate::call::{CallStatus, FailureReason, Outcome};
+use phonegate::call::{CallStatus, FailureReason};
 use phonegate::config::Level;
 use phonegate::registry::Registry;
 use phonegate::telemetry::{Log, Metrics, Sinks, TextFile};
 use serde_json::{Value, json};
 use support::abi::{Abi, presses};
+use support::approval::stored_as_verified;
 use support::gate::{TestGate, id};
 use support::prometheus::Figures;
 use support::wait_until;
@@ -217,7 +218,7 @@ fn text_file(path: &Path) -> (Arc<TextFile>, impl Fn() -> Vec<String> + use<>) {
     let log = Log::start(Level::Info, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
     let metrics = Metrics::new(["demo"]).unwrap();
     for _ in 0..1000 {
-        metrics.ended(&Outcome::Verified, Some("demo"), Duration::from_secs(5));
+        metrics.ended(&stored_as_verified(), Some("demo"), Duration::from_secs(5));
     }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
     let file = Arc::new(TextFile::new(path.to_owned(), metrics, registry, log.clone()));

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use phonegate::admission::{Admission, NumberHasher};
-use phonegate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use phonegate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, PhoneNumber, Progress, StoredOutcome};
 use phonegate::clock::{Deadline, Moment};
 use phonegate::registry::{Adopted, Begun, Registry};
+use phonegate_approval::verdict::StoredApproval;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -29,8 +30,10 @@ fn refused() -> Failure {
     Failure::new(FailureReason::Blocked, "On the list.")
 }
 
-fn wrong_key() -> Outcome {
-    Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another key."))
+const VERIFIED: StoredOutcome = StoredOutcome::Verified(StoredApproval { judged_by: None });
+
+fn wrong_key() -> StoredOutcome {
+    StoredOutcome::Failed(Failure::new(FailureReason::WrongKey, "Another key."))
 }
 
 #[derive(Clone, Debug)]
@@ -139,7 +142,7 @@ proptest! {
                 }
                 Operation::Settle { attempt, verified } => {
                     if let Some((attempt, n, _)) = attempts.get(attempt % attempts.len().max(1)) {
-                        let outcome = if verified { Outcome::Verified } else { wrong_key() };
+                        let outcome = if verified { VERIFIED } else { wrong_key() };
                         let settled = registry.settle(*attempt, outcome, now);
                         let call = model.calls.get_mut(n).filter(|call| call.generation == attempt.generation);
                         match call.filter(|call| call.ended.is_none()) {
@@ -147,7 +150,7 @@ proptest! {
                             Some(call) => {
                                 let in_time = time - call.begun < DEADLINE;
                                 let success = verified && in_time;
-                                prop_assert_eq!(settled == Some(Outcome::Verified), success);
+                                prop_assert_eq!(settled == Some(VERIFIED), success);
                                 call.ended = Some((time, success));
                             }
                         }
@@ -192,8 +195,8 @@ fn an_approval_after_the_deadline_by_either_clock_fails() {
     for (monotonic, wall) in [(DEADLINE, zero), (zero, DEADLINE), (DEADLINE, DEADLINE)] {
         let (registry, now) = (Registry::new(KEEP), Moment::now());
         let attempt = begun(&registry, 1, now);
-        let Some(Outcome::Failed(failure)) =
-            registry.settle(attempt, Outcome::Verified, now.moved(monotonic, monotonic, wall))
+        let Some(StoredOutcome::Failed(failure)) =
+            registry.settle(attempt, VERIFIED, now.moved(monotonic, monotonic, wall))
         else {
             panic!("approved {monotonic:?} and {wall:?} after the start")
         };
@@ -220,7 +223,7 @@ fn a_success_is_forgotten_after_its_time_by_either_clock() {
     for (monotonic, wall) in [(KEEP, zero), (zero, KEEP)] {
         let (registry, now) = (Registry::new(KEEP), Moment::now());
         let attempt = begun(&registry, 1, now);
-        registry.settle(attempt, Outcome::Verified, now);
+        registry.settle(attempt, VERIFIED, now);
         let almost = KEEP - Duration::from_secs(1);
         let before = now.moved(monotonic.min(almost), monotonic.min(almost), wall.min(almost));
         assert_eq!(registry.status_at(id(1), || before), Some(CallStatus::Success));
@@ -235,7 +238,7 @@ fn a_success_that_was_forgotten_stays_so_when_a_new_gate_keeps_longer() {
     let registry = Registry::new(Duration::from_secs(1));
     let start = Moment::now();
     let attempt = begun(&registry, 1, start);
-    registry.settle(attempt, Outcome::Verified, start);
+    registry.settle(attempt, VERIFIED, start);
     registry.keep_finished_for(KEEP);
     let two = Duration::from_secs(2);
     let later = start.moved(two, two, two);
@@ -252,7 +255,7 @@ fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
     assert_eq!((failure.reason(), of), (FailureReason::AlreadyInProgress, attempt));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure.clone()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
-    registry.settle(attempt, Outcome::Verified, now);
+    registry.settle(attempt, VERIFIED, now);
     assert_eq!(registry.status(id(1)), Some(CallStatus::Success));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure), "the host may ask for it late");
 }

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use phonegate::backend::Rang;
-use phonegate::call::{FailureReason, Outcome};
+use phonegate::call::FailureReason;
 use serde_json::{Value, json};
+use support::approval::verified;
 use support::backend::Line;
 use support::certificate::for_localhost;
 use support::ports::{free_port, nobody};
@@ -41,7 +42,7 @@ fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
     assert_eq!(twilio.seen(About::Start).len(), 0);
     let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
     let reference = line.place(1, 1, NUMBER).unwrap();
-    assert_eq!(line.follow(&reference), Outcome::Verified);
+    assert_eq!(line.follow(&reference), verified());
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn the_authorities_of_a_backend_take_the_place_of_those_of_the_network() {
     // The file of the network is not even read.
     for network in [another.path(), Path::new("nowhere.pem")] {
         let line = line(authority.path(), network).unwrap();
-        assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+        assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
     }
     let refused = line(another.path(), authority.path()).unwrap().refused(NUMBER);
     assert!(refused.failure.text().contains("certificate"), "{}", refused.failure);
@@ -184,7 +185,7 @@ fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
     with_environment(&proxy.address, "");
     let line =
         Line::with_network(&behind_a_proxy(&twilio), &json!({ "ca_file": authority.path(), "proxy": null })).unwrap();
-    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
     assert!(proxy.asked().iter().all(|line| line.starts_with("CONNECT localhost:")), "{:?}", proxy.asked());
     let words = line.runtime.block_on(line.backend.check()).unwrap();
     assert!(words.ends_with(&format!("through the proxy {} (HTTPS_PROXY)", proxy.address)), "{words}");
@@ -199,7 +200,7 @@ fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_c
     let line = |settings, proxy: Value| {
         Line::with_network(settings, &json!({ "ca_file": authority.path(), "proxy": proxy })).unwrap()
     };
-    let verified = |line: Line| assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+    let verified = |line: Line| assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
     with_environment(&wrong.address, "contoso.local,localhost");
     verified(line(&direct, json!(null)));
@@ -224,7 +225,7 @@ fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
     let proxy = Twilio::start();
     let settings = at(&proxy, format!("http://{nobody}"));
     let line = Line::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
-    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), Outcome::Verified);
+    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
     let line = Line::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{nobody}") })).unwrap();
     let refused = line.refused(NUMBER);

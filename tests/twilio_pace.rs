@@ -5,8 +5,9 @@ mod support;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::Rang;
-use phonegate::call::{CallStatus, FailureReason, Outcome};
+use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
+use support::approval::verified;
 use support::backend::Line;
 use support::gate::{TestGate, id};
 use support::twilio::{About, Fault, Story, Twilio};
@@ -89,7 +90,7 @@ fn the_first_look_comes_after_a_second_and_the_others_at_that_pace() {
     twilio.tell(Story::rings());
     let line = Line::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
-    let follow = line.backend.follow(&reference, &|_| {});
+    let follow = line.backend.follow(&reference, &line.approver, &|_| {});
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
     assert!(followed.is_err(), "it rings");
     let (start, looks) = (&twilio.seen(About::Start)[0], twilio.seen(About::Look));
@@ -107,7 +108,7 @@ fn looks_that_fail_are_repeated_later_and_later() {
     }
     let line = Line::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
-    assert_eq!(line.follow(&reference), Outcome::Verified);
+    assert_eq!(line.follow(&reference), verified());
     let pauses = pauses(&twilio, About::Look);
     for (pause, at_least) in pauses.iter().zip([1_000, 2_000, 4_000]) {
         assert!(*pause >= at_least, "{pauses:?}");
@@ -120,7 +121,7 @@ fn a_look_waits_as_long_as_twilio_asks() {
     twilio.fail(About::Look, throttled("4"));
     let line = Line::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
-    assert_eq!(line.follow(&reference), Outcome::Verified);
+    assert_eq!(line.follow(&reference), verified());
     assert!(pauses(&twilio, About::Look)[0] >= 4_000);
 }
 

@@ -1,8 +1,7 @@
 //! Telephony backends: what places a call and tells what becomes of it.
 //!
 //! A backend decides nothing about retries, deadlines or what the host sees; it knows nothing of the registry or of
-//! other backends. [`crate::call::Outcome::Verified`] exists in one place in each of them: where the expected key, or
-//! the provider's exact word for approval, was read for this attempt.
+//! other backends. It does not judge what a user pressed, either: [`Approver`] does.
 
 mod file;
 mod http;
@@ -17,7 +16,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use phonegate_approval::verdict::ProviderVerdicts;
 
+use crate::approval::Approver;
 use crate::call::{Call, Failure, Outcome, Progress};
 use crate::config::{BackendConfig, Config, ConfigError};
 use crate::prompts::Prompts;
@@ -37,7 +38,10 @@ pub trait TelephonyBackend: Send + Sync {
 
     /// Follows a call to its outcome, and reports its steps. May be dropped at any moment, and may be called
     /// again for the same reference, in a new process only if a call [outlives](Self::outlives_its_process) the old one.
-    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome;
+    ///
+    /// What the user answered is judged by `approver` alone: [`Approver::judge`], or the state machine of
+    /// `crates/approval` with [`Approver::attempts`].
+    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome;
 
     /// Ends a call that has no outcome: best effort, and given up after [`HANG_UP_LIMIT`].
     ///
@@ -168,6 +172,8 @@ pub struct Named {
     pub name: Arc<str>,
     /// The backend.
     pub backend: Arc<dyn TelephonyBackend>,
+    /// Whether its own verdict counts.
+    pub provider_verdicts: ProviderVerdicts,
 }
 
 /// Builds the backend `name` from its settings. Relative paths in them lie in `base`. Does no network I/O.
@@ -182,13 +188,14 @@ pub fn build(
     base: &Path,
 ) -> Result<Named, ConfigError> {
     let path = format!("backends.{name}");
+    let provider_verdicts = backend.provider_verdicts();
     let backend: Arc<dyn TelephonyBackend> = match backend {
-        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated, config.fraud.key)),
+        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
         BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
         BackendConfig::TwilioStudio(twilio) => {
             Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, (&config.network, config.fraud.key), base)?)
         }
         BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),
     };
-    Ok(Named { name: name.into(), backend })
+    Ok(Named { name: name.into(), backend, provider_verdicts })
 }

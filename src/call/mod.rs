@@ -6,7 +6,10 @@ mod number_key;
 
 use std::fmt;
 use std::num::NonZeroU128;
+use std::sync::Arc;
 
+use phonegate_approval::attempts::Attempts;
+use phonegate_approval::verdict::{Approval, StoredApproval};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -211,6 +214,8 @@ pub struct Call {
     pub deadline: Deadline,
     /// The language in which the user is to be spoken to, as the host asked for it.
     pub language: Option<Box<str>>,
+    /// What the user is to press. A backend that speaks by itself is given the codes; it does not judge.
+    pub attempts: Arc<Attempts>,
 }
 
 /// What the host is told. The numbers are part of the C ABI.
@@ -249,11 +254,36 @@ impl Progress {
     }
 }
 
-/// How a call ended.
+/// How a call ended, as it was judged in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The right key, or the provider's exact word for it, was read for this attempt.
-    Verified,
-    /// Everything else.
+    /// The user approved. Only `crates/approval` can create an [`Approval`].
+    Verified(Approval),
+    /// Anything else, including any uncertainty.
     Failed(Failure),
+}
+
+/// How a call ended, as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredOutcome {
+    /// The user approved.
+    Verified(StoredApproval),
+    /// Anything else, including any uncertainty.
+    Failed(Failure),
+}
+
+impl StoredOutcome {
+    /// Returns whether the user approved.
+    pub fn is_verified(&self) -> bool {
+        matches!(self, Self::Verified(_))
+    }
+}
+
+impl From<&Outcome> for StoredOutcome {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Verified(approval) => Self::Verified(approval.into()),
+            Outcome::Failed(failure) => Self::Failed(failure.clone()),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use phonegate_approval::verdict::ProviderVerdicts;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +35,14 @@ impl BackendConfig {
     /// Does it approve without a telephone?
     pub fn is_for_tests(&self) -> bool {
         matches!(self, Self::Simulated(_) | Self::File(_))
+    }
+
+    /// Returns whether the verdict of the backend itself counts.
+    pub(crate) fn provider_verdicts(&self) -> ProviderVerdicts {
+        match self {
+            Self::File(_) => ProviderVerdicts::Accepted,
+            Self::Simulated(_) | Self::TwilioStudio(_) | Self::Sip(_) => ProviderVerdicts::Refused,
+        }
     }
 
     /// Its `type`.
@@ -103,8 +112,8 @@ pub struct SimulatedConfig {
     /// Milliseconds from the answer until it presses a key or hangs up.
     #[serde(default)]
     pub press_after_ms: Bounded<0, 600_000, 1500>,
-    /// What it does: presses this key, which reports a fraud where it is `fraud.key`, or `none`, `busy`, `no_answer`,
-    /// `hang_up`.
+    /// What it does: presses this key and then `#`, which reports a fraud if it is `fraud.key`; `none`, `busy`,
+    /// `no_answer` or `hang_up`. By default it presses what approves.
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = r"^([0-9#*]|none|busy|no_answer|hang_up)$"))]
     pub press: Press,
@@ -114,11 +123,11 @@ pub struct SimulatedConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Press {
-    /// Presses `#`.
+    /// Presses what approves.
     #[default]
-    Pound,
-    /// Presses another key.
-    Other(char),
+    Right,
+    /// Presses this key, and then `#`. `#` itself is pressed once.
+    Key(char),
     /// Answers, and presses nothing.
     None,
     /// Is busy.
@@ -134,13 +143,12 @@ impl TryFrom<String> for Press {
 
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_str() {
-            "#" => Ok(Self::Pound),
             "none" => Ok(Self::None),
             "busy" => Ok(Self::Busy),
             "no_answer" => Ok(Self::NoAnswer),
             "hang_up" => Ok(Self::HangUp),
             other => match other.chars().next() {
-                Some(key @ ('0'..='9' | '*')) if other.len() == 1 => Ok(Self::Other(key)),
+                Some(key @ ('0'..='9' | '*' | '#')) if other.len() == 1 => Ok(Self::Key(key)),
                 _ => Err(format!("is `{other}`, but must be a key (0 to 9, * or #), none, busy, no_answer or hang_up")),
             },
         }

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 
 use super::outcome::Whose;
 use super::{Flight, Shared, defect, interrupted, step, too_late};
+use crate::approval::Approver;
 use crate::backend::{CallStep, HANG_UP_LIMIT, Named, PlaceError, Rang, Reference};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
@@ -199,7 +200,7 @@ impl Shared {
     async fn look_for_fraud(&self, flight: &Flight, named: &Named, reference: &Reference) {
         if flight.deadline.passed(Moment::now())
             && named.backend.outlives_its_process()
-            && let Ok(failure) = look_once(named, reference).await
+            && let Ok(failure) = look_once(flight, named, reference).await
             && failure.reason() == FailureReason::FraudReported
         {
             self.block(flight).await;
@@ -246,7 +247,10 @@ impl Shared {
             progress.asked = None;
             match placed {
                 Ok(reference) => {
-                    let placed = Change::Placed { backend: Arc::clone(&named.name), reference: reference.clone() };
+                    // The process that claims the call has to judge what its user presses.
+                    let attempts = named.backend.outlives_its_process().then(|| Arc::new(call.attempts.to_stored()));
+                    let (backend, at) = (Arc::clone(&named.name), reference.clone());
+                    let placed = Change::Placed { backend, reference: at, attempts };
                     self.ledger.note(flight.attempt, placed);
                     self.log_step(flight, Level::Info, "placed", Some(&named.name));
                     let (_, reference) = progress.line.insert((named, reference));
@@ -267,12 +271,15 @@ impl Shared {
 
     async fn follow(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
         let on_step = |step: CallStep| self.on_step(flight, named, &step);
+        let Some(approver) = approver(flight, named) else {
+            return Stop::HangUp(self.fail(flight, Some(&named.name), unknown_code()).await);
+        };
         tokio::select! {
             biased;
             failure = self.must_end(flight) => {
                 // What the user said while no process was there is not lost.
                 let failure = match flight.taken_up_after.is_some() && failure.reason() == FailureReason::DeadlinePassed {
-                    true => match look_once(named, reference).await {
+                    true => match look_once(flight, named, reference).await {
                         Ok(failed) => return Stop::Outcome(Outcome::Failed(failed)),
                         Err(late) => late,
                     },
@@ -280,9 +287,9 @@ impl Shared {
                 };
                 Stop::HangUp(self.fail(flight, Some(&named.name), failure).await)
             }
-            outcome = named.backend.follow(reference, &on_step) => {
+            outcome = named.backend.follow(reference, &approver, &on_step) => {
                 let failure = match &outcome {
-                    Outcome::Verified => None,
+                    Outcome::Verified(_) => None,
                     Outcome::Failed(failure) => Some(failure),
                 };
                 self.health.judge(&named.name, failure, &self.log);
@@ -346,15 +353,27 @@ impl Shared {
     }
 }
 
+/// Returns the judge of a call that this backend has placed. `None` if it is not known what the user is to press.
+fn approver(flight: &Flight, named: &Named) -> Option<Approver> {
+    flight.attempts.as_ref().map(|attempts| Approver::new(Arc::clone(attempts), named.provider_verdicts))
+}
+
 /// Looks how a call has failed whose deadline has passed. Otherwise tells why it fails now.
-async fn look_once(named: &Named, reference: &Reference) -> Result<Failure, Failure> {
-    let look = AssertUnwindSafe(named.backend.follow(reference, &|_| {})).catch_unwind();
+async fn look_once(flight: &Flight, named: &Named, reference: &Reference) -> Result<Failure, Failure> {
+    let Some(approver) = approver(flight, named) else { return Err(unknown_code()) };
+    let look = AssertUnwindSafe(named.backend.follow(reference, &approver, &|_| {})).catch_unwind();
     match tokio::time::timeout(LAST_LOOK, look).await {
         Ok(Ok(Outcome::Failed(failure))) => Ok(failure),
-        Ok(Ok(Outcome::Verified)) => Err(too_late()),
+        Ok(Ok(Outcome::Verified(_))) => Err(too_late()),
         Ok(Err(_)) => Err(defect()),
         Err(_) => Err(passed()),
     }
+}
+
+fn unknown_code() -> Failure {
+    let sentence = "Another process placed the call. What its user was to press is not known here: it was not recorded, or \
+                    the settings of `approval` or `prompts` have changed since then.";
+    Failure::new(FailureReason::Interrupted, sentence)
 }
 
 fn silent() -> Failure {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 use crate::config::Level;
 use crate::registry::{Adopted, AttemptEnd, Snapshot};
@@ -163,11 +163,9 @@ impl Shared {
         let known = self.registry.stored_generation(id);
         let Some(Current { attempt, number, state }) = self.ledger.find(id).await? else { return Ok(false) };
         match state {
-            CurrentState::Ended { outcome, .. } if known == Some(attempt.generation) => {
-                Ok(outcome == Outcome::Verified)
-            }
+            CurrentState::Ended { outcome, .. } if known == Some(attempt.generation) => Ok(outcome.is_verified()),
             CurrentState::Ended { outcome, ago } => {
-                let is_verified = outcome == Outcome::Verified;
+                let is_verified = outcome.is_verified();
                 if is_verified
                     && let Some(failed) = known.filter(|_| self.registry.status(id) == Some(CallStatus::Failed))
                     && !self.ledger.are_in_order(id, [failed, attempt.generation]).await?
@@ -183,7 +181,7 @@ impl Shared {
                 let Some(number) = number else { return Ok(false) };
                 let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
                 if self.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
-                    let flight = Flight::new(attempt, number, "".into(), deadline);
+                    let flight = Flight::new(attempt, number, "".into(), deadline, None);
                     let watched = Unsettled::elsewhere(self, flight);
                     tasks.spawn(async move { watched.watch(attempt.generation).await });
                 }
@@ -218,7 +216,7 @@ impl Shared {
     }
 
     fn take_up(self: &Arc<Self>, orphan: Orphan, tasks: &TaskTracker) {
-        let Orphan { attempt, number, masked, left, started, placed } = orphan;
+        let Orphan { attempt, number, masked, left, started, placed, attempts } = orphan;
         let deadline = Deadline::after(Moment::now(), left);
         // One that this process drives already is not driven twice.
         if self.flights.lock().contains_key(&attempt) {
@@ -230,8 +228,9 @@ impl Shared {
             let failure = self.registry.snapshot(attempt.id).and_then(|call| call.failure);
             return self.ledger.fail_later(attempt, failure.unwrap_or_else(interrupted), false);
         }
+        let attempts = attempts.and_then(|attempts| self.ledger.restore(&attempts)).map(Arc::new);
         let taken_up_after = Some(SystemTime::now().duration_since(started).unwrap_or_default());
-        let flight = Flight { taken_up_after, ..Flight::new(attempt, number, masked, deadline) };
+        let flight = Flight { taken_up_after, ..Flight::new(attempt, number, masked, deadline, attempts) };
         let taken = Unsettled::new(self, flight);
         tasks.spawn(async move { taken.resume(placed).await });
     }
@@ -274,9 +273,9 @@ impl Unsettled {
 
 impl Shared {
     /// How an attempt of another process has ended, and how long ago, where it has.
-    async fn end_of(&self, flight: &Flight, generation: u64) -> Option<(Outcome, Duration)> {
+    async fn end_of(&self, flight: &Flight, generation: u64) -> Option<(StoredOutcome, Duration)> {
         let failed = |sentence: &str| {
-            Some((Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence)), Duration::ZERO))
+            Some((StoredOutcome::Failed(Failure::new(FailureReason::Interrupted, sentence)), Duration::ZERO))
         };
         match self.ledger.state_of(Attempt { generation, ..flight.attempt }).await {
             Ok(Some(CurrentState::Ended { outcome, ago })) => return Some((outcome, ago)),

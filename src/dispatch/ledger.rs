@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use phonegate_approval::attempts::{Attempts, StoredAttempts};
+use phonegate_approval::policy::Policy;
+use phonegate_approval::verdict::Approval;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -53,11 +56,12 @@ pub(crate) struct Rules {
     full_numbers: bool,
     block_for: Duration,
     keep: Duration,
+    policy: Policy,
     takes_up: bool,
 }
 
 impl Rules {
-    pub(crate) fn of(config: &Config, takes_up: bool) -> Self {
+    pub(crate) fn of(config: &Config, policy: Policy, takes_up: bool) -> Self {
         let days = |days: u64| Duration::from_secs(days.saturating_mul(24 * 60 * 60));
         Self {
             limits: Limits {
@@ -69,6 +73,7 @@ impl Rules {
             full_numbers: config.audit.full_numbers,
             block_for: days(config.fraud.block_for_days.get()),
             keep: days(config.audit.keep_days.get()),
+            policy,
             takes_up,
         }
     }
@@ -192,8 +197,8 @@ impl Ledger {
     }
 
     /// Ends an attempt as verified. False where it is not this process's to end.
-    pub(super) async fn verify(&self, attempt: Attempt) -> Result<bool, StoreError> {
-        let end = self.end_of(attempt, Outcome::Verified, true);
+    pub(super) async fn verify(&self, attempt: Attempt, approval: Approval) -> Result<bool, StoreError> {
+        let end = self.end_of(attempt, Outcome::Verified(approval), true);
         self.watch.ask(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await
     }
 
@@ -281,6 +286,11 @@ impl Ledger {
             return Ok(Vec::new());
         }
         self.watch.ask(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
+    }
+
+    /// Returns what the user of a call is to press that another process has placed. `None` if these rules are others.
+    pub(super) fn restore(&self, attempts: &StoredAttempts) -> Option<Attempts> {
+        Attempts::restore(self.rules.policy, attempts).ok()
     }
 
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use phonegate_approval::verdict::Approval;
 
 use super::{Flight, Shared, lost, step, too_late, unconfirmed};
-use crate::call::{Failure, FailureReason, Outcome};
+use crate::call::{Failure, FailureReason, Outcome, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::store::CurrentState;
@@ -32,8 +33,8 @@ impl Shared {
     /// whose the call is where it is another process's to tell.
     pub(super) async fn keep_outcome(&self, flight: &Flight, outcome: Outcome) -> Result<Outcome, Whose> {
         let failure = match outcome {
-            Outcome::Verified => match self.keep_verified(flight).await {
-                Ok(()) => return Ok(Outcome::Verified),
+            Outcome::Verified(approval) => match self.keep_verified(flight, &approval).await {
+                Ok(()) => return Ok(Outcome::Verified(approval)),
                 Err(failure) => failure,
             },
             Outcome::Failed(failure) => failure,
@@ -54,7 +55,7 @@ impl Shared {
     }
 
     /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
-    async fn keep_verified(&self, flight: &Flight) -> Result<(), Failure> {
+    async fn keep_verified(&self, flight: &Flight, approval: &Approval) -> Result<(), Failure> {
         let mut problem = None;
         let ended = loop {
             if let Some(failure) = self.must_end(flight).now_or_never() {
@@ -64,7 +65,7 @@ impl Shared {
                 }
             }
             // Never dropped half-way: what the store has been asked it may do.
-            match self.ledger.verify(flight.attempt).await {
+            match self.ledger.verify(flight.attempt, approval.clone()).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => break None,
                 Err(error) => {
@@ -75,8 +76,8 @@ impl Shared {
         };
         match self.ledger.state_of(flight.attempt).await {
             // Perhaps by an answer that was lost.
-            Ok(Some(CurrentState::Ended { outcome: Outcome::Verified, .. })) => Ok(()),
-            Ok(Some(CurrentState::Ended { outcome: Outcome::Failed(failure), .. })) => Err(failure),
+            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Verified(_), .. })) => Ok(()),
+            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(failure), .. })) => Err(failure),
             kept => Err(ended.unwrap_or_else(|| match kept {
                 Ok(Some(_)) => too_late(),
                 Ok(None) => lost(),
@@ -103,8 +104,10 @@ impl Shared {
         }
         match self.ledger.state_of(flight.attempt).await {
             // By an answer that was lost.
-            Ok(Some(CurrentState::Ended { outcome: Outcome::Failed(kept), .. })) if kept == *failure => Whose::Ours,
-            Ok(Some(CurrentState::Ended { outcome: Outcome::Failed(kept), .. }))
+            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(kept), .. })) if kept == *failure => {
+                Whose::Ours
+            }
+            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(kept), .. }))
                 if kept.reason() == FailureReason::Interrupted =>
             {
                 Whose::Unfollowed
@@ -130,7 +133,7 @@ impl Shared {
 
     /// Tells the outcome of a call that this process has driven. False where the call had one already.
     pub(super) fn settle(&self, flight: &Flight, backend: Option<&str>, outcome: Outcome, at: Moment) -> bool {
-        let told = self.tell(flight, backend, outcome, (at, Duration::ZERO));
+        let told = self.tell(flight, backend, (&outcome).into(), (at, Duration::ZERO));
         if let Some(outcome) = &told {
             self.metrics.ended(outcome, backend, flight.age());
         }
@@ -143,9 +146,9 @@ impl Shared {
         &self,
         flight: &Flight,
         backend: Option<&str>,
-        outcome: Outcome,
+        outcome: StoredOutcome,
         (at, ago): (Moment, Duration),
-    ) -> Option<Outcome> {
+    ) -> Option<StoredOutcome> {
         let _telling = self.telling.read();
         if flight.is_told.swap(true, Ordering::Relaxed) {
             return None;
@@ -154,8 +157,8 @@ impl Shared {
         let is_stood_for = flight.taken_up_after.is_some().then(|| outcome.clone());
         let outcome = self.registry.settle_late(flight.attempt, outcome, ago, at).or(is_stood_for)?;
         match &outcome {
-            Outcome::Verified => self.log_step(flight, Level::Info, "verified", backend),
-            Outcome::Failed(failure) => {
+            StoredOutcome::Verified(_) => self.log_step(flight, Level::Info, "verified", backend),
+            StoredOutcome::Failed(failure) => {
                 let level = match failure.reason() {
                     FailureReason::Internal => Level::Error,
                     FailureReason::NotConfigured | FailureReason::CannotPlace | FailureReason::FraudReported => {

@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use phonegate_approval::policy::{Method, Policy};
+use phonegate_approval::verdict::ProviderVerdicts;
 use uuid::Uuid;
 
 use super::*;
 use crate::admission::Admission;
+use crate::approval::Approver;
+use crate::approval::tests::{attempts, verified};
 use crate::backend::{OnStep, PlaceError, Rang, TelephonyBackend};
 use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
@@ -36,7 +40,7 @@ impl Scripted {
         Self {
             takes,
             answer,
-            outcome: Outcome::Verified,
+            outcome: verified(),
             is_late: false,
             hang_up: Ok(()),
             placed: Mutex::default(),
@@ -60,7 +64,7 @@ impl TelephonyBackend for Scripted {
         self.answer.clone()
     }
 
-    async fn follow(&self, _: &Reference, _: OnStep<'_>) -> Outcome {
+    async fn follow(&self, _: &Reference, _: &Approver, _: OnStep<'_>) -> Outcome {
         while self.is_late && *self.hung_up.lock() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -117,8 +121,11 @@ impl Bench {
     fn with(store: Arc<impl CallStore + 'static>, scripted: Scripted) -> Self {
         let backend = Arc::new(scripted);
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-        let named =
-            ["scripted", "again"].map(|name| Named { name: name.into(), backend: Arc::<Scripted>::clone(&backend) });
+        let named = ["scripted", "again"].map(|name| Named {
+            name: name.into(),
+            backend: Arc::<Scripted>::clone(&backend),
+            provider_verdicts: ProviderVerdicts::Refused,
+        });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
@@ -127,7 +134,7 @@ impl Bench {
             Handle::current(),
             named.into(),
             Arc::clone(&registry),
-            (store, Rules::of(&config(), true)),
+            (store, Rules::of(&config(), Policy::default().with_method(Method::Pound), true)),
             log,
             Metrics::new(["scripted"]).unwrap(),
         );
@@ -139,8 +146,8 @@ impl Bench {
         let deadline = Deadline::after(Moment::now(), span);
         let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
         if let Begun::New(attempt) = begun {
-            let held = self.dispatcher.hold(attempt, &number, deadline);
-            self.dispatcher.start(held, Call { attempt, number, deadline, language: None });
+            let call = Call { attempt, number, deadline, language: None, attempts: attempts(Method::Pound) };
+            self.dispatcher.start(self.dispatcher.hold(&call), call);
         }
         begun
     }

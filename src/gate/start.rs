@@ -96,6 +96,7 @@ impl Gate {
             let trusted = trusted.clone();
             runtime = examine_within(PERMISSIONS_WITHIN, runtime, move || trusted.must_be_safe())?;
         }
+        let policy = config.approval_policy()?;
         let hasher = NumberHasher::of(&config.privacy, &base)?;
         let number_keys = hasher.fingerprints();
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
@@ -106,7 +107,7 @@ impl Gate {
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let store = store::open(&config, &base)?;
         runtime.block_on(store::check_number_keys(&*store, &config.store, &base, &number_keys))?;
-        let kept = (store, Rules::of(&config, takes_up));
+        let kept = (store, Rules::of(&config, policy, takes_up));
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
         let figures =
@@ -140,6 +141,7 @@ impl Gate {
             backends,
             log,
             figures,
+            policy,
             call: config.call,
             messages: config.messages,
             waits: Semaphore::new(MAX_STATUS_WAITS),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Registry;
 use super::shard::{Calls, Entry, Origin, Verified};
-use crate::call::{Attempt, CallId, NumberKey, Outcome};
+use crate::call::{Attempt, CallId, NumberKey, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 
 /// What became of [`Registry::adopt`].
@@ -28,7 +28,7 @@ pub struct AttemptEnd {
     /// Whom it rang, or was to ring.
     pub number: Option<NumberKey>,
     /// How.
-    pub outcome: Outcome,
+    pub outcome: StoredOutcome,
     /// How long ago.
     pub ago: Duration,
 }
@@ -96,8 +96,10 @@ impl Registry {
         let keep = self.keep_finished().saturating_sub(ago);
         let origin = Origin::here(attempt.generation);
         let entry = match outcome {
-            Outcome::Verified => Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat: None })),
-            Outcome::Failed(failure) => Entry::failed(origin, failure, number),
+            StoredOutcome::Verified(_) => {
+                Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat: None }))
+            }
+            StoredOutcome::Failed(failure) => Entry::failed(origin, failure, number),
         };
         calls.by_id.insert(attempt.id, entry);
         self.remember_end(&mut calls, attempt, now);

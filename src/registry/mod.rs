@@ -12,7 +12,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress};
+use crate::call::{
+    Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, PhoneNumber, Progress, StoredOutcome,
+};
 use crate::clock::{Deadline, Moment};
 use crate::sync::Mutex;
 pub use elsewhere::{Adopted, AttemptEnd};
@@ -135,30 +137,36 @@ impl Registry {
 
     /// Ends a pending attempt, once. Its number stays claimed until [`Registry::release`]. Returns the outcome as it
     /// was kept, which is DeadlinePassed where approval came too late, or None where the attempt is not pending.
-    pub fn settle(&self, attempt: Attempt, outcome: Outcome, now: Moment) -> Option<Outcome> {
+    pub fn settle(&self, attempt: Attempt, outcome: StoredOutcome, now: Moment) -> Option<StoredOutcome> {
         self.settle_late(attempt, outcome, Duration::ZERO, now)
     }
 
     /// As [`Registry::settle`], for an attempt that ended so long ago in another process.
-    pub fn settle_late(&self, attempt: Attempt, outcome: Outcome, ago: Duration, now: Moment) -> Option<Outcome> {
+    pub fn settle_late(
+        &self,
+        attempt: Attempt,
+        outcome: StoredOutcome,
+        ago: Duration,
+        now: Moment,
+    ) -> Option<StoredOutcome> {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
         let pending = calls.pending(attempt)?;
         let (origin, number, deadline) = (pending.origin, pending.number, pending.deadline);
         let refused_repeat = pending.refused_repeat.take();
         let outcome = match outcome {
-            Outcome::Verified if deadline.passed(now) => Outcome::Failed(Failure::new(
+            StoredOutcome::Verified(_) if deadline.passed(now) => StoredOutcome::Failed(Failure::new(
                 FailureReason::DeadlinePassed,
                 "The approval came after the call's deadline.",
             )),
             outcome => outcome,
         };
         let entry = match &outcome {
-            Outcome::Verified => {
+            StoredOutcome::Verified(_) => {
                 let keep = self.keep_finished().saturating_sub(ago);
                 Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat }))
             }
-            Outcome::Failed(failure) => Entry::failed(origin, failure.clone(), Some(number)),
+            StoredOutcome::Failed(failure) => Entry::failed(origin, failure.clone(), Some(number)),
         };
         calls.by_id.insert(attempt.id, entry);
         self.pending.fetch_sub(1, Ordering::Relaxed);

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use phonegate_approval::attempts::StoredAttempts;
 use uuid::Uuid;
 
 use crate::backend::Reference;
-use crate::call::{Attempt, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress};
+use crate::call::{
+    Attempt, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome,
+};
 
 /// A process instance that drives attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,6 +120,8 @@ pub enum Change {
         backend: Arc<str>,
         /// Its reference.
         reference: Reference,
+        /// What the user is to press, if the call outlives its process. Secret: kept only while the attempt is pending.
+        attempts: Option<Arc<StoredAttempts>>,
     },
     /// It has ended, if it was pending and is this owner's: as [`CallStore::end`](super::CallStore::end).
     Ended {
@@ -166,7 +171,7 @@ pub enum CurrentState {
     /// It has ended.
     Ended {
         /// How.
-        outcome: Outcome,
+        outcome: StoredOutcome,
         /// How long ago.
         ago: Duration,
     },
@@ -187,4 +192,6 @@ pub struct Orphan {
     pub started: SystemTime,
     /// The backend that has placed it, and its reference, where that is known.
     pub placed: Option<(Box<str>, Reference)>,
+    /// What its user is to press, if that was recorded.
+    pub attempts: Option<Arc<StoredAttempts>>,
 }

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome};
+use phonegate_approval::verdict::{JudgedBy, StoredApproval};
+
+use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome, StoredOutcome};
 
 /// Which attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +58,19 @@ pub struct Row {
     pub ended: Option<SystemTime>,
     /// How.
     pub outcome: RowOutcome,
+    /// Who judged that it was approved, if it was and a version recorded it that records this.
+    pub judged_by: Option<JudgedBy>,
+}
+
+impl Row {
+    /// Returns the outcome of an attempt that has ended.
+    pub(super) fn ended(&self) -> Option<StoredOutcome> {
+        match &self.outcome {
+            RowOutcome::Pending => None,
+            RowOutcome::Verified => Some(StoredOutcome::Verified(StoredApproval { judged_by: self.judged_by })),
+            RowOutcome::Failed(failure) => Some(StoredOutcome::Failed(failure.clone())),
+        }
+    }
 }
 
 /// How an attempt stands in the audit.
@@ -72,19 +87,8 @@ pub enum RowOutcome {
 impl From<&Outcome> for RowOutcome {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Verified => Self::Verified,
+            Outcome::Verified(_) => Self::Verified,
             Outcome::Failed(failure) => Self::Failed(failure.clone()),
-        }
-    }
-}
-
-impl RowOutcome {
-    /// The outcome, where it has ended.
-    pub fn ended(&self) -> Option<Outcome> {
-        match self {
-            Self::Pending => None,
-            Self::Verified => Some(Outcome::Verified),
-            Self::Failed(failure) => Some(Outcome::Failed(failure.clone())),
         }
     }
 }

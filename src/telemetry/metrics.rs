@@ -10,7 +10,7 @@ use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::call::{FailureReason, Outcome};
+use crate::call::{FailureReason, StoredOutcome};
 
 /// In the place of a backend, or of a reason, where there was none.
 const NONE: &str = "none";
@@ -165,10 +165,10 @@ impl Metrics {
     }
 
     /// A call has ended, so long after it was asked for.
-    pub fn ended(&self, outcome: &Outcome, backend: Option<&str>, after: Duration) {
+    pub fn ended(&self, outcome: &StoredOutcome, backend: Option<&str>, after: Duration) {
         let (name, reason) = match outcome {
-            Outcome::Verified => ("verified", NONE),
-            Outcome::Failed(failure) => ("failed", failure.reason().name()),
+            StoredOutcome::Verified(_) => ("verified", NONE),
+            StoredOutcome::Failed(failure) => ("failed", failure.reason().name()),
         };
         // As many labels as the metric has, so that it is never an error; here and below.
         if let Ok(calls) = self.calls.get_metric_with_label_values(&[name, reason, backend.unwrap_or(NONE)]) {

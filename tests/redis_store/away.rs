@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 
 use super::*;
+use crate::support::approval::verified;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
@@ -44,7 +45,7 @@ async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_
     // All were told while it stood still.
     redis.resume();
     begin_at_last(&store, 300).await;
-    assert!(store.end(&end(300, Outcome::Verified)).await.unwrap());
+    assert!(store.end(&end(300, verified())).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +66,7 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     // Whichever came first, the number is free and nothing is pending.
     let again = NewAttempt { attempt: Attempt { id: id(3), generation: 1 }, ..new(2) };
     assert_eq!(store.begin(&again, &NO_LIMITS).await, Ok(Begun::New));
-    assert!(!store.end(&end(2, Outcome::Verified)).await.unwrap());
+    assert!(!store.end(&end(2, verified())).await.unwrap());
 }
 
 /// The time of a lease passes, in which a node does what nodes do.
@@ -102,7 +103,7 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
-    let placed = Change::Placed { backend: "trunk".into(), reference: Reference::new("CA1") };
+    let placed = Change::Placed { backend: "trunk".into(), reference: Reference::new("CA1"), attempts: None };
     let update = Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
     assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]));
@@ -154,7 +155,7 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
     };
     store.block(&block).await.unwrap();
     begin_at_last(&store, 1).await;
-    assert!(store.end(&end(1, Outcome::Verified)).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap());
     redis.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
     for refused in [problem(begin(&store, 2).await), problem(store.check().await)] {
         assert!(refused.contains("OOM"), "{refused}");

@@ -2,6 +2,7 @@
 
 mod away;
 mod clock;
+mod codes;
 mod named;
 mod number_keys;
 mod sites;

@@ -1,6 +1,8 @@
 //! Two sites in one Redis: neither sees the calls, limits or blocks of the other.
 
 use super::*;
+use crate::support::approval::verified;
+use phonegate::call::StoredOutcome;
 
 /// The store of a site, with the rights of a user who may use its keys alone, if `user` is named.
 fn site(redis: &Redis, user: Option<&str>, site: Option<&str>) -> RedisStore {
@@ -43,9 +45,9 @@ async fn two_sites_in_one_redis_see_nothing_of_each_other() {
     ours.record(&[Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }]).await.unwrap();
     assert_eq!(ours.steps(new(1).attempt).await.unwrap().len(), 1);
     assert_eq!(theirs.steps(new(1).attempt).await, Ok(vec![]));
-    assert!(ours.end(&end(1, Outcome::Verified)).await.unwrap());
+    assert!(ours.end(&end(1, verified())).await.unwrap());
     let is_ended = |current: Option<phonegate::store::Current>| {
-        matches!(current.unwrap().state, CurrentState::Ended { outcome: Outcome::Verified, .. })
+        matches!(current.unwrap().state, CurrentState::Ended { outcome: StoredOutcome::Verified(_), .. })
     };
     assert!(is_ended(ours.find(id(1)).await.unwrap()) && !is_ended(theirs.find(id(1)).await.unwrap()));
     let rows = async |store: &RedisStore| store.rows(&Query { most: 9, ..Query::default() }).await.unwrap().len();
@@ -70,7 +72,7 @@ async fn a_site_claims_no_calls_of_another() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert!(start.elapsed() >= LEASE, "its own site waits for the lease");
-    assert!(ours.end(&End { owner: ANOTHER, ..end(1, Outcome::Verified) }).await.unwrap());
+    assert!(ours.end(&End { owner: ANOTHER, ..end(1, verified()) }).await.unwrap());
     theirs.sweep(Duration::ZERO).await.unwrap();
     assert!(ours.find(id(1)).await.unwrap().is_some(), "another site's sweep forgets nothing here");
     ours.sweep(Duration::ZERO).await.unwrap();
@@ -87,7 +89,7 @@ async fn every_key_names_its_site() {
         site.block(&block(3)).await.unwrap();
         let step = Change::Step { name: "ringing".into(), backend: None, text: None };
         site.record(&[Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }]).await.unwrap();
-        assert!(site.end(&end(1, Outcome::Verified)).await.unwrap());
+        assert!(site.end(&end(1, verified())).await.unwrap());
         site.take_up(ANOTHER, 9).await.unwrap();
         site.sweep(Duration::from_secs(86_400)).await.unwrap();
         assert!(site.check().await.unwrap().starts_with("Redis "));

@@ -12,6 +12,7 @@ use phonegate::store::{Change, Update};
 use proptest::prelude::*;
 
 use super::*;
+use crate::support::approval::verified;
 
 const MINUTE: i64 = 60_000;
 
@@ -278,7 +279,7 @@ fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
     for n in 1..=2 {
         let new = new(n);
         assert_eq!(wait(store.begin(&new, &limits)).unwrap(), Begun::New);
-        assert!(wait(store.end(&end(new.attempt, SystemTime::now(), Outcome::Verified))).unwrap());
+        assert!(wait(store.end(&end(new.attempt, SystemTime::now(), verified()))).unwrap());
     }
     drop(store);
     let database = Connection::open(&file).unwrap();
@@ -365,7 +366,7 @@ fn begin_and_end_for_ever(file: &Path) {
             }
             match n % 3 {
                 0 => drop(store.record(&[give_up(attempt, number(task))]).await),
-                _ => drop(store.end(&end(attempt, SystemTime::now(), Outcome::Verified)).await),
+                _ => drop(store.end(&end(attempt, SystemTime::now(), verified())).await),
             }
         }
     };

@@ -17,6 +17,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::acknowledged::Acknowledged;
 use super::*;
+use crate::support::approval::verified;
 use support::calls::{Calls, sqlite3};
 use support::host::Host;
 
@@ -103,7 +104,7 @@ async fn keep_a_call(store: &SqliteStore) {
     say(&format!("begun {id}"));
     let step = Change::Step { name: "ringing".into(), backend: Some("phone".into()), text: None };
     store.record(&[Update { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
-    let outcome = Outcome::Verified;
+    let outcome = verified();
     assert!(store.end(&end(attempt, SystemTime::now(), outcome)).await.unwrap());
     say(&format!("ended {id}"));
     say(&format!("blocking {key}"));

@@ -1,6 +1,7 @@
 //! What is SQLite's own among the promises of stores: the file, its clock, and who else uses it.
 
 mod acknowledged;
+mod codes;
 mod counters;
 mod kills;
 mod number_keys;
@@ -20,6 +21,7 @@ use phonegate::store::{
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use support::approval::verified;
 use support::gate::{TestGate, admission, admitted, id, no_limits};
 use tempfile::TempDir;
 
@@ -253,7 +255,7 @@ fn keep_call(file: &Path, n: u128, clock: fn() -> SystemTime) {
     let store = SqliteStore::open_with_clock(file, clock).unwrap();
     let new = NewAttempt { started: clock(), ..new(n) };
     assert_eq!(wait(store.begin(&new, &FEW)).unwrap(), Begun::New);
-    assert!(wait(store.end(&end(new.attempt, clock(), Outcome::Verified))).unwrap());
+    assert!(wait(store.end(&end(new.attempt, clock(), verified()))).unwrap());
 }
 
 fn days_ago<const DAYS: u32>() -> SystemTime {

@@ -5,6 +5,7 @@ use phonegate::call::{KeyFingerprint, PhoneNumber};
 use phonegate::store::KeyUse;
 
 use super::*;
+use crate::support::approval::verified;
 
 const ONE: &str = "not-a-real-number-key-0123456789abcdef";
 const TWO: &str = "not-a-real-number-key-fedcba9876543210";
@@ -99,7 +100,7 @@ fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
     let call = |n, number: StoredNumber| {
         let new = NewAttempt { started: clock(), number, ..new(n) };
         assert_eq!(wait(store.begin(&new, &FEW)), Ok(Begun::New));
-        assert!(wait(store.end(&end(new.attempt, clock(), Outcome::Verified))).unwrap());
+        assert!(wait(store.end(&end(new.attempt, clock(), verified()))).unwrap());
     };
     let without_the_old_key = || wait(store.use_number_keys(&hasher(ONE).fingerprints()[..1], KeyUse::Read));
     let may_start = || {

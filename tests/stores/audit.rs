@@ -1,6 +1,9 @@
 //! What is kept of calls, for how long, and how it is asked for.
 
+use phonegate_approval::verdict::JudgedBy;
+
 use super::*;
+use crate::support::approval::verified;
 
 #[test]
 fn what_was_refused_is_kept_and_takes_no_number() {
@@ -11,7 +14,7 @@ fn what_was_refused_is_kept_and_takes_no_number() {
             store.record(&[update(attempt(1, 1), 7, refused(Some(number(1))))]).await.unwrap();
             store.record(&[update(attempt(2, 1), 8, refused(None))]).await.unwrap();
         }
-        assert_eq!(ended(&store, id(2)).await, (1, failed(FailureReason::Throttled)));
+        assert_eq!(ended(&store, id(2)).await, (1, stored(failed(FailureReason::Throttled))));
         let rows = all_rows(&store).await;
         let [first, second] = &rows[..] else { panic!("{rows:?}") };
         assert_eq!((first.started, first.ended, &*first.node), (at(7), Some(at(7)), "web2"));
@@ -21,7 +24,7 @@ fn what_was_refused_is_kept_and_takes_no_number() {
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
         // One that has begun after all is over then, whoever has it, and does not count either.
         store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
-        assert_eq!(ended(&store, id(3)).await, (1, failed(FailureReason::Throttled)));
+        assert_eq!(ended(&store, id(3)).await, (1, stored(failed(FailureReason::Throttled))));
         assert_eq!(store.begin(&new(attempt(4, 1), number(1)), &limits).await, Ok(Begun::New));
     });
 }
@@ -85,6 +88,7 @@ fn what_is_recorded_twice_has_happened_once() {
             answered: Some(at(40)),
             ended: Some(at(60)),
             outcome: RowOutcome::Failed(failure(FailureReason::NoKeyPressed)),
+            judged_by: None,
         };
         assert_eq!(all_rows(&open()).await, [expected]);
         assert_eq!(begin(&store, &new(attempt(2, 1), number(1))).await, Begun::New);
@@ -139,13 +143,15 @@ fn the_audit_answers_what_it_is_asked() {
             let started = at(n as u64 * 1000);
             assert_eq!(begin(&store, &NewAttempt { started, ..new(attempt(n, 1), number) }).await, Begun::New);
         }
-        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
         assert!(store.end(&end(attempt(2, 1), failed(FailureReason::WrongKey))).await.unwrap());
         assert!(store.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap());
         let again = NewAttempt { started: at(5000), ..new(attempt(1, 2), number(1)) };
         assert_eq!(begin(&store, &again).await, Begun::New);
         let rows = all_rows(&store).await;
         assert!(rows.is_sorted_by_key(|row| row.sequence));
+        let judges: Vec<_> = rows.iter().map(|row| row.judged_by).collect();
+        assert_eq!(judges, [Some(JudgedBy::PhoneGate), None, None, None, None]);
         let ask = async |query: Query| -> Vec<(CallId, u64)> {
             let rows = open().rows(&query).await.unwrap();
             rows.into_iter().map(|row| (row.attempt.id, row.attempt.generation)).collect()
@@ -197,8 +203,8 @@ fn old_calls_are_forgotten_and_pending_ones_are_not() {
             assert_eq!(begin(&store, &new(attempt(n, generation), number(n))).await, Begun::New);
             store.record(&[update(attempt(n, generation), 1, step("ringing"))]).await.unwrap();
         }
-        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
-        assert!(store.end(&End { release: false, ..end(attempt(2, 1), Outcome::Verified) }).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
+        assert!(store.end(&End { release: false, ..end(attempt(2, 1), verified()) }).await.unwrap());
         assert_eq!(begin(&store, &new(attempt(1, 2), number(1))).await, Begun::New);
         store.sweep(LONG).await.unwrap();
         assert_eq!(all_rows(&store).await.len(), 4);

@@ -1,6 +1,7 @@
 //! Who may begin: of many one, and what stands against it.
 
 use super::*;
+use crate::support::approval::verified;
 
 #[test]
 fn of_many_simultaneous_repeats_of_an_id_one_begins() {
@@ -46,10 +47,10 @@ fn an_attempt_that_is_over_never_begins_again() {
         store.record(&[update(attempt(1, 1), 0, refused(Some(number(1))))]).await.unwrap();
         let late = store.begin(&new(attempt(1, 1), number(1)), &NO_LIMITS).await;
         assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
-        assert_eq!(ended(&store, id(1)).await, (1, failed(FailureReason::Throttled)));
+        assert_eq!(ended(&store, id(1)).await, (1, stored(failed(FailureReason::Throttled))));
         // The number is free.
         assert_eq!(begin(&store, &new(attempt(2, 1), number(1))).await, Begun::New);
-        assert!(store.end(&end(attempt(2, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(2, 1), verified())).await.unwrap());
         let late = store.begin(&new(attempt(2, 1), number(1)), &NO_LIMITS).await;
         assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
     });
@@ -85,7 +86,7 @@ fn a_number_is_taken_until_its_phone_rings_no_more() {
         // What was released long ago releases nothing of others.
         store.record(&[update(attempt(1, 1), 0, Change::Released)]).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(4, 1), number(1))).await, taken);
-        assert!(store.end(&end(attempt(2, 3), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(2, 3), verified())).await.unwrap());
         assert_eq!(begin(&another, &new(attempt(4, 2), number(1))).await, Begun::New, "released by its end");
     });
 }

@@ -1,6 +1,7 @@
 //! How attempts end, and which one answers for an id.
 
 use super::*;
+use crate::support::approval::verified;
 
 #[test]
 fn an_attempt_ends_once_and_by_its_owner_alone() {
@@ -8,21 +9,21 @@ fn an_attempt_ends_once_and_by_its_owner_alone() {
         let (store, another) = (open(), open());
         let one = attempt(1, 1);
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
-        assert!(!another.end(&End { owner: ANOTHER, ..end(one, Outcome::Verified) }).await.unwrap());
-        assert!(!another.end(&end(attempt(1, 2), Outcome::Verified)).await.unwrap());
-        assert!(!another.end(&end(attempt(2, 1), Outcome::Verified)).await.unwrap());
+        assert!(!another.end(&End { owner: ANOTHER, ..end(one, verified()) }).await.unwrap());
+        assert!(!another.end(&end(attempt(1, 2), verified())).await.unwrap());
+        assert!(!another.end(&end(attempt(2, 1), verified())).await.unwrap());
         assert!(is_pending(&store, one).await);
         let mut ends = JoinSet::new();
         for n in 0..32 {
             let store = if n % 2 == 0 { Arc::clone(&store) } else { Arc::clone(&another) };
-            ends.spawn(async move { store.end(&end(one, Outcome::Verified)).await.unwrap() });
+            ends.spawn(async move { store.end(&end(one, verified())).await.unwrap() });
         }
         let ends = ends.join_all().await;
         assert_eq!(ends.into_iter().filter(|&has_ended| has_ended).count(), 1);
         assert!(!store.end(&end(one, failed(FailureReason::Internal))).await.unwrap());
         let change = Change::Ended { owner: OWNER, failure: failure(FailureReason::Internal), release: true };
         store.record(&[update(one, 1, change), update(one, 2, refused(None))]).await.unwrap();
-        assert_eq!(ended(&another, id(1)).await, (1, Outcome::Verified));
+        assert_eq!(ended(&another, id(1)).await, (1, stored(verified())));
     });
 }
 
@@ -34,10 +35,10 @@ fn nothing_is_verified_after_the_deadline() {
         let short = NewAttempt { deadline: Duration::from_millis(50), ..new(one, number(1)) };
         assert_eq!(begin(&store, &short).await, Begun::New);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert!(!store.end(&end(one, Outcome::Verified)).await.unwrap());
+        assert!(!store.end(&end(one, verified())).await.unwrap());
         assert!(is_pending(&store, one).await);
         assert!(store.end(&end(one, failed(FailureReason::DeadlinePassed))).await.unwrap());
-        assert_eq!(ended(&store, id(1)).await, (1, failed(FailureReason::DeadlinePassed)));
+        assert_eq!(ended(&store, id(1)).await, (1, stored(failed(FailureReason::DeadlinePassed))));
     });
 }
 
@@ -71,7 +72,7 @@ fn the_current_attempt_of_an_id_is_found() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         match another.find(id(1)).await.unwrap() {
             Some(Current { attempt, number: Some(key), state: CurrentState::Ended { outcome, ago } }) => {
-                assert_eq!((attempt, key, outcome), (one, number(1).key, failed(FailureReason::WrongKey)));
+                assert_eq!((attempt, key, outcome), (one, number(1).key, stored(failed(FailureReason::WrongKey))));
                 assert!(ago >= Duration::from_millis(40) && ago < LONG, "{ago:?}");
             }
             other => panic!("{other:?}"),
@@ -84,11 +85,11 @@ fn attempts_before_the_current_one_never_answer() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
-        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, Begun::New);
         assert!(is_pending(&store, attempt(1, 2)).await);
         // Late words of the earlier one.
-        assert!(!store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap());
         let late = Change::Ended { owner: OWNER, failure: failure(FailureReason::CallEnded), release: true };
         store.record(&[update(attempt(1, 1), 1, step("answered")), update(attempt(1, 1), 1, late)]).await.unwrap();
         match store.find(id(1)).await.unwrap() {
@@ -100,19 +101,19 @@ fn attempts_before_the_current_one_never_answer() {
         // Of refusals that are told together the last one counts.
         let together = [1, 2].map(|generation| update(attempt(2, generation), generation, refused(None)));
         store.record(&together).await.unwrap();
-        assert_eq!(ended(&another, id(2)).await, (2, failed(FailureReason::Throttled)));
+        assert_eq!(ended(&another, id(2)).await, (2, stored(failed(FailureReason::Throttled))));
         // Refused beside it: for the audit alone.
         store.record(&[update(attempt(1, 3), 1, refused(Some(number(2))))]).await.unwrap();
         assert!(is_pending(&store, attempt(1, 2)).await);
-        assert!(store.end(&end(attempt(1, 2), Outcome::Verified)).await.unwrap());
-        assert_eq!(ended(&another, id(1)).await, (2, Outcome::Verified));
+        assert!(store.end(&end(attempt(1, 2), verified())).await.unwrap());
+        assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
         // Refused before it, and told so late: no more.
         store.record(&[update(attempt(1, 5), 1, refused(Some(number(1))))]).await.unwrap();
-        assert_eq!(ended(&another, id(1)).await, (2, Outcome::Verified));
+        assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
         // Refused after it.
         let now = Update { at: SystemTime::now(), ..update(attempt(1, 4), 1, refused(None)) };
         store.record(&[now]).await.unwrap();
-        assert_eq!(ended(&another, id(1)).await, (4, failed(FailureReason::Throttled)));
+        assert_eq!(ended(&another, id(1)).await, (4, stored(failed(FailureReason::Throttled))));
         let outcomes: Vec<_> = all_rows(&store)
             .await
             .into_iter()
@@ -136,6 +137,6 @@ fn what_another_owner_says_ends_nothing() {
         store.record(&[update(one, 1, by(ANOTHER))]).await.unwrap();
         assert!(is_pending(&store, one).await);
         store.record(&[update(one, 2, by(OWNER))]).await.unwrap();
-        assert_eq!(ended(&store, id(1)).await, (1, failed(FailureReason::CallEnded)));
+        assert_eq!(ended(&store, id(1)).await, (1, stored(failed(FailureReason::CallEnded))));
     });
 }

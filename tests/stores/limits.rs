@@ -1,6 +1,7 @@
 //! How many calls there may be, and whom nobody calls.
 
 use super::*;
+use crate::support::approval::verified;
 
 #[test]
 fn many_simultaneous_calls_never_exceed_a_limit() {
@@ -110,7 +111,7 @@ fn so_many_calls_begin_within_a_minute() {
         for n in [1, 2] {
             let new = new(attempt(n, 1), number(n));
             assert_eq!(stores[n as usize - 1].begin(&new, &limits).await, Ok(Begun::New));
-            assert!(stores[0].end(&end(new.attempt, Outcome::Verified)).await.unwrap());
+            assert!(stores[0].end(&end(new.attempt, verified())).await.unwrap());
         }
         let wait = async || match stores[0].begin(&new(attempt(3, 1), number(3)), &limits).await {
             Ok(Begun::Refused(Refusal::MinuteLimit { after })) => after,
@@ -139,7 +140,7 @@ fn so_many_calls_are_pending_at_once() {
             }
             other => panic!("{other:?}"),
         }
-        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
         assert_eq!(store.begin(&third, &limits).await, Ok(Begun::New));
     });
 }
@@ -202,7 +203,7 @@ fn a_call_past_its_deadline_is_not_pending_for_limits_and_is_subtracted_once() {
         }
         refused_for(&another, &limits).await;
         for is_first in [true, false] {
-            assert_eq!(store.end(&end(second.attempt, Outcome::Verified)).await, Ok(is_first));
+            assert_eq!(store.end(&end(second.attempt, verified())).await, Ok(is_first));
         }
         let third = new(attempt(3, 1), number(3));
         assert_eq!(store.begin(&third, &limits).await, Ok(Begun::New));

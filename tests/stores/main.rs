@@ -14,7 +14,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use phonegate::backend::Reference;
-use phonegate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
+use phonegate::call::{
+    Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress, StoredOutcome,
+};
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
     Begun, Block, CallStore, Change, Current, CurrentState, End, HOLD, LEASE, Limits, MemoryStore, NewAttempt, Orphan,
@@ -144,7 +146,7 @@ fn step(name: &str) -> Change {
 }
 
 fn placed(reference: &str) -> Change {
-    Change::Placed { backend: "trunk".into(), reference: Reference::new(reference) }
+    Change::Placed { backend: "trunk".into(), reference: Reference::new(reference), attempts: None }
 }
 
 fn refused(number: Option<StoredNumber>) -> Change {
@@ -160,11 +162,16 @@ async fn is_pending(store: &Arc<dyn CallStore>, attempt: Attempt) -> bool {
     current.is_some_and(|now| now.attempt == attempt && matches!(now.state, CurrentState::Pending { .. }))
 }
 
-async fn ended(store: &Arc<dyn CallStore>, id: CallId) -> (u64, Outcome) {
+async fn ended(store: &Arc<dyn CallStore>, id: CallId) -> (u64, StoredOutcome) {
     match store.find(id).await.unwrap() {
         Some(Current { attempt, state: CurrentState::Ended { outcome, .. }, .. }) => (attempt.generation, outcome),
         other => panic!("{other:?}"),
     }
+}
+
+/// An outcome as a store returns it.
+fn stored(outcome: Outcome) -> StoredOutcome {
+    (&outcome).into()
 }
 
 async fn all_rows(store: &Arc<dyn CallStore>) -> Vec<Row> {

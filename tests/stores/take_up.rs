@@ -1,6 +1,9 @@
 //! Calls whose owner is gone.
 
+use phonegate_approval::policy::Method;
+
 use super::*;
+use crate::support::approval::{attempts, verified};
 
 /// The time of a lease passes, in which another node does what nodes do.
 async fn a_lease_runs_out(open: &Open) {
@@ -24,8 +27,11 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
         }
         // One has a backend by which nothing can be looked up: it refused.
         let refused = Change::Step { name: "backend_refused".into(), backend: Some("trunk".into()), text: None };
-        store.record(&[update(attempt(1, 1), 1, placed("CA1")), update(attempt(2, 1), 1, refused)]).await.unwrap();
-        assert!(store.end(&end(attempt(3, 1), Outcome::Verified)).await.unwrap());
+        let codes = Arc::new(attempts(Method::Code).to_stored());
+        let (backend, reference) = ("trunk".into(), Reference::new("CA1"));
+        let placed = Change::Placed { backend, reference, attempts: Some(Arc::clone(&codes)) };
+        store.record(&[update(attempt(1, 1), 1, placed), update(attempt(2, 1), 1, refused)]).await.unwrap();
+        assert!(store.end(&end(attempt(3, 1), verified())).await.unwrap());
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "its lease has only begun");
         a_lease_runs_out(open).await;
         let mut orphans = another.take_up(ANOTHER, 10).await.unwrap();
@@ -37,14 +43,15 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
             left,
             started: at(0),
             placed: placed.map(|reference| ("trunk".into(), Reference::new(reference))),
+            attempts: placed.map(|_| Arc::clone(&codes)),
         };
         let left: Vec<_> = orphans.iter().map(|orphan| orphan.left).collect();
         assert!(left.iter().all(|&left| left <= LONG - LEASE && left > Duration::from_secs(20)), "{left:?}");
         assert_eq!(orphans, [orphan(1, Some("CA1"), left[0]), orphan(2, None, left[1])]);
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "once");
         assert_eq!(take_up(&open(), A_THIRD, 10).await, [], "the new owner is alive");
-        assert!(!store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap(), "the old one has no say");
-        assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), Outcome::Verified) }).await.unwrap());
+        assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap(), "the old one has no say");
+        assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), verified()) }).await.unwrap());
         // And of that one, in its turn.
         a_lease_runs_out(open).await;
         assert_eq!(take_up(&another, A_THIRD, 10).await, [attempt(2, 1)]);
@@ -63,7 +70,7 @@ fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
             store.renew(OWNER).await.unwrap();
         }
         assert_eq!(take_up(&another, ANOTHER, 10).await, [attempt(2, 1)]);
-        assert!(store.end(&end(attempt(1, 1), Outcome::Verified)).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
     });
 }
 

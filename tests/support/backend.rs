@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::admission::Admission;
+use phonegate::approval::Approver;
 use phonegate::backend::{self, PlaceError, Reference, TelephonyBackend};
 use phonegate::call::{Attempt, Call, CallId, Failure, Outcome};
 use phonegate::clock::{Deadline, Moment};
 use phonegate::config::{self, ConfigError, NumbersConfig};
 use phonegate::prompts::Prompts;
+use phonegate_approval::policy::Method;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
+
+use super::approval::attempts;
 
 /// A backend, and threads of its own.
 pub struct Line {
     pub backend: Arc<dyn TelephonyBackend>,
     pub runtime: Runtime,
+    pub approver: Approver,
 }
 
 impl Line {
@@ -39,7 +44,8 @@ impl Line {
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), Path::new("/"))?;
         let named = backend::build("line", &config.backends["line"], &config, &prompts, Path::new("/"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        Ok(Self { backend: named.backend, runtime })
+        let approver = Approver::new(attempts(Method::Pound), named.provider_verdicts);
+        Ok(Self { backend: named.backend, runtime, approver })
     }
 
     /// Places a call to this number, as attempt `generation` of the request `n`.
@@ -54,14 +60,14 @@ impl Line {
 
     /// Follows a call to its end.
     pub fn follow(&self, reference: &Reference) -> Outcome {
-        self.runtime.block_on(self.backend.follow(reference, &|_| {}))
+        self.runtime.block_on(self.backend.follow(reference, &self.approver, &|_| {}))
     }
 
     /// Follows a call that fails.
     pub fn fails(&self, reference: &Reference) -> Failure {
         match self.follow(reference) {
             Outcome::Failed(failure) => failure,
-            Outcome::Verified => panic!("nobody is verified"),
+            Outcome::Verified(_) => panic!("nobody is verified"),
         }
     }
 }
@@ -71,5 +77,6 @@ pub fn call(n: u128, generation: u64, number: &str) -> Call {
     let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
     let attempt = Attempt { id: CallId::new(Uuid::from_u128(n)).unwrap(), generation };
     let number = Admission::new(&numbers).unwrap().admit(number).unwrap();
-    Call { attempt, number, deadline: Deadline::after(Moment::now(), Duration::from_secs(60)), language: None }
+    let deadline = Deadline::after(Moment::now(), Duration::from_secs(60));
+    Call { attempt, number, deadline, language: None, attempts: attempts(Method::Pound) }
 }

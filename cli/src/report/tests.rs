@@ -41,6 +41,7 @@ fn row(started: &str, outcome: RowOutcome) -> Row {
         answered: Some(started + Duration::from_secs(4)),
         ended: Some(started + Duration::from_secs(9)),
         outcome,
+        judged_by: None,
     }
 }
 

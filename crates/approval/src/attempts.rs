@@ -1,5 +1,7 @@
 //! What one call may say and expects.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use crate::policy::{Method, Policy};
@@ -131,6 +133,13 @@ impl Attempts {
     }
 }
 
+/// Without the codes.
+impl fmt::Debug for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempts").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
 /// What the digits of an entry are worth.
 pub(crate) enum Judged {
     /// They approve.
@@ -142,7 +151,15 @@ pub(crate) enum Judged {
 }
 
 /// The attempts of a call as a store keeps them. They contain the codes: never log them.
+#[derive(PartialEq, Eq)]
 pub struct StoredAttempts(Zeroizing<String>);
+
+/// Without the codes.
+impl fmt::Debug for StoredAttempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredAttempts").finish_non_exhaustive()
+    }
+}
 
 /// Why stored attempts cannot be used. The call then fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -137,13 +137,13 @@ impl Approval {
 /// cannot become an [`Approval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoredApproval {
-    /// Who judged.
-    pub judged_by: JudgedBy,
+    /// Who judged. `None` if it was recorded by a version that did not record this.
+    pub judged_by: Option<JudgedBy>,
 }
 
 impl From<&Approval> for StoredApproval {
     fn from(approval: &Approval) -> Self {
-        Self { judged_by: approval.judged_by }
+        Self { judged_by: Some(approval.judged_by) }
     }
 }
 

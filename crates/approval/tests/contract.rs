@@ -183,7 +183,7 @@ fn a_stored_approval_says_who_judged() {
             panic!("it is approved")
         };
         let stored = StoredApproval::from(&approval);
-        assert_eq!(stored.judged_by, judge);
+        assert_eq!(stored.judged_by, Some(judge));
         assert_eq!(JudgedBy::from_name(judge.name()), Some(judge), "the name is stored, and read again");
     }
     assert_eq!(JudgedBy::from_name(""), None);

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use phonegate_approval::verdict::Answer;
 use tokio::sync::Mutex;
 
 use super::{CallStep, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
+use crate::approval::Approver;
 use crate::call::{Call, CallId, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::config::FileConfig;
 use crate::telemetry::foreign_text;
@@ -89,7 +91,7 @@ impl TelephonyBackend for FileBackend {
         }
     }
 
-    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome {
+    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
         let Some(place) = Place::parse(reference.as_str()) else {
             let sentence = "The reference of the call is not one of the file backend's.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
@@ -99,12 +101,14 @@ impl TelephonyBackend for FileBackend {
             tokio::time::sleep(POLL_EVERY).await;
             let outcome = match self.with_watched(move |watched| look(watched, place)).await {
                 Ok(Some((Some(line), looks))) if looks >= STEADY_LOOKS => answer(line),
-                Ok(Some((None, looks))) if looks >= GONE_LOOKS => Some(failed("Call ID is not found")),
+                Ok(Some((None, looks))) if looks >= GONE_LOOKS => Some(Err(failed("Call ID is not found"))),
                 Ok(_) => None,
-                Err(error) => Some(Outcome::Failed(self.cannot_place(&error))),
+                Err(error) => Some(Err(self.cannot_place(&error))),
             };
-            if let Some(outcome) = outcome {
-                return outcome;
+            match outcome {
+                Some(Ok(answer)) => return approver.judge(answer).await,
+                Some(Err(failure)) => return Outcome::Failed(failure),
+                None => {}
             }
         }
     }
@@ -147,23 +151,23 @@ fn look(watched: &mut Watched, place: Place) -> io::Result<Option<(Option<Line>,
 }
 
 /// What the call's line says, or None while it is unanswered.
-fn answer(line: Line) -> Option<Outcome> {
+fn answer(line: Line) -> Option<Result<Answer, Failure>> {
     match line.status {
         Status::Unanswered => None,
-        Status::Approved => Some(Outcome::Verified),
-        Status::Refused => Some(match line.message.as_deref().map(foreign_text) {
+        Status::Approved => Some(Ok(Answer::ProviderApproved)),
+        Status::Refused => Some(Err(match line.message.as_deref().map(foreign_text) {
             Some(message) if !message.is_empty() => failed(&message),
             _ => failed("Description is not found"),
-        }),
+        })),
         Status::Other(status) => {
             let status = foreign_text(&status);
-            Some(failed(&format!("The call's status in the file is `{status}`, but must be 0, 1 or 2")))
+            Some(Err(failed(&format!("The call's status in the file is `{status}`, but must be 0, 1 or 2"))))
         }
     }
 }
 
-fn failed(text: &str) -> Outcome {
-    Outcome::Failed(Failure::verbatim(FailureReason::CannotPlace, text))
+fn failed(text: &str) -> Failure {
+    Failure::verbatim(FailureReason::CannotPlace, text)
 }
 
 /// The line of a new call. A valid number has no separator and no line break in it, so it forges no field.

@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use phonegate_approval::attempts::Attempts;
 use phonegate_approval::ivr::{Ivr, Output};
-use phonegate_approval::policy::Method;
 use phonegate_approval::script::{Piece, Script};
 use phonegate_approval::secret::Key;
-use phonegate_approval::verdict::{Denial, PinAnswer};
 
 use super::media::Press;
+use crate::approval::Approver;
 use crate::call::{Failure, FailureReason, Outcome};
 use crate::prompts::ComposeError;
 
@@ -51,7 +49,7 @@ pub(super) enum LineEvent {
 }
 
 /// Asks the user, from the answer of the phone to the outcome. [`farewell`] returns what is said after it.
-pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extension: Option<&str>) -> Outcome {
+pub(super) async fn converse(line: &mut impl Line, approver: &Approver, extension: Option<&str>) -> Outcome {
     // What a conversation said that was given up is not said on.
     line.stop_speaking();
     if let Some(digits) = extension {
@@ -64,7 +62,7 @@ pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extensio
     }
     // Keys count from the first prompt on.
     line.forget_keys();
-    let mut ivr = Ivr::new(attempts, line.now());
+    let mut ivr = Ivr::new(approver.attempts(), line.now());
     let mut speaking = None;
     loop {
         while let Some(output) = ivr.poll_output() {
@@ -83,10 +81,11 @@ pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extensio
                     speaking = None;
                 }
                 Output::WrongEntry { .. } => {}
-                // No PINs are kept, so none is right.
-                Output::CheckPin(check) => ivr.pin_checked(line.now(), check, PinAnswer::NotSet),
-                Output::Ended { result: Ok(_), .. } => return Outcome::Verified,
-                Output::Ended { result: Err(denial), .. } => return denied(denial, attempts.policy().method()),
+                Output::CheckPin(check) => {
+                    let answer = approver.check_pin(check.pin()).await;
+                    ivr.pin_checked(line.now(), check, answer);
+                }
+                Output::Ended { result, .. } => return approver.outcome(result),
             }
         }
         let timeout = ivr.next_timeout().unwrap_or_default().saturating_sub(line.now());
@@ -106,29 +105,9 @@ pub(super) async fn converse(line: &mut impl Line, attempts: &Attempts, extensio
 /// What is said once the outcome is known.
 pub(super) fn farewell(outcome: &Outcome) -> Piece {
     match outcome {
-        Outcome::Verified => Piece::Verified,
+        Outcome::Verified(_) => Piece::Verified,
         Outcome::Failed(failure) if failure.reason() == FailureReason::FraudReported => Piece::FraudReported,
         Outcome::Failed(_) => Piece::Goodbye,
-    }
-}
-
-/// The failure that a denial means.
-fn denied(denial: Denial, method: Method) -> Outcome {
-    match denial {
-        Denial::FraudReported => {
-            failed(FailureReason::FraudReported, "The user reported that this sign-in is not theirs.")
-        }
-        Denial::NoEntry => {
-            failed(FailureReason::NoKeyPressed, "Somebody or a machine answered, but no key was pressed.")
-        }
-        Denial::WrongEntry { .. } if method == Method::Pound => {
-            failed(FailureReason::WrongKey, "Another key than # was pressed.")
-        }
-        Denial::WrongEntry { .. } => failed(FailureReason::WrongKey, "Other keys were pressed than the code and #."),
-        Denial::PlaybackStalled => {
-            failed(FailureReason::CallEnded, "The call was ended, since a prompt could not be played to its end.")
-        }
-        other => Outcome::Failed(Failure::new(FailureReason::Internal, format_args!("The entry was denied: {other}."))),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use phonegate_approval::attempts::Attempts;
 use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
 use tokio::sync::mpsc;
 
@@ -13,6 +12,7 @@ use super::driver::OutgoingCall;
 use super::media::{Keys, MAX_KEYS, Media, Press};
 use super::outcome::{end, hung_up};
 use super::phone::Phone;
+use crate::approval::Approver;
 use crate::backend::{CallStep, OnStep};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
 use crate::prompts::Language;
@@ -28,8 +28,6 @@ pub(super) struct Live {
     pub(super) media: Media,
     pub(super) keys: Keys,
     pub(super) language: Language,
-    /// What approves.
-    pub(super) attempts: Attempts,
     pub(super) extension: Option<Box<str>>,
     pub(super) is_answered: bool,
     /// The verdict, once there is one.
@@ -38,7 +36,7 @@ pub(super) struct Live {
 
 impl Live {
     /// Follows it to its outcome.
-    pub(super) async fn follow(&mut self, trunk: &SipTrunk, on_step: OnStep<'_>) -> Outcome {
+    pub(super) async fn follow(&mut self, trunk: &SipTrunk, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
         on_step(CallStep::Progress(Progress::Ringing));
         // If this is dropped and called again, the call is as it was.
         if !self.is_answered
@@ -49,14 +47,14 @@ impl Live {
         self.is_answered = true;
         on_step(CallStep::Progress(Progress::Answered));
         let outcome = match self.until_resumed().await {
-            Ok(()) => self.converse().await,
+            Ok(()) => self.converse(approver).await,
             Err(failure) => Outcome::Failed(failure),
         };
         self.media.summary().explain(outcome)
     }
 
     /// Asks the user, and responds to the requests of the peer meanwhile.
-    async fn converse(&mut self) -> Outcome {
+    async fn converse(&mut self, approver: &Approver) -> Outcome {
         let (sender, mut info) = mpsc::channel(MAX_KEYS);
         let mut phone = Phone {
             media: &self.media,
@@ -65,7 +63,7 @@ impl Live {
             info: &mut info,
             speech: None,
         };
-        let conversation = converse(&mut phone, &self.attempts, self.extension.as_deref());
+        let conversation = converse(&mut phone, approver, self.extension.as_deref());
         tokio::pin!(conversation);
         loop {
             tokio::select! {

@@ -27,11 +27,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use phonegate_approval::policy::Policy;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::{CallStep, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
+use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::{Config, ConfigError, SipConfig};
 use crate::prompts::Prompts;
@@ -58,7 +58,6 @@ const BETWEEN_CALLS: Duration = Duration::from_millis(2);
 pub(super) struct SipTrunk {
     settings: Settings,
     prompts: Prompts,
-    policy: Policy,
     flows: Flows,
     driver: std::sync::OnceLock<Driver>,
     between_calls: tokio::sync::OnceCell<tokio::sync::Mutex<Interval>>,
@@ -86,7 +85,6 @@ impl SipTrunk {
     ) -> Result<Self, ConfigError> {
         Ok(Self {
             settings: Settings::new(path, sip, (&config.network, &config.numbers), base)?,
-            policy: config.approval_policy()?,
             prompts,
             flows: Flows::default(),
             driver: std::sync::OnceLock::new(),
@@ -195,7 +193,7 @@ impl TelephonyBackend for SipTrunk {
         Err(PlaceError { rang: Rang::No, failure })
     }
 
-    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome {
+    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
         let Some(line) = self.line(reference) else {
             let sentence = "The call was in progress in another process, which has ended, and a SIP call ends with it.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
@@ -206,7 +204,7 @@ impl TelephonyBackend for SipTrunk {
                 if let Some(outcome) = &live.outcome {
                     return outcome.clone();
                 }
-                let outcome = live.follow(self, on_step).await;
+                let outcome = live.follow(self, approver, on_step).await;
                 live.outcome = Some(outcome.clone());
                 outcome
             }

@@ -1,8 +1,6 @@
 //! Placing a call at a server: its INVITE, and what happens until a phone rings.
 
-use phonegate_approval::attempts::Attempts;
 use phonegate_sip::agent::{AgentError, CallEvent, EndCause, Transport};
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::dialled::DialledCall;
 use super::live::Live;
@@ -48,10 +46,6 @@ impl SipTrunk {
                 let sentence = format_args!("The call has no audio: {problem}.");
                 return not_rung(Failure::new(FailureReason::Throttled, sentence));
             }
-        };
-        let Ok(attempts) = Attempts::new(self.policy, |bytes| SystemRandom::new().fill(bytes)) else {
-            let sentence = "No code can be made: the operating system provides no random numbers.";
-            return not_rung(Failure::new(FailureReason::Internal, sentence));
         };
         let mut outbound = match self.settings.call(&call.number, trunk, servers) {
             Ok(outbound) => outbound,
@@ -101,7 +95,6 @@ impl SipTrunk {
                     media,
                     keys,
                     language,
-                    attempts,
                     extension,
                     is_answered: false,
                     outcome: None,

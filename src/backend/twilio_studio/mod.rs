@@ -14,10 +14,12 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use phonegate_approval::verdict::Answer;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{CallStep, HANG_UP_LIMIT, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
+use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::{ConfigError, FraudKey, NetworkConfig, TwilioStudioConfig};
@@ -111,13 +113,13 @@ impl TwilioStudio {
         self.api.post_at_once(&self.executions(), &form).await
     }
 
-    /// One look at the call: its outcome, or none yet.
+    /// Reads the call once. Returns the user's answer, or why there is none; `None` while the call goes on.
     async fn look(
         &self,
         reference: &Reference,
         seen: &mut Seen,
         on_step: OnStep<'_>,
-    ) -> Result<Option<Outcome>, ApiError> {
+    ) -> Result<Option<Result<Answer, Failure>>, ApiError> {
         let execution: Execution = self.api.get(&self.execution(reference, &[])).await?;
         if execution.sid != reference.as_str() {
             return Err(ApiError::Malformed);
@@ -198,13 +200,14 @@ impl TelephonyBackend for TwilioStudio {
         }
     }
 
-    async fn follow(&self, reference: &Reference, on_step: OnStep<'_>) -> Outcome {
+    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
         on_step(CallStep::Progress(Progress::Ringing));
         let (mut pace, mut seen) = (Pace::new(), Seen::default());
         loop {
             tokio::time::sleep(pace.next()).await;
             let error = match self.look(reference, &mut seen, on_step).await {
-                Ok(Some(outcome)) => return outcome,
+                Ok(Some(Ok(answer))) => return approver.judge(answer).await,
+                Ok(Some(Err(failure))) => return Outcome::Failed(failure),
                 Ok(None) => {
                     seen.malformed = 0;
                     pace.went_well();

@@ -1,9 +1,11 @@
 //! The word with which the flow ends, and what it means.
 
+use phonegate_approval::secret::Entry;
+use phonegate_approval::verdict::{Answer, EndedBy};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::call::{Failure, FailureReason, Outcome};
+use crate::call::{Failure, FailureReason};
 use crate::telemetry::foreign_text;
 
 /// The status of a call that was answered and has ended:
@@ -53,21 +55,23 @@ impl Context {
 
     /// The outcome of an Execution that is still active long after its call has ended. It is never an approval: the
     /// flow writes the approval as its last step, and this Execution has not ended.
-    pub(super) fn outcome_of_completed_call(&self) -> Outcome {
+    pub(super) fn outcome_of_completed_call(&self) -> Result<Answer, Failure> {
         match self.outcome(true) {
-            Outcome::Verified => {
+            Ok(_) => {
                 let sentence = "The call ended before the flow did, so its approval does not count.";
-                Outcome::Failed(Failure::new(FailureReason::CallEnded, sentence))
+                Err(Failure::new(FailureReason::CallEnded, sentence))
             }
             failed => failed,
         }
     }
 
     /// The outcome of an Execution that has ended.
-    pub(super) fn outcome(&self, answered: bool) -> Outcome {
+    pub(super) fn outcome(&self, answered: bool) -> Result<Answer, Failure> {
         let result = self.context.flow.variables.as_ref().and_then(|variables| variables.get("result"));
         let (reason, sentence) = match result {
-            Some(Value::String(word)) if word == "APPROVED" => return Outcome::Verified,
+            Some(Value::String(word)) if word == "APPROVED" => {
+                return Ok(Answer::Entry { attempt: 1, digits: Entry::default(), ended_by: EndedBy::Pound });
+            }
             Some(Value::String(word)) => match word.as_str() {
                 "WRONG_KEY" => (FailureReason::WrongKey, "Another key than # was pressed."),
                 "NO_KEY" => (FailureReason::NoKeyPressed, "The call was answered, but no key was pressed."),
@@ -79,7 +83,7 @@ impl Context {
                 word => {
                     let word = foreign_text(word);
                     let sentence = format!("The flow ended with the word \"{word}\", which PhoneGate does not know.");
-                    return Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence));
+                    return Err(Failure::new(FailureReason::CannotPlace, sentence));
                 }
             },
             Some(_) => (FailureReason::CannotPlace, "The flow's result is not a word."),
@@ -87,6 +91,6 @@ impl Context {
             None if answered => (FailureReason::CallEnded, "The call was answered and hung up without a key."),
             None => (FailureReason::CannotPlace, "The flow ended without a result; is it PhoneGate's flow?"),
         };
-        Outcome::Failed(Failure::new(reason, sentence))
+        Err(Failure::new(reason, sentence))
     }
 }

@@ -1,7 +1,10 @@
 //! The calls of a store in memory, and the rules by which they begin and end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+
+use phonegate_approval::attempts::StoredAttempts;
 
 use crate::backend::Reference;
 use crate::call::{Attempt, CallId, Failure, KeyFingerprint, NumberKey, Outcome, Progress};
@@ -44,6 +47,8 @@ pub(super) struct Kept {
     pub(super) row: Row,
     steps: Vec<Step>,
     placed: Option<(Box<str>, Reference)>,
+    /// Of a pending one.
+    attempts: Option<Arc<StoredAttempts>>,
     progress: Progress,
     /// Who drives it, while it is pending.
     drive: Option<Owner>,
@@ -136,13 +141,17 @@ impl Calls {
     pub(super) fn end(&mut self, end: &End, now: Instant) -> bool {
         let Some(&sequence) = self.sequences.get(&end.attempt) else { return false };
         let Some(kept) = self.attempts.get_mut(&sequence) else { return false };
-        let in_time = end.outcome != Outcome::Verified || kept.deadline > now;
+        let in_time = !matches!(end.outcome, Outcome::Verified(_)) || kept.deadline > now;
         if kept.drive.take_if(|drive| *drive == end.owner && in_time).is_none() {
             return false;
         }
         kept.ended_at = Some(now);
         kept.row.ended = Some(end.at);
         kept.row.outcome = (&end.outcome).into();
+        if let Outcome::Verified(approval) = &end.outcome {
+            kept.row.judged_by = Some(approval.judged_by());
+        }
+        kept.attempts = None;
         self.pending.remove(&(kept.deadline, sequence));
         self.in_time.remove(&(kept.deadline, sequence));
         self.ended.push_back(sequence);
@@ -200,11 +209,12 @@ impl Calls {
                     kept.take(step);
                 }
             }
-            Change::Placed { backend, reference } => {
+            Change::Placed { backend, reference, attempts } => {
                 let step = Step { at: *at, name: "placed".into(), backend: Some((**backend).into()), text: None };
                 if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
                     kept.row.backend = Some((**backend).into());
                     kept.placed = Some(((**backend).into(), reference.clone()));
+                    kept.attempts = attempts.clone().filter(|_| kept.drive.is_some());
                     kept.take(step);
                 }
             }
@@ -230,7 +240,7 @@ impl Calls {
 
     pub(super) fn find(&self, id: CallId, now: Instant) -> Option<Current> {
         let kept = self.current_of(id)?;
-        let state = match kept.row.outcome.ended() {
+        let state = match kept.row.ended() {
             None => {
                 let left = kept.deadline.saturating_duration_since(now);
                 CurrentState::Pending { left, progress: kept.progress }
@@ -264,6 +274,7 @@ impl Calls {
                 left: deadline.saturating_duration_since(now),
                 started: kept.row.started,
                 placed: kept.placed.clone(),
+                attempts: kept.attempts.clone(),
             });
         }
         orphans
@@ -322,7 +333,17 @@ impl Calls {
 impl Kept {
     fn new(row: Row, deadline: Instant) -> Self {
         let progress = Progress::Dialling;
-        Self { row, steps: Vec::new(), placed: None, progress, drive: None, deadline, begun: None, ended_at: None }
+        Self {
+            row,
+            steps: Vec::new(),
+            placed: None,
+            attempts: None,
+            progress,
+            drive: None,
+            deadline,
+            begun: None,
+            ended_at: None,
+        }
     }
 
     fn take(&mut self, step: Step) {
@@ -366,6 +387,7 @@ fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&Stored
         answered: None,
         ended: None,
         outcome: RowOutcome::Pending,
+        judged_by: None,
     }
 }
 

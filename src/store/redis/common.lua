@@ -96,6 +96,7 @@ local function finish(kept, owner, verdict)
         return false
     end
     kept.outcome, kept.text, kept.ended, kept.ended_at = verdict.outcome, verdict.text, verdict.ended, now
+    kept.judged_by, kept.codes = verdict.judged_by, nil
     keep(kept)
     call('ZREM', key('pending'), kept.sequence)
     call('ZREM', key('d', owner), kept.sequence)

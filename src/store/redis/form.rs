@@ -1,11 +1,15 @@
 //! What is kept, in JSON: the scripts beside this read and write it, too. Times are in milliseconds since 1970.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+use phonegate_approval::attempts::StoredAttempts;
+use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, Failure, FailureReason, HashedNumber, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, Failure, FailureReason, HashedNumber, NumberKey, Outcome, Progress, StoredOutcome};
 use crate::store::{
     Block, Change, Current, CurrentState, End, NewAttempt, Orphan, Owner, Row, RowOutcome, Step, StoredNumber, Update,
 };
@@ -50,6 +54,8 @@ pub(super) struct Kept {
     #[serde(skip_serializing)]
     reference: Option<String>,
     #[serde(skip_serializing)]
+    codes: Option<String>,
+    #[serde(skip_serializing)]
     placed: Option<i64>,
     #[serde(skip_serializing)]
     ringing: Option<i64>,
@@ -72,6 +78,8 @@ struct Verdict {
     text: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged_by: Option<Box<str>>,
 }
 
 impl Which {
@@ -86,11 +94,23 @@ impl Which {
 
 impl Verdict {
     fn of(outcome: &Outcome, at: SystemTime) -> Self {
-        let (outcome, text) = match outcome {
-            Outcome::Verified => (VERIFIED, None),
-            Outcome::Failed(failure) => (failure.reason().name(), Some(failure.text().into())),
+        let (outcome, text, judged_by) = match outcome {
+            Outcome::Verified(approval) => (VERIFIED, None, Some(approval.judged_by().name().into())),
+            Outcome::Failed(failure) => (failure.reason().name(), Some(failure.text().into()), None),
         };
-        Self { outcome: Some(outcome.into()), text, ended: Some(since_1970(at)) }
+        Self { outcome: Some(outcome.into()), text, ended: Some(since_1970(at)), judged_by }
+    }
+
+    fn judged_by(&self) -> Option<JudgedBy> {
+        JudgedBy::from_name(self.judged_by.as_deref()?)
+    }
+
+    fn ended(&self) -> Option<StoredOutcome> {
+        match self.outcome() {
+            RowOutcome::Pending => None,
+            RowOutcome::Verified => Some(StoredOutcome::Verified(StoredApproval { judged_by: self.judged_by() })),
+            RowOutcome::Failed(failure) => Some(StoredOutcome::Failed(failure)),
+        }
     }
 
     fn outcome(&self) -> RowOutcome {
@@ -135,7 +155,7 @@ impl Kept {
     }
 
     pub(super) fn into_current(self, clock: Clock) -> Option<Current> {
-        let state = match self.verdict.outcome().ended() {
+        let state = match self.verdict.ended() {
             Some(outcome) => CurrentState::Ended {
                 outcome,
                 ago: clock.since(self.ended_at, self.verdict.ended.unwrap_or(self.started)),
@@ -164,6 +184,7 @@ impl Kept {
             left: self.left(clock),
             started: at(self.started),
             placed: self.backend.zip(self.reference.map(Reference::new)),
+            attempts: self.codes.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
             masked: self.masked.unwrap_or_default(),
         })
     }
@@ -184,6 +205,7 @@ impl Kept {
             answered: self.answered.map(at),
             ended: self.verdict.ended.map(at),
             outcome: self.verdict.outcome(),
+            judged_by: self.verdict.judged_by(),
         })
     }
 }
@@ -272,6 +294,8 @@ enum KeptChange {
         backend: Option<Box<str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        codes: Option<String>,
     },
     Ended {
         owner: String,
@@ -296,16 +320,19 @@ impl KeptUpdate {
     pub(super) fn new(update: &Update) -> Self {
         let Update { attempt, at, change } = update;
         let failed = |failure: &Failure| Verdict::of(&Outcome::Failed(failure.clone()), *at);
-        let step = |name: &str, backend: Option<&str>, text: Option<&str>, reference: Option<String>| {
+        let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&Reference, _)>| {
             let backend: Option<Box<str>> = backend.map(Into::into);
             let (at, name): (_, Box<str>) = (since_1970(*at), name.into());
             let step = KeptStep { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
-            KeptChange::Step { at, name, step, backend, reference }
+            let (reference, codes) = placed.unzip();
+            let reference = reference.map(|reference| reference.as_str().to_owned());
+            KeptChange::Step { at, name, step, backend, reference, codes: codes.flatten() }
         };
         let change = match change {
             Change::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
-            Change::Placed { backend, reference } => {
-                step("placed", Some(backend), None, Some(reference.as_str().to_owned()))
+            Change::Placed { backend, reference, attempts } => {
+                let codes = attempts.as_ref().map(|attempts| attempts.as_text().to_owned());
+                step("placed", Some(backend), None, Some((reference, codes)))
             }
             Change::Ended { owner: whose, failure, release } => {
                 KeptChange::Ended { owner: owner(*whose), verdict: failed(failure), release: *release }

@@ -23,6 +23,10 @@ function changes.step(update, kept)
     end
     if update.reference then
         kept.backend, kept.reference = update.backend, update.reference
+        -- The end of an attempt does not wait for what happened before it to be recorded.
+        if not kept.outcome then
+            kept.codes = update.codes
+        end
     elseif name == 'backend_refused' and not kept.reference then
         kept.backend = update.backend
     end

@@ -86,6 +86,7 @@ fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
             (Some(_), None) => RowOutcome::Verified,
             (Some(_), Some(reason)) => RowOutcome::Failed(values::failure(&reason, found.get("text")?)),
         },
+        judged_by: values::judged_by(found)?,
     })
 }
 

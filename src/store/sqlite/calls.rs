@@ -1,7 +1,10 @@
 //! What changes attempts, and finds them. Each function is a part of a transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use phonegate_approval::attempts::StoredAttempts;
+use phonegate_approval::verdict::StoredApproval;
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
@@ -9,7 +12,7 @@ use super::number_keys;
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
 use crate::backend::Reference;
-use crate::call::{CallId, NumberKey, Outcome, Progress};
+use crate::call::{CallId, NumberKey, Outcome, Progress, StoredOutcome};
 use crate::store::{
     Begun, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal, StoredNumber,
     Update,
@@ -103,9 +106,9 @@ fn supersede(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<usize> {
 
 pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<bool> {
     let End { attempt, owner, at, outcome, release } = end;
-    let failure = match outcome {
-        Outcome::Verified => None,
-        Outcome::Failed(failure) => Some(failure),
+    let (judged_by, failure) = match outcome {
+        Outcome::Verified(approval) => (Some(approval.judged_by().name()), None),
+        Outcome::Failed(failure) => (None, Some(failure)),
     };
     let ended = params![
         attempt.id,
@@ -116,11 +119,13 @@ pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<bool> {
         failure.map(|failure| failure.reason().name()),
         failure.map(|failure| failure.text()),
         release,
+        judged_by,
     ];
     let deadline: Option<i64> = desk
         .database
         .prepare_cached(
-            "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8
+            "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8, codes = NULL,
+                 judged_by = ?9
              WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)
              RETURNING deadline",
         )?
@@ -147,10 +152,19 @@ pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<()> {
         }
         Change::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
         Change::Step { name, backend, text } => step(desk, update, name, backend.as_deref(), text.as_deref())?,
-        Change::Placed { backend, reference } => {
+        Change::Placed { backend, reference, attempts } => {
             desk.database
-                .prepare_cached("UPDATE attempts SET backend = ?3, reference = ?4 WHERE id = ?1 AND generation = ?2")?
-                .execute(params![id, generation, backend, reference.as_str()])?;
+                .prepare_cached(
+                    "UPDATE attempts SET backend = ?3, reference = ?4, codes = CASE WHEN ended IS NULL THEN ?5 END
+                     WHERE id = ?1 AND generation = ?2",
+                )?
+                .execute(params![
+                    id,
+                    generation,
+                    backend,
+                    reference.as_str(),
+                    attempts.as_ref().map(|attempts| attempts.as_text())
+                ])?;
             step(desk, update, "placed", Some(backend), None)?;
         }
     }
@@ -180,7 +194,8 @@ fn refused(
         }
         desk.database
             .prepare_cached(
-                "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL
+                "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL,
+                     codes = NULL
                  WHERE id = ?1 AND generation = ?2",
             )?
             .execute(params![id, generation, desk.now, At(update.at), reason, text])?;
@@ -261,7 +276,8 @@ fn step(
 pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Current>> {
     desk.database
         .prepare_cached(
-            "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, ringing_at, answered_at
+            "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, judged_by,
+                 ringing_at, answered_at
              FROM attempts WHERE id = ?1 AND current = 1",
         )?
         .query_row([id], |row| {
@@ -278,8 +294,8 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
                 },
                 (Some(ended), reason) => CurrentState::Ended {
                     outcome: match reason {
-                        None => Outcome::Verified,
-                        Some(reason) => Outcome::Failed(values::failure(&reason, row.get("text")?)),
+                        None => StoredOutcome::Verified(StoredApproval { judged_by: values::judged_by(row)? }),
+                        Some(reason) => StoredOutcome::Failed(values::failure(&reason, row.get("text")?)),
                     },
                     ago: span(age(desk, ended, row.get("ended_at")?)),
                 },
@@ -322,7 +338,7 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
             .execute([owner])?;
     }
     let mut orphans = desk.database.prepare_cached(
-        "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference
+        "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference, codes
          FROM attempts LEFT JOIN owners USING (owner)
          WHERE ended IS NULL
              AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND handed_over = 1)
@@ -337,6 +353,7 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
             left: left(desk, row)?,
             started: row.get::<_, At>("started_at")?.0,
             placed: placed.0.zip(placed.1.map(Reference::new)),
+            attempts: row.get::<_, Option<String>>("codes")?.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
         })
     };
     let most = i64::try_from(most).unwrap_or(i64::MAX);

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::writer::Desk;
 use super::{calls, schema};
-use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
+use crate::approval::tests::verified;
+use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey};
 use crate::store::{Begun, Change, End, Limits, NewAttempt, Owner, Refusal, StoredNumber, Update};
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
@@ -61,7 +62,7 @@ fn new(id: u128, number: StoredNumber) -> NewAttempt {
 }
 
 fn end(attempt: Attempt) -> End {
-    End { attempt, owner: OWNER, at: SystemTime::UNIX_EPOCH, outcome: Outcome::Verified, release: true }
+    End { attempt, owner: OWNER, at: SystemTime::UNIX_EPOCH, outcome: verified(), release: true }
 }
 
 /// A database in which so many calls began within a minute and are pending, and as many, which have ended, went to number 1.

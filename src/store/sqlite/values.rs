@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use phonegate_approval::verdict::JudgedBy;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey};
@@ -85,4 +86,10 @@ pub(super) fn milliseconds(span: Duration) -> i64 {
 /// Of what may be less than nothing, nothing.
 pub(super) fn span(milliseconds: i64) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
+}
+
+/// Returns who judged an approval, if that was recorded.
+pub(super) fn judged_by(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<JudgedBy>> {
+    let name: Option<Box<str>> = row.get("judged_by")?;
+    Ok(name.and_then(|name| JudgedBy::from_name(&name)))
 }

@@ -21,10 +21,11 @@ mod sync {
 
 use std::time::{Duration, Instant};
 
-use call::{Attempt, CallId, CallStatus, Failure, FailureReason, Outcome, PhoneNumber};
+use call::{Attempt, CallId, CallStatus, Failure, FailureReason, PhoneNumber, StoredOutcome};
 use clock::{Deadline, Moment};
 use loom::sync::Arc;
 use loom::thread;
+use phonegate_approval::verdict::StoredApproval;
 use registry::{Begun, Registry};
 use uuid::Uuid;
 
@@ -51,8 +52,10 @@ fn begun(registry: &Registry, id: CallId, number: PhoneNumber) -> Attempt {
     }
 }
 
-fn wrong_key() -> Outcome {
-    Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another key."))
+const VERIFIED: StoredOutcome = StoredOutcome::Verified(StoredApproval { judged_by: None });
+
+fn wrong_key() -> StoredOutcome {
+    StoredOutcome::Failed(Failure::new(FailureReason::WrongKey, "Another key."))
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn an_attempt_is_settled_once_and_a_reader_never_sees_it_change_again() {
         let registry = registry();
         let attempt = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
-        let thread = thread::spawn(move || other.settle(attempt, Outcome::Verified, Moment::now()).is_some());
+        let thread = thread::spawn(move || other.settle(attempt, VERIFIED, Moment::now()).is_some());
         let reader = Arc::clone(&registry);
         let reader = thread::spawn(move || [reader.status(id(1)), reader.status(id(1))]);
         let failed_first = registry.settle(attempt, wrong_key(), Moment::now()).is_some();
@@ -105,7 +108,7 @@ fn a_late_approval_of_an_earlier_attempt_never_approves_the_next_one() {
         let earlier = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
         let late = thread::spawn(move || {
-            other.settle(earlier, Outcome::Verified, Moment::now());
+            other.settle(earlier, VERIFIED, Moment::now());
         });
         registry.settle(earlier, wrong_key(), Moment::now());
         registry.release(earlier, number(1).key());
@@ -125,7 +128,7 @@ fn who_waits_is_woken_by_the_end() {
         let other = Arc::clone(&registry);
         let waiting =
             thread::spawn(move || other.wait(id(1), Instant::now(), &std::sync::atomic::AtomicBool::new(false)));
-        registry.settle(attempt, Outcome::Verified, Moment::now());
+        registry.settle(attempt, VERIFIED, Moment::now());
         assert_eq!(waiting.join().unwrap(), Some(CallStatus::Success));
     });
 }
@@ -140,7 +143,7 @@ fn who_waits_for_an_attempt_never_gets_the_success_of_a_later_one() {
         registry.release(refused, number(1).key());
         registry.settle(refused, wrong_key(), Moment::now());
         let later = begun(&registry, id(1), number(2));
-        registry.settle(later, Outcome::Verified, Moment::now());
+        registry.settle(later, VERIFIED, Moment::now());
         assert_ne!(waiting.join().unwrap(), Some(CallStatus::Success));
     });
 }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use phonegate_approval::policy::Policy;
+use phonegate_approval::attempts::Attempts;
+use phonegate_approval::policy::{Method, Policy};
+use phonegate_approval::verdict::ProviderVerdicts;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::media::UNCLEAR_KEY;
@@ -142,22 +145,22 @@ fn held_with(policy: Policy, plan: &[(When, What)]) -> (Option<FailureReason>, u
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut user = User::who(plan);
-        let outcome = converse(&mut user, &attempts(policy), None).await;
+        let outcome = converse(&mut user, &approver(policy), None).await;
         (reason(&outcome), user.heard.len())
     })
 }
 
-fn attempts(policy: Policy) -> Attempts {
+fn approver(policy: Policy) -> Approver {
     let fill = |bytes: &mut [u8]| -> Result<(), std::convert::Infallible> {
         bytes.fill_with(|| fastrand::u8(..));
         Ok(())
     };
-    Attempts::new(policy, fill).unwrap()
+    Approver::new(Arc::new(Attempts::new(policy, fill).unwrap()), ProviderVerdicts::Refused)
 }
 
 fn reason(outcome: &Outcome) -> Option<FailureReason> {
     match outcome {
-        Outcome::Verified => None,
+        Outcome::Verified(_) => None,
         Outcome::Failed(failure) => Some(failure.reason()),
     }
 }
@@ -225,7 +228,7 @@ fn silence_is_no_key_after_as_many_prompts_as_configured() {
 #[tokio::test(start_paused = true)]
 async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said() {
     let mut user = User { takes_keys: false, ..User::who(&[(At(10_000), Pressed('#'))]) };
-    let outcome = converse(&mut user, &attempts(Policy::default()), Some("42")).await;
+    let outcome = converse(&mut user, &approver(Policy::default()), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::CannotPlace));
     assert_eq!((user.dialled.as_deref(), user.heard.len()), (Some("42"), 0));
 }
@@ -233,6 +236,6 @@ async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said
 #[tokio::test(start_paused = true)]
 async fn keys_before_the_first_prompt_never_count() {
     let mut user = User::who(&[(At(0), Pressed('#')), (At(900), Pressed('#')), (At(1_500), Pressed('#'))]);
-    let outcome = converse(&mut user, &attempts(Policy::default().with_method(Method::Pound)), Some("42")).await;
+    let outcome = converse(&mut user, &approver(Policy::default().with_method(Method::Pound)), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::NoKeyPressed));
 }

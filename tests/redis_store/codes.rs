@@ -1,0 +1,31 @@
+//! The codes of a pending call: in Redis only while it is pending.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use phonegate::backend::Reference;
+use phonegate::store::{CallStore, Change, Update};
+use phonegate_approval::policy::Method;
+
+use super::*;
+use crate::support::approval::{attempts, verified};
+use crate::support::redis::Redis;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_leave_redis_with_the_end_of_their_call() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    begin_at_last(&store, 1).await;
+    let attempts = Arc::new(attempts(Method::Code).to_stored());
+    let codes = attempts.as_text().to_owned();
+    let change = Change::Placed { backend: "cloud".into(), reference: Reference::new("FN1"), attempts: Some(attempts) };
+    let placed = [Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change }];
+    let holds = || redis.cli(&["GET", "{phonegate}:a:1"]).contains(&codes);
+    store.record(&placed).await.unwrap();
+    assert!(holds(), "a pending call has its codes");
+    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(!holds(), "an ended call has none");
+    // The placing may be recorded later than the end.
+    store.record(&placed).await.unwrap();
+    assert!(!holds(), "an ended call gets none");
+}

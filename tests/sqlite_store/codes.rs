@@ -1,0 +1,43 @@
+//! The codes of a pending call: in the file only while it is pending.
+
+use std::sync::Arc;
+
+use phonegate::backend::Reference;
+use phonegate::store::{Change, Update};
+use phonegate_approval::policy::Method;
+
+use super::*;
+use crate::support::approval::{attempts, verified};
+
+fn placed(n: u128, codes: &str) -> Update {
+    let attempts = Some(Arc::new(phonegate_approval::attempts::StoredAttempts::from_text(codes.to_owned())));
+    let change = Change::Placed { backend: "cloud".into(), reference: Reference::new("FN1"), attempts };
+    Update { attempt: new(n).attempt, at: SystemTime::now(), change }
+}
+
+#[test]
+fn codes_leave_the_file_with_the_end_of_their_call() {
+    let (_folder, file) = file();
+    let codes = attempts(Method::Code).to_stored().as_text().to_owned();
+    let holds = || {
+        let bytes = std::fs::read(&file).unwrap();
+        bytes.windows(codes.len()).any(|window| window == codes.as_bytes())
+    };
+    for (n, outcome) in [(1, verified()), (2, Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another.")))] {
+        let store = SqliteStore::open(&file).unwrap();
+        assert_eq!(wait(store.begin(&new(n), &FEW)).unwrap(), Begun::New);
+        wait(store.record(&[placed(n, &codes)])).unwrap();
+        // The last process to close the file writes the log back into it.
+        drop(store);
+        assert!(holds(), "a pending call has its codes");
+        let store = SqliteStore::open(&file).unwrap();
+        assert!(wait(store.end(&end(new(n).attempt, SystemTime::now(), outcome))).unwrap());
+        drop(store);
+        assert!(!holds(), "an ended call has none");
+        // The placing may be recorded later than the end.
+        let store = SqliteStore::open(&file).unwrap();
+        wait(store.record(&[placed(n, &codes)])).unwrap();
+        drop(store);
+        assert!(!holds(), "an ended call gets none");
+    }
+}
