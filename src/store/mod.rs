@@ -32,12 +32,17 @@
 //! - A number's blocks, limits and calls are found by each of these keys.
 //! - The store deletes a fingerprint only when it has no number that was hashed with that key.
 //!
+//! # PINs
+//! [`PinStore`] has them. A number's PIN is found by each number key, too, and a fingerprint is not deleted while a PIN
+//! was hashed with its key.
+//!
 //! One conformance suite (`tests/stores/`) holds for every store.
 
 mod attempt;
 mod audit;
 mod memory;
 mod number_keys;
+mod pins;
 mod places;
 mod redis;
 mod refusal;
@@ -59,6 +64,8 @@ pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
 pub(crate) use number_keys::check_number_keys;
 use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
+use pins::{Guesses, PinLock};
+pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub use sqlite::{
     OnlyNewer, Restore, SchemaVersion, SqliteStore, back_up, back_up_before_migration, kept_beside, new_backup,
@@ -77,7 +84,7 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 
 /// Keeps calls. Every function may be called from any task at any time, and none but `close` blocks the thread.
 #[async_trait]
-pub trait CallStore: Send + Sync {
+pub trait CallStore: PinStore + Send + Sync {
     /// Who else may know of its calls.
     fn reach(&self) -> Reach;
 

@@ -1,7 +1,7 @@
 //! Number keys in Redis: those of a store from before they were noted, and when one is forgotten.
 
 use phonegate::call::HashedNumber;
-use phonegate::store::KeyUse;
+use phonegate::store::{KeyUse, NewPin, PepperFingerprint, PinStore};
 
 use super::*;
 
@@ -60,4 +60,34 @@ async fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
     assert!(may_start().await);
     // The key that is in use stays.
     assert!(store.use_number_keys(&[KeyFingerprint::UNKEYED], KeyUse::Read).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_key_is_kept_while_a_pin_needs_it() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let long_ago = SystemTime::now() - Duration::from_secs(365 * 86_400);
+    let milliseconds = long_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
+    let may_start = async || {
+        redis.cli(&["HSET", KEYS, "none", &milliseconds]);
+        store.sweep(LEASE).await.unwrap();
+        store.use_number_keys(&[keyed_fingerprint()], KeyUse::Read).await.is_ok()
+    };
+    let pin = |number| NewPin {
+        number,
+        hash: "hash".into(),
+        pepper: PepperFingerprint::of_hash(&[1; 8]),
+        set_at: SystemTime::now(),
+    };
+    store.set_pin(&pin(new(1).number)).await.unwrap();
+    store.set_pin(&pin(keyed(2).number)).await.unwrap();
+    assert!(!may_start().await);
+    // It is moved to the current key.
+    store.set_pin(&pin(keyed(1).number)).await.unwrap();
+    assert!(may_start().await);
+    assert_eq!(redis.cli(&["HGETALL", "{phonegate}:pin_keys"]).lines().count(), 2, "one key, with its count");
+    for n in [1, 2] {
+        assert!(store.remove_pin(&[keyed(n).number.key]).await.unwrap());
+    }
+    assert_eq!(redis.cli(&["EXISTS", "{phonegate}:pin_keys"]).trim(), "0");
 }

@@ -6,6 +6,7 @@ mod counters;
 mod kills;
 mod number_keys;
 mod others;
+mod pins;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,7 +7,7 @@ use phonegate::store::KeyUse;
 use super::*;
 use crate::support::approval::verified;
 
-const ONE: &str = "not-a-real-number-key-0123456789abcdef";
+pub(super) const ONE: &str = "not-a-real-number-key-0123456789abcdef";
 const TWO: &str = "not-a-real-number-key-fedcba9876543210";
 
 const HOUR: u64 = 3600;
@@ -17,7 +17,7 @@ fn hasher(key: &str) -> NumberHasher {
 }
 
 /// The number as a node with this key has it.
-fn keyed(key: &str, number: &str) -> PhoneNumber {
+pub(super) fn keyed(key: &str, number: &str) -> PhoneNumber {
     admission().hashing_with(hasher(key)).admit(number).unwrap()
 }
 

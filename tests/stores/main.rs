@@ -6,6 +6,7 @@ mod begin;
 mod ends;
 mod limits;
 mod number_keys;
+mod pins;
 #[path = "../support/mod.rs"]
 mod support;
 mod take_up;

@@ -6,7 +6,7 @@ use phonegate::store::KeyUse;
 use super::*;
 
 /// The keys of a node, the current one first. 0 stands for hashing without a key.
-type Keys = &'static [u8];
+pub(super) type Keys = &'static [u8];
 
 /// What the configuration was, and what it is.
 const CHANGES: [(Keys, Keys); 3] = [(&[0], &[1, 0]), (&[1, 0], &[2, 1, 0]), (&[1, 2, 0], &[2, 1, 0])];
@@ -15,7 +15,7 @@ fn fingerprint(key: u8) -> KeyFingerprint {
     if key == 0 { KeyFingerprint::UNKEYED } else { KeyFingerprint::of_hash(&[key; 8]) }
 }
 
-fn fingerprints(keys: Keys) -> Vec<KeyFingerprint> {
+pub(super) fn fingerprints(keys: Keys) -> Vec<KeyFingerprint> {
     keys.iter().copied().map(fingerprint).collect()
 }
 
@@ -31,7 +31,7 @@ fn keyed_extension(n: u128, extension: u128, keys: Keys) -> StoredNumber {
     StoredNumber { key, line, fingerprint, otherwise, ..number(n) }
 }
 
-fn keyed(n: u128, keys: Keys) -> StoredNumber {
+pub(super) fn keyed(n: u128, keys: Keys) -> StoredNumber {
     keyed_extension(n, 0, keys)
 }
 

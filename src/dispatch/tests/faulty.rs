@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, End, KeyUse, Limits, MemoryStore, NewAttempt, Orphan, Owner, Query,
-    Reach, Row, Step, StoreError, Update,
+    Begun, Block, CallStore, Change, Current, End, KeyUse, Limits, MemoryStore, NewAttempt, NewPin, Orphan, Owner,
+    PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, Query, Reach, Row, Step, StoreError, StoredPin,
+    Update,
 };
 
 pub(super) struct Faulty {
@@ -153,5 +154,42 @@ impl CallStore for Faulty {
 
     async fn check(&self) -> Result<String, StoreError> {
         self.kept.check().await
+    }
+}
+
+/// PINs have no faults.
+#[async_trait]
+impl PinStore for Faulty {
+    async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
+        self.kept.set_pin(pin).await
+    }
+
+    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        self.kept.remove_pin(numbers).await
+    }
+
+    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        self.kept.unlock_pin(numbers).await
+    }
+
+    async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
+        self.kept.pins().await
+    }
+
+    async fn begin_pin_guess(
+        &self,
+        numbers: &[NumberKey],
+        pepper: PepperFingerprint,
+        limits: &PinLimits,
+    ) -> Result<PinGuess, StoreError> {
+        self.kept.begin_pin_guess(numbers, pepper, limits).await
+    }
+
+    async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+        self.kept.pin_was_right(numbers, compared).await
+    }
+
+    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+        self.kept.use_pepper(pepper).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use phonegate_approval::attempts::StoredAttempts;
 
+use super::pins::KeptPin;
 use crate::backend::Reference;
 use crate::call::{Attempt, CallId, Failure, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
@@ -41,6 +42,9 @@ pub(super) struct Calls {
     pub(super) blocks: HashMap<NumberKey, Block>,
     /// The keys that numbers were hashed with.
     pub(super) number_keys: BTreeSet<KeyFingerprint>,
+    pub(super) pins: HashMap<NumberKey, KeptPin>,
+    /// When the clock of the locks began.
+    pub(super) pins_since: Option<Instant>,
 }
 
 pub(super) struct Kept {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod number_keys;
+mod pins;
 
 use std::time::{Duration, Instant};
 

@@ -29,6 +29,7 @@ impl Calls {
     fn rekey(&mut self, old: &HashedNumber, number: &StoredNumber) {
         self.rekey_block(old.number, number.key);
         self.rekey_block(old.line, number.line);
+        self.rekey_pin(old.number, number.key);
         if let Some(sequence) = self.ringing.remove(&old.number) {
             self.ringing.entry(number.key).or_insert(sequence);
         }

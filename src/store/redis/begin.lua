@@ -27,10 +27,15 @@ local function rekey_block(old, number)
     call('HDEL', key('blocks'), old)
 end
 
--- Rekeys the blocks, the ringing call and the counters of a number to its current key.
+-- Rekeys the blocks, the PIN, the ringing call and the counters of a number to its current key.
 local function rekey(old)
     rekey_block(old.number, new.number)
     rekey_block(old.line, new.line)
+    local pin = remove_pin(old.number)
+    if pin and call('HEXISTS', key('pins'), new.number) == 0 then
+        pin.number, pin.fingerprint = new.number, hashes[1].fingerprint
+        add_pin(pin)
+    end
     local ringing = call('GET', key('r', old.number))
     local kept = fetch(ringing)
     if kept then

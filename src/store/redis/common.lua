@@ -14,6 +14,8 @@
 --   owners         sorted set: owners by the time when they were last heard of
 --   h:OWNER        what an owner took up last, as JSON
 --   blocks         hash: blocks by number, as JSON
+--   pins           hash: PINs by number, as JSON; pin_keys: how many of them were hashed with each number key, by fingerprint
+--   pepper         the fingerprint of the pepper of all PINs
 --   number_keys    hash: the keys that numbers were hashed with, by fingerprint: when each was last used. `none`: no key
 --
 -- Times are in milliseconds. JSON has numbers of up to 14 digits; generations are text.
@@ -140,6 +142,29 @@ local function note_key(used, current)
     if (used[current] or 0) + KEY_USE_NOTED_EVERY <= now then
         call('HSET', key('number_keys'), current, text(now))
     end
+end
+
+-- The fingerprint of the pepper of the PINs, if it is not this one.
+local function other_pepper(pepper)
+    local used = call('HLEN', key('pins')) > 0 and call('GET', key('pepper'))
+    return used and used ~= pepper and used
+end
+
+local function add_pin(pin)
+    call('HSET', key('pins'), pin.number, cjson.encode(pin))
+    call('HINCRBY', key('pin_keys'), pin.fingerprint, 1)
+end
+
+local function remove_pin(number)
+    local pin = call('HGET', key('pins'), number)
+    pin = pin and cjson.decode(pin)
+    if pin then
+        call('HDEL', key('pins'), number)
+        if call('HINCRBY', key('pin_keys'), pin.fingerprint, -1) <= 0 then
+            call('HDEL', key('pin_keys'), pin.fingerprint)
+        end
+    end
+    return pin
 end
 
 -- Did it end, so long ago?

@@ -420,10 +420,10 @@ pub(super) fn span(milliseconds: i64) -> Duration {
     Duration::from_millis(milliseconds.try_into().unwrap_or_default())
 }
 
-fn since_1970(time: SystemTime) -> i64 {
+pub(super) fn since_1970(time: SystemTime) -> i64 {
     milliseconds(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
-fn at(milliseconds: i64) -> SystemTime {
+pub(super) fn at(milliseconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(span(milliseconds)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

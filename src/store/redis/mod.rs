@@ -6,6 +6,7 @@
 mod address;
 mod form;
 mod link;
+mod pins;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -65,6 +66,9 @@ struct Scripts {
     unblock: Script,
     number_keys: Script,
     sweep: Script,
+    pins: Script,
+    pins_page: Script,
+    pepper: Script,
 }
 
 impl Scripts {
@@ -88,6 +92,9 @@ impl Scripts {
             unblock: script(false, include_str!("unblock.lua")),
             number_keys: script(false, include_str!("number_keys.lua")),
             sweep: script(false, include_str!("sweep.lua")),
+            pins: script(true, include_str!("pins.lua")),
+            pins_page: script(false, include_str!("pins_page.lua")),
+            pepper: script(false, include_str!("pepper.lua")),
         }
     }
 }

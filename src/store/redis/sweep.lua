@@ -64,7 +64,7 @@ end
 
 -- No number is left that was hashed with these keys.
 for fingerprint, at in pairs(number_keys()) do
-    if at > 0 and at + KEY_USE_KEPT < oldest then
+    if at > 0 and at + KEY_USE_KEPT < oldest and call('HEXISTS', key('pin_keys'), fingerprint) == 0 then
         call('HDEL', key('number_keys'), fingerprint)
     end
 end

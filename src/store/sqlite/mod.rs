@@ -12,6 +12,7 @@ mod clock;
 mod cost;
 mod counters;
 mod number_keys;
+mod pins;
 mod restore;
 mod schema;
 mod values;

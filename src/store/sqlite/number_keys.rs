@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::pins;
 use super::values::milliseconds;
 use super::writer::Desk;
 use crate::call::{HashedNumber, KeyFingerprint};
@@ -66,7 +67,8 @@ fn note_use(desk: &Desk<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::
         .map(|_| ())
 }
 
-/// Moves the calls, counters and blocks of a number to its current key. Of two blocks, the one that ends later is kept.
+/// Moves the calls, counters, blocks and the PIN of a number to its current key. Of two blocks, the one that ends later is
+/// kept.
 fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
     for (old, new) in [(old.number, number.key), (old.line, number.line)] {
         desk.database
@@ -80,6 +82,7 @@ fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite
             .execute(params![old, new])?;
         desk.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
     }
+    pins::rekey(desk, old.number, number)?;
     let is_called = desk
         .database
         .prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 LIMIT 1")?
@@ -109,7 +112,8 @@ pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
         .prepare_cached(
             "DELETE FROM number_keys WHERE used_at + ?1 < ?2
                  AND NOT EXISTS (SELECT 1 FROM attempts WHERE started_at <= used_at + ?1)
-                 AND NOT EXISTS (SELECT 1 FROM blocks WHERE since_at <= used_at + ?1)",
+                 AND NOT EXISTS (SELECT 1 FROM blocks WHERE since_at <= used_at + ?1)
+                 AND NOT EXISTS (SELECT 1 FROM pins WHERE key_fingerprint = fingerprint)",
         )?
         .execute(params![milliseconds(KEY_USE_KEPT), desk.wall])
         .map(|_| ())

@@ -6,7 +6,7 @@ use phonegate_approval::verdict::JudgedBy;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey};
-use crate::store::Owner;
+use crate::store::{Owner, PepperFingerprint};
 
 /// A time by a wall clock, in milliseconds since 1970.
 pub(super) struct At(pub(super) SystemTime);
@@ -44,6 +44,12 @@ impl ToSql for KeyFingerprint {
 impl FromSql for KeyFingerprint {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Self::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for PepperFingerprint {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.to_string().into())
     }
 }
 

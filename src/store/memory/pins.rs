@@ -1,0 +1,124 @@
+//! PINs in memory.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::calls::Calls;
+use crate::call::NumberKey;
+use crate::store::{
+    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, StoreError, StoredPin,
+};
+
+/// A PIN, and how often it was guessed.
+pub(super) struct KeptPin {
+    new: NewPin,
+    guesses: Guesses,
+}
+
+#[async_trait]
+impl PinStore for MemoryStore {
+    async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
+        self.0.lock().set_pin(pin)
+    }
+
+    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        let mut calls = self.0.lock();
+        Ok(numbers.iter().filter(|number| calls.pins.remove(number).is_some()).count() > 0)
+    }
+
+    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        Ok(self.0.lock().pin_of(numbers).map(|pin| pin.guesses.forgive_all()).is_some())
+    }
+
+    async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
+        let mut calls = self.0.lock();
+        let now = calls.milliseconds();
+        let stored = |(number, pin): (&NumberKey, &KeptPin)| {
+            let (failures, left) = pin.guesses.state(now);
+            StoredPin {
+                number: *number,
+                masked: pin.new.number.masked.clone(),
+                set_at: pin.new.set_at,
+                failures,
+                locked_until: left.map(wall),
+            }
+        };
+        let mut pins: Vec<_> = calls.pins.iter().map(stored).collect();
+        pins.sort_by_key(|pin| std::cmp::Reverse(pin.set_at));
+        Ok(pins)
+    }
+
+    async fn begin_pin_guess(
+        &self,
+        numbers: &[NumberKey],
+        pepper: PepperFingerprint,
+        limits: &PinLimits,
+    ) -> Result<PinGuess, StoreError> {
+        let mut calls = self.0.lock();
+        let now = calls.milliseconds();
+        let Some(pin) = calls.pin_of(numbers) else { return Ok(PinGuess::NotSet) };
+        if pin.new.pepper != pepper {
+            return Err(StoreError::other_pepper(pin.new.pepper));
+        }
+        Ok(match pin.guesses.begin(now, limits) {
+            Ok(guess) => PinGuess::Compare(PinToCompare { hash: pin.new.hash.clone(), guess }),
+            Err(until) => PinGuess::Locked { until: wall(until.saturating_sub(now)) },
+        })
+    }
+
+    async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+        let mut calls = self.0.lock();
+        let pin = calls.pin_of(numbers).filter(|pin| pin.new.hash == compared.hash);
+        Ok(pin.map(|pin| pin.guesses.was_right(compared.guess)).is_some())
+    }
+
+    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+        self.0.lock().other_pepper(pepper).map_or(Ok(()), Err)
+    }
+}
+
+impl Calls {
+    fn set_pin(&mut self, new: &NewPin) -> Result<(), StoreError> {
+        if let Some(error) = self.other_pepper(new.pepper) {
+            return Err(error);
+        }
+        // This also moves a PIN that the number has by another key.
+        self.bring_up_to_date(&new.number)?;
+        let mut guesses = self.pins.remove(&new.number.key).map(|pin| pin.guesses).unwrap_or_default();
+        guesses.forgive_all();
+        self.pins.insert(new.number.key, KeptPin { new: new.clone(), guesses });
+        Ok(())
+    }
+
+    fn pin_of(&mut self, numbers: &[NumberKey]) -> Option<&mut KeptPin> {
+        let number = numbers.iter().find(|number| self.pins.contains_key(number))?;
+        self.pins.get_mut(number)
+    }
+
+    fn other_pepper(&self, pepper: PepperFingerprint) -> Option<StoreError> {
+        let used = self.pins.values().next().map(|pin| pin.new.pepper);
+        used.filter(|used| *used != pepper).map(StoreError::other_pepper)
+    }
+
+    /// Moves the PIN of a number to its current key. If it has one there, that is kept.
+    pub(super) fn rekey_pin(&mut self, old: NumberKey, new: NumberKey) {
+        if let Some(pin) = self.pins.remove(&old) {
+            self.pins.entry(new).or_insert(pin);
+        }
+    }
+
+    /// The time since the first question about a PIN.
+    fn milliseconds(&mut self) -> i64 {
+        let since = *self.pins_since.get_or_insert_with(Instant::now);
+        i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// When so many milliseconds will have passed, by the wall clock.
+fn wall(left: i64) -> SystemTime {
+    let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
+    let now = SystemTime::now();
+    now.checked_add(left).unwrap_or(now)
+}

@@ -1,0 +1,248 @@
+//! PINs, as a store keeps them, and the rules by which guesses are counted. They are the same in every store.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::{StoreError, StoredNumber};
+use crate::call::NumberKey;
+
+/// The PINs of a store.
+///
+/// `numbers` are the hashes of one number with each number key, the current one first.
+///
+/// Every store guarantees, over processes, restarts and kills:
+///
+/// - A guess is counted as a failure before its PIN is compared. So in parallel, too, no more than `max_failures` PINs are
+///   compared until a right one or the end of a lock.
+/// - The guess that reaches `max_failures` locks the PIN at once. If it is right, it takes its own lock back.
+/// - A right PIN takes back its own failure and those counted before it. It takes back no failure that was counted after
+///   it, and no lock that a later guess caused: whoever is guessing must not gain from the user's own call.
+/// - A guess during a lock is not compared, not counted, and does not extend the lock.
+/// - After a PIN was replaced, removed or unlocked, guesses that began before it change nothing.
+/// - All PINs of a store have the same pepper. Another pepper is refused before a guess is counted.
+#[async_trait]
+pub trait PinStore: Send + Sync {
+    /// Sets the PIN of a number, in place of one that it has. Its failures and its lock end.
+    ///
+    /// # Errors
+    /// Refused if the store has PINs with another pepper, or numbers that were hashed with a key with which this number
+    /// was not hashed. Any other error: it is not known whether it was set.
+    async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError>;
+
+    /// Removes the PIN of a number. Returns whether it had one.
+    ///
+    /// # Errors
+    /// If it is not known whether it was removed.
+    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
+
+    /// Ends the lock and takes back the failures of a number's PIN. Returns whether it has one.
+    ///
+    /// # Errors
+    /// If it is not known whether it was unlocked.
+    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
+
+    /// The numbers that have a PIN; the one that was set last comes first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    async fn pins(&self) -> Result<Vec<StoredPin>, StoreError>;
+
+    /// Counts a failure, and returns what the entered PIN is to be compared with.
+    ///
+    /// # Errors
+    /// Refused if the PINs were made with another pepper: nothing was counted. Any other error: it may be counted. No PIN
+    /// may be compared in either case.
+    async fn begin_pin_guess(
+        &self,
+        numbers: &[NumberKey],
+        pepper: PepperFingerprint,
+        limits: &PinLimits,
+    ) -> Result<PinGuess, StoreError>;
+
+    /// Takes back the failures up to a guess that was right. Returns whether its PIN is still the number's: otherwise it
+    /// was replaced or removed meanwhile, and must not approve.
+    ///
+    /// # Errors
+    /// If that is not known. Then it must not approve.
+    async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError>;
+
+    /// Checks that the PINs of the store, if there are any, were made with this pepper. Changes nothing.
+    ///
+    /// # Errors
+    /// Refused if they were made with another one. Any other error: the check was not done.
+    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError>;
+}
+
+/// A PIN to set.
+#[derive(Clone)]
+pub struct NewPin {
+    /// The number, without its digits.
+    pub number: StoredNumber,
+    /// Argon2id, as a PHC string.
+    pub hash: Box<str>,
+    /// Identifies the pepper in the hash.
+    pub pepper: PepperFingerprint,
+    /// When it was set.
+    pub set_at: SystemTime,
+}
+
+/// What is known of a PIN that is set. The hash is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPin {
+    /// The number that has the PIN.
+    pub number: NumberKey,
+    /// The same, masked.
+    pub masked: Box<str>,
+    /// When the PIN was set.
+    pub set_at: SystemTime,
+    /// Failures since the last right entry, guesses in progress included.
+    pub failures: u32,
+    /// The end of the lock, if the PIN is locked now.
+    pub locked_until: Option<SystemTime>,
+}
+
+/// How often a PIN may be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinLimits {
+    /// Failures after which the PIN is locked, at least 1.
+    pub max_failures: u32,
+    /// How long it stays locked.
+    pub lock: Duration,
+}
+
+/// The answer to [`PinStore::begin_pin_guess`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinGuess {
+    /// The number has no PIN. Nothing was counted.
+    NotSet,
+    /// There were too many failures. Nothing was counted.
+    Locked {
+        /// The end of the lock.
+        until: SystemTime,
+    },
+    /// A failure was counted: the entered PIN may be compared, once.
+    Compare(PinToCompare),
+}
+
+/// A PIN that may be compared once. `Debug` does not show the hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PinToCompare {
+    /// Argon2id, as a PHC string. Its salt is random, so it also identifies this setting of the PIN.
+    pub hash: Box<str>,
+    /// Counts the guesses of a number.
+    pub(super) guess: u64,
+}
+
+impl fmt::Debug for PinToCompare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinToCompare").field("guess", &self.guess).finish_non_exhaustive()
+    }
+}
+
+/// Identifies a pepper without revealing it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PepperFingerprint([u8; 8]);
+
+impl PepperFingerprint {
+    /// The first 8 bytes of a hash of the pepper.
+    pub fn of_hash(hash: &[u8]) -> Self {
+        let mut fingerprint = [0; 8];
+        fingerprint.iter_mut().zip(hash).for_each(|(fingerprint, byte)| *fingerprint = *byte);
+        Self(fingerprint)
+    }
+}
+
+/// 16 hexadecimal digits.
+impl fmt::Display for PepperFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PepperFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl StoreError {
+    /// Refused, because the PINs were made with another pepper, whose fingerprint is `used`.
+    pub(super) fn other_pepper(used: impl fmt::Display) -> Self {
+        Self::Refused(format!(
+            "its PINs were made with another pepper (fingerprint {used}), so no PIN could be right: set \
+             approval.pin.pepper to the pepper that was used before, or remove all PINs (phonegate pins reset) and set \
+             new ones"
+        ))
+    }
+}
+
+/// The guesses of one PIN, and its lock. Times are milliseconds of the store's clock. The scripts of Redis have the same
+/// rules.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Guesses {
+    /// All guesses so far. The number of a guess is this count after its begin.
+    pub(super) begun: u64,
+    /// Guesses up to this one are no failures any more.
+    pub(super) forgiven: u64,
+    pub(super) lock: Option<PinLock>,
+}
+
+/// The lock of a PIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PinLock {
+    pub(super) until: i64,
+    /// The guess that caused it.
+    pub(super) by: u64,
+}
+
+impl Guesses {
+    /// Begins a guess and returns its number, or the end of the lock.
+    pub(super) fn begin(&mut self, now: i64, limits: &PinLimits) -> Result<u64, i64> {
+        match self.lock {
+            Some(lock) if lock.until > now => return Err(lock.until),
+            Some(_) => self.forgive_all(),
+            None => {}
+        }
+        let lock = i64::try_from(limits.lock.as_millis()).unwrap_or(i64::MAX);
+        let until = now.saturating_add(lock);
+        let max = u64::from(limits.max_failures);
+        if self.begun.saturating_sub(self.forgiven) >= max {
+            // The limit was lowered since.
+            self.lock = Some(PinLock { until, by: self.begun });
+            return Err(until);
+        }
+        self.begun = self.begun.saturating_add(1);
+        if self.begun.saturating_sub(self.forgiven) >= max {
+            self.lock = Some(PinLock { until, by: self.begun });
+        }
+        Ok(self.begun)
+    }
+
+    /// Takes back the failures up to a guess, unless a later guess has locked the PIN.
+    pub(super) fn was_right(&mut self, guess: u64) {
+        let is_locked_by_later = self.lock.is_some_and(|lock| lock.by > guess);
+        if guess > self.forgiven && !is_locked_by_later {
+            self.forgiven = guess;
+            self.lock = None;
+        }
+    }
+
+    /// Ends the lock and takes back all failures. Guesses in progress change nothing after this.
+    pub(super) fn forgive_all(&mut self) {
+        self.forgiven = self.begun;
+        self.lock = None;
+    }
+
+    /// The failures and the rest of the lock in milliseconds, as they are now.
+    pub(super) fn state(&self, now: i64) -> (u32, Option<i64>) {
+        match self.lock {
+            Some(lock) if lock.until <= now => (0, None),
+            lock => {
+                let failures = u32::try_from(self.begun.saturating_sub(self.forgiven)).unwrap_or(u32::MAX);
+                (failures, lock.map(|lock| lock.until.saturating_sub(now)))
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+-- Changes a PIN. ARGV[1] is what to do; ARGV[2] the hashes of its number, as JSON. Answers with a word, and what belongs to
+-- it. The rules are those of `Guesses` in ../pins.rs.
+
+local task, hashes = ARGV[1], cjson.decode(ARGV[2])
+
+local function find()
+    for _, number in ipairs(hashes) do
+        local pin = call('HGET', key('pins'), number)
+        if pin then
+            return cjson.decode(pin)
+        end
+    end
+end
+
+local function keep_pin(pin)
+    call('HSET', key('pins'), pin.number, cjson.encode(pin))
+end
+
+local function forgive_all(pin)
+    pin.forgiven, pin.locked_until, pin.locked_by = pin.guesses, nil, nil
+end
+
+-- ARGV[3]: the PIN as JSON; ARGV[4]: the fingerprint of its pepper. The hashes have fingerprints, too.
+if task == 'set' then
+    local pin, pepper = cjson.decode(ARGV[3]), ARGV[4]
+    local used_pepper = other_pepper(pepper)
+    if used_pepper then
+        return {'pepper', used_pepper}
+    end
+    local used = number_keys()
+    local unknown = unknown_key(used, hashes)
+    if unknown then
+        return {'number_key', unknown}
+    end
+    note_key(used, hashes[1].fingerprint)
+    local guesses = 0
+    for _, hashed in ipairs(hashes) do
+        local replaced = remove_pin(hashed.number)
+        guesses = math.max(guesses, replaced and replaced.guesses or 0)
+    end
+    pin.guesses, pin.forgiven = guesses, guesses
+    call('SET', key('pepper'), pepper)
+    add_pin(pin)
+    return {'set'}
+end
+
+if task == 'remove' then
+    local removed = false
+    for _, number in ipairs(hashes) do
+        removed = remove_pin(number) or removed
+    end
+    return {removed and 'removed' or 'not_set'}
+end
+
+local pin = find()
+if not pin then
+    return {'not_set'}
+end
+
+if task == 'unlock' then
+    forgive_all(pin)
+    keep_pin(pin)
+    return {'unlocked'}
+end
+
+-- ARGV[3]: the fingerprint of the pepper; ARGV[4]: the most failures; ARGV[5]: how long a lock is.
+if task == 'guess' then
+    local used_pepper, most = other_pepper(ARGV[3]), tonumber(ARGV[4])
+    if used_pepper then
+        return {'pepper', used_pepper}
+    end
+    if pin.locked_until then
+        if pin.locked_until > now then
+            return {'locked', text(wall + pin.locked_until - now)}
+        end
+        forgive_all(pin)
+    end
+    local function is_over()
+        return pin.guesses - pin.forgiven >= most
+    end
+    local function lock()
+        pin.locked_until, pin.locked_by = now + tonumber(ARGV[5]), pin.guesses
+        keep_pin(pin)
+    end
+    if is_over() then
+        -- The limit was lowered since.
+        lock()
+        return {'locked', text(wall + pin.locked_until - now)}
+    end
+    pin.guesses = pin.guesses + 1
+    if is_over() then
+        lock()
+    else
+        keep_pin(pin)
+    end
+    return {'compare', pin.hash, text(pin.guesses)}
+end
+
+-- ARGV[3]: the hash that was compared; ARGV[4]: the guess.
+if task == 'right' then
+    local guess = tonumber(ARGV[4])
+    if pin.hash ~= ARGV[3] then
+        return {'not_set'}
+    end
+    if guess > pin.forgiven and not (pin.locked_by and pin.locked_by > guess) then
+        pin.forgiven, pin.locked_until, pin.locked_by = guess, nil, nil
+        keep_pin(pin)
+    end
+    return {'right'}
+end

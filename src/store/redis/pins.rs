@@ -1,0 +1,157 @@
+//! PINs in Redis.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::form::{self, at, milliseconds, since_1970};
+use super::{RedisStore, from_text, strange, to_text};
+use crate::call::NumberKey;
+use crate::store::{
+    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinStore, PinToCompare, StoreError, StoredPin,
+};
+
+/// A PIN, as JSON.
+#[derive(Serialize, Deserialize)]
+struct KeptPin {
+    number: String,
+    /// Of the number key that `number` was hashed with.
+    fingerprint: String,
+    masked: Box<str>,
+    hash: Box<str>,
+    set_at: i64,
+    #[serde(skip_serializing)]
+    guesses: u64,
+    #[serde(skip_serializing)]
+    forgiven: u64,
+    #[serde(skip_serializing, default)]
+    locked_until: Option<i64>,
+    #[serde(skip_serializing, default)]
+    locked_by: Option<u64>,
+}
+
+impl KeptPin {
+    fn new(pin: &NewPin) -> Self {
+        Self {
+            number: pin.number.key.to_string(),
+            fingerprint: pin.number.fingerprint.to_string(),
+            masked: pin.number.masked.clone(),
+            hash: pin.hash.clone(),
+            set_at: since_1970(pin.set_at),
+            guesses: 0,
+            forgiven: 0,
+            locked_until: None,
+            locked_by: None,
+        }
+    }
+
+    fn into_stored(self, now: i64, wall: i64) -> Option<StoredPin> {
+        let lock = self.locked_until.zip(self.locked_by).map(|(until, by)| PinLock { until, by });
+        let (failures, left) = Guesses { begun: self.guesses, forgiven: self.forgiven, lock }.state(now);
+        Some(StoredPin {
+            number: NumberKey::parse(&self.number)?,
+            masked: self.masked,
+            set_at: at(self.set_at),
+            failures,
+            locked_until: left.map(|left| at(wall.saturating_add(left))),
+        })
+    }
+}
+
+/// The two times, the next cursor, and PINs.
+type Page = (i64, i64, String, Vec<String>);
+
+impl RedisStore {
+    async fn change_pin(&self, task: &str, numbers: String, more: &[String]) -> Result<Vec<String>, StoreError> {
+        let args: Vec<_> = [task.to_owned(), numbers].into_iter().chain(more.iter().cloned()).collect();
+        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.pins, &args).await?;
+        match answer.as_slice() {
+            [word, used] if word == "pepper" => Err(StoreError::other_pepper(used)),
+            [word, unknown] if word == "number_key" => Err(StoreError::other_number_key(unknown)),
+            _ => Ok(answer),
+        }
+    }
+}
+
+fn hashes(numbers: &[NumberKey]) -> Result<String, StoreError> {
+    to_text(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// Whether the answer is the one word, and not that the number has no PIN.
+fn is_done(answer: &[String], done: &str) -> Result<bool, StoreError> {
+    match answer {
+        [word] if word == done => Ok(true),
+        [word] if word == "not_set" => Ok(false),
+        _ => Err(strange()),
+    }
+}
+
+#[async_trait]
+impl PinStore for RedisStore {
+    async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
+        let hashes = to_text(&form::hashes(&pin.number))?;
+        let answer = self.change_pin("set", hashes, &[to_text(&KeptPin::new(pin))?, pin.pepper.to_string()]).await?;
+        is_done(&answer, "set")?.then_some(()).ok_or_else(strange)
+    }
+
+    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        is_done(&self.change_pin("remove", hashes(numbers)?, &[]).await?, "removed")
+    }
+
+    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        is_done(&self.change_pin("unlock", hashes(numbers)?, &[]).await?, "unlocked")
+    }
+
+    async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
+        // While it is read page by page, Redis may return one twice.
+        let mut found = HashMap::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let (now, wall, next, texts): Page = self.run(&self.scripts.pins_page, &cursor).await?;
+            for text in &texts {
+                let pin = from_text(text, |kept: KeptPin| kept.into_stored(now, wall))?;
+                found.insert(pin.number, pin);
+            }
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        let mut pins: Vec<_> = found.into_values().collect();
+        pins.sort_by_key(|pin| std::cmp::Reverse(pin.set_at));
+        Ok(pins)
+    }
+
+    async fn begin_pin_guess(
+        &self,
+        numbers: &[NumberKey],
+        pepper: PepperFingerprint,
+        limits: &PinLimits,
+    ) -> Result<PinGuess, StoreError> {
+        let more = [pepper.to_string(), limits.max_failures.to_string(), milliseconds(limits.lock).to_string()];
+        let answer = self.change_pin("guess", hashes(numbers)?, &more).await?;
+        let words: Vec<_> = answer.iter().map(String::as_str).collect();
+        Ok(match words.as_slice() {
+            ["not_set"] => PinGuess::NotSet,
+            ["locked", until] => PinGuess::Locked { until: at(until.parse().map_err(|_| strange())?) },
+            ["compare", hash, guess] => {
+                let guess = guess.parse().map_err(|_| strange())?;
+                PinGuess::Compare(PinToCompare { hash: (*hash).into(), guess })
+            }
+            _ => return Err(strange()),
+        })
+    }
+
+    async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+        let more = [compared.hash.to_string(), compared.guess.to_string()];
+        is_done(&self.change_pin("right", hashes(numbers)?, &more).await?, "right")
+    }
+
+    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+        match self.run::<Option<String>>(&self.scripts.pepper, pepper.to_string()).await? {
+            Some(used) => Err(StoreError::other_pepper(used)),
+            None => Ok(()),
+        }
+    }
+}
