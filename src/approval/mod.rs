@@ -1,5 +1,7 @@
 //! Judges what users press, by the rules of `crates/approval`, and says in words why an entry does not approve.
 
+pub mod pins;
+
 use std::sync::Arc;
 
 use phonegate_approval::attempts::Attempts;

@@ -146,13 +146,18 @@ fn draw_below<E>(count: usize, fill: &mut impl FnMut(&mut [u8]) -> Result<(), E>
     Err(RandomError::NotRandom)
 }
 
-/// A PIN as it was entered: 4 to 12 digits.
+/// A PIN that was entered, or is to be set: 4 to 12 digits.
 pub struct Pin {
     digits: [u8; MAX_PIN],
     len: u8,
 }
 
 impl Pin {
+    /// Reads a PIN that is to be set. `None` if it is not 4 to 12 digits.
+    pub fn from_digits(digits: &str) -> Option<Self> {
+        Self::new(digits.as_bytes())
+    }
+
     /// The PIN that these digits are. `None` if they cannot be one.
     fn new(digits: &[u8]) -> Option<Self> {
         let len = u8::try_from(digits.len()).ok().filter(|len| PIN_DIGITS.contains(len))?;

@@ -1,0 +1,187 @@
+//! PINs: which may be set, how they are hashed, and their check.
+
+mod hash;
+mod pepper;
+mod rules;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use phonegate_approval::secret::Pin;
+use phonegate_approval::verdict::PinAnswer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::call::{NumberKey, PhoneNumber};
+use crate::store::{CallStore, NewPin, PepperFingerprint, PinGuess, PinLimits, PinToCompare, StoreError, StoredNumber};
+pub use hash::HashError;
+pub use pepper::{Pepper, PepperTooShort};
+pub use rules::{PinRefused, PinRules};
+
+/// Maximum concurrent hashes: each takes 19 MiB and one core.
+const CONCURRENT_HASHES: usize = 2;
+
+/// The longest check, the wait for others included. `phonegate_approval` waits for
+/// [`MAX_PIN_CHECK`](phonegate_approval::ivr::MAX_PIN_CHECK), which is longer.
+const CHECK_LIMIT: Duration = Duration::from_secs(8);
+
+/// The hashes of a number with each number key, the current one first.
+pub fn number_keys(number: &PhoneNumber) -> Vec<NumberKey> {
+    std::iter::once(number.key()).chain(number.hashed_otherwise().iter().map(|hashed| hashed.number)).collect()
+}
+
+/// Sets and checks PINs. A clone shares the limit of concurrent hashes.
+///
+/// A number without a PIN, and a locked PIN, are answered without hashing anything: their answers are different anyway,
+/// and the user hears them, so there is nothing for the time of an answer to reveal.
+#[derive(Clone)]
+pub struct PinChecker {
+    store: Arc<dyn CallStore>,
+    pepper: Pepper,
+    limits: PinLimits,
+    hashes: Arc<Semaphore>,
+    report: Arc<dyn Fn(&CheckError) + Send + Sync>,
+}
+
+/// Why a PIN could not be checked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The store did not do what it was asked for.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The entry could not be compared.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The thread that hashes was cancelled, or panicked.
+    #[error("the PIN was not hashed, because of a defect or the end of the process")]
+    Aborted,
+    /// It took too long.
+    #[error("the PIN was not checked within {} s: the store or the machine is too busy", CHECK_LIMIT.as_secs())]
+    TimedOut,
+    /// The PIN was replaced or removed meanwhile.
+    #[error("the PIN was replaced or removed while it was checked")]
+    Replaced,
+}
+
+/// Why a PIN could not be set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetPinError {
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It could not be hashed.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The thread that hashes was cancelled, or panicked.
+    #[error("the PIN was not hashed, because of a defect or the end of the process")]
+    Aborted,
+}
+
+impl PinChecker {
+    /// Checks PINs of a store.
+    pub fn new(store: Arc<dyn CallStore>, pepper: Pepper, limits: PinLimits) -> Self {
+        let hashes = Arc::new(Semaphore::new(CONCURRENT_HASHES));
+        Self { store, pepper, limits, hashes, report: Arc::new(|_| {}) }
+    }
+
+    /// Reports why checks end as [`PinAnswer::Failed`].
+    pub fn reporting_to(self, report: impl Fn(&CheckError) + Send + Sync + 'static) -> Self {
+        Self { report: Arc::new(report), ..self }
+    }
+
+    /// Identifies the pepper.
+    pub fn fingerprint(&self) -> PepperFingerprint {
+        self.pepper.fingerprint()
+    }
+
+    /// Sets the PIN of a number, in place of one that it has. [`PinRules::check`] makes the PIN.
+    ///
+    /// # Errors
+    /// If it could not be hashed, or the store did not take it.
+    pub async fn set(&self, number: &PhoneNumber, pin: Pin) -> Result<(), SetPinError> {
+        let permit = self.permit().await.ok_or(SetPinError::Aborted)?;
+        let pepper = self.pepper.clone();
+        let hashed = spawn_blocking(move || {
+            let _permit = permit;
+            hash::hash(&pepper, pin.as_bytes())
+        });
+        let hash = hashed.await.map_err(|_| SetPinError::Aborted)??;
+        let new = NewPin {
+            number: StoredNumber::new(number, false),
+            hash: hash.into(),
+            pepper: self.pepper.fingerprint(),
+            set_at: SystemTime::now(),
+        };
+        Ok(self.store.set_pin(&new).await?)
+    }
+
+    /// Checks whether this is the PIN of a number, and counts a failure if it is not. `numbers` are its hashes: see
+    /// [`number_keys`]. Answers within 8 seconds; a check that is dropped counts as a failure.
+    pub async fn check(&self, numbers: &[NumberKey], pin: &Pin) -> PinAnswer {
+        self.answer(async {
+            // The wait for others comes first: a guess that is counted must not fail by it.
+            let permit = self.permit().await.ok_or(CheckError::Aborted)?;
+            match self.store.begin_pin_guess(numbers, self.pepper.fingerprint(), &self.limits).await? {
+                PinGuess::NotSet => Ok(PinAnswer::NotSet),
+                PinGuess::Locked { .. } => Ok(PinAnswer::Locked),
+                PinGuess::Compare(compared) => self.compare(numbers, pin, compared, permit).await,
+            }
+        })
+        .await
+    }
+
+    /// Counts a failure, of an entry that was wrong whatever its PIN. Answers as [`PinChecker::check`] does for a wrong PIN.
+    pub async fn count_failure(&self, numbers: &[NumberKey]) -> PinAnswer {
+        self.answer(async {
+            Ok(match self.store.begin_pin_guess(numbers, self.pepper.fingerprint(), &self.limits).await? {
+                PinGuess::NotSet => PinAnswer::NotSet,
+                PinGuess::Locked { .. } => PinAnswer::Locked,
+                PinGuess::Compare(_) => PinAnswer::Wrong,
+            })
+        })
+        .await
+    }
+
+    async fn answer(&self, check: impl Future<Output = Result<PinAnswer, CheckError>>) -> PinAnswer {
+        let answer = timeout(CHECK_LIMIT, check).await.unwrap_or(Err(CheckError::TimedOut));
+        answer.unwrap_or_else(|error| {
+            (self.report)(&error);
+            PinAnswer::Failed
+        })
+    }
+
+    async fn compare(
+        &self,
+        numbers: &[NumberKey],
+        pin: &Pin,
+        compared: PinToCompare,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<PinAnswer, CheckError> {
+        let pepper = self.pepper.clone();
+        let (entered, hash) = (Zeroizing::new(pin.as_bytes().to_vec()), compared.hash.clone());
+        // A check that is dropped does not stop the thread, so the thread has the permit.
+        let comparing = spawn_blocking(move || {
+            let _permit = permit;
+            hash::is_pin_of(&pepper, &entered, &hash)
+        });
+        if !comparing.await.map_err(|_| CheckError::Aborted)?? {
+            return Ok(PinAnswer::Wrong);
+        }
+        match self.store.pin_was_right(numbers, &compared).await? {
+            true => Ok(PinAnswer::Right),
+            false => Err(CheckError::Replaced),
+        }
+    }
+
+    /// Waits for its turn to hash. `None` never happens: the semaphore is not closed.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.hashes).acquire_owned().await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The pepper: a secret that every hash of a PIN needs, and that is not in the store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use crate::store::PepperFingerprint;
+
+/// The prefix of what is hashed for the fingerprint, so that the hash is of no use for anything else.
+const FINGERPRINT: &[u8] = b"phonegate pepper fingerprint\0";
+
+/// The secret that every hash of a PIN needs. Without it, whoever reads the store cannot try all PINs. Overwritten when it
+/// is dropped.
+#[derive(Clone)]
+pub struct Pepper {
+    secret: Arc<SecretString>,
+    fingerprint: PepperFingerprint,
+}
+
+/// A pepper is too short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("has {chars} characters, and needs at least {min}; `openssl rand -hex 32` makes one", min = Pepper::MIN_CHARS)]
+pub struct PepperTooShort {
+    /// How many characters it has.
+    pub chars: usize,
+}
+
+impl Pepper {
+    /// The fewest characters of a pepper: as many as 16 random bytes have in hexadecimal.
+    pub const MIN_CHARS: usize = 32;
+
+    /// Takes the text of a secret, without the white space around it.
+    ///
+    /// # Errors
+    /// If it is too short.
+    pub fn new(secret: &SecretString) -> Result<Self, PepperTooShort> {
+        let text = secret.expose_secret().trim();
+        let chars = text.chars().count();
+        if chars < Self::MIN_CHARS {
+            return Err(PepperTooShort { chars });
+        }
+        let hash = Sha256::new().chain_update(FINGERPRINT).chain_update(text).finalize();
+        Ok(Self { secret: Arc::new(text.into()), fingerprint: PepperFingerprint::of_hash(&hash) })
+    }
+
+    /// Identifies the pepper without revealing it.
+    pub fn fingerprint(&self) -> PepperFingerprint {
+        self.fingerprint
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.secret.expose_secret().as_bytes()
+    }
+}
+
+impl fmt::Debug for Pepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pepper({})", self.fingerprint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const TEXT: &str = "0123456789abcdef0123456789abcdef";
+
+    /// Computed with Python's hashlib.
+    #[test]
+    fn a_pepper_is_known_by_its_fingerprint_alone() {
+        let pepper = Pepper::new(&format!(" {TEXT}\r\n").into()).unwrap();
+        assert_eq!(pepper.fingerprint().to_string(), "82144858cd7a3a66");
+        assert_eq!(pepper.as_bytes(), TEXT.as_bytes());
+        let shown = format!("{pepper:?}");
+        assert!(shown.contains("82144858cd7a3a66") && !shown.contains("0123"), "{shown}");
+        assert_ne!(Pepper::new(&format!("{TEXT}0").into()).unwrap().fingerprint(), pepper.fingerprint());
+    }
+
+    #[test]
+    fn a_short_pepper_is_refused() {
+        let error = Pepper::new(&format!("  {}  ", &TEXT[1..]).into()).unwrap_err();
+        assert_eq!(error, PepperTooShort { chars: 31 });
+        assert!(error.to_string().starts_with("has 31 characters, and needs at least 32"), "{error}");
+    }
+}

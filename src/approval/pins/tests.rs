@@ -1,0 +1,109 @@
+//! The check of PINs with a store in memory.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::store::{MemoryStore, PinStore};
+
+const PEPPER: &str = "0123456789abcdef0123456789abcdef";
+
+const LIMITS: PinLimits = PinLimits { max_failures: 2, lock: Duration::from_secs(1800) };
+
+fn number(digits: &str) -> PhoneNumber {
+    PhoneNumber::new(format!("+1425555{digits}"), None, 1)
+}
+
+fn pin(digits: &str) -> Pin {
+    Pin::from_digits(digits).unwrap()
+}
+
+/// A checker, its store, and the errors that it reports.
+fn checker() -> (PinChecker, Arc<MemoryStore>, Arc<Mutex<Vec<CheckError>>>) {
+    let store = Arc::new(MemoryStore::default());
+    let errors = Arc::<Mutex<Vec<CheckError>>>::default();
+    let reported = Arc::clone(&errors);
+    let checker = PinChecker::new(Arc::clone(&store) as _, Pepper::new(&PEPPER.into()).unwrap(), LIMITS)
+        .reporting_to(move |error| reported.lock().push(error.clone()));
+    (checker, store, errors)
+}
+
+#[tokio::test]
+async fn only_the_right_pin_is_right_and_wrong_ones_lock() {
+    let (checker, _, errors) = checker();
+    let keys = number_keys(&number("1212"));
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::NotSet);
+    checker.set(&number("1212"), pin("482619")).await.unwrap();
+    assert_eq!(checker.check(&keys, &pin("482618")).await, PinAnswer::Wrong);
+    // The second would lock, but is right.
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Right);
+    assert_eq!(checker.count_failure(&keys).await, PinAnswer::Wrong);
+    assert_eq!(checker.check(&keys, &pin("482618")).await, PinAnswer::Wrong);
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Locked);
+    assert_eq!(checker.count_failure(&keys).await, PinAnswer::Locked);
+    assert_eq!(checker.count_failure(&number_keys(&number("1313"))).await, PinAnswer::NotSet);
+    assert_eq!(*errors.lock(), []);
+}
+
+#[tokio::test]
+async fn parallel_wrong_pins_are_compared_twice_at_most() {
+    let (checker, _, _) = checker();
+    let keys = number_keys(&number("1212"));
+    checker.set(&number("1212"), pin("482619")).await.unwrap();
+    let wrong = pin("482618");
+    let answers = join_all((0..8).map(|_| checker.check(&keys, &wrong))).await;
+    assert_eq!(answers.iter().filter(|answer| **answer == PinAnswer::Wrong).count(), 2, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == PinAnswer::Locked).count(), 6, "{answers:?}");
+}
+
+#[tokio::test]
+async fn every_doubt_fails_and_is_reported() {
+    let (checker, store, errors) = checker();
+    let keys = number_keys(&number("1212"));
+    let pepper = checker.fingerprint();
+    let set = |hash: &str, pepper| NewPin {
+        number: StoredNumber::new(&number("1212"), false),
+        hash: hash.into(),
+        pepper,
+        set_at: SystemTime::now(),
+    };
+    store.set_pin(&set("$argon2id$v=19$m=4194304,t=2,p=1$c2FsdA$aGFzaA", pepper)).await.unwrap();
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Failed);
+    assert_eq!(errors.lock().pop(), Some(CheckError::Hash(HashError::Malformed)));
+
+    store.remove_pin(&keys).await.unwrap();
+    store.set_pin(&set("", PepperFingerprint::of_hash(&[7; 8]))).await.unwrap();
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Failed);
+    let error = errors.lock().pop();
+    assert!(matches!(error, Some(CheckError::Store(StoreError::Refused(_)))), "{error:?}");
+    let refused = checker.set(&number("1313"), pin("482619")).await;
+    assert!(matches!(refused, Err(SetPinError::Store(StoreError::Refused(_)))), "{refused:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_waits_for_other_hashes_but_not_for_ever() {
+    let (checker, store, errors) = checker();
+    let keys = number_keys(&number("1212"));
+    checker.set(&number("1212"), pin("482619")).await.unwrap();
+    let others = Arc::clone(&checker.hashes).acquire_many_owned(2).await.unwrap();
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Failed);
+    assert_eq!(errors.lock().pop(), Some(CheckError::TimedOut));
+    assert_eq!(store.pins().await.unwrap().first().unwrap().failures, 0, "nothing was counted");
+    drop(others);
+    assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Right);
+}
+
+#[tokio::test]
+async fn a_pin_that_is_replaced_while_it_is_checked_fails() {
+    let (checker, store, errors) = checker();
+    let keys = number_keys(&number("1212"));
+    checker.set(&number("1212"), pin("482619")).await.unwrap();
+    let guess = store.begin_pin_guess(&keys, checker.fingerprint(), &LIMITS).await.unwrap();
+    let PinGuess::Compare(compared) = guess else { unreachable!("{guess:?}") };
+    checker.set(&number("1212"), pin("482619")).await.unwrap();
+    let permit = checker.permit().await.unwrap();
+    let answer = checker.answer(checker.compare(&keys, &pin("482619"), compared, permit)).await;
+    assert_eq!((answer, errors.lock().pop()), (PinAnswer::Failed, Some(CheckError::Replaced)));
+}
