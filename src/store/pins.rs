@@ -246,3 +246,70 @@ impl Guesses {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: PinLimits = PinLimits { max_failures: 3, lock: Duration::from_millis(100) };
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Begin,
+        /// One of the guesses so far turns out right.
+        Right(prop::sample::Index),
+        Pass(i64),
+        Unlock,
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            6 => Just(Event::Begin),
+            2 => any::<prop::sample::Index>().prop_map(Event::Right),
+            2 => (0_i64..80).prop_map(Event::Pass),
+            1 => Just(Event::Unlock),
+        ]
+    }
+
+    proptest! {
+        /// In no span as long as a lock are more guesses compared than the maximum, since the last that was right or the
+        /// last that an administrator forgave.
+        #[test]
+        fn no_sequence_gives_more_guesses(events in prop::collection::vec(event(), 0..60)) {
+            let (mut guesses, mut now) = (Guesses::default(), 0);
+            let mut begun: Vec<(u64, i64)> = Vec::new();
+            let mut forgiven = 0;
+            for event in events {
+                match event {
+                    Event::Pass(time) => now += time,
+                    Event::Unlock => {
+                        guesses.forgive_all();
+                        forgiven = begun.len() as u64;
+                        prop_assert_eq!(guesses.state(now), (0, None));
+                    }
+                    Event::Right(index) if !begun.is_empty() => {
+                        let (guess, _) = begun[index.index(begun.len())];
+                        guesses.was_right(guess);
+                        forgiven = forgiven.max(guess);
+                        if guess == begun.len() as u64 {
+                            prop_assert_eq!(guesses.state(now), (0, None), "nothing came after it");
+                        }
+                    }
+                    Event::Right(_) => {}
+                    Event::Begin => match guesses.begin(now, &LIMITS) {
+                        Ok(guess) => {
+                            begun.push((guess, now));
+                            prop_assert_eq!(guess, begun.len() as u64);
+                            let counts = |(guess, at): &&(u64, i64)| *guess > forgiven && *at > now - 100;
+                            prop_assert!(begun.iter().filter(counts).count() <= 3);
+                        }
+                        Err(until) => prop_assert!(until > now && until <= now + 100),
+                    },
+                }
+            }
+        }
+    }
+}

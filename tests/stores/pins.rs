@@ -290,3 +290,47 @@ fn a_sweep_removes_no_pin_and_no_failure() {
         assert_eq!(failures(&open(), 1).await, 1);
     });
 }
+
+/// One of several changes, at random, and what the store answers.
+async fn change(store: &Arc<dyn CallStore>, random: &mut fastrand::Rng, begun: &mut Vec<PinToCompare>) -> String {
+    let three = PinLimits { max_failures: 3, lock: LOCK };
+    match random.u8(..20) {
+        0 => format!("set {:?}", store.set_pin(&pin(number(1), ["one", "two"][random.usize(..2)])).await),
+        1 => format!("remove {:?}", store.remove_pin(&[number(1).key]).await),
+        2..4 => format!("unlock {:?}", store.unlock_pin(&[number(1).key]).await),
+        4..10 if !begun.is_empty() => {
+            let compared = &begun[random.usize(..begun.len())];
+            format!("right {compared:?} {}", was_right(store, 1, compared).await)
+        }
+        _ => match guess_with(store, &number(1), three).await {
+            PinGuess::Compare(compared) => {
+                let answer = format!("compare {} {compared:?}", compared.hash);
+                begun.push(compared);
+                answer
+            }
+            PinGuess::Locked { .. } => "locked".to_owned(),
+            PinGuess::NotSet => "not set".to_owned(),
+        },
+    }
+}
+
+#[test]
+fn every_store_answers_the_same_to_any_sequence() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    on_every_store(async |open| {
+        let (store, model): (_, Arc<dyn CallStore>) = (open(), Arc::new(MemoryStore::default()));
+        let (mut random, mut model_random) = (fastrand::Rng::with_seed(seed), fastrand::Rng::with_seed(seed));
+        let (mut begun, mut model_begun) = (Vec::new(), Vec::new());
+        for turn in 0..400 {
+            let answer = change(&store, &mut random, &mut begun).await;
+            let expected = change(&model, &mut model_random, &mut model_begun).await;
+            assert_eq!(answer, expected, "seed {seed}, turn {turn}");
+            let failures = |pins: Vec<StoredPin>| {
+                pins.iter().map(|pin| (pin.failures, pin.locked_until.is_some())).collect::<Vec<_>>()
+            };
+            let (kept, expected) = (store.pins().await.unwrap(), model.pins().await.unwrap());
+            assert_eq!(failures(kept), failures(expected), "seed {seed}, turn {turn}: {answer}");
+        }
+    });
+}

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_short_pepper_is_refused() {
-        let error = Pepper::new(&format!("  {}  ", &TEXT[1..]).into()).unwrap_err();
+        let error = Pepper::new(&format!("  {TEXT:.31}  ").into()).unwrap_err();
         assert_eq!(error, PepperTooShort { chars: 31 });
         assert!(error.to_string().starts_with("has 31 characters, and needs at least 32"), "{error}");
     }
