@@ -77,6 +77,10 @@ pub enum FailureReason {
     Throttled,
     /// The service stopped and the call could not be taken up.
     Interrupted,
+    /// The PIN of the number is locked after too many wrong ones.
+    PinLocked,
+    /// No PIN is set for the number.
+    PinNotSet,
     /// Configuration or credentials.
     NotConfigured,
     /// No such call id.
@@ -87,7 +91,7 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::NoKeyPressed,
         Self::WrongKey,
         Self::CallEnded,
@@ -102,6 +106,8 @@ impl FailureReason {
         Self::CannotPlace,
         Self::Throttled,
         Self::Interrupted,
+        Self::PinLocked,
+        Self::PinNotSet,
         Self::NotConfigured,
         Self::UnknownCall,
         Self::Internal,
@@ -129,6 +135,8 @@ impl FailureReason {
             Self::CannotPlace => "CannotPlace",
             Self::Throttled => "Throttled",
             Self::Interrupted => "Interrupted",
+            Self::PinLocked => "PinLocked",
+            Self::PinNotSet => "PinNotSet",
             Self::NotConfigured => "NotConfigured",
             Self::UnknownCall => "UnknownCall",
             Self::Internal => "Internal",
@@ -150,6 +158,8 @@ impl FailureReason {
             Self::CannotPlace => "The call could not be placed.",
             Self::Throttled => "There are too many calls. Try again later.",
             Self::Interrupted => "The call was interrupted.",
+            Self::PinLocked => "The PIN is locked. Try again later.",
+            Self::PinNotSet => "No PIN is set for this phone.",
             Self::NotConfigured => "The telephone service is not set up.",
             Self::UnknownCall => "There is no such call.",
             Self::Internal => "An internal error occurred.",
@@ -172,7 +182,12 @@ impl FailureReason {
             Self::FraudReported => Some(112),
             Self::CannotPlace => Some(117),
             Self::Throttled => Some(150),
-            Self::Interrupted | Self::NotConfigured | Self::UnknownCall | Self::Internal => None,
+            Self::Interrupted
+            | Self::PinLocked
+            | Self::PinNotSet
+            | Self::NotConfigured
+            | Self::UnknownCall
+            | Self::Internal => None,
         }
     }
 }

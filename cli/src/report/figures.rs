@@ -36,6 +36,8 @@ impl Kind {
             | FailureReason::CallEnded
             | FailureReason::DeadlinePassed
             | FailureReason::Voicemail
+            | FailureReason::PinLocked
+            | FailureReason::PinNotSet
             | FailureReason::Unreachable => Self::Declined,
             FailureReason::Blocked
             | FailureReason::InvalidNumber

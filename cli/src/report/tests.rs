@@ -75,7 +75,7 @@ fn each_reason_is_of_the_kind_that_says_what_to_do() {
     }
     figures.count(&Row { ended: None, ..row("2026-03-01T12:00", RowOutcome::Pending) });
     let kinds = Kind::ALL.map(|kind| figures.all.of(kind));
-    assert_eq!((kinds, figures.all.pending), ([0, 6, 5, 5, 1], 1));
+    assert_eq!((kinds, figures.all.pending), ([0, 8, 5, 5, 1], 1));
     assert_eq!(figures.bars[0].refusals, [1; 5]);
     assert_eq!(figures.suspects()[0].refused, 5);
     assert_eq!(figures.suspects()[0].fraud, 1);

@@ -148,6 +148,8 @@ pub(super) fn meaning(reason: FailureReason) -> &'static str {
         FailureReason::CannotPlace => "the provider or trunk refused",
         FailureReason::Throttled => "more calls than the limits allow",
         FailureReason::Interrupted => "the service stopped during the call",
+        FailureReason::PinLocked => "the number's PIN was locked after wrong ones",
+        FailureReason::PinNotSet => "no PIN is set for the number",
         FailureReason::NotConfigured => "configuration or credentials",
         FailureReason::UnknownCall => "no such call was known",
         FailureReason::Internal => "a defect of PhoneGate",
