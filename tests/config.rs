@@ -84,6 +84,22 @@ fn no_error_shows_a_secret() {
     assert!(!warnings.concat().contains("hush"));
 }
 
+#[test]
+fn a_pepper_and_the_pin_of_a_simulated_phone_are_secrets() {
+    let text = json!({
+        "use": ["phone"], "allow_test_backends": true, "backends": { "phone": { "type": "simulated", "pin": "739104" } },
+        "approval": { "pin": { "pepper": "hush-hush-hush-hush-hush-hush-hush" } }
+    });
+    let config = config::parse(&text.to_string()).unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hush") && !shown.contains("739104"), "{shown}");
+    let warnings = config.warnings();
+    for path in ["approval.pin.pepper: ", "backends.phone.pin: "] {
+        assert!(warnings.iter().any(|warning| warning.starts_with(path)), "{path} in {warnings:?}");
+    }
+    assert!(!warnings.concat().contains("hush") && !warnings.concat().contains("739104"), "{warnings:?}");
+}
+
 /// As the reader of the proxy's address does, which takes it for one of http.
 #[test]
 fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme() {

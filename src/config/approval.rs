@@ -5,16 +5,24 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::backend::BackendConfig;
-use super::{Bounded, Config, ConfigError};
+use super::{Bounded, Config, ConfigError, Secret};
+
+/// The path of the pepper in the configuration.
+pub const PEPPER: &str = "approval.pin.pepper";
 
 /// What a user must do to approve.
-#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApprovalConfig {
     /// What the user must press.
     pub method: ApprovalMethod,
-    /// Digits of a code, for the method `code`. Each attempt has another code.
+    /// Digits of a code, for the methods `code` and `pin_and_code`. Each attempt has another code.
     pub code_digits: Bounded<1, 4, 3>,
+    /// Allows the methods `pin` and `pin_and_code` over a SIP trunk without SRTP over TLS. Anyone who can read the packets
+    /// between PhoneGate and the trunk then learns the PINs.
+    pub allow_plain_pin: bool,
+    /// The PINs of the methods `pin` and `pin_and_code`.
+    pub pin: PinConfig,
 }
 
 /// What a user must press to approve.
@@ -26,6 +34,10 @@ pub enum ApprovalMethod {
     /// `#` alone. A recording can press it, such as a mailbox greeting of tones.
     #[default]
     Pound,
+    /// The PIN that `phonegate pins` set for the number, then `#`.
+    Pin,
+    /// The PIN, then the digits that the prompt speaks, then `#`.
+    PinAndCode,
 }
 
 impl From<ApprovalMethod> for policy::Method {
@@ -33,7 +45,34 @@ impl From<ApprovalMethod> for policy::Method {
         match method {
             ApprovalMethod::Code => Self::Code,
             ApprovalMethod::Pound => Self::Pound,
+            ApprovalMethod::Pin => Self::Pin,
+            ApprovalMethod::PinAndCode => Self::PinAndCode,
         }
+    }
+}
+
+/// The PINs of the methods `pin` and `pin_and_code`. `phonegate pins` sets them.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PinConfig {
+    /// The secret that PINs are hashed with, besides a salt: random text of at least 32 characters, the same on every
+    /// node. `openssl rand -hex 32` makes one. Keep a copy of it: without it, or with another one, all PINs must be set
+    /// again.
+    pub pepper: Option<Secret>,
+    /// The fewest digits of a PIN that is set. A PIN has at most 12.
+    pub min_digits: Bounded<4, 12, 4>,
+    /// Wrong PINs in a row, in all calls to a number, after which its PIN is locked.
+    pub max_failures: Bounded<1, 100, 5>,
+    /// Minutes that a PIN is locked.
+    pub lock_minutes: Bounded<1, 1_440, 30>,
+    /// Allows a provider that takes the keys itself, such as `twilio_studio`. The PINs of users then stay in its logs.
+    pub allow_provider: bool,
+}
+
+impl PinConfig {
+    /// The secrets, each with its path inside the file.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
+        self.pepper.iter().map(|pepper| (PEPPER.to_owned(), pepper))
     }
 }
 
@@ -54,22 +93,92 @@ impl Config {
         };
         policy().map_err(|error| ConfigError::invalid("approval", error))
     }
+
+    /// The backends in use, each with its name.
+    fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
+        self.use_order.iter().filter_map(|name| self.backends.get_key_value(name))
+    }
 }
 
 /// Checks that every backend in use can ask by the method.
 pub(super) fn check_method(config: &Config) -> Result<(), ConfigError> {
-    if config.approval.method == ApprovalMethod::Pound {
-        return Ok(());
+    let method = policy::Method::from(config.approval.method);
+    if method.has_pin() {
+        check_pins(config, method)?;
     }
-    let speaks_code = |name: &&String| !matches!(config.backends.get(*name), Some(BackendConfig::TwilioStudio(_)));
-    match config.use_order.iter().find(|name| !speaks_code(name)) {
-        None => Ok(()),
-        Some(name) => Err(ConfigError::invalid(
+    let asks_by_pound = |backend: &BackendConfig| matches!(backend, BackendConfig::TwilioStudio(_));
+    match config.in_use().find(|(_, backend)| method != policy::Method::Pound && asks_by_pound(backend)) {
+        None => supported(method),
+        Some((name, _)) => Err(ConfigError::invalid(
             "approval.method",
             format_args!(
-                "is `code`, which a backend of type twilio_studio cannot ask for yet; use `pound`, or remove `{name}` \
-                 from `use`"
+                "is `{}`, which a backend of type twilio_studio cannot ask for yet; use `pound`, or remove `{name}` from \
+                 `use`",
+                method.name()
             ),
         )),
+    }
+}
+
+/// Refuses the methods with a PIN, which calls do not check yet. Remove it with the first call that does.
+fn supported(method: policy::Method) -> Result<(), ConfigError> {
+    match method.has_pin() {
+        false => Ok(()),
+        true => Err(ConfigError::invalid(
+            "approval.method",
+            format_args!("is `{}`, which is not supported yet; use `code` or `pound`", method.name()),
+        )),
+    }
+}
+
+/// Checks what a method with a PIN needs, of the section and of every backend in use.
+fn check_pins(config: &Config, method: policy::Method) -> Result<(), ConfigError> {
+    let method = method.name();
+    let approval = &config.approval;
+    if approval.pin.pepper.is_none() {
+        return Err(ConfigError::invalid(
+            PEPPER,
+            format_args!(
+                "is missing, and `{method}` needs it: a secret of at least 32 characters, such as {{\"file\": \
+                 \"pepper.txt\"}}; `openssl rand -hex 32` makes one"
+            ),
+        ));
+    }
+    let mut in_use = config.in_use();
+    match in_use.find_map(|(name, backend)| Some((name, pin_refusal(name, backend, approval, method)?))) {
+        Some((name, (key, problem))) => Err(ConfigError::invalid(format!("backends.{name}{key}"), problem)),
+        None => Ok(()),
+    }
+}
+
+/// Returns why a backend may not ask for PINs: the place in its settings, and the problem.
+fn pin_refusal(
+    name: &str,
+    backend: &BackendConfig,
+    approval: &ApprovalConfig,
+    method: &str,
+) -> Option<(&'static str, String)> {
+    match backend {
+        BackendConfig::Sip(_) if approval.allow_plain_pin => None,
+        BackendConfig::Sip(sip) => sip.unauthenticated_keys().map(|what_to_do| {
+            let problem = format!(
+                "has no SRTP over TLS, so anyone who can read its packets learns the PINs that `{method}` asks for; \
+                 {what_to_do}, or set \"allow_plain_pin\": true in `approval`"
+            );
+            ("", problem)
+        }),
+        BackendConfig::TwilioStudio(_) => (!approval.pin.allow_provider).then(|| {
+            let problem = format!(
+                "is of type twilio_studio: with `{method}`, the PINs of users stay in the provider's logs; if that is \
+                 acceptable, set \"allow_provider\": true in `approval.pin`"
+            );
+            ("", problem)
+        }),
+        BackendConfig::File(_) => {
+            Some(("", format!("is of type file, which asks for no PIN; remove `{name}` from `use`, or `{method}`")))
+        }
+        BackendConfig::Simulated(simulated) => simulated.pin.is_none().then(|| {
+            (".pin", format!("is missing: with `{method}`, the simulated phone presses this PIN, which is a secret"))
+        }),
     }
 }

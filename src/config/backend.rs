@@ -71,7 +71,8 @@ impl BackendConfig {
                 vec![("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
             }
             Self::Sip(config) => vec![("password", &config.password), ("client_key", &config.client_key)],
-            Self::Simulated(_) | Self::File(_) => Vec::new(),
+            Self::Simulated(config) => vec![("pin", &config.pin)],
+            Self::File(_) => Vec::new(),
         };
         secrets.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?))).collect()
     }
@@ -117,6 +118,9 @@ pub struct SimulatedConfig {
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = r"^([0-9#*]|none|busy|no_answer|hang_up)$"))]
     pub press: Press,
+    /// The PIN that it presses first, if `approval.method` is `pin` or `pin_and_code`.
+    #[serde(default)]
+    pub pin: Option<Secret>,
 }
 
 /// What a simulated telephone does.

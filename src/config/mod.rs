@@ -27,7 +27,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
-pub use approval::{ApprovalConfig, ApprovalMethod};
+pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
 pub use bounded::Bounded;
 pub use country::countries_of;
@@ -198,7 +198,8 @@ impl Config {
         let backends = self.backends.iter().flat_map(|(name, backend)| {
             backend.secrets().into_iter().map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
-        backends.chain(self.store.url.iter().map(|url| (STORE_URL.to_owned(), url))).chain(self.privacy.secrets())
+        let store = self.store.url.iter().map(|url| (STORE_URL.to_owned(), url));
+        backends.chain(store).chain(self.privacy.secrets()).chain(self.approval.pin.secrets())
     }
 }
 

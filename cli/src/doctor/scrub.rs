@@ -49,7 +49,7 @@ const WORDS: [&str; 17] = [
 ];
 
 /// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
-const NUMBERS: [&str; 19] = [
+const NUMBERS: [&str; 22] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -68,6 +68,9 @@ const NUMBERS: [&str; 19] = [
     "keep_days",
     "attempts",
     "code_digits",
+    "min_digits",
+    "max_failures",
+    "lock_minutes",
     "repeat",
 ];
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 
 /// Keys whose texts and numbers are hidden: secrets and their places, and what belongs to somebody.
-const HIDDEN_KEYS: [&str; 20] = [
+const HIDDEN_KEYS: [&str; 22] = [
     "client_key",
     "account_sid",
     "api_key_secret",
@@ -26,6 +26,8 @@ const HIDDEN_KEYS: [&str; 20] = [
     "number_prefix",
     "other_number_keys",
     "password",
+    "pepper",
+    "pin",
     "url",
     "username",
 ];
