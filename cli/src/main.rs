@@ -5,11 +5,13 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod audit_log;
 mod backup;
 mod blocks;
 mod call;
 mod calls;
 mod check;
+mod csv_file;
 mod doctor;
 mod exit;
 mod install;

@@ -48,7 +48,8 @@ pub(super) fn add(
             output::result(&format!("replaces: {}, {}", replaced.reason, end(replaced, &zone)));
         }
     }
-    Ok(closed(&trace, arguments.json))
+    trace.close(arguments.json);
+    Ok(Exit::Done)
 }
 
 /// The block that `add` is to write.
@@ -148,13 +149,6 @@ pub(super) fn remove(
         true => output::record(&Record::of("removed", &block)),
         false => output::result(&format!("{} is not blocked any more.", block.masked)),
     }
-    Ok(closed(&trace, arguments.json))
-}
-
-/// What is done stays done, whatever becomes of the line about it.
-fn closed(trace: &Trace, json: bool) -> Exit {
-    if !trace.close() {
-        output::warning(json, "the log did not take the line about this change in time; is its disk well?");
-    }
-    Exit::Done
+    trace.close(arguments.json);
+    Ok(Exit::Done)
 }

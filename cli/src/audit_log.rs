@@ -1,0 +1,39 @@
+//! Lines in this command's log of who changed what is kept in the store.
+
+use std::time::Duration;
+
+use phonegate::config::Level;
+use phonegate::telemetry::{Event, Log};
+
+use crate::exit::Trouble;
+use crate::output;
+use crate::setup::Setup;
+
+/// How long the end of a command waits for the disk.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The log, opened before anything is changed.
+pub(crate) struct AuditLog(Log);
+
+impl AuditLog {
+    pub(crate) fn start(setup: &Setup) -> Result<Self, Trouble> {
+        Ok(Self(setup.log()?))
+    }
+
+    /// Writes a line about a number, which is masked.
+    pub(crate) fn write(&self, event: &str, masked: &str, text: &str) {
+        let event = Event { event, number: Some(masked), text: Some(text), ..Event::default() };
+        self.0.write(Level::Info, &event);
+    }
+
+    /// Waits until the lines are written, and warns if they may not be: the change itself has been made.
+    pub(crate) fn close(&self, json: bool, changed: &str) {
+        if !self.0.close(WITHIN) {
+            let text = format!(
+                "{changed}, but the line about it was not written within {} s; check the disk of the log folder",
+                WITHIN.as_secs()
+            );
+            output::warning(json, &text);
+        }
+    }
+}
