@@ -13,9 +13,10 @@ use crate::setup::Setup;
 use crate::store::file;
 
 const HELP: &str = "\
-Writes calls, steps and the block list of a store of type sqlite into a new file. The service goes on meanwhile. Only
-whoever runs this, and administrators, may read the file, which tells whom PhoneGate has called: keep it so. A file that
-is there is not replaced, so a script that runs every night names a new one each time, and removes old ones.
+Writes calls, steps, the block list and the hashes of PINs of a store of type sqlite into a new file. The service goes on
+meanwhile. Only whoever runs this, and administrators, may read the file, which tells whom PhoneGate has called: keep it
+so. A file that is there is not replaced, so a script that runs every night names a new one each time, and removes old
+ones.
 
 Examples:
   phonegate backup calls-2026-03-01.db
@@ -28,7 +29,8 @@ To restore:
      of the service: chown ACCOUNT: phonegate.db; chmod 600 phonegate.db
   3. Delete the files beside it whose names end in -wal and -shm: they belong to the file that was there before.
   4. phonegate check    warns where others may read the file, or the service may not change it
-  5. Start the service. Calls that were pending in the backup end at once; blocks since then are to be added again.
+  5. Start the service. Calls that were pending in the backup end at once; blocks and PINs since then are to be set
+     again.
 
 --json prints one object: event (written), file, bytes; or event (error), text, see exit codes 1 and 2.
 

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
 use crate::permissions;
+use crate::pins;
 use crate::places;
 use crate::setup::{END_WITHIN, Setup};
 use crate::store;
@@ -29,6 +30,7 @@ Examples:
   backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
             result (ok, failed, or not_used: it was not asked), reason where it failed, text
   store     type, result (ok or failed), text: where calls are kept
+  pins      set, locked (how many), result (ok or failed), text; only if there is a pepper or calls ask for PINs
   recommendation   text: a setting to improve
   checked   ok (true or false), config (the file)
   error     text: see exit code 2
@@ -89,18 +91,23 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     }
     let mut rows = rows(&setup.loaded.config);
     let kind = setup.loaded.config.store.kind.name();
-    let (store, answers) = {
+    let (store, pins, answers) = {
         let live = Live::start(json);
         live.now("asking the store");
         let store = match store::check(&setup) {
             Err(trouble) if trouble.exit == Exit::Usage => return Err(trouble),
             store => store,
         };
+        // Without the store, there is nothing to count.
+        let pins = match store.is_ok().then(|| pins::state(&setup)).unwrap_or(Ok(None)) {
+            Err(trouble) if trouble.exit == Exit::Usage => return Err(trouble),
+            pins => pins,
+        };
         let gate = setup.start(None)?;
         live.now("asking the backends");
         let answers = gate.check();
         gate.shut_down(END_WITHIN);
-        (store, answers)
+        (store, pins, answers)
     };
     fill_in(&mut rows, answers);
     let failed = rows.iter().filter(|row| row.result == "failed").count();
@@ -108,16 +115,36 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         Ok(words) => (true, words),
         Err(trouble) => (false, trouble.text),
     };
-    let all_works = store_works && failed == 0;
+    let (pins_work, pins) = match pins {
+        Ok(pins) => (true, pins.map(|pins| (Some(pins), pins.to_string()))),
+        Err(trouble) => (false, Some((None, trouble.text))),
+    };
+    if let Some(text) = pins.as_ref().and_then(|(pins, _)| pins.as_ref()?.warning()) {
+        output::warning(json, text);
+    }
+    let all_works = store_works && pins_work && failed == 0;
     if json {
         let result = if store_works { "ok" } else { "failed" };
         output::record(&json!({ "event": "store", "type": kind, "result": result, "text": store }));
+        if let Some((pins, text)) = &pins {
+            let result = if pins_work { "ok" } else { "failed" };
+            let (set, locked) = (pins.map(|pins| pins.set), pins.map(|pins| pins.locked));
+            let record = json!({ "event": "pins", "result": result, "set": set, "locked": locked, "text": text });
+            output::record(&record);
+        }
         rows.iter().for_each(output::record);
         output::record(&json!({ "event": "checked", "ok": all_works, "config": file }));
     } else {
-        output::result(&format!("{file}\n\n{}\n\nStore ({kind}): {store}\n", table(&rows)));
+        output::result(&format!("{file}\n\n{}\n\nStore ({kind}): {store}", table(&rows)));
+        if let Some((_, text)) = &pins {
+            output::result(&format!("PINs: {text}"));
+        }
+        output::result("");
         if !store_works {
             output::result("The store cannot be used, and without it no call is placed.");
+        }
+        if !pins_work {
+            output::result("PINs cannot be checked, and without that no call is approved by one.");
         }
         output::result(&match failed {
             0 => "Every backend in use could place calls.".to_owned(),

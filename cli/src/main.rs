@@ -20,6 +20,7 @@ mod numbers;
 mod output;
 mod pending;
 mod permissions;
+mod pins;
 mod places;
 mod prompts;
 mod protect;
@@ -53,6 +54,7 @@ Examples:
   phonegate backup calls-monday.db             copies the calls into a new file, while the service runs
   phonegate doctor                             what is wrong? --zip FILE is for whoever helps
   phonegate numbers check --file users.csv     which of the users' numbers could be called?
+  phonegate pins set +1 4255551212             sets a user's PIN, if approval.method asks for PINs
   phonegate install --dry-run                  what would be done to install it into MIM
   phonegate prompts list                       what users can hear, by language
   phonegate twilio install-flow                puts the call flow into a Twilio account
@@ -97,6 +99,9 @@ enum Verb {
     /// How telephone numbers are read, and which may be called.
     #[command(subcommand)]
     Numbers(numbers::NumbersCommand),
+    /// The PINs with which users approve calls.
+    #[command(subcommand)]
+    Pins(pins::PinsCommand),
     /// What users hear: languages, recordings, sentences.
     #[command(subcommand)]
     Prompts(prompts::Verb),
@@ -130,6 +135,7 @@ impl Verb {
             Self::Doctor(arguments) => arguments.json,
             Self::Install(arguments) => arguments.json,
             Self::Numbers(verb) => verb.is_json(),
+            Self::Pins(command) => command.is_json(),
             Self::Prompts(verb) => verb.is_json(),
             Self::Report(arguments) => arguments.json,
             Self::Revert(arguments) => arguments.json,
@@ -153,6 +159,7 @@ fn main() -> ExitCode {
         Verb::Doctor(arguments) => doctor::run(arguments, config),
         Verb::Install(arguments) => install::run(arguments, config),
         Verb::Numbers(verb) => numbers::run(verb, config),
+        Verb::Pins(command) => pins::run(command, config),
         Verb::Prompts(verb) => prompts::run(verb, config),
         Verb::Protect(_) => protect::run(),
         Verb::Report(arguments) => report::run(arguments, config),

@@ -65,6 +65,14 @@ impl Opened {
         Ok(opened)
     }
 
+    /// Opens the store of a configuration. None if it is in memory, or its file is not there yet.
+    pub(crate) fn open_existing(setup: &Setup) -> Result<Option<Self>, Trouble> {
+        match (setup.loaded.config.store.kind, missing_file(setup)?) {
+            (StoreKind::Memory, _) | (_, Some(_)) => Ok(None),
+            (StoreKind::Sqlite | StoreKind::Redis, None) => Self::open_there(setup)?.with_all_numbers().map(Some),
+        }
+    }
+
     fn open_there(Setup { file, loaded }: &Setup) -> Result<Self, Trouble> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -146,6 +154,13 @@ impl Opened {
         let admission = admission.hashing_with(self.hasher.clone());
         admission.read(text).map_err(|failure| Trouble::usage(format!("{} Write it as +14255551212.", failure.text())))
     }
+}
+
+/// Reads numbers as calls do, and hashes them with the number keys.
+pub(crate) fn admission(Setup { file, loaded }: &Setup) -> Result<Admission, Trouble> {
+    let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
+    let admission = Admission::new(&loaded.config.numbers).map_err(|error| error.in_file(file))?;
+    Ok(admission.hashing_with(hasher))
 }
 
 /// Returns the hashes of a number by all number keys, the current one first.

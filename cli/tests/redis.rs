@@ -85,6 +85,30 @@ fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
     hides_secrets(&checked);
 }
 
+#[test]
+fn pins_in_a_redis_are_those_of_every_node() {
+    let redis = Redis::with_password();
+    let pepper = "not-a-real-pepper-0123456789abcdef";
+    let mut config = on(&redis, kept("#"));
+    config["approval"] = json!({ "pin": { "pepper": pepper } });
+    let (place, node) = (Place::with(&config), Place::with(&config));
+    std::fs::write(place.path().join("pins.csv"), format!("number,pin\n{NUMBER},739104\n{OTHER},862057\n")).unwrap();
+    let imported = place.run(&["pins", "import", "pins.csv", "--json"]).exits(0);
+    let listed = node.run(&["pins", "list", "--json"]).exits(0);
+    assert_eq!(listed.records().len(), 2, "{}", listed.stdout);
+    let unlocked = node.run(&["pins", "unlock", OTHER]).exits(0);
+    let reset = node.run(&["pins", "reset", NUMBER, "--json"]).exits(0);
+    assert_eq!(reset.record("removed")["number"], MASKED);
+    let checked = place.run(&["check", "--json"]).exits(0);
+    assert_eq!(checked.record("pins")["set"], 1);
+    for ran in [imported, listed, unlocked, reset, checked] {
+        hides_secrets(&ran);
+        for secret in ["739104", "862057", "argon2", pepper] {
+            assert!(!ran.all().contains(secret), "{}", ran.all());
+        }
+    }
+}
+
 /// How many connections the server has had, that of this question included.
 fn connections(redis: &Redis) -> u64 {
     let told = redis.cli(&["INFO", "stats"]);

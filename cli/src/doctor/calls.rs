@@ -83,6 +83,14 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
         Ok(words) => findings.add("store", Verdict::Ok, format!("{}: {words}", setup.loaded.config.store.kind.name())),
         Err(trouble) => findings.add("store", Verdict::Failed, trouble.text),
     }
+    match crate::pins::state(&setup) {
+        Ok(None) => {}
+        Ok(Some(pins)) => match pins.warning() {
+            Some(text) => findings.add("PINs", Verdict::Warning, text),
+            None => findings.add("PINs", Verdict::Ok, pins.to_string()),
+        },
+        Err(trouble) => findings.add("PINs", Verdict::Failed, trouble.text),
+    }
     let gate = match setup.start(None) {
         Ok(gate) => gate,
         Err(error) => {

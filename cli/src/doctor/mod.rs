@@ -45,6 +45,7 @@ It rings nobody, and changes nothing but the tool's own log. It looks at
   metrics                where the file of figures cannot be written
   state folder           whether the service, and nobody else, can write its logs and state
   store                  whether the place where calls are kept can be used
+  PINs                   how many are set, if there is a pepper or calls ask for PINs
   backend, clock         whether each backend in use could place calls, and whether this machine's clock is right
   log, tool's log        the last lines
 

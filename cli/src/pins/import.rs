@@ -1,0 +1,183 @@
+//! Setting the PINs of a file: every row is checked first, then the PINs are set one after the other.
+
+use std::collections::HashMap;
+
+use csv::StringRecord;
+use phonegate::admission::Admission;
+use phonegate::approval::pins::{PinChecker, PinRules, number_keys};
+use phonegate::call::{NumberKey, PhoneNumber};
+use phonegate::store::StoredPin;
+use phonegate_approval::secret::Pin;
+use serde_json::json;
+
+use super::{Import, Setter, change};
+use crate::audit_log::AuditLog;
+use crate::csv_file::{self, Rows};
+use crate::exit::{Exit, Trouble};
+use crate::output::{self, Live};
+use crate::setup::Setup;
+use crate::store::{Opened, admission};
+
+/// The largest file, in bytes: a million numbers and their PINs.
+const MAX_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A row that can be used.
+struct Entry {
+    line: u64,
+    number: PhoneNumber,
+    pin: Pin,
+}
+
+/// A row that cannot be used. The text shows neither a number nor a PIN.
+#[derive(Debug, PartialEq, Eq)]
+struct RefusedRow {
+    line: u64,
+    text: String,
+}
+
+/// What the rows of a file are.
+#[derive(Default)]
+struct Checked {
+    entries: Vec<Entry>,
+    refused: Vec<RefusedRow>,
+}
+
+pub(super) fn run(
+    arguments: &Import,
+    setup: &Setup,
+    log: impl FnOnce() -> Result<AuditLog, Trouble>,
+) -> Result<Exit, Trouble> {
+    let (json, file) = (arguments.json, arguments.file.display());
+    let setter = Setter::new(setup)?;
+    let in_file = |problem: String| Trouble::usage(format!("{file}: {problem}"));
+    let text = csv_file::read(&arguments.file, MAX_BYTES).map_err(in_file)?;
+    let Checked { entries, refused } = check(&text, &admission(setup)?, setter.rules).map_err(in_file)?;
+    for RefusedRow { line, text } in &refused {
+        match json {
+            true => output::record(&json!({ "event": "refused", "line": line, "text": text })),
+            false => output::remark(&format!("line {line}: {text}")),
+        }
+    }
+    let total = entries.len();
+    if !refused.is_empty() {
+        let rows = refused.len() + total;
+        return Err(in_file(format!("{} of {rows} rows cannot be used, so no PIN was set", refused.len())));
+    }
+    let replaced = if arguments.dry_run {
+        // It makes no file.
+        let pins = Opened::open_existing(setup)?.map_or(Ok(Vec::new()), |opened| setter.pins(&opened))?;
+        let before = Before::new(pins);
+        entries.iter().filter(|entry| before.pin(&entry.number).is_some()).count()
+    } else {
+        let opened = Opened::open_or_make(setup, json)?;
+        let before = Before::new(setter.pins(&opened)?);
+        let log = log()?;
+        let replaced = set_all(entries, &setter.into_checker(&opened), &before, &opened, &log, arguments);
+        // Also if only some were set.
+        log.close(json, "PINs were set");
+        replaced?
+    };
+    match json {
+        true => output::record(&json!({
+            "event": "imported", "pins": total, "replaced": replaced, "dry_run": arguments.dry_run
+        })),
+        false => {
+            let done = if arguments.dry_run { "could be set" } else { "set" };
+            output::result(&format!("PINs {done}: {total}; {replaced} of them in place of another."));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The PINs that were set before.
+struct Before(HashMap<NumberKey, StoredPin>);
+
+impl Before {
+    fn new(pins: Vec<StoredPin>) -> Self {
+        Self(pins.into_iter().map(|pin| (pin.number, pin)).collect())
+    }
+
+    fn pin(&self, number: &PhoneNumber) -> Option<&StoredPin> {
+        number_keys(number).iter().find_map(|key| self.0.get(key))
+    }
+}
+
+/// Sets PINs one after the other, and returns how many replaced another one.
+fn set_all(
+    entries: Vec<Entry>,
+    checker: &PinChecker,
+    before: &Before,
+    opened: &Opened,
+    log: &AuditLog,
+    arguments: &Import,
+) -> Result<usize, Trouble> {
+    let live = Live::start(arguments.json);
+    let (total, mut replaced) = (entries.len(), 0);
+    for (count, Entry { line, number, pin }) in entries.into_iter().enumerate() {
+        live.now(format!("setting PINs: {count} of {total}"));
+        super::set(checker, &number, pin, opened).map_err(|trouble| {
+            Trouble::failed(format!(
+                "{}: line {line}: {} ({count} of {total} PINs were set; to set the others, run this again)",
+                arguments.file.display(),
+                trouble.text
+            ))
+        })?;
+        let (masked, before) = (number.to_string(), before.pin(&number));
+        change::write_set(log, &masked, before);
+        replaced += usize::from(before.is_some());
+        if arguments.json {
+            output::record(&change::set_record(number.key(), &masked, Some(line), before.is_some()));
+        }
+    }
+    Ok(replaced)
+}
+
+/// Checks every row of a file.
+///
+/// # Errors
+/// The file has no rows of numbers and PINs.
+fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<Checked, String> {
+    let mut rows = Rows::of(text);
+    let header = rows.header()?;
+    // Without a header, the first row has a PIN: it is not shown.
+    let (Some(of_number), Some(of_pin)) = (csv_file::column(&header, "number"), csv_file::column(&header, "pin"))
+    else {
+        return Err("its first row must name the columns `number` and `pin`".to_owned());
+    };
+    let mut lines: HashMap<NumberKey, u64> = HashMap::new();
+    let mut checked = Checked::default();
+    let mut row = StringRecord::new();
+    while let Some(line) = rows.next(&mut row)? {
+        let (number, pin) = (row.get(of_number).unwrap_or_default(), row.get(of_pin).unwrap_or_default());
+        if number.trim().is_empty() && pin.trim().is_empty() {
+            continue;
+        }
+        match entry(line, number, pin.trim(), numbers, rules, &mut lines) {
+            Ok(entry) => checked.entries.push(entry),
+            Err(text) => checked.refused.push(RefusedRow { line, text }),
+        }
+    }
+    match checked.entries.is_empty() && checked.refused.is_empty() {
+        true => Err("it has no row below the names of the columns".to_owned()),
+        false => Ok(checked),
+    }
+}
+
+fn entry(
+    line: u64,
+    number: &str,
+    pin: &str,
+    numbers: &Admission,
+    rules: PinRules,
+    lines: &mut HashMap<NumberKey, u64>,
+) -> Result<Entry, String> {
+    // A failure's text shows a part of what was read, which may be a PIN in the wrong column.
+    let number = numbers.read(number).map_err(|failure| {
+        format!("the number cannot be read ({}); `phonegate numbers check` says why", failure.reason().name())
+    })?;
+    let pin = rules.check(pin, &number).map_err(|refused| refused.to_string())?;
+    match lines.insert(number.key(), line) {
+        None => Ok(Entry { line, number, pin }),
+        Some(first) => Err(format!("the number is that of line {first}; keep one of them")),
+    }
+}
