@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString, c_char};
 use phonegate::abi::CallResult;
 use phonegate::config::ErrorKind;
 use serde_json::{Value, json};
-use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, fresh_id, fresh_number, presses, rings_on};
+use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, approves, fresh_id, fresh_number, is_busy, rings_on};
 use support::insults::{Insult, insults};
 use support::page::Guarded;
 
@@ -16,7 +16,7 @@ const OK: i32 = 0;
 
 /// A configuration with a log of its own.
 fn logged() -> Value {
-    let mut config = presses("#");
+    let mut config = approves();
     config["log"] = json!({ "directory": "log" });
     config
 }
@@ -102,7 +102,7 @@ fn as_a_number_every_insult_is_failed_and_explained() {
 
 #[test]
 fn as_delivery_attributes_no_insult_makes_a_call_fail() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     let mut table = insults();
     table.extend([
         Insult::new("an empty object", "{}"),
@@ -129,7 +129,7 @@ fn as_delivery_attributes_no_insult_makes_a_call_fail() {
 
 #[test]
 fn as_a_path_every_insult_has_its_code_and_its_text() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     for insult in insults() {
         let name = &insult.name;
         let (mut needed, buffer) = (0, Guarded::new(&[0xaa; 70_000]));
@@ -163,7 +163,7 @@ fn as_a_path_every_insult_has_its_code_and_its_text() {
 
 #[test]
 fn all_four_guid_formats_in_either_case_name_the_same_call() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     let d = "3f2504e0-4f89-41d3-9a0c-0305e82c330a";
     let spellings: Vec<String> = [d.to_owned(), d.replace('-', ""), format!("{{{d}}}"), format!("({d})")]
         .into_iter()
@@ -218,7 +218,7 @@ fn every_buffer(whole: i32, short: i32, write: impl Fn(*mut c_char, usize, *mut 
 
 #[test]
 fn every_size_of_buffer_gets_what_fits_of_a_failure() {
-    let abi = Abi::load(&presses("busy"));
+    let abi = Abi::load(&is_busy());
     let id = fresh_id();
     abi.initiate(Some(NUMBER), Some(&id), None);
     assert_eq!(abi.outcome(&id), FAILED);
@@ -234,14 +234,14 @@ fn every_size_of_buffer_gets_what_fits_of_a_failure() {
         });
         assert_eq!(text, expected);
     }
-    abi.configure(&presses("#"));
+    abi.configure(&approves());
     assert_eq!(abi.shut_down(60_000), OK);
     abi.still_places_calls();
 }
 
 #[test]
 fn every_size_of_buffer_gets_what_fits_of_an_error_and_never_hides_its_code() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     let path = c"/no/such/folder/\xc3\xa9\xe2\x98\x8e\xf0\x9f\x98\x80/phonegate.json";
     let not_found = ErrorKind::NotFound as i32;
     let text = every_buffer(not_found, not_found, |buffer, capacity, needed| {
@@ -262,7 +262,7 @@ fn every_size_of_buffer_gets_what_fits_of_an_error_and_never_hides_its_code() {
 
 #[test]
 fn in_any_order_each_function_does_what_it_says() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     // Before anything has started.
     assert_eq!(abi.abi_version(), 1);
     assert_eq!(abi.version().to_str().unwrap(), env!("CARGO_PKG_VERSION"));
@@ -277,7 +277,7 @@ fn in_any_order_each_function_does_what_it_says() {
 
     // Initialisation of a gate that a call has started.
     let usual = CString::new(abi.path("phonegate.json").to_str().unwrap()).unwrap();
-    let other = abi.other_config("other.json", &presses("busy"));
+    let other = abi.other_config("other.json", &is_busy());
     assert_eq!(abi.initialize(None), (OK, String::new()));
     assert_eq!(abi.initialize(Some(&usual)), (OK, String::new()), "it runs with this file");
     let (result, text) = abi.initialize(Some(&other));
@@ -313,7 +313,7 @@ fn a_call_in_flight_at_the_shutdown_is_interrupted_and_says_so() {
     assert_eq!(abi.shut_down(60_000), OK);
     assert_eq!(abi.status(Some(&id)), FAILED);
     assert!(abi.message(&id).ends_with("(Interrupted)"), "{}", abi.message(&id));
-    abi.configure(&presses("#"));
+    abi.configure(&approves());
     assert_eq!(abi.shut_down(60_000), OK);
     abi.still_places_calls();
 }
@@ -359,7 +359,7 @@ fn without_a_configuration_everything_is_failed_and_explained() {
     let (result, text) = abi.initialize(None);
     assert_eq!(result, ErrorKind::Invalid as i32, "{text}");
 
-    abi.configure(&presses("#"));
+    abi.configure(&approves());
     assert_eq!(abi.initialize(None), (OK, String::new()), "a mended file is read at once where the host asks for it");
     abi.still_places_calls();
 }

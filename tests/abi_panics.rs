@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phonegate::abi::CallResult;
 use serde_json::{Value, json};
-use support::abi::{Abi, FAILED, NUMBER, SUCCESS, fresh_id, fresh_number, presses};
+use support::abi::{Abi, FAILED, NUMBER, SUCCESS, approves, fresh_id, fresh_number};
 
 const OK: i32 = 0;
 const DEFECT: &str = "A defect in PhoneGate; see its log. (Internal)";
@@ -51,7 +51,7 @@ fn stderr_of(body: impl FnOnce()) -> String {
 }
 
 fn logged() -> Value {
-    let mut config = presses("#");
+    let mut config = approves();
     config["log"] = json!({ "directory": "log" });
     config
 }
@@ -153,7 +153,7 @@ fn the_hosts_panic_hook_is_its_own() {
     std::panic::set_hook(Box::new(move |_| {
         count.fetch_add(1, Ordering::SeqCst);
     }));
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     insult_every_export(&abi);
     with_fault("backend.place", || {
         let id = fresh_id();

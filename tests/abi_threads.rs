@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use phonegate::abi::CallResult;
 use phonegate::config::ErrorKind;
 use serde_json::{Value, json};
-use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, fresh_id, fresh_number, presses, rings_on};
+use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, approves, fresh_id, fresh_number, is_busy, rings_on};
 use support::{PATIENCE, wait_until};
 
 const OK: i32 = 0;
@@ -39,7 +39,7 @@ unsafe extern "C" fn count(counter: *mut c_void, _: i32, _: *const c_char) {
 
 #[test]
 fn many_first_calls_start_one_gate() {
-    let mut config = presses("#");
+    let mut config = approves();
     config["log"] = json!({ "directory": "log" });
     let abi = Abi::load(&config);
     on_threads(|_| abi.still_places_calls());
@@ -50,8 +50,8 @@ fn many_first_calls_start_one_gate() {
 
 #[test]
 fn of_two_configurations_at_once_one_runs_and_the_other_is_told() {
-    let abi = Abi::load(&presses("#"));
-    let files: Vec<_> = (0..THREADS).map(|n| abi.other_config(&format!("{n}.json"), &presses("#"))).collect();
+    let abi = Abi::load(&approves());
+    let files: Vec<_> = (0..THREADS).map(|n| abi.other_config(&format!("{n}.json"), &approves())).collect();
     for _ in 0..20 {
         let accepted = AtomicUsize::new(0);
         on_threads(|thread| match abi.initialize(Some(&files[thread])).0 {
@@ -73,7 +73,7 @@ fn a_configuration_that_is_mended_is_found_by_calls_alone() {
         assert!(abi.message(&id).ends_with("(NotConfigured)"));
     });
     assert_eq!(abi.initiate(Some(NUMBER), Some(&first), None), FAILED);
-    abi.configure(&presses("#"));
+    abi.configure(&approves());
     on_threads(|_| {
         wait_until("the mended file is read", || {
             abi.initiate(Some(&fresh_number()), Some(&fresh_id()), None) != FAILED
@@ -85,8 +85,8 @@ fn a_configuration_that_is_mended_is_found_by_calls_alone() {
 
 #[test]
 fn everything_at_once_never_gives_a_wrong_answer() {
-    let abi = Abi::load(&presses("busy"));
-    let usual = abi.other_config("phonegate.json", &presses("busy"));
+    let abi = Abi::load(&is_busy());
+    let usual = abi.other_config("phonegate.json", &is_busy());
     let counter = AtomicUsize::new(0);
     on_threads(|thread| {
         for round in 0..40 {
@@ -111,7 +111,7 @@ fn everything_at_once_never_gives_a_wrong_answer() {
     });
     // SAFETY: there is no callback any more.
     assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
-    abi.configure(&presses("#"));
+    abi.configure(&approves());
     assert_eq!(abi.shut_down(60_000), OK);
     abi.still_places_calls();
 }
@@ -154,7 +154,7 @@ unsafe extern "C" fn wait_at_the_gate(gatekeeper: *mut c_void, _: i32, _: *const
 
 #[test]
 fn a_callback_is_never_called_again_once_it_is_taken_back() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     let (entered, has_entered) = channel();
     let (may_leave, leave) = channel();
     let gatekeeper = Gatekeeper { entered, leave, calls: AtomicUsize::new(0) };
@@ -185,7 +185,7 @@ fn a_callback_is_never_called_again_once_it_is_taken_back() {
 
 #[test]
 fn a_callback_that_hangs_holds_up_no_shutdown_beyond_its_time() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     let (entered, has_entered) = channel();
     let (may_leave, leave) = channel();
     let gatekeeper = Gatekeeper { entered, leave, calls: AtomicUsize::new(0) };
@@ -209,7 +209,7 @@ unsafe extern "C" fn wait_until_set(set: *mut c_void, _: i32, _: *const c_char) 
 
 #[test]
 fn a_new_callback_that_runs_at_once_does_not_hold_up_who_sets_it() {
-    let abi = Abi::load(&presses("#"));
+    let abi = Abi::load(&approves());
     for _ in 0..20 {
         let (entered, has_entered) = channel();
         let (may_leave, leave) = channel();
@@ -258,7 +258,7 @@ unsafe extern "C" fn call_from_within(caller: *mut c_void, _: i32, message: *con
 
 #[test]
 fn a_callback_may_place_calls_but_neither_start_nor_end_the_gate() {
-    let abi = Arc::new(Abi::load(&presses("#")));
+    let abi = Arc::new(Abi::load(&approves()));
     let (results, told) = channel();
     let caller = Caller { abi: Arc::clone(&abi), results };
     // SAFETY: the caller lives until the callback is taken back.

@@ -53,7 +53,7 @@ fn simulated(story: Story) -> Scene {
     let phone =
         |press: &str| json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10, "press": press });
     match story {
-        Story::Verified => play(phone("#"), None),
+        Story::Verified => play(json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10 }), None),
         Story::WrongKey => play(phone("5"), FailureReason::WrongKey),
         Story::NoKey => play(phone("none"), FailureReason::NoKeyPressed),
         Story::Busy => play(phone("busy"), FailureReason::Unreachable),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use support::abi::{fresh_id, presses};
+use support::abi::{approves, fresh_id, is_busy};
 use support::{built_library, project_folder, tool};
 use tempfile::TempDir;
 
@@ -65,7 +65,7 @@ impl Program {
     /// Lets `command` run the program in its folder: its exit code, and what it printed.
     fn run(&self, mut command: Command, config: &Value, arguments: &[&str]) -> (i32, String, String) {
         let path = self.folder.path().join("phonegate.json");
-        std::fs::write(&path, support::gate::polling(config.clone()).to_string()).unwrap();
+        std::fs::write(&path, support::gate::with_test_defaults(config.clone()).to_string()).unwrap();
         let Output { status, stdout, stderr } = command
             .args(arguments)
             .env("PHONEGATE_CONFIG", path)
@@ -117,7 +117,7 @@ fn a_verified_call_ends_with_zero() {
     for program in examples() {
         let id = fresh_id();
         let arguments = ["+1 4255551212", id.to_str().unwrap()];
-        let (code, stdout, stderr) = program.run(program.alone(), &presses("#"), &arguments);
+        let (code, stdout, stderr) = program.run(program.alone(), &approves(), &arguments);
         assert_eq!((code, stdout.as_str()), (0, "Calling.\nVerified.\n"), "{stderr}");
         assert!(stderr.contains(r#""event":"verified""#), "progress is shown: {stderr}");
     }
@@ -132,10 +132,10 @@ fn a_failed_call_ends_with_one_and_its_reason() {
             ("+1 4255551212", "no GUID", "The call id is not a GUID. (UnknownCall)"),
         ];
         for (number, id, reason) in cases {
-            let (code, stdout, stderr) = program.run(program.alone(), &presses("busy"), &[number, id]);
+            let (code, stdout, stderr) = program.run(program.alone(), &is_busy(), &[number, id]);
             assert_eq!((code, stdout), (1, format!("Calling.\nFailed: {reason}\n")), "{stderr}");
         }
-        let (code, _, stderr) = program.run(program.alone(), &presses("#"), &[]);
+        let (code, _, stderr) = program.run(program.alone(), &approves(), &[]);
         assert_eq!(code, 2);
         assert!(stderr.starts_with("usage: "), "{stderr}");
     }
@@ -155,7 +155,7 @@ fn without_a_configuration_the_reason_names_the_file() {
 /// Runs an example under valgrind to each of its endings.
 fn is_clean(program: &Program) {
     for (config, number, expected) in
-        [(presses("#"), "+1 4255551212", 0), (presses("busy"), "+1 4255551212", 1), (Value::Null, "+1 4255551212", 1)]
+        [(approves(), "+1 4255551212", 0), (is_busy(), "+1 4255551212", 1), (Value::Null, "+1 4255551212", 1)]
     {
         let id = fresh_id();
         let arguments = [number, id.to_str().unwrap()];
@@ -184,7 +184,7 @@ fn valgrind_finds_nothing_in_the_cpp_program() {
 #[test]
 fn valgrind_finds_a_fault_that_is_there() {
     let sound = seeded("free(text);");
-    let (code, _, stderr) = sound.run(sound.under_valgrind(), &presses("#"), &[]);
+    let (code, _, stderr) = sound.run(sound.under_valgrind(), &approves(), &[]);
     assert_eq!(code, 0, "the program without a fault: {stderr}");
     for (fault, report) in [
         ("text = NULL;", "definitely lost"),
@@ -196,7 +196,7 @@ fn valgrind_finds_a_fault_that_is_there() {
         ("text[0] = 'x'; text = realloc(text, 1); GetCallStatus(text); free(text);", "Invalid read"),
     ] {
         let program = seeded(fault);
-        let (code, _, stderr) = program.run(program.under_valgrind(), &presses("#"), &[]);
+        let (code, _, stderr) = program.run(program.under_valgrind(), &approves(), &[]);
         assert_eq!(code, FOUND, "{fault}: {stderr}");
         assert!(stderr.contains(report), "{fault}: {stderr}");
     }

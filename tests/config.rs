@@ -75,7 +75,7 @@ fn no_error_shows_a_secret() {
         assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
     }
     let text = r#"{ "use": ["c"], "backends": { "c": { "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW",
-        "from": "+1", "auth_token": "hush-hush" } }, "network": { "proxy": "http://bob:hush-hush@127.0.0.1:1" } }"#;
+        "from": "+1", "auth_token": "hush-hush" } }, "approval": { "method": "pound" }, "network": { "proxy": "http://bob:hush-hush@127.0.0.1:1" } }"#;
     let config = config::parse(text).unwrap();
     assert!(!format!("{config:?}").contains("hush"), "{config:?}");
     let warnings = config.warnings();
@@ -111,7 +111,7 @@ fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme(
         ("proxy.contoso.local:3128", false),
         ("127.0.0.1:3128", false),
     ] {
-        let text = json!({ "use": ["c"], "network": { "proxy": proxy }, "backends": { "c": {
+        let text = json!({ "use": ["c"], "network": { "proxy": proxy }, "approval": { "method": "pound" }, "backends": { "c": {
             "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } } } });
         let warnings = config::parse(&text.to_string()).unwrap().warnings();
         assert_eq!(warnings.iter().any(|warning| warning.starts_with("network.proxy: ")), warned, "{proxy}");

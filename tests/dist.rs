@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::abi::{fresh_id, presses};
+use support::abi::{approves, fresh_id};
 use support::project_folder;
 use support::wine::{Wine, mingw, windows_build};
 use tempfile::TempDir;
@@ -122,7 +122,7 @@ fn a_program_is_built_with_the_bundle_alone_by_each_import_library_and_runs() {
         &[&archive(folder.path()), folder.path()],
     );
     let bundle = folder.path().join(NAME);
-    fs::write(bundle.join("phonegate.json"), presses("#").to_string()).unwrap();
+    fs::write(bundle.join("phonegate.json"), approves().to_string()).unwrap();
     let wine = Wine::new();
     for library in ["phonegate.lib", "libphonegate.dll.a"] {
         // Beside the DLL.

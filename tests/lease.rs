@@ -31,7 +31,7 @@ impl Farm {
 
     fn with(backend: Value, call: Value) -> Self {
         let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
-        let config = support::gate::polling(json!({
+        let config = support::gate::with_test_defaults(json!({
             "use": ["phone"],
             "allow_test_backends": backend["type"] == "file",
             "backends": { "phone": backend },

@@ -4,7 +4,7 @@ mod support;
 
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
-use support::abi::{Abi, FAILED, fresh_id, presses};
+use support::abi::{Abi, FAILED, fresh_id, is_busy};
 use support::gate::{TestGate, id};
 use support::redis::Redis;
 use support::twilio::{About, Fault, Twilio};
@@ -111,7 +111,7 @@ fn a_configuration_that_was_read_is_brief_although_the_gate_cannot_start() {
 /// Also after a shutdown, when the configuration cannot be read any more.
 #[test]
 fn the_export_is_brief_whatever_it_is_asked() {
-    let mut config = presses("busy");
+    let mut config = is_busy();
     config["messages"] = json!("brief");
     let abi = Abi::load(&config);
     let (first, second) = (fresh_id(), fresh_id());

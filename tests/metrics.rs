@@ -13,7 +13,7 @@ use phonegate::config::Level;
 use phonegate::registry::Registry;
 use phonegate::telemetry::{Log, Metrics, Sinks, TextFile};
 use serde_json::{Value, json};
-use support::abi::{Abi, presses};
+use support::abi::{Abi, approves};
 use support::approval::stored_as_verified;
 use support::gate::{TestGate, id};
 use support::prometheus::Figures;
@@ -22,8 +22,9 @@ use support::wait_until;
 const NUMBER: &str = "+1 4255551212";
 const FILE: &str = "phonegate.prom";
 
-fn phone(press: &str) -> Value {
-    json!({ "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press })
+/// A phone that approves.
+fn phone() -> Value {
+    json!({ "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 })
 }
 
 /// A backend that refuses every call before a phone rings: its file is a folder.
@@ -50,7 +51,7 @@ fn left_behind(gate: &TestGate) -> Figures {
 
 #[test]
 fn the_figures_are_those_of_the_calls_that_were_made() {
-    let gate = TestGate::start(uses(&[("broken", broken()), ("demo", phone("#"))]));
+    let gate = TestGate::start(uses(&[("broken", broken()), ("demo", phone())]));
     for n in [1, 2] {
         gate.initiate(id(n), NUMBER);
         assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
@@ -93,7 +94,7 @@ fn the_figures_are_those_of_the_calls_that_were_made() {
 
 #[test]
 fn times_are_in_seconds_and_lie_in_no_bucket_that_is_too_small_for_them() {
-    let mut slow = phone("#");
+    let mut slow = phone();
     slow["answer_after_ms"] = json!(1500);
     let gate = TestGate::start(uses(&[("demo", slow)]));
     gate.initiate(id(1), NUMBER);
@@ -138,7 +139,7 @@ fn a_call_that_is_refused_at_the_desk_is_counted_with_its_reason() {
 
 #[test]
 fn everything_that_may_happen_is_there_at_zero_from_the_start() {
-    let gate = TestGate::start(uses(&[("first", phone("#")), ("second", phone("#"))]));
+    let gate = TestGate::start(uses(&[("first", phone()), ("second", phone())]));
     let file = gate.folder().join(FILE);
     wait_until("the file is written", || file.exists());
     let figures = Figures::read(&file);
@@ -159,7 +160,7 @@ fn everything_that_may_happen_is_there_at_zero_from_the_start() {
 
 #[test]
 fn a_call_shows_as_pending_while_it_rings() {
-    let mut slow = phone("#");
+    let mut slow = phone();
     slow["answer_after_ms"] = json!(600_000);
     let gate = TestGate::start(uses(&[("demo", slow)]));
     let file = gate.folder().join(FILE);
@@ -174,7 +175,7 @@ fn a_call_shows_as_pending_while_it_rings() {
 
 #[test]
 fn what_the_store_does_not_do_in_time_is_counted_and_measured() {
-    let mut config = uses(&[("demo", phone("#"))]);
+    let mut config = uses(&[("demo", phone())]);
     config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
     let gate = TestGate::start(config);
     gate.initiate(id(1), NUMBER);
@@ -196,7 +197,7 @@ fn what_the_store_does_not_do_in_time_is_counted_and_measured() {
 
 #[test]
 fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
-    let mut config = presses("#");
+    let mut config = approves();
     config["metrics"] = json!({ "textfile": FILE });
     let abi = Abi::load(&config);
     for calls in [2, 1] {
@@ -270,7 +271,7 @@ fn a_folder_that_fails_is_told_once_and_once_more_when_it_works_again() {
     }
     assert_eq!(events(), ["metrics_fail", "metrics_work", "metrics_fail", "metrics_work"]);
 
-    let mut config = uses(&[("demo", phone("#"))]);
+    let mut config = uses(&[("demo", phone())]);
     config["metrics"]["textfile"] = json!("no-such-folder/phonegate.prom");
     let gate = TestGate::start(config);
     gate.initiate(id(1), NUMBER);

@@ -7,7 +7,7 @@ use std::process::Command;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::certificate::for_host;
-use support::gate::{TestGate, id};
+use support::gate::{TestGate, id, with_test_defaults};
 use support::ports::free_port;
 use support::sip::{NUMBER, config, ending, gate};
 use support::sip_server::{Reply, SipServer, status, verify};
@@ -235,7 +235,7 @@ fn check_and_call_keep_the_services_registration_and_port() {
     config["numbers"] = json!({ "default_country": "US" });
     config["log"] = json!({ "directory": folder.path().join("log") });
     let file = folder.path().join("phonegate.json");
-    std::fs::write(&file, config.to_string()).unwrap();
+    std::fs::write(&file, with_test_defaults(config).to_string()).unwrap();
     let phonegate = |arguments: &[&str]| {
         let program = support::target_folder().join("debug/phonegate");
         let mut command = Command::new(program);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::abi::{fresh_id, presses, rings_on};
+use support::abi::{approves, fresh_id, is_busy, rings_on};
 use support::project_folder;
 use support::wine::{self, Ran, Wine, mingw, windows_build, windows_path};
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ impl Program {
 fn a_verified_call_ends_with_zero() {
     let wine = Wine::new();
     for program in examples() {
-        let ran = program.run(&wine, &presses("#"), &["+1 4255551212", fresh_id().to_str().unwrap()]);
+        let ran = program.run(&wine, &approves(), &["+1 4255551212", fresh_id().to_str().unwrap()]);
         assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "Calling.\r\nVerified.\r\n"));
         assert!(ran.stderr.contains(r#""event":"verified""#), "progress is shown");
     }
@@ -75,10 +75,10 @@ fn a_failed_call_ends_with_one_and_its_reason() {
             (id.to_str().unwrap(), "The simulated phone is busy. (Unreachable, code 102)"),
             ("no GUID", "The call id is not a GUID. (UnknownCall)"),
         ] {
-            let ran = program.run(&wine, &presses("busy"), &["+1 4255551212", id]);
+            let ran = program.run(&wine, &is_busy(), &["+1 4255551212", id]);
             assert_eq!((ran.code, ran.stdout), (Some(1), format!("Calling.\r\nFailed: {reason}\r\n")));
         }
-        let ran = program.run(&wine, &presses("#"), &[]);
+        let ran = program.run(&wine, &approves(), &[]);
         assert_eq!(ran.code, Some(2));
         assert!(ran.stderr.starts_with("usage: "));
     }
@@ -100,8 +100,8 @@ fn the_configuration_that_the_environment_names_is_preferred() {
     let wine = Wine::new();
     let [program, _] = examples();
     let path = program.folder.path().join("other.json");
-    fs::write(&path, presses("busy").to_string()).unwrap();
-    fs::write(program.folder.path().join("phonegate.json"), presses("#").to_string()).unwrap();
+    fs::write(&path, is_busy().to_string()).unwrap();
+    fs::write(program.folder.path().join("phonegate.json"), approves().to_string()).unwrap();
     let mut command = wine.command(&program.path(), &["+1 4255551212", fresh_id().to_str().unwrap()]);
     command.env("PHONEGATE_CONFIG", windows_path(&path));
     assert_eq!(wine::finish(command).code, Some(1));

@@ -49,6 +49,7 @@ impl Tool {
             "use": ["cloud"],
             "backends": { "cloud": backend },
             "numbers": { "default_country": "US" },
+            "approval": { "method": "pound" },
             "network": network,
             "log": { "directory": windows_path(&self.folder.path().join("log")) },
         });

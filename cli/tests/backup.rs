@@ -42,7 +42,7 @@ fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
 
 #[test]
 fn a_file_that_is_there_is_not_replaced_and_what_fails_leaves_nothing() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     fs::write(place.path().join("other.db"), "somebody's").unwrap();
     let ran = place.run(&["backup", "other.db"]).exits(1);
     assert!(ran.stderr.contains("other.db is there already; name a new file"), "{}", ran.stderr);
@@ -58,16 +58,16 @@ fn a_file_that_is_there_is_not_replaced_and_what_fails_leaves_nothing() {
 
 #[test]
 fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     let store = |store: Value| {
-        let mut config = kept("#");
+        let mut config = kept(None);
         config["store"] = store;
         config
     };
     for (config, code, words) in [
         (store(json!({ "type": "redis", "url": format!("redis://{}", nobody()) })), 2, "BGSAVE"),
         (store(json!({ "type": "memory" })), 2, "With \"sqlite\" they are kept"),
-        (kept("#"), 1, "`store.path` is mistyped"),
+        (kept(None), 1, "`store.path` is mistyped"),
     ] {
         place.configure(&config);
         let ran = place.run(&["backup", "copy.db"]).exits(code);
@@ -82,7 +82,7 @@ fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
 
 #[test]
 fn what_was_deleted_is_in_no_backup() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "a word of its own"]).exits(0);
     place.run(&["blocks", "remove", NUMBER]).exits(0);
     place.run(&["backup", "copy.db"]).exits(0);

@@ -13,7 +13,7 @@ fn refused(place: &Place, number: &str) -> Value {
 
 #[test]
 fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
     let ran = place.run(&["blocks", "add", "+1", "(425)", "555-1212", "--reason", "left the company"]).exits(0);
     assert_eq!(ran.stdout, format!("Blocked {MASKED} for ever: left the company\n"));
@@ -31,7 +31,7 @@ fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
 
 #[test]
 fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alone() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["blocks", "add", "+1 4255551212x77"]).exits(0);
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
     place.run(&["call", "--store", "+1 4255551212x78"]).exits(0);
@@ -43,7 +43,7 @@ fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alon
 
 #[test]
 fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "ask +1 (425) 555-1212", "--days", "7"]).exits(0);
     // Nobody may call there, but it can be blocked.
     let german = place.run(&["blocks", "add", "--json", "+49 30 901820"]).exits(0).record("block");
@@ -69,7 +69,7 @@ fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
 
 #[test]
 fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     for days in [1, 7, 36_500] {
         let added =
             place.run(&["blocks", "add", NUMBER, "--days", &days.to_string(), "--json"]).exits(0).record("block");
@@ -89,7 +89,7 @@ fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
 
 #[test]
 fn the_number_of_a_call_is_blocked_by_the_calls_id() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let id = place.run(&["calls", "--json"]).record("call")["id"].as_str().unwrap().to_owned();
     place.run(&["blocks", "add", "--call", &id]).exits(0);
@@ -100,7 +100,7 @@ fn the_number_of_a_call_is_blocked_by_the_calls_id() {
 
 #[test]
 fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
     let of_extension = place.run(&["calls", "--json"]).record("call")["key"].as_str().unwrap().to_owned();
     let added = place.run(&["blocks", "add", &of_extension, "--json"]).exits(0).record("block");
@@ -124,7 +124,7 @@ fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
 
 #[test]
 fn a_reason_is_no_sentence_of_its_own() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", " left the company. "]).exits(0);
     let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
     let text = failed["text"].as_str().unwrap();
@@ -133,7 +133,7 @@ fn a_reason_is_no_sentence_of_its_own() {
 
 #[test]
 fn wrong_usage_says_what_would_be_right() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     for (arguments, words) in [
         (&["blocks"][..], "Usage: "),
         (&["blocks", "add"], "NUMBER"),

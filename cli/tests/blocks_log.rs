@@ -14,7 +14,7 @@ fn logged(place: &Place, event: &str) -> Vec<Value> {
 
 #[test]
 fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_replaced() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["log"] = serde_json::json!({ "level": "error" });
     let place = Place::with_store(&config);
     place.run(&["blocks", "add", NUMBER, "--days", "7", "--reason", "ask +1 (425) 555-1212"]).exits(0);
@@ -39,7 +39,7 @@ fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_re
 
 #[test]
 fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
-    let place = Place::with(&kept("0"));
+    let place = Place::with(&kept(Some("0")));
     place.run(&["call", "--store", NUMBER]).exits(1);
     let of_fraud = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
     let shorter = ["blocks", "add", NUMBER, "--days", "1"];
@@ -63,7 +63,7 @@ fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
 
 #[test]
 fn a_change_that_could_leave_no_line_is_not_made() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["log"] = serde_json::json!({ "directory": "phonegate.json" });
     let place = Place::with_store(&config);
     let ran = place.run(&["blocks", "add", NUMBER]).exits(2);
@@ -73,7 +73,7 @@ fn a_change_that_could_leave_no_line_is_not_made() {
 
 #[test]
 fn which_of_the_two_lists_a_number_is_on_is_said() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["numbers"]["blocked"] = serde_json::json!([NUMBER]);
     let place = Place::with(&config);
     let text = |number: &str| {

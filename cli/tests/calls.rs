@@ -10,11 +10,11 @@ const OTHER: &str = "+1 4255551313x77";
 
 /// A place where a call was verified, one was denied, and one to another number was not answered.
 fn place() -> Place {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
-    place.configure(&kept("5"));
+    place.configure(&kept(Some("5")));
     place.run(&["call", "--store", NUMBER]).exits(1);
-    place.configure(&kept("no_answer"));
+    place.configure(&kept(Some("no_answer")));
     place.run(&["call", "--store", OTHER]).exits(1);
     place
 }
@@ -28,7 +28,7 @@ fn outcomes(place: &Place, arguments: &[&str]) -> Vec<String> {
 
 #[test]
 fn test_calls_are_kept_and_limited_only_if_that_is_asked_for() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["limits"] = json!({ "calls_per_number": 1 });
     config["metrics"] = json!({ "textfile": "phonegate.prom" });
     let place = Place::with_store(&config);
@@ -111,7 +111,7 @@ fn a_call_is_listed_with_its_times_and_its_number_masked() {
 
 #[test]
 fn a_backend_with_a_long_name_stays_in_its_column() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     let name = "the-trunk-of-the-office-in-München";
     config["use"] = json!([name]);
     config["backends"] = json!({ name: config["backends"]["phone"] });
@@ -127,7 +127,7 @@ fn a_backend_with_a_long_name_stays_in_its_column() {
     let (shown, at) = columns_of_ids(&place);
     assert!(shown.contains(name) && at.len() == 2 && at[0] == at[1], "{shown}");
     // The call was made with a backend that is there no more.
-    place.configure(&kept("#"));
+    place.configure(&kept(None));
     let (shown, at) = columns_of_ids(&place);
     assert!(shown.contains("  the-trunk…  ") && at[0] == at[1], "{shown}");
 }
@@ -171,7 +171,7 @@ fn whoever_reads_no_further_is_no_fault() {
 
 #[test]
 fn a_store_that_takes_nothing_is_told_and_not_blamed_on_the_provider() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
     let place = Place::with(&config);
     let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(1);
@@ -186,9 +186,9 @@ fn a_store_that_takes_nothing_is_told_and_not_blamed_on_the_provider() {
 #[test]
 fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
     let verbs = [&["calls"][..], &["blocks", "list"], &["call", "--store", NUMBER], &["check"]];
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     let path = |path: &str| {
-        let mut config = kept("#");
+        let mut config = kept(None);
         config["store"]["path"] = json!(path);
         config
     };
@@ -211,7 +211,7 @@ fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
 
 #[test]
 fn the_whole_number_is_shown_only_where_it_is_to_be_kept() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["audit"] = json!({ "full_numbers": true });
     let place = Place::with(&config);
     place.run(&["call", "--store", OTHER]).exits(0);
@@ -246,7 +246,7 @@ fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
 
 #[test]
 fn the_story_of_a_call_is_told_step_by_step() {
-    let mut config = kept("5");
+    let mut config = kept(Some("5"));
     config["use"] = json!(["broken", "phone"]);
     config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
     let place = Place::with(&config);
@@ -278,7 +278,7 @@ fn the_story_of_a_call_is_told_step_by_step() {
 
 #[test]
 fn what_is_followed_is_shown_as_it_happens_until_ctrl_c() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));
     let mut failures = Running::start(&mut place.command(&["calls", "--follow", "--reason", "CannotPlace"]));
@@ -309,8 +309,8 @@ fn a_reader_that_goes_away_ends_what_is_followed() {
 
 #[test]
 fn what_is_left_out_is_said() {
-    let place = Place::with(&kept("#"));
-    let mut config = kept("#");
+    let place = Place::with(&kept(None));
+    let mut config = kept(None);
     config["limits"] = json!({ "calls_per_number": 1 });
     place.configure(&config);
     for _ in 0..101 {
@@ -325,7 +325,7 @@ fn what_is_left_out_is_said() {
 
 #[test]
 fn every_mistake_is_answered_with_what_to_do() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     for (arguments, code, words) in [
         (&["calls", "--since", "yesterday"][..], 2, "neither a duration, as 2h or 7d"),
         (&["calls", "--reason", "WrongKy"], 2, "WrongKey"),
@@ -339,7 +339,7 @@ fn every_mistake_is_answered_with_what_to_do() {
         let ran = place.run(arguments).exits(code);
         assert!(ran.stderr.contains(words), "{arguments:?}: {words} in {}", ran.stderr);
     }
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["store"] = json!({ "type": "memory" });
     place.configure(&config);
     let ran = place.run(&["calls", "--json"]).exits(2);
@@ -348,7 +348,7 @@ fn every_mistake_is_answered_with_what_to_do() {
     let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(2);
     assert_eq!(ran.record("error")["text"], error, "a call to be kept, which would not be");
     std::fs::write(place.path().join("calls.db"), "no database").unwrap();
-    place.configure(&kept("#"));
+    place.configure(&kept(None));
     let ran = place.run(&["calls"]).exits(1);
     assert!(ran.stderr.contains("store.path") && ran.stderr.contains("calls.db"), "{}", ran.stderr);
 }

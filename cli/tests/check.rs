@@ -25,7 +25,7 @@ fn twilio(base_url: &str) -> Value {
 
 #[test]
 fn good_backends_exit_with_0_in_the_order_of_use() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["use"] = json!(["sample", "phone"]);
     config["backends"]["sample"] = json!({ "type": "file", "path": "calls.txt" });
     config["backends"]["aside"] = json!({ "type": "simulated" });
@@ -61,7 +61,7 @@ fn good_backends_exit_with_0_in_the_order_of_use() {
 
 #[test]
 fn a_backend_that_cannot_be_used_exits_with_1_and_says_why() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["use"] = json!(["phone", "sample"]);
     config["backends"]["sample"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
     let place = Place::with(&config);
@@ -76,9 +76,10 @@ fn a_backend_that_cannot_be_used_exits_with_1_and_says_why() {
 
 #[test]
 fn a_provider_that_cannot_be_reached_exits_with_1_and_no_secret_is_shown() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
+    config["approval"] = json!({ "method": "pound" });
     config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     let place = Place::with(&config);
     for arguments in [&["check"][..], &["check", "--json"]] {
@@ -91,9 +92,10 @@ fn a_provider_that_cannot_be_reached_exits_with_1_and_no_secret_is_shown() {
 
 #[test]
 fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
+    config["approval"] = json!({ "method": "pound" });
     config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     let ran = Place::with(&config).run(&["check"]).exits(2);
     for words in ["phonegate.json", "backends.cloud.auth_token", "PHONEGATE_TEST_TOKEN is not set"] {
@@ -103,7 +105,7 @@ fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
 
 #[test]
 fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     config["backends"]["cloud"]["auth_token"] = json!(SECRET);
     let ran = Place::with(&config).run(&["check"]).exits(0);
@@ -113,14 +115,14 @@ fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
 
 #[test]
 fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_place() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     for (url, words) in [
         (json!("http://127.0.0.1"), "must begin with rediss://"),
         (json!("rediss://redis.contoso.local"), "has no password"),
         (json!({ "file": "no-such-secret.txt" }), "no-such-secret.txt"),
         (Value::Null, "is missing"),
     ] {
-        let mut config = kept("#");
+        let mut config = kept(None);
         config["store"] = json!({ "type": "redis", "url": url });
         place.configure(&config);
         for verb in [&["check"][..], &["calls"], &["call", "--store", NUMBER]] {
@@ -134,7 +136,7 @@ fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_p
 
 #[test]
 fn a_store_that_is_away_exits_with_1_and_says_what_to_do() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
     let place = Place::with(&config);
     for (verb, code) in [(&["check"][..], 1), (&["calls"], 1)] {
@@ -145,7 +147,7 @@ fn a_store_that_is_away_exits_with_1_and_says_what_to_do() {
 
 #[test]
 fn a_folder_in_which_the_store_could_not_be_made_safely_exits_with_1() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["store"]["path"] = json!("open/calls.db");
     let place = Place::with(&config);
     let folder = place.path().join("open");
@@ -163,7 +165,7 @@ fn a_folder_in_which_the_store_could_not_be_made_safely_exits_with_1() {
 
 #[test]
 fn calls_that_others_can_read_are_warned_about() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["store"]["path"] = json!("kept/calls.db");
     let place = Place::with(&config);
     let folder = place.path().join("kept");
@@ -191,7 +193,7 @@ fn calls_that_others_can_read_are_warned_about() {
 
 #[test]
 fn figures_that_could_not_be_written_are_warned_about() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     let place = Place::with(&config);
     for (file, words) in [
         ("nowhere/phonegate.prom", "there is no folder"),

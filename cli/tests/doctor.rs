@@ -220,7 +220,7 @@ fn a_shim_that_the_services_runtime_cannot_load_is_named() {
 fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
     let site = installed();
     let kept = tempfile::tempdir().unwrap();
-    let mut config = support::simulated("#", 0);
+    let mut config = support::simulated(None, 0);
     config["store"] = json!({ "path": kept.path().join("calls.db") });
     config["metrics"] = json!({ "textfile": "nowhere/phonegate.prom" });
     fs::write(site.config(), config.to_string()).unwrap();
@@ -245,7 +245,7 @@ fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
 fn a_store_that_can_never_be_made_is_named() {
     let site = installed();
     for store in ["/proc/nope/calls.db", "phonegate.json/calls.db"] {
-        let mut config = support::simulated("#", 0);
+        let mut config = support::simulated(None, 0);
         config["store"] = json!({ "path": store });
         fs::write(site.config(), config.to_string()).unwrap();
         finds(&doctor(&site, &["--json"]).exits(1), "store", "failed", "store.path");

@@ -144,7 +144,7 @@ fn doctor(site: &Site, arguments: &[&str]) -> Ran {
 #[test]
 fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
     let site = Site::new();
-    let mut simulated = simulated("#", 0);
+    let mut simulated = simulated(None, 0);
     simulated["store"] = store(&site.state());
     site.configure(&simulated);
     site.install(&[]).exits(0);

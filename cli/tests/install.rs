@@ -76,7 +76,7 @@ fn without_a_configuration_a_starter_is_laid_that_fails_closed_and_nothing_else_
     assert!(site.everything() == before);
 
     // Edited, as the text says.
-    fs::write(site.config(), simulated("#", 0).to_string()).unwrap();
+    fs::write(site.config(), simulated(None, 0).to_string()).unwrap();
     site.install(&[]).exits(0);
     site.is_installed();
 }
@@ -96,7 +96,7 @@ fn a_starter_is_a_whole_configuration_once_a_backend_is_named() {
 #[test]
 fn a_configuration_that_is_there_is_kept() {
     let site = Site::new();
-    let own = simulated("#", 5).to_string();
+    let own = simulated(None, 5).to_string();
     fs::write(site.config(), &own).unwrap();
     site.install(&[]).exits(0);
     assert_eq!(fs::read_to_string(site.config()).unwrap(), own);
@@ -183,7 +183,7 @@ fn site_with_every_step() -> Site {
     let secret = site.service().join("trunk.txt");
     fs::write(&secret, SECRET).unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["backends"]["trunk"] =
         json!({ "type": "sip", "trunk": "sip:127.0.0.1", "username": "mim", "password": { "file": "trunk.txt" } });
     site.configure(&config);
@@ -320,7 +320,7 @@ fn a_folder_for_logs_that_is_named_and_others_can_write_to_is_refused() {
     let logs = site.service().join("logs");
     fs::create_dir(&logs).unwrap();
     fs::set_permissions(&logs, fs::Permissions::from_mode(0o777)).unwrap();
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["log"] = json!({ "directory": "logs" });
     site.configure(&config);
     is_refused(&site, &[], 2, &["log.directory", "can write to it"]);

@@ -53,7 +53,7 @@ fn a_secret_in_a_folder_below_leaves_no_readable_copy_behind_and_an_undo_restore
     }
     let trunk =
         |file: &str| json!({ "type": "sip", "trunk": "sip:127.0.0.1", "username": "m", "password": { "file": file } });
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["backends"]["trunk"] = trunk("secrets/trunk.txt");
     config["backends"]["other"] = trunk("../bundle/shared.txt");
     site.configure(&config);
@@ -91,7 +91,7 @@ fn nobody_needs_to_ask_the_backends_but_all_else_of_the_configuration_is_tried_o
 fn a_configuration_that_an_environment_variable_names_is_not_taken_and_told() {
     let site = Site::without_configuration();
     let other = site.bundle().join("other.json");
-    fs::write(&other, simulated("#", 0).to_string()).unwrap();
+    fs::write(&other, simulated(None, 0).to_string()).unwrap();
     let install = || {
         let mut command = site.command(&["install", "--allow-test-backends", "--trust-folder"]);
         let csc = site.bundle().with_file_name("csc");

@@ -164,7 +164,7 @@ fn the_default_country_code_of_mim_becomes_a_default_country() {
 #[test]
 fn the_firewall_rules_of_a_trunk_are_shown() {
     let site = Site::new();
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["use"] = json!(["trunk"]);
     config["allow_test_backends"] = json!(false);
     config["backends"] = json!({ "trunk": { "type": "sip", "trunk": "sip:192.0.2.10", "local_port": 5070 } });
@@ -189,7 +189,7 @@ fn strict_permissions_are_tried_out_as_they_will_be() {
     let authorities = site.service().join("authorities.pem");
     fs::write(&authorities, authority.cert.pem()).unwrap();
     set_mode(&authorities, 0o666);
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["strict_permissions"] = json!(true);
     config["network"] = json!({ "ca_file": "authorities.pem" });
     config["backends"]["trunk"] =

@@ -43,7 +43,7 @@ fn leave(file: &Path, n: u128, number: &str, minutes: u64) {
 
 #[test]
 fn a_call_whose_process_is_gone_is_not_shown_as_one_that_rings() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     let file = place.path().join("calls.db");
     leave(&file, 1, NUMBER, 12);
     leave(&file, 2, OTHER, 9);
@@ -66,7 +66,7 @@ fn a_call_whose_process_is_gone_is_not_shown_as_one_that_rings() {
 
 #[test]
 fn the_id_of_a_call_stands_for_its_number_which_is_not_told() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["limits"] = json!({ "calls_per_number": 1 });
     let place = Place::with(&config);
     place.run(&["call", "--store", NUMBER]).exits(0);
@@ -101,7 +101,7 @@ fn the_id_of_a_call_stands_for_its_number_which_is_not_told() {
 
 #[test]
 fn a_spreadsheet_keeps_every_digit_of_an_attempt_and_of_a_number() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["audit"] = json!({ "full_numbers": true });
     let place = Place::with(&config);
     place.run(&["call", "--store", NUMBER]).exits(0);

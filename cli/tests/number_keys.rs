@@ -9,7 +9,7 @@ const ONE: &str = "not-a-real-number-key-0123456789abcdef";
 const TWO: &str = "not-a-real-number-key-fedcba9876543210";
 
 fn with_keys(privacy: Value) -> Value {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["privacy"] = privacy;
     config
 }
@@ -20,7 +20,7 @@ fn refused(place: &Place) -> Value {
 
 #[test]
 fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     place.run(&["blocks", "add", NUMBER, "--reason", "left"]).exits(0);
 
@@ -46,7 +46,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
 
 #[test]
 fn a_block_by_an_old_key_or_an_earlier_call_holds() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let call = place.run(&["calls", "--json"]).exits(0).record("call");
     place.configure(&with_keys(json!({ "number_key": ONE })));
@@ -89,14 +89,14 @@ fn check_recommends_a_number_key_if_numbers_are_stored() {
         assert_eq!(shown.stderr.contains("recommended: privacy.number_key"), recommended, "{}", shown.stderr);
         recommended
     };
-    assert!(recommends(&kept("#")));
+    assert!(recommends(&kept(None)));
     let keyed = with_keys(json!({ "number_key": ONE, "other_number_keys": [TWO] }));
     assert!(!recommends(&keyed));
     let warned = Place::with(&keyed).run(&["check"]).exits(0).stderr;
     for path in ["privacy.number_key", "privacy.other_number_keys[0]"] {
         assert!(warned.contains(&format!("{path}: the secret stands in the configuration in plain text")), "{warned}");
     }
-    let mut in_memory = kept("#");
+    let mut in_memory = kept(None);
     in_memory["store"] = json!({ "type": "memory" });
     assert!(!recommends(&in_memory), "nothing is kept");
 }

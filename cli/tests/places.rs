@@ -10,7 +10,7 @@ use support::{NUMBER, Place, kept, simulated};
 
 #[test]
 fn whoever_only_looks_makes_no_store_where_none_is() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     let id = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
     for verb in [
         &["calls"][..],
@@ -35,7 +35,7 @@ fn whoever_only_looks_makes_no_store_where_none_is() {
 
 #[test]
 fn a_block_in_a_store_that_is_new_is_warned_about() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     let ran = place.run(&["blocks", "add", NUMBER, "--json"]).exits(0);
     let warning = ran.record("warning")["text"].as_str().unwrap().to_owned();
     assert!(warning.contains("calls.db") && warning.contains("a new, empty store was made there"), "{warning}");
@@ -45,7 +45,7 @@ fn a_block_in_a_store_that_is_new_is_warned_about() {
 
 #[test]
 fn a_file_of_figures_that_is_a_folder_or_has_no_name_is_told() {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["metrics"] = json!({ "textfile": "phonegate.prom" });
     let place = Place::with(&config);
     fs::create_dir(place.path().join("phonegate.prom")).unwrap();
@@ -62,9 +62,9 @@ fn a_file_of_figures_that_is_a_folder_or_has_no_name_is_told() {
 
 #[test]
 fn an_address_without_a_password_is_no_secret() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     let warns = |url: String| {
-        let mut config = kept("#");
+        let mut config = kept(None);
         config["store"] = json!({ "type": "redis", "url": url });
         place.configure(&config);
         let warnings = place.run(&["check", "--json"]).exits(1).records();

@@ -34,12 +34,13 @@ const PIECES: [&str; 21] = [
     "goodbye",
 ];
 
-/// The pieces that every call needs.
+/// The pieces that every call needs by the method `pound`.
 const NEEDED: [&str; 7] = ["intro", "press_pound", "not_you", "wrong_key", "verified", "fraud_reported", "goodbye"];
 
-/// A configuration with this section, and a folder for own recordings beside it.
+/// A configuration with this section and the method `pound`, and a folder for own recordings beside it.
 fn place(section: Value) -> Place {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
+    config["approval"] = json!({ "method": "pound" });
     config["prompts"] = section;
     let place = Place::with(&config);
     std::fs::create_dir_all(place.path().join("own/de-DE")).unwrap();

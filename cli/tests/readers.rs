@@ -10,7 +10,7 @@ use support::{NUMBER, Place, Ran, Running, kept};
 
 #[test]
 fn whoever_reads_the_first_lines_alone_is_no_fault() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     // More than a buffer or a pipe has room for.
     history::fill(&place.path().join("calls.db"), 9, 2_000);
     for arguments in [&["calls", "--csv"][..], &["calls", "--json"], &["report", "--html", "-"], &["schema"]] {
@@ -26,7 +26,7 @@ fn whoever_reads_the_first_lines_alone_is_no_fault() {
 
 #[test]
 fn what_is_followed_ends_with_its_reader_also_where_no_call_comes() {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     for arguments in [&["calls", "--follow"][..], &["calls", "--follow", "--json"], &["calls", "--follow", "--csv"]] {
         let mut following = Running::start(&mut place.command(arguments));

@@ -31,7 +31,7 @@ fn hides_secrets(ran: &Ran) {
 #[test]
 fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
     let redis = Redis::with_password();
-    let place = Place::with(&on(&redis, kept("5")));
+    let place = Place::with(&on(&redis, kept(Some("5"))));
     place.run(&["call", "--store", NUMBER]).exits(1);
     let listed = place.run(&["calls"]).exits(0);
     assert!(listed.stdout.contains(MASKED) && listed.stdout.contains("WrongKey"), "{}", listed.stdout);
@@ -62,7 +62,7 @@ fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
 #[test]
 fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
     let redis = Redis::with_password();
-    let place = Place::with(&on(&redis, kept("#")));
+    let place = Place::with(&on(&redis, kept(None)));
     let added =
         place.run(&["blocks", "add", "--json", NUMBER, "--reason", "left", "--days", "7"]).exits(0).record("block");
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), added);
@@ -119,7 +119,7 @@ fn connections(redis: &Redis) -> u64 {
 #[test]
 fn a_test_call_asks_the_redis_of_the_service_for_nothing_unless_that_is_asked_for() {
     let redis = Redis::start();
-    let place = Place::with(&on(&redis, kept("#")));
+    let place = Place::with(&on(&redis, kept(None)));
     let before = connections(&redis);
     place.run(&["call", NUMBER]).exits(0);
     assert_eq!(connections(&redis), before + 1);
@@ -134,7 +134,7 @@ fn a_test_call_asks_the_redis_of_the_service_for_nothing_unless_that_is_asked_fo
 #[test]
 fn while_redis_is_away_a_test_call_works_and_all_else_says_what_to_do() {
     let mut redis = Redis::start();
-    let place = Place::with(&on(&redis, kept("#")));
+    let place = Place::with(&on(&redis, kept(None)));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let is_told = || {
         let ran = place.run(&["call", NUMBER]).exits(0);

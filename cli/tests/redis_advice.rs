@@ -14,7 +14,7 @@ use support::{NUMBER, Place, kept, ports, tool, wait_until};
 
 /// What an administrator reads who blocks a number in the store at this address.
 fn told(url: &str) -> String {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["store"] = json!({ "type": "redis", "url": url });
     Place::with(&config).run(&["blocks", "add", NUMBER]).exits(1).stderr
 }

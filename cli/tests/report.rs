@@ -11,7 +11,7 @@ use support::{NUMBER, Place, kept, simulated};
 
 #[test]
 fn real_calls_are_on_the_page_with_their_numbers_masked() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     let page = place.path().join("report.html");
     let report = ["report", "--html", "report.html", "--json"];
     let written = place.run(&report).exits(0).record("written");
@@ -19,7 +19,7 @@ fn real_calls_are_on_the_page_with_their_numbers_masked() {
     assert!(fs::read_to_string(&page).unwrap().contains("There were no calls in this time."));
 
     place.run(&["call", "--store", NUMBER]).exits(0);
-    let mut config = kept("5");
+    let mut config = kept(Some("5"));
     config["limits"] = json!({ "calls_per_number": 2 });
     place.configure(&config);
     place.run(&["call", "--store", NUMBER]).exits(1);
@@ -35,7 +35,7 @@ fn real_calls_are_on_the_page_with_their_numbers_masked() {
 
 #[test]
 fn a_backend_that_refuses_every_call_is_on_the_page_and_in_the_list() {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["use"] = json!(["broken"]);
     config["backends"] = json!({ "broken": { "type": "file", "path": "there/is/no/such/folder.txt" } });
     let place = Place::with(&config);
@@ -53,7 +53,7 @@ fn a_backend_that_refuses_every_call_is_on_the_page_and_in_the_list() {
 
 #[test]
 fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     let page = place.path().join("report.html");
     let link = place.path().join("link.html");
     place.run(&["report", "--html", "report.html"]).exits(0);
@@ -70,7 +70,7 @@ fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
 
 #[test]
 fn what_is_no_file_is_never_replaced() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     let made = Command::new("mkfifo").arg(place.path().join("pipe")).status();
     assert!(made.expect("this test needs mkfifo: apt-get install coreutils").success());
     fs::create_dir(place.path().join("folder")).unwrap();
@@ -97,7 +97,7 @@ fn what_is_no_file_is_never_replaced() {
 
 #[test]
 fn a_dash_is_stdout() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     let ran = place.run(&["report", "--html", "-"]).exits(0);
     assert!(ran.stdout.starts_with("<!DOCTYPE html>") && ran.stdout.ends_with("</html>"), "{}", ran.stdout);
     let ran = place.run(&["report", "--html", "-", "--json"]).exits(2);
@@ -107,7 +107,7 @@ fn a_dash_is_stdout() {
 
 #[test]
 fn a_report_that_cannot_be_made_says_why_and_leaves_the_old_one() {
-    let place = Place::with_store(&kept("#"));
+    let place = Place::with_store(&kept(None));
     let ran = place.run(&["report", "--html", "there/is/no/such/folder.html"]).exits(1);
     assert!(ran.stderr.contains("cannot write there/is/no/such/folder.html"), "{}", ran.stderr);
     let ran = place.run(&["report"]).exits(2);
@@ -117,7 +117,7 @@ fn a_report_that_cannot_be_made_says_why_and_leaves_the_old_one() {
         let ran = place.run(&[&["report", "--html", "report.html"], times].concat()).exits(2);
         assert!(ran.stderr.contains("--since"), "{}", ran.stderr);
     }
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["store"] = json!({ "type": "memory" });
     place.configure(&config);
     let ran = place.run(&["report", "--html", "report.html"]).exits(2);

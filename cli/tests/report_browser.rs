@@ -18,7 +18,7 @@ use support::{Place, kept};
 
 /// A page of so many generated calls of so many days, in a folder that stays.
 fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
-    let place = Place::with(&kept("#"));
+    let place = Place::with(&kept(None));
     history::fill(&place.path().join("calls.db"), days, calls);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("report");
     fs::create_dir_all(&folder).unwrap();

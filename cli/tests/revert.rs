@@ -54,7 +54,7 @@ fn purge_removes_the_configuration_and_the_logs_too() {
 #[test]
 fn purge_leaves_what_else_is_in_a_folder_that_was_named_for_logs_and_calls() {
     let site = Site::new();
-    let mut config = support::simulated("#", 0);
+    let mut config = support::simulated(None, 0);
     config["log"] = json!({ "directory": "logs" });
     config["store"] = json!({ "path": "logs/calls.db" });
     site.configure(&config);

@@ -81,7 +81,9 @@ impl Service {
 
     fn place(&self, backends: Value) -> Place {
         let used = backends.as_object().unwrap().keys().next().unwrap();
-        Place::with(&json!({ "use": [used], "backends": backends, "numbers": { "default_country": "US" } }))
+        Place::with(&json!({
+            "use": [used], "backends": backends, "numbers": { "default_country": "US" }, "approval": { "method": "pound" }
+        }))
     }
 }
 

@@ -19,7 +19,7 @@ use phonegate::config::NetworkConfig;
 use phonegate::store::{Block, CallStore, HOLD, RedisStore, StoredNumber};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS};
-use support::gate::{TestGate, admitted, id, no_limits, polling};
+use support::gate::{TestGate, admitted, id, no_limits, with_test_defaults};
 use support::host::Host;
 use support::redis::Redis;
 use support::wait_until;
@@ -72,7 +72,7 @@ impl Farm {
         let mut config = self.config();
         config["numbers"] = json!({ "default_country": "US" });
         config["limits"] = no_limits();
-        polling(config)
+        with_test_defaults(config)
     }
 
     /// A process that places call n through the library, as a host does, and waits for its end.

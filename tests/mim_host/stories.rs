@@ -61,7 +61,7 @@ pub fn gate_of(mim: Mim, library: &Path, calls: usize) -> Mim {
     let configuration = json!({
         "use": ["demo"],
         "allow_test_backends": true,
-        "backends": {"demo": {"type": "simulated", "answer_after_ms": 50, "press_after_ms": 50, "press": "#"}},
+        "backends": {"demo": {"type": "simulated", "answer_after_ms": 50, "press_after_ms": 50}},
         "numbers": {"default_country": "US", "blocked": blocked},
         "limits": {"calls_per_minute": 1000, "calls_per_number": 1000},
         "store": {"path": mim.path_in_host(&mim.log_folder().join("calls.db"))},

@@ -17,7 +17,7 @@ use phonegate::store::{LEASE, RENEW_EVERY};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS, fresh_id, fresh_number};
 use support::calls::{Calls, is_intact};
-use support::gate::{admitted, no_limits, polling};
+use support::gate::{admitted, no_limits, with_test_defaults};
 use support::host::Host;
 use support::sip::prompts;
 use support::sipp::{Callee, Step, UNTIL_ASKED};
@@ -60,7 +60,7 @@ impl Machine {
             "store": { "type": "sqlite", "path": folder.path().join("calls.db") },
         });
         config.as_object_mut().unwrap().extend(sections.as_object().unwrap().clone());
-        let config = polling(config);
+        let config = with_test_defaults(config);
         std::fs::write(folder.path().join("phonegate.json"), config.to_string()).unwrap();
         Self { folder, config }
     }

@@ -38,12 +38,12 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 const FEW: Limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };
 
-/// A gate that keeps its calls in this file.
-fn gate(file: &Path, press: &str, limits: Value, audit: Value) -> TestGate {
+/// A gate that keeps its calls in this file, and whose phone approves them.
+fn gate(file: &Path, limits: Value, audit: Value) -> TestGate {
     TestGate::start(json!({
         "use": ["phone"],
         "allow_test_backends": true,
-        "backends": { "phone": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press } },
+        "backends": { "phone": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
         "limits": limits,
         "audit": audit,
         "store": { "type": "sqlite", "path": file },
@@ -86,7 +86,7 @@ fn a_limit_holds_across_restarts_and_says_when_there_may_be_a_call_again() {
     let (_folder, file) = file();
     let limits = json!({ "calls_per_number": 2, "per_number_window_s": 600 });
     for n in 1..=4 {
-        let gate = gate(&file, "#", limits.clone(), json!({}));
+        let gate = gate(&file, limits.clone(), json!({}));
         gate.initiate(id(n), NUMBER);
         let (status, text) = gate.ends(id(n));
         let expected = if n <= 2 { CallStatus::Success } else { CallStatus::Failed };
@@ -151,7 +151,7 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
     wait(store.block(&block)).unwrap();
     wait(store.sweep(DAY)).unwrap();
     assert_eq!(wait(store.blocks()).unwrap().len(), 1);
-    let gate = gate(&file, "#", no_limits(), json!({}));
+    let gate = gate(&file, no_limits(), json!({}));
     gate.initiate(id(1), NUMBER);
     let (status, text) = gate.ends(id(1));
     assert_eq!(status, CallStatus::Failed);
@@ -161,7 +161,7 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
 #[test]
 fn the_file_is_for_its_owner_alone_and_holds_no_number() {
     let (folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
+    let gate = gate(&file, no_limits(), json!({}));
     gate.initiate(id(1), "+1 4255551212x77777777");
     assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
     for entry in std::fs::read_dir(folder.path()).unwrap() {
@@ -178,7 +178,7 @@ fn the_file_is_for_its_owner_alone_and_holds_no_number() {
 #[test]
 fn the_whole_number_is_kept_where_that_is_asked_for() {
     let (_folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({ "full_numbers": true }));
+    let gate = gate(&file, no_limits(), json!({ "full_numbers": true }));
     gate.initiate(id(1), "+1 4255551212x77777777");
     gate.ends(id(1));
     gate.end();
@@ -212,7 +212,7 @@ fn what_is_no_database_of_this_version_is_refused_and_left_as_it_is() {
 #[test]
 fn a_number_that_may_not_be_called_is_kept_with_the_refusal() {
     let (_folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
+    let gate = gate(&file, no_limits(), json!({}));
     gate.initiate(id(1), "+1 9005551212");
     gate.initiate(id(2), "nonsense");
     gate.end();

@@ -26,7 +26,7 @@ fn config(file: &Path, privacy: Value) -> Value {
     json!({
         "use": ["phone"],
         "allow_test_backends": true,
-        "backends": { "phone": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": "#" } },
+        "backends": { "phone": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
         "store": { "type": "sqlite", "path": file },
         "privacy": privacy,
     })

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn another_process_that_holds_the_file_holds_up_nothing_for_long_and_all_heals() {
     let (_folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
+    let gate = gate(&file, no_limits(), json!({}));
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     // Whoever waited for the store here would get its refusal.
@@ -37,7 +37,7 @@ fn another_process_that_holds_the_file_holds_up_nothing_for_long_and_all_heals()
 #[test]
 fn a_reader_waits_for_nobody_and_a_backup_is_whole() {
     let (folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
+    let gate = gate(&file, no_limits(), json!({}));
     let backup = folder.path().join("backup.db");
     let reader = SqliteStore::open(&file).unwrap();
     for n in 1..=50 {
@@ -61,7 +61,7 @@ fn a_reader_waits_for_nobody_and_a_backup_is_whole() {
 #[test]
 fn another_process_that_reads_holds_up_no_call() {
     let (_folder, file) = file();
-    let gate = gate(&file, "#", no_limits(), json!({}));
+    let gate = gate(&file, no_limits(), json!({}));
     let reader = Connection::open(&file).unwrap();
     let seen = || reader.query_row("SELECT count(*) FROM attempts", [], |row| row.get::<_, i64>(0)).unwrap();
     reader.execute_batch("BEGIN").unwrap();

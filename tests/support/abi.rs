@@ -31,20 +31,27 @@ pub struct Abi {
     folder: TempDir,
 }
 
-/// A configuration whose telephone answers at once and presses `press`.
-pub fn presses(press: &str) -> Value {
+/// A configuration whose telephone answers at once and approves.
+pub fn approves() -> Value {
     json!({
         "use": ["demo"],
         "allow_test_backends": true,
-        "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0, "press": press } },
+        "backends": { "demo": { "type": "simulated", "answer_after_ms": 0, "press_after_ms": 0 } },
         "numbers": { "default_country": "US" },
         "limits": { "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 },
     })
 }
 
+/// A configuration whose telephone is busy.
+pub fn is_busy() -> Value {
+    let mut config = approves();
+    config["backends"]["demo"]["press"] = json!("busy");
+    config
+}
+
 /// A configuration whose telephone rings until somebody ends the call.
 pub fn rings_on() -> Value {
-    let mut config = presses("#");
+    let mut config = approves();
     config["backends"]["demo"]["answer_after_ms"] = json!(600_000);
     config
 }
@@ -141,12 +148,13 @@ impl Abi {
 
     /// Replaces the usual configuration.
     pub fn configure(&self, config: &Value) {
-        std::fs::write(self.path("phonegate.json"), super::gate::polling(config.clone()).to_string()).unwrap();
+        std::fs::write(self.path("phonegate.json"), super::gate::with_test_defaults(config.clone()).to_string())
+            .unwrap();
     }
 
     /// Writes another configuration, and tells its path.
     pub fn other_config(&self, name: &str, config: &Value) -> CString {
-        std::fs::write(self.path(name), super::gate::polling(config.clone()).to_string()).unwrap();
+        std::fs::write(self.path(name), super::gate::with_test_defaults(config.clone()).to_string()).unwrap();
         CString::new(self.path(name).to_str().unwrap()).unwrap()
     }
 
@@ -205,7 +213,7 @@ impl Abi {
         self.status(Some(id))
     }
 
-    /// The library still does what it is for. The usual configuration must be one that presses #.
+    /// The library still does what it is for. The usual configuration must be one that approves.
     pub fn still_places_calls(&self) {
         let id = fresh_id();
         let begun = self.initiate(Some(&fresh_number()), Some(&id), None);

@@ -40,7 +40,7 @@ impl Line {
             "network": network,
             "numbers": { "default_country": "US" },
         });
-        let config = config::parse(&config.to_string())?;
+        let config = config::parse(&super::gate::with_test_defaults(config).to_string())?;
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), Path::new("/"))?;
         let named = backend::build("line", &config.backends["line"], &config, &prompts, Path::new("/"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -60,7 +60,7 @@ impl TestGate {
     }
 
     fn try_start(config: Value, registry: Arc<Registry>) -> Result<Self, ConfigError> {
-        let mut config = polling(config);
+        let mut config = with_test_defaults(config);
         let folder = tempfile::tempdir().unwrap();
         let object = config.as_object_mut().unwrap();
         object.entry("numbers").or_insert(json!({ "default_country": "US" }));
@@ -120,11 +120,16 @@ impl TestGate {
     }
 }
 
-/// A configuration of a host that polls: unless it says otherwise, GetCallStatus does not wait.
-pub fn polling(mut config: Value) -> Value {
-    if let Some(call) =
-        config.as_object_mut().and_then(|config| config.entry("call").or_insert(json!({})).as_object_mut())
-    {
+/// Adds what the tests' hosts and callees need, unless the configuration says otherwise: GetCallStatus does not wait, and
+/// `#` approves calls of backends that ring a callee, since most callees press only that.
+pub fn with_test_defaults(mut config: Value) -> Value {
+    let calls = |backend: &Value| matches!(backend["type"].as_str(), Some("sip" | "twilio_studio"));
+    let has_callees = config["backends"].as_object().is_some_and(|backends| backends.values().any(calls));
+    let Some(sections) = config.as_object_mut() else { return config };
+    if has_callees {
+        sections.entry("approval").or_insert(json!({ "method": "pound" }));
+    }
+    if let Some(call) = sections.entry("call").or_insert(json!({})).as_object_mut() {
         call.entry("status_wait_ms").or_insert(json!(0));
     }
     config

@@ -55,8 +55,8 @@ impl Place {
         place
     }
 
-    /// A simulated phone that does this at once.
-    pub fn simulated(press: &str) -> Self {
+    /// A simulated phone that does this at once, or approves.
+    pub fn simulated(press: Option<&str>) -> Self {
         Self::with(&simulated(press, 0))
     }
 
@@ -117,20 +117,23 @@ impl Place {
     }
 }
 
-/// A configuration with a simulated phone, which answers after `answer_after_ms` and then acts at once.
-pub fn simulated(press: &str, answer_after_ms: u64) -> Value {
-    json!({
+/// A configuration with a simulated phone, which answers after `answer_after_ms` and then does this at once. With
+/// `None`, it approves.
+pub fn simulated(press: Option<&str>, answer_after_ms: u64) -> Value {
+    let mut config = json!({
         "use": ["phone"],
         "allow_test_backends": true,
-        "backends": { "phone": {
-            "type": "simulated", "press": press, "answer_after_ms": answer_after_ms, "press_after_ms": 0
-        } },
+        "backends": { "phone": { "type": "simulated", "answer_after_ms": answer_after_ms, "press_after_ms": 0 } },
         "numbers": { "default_country": "US" }
-    })
+    });
+    if let Some(press) = press {
+        config["backends"]["phone"]["press"] = json!(press);
+    }
+    config
 }
 
 /// The same at once, with a store in the file `calls.db`.
-pub fn kept(press: &str) -> Value {
+pub fn kept(press: Option<&str>) -> Value {
     let mut config = simulated(press, 0);
     config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
     config
@@ -138,7 +141,7 @@ pub fn kept(press: &str) -> Value {
 
 /// The same store, and calls that ring until somebody answers them in the file `calls.txt`.
 pub fn at_a_desk() -> Value {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["use"] = json!(["desk"]);
     config["backends"] = json!({ "desk": { "type": "file", "path": "calls.txt" } });
     config

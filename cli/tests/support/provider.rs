@@ -37,6 +37,7 @@ impl Provider {
                 "base_url": self.server.uri()
             } },
             "numbers": { "default_country": "US" },
+            "approval": { "method": "pound" },
             "network": { "proxy": "none" }
         })
     }

@@ -35,7 +35,7 @@ impl Site {
     /// Nothing is installed. A configuration of a simulated phone lies in the bundle.
     pub fn new() -> Self {
         let site = Self::without_configuration();
-        site.configure(&simulated("#", 0));
+        site.configure(&simulated(None, 0));
         site
     }
 
@@ -213,7 +213,7 @@ pub fn settings_with(shim: &str) -> String {
 
 /// A configuration whose backend cannot be reached.
 pub fn unreachable() -> Value {
-    let mut config = simulated("#", 0);
+    let mut config = simulated(None, 0);
     config["use"] = json!(["trunk"]);
     config["allow_test_backends"] = json!(false);
     config["backends"] = json!({ "trunk": { "type": "sip", "trunk": format!("sip:{};transport=tcp", nobody()) } });

@@ -64,7 +64,7 @@ impl WineSite {
         // Not copied: the tests that inject faults have large ones.
         fs::hard_link(&build.tool, site.bundle().join("phonegate.exe")).unwrap();
         fs::hard_link(&build.dll, site.bundle().join("phonegate.dll")).unwrap();
-        let config = crate::support::simulated("#", 0).to_string();
+        let config = crate::support::simulated(None, 0).to_string();
         fs::write(site.bundle().join("phonegate.json"), config).unwrap();
         site.compile("csc.c", &site.bundle().join("csc.exe"));
         compiles_by(&site.bundle(), "mcs -sdk:2 -langversion:3");
