@@ -119,6 +119,34 @@ fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme(
     }
 }
 
+/// The odds: 1 - (1 - 1/(9 * 8^(digits - 1)))^attempts.
+#[test]
+fn weak_approval_is_warned_about_and_nothing_else_is() {
+    let warnings = |approval: Value, attempts: u32| {
+        let config = json!({
+            "use": ["trunk"], "backends": { "trunk": { "type": "sip", "trunk": "sips:sbc.contoso.local" } },
+            "numbers": { "default_country": "US" }, "approval": approval, "prompts": { "attempts": attempts }
+        });
+        config::parse(&config.to_string()).unwrap().warnings()
+    };
+    let pound = warnings(json!({ "method": "pound", "code_digits": 1 }), 2);
+    assert_eq!(pound.len(), 1, "{pound:?}");
+    assert!(pound[0].starts_with("approval.method: is `pound`: a recording can press #"), "{pound:?}");
+    assert!(pound[0].ends_with(r#"set "approval": { "method": "code" }"#), "{pound:?}");
+    for (digits, attempts, calls) in
+        [(1, 1, 9), (1, 2, 5), (2, 1, 72), (2, 2, 36), (3, 6, 96), (3, 10, 58), (3, 5, 0), (3, 2, 0), (4, 10, 0)]
+    {
+        let found = warnings(json!({ "method": "code", "code_digits": digits }), attempts);
+        let expected = if calls == 0 { 0 } else { 1 };
+        assert_eq!(found.len(), expected, "{digits} digits, {attempts} attempts: {found:?}");
+        let words =
+            format!(" guesses the code in 1 of {calls} calls (code_digits {digits}, attempts {attempts}); set it to ");
+        assert!(found.iter().all(|text| text.contains(&words)), "{words} in {found:?}");
+        let key = if digits < 3 { "approval.code_digits: " } else { "prompts.attempts: " };
+        assert!(found.iter().all(|text| text.starts_with(key)), "{found:?}");
+    }
+}
+
 /// A URI without a transport leaves it to DNS, which anyone on the network may forge.
 #[test]
 fn trunks_whose_keys_are_not_authenticated_are_warned_about() {

@@ -49,6 +49,24 @@ fn each_step_of_a_call_has_a_line_with_its_id_and_its_duration() {
 }
 
 #[test]
+fn each_start_warns_of_weak_approval() {
+    for (approval, words) in [
+        (json!({ "method": "pound" }), "approval.method: is `pound`: a recording can press #"),
+        (json!({ "method": "code", "code_digits": 1 }), "approval.code_digits: "),
+    ] {
+        let mut config = demo(json!({ "directory": "log" }));
+        config["approval"] = approval;
+        let log = TestGate::start(config).end();
+        let is_warned = |line: &Value| line["text"].as_str().is_some_and(|text| text.starts_with(words));
+        let warned: Vec<_> = log.iter().filter(|line| is_warned(line)).collect();
+        assert!(
+            matches!(warned[..], [line] if line["event"] == "configuration" && line["level"] == "warn"),
+            "{words} in {log:?}"
+        );
+    }
+}
+
+#[test]
 fn a_refusal_has_its_reason_and_its_text() {
     let gate = TestGate::start(demo(json!({ "directory": "log" })));
     assert_eq!(gate.initiate(id(1), "+1 4255550199"), CallStatus::Failed);

@@ -114,6 +114,22 @@ fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
 }
 
 #[test]
+fn weak_approval_is_warned_about_with_what_to_set() {
+    for (approval, words, what_to_do) in [
+        (json!({ "method": "pound" }), "warning: approval.method: is `pound`: a recording can press #", "\"code\" }"),
+        (json!({ "method": "code", "code_digits": 1 }), "warning: approval.code_digits: ", "set it to 3 or 4"),
+    ] {
+        let mut config = simulated(None, 0);
+        config["approval"] = approval;
+        let ran = Place::with(&config).run(&["check"]).exits(0);
+        let warned = ran.stderr.lines().find(|line| line.starts_with(words));
+        assert!(warned.is_some_and(|line| line.ends_with(what_to_do)), "{words} in {}", ran.stderr);
+    }
+    let ran = Place::with(&simulated(None, 0)).run(&["check"]).exits(0);
+    assert!(!ran.stderr.contains("approval"), "{}", ran.stderr);
+}
+
+#[test]
 fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_place() {
     let place = Place::with(&kept(None));
     for (url, words) in [

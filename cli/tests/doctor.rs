@@ -242,6 +242,16 @@ fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
 }
 
 #[test]
+fn approval_by_pound_is_a_finding() {
+    let site = installed();
+    let mut config = support::simulated(None, 0);
+    config["approval"] = json!({ "method": "pound" });
+    fs::write(site.config(), config.to_string()).unwrap();
+    let ran = doctor(&site, &["--json"]).exits(0);
+    finds(&ran, "configuration", "warning", "approval.method: is `pound`: a recording can press #");
+}
+
+#[test]
 fn a_store_that_can_never_be_made_is_named() {
     let site = installed();
     for store in ["/proc/nope/calls.db", "phonegate.json/calls.db"] {

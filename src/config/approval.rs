@@ -1,5 +1,7 @@
 //! The section `approval`.
 
+mod warnings;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -143,7 +143,8 @@ impl Config {
              account read the file"
                 .to_owned()
         });
-        plain.chain(proxy).chain(tests).chain(self.unauthenticated_keys()).chain(self.says_zero()).collect()
+        let of_file = plain.chain(proxy).chain(tests);
+        of_file.chain(self.approval_warnings()).chain(self.unauthenticated_keys()).chain(self.says_zero()).collect()
     }
 
     /// The trunks in use whose keys are not authenticated: those without SRTP over TLS.
