@@ -61,6 +61,17 @@ fn every_snippet_of_a_trunk_starts_a_gate() {
     }
 }
 
+/// docs/security.md names tests as `tests/file.rs::test`.
+#[test]
+fn every_test_that_security_names_exists() {
+    let text = read("docs/security.md");
+    let named: Vec<_> = text.split('`').filter_map(|code| code.split_once(".rs::")).collect();
+    assert!(named.len() >= 10, "{named:?}");
+    for (file, test) in named {
+        assert!(read(&format!("{file}.rs")).contains(&format!("#[test]\nfn {test}() {{")), "{file}.rs has no {test}");
+    }
+}
+
 /// The documents of the top folder, of docs and of examples.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();

@@ -31,7 +31,7 @@ const RECORD_WITHIN: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
 Examples:
-  phonegate call --demo +1 4255551212     a simulated phone answers and presses #; no configuration is read
+  phonegate call --demo +1 4255551212     a simulated phone answers and approves; no configuration is read
   phonegate call +1 4255551212 --json     JSON lines for scripts
   phonegate call --store +1 4255551212    counts like a call of the service's: limits and the block list hold, and
                                           `phonegate calls` lists it

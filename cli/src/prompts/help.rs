@@ -56,7 +56,7 @@ is not overwritten. Without a configuration, PhoneGate's prompts are taken.
   --prompt NAME            one recording
   none of them             all recordings, with a pause of a second between them
 
-Today every call says the prompt of the method pound.
+Which method calls ask by is `approval.method` of the configuration.
 
 --json prints one object: event (written), file, language, prompts (in their order), seconds, and method if a prompt of
 one was written.
