@@ -123,6 +123,9 @@ fn a_reference_of_something_else_never_verifies() {
 #[test]
 fn checking_rings_nobody() {
     for rig in Rig::all() {
+        if let Rig::Twilio(twilio) = &rig {
+            twilio.install(&json!({}));
+        }
         let line = rig.line();
         let checked = line.runtime.block_on(line.backend.check());
         assert!(!checked.unwrap().is_empty());

@@ -3,9 +3,7 @@
 mod support;
 
 use base64::Engine;
-use phonegate::backend::twilio_studio::{Installed, install_flow};
 use phonegate::call::{CallStatus, FailureReason};
-use phonegate::config::NetworkConfig;
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 use support::ports::nobody;
@@ -34,7 +32,8 @@ fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
 }
 
 /// A reply that is right in all but its length.
-fn padded(mut reply: Value) -> String {
+fn padded(reply: String) -> String {
+    let mut reply: Value = serde_json::from_str(&reply).unwrap();
     reply["padding"] = json!("x".repeat(2_000_000));
     reply.to_string()
 }
@@ -52,14 +51,19 @@ fn a_start_names_the_number_the_caller_and_the_extension() {
     let start = &twilio.seen(About::Start)[0];
     assert_eq!(start.path, format!("/v2/Flows/{FLOW}/Executions"));
     assert_eq!((start.form["To"].as_str(), start.form["From"].as_str()), ("+14255551234", FROM));
-    let parameters: Value = serde_json::from_str(&start.form["Parameters"]).unwrap();
-    assert_eq!(parameters, json!({ "fraud_key": "0", "has_extension": "yes", "send_digits": "wwww12345" }));
+    let expected = |send_digits: &str, nonce: &Value| json!({ "fraud_key": "0", "language": "en-US", "send_digits": send_digits, "nonce": nonce });
+    let first = twilio.parameters(0);
+    assert_eq!(first, expected("wwww12345", &first["nonce"]));
     assert_eq!(start.user, ACCOUNT);
 
     gate.initiate(id(2), NUMBER);
     assert_eq!(gate.ends(id(2)).0, CallStatus::Success);
-    let parameters: Value = serde_json::from_str(&twilio.seen(About::Start)[1].form["Parameters"]).unwrap();
-    assert_eq!(parameters, json!({ "fraud_key": "0", "has_extension": "no", "send_digits": "" }));
+    let second = twilio.parameters(1);
+    assert_eq!(second, expected("", &second["nonce"]));
+    assert_ne!(first["nonce"], second["nonce"]);
+    for nonce in [first, second].map(|parameters| parameters["nonce"].as_str().unwrap().to_owned()) {
+        assert!(nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit()), "128 bits: {nonce}");
+    }
 }
 
 #[test]
@@ -87,75 +91,133 @@ fn credentials_that_twilio_does_not_take_are_told_in_its_own_words() {
 }
 
 #[test]
-fn each_word_of_the_flow_has_its_reason_and_approved_alone_verifies() {
-    for (word, reason) in [
+fn each_result_of_the_flow_has_its_reason() {
+    for (result, reason) in [
         ("APPROVED", None),
         ("WRONG_KEY", Some(FailureReason::WrongKey)),
-        ("NO_KEY", Some(FailureReason::NoKeyPressed)),
         ("FRAUD", Some(FailureReason::FraudReported)),
+        ("NO_KEY", Some(FailureReason::NoKeyPressed)),
         ("BUSY", Some(FailureReason::Unreachable)),
         ("NO_ANSWER", Some(FailureReason::Unreachable)),
         ("FAILED", Some(FailureReason::CannotPlace)),
         ("MACHINE", Some(FailureReason::Voicemail)),
-        ("approved", Some(FailureReason::CannotPlace)),
-        ("APPROVED ", Some(FailureReason::CannotPlace)),
+        ("pressed", Some(FailureReason::CannotPlace)),
+        ("PRESSED ", Some(FailureReason::CannotPlace)),
         ("", Some(FailureReason::CannotPlace)),
         ("YES\u{1b}[2J", Some(FailureReason::CannotPlace)),
     ] {
         let twilio = Twilio::start();
-        twilio.tell(Story::ends(word));
+        twilio.tell(Story::ends(result));
         // A gate that is dropped cuts the deletion short.
         let gate = gate(&twilio);
         let (status, seen, text) = call(&gate);
-        assert_eq!((status == CallStatus::Success, seen), (reason.is_none(), reason), "{word}: {text}");
+        assert_eq!((status == CallStatus::Success, seen), (reason.is_none(), reason), "{result}: {text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         wait_until("the Execution is deleted", || twilio.is_clean());
     }
 }
 
 #[test]
-fn a_word_that_is_not_known_is_in_the_text() {
+fn an_unknown_result_is_in_the_text() {
     let twilio = Twilio::start();
     twilio.tell(Story::ends("MAYBE"));
     let (_, _, text) = call(&gate(&twilio));
-    assert!(text.contains("the word \"MAYBE\""), "{text}");
+    assert!(text.contains("the result \"MAYBE\""), "{text}");
 }
 
+/// Also if all that an approval needs stands beside it.
 #[test]
-fn a_result_that_is_no_word_never_verifies() {
-    for result in [json!(true), json!(1), json!(["APPROVED"]), json!({ "APPROVED": true }), json!([null])] {
+fn the_results_of_earlier_flows_are_not_believed() {
+    for result in ["APPROVED", "WRONG_KEY", "FRAUD"] {
         let twilio = Twilio::start();
-        twilio.tell(Story { answered: true, result: Some(result), looks: Some(1), ..Story::rings() });
-        assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CannotPlace));
+        twilio.tell(Story::writes(json!({ "result": result })));
+        let (_, reason, text) = call(&gate(&twilio));
+        assert_eq!(reason, Some(FailureReason::NotConfigured), "{result}");
+        assert!(text.contains("install it again: phonegate twilio install-flow"), "{text}");
     }
 }
 
 #[test]
-fn the_result_of_another_execution_is_never_taken() {
-    let (own, other) = (OWN, "FN000000000000000000000000000000ff");
-    let ended = |sid| Fault::Reply(200, json!({ "sid": sid, "status": "ended" }).to_string());
-    let approved = |sid| {
-        let context = json!({ "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } });
-        Fault::Reply(200, json!({ "execution_sid": sid, "context": context }).to_string())
-    };
-    for (of_status, of_context, expected) in [
-        (own, own, None),
-        (own, other, Some(FailureReason::CannotPlace)),
-        (other, own, Some(FailureReason::CannotPlace)),
+fn an_entry_that_is_not_as_the_flow_writes_it_never_verifies() {
+    let right = Story::writes(json!({ "attempt": 1 }));
+    let cases = [
+        json!({ "result": true }),
+        json!({ "result": ["PRESSED"] }),
+        json!({ "attempt": null }),
+        json!({ "attempt": "one" }),
+        json!({ "attempt": 1.5 }),
+        json!({ "attempt": 257 }),
+        json!({ "digits": null }),
+        json!({ "digits": 0 }),
+        json!({ "ended_by": null }),
+        json!({ "ended_by": "#" }),
+        json!({ "ended_by": "Pound" }),
+        json!({ "nonce": null }),
+        json!({ "nonce": "" }),
+        json!({ "nonce": "0".repeat(32) }),
+    ];
+    for (story, expected) in std::iter::once((right, None))
+        .chain(cases.into_iter().map(|variables| (Story::writes(variables), Some(FailureReason::CannotPlace))))
+    {
+        let twilio = Twilio::start();
+        twilio.tell(story.clone());
+        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", story.variables);
+    }
+    for (variables, expected) in [
+        (json!({ "attempt": "3" }), FailureReason::WrongKey),
+        (json!({ "attempt": 0 }), FailureReason::WrongKey),
+        (json!({ "ended_by": "full", "digits": "1" }), FailureReason::WrongKey),
+        (json!({ "ended_by": "pause" }), FailureReason::NoKeyPressed),
     ] {
         let twilio = Twilio::start();
-        twilio.tell(Story { answered: true, looks: Some(0), ..Story::rings() });
-        for _ in 0..3 {
-            twilio.fail(About::Look, ended(of_status));
-            twilio.fail(About::Look, approved(of_context));
-        }
-        assert_eq!(call(&gate(&twilio)).1, expected);
+        twilio.tell(Story::writes(variables.clone()));
+        assert_eq!(call(&gate(&twilio)).1, Some(expected), "{variables}");
+    }
+}
+
+/// The Execution, its flow, its number and its nonce must be those of the call.
+#[test]
+fn the_result_of_another_execution_is_never_taken() {
+    let edits: [(fn(String) -> String, Option<FailureReason>); 6] = [
+        (|body| body, None),
+        (|body| body.replace(r#""sid":"FN"#, r#""sid":"FNf"#), Some(FailureReason::CannotPlace)),
+        (|body| body.replace(r#""execution_sid":"FN0"#, r#""execution_sid":"FNf"#), Some(FailureReason::CannotPlace)),
+        (|body| body.replace(r#""flow_sid":"FW0"#, r#""flow_sid":"FWf"#), Some(FailureReason::CannotPlace)),
+        (
+            |body| body.replace(r#""contact":{"channel":{"address":"+1"#, r#""contact":{"channel":{"address":"+4"#),
+            Some(FailureReason::CannotPlace),
+        ),
+        (
+            |body| body.replace(r#""CallStatus":"#, r#""To":"+44255551212","CallStatus":"#),
+            Some(FailureReason::CannotPlace),
+        ),
+    ];
+    for (n, (edit, expected)) in edits.into_iter().enumerate() {
+        let twilio = Twilio::start();
+        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
+        let (_, reason, text) = call(&gate(&twilio));
+        assert_eq!(reason, expected, "{n}: {text}");
+    }
+}
+
+#[test]
+fn a_start_that_rings_another_number_is_ended_and_not_followed() {
+    let edits: [fn(String) -> String; 2] = [
+        |body| body.replace(r#""contact_channel_address":"+1"#, r#""contact_channel_address":"+4"#),
+        |body| body.replace(r#""flow_sid":"FW0"#, r#""flow_sid":"FWf"#),
+    ];
+    for edit in edits {
+        let (first, second) = (Twilio::start(), Twilio::start());
+        first.fail(About::Start, Fault::Edit(edit));
+        let (_, reason, text) = call(&gate_of_two(first.backend(), &second));
+        assert_eq!(reason, Some(FailureReason::CannotPlace), "{text}");
+        assert_eq!((first.ends(), first.seen(About::Look).len(), second.seen(About::Start).len()), (1, 0, 0), "{text}");
     }
 }
 
 #[test]
 fn a_start_that_may_have_rung_is_never_repeated_and_nobody_else_is_asked() {
-    let execution = json!({ "sid": OWN, "status": "active" });
     let faults = [
         Fault::Close,
         Fault::Hang,
@@ -163,7 +225,7 @@ fn a_start_that_may_have_rung_is_never_repeated_and_nobody_else_is_asked() {
         Fault::Refuse(503, 20503, "Service Unavailable", Some("1")),
         Fault::Reply(201, String::new()),
         Fault::Reply(201, r#"{"sid":"FN1","status":"active"}"#.to_owned()),
-        Fault::Reply(201, padded(execution)),
+        Fault::Edit(padded),
         Fault::Redirect("/v2/Flows".to_owned()),
         Fault::Refuse(409, 20409, "An Execution is already active for this contact", None),
     ];
@@ -182,13 +244,8 @@ fn a_start_that_may_have_rung_is_never_repeated_and_nobody_else_is_asked() {
 #[test]
 fn an_approval_in_a_reply_of_two_megabytes_never_verifies() {
     let twilio = Twilio::start();
-    twilio.tell(Story { answered: true, looks: Some(0), ..Story::rings() });
-    let context = json!({ "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } });
-    for _ in 0..3 {
-        twilio.fail(About::Look, Fault::Reply(200, json!({ "sid": OWN, "status": "ended" }).to_string()));
-        let approved = json!({ "execution_sid": OWN, "context": context });
-        twilio.fail(About::Look, Fault::Reply(200, padded(approved)));
-    }
+    twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+    (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(padded)));
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CannotPlace));
 }
 
@@ -357,9 +414,10 @@ fn neither_numbers_nor_secrets_show_in_the_log() {
 #[test]
 fn a_check_rings_nobody_and_tells_what_is_wrong() {
     let twilio = Twilio::start();
+    twilio.install(&json!({}));
     let gate = gate(&twilio);
     let [(_, well)] = &gate.gate().check()[..] else { panic!("one backend") };
-    assert_eq!(well.as_ref().unwrap(), "flow \"PhoneGate\", revision 0, published");
+    assert_eq!(well.as_ref().unwrap(), "flow \"PhoneGate\", revision 1, published");
     for (key, value, words) in [
         ("auth_token", "of another account", "status 401, error 20003: Authenticate."),
         ("flow_sid", "FW000000000000000000000000000000ff", "status 404, error 20404: The requested resource"),
@@ -375,40 +433,72 @@ fn a_check_rings_nobody_and_tells_what_is_wrong() {
     }
 }
 
-#[test]
-fn another_fraud_key_is_told_to_the_flow_and_a_flow_that_does_not_take_it_fails_the_check() {
+/// What `check` says with these settings about the flow that is installed for those.
+fn checked(installed: &Value, configured: &Value) -> Result<String, String> {
     let twilio = Twilio::start();
-    let gate = TestGate::start(json!({
-        "use": ["cloud"], "backends": { "cloud": twilio.backend() }, "fraud": { "key": "9" },
-    }));
-    assert_eq!(call(&gate), verified());
-    let parameters: Value = serde_json::from_str(&twilio.seen(About::Start)[0].form["Parameters"]).unwrap();
-    assert_eq!(parameters["fraud_key"], "9");
+    twilio.install(installed);
+    let gate = TestGate::start(twilio.configuration(configured));
+    gate.gate().check().remove(0).1.map_err(|failure| {
+        assert_eq!(failure.reason(), FailureReason::NotConfigured);
+        failure.text().to_owned()
+    })
+}
 
-    let failure = gate.gate().check().remove(0).1.unwrap_err();
-    assert_eq!(failure.reason(), FailureReason::NotConfigured);
-    assert!(failure.text().contains("knows the fraud key 0 alone, and fraud.key is 9"), "{failure}");
-    install(&twilio);
-    assert_eq!(gate.gate().check().remove(0).1.unwrap(), "flow \"PhoneGate\", revision 1, published");
+#[test]
+fn a_check_refuses_a_flow_that_was_made_for_other_settings() {
+    let german = json!({ "prompts": { "by_country": { "DE": "de-DE" } } });
+    let nine = json!({ "fraud": { "key": "9" } });
+    let three = json!({ "prompts": { "attempts": 3 } });
+    for (installed, configured, expected) in [
+        (&json!({}), &german, "has no de-DE;"),
+        (&json!({}), &nine, "was made for fraud.key 0, which is 9 now;"),
+        (&json!({}), &three, "was made for prompts.attempts 2, which is 3 now;"),
+        (&three, &json!({}), "was made for prompts.attempts 3, which is 2 now;"),
+    ] {
+        let problem = checked(installed, configured).unwrap_err();
+        assert!(problem.contains(expected), "{problem}");
+        assert!(problem.contains("install it again: phonegate twilio install-flow."), "{problem}");
+    }
+    for (installed, configured) in [(&german, &german), (&nine, &nine), (&three, &three), (&german, &json!({}))] {
+        assert_eq!(checked(installed, configured).unwrap(), "flow \"PhoneGate\", revision 1, published");
+    }
+}
+
+#[test]
+fn a_check_refuses_a_flow_of_another_version_or_author() {
+    let edits: [(fn(String) -> String, &str); 3] = [
+        (|body| body.replace("version=2", "version=1"), "is of another version of PhoneGate;"),
+        (
+            |body| body.replace("PhoneGate flow:", "PhoneGate: rings a user"),
+            "is not PhoneGate's, or of an earlier version;",
+        ),
+        (|body| body.replace("languages=", "tongues="), "has no en-US;"),
+    ];
+    for (edit, expected) in edits {
+        let twilio = Twilio::start();
+        twilio.install(&json!({}));
+        let gate = gate(&twilio);
+        twilio.fail(About::Flow, Fault::Edit(edit));
+        let problem = gate.gate().check().remove(0).1.unwrap_err();
+        assert!(problem.text().contains(expected), "{problem}");
+        assert!(problem.text().contains("install it again"), "{problem}");
+    }
+}
+
+#[test]
+fn another_fraud_key_is_a_parameter_of_the_call() {
+    let twilio = Twilio::start();
+    let gate = TestGate::start(twilio.configuration(&json!({ "fraud": { "key": "9" } })));
+    assert_eq!(call(&gate), verified());
+    assert_eq!(twilio.parameters(0)["fraud_key"], "9");
 }
 
 #[test]
 fn the_flow_is_installed_once_and_then_replaced() {
     let twilio = Twilio::start();
-    let first = install(&twilio);
+    let first = twilio.install(&json!({}));
     assert_eq!((first.sid.as_str(), first.created, first.revision), (FLOW, true, 1));
-    let second = install(&twilio);
+    let second = twilio.install(&json!({}));
     assert_eq!((second.sid.as_str(), second.created, second.revision), (FLOW, false, 2));
     assert_eq!(twilio.seen(About::Flow).iter().filter(|seen| seen.path.ends_with("/Validate")).count(), 2);
-}
-
-fn install(twilio: &Twilio) -> Installed {
-    let config = serde_json::from_value(without_type(twilio.backend())).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(install_flow("cloud", &config, &NetworkConfig::default(), "".as_ref())).unwrap()
-}
-
-fn without_type(mut backend: Value) -> Value {
-    backend.as_object_mut().unwrap().remove("type");
-    backend
 }

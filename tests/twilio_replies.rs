@@ -13,9 +13,6 @@ use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
 
-/// The first Execution of a stand-in.
-const OWN: &str = "FN00000000000000000000000000000001";
-
 fn gate(twilio: &Twilio) -> TestGate {
     TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() } }))
 }
@@ -36,13 +33,14 @@ fn a_null_result_is_no_result() {
 
 #[test]
 fn null_in_a_reply_is_an_absent_key() {
-    let approved = json!({ "flow": { "variables": { "result": "APPROVED" } }, "widgets": null, "trigger": null });
-    let silent = json!({ "flow": null, "widgets": { "call": { "CallStatus": "in-progress" } } });
-    for (context, expected) in [(approved, None), (silent, Some(FailureReason::CallEnded))] {
+    let edits: [(fn(String) -> String, Option<FailureReason>); 2] = [
+        (|body| body.replace(r#""trigger":{}"#, r#""trigger":null,"parsed":null"#), None),
+        (|body| body.replace(r#""digits":"""#, r#""digits":null"#), Some(FailureReason::CannotPlace)),
+    ];
+    for (edit, expected) in edits {
         let twilio = Twilio::start();
-        twilio.fail(About::Look, Fault::Reply(200, json!({ "sid": OWN, "status": "ended" }).to_string()));
-        let context = json!({ "execution_sid": OWN, "context": context });
-        twilio.fail(About::Look, Fault::Reply(200, context.to_string()));
+        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+        (0..2).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
         assert_eq!(call(&gate(&twilio)).1, expected);
     }
     // A refusal without words keeps its code.
@@ -53,41 +51,29 @@ fn null_in_a_reply_is_an_absent_key() {
 
 #[test]
 fn a_reply_that_gives_a_key_twice_is_malformed() {
-    let ended = json!({ "sid": OWN, "status": "ended" }).to_string();
-    let result = |entries: &str| {
-        format!(r#"{{"execution_sid":"{OWN}","context":{{"widgets":{{}},"flow":{{"variables":{{{entries}}}}}}}}}"#)
-    };
-    for (status, context) in [
-        (ended.clone(), result(r#""result":"WRONG_KEY","result":"APPROVED""#)),
-        (ended.clone(), result(r#""result":"APPROVED","result":"APPROVED""#)),
-        (ended.clone(), result(r#""result":"APPROVED","other":{"a":1,"a":2}"#)),
-        (ended.clone(), result(r#""result":null,"result":"APPROVED""#)),
-        (format!(r#"{{"sid":"{OWN}","status":"active","status":"ended"}}"#), result(r#""result":"APPROVED""#)),
-    ] {
+    let edits: [fn(String) -> String; 5] = [
+        |body| body.replace(r#""result":"#, r#""result":"NO_KEY","result":"#),
+        |body| body.replace(r#""result":"#, r#""result":"PRESSED","result":"#),
+        |body| body.replace(r#""result":"#, r#""other":{"a":1,"a":2},"result":"#),
+        |body| body.replace(r#""result":"#, r#""result":null,"result":"#),
+        |body| body.replace(r#""status":"#, r#""status":"active","status":"#),
+    ];
+    for (n, edit) in edits.into_iter().enumerate() {
         let twilio = Twilio::start();
-        twilio.tell(Story { answered: true, looks: Some(0), ..Story::rings() });
-        for _ in 0..3 {
-            twilio.fail(About::Look, Fault::Reply(200, status.clone()));
-            twilio.fail(About::Look, Fault::Reply(200, context.clone()));
-        }
+        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
         let (_, reason, text) = call(&gate(&twilio));
-        assert_eq!(reason, Some(FailureReason::CannotPlace), "{status} {context}: {text}");
+        assert_eq!(reason, Some(FailureReason::CannotPlace), "{n}: {text}");
         assert!(text.contains("makes no sense"), "{text}");
     }
 }
 
 #[test]
 fn a_status_that_twilio_does_not_document_never_verifies() {
-    let ended = json!({ "sid": OWN, "status": "ended" }).to_string();
-    let context = json!({ "widgets": {}, "flow": { "variables": { "result": "APPROVED" } } });
-    let approved = json!({ "execution_sid": OWN, "context": context }).to_string();
     for status in [202, 203, 206, 226, 299, 300] {
         let twilio = Twilio::start();
-        twilio.tell(Story { answered: true, looks: Some(0), ..Story::rings() });
-        for _ in 0..3 {
-            twilio.fail(About::Look, Fault::Reply(200, ended.clone()));
-            twilio.fail(About::Look, Fault::Reply(status, approved.clone()));
-        }
+        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Status(status)));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, Some(FailureReason::CannotPlace), "{status}: {text}");
         assert!(text.contains("makes no sense"), "{status}: {text}");
@@ -97,7 +83,7 @@ fn a_status_that_twilio_does_not_document_never_verifies() {
 #[test]
 fn a_start_and_a_deletion_with_another_status_did_not_succeed() {
     let (first, second) = (Twilio::start(), Twilio::start());
-    first.fail(About::Start, Fault::Reply(202, json!({ "sid": OWN, "status": "active" }).to_string()));
+    first.fail(About::Start, Fault::Status(202));
     let backends = json!({ "first": first.backend(), "second": second.backend() });
     let gate_of_two = TestGate::start(json!({ "use": ["first", "second"], "backends": backends }));
     let (status, _, text) = call(&gate_of_two);

@@ -140,6 +140,7 @@ impl Verb {
             Self::Report(arguments) => arguments.json,
             Self::Revert(arguments) => arguments.json,
             Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
+            Self::Twilio(twilio::Verb::ShowFlow) => false,
             Self::Protect(_) | Self::Schema | Self::LibraryVersion { .. } => false,
         }
     }
@@ -165,6 +166,7 @@ fn main() -> ExitCode {
         Verb::Report(arguments) => report::run(arguments, config),
         Verb::Revert(arguments) => revert::run(arguments),
         Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
+        Verb::Twilio(twilio::Verb::ShowFlow) => twilio::show_flow(config),
         Verb::Schema => print_schema(),
         Verb::LibraryVersion { path } => print_library_version(path),
     };

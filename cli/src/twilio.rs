@@ -12,10 +12,22 @@ use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
 use crate::setup::Setup;
 
+const SHOW_HELP: &str = "\
+The flow is generated for the configuration, whose secrets are not used. It can be imported in Twilio's console instead
+of being installed by install-flow.
+
+Examples:
+  phonegate twilio show-flow --config twilio.json > flow.json
+
+Exit codes:
+  0  printed
+  2  usage or configuration";
+
 const HELP: &str = "\
 The account and its credentials are those of a backend of type twilio_studio in the configuration. Its flow_sid is not
 looked at: it may still be a placeholder, such as FW and 32 zeroes. A flow named PhoneGate that is there already is
-replaced.
+replaced. The flow is generated for the configuration: install it again after changing prompts.language,
+prompts.by_country, prompts.attempts, prompts.repeat, approval.method or fraud.key.
 
 Examples:
   phonegate twilio install-flow --config twilio.json
@@ -33,6 +45,9 @@ Exit codes:
 pub(crate) enum Verb {
     /// Puts the flow that calls, asks and listens into the account, and prints its identifier.
     InstallFlow(InstallFlow),
+    /// Prints the flow as JSON.
+    #[command(after_help = SHOW_HELP)]
+    ShowFlow,
 }
 
 /// The arguments of `phonegate twilio install-flow`.
@@ -59,10 +74,20 @@ pub(crate) fn install_flow(arguments: &InstallFlow, config: Option<&Path>) -> Re
     let installed = {
         let live = Live::start(arguments.json);
         live.now("installing the flow at Twilio");
-        runtime.block_on(twilio_studio::install_flow(name, settings, &loaded.config.network, &loaded.base))
+        runtime.block_on(twilio_studio::install_flow(name, settings, &loaded.config, &loaded.base))
     };
     let installed = installed.map_err(|failure| refusal(name, &failure))?;
     tell(arguments.json, name, settings, &installed);
+    Ok(Exit::Done)
+}
+
+/// Prints the definition of the flow.
+pub(crate) fn show_flow(config: Option<&Path>) -> Result<Exit, Trouble> {
+    let Setup { file, loaded } = Setup::load(config)?;
+    let definition = twilio_studio::flow_definition(&loaded.config)
+        .map_err(|error| Trouble::usage(format!("{}: {error}", file.display())))?;
+    output::whole(&format!("{definition:#}\n"))
+        .map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot print the flow: {error}") })?;
     Ok(Exit::Done)
 }
 

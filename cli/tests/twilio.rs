@@ -87,6 +87,12 @@ impl Service {
     }
 }
 
+/// An Execution for [`NUMBER`].
+fn state(flow: &str, execution: &str, status: &str) -> Value {
+    let number: String = NUMBER.chars().filter(|c| !c.is_whitespace()).collect();
+    json!({ "sid": execution, "flow_sid": flow, "contact_channel_address": number, "status": status })
+}
+
 fn install(place: &Place, arguments: &[&str], secret: &str) -> Ran {
     let mut command = place.command(&["twilio", "install-flow"]);
     let ran: Ran = command.args(arguments).env("PHONEGATE_TEST_TOKEN", secret).output().unwrap().into();
@@ -124,6 +130,21 @@ fn a_flow_that_is_there_is_replaced_and_not_doubled() {
     let words = format!("Replaced the flow {there}, revision 3.\nThe configuration names it already");
     assert!(ran.stdout.starts_with(&words), "{}", ran.stdout);
     assert!(service.requests("POST", "/v2/Flows").is_empty());
+}
+
+#[test]
+fn the_installed_flow_is_the_one_that_is_shown() {
+    let service = Service::start();
+    service.takes_flows(None);
+    let place = service.place(json!({ "cloud": service.backend("") }));
+    let shown: Value = serde_json::from_str(&place.run(&["twilio", "show-flow"]).exits(0).stdout).unwrap();
+    assert_eq!(shown["states"][0]["type"], "trigger");
+    install(&place, &[], SECRET).exits(0);
+    let form = service.requests("POST", "/v2/Flows").remove(0);
+    let form = wiremock::http::Url::parse(&format!("http://localhost/?{form}")).unwrap();
+    let field = |name| form.query_pairs().find(|(key, _)| key == name).unwrap().1;
+    assert_eq!(serde_json::from_str::<Value>(&field("Definition")).unwrap(), shown);
+    assert_eq!(field("Status"), "published");
 }
 
 #[test]
@@ -165,10 +186,10 @@ fn interrupted(hang_up: u16, arguments: &[&str]) -> (Service, Ran) {
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
     let executions = format!("/v2/Flows/{flow}/Executions");
     let one = format!("{executions}/{execution}");
-    let state = |status| json!({ "sid": execution, "status": status });
+    let state = |status| state(&flow, &execution, status);
     service.answers(Mock::given(method("POST")).and(path(&executions)), 201, state("active"));
     service.answers(Mock::given(method("GET")).and(path(&one)), 200, state("active"));
-    let context = json!({ "execution_sid": execution, "context": { "widgets": {}, "flow": {} } });
+    let context = json!({ "execution_sid": execution, "flow_sid": flow, "context": { "widgets": {}, "flow": {} } });
     service.answers(Mock::given(method("GET")).and(path(format!("{one}/Context"))), 200, context);
     service.answers(Mock::given(method("POST")).and(path(&one)), hang_up, state("ended"));
     service.answers(Mock::given(method("DELETE")).and(path(&one)), 204, json!({}));
@@ -211,7 +232,7 @@ fn interrupted_while_dialling(status: u16) -> (Vec<String>, Ran) {
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
     let executions = format!("/v2/Flows/{flow}/Executions");
     let one = format!("{executions}/{execution}");
-    let state = |status| json!({ "sid": execution, "status": status });
+    let state = |status| state(&flow, &execution, status);
     let start = Mock::given(method("POST")).and(path(&executions));
     service.answers_after(Duration::from_secs(3), start, status, state("active"));
     service.answers(Mock::given(method("POST")).and(path(&one)), 200, state("ended"));
@@ -246,7 +267,7 @@ fn a_second_signal_leaves_at_once_and_says_what_that_may_mean() {
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
     let executions = format!("/v2/Flows/{flow}/Executions");
     let one = format!("{executions}/{execution}");
-    let state = json!({ "sid": execution, "status": "active" });
+    let state = state(&flow, &execution, "active");
     service.answers(Mock::given(method("POST")).and(path(&executions)), 201, state.clone());
     service.answers_after(support::PATIENCE, Mock::given(method("POST")).and(path(&one)), 200, state);
 

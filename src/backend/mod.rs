@@ -192,9 +192,7 @@ pub fn build(
     let backend: Arc<dyn TelephonyBackend> = match backend {
         BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
         BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
-        BackendConfig::TwilioStudio(twilio) => {
-            Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, (&config.network, config.fraud.key), base)?)
-        }
+        BackendConfig::TwilioStudio(twilio) => Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, config, base)?),
         BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),
     };
     Ok(Named { name: name.into(), backend, provider_verdicts })

@@ -1,13 +1,15 @@
 //! Calls by a flow in Twilio Studio: started, followed and ended by outbound HTTPS alone.
 //!
-//! One call is one Execution of the flow. Its outcome is one word in the Execution's context,
-//! `flow.variables.result`, which the flow writes at each of its endings; `flow.json` is such a flow.
+//! One call is one Execution of the flow, whose parameters are what it says and a nonce. The flow reports what was
+//! pressed, in variables of the Execution's context, and PhoneGate judges. [`flow`] generates the flow.
 //! The API: <https://www.twilio.com/docs/studio/rest-api/v2/execution>.
 
 mod api;
+mod call_ref;
 mod flow;
 mod outcome;
 mod pace;
+mod parameters;
 mod starts;
 
 use std::path::Path;
@@ -15,21 +17,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use phonegate_approval::verdict::Answer;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::IgnoredAny;
 
 use super::{CallStep, HANG_UP_LIMIT, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::approval::Approver;
-use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
-use crate::config::{ConfigError, FraudKey, NetworkConfig, TwilioStudioConfig};
+use crate::config::{Config, ConfigError, TwilioStudioConfig};
 use crate::telemetry::diagnostic_text;
 use api::{Api, ApiError, is_sid};
-use outcome::Context;
+use call_ref::{CallRef, Nonce};
+use flow::Plan;
+use outcome::{Context, Expected};
 use pace::Pace;
+use parameters::Parameters;
 use starts::Starts;
 
-pub use flow::{Installed, install_flow};
+pub use flow::{Installed, flow_definition, install_flow};
 
 /// A start that Twilio refuses with 429 was not processed, and is repeated so often.
 const START_TRIES: u32 = 3;
@@ -61,13 +67,17 @@ pub(super) struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
-    fraud_key: FraudKey,
+    /// What the flow must have been generated for.
+    plan: Plan,
     starts: Starts,
 }
 
 #[derive(Deserialize)]
 struct Execution {
     sid: String,
+    flow_sid: String,
+    /// The number that it was started for.
+    contact_channel_address: String,
     status: String,
 }
 
@@ -76,7 +86,7 @@ impl TwilioStudio {
     pub(super) fn new(
         path: &str,
         config: &TwilioStudioConfig,
-        (network, fraud_key): (&NetworkConfig, FraudKey),
+        whole: &Config,
         base: &Path,
     ) -> Result<Self, ConfigError> {
         if !is_sid("FW", &config.flow_sid) {
@@ -87,41 +97,61 @@ impl TwilioStudio {
             let problem = "must be a number of the account in E.164, such as +14255550100";
             return Err(ConfigError::invalid(format!("{path}.from"), problem));
         }
-        let api = Api::new(path, config, network, base)?;
-        Ok(Self { api, flow: config.flow_sid.clone(), from: config.from.clone(), fraud_key, starts: Starts::default() })
+        let api = Api::new(path, config, &whole.network, base)?;
+        let (flow, from) = (config.flow_sid.clone(), config.from.clone());
+        Ok(Self { api, flow, from, plan: Plan::new(whole)?, starts: Starts::default() })
     }
 
     fn executions(&self) -> [&str; 4] {
         ["v2", "Flows", &self.flow, "Executions"]
     }
 
-    fn execution<'a>(&'a self, reference: &'a Reference, more: &[&'a str]) -> Vec<&'a str> {
+    fn execution<'a>(&'a self, call: &CallRef<'a>, more: &[&'a str]) -> Vec<&'a str> {
         let mut path = self.executions().to_vec();
-        path.push(reference.as_str());
+        path.push(call.execution);
         path.extend_from_slice(more);
         path
     }
 
-    async fn start(&self, number: &PhoneNumber) -> Result<Execution, ApiError> {
-        let parameters = json!({
-            "fraud_key": self.fraud_key.get(),
-            "has_extension": if number.extension().is_some() { "yes" } else { "no" },
-            // A pause of two seconds before the extension: https://www.twilio.com/docs/voice/api/call-resource
-            "send_digits": number.extension().map(|digits| format!("wwww{digits}")).unwrap_or_default(),
-        });
-        let form = [("To", number.e164()), ("From", &self.from), ("Parameters", &parameters.to_string())];
+    async fn start(&self, call: &Call, parameters: &Parameters) -> Result<Execution, ApiError> {
+        let form = [("To", call.number.e164()), ("From", &self.from), ("Parameters", parameters.as_json())];
         self.api.post_at_once(&self.executions(), &form).await
     }
 
-    /// Reads the call once. Returns the user's answer, or why there is none; `None` while the call goes on.
+    /// Asks Twilio to start the call, again if that is safe.
+    async fn start_in_turn(&self, call: &Call, parameters: &Parameters) -> Result<Execution, PlaceError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let turn = self.starts.turn(&call.deadline).await;
+            let turn = turn.map_err(|failure| PlaceError { rang: Rang::No, failure })?;
+            let started = self.start(call, parameters).await;
+            drop(turn);
+            let error = match started {
+                Ok(execution) => return Ok(execution),
+                Err(error) => error,
+            };
+            let pause = pace::before_start(error.retry_after());
+            let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
+            match pause {
+                Some(pause) if error.is_throttled() && tries < START_TRIES && in_time => {
+                    tokio::time::sleep(pause).await
+                }
+                _ => return Err(PlaceError { rang: rang(&error), failure: error.failure() }),
+            }
+        }
+    }
+
+    /// One look at the call: its outcome, or none yet.
     async fn look(
         &self,
-        reference: &Reference,
+        (call, nonce): (&CallRef<'_>, &str),
+        approver: &Approver,
         seen: &mut Seen,
         on_step: OnStep<'_>,
-    ) -> Result<Option<Result<Answer, Failure>>, ApiError> {
-        let execution: Execution = self.api.get(&self.execution(reference, &[])).await?;
-        if execution.sid != reference.as_str() {
+    ) -> Result<Option<Outcome>, ApiError> {
+        let execution: Execution = self.api.get(&self.execution(call, &[])).await?;
+        if execution.sid != call.execution || execution.flow_sid != self.flow {
             return Err(ApiError::Malformed);
         }
         let ended = match execution.status.as_str() {
@@ -132,16 +162,17 @@ impl TwilioStudio {
         if !ended && seen.answered && !seen.context_is_due() {
             return Ok(None);
         }
-        let context: Context = self.api.get(&self.execution(reference, &["Context"])).await?;
-        if context.execution_sid() != reference.as_str() {
+        let context: Context = self.api.get(&self.execution(call, &["Context"])).await?;
+        if context.execution_sid != call.execution || context.flow_sid != self.flow {
             return Err(ApiError::Malformed);
         }
         if context.is_answered() && !seen.answered {
             seen.answered = true;
             on_step(CallStep::Progress(Progress::Answered));
         }
+        let expected = Expected { nonce, contact: &execution.contact_channel_address };
         if ended {
-            return Ok(Some(context.outcome(seen.answered)));
+            return Ok(Some(judge(context.answer(&expected, seen.answered), approver).await));
         }
         seen.context_read = Some(Instant::now());
         if !context.call_has_completed() {
@@ -152,8 +183,28 @@ impl TwilioStudio {
             return Ok(None);
         }
         // The call is over, so an error here does no harm: the later deletion logs it if Twilio refuses again.
-        let _ = tokio::time::timeout(END_AFTER_CALL_LIMIT, self.hang_up(reference)).await;
-        Ok(Some(context.outcome_of_completed_call()))
+        let _ = tokio::time::timeout(END_AFTER_CALL_LIMIT, self.end(call)).await;
+        Ok(Some(match judge(context.answer(&expected, true), approver).await {
+            // The flow writes an entry as its last step, and this Execution has not ended.
+            Outcome::Verified(_) => {
+                let sentence = "The call ended before the flow did, so its approval does not count.";
+                Outcome::Failed(Failure::new(FailureReason::CallEnded, sentence))
+            }
+            failed => failed,
+        }))
+    }
+
+    async fn end(&self, call: &CallRef<'_>) -> Result<(), Failure> {
+        let path = self.execution(call, &[]);
+        insist(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: IgnoredAny| ())
+    }
+
+    /// Ends a call that nobody follows any more, so that it does not ring on. Returns its failure.
+    async fn give_up(&self, call: &CallRef<'_>, failure: Failure) -> Failure {
+        match tokio::time::timeout(HANG_UP_LIMIT, self.end(call)).await {
+            Ok(Ok(())) => failure,
+            _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
+        }
     }
 }
 
@@ -177,37 +228,39 @@ impl Seen {
 #[async_trait]
 impl TelephonyBackend for TwilioStudio {
     async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let turn = self.starts.turn(&call.deadline).await;
-            let turn = turn.map_err(|failure| PlaceError { rang: Rang::No, failure })?;
-            let started = self.start(&call.number).await;
-            drop(turn);
-            let error = match started {
-                Ok(execution) if is_sid("FN", &execution.sid) => return Ok(Reference::new(execution.sid)),
-                Ok(_) => ApiError::Malformed,
-                Err(error) => error,
-            };
-            let pause = pace::before_start(error.retry_after());
-            let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
-            match pause {
-                Some(pause) if error.is_throttled() && tries < START_TRIES && in_time => {
-                    tokio::time::sleep(pause).await
-                }
-                _ => return Err(PlaceError { rang: rang(&error), failure: error.failure() }),
-            }
+        let not_rung = |failure| PlaceError { rang: Rang::No, failure };
+        let Ok(nonce) = Nonce::draw(|bytes| SystemRandom::new().fill(bytes)) else {
+            let sentence = "No call can be placed: the operating system provides no random numbers.";
+            return Err(not_rung(Failure::new(FailureReason::Internal, sentence)));
+        };
+        let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country());
+        let parameters = Parameters::new(call, speech, self.plan.fraud_key, &nonce);
+        let execution = self.start_in_turn(call, &parameters).await?;
+        let may_ring = |failure| PlaceError { rang: Rang::Perhaps, failure };
+        let Some(reference) = CallRef::of(&execution.sid, &nonce) else {
+            return Err(may_ring(ApiError::Malformed.failure()));
+        };
+        if execution.contact_channel_address == call.number.e164() && execution.flow_sid == self.flow {
+            return Ok(reference);
         }
+        let ended = tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(&reference)).await;
+        let rings_on = if matches!(ended, Ok(Ok(()))) { "" } else { " Another phone may ring on." };
+        let sentence = format_args!("Twilio started another call than the one that was requested.{rings_on}");
+        Err(may_ring(Failure::new(FailureReason::CannotPlace, sentence)))
     }
 
     async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
+        let call = CallRef::parse(reference);
+        let Some(nonce) = call.nonce else {
+            let sentence = "An earlier version of PhoneGate placed the call, so its result cannot be checked.";
+            return Outcome::Failed(self.give_up(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
+        };
         on_step(CallStep::Progress(Progress::Ringing));
         let (mut pace, mut seen) = (Pace::new(), Seen::default());
         loop {
             tokio::time::sleep(pace.next()).await;
-            let error = match self.look(reference, &mut seen, on_step).await {
-                Ok(Some(Ok(answer))) => return approver.judge(answer).await,
-                Ok(Some(Err(failure))) => return Outcome::Failed(failure),
+            let error = match self.look((&call, nonce), approver, &mut seen, on_step).await {
+                Ok(Some(outcome)) => return outcome,
                 Ok(None) => {
                     seen.malformed = 0;
                     pace.went_well();
@@ -217,24 +270,18 @@ impl TelephonyBackend for TwilioStudio {
             };
             seen.malformed = if matches!(error, ApiError::Malformed) { seen.malformed + 1 } else { 0 };
             if !error.may_pass() || seen.malformed == MALFORMED_REPLIES {
-                // Nobody follows the call any more, so it must not ring on.
-                let failure = error.failure();
-                return Outcome::Failed(match tokio::time::timeout(HANG_UP_LIMIT, self.hang_up(reference)).await {
-                    Ok(Ok(())) => failure,
-                    _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
-                });
+                return Outcome::Failed(self.give_up(&call, error.failure()).await);
             }
             pace.went_wrong(error.retry_after());
         }
     }
 
     async fn hang_up(&self, reference: &Reference) -> Result<(), Failure> {
-        let path = self.execution(reference, &[]);
-        insist(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: Execution| ())
+        self.end(&CallRef::parse(reference)).await
     }
 
     async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
-        let path = self.execution(reference, &[]);
+        let path = self.execution(&CallRef::parse(reference), &[]);
         insist(|| self.api.delete(&path)).await
     }
 
@@ -265,12 +312,8 @@ impl TelephonyBackend for TwilioStudio {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
             return Err(Failure::new(FailureReason::NotConfigured, problem));
         }
-        if self.fraud_key != FraudKey::default() && !flow.definition.to_string().contains("flow.data.fraud_key") {
-            let problem = format!(
-                "The flow \"{name}\" knows the fraud key 0 alone, and fraud.key is {}; install it again: \
-                 phonegate twilio install-flow.",
-                self.fraud_key.get()
-            );
+        if let Some(mismatch) = self.plan.mismatch(&flow.definition) {
+            let problem = format!("The flow \"{name}\" {mismatch}; install it again: phonegate twilio install-flow.");
             return Err(Failure::new(FailureReason::NotConfigured, problem));
         }
         let words = format!("flow \"{name}\", revision {}, published {way_out}", flow.revision);
@@ -302,6 +345,13 @@ where
         }
     }
     ask().await.map_err(|error| error.failure())
+}
+
+async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome {
+    match answer {
+        Ok(answer) => approver.judge(answer).await,
+        Err(failure) => Outcome::Failed(failure),
+    }
 }
 
 /// May the phone have rung although the start failed?

@@ -1,4 +1,4 @@
-//! The word with which the flow ends, and what it means.
+//! What the flow has written, and what it means.
 
 use phonegate_approval::secret::Entry;
 use phonegate_approval::verdict::{Answer, EndedBy};
@@ -12,10 +12,14 @@ use crate::telemetry::foreign_text;
 /// <https://www.twilio.com/docs/voice/api/call-resource#call-status-values>.
 const COMPLETED: &str = "completed";
 
+/// The results of flows that judged by themselves.
+const EARLIER_RESULTS: [&str; 3] = ["APPROVED", "WRONG_KEY", "FRAUD"];
+
 /// The context of an Execution: <https://www.twilio.com/docs/studio/rest-api/v2/execution-context>.
 #[derive(Deserialize)]
 pub(super) struct Context {
-    execution_sid: String,
+    pub(super) execution_sid: String,
+    pub(super) flow_sid: String,
     context: Inner,
 }
 
@@ -25,6 +29,8 @@ struct Inner {
     widgets: Map<String, Value>,
     #[serde(default)]
     flow: Flow,
+    #[serde(default)]
+    contact: Contact,
 }
 
 #[derive(Default, Deserialize)]
@@ -33,13 +39,27 @@ struct Flow {
     variables: Option<Map<String, Value>>,
 }
 
-impl Context {
-    /// Whose context it is.
-    pub(super) fn execution_sid(&self) -> &str {
-        &self.execution_sid
-    }
+#[derive(Default, Deserialize)]
+struct Contact {
+    #[serde(default)]
+    channel: Channel,
+}
 
-    /// Does some widget tell of a call that was answered?
+#[derive(Default, Deserialize)]
+struct Channel {
+    #[serde(default)]
+    address: String,
+}
+
+/// What a result must have to be that of the call.
+pub(super) struct Expected<'a> {
+    pub(super) nonce: &'a str,
+    /// The number that the Execution was started for.
+    pub(super) contact: &'a str,
+}
+
+impl Context {
+    /// Returns whether a widget reports a call that was answered.
     pub(super) fn is_answered(&self) -> bool {
         self.call_statuses().any(|status| matches!(status, "in-progress" | "answered" | COMPLETED))
     }
@@ -50,47 +70,85 @@ impl Context {
     }
 
     fn call_statuses(&self) -> impl Iterator<Item = &str> {
-        self.context.widgets.values().filter_map(|widget| widget.get("CallStatus")?.as_str())
+        self.of_widgets("CallStatus")
     }
 
-    /// The outcome of an Execution that is still active long after its call has ended. It is never an approval: the
-    /// flow writes the approval as its last step, and this Execution has not ended.
-    pub(super) fn outcome_of_completed_call(&self) -> Result<Answer, Failure> {
-        match self.outcome(true) {
-            Ok(_) => {
-                let sentence = "The call ended before the flow did, so its approval does not count.";
-                Err(Failure::new(FailureReason::CallEnded, sentence))
-            }
-            failed => failed,
-        }
+    /// A variable of all widgets that have it.
+    fn of_widgets(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.context.widgets.values().filter_map(move |widget| widget.get(name)?.as_str())
     }
 
-    /// The outcome of an Execution that has ended.
-    pub(super) fn outcome(&self, answered: bool) -> Result<Answer, Failure> {
-        let result = self.context.flow.variables.as_ref().and_then(|variables| variables.get("result"));
-        let (reason, sentence) = match result {
-            Some(Value::String(word)) if word == "APPROVED" => {
-                return Ok(Answer::Entry { attempt: 1, digits: Entry::default(), ended_by: EndedBy::Pound });
-            }
-            Some(Value::String(word)) => match word.as_str() {
-                "WRONG_KEY" => (FailureReason::WrongKey, "Another key than # was pressed."),
+    fn variable(&self, name: &str) -> Option<&Value> {
+        self.context.flow.variables.as_ref()?.get(name)
+    }
+
+    /// Returns what the user pressed. `is_answered` is whether the call was answered at any time.
+    ///
+    /// # Errors
+    /// Why nothing was pressed, or that the result is not one that this flow writes for this call.
+    pub(super) fn answer(&self, expected: &Expected<'_>, is_answered: bool) -> Result<Answer, Failure> {
+        let (reason, sentence) = match self.variable("result") {
+            Some(Value::String(result)) => match result.as_str() {
+                "PRESSED" => return self.entry(expected),
                 "NO_KEY" => (FailureReason::NoKeyPressed, "The call was answered, but no key was pressed."),
-                "FRAUD" => (FailureReason::FraudReported, "The user reported that the request was not theirs."),
                 "BUSY" => (FailureReason::Unreachable, "The phone is busy."),
                 "NO_ANSWER" => (FailureReason::Unreachable, "The phone was not answered."),
                 "FAILED" => (FailureReason::CannotPlace, "Twilio could not put the call through."),
                 "MACHINE" => (FailureReason::Voicemail, "An answering machine took the call."),
-                word => {
-                    let word = foreign_text(word);
-                    let sentence = format!("The flow ended with the word \"{word}\", which PhoneGate does not know.");
+                earlier if EARLIER_RESULTS.contains(&earlier) => {
+                    let sentence = "The flow at Twilio is of an earlier version of PhoneGate, so its result does not count; \
+                                    install it again: phonegate twilio install-flow.";
+                    (FailureReason::NotConfigured, sentence)
+                }
+                other => {
+                    let other = foreign_text(other);
+                    let sentence =
+                        format!("The flow ended with the result \"{other}\", which PhoneGate does not know.");
                     return Err(Failure::new(FailureReason::CannotPlace, sentence));
                 }
             },
             Some(_) => (FailureReason::CannotPlace, "The flow's result is not a word."),
-            // Who hangs up ends the Execution where it stands.
-            None if answered => (FailureReason::CallEnded, "The call was answered and hung up without a key."),
+            // A user who hangs up ends the Execution at its current widget.
+            None if is_answered => (FailureReason::CallEnded, "The call was answered and hung up without a key."),
             None => (FailureReason::CannotPlace, "The flow ended without a result; is it PhoneGate's flow?"),
         };
         Err(Failure::new(reason, sentence))
+    }
+
+    /// The entry that the flow reports.
+    fn entry(&self, expected: &Expected<'_>) -> Result<Answer, Failure> {
+        let foreign = |what: &str| {
+            let sentence = format_args!("The result at Twilio does not belong to this call: it has another {what}.");
+            Err(Failure::new(FailureReason::CannotPlace, sentence))
+        };
+        if self.variable("nonce").and_then(Value::as_str) != Some(expected.nonce) {
+            return foreign("nonce");
+        }
+        let is_contact = |number: &str| number == expected.contact;
+        if !is_contact(&self.context.contact.channel.address) || !self.of_widgets("To").all(is_contact) {
+            return foreign("number");
+        }
+        let attempt = match self.variable("attempt") {
+            Some(Value::String(attempt)) => attempt.parse().ok(),
+            Some(attempt) => attempt.as_u64().and_then(|attempt| u8::try_from(attempt).ok()),
+            None => None,
+        };
+        let digits = self.variable("digits").and_then(Value::as_str);
+        let ended_by = match self.variable("ended_by").and_then(Value::as_str) {
+            Some("pound") => Some(EndedBy::Pound),
+            Some("pause") => Some(EndedBy::Pause),
+            Some("full") => Some(EndedBy::Full),
+            _ => None,
+        };
+        match (attempt, digits, ended_by) {
+            (Some(attempt), Some(digits), Some(ended_by)) => {
+                Ok(Answer::Entry { attempt, digits: Entry::from_text(digits), ended_by })
+            }
+            _ => {
+                let sentence = "The flow does not say how the entry was made; install it again: \
+                                phonegate twilio install-flow.";
+                Err(Failure::new(FailureReason::CannotPlace, sentence))
+            }
+        }
     }
 }

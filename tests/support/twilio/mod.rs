@@ -1,6 +1,8 @@
 //! A stand-in for Twilio Studio's REST API: it keeps state as the service does, and refuses what the service refuses.
 //! <https://www.twilio.com/docs/studio/rest-api/v2/execution>
 
+#[path = "../flow.rs"]
+pub mod flow;
 mod state;
 pub mod tls;
 
@@ -14,6 +16,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
+use phonegate::backend::twilio_studio::{Installed, install_flow};
+use phonegate::config::{self, BackendConfig};
 use serde_json::{Value, json};
 
 use state::Studio;
@@ -48,6 +52,10 @@ pub enum Fault {
     Slow(Duration),
     /// This status and body instead of the service's.
     Reply(u16, String),
+    /// The service's body, changed so.
+    Edit(fn(String) -> String),
+    /// The service's body with this status.
+    Status(u16),
     /// A redirect to there.
     Redirect(String),
 }
@@ -139,6 +147,23 @@ impl Twilio {
         })
     }
 
+    /// A gate's configuration with these settings, whose calls go through here.
+    pub fn configuration(&self, settings: &Value) -> Value {
+        let mut config = json!({
+            "use": ["cloud"], "backends": { "cloud": self.backend() }, "numbers": { "default_country": "US" },
+        });
+        config.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        config
+    }
+
+    /// Installs the flow for these settings.
+    pub fn install(&self, settings: &Value) -> Installed {
+        let config = config::parse(&self.configuration(settings).to_string()).unwrap();
+        let BackendConfig::TwilioStudio(backend) = &config.backends["cloud"] else { panic!("another backend") };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(install_flow("cloud", backend, &config, "".as_ref())).unwrap()
+    }
+
     /// Tells how the calls from now on go.
     pub fn tell(&self, story: Story) {
         self.inner.lock().unwrap().studio.story = story;
@@ -177,6 +202,11 @@ impl Twilio {
     /// What it was asked about this so far.
     pub fn seen(&self, about: About) -> Vec<Seen> {
         self.all().into_iter().filter(|seen| seen.about == about).collect()
+    }
+
+    /// The parameters of the n-th Execution that was asked for.
+    pub fn parameters(&self, n: usize) -> Value {
+        serde_json::from_str(&self.seen(About::Start)[n].form["Parameters"]).unwrap()
     }
 
     /// Are all Executions deleted?
@@ -224,8 +254,11 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         let at = inner.faults.iter().position(|(of, _)| *of == about);
         if hangs { Some(Fault::Hang) } else { at.map(|at| inner.faults.remove(at).1) }
     };
+    let (mut edit, mut other_status): (Option<fn(String) -> String>, _) = (None, None);
     match fault {
         None => {}
+        Some(Fault::Edit(change)) => edit = Some(change),
+        Some(Fault::Status(status)) => other_status = Some(status),
         Some(Fault::Refuse(status, code, words, retry_after)) => {
             let mut reply = refuse(status, code, words);
             if let Some(when) = retry_after {
@@ -252,7 +285,10 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
     let reply = inner.lock().unwrap().studio.answer(parts.method.as_str(), &segments, &form);
     match reply {
         Ok((204, _)) => StatusCode::NO_CONTENT.into_response(),
-        Ok((status, body)) => (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response(),
+        Ok((status, body)) => {
+            let body = edit.map_or_else(|| body.to_string(), |edit| edit(body.to_string()));
+            (StatusCode::from_u16(other_status.unwrap_or(status)).unwrap(), body).into_response()
+        }
         Err((status, code, words)) => refuse(status, code, &words),
     }
 }

@@ -4,17 +4,27 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::flow::{self, Callee};
 use super::{ACCOUNT, FROM};
 
 pub const FLOW: &str = "FW00000000000000000000000000000001";
+
+/// The longest text of an Execution's parameters that the stand-in takes; Twilio documents no limit. A call with ten
+/// attempts has 800 bytes.
+const LONGEST_PARAMETERS: usize = 4_096;
 
 /// How a call goes.
 #[derive(Clone, Debug)]
 pub struct Story {
     /// Does somebody answer?
     pub answered: bool,
-    /// The word that the flow ends with.
+    /// How it ends. "APPROVED", "WRONG_KEY" and "FRAUD" are what the user does; the flow then reports the entry. Anything
+    /// else is what the flow writes as its result.
     pub result: Option<Value>,
+    /// Replaces variables that the flow writes.
+    pub variables: Value,
+    /// The call goes through the flow that is installed. `result` is not used then.
+    pub callee: Option<Callee>,
     /// So many looks show it active; none: it never ends by itself.
     pub looks: Option<u32>,
     /// After so many looks the callee has hung up, which the call's widget shows. Studio may miss that, and then the
@@ -23,25 +33,39 @@ pub struct Story {
 }
 
 impl Story {
-    /// Answered, and ended with this word.
+    /// Answered, and ended so.
     pub fn ends(word: &str) -> Self {
-        Self { answered: true, result: Some(json!(word)), looks: Some(1), hung_up_after: None }
+        Self { answered: true, result: Some(json!(word)), looks: Some(1), ..Self::rings() }
     }
 
     /// Rings for ever.
     pub fn rings() -> Self {
-        Self { answered: false, result: None, looks: None, hung_up_after: None }
+        Self { answered: false, result: None, variables: json!({}), callee: None, looks: None, hung_up_after: None }
     }
 
-    /// Answered and hung up, which Studio misses. The flow has written this word, if any.
+    /// Answered and hung up, which Studio misses. The flow has ended so, if at all.
     pub fn stuck(word: Option<&str>) -> Self {
-        Self { answered: true, result: word.map(|word| json!(word)), looks: None, hung_up_after: Some(2) }
+        let result = word.map(|word| json!(word));
+        Self { answered: true, result, hung_up_after: Some(2), ..Self::rings() }
+    }
+
+    /// Answered and approved, but the flow writes these variables otherwise. Null: not at all.
+    pub fn writes(variables: Value) -> Self {
+        Self { variables, ..Self::ends("APPROVED") }
+    }
+
+    /// Goes through the flow that is installed.
+    pub fn walks(callee: Callee) -> Self {
+        Self { callee: Some(callee), ..Self::ends("") }
     }
 }
 
 pub struct Execution {
     to: String,
+    parameters: Value,
     story: Story,
+    /// What the flow that is installed comes to, in a story that walks.
+    walked: Option<Value>,
     looks: u32,
     stopped: bool,
 }
@@ -104,23 +128,36 @@ impl Studio {
             form.get(name).cloned().ok_or((400, 20001, missing))
         };
         let (to, from) = (field("To")?, field("From")?);
+        if let Some(unknown) = form.keys().find(|key| !["To", "From", "Parameters"].contains(&key.as_str())) {
+            return Err((400, 20001, format!("Unknown parameter {unknown}")));
+        }
         if !is_e164(&to) {
             return Err((400, 21211, format!("The 'To' number {to} is not a valid phone number.")));
         }
         if from != FROM {
             return Err((400, 21212, format!("The 'From' number {from} is not a valid phone number.")));
         }
-        let parameters: Value = serde_json::from_str(form.get("Parameters").map_or("{}", String::as_str))
-            .ok()
-            .filter(Value::is_object)
-            .ok_or((400, 20001, "Parameters is not a JSON object".to_owned()))?;
+        let parameters = form.get("Parameters").map_or("{}", String::as_str);
+        if parameters.len() > LONGEST_PARAMETERS {
+            return Err((413, 20413, "Request entity too large".to_owned()));
+        }
+        let parameters: Value = serde_json::from_str(parameters).ok().filter(Value::is_object).ok_or((
+            400,
+            20001,
+            "Parameters is not a JSON object".to_owned(),
+        ))?;
         // One Execution at a time for the same To and From.
         if self.executions.values().any(|execution| execution.to == to && !execution.is_over()) {
             return Err((409, 20409, "An Execution is already active for this contact".to_owned()));
         }
         self.started += 1;
         let sid = format!("FN{:032x}", self.started);
-        let execution = Execution { to, story: self.story.clone(), looks: 0, stopped: false };
+        let story = self.story.clone();
+        let walked = story.callee.map(|callee| {
+            let definition = self.installed.as_ref().expect("a flow is installed");
+            flow::run(definition, callee, (&from, &to), &parameters).context
+        });
+        let execution = Execution { to, parameters: parameters.clone(), story, walked, looks: 0, stopped: false };
         let mut body = execution.resource(&sid);
         body["context"] = json!({ "flow": { "data": parameters } });
         self.executions.insert(sid, execution);
@@ -172,14 +209,39 @@ impl Execution {
             let answered = self.story.answered && (self.looks > 1 || self.is_over());
             widgets["call"] = json!({ "CallStatus": if answered { "in-progress" } else { "ringing" } });
         }
-        let mut variables = json!({});
-        if let (true, Some(result)) = (has_hung_up || self.is_over() && !self.stopped, &self.story.result) {
-            variables["result"] = result.clone();
+        let is_told = has_hung_up || self.is_over() && !self.stopped;
+        let mut context = json!({
+            "trigger": {}, "widgets": widgets,
+            "flow": { "flow_sid": FLOW, "channel": { "address": FROM }, "variables": {}, "data": self.parameters },
+            "contact": { "channel": { "address": self.to } },
+        });
+        if let (true, Some(walked)) = (is_told, &self.walked) {
+            context = walked.clone();
+        } else if is_told {
+            context["flow"]["variables"] = self.variables();
         }
-        json!({
-            "execution_sid": sid, "account_sid": ACCOUNT, "flow_sid": FLOW,
-            "context": { "trigger": {}, "widgets": widgets, "flow": { "flow_sid": FLOW, "variables": variables } },
-        })
+        json!({ "execution_sid": sid, "account_sid": ACCOUNT, "flow_sid": FLOW, "context": context })
+    }
+
+    /// What PhoneGate's flow writes.
+    fn variables(&self) -> Value {
+        let parameter = |name: &str| self.parameters[name].as_str().unwrap_or_default().to_owned();
+        let pressed = |digits: String| {
+            json!({
+                "result": "PRESSED", "attempt": "1", "digits": digits, "ended_by": "pound", "nonce": parameter("nonce"),
+            })
+        };
+        let mut variables = match self.story.result.as_ref().map(|result| (result, result.as_str())) {
+            Some((_, Some("APPROVED"))) => pressed(parameter("code_1")),
+            Some((_, Some("WRONG_KEY"))) => pressed(parameter("code_1") + "1"),
+            Some((_, Some("FRAUD"))) => pressed(parameter("fraud_key")),
+            Some((result, _)) => json!({ "result": result }),
+            None => json!({}),
+        };
+        if let (Some(variables), Some(others)) = (variables.as_object_mut(), self.story.variables.as_object()) {
+            variables.extend(others.clone());
+        }
+        variables
     }
 }
 
@@ -189,8 +251,10 @@ fn definition(form: &HashMap<String, String>) -> Result<Value, (u16, u32, String
         return Err(invalid());
     }
     let definition: Value = serde_json::from_str(form.get("Definition").ok_or_else(invalid)?).map_err(|_| invalid())?;
-    let known = |key: &str| definition.get(key).is_some();
-    if known("states") && known("initial_state") && known("description") { Ok(definition) } else { Err(invalid()) }
+    match flow::problems(&definition).as_slice() {
+        [] => Ok(definition),
+        problems => Err((422, 20001, format!("Flow definition is invalid: {}", problems.join("; ")))),
+    }
 }
 
 fn is_e164(number: &str) -> bool {
