@@ -1,0 +1,238 @@
+//! What Twilio Studio reports of a call, and what PhoneGate makes of it; which flows it refuses.
+
+mod support;
+
+use phonegate::call::{CallStatus, FailureReason};
+use serde_json::{Value, json};
+use support::gate::{TestGate, id};
+use support::twilio::flow::{Act, Callee};
+use support::twilio::{About, FLOW, Fault, Story, Twilio};
+use support::wait_until;
+
+const NUMBER: &str = "+1 4255551212";
+
+fn gate(twilio: &Twilio) -> TestGate {
+    TestGate::start(twilio.configuration(&json!({})))
+}
+
+/// Calls, and returns how it ended.
+fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
+    gate.initiate(id(1), NUMBER);
+    let (status, text) = gate.ends(id(1));
+    (status, gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
+}
+
+#[test]
+fn each_result_of_the_flow_has_its_reason() {
+    for (result, reason) in [
+        ("APPROVED", None),
+        ("WRONG_KEY", Some(FailureReason::WrongKey)),
+        ("FRAUD", Some(FailureReason::FraudReported)),
+        ("NO_KEY", Some(FailureReason::NoKeyPressed)),
+        ("BUSY", Some(FailureReason::Unreachable)),
+        ("NO_ANSWER", Some(FailureReason::Unreachable)),
+        ("FAILED", Some(FailureReason::CannotPlace)),
+        ("MACHINE", Some(FailureReason::Voicemail)),
+        ("pressed", Some(FailureReason::CannotPlace)),
+        ("PRESSED ", Some(FailureReason::CannotPlace)),
+        ("", Some(FailureReason::CannotPlace)),
+        ("YES\u{1b}[2J", Some(FailureReason::CannotPlace)),
+    ] {
+        let twilio = Twilio::start();
+        twilio.tell(Story::ends(result));
+        // A gate that is dropped cuts the deletion short.
+        let gate = gate(&twilio);
+        let (status, seen, text) = call(&gate);
+        assert_eq!((status == CallStatus::Success, seen), (reason.is_none(), reason), "{result}: {text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        wait_until("the Execution is deleted", || twilio.is_clean());
+    }
+}
+
+#[test]
+fn an_unknown_result_is_in_the_text() {
+    let twilio = Twilio::start();
+    twilio.tell(Story::ends("MAYBE"));
+    let (_, _, text) = call(&gate(&twilio));
+    assert!(text.contains("the result \"MAYBE\""), "{text}");
+}
+
+/// Also if all that an approval needs stands beside it.
+#[test]
+fn the_results_of_earlier_flows_are_not_believed() {
+    for result in ["APPROVED", "WRONG_KEY", "FRAUD"] {
+        let twilio = Twilio::start();
+        twilio.tell(Story::writes(json!({ "result": result })));
+        let (_, reason, text) = call(&gate(&twilio));
+        assert_eq!(reason, Some(FailureReason::NotConfigured), "{result}");
+        assert!(text.contains("install it again: phonegate twilio install-flow"), "{text}");
+    }
+}
+
+#[test]
+fn an_entry_that_is_not_as_the_flow_writes_it_never_verifies() {
+    let right = Story::writes(json!({ "attempt": 1 }));
+    let cases = [
+        json!({ "result": true }),
+        json!({ "result": ["PRESSED"] }),
+        json!({ "attempt": null }),
+        json!({ "attempt": "one" }),
+        json!({ "attempt": 1.5 }),
+        json!({ "attempt": 257 }),
+        json!({ "digits": null }),
+        json!({ "digits": 0 }),
+        json!({ "ended_by": null }),
+        json!({ "ended_by": "#" }),
+        json!({ "ended_by": "Pound" }),
+        json!({ "nonce": null }),
+        json!({ "nonce": "" }),
+        json!({ "nonce": "0".repeat(32) }),
+    ];
+    for (story, expected) in std::iter::once((right, None))
+        .chain(cases.into_iter().map(|variables| (Story::writes(variables), Some(FailureReason::CannotPlace))))
+    {
+        let twilio = Twilio::start();
+        twilio.tell(story.clone());
+        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", story.variables);
+    }
+    for (variables, expected) in [
+        (json!({ "attempt": "3" }), FailureReason::WrongKey),
+        (json!({ "attempt": 0 }), FailureReason::WrongKey),
+        (json!({ "ended_by": "full", "digits": "1" }), FailureReason::WrongKey),
+        (json!({ "ended_by": "pause" }), FailureReason::NoKeyPressed),
+    ] {
+        let twilio = Twilio::start();
+        twilio.tell(Story::writes(variables.clone()));
+        assert_eq!(call(&gate(&twilio)).1, Some(expected), "{variables}");
+    }
+}
+
+/// The Execution, its flow, its number and its nonce must be those of the call.
+#[test]
+fn the_result_of_another_execution_is_never_taken() {
+    let edits: [(fn(String) -> String, Option<FailureReason>); 6] = [
+        (|body| body, None),
+        (|body| body.replace(r#""sid":"FN"#, r#""sid":"FNf"#), Some(FailureReason::CannotPlace)),
+        (|body| body.replace(r#""execution_sid":"FN0"#, r#""execution_sid":"FNf"#), Some(FailureReason::CannotPlace)),
+        (|body| body.replace(r#""flow_sid":"FW0"#, r#""flow_sid":"FWf"#), Some(FailureReason::CannotPlace)),
+        (
+            |body| body.replace(r#""contact":{"channel":{"address":"+1"#, r#""contact":{"channel":{"address":"+4"#),
+            Some(FailureReason::CannotPlace),
+        ),
+        (
+            |body| body.replace(r#""CallStatus":"#, r#""To":"+44255551212","CallStatus":"#),
+            Some(FailureReason::CannotPlace),
+        ),
+    ];
+    for (n, (edit, expected)) in edits.into_iter().enumerate() {
+        let twilio = Twilio::start();
+        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
+        let (_, reason, text) = call(&gate(&twilio));
+        assert_eq!(reason, expected, "{n}: {text}");
+    }
+}
+
+#[test]
+fn a_start_that_rings_another_number_is_ended_and_not_followed() {
+    let edits: [fn(String) -> String; 2] = [
+        |body| body.replace(r#""contact_channel_address":"+1"#, r#""contact_channel_address":"+4"#),
+        |body| body.replace(r#""flow_sid":"FW0"#, r#""flow_sid":"FWf"#),
+    ];
+    for edit in edits {
+        let (first, second) = (Twilio::start(), Twilio::start());
+        first.fail(About::Start, Fault::Edit(edit));
+        let backends = json!({ "first": first.backend(), "second": second.backend() });
+        let gate = TestGate::start(json!({ "use": ["first", "second"], "backends": backends }));
+        let (_, reason, text) = call(&gate);
+        assert_eq!(reason, Some(FailureReason::CannotPlace), "{text}");
+        assert_eq!((first.ends(), first.seen(About::Look).len(), second.seen(About::Start).len()), (1, 0, 0), "{text}");
+    }
+}
+
+/// From the installation of the flow to the outcome: what a user does at the telephone.
+#[test]
+fn a_call_through_the_installed_flow_ends_as_the_user_acts() {
+    use Act::{HangsUp, Keys, Nothing};
+    let cases: [(Callee, Result<(), FailureReason>); 9] = [
+        (Callee::Answers(&[Keys("#")]), Ok(())),
+        (Callee::Answers(&[Keys("5"), Keys("#")]), Ok(())),
+        (Callee::Answers(&[Keys("5"), Keys("5")]), Err(FailureReason::WrongKey)),
+        (Callee::Answers(&[Keys("0#")]), Err(FailureReason::FraudReported)),
+        (Callee::Answers(&[Nothing]), Err(FailureReason::NoKeyPressed)),
+        (Callee::Answers(&[HangsUp]), Err(FailureReason::CallEnded)),
+        (Callee::Machine, Err(FailureReason::Voicemail)),
+        (Callee::Busy, Err(FailureReason::Unreachable)),
+        (Callee::Unobtainable, Err(FailureReason::CannotPlace)),
+    ];
+    for (callee, expected) in cases {
+        let twilio = Twilio::start();
+        twilio.install(&json!({}));
+        twilio.tell(Story::walks(callee));
+        let gate = gate(&twilio);
+        let (_, reason, text) = call(&gate);
+        assert_eq!(reason, expected.err(), "{callee:?}: {text}");
+    }
+}
+
+/// What `check` says with these settings about the flow that is installed for those.
+fn checked(installed: &Value, configured: &Value) -> Result<String, String> {
+    let twilio = Twilio::start();
+    twilio.install(installed);
+    let gate = TestGate::start(twilio.configuration(configured));
+    gate.gate().check().remove(0).1.map_err(|failure| {
+        assert_eq!(failure.reason(), FailureReason::NotConfigured);
+        failure.text().to_owned()
+    })
+}
+
+#[test]
+fn a_check_refuses_a_flow_that_was_made_for_other_settings() {
+    let german = json!({ "prompts": { "by_country": { "DE": "de-DE" } } });
+    let nine = json!({ "fraud": { "key": "9" } });
+    let three = json!({ "prompts": { "attempts": 3 } });
+    for (installed, configured, expected) in [
+        (&json!({}), &german, "has no de-DE;"),
+        (&json!({}), &nine, "was made for fraud.key 0, which is 9 now;"),
+        (&json!({}), &three, "was made for prompts.attempts 2, which is 3 now;"),
+        (&three, &json!({}), "was made for prompts.attempts 3, which is 2 now;"),
+    ] {
+        let problem = checked(installed, configured).unwrap_err();
+        assert!(problem.contains(expected), "{problem}");
+        assert!(problem.contains("install it again: phonegate twilio install-flow."), "{problem}");
+    }
+    for (installed, configured) in [(&german, &german), (&nine, &nine), (&three, &three), (&german, &json!({}))] {
+        assert_eq!(checked(installed, configured).unwrap(), "flow \"PhoneGate\", revision 1, published");
+    }
+}
+
+#[test]
+fn a_check_refuses_a_flow_of_another_version_or_author() {
+    let edits: [(fn(String) -> String, &str); 3] = [
+        (|body| body.replace("version=2", "version=1"), "is of another version of PhoneGate;"),
+        (
+            |body| body.replace("PhoneGate flow:", "PhoneGate: rings a user"),
+            "is not PhoneGate's, or of an earlier version;",
+        ),
+        (|body| body.replace("languages=", "tongues="), "has no en-US;"),
+    ];
+    for (edit, expected) in edits {
+        let twilio = Twilio::start();
+        twilio.install(&json!({}));
+        let gate = gate(&twilio);
+        twilio.fail(About::Flow, Fault::Edit(edit));
+        let problem = gate.gate().check().remove(0).1.unwrap_err();
+        assert!(problem.text().contains(expected), "{problem}");
+        assert!(problem.text().contains("install it again"), "{problem}");
+    }
+}
+
+#[test]
+fn the_flow_is_installed_once_and_then_replaced() {
+    let twilio = Twilio::start();
+    let first = twilio.install(&json!({}));
+    assert_eq!((first.sid.as_str(), first.created, first.revision), (FLOW, true, 1));
+    let second = twilio.install(&json!({}));
+    assert_eq!((second.sid.as_str(), second.created, second.revision), (FLOW, false, 2));
+    assert_eq!(twilio.seen(About::Flow).iter().filter(|seen| seen.path.ends_with("/Validate")).count(), 2);
+}
