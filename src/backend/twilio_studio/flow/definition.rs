@@ -242,3 +242,63 @@ const FRAUD_KEY: &str = "{{flow.data.fraud_key}}";
 fn leads(event: &str, next: &str) -> Value {
     json!({ "event": event, "next": next })
 }
+
+#[cfg(test)]
+#[path = "../../../../tests/support/flow.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests, which use all of it")]
+mod walker;
+
+#[cfg(test)]
+mod tests {
+    use super::walker::{Act, Callee, problems, run};
+    use super::*;
+
+    fn flow(method: Method, attempts: u8) -> Value {
+        let config = r#"{ "use": ["a"], "allow_test_backends": true, "backends": { "a": { "type": "simulated" } },
+            "numbers": { "default_country": "US" } }"#;
+        let plan = Plan::new(&crate::config::parse(config).unwrap()).unwrap();
+        definition(&Plan { method, attempts, ..plan })
+    }
+
+    /// What a call with a PIN reports: the result, the attempt, the digits, and what ended the entry.
+    fn reports(method: Method, acts: &'static [Act]) -> [String; 4] {
+        let parameters = json!({
+            "fraud_key": "0", "language": "en-US", "nonce": "n", "spoken_1": "four", "code_1": "4", "spoken_2": "two",
+            "code_2": "2",
+        });
+        let went = run(&flow(method, 2), Callee::Answers(acts), ("+14255550100", "+14255551212"), &parameters);
+        ["result", "attempt", "digits", "ended_by"].map(|name| went.variable(name).to_owned())
+    }
+
+    #[test]
+    fn studio_takes_the_flows_for_pins_and_the_largest() {
+        for method in Method::ALL {
+            for attempts in [1, 2, 10] {
+                assert_eq!(problems(&flow(method, attempts)), Vec::<String>::new());
+            }
+        }
+    }
+
+    /// Studio cannot know whether a PIN is right.
+    #[test]
+    fn the_first_whole_entry_with_a_pin_is_reported() {
+        use Act::{Heard, Keys, Nothing};
+        let cases: [(&'static [Act], [&str; 4]); 7] = [
+            (&[Keys("123456#")], ["PRESSED", "1", "123456", "pound"]),
+            (&[Keys("1234567890124321#")], ["PRESSED", "1", "1234567890124321", "pound"]),
+            (&[Keys("0#")], ["PRESSED", "1", "0", "pound"]),
+            (&[Keys("12"), Keys("3456#")], ["PRESSED", "2", "3456", "pound"]),
+            (&[Keys("12"), Keys("34")], ["PRESSED", "2", "34", "pause"]),
+            (&[Keys("12345678901234567#"), Keys("1234#")], ["NO_KEY", "", "", ""]),
+            (&[Nothing], ["NO_KEY", "", "", ""]),
+        ];
+        for (acts, expected) in cases {
+            assert_eq!(reports(Method::Pin, acts), expected, "{acts:?}");
+        }
+        assert_eq!(reports(Method::PinAndCode, &[Heard("123456", "#")]), ["PRESSED", "1", "1234564", "pound"]);
+        assert_eq!(
+            reports(Method::PinAndCode, &[Keys("1"), Heard("123456", "#")]),
+            ["PRESSED", "2", "1234562", "pound"]
+        );
+    }
+}
