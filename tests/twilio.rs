@@ -16,7 +16,7 @@ const NUMBER: &str = "+1 4255551212";
 const OWN: &str = "FN00000000000000000000000000000001";
 
 fn gate(twilio: &Twilio) -> TestGate {
-    TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() } }))
+    TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
 }
 
 /// A gate with a second account to fall back to.

@@ -14,7 +14,7 @@ use support::wait_until;
 const NUMBER: &str = "+1 4255551212";
 
 fn gate(twilio: &Twilio) -> TestGate {
-    TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() } }))
+    TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
 }
 
 /// Calls, and returns how it ended.

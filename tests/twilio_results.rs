@@ -12,7 +12,7 @@ use support::wait_until;
 const NUMBER: &str = "+1 4255551212";
 
 fn gate(twilio: &Twilio) -> TestGate {
-    TestGate::start(twilio.configuration(&json!({})))
+    TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
 }
 
 /// Calls, and returns how it ended.
@@ -167,7 +167,7 @@ fn a_call_through_the_installed_flow_ends_as_the_user_acts() {
     ];
     for (callee, expected) in cases {
         let twilio = Twilio::start();
-        twilio.install(&json!({}));
+        twilio.install(&json!({ "approval": { "method": "pound" } }));
         twilio.tell(Story::walks(callee));
         let gate = gate(&twilio);
         let (_, reason, text) = call(&gate);
@@ -218,7 +218,7 @@ fn a_check_refuses_a_flow_of_another_version_or_author() {
     ];
     for (edit, expected) in edits {
         let twilio = Twilio::start();
-        twilio.install(&json!({}));
+        twilio.install(&json!({ "approval": { "method": "pound" } }));
         let gate = gate(&twilio);
         twilio.fail(About::Flow, Fault::Edit(edit));
         let problem = gate.gate().check().remove(0).1.unwrap_err();
