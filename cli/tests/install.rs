@@ -86,8 +86,9 @@ fn a_starter_is_a_whole_configuration_once_a_backend_is_named() {
     let site = Site::without_configuration();
     site.install(&[]).exits(2);
     let starter = fs::read_to_string(site.config()).unwrap();
-    for backend in ["trunk", "cloud"] {
-        let edited = starter.replace("\"use\": []", &format!("\"use\": [\"{backend}\"]"));
+    let pound = r#", "approval": { "method": "pound" }"#;
+    for (backend, approval) in [("trunk", ""), ("cloud", pound)] {
+        let edited = starter.replace("\"use\": []", &format!("\"use\": [\"{backend}\"]{approval}"));
         let config = phonegate::config::parse(&edited).unwrap();
         assert!(!config.allow_test_backends && config.backends.values().all(|backend| !backend.is_for_tests()));
     }

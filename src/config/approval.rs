@@ -38,9 +38,9 @@ pub struct ApprovalConfig {
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalMethod {
     /// The digits that the prompt speaks, then `#`. A recording cannot know them.
+    #[default]
     Code,
     /// `#` alone. A recording can press it, such as a mailbox greeting of tones.
-    #[default]
     Pound,
     /// The PIN that `phonegate pins` set for the number, then `#`.
     Pin,

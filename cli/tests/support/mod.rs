@@ -124,8 +124,7 @@ pub fn simulated(press: Option<&str>, answer_after_ms: u64) -> Value {
         "use": ["phone"],
         "allow_test_backends": true,
         "backends": { "phone": { "type": "simulated", "answer_after_ms": answer_after_ms, "press_after_ms": 0 } },
-        "numbers": { "default_country": "US" },
-        "approval": { "method": "code" }
+        "numbers": { "default_country": "US" }
     });
     if let Some(press) = press {
         config["backends"]["phone"]["press"] = json!(press);
