@@ -23,7 +23,7 @@ const OTHER: &str = "+1 4255551313x77";
 
 /// A store, and the pepper of its PINs.
 fn with_pepper(pepper: &str) -> Value {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["approval"] = json!({ "pin": { "pepper": pepper } });
     config
 }

@@ -86,7 +86,7 @@ impl Terminal {
 }
 
 fn place() -> Place {
-    let mut config = kept("#");
+    let mut config = kept(None);
     config["approval"] = json!({ "pin": { "pepper": "not-a-real-pepper-0123456789abcdef" } });
     Place::with_store(&config)
 }

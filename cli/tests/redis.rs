@@ -89,7 +89,7 @@ fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
 fn pins_in_a_redis_are_those_of_every_node() {
     let redis = Redis::with_password();
     let pepper = "not-a-real-pepper-0123456789abcdef";
-    let mut config = on(&redis, kept("#"));
+    let mut config = on(&redis, kept(None));
     config["approval"] = json!({ "pin": { "pepper": pepper } });
     let (place, node) = (Place::with(&config), Place::with(&config));
     std::fs::write(place.path().join("pins.csv"), format!("number,pin\n{NUMBER},739104\n{OTHER},862057\n")).unwrap();
