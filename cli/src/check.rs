@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
             store => store,
         };
         // Without the store, there is nothing to count.
-        let pins = match store.is_ok().then(|| pins::state(&setup)).unwrap_or(Ok(None)) {
+        let pins = match store.as_ref().map_or(Ok(None), |_| pins::state(&setup)) {
             Err(trouble) if trouble.exit == Exit::Usage => return Err(trouble),
             pins => pins,
         };
