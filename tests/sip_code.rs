@@ -4,6 +4,7 @@ mod support;
 
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
+use support::backend::Line;
 use support::gate::{TestGate, id};
 use support::handset::Handset;
 use support::sip::{NUMBER, config};
@@ -84,6 +85,29 @@ fn a_recording_of_pound_keys_never_approves() {
         }
         assert_eq!(ends(&gate, callee), Some(FailureReason::WrongKey), "{method}");
     }
+}
+
+/// A new one would have all attempts again.
+#[test]
+fn a_conversation_that_was_given_up_is_never_begun_anew() {
+    let handset = Handset::on("127.0.0.1");
+    let callee = handset.callee("0 101");
+    let line = Line::new(&callee.trunk());
+    let reference = line.place(1, 1, NUMBER).unwrap();
+    let (hears, heard) = tokio::sync::oneshot::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| hears.send(handset.hear_speech()).unwrap());
+        let follow = line.backend.follow(&reference, &line.approver, &|_| {});
+        line.runtime.block_on(async {
+            tokio::select! {
+                outcome = follow => panic!("{outcome:?}"),
+                heard = heard => drop(heard.unwrap()),
+            }
+        });
+    });
+    assert_eq!(line.fails(&reference).reason(), FailureReason::Interrupted);
+    line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();
+    callee.finish();
 }
 
 #[test]

@@ -124,14 +124,30 @@ fn other_info_requests_are_refused_and_the_call_goes_on() {
     let (ended, seen) = played(
         SDP_WITHOUT_EVENTS,
         &[
-            Step::InfoRefused("application/dtmf-relay", "Signal=##\n"),
-            Step::InfoRefused("application/dtmf", "55"),
             Step::InfoRefused("text/plain", "Signal=#\n"),
             Step::InfoRefused("application/media_control+xml", "#"),
             Step::Info("application/dtmf-relay", "Signal=#\n"),
         ],
     );
     assert_eq!(ended.reason, None, "{} {seen}", ended.text);
+}
+
+/// What was pressed is unknown, so the rest of the entry must not be taken for all of it.
+#[test]
+fn an_info_key_that_cannot_be_read_makes_its_entry_wrong() {
+    for (kind, body) in [("application/dtmf-relay", "Signal=##\n"), ("application/dtmf", "55")] {
+        let keys = [Step::InfoRefused(kind, body), Step::Info("application/dtmf-relay", "Signal=#\n")];
+        let (ended, seen) = played(SDP_WITHOUT_EVENTS, &keys);
+        assert_eq!(ended.reason, Some(FailureReason::WrongKey), "{body}: {} {seen}", ended.text);
+    }
+}
+
+/// An INFO request is sent when its key is released.
+#[test]
+fn an_info_key_that_was_held_since_before_the_prompt_is_early() {
+    let held = [Step::Info("application/dtmf-relay", "Signal=#\nDuration=4000\n")];
+    let (ended, seen) = played(SDP_WITHOUT_EVENTS, &held);
+    assert_eq!(ended.reason, Some(FailureReason::WrongKey), "{} {seen}", ended.text);
 }
 
 /// The signalling is in the clear: a forged INFO would be the way round the encryption.

@@ -5,13 +5,14 @@
 //! - An entry is what is pressed until `#` or a pause of [`PAUSE`]. The end of a prompt does not end it. Only the whole
 //!   entry counts: for the code 471, `4471#` is wrong.
 //! - Early keys poison. A key is early before the first digit of its attempt's code begins to be spoken; without a
-//!   spoken code, in the first second of the prompt ([`UNTIL_HEARD`]). With `pin_and_code` the code decides. An entry
+//!   spoken code, until a second of the prompt was spoken ([`UNTIL_HEARD`]). With `pin_and_code` the code decides. An entry
 //!   with an early key is never an approval: it is a fraud report, or wrong. Early keys are never dropped, or the rest
 //!   of the entry could be right.
 //! - The fraud key and then `#` is a fraud report, from the first sample of a prompt.
 //! - A fraud report that is cut in two is never an approval. If a pause ended an entry, early keys of the next prompt
 //!   continue it: the fraud key, a pause, and `#` before the user can have heard the new prompt is a fraud report. An
-//!   entry that continues is poisoned, and does not use another attempt.
+//!   entry that continues is poisoned, and does not use another attempt. After the last attempt there is no next prompt;
+//!   the call then goes on for another [`PAUSE`], in which only the rest of the report counts.
 //! - The first key stops the prompt, but not before the code was spoken once: a user who presses along must hear the
 //!   next digit.
 //! - While a PIN is checked, a fraud report still counts: an entry that is in progress delays the verdict until it
@@ -54,7 +55,7 @@ pub struct PromptId(u32);
 pub enum Output<'a> {
     /// Speak a prompt. Nothing else is being spoken.
     Speak {
-        /// Names the prompt in [`Ivr::piece_began`] and [`Ivr::prompt_ended`].
+        /// Names the prompt in [`Ivr::piece_began`], [`Ivr::first_second_spoken`] and [`Ivr::prompt_ended`].
         prompt: PromptId,
         /// What is spoken.
         script: Script<'a>,
@@ -100,6 +101,7 @@ pub enum Output<'a> {
 /// let mut ivr = Ivr::new(&attempts, Duration::ZERO);
 /// let Some(Output::Speak { prompt, .. }) = ivr.poll_output() else { unreachable!("the first output") };
 /// ivr.piece_began(Duration::ZERO, prompt, 0);
+/// ivr.first_second_spoken(Duration::from_secs(1), prompt);
 /// ivr.key_pressed(Duration::from_secs(4), Key::Pound);
 /// assert!(matches!(ivr.poll_output(), Some(Output::StopSpeaking)));
 /// assert!(matches!(ivr.poll_output(), Some(Output::Ended { result: Ok(_), .. })));
@@ -119,6 +121,8 @@ pub struct Ivr<'a> {
     unfinished: Option<Typing>,
     check: Option<PinWait>,
     outputs: VecDeque<Output<'a>>,
+    /// Whether no attempt is left, and the call goes on only to hear the rest of a fraud report.
+    is_closing: bool,
     is_over: bool,
 }
 
@@ -144,6 +148,7 @@ impl<'a> Ivr<'a> {
             unfinished: None,
             check: None,
             outputs: VecDeque::new(),
+            is_closing: false,
             is_over: false,
         };
         ivr.speak(false);
@@ -177,7 +182,7 @@ impl<'a> Ivr<'a> {
         }
     }
 
-    /// A piece of a prompt began to be spoken. `index` counts the pieces of the script from 0.
+    /// A piece of a prompt began to be spoken, at `now`, though it may be reported later. `index` counts the pieces of the script from 0.
     pub fn piece_began(&mut self, now: Duration, prompt: PromptId, index: usize) {
         self.handle_timeout(now);
         if let Some(script) = self.script().filter(|_| self.prompt.is_speaking(prompt)) {
@@ -186,9 +191,20 @@ impl<'a> Ivr<'a> {
         }
     }
 
+    /// The first second ([`UNTIL_HEARD`]) of a prompt was spoken, from the beginning of its first piece. Time in which
+    /// nothing was sent, because the peer held the call, does not count.
+    ///
+    /// A prompt that is shorter is heard when it ends, and not before a second has passed.
+    pub fn first_second_spoken(&mut self, now: Duration, prompt: PromptId) {
+        self.handle_timeout(now);
+        if let Some(script) = self.script().filter(|_| self.prompt.is_speaking(prompt)) {
+            self.prompt.heard(self.now, script);
+        }
+    }
+
     /// A prompt was spoken to its end. Not called for one that was stopped.
     pub fn prompt_ended(&mut self, now: Duration, prompt: PromptId) {
-        self.handle_timeout(now);
+        self.first_second_spoken(now, prompt);
         if self.prompt.is_speaking(prompt) {
             self.prompt.end(self.now);
         }
@@ -200,7 +216,7 @@ impl<'a> Ivr<'a> {
         if self.is_over {
             return;
         }
-        let is_early = self.check.is_some() || self.prompt.is_early(at);
+        let is_early = self.check.is_some() || self.is_closing || self.prompt.is_early(at);
         let unfinished = self.unfinished.take().filter(|_| is_early).map(Typing::continued);
         let mut typing = self.typing.take().or(unfinished).unwrap_or_else(|| Typing::new(self.now));
         typing.is_poisoned |= is_early;
@@ -238,6 +254,8 @@ impl<'a> Ivr<'a> {
             self.end(Err(Denial::PinNotChecked));
         } else if self.prompt.reported.is_some() {
             self.end(Err(Denial::PlaybackStalled));
+        } else if self.is_closing {
+            self.end(Err(Denial::WrongEntry { counts_against_pin: false }));
         } else {
             self.prompt_was_silent();
         }
@@ -308,10 +326,16 @@ impl<'a> Ivr<'a> {
         self.outputs.push_back(Output::WrongEntry { counts_against_pin });
     }
 
-    /// Speaks the prompt of the next attempt, or ends the conversation if there is none.
+    /// Speaks the prompt of the next attempt, or ends the conversation if there is none. If the last attempt ended with
+    /// half a fraud report, the user has a pause more to complete it.
     fn ask_again(&mut self) {
-        if self.wrong < self.attempts.policy().attempts() {
+        let policy = self.attempts.policy();
+        let is_half_report = self.unfinished.as_ref().is_some_and(|typing| typing.is_fraud_report(policy.fraud_key()));
+        if self.wrong < policy.attempts() {
             self.speak(false);
+        } else if is_half_report && !self.is_closing {
+            self.is_closing = true;
+            self.prompt.end(self.now);
         } else {
             self.end(Err(Denial::WrongEntry { counts_against_pin: false }));
         }

@@ -78,6 +78,7 @@ fn calls() -> impl Strategy<Value = (Policy, u64, Vec<Press>)> {
 enum Call {
     Key(char),
     PieceBegan(usize, usize),
+    SecondSpoken(usize),
     PromptEnded(usize),
     TimeOut,
     AnswerPin(u8),
@@ -87,6 +88,7 @@ fn any_calls() -> impl Strategy<Value = Vec<(u64, Call)>> {
     let call = prop_oneof![
         4 => prop::sample::select(vec!['0', '1', '2', '#', '*']).prop_map(Call::Key),
         3 => (0..3usize, 0..20usize).prop_map(|(prompt, index)| Call::PieceBegan(prompt, index)),
+        1 => (0..3usize).prop_map(Call::SecondSpoken),
         1 => (0..3usize).prop_map(Call::PromptEnded),
         2 => Just(Call::TimeOut),
         1 => (0..5u8).prop_map(Call::AnswerPin),
@@ -142,6 +144,11 @@ proptest! {
                 Call::PieceBegan(back, index) => {
                     if let Some(prompt) = prompts.iter().rev().nth(back) {
                         ivr.piece_began(at, *prompt, index);
+                    }
+                }
+                Call::SecondSpoken(back) => {
+                    if let Some(prompt) = prompts.iter().rev().nth(back) {
+                        ivr.first_second_spoken(at, *prompt);
                     }
                 }
                 Call::PromptEnded(back) => {

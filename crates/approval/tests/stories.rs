@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use phonegate_approval::attempts::Attempts;
-use phonegate_approval::ivr::{Ivr, MAX_PIECE, Output};
+use phonegate_approval::ivr::{Ivr, MAX_PIECE, Output, PromptId};
 use phonegate_approval::policy::Method;
 use phonegate_approval::script::Piece;
 use phonegate_approval::secret::Key;
@@ -337,6 +337,7 @@ fn a_pin_that_cannot_be_right_ends_the_call() {
         let mut ivr = Ivr::new(&attempts, Duration::ZERO);
         let Some(Output::Speak { prompt, .. }) = ivr.poll_output() else { panic!("the prompt comes first") };
         ivr.piece_began(Duration::ZERO, prompt, 0);
+        ivr.first_second_spoken(Duration::from_secs(1), prompt);
         for (at, key) in pressed(2_000, 100, "2580#") {
             ivr.key_pressed(Duration::from_millis(at), Key::from_char(key));
         }
@@ -423,5 +424,62 @@ fn the_end_of_time_is_an_end() {
         ivr.key_pressed(Duration::MAX, Key::Digit(1));
         ivr.handle_timeout(Duration::MAX);
         assert!(ivr.next_timeout().is_none());
+    }
+}
+
+/// The result of a call with the method `pound` and one attempt in which `#` is pressed, after these reports.
+fn pound(at: u64, report: impl Fn(&mut Ivr<'_>, PromptId)) -> Result<(), Denial> {
+    let attempts = attempts(policy(Method::Pound).with_attempts(1).unwrap(), 1);
+    let mut ivr = Ivr::new(&attempts, Duration::ZERO);
+    let Some(Output::Speak { prompt, .. }) = ivr.poll_output() else { panic!("the prompt comes first") };
+    report(&mut ivr, prompt);
+    ivr.key_pressed(Duration::from_millis(at), Key::Pound);
+    let result = std::iter::from_fn(|| ivr.poll_output()).find_map(|output| match output {
+        Output::Ended { result, .. } => Some(result.map(drop)),
+        _ => None,
+    });
+    result.expect("the call is over")
+}
+
+/// As while the peer holds the call: nothing of the prompt is sent.
+#[test]
+fn a_second_in_which_nothing_is_spoken_is_not_heard() {
+    let begins = |ivr: &mut Ivr<'_>, prompt| ivr.piece_began(Duration::ZERO, prompt, 0);
+    assert_eq!(pound(30_000, begins), WRONG);
+    let heard = |ivr: &mut Ivr<'_>, prompt| {
+        begins(ivr, prompt);
+        ivr.first_second_spoken(Duration::from_secs(20), prompt);
+    };
+    assert_eq!([pound(19_999, heard), pound(20_000, heard)], [WRONG, Ok(())]);
+}
+
+/// Own recordings may be that short.
+#[test]
+fn a_prompt_of_less_than_a_second_is_heard_a_second_after_it_began() {
+    let speak = |ivr: &mut Ivr<'_>, prompt| {
+        ivr.piece_began(Duration::ZERO, prompt, 0);
+        ivr.prompt_ended(Duration::from_millis(400), prompt);
+    };
+    assert_eq!([pound(999, speak), pound(1_000, speak)], [WRONG, Ok(())]);
+}
+
+#[test]
+fn a_fraud_report_that_a_pause_cuts_in_the_last_attempt_counts() {
+    for method in Method::ALL {
+        let attempts = attempts(policy(method).with_attempts(1).unwrap(), 1);
+        let opens = opens(&attempts, 0);
+        let report = |gap| play(&attempts, &[(opens, '0'), (opens + gap, '#')]);
+        for gap in [3_000, 4_000, 5_999] {
+            assert_eq!(report(gap).result, FRAUD, "{method:?}, cut by {gap} ms");
+        }
+        let late = report(6_000);
+        assert_eq!((late.result, late.ended), (WRONG, opens + 6_000), "{method:?}");
+        // Nothing else that is pressed then counts, nor prolongs the call for ever.
+        let right = right_entry(&attempts, 1) + "#";
+        let then = |keys: &str| play(&attempts, &[vec![(opens, '0')], pressed(opens + 3_500, 100, keys)].concat());
+        assert_eq!(then(&right).result, if right == "#" { FRAUD } else { WRONG }, "{method:?}");
+        assert_eq!(then("0").ended, opens + 6_500, "{method:?}");
+        // Another wrong entry has no such time.
+        assert_eq!(play(&attempts, &[(opens, '5')]).ended, opens + 3_000, "{method:?}");
     }
 }

@@ -6,7 +6,7 @@ mod info;
 mod tones;
 
 pub use events::{DigitEvent, EventDetector, EventPosition};
-pub use info::{InfoError, accepts_info, parse_info};
+pub use info::{InfoError, accepts_info, info_duration, parse_info};
 pub use tones::ToneDetector;
 
 /// Digits by event code (RFC 4733, section 3.2, table 3).

@@ -206,11 +206,16 @@ impl MediaSession {
     /// # Errors
     ///
     /// See [`InfoError`]; respond to the request with 415. [`InfoError::NotAccepted`] before the answer, and if
-    /// [`accepts_info`] returns false.
+    /// [`accepts_info`] returns false, whatever the body of its type. [`InfoError::Body`] therefore means that the user
+    /// may have pressed a key.
     pub fn receive_info(&self, content_type: &str, body: &[u8], is_signalling_tls: bool) -> Result<Digit, InfoError> {
-        let digit = parse_info(content_type, body)?;
+        let digit = parse_info(content_type, body);
         let is_accepted = self.remote.as_ref().is_some_and(|remote| accepts_info(remote, is_signalling_tls));
-        if self.is_answered && is_accepted { Ok(digit) } else { Err(InfoError::NotAccepted) }
+        match digit {
+            Err(InfoError::ContentType) => digit,
+            _ if self.is_answered && is_accepted => digit,
+            _ => Err(InfoError::NotAccepted),
+        }
     }
 
     /// Returns the bytes to send for an RTP packet of this side: encrypted, if that was negotiated.

@@ -34,6 +34,8 @@ fn info_digits_count_only_without_telephone_events() {
             assert_eq!(read(&with_events), Err(InfoError::NotAccepted), "{body:?}");
         }
     }
+    let unreadable = with_events.media.receive_info("application/dtmf-relay", b"Signal=##", true);
+    assert_eq!(unreadable, Err(InfoError::NotAccepted), "it is not a key that could not be read");
     let other = |content_type, body: &str| without.media.receive_info(content_type, body.as_bytes(), true);
     assert_eq!(other("application/media_control+xml", "<x/>"), Err(InfoError::ContentType));
     assert_eq!(other("application/dtmf-relay", "Duration=160"), Err(InfoError::Body));

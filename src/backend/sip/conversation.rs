@@ -8,7 +8,7 @@ use phonegate_approval::ivr::{Ivr, Output};
 use phonegate_approval::script::{Piece, Script};
 use phonegate_approval::secret::Key;
 
-use super::media::Press;
+use super::media::{Press, SpeechEvent, SpeechProgress};
 use crate::approval::Approver;
 use crate::call::{Failure, FailureReason, Outcome};
 use crate::prompts::ComposeError;
@@ -42,10 +42,8 @@ pub(super) trait Line {
 pub(super) enum LineEvent {
     /// The user pressed a key.
     Key(Press),
-    /// A piece of the prompt began to be spoken. Counts from 0.
-    PieceBegan(usize),
-    /// The prompt was spoken to its end.
-    PromptEnded,
+    /// A part of the prompt was spoken.
+    Speech(SpeechEvent),
 }
 
 /// Asks the user, from the answer of the phone to the outcome. [`farewell`] returns what is said after it.
@@ -93,9 +91,12 @@ pub(super) async fn converse(line: &mut impl Line, approver: &Approver, extensio
             biased;
             event = line.event() => match (event, speaking) {
                 (LineEvent::Key(press), _) => ivr.key_pressed(press.began, Key::from_char(press.key)),
-                (LineEvent::PieceBegan(index), Some(prompt)) => ivr.piece_began(line.now(), prompt, index),
-                (LineEvent::PromptEnded, Some(prompt)) => ivr.prompt_ended(line.now(), prompt),
-                (LineEvent::PieceBegan(_) | LineEvent::PromptEnded, None) => {}
+                (LineEvent::Speech(SpeechEvent { at, progress }), Some(prompt)) => match progress {
+                    SpeechProgress::PieceBegan(index) => ivr.piece_began(at, prompt, index),
+                    SpeechProgress::SecondSent => ivr.first_second_spoken(at, prompt),
+                    SpeechProgress::Ended => ivr.prompt_ended(at, prompt),
+                },
+                (LineEvent::Speech(_), None) => {}
             },
             () = tokio::time::sleep(timeout) => ivr.handle_timeout(line.now()),
         }

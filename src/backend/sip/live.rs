@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use phonegate_media::dtmf::InfoError;
 use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
-use tokio::sync::mpsc;
 
 use super::SipTrunk;
 use super::conversation::{converse, farewell};
 use super::dialled::DialledCall;
 use super::driver::OutgoingCall;
-use super::media::{Keys, MAX_KEYS, Media, Press};
+use super::media::{KeySender, Keys, Media, Press, UNCLEAR_KEY};
 use super::outcome::{end, hung_up};
 use super::phone::Phone;
 use crate::approval::Approver;
@@ -30,6 +30,8 @@ pub(super) struct Live {
     pub(super) language: Language,
     pub(super) extension: Option<Box<str>>,
     pub(super) is_answered: bool,
+    /// Whether the conversation has begun. It never begins twice, or the user would have all attempts again.
+    pub(super) is_asked: bool,
     /// The verdict, once there is one.
     pub(super) outcome: Option<Outcome>,
 }
@@ -47,6 +49,10 @@ impl Live {
         self.is_answered = true;
         on_step(CallStep::Progress(Progress::Answered));
         let outcome = match self.until_resumed().await {
+            Ok(()) if std::mem::replace(&mut self.is_asked, true) => {
+                let sentence = "The conversation with the user was interrupted, and cannot go on.";
+                Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence))
+            }
             Ok(()) => self.converse(approver).await,
             Err(failure) => Outcome::Failed(failure),
         };
@@ -55,7 +61,7 @@ impl Live {
 
     /// Asks the user, and responds to the requests of the peer meanwhile.
     async fn converse(&mut self, approver: &Approver) -> Outcome {
-        let (sender, mut info) = mpsc::channel(MAX_KEYS);
+        let (mut sender, mut info) = KeySender::new();
         let mut phone = Phone {
             media: &self.media,
             language: &self.language,
@@ -72,9 +78,8 @@ impl Live {
                 event = next(&mut self.pending, &mut self.dialled.call) => match event {
                     None | Some(CallEvent::Ended(_)) => return Outcome::Failed(ended_after_answer(event)),
                     Some(event) => {
-                        if let Some(key) = respond(&self.dialled.call, &self.media, event) {
-                            // A caller who presses more keys than are read has none that counts.
-                            let _ = sender.try_send(Press { key, began: self.media.now() });
+                        if let Some(press) = respond(&self.dialled.call, &self.media, event) {
+                            sender.send(press);
                         }
                     }
                 }
@@ -185,7 +190,7 @@ async fn next(pending: &mut Option<CallEvent>, call: &mut OutgoingCall) -> Optio
 }
 
 /// Responds to what the peer asks, and returns a key that arrived by INFO.
-pub(super) fn respond(call: &OutgoingCall, media: &Media, event: CallEvent) -> Option<char> {
+pub(super) fn respond(call: &OutgoingCall, media: &Media, event: CallEvent) -> Option<Press> {
     match event {
         CallEvent::Offer { request, description } => {
             let reply = match description {
@@ -204,11 +209,16 @@ pub(super) fn respond(call: &OutgoingCall, media: &Media, event: CallEvent) -> O
             None
         }
         CallEvent::Info { request, content_type, body } => {
-            let key = media.receive_info(&content_type, &body).ok();
+            let press = media.receive_info(&content_type, &body);
             // An INFO without a body asks nothing (RFC 2976, section 2.2).
-            let is_accepted = key.is_some() || body.is_empty();
+            let is_accepted = press.is_ok() || body.is_empty();
             call.respond(request, if is_accepted { Reply::Accept(None) } else { Reply::Refuse(415) });
-            key
+            match press {
+                Ok(press) => Some(press),
+                // The user pressed something. Without it, the rest of the entry could be right.
+                Err(InfoError::Body) => Some(Press { key: UNCLEAR_KEY, began: media.now() }),
+                Err(_) => None,
+            }
         }
         _ => None,
     }

@@ -48,8 +48,7 @@ impl Line for Phone<'_> {
             tokio::select! {
                 biased;
                 event = speech => match event {
-                    Some(SpeechEvent::PieceBegan(index)) => return LineEvent::PieceBegan(index),
-                    Some(SpeechEvent::Ended) => return LineEvent::PromptEnded,
+                    Some(event) => return LineEvent::Speech(event),
                     None => self.speech = None,
                 },
                 Some(press) = self.events.recv() => return LineEvent::Key(press),

@@ -97,6 +97,7 @@ impl SipTrunk {
                     language,
                     extension,
                     is_answered: false,
+                    is_asked: false,
                     outcome: None,
                 })))
             }

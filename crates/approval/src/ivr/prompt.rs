@@ -13,6 +13,8 @@ pub(super) struct Prompt {
     pub(super) ended: Duration,
     /// Keys before this time are early. `None`: all are.
     opens: Option<Duration>,
+    /// When its first piece began to be spoken.
+    began: Option<Duration>,
     /// Whether a key may stop the prompt.
     pub(super) may_stop: bool,
 }
@@ -20,15 +22,16 @@ pub(super) struct Prompt {
 impl Prompt {
     /// No prompt.
     pub(super) fn new(now: Duration) -> Self {
-        Self { id: PromptId(0), reported: None, ended: now, opens: None, may_stop: false }
+        Self { id: PromptId(0), reported: None, ended: now, opens: None, began: None, may_stop: false }
     }
 
-    /// A prompt with this script, or the same one again, is to be spoken. Returns its new id.
+    /// A prompt, or the repeat of the last one, is to be spoken. Returns its new id.
     ///
     /// If it `is_repeat`, the user has heard it: no key is early that was not early before.
     pub(super) fn begin(&mut self, now: Duration, is_repeat: bool) -> PromptId {
         if !is_repeat {
             self.opens = None;
+            self.began = None;
             self.may_stop = false;
         }
         self.id = PromptId(self.id.0.wrapping_add(1));
@@ -43,12 +46,17 @@ impl Prompt {
             return;
         }
         self.reported = Some(now);
-        let opens = match script.code_begins() {
-            Some(first_digit) => (index >= first_digit).then_some(now),
-            None => Some(now.saturating_add(UNTIL_HEARD)),
-        };
-        self.opens = self.opens.or(opens);
+        self.began.get_or_insert(now);
+        if script.code_begins().is_some_and(|first_digit| index >= first_digit) {
+            self.opens.get_or_insert(now);
+        }
         self.may_stop |= script.code_begins().is_none() || index >= script.first_request_is_over();
+    }
+
+    /// So much of it was spoken that the user can have heard what to press, if it speaks no code.
+    pub(super) fn heard(&mut self, now: Duration, script: Script<'_>) {
+        let Some(began) = self.began.filter(|_| script.code_begins().is_none()) else { return };
+        self.opens.get_or_insert(now.max(began.saturating_add(UNTIL_HEARD)));
     }
 
     /// It was spoken to its end, or stopped.

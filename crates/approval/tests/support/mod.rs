@@ -202,6 +202,8 @@ struct Speaking {
     prompt: PromptId,
     pieces: Vec<(u64, Piece)>,
     next: usize,
+    /// When the first second was spoken, until that is reported.
+    second: Option<u64>,
     ends: u64,
 }
 
@@ -219,7 +221,8 @@ impl Game<'_> {
                         (begins, piece)
                     });
                     let pieces = pieces.collect();
-                    self.speaking = Some(Speaking { prompt, pieces, next: 0, ends });
+                    let second = Some(self.now + 1_000);
+                    self.speaking = Some(Speaking { prompt, pieces, next: 0, second, ends });
                     let (at, wrong, code) = (self.now, self.wrong, spoken_code(script));
                     self.call.prompts.push(Prompt { at, wrong, code, pieces: Vec::new(), ended: None, stopped: false });
                 }
@@ -251,14 +254,18 @@ impl Game<'_> {
 
     fn next_piece(&self) -> Option<u64> {
         let speaking = self.speaking.as_ref()?;
-        Some(speaking.pieces.get(speaking.next).map_or(speaking.ends, |(begins, _)| *begins))
+        let piece = speaking.pieces.get(speaking.next).map_or(speaking.ends, |(begins, _)| *begins);
+        Some(speaking.second.map_or(piece, |second| second.min(piece)))
     }
 
     fn advance_prompt(&mut self, now: Duration) {
         let Some(speaking) = &mut self.speaking else { return };
         let prompt = speaking.prompt;
         let recorded = self.call.prompts.last_mut().unwrap();
-        if let Some(piece) = speaking.pieces.get(speaking.next) {
+        let piece_at = speaking.pieces.get(speaking.next).map_or(speaking.ends, |(begins, _)| *begins);
+        if speaking.second.take_if(|second| *second < piece_at).is_some() {
+            self.ivr.first_second_spoken(now, prompt);
+        } else if let Some(piece) = speaking.pieces.get(speaking.next) {
             recorded.pieces.push(*piece);
             speaking.next += 1;
             self.ivr.piece_began(now, prompt, speaking.next - 1);

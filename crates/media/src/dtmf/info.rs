@@ -3,11 +3,19 @@
 //! No RFC defines the two types. In practice, both contain a line `Signal=5`, with blanks in various places;
 //! `application/dtmf` may also contain the digit alone.
 
+use std::time::Duration;
+
 use super::Digit;
 use crate::sdp::RemoteMedia;
 
 /// Longest body that is read, in bytes.
 const MAX_BODY: usize = 512;
+
+/// Assumed length of a press whose INFO request names none.
+const USUAL_PRESS: Duration = Duration::from_millis(500);
+
+/// Longest press, and that of a request whose duration cannot be read.
+const LONGEST_PRESS: Duration = Duration::from_secs(10);
 
 /// Why an INFO body yields no digit. Respond to the request with 415 (RFC 3261, section 21.4.13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,10 +82,31 @@ pub fn parse_info(content_type: &str, body: &[u8]) -> Result<Digit, InfoError> {
     }
 }
 
+/// Returns how long before its INFO request the press of a digit may have begun: peers send the request when the key is
+/// released, with a line `Duration=160`, in milliseconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use phonegate_media::dtmf::info_duration;
+///
+/// assert_eq!(info_duration(b"Signal=5\r\nDuration=160\r\n"), Duration::from_millis(160));
+/// ```
+pub fn info_duration(body: &[u8]) -> Duration {
+    let body = String::from_utf8_lossy(body);
+    let named =
+        body.split(['\r', '\n']).filter_map(|line| value_of("duration", line)).filter(|value| !value.is_empty());
+    let read = |value: &str| value.parse().map_or(LONGEST_PRESS, Duration::from_millis);
+    named.map(read).max().unwrap_or(USUAL_PRESS).min(LONGEST_PRESS)
+}
+
 /// Returns the value of a line `Signal = value`.
 fn signal(line: &str) -> Option<&str> {
+    value_of("signal", line)
+}
+
+fn value_of<'a>(expected: &str, line: &'a str) -> Option<&'a str> {
     let (name, value) = line.split_once('=')?;
-    name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+    name.trim().eq_ignore_ascii_case(expected).then(|| value.trim())
 }
 
 fn digit(value: &str) -> Option<Digit> {
@@ -167,10 +196,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_press_lasts_as_long_as_its_request_may_mean() {
+        for (body, expected) in [
+            ("Signal=5\r\nDuration=160\r\n", 160),
+            ("Signal= 5\nduration = 3000\n", 3_000),
+            ("5", 500),
+            ("Signal=5\r\nDuration=\r\n", 500),
+            ("Signal=5\r\nDuration=99999\r\n", 10_000),
+            ("Signal=5\r\nDuration=160 ms\r\n", 10_000),
+            ("Signal=5\r\nDuration=-1\r\n", 10_000),
+            ("Duration=1\r\nSignal=5\r\nDuration=2000\r\n", 2_000),
+        ] {
+            assert_eq!(info_duration(body.as_bytes()), Duration::from_millis(expected), "{body:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_body_panics(content_type in "(application/dtmf(-relay)?)?.{0,10}", body in any::<Vec<u8>>(), digit in "[ =Signal#0-9\r\n]{0,20}") {
             let _ = parse_info(&content_type, &body);
+            let _ = info_duration(&body);
             let _ = parse_info(RELAY, digit.as_bytes());
         }
     }

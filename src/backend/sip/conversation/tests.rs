@@ -39,8 +39,8 @@ struct User {
     presses: VecDeque<(Instant, char)>,
     /// The code of each prompt.
     heard: Vec<String>,
-    /// The pieces that are to begin, and the prompt's end.
-    speech: VecDeque<(Instant, Option<usize>)>,
+    /// What is to be spoken of the prompt.
+    speech: VecDeque<(Instant, SpeechProgress)>,
     dialled: Option<String>,
     takes_keys: bool,
 }
@@ -83,11 +83,15 @@ impl Line for User {
         assert_eq!(once, twice, "the code is said twice");
         self.heard.push(once.to_owned());
         let mut at = Instant::now();
+        let heard = at + Duration::from_secs(1);
         for index in 0..pieces.len() {
-            self.speech.push_back((at, Some(index)));
+            self.speech.push_back((at, SpeechProgress::PieceBegan(index)));
             at += PIECE;
+            if (at - PIECE..at).contains(&heard) {
+                self.speech.push_back((heard, SpeechProgress::SecondSent));
+            }
         }
-        self.speech.push_back((at, None));
+        self.speech.push_back((at, SpeechProgress::Ended));
         for (when, what) in &self.plan {
             let When::AfterPrompt(prompt, after) = when else { continue };
             if *prompt != self.heard.len() {
@@ -113,10 +117,8 @@ impl Line for User {
             (None, None) => std::future::pending().await,
             (Some(speech), press) if press.is_none_or(|press| speech <= press) => {
                 sleep_until(speech).await;
-                match self.speech.pop_front().unwrap().1 {
-                    Some(index) => LineEvent::PieceBegan(index),
-                    None => LineEvent::PromptEnded,
-                }
+                let progress = self.speech.pop_front().unwrap().1;
+                LineEvent::Speech(SpeechEvent { at: speech - self.start, progress })
             }
             (_, press) => {
                 sleep_until(press.unwrap()).await;

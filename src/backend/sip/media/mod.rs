@@ -4,6 +4,7 @@
 //! count, and what they mean, [`MediaSession`] decides; what is not from the other side or not
 //! as negotiated is dropped and counted.
 
+mod keys;
 mod playout;
 mod ports;
 mod random;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use phonegate_media::dtmf::{DigitEvent, InfoError};
+use phonegate_media::dtmf::{DigitEvent, InfoError, info_duration};
 use phonegate_media::rtcp;
 use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
 use phonegate_media::session::MediaSession;
@@ -26,7 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-pub(super) use playout::SpeechEvent;
+pub(super) use keys::{KeySender, Keys, Press, UNCLEAR_KEY};
+pub(super) use playout::{SpeechEvent, SpeechProgress};
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 
@@ -41,9 +43,6 @@ const REPORT_TICKS: u32 = 250;
 /// The longest packet that is read, in bytes.
 const MAX_PACKET: usize = 2048;
 
-/// The most keys that wait to be read.
-pub(super) const MAX_KEYS: usize = 64;
-
 /// A key that began so little before the prompt may have begun with it: a packet counts its own time ahead, and gateways
 /// that make events of something else name a usual duration.
 const LEEWAY: Duration = Duration::from_millis(250);
@@ -52,26 +51,11 @@ const LEEWAY: Duration = Duration::from_millis(250);
 /// a press is never cut off.
 const ORIGIN: Duration = Duration::from_secs(10);
 
-/// Reported for an event of which only one packet came before the next event. No DTMF key and no fraud key, so an entry
-/// that contains it is never right.
-pub(super) const UNCLEAR_KEY: char = '?';
-
 /// The audio of one call. Dropped, it is silent, and its ports are free.
 pub(super) struct Media {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
-
-/// A key that was pressed. It may be part of a code or a PIN, so it has no `Debug`.
-pub(super) struct Press {
-    /// A DTMF digit, or [`UNCLEAR_KEY`].
-    pub(super) key: char,
-    /// When it began, by [`Media::now`].
-    pub(super) began: Duration,
-}
-
-/// Where the keys of a call arrive.
-pub(super) type Keys = mpsc::Receiver<Press>;
 
 /// What the audio of a call depends on.
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +125,7 @@ impl Media {
         });
         let opened = Instant::now();
         let shared = Arc::new(Shared { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
-        let (sender, keys) = mpsc::channel(MAX_KEYS);
+        let (sender, keys) = KeySender::new();
         ticker.add(&shared);
         let task = tokio::spawn(Arc::clone(&shared).receive(sender));
         Ok((Self { shared, task }, keys))
@@ -230,10 +214,11 @@ impl Media {
     ///
     /// # Errors
     /// Why it has none that counts: see [`MediaSession::receive_info`]. The request is to be answered with 415.
-    pub(super) fn receive_info(&self, content_type: &str, body: &[u8]) -> Result<char, InfoError> {
+    pub(super) fn receive_info(&self, content_type: &str, body: &[u8]) -> Result<Press, InfoError> {
+        let now = self.now();
         let state = self.shared.state.lock();
         let digit = state.session.receive_info(content_type, body, self.shared.is_signalling_tls)?;
-        Ok(digit.as_char())
+        Ok(Press { key: digit.as_char(), began: now.saturating_sub(info_duration(body)) })
     }
 
     /// What was sent and received so far.
@@ -273,7 +258,7 @@ impl Shared {
     }
 
     /// Reads what arrives.
-    async fn receive(self: Arc<Self>, keys: mpsc::Sender<Press>) {
+    async fn receive(self: Arc<Self>, mut keys: KeySender) {
         let audio = async {
             let mut buffer = [0; MAX_PACKET];
             loop {
@@ -282,8 +267,7 @@ impl Shared {
                 let packet = buffer.get(..length).unwrap_or_default();
                 let press = self.state.lock().on_packet(self.now(), from, packet);
                 if let Some(press) = press {
-                    // If more keys arrive than the call reads, the excess is dropped.
-                    let _ = keys.try_send(press);
+                    keys.send(press);
                 }
             }
         };
@@ -300,8 +284,9 @@ impl Shared {
 
 impl Tick for Shared {
     fn tick(&self, is_late: bool) {
+        let now = self.now();
         let mut state = self.state.lock();
-        let packet = state.next_packet(is_late);
+        let packet = state.next_packet(now, is_late);
         state.until_report = state.until_report.saturating_sub(1);
         let is_report_due = state.until_report == 0;
         if is_report_due {
@@ -336,13 +321,13 @@ impl State {
     }
 
     /// The packet of this tick, and where it goes.
-    fn next_packet(&mut self, stalled: bool) -> Option<(Vec<u8>, SocketAddr)> {
+    fn next_packet(&mut self, now: Duration, stalled: bool) -> Option<(Vec<u8>, SocketAddr)> {
         let remote = self.remote.as_ref()?;
         if stalled {
             self.sender.pause();
             return None;
         }
-        let packet = self.sender.next_packet(remote)?;
+        let packet = self.sender.next_packet(now, remote)?;
         let to = self.session.learned_source().unwrap_or(remote.rtp);
         Some((self.session.protect_rtp(packet).ok()?, to))
     }

@@ -1,13 +1,16 @@
 //! What is sent, packet by packet: a recording, key events, or silence.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
 
 use audio_codec_algorithms::{encode_alaw, encode_ulaw};
+use phonegate_approval::ivr::UNTIL_HEARD;
 use phonegate_media::dtmf::Digit;
 use phonegate_media::sdp::Codec;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::prompts::Composition;
+use crate::prompts::{Composition, SAMPLE_RATE};
 
 /// Samples in a packet: 20 ms at 8 kHz.
 pub(super) const FRAME: usize = 160;
@@ -25,11 +28,20 @@ const KEY_VOLUME: u8 = 10;
 /// Maximum events of one recording that wait to be handled: more than a prompt has pieces.
 const MAX_EVENTS: usize = 64;
 
-/// How far a recording was sent.
+/// How far a recording was sent, and when, by [`Media::now`](super::Media::now): the report may be read later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend::sip) enum SpeechEvent {
+pub(in crate::backend::sip) struct SpeechEvent {
+    pub(in crate::backend::sip) at: Duration,
+    pub(in crate::backend::sip) progress: SpeechProgress,
+}
+
+/// How far a recording was sent. While the other side holds the call, nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend::sip) enum SpeechProgress {
     /// The first sample of this piece was sent. Counts from 0.
     PieceBegan(usize),
+    /// The first second of it was sent, from its first piece on.
+    SecondSent,
     /// The last sample was sent.
     Ended,
 }
@@ -104,8 +116,8 @@ impl Playout {
         is_done
     }
 
-    /// The next packet's payload. Keys need a receiver that takes them, and are silence without one.
-    pub(super) fn next(&mut self, codec: Codec, takes_keys: bool) -> Frame {
+    /// The next packet's payload, which is sent now. Keys need a receiver that takes them, and are silence without one.
+    pub(super) fn next(&mut self, now: Duration, codec: Codec, takes_keys: bool) -> Frame {
         let encode = match codec {
             Codec::Pcmu => encode_ulaw,
             Codec::Pcma => encode_alaw,
@@ -119,9 +131,9 @@ impl Playout {
                 let from = item.sent * FRAME;
                 recording.read(from, &mut samples);
                 if let Observer::Speech(events) = &item.observer {
-                    let begun = recording.starts().enumerate().filter(|(_, at)| (from..from + FRAME).contains(at));
                     // A conversation that does not read them has ended.
-                    begun.for_each(|(index, _)| _ = events.try_send(SpeechEvent::PieceBegan(index)));
+                    progress(recording, from..from + FRAME)
+                        .for_each(|progress| _ = events.try_send(SpeechEvent { at: now, progress }));
                 }
                 Frame::Audio(samples.map(encode))
             }
@@ -144,13 +156,23 @@ impl Playout {
         if item.sent >= frames {
             // The receiver may have been dropped.
             match self.queue.pop_front().map(|item| item.observer) {
-                Some(Observer::Speech(events)) => _ = events.try_send(SpeechEvent::Ended),
+                Some(Observer::Speech(events)) => {
+                    _ = events.try_send(SpeechEvent { at: now, progress: SpeechProgress::Ended });
+                }
                 Some(Observer::Keys(done)) => _ = done.send(()),
                 None => {}
             }
         }
         frame
     }
+}
+
+/// What these samples of a recording begin or complete.
+fn progress(recording: &Composition, samples: Range<usize>) -> impl Iterator<Item = SpeechProgress> {
+    let second = usize::try_from(UNTIL_HEARD.as_secs()).unwrap_or_default() * SAMPLE_RATE as usize;
+    let is_heard = recording.starts().next().is_some_and(|first| samples.contains(&(first + second)));
+    let begun = recording.starts().enumerate().filter(move |(_, at)| samples.contains(at));
+    begun.map(|(index, _)| SpeechProgress::PieceBegan(index)).chain(is_heard.then_some(SpeechProgress::SecondSent))
 }
 
 impl What {

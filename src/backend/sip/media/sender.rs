@@ -1,6 +1,6 @@
 //! The stream that we send (RFC 3550): continuous in number and time, whatever is said in it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use phonegate_media::rtcp::SenderInfo;
 use phonegate_media::rtp::RtpHeader;
@@ -57,13 +57,13 @@ impl Sender {
     }
 
     /// The packet of the next 20 ms. None while the other side takes no audio.
-    pub(super) fn next_packet(&mut self, remote: &RemoteMedia) -> Option<Vec<u8>> {
+    pub(super) fn next_packet(&mut self, now: Duration, remote: &RemoteMedia) -> Option<Vec<u8>> {
         if !remote.direction.receives {
             self.pause();
             return None;
         }
         self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        let frame = self.playout.next(remote.codec, remote.event_type.is_some());
+        let frame = self.playout.next(now, remote.codec, remote.event_type.is_some());
         let (payload_type, timestamp, marker) = match &frame {
             Frame::Audio(_) => (remote.codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
             Frame::Event { first, age, .. } => (remote.event_type?, self.timestamp.wrapping_sub(*age), *first),

@@ -1,6 +1,8 @@
 //! The audio of a call with real packets on this machine: what is sent, and which keys count.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use phonegate_approval::policy::Method;
+use phonegate_approval::script::Piece;
 use phonegate_media::dtmf::InfoError;
 use phonegate_media::rtp::{RtpHeader, RtpPacket};
 use phonegate_media::sdp::{Codec, TELEPHONE_EVENT};
@@ -10,6 +12,8 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::config::PromptsConfig;
+use crate::prompts::Prompts;
 
 mod sources;
 
@@ -303,11 +307,32 @@ async fn a_first_answer_on_hold_is_no_error_and_nothing_is_said_until_it_ends() 
     }
 }
 
+/// The first second of a prompt protects only if it was heard.
+#[tokio::test]
+async fn of_a_prompt_only_what_was_sent_is_reported() {
+    let (media, _keys, peer) = call(MediaEncryption::Off).await;
+    media.answer_offer(peer.sdp("RTP/AVP 0 101", "a=inactive\r\n").as_bytes()).unwrap();
+    let prompts = Prompts::load(&PromptsConfig::default(), Method::Pound, std::path::Path::new("/")).unwrap();
+    let recording = prompts.language_for(None, None).compose([Piece::Intro]).unwrap();
+    let mut said = media.say(recording);
+    sleep(Duration::from_millis(1_500)).await;
+    assert!(said.try_recv().is_err(), "nothing was sent");
+    let resumed = media.now();
+    media.answer_offer(peer.plain().as_bytes()).unwrap();
+    for expected in [SpeechProgress::PieceBegan(0), SpeechProgress::SecondSent] {
+        let SpeechEvent { at, progress } = timeout(PATIENCE, said.recv()).await.unwrap().unwrap();
+        assert_eq!(progress, expected);
+        assert!(at >= resumed, "{progress:?}");
+    }
+    let sent = media.summary().sent;
+    assert!(sent >= 60, "200 ms of silence and a second of speech were sent: {sent} packets");
+}
+
 #[tokio::test]
 async fn where_key_events_were_not_agreed_on_only_info_counts() {
     let (media, mut keys) = opened();
     let mut peer = Peer::new().await;
-    let info = || media.receive_info("application/dtmf-relay", b"Signal=#\r\n");
+    let info = || media.receive_info("application/dtmf-relay", b"Signal=#\r\nDuration=300").map(|press| press.key);
     assert_eq!(info(), Err(InfoError::NotAccepted), "before the answer");
     answered(&media, &peer.sdp("RTP/AVP 0", ""));
     media.listen();
@@ -315,6 +340,9 @@ async fn where_key_events_were_not_agreed_on_only_info_counts() {
     peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
     assert!(media.press("42").is_none());
     assert_eq!(info(), Ok('#'));
+    let press = media.receive_info("application/dtmf-relay", b"Signal=5\r\nDuration=3000").unwrap();
+    assert!(press.began + Duration::from_secs(3) <= media.now(), "it was pressed at most so long before");
+    assert_eq!(media.receive_info("application/dtmf", b"55").map(drop), Err(InfoError::Body));
     sleep(Duration::from_millis(100)).await;
     media.accept_answer(peer.plain().as_bytes()).unwrap();
     assert_eq!(info(), Err(InfoError::NotAccepted), "events were agreed on");
