@@ -106,6 +106,8 @@ impl Composition {
 fn pause(before: Option<Piece>, piece: Piece) -> usize {
     match before {
         None => BEFORE_ALL,
+        // The code is said again after its sentence.
+        Some(Piece::ThenPound) => BETWEEN_SENTENCES,
         Some(before) if before.is_digit() || piece.is_digit() => AT_DIGIT,
         Some(_) => BETWEEN_SENTENCES,
     }

@@ -128,7 +128,7 @@ impl Handset {
         }
     }
 
-    /// Hears a prompt of the tests to its end, and returns the code that it spoke: once, though it is spoken twice.
+    /// Hears a prompt of the tests to its end, and returns the code that it spoke: once, though the first prompt of an attempt speaks it twice.
     pub fn hear_code(&self, length: usize) -> String {
         let mut digits = String::new();
         // The digit of the last packet, and whether it is in the code already.

@@ -342,8 +342,8 @@ impl<'a> Ivr<'a> {
     }
 
     fn speak(&mut self, is_repeat: bool) {
-        let Some(script) = self.script() else { return self.end(Err(Denial::PlaybackStalled)) };
         let prompt = self.prompt.begin(self.now, is_repeat);
+        let Some(script) = self.script() else { return self.end(Err(Denial::PlaybackStalled)) };
         self.outputs.push_back(Output::Speak { prompt, script });
     }
 
@@ -379,6 +379,7 @@ impl<'a> Ivr<'a> {
     }
 
     fn script(&self) -> Option<Script<'a>> {
-        self.attempts.script(self.attempt())
+        let script = self.attempts.script(self.attempt())?;
+        Some(if self.prompt.is_repeat { script.repeated() } else { script })
     }
 }

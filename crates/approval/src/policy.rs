@@ -149,9 +149,13 @@ impl Policy {
         self.attempts
     }
 
-    /// Returns how many prompts may end without a key.
+    /// Returns how many prompts may end without a key. With [`Method::PinAndCode`], whose prompts are the longest, this is
+    /// one less than was set, so that all prompts end before the deadline of a call.
     pub fn repeats(&self) -> u8 {
-        self.repeats
+        match self.method {
+            Method::PinAndCode => self.repeats.saturating_sub(1).max(1),
+            Method::Code | Method::Pound | Method::Pin => self.repeats,
+        }
     }
 
     /// Returns in how many calls one is approved by a guess, rounded down: a recording presses any code in each attempt.

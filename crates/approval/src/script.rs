@@ -104,16 +104,17 @@ impl fmt::Debug for Piece {
 /// A code for [`pieces`] with every digit.
 pub const ALL_DIGITS: &str = "0123456789";
 
-/// What is spoken in one attempt, from its beginning to its end. A repeat speaks it again.
+/// What is spoken at once in an attempt: its prompt, or the repeat of it after silence.
 ///
-/// | method | pieces |
-/// |---|---|
-/// | `code` | `Intro`, twice (`PressCode`, digits, `ThenPound`), `NotYou` |
-/// | `pound` | `Intro`, `PressPound`, `NotYou` |
-/// | `pin` | `Intro`, `EnterPin`, `NotYou` |
-/// | `pin_and_code` | `Intro`, twice (`EnterPinThen`, digits, `ThenPound`), `NotYou` |
+/// | method | first prompt | after a wrong entry | repeat |
+/// |---|---|---|---|
+/// | `code` | `Intro`, `PressCode`, digits, `ThenPound`, digits, `NotYou` | `WrongKey`, `PressCode`, digits, `ThenPound`, digits | `PressCode`, digits, `ThenPound` |
+/// | `pin_and_code` | the same with `EnterPinThen` in place of `PressCode` | | |
+/// | `pound` | `Intro`, `PressPound`, `NotYou` | `WrongKey`, `PressPound` | `PressPound` |
+/// | `pin` | the same with `EnterPin` in place of `PressPound` | | |
 ///
-/// After a wrong entry the script begins with `WrongKey` and not with `Intro`. The pauses are up to the caller.
+/// A code is spoken twice before the user must know it. What a user has heard already is left out, since all prompts of a
+/// call must end before its deadline. The pauses are up to the caller.
 #[derive(Clone, Copy)]
 pub struct Script<'a> {
     method: Method,
@@ -121,31 +122,47 @@ pub struct Script<'a> {
     attempt: u8,
     /// ASCII. Empty if the method has no code.
     digits: &'a [u8],
+    is_repeat: bool,
 }
 
 impl<'a> Script<'a> {
     pub(crate) fn new(method: Method, attempt: u8, code: Option<&'a Code>) -> Self {
-        Self { method, attempt, digits: code.map(Code::as_bytes).unwrap_or_default() }
+        Self { method, attempt, digits: code.map(Code::as_bytes).unwrap_or_default(), is_repeat: false }
     }
 
-    /// Returns the pieces in order, at most 14.
+    /// Returns what is spoken again after silence.
+    pub(crate) fn repeated(self) -> Self {
+        Self { is_repeat: true, ..self }
+    }
+
+    /// Returns the pieces in order, at most 12.
     pub fn pieces(self) -> impl Iterator<Item = Piece> + 'a {
+        let again = (!self.is_repeat).then(|| self.code()).into_iter().flatten();
+        let ending = (self.attempt == 1 && !self.is_repeat).then_some(Piece::NotYou);
+        self.opening().into_iter().chain(self.request()).chain(again).chain(ending)
+    }
+
+    fn opening(self) -> Option<Piece> {
         let opening = if self.attempt == 1 { Piece::Intro } else { Piece::WrongKey };
-        let times = if self.method.has_code() { 2 } else { 1 };
-        let requests = (0..times).flat_map(move |_| self.request());
-        iter::once(opening).chain(requests).chain(iter::once(Piece::NotYou))
+        (!self.is_repeat).then_some(opening)
+    }
+
+    /// The digits of the code, none if the method has no code.
+    fn code(self) -> impl Iterator<Item = Piece> + 'a {
+        let digits = if self.method.has_code() { self.digits } else { &[] };
+        digits.iter().map(|digit| Piece::Digit(digit.saturating_sub(b'0')))
     }
 
     /// What the user is asked to press.
     fn request(self) -> impl Iterator<Item = Piece> + 'a {
-        let (first, digits, last) = match self.method {
-            Method::Code => (Piece::PressCode, self.digits, Some(Piece::ThenPound)),
-            Method::Pound => (Piece::PressPound, [].as_slice(), None),
-            Method::Pin => (Piece::EnterPin, [].as_slice(), None),
-            Method::PinAndCode => (Piece::EnterPinThen, self.digits, Some(Piece::ThenPound)),
+        let first = match self.method {
+            Method::Code => Piece::PressCode,
+            Method::Pound => Piece::PressPound,
+            Method::Pin => Piece::EnterPin,
+            Method::PinAndCode => Piece::EnterPinThen,
         };
-        let digits = digits.iter().map(|digit| Piece::Digit(digit.saturating_sub(b'0')));
-        iter::once(first).chain(digits).chain(last)
+        let last = self.method.has_code().then_some(Piece::ThenPound);
+        iter::once(first).chain(self.code()).chain(last)
     }
 
     /// Returns the index of the code's first digit. `None` if the method has no code.
@@ -155,12 +172,12 @@ impl<'a> Script<'a> {
 
     /// Returns the index of the piece after the first request. Once it begins, the code was spoken once.
     pub(crate) fn first_request_is_over(self) -> usize {
-        self.request().count().saturating_add(1)
+        self.opening().iter().count().saturating_add(self.request().count())
     }
 }
 
-/// Returns the pieces of a script with any code, to listen to them or to check recordings. They belong to no call, so
-/// they approve nothing.
+/// Returns the pieces of an attempt's first prompt with any code, to listen to them or to check recordings. They belong
+/// to no call, so they approve nothing.
 ///
 /// The first attempt is 1. A method without a code ignores `digits`.
 ///
@@ -172,5 +189,10 @@ impl<'a> Script<'a> {
 /// assert_eq!(pieces, [Piece::Intro, Piece::PressPound, Piece::NotYou]);
 /// ```
 pub fn pieces(method: Method, attempt: u8, digits: &str) -> impl Iterator<Item = Piece> {
-    Script { method, attempt, digits: digits.as_bytes() }.pieces()
+    Script { method, attempt, digits: digits.as_bytes(), is_repeat: false }.pieces()
+}
+
+/// The pieces of a repeat, as [`pieces`] returns those of a first prompt.
+pub fn repeated_pieces(method: Method, attempt: u8, digits: &str) -> impl Iterator<Item = Piece> {
+    Script { method, attempt, digits: digits.as_bytes(), is_repeat: true }.pieces()
 }

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 
 use phonegate_approval::attempts::Attempts;
 use phonegate_approval::policy::{Method, Policy, PolicyError};
-use phonegate_approval::script::{Piece, pieces};
+use phonegate_approval::script::{Piece, pieces, repeated_pieces};
 use phonegate_approval::secret::RandomError;
 
 use support::{attempts, code, policy};
@@ -118,20 +118,29 @@ fn names(pieces: impl Iterator<Item = Piece>) -> String {
 }
 
 #[test]
-fn a_script_says_what_to_press_twice_and_how_to_report() {
-    let digits = "digit_4 digit_7 then_pound";
-    let expected = [
-        format!("press_code {digits} press_code {digits}"),
-        "press_pound".to_owned(),
-        "enter_pin".to_owned(),
-        format!("enter_pin_then {digits} enter_pin_then {digits}"),
-    ];
-    for (method, request) in Method::ALL.into_iter().zip(expected) {
-        assert_eq!(names(pieces(method, 1, "47")), format!("intro {request} not_you"));
-        assert_eq!(names(pieces(method, 2, "47")), format!("wrong_key {request} not_you"));
-        // A call speaks the same, with the code that it drew.
-        let attempts = attempts(policy(method).with_code_digits(2).unwrap(), 1);
+fn a_script_speaks_its_code_twice_and_says_how_to_report() {
+    for (method, first, again, repeat) in [
+        (
+            Method::Code,
+            "intro press_code digit_4 digit_7 then_pound digit_4 digit_7 not_you",
+            "wrong_key press_code digit_4 digit_7 then_pound digit_4 digit_7",
+            "press_code digit_4 digit_7 then_pound",
+        ),
+        (Method::Pound, "intro press_pound not_you", "wrong_key press_pound", "press_pound"),
+        (Method::Pin, "intro enter_pin not_you", "wrong_key enter_pin", "enter_pin"),
+        (
+            Method::PinAndCode,
+            "intro enter_pin_then digit_4 digit_7 then_pound digit_4 digit_7 not_you",
+            "wrong_key enter_pin_then digit_4 digit_7 then_pound digit_4 digit_7",
+            "enter_pin_then digit_4 digit_7 then_pound",
+        ),
+    ] {
+        assert_eq!(names(pieces(method, 1, "47")), first);
+        assert_eq!(names(pieces(method, 2, "47")), again);
         for attempt in [1, 2] {
+            assert_eq!(names(repeated_pieces(method, attempt, "47")), repeat);
+            // A call speaks the same, with the code that it drew.
+            let attempts = attempts(policy(method).with_code_digits(2).unwrap(), 1);
             let spoken = attempts.script(attempt).unwrap().pieces();
             assert!(spoken.eq(pieces(method, attempt, &code(&attempts, attempt))));
         }
@@ -143,7 +152,7 @@ fn debug_output_shows_no_digit_of_a_code() {
     let shown = |digits| format!("{:?}", pieces(Method::Code, 1, digits).collect::<Vec<_>>());
     assert_eq!(shown("47"), shown("85"));
     let code = "press_code, digit, digit, then_pound";
-    assert_eq!(shown("47"), format!("[intro, {code}, {code}, not_you]"));
+    assert_eq!(shown("47"), format!("[intro, {code}, digit, digit, not_you]"));
 }
 
 #[test]

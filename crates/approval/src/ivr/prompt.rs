@@ -7,6 +7,8 @@ use crate::script::Script;
 
 pub(super) struct Prompt {
     id: PromptId,
+    /// Whether it repeats the one before it.
+    pub(super) is_repeat: bool,
     /// The latest report of its progress. `None` if it is not spoken.
     pub(super) reported: Option<Duration>,
     /// When it ended or was stopped, if it is not spoken.
@@ -22,7 +24,15 @@ pub(super) struct Prompt {
 impl Prompt {
     /// No prompt.
     pub(super) fn new(now: Duration) -> Self {
-        Self { id: PromptId(0), reported: None, ended: now, opens: None, began: None, may_stop: false }
+        Self {
+            id: PromptId(0),
+            is_repeat: false,
+            reported: None,
+            ended: now,
+            opens: None,
+            began: None,
+            may_stop: false,
+        }
     }
 
     /// A prompt, or the repeat of the last one, is to be spoken. Returns its new id.
@@ -34,6 +44,7 @@ impl Prompt {
             self.began = None;
             self.may_stop = false;
         }
+        self.is_repeat = is_repeat;
         self.id = PromptId(self.id.0.wrapping_add(1));
         self.reported = Some(now);
         self.id

@@ -45,10 +45,11 @@ pub fn policy(method: Method) -> Policy {
 
 /// The digits that are spoken once in an attempt.
 pub fn code(attempts: &Attempts, attempt: u8) -> String {
-    spoken_code(attempts.script(attempt).unwrap())
+    spoken_code(attempts, attempts.script(attempt).unwrap())
 }
 
-fn spoken_code(script: Script<'_>) -> String {
+/// The code of a script, which speaks it once or twice.
+fn spoken_code(attempts: &Attempts, script: Script<'_>) -> String {
     let digits: String = script
         .pieces()
         .filter_map(|piece| match piece {
@@ -56,7 +57,7 @@ fn spoken_code(script: Script<'_>) -> String {
             _ => None,
         })
         .collect();
-    digits[..digits.len() / 2].to_owned()
+    digits[..attempts.policy().code_digits().into()].to_owned()
 }
 
 /// What the user presses to approve in an attempt, without `#`.
@@ -140,6 +141,7 @@ pub fn longest_call(policy: &Policy) -> u64 {
 pub fn play_with(setting: Setting<'_>, keys: &[Press]) -> Call {
     let policy = setting.attempts.policy();
     let mut game = Game {
+        attempts: setting.attempts,
         ivr: Ivr::new(setting.attempts, Duration::ZERO),
         now: 0,
         check_takes: setting.check_takes,
@@ -188,6 +190,7 @@ pub fn play_with(setting: Setting<'_>, keys: &[Press]) -> Call {
 }
 
 struct Game<'a> {
+    attempts: &'a Attempts,
     ivr: Ivr<'a>,
     now: u64,
     check_takes: Option<u64>,
@@ -223,7 +226,7 @@ impl Game<'_> {
                     let pieces = pieces.collect();
                     let second = Some(self.now + 1_000);
                     self.speaking = Some(Speaking { prompt, pieces, next: 0, second, ends });
-                    let (at, wrong, code) = (self.now, self.wrong, spoken_code(script));
+                    let (at, wrong, code) = (self.now, self.wrong, spoken_code(self.attempts, script));
                     self.call.prompts.push(Prompt { at, wrong, code, pieces: Vec::new(), ended: None, stopped: false });
                 }
                 Output::StopSpeaking => {
