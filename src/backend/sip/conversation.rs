@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use phonegate_approval::ivr::{Ivr, Output};
 use phonegate_approval::script::{Piece, Script};
-use phonegate_approval::secret::Key;
+use phonegate_approval::secret::{Key, Pin};
+use phonegate_approval::verdict::PinAnswer;
 
 use super::media::{Press, SpeechEvent, SpeechProgress};
 use crate::approval::Approver;
@@ -46,8 +48,27 @@ pub(super) enum LineEvent {
     Speech(SpeechEvent),
 }
 
+/// Who knows the PIN of the number.
+pub(super) trait PinChecker {
+    /// Checks whether this is the PIN.
+    async fn check_pin(&self, pin: &Pin) -> PinAnswer;
+}
+
+impl PinChecker for Approver {
+    async fn check_pin(&self, pin: &Pin) -> PinAnswer {
+        self.check_pin(pin).await
+    }
+}
+
 /// Asks the user, from the answer of the phone to the outcome. [`farewell`] returns what is said after it.
-pub(super) async fn converse(line: &mut impl Line, approver: &Approver, extension: Option<&str>) -> Outcome {
+///
+/// While a PIN is checked, keys and the audio go on. A check that is no longer needed is dropped.
+pub(super) async fn converse(
+    line: &mut impl Line,
+    approver: &Approver,
+    pins: &impl PinChecker,
+    extension: Option<&str>,
+) -> Outcome {
     // What a conversation said that was given up is not said on.
     line.stop_speaking();
     if let Some(digits) = extension {
@@ -62,6 +83,8 @@ pub(super) async fn converse(line: &mut impl Line, approver: &Approver, extensio
     line.forget_keys();
     let mut ivr = Ivr::new(approver.attempts(), line.now());
     let mut speaking = None;
+    // One at a time: the next entry is judged after the answer.
+    let mut checks = FuturesUnordered::new();
     loop {
         while let Some(output) = ivr.poll_output() {
             match output {
@@ -79,10 +102,10 @@ pub(super) async fn converse(line: &mut impl Line, approver: &Approver, extensio
                     speaking = None;
                 }
                 Output::WrongEntry { .. } => {}
-                Output::CheckPin(check) => {
-                    let answer = approver.check_pin(check.pin()).await;
-                    ivr.pin_checked(line.now(), check, answer);
-                }
+                Output::CheckPin(check) => checks.push(async move {
+                    let answer = pins.check_pin(check.pin()).await;
+                    (check, answer)
+                }),
                 Output::Ended { result, .. } => return approver.outcome(result),
             }
         }
@@ -98,6 +121,7 @@ pub(super) async fn converse(line: &mut impl Line, approver: &Approver, extensio
                 },
                 (LineEvent::Speech(_), None) => {}
             },
+            Some((check, answer)) = checks.next() => ivr.pin_checked(line.now(), check, answer),
             () = tokio::time::sleep(timeout) => ivr.handle_timeout(line.now()),
         }
     }

@@ -69,7 +69,7 @@ impl Live {
             info: &mut info,
             speech: None,
         };
-        let conversation = converse(&mut phone, approver, self.extension.as_deref());
+        let conversation = converse(&mut phone, approver, approver, self.extension.as_deref());
         tokio::pin!(conversation);
         loop {
             tokio::select! {

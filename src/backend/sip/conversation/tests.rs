@@ -1,6 +1,7 @@
 //! What the conversation does with prompts and keys, in virtual time. What each key means, the tests of the judge show.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -152,7 +153,7 @@ fn held_with(policy: Policy, plan: &[(When, What)]) -> (Option<FailureReason>, u
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut user = User::who(plan);
-        let outcome = converse(&mut user, &approver(policy), None).await;
+        let outcome = converse(&mut user, &approver(policy), &Pins::keeping(PinAnswer::NotSet), None).await;
         (reason(&outcome), user.heard.len())
     })
 }
@@ -235,7 +236,8 @@ fn silence_is_no_key_after_as_many_prompts_as_configured() {
 #[tokio::test(start_paused = true)]
 async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said() {
     let mut user = User { takes_keys: false, ..User::who(&[(At(10_000), Pressed('#'))]) };
-    let outcome = converse(&mut user, &approver(Policy::default()), Some("42")).await;
+    let outcome =
+        converse(&mut user, &approver(Policy::default()), &Pins::keeping(PinAnswer::NotSet), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::CannotPlace));
     assert_eq!((user.dialled.as_deref(), user.heard.len()), (Some("42"), 0));
 }
@@ -243,6 +245,83 @@ async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said
 #[tokio::test(start_paused = true)]
 async fn keys_before_the_first_prompt_never_count() {
     let mut user = User::who(&[(At(0), Pressed('#')), (At(900), Pressed('#')), (At(1_500), Pressed('#'))]);
-    let outcome = converse(&mut user, &approver(Policy::default().with_method(Method::Pound)), Some("42")).await;
+    let approver = approver(Policy::default().with_method(Method::Pound));
+    let outcome = converse(&mut user, &approver, &Pins::keeping(PinAnswer::NotSet), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::NoKeyPressed));
+}
+
+/// The PIN of the user.
+const PIN: &str = "2580";
+
+/// How long the check of a PIN takes.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// A store of PINs.
+struct Pins {
+    /// The answer to the right PIN. Another one is wrong.
+    to_right: PinAnswer,
+    /// `None`: the check never ends.
+    takes: Option<Duration>,
+    checks: Cell<usize>,
+}
+
+impl Pins {
+    fn keeping(to_right: PinAnswer) -> Self {
+        Self { to_right, takes: Some(CHECK), checks: Cell::new(0) }
+    }
+}
+
+impl PinChecker for Pins {
+    async fn check_pin(&self, pin: &Pin) -> PinAnswer {
+        self.checks.set(self.checks.get() + 1);
+        match self.takes {
+            Some(takes) => tokio::time::sleep(takes).await,
+            None => std::future::pending().await,
+        }
+        if pin.as_bytes() == PIN.as_bytes() { self.to_right } else { PinAnswer::Wrong }
+    }
+}
+
+/// The result of a call with the method `pin` in which keys are pressed after the prompts: these after the first, those
+/// after the second. `None` if it is verified; and how many PINs were checked.
+fn checked(pins: &Pins, [first, second]: [&str; 2]) -> (Option<FailureReason>, usize) {
+    let after = |prompt, keys: &str| {
+        let keys: Vec<_> = keys.chars().zip(0..).collect();
+        keys.into_iter().map(move |(key, n)| (AfterPrompt(prompt, 500 + 300 * n), Pressed(key)))
+    };
+    let plan: Vec<_> = after(1, first).chain(after(2, second)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let approver = approver(Policy::default().with_method(Method::Pin));
+    let outcome = runtime.block_on(converse(&mut User::who(&plan), &approver, pins, None));
+    (reason(&outcome), pins.checks.get())
+}
+
+#[test]
+fn the_right_pin_verifies_also_after_a_wrong_one() {
+    assert_eq!(checked(&Pins::keeping(PinAnswer::Right), ["2580#", ""]), (None, 1));
+    assert_eq!(checked(&Pins::keeping(PinAnswer::Right), ["2581#", "2580#"]), (None, 2));
+    assert_eq!(checked(&Pins::keeping(PinAnswer::Right), ["2581#", "0852#"]), (Some(FailureReason::WrongKey), 2));
+}
+
+#[test]
+fn a_pin_that_cannot_be_compared_ends_the_call_at_once() {
+    for answer in [PinAnswer::Locked, PinAnswer::NotSet, PinAnswer::Failed] {
+        let pins = Pins::keeping(answer);
+        let (reason, checks) = checked(&pins, ["2580#", "2580#"]);
+        assert!(reason.is_some() && checks == 1, "{answer:?}: {reason:?}");
+    }
+}
+
+#[test]
+fn a_pin_check_that_never_ends_is_a_failure() {
+    let pins = Pins { takes: None, ..Pins::keeping(PinAnswer::Right) };
+    let (reason, checks) = checked(&pins, ["2580#", ""]);
+    assert!(reason.is_some() && checks == 1, "{reason:?}");
+}
+
+/// The keys are read while the check goes on, or the report would come too late.
+#[test]
+fn a_fraud_report_during_a_pin_check_counts() {
+    let pins = Pins::keeping(PinAnswer::Right);
+    assert_eq!(checked(&pins, ["2580#0#", ""]), (Some(FailureReason::FraudReported), 1));
 }
