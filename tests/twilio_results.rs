@@ -150,28 +150,102 @@ fn a_start_that_rings_another_number_is_ended_and_not_followed() {
     }
 }
 
-/// From the installation of the flow to the outcome: what a user does at the telephone.
+/// Through the flow that is installed for these settings: how the call ends for this user.
+fn walked(settings: &Value, callee: Callee) -> Option<FailureReason> {
+    let twilio = Twilio::start();
+    twilio.install(settings);
+    twilio.tell(Story::walks(callee));
+    let gate = TestGate::start(twilio.configuration(settings));
+    let (_, reason, text) = call(&gate);
+    assert!(reason.is_some() || text.is_empty(), "{text}");
+    reason
+}
+
+/// From the installation of the flow to the outcome: what a user hears and does at the telephone.
 #[test]
-fn a_call_through_the_installed_flow_ends_as_the_user_acts() {
-    use Act::{HangsUp, Keys, Nothing};
-    let cases: [(Callee, Result<(), FailureReason>); 9] = [
-        (Callee::Answers(&[Keys("#")]), Ok(())),
-        (Callee::Answers(&[Keys("5"), Keys("#")]), Ok(())),
-        (Callee::Answers(&[Keys("5"), Keys("5")]), Err(FailureReason::WrongKey)),
-        (Callee::Answers(&[Keys("0#")]), Err(FailureReason::FraudReported)),
-        (Callee::Answers(&[Nothing]), Err(FailureReason::NoKeyPressed)),
-        (Callee::Answers(&[HangsUp]), Err(FailureReason::CallEnded)),
-        (Callee::Machine, Err(FailureReason::Voicemail)),
-        (Callee::Busy, Err(FailureReason::Unreachable)),
-        (Callee::Unobtainable, Err(FailureReason::CannotPlace)),
+fn a_call_by_code_ends_as_the_user_acts() {
+    use Act::{HangsUp, Heard, Keys, Nothing};
+    let cases: [(Callee, Option<FailureReason>); 15] = [
+        (Callee::Answers(&[Heard("", "#")]), None),
+        (Callee::Answers(&[Heard("1", "#"), Heard("", "#")]), None),
+        (Callee::Answers(&[Heard("", ""), Heard("", "#")]), None),
+        (Callee::Answers(&[Heard("", "1#"), Heard("1", "#")]), Some(FailureReason::WrongKey)),
+        (Callee::Answers(&[Heard("", ""), Heard("", "")]), Some(FailureReason::WrongKey)),
+        (Callee::Answers(&[Heard("0", "#"), Heard("*", "#")]), Some(FailureReason::WrongKey)),
+        (Callee::Answers(&[Keys("#")]), Some(FailureReason::NoKeyPressed)),
+        (Callee::Answers(&[Keys("0#")]), Some(FailureReason::FraudReported)),
+        (Callee::Answers(&[Heard("1", "#"), Keys("0#")]), Some(FailureReason::FraudReported)),
+        (Callee::Answers(&[Nothing]), Some(FailureReason::NoKeyPressed)),
+        (Callee::Answers(&[HangsUp]), Some(FailureReason::CallEnded)),
+        (Callee::Machine, Some(FailureReason::Voicemail)),
+        (Callee::Busy, Some(FailureReason::Unreachable)),
+        (Callee::NoAnswer, Some(FailureReason::Unreachable)),
+        (Callee::Unobtainable, Some(FailureReason::CannotPlace)),
     ];
     for (callee, expected) in cases {
-        let twilio = Twilio::start();
-        twilio.install(&json!({ "approval": { "method": "pound" } }));
-        twilio.tell(Story::walks(callee));
-        let gate = gate(&twilio);
-        let (_, reason, text) = call(&gate);
-        assert_eq!(reason, expected.err(), "{callee:?}: {text}");
+        assert_eq!(walked(&json!({ "approval": { "method": "code" } }), callee), expected, "{callee:?}");
+    }
+}
+
+#[test]
+fn a_call_by_pound_ends_as_the_user_acts() {
+    use Act::Keys;
+    for (acts, expected) in [
+        (&[Keys("#")][..], None),
+        (&[Keys("5"), Keys("#")], None),
+        (&[Keys("5"), Keys("5")], Some(FailureReason::WrongKey)),
+        (&[Keys("0#")], Some(FailureReason::FraudReported)),
+    ] {
+        let pound = json!({ "approval": { "method": "pound" } });
+        assert_eq!(walked(&pound, Callee::Answers(acts)), expected, "{acts:?}");
+    }
+}
+
+#[test]
+fn codes_are_spoken_and_heard_in_each_language() {
+    for (tag, digits) in
+        [("en-GB", 1), ("de-DE", 4), ("fr-FR", 3), ("es-ES", 3), ("it-IT", 2), ("pt-BR", 3), ("pl-PL", 3)]
+    {
+        let settings = json!({
+            "approval": { "method": "code", "code_digits": digits }, "prompts": { "language": tag, "attempts": 10 },
+        });
+        let wrong = Act::Heard("1", "#");
+        let acts = Vec::leak(vec![wrong, wrong, wrong, wrong, wrong, wrong, wrong, wrong, wrong, Act::Heard("", "#")]);
+        assert_eq!(walked(&settings, Callee::Answers(acts)), None, "{tag}");
+    }
+}
+
+/// All codes of a call are its parameters, and its log does not show them.
+#[test]
+fn codes_are_parameters_and_not_logged() {
+    let twilio = Twilio::start();
+    let settings = json!({
+        "approval": { "method": "code", "code_digits": 4 }, "prompts": { "attempts": 3 }, "log": { "level": "debug" },
+    });
+    let gate = TestGate::start(twilio.configuration(&settings));
+    assert_eq!(call(&gate).0, CallStatus::Success);
+    let parameters = twilio.parameters(0);
+    let keys: Vec<_> = parameters.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = [
+        "code_1",
+        "code_2",
+        "code_3",
+        "fraud_key",
+        "language",
+        "nonce",
+        "send_digits",
+        "spoken_1",
+        "spoken_2",
+        "spoken_3",
+    ];
+    assert_eq!(keys, expected);
+    let log = serde_json::to_string(&gate.end()).unwrap();
+    for n in 1..=3 {
+        let code = parameters[format!("code_{n}")].as_str().unwrap();
+        assert!(code.len() == 4 && code.bytes().all(|digit| digit.is_ascii_digit() && digit != b'0'), "{code}");
+        let spoken = parameters[format!("spoken_{n}")].as_str().unwrap();
+        assert_eq!(spoken.split(", ").count(), 4, "{spoken}");
+        assert!(!log.contains(&format!("\"{code}\"")) && !log.contains(spoken), "{log}");
     }
 }
 

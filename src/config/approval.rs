@@ -137,18 +137,7 @@ pub(super) fn check_method(config: &Config) -> Result<(), ConfigError> {
     if method.has_pin() {
         check_pins(config, method)?;
     }
-    let asks_by_pound = |backend: &BackendConfig| matches!(backend, BackendConfig::TwilioStudio(_));
-    match config.in_use().find(|(_, backend)| method != policy::Method::Pound && asks_by_pound(backend)) {
-        None => supported(method),
-        Some((name, _)) => Err(ConfigError::invalid(
-            "approval.method",
-            format_args!(
-                "is `{}`, which a backend of type twilio_studio cannot ask for yet; use `pound`, or remove `{name}` from \
-                 `use`",
-                method.name()
-            ),
-        )),
-    }
+    supported(method)
 }
 
 /// Refuses the methods with a PIN, which calls do not check yet. Remove it with the first call that does.

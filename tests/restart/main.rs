@@ -1,6 +1,7 @@
 //! The host's process is killed at any moment of a call: the next one takes the call up, or says what became of it. A
 //! call is never placed twice, and never lost without a text.
 
+mod codes;
 mod kills;
 #[path = "../support/mod.rs"]
 mod support;
