@@ -23,6 +23,8 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approval::NumberPin;
+use crate::approval::pins::number_keys;
 use crate::backend::{Named, Reference};
 use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome};
 use crate::clock::{Deadline, Moment};
@@ -70,6 +72,8 @@ struct Flight {
     deadline: Deadline,
     /// What the user is to press. `None` if another process drives the call, or if it is not known here.
     attempts: Option<Arc<Attempts>>,
+    /// The PIN of its number, if the method asks for one.
+    pin: Option<NumberPin>,
     /// How old it was when this process took it up from another one.
     taken_up_after: Option<Duration>,
     progress: Mutex<Progress>,
@@ -86,7 +90,7 @@ impl Flight {
         attempts: Option<Arc<Attempts>>,
     ) -> Self {
         let (progress, is_told) = (Mutex::new(Progress::Dialling), AtomicBool::new(false));
-        Self { attempt, number, masked, deadline, attempts, taken_up_after: None, progress, is_told }
+        Self { attempt, number, masked, deadline, attempts, pin: None, taken_up_after: None, progress, is_told }
     }
 
     /// Notes how far it has come. False where that is not news.
@@ -151,7 +155,9 @@ impl Dispatcher {
     pub(crate) fn hold(&self, call: &Call) -> Unsettled {
         let Call { attempt, number, deadline, attempts, .. } = call;
         let attempts = Some(Arc::clone(attempts));
+        let pin = self.shared.ledger.pin_of(&number_keys(number));
         let flight = Flight::new(*attempt, number.key(), number.to_string().into(), *deadline, attempts);
+        let flight = Flight { pin, ..flight };
         Unsettled::new(&self.shared, flight)
     }
 

@@ -9,19 +9,41 @@ use phonegate_approval::policy::Method;
 use phonegate_approval::secret::Pin;
 use phonegate_approval::verdict::{Answer, Approval, Denial, PinAnswer, ProviderVerdicts, Verdict};
 
-use crate::call::{Failure, FailureReason, Outcome};
+use crate::call::{Failure, FailureReason, NumberKey, Outcome};
+use pins::PinChecker;
+
+/// The PIN of the number that a call rings.
+#[derive(Clone, Debug)]
+pub struct NumberPin {
+    checker: PinChecker,
+    /// The hashes of the number, as far as they are known.
+    numbers: Arc<[NumberKey]>,
+}
+
+impl NumberPin {
+    /// The PIN of the number with these hashes, the current key's first.
+    pub fn new(checker: PinChecker, numbers: &[NumberKey]) -> Self {
+        Self { checker, numbers: numbers.into() }
+    }
+}
 
 /// Judges the answers of one call that one backend has placed.
 #[derive(Clone, Debug)]
 pub struct Approver {
     attempts: Arc<Attempts>,
     provider_verdicts: ProviderVerdicts,
+    pin: Option<NumberPin>,
 }
 
 impl Approver {
     /// Creates the judge of a call. `provider_verdicts` is the setting of the backend that has placed it.
     pub fn new(attempts: Arc<Attempts>, provider_verdicts: ProviderVerdicts) -> Self {
-        Self { attempts, provider_verdicts }
+        Self { attempts, provider_verdicts, pin: None }
+    }
+
+    /// Checks PINs by that of the number which the call rings. Without it, no PIN is right.
+    pub fn with_pin(self, pin: Option<NumberPin>) -> Self {
+        Self { pin, ..self }
     }
 
     /// Returns what the call may say and expects.
@@ -33,6 +55,15 @@ impl Approver {
     pub async fn judge(&self, answer: Answer) -> Outcome {
         let judged = match self.attempts.judge(self.provider_verdicts, &answer) {
             Verdict::Approved(approval) => Ok(approval),
+            Verdict::Denied(Denial::WrongEntry { counts_against_pin: true }) => {
+                let answer = self.count_failure().await;
+                Err(match answer {
+                    PinAnswer::Locked => Denial::PinLocked,
+                    PinAnswer::NotSet => Denial::PinNotSet,
+                    PinAnswer::Failed => Denial::PinNotChecked,
+                    PinAnswer::Right | PinAnswer::Wrong => Denial::WrongEntry { counts_against_pin: false },
+                })
+            }
             Verdict::Denied(denial) => Err(denial),
             Verdict::CheckPin(check) => {
                 let answer = self.check_pin(check.pin()).await;
@@ -42,10 +73,20 @@ impl Approver {
         self.outcome(judged)
     }
 
-    /// Checks a PIN.
-    pub async fn check_pin(&self, _pin: &Pin) -> PinAnswer {
-        // No PINs are kept, so none is right.
-        PinAnswer::NotSet
+    /// Checks whether this is the PIN of the number, and counts a failure if it is not.
+    pub async fn check_pin(&self, pin: &Pin) -> PinAnswer {
+        match &self.pin {
+            Some(of_number) => of_number.checker.check(&of_number.numbers, pin).await,
+            None => PinAnswer::Failed,
+        }
+    }
+
+    /// Counts a failure of the number's PIN, for an entry that was wrong whatever its PIN.
+    pub async fn count_failure(&self) -> PinAnswer {
+        match &self.pin {
+            Some(of_number) => of_number.checker.count_failure(&of_number.numbers).await,
+            None => PinAnswer::Failed,
+        }
     }
 
     /// Returns the outcome of a call that was judged.
@@ -68,6 +109,8 @@ impl Approver {
                 "The provider says that the user approved, but its backend has no accept_provider_verdict, or the \
                  method asks for a PIN.",
             ),
+            Denial::PinLocked => (FailureReason::PinLocked, "There were too many wrong PINs, so the PIN is locked."),
+            Denial::PinNotSet => (FailureReason::PinNotSet, "The number has no PIN."),
             other => {
                 return Failure::new(FailureReason::Internal, format_args!("The entry was denied: {other}."));
             }
@@ -89,12 +132,17 @@ impl Approver {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use std::convert::Infallible;
+    use std::time::Duration;
 
     use phonegate_approval::policy::Policy;
+    use phonegate_approval::script::Piece;
     use phonegate_approval::secret::Entry;
     use phonegate_approval::verdict::EndedBy;
 
+    use super::pins::{Pepper, number_keys};
     use super::*;
+    use crate::call::PhoneNumber;
+    use crate::store::{MemoryStore, PinLimits, PinStore};
 
     /// What the user of a call by this method is to press.
     pub(crate) fn attempts(method: Method) -> Arc<Attempts> {
@@ -147,5 +195,64 @@ pub(crate) mod tests {
         for method in [Method::Pin, Method::PinAndCode] {
             assert!(judged(method, accepted, Answer::ProviderApproved).await.is_some(), "{method:?}");
         }
+    }
+
+    /// The judge of a call whose number has the PIN 482619, and the code that its first attempt speaks.
+    async fn with_pin(method: Method, store: &Arc<MemoryStore>) -> (Approver, String) {
+        let number = PhoneNumber::new("+14255551212".to_owned(), None, 1);
+        let pepper = Pepper::new(&"0123456789abcdef0123456789abcdef".into()).unwrap();
+        let limits = PinLimits { max_failures: 2, lock: Duration::from_secs(1800) };
+        let checker = PinChecker::new(Arc::<MemoryStore>::clone(store), pepper, limits);
+        checker.set(&number, Pin::from_digits("482619").unwrap()).await.unwrap();
+        let attempts = attempts(method);
+        let digit = |piece: Piece| match piece {
+            Piece::Digit(digit) => Some(char::from(b'0' + digit)),
+            _ => None,
+        };
+        let code: String = attempts.script(1).unwrap().pieces().filter_map(digit).take(3).collect();
+        let pin = NumberPin::new(checker, &number_keys(&number));
+        (Approver::new(attempts, ProviderVerdicts::Refused).with_pin(Some(pin)), code)
+    }
+
+    async fn reason(approver: &Approver, digits: &str) -> Option<FailureReason> {
+        match approver.judge(entry(digits, EndedBy::Pound)).await {
+            Outcome::Verified(_) => None,
+            Outcome::Failed(failure) => Some(failure.reason()),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_pin_of_the_number_approves_and_wrong_ones_lock_it() {
+        let store = Arc::new(MemoryStore::default());
+        let (approver, _) = with_pin(Method::Pin, &store).await;
+        for (digits, expected) in [
+            ("482618", Some(FailureReason::WrongKey)),
+            ("482619", None),
+            // Too short to be a PIN: it counts all the same.
+            ("48", Some(FailureReason::WrongKey)),
+            ("482618", Some(FailureReason::WrongKey)),
+            ("482619", Some(FailureReason::PinLocked)),
+            ("48", Some(FailureReason::PinLocked)),
+        ] {
+            assert_eq!(reason(&approver, digits).await, expected, "{digits}");
+        }
+        let key = store.pins().await.unwrap().first().unwrap().number;
+        store.remove_pin(&[key]).await.unwrap();
+        assert_eq!(reason(&approver, "482619").await, Some(FailureReason::PinNotSet));
+        let without = Approver::new(attempts(Method::Pin), ProviderVerdicts::Refused);
+        assert_eq!(reason(&without, "482619").await, Some(FailureReason::Internal));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_code_after_a_right_pin_counts_against_the_pin() {
+        let store = Arc::new(MemoryStore::default());
+        let (approver, code) = with_pin(Method::PinAndCode, &store).await;
+        assert_eq!(reason(&approver, &format!("482619{code}")).await, None);
+        // The code has no digit twice in a row.
+        let wrong = format!("482619{}", code.chars().next().unwrap().to_string().repeat(3));
+        for expected in [FailureReason::WrongKey, FailureReason::WrongKey, FailureReason::PinLocked] {
+            assert_eq!(reason(&approver, &wrong).await, Some(expected));
+        }
+        assert_eq!(reason(&approver, &format!("482619{code}")).await, Some(FailureReason::PinLocked));
     }
 }

@@ -4,6 +4,7 @@ mod hash;
 mod pepper;
 mod rules;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -79,6 +80,12 @@ pub enum SetPinError {
     /// The thread that hashes was cancelled, or panicked.
     #[error("the PIN was not hashed, because of a defect or the end of the process")]
     Aborted,
+}
+
+impl fmt::Debug for PinChecker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinChecker").field("pepper", &self.pepper).field("limits", &self.limits).finish_non_exhaustive()
+    }
 }
 
 impl PinChecker {

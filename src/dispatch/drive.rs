@@ -355,7 +355,8 @@ impl Shared {
 
 /// Returns the judge of a call that this backend has placed. `None` if it is not known what the user is to press.
 fn approver(flight: &Flight, named: &Named) -> Option<Approver> {
-    flight.attempts.as_ref().map(|attempts| Approver::new(Arc::clone(attempts), named.provider_verdicts))
+    let attempts = flight.attempts.clone()?;
+    Some(Approver::new(attempts, named.provider_verdicts).with_pin(flight.pin.clone()))
 }
 
 /// Looks how a call has failed whose deadline has passed. Otherwise tells why it fails now.

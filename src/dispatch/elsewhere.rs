@@ -230,7 +230,8 @@ impl Shared {
         }
         let attempts = attempts.and_then(|attempts| self.ledger.restore(&attempts)).map(Arc::new);
         let taken_up_after = Some(SystemTime::now().duration_since(started).unwrap_or_default());
-        let flight = Flight { taken_up_after, ..Flight::new(attempt, number, masked, deadline, attempts) };
+        let pin = self.ledger.pin_of(&[number]);
+        let flight = Flight { taken_up_after, pin, ..Flight::new(attempt, number, masked, deadline, attempts) };
         let taken = Unsettled::new(self, flight);
         tasks.spawn(async move { taken.resume(placed).await });
     }

@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use super::health::Health;
 use super::lease::Lease;
+use crate::approval::NumberPin;
+use crate::approval::pins::PinChecker;
 use crate::call::{Attempt, Call, CallId, Failure, FailureReason, NumberKey, Outcome};
 use crate::clock::Moment;
 use crate::config::{Config, Level};
@@ -58,6 +60,7 @@ pub(crate) struct Rules {
     keep: Duration,
     policy: Policy,
     takes_up: bool,
+    pins: Option<PinChecker>,
 }
 
 impl Rules {
@@ -75,7 +78,13 @@ impl Rules {
             keep: days(config.audit.keep_days.get()),
             policy,
             takes_up,
+            pins: None,
         }
+    }
+
+    /// Checks PINs, for a method that asks for them.
+    pub(crate) fn checking_pins(self, pins: Option<PinChecker>) -> Self {
+        Self { pins, ..self }
     }
 
     /// Returns whether this process is a service, which takes up the calls that another one has left.
@@ -286,6 +295,11 @@ impl Ledger {
             return Ok(Vec::new());
         }
         self.watch.ask(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
+    }
+
+    /// The PIN of the number with these hashes, if calls ask for PINs.
+    pub(super) fn pin_of(&self, numbers: &[NumberKey]) -> Option<NumberPin> {
+        self.rules.pins.clone().map(|checker| NumberPin::new(checker, numbers))
     }
 
     /// Returns what the user of a call is to press that another process has placed. `None` if these rules are others.

@@ -6,18 +6,20 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use phonegate_approval::policy;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use super::{Gate, MAX_STATUS_WAITS};
 use crate::admission::{Admission, NumberHasher};
+use crate::approval::pins::{CheckError, PinChecker};
 use crate::backend::{self, Named};
-use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, TrustedPaths};
+use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::dispatch::{Dispatcher, Rules};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
-use crate::store;
+use crate::store::{self, CallStore};
 use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile};
 
 /// The runtime's threads that drive calls, whatever their number.
@@ -107,7 +109,11 @@ impl Gate {
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let store = store::open(&config, &base)?;
         runtime.block_on(store::check_number_keys(&*store, &config.store, &base, &number_keys))?;
-        let kept = (store, Rules::of(&config, policy, takes_up));
+        let pins = pin_checker(&config, &base, &store, &log)?;
+        if let Some(pins) = &pins {
+            runtime.block_on(store::check_pepper(&*store, &config.store, &base, pins.fingerprint()))?;
+        }
+        let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
         let figures =
@@ -149,6 +155,27 @@ impl Gate {
             runtime: Mutex::new(Some(runtime)),
         })
     }
+}
+
+/// The check of PINs, if the method asks for them.
+fn pin_checker(
+    config: &Config,
+    base: &Path,
+    store: &Arc<dyn CallStore>,
+    log: &Log,
+) -> Result<Option<PinChecker>, ConfigError> {
+    if !policy::Method::from(config.approval.method).has_pin() {
+        return Ok(None);
+    }
+    let pepper = config.approval.pin.read_pepper(base)?;
+    let pepper = pepper.ok_or_else(|| ConfigError::invalid(PEPPER, "is missing"))?;
+    let log = log.clone();
+    let report = move |error: &CheckError| {
+        let text = error.to_string();
+        log.write(Level::Error, &Event { event: "pin_not_checked", text: Some(&text), ..Event::default() });
+    };
+    let checker = PinChecker::new(Arc::clone(store), pepper, config.approval.pin.limits());
+    Ok(Some(checker.reporting_to(report)))
 }
 
 fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {

@@ -62,8 +62,8 @@ pub use attempt::{Change, Current, CurrentState, End, NewAttempt, Orphan, Owner,
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
-pub(crate) use number_keys::check_number_keys;
 use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
+pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
 pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;

@@ -7,11 +7,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CallStore, StoreError, sqlite_file};
+use super::{CallStore, PepperFingerprint, StoreError, sqlite_file};
 use crate::call::KeyFingerprint;
-use crate::config::{ConfigError, NUMBER_KEY, StoreConfig, StoreKind};
+use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig, StoreKind};
 
-/// Timeout for the check of number keys when a gate starts.
+/// Timeout for each check when a gate starts.
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Interval at which a store updates the time of a key's last use.
@@ -43,14 +43,38 @@ pub(crate) async fn check_number_keys(
     base: &Path,
     known: &[KeyFingerprint],
 ) -> Result<(), ConfigError> {
-    let answer = tokio::time::timeout(CHECK_LIMIT, store.use_number_keys(known, KeyUse::Read)).await;
+    check(store.use_number_keys(known, KeyUse::Read), NUMBER_KEY, config, base).await
+}
+
+/// Checks, at the start of a gate, that the PINs of the store were made with this pepper. If the store does not answer
+/// in time, the check passes: [`PinStore::begin_pin_guess`](super::PinStore::begin_pin_guess) repeats it.
+///
+/// # Errors
+/// If they were made with another pepper.
+pub(crate) async fn check_pepper(
+    store: &dyn CallStore,
+    config: &StoreConfig,
+    base: &Path,
+    pepper: PepperFingerprint,
+) -> Result<(), ConfigError> {
+    check(store.use_pepper(pepper), PEPPER, config, base).await
+}
+
+/// Returns an error at this key of the configuration, if the store refuses it in time.
+async fn check(
+    answer: impl Future<Output = Result<(), StoreError>>,
+    key: &str,
+    config: &StoreConfig,
+    base: &Path,
+) -> Result<(), ConfigError> {
+    let answer = tokio::time::timeout(CHECK_LIMIT, answer).await;
     let Ok(Err(error @ StoreError::Refused(_))) = answer else { return Ok(()) };
     let place = match config.kind {
         StoreKind::Memory => "the store in memory".to_owned(),
         StoreKind::Sqlite => sqlite_file(config, base)?.display().to_string(),
         StoreKind::Redis => "the Redis of `store.url`".to_owned(),
     };
-    Err(ConfigError::invalid(NUMBER_KEY, format_args!("does not fit {place}: {error}")))
+    Err(ConfigError::invalid(key, format_args!("does not fit {place}: {error}")))
 }
 
 /// The error for a key of the store that the process does not have, if there is one.

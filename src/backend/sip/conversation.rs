@@ -48,15 +48,21 @@ pub(super) enum LineEvent {
     Speech(SpeechEvent),
 }
 
-/// Who knows the PIN of the number.
-pub(super) trait PinChecker {
-    /// Checks whether this is the PIN.
+/// The PIN of the number, or that of a test.
+pub(super) trait CheckPin {
+    /// Checks whether this is the PIN, and counts a failure if it is not.
     async fn check_pin(&self, pin: &Pin) -> PinAnswer;
+    /// Counts a failure.
+    async fn count_failure(&self);
 }
 
-impl PinChecker for Approver {
+impl CheckPin for Approver {
     async fn check_pin(&self, pin: &Pin) -> PinAnswer {
         self.check_pin(pin).await
+    }
+
+    async fn count_failure(&self) {
+        self.count_failure().await;
     }
 }
 
@@ -66,7 +72,7 @@ impl PinChecker for Approver {
 pub(super) async fn converse(
     line: &mut impl Line,
     approver: &Approver,
-    pins: &impl PinChecker,
+    pins: &impl CheckPin,
     extension: Option<&str>,
 ) -> Outcome {
     // What a conversation said that was given up is not said on.
@@ -101,7 +107,12 @@ pub(super) async fn converse(
                     line.stop_speaking();
                     speaking = None;
                 }
-                Output::WrongEntry { .. } => {}
+                Output::WrongEntry { counts_against_pin } => {
+                    if counts_against_pin {
+                        // A PIN that is locked by it is denied when the next one is checked.
+                        pins.count_failure().await;
+                    }
+                }
                 Output::CheckPin(check) => checks.push(async move {
                     let answer = pins.check_pin(check.pin()).await;
                     (check, answer)

@@ -263,15 +263,21 @@ struct Pins {
     /// `None`: the check never ends.
     takes: Option<Duration>,
     checks: Cell<usize>,
+    /// Wrong entries that had no PIN to check.
+    failures: Cell<usize>,
 }
 
 impl Pins {
     fn keeping(to_right: PinAnswer) -> Self {
-        Self { to_right, takes: Some(CHECK), checks: Cell::new(0) }
+        Self { to_right, takes: Some(CHECK), checks: Cell::new(0), failures: Cell::new(0) }
     }
 }
 
-impl PinChecker for Pins {
+impl CheckPin for Pins {
+    async fn count_failure(&self) {
+        self.failures.set(self.failures.get() + 1);
+    }
+
     async fn check_pin(&self, pin: &Pin) -> PinAnswer {
         self.checks.set(self.checks.get() + 1);
         match self.takes {
