@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use phonegate::call::{CallId, CallStatus, Failure, FailureReason};
 use phonegate::gate::{CallRequest, CutShort, Gate};
+use phonegate_approval::policy::Method;
 use uuid::Uuid;
 
 use crate::exit::{Exit, Trouble};
@@ -104,6 +105,13 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         setup.loaded.config.warnings().iter().for_each(|text| output::warning(arguments.json, text));
         (None, setup)
     };
+    let method = Method::from(setup.loaded.config.approval.method);
+    if method.has_pin() && !arguments.store && !arguments.demo {
+        return Err(Trouble::usage(format!(
+            "approval.method is `{}`, and the PINs are in the store: add --store",
+            method.name()
+        )));
+    }
     let gate = if arguments.store {
         store::must_open(&setup)?;
         setup.start_with_store(Some(tee))?

@@ -390,6 +390,32 @@ fn check_counts_the_pins_if_there_is_a_pepper() {
     assert!(!place.run(&["check"]).exits(0).stdout.contains("PIN"));
 }
 
+/// A configuration whose calls ask for a PIN.
+fn asking() -> Value {
+    let mut config = with_pepper(PEPPER);
+    config["approval"]["method"] = json!("pin");
+    config["backends"]["phone"]["pin"] = PIN.into();
+    config
+}
+
+#[test]
+fn check_and_doctor_warn_if_calls_ask_for_pins_and_none_is_set() {
+    let place = Place::with_store(&asking());
+    let warns = |arguments: &[&str]| hides_pins(place.run(arguments)).all().contains("no PIN is set in the store");
+    for verb in ["check", "doctor"] {
+        assert!(warns(&[verb]) && warns(&[verb, "--json"]), "{verb}");
+    }
+    set(&place, NUMBER);
+    assert!(!warns(&["check"]) && !warns(&["doctor"]));
+}
+
+#[test]
+fn a_test_call_that_asks_for_a_pin_needs_the_store() {
+    let place = Place::with_store(&asking());
+    let ran = hides_pins(place.run(&["call", "+12065550143"])).exits(2);
+    assert!(ran.stderr.contains("add --store"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_support_file_shows_no_pin_and_no_pepper() {
     let place = place();

@@ -137,18 +137,7 @@ pub(super) fn check_method(config: &Config) -> Result<(), ConfigError> {
     if method.has_pin() {
         check_pins(config, method)?;
     }
-    supported(method)
-}
-
-/// Refuses the methods with a PIN, which calls do not check yet. Remove it with the first call that does.
-fn supported(method: policy::Method) -> Result<(), ConfigError> {
-    match method.has_pin() {
-        false => Ok(()),
-        true => Err(ConfigError::invalid(
-            "approval.method",
-            format_args!("is `{}`, which is not supported yet; use `code` or `pound`", method.name()),
-        )),
-    }
+    Ok(())
 }
 
 /// Checks what a method with a PIN needs, of the section and of every backend in use.
