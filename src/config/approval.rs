@@ -134,10 +134,7 @@ impl Config {
 /// Checks that every backend in use can ask by the method.
 pub(super) fn check_method(config: &Config) -> Result<(), ConfigError> {
     let method = policy::Method::from(config.approval.method);
-    if method.has_pin() {
-        check_pins(config, method)?;
-    }
-    Ok(())
+    if method.has_pin() { check_pins(config, method) } else { Ok(()) }
 }
 
 /// Checks what a method with a PIN needs, of the section and of every backend in use.
