@@ -109,10 +109,11 @@ impl Handset {
         has_heard
     }
 
-    /// Hears the first prompt begin, and the second after it: what is pressed then is not too early.
+    /// Hears the first prompt begin, and the second after it: what is pressed then is not too early. A busy gate sends up to
+    /// 200 ms of audio at once, and a key is dated back by its duration, so some packets more are heard.
     pub fn hear_prompt(&self) -> Heard {
         let first = self.hear_speech();
-        for _ in 0..55 {
+        for _ in 0..75 {
             self.hear();
         }
         first
