@@ -386,7 +386,7 @@ fn check_counts_the_pins_if_there_is_a_pepper() {
     let ran = place.run(&["check"]).exits(0);
     assert!(ran.stdout.contains("PINs: 2 are set, 1 of them is locked\n"), "{}", ran.stdout);
     // Nobody who has no PINs reads of them.
-    place.configure(&simulated("#", 0));
+    place.configure(&simulated(None, 0));
     assert!(!place.run(&["check"]).exits(0).stdout.contains("PIN"));
 }
 
