@@ -251,9 +251,14 @@ fn codes_are_parameters_and_not_logged() {
 
 /// What `check` says with these settings about the flow that is installed for those.
 fn checked(installed: &Value, configured: &Value) -> Result<String, String> {
+    let [installed, configured] = [installed, configured].map(|settings| {
+        let mut settings = settings.clone();
+        settings["approval"] = json!({ "method": "code" });
+        settings
+    });
     let twilio = Twilio::start();
-    twilio.install(installed);
-    let gate = TestGate::start(twilio.configuration(configured));
+    twilio.install(&installed);
+    let gate = TestGate::start(twilio.configuration(&configured));
     gate.gate().check().remove(0).1.map_err(|failure| {
         assert_eq!(failure.reason(), FailureReason::NotConfigured);
         failure.text().to_owned()

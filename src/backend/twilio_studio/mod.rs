@@ -1,7 +1,7 @@
 //! Calls by a flow in Twilio Studio: started, followed and ended by outbound HTTPS alone.
 //!
 //! One call is one Execution of the flow, whose parameters are what it says and a nonce. The flow reports what was
-//! pressed, in variables of the Execution's context, and PhoneGate judges. [`flow`] generates the flow.
+//! pressed, in variables of the Execution's context, and PhoneGate judges. `flow` generates the flow.
 //! The API: <https://www.twilio.com/docs/studio/rest-api/v2/execution>.
 
 mod api;
