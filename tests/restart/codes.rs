@@ -40,6 +40,7 @@ fn judged_by_the_next_process(does: &str, expected: i32, reason: &str) {
     assert_eq!(ends[0].0, expected, "{does}: {ends:?}");
     assert!(ends[0].1.contains(reason), "{does}: {ends:?}");
     wait_until("the Execution is deleted", || twilio.is_clean());
+    wait_until("the store keeps no codes", || !has_text(&machine, &codes));
 }
 
 #[test]

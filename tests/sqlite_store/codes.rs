@@ -41,3 +41,28 @@ fn codes_leave_the_file_with_the_end_of_their_call() {
         assert!(!holds(), "an ended call gets none");
     }
 }
+
+#[test]
+fn codes_leave_the_log_while_the_store_is_open_and_is_read() {
+    let (folder, file) = file();
+    let codes = attempts(Method::Code).to_stored().as_text().to_owned();
+    let holds = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.is_file()).any(|file| {
+            let bytes = std::fs::read(file).unwrap();
+            bytes.windows(codes.len()).any(|window| window == codes.as_bytes())
+        })
+    };
+    let store = SqliteStore::open(&file).unwrap();
+    assert_eq!(wait(store.begin(&new(1), &FEW)).unwrap(), Begun::New);
+    wait(store.record(&[placed(1, &codes)])).unwrap();
+    assert!(holds(), "a pending call has its codes");
+    // As long as this transaction lasts, the log cannot be reset.
+    let reader = rusqlite::Connection::open(&file).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM attempts;").unwrap();
+    assert!(wait(store.end(&end(new(1).attempt, SystemTime::now(), verified()))).unwrap());
+    assert!(holds());
+    reader.execute_batch("COMMIT").unwrap();
+    support::wait_until("an ended call has no codes in any file", || !holds());
+    assert_eq!(wait(store.begin(&new(2), &FEW)).unwrap(), Begun::New);
+}

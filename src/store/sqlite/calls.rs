@@ -153,6 +153,7 @@ pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<()> {
         Change::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
         Change::Step { name, backend, text } => step(desk, update, name, backend.as_deref(), text.as_deref())?,
         Change::Placed { backend, reference, attempts } => {
+            desk.has_codes.set(desk.has_codes.get() || attempts.is_some());
             desk.database
                 .prepare_cached(
                     "UPDATE attempts SET backend = ?3, reference = ?4, codes = CASE WHEN ended IS NULL THEN ?5 END
@@ -366,6 +367,8 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
     }
     if !orphans.is_empty() {
         renew(desk, owner)?;
+        // The process that wrote the codes has ended, so this one removes them from the log.
+        desk.has_codes.set(desk.has_codes.get() || orphans.iter().any(|orphan| orphan.attempts.is_some()));
     }
     Ok(orphans)
 }

@@ -35,7 +35,7 @@ const ROOMY: Limits = Limits {
 type Costs = BTreeMap<String, i32>;
 
 fn desk(database: &Connection, now: i64) -> Desk<'_> {
-    Desk { database, now, wall: now }
+    Desk { database, now, wall: now, has_codes: Default::default() }
 }
 
 fn number(n: u128) -> StoredNumber {

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod calls;
 mod clock;
+mod codes;
 #[cfg(test)]
 mod cost;
 mod counters;

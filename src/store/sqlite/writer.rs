@@ -1,6 +1,7 @@
 //! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
 //! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -11,6 +12,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::clock::Clock;
+use super::codes::CodesInLog;
 use super::counters;
 use crate::store::StoreError;
 use crate::store::places::Places;
@@ -31,6 +33,8 @@ pub(super) struct Desk<'a> {
     pub(super) now: i64,
     /// The wall clock, by which blocks end that people have set.
     pub(super) wall: i64,
+    /// Set by what writes codes.
+    pub(super) has_codes: Cell<bool>,
 }
 
 /// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
@@ -200,12 +204,29 @@ fn run(
     last_commit: &Mutex<Option<Instant>>,
 ) {
     let mut is_counted = false;
-    while let Ok(first) = queue.recv() {
+    let mut codes = CodesInLog::new();
+    loop {
+        let first = match codes.due() {
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => queue.recv_timeout(due),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                codes.reset(&database);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut jobs = vec![first];
         jobs.extend(queue.try_iter().take(BATCH - 1));
         let access = jobs.iter().map(|job| job.access()).max().unwrap_or(Access::Read);
         let must_count = access == Access::Count && !is_counted;
-        let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count).map_err(|error| told(&error));
+        let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count);
+        if committed != Ok(false) {
+            codes.were_written();
+        }
+        let committed = committed.map(|_| ()).map_err(|error| told(&error));
         is_counted |= must_count && committed.is_ok();
         if committed.is_ok() && access > Access::Read {
             *last_commit.lock() = Some(Instant::now());
@@ -214,20 +235,22 @@ fn run(
     }
 }
 
+/// Returns whether codes were written.
 fn commit(
     database: &mut Connection,
     clock: &mut Clock,
     jobs: &mut [Box<dyn Job>],
     access: Access,
     must_count: bool,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
     let behavior = match access {
         Access::Read => TransactionBehavior::Deferred,
         Access::Write | Access::Count => TransactionBehavior::Immediate,
     };
     let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
-    let desk = Desk { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction };
+    let desk =
+        Desk { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction, has_codes: Cell::new(false) };
     if must_count {
         counters::recount(&desk)?;
     }
@@ -236,7 +259,8 @@ fn commit(
     if transaction.total_changes() != changes {
         clock.keep(&transaction, desk.now)?;
     }
-    transaction.commit()
+    let has_codes = desk.has_codes.get();
+    transaction.commit().map(|()| has_codes)
 }
 
 /// A job that fails half-way leaves nothing behind, and does not concern the others.

@@ -1,0 +1,56 @@
+//! Removes the codes of ended calls from the write-ahead log.
+//!
+//! A code leaves its row with the end of its call, but the log keeps earlier versions of pages until it is reset
+//! (<https://www.sqlite.org/wal.html#checkpointing>).
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::BUSY_LIMIT;
+
+/// The pause between two attempts to reset the log. An attempt fails while another process reads.
+pub(super) const RESET_EVERY: Duration = Duration::from_secs(1);
+
+/// Whether the log may have codes in it.
+pub(super) struct CodesInLog {
+    may_have: bool,
+    tried: Option<Instant>,
+}
+
+impl CodesInLog {
+    /// An earlier process may have left some.
+    pub(super) fn new() -> Self {
+        Self { may_have: true, tried: None }
+    }
+
+    /// Records that codes were written.
+    pub(super) fn were_written(&mut self) {
+        self.may_have = true;
+    }
+
+    /// Returns how soon [`reset`](Self::reset) is to be called; `None` if there is no need.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.may_have.then(|| self.tried.map_or(Duration::ZERO, |tried| RESET_EVERY.saturating_sub(tried.elapsed())))
+    }
+
+    /// Resets the log, unless a pending call has codes or another process reads. Waits for no one.
+    pub(super) fn reset(&mut self, database: &Connection) {
+        self.tried = Some(Instant::now());
+        // An attempt that fails is repeated.
+        self.may_have = !reset(database).unwrap_or(false);
+    }
+}
+
+/// Returns whether the log has no codes any more.
+fn reset(database: &Connection) -> rusqlite::Result<bool> {
+    let pending = "SELECT EXISTS (SELECT 1 FROM attempts WHERE ended IS NULL AND codes IS NOT NULL)";
+    if database.prepare_cached(pending)?.query_row([], |row| row.get(0))? {
+        return Ok(false);
+    }
+    database.busy_timeout(Duration::ZERO)?;
+    // It answers whether it was kept from it.
+    let is_busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    database.busy_timeout(BUSY_LIMIT)?;
+    is_busy.map(|is_busy| !is_busy)
+}
