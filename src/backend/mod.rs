@@ -190,7 +190,7 @@ pub fn build(
     let path = format!("backends.{name}");
     let provider_verdicts = backend.provider_verdicts();
     let backend: Arc<dyn TelephonyBackend> = match backend {
-        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(simulated)),
+        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(&path, simulated, base)?),
         BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
         BackendConfig::TwilioStudio(twilio) => Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, config, base)?),
         BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),

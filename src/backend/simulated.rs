@@ -1,18 +1,20 @@
 //! A simulated telephone: answers, presses and hangs up as configured. For tests and demonstrations; it rings nobody.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use phonegate_approval::attempts::Attempts;
 use phonegate_approval::script::Piece;
-use phonegate_approval::secret::Entry;
+use phonegate_approval::secret::{Entry, PIN_DIGITS, Pin};
 use phonegate_approval::verdict::{Answer, EndedBy};
+use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::{CallStep, OnStep, PlaceError, Reference, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
-use crate::config::{Press, SimulatedConfig};
+use crate::config::{ConfigError, Press, Secret, SimulatedConfig};
 use crate::fault;
 
 /// A telephone that does the same at each call.
@@ -20,15 +22,26 @@ pub(super) struct Simulated {
     answer_after: Duration,
     press_after: Duration,
     press: Press,
+    pin: Option<Pin>,
 }
 
 impl Simulated {
-    pub(super) fn new(config: &SimulatedConfig) -> Self {
-        Self {
+    /// `path` is the backend's place in the configuration. Relative files of secrets lie in `base`.
+    pub(super) fn new(path: &str, config: &SimulatedConfig, base: &Path) -> Result<Self, ConfigError> {
+        let read_pin = |secret: &Secret| {
+            let path = format!("{path}.pin");
+            let pin = secret.resolve(base, &path)?;
+            Pin::from_digits(pin.expose_secret()).ok_or_else(|| {
+                let (min, max) = (PIN_DIGITS.start(), PIN_DIGITS.end());
+                ConfigError::invalid(path, format_args!("is no PIN: it must be {min} to {max} digits"))
+            })
+        };
+        Ok(Self {
             answer_after: config.answer_after_ms.milliseconds(),
             press_after: config.press_after_ms.milliseconds(),
             press: config.press,
-        }
+            pin: config.pin.as_ref().map(read_pin).transpose()?,
+        })
     }
 }
 
@@ -53,7 +66,7 @@ impl TelephonyBackend for Simulated {
         }
         tokio::time::sleep(self.press_after).await;
         let (digits, ended_by) = match self.press {
-            Press::Right => (heard(approver.attempts()), EndedBy::Pound),
+            Press::Right => (approving_entry(approver.attempts(), self.pin.as_ref()), EndedBy::Pound),
             Press::Key('#') => (Entry::default(), EndedBy::Pound),
             Press::Key(key) => (Entry::from_text(key.encode_utf8(&mut [0; 4])), EndedBy::Pound),
             Press::None => (Entry::default(), EndedBy::Pause),
@@ -75,14 +88,60 @@ impl TelephonyBackend for Simulated {
     }
 }
 
-/// Returns the code that a user hears in the first attempt, who then presses it.
-fn heard(attempts: &Attempts) -> Entry {
+/// Returns what approves the first attempt: the PIN, if the method asks for one, then the code that the user hears.
+fn approving_entry(attempts: &Attempts, pin: Option<&Pin>) -> Entry {
+    let policy = attempts.policy();
+    let pin = pin.filter(|_| policy.method().has_pin()).map(Pin::as_bytes).unwrap_or_default();
     let pieces = attempts.script(1).into_iter().flat_map(|script| script.pieces());
     let spoken = pieces.filter_map(|piece| match piece {
         Piece::Digit(digit) => char::from_digit(digit.into(), 10),
         _ => None,
     });
     // The code is spoken twice.
-    let once = usize::from(attempts.policy().code_digits());
-    Entry::from_text(&Zeroizing::new(spoken.take(once).collect::<String>()))
+    let code = spoken.take(usize::from(policy.code_digits()));
+    // Large enough for both, so that no shorter copy stays in memory.
+    let mut keys = Zeroizing::new(String::with_capacity(32));
+    keys.extend(pin.iter().copied().map(char::from).chain(code));
+    Entry::from_text(&keys)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use phonegate_approval::policy::Method;
+    use phonegate_approval::verdict::{ProviderVerdicts, Verdict};
+
+    use super::*;
+    use crate::approval::tests::attempts;
+
+    /// The judge's verdict about what the phone with this PIN presses: `approved`, `denied`, or the PIN that it checks.
+    fn verdict(method: Method, pin: Option<&str>) -> String {
+        let pin = pin.map(|pin| Pin::from_digits(pin).unwrap());
+        let attempts = attempts(method);
+        let digits = approving_entry(&attempts, pin.as_ref());
+        let answer = Answer::Entry { attempt: 1, digits, ended_by: EndedBy::Pound };
+        match attempts.judge(ProviderVerdicts::Refused, &answer) {
+            Verdict::Approved(_) => "approved".to_owned(),
+            Verdict::CheckPin(check) => String::from_utf8(check.pin().as_bytes().to_vec()).unwrap(),
+            Verdict::Denied(_) => "denied".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_phone_presses_its_pin_only_if_the_method_asks_for_one() {
+        for pin in ["7391", "739104862057"] {
+            for (method, expected) in
+                [(Method::Code, "approved"), (Method::Pound, "approved"), (Method::Pin, pin), (Method::PinAndCode, pin)]
+            {
+                assert_eq!(verdict(method, Some(pin)), expected, "{method:?} with {pin}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_phone_without_a_pin_is_denied_if_the_method_asks_for_one() {
+        for method in [Method::Pin, Method::PinAndCode] {
+            assert_eq!(verdict(method, None), "denied", "{method:?}");
+        }
+    }
 }
