@@ -10,6 +10,7 @@ use std::time::Duration;
 use phonegate::config::{self, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
+use phonegate_approval::verdict::ProviderVerdicts;
 use serde_json::{Value, json};
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -98,6 +99,36 @@ fn a_pepper_and_the_pin_of_a_simulated_phone_are_secrets() {
         assert!(warnings.iter().any(|warning| warning.starts_with(path)), "{path} in {warnings:?}");
     }
     assert!(!warnings.concat().contains("hush") && !warnings.concat().contains("739104"), "{warnings:?}");
+}
+
+/// Also of backends that are not in use, and would be refused there.
+#[test]
+fn a_verdict_counts_only_of_a_backend_that_judges_by_itself() {
+    let verdicts = |backend: Value, allow_test_backends: bool| {
+        let text = json!({
+            "use": ["trunk"], "backends": { "trunk": { "type": "sip", "trunk": "sips:sbc.contoso.local" }, "b": backend },
+            "allow_test_backends": allow_test_backends, "numbers": { "default_country": "US" }
+        });
+        let config = config::parse(&text.to_string()).unwrap();
+        config.provider_verdicts(&config.backends["b"])
+    };
+    let file = |accept: Value| json!({ "type": "file", "path": "calls.txt", "accept_provider_verdict": accept });
+    for (accept, allow_test_backends, expected) in [
+        (Value::Null, true, ProviderVerdicts::Accepted),
+        (Value::Null, false, ProviderVerdicts::Refused),
+        (json!(true), true, ProviderVerdicts::Accepted),
+        (json!(true), false, ProviderVerdicts::Accepted),
+        (json!(false), true, ProviderVerdicts::Refused),
+        (json!(false), false, ProviderVerdicts::Refused),
+    ] {
+        let found = verdicts(file(accept.clone()), allow_test_backends);
+        assert_eq!(found, expected, "{accept}, allow_test_backends {allow_test_backends}");
+    }
+    let of_twilio = json!({ "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } });
+    let of_sip = json!({ "type": "sip", "trunk": "sips:sbc.contoso.local" });
+    for backend in [json!({ "type": "simulated" }), of_twilio, of_sip] {
+        assert_eq!(verdicts(backend.clone(), true), ProviderVerdicts::Refused, "{backend}");
+    }
 }
 
 /// As the reader of the proxy's address does, which takes it for one of http.

@@ -188,7 +188,7 @@ pub fn build(
     base: &Path,
 ) -> Result<Named, ConfigError> {
     let path = format!("backends.{name}");
-    let provider_verdicts = backend.provider_verdicts();
+    let provider_verdicts = config.provider_verdicts(backend);
     let backend: Arc<dyn TelephonyBackend> = match backend {
         BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(&path, simulated, base)?),
         BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),

@@ -126,7 +126,7 @@ impl Config {
     }
 
     /// The backends in use, each with its name.
-    fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
+    pub(super) fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
         self.use_order.iter().filter_map(|name| self.backends.get_key_value(name))
     }
 }
@@ -151,19 +151,14 @@ fn check_pins(config: &Config, method: policy::Method) -> Result<(), ConfigError
         ));
     }
     let mut in_use = config.in_use();
-    match in_use.find_map(|(name, backend)| Some((name, pin_refusal(name, backend, approval, method)?))) {
+    match in_use.find_map(|(name, backend)| Some((name, pin_refusal(backend, approval, method)?))) {
         Some((name, (key, problem))) => Err(ConfigError::invalid(format!("backends.{name}{key}"), problem)),
         None => Ok(()),
     }
 }
 
 /// Returns why a backend may not ask for PINs: the place in its settings, and the problem.
-fn pin_refusal(
-    name: &str,
-    backend: &BackendConfig,
-    approval: &ApprovalConfig,
-    method: &str,
-) -> Option<(&'static str, String)> {
+fn pin_refusal(backend: &BackendConfig, approval: &ApprovalConfig, method: &str) -> Option<(&'static str, String)> {
     match backend {
         BackendConfig::Sip(_) if approval.allow_plain_pin => None,
         BackendConfig::Sip(sip) => sip.unauthenticated_keys().map(|what_to_do| {
@@ -180,9 +175,8 @@ fn pin_refusal(
             );
             ("", problem)
         }),
-        BackendConfig::File(_) => {
-            Some(("", format!("is of type file, which asks for no PIN; remove `{name}` from `use`, or `{method}`")))
-        }
+        // It judges by itself: `check_verdicts` has refused it.
+        BackendConfig::File(_) => None,
         BackendConfig::Simulated(simulated) => simulated.pin.is_none().then(|| {
             (".pin", format!("is missing: with `{method}`, the simulated phone presses this PIN, which is a secret"))
         }),

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use phonegate_approval::verdict::ProviderVerdicts;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -37,11 +36,19 @@ impl BackendConfig {
         matches!(self, Self::Simulated(_) | Self::File(_))
     }
 
-    /// Returns whether the verdict of the backend itself counts.
-    pub(crate) fn provider_verdicts(&self) -> ProviderVerdicts {
+    /// Returns whether the backend judges its calls itself: it reports a verdict, not what the user pressed.
+    pub fn judges_by_itself(&self) -> bool {
         match self {
-            Self::File(_) => ProviderVerdicts::Accepted,
-            Self::Simulated(_) | Self::TwilioStudio(_) | Self::Sip(_) => ProviderVerdicts::Refused,
+            Self::File(_) => true,
+            Self::Simulated(_) | Self::TwilioStudio(_) | Self::Sip(_) => false,
+        }
+    }
+
+    /// The setting `accept_provider_verdict` of a backend that judges by itself.
+    pub(super) fn accept_provider_verdict(&self) -> Option<bool> {
+        match self {
+            Self::File(config) => config.accept_provider_verdict,
+            Self::Simulated(_) | Self::TwilioStudio(_) | Self::Sip(_) => None,
         }
     }
 
@@ -165,6 +172,10 @@ impl TryFrom<String> for Press {
 pub struct FileConfig {
     /// The file: one call a line, `requestId;phoneNumber;status;message`. Relative to the configuration.
     pub path: PathBuf,
+    /// Whether a call is approved because the file says so, without a code that PhoneGate compares. By default
+    /// `allow_test_backends` decides; if false, the backend cannot be in `use`.
+    #[serde(default)]
+    pub accept_provider_verdict: Option<bool>,
 }
 
 /// Calls by a flow in Twilio Studio.

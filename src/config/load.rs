@@ -7,6 +7,7 @@ use super::approval::check_method;
 use super::error::{ConfigError, ErrorKind};
 use super::numbers::check_number_formats;
 use super::read::read_file;
+use super::verdict::check_verdicts;
 use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
 use crate::no_duplicate_keys::Json;
 use crate::platform;
@@ -109,6 +110,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     check_store(&config.store)?;
     check_metrics(&config.metrics)?;
     check_number_formats(&config)?;
+    check_verdicts(&config)?;
     check_method(&config)?;
     Ok(config)
 }

@@ -19,6 +19,7 @@ mod schema;
 mod secret;
 mod sip;
 mod store;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,45 @@
+//! Backends that judge their calls themselves, in place of PhoneGate: whether their verdict counts.
+
+use phonegate_approval::policy;
+use phonegate_approval::verdict::ProviderVerdicts;
+
+use super::{BackendConfig, Config, ConfigError};
+
+/// The key by which a backend's own verdict is accepted.
+const ACCEPT: &str = "accept_provider_verdict";
+
+impl Config {
+    /// Returns whether the verdict of this backend itself approves calls.
+    ///
+    /// A backend that judges by itself says so with `accept_provider_verdict`. Without it, `allow_test_backends` decides
+    /// for a test backend, and any other one is refused.
+    pub fn provider_verdicts(&self, backend: &BackendConfig) -> ProviderVerdicts {
+        let by_default = self.allow_test_backends && backend.is_for_tests();
+        match backend.judges_by_itself() && backend.accept_provider_verdict().unwrap_or(by_default) {
+            true => ProviderVerdicts::Accepted,
+            false => ProviderVerdicts::Refused,
+        }
+    }
+}
+
+/// Checks that every backend in use that judges by itself can approve a call.
+pub(super) fn check_verdicts(config: &Config) -> Result<(), ConfigError> {
+    let method = policy::Method::from(config.approval.method);
+    for (name, backend) in config.in_use().filter(|(_, backend)| backend.judges_by_itself()) {
+        let (path, kind) = (format!("backends.{name}"), backend.type_name());
+        if method.has_pin() {
+            let method = method.name();
+            let problem =
+                format!("is of type {kind}, which asks for no PIN; remove `{name}` from `use`, or `{method}`");
+            return Err(ConfigError::invalid(path, problem));
+        }
+        if config.provider_verdicts(backend) == ProviderVerdicts::Refused {
+            let problem = format!(
+                "must be true: a backend of type {kind} judges its calls itself, so it can approve none without this; \
+                 set it, or remove `{name}` from `use`"
+            );
+            return Err(ConfigError::invalid(format!("{path}.{ACCEPT}"), problem));
+        }
+    }
+    Ok(())
+}
