@@ -7,8 +7,9 @@ use std::sync::Arc;
 use clap::Args;
 use comfy_table::{Table, presets};
 use phonegate::call::{Failure, FailureReason};
-use phonegate::config::{Config, StoreKind};
+use phonegate::config::{BackendConfig, Config, StoreKind};
 use phonegate::platform::{Account, HOST_SERVICE};
+use phonegate_approval::verdict::{JudgedBy, ProviderVerdicts};
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,7 +29,8 @@ Examples:
 --json prints one object a line:
   warning   text: what works, but should not stay so
   backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
-            result (ok, failed, or not_used: it was not asked), reason where it failed, text
+            result (ok, failed, or not_used: it was not asked), reason where it failed, text, judged_by (who judges what
+            users answer: phonegate, or provider, whose own verdict approves calls; absent where it is not in `use`)
   store     type, result (ok or failed), text: where calls are kept
   pins      set, locked (how many), result (ok or failed), text; only if there is a pepper or calls ask for PINs
   recommendation   text: a setting to improve
@@ -62,6 +64,8 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<FailureReason>,
     text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged_by: Option<&'static str>,
 }
 
 /// Checks a configuration and asks its backends.
@@ -167,18 +171,44 @@ fn recommended(config: &Config) -> Option<&'static str> {
 /// The backends in the order in which they are tried, then those that are not.
 fn rows(config: &Config) -> Vec<Row> {
     let order: BTreeMap<_, _> = config.use_order.iter().zip(1_usize..).collect();
-    let row = |(name, backend): (&String, &phonegate::config::BackendConfig)| Row {
-        event: "backend",
-        backend: name.clone(),
-        kind: backend.type_name(),
-        order: order.get(name).copied(),
-        result: "not_used",
-        reason: None,
-        text: "not in `use`; not asked".to_owned(),
+    let row = |(name, backend): (&String, &BackendConfig)| {
+        let order = order.get(name).copied();
+        Row {
+            event: "backend",
+            backend: name.clone(),
+            kind: backend.type_name(),
+            order,
+            result: "not_used",
+            reason: None,
+            text: "not in `use`; not asked".to_owned(),
+            judged_by: order.map(|_| judged_by(config, backend).name()),
+        }
     };
     let mut rows: Vec<_> = config.backends.iter().map(row).collect();
     rows.sort_by_key(|row| row.order.unwrap_or(usize::MAX));
     rows
+}
+
+/// Returns who judges what the users of a backend answer.
+fn judged_by(config: &Config, backend: &BackendConfig) -> JudgedBy {
+    match config.provider_verdicts(backend) {
+        ProviderVerdicts::Accepted => JudgedBy::Provider,
+        ProviderVerdicts::Refused => JudgedBy::PhoneGate,
+    }
+}
+
+/// Returns the names of the backends in use whose own verdict approves calls.
+pub(crate) fn judges(config: &Config) -> Vec<String> {
+    let in_use = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
+    in_use
+        .filter(|(_, backend)| judged_by(config, backend) == JudgedBy::Provider)
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// Appends to the words about a backend that its own verdict approves calls, if it does.
+pub(crate) fn with_judge(words: &str, is_judge: bool) -> String {
+    if is_judge { format!("{words} (judged by the provider)") } else { words.to_owned() }
 }
 
 fn fill_in(rows: &mut [Row], answers: Vec<(Arc<str>, Result<String, Failure>)>) {
@@ -197,7 +227,8 @@ fn table(rows: &[Row]) -> Table {
     table.set_header(["BACKEND", "TYPE", "ORDER", "RESULT", "DETAIL"]);
     for row in rows {
         let order = row.order.map_or("-".to_owned(), |order| order.to_string());
-        table.add_row([row.backend.as_str(), row.kind, &order, row.result, &row.text]);
+        let text = with_judge(&row.text, row.judged_by == Some(JudgedBy::Provider.name()));
+        table.add_row([row.backend.as_str(), row.kind, &order, row.result, &text]);
     }
     table
 }

@@ -60,6 +60,26 @@ fn good_backends_exit_with_0_in_the_order_of_use() {
 }
 
 #[test]
+fn each_backend_in_use_whose_own_verdict_counts_is_named() {
+    let mut config = simulated(None, 0);
+    config["use"] = json!(["sample", "phone", "broken"]);
+    config["backends"]["sample"] = json!({ "type": "file", "path": "calls.txt", "accept_provider_verdict": true });
+    config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
+    config["backends"]["aside"] = json!({ "type": "file", "path": "calls.txt" });
+    let place = Place::with(&config);
+    for verb in ["check", "doctor"] {
+        let ran = place.run(&[verb]);
+        let named: Vec<_> = ran.stdout.lines().filter(|line| line.contains("(judged by the provider)")).collect();
+        let is_named = |name: &str| named.iter().filter(|line| line.contains(name)).count() == 1;
+        assert!(named.len() == 2 && is_named("sample") && is_named("broken"), "{verb}:\n{}", ran.stdout);
+    }
+    let records = place.run(&["check", "--json"]).exits(1).records();
+    let judge = |name: &str| records.iter().find(|record| record["backend"] == name).unwrap()["judged_by"].clone();
+    let judges = ["sample", "phone", "broken", "aside"].map(judge);
+    assert_eq!(judges, [json!("provider"), json!("phonegate"), json!("provider"), Value::Null]);
+}
+
+#[test]
 fn a_backend_that_cannot_be_used_exits_with_1_and_says_why() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["phone", "sample"]);

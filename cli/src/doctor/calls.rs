@@ -9,6 +9,7 @@ use phonegate::platform::{self, Account, HOST_SERVICE};
 use serde_json::Value;
 
 use super::findings::{Findings, Verdict};
+use crate::check::{judges, with_judge};
 use crate::output::Live;
 use crate::permissions::{self, StateFault};
 use crate::places;
@@ -91,6 +92,7 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
         },
         Err(trouble) => findings.add("PINs", Verdict::Failed, trouble.text),
     }
+    let judges = judges(&setup.loaded.config);
     let gate = match setup.start(None) {
         Ok(gate) => gate,
         Err(error) => {
@@ -100,10 +102,15 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
     };
     live.now("asking the backends");
     for (name, answer) in gate.check() {
-        match answer {
-            Ok(words) => findings.add("backend", Verdict::Ok, format!("{name}: {words}")),
-            Err(failure) => findings.add("backend", Verdict::Failed, format!("{name}: {}", failure.text())),
-        }
+        let (verdict, words) = match &answer {
+            Ok(words) => (Verdict::Ok, &**words),
+            Err(failure) => (Verdict::Failed, failure.text()),
+        };
+        findings.add(
+            "backend",
+            verdict,
+            format!("{name}: {}", with_judge(words, judges.iter().any(|judge| **judge == *name))),
+        );
     }
     live.now("comparing the clocks");
     clocks(&gate.seconds_ahead(), findings);
