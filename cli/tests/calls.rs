@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::ports::nobody;
-use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simulated};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simulated, tool};
 
 const OTHER: &str = "+1 4255551313x77";
 
@@ -99,7 +99,7 @@ fn a_call_is_listed_with_its_times_and_its_number_masked() {
 
     let all = place.run(&["calls", "--csv"]).exits(0);
     let mut csv = csv::Reader::from_reader(all.stdout.as_bytes());
-    assert_eq!(csv.headers().unwrap().len(), 16);
+    assert_eq!(csv.headers().unwrap().len(), 17);
     let rows: Vec<std::collections::HashMap<String, String>> = csv.deserialize().map(Result::unwrap).collect();
     assert_eq!(rows.iter().map(|row| &*row["outcome"]).collect::<Vec<_>>(), ["verified", "failed", "failed"]);
     assert_eq!((&*rows[1]["id"], &*rows[1]["text"]), (call["id"].as_str().unwrap(), call["text"].as_str().unwrap()));
@@ -274,6 +274,41 @@ fn the_story_of_a_call_is_told_step_by_step() {
     let steps: Vec<_> = records[1..].iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["dialling", "backend_refused", "dialling", "placed", "ringing", "answered", "clean_up"]);
     assert!(records[1..].iter().all(|step| step["ms"].is_u64() && step["at"].is_string()), "{records:?}");
+}
+
+#[test]
+fn who_judged_an_approval_is_shown_if_the_store_has_it() {
+    let place = Place::with(&kept(None));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    place.configure(&at_a_desk());
+    let desk = Running::start(&mut place.command(&["call", "--store", NUMBER]));
+    place.rings(1);
+    place.answer("1;");
+    desk.wait().exits(0);
+    place.configure(&kept(Some("5")));
+    place.run(&["call", "--store", NUMBER]).exits(1);
+
+    let shown = |judges: [Option<&str>; 3], sentences: [&str; 2]| {
+        let calls = place.run(&["calls", "--json"]).exits(0).records();
+        let found: Vec<_> = calls.iter().map(|call| call.get("judged_by").and_then(Value::as_str)).collect();
+        assert_eq!(found, judges, "{calls:?}");
+        let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
+        let rows = csv::Reader::from_reader(csv.as_bytes()).deserialize().map(Result::unwrap).collect::<Vec<_>>();
+        let found: Vec<_> =
+            rows.iter().map(|row: &std::collections::HashMap<String, String>| &*row["judged_by"]).collect();
+        assert_eq!(found, judges.map(Option::unwrap_or_default), "{csv}");
+        for (call, sentence) in calls.iter().zip(sentences) {
+            let story = place.run(&["calls", "show", call["id"].as_str().unwrap()]).exits(0).stdout;
+            assert!(story.contains(&format!("  Verified: the user approved.{sentence}\n")), "{sentence:?} in\n{story}");
+        }
+    };
+    shown([Some("phonegate"), Some("provider"), None], [" Judged by PhoneGate.", " Judged by the provider."]);
+    // As a version has written it that did not record it.
+    let mut sqlite3 = tool("sqlite3", "sqlite3");
+    let forgot =
+        sqlite3.arg(place.path().join("calls.db")).arg("UPDATE attempts SET judged_by = NULL").status().unwrap();
+    assert!(forgot.success());
+    shown([None; 3], ["", ""]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use jiff::tz::TimeZone;
 use phonegate::call::{CallId, FailureReason};
 use phonegate::store::{Row, RowOutcome};
+use phonegate_approval::verdict::JudgedBy;
 use serde::Serialize;
 
 use crate::output;
@@ -25,7 +26,7 @@ const MIN_BACKENDS: usize = 10;
 
 /// The columns of comma-separated values, named as in [`Record`]. What is made to be handed on has no key, which tells the
 /// number to whoever tries every one.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "id",
     "attempt",
     "number",
@@ -42,6 +43,7 @@ const COLUMNS: [&str; 16] = [
     "reason",
     "code",
     "text",
+    "judged_by",
 ];
 
 /// A line for programs. Its names are documented in `phonegate calls --help`, and scripts depend on them.
@@ -77,6 +79,8 @@ pub(super) struct Record<'a> {
     code: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    judged_by: Option<&'static str>,
 }
 
 impl<'a> Record<'a> {
@@ -105,6 +109,7 @@ impl<'a> Record<'a> {
             reason: failure.map(|failure| failure.reason()),
             code: failure.and_then(|failure| failure.reason().azure_code()),
             text: failure.map(|failure| failure.text()),
+            judged_by: row.judged_by.map(JudgedBy::name),
         }
     }
 
@@ -127,6 +132,7 @@ impl<'a> Record<'a> {
             self.reason.map_or("", FailureReason::name).to_owned(),
             self.code.map(|code| code.to_string()).unwrap_or_default(),
             no_formula(self.text.unwrap_or_default()),
+            text(self.judged_by),
         ]
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use phonegate::call::CallId;
 use phonegate::store::{Query, Row, RowOutcome, Step};
+use phonegate_approval::verdict::JudgedBy;
 use serde::Serialize;
 
 use super::sheet::Record;
@@ -125,13 +126,24 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
                 .to_owned()
         }
         RowOutcome::Pending => "             It has not ended yet.".to_owned(),
-        RowOutcome::Verified => line(row.ended.unwrap_or(row.started), "Verified: the user approved."),
+        RowOutcome::Verified => {
+            line(row.ended.unwrap_or(row.started), &format!("Verified: the user approved.{}", judge(row.judged_by)))
+        }
         RowOutcome::Failed(failure) => {
             line(row.ended.unwrap_or(row.started), &format!("Failed: {}", with_reason(failure)))
         }
     };
     let told = before.into_iter().map(tell).chain([end]).chain(after.into_iter().map(tell));
     std::iter::once(asked).chain(whom).chain(told).collect()
+}
+
+/// Says who judged an approval. Nothing, if a version recorded it that did not record this.
+fn judge(judged_by: Option<JudgedBy>) -> &'static str {
+    match judged_by {
+        Some(JudgedBy::PhoneGate) => " Judged by PhoneGate.",
+        Some(JudgedBy::Provider) => " Judged by the provider.",
+        None => "",
+    }
 }
 
 fn words(step: &Step) -> String {
