@@ -324,21 +324,21 @@ impl Run {
     }
 }
 
-/// The digits that a listener understands: those between "press" and "then the pound key", which are said twice.
+/// The digits that a listener understands: those between "press" and "then the pound key", which are said again after it.
 fn heard(said: &Said) -> String {
     let sentences: Value = serde_json::from_str(include_str!("../../prompts/prompts.json")).unwrap();
     let sentences = &sentences[&said.language];
     let sentence = |name: &str| sentences[name].as_str().unwrap();
     let begin = ["press_code", "enter_pin_then"].map(sentence).into_iter().find(|begin| said.text.contains(begin));
     let begin = begin.unwrap_or_else(|| panic!("no code is said in {}", said.text));
-    let parts: Vec<_> = said.text.split(begin).skip(1).collect();
-    let codes: Vec<_> = parts.iter().map(|part| part.split(sentence("then_pound")).next().unwrap().trim()).collect();
-    assert!(codes.len() == 2 && codes[0] == codes[1], "the code is said twice: {}", said.text);
+    let (code, after) = said.text.split_once(begin).unwrap().1.split_once(sentence("then_pound")).unwrap();
+    let code = code.trim().trim_end_matches(',');
+    assert!(after.trim_start().starts_with(&format!("{code}.")), "the code is said twice: {}", said.text);
     let digit = |word: &str| {
         let value = (0..10).find(|digit| sentence(&format!("digit_{digit}")) == word);
         char::from_digit(value.unwrap_or_else(|| panic!("{word:?} is no digit")), 10).unwrap()
     };
-    codes[0].split_terminator(',').map(|word| digit(word.trim())).collect()
+    code.split(',').map(|word| digit(word.trim())).collect()
 }
 
 /// The first transition whose conditions all hold, else `noMatch`.

@@ -43,18 +43,18 @@ impl Speech {
         code.map(|digit| self.sentence(digit)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns what an attempt says. The code is a parameter of the Execution.
+    /// Returns what an attempt says. The code is a parameter of the Execution, which takes the place of a digit.
     ///
     /// With `pound` the opening of a later attempt is said [separately](Self::wrong_key).
     pub(super) fn prompt(&self, method: Method, attempt: u8, fraud_key: FraudKey) -> String {
         let mut said = Vec::new();
-        for piece in script::pieces(method, attempt, "") {
+        for piece in script::pieces(method, attempt, "0") {
             match piece {
                 Piece::WrongKey if method == Method::Pound => {}
                 Piece::NotYou => said.push(self.not_you(fraud_key)),
-                Piece::PressCode | Piece::EnterPinThen => {
-                    said.push(self.sentence(piece).to_owned());
-                    said.push(format!("{{{{flow.data.spoken_{attempt}}}}},"));
+                Piece::Digit(_) => {
+                    let end = if said.iter().any(|words| words == self.sentence(Piece::ThenPound)) { '.' } else { ',' };
+                    said.push(format!("{{{{flow.data.spoken_{attempt}}}}}{end}"));
                 }
                 piece => said.push(self.sentence(piece).to_owned()),
             }
