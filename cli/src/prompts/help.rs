@@ -1,19 +1,21 @@
 //! The help texts of `phonegate prompts`.
 
 pub(super) const HELP: &str = "\
-What a user hears is joined from recordings: intro (who calls, and why), press_pound (which key approves), not_you (how
-to report fraud). After a wrong entry, wrong_key takes the place of intro. Own recordings are used instead of PhoneGate's
-if `prompts.directory` in the configuration names a folder with LANGUAGE/PROMPT.wav, such as de-DE/intro.wav. A language
-that PhoneGate does not bring needs every prompt that its calls say: intro, press_pound, not_you, wrong_key, verified,
-fraud_reported and goodbye. Leave no silence at the ends of a recording: pauses are added between them. A WAV file may be
-PCM of 8 to 32 bits, float of 32 bits, A-law or µ-law, of 8,000 to 192,000 samples a second, mono or stereo, 60 seconds
-long and 24 MB large at most; it is converted to what a telephone carries.
+What a user hears is joined from recordings: intro (who calls, and why), what approves, and not_you (how to report fraud).
+What approves depends on `approval.method`: press_code, the digits (digit_0 to digit_9) and then_pound with code,
+press_pound with pound, enter_pin with pin, and enter_pin_then in place of press_code with pin_and_code. After a wrong
+entry, wrong_key takes the place of intro. Own recordings are used instead of PhoneGate's if `prompts.directory` in the
+configuration names a folder with LANGUAGE/PROMPT.wav, such as de-DE/intro.wav. A language that PhoneGate does not bring
+needs every recording that its calls say, verified, fraud_reported and goodbye included: `check` names those that are
+missing. Leave no silence at the ends of a recording: pauses are added between them. A WAV file may be PCM of 8 to 32 bits,
+float of 32 bits, A-law or µ-law, of 8,000 to 192,000 samples a second, mono or stereo, 60 seconds long and 24 MB large at
+most; it is converted to what a telephone carries.
 
 Examples:
   phonegate prompts say --language de                              the sentences, to record one's own
   phonegate prompts check                                          are the own recordings good?
-  phonegate prompts play heard.wav --method pound                  what a user hears, before anybody is called
-  phonegate prompts play code.wav --language de --code 471         the same with a code to press
+  phonegate prompts play heard.wav --code 471                      what a user hears, before anybody is called
+  phonegate prompts play pin.wav --language de --method pin        the same with a PIN to enter
   phonegate prompts play intro.wav --language de --prompt intro    one recording";
 
 pub(super) const LIST_HELP: &str = "\
@@ -49,7 +51,7 @@ is not overwritten. Without a configuration, PhoneGate's prompts are taken.
 
   --method pound           what a user hears first: intro, press_pound, not_you
   --code 471               what a user hears who is to press 471 and pound (--method code): intro, press_code, the
-                           digits, then_pound, press_code, the digits, then_pound, not_you
+                           digits, then_pound, the digits, not_you
   --method pin             what a user hears who is to enter a PIN: intro, enter_pin, not_you
   --method pin_and_code --code 471
                            as with --code alone, with enter_pin_then in place of press_code
