@@ -6,6 +6,7 @@ use std::path::Path;
 
 use phonegate::call::FailureReason;
 use phonegate::telemetry::SystemEventId;
+use phonegate_approval::policy::Method;
 use serde_json::{Value, json};
 use support::gate::TestGate;
 
@@ -58,6 +59,19 @@ fn every_snippet_of_a_trunk_starts_a_gate() {
             snippet["password"] = json!("open-sesame");
         }
         TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": snippet } })).end();
+    }
+}
+
+/// An administrator finds each method in every table, and a text for its users.
+#[test]
+fn every_method_is_explained_with_a_text_for_users() {
+    let (guide, backends, security) = (read("docs/guide.md"), read("docs/backends.md"), read("docs/security.md"));
+    let header = |text: &str, first: &str| text.lines().find(|line| line.starts_with(first)).unwrap_or("").to_owned();
+    let tables = [header(&backends, "| backend | "), header(&security, "| attack | ")];
+    for name in Method::ALL.map(Method::name) {
+        assert!(guide.contains(&format!("\n| `{name}`")), "docs/guide.md does not say what is pressed with {name}");
+        assert!(security.contains(&format!("\nWith `{name}`:\n")), "docs/security.md has no text for users of {name}");
+        assert!(tables.iter().all(|header| header.contains(&format!("`{name}`"))), "{name}: {tables:?}");
     }
 }
 
