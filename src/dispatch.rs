@@ -225,7 +225,7 @@ impl Unsettled {
     async fn drive(self, call: Call) {
         let begun = tokio::select! {
             biased;
-            begun = self.shared.ledger.begin(&call) => begun,
+            begun = self.begin(&call) => begun,
             failure = self.shared.must_end(&self.flight) => {
                 return self.shared.refuse(&self.flight, &call.number, failure);
             }
@@ -237,10 +237,17 @@ impl Unsettled {
                 let failure = refusal.failure(&self.flight.masked);
                 self.shared.refuse(&self.flight, &call.number, failure);
             }
-            Err(error) => {
-                self.shared.refuse(&self.flight, &call.number, store_away(&error));
-            }
+            Err(failure) => self.shared.refuse(&self.flight, &call.number, failure),
         }
+    }
+
+    async fn begin(&self, call: &Call) -> Result<(Begun, Moment), Failure> {
+        if let Some(pin) = &self.flight.pin
+            && let Some(failure) = pin.refusal().await
+        {
+            return Err(failure);
+        }
+        self.shared.ledger.begin(call).await.map_err(|error| store_away(&error))
     }
 
     /// Takes a call up that another process has left.

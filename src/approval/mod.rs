@@ -10,6 +10,7 @@ use phonegate_approval::secret::Pin;
 use phonegate_approval::verdict::{Answer, Approval, Denial, PinAnswer, ProviderVerdicts, Verdict};
 
 use crate::call::{Failure, FailureReason, NumberKey, Outcome};
+use crate::store::PinState;
 use pins::PinChecker;
 
 /// The PIN of the number that a call rings.
@@ -24,6 +25,24 @@ impl NumberPin {
     /// The PIN of the number with these hashes, the current key's first.
     pub fn new(checker: PinChecker, numbers: &[NumberKey]) -> Self {
         Self { checker, numbers: numbers.into() }
+    }
+
+    /// Returns why no call is to be placed: the user could not approve it.
+    pub async fn refusal(&self) -> Option<Failure> {
+        match self.checker.state(&self.numbers).await {
+            Ok(PinState::Open) => None,
+            Ok(PinState::NotSet) => {
+                Some(Failure::new(FailureReason::PinNotSet, "No call was placed: the number has no PIN."))
+            }
+            Ok(PinState::Locked { .. }) => {
+                let sentence = "No call was placed: there were too many wrong PINs, so the PIN is locked.";
+                Some(Failure::new(FailureReason::PinLocked, sentence))
+            }
+            Err(error) => {
+                let sentence = format_args!("No call was placed: the PIN of the number cannot be looked up: {error}.");
+                Some(Failure::new(FailureReason::CannotPlace, sentence))
+            }
+        }
     }
 }
 

@@ -16,7 +16,9 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::call::{NumberKey, PhoneNumber};
-use crate::store::{CallStore, NewPin, PepperFingerprint, PinGuess, PinLimits, PinToCompare, StoreError, StoredNumber};
+use crate::store::{
+    CallStore, NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinToCompare, StoreError, StoredNumber,
+};
 pub use hash::HashError;
 pub use pepper::{Pepper, PepperTooShort};
 pub use rules::{PinRefused, PinRules};
@@ -139,6 +141,14 @@ impl PinChecker {
             }
         })
         .await
+    }
+
+    /// Looks up whether the PIN of a number can be entered now. Answers within 8 seconds.
+    ///
+    /// # Errors
+    /// If that is not known.
+    pub async fn state(&self, numbers: &[NumberKey]) -> Result<PinState, CheckError> {
+        Ok(timeout(CHECK_LIMIT, self.store.pin_state(numbers)).await.map_err(|_| CheckError::TimedOut)??)
     }
 
     /// Counts a failure, of an entry that was wrong whatever its PIN. Answers as [`PinChecker::check`] does for a wrong PIN.

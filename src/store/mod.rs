@@ -65,7 +65,7 @@ pub use number_keys::KeyUse;
 use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
 pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
-pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, StoredPin};
+pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub use sqlite::{
     OnlyNewer, Restore, SchemaVersion, SqliteStore, back_up, back_up_before_migration, kept_beside, new_backup,

@@ -49,6 +49,12 @@ pub trait PinStore: Send + Sync {
     /// If they cannot be read.
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError>;
 
+    /// Looks up whether the PIN of a number could be entered now. Changes nothing.
+    ///
+    /// # Errors
+    /// If that is not known.
+    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError>;
+
     /// Counts a failure, and returns what the entered PIN is to be compared with.
     ///
     /// # Errors
@@ -110,6 +116,20 @@ pub struct PinLimits {
     pub max_failures: u32,
     /// How long it stays locked.
     pub lock: Duration,
+}
+
+/// Whether the PIN of a number can be entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinState {
+    /// The number has no PIN.
+    NotSet,
+    /// There were too many failures.
+    Locked {
+        /// The end of the lock.
+        until: SystemTime,
+    },
+    /// It can be entered.
+    Open,
 }
 
 /// The answer to [`PinStore::begin_pin_guess`].

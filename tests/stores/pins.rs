@@ -1,6 +1,6 @@
 //! PINs: set, guessed, locked and removed, by several processes.
 
-use phonegate::store::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinToCompare, StoredPin};
+use phonegate::store::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinToCompare, StoredPin};
 
 use super::number_keys::{Keys, fingerprints, keyed};
 use super::*;
@@ -332,5 +332,24 @@ fn every_store_answers_the_same_to_any_sequence() {
             let (kept, expected) = (store.pins().await.unwrap(), model.pins().await.unwrap());
             assert_eq!(failures(kept), failures(expected), "seed {seed}, turn {turn}: {answer}");
         }
+    });
+}
+
+#[test]
+fn the_state_of_a_pin_is_looked_up_without_a_guess() {
+    on_every_store(async |open| {
+        let (store, other) = (open(), open());
+        let state = async |n: u128| other.pin_state(&hashes(&number(n))).await.unwrap();
+        assert_eq!(state(1).await, PinState::NotSet);
+        store.set_pin(&pin(number(1), "one")).await.unwrap();
+        assert_eq!(state(1).await, PinState::Open);
+        for _ in 0..5 {
+            compare(&store, 1).await;
+        }
+        assert!(matches!(state(1).await, PinState::Locked { until } if until > SystemTime::now()));
+        assert_eq!(failures(&store, 1).await, 5, "looking it up counts nothing");
+        assert!(store.unlock_pin(&[number(1).key]).await.unwrap());
+        assert_eq!(state(1).await, PinState::Open);
+        assert_eq!(state(2).await, PinState::NotSet);
     });
 }

@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::store::{
     Begun, Block, CallStore, Change, Current, End, KeyUse, Limits, MemoryStore, NewAttempt, NewPin, Orphan, Owner,
-    PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, Query, Reach, Row, Step, StoreError, StoredPin,
-    Update,
+    PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, Query, Reach, Row, Step, StoreError,
+    StoredPin, Update,
 };
 
 pub(super) struct Faulty {
@@ -174,6 +174,10 @@ impl PinStore for Faulty {
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
         self.kept.pins().await
+    }
+
+    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+        self.kept.pin_state(numbers).await
     }
 
     async fn begin_pin_guess(

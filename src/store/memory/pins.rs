@@ -8,7 +8,7 @@ use super::MemoryStore;
 use super::calls::Calls;
 use crate::call::NumberKey;
 use crate::store::{
-    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinStore, PinToCompare, StoreError, StoredPin,
+    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredPin,
 };
 
 /// A PIN, and how often it was guessed.
@@ -48,6 +48,16 @@ impl PinStore for MemoryStore {
         let mut pins: Vec<_> = calls.pins.iter().map(stored).collect();
         pins.sort_by_key(|pin| std::cmp::Reverse(pin.set_at));
         Ok(pins)
+    }
+
+    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+        let mut calls = self.0.lock();
+        let now = calls.milliseconds();
+        Ok(match calls.pin_of(numbers).map(|pin| pin.guesses.state(now)) {
+            None => PinState::NotSet,
+            Some((_, Some(left))) => PinState::Locked { until: wall(left) },
+            Some((_, None)) => PinState::Open,
+        })
     }
 
     async fn begin_pin_guess(

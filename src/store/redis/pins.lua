@@ -57,6 +57,13 @@ if not pin then
     return {'not_set'}
 end
 
+if task == 'state' then
+    if pin.locked_until and pin.locked_until > now then
+        return {'locked', text(wall + pin.locked_until - now)}
+    end
+    return {'open'}
+end
+
 if task == 'unlock' then
     forgive_all(pin)
     keep_pin(pin)

@@ -9,7 +9,8 @@ use super::form::{self, at, milliseconds, since_1970};
 use super::{RedisStore, from_text, strange, to_text};
 use crate::call::NumberKey;
 use crate::store::{
-    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinStore, PinToCompare, StoreError, StoredPin,
+    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinState, PinStore, PinToCompare, StoreError,
+    StoredPin,
 };
 
 /// A PIN, as JSON.
@@ -121,6 +122,17 @@ impl PinStore for RedisStore {
         let mut pins: Vec<_> = found.into_values().collect();
         pins.sort_by_key(|pin| std::cmp::Reverse(pin.set_at));
         Ok(pins)
+    }
+
+    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+        let answer = self.change_pin("state", hashes(numbers)?, &[]).await?;
+        let words: Vec<_> = answer.iter().map(String::as_str).collect();
+        Ok(match words.as_slice() {
+            ["not_set"] => PinState::NotSet,
+            ["locked", until] => PinState::Locked { until: at(until.parse().map_err(|_| strange())?) },
+            ["open"] => PinState::Open,
+            _ => return Err(strange()),
+        })
     }
 
     async fn begin_pin_guess(

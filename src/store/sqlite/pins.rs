@@ -11,8 +11,8 @@ use super::values::{At, span};
 use super::writer::Desk;
 use crate::call::NumberKey;
 use crate::store::{
-    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinStore, PinToCompare, StoreError, StoredNumber,
-    StoredPin,
+    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinState, PinStore, PinToCompare, StoreError,
+    StoredNumber, StoredPin,
 };
 
 #[async_trait]
@@ -34,6 +34,11 @@ impl PinStore for SqliteStore {
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
         self.writer.read(list).await
+    }
+
+    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+        let numbers = numbers.to_vec();
+        self.writer.read(move |desk| state(desk, &numbers)).await
     }
 
     async fn begin_pin_guess(
@@ -165,6 +170,14 @@ fn list(desk: &Desk<'_>) -> rusqlite::Result<Vec<StoredPin>> {
             })
         })?
         .collect()
+}
+
+fn state(desk: &Desk<'_>, numbers: &[NumberKey]) -> rusqlite::Result<PinState> {
+    Ok(match find(desk, numbers)?.map(|found| found.guesses.state(desk.now)) {
+        None => PinState::NotSet,
+        Some((_, Some(left))) => PinState::Locked { until: wall(desk, left) },
+        Some((_, None)) => PinState::Open,
+    })
 }
 
 fn begin_guess(
