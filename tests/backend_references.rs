@@ -124,7 +124,7 @@ fn a_reference_of_something_else_never_verifies() {
 fn checking_rings_nobody() {
     for rig in Rig::all() {
         if let Rig::Twilio(twilio) = &rig {
-            twilio.install(&json!({}));
+            twilio.install(&json!({ "approval": { "method": "pound" } }));
         }
         let line = rig.line();
         let checked = line.runtime.block_on(line.backend.check());
@@ -143,6 +143,8 @@ fn a_sip_call_is_followed_by_its_own_process_alone() {
     let steps = [
         Step::Invite,
         Step::Answer(180, "Ringing", ""),
+        // A conversation that has begun is not begun again, so following is dropped before the answer.
+        Step::Wait(3000),
         Step::PickUp,
         Step::Wait(2000),
         Step::Press("#"),
