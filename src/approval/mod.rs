@@ -130,6 +130,11 @@ impl Approver {
             ),
             Denial::PinLocked => (FailureReason::PinLocked, "There were too many wrong PINs, so the PIN is locked."),
             Denial::PinNotSet => (FailureReason::PinNotSet, "The number has no PIN."),
+            // The backend did all it had to, so this is none of the reasons that count against it.
+            Denial::PinNotChecked => (
+                FailureReason::Interrupted,
+                "The PIN could not be checked; the line `pin_not_checked` of the log has the cause.",
+            ),
             other => {
                 return Failure::new(FailureReason::Internal, format_args!("The entry was denied: {other}."));
             }
@@ -259,7 +264,7 @@ pub(crate) mod tests {
         store.remove_pin(&[key]).await.unwrap();
         assert_eq!(reason(&approver, "482619").await, Some(FailureReason::PinNotSet));
         let without = Approver::new(attempts(Method::Pin), ProviderVerdicts::Refused);
-        assert_eq!(reason(&without, "482619").await, Some(FailureReason::Internal));
+        assert_eq!(reason(&without, "482619").await, Some(FailureReason::Interrupted));
     }
 
     #[tokio::test]

@@ -69,6 +69,13 @@ pub enum CheckError {
     Replaced,
 }
 
+impl CheckError {
+    /// Returns whether it is a defect of PhoneGate. Anything else is for an administrator to fix.
+    pub fn is_defect(&self) -> bool {
+        matches!(self, Self::Aborted)
+    }
+}
+
 /// Why a PIN could not be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

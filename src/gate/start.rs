@@ -172,7 +172,8 @@ fn pin_checker(
     let log = log.clone();
     let report = move |error: &CheckError| {
         let text = error.to_string();
-        log.write(Level::Error, &Event { event: "pin_not_checked", text: Some(&text), ..Event::default() });
+        let level = if error.is_defect() { Level::Error } else { Level::Warn };
+        log.write(level, &Event { event: "pin_not_checked", text: Some(&text), ..Event::default() });
     };
     let checker = PinChecker::new(Arc::clone(store), pepper, config.approval.pin.limits());
     Ok(Some(checker.reporting_to(report)))
