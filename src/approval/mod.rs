@@ -60,7 +60,7 @@ impl Approver {
         Self { attempts, provider_verdicts, pin: None }
     }
 
-    /// Checks PINs by that of the number which the call rings. Without it, no PIN is right.
+    /// Checks entered PINs against the PIN of the number that the call rings. With `None`, no PIN can be checked.
     pub fn with_pin(self, pin: Option<NumberPin>) -> Self {
         Self { pin, ..self }
     }
@@ -118,7 +118,7 @@ impl Approver {
             Denial::FraudReported => {
                 (FailureReason::FraudReported, "The user reported that this sign-in is not theirs.")
             }
-            Denial::NoEntry => (FailureReason::NoKeyPressed, "Somebody or a machine answered, but no key was pressed."),
+            Denial::NoEntry => (FailureReason::NoKeyPressed, "The call was answered, but no key was pressed."),
             Denial::WrongEntry { .. } => (FailureReason::WrongKey, self.wrong_entry()),
             Denial::PlaybackStalled => {
                 (FailureReason::CallEnded, "The call was ended, since a prompt could not be played to its end.")

@@ -139,7 +139,7 @@ impl PinChecker {
     /// [`number_keys`]. Answers within 8 seconds; a check that is dropped counts as a failure.
     pub async fn check(&self, numbers: &[NumberKey], pin: &Pin) -> PinAnswer {
         self.answer(async {
-            // The wait for others comes first: a guess that is counted must not fail by it.
+            // Wait for the permit before the guess is counted: a time-out here must not cost the user a failure.
             let permit = self.permit().await.ok_or(CheckError::Aborted)?;
             match self.store.begin_pin_guess(numbers, self.pepper.fingerprint(), &self.limits).await? {
                 PinGuess::NotSet => Ok(PinAnswer::NotSet),

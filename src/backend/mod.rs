@@ -38,9 +38,9 @@ pub trait TelephonyBackend: Send + Sync {
 
     /// Follows a call to its outcome, and reports its steps. May be dropped at any moment, and may be called
     /// again for the same reference, in a new process only if a call [outlives](Self::outlives_its_process) the old one.
-    /// If a conversation with the user has begun that cannot go on, the call then fails.
+    /// The call fails if a conversation with the user was interrupted and cannot be resumed.
     ///
-    /// What the user answered is judged by `approver` alone: [`Approver::judge`], or the state machine of
+    /// Only `approver` judges what the user pressed: with [`Approver::judge`], or by the state machine of
     /// `crates/approval` with [`Approver::attempts`].
     async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome;
 

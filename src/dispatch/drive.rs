@@ -372,7 +372,7 @@ async fn look_once(flight: &Flight, named: &Named, reference: &Reference) -> Res
 }
 
 fn unknown_code() -> Failure {
-    let sentence = "Another process placed the call. What its user was to press is not known here: it was not recorded, or \
+    let sentence = "Another process placed the call, and this one does not know what approves it: it was not recorded, or \
                     the settings of `approval` or `prompts` have changed since then.";
     Failure::new(FailureReason::Interrupted, sentence)
 }

@@ -302,7 +302,7 @@ impl Ledger {
         self.rules.pins.clone().map(|checker| NumberPin::new(checker, numbers))
     }
 
-    /// Returns what the user of a call is to press that another process has placed. `None` if these rules are others.
+    /// Restores the attempts of a call that another process placed. Returns `None` if they do not fit this policy.
     pub(super) fn restore(&self, attempts: &StoredAttempts) -> Option<Attempts> {
         Attempts::restore(self.rules.policy, attempts).ok()
     }

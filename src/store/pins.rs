@@ -14,11 +14,11 @@ use crate::call::NumberKey;
 ///
 /// Every store guarantees, over processes, restarts and kills:
 ///
-/// - A guess is counted as a failure before its PIN is compared. So in parallel, too, no more than `max_failures` PINs are
-///   compared until a right one or the end of a lock.
-/// - The guess that reaches `max_failures` locks the PIN at once. If it is right, it takes its own lock back.
-/// - A right PIN takes back its own failure and those counted before it. It takes back no failure that was counted after
-///   it, and no lock that a later guess caused: whoever is guessing must not gain from the user's own call.
+/// - A guess is counted as a failure before its PIN is compared. Parallel guesses, too, compare at most `max_failures`
+///   PINs before a right PIN or the end of a lock.
+/// - The guess that reaches `max_failures` locks the PIN at once. If the guess is right, it removes that lock.
+/// - A right PIN removes its own failure and those counted before it. It removes no failure that was counted after it,
+///   and no lock that a later guess caused: an attacker must not gain from the user's own call.
 /// - A guess during a lock is not compared, not counted, and does not extend the lock.
 /// - After a PIN was replaced, removed or unlocked, guesses that began before it change nothing.
 /// - All PINs of a store have the same pepper. Another pepper is refused before a guess is counted.
@@ -67,11 +67,11 @@ pub trait PinStore: Send + Sync {
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError>;
 
-    /// Takes back the failures up to a guess that was right. Returns whether its PIN is still the number's: otherwise it
-    /// was replaced or removed meanwhile, and must not approve.
+    /// Removes the failures up to a guess that was right. Returns false if the PIN was replaced or removed since the
+    /// guess began: the guess must not approve.
     ///
     /// # Errors
-    /// If that is not known. Then it must not approve.
+    /// If the result is unknown: the guess must not approve.
     async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError>;
 
     /// Checks that the PINs of the store, if there are any, were made with this pepper. Changes nothing.

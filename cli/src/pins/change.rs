@@ -163,7 +163,7 @@ fn not_set() -> Trouble {
     )
 }
 
-/// What the log tells of a PIN: since when it was set, and how it stood.
+/// Formats a PIN for the audit log: when it was set, the wrong PINs since then, and its lock.
 fn words(pin: &StoredPin) -> String {
     let locked = pin.locked_until.map(|until| format!(", locked until {}", when::utc(until))).unwrap_or_default();
     format!("set {}, {} wrong PINs since{locked}", when::utc(pin.set_at), pin.failures)

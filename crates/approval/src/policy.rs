@@ -158,10 +158,10 @@ impl Policy {
         }
     }
 
-    /// Returns in how many calls one is approved by a guess, rounded down: a recording presses any code in each attempt.
-    /// [`Method::Pound`] needs no guess: 1.
+    /// Returns how many calls a recording needs, on average, until a guess approves one, rounded down. The recording
+    /// presses one code in each attempt. [`Method::Pound`] needs no guess: 1.
     ///
-    /// `None` with a PIN: how many failures lock it is no rule of a call.
+    /// `None` with a PIN: the number of failures that lock a PIN is not part of this policy.
     ///
     /// ```
     /// use phonegate_approval::policy::{MIN_GUESS_ODDS, Policy};

@@ -11,8 +11,8 @@ use crate::store::PepperFingerprint;
 /// The prefix of what is hashed for the fingerprint, so that the hash is of no use for anything else.
 const FINGERPRINT: &[u8] = b"phonegate pepper fingerprint\0";
 
-/// The secret that every hash of a PIN needs. Without it, whoever reads the store cannot try all PINs. Overwritten when it
-/// is dropped.
+/// The secret that every hash of a PIN needs. Without it, an attacker who reads the store cannot find a PIN by trying
+/// all of them. Its memory is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct Pepper {
     secret: Arc<SecretString>,

@@ -1,4 +1,4 @@
-//! What a call is found and checked by.
+//! The reference to a call at Twilio: the Execution that runs it, and the nonce that its result must contain.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl<'a> CallRef<'a> {
     }
 }
 
-/// What Twilio is told at the start of a call, and returns with its result.
+/// A random value that PhoneGate sends to Twilio when a call starts. The call's result must contain it.
 pub(super) struct Nonce(u128);
 
 impl Nonce {

@@ -199,7 +199,7 @@ impl TwilioStudio {
         insist(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: IgnoredAny| ())
     }
 
-    /// Ends a call that nobody follows any more, so that it does not ring on. Returns its failure.
+    /// Ends a call that is no longer followed. Returns `failure`; if the call cannot be ended, its text says so.
     async fn give_up(&self, call: &CallRef<'_>, failure: Failure) -> Failure {
         match tokio::time::timeout(HANG_UP_LIMIT, self.end(call)).await {
             Ok(Ok(())) => failure,

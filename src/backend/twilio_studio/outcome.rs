@@ -1,4 +1,4 @@
-//! What the flow has written, and what it means.
+//! Reads the result that the flow reports, and checks that it belongs to the call.
 
 use phonegate_approval::secret::Entry;
 use phonegate_approval::verdict::{Answer, EndedBy};

@@ -4,7 +4,7 @@ use phonegate_approval::policy;
 
 use super::super::Config;
 
-/// One guessed call in so many, or fewer, is warned about.
+/// A warning is given if a guess approves more than one call in this many.
 const WEAK_ODDS: f64 = 100.0;
 
 /// The code digits that the warning recommends. With them, 5 attempts are guessed less often than in 1 of 100 calls.

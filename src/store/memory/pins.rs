@@ -126,7 +126,7 @@ impl Calls {
     }
 }
 
-/// When so many milliseconds will have passed, by the wall clock.
+/// Returns the wall-clock time in `left` milliseconds.
 fn wall(left: i64) -> SystemTime {
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
     let now = SystemTime::now();

@@ -1,5 +1,5 @@
--- Changes a PIN. ARGV[1] is what to do; ARGV[2] the hashes of its number, as JSON. Answers with a word, and what belongs to
--- it. The rules are those of `Guesses` in ../pins.rs.
+-- Changes a PIN. ARGV[1] is the operation, ARGV[2] the hashes of the PIN's number as JSON. Returns the name of the
+-- result, then its values. The rules are those of `Guesses` in ../pins.rs.
 
 local task, hashes = ARGV[1], cjson.decode(ARGV[2])
 
@@ -70,7 +70,7 @@ if task == 'unlock' then
     return {'unlocked'}
 end
 
--- ARGV[3]: the fingerprint of the pepper; ARGV[4]: the most failures; ARGV[5]: how long a lock is.
+-- ARGV[3]: the fingerprint of the pepper; ARGV[4]: maximum failures; ARGV[5]: lock duration in ms.
 if task == 'guess' then
     local used_pepper, most = other_pepper(ARGV[3]), tonumber(ARGV[4])
     if used_pepper then

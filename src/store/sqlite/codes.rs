@@ -49,7 +49,7 @@ fn reset(database: &Connection) -> rusqlite::Result<bool> {
         return Ok(false);
     }
     database.busy_timeout(Duration::ZERO)?;
-    // It answers whether it was kept from it.
+    // The first column is 1 if another connection prevented the reset.
     let is_busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
     database.busy_timeout(BUSY_LIMIT)?;
     is_busy.map(|is_busy| !is_busy)

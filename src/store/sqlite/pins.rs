@@ -215,7 +215,7 @@ pub(super) fn rekey(desk: &Desk<'_>, old: NumberKey, number: &StoredNumber) -> r
     desk.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([old]).map(|_| ())
 }
 
-/// When so many milliseconds will have passed, by the wall clock.
+/// Returns the wall-clock time in `left` milliseconds.
 fn wall(desk: &Desk<'_>, left: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(span(desk.wall.saturating_add(left))).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -64,7 +64,7 @@ impl Prompt {
         self.may_stop |= script.code_begins().is_none() || index >= script.first_request_is_over();
     }
 
-    /// So much of it was spoken that the user can have heard what to press, if it speaks no code.
+    /// Ends the time of early keys for a prompt without a code, once its first [`UNTIL_HEARD`] was spoken.
     pub(super) fn heard(&mut self, now: Duration, script: Script<'_>) {
         let Some(began) = self.began.filter(|_| script.code_begins().is_none()) else { return };
         self.opens.get_or_insert(now.max(began.saturating_add(UNTIL_HEARD)));

@@ -3,7 +3,7 @@
 //! A language is a chain of attempts. An attempt with digits is three or four widgets:
 //!
 //! - `ask_1_en_US` speaks, and gathers keys until `#` or a pause of 3 s.
-//! - `ended_1_en_US` tells `#` from a pause, by the variable `FinishedOnKey`. Studio does not report the `#` itself.
+//! - `ended_1_en_US` distinguishes `#` from a pause by the variable `FinishedOnKey`. Studio does not report the `#`.
 //! - `entry_1_en_US` records the entry.
 //! - `judge_1_en_US`, unless it is the last attempt: a fraud report and what may be right end the call, anything else
 //!   leads to the next attempt.
