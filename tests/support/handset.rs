@@ -51,9 +51,14 @@ impl Handset {
 
     /// A callee that rings and picks up with this audio, and sees us hang up.
     pub fn callee(&self, formats: &str) -> Callee {
+        self.callee_of(formats, 1)
+    }
+
+    /// As `callee`, for so many calls, one after the other. [`Handset::hear_out`] is called between them.
+    pub fn callee_of(&self, formats: &str, calls: u32) -> Callee {
         let steps =
             [Step::Invite, Step::Answer(180, "Ringing", ""), Step::PickUpWith(self.sdp(formats)), Step::Receive("BYE")];
-        Callee::start(&steps, 1)
+        Callee::start(&steps, calls)
     }
 
     /// A description of this audio, with these payload types.
@@ -107,6 +112,13 @@ impl Handset {
         let has_heard = self.socket.peek_from(&mut [0; 1]).is_ok();
         self.socket.set_nonblocking(false).unwrap();
         has_heard
+    }
+
+    /// Hears what is left of a call that has ended.
+    pub fn hear_out(&self) {
+        while self.has_heard() {
+            self.hear();
+        }
     }
 
     /// Hears the first prompt begin, and the second after it: what is pressed then is not too early. A busy gate sends up to

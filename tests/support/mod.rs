@@ -19,6 +19,7 @@ pub mod kamailio;
 pub mod network;
 pub mod options;
 pub mod page;
+pub mod pins;
 pub mod pjsua;
 pub mod ports;
 pub mod process;

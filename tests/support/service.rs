@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
+use std::path::PathBuf;
 
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
@@ -32,6 +33,11 @@ impl Service {
         let path = abi.other_config("phonegate.json", &config);
         assert_eq!(abi.initialize(Some(&path)), (0, String::new()), "the service starts");
         Self { abi, is_over: Cell::new(false) }
+    }
+
+    /// The path of a file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.abi.path(name)
     }
 
     /// Starts a call, and returns its id.

@@ -11,8 +11,8 @@ use super::gate::{TestGate, id};
 
 pub const NUMBER: &str = "+1 4255551212";
 
-/// The pieces that the methods `pound` and `code` say, but for the digits.
-const PIECES: [&str; 9] = [
+/// All pieces but the digits.
+const PIECES: [&str; 11] = [
     "intro",
     "wrong_key",
     "verified",
@@ -22,6 +22,8 @@ const PIECES: [&str; 9] = [
     "not_you",
     "press_code",
     "then_pound",
+    "enter_pin",
+    "enter_pin_then",
 ];
 
 /// The frequency of the tone that stands for a digit of a code, in Hz.
@@ -35,8 +37,8 @@ static PROMPTS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("en-US")).unwrap();
     for (n, prompt) in PIECES.into_iter().enumerate() {
-        let is_short = matches!(prompt, "press_pound" | "not_you" | "press_code" | "then_pound");
-        let seconds = if is_short { 0.1 } else { 0.5 };
+        let is_long = matches!(prompt, "intro" | "wrong_key" | "verified" | "fraud_reported" | "goodbye");
+        let seconds = if is_long { 0.5 } else { 0.1 };
         tone(&folder.path().join("en-US").join(format!("{prompt}.wav")), 400.0 + 100.0 * n as f32, seconds);
     }
     for digit in 0..10 {
