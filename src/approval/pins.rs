@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use phonegate_approval::secret::Pin;
 use phonegate_approval::verdict::PinAnswer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -91,6 +91,13 @@ pub enum SetPinError {
     Aborted,
 }
 
+/// A thread that waits for the hash to compare an entered PIN with. Dropped, it ends.
+struct Comparison {
+    to_compare: oneshot::Sender<Box<str>>,
+    /// `None` if there was no hash.
+    is_right: JoinHandle<Option<Result<bool, HashError>>>,
+}
+
 impl fmt::Debug for PinChecker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PinChecker").field("pepper", &self.pepper).field("limits", &self.limits).finish_non_exhaustive()
@@ -139,12 +146,12 @@ impl PinChecker {
     /// [`number_keys`]. Answers within 8 seconds; a check that is dropped counts as a failure.
     pub async fn check(&self, numbers: &[NumberKey], pin: &Pin) -> PinAnswer {
         self.answer(async {
-            // Wait for the permit before the guess is counted: a time-out here must not cost the user a failure.
-            let permit = self.permit().await.ok_or(CheckError::Aborted)?;
+            // Wait for a thread before the guess is counted: a time-out here must not cost the user a failure.
+            let comparison = self.comparison(pin).await?;
             match self.store.begin_pin_guess(numbers, self.pepper.fingerprint(), &self.limits).await? {
                 PinGuess::NotSet => Ok(PinAnswer::NotSet),
                 PinGuess::Locked { .. } => Ok(PinAnswer::Locked),
-                PinGuess::Compare(compared) => self.compare(numbers, pin, compared, permit).await,
+                PinGuess::Compare(compared) => self.compare(numbers, compared, comparison).await,
             }
         })
         .await
@@ -178,21 +185,33 @@ impl PinChecker {
         })
     }
 
+    /// Waits for a thread that can compare the entered PIN.
+    async fn comparison(&self, pin: &Pin) -> Result<Comparison, CheckError> {
+        let permit = self.permit().await.ok_or(CheckError::Aborted)?;
+        let (pepper, entered) = (self.pepper.clone(), Zeroizing::new(pin.as_bytes().to_vec()));
+        let (started, is_started) = oneshot::channel();
+        let (to_compare, hash) = oneshot::channel::<Box<str>>();
+        // A check that is dropped does not stop the hashing, so the thread has the permit.
+        let is_right = spawn_blocking(move || {
+            let _permit = permit;
+            // Fails if the check was dropped; then there is no hash either.
+            let _ = started.send(());
+            let hash = hash.blocking_recv().ok()?;
+            Some(hash::is_pin_of(&pepper, &entered, &hash))
+        });
+        is_started.await.map_err(|_| CheckError::Aborted)?;
+        Ok(Comparison { to_compare, is_right })
+    }
+
     async fn compare(
         &self,
         numbers: &[NumberKey],
-        pin: &Pin,
         compared: PinToCompare,
-        permit: OwnedSemaphorePermit,
+        comparison: Comparison,
     ) -> Result<PinAnswer, CheckError> {
-        let pepper = self.pepper.clone();
-        let (entered, hash) = (Zeroizing::new(pin.as_bytes().to_vec()), compared.hash.clone());
-        // A check that is dropped does not stop the thread, so the thread has the permit.
-        let comparing = spawn_blocking(move || {
-            let _permit = permit;
-            hash::is_pin_of(&pepper, &entered, &hash)
-        });
-        if !comparing.await.map_err(|_| CheckError::Aborted)?? {
+        comparison.to_compare.send(compared.hash.clone()).map_err(|_| CheckError::Aborted)?;
+        let is_right = comparison.is_right.await.ok().flatten().ok_or(CheckError::Aborted)?;
+        if !is_right? {
             return Ok(PinAnswer::Wrong);
         }
         match self.store.pin_was_right(numbers, &compared).await? {

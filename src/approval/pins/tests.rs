@@ -95,6 +95,30 @@ async fn a_check_waits_for_other_hashes_but_not_for_ever() {
     assert_eq!(checker.check(&keys, &pin("482619")).await, PinAnswer::Right);
 }
 
+/// Host names are looked up on the same threads, which takes seconds if no DNS server answers.
+#[test]
+fn a_check_that_gets_no_thread_counts_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (checker, store, errors) = checker();
+        let (keys, right) = (number_keys(&number("1212")), pin("482619"));
+        checker.set(&number("1212"), pin("482619")).await.unwrap();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let other = spawn_blocking(move || released.recv());
+        tokio::time::pause();
+        let mut check = std::pin::pin!(checker.check(&keys, &right));
+        assert!(futures_util::poll!(check.as_mut()).is_pending(), "it waits for a thread");
+        tokio::time::advance(CHECK_LIMIT * 2).await;
+        assert_eq!(check.await, PinAnswer::Failed);
+        assert_eq!(errors.lock().pop(), Some(CheckError::TimedOut));
+        assert_eq!(store.pins().await.unwrap().first().unwrap().failures, 0, "nothing was counted");
+        tokio::time::resume();
+        drop(release);
+        assert!(other.await.unwrap().is_err());
+        assert_eq!(checker.check(&keys, &right).await, PinAnswer::Right);
+    });
+}
+
 #[tokio::test]
 async fn a_pin_that_is_replaced_while_it_is_checked_fails() {
     let (checker, store, errors) = checker();
@@ -103,7 +127,7 @@ async fn a_pin_that_is_replaced_while_it_is_checked_fails() {
     let guess = store.begin_pin_guess(&keys, checker.fingerprint(), &LIMITS).await.unwrap();
     let PinGuess::Compare(compared) = guess else { panic!("{guess:?}") };
     checker.set(&number("1212"), pin("482619")).await.unwrap();
-    let permit = checker.permit().await.unwrap();
-    let answer = checker.answer(checker.compare(&keys, &pin("482619"), compared, permit)).await;
+    let comparison = checker.comparison(&pin("482619")).await.unwrap();
+    let answer = checker.answer(checker.compare(&keys, compared, comparison)).await;
     assert_eq!((answer, errors.lock().pop()), (PinAnswer::Failed, Some(CheckError::Replaced)));
 }
