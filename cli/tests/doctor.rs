@@ -6,6 +6,7 @@ mod provider;
 mod site;
 mod support;
 
+use phonegate::backend::twilio_studio::flow_definition;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -276,7 +277,11 @@ fn the_clock_is_compared_with_the_providers() {
     let site = installed();
     for (offset, result, words) in [(0, "ok", "as that of cloud"), (-7200, "warning", " ahead of that of cloud")] {
         let provider = Provider::start();
-        let flow = json!({ "friendly_name": "PhoneGate", "status": "published", "revision": 3 });
+        let config = phonegate::config::parse(&provider.config().to_string()).unwrap();
+        let definition = flow_definition(&config).unwrap();
+        let flow = json!({
+            "friendly_name": "PhoneGate", "status": "published", "revision": 3, "definition": definition
+        });
         provider.answers("GET", ResponseTemplate::new(200).set_body_json(flow));
         provider.answers("HEAD", ResponseTemplate::new(404).insert_header("date", http_date(offset)));
         fs::write(site.config(), provider.config().to_string()).unwrap();
