@@ -136,3 +136,13 @@ fn a_report_of_fraud_is_heard_also_of_an_execution_that_outlives_its_call() {
     twilio.tell(Story::stuck(Some("FRAUD")));
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::FraudReported));
 }
+
+#[test]
+fn a_refusal_that_quotes_the_codes_is_not_repeated() {
+    let twilio = Twilio::start();
+    let quoting = r#"Parameters {"code_1":"471","spoken_1":"four, seven, one"} are not valid"#;
+    twilio.fail(About::Start, Fault::Refuse(400, 20001, quoting, None));
+    let (_, reason, text) = call(&gate(&twilio));
+    assert_eq!(reason, Some(FailureReason::CannotPlace), "{text}");
+    assert!(!text.contains("471") && !text.contains("four") && text.contains("left out"), "{text}");
+}

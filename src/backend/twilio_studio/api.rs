@@ -227,7 +227,11 @@ impl Refusal {
         let retry_after = retry_after(response.headers());
         let body = http::body(response).await.unwrap_or_default();
         let error: Error = parse(&body).unwrap_or_default();
-        let message = foreign_text(&error.message.replace(secret.expose_secret(), "…"));
+        // A refusal of a start may quote its parameters, which hold the codes of the call.
+        let message = match error.message.contains("code_") || error.message.contains("spoken_") {
+            true => "its message is left out, since it quotes the codes of the call".to_owned(),
+            false => foreign_text(&error.message.replace(secret.expose_secret(), "…")),
+        };
         Self { status: status.as_u16(), code: error.code, message, retry_after }
     }
 
