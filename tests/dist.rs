@@ -70,7 +70,7 @@ with zipfile.ZipFile(source, "w") as packed:
         packed.writestr(f"{top}/{name}", data)
 del files["bcryptprimitives.dll"]
 files["LICENSE-MIT.txt"] = b"MIT"
-files["phonegate.dll"] = tool + bytes(12_000_000)
+files["phonegate.dll"] = tool + bytes(12_500_000)
 files["licences/third-party.txt"] = files["licences/third-party.txt"].replace(b"\ntokio ", b"\nanother ")
 files["README.html"] = files["README.html"].replace(b'href="docs/', b'href="nowhere/')
 with zipfile.ZipFile(sys.argv[3], "w") as packed:
