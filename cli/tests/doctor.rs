@@ -6,11 +6,11 @@ mod provider;
 mod site;
 mod support;
 
-use phonegate::backend::twilio_studio::flow_definition;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use phonegate::backend::twilio_studio::flow_definition;
 use provider::Provider;
 use serde_json::{Value, json};
 use site::{SETTINGS, Site, mcs, repository, unreachable};
