@@ -8,7 +8,7 @@ use std::time::Duration;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::json;
 use support::gate::{TestGate, id};
-use support::twilio::{About, Fault, Story, Twilio};
+use support::twilio::{About, EditBody, Fault, Story, Twilio};
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -33,7 +33,7 @@ fn a_null_result_is_no_result() {
 
 #[test]
 fn null_in_a_reply_is_an_absent_key() {
-    let edits: [(fn(String) -> String, Option<FailureReason>); 2] = [
+    let edits: [(EditBody, Option<FailureReason>); 2] = [
         (|body| body.replace(r#""trigger":{}"#, r#""trigger":null,"parsed":null"#), None),
         (|body| body.replace(r#""digits":"""#, r#""digits":null"#), Some(FailureReason::CannotPlace)),
     ];

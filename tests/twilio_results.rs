@@ -6,7 +6,7 @@ use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 use support::twilio::flow::{Act, Callee};
-use support::twilio::{About, FLOW, Fault, Story, Twilio};
+use support::twilio::{About, EditBody, FLOW, Fault, Story, Twilio};
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -110,7 +110,7 @@ fn an_entry_that_is_not_as_the_flow_writes_it_never_verifies() {
 /// The Execution, its flow, its number and its nonce must be those of the call.
 #[test]
 fn the_result_of_another_execution_is_never_taken() {
-    let edits: [(fn(String) -> String, Option<FailureReason>); 6] = [
+    let edits: [(EditBody, Option<FailureReason>); 6] = [
         (|body| body, None),
         (|body| body.replace(r#""sid":"FN"#, r#""sid":"FNf"#), Some(FailureReason::CannotPlace)),
         (|body| body.replace(r#""execution_sid":"FN0"#, r#""execution_sid":"FNf"#), Some(FailureReason::CannotPlace)),
@@ -287,7 +287,7 @@ fn a_check_refuses_a_flow_that_was_made_for_other_settings() {
 
 #[test]
 fn a_check_refuses_a_flow_of_another_version_or_author() {
-    let edits: [(fn(String) -> String, &str); 3] = [
+    let edits: [(EditBody, &str); 3] = [
         (|body| body.replace("version=2", "version=1"), "is of another version of PhoneGate;"),
         (
             |body| body.replace("PhoneGate flow:", "PhoneGate: rings a user"),

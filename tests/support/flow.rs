@@ -131,7 +131,7 @@ fn state_problems(state: &Value, known: &HashSet<&str>, problems: &mut Vec<Strin
         }
     }
     let properties = &state["properties"];
-    for key in needed.iter().filter(|key| !properties[**key].as_str().is_some_and(|text| !text.is_empty())) {
+    for key in needed.iter().filter(|key| properties[**key].as_str().is_none_or(str::is_empty)) {
         problems.push(format!("{name} needs the text {key}"));
     }
     for key in texts.iter().filter(|key| !properties[**key].is_null() && !properties[**key].is_string()) {

@@ -55,6 +55,7 @@ fn is_nonce(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     const EXECUTION: &str = "FN00000000000000000000000000000001";

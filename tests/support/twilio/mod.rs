@@ -39,6 +39,9 @@ pub enum About {
     Flow,
 }
 
+/// Changes the body of a reply.
+pub type EditBody = fn(String) -> String;
+
 /// What goes wrong with one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -53,7 +56,7 @@ pub enum Fault {
     /// This status and body instead of the service's.
     Reply(u16, String),
     /// The service's body, changed so.
-    Edit(fn(String) -> String),
+    Edit(EditBody),
     /// The service's body with this status.
     Status(u16),
     /// A redirect to there.
@@ -254,7 +257,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
         let at = inner.faults.iter().position(|(of, _)| *of == about);
         if hangs { Some(Fault::Hang) } else { at.map(|at| inner.faults.remove(at).1) }
     };
-    let (mut edit, mut other_status): (Option<fn(String) -> String>, _) = (None, None);
+    let (mut edit, mut other_status): (Option<EditBody>, _) = (None, None);
     match fault {
         None => {}
         Some(Fault::Edit(change)) => edit = Some(change),

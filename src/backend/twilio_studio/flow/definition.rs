@@ -246,10 +246,12 @@ fn leads(event: &str, next: &str) -> Value {
 #[cfg(test)]
 #[path = "../../../../tests/support/flow.rs"]
 #[allow(dead_code, unreachable_pub, reason = "it is shared with other tests, which use all of it")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod walker;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::walker::{Act, Callee, problems, run};
     use super::*;
 

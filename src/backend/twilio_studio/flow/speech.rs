@@ -156,6 +156,7 @@ fn find<'a>(speeches: impl Iterator<Item = &'a Speech> + Clone, tag: &str) -> Op
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn of(key: &str) -> FraudKey {
