@@ -288,7 +288,7 @@ fn neither_numbers_nor_secrets_show_in_the_log() {
 #[test]
 fn a_check_rings_nobody_and_tells_what_is_wrong() {
     let twilio = Twilio::start();
-    twilio.install(&json!({}));
+    twilio.install(&json!({ "approval": { "method": "pound" } }));
     let gate = gate(&twilio);
     let [(_, well)] = &gate.gate().check()[..] else { panic!("one backend") };
     assert_eq!(well.as_ref().unwrap(), "flow \"PhoneGate\", revision 1, published");

@@ -180,6 +180,7 @@ fn behind_a_proxy(twilio: &Twilio) -> Value {
 #[test]
 fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
     let twilio = Twilio::start();
+    twilio.install(&json!({ "approval": { "method": "pound" } }));
     let (port, authority) = with_tls(&twilio);
     let proxy = Proxy::to(port);
     with_environment(&proxy.address, "");
