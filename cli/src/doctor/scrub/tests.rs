@@ -123,7 +123,8 @@ fn versions_addresses_and_times_stay_readable() {
 fn add_keys<'a>(schema: &'a Value, root: &'a Value, keys: &mut BTreeMap<&'a str, &'a Value>) {
     let holds_others = |value: &Value| {
         let named = value["$ref"].as_str().and_then(|name| root.pointer(name.trim_start_matches('#')));
-        matches!(named.unwrap_or(value)["type"].as_str(), Some("object" | "boolean"))
+        let kind = &named.unwrap_or(value)["type"];
+        matches!(kind.as_str(), Some("object" | "boolean")) || *kind == json!(["boolean", "null"])
     };
     let properties = schema["properties"].as_object().into_iter().flatten();
     keys.extend(properties.map(|(key, value)| (key.as_str(), value)).filter(|(_, value)| !holds_others(value)));
