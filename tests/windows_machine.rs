@@ -49,7 +49,6 @@ impl Tool {
             "use": ["cloud"],
             "backends": { "cloud": backend },
             "numbers": { "default_country": "US" },
-            "approval": { "method": "pound" },
             "network": network,
             "log": { "directory": windows_path(&self.folder.path().join("log")) },
         });
@@ -69,6 +68,7 @@ fn text_of(ran: &Ran, event: &str) -> String {
 #[test]
 fn a_sealed_secret_opens_where_it_was_sealed_and_not_where_it_was_changed() {
     let (tool, twilio) = (Tool::new(), Twilio::start());
+    twilio.install(&json!({}));
     let sealed = tool.protect(format!("{TOKEN}\r\n").as_bytes());
     assert_eq!(sealed.code, Some(0));
     assert!(!(sealed.stdout.clone() + &sealed.stderr).contains(TOKEN));
@@ -118,6 +118,7 @@ fn set_machine_proxy(wine: &Wine, proxy: &str, bypass: &str) {
 #[test]
 fn the_machines_proxy_is_taken_where_nobody_names_another() {
     let (tool, twilio) = (Tool::new(), Twilio::start());
+    twilio.install(&json!({}));
     set_machine_proxy(&tool.wine, "http=127.0.0.1:1;https=127.0.0.1:2", "<local>;*.contoso.local");
     let mut backend = twilio.backend();
     let detail = |ran: &Ran| text_of(ran, "backend");
