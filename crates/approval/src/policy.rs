@@ -8,9 +8,6 @@ pub const CODE_DIGITS: RangeInclusive<u8> = 1..=4;
 /// How many attempts, and how many repeats, a call may have.
 pub const ROUNDS: RangeInclusive<u8> = 1..=10;
 
-/// A call that a guess passes more often than once in this many is too easy to guess: see [`Policy::guess_odds`].
-pub const MIN_GUESS_ODDS: u32 = 50;
-
 /// What the user must press to approve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -158,51 +155,8 @@ impl Policy {
         }
     }
 
-    /// Returns how many calls a recording needs, on average, until a guess approves one, rounded down. The recording
-    /// presses one code in each attempt. [`Method::Pound`] needs no guess: 1.
-    ///
-    /// `None` with a PIN: the number of failures that lock a PIN is not part of this policy.
-    ///
-    /// ```
-    /// use phonegate_approval::policy::{MIN_GUESS_ODDS, Policy};
-    ///
-    /// assert_eq!(Policy::default().guess_odds(), Some(288), "576 codes, two attempts");
-    /// let policy = Policy::default().with_code_digits(1)?;
-    /// assert!(policy.guess_odds().is_some_and(|odds| odds < MIN_GUESS_ODDS));
-    /// # Ok::<(), phonegate_approval::policy::PolicyError>(())
-    /// ```
-    pub fn guess_odds(&self) -> Option<u32> {
-        match self.method {
-            Method::Pound => Some(1),
-            Method::Pin | Method::PinAndCode => None,
-            Method::Code => {
-                // 9 first digits, which are not the fraud key; then 8, which are not the one before either.
-                let codes = 8_u32.saturating_pow(u32::from(self.code_digits.saturating_sub(1))).saturating_mul(9);
-                Some(codes.checked_div(u32::from(self.attempts)).unwrap_or(1).max(1))
-            }
-        }
-    }
-
     /// Returns the fraud key, 0 to 9.
     pub(crate) fn fraud_key(&self) -> u8 {
         self.fraud_key
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    #[test]
-    fn the_odds_of_a_guess_are_codes_by_attempts() {
-        let odds = |digits, attempts| {
-            let policy = Policy::default().with_code_digits(digits).unwrap().with_attempts(attempts).unwrap();
-            policy.guess_odds().unwrap()
-        };
-        assert_eq!([odds(1, 1), odds(1, 2), odds(1, 10)], [9, 4, 1]);
-        assert_eq!([odds(2, 1), odds(2, 2), odds(3, 2), odds(4, 10)], [72, 36, 288, 460]);
-        let of = |method| Policy::default().with_method(method).guess_odds();
-        assert_eq!([of(Method::Pound), of(Method::Pin), of(Method::PinAndCode)], [Some(1), None, None]);
     }
 }
