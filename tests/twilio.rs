@@ -7,28 +7,16 @@ use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 use support::ports::nobody;
+use support::twilio::gate::{NUMBER, call, gate};
 use support::twilio::{ACCOUNT, About, FLOW, FROM, Fault, KEY, SECRET, Story, TOKEN, Twilio};
 use support::wait_until;
-
-const NUMBER: &str = "+1 4255551212";
 
 /// The first Execution of a stand-in.
 const OWN: &str = "FN00000000000000000000000000000001";
 
-fn gate(twilio: &Twilio) -> TestGate {
-    TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
-}
-
 /// A gate with a second account to fall back to.
 fn gate_of_two(first: Value, second: &Twilio) -> TestGate {
     TestGate::start(json!({ "use": ["first", "second"], "backends": { "first": first, "second": second.backend() } }))
-}
-
-/// Calls, and returns how it ended.
-fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
-    gate.initiate(id(1), NUMBER);
-    let (status, text) = gate.ends(id(1));
-    (status, gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
 }
 
 /// A reply that is right in all but its length.

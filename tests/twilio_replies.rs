@@ -7,22 +7,10 @@ use std::time::Duration;
 
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::json;
-use support::gate::{TestGate, id};
+use support::gate::TestGate;
+use support::twilio::gate::{call, gate};
 use support::twilio::{About, EditBody, Fault, Story, Twilio};
 use support::wait_until;
-
-const NUMBER: &str = "+1 4255551212";
-
-fn gate(twilio: &Twilio) -> TestGate {
-    TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
-}
-
-/// Calls, and returns how it ended.
-fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
-    gate.initiate(id(1), NUMBER);
-    let (status, text) = gate.ends(id(1));
-    (status, gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
-}
 
 #[test]
 fn a_null_result_is_no_result() {

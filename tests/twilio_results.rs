@@ -4,23 +4,11 @@ mod support;
 
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
-use support::gate::{TestGate, id};
+use support::gate::TestGate;
 use support::twilio::flow::{Act, Callee};
+use support::twilio::gate::{call, gate};
 use support::twilio::{About, EditBody, FLOW, Fault, Story, Twilio};
 use support::wait_until;
-
-const NUMBER: &str = "+1 4255551212";
-
-fn gate(twilio: &Twilio) -> TestGate {
-    TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
-}
-
-/// Calls, and returns how it ended.
-fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
-    gate.initiate(id(1), NUMBER);
-    let (status, text) = gate.ends(id(1));
-    (status, gate.snapshot(id(1)).failure.map(|failure| failure.reason()), text)
-}
 
 #[test]
 fn each_result_of_the_flow_has_its_reason() {

@@ -3,6 +3,7 @@
 
 #[path = "../flow.rs"]
 pub mod flow;
+pub mod gate;
 mod state;
 pub mod tls;
 
