@@ -9,6 +9,7 @@ mod elsewhere;
 mod health;
 mod lease;
 mod ledger;
+mod notices;
 mod outcome;
 
 use std::collections::HashMap;
@@ -29,13 +30,14 @@ use crate::backend::{Named, Reference};
 use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
-use crate::store::{Begun, CallStore, Change, StoreError};
+use crate::store::{Begun, CallStore, Change, Refusal, StoreError};
 use crate::telemetry::{Log, Metrics};
 pub(crate) use elsewhere::Known;
 use elsewhere::LookUps;
 use health::Health;
 pub(crate) use ledger::Rules;
 use ledger::{Ledger, Watch};
+use notices::Notices;
 
 /// How often the registry, and how often the store, is looked through for what is old.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -54,6 +56,7 @@ struct Shared {
     ledger: Ledger,
     log: Log,
     metrics: Metrics,
+    notices: Notices,
     health: Arc<Health>,
     ending: CancellationToken,
     /// What this process drives.
@@ -118,10 +121,12 @@ impl Dispatcher {
     ) -> Self {
         let health = Arc::<Health>::default();
         let is_service = rules.takes_up();
+        let notices = Notices::new(log.clone(), metrics.clone());
         let watch = Watch {
             store: Arc::clone(&store),
             log: log.clone(),
             metrics: metrics.clone(),
+            notices: notices.clone(),
             health: Arc::clone(&health),
         };
         let shared = Arc::new(Shared {
@@ -130,6 +135,7 @@ impl Dispatcher {
             ledger: Ledger::open(store, rules, &runtime, watch),
             log,
             metrics,
+            notices,
             health,
             ending: CancellationToken::new(),
             flights: Mutex::default(),
@@ -234,6 +240,9 @@ impl Unsettled {
             Ok((Begun::New, begun)) => self.shared.place(&self.flight, &call, begun).await,
             Ok((Begun::Elsewhere(generation), _)) => self.mirror(generation).await,
             Ok((Begun::Refused(refusal), _)) => {
+                if let Refusal::Limit { limit, after } = refusal {
+                    self.shared.notices.refused(limit, after, &call);
+                }
                 let failure = refusal.failure(&self.flight.masked);
                 self.shared.refuse(&self.flight, &call.number, failure);
             }
@@ -280,7 +289,7 @@ impl Shared {
     async fn keep_up(self: Arc<Self>, named: Named, is_service: bool) {
         let tell = |part: &str, state: Result<(), Failure>| {
             let backend = format!("{} ({part})", named.name);
-            self.health.judge(&backend, state.as_ref().err(), &self.log);
+            self.health.judge(&backend, state.as_ref().err(), &self.notices);
         };
         self.ending.run_until_cancelled(named.backend.keep_up(&tell, is_service)).await;
         self.ending.cancelled().await;

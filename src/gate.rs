@@ -126,7 +126,11 @@ impl Gate {
         };
         // By the attempt, not the id: what a later attempt is worth is nothing to this one.
         let until = Instant::now() + self.call.initiate_wait_ms.milliseconds();
-        Some(self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed))
+        match self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed) {
+            // Success is left to the poll that uses it up.
+            CallStatus::Success if self.call.single_use => Some(CallStatus::Pending),
+            status => Some(status),
+        }
     }
 
     fn log_refused(&self, event: &Event<'_>, failure: &Failure) {
@@ -155,8 +159,20 @@ impl Gate {
     }
 
     /// Returns the status to report for a call, given its status in the registry, if any. May confirm it by the store,
-    /// or look it up there.
+    /// look it up there, or use up its approval.
     fn told(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
+        let confirmed = match status {
+            // To use an approval up confirms it, too.
+            Some(CallStatus::Success) if self.call.single_use => CallStatus::Success,
+            status => self.confirmed(id, status),
+        };
+        match confirmed {
+            CallStatus::Success if self.call.single_use => self.dispatcher.use_approval(id),
+            confirmed => confirmed,
+        }
+    }
+
+    fn confirmed(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         match status {
             Some(CallStatus::Pending) => CallStatus::Pending,
             Some(status) if self.dispatcher.is_shared() => self.dispatcher.confirm(id, status),
@@ -176,7 +192,8 @@ impl Gate {
     pub fn adds_nothing_to(&self, status: CallStatus) -> bool {
         match status {
             CallStatus::Pending => self.call.status_wait_ms.milliseconds().is_zero(),
-            CallStatus::Success | CallStatus::Failed => !self.dispatcher.is_shared(),
+            CallStatus::Success => !self.dispatcher.is_shared() && !self.call.single_use,
+            CallStatus::Failed => !self.dispatcher.is_shared(),
         }
     }
 

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use phonegate::call::FailureReason;
+use phonegate::call::{CallLimit, FailureReason};
 use phonegate::telemetry::SystemEventId;
 use phonegate_approval::policy::Method;
 use serde_json::{Value, json};
@@ -27,8 +27,20 @@ fn every_failure_reason_is_explained_with_its_code() {
 }
 
 #[test]
+fn every_limit_is_explained() {
+    let operations = read("docs/operations.md");
+    for limit in CallLimit::ALL {
+        let row = format!("\n| `{}` | ", limit.name());
+        assert!(operations.contains(&row), "docs/operations.md has no row for {limit}");
+    }
+}
+
+#[test]
 fn every_event_of_the_event_log_is_explained_and_has_words() {
-    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started, UnsafePermissions};
+    use SystemEventId::{
+        BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
+        UnsafePermissions,
+    };
     let (operations, messages) = (read("docs/operations.md"), read("windows/messages.mc"));
     for (event, severity) in [
         (Started, "Informational"),
@@ -38,12 +50,15 @@ fn every_event_of_the_event_log_is_explained_and_has_words() {
         (FraudReported, "Warning"),
         (Defect, "Error"),
         (UnsafePermissions, "Warning"),
+        (LockedOut, "Warning"),
+        (CapReached, "Warning"),
+        (Unlocked, "Informational"),
     ] {
         let id = event as u16;
         assert!(operations.contains(&format!("\n| {id} | ")), "docs/operations.md has no row for {id}");
         assert!(messages.contains(&format!("\nMessageId={id}\nSeverity={severity}\n")), "{id} in windows/messages.mc");
     }
-    assert_eq!(messages.matches("\nMessageId=").count(), 7);
+    assert_eq!(messages.matches("\nMessageId=").count(), 10);
 }
 
 /// Each block of JSON in docs/backends.md is a whole entry of `backends`.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use phonegate::call::CallStatus;
-use phonegate::store::{Block, CallStore, SqliteStore, StoredNumber};
+use phonegate::store::{Block, BlockScope, CallStore, SqliteStore, StoredNumber};
 use serde_json::json;
 use support::gate::{TestGate, admitted, id, no_limits};
 use support::twilio::{About, Story, Twilio};
@@ -49,17 +49,21 @@ fn a_number_from_which_a_fraud_was_reported_is_not_called_until_it_is_taken_off_
         assert!(text.ends_with(" UTC: the user reported a fraud. (Blocked, code 14)"), "{text}");
     };
     refused(&first, 2, NUMBER);
-    refused(&first, 3, "+1 4255551212x12");
+    first.initiate(id(3), "+1 4255551212x12");
+    assert_eq!(first.ends(id(3)).0, CallStatus::Success, "an extension of the number is called");
     first.initiate(id(4), "+1 4255551213");
     assert_eq!(first.ends(id(4)).0, CallStatus::Success, "another number is called");
     let log = first.end();
     let of_fraud: Vec<_> = log.iter().filter(|line| line["id"] == id(1).to_string()).collect();
-    assert!(of_fraud.iter().any(|line| line["event"] == "blocked" && line["level"] == "warn"), "{of_fraud:?}");
+    let blocked = of_fraud.iter().find(|line| line["event"] == "blocked").unwrap();
+    let how_to_lift = format!("`phonegate blocks remove {}` lifts the block", id(1));
+    assert!(blocked["text"].as_str().unwrap().ends_with(&how_to_lift), "{blocked}");
+    assert_eq!((&blocked["level"], &blocked["number"]), (&json!("warn"), &json!("+1******1212")));
     assert!(of_fraud.iter().any(|line| line["reason"] == "FraudReported" && line["level"] == "warn"), "{of_fraud:?}");
 
     let second = gate(&twilio, &file);
     refused(&second, 5, NUMBER);
-    assert_eq!(twilio.seen(About::Start).len(), 2, "nobody was rung in vain");
+    assert_eq!(twilio.seen(About::Start).len(), 3, "nobody was rung in vain");
 
     let store = SqliteStore::open(&file).unwrap();
     let block = wait(store.blocks()).unwrap().remove(0);
@@ -82,7 +86,14 @@ fn a_report_of_fraud_does_not_shorten_what_an_administrator_has_blocked() {
     support::wait_until("it rings", || !twilio.seen(About::Look).is_empty());
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "left the company".into();
-    let block = Block { number: number.key, masked: number.masked, reason, since: SystemTime::now(), until: None };
+    let block = Block {
+        number: number.key,
+        scope: BlockScope::Number,
+        masked: number.masked,
+        reason,
+        since: SystemTime::now(),
+        until: None,
+    };
     wait(store.block(&block)).unwrap();
     let (_, text) = gate.ends(id(1));
     assert!(text.ends_with("(FraudReported, code 112)"), "{text}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use phonegate::call::{CallStatus, FailureReason};
+use phonegate::call::{CallLimit, CallStatus, Failure, FailureReason, StoredOutcome};
 use phonegate::config::Level;
 use phonegate::registry::Registry;
 use phonegate::telemetry::{Log, Metrics, Sinks, TextFile};
@@ -156,6 +156,32 @@ fn everything_that_may_happen_is_there_at_zero_from_the_start() {
         assert_eq!(figures.get("phonegate_calls_total", &verified), 0.0);
     }
     assert_eq!(figures.get("phonegate_store_errors_total", &[("operation", "begin")]), 0.0);
+    for limit in CallLimit::ALL {
+        assert_eq!(figures.get("phonegate_calls_refused_total", &[("limit", limit.name())]), 0.0);
+    }
+    assert_eq!(figures.get("phonegate_lockouts_total", &[]), 0.0);
+}
+
+#[test]
+fn each_refusal_counts_for_the_limit_that_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    let (file, metrics, _) = text_file(&path);
+    let failed = |failure| metrics.ended(&StoredOutcome::Failed(failure), None, Duration::ZERO);
+    for (n, limit) in CallLimit::ALL.into_iter().enumerate() {
+        (0..=n).for_each(|_| failed(Failure::limited(limit, "Too many calls.")));
+    }
+    // The provider's limit is none of the configuration.
+    failed(Failure::new(FailureReason::Throttled, "Too many requests."));
+    metrics.locked_out();
+    file.write();
+    let figures = Figures::read(&path);
+    for (n, limit) in CallLimit::ALL.into_iter().enumerate() {
+        assert_eq!(figures.get("phonegate_calls_refused_total", &[("limit", limit.name())]), n as f64 + 1.0);
+    }
+    let throttled = [("outcome", "failed"), ("reason", "Throttled"), ("backend", "none")];
+    assert_eq!(figures.get("phonegate_calls_total", &throttled), figures.sum("phonegate_calls_refused_total") + 1.0);
+    assert_eq!(figures.get("phonegate_lockouts_total", &[]), 1.0);
 }
 
 #[test]
@@ -208,8 +234,8 @@ fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
     }
 }
 
-/// A file of figures without a gate, and the events that its log was told.
-fn text_file(path: &Path) -> (Arc<TextFile>, impl Fn() -> Vec<String> + use<>) {
+/// A file of figures without a gate, its figures, and the events that its log was told.
+fn text_file(path: &Path) -> (Arc<TextFile>, Metrics, impl Fn() -> Vec<String> + use<>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, line: &str| {
@@ -222,8 +248,8 @@ fn text_file(path: &Path) -> (Arc<TextFile>, impl Fn() -> Vec<String> + use<>) {
         metrics.ended(&stored_as_verified(), Some("demo"), Duration::from_secs(5));
     }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
-    let file = Arc::new(TextFile::new(path.to_owned(), metrics, registry, log.clone()));
-    (file, move || {
+    let file = Arc::new(TextFile::new(path.to_owned(), metrics.clone(), registry, log.clone()));
+    (file, metrics, move || {
         log.close(support::PATIENCE);
         events.lock().unwrap().clone()
     })
@@ -233,7 +259,7 @@ fn text_file(path: &Path) -> (Arc<TextFile>, impl Fn() -> Vec<String> + use<>) {
 fn who_reads_all_the_time_never_sees_half_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
-    let (file, events) = text_file(&path);
+    let (file, _, events) = text_file(&path);
     file.write();
     let whole = std::fs::read_to_string(&path).unwrap().lines().count();
     let is_over = AtomicBool::new(false);
@@ -262,7 +288,7 @@ fn who_reads_all_the_time_never_sees_half_a_file() {
 fn a_folder_that_fails_is_told_once_and_once_more_when_it_works_again() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("metrics");
-    let (file, events) = text_file(&place.join(FILE));
+    let (file, _, events) = text_file(&place.join(FILE));
     for _ in 0..2 {
         (0..3).for_each(|_| file.write());
         std::fs::create_dir(&place).unwrap();
@@ -292,7 +318,7 @@ fn everybody_can_read_the_file_whatever_the_umask_and_a_link_beside_it_is_not_fo
     let (path, victim) = (folder.path().join(FILE), folder.path().join("victim"));
     std::fs::write(&victim, "untouched").unwrap();
     std::os::unix::fs::symlink(&victim, folder.path().join(format!("{FILE}.new"))).unwrap();
-    let (file, _) = text_file(&path);
+    let (file, ..) = text_file(&path);
     file.write();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
     assert_eq!(std::fs::read_to_string(&victim).unwrap(), "untouched");

@@ -53,7 +53,7 @@ fn the_documents_tell_of_every_figure_and_their_examples_are_such_that_prometheu
     let blocks: Vec<_> = operations.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let [scraping, alerts] = blocks[..] else { panic!("{blocks:?}") };
     assert_eq!((faults_of("config", scraping), faults_of("rules", alerts)), (String::new(), String::new()));
-    assert_eq!(alerts.matches("- alert:").count(), 3);
+    assert_eq!(alerts.matches("- alert:").count(), 5);
     for name in alerts.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| word.starts_with("phonegate_")) {
         assert!(written.contains(&name), "an alert is about {name}, which there is not");
     }

@@ -279,16 +279,26 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
 
 #[test]
 fn the_systems_log_is_told_of_few_events_whatever_the_level() {
-    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started, UnsafePermissions};
+    use SystemEventId::{
+        BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
+        UnsafePermissions,
+    };
     let (sender, told) = channel();
     let system: SystemLog = Box::new(move |event| sender.send((event.id, event.strings.clone())).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let file = Some((folder.path(), "phonegate.log", 1_000_000));
     let log = Log::start(Level::Error, Sinks { file, tee: None, system: Some(system) }).unwrap();
-    let call = CallId::parse("6f9619ff-8b86-d011-b42d-00c04fc964ff").unwrap();
+    const CALL: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
+    let call = CallId::parse(CALL).unwrap();
     let fraud = Failure::new(FailureReason::FraudReported, "The fraud key was pressed.");
     let busy = Failure::new(FailureReason::Unreachable, "Busy.");
-    let event = Event { id: Some(call), backend: Some("trunk"), text: Some("words"), ..Event::default() };
+    let event = Event {
+        id: Some(call),
+        number: Some("+1******1212"),
+        backend: Some("trunk"),
+        text: Some("words"),
+        ..Event::default()
+    };
     for (level, name, failure) in [
         (Level::Info, "started", None),
         (Level::Warn, "not_configured", None),
@@ -299,6 +309,9 @@ fn the_systems_log_is_told_of_few_events_whatever_the_level() {
         (Level::Info, "failed", Some(&busy)),
         (Level::Warn, "failed", Some(&fraud)),
         (Level::Warn, "unsafe_permissions", None),
+        (Level::Warn, "locked_out", None),
+        (Level::Warn, "cap_reached", None),
+        (Level::Info, "unlocked", None),
         (Level::Error, "defect", None),
     ] {
         log.write(level, &Event { event: name, failure, ..event.clone() });
@@ -311,9 +324,12 @@ fn the_systems_log_is_told_of_few_events_whatever_the_level() {
         (NotConfigured, words(&["words"])),
         (BackendDown, words(&["trunk", "words"])),
         (BackendUp, words(&["trunk"])),
-        (FraudReported, words(&["6f9619ff-8b86-d011-b42d-00c04fc964ff"])),
+        (FraudReported, words(&[CALL, &format!("phonegate blocks remove {CALL}")])),
         (UnsafePermissions, words(&["words"])),
-        (Defect, words(&["words", "6f9619ff-8b86-d011-b42d-00c04fc964ff"])),
+        (LockedOut, words(&[CALL, "words"])),
+        (CapReached, words(&["words"])),
+        (Unlocked, words(&["+1******1212", "words"])),
+        (Defect, words(&["words", CALL])),
     ];
     assert_eq!(told, expected);
     let text = std::fs::read_to_string(folder.path().join("phonegate.log")).unwrap();

@@ -145,7 +145,9 @@ fn compiled(source: &str, folder: &Path, libraries: &[&Path]) -> PathBuf {
 
 #[test]
 fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
-    use SystemEventId::{BackendDown, BackendUp, Defect, FraudReported, NotConfigured, Started};
+    use SystemEventId::{
+        BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
+    };
     let (wine, folder) = (Wine::new(), tempfile::tempdir().unwrap());
     let program = compiled("tests/support/event_words.c", folder.path(), &[]);
     let events = [
@@ -155,6 +157,9 @@ fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
         (BackendUp, "The backend first works again."),
         (FraudReported, "A user said on the phone that they had not asked for the call first: "),
         (Defect, "A defect in PhoneGate: first"),
+        (LockedOut, "The number of the call first is locked: second."),
+        (CapReached, "A limit of calls within 24 hours is reached: first."),
+        (Unlocked, "An administrator has ended the lock of the number first: second"),
     ];
     let ids = events.map(|(event, _)| event.message().to_string());
     let library = windows_path(&windows_build().dll);

@@ -15,6 +15,7 @@ mod csv_file;
 mod doctor;
 mod exit;
 mod install;
+mod limits;
 mod mim;
 mod numbers;
 mod output;
@@ -50,6 +51,7 @@ Examples:
   phonegate calls --since 2h                   which calls there were, and what became of them
   phonegate calls show ID                      one of them, step by step
   phonegate blocks list                        the numbers that are not called; add and remove change it
+  phonegate limits list                        the numbers that are locked, and the use of the daily caps
   phonegate report --html report.html          the last 30 days on one page
   phonegate backup calls-monday.db             copies the calls into a new file, while the service runs
   phonegate doctor                             what is wrong? --zip FILE is for whoever helps
@@ -96,6 +98,9 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Installs PhoneGate into Microsoft Identity Manager.
     Install(install::Arguments),
+    /// The numbers that are locked after denials, and the use of the daily caps.
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
     /// How telephone numbers are read, and which may be called.
     #[command(subcommand)]
     Numbers(numbers::NumbersCommand),
@@ -134,6 +139,7 @@ impl Verb {
             Self::Check(arguments) => arguments.json,
             Self::Doctor(arguments) => arguments.json,
             Self::Install(arguments) => arguments.json,
+            Self::Limits(command) => command.is_json(),
             Self::Numbers(verb) => verb.is_json(),
             Self::Pins(command) => command.is_json(),
             Self::Prompts(verb) => verb.is_json(),
@@ -159,6 +165,7 @@ fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(arguments, config),
         Verb::Doctor(arguments) => doctor::run(arguments, config),
         Verb::Install(arguments) => install::run(arguments, config),
+        Verb::Limits(command) => limits::run(command, config),
         Verb::Numbers(verb) => numbers::run(verb, config),
         Verb::Pins(command) => pins::run(command, config),
         Verb::Prompts(verb) => prompts::run(verb, config),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig, StoreConfig, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::telemetry::{Log, Tee};
+use phonegate::telemetry::{Log, Tee, system_log};
 
 /// The log of this command: beside the library's, which a host may be writing to.
 pub(crate) const LOG_FILE: &str = "phonegate-tool.log";
@@ -46,11 +46,11 @@ impl Setup {
     }
 
     /// Starts the log of this command, for what it does without a gate. Whatever level the configuration logs, it has the
-    /// lines of [`Level::Info`].
+    /// lines of [`Level::Info`]. Like the library's, it reports few events to the system's log.
     pub(crate) fn log(&self) -> Result<Log, ConfigError> {
         let config = &self.loaded.config.log;
         let config = LogConfig { level: config.level.max(Level::Info), ..config.clone() };
-        let log_to = LogTo { file_name: LOG_FILE, tee: None, system: None };
+        let log_to = LogTo { file_name: LOG_FILE, tee: None, system: Some(system_log()) };
         log_to.start(&config, &self.loaded.base).map_err(|error| error.in_file(&self.file))
     }
 

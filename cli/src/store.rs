@@ -20,6 +20,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// So many attempts are read at once.
 const PAGE: usize = 2_000;
 
+/// A number that the store may know.
+pub(crate) struct KnownNumber {
+    /// Its hashes with each number key, the current one first.
+    pub(crate) keys: Vec<NumberKey>,
+    /// The same, masked. `None` if nothing but its key is known.
+    pub(crate) masked: Option<Box<str>>,
+}
+
 /// A store, and the threads that it needs.
 pub(crate) struct Opened {
     pub(crate) store: Arc<dyn CallStore>,
@@ -129,12 +137,34 @@ impl Opened {
 
     /// The keys of the number that a text means, which may be a key itself, or the id of a call to it.
     pub(crate) fn keys(&self, text: &str) -> Result<Vec<NumberKey>, Trouble> {
+        Ok(self.known_number(text)?.keys)
+    }
+
+    /// The number that a text means, which may be a key, or the id of a call to it.
+    pub(crate) fn known_number(&self, text: &str) -> Result<KnownNumber, Trouble> {
         // Without its hyphens, an id would be a key.
         match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
-            (Some(key), _) => Ok(vec![key]),
-            (None, Ok(id)) => Ok(vec![self.of_call(id)?.0]),
-            (None, Err(_)) => Ok(keys_of(&self.number(text)?)),
+            (Some(key), _) => Ok(KnownNumber { keys: vec![key], masked: self.masked(key)? }),
+            (None, Ok(id)) => {
+                let (key, masked) = self.of_call(id)?;
+                Ok(KnownNumber { keys: vec![key], masked: Some(masked) })
+            }
+            (None, Err(_)) => {
+                let number = self.number(text)?;
+                Ok(KnownNumber { keys: keys_of(&number), masked: Some(number.to_string().into()) })
+            }
         }
+    }
+
+    /// The masked number of a key, if a call to it or to an extension of its line is kept.
+    pub(crate) fn masked(&self, key: NumberKey) -> Result<Option<Box<str>>, Trouble> {
+        let newest = Query { numbers: vec![key], most: 1, newest_first: true, ..Query::default() };
+        let row = self.ask(self.store.rows(&newest))?.into_iter().next();
+        // The key of a line is also found by a call to one of its extensions.
+        Ok(row.and_then(|row| match (row.number_key == Some(key), row.number?) {
+            (true, masked) => Some(masked),
+            (false, masked) => Some(masked.split('x').next().unwrap_or_default().into()),
+        }))
     }
 
     /// The number of a call: its key, and masked.

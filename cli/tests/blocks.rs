@@ -16,14 +16,15 @@ fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
     let place = Place::with_store(&kept(None));
     assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
     let ran = place.run(&["blocks", "add", "+1", "(425)", "555-1212", "--reason", "left the company"]).exits(0);
-    assert_eq!(ran.stdout, format!("Blocked {MASKED} for ever: left the company\n"));
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} (whole line) for ever: left the company\n"));
     let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
     assert_eq!(failed["reason"], "Blocked");
     assert!(failed["text"].as_str().unwrap().contains("left the company"), "{failed}");
     // Without --store, the store does not concern a test call.
     place.run(&["call", NUMBER]).exits(0);
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
-    assert_eq!(ran.stdout, format!("{MASKED} is not blocked any more.\n"));
+    let removed = "removed: whole line, for ever: left the company";
+    assert_eq!(ran.stdout, format!("{MASKED} is not on the block list any more.\n{removed}\n"));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(1);
     assert!(ran.stderr.contains("not on the list"), "{}", ran.stderr);
@@ -42,23 +43,80 @@ fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alon
 }
 
 #[test]
+fn a_block_of_exactly_a_number_leaves_its_extensions() {
+    let place = Place::with(&kept(None));
+    let ran = place.run(&["blocks", "add", NUMBER, "--only-this-number", "--reason", "left"]).exits(0);
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} (only this number) for ever: left\n"));
+    assert_eq!(refused(&place, NUMBER), "Blocked");
+    place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
+    // The same by the id of a call, and with an extension.
+    let id = place.run(&["calls", "--json", "--reason", "Blocked"]).record("call")["id"].as_str().unwrap().to_owned();
+    place.run(&["blocks", "remove", &id]).exits(0);
+    let added = place.run(&["blocks", "add", "--call", &id, "--only-this-number", "--json"]).exits(0).record("block");
+    assert_eq!(added["scope"], "number");
+    let added = place.run(&["blocks", "add", "+1 4255551212x78", "--json"]).exits(0).record("block");
+    assert_eq!(added["scope"], "number");
+    place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
+}
+
+#[test]
+fn a_number_has_a_block_of_each_scope_and_remove_lifts_both() {
+    let place = Place::with(&kept(None));
+    place.run(&["blocks", "add", NUMBER, "--only-this-number", "--reason", "the user reported a fraud"]).exits(0);
+    let ran = place.run(&["blocks", "add", NUMBER, "--days", "7", "--reason", "tried", "--json"]).exits(0);
+    let (line, kept) = (ran.record("block"), ran.record("kept"));
+    assert_eq!((&line["scope"], &kept["scope"]), (&json!("line"), &json!("number")));
+    let ran = place.run(&["blocks", "add", NUMBER, "--days", "8", "--reason", "tried"]).exits(0);
+    let also =
+        "also blocked: only this number, for ever: the user reported a fraud; `phonegate blocks remove` lifts both";
+    assert!(ran.stdout.lines().any(|line| line == also), "{}", ran.stdout);
+    let listed = place.run(&["blocks", "list"]).exits(0).stdout;
+    for words in ["BLOCKED", "whole line", "only this number", "To lift a block: phonegate blocks remove KEY\n"] {
+        assert!(listed.contains(words), "{words} in\n{listed}");
+    }
+    assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).records().len(), 2);
+    assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
+    let page = place.run(&["report", "--html", "-"]).exits(0).stdout;
+    let headline = r#"Blocked numbers</p><p class="figure">1</p>"#;
+    assert!(page.contains(headline), "one number: {page}");
+
+    let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
+    let mut removed: Vec<_> = ran.stdout.lines().skip(1).collect();
+    removed.sort_unstable();
+    assert_eq!(removed.len(), 2, "{}", ran.stdout);
+    assert_eq!(removed[0], "removed: only this number, for ever: the user reported a fraud");
+    assert!(removed[1].starts_with("removed: whole line, until 2") && removed[1].ends_with(": tried"), "{removed:?}");
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
+}
+
+#[test]
 fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
     let place = Place::with(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "ask +1 (425) 555-1212", "--days", "7"]).exits(0);
     // Nobody may call there, but it can be blocked.
     let german = place.run(&["blocks", "add", "--json", "+49 30 901820"]).exits(0).record("block");
     let ran = place.run(&["blocks", "list"]).exits(0);
-    for words in
-        ["NUMBER", "SINCE", "UNTIL", "KEY", "REASON", MASKED, "+49", "for ever", german["key"].as_str().unwrap()]
-    {
+    for words in [
+        "NUMBER",
+        "BLOCKED",
+        "SINCE",
+        "UNTIL",
+        "KEY",
+        "REASON",
+        MASKED,
+        "+49",
+        "for ever",
+        german["key"].as_str().unwrap(),
+    ] {
         assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
     }
     assert!(!ran.all().contains(HIDDEN) && !ran.all().contains("555-12"), "{}", ran.all());
     let listed = place.run(&["blocks", "list", "--json"]).exits(0).records();
     assert_eq!((listed.len(), &listed[0]), (2, &german), "the newest first");
     let keys = |block: &Value| block.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&listed[0]), ["event", "key", "number", "reason", "since"]);
-    assert_eq!(keys(&listed[1]), ["event", "key", "number", "reason", "since", "until"]);
+    assert_eq!(keys(&listed[0]), ["event", "key", "number", "reason", "scope", "since"]);
+    assert_eq!(keys(&listed[1]), ["event", "key", "number", "reason", "scope", "since", "until"]);
     let removed = place.run(&["blocks", "remove", "--json", german["key"].as_str().unwrap()]).exits(0);
     assert_eq!(removed.record("removed")["key"], german["key"]);
     // In place of the one that is there.
@@ -84,7 +142,7 @@ fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
     let ran = Ran::from(command.env("TZ", "UTC").output().unwrap()).exits(0);
     let block = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
     let until = block["until"].as_str().unwrap().split_once('.').unwrap().0.replace('T', " ");
-    assert_eq!(ran.stdout, format!("Blocked {MASKED} until {until}: an administrator blocked it\n"));
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} (whole line) until {until}: an administrator blocked it\n"));
 }
 
 #[test]
@@ -113,7 +171,7 @@ fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
     place.run(&["blocks", "remove", &of_line]).exits(0);
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
     let ran = place.run(&["blocks", "add", &of_line, "--reason", "left"]).exits(0);
-    assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} for ever: left\n"), ""));
+    assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} (whole line) for ever: left\n"), ""));
     assert_eq!(refused(&place, NUMBER), "Blocked");
     // Nobody has called there, and it may be a mistake.
     let unknown = place.run(&["blocks", "add", &"0f".repeat(16)]).exits(0);

@@ -26,9 +26,12 @@ fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_re
     let (added, removed) = (logged(&place, "block_added"), logged(&place, "block_removed"));
     let told = [&added[0], &added[1], &removed[0]].map(|line| line["text"].as_str().unwrap());
     let user = platform::user_name();
-    assert!(told[0].starts_with(&format!("by {user}: ask ")) && told[0].contains(", until 2"), "{told:?}");
-    assert!(told[1].starts_with(&format!("by {user}: left the company, for ever; replaces: ask ")), "{told:?}");
-    assert_eq!(told[2], format!("by {user}; it was: left the company, for ever"));
+    assert!(told[0].starts_with(&format!("by {user}: ask ")) && told[0].contains(", whole line, until 2"), "{told:?}");
+    assert!(
+        told[1].starts_with(&format!("by {user}: left the company, whole line, for ever; replaces: ask ")),
+        "{told:?}"
+    );
+    assert_eq!(told[2], format!("by {user}; it was: left the company, whole line, for ever"));
     assert!([&added[..], &removed].concat().iter().all(|line| line["number"] == MASKED), "{added:?}, {removed:?}");
     assert!(!place.log().contains(HIDDEN) && !place.log().contains("555-12"), "{}", place.log());
     // What changes nothing leaves no line.
@@ -42,7 +45,8 @@ fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
     let place = Place::with(&kept(Some("0")));
     place.run(&["call", "--store", NUMBER]).exits(1);
     let of_fraud = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
-    let shorter = ["blocks", "add", NUMBER, "--days", "1"];
+    assert_eq!(of_fraud["scope"], "number", "a report of fraud blocks no line");
+    let shorter = ["blocks", "add", NUMBER, "--only-this-number", "--days", "1"];
     let ran = place.run(&shorter).exits(1);
     for words in [MASKED, of_fraud["reason"].as_str().unwrap(), "until 2", "add --replace"] {
         assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
@@ -56,9 +60,10 @@ fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
     }
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), block);
     // What lasts longer than what is there needs no word, and what is for ever is the longest.
-    assert_eq!(place.run(&["blocks", "add", NUMBER]).exits(0).stdout.lines().count(), 2);
-    place.run(&["blocks", "add", NUMBER, "--reason", "again"]).exits(0);
-    place.run(&["blocks", "add", NUMBER, "--days", "36500"]).exits(1);
+    let exactly = ["blocks", "add", NUMBER, "--only-this-number"];
+    assert_eq!(place.run(&exactly).exits(0).stdout.lines().count(), 2);
+    place.run(&[&exactly[..], &["--reason", "again"]].concat()).exits(0);
+    place.run(&[&exactly[..], &["--days", "36500"]].concat()).exits(1);
 }
 
 #[test]

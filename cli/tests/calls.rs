@@ -99,7 +99,7 @@ fn a_call_is_listed_with_its_times_and_its_number_masked() {
 
     let all = place.run(&["calls", "--csv"]).exits(0);
     let mut csv = csv::Reader::from_reader(all.stdout.as_bytes());
-    assert_eq!(csv.headers().unwrap().len(), 17);
+    assert_eq!(csv.headers().unwrap().len(), 19);
     let rows: Vec<std::collections::HashMap<String, String>> = csv.deserialize().map(Result::unwrap).collect();
     assert_eq!(rows.iter().map(|row| &*row["outcome"]).collect::<Vec<_>>(), ["verified", "failed", "failed"]);
     assert_eq!((&*rows[1]["id"], &*rows[1]["text"]), (call["id"].as_str().unwrap(), call["text"].as_str().unwrap()));

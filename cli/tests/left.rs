@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use phonegate::admission::Admission;
 use phonegate::call::{Attempt, CallId};
-use phonegate::store::{Begun, CallStore, Limits, NewAttempt, Owner, SqliteStore, StoredNumber};
+use phonegate::store::{Begun, CallStore, NewAttempt, Owner, SqliteStore, StoredNumber};
 use serde_json::{Value, json};
+use support::limits::NO_LIMITS;
 use support::{MASKED, NUMBER, Place, kept};
 use uuid::Uuid;
 
@@ -30,15 +31,9 @@ fn leave(file: &Path, n: u128, number: &str, minutes: u64) {
         owner: Owner(Uuid::from_u128(7)),
         node: "MIM01".into(),
     };
-    let limits = Limits {
-        calls_per_number: 9,
-        per_number_window: Duration::from_secs(1),
-        concurrent_calls: 9,
-        calls_per_minute: 9,
-    };
     let store = SqliteStore::open(file).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    assert_eq!(runtime.block_on(store.begin(&new, &limits)).unwrap(), Begun::New);
+    assert_eq!(runtime.block_on(store.begin(&new, &NO_LIMITS)).unwrap(), Begun::New);
 }
 
 #[test]

@@ -36,12 +36,43 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
     // It is changed.
     place.configure(&with_keys(json!({ "number_key": TWO, "other_number_keys": [ONE] })));
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
-    assert!(ran.stdout.contains("is not blocked any more"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("is not on the block list any more"), "{}", ran.stdout);
     place.run(&["blocks", "remove", NUMBER]).exits(1);
     place.run(&["call", "--store", NUMBER]).exits(0);
     let calls = place.run(&["calls", "--number", NUMBER, "--json"]).exits(0);
     assert_eq!(calls.records().len(), 3);
     assert!(![HIDDEN, ONE, TWO].iter().any(|secret| calls.all().contains(secret)), "{}", calls.all());
+}
+
+#[test]
+fn a_block_of_the_other_scope_holds_after_a_change_of_the_key() {
+    let place = Place::with(&kept(None));
+    place.run(&["blocks", "add", NUMBER, "--only-this-number", "--reason", "fraud"]).exits(0);
+    place.configure(&with_keys(json!({ "number_key": ONE })));
+    let ran = place.run(&["blocks", "add", NUMBER, "--days", "1", "--json"]).exits(0);
+    assert_eq!(ran.record("kept")["reason"], "fraud");
+    let listed = place.run(&["blocks", "list", "--json"]).exits(0).records();
+    let mut found: Vec<_> = listed.iter().map(|block| (block["scope"].as_str(), block["reason"].as_str())).collect();
+    found.sort_unstable();
+    assert_eq!(found, [(Some("line"), Some("an administrator blocked it")), (Some("number"), Some("fraud"))]);
+    assert!(listed.iter().all(|block| block["key"] == listed[0]["key"]), "both have the new key: {listed:?}");
+}
+
+#[test]
+fn a_lock_is_listed_and_ended_after_a_change_of_the_key() {
+    let mut config = kept(Some("5"));
+    config["limits"] = json!({ "denials": { "count": 1 } });
+    let place = Place::with(&config);
+    for number_key in [ONE, TWO] {
+        place.configure(&config);
+        place.run(&["call", "--store", "--json", NUMBER]).exits(1);
+        config["privacy"] = json!({ "number_key": number_key, "other_number_keys": [ONE] });
+        place.configure(&config);
+        let ran = place.run(&["limits", "list", "--json"]).exits(0);
+        assert_eq!(ran.record("lock")["locks"], 1);
+        let ran = place.run(&["limits", "unlock", "--json", NUMBER]).exits(0);
+        assert_eq!(ran.record("unlocked")["was_locked"], true);
+    }
 }
 
 #[test]

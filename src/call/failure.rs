@@ -4,11 +4,14 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::CallLimit;
+
 /// Why a call failed: what an administrator can look up, and the text that the host is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     reason: FailureReason,
     text: Box<str>,
+    limit: Option<CallLimit>,
 }
 
 impl Failure {
@@ -20,7 +23,22 @@ impl Failure {
     /// A failure with a text that is shown as it is.
     pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
         let text = text.into();
-        Self { reason, text }
+        Self { reason, text, limit: None }
+    }
+
+    /// Throttled, by a limit of the configuration.
+    pub fn limited(limit: CallLimit, sentence: impl fmt::Display) -> Self {
+        Self::new(FailureReason::Throttled, sentence).by_limit(Some(limit))
+    }
+
+    /// The same, by this limit.
+    pub(crate) fn by_limit(self, limit: Option<CallLimit>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// The limit of the configuration by which the call was refused, if one was.
+    pub fn limit(&self) -> Option<CallLimit> {
+        self.limit
     }
 
     /// What to look up.
@@ -81,6 +99,8 @@ pub enum FailureReason {
     PinLocked,
     /// No PIN is set for the number.
     PinNotSet,
+    /// The approval was used up by an earlier answer (`call.single_use`).
+    AlreadyUsed,
     /// Configuration or credentials.
     NotConfigured,
     /// No such call id.
@@ -91,7 +111,7 @@ pub enum FailureReason {
 
 impl FailureReason {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NoKeyPressed,
         Self::WrongKey,
         Self::CallEnded,
@@ -108,6 +128,7 @@ impl FailureReason {
         Self::Interrupted,
         Self::PinLocked,
         Self::PinNotSet,
+        Self::AlreadyUsed,
         Self::NotConfigured,
         Self::UnknownCall,
         Self::Internal,
@@ -137,6 +158,7 @@ impl FailureReason {
             Self::Interrupted => "Interrupted",
             Self::PinLocked => "PinLocked",
             Self::PinNotSet => "PinNotSet",
+            Self::AlreadyUsed => "AlreadyUsed",
             Self::NotConfigured => "NotConfigured",
             Self::UnknownCall => "UnknownCall",
             Self::Internal => "Internal",
@@ -160,10 +182,17 @@ impl FailureReason {
             Self::Interrupted => "The call was interrupted.",
             Self::PinLocked => "The PIN is locked. Try again later.",
             Self::PinNotSet => "No PIN is set for this phone.",
+            Self::AlreadyUsed => "The approval has been used already.",
             Self::NotConfigured => "The telephone service is not set up.",
             Self::UnknownCall => "There is no such call.",
             Self::Internal => "An internal error occurred.",
         }
+    }
+
+    /// Returns whether the call reached the user's phone, or its voicemail, and was not approved there. These calls count
+    /// for `limits.denials`.
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::WrongKey | Self::NoKeyPressed | Self::CallEnded | Self::FraudReported)
     }
 
     /// The result code of Azure MFA with this meaning, if there was one; the first where there were two.
@@ -185,6 +214,7 @@ impl FailureReason {
             Self::Interrupted
             | Self::PinLocked
             | Self::PinNotSet
+            | Self::AlreadyUsed
             | Self::NotConfigured
             | Self::UnknownCall
             | Self::Internal => None,

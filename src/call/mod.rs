@@ -1,7 +1,9 @@
 //! The vocabulary of a call: its id, its number, its progress and its outcome. Everything speaks in these types, and
 //! they depend on nothing else of PhoneGate but its clock.
 
+mod country;
 mod failure;
+mod limit;
 mod number_key;
 
 use std::fmt;
@@ -14,7 +16,9 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::clock::Deadline;
+pub use country::Country;
 pub use failure::{Failure, FailureReason};
+pub use limit::CallLimit;
 pub use number_key::{HashedNumber, KeyFingerprint, NumberKey};
 
 /// The identity of a request: the host's GUID. Never nil.
@@ -103,7 +107,7 @@ pub struct PhoneNumber {
     e164: Box<str>,
     extension: Option<Box<str>>,
     country_code_digits: u8,
-    country: Option<[u8; 2]>,
+    country: Option<Country>,
     hashed: HashedNumber,
     /// The hashes with the other keys of the configuration: the store may have the number under any of them.
     hashed_otherwise: Box<[HashedNumber]>,
@@ -126,7 +130,7 @@ impl PhoneNumber {
 
     /// The number, which is one of this country (ISO 3166-1 alpha-2).
     pub(crate) fn in_country(self, country: &str) -> Self {
-        Self { country: country.as_bytes().try_into().ok(), ..self }
+        Self { country: Country::parse(country), ..self }
     }
 
     /// The number in E.164, with its `+`. Personal data: for the telephony provider alone.
@@ -139,9 +143,9 @@ impl PhoneNumber {
         self.e164.get(usize::from(self.country_code_digits) + 1..).unwrap_or_default()
     }
 
-    /// Its country: ISO 3166-1 alpha-2.
-    pub fn country(&self) -> Option<&str> {
-        std::str::from_utf8(self.country.as_ref()?).ok()
+    /// Its country, unless it is a number of no country, such as +800.
+    pub fn country(&self) -> Option<&Country> {
+        self.country.as_ref()
     }
 
     /// The extension's digits. Personal data.

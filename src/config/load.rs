@@ -109,6 +109,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     check_use(&config)?;
     check_store(&config.store)?;
     check_metrics(&config.metrics)?;
+    config.limits.check()?;
     check_number_formats(&config)?;
     check_verdicts(&config)?;
     check_method(&config)?;

@@ -9,6 +9,7 @@ mod bounded;
 mod country;
 mod error;
 mod fraud;
+mod limits;
 mod load;
 mod numbers;
 mod permissions;
@@ -35,6 +36,7 @@ pub use country::countries_of;
 pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
 pub use fraud::{FraudConfig, FraudKey};
+pub use limits::{CountryLimits, DenialsConfig, LimitsConfig, LineLimits};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, load_with_text, parse, usual_path};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use permissions::{TrustedPaths, UnsafePath};
@@ -44,7 +46,7 @@ pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
 pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
-pub use store::{AuditConfig, LimitsConfig, MetricsConfig, Site, StoreConfig, StoreKind};
+pub use store::{AuditConfig, MetricsConfig, Site, StoreConfig, StoreKind};
 
 /// The place of the store's address, which may hold a password.
 const STORE_URL: &str = "store.url";
@@ -239,6 +241,9 @@ pub struct CallConfig {
     pub status_wait_ms: Bounded<0, 60_000, 5_000>,
     /// Seconds that the outcome of an ended call is kept.
     pub keep_finished_s: Bounded<1, 86_400, 600>,
+    /// GetCallStatus returns Success once for each call, on one node of a farm; after that the call is Failed
+    /// (AlreadyUsed). InitiateCall returns Pending in place of Success.
+    pub single_use: bool,
 }
 
 /// The way to providers on the Internet.

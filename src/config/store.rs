@@ -92,20 +92,6 @@ impl StoreKind {
     }
 }
 
-/// How many calls there may be. What is refused for one of these is Throttled, and says when it will work again.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsConfig {
-    /// Calls to one number, its extension included, within `per_number_window_s`. What was refused does not count.
-    pub calls_per_number: Bounded<1, 1_000_000, 5>,
-    /// Seconds.
-    pub per_number_window_s: Bounded<1, 86_400, 600>,
-    /// Calls at once, on all nodes together.
-    pub concurrent_calls: Bounded<1, 10_000, 1000>,
-    /// Calls within 60 seconds, on all nodes together.
-    pub calls_per_minute: Bounded<1, 1_000_000, 120>,
-}
-
 /// What is kept of ended calls.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

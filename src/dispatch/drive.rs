@@ -292,7 +292,7 @@ impl Shared {
                     Outcome::Verified(_) => None,
                     Outcome::Failed(failure) => Some(failure),
                 };
-                self.health.judge(&named.name, failure, &self.log);
+                self.health.judge(&named.name, failure, &self.notices);
                 Stop::Outcome(outcome)
             }
         }

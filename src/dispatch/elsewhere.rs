@@ -130,6 +130,27 @@ impl Dispatcher {
         }
     }
 
+    /// Uses up the approval of a call that the registry has as verified, within a quarter of a second. Success is returned
+    /// once: by one thread, process and node. Pending if the store did not answer in time.
+    pub(crate) fn use_approval(&self, id: CallId) -> CallStatus {
+        let registry = &self.shared.registry;
+        let Some(attempt) = registry.verified(id) else { return CallStatus::Failed };
+        let (sender, answer) = sync_channel(1);
+        let shared = Arc::clone(&self.shared);
+        let ask = async move {
+            let _ = sender.send(shared.ledger.use_approval(attempt).await);
+        };
+        self.tasks.spawn_on(ask, &self.runtime);
+        match answer.recv_timeout(EXPORT_LIMIT) {
+            Ok(Ok(is_ours)) => match registry.use_approval(attempt) && is_ours {
+                true => CallStatus::Success,
+                false => CallStatus::Failed,
+            },
+            // The next poll asks again, for the same owner.
+            Ok(Err(_)) | Err(_) => CallStatus::Pending,
+        }
+    }
+
     /// All that is known of a call that the registry does not know: the store is asked, within a quarter of a second.
     pub(crate) fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
         let (sender, answer) = sync_channel(1);

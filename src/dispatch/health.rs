@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::notices::Notices;
 use crate::call::{Failure, FailureReason};
-use crate::config::Level;
-use crate::telemetry::{Event, Log};
 
 /// So many failures without a success between them make a backend count as down: one call may fail by its own number.
 const DOWN_AFTER: u32 = 2;
@@ -21,10 +20,10 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Takes note of what became of something that a backend did: None where it went well.
-    pub(super) fn judge(&self, backend: &str, failure: Option<&Failure>, log: &Log) {
-        let works = match failure.map(Failure::reason) {
-            Some(FailureReason::CannotPlace | FailureReason::NotConfigured) => false,
+    /// Records how something went that a backend did: `None` if it went well.
+    pub(super) fn judge(&self, backend: &str, failure: Option<&Failure>, notices: &Notices) {
+        let problem = match failure.map(Failure::reason) {
+            Some(FailureReason::CannotPlace | FailureReason::NotConfigured) => failure,
             // A provider that is asked too often, and our own doing, say nothing.
             Some(
                 FailureReason::Throttled
@@ -32,19 +31,21 @@ impl Health {
                 | FailureReason::DeadlinePassed
                 | FailureReason::Internal,
             ) => return,
-            _ => true,
+            _ => None,
         };
-        let event = Event { backend: Some(backend), failure, ..Event::default() };
         let mut failures = self.failures.lock();
-        if works {
-            if failures.remove(backend).is_some_and(|count| count >= DOWN_AFTER) {
-                log.write(Level::Info, &Event { event: "backend_up", failure: None, ..event });
+        match problem {
+            None => {
+                if failures.remove(backend).is_some_and(|count| count >= DOWN_AFTER) {
+                    notices.up(backend);
+                }
             }
-        } else {
-            let count = failures.entry(backend.to_owned()).or_default();
-            *count = count.saturating_add(1);
-            if *count == DOWN_AFTER {
-                log.write(Level::Warn, &Event { event: "backend_down", ..event });
+            Some(failure) => {
+                let count = failures.entry(backend.to_owned()).or_default();
+                *count = count.saturating_add(1);
+                if *count == DOWN_AFTER {
+                    notices.down(backend, failure);
+                }
             }
         }
     }

@@ -14,17 +14,20 @@ use uuid::Uuid;
 
 use super::health::Health;
 use super::lease::Lease;
+use super::notices::Notices;
 use crate::approval::NumberPin;
 use crate::approval::pins::PinChecker;
 use crate::call::{Attempt, Call, CallId, Failure, FailureReason, NumberKey, Outcome};
 use crate::clock::Moment;
-use crate::config::{Config, Level};
+use crate::config::{Config, Level, LimitsConfig};
 use crate::platform;
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, CurrentState, End, Limits, NewAttempt, Orphan, Owner, Query, Reach,
-    StoreError, StoredNumber, Update,
+    Begun, Block, BlockScope, CallStore, Change, Current, CurrentState, End, Ended, NewAttempt, Orphan, Owner, Query,
+    Reach, StoreError, StoredNumber, Update,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a call waits for the store to let it begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
@@ -45,6 +48,9 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// So many updates are recorded at once.
 const BATCH: usize = 256;
 
+/// The name of the store in log lines about backends.
+pub(super) const THE_STORE: &str = "the store";
+
 /// Beyond so many that wait, what is not needed to end a call is left out.
 const MAX_WAITING: usize = 50_000;
 
@@ -54,7 +60,7 @@ const TAKE_UP: usize = 200;
 /// What of a configuration concerns the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
-    limits: Limits,
+    limits: LimitsConfig,
     full_numbers: bool,
     block_for: Duration,
     keep: Duration,
@@ -65,14 +71,9 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn of(config: &Config, policy: Policy, takes_up: bool) -> Self {
-        let days = |days: u64| Duration::from_secs(days.saturating_mul(24 * 60 * 60));
+        let days = |days: u64| Duration::from_secs(days.saturating_mul(DAY.as_secs()));
         Self {
-            limits: Limits {
-                calls_per_number: config.limits.calls_per_number.get(),
-                per_number_window: config.limits.per_number_window_s.seconds(),
-                concurrent_calls: config.limits.concurrent_calls.get(),
-                calls_per_minute: config.limits.calls_per_minute.get(),
-            },
+            limits: config.limits.clone(),
             full_numbers: config.audit.full_numbers,
             block_for: days(config.fraud.block_for_days.get()),
             keep: days(config.audit.keep_days.get()),
@@ -99,6 +100,7 @@ pub(super) struct Watch {
     pub(super) store: Arc<dyn CallStore>,
     pub(super) log: Log,
     pub(super) metrics: Metrics,
+    pub(super) notices: Notices,
     pub(super) health: Arc<Health>,
 }
 
@@ -129,7 +131,7 @@ impl Watch {
             Err(StoreError::Busy(_)) => return answer,
             Ok(_) | Err(StoreError::Refused(_)) => None,
         };
-        self.health.judge("the store", failure.as_ref(), &self.log);
+        self.health.judge(THE_STORE, failure.as_ref(), &self.notices);
         answer
     }
 }
@@ -177,8 +179,8 @@ impl Ledger {
             node: Arc::clone(&self.node),
         };
         let asked = Moment::now();
-        let begun =
-            self.watch.ask(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &self.rules.limits)).await?;
+        let limits = self.rules.limits.for_call(&call.number);
+        let begun = self.watch.ask(StoreOperation::Begin, BEGIN_LIMIT, self.store.begin(&new, &limits)).await?;
         if begun == Begun::New {
             self.lease.hear_of(asked);
         }
@@ -190,29 +192,31 @@ impl Ledger {
         self.reach() == Reach::Process || self.lease.holds_since(begun)
     }
 
-    /// Ends an attempt as failed. If the store does not take it now, it will later. False where it had ended already, or
-    /// belongs to another process.
-    pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) -> bool {
+    /// Ends an attempt as failed. If the store does not take it now, it will later. [`Ended::No`] if it had ended already,
+    /// or belongs to another process.
+    pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) -> Ended {
         let end = self.end_of(attempt, Outcome::Failed(failure.clone()), release);
         self.watch.ask(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.unwrap_or_else(|_| {
             self.fail_later(attempt, failure.clone(), release);
-            true
+            Ended::UNLOCKED
         })
     }
 
     /// As [`Ledger::fail`], without waiting.
     pub(super) fn fail_later(&self, attempt: Attempt, failure: Failure, release: bool) {
-        self.queue(Item::Update(update(attempt, Change::Ended { owner: self.owner, failure, release })));
+        let denials = self.rules.limits.denial_limits();
+        self.queue(Item::Update(update(attempt, Change::Ended { owner: self.owner, failure, release, denials })));
     }
 
     /// Ends an attempt as verified. False where it is not this process's to end.
     pub(super) async fn verify(&self, attempt: Attempt, approval: Approval) -> Result<bool, StoreError> {
         let end = self.end_of(attempt, Outcome::Verified(approval), true);
-        self.watch.ask(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await
+        self.watch.ask(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await.map(Ended::is_done)
     }
 
     fn end_of(&self, attempt: Attempt, outcome: Outcome, release: bool) -> End {
-        End { attempt, owner: self.owner, at: SystemTime::now(), outcome, release }
+        let denials = self.rules.limits.denial_limits();
+        End { attempt, owner: self.owner, at: SystemTime::now(), outcome, release, denials }
     }
 
     /// Gives an attempt's number free. If the store does not take it now, it will later.
@@ -224,11 +228,17 @@ impl Ledger {
         }
     }
 
-    /// Blocks a number after a report of fraud.
+    /// How many days a number is blocked after a report of fraud.
+    pub(super) fn days_blocked(&self) -> u64 {
+        self.rules.block_for.as_secs() / DAY.as_secs()
+    }
+
+    /// Blocks a number, and not its line, after a report of fraud.
     pub(super) async fn block(&self, number: NumberKey, masked: &str) {
         let since = SystemTime::now();
         let block = Block {
             number,
+            scope: BlockScope::Number,
             masked: masked.into(),
             reason: "the user reported a fraud".into(),
             since,
@@ -266,6 +276,11 @@ impl Ledger {
 
     pub(super) async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
         self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
+    }
+
+    /// Returns whether this process is the one that uses up the approval of an attempt.
+    pub(super) async fn use_approval(&self, attempt: Attempt) -> Result<bool, StoreError> {
+        self.watch.ask(StoreOperation::UseApproval, LOOK_LIMIT, self.store.use_approval(attempt, self.owner)).await
     }
 
     /// How an attempt stands, where it is the current one of its id.
@@ -341,13 +356,15 @@ async fn record_all(
     watch: Watch,
 ) {
     let persist_updates = async |updates: &[Update]| {
-        let is_kept = persist(&watch, StoreOperation::Record, || store.record(updates)).await;
-        if !is_kept && updates.len() > 1 {
+        let mut recorded = persist(&watch, StoreOperation::Record, || store.record(updates)).await;
+        if recorded.is_none() && updates.len() > 1 {
             // What one of them cannot have is not the others' loss.
             for update in updates.chunks(1) {
-                persist(&watch, StoreOperation::Record, || store.record(update)).await;
+                let lockouts = persist(&watch, StoreOperation::Record, || store.record(update)).await;
+                recorded.get_or_insert_default().extend(lockouts.into_iter().flatten());
             }
         }
+        recorded.iter().flatten().for_each(|lockout| watch.notices.locked_out(lockout));
     };
     let mut received = Vec::with_capacity(BATCH);
     let mut updates = Vec::with_capacity(BATCH);
@@ -376,20 +393,20 @@ async fn record_all(
     }
 }
 
-/// Asks the store until it takes it. False where it says that it never will.
-async fn persist<F: Future<Output = Result<(), StoreError>>>(
+/// Asks the store until it takes it. `None` if it says that it never will.
+async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
     watch: &Watch,
     operation: StoreOperation,
     ask: impl Fn() -> F,
-) -> bool {
+) -> Option<T> {
     loop {
         match watch.ask(operation, RECORD_LIMIT, ask()).await {
-            Ok(()) => return true,
+            Ok(done) => return Some(done),
             Err(StoreError::Unavailable(_) | StoreError::Busy(_)) => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {
                 let text = refused.to_string();
                 watch.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
-                return false;
+                return None;
             }
         }
     }

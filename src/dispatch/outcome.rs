@@ -11,7 +11,7 @@ use super::{Flight, Shared, lost, step, too_late, unconfirmed};
 use crate::call::{Failure, FailureReason, Outcome, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::CurrentState;
+use crate::store::{CurrentState, Ended, Lockout};
 use crate::telemetry::Event;
 
 /// How soon the store is asked again whether a call is verified.
@@ -51,7 +51,8 @@ impl Shared {
     /// Blocks the number of somebody who reported a fraud.
     pub(super) async fn block(&self, flight: &Flight) {
         self.ledger.block(flight.number, &flight.masked).await;
-        self.note(flight, Level::Warn, "blocked", None);
+        let text = self.notices.blocked(flight.attempt, &flight.masked, self.ledger.days_blocked());
+        self.ledger.note(flight.attempt, step("blocked", None, Some(&text)));
     }
 
     /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
@@ -99,7 +100,12 @@ impl Shared {
     }
 
     async fn end_as_failed(&self, flight: &Flight, failure: &Failure, release: bool) -> Whose {
-        if self.ledger.fail(flight.attempt, failure, release).await {
+        if let Ended::Yes { locked_until } = self.ledger.fail(flight.attempt, failure, release).await {
+            if let Some(until) = locked_until {
+                let Flight { attempt, number, masked, .. } = flight;
+                let lockout = Lockout { attempt: *attempt, number: *number, masked: masked.clone(), until };
+                self.notices.locked_out(&lockout);
+            }
             return Whose::Ours;
         }
         match self.ledger.state_of(flight.attempt).await {
@@ -175,7 +181,7 @@ impl Shared {
     }
 
     pub(super) fn refused(&self, flight: &Flight, backend: &Arc<str>, failure: &Failure) {
-        self.health.judge(backend, Some(failure), &self.log);
+        self.health.judge(backend, Some(failure), &self.notices);
         self.metrics.backend_failed(backend, failure.reason());
         let name = "backend_refused";
         let event = Event { event: name, failure: Some(failure), ..self.event(flight, Some(backend)) };

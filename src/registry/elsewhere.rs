@@ -97,7 +97,7 @@ impl Registry {
         let origin = Origin::here(attempt.generation);
         let entry = match outcome {
             StoredOutcome::Verified(_) => {
-                Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat: None }))
+                Entry::Verified(Box::new(Verified { origin, number, at: now, keep, refused_repeat: None }))
             }
             StoredOutcome::Failed(failure) => Entry::failed(origin, failure, number),
         };

@@ -164,7 +164,7 @@ impl Registry {
         let entry = match &outcome {
             StoredOutcome::Verified(_) => {
                 let keep = self.keep_finished().saturating_sub(ago);
-                Entry::Verified(Box::new(Verified { origin, at: now, keep, refused_repeat }))
+                Entry::Verified(Box::new(Verified { origin, number: Some(number), at: now, keep, refused_repeat }))
             }
             StoredOutcome::Failed(failure) => Entry::failed(origin, failure.clone(), Some(number)),
         };
@@ -173,6 +173,32 @@ impl Registry {
         self.remember_end(&mut calls, attempt, now);
         shard.ended.notify_all();
         Some(outcome)
+    }
+
+    /// The attempt of a verified call by its generation in the store, unless it is kept no longer.
+    pub fn verified(&self, id: CallId) -> Option<Attempt> {
+        let calls = self.shard(id).calls.lock();
+        match calls.status(id, self.keep_finished(), Moment::now)? {
+            CallStatus::Success => calls.by_id.get(&id).map(|entry| Attempt { id, generation: entry.origin().stored }),
+            CallStatus::Pending | CallStatus::Failed => None,
+        }
+    }
+
+    /// Uses up the approval of an attempt, which has this generation in the store: from now on it has failed as
+    /// [`FailureReason::AlreadyUsed`]. Returns whether this call of the function used it up. Of several threads, one does.
+    pub fn use_approval(&self, attempt: Attempt) -> bool {
+        let mut calls = self.shard(attempt.id).calls.lock();
+        let Some(entry) = calls.by_id.get_mut(&attempt.id) else { return false };
+        let Entry::Verified(verified) = entry else { return false };
+        if verified.origin.stored != attempt.generation {
+            return false;
+        }
+        let failure = Failure::new(
+            FailureReason::AlreadyUsed,
+            "The approval has been used: Success was returned for this call before (call.single_use).",
+        );
+        *entry = Entry::failed(verified.origin, failure, verified.number);
+        true
     }
 
     /// Is this attempt pending here?

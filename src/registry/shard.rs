@@ -49,6 +49,8 @@ pub(super) struct Failed {
 
 pub(super) struct Verified {
     pub(super) origin: Origin,
+    /// The number that approved, if it is known here.
+    pub(super) number: Option<NumberKey>,
     pub(super) at: Moment,
     /// How long it was to be kept then: a gate that is started anew cannot bring it back.
     pub(super) keep: Duration,

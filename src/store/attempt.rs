@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use phonegate_approval::attempts::StoredAttempts;
 use uuid::Uuid;
 
+use super::DenialLimits;
 use crate::backend::Reference;
 use crate::call::{
-    Attempt, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome,
+    Attempt, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome,
 };
 
 /// A process instance that drives attempts.
@@ -30,6 +31,8 @@ pub struct StoredNumber {
     pub masked: Box<str>,
     /// The whole number, where it is to be kept.
     pub full: Option<Box<str>>,
+    /// Its country, unless it is a number of no country.
+    pub country: Option<Country>,
 }
 
 impl StoredNumber {
@@ -42,7 +45,8 @@ impl StoredNumber {
         let masked = number.to_string().into();
         let HashedNumber { fingerprint, number: key, line } = number.hashed();
         let otherwise = number.hashed_otherwise().into();
-        Self { key, line, fingerprint, otherwise, masked, full: full.then(whole) }
+        let country = number.country().copied();
+        Self { key, line, fingerprint, otherwise, masked, full: full.then(whole), country }
     }
 
     /// The fingerprints of all keys that the number was hashed with, the current one first.
@@ -81,6 +85,43 @@ pub struct End {
     pub outcome: Outcome,
     /// Does its phone certainly ring no more?
     pub release: bool,
+    /// When it locks its number, if it is a denial.
+    pub denials: DenialLimits,
+}
+
+/// The answer to [`CallStore::end`](super::CallStore::end).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Nothing has changed: the attempt had ended before, belongs to another owner, or its approval came too late.
+    No,
+    /// It has ended so.
+    Yes {
+        /// The end of the lock of its number, if this end caused one.
+        locked_until: Option<SystemTime>,
+    },
+}
+
+impl Ended {
+    /// It has ended so, and caused no lock.
+    pub const UNLOCKED: Self = Self::Yes { locked_until: None };
+
+    /// Returns whether it has ended so.
+    pub fn is_done(self) -> bool {
+        self != Self::No
+    }
+}
+
+/// The end of an attempt locked its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lockout {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The number that is locked.
+    pub number: NumberKey,
+    /// The same, masked.
+    pub masked: Box<str>,
+    /// The end of the lock.
+    pub until: SystemTime,
 }
 
 /// Something that happened to an attempt.
@@ -131,6 +172,8 @@ pub enum Change {
         failure: Failure,
         /// Does its phone certainly ring no more?
         release: bool,
+        /// When it locks its number, if it is a denial.
+        denials: DenialLimits,
     },
     /// Its phone rings no more.
     Released,

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 
-use crate::call::{Attempt, CallId, Failure, FailureReason, NumberKey, Outcome, StoredOutcome};
+use crate::call::{Attempt, CallId, Country, Failure, FailureReason, NumberKey, Outcome, StoredOutcome};
 
 /// Which attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub struct Row {
     pub outcome: RowOutcome,
     /// Who judged that it was approved, if it was and a version recorded it that records this.
     pub judged_by: Option<JudgedBy>,
+    /// The country of its number, unless the number has none or a version recorded it that does not record this.
+    pub country: Option<Country>,
+    /// The end of the lock of its number that this attempt's end caused.
+    pub locked_until: Option<SystemTime>,
 }
 
 impl Row {

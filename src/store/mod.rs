@@ -20,6 +20,8 @@
 //! - A call that was given up ([`Change::Refused`]) does not count, and the other calls count as before.
 //! - A pending call counts as such until it ends or its deadline passes, whichever is first. Its end is subtracted once.
 //! - The cost of beginning a call grows at most logarithmically with the number of calls.
+//! - The number of calls in a day is counted in buckets of ten minutes, for all calls and for each country: such a call
+//!   may count for up to ten minutes longer than a day, never shorter.
 //! - When too many calls wait to begin, the next one is refused at once as [`StoreError::Busy`], and is never begun. What
 //!   ends a call, records something or renews a lease always waits for its turn.
 //!
@@ -32,14 +34,23 @@
 //! - A number's blocks, limits and calls are found by each of these keys.
 //! - The store deletes a fingerprint only when it has no number that was hashed with that key.
 //!
+//! # Denials
+//! A call that ends as a denial ([`FailureReason::is_denial`](crate::call::FailureReason::is_denial)) counts for its
+//! number, extension included, in the transaction of its end. [`DenialLimits`] says when the number is locked, and
+//! [`LimitStore`] who is.
+//!
 //! # PINs
 //! [`PinStore`] has them. A number's PIN is found by each number key, too, and a fingerprint is not deleted while a PIN
 //! was hashed with its key.
 //!
 //! One conformance suite (`tests/stores/`) holds for every store.
 
+mod alerts;
 mod attempt;
 mod audit;
+mod block;
+mod denials;
+mod limits;
 mod memory;
 mod number_keys;
 mod pins;
@@ -50,7 +61,7 @@ mod sqlite;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -58,8 +69,15 @@ pub use self::redis::RedisStore;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
 use crate::platform;
-pub use attempt::{Change, Current, CurrentState, End, NewAttempt, Orphan, Owner, StoredNumber, Update};
+pub use alerts::{
+    ALERT_LEASE, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, QueuedAlert,
+};
+pub use attempt::{
+    Change, Current, CurrentState, End, Ended, Lockout, NewAttempt, Orphan, Owner, StoredNumber, Update,
+};
 pub use audit::{Query, Row, RowOutcome, Step};
+pub use block::{Block, BlockScope};
+pub use limits::{DenialLimits, LimitStore, Limits, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
 use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
@@ -67,6 +85,7 @@ pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
 pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
+pub(crate) use refusal::utc;
 pub use sqlite::{
     OnlyNewer, Restore, SchemaVersion, SqliteStore, back_up, back_up_before_migration, kept_beside, new_backup,
     schema_version,
@@ -84,7 +103,7 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 
 /// Keeps calls. Every function may be called from any task at any time, and none but `close` blocks the thread.
 #[async_trait]
-pub trait CallStore: PinStore + Send + Sync {
+pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// Who else may know of its calls.
     fn reach(&self) -> Reach;
 
@@ -96,19 +115,27 @@ pub trait CallStore: PinStore + Send + Sync {
     /// number was not hashed. Busy, where too many wait: it was not begun.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
 
-    /// Ends a pending attempt that belongs to `end.owner`, and gives its number free if that is said. Verified only
-    /// before the attempt's deadline. False, and nothing has changed, where it has ended already, belongs to somebody
-    /// else or came too late.
+    /// Ends a pending attempt that belongs to `end.owner`, and releases its number if that is said. Verified only before
+    /// the attempt's deadline. Counts a denial, or resets the denials of the number, in the same transaction.
     ///
     /// # Errors
-    /// Where it is not known whether it has ended.
-    async fn end(&self, end: &End) -> Result<bool, StoreError>;
+    /// If it is not known whether it has ended.
+    async fn end(&self, end: &End) -> Result<Ended, StoreError>;
 
-    /// Takes note of what happened to attempts, in this order. The same may be said again.
+    /// Records what happened to attempts, in this order. The same update may come again. Returns the locks that ends of
+    /// attempts caused.
     ///
     /// # Errors
-    /// Where not all of it is kept.
-    async fn record(&self, updates: &[Update]) -> Result<(), StoreError>;
+    /// If not all of it is kept.
+    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError>;
+
+    /// Uses up the approval of a verified attempt. Returns whether `owner` is the one that used it up: the first owner
+    /// that asks, each time that it asks. False for every other owner, and if the attempt is not verified, or not the
+    /// current one of its id.
+    ///
+    /// # Errors
+    /// If that is not known: the approval must not be reported.
+    async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError>;
 
     /// The current attempt of an id.
     ///
@@ -129,13 +156,13 @@ pub trait CallStore: PinStore + Send + Sync {
     /// Where it is not known whether it owns them: then somebody takes them up later.
     async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError>;
 
-    /// Puts a number on the block list, in place of what is there of it.
+    /// Adds a block, in place of one of the same number and scope.
     ///
     /// # Errors
     /// Where it is not kept.
     async fn block(&self, block: &Block) -> Result<(), StoreError>;
 
-    /// Takes a number off the block list. False where it is not on it.
+    /// Removes all blocks of a number. Returns whether there was one that had not expired.
     ///
     /// # Errors
     /// Where that is not known.
@@ -267,19 +294,6 @@ impl StoreError {
     }
 }
 
-/// How many calls there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// To one number within `per_number_window`.
-    pub calls_per_number: u64,
-    /// That window.
-    pub per_number_window: Duration,
-    /// At once.
-    pub concurrent_calls: u64,
-    /// Within 60 seconds.
-    pub calls_per_minute: u64,
-}
-
 /// What became of [`CallStore::begin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
@@ -289,26 +303,4 @@ pub enum Begun {
     Elsewhere(u64),
     /// It may not be placed.
     Refused(Refusal),
-}
-
-/// A number that is not called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// The number. One without an extension blocks all of its line.
-    pub number: NumberKey,
-    /// The same for people.
-    pub masked: Box<str>,
-    /// Why.
-    pub reason: Box<str>,
-    /// Since when.
-    pub since: SystemTime,
-    /// Until when, if not for ever.
-    pub until: Option<SystemTime>,
-}
-
-impl Block {
-    /// Does it not hold any more?
-    pub fn has_expired(&self, now: SystemTime) -> bool {
-        self.until.is_some_and(|until| until <= now)
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::call::{Failure, FailureReason};
+use crate::call::{CallLimit, Failure, FailureReason};
 
 /// Why a store lets no attempt begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,19 +21,11 @@ pub enum Refusal {
         /// Until when, if not for ever.
         until: Option<SystemTime>,
     },
-    /// There were too many calls to the number.
-    NumberLimit {
-        /// After that time there may be one again.
-        after: Duration,
-    },
-    /// Too many calls are in progress.
-    ConcurrentLimit {
-        /// After that time one of them will have ended.
-        after: Duration,
-    },
-    /// There were too many calls within a minute.
-    MinuteLimit {
-        /// After that time there may be one again.
+    /// A limit of the configuration admits no call.
+    Limit {
+        /// Which one.
+        limit: CallLimit,
+        /// After that time it admits one, unless other calls began meanwhile.
         after: Duration,
     },
 }
@@ -53,20 +45,27 @@ impl Refusal {
                 let until = until.map_or_else(String::new, |until| format!(" until {}", utc(until)));
                 Failure::new(FailureReason::Blocked, format_args!("{number} is on the block list{until}: {reason}."))
             }
-            Self::NumberLimit { after } => throttled(format_args!("There were too many calls to {number}"), *after),
-            Self::ConcurrentLimit { after } => throttled(format_args!("Too many calls are in progress"), *after),
-            Self::MinuteLimit { after } => throttled(format_args!("There were too many calls within a minute"), *after),
+            Self::Limit { limit, after } => {
+                let what = match limit {
+                    CallLimit::CallsPerNumber => format!("There were too many calls to {number}"),
+                    CallLimit::CallsPerNumberPerDay => format!("There were too many calls to {number} within a day"),
+                    CallLimit::CallsPerLine => format!("There are too many calls to the line of {number}"),
+                    CallLimit::CallsPerMinute => "There were too many calls within a minute".to_owned(),
+                    CallLimit::ConcurrentCalls => "Too many calls are in progress".to_owned(),
+                    CallLimit::CallsPerDay => "There were too many calls within a day".to_owned(),
+                    CallLimit::ByCountry => "There were too many calls to this country within a day".to_owned(),
+                    CallLimit::Denials => format!("{number} is locked, because its last calls were not approved"),
+                };
+                let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
+                let at = SystemTime::now().checked_add(Duration::from_secs(seconds)).map_or_else(String::new, utc);
+                Failure::limited(*limit, format_args!("{what}. It will work again in {seconds} s, at {at}."))
+            }
         }
     }
 }
 
-fn throttled(what: std::fmt::Arguments<'_>, after: Duration) -> Failure {
-    let seconds = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
-    let at = SystemTime::now().checked_add(Duration::from_secs(seconds)).map_or_else(String::new, utc);
-    Failure::new(FailureReason::Throttled, format_args!("{what}. It will work again in {seconds} s, at {at}."))
-}
-
-fn utc(time: SystemTime) -> String {
+/// A time for people: `2026-03-01 09:30:00 UTC`.
+pub(crate) fn utc(time: SystemTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
     OffsetDateTime::from(time).format(format).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason};
+use crate::call::{Attempt, CallId, CallLimit, CallStatus, Failure, FailureReason};
 use crate::config::Level;
 
 /// Something worth a line. What is None is left out.
@@ -52,6 +52,8 @@ struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<FailureReason>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ms: Option<u64>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     attributes: &'a [String],
@@ -79,6 +81,7 @@ impl<'a> Event<'a> {
             backend: self.backend,
             status: self.status,
             reason: self.failure.map(Failure::reason),
+            limit: self.failure.and_then(Failure::limit).map(CallLimit::name),
             ms: self.ms.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
             attributes: self.attributes,
             count: self.count,

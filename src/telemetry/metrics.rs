@@ -1,5 +1,5 @@
 //! Figures for a monitoring system, in Prometheus' text format. They begin at zero with each gate, and have no personal
-//! data in them: labels are names of backends, reasons and operations alone.
+//! data in them: labels are names of backends, reasons, limits and operations alone.
 //!
 //! What may happen is there from the start, at zero: who asks how much a counter grew must have seen it before.
 
@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::call::{FailureReason, StoredOutcome};
+use crate::call::{CallLimit, FailureReason, StoredOutcome};
 
 /// In the place of a backend, or of a reason, where there was none.
 const NONE: &str = "none";
@@ -38,13 +38,24 @@ pub enum StoreOperation {
     TakeUp,
     /// To block a number.
     Block,
+    /// To use up an approval.
+    UseApproval,
     /// To forget what is old.
     Sweep,
 }
 
 impl StoreOperation {
-    const ALL: [Self; 8] =
-        [Self::Begin, Self::Record, Self::End, Self::Find, Self::Renew, Self::TakeUp, Self::Block, Self::Sweep];
+    const ALL: [Self; 9] = [
+        Self::Begin,
+        Self::Record,
+        Self::End,
+        Self::Find,
+        Self::Renew,
+        Self::TakeUp,
+        Self::Block,
+        Self::UseApproval,
+        Self::Sweep,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -55,6 +66,7 @@ impl StoreOperation {
             Self::Renew => "renew",
             Self::TakeUp => "take_up",
             Self::Block => "block",
+            Self::UseApproval => "use_approval",
             Self::Sweep => "sweep",
         }
     }
@@ -68,6 +80,8 @@ pub struct Metrics {
     answer: HistogramVec,
     verdict: HistogramVec,
     backend_errors: IntCounterVec,
+    refused: IntCounterVec,
+    lockouts: IntCounter,
     known: IntGauge,
     pending: IntGauge,
     store: HistogramVec,
@@ -111,6 +125,15 @@ impl Metrics {
                 "phonegate_backend_errors_total",
                 "What backends refused or could not do, by reason: placing, hanging up and cleaning up.",
                 &["backend", "reason"],
+            )?,
+            refused: counter(
+                "phonegate_calls_refused_total",
+                "Calls that a limit of the configuration refused.",
+                &["limit"],
+            )?,
+            lockouts: registered(
+                &registry,
+                IntCounter::new("phonegate_lockouts_total", "Locks of numbers whose calls were not approved.")?,
             )?,
             known: gauge("phonegate_calls_known", "Calls in memory, ended ones that are still kept included.")?,
             pending: gauge("phonegate_calls_pending", "Calls without an outcome.")?,
@@ -157,6 +180,9 @@ impl Metrics {
             self.verdict.get_metric_with_label_values(&["verified", backend])?;
             self.verdict.get_metric_with_label_values(&["failed", backend])?;
         }
+        for limit in CallLimit::ALL {
+            self.refused.get_metric_with_label_values(&[limit.name()])?;
+        }
         for operation in StoreOperation::ALL {
             self.store.get_metric_with_label_values(&[operation.name()])?;
             self.store_errors.get_metric_with_label_values(&[operation.name()])?;
@@ -174,6 +200,12 @@ impl Metrics {
         if let Ok(calls) = self.calls.get_metric_with_label_values(&[name, reason, backend.unwrap_or(NONE)]) {
             calls.inc();
         }
+        if let StoredOutcome::Failed(failure) = outcome
+            && let Some(limit) = failure.limit()
+            && let Ok(refused) = self.refused.get_metric_with_label_values(&[limit.name()])
+        {
+            refused.inc();
+        }
         if let Some(backend) = backend {
             observe(&self.verdict, &[name, backend], after);
         }
@@ -189,6 +221,11 @@ impl Metrics {
         if let Ok(errors) = self.backend_errors.get_metric_with_label_values(&[backend, reason.name()]) {
             errors.inc();
         }
+    }
+
+    /// A number was locked, because its calls were not approved.
+    pub fn locked_out(&self) {
+        self.lockouts.inc();
     }
 
     /// The store has answered, or was waited for so long in vain.

@@ -28,6 +28,12 @@ pub enum SystemEventId {
     Defect = 1005,
     /// Other accounts can change the configuration or a file that it names.
     UnsafePermissions = 1006,
+    /// A number is locked, because its calls were not approved.
+    LockedOut = 1007,
+    /// A daily limit is reached.
+    CapReached = 1008,
+    /// An administrator has ended the lock of a number.
+    Unlocked = 1009,
 }
 
 /// An event, and what is put into its words.
@@ -46,8 +52,10 @@ impl SystemEventId {
     /// How much it matters.
     pub fn level(self) -> Level {
         match self {
-            Self::Started | Self::BackendUp => Level::Info,
-            Self::BackendDown | Self::FraudReported | Self::UnsafePermissions => Level::Warn,
+            Self::Started | Self::BackendUp | Self::Unlocked => Level::Info,
+            Self::BackendDown | Self::FraudReported | Self::UnsafePermissions | Self::LockedOut | Self::CapReached => {
+                Level::Warn
+            }
             Self::NotConfigured | Self::Defect => Level::Error,
         }
     }
@@ -74,6 +82,9 @@ impl SystemEvent {
             ("backend_down", _) => SystemEventId::BackendDown,
             ("backend_up", _) => SystemEventId::BackendUp,
             ("unsafe_permissions", _) => SystemEventId::UnsafePermissions,
+            ("locked_out", _) => SystemEventId::LockedOut,
+            ("cap_reached", _) => SystemEventId::CapReached,
+            ("unlocked", _) => SystemEventId::Unlocked,
             ("failed", Some(FailureReason::FraudReported)) => SystemEventId::FraudReported,
             _ if level == Level::Error => SystemEventId::Defect,
             _ => return None,
@@ -85,7 +96,13 @@ impl SystemEvent {
             SystemEventId::Started | SystemEventId::NotConfigured | SystemEventId::UnsafePermissions => vec![text],
             SystemEventId::BackendDown => vec![backend, text],
             SystemEventId::BackendUp => vec![backend],
-            SystemEventId::FraudReported => vec![call],
+            SystemEventId::FraudReported => {
+                let lift = format!("phonegate blocks remove {call}");
+                vec![call, lift]
+            }
+            SystemEventId::LockedOut => vec![call, text],
+            SystemEventId::CapReached => vec![text],
+            SystemEventId::Unlocked => vec![event.number.unwrap_or("-").to_owned(), text],
             SystemEventId::Defect => vec![text, call],
         };
         Some(Self { id, strings })

@@ -4,9 +4,11 @@
 mod away;
 mod fraud;
 mod kills;
+mod limits;
 mod nodes;
 mod number_keys;
 mod repeats;
+mod single_use;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::call::{CallStatus, Progress};
 use phonegate::config::NetworkConfig;
-use phonegate::store::{Block, CallStore, HOLD, RedisStore, StoredNumber};
+use phonegate::store::{Block, BlockScope, CallStore, HOLD, RedisStore, StoredNumber};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS};
 use support::gate::{TestGate, admitted, id, no_limits, with_test_defaults};
@@ -32,15 +34,23 @@ struct Farm {
     redis: Redis,
     folder: TempDir,
     backend: Option<Value>,
+    /// Further keys of every node's configuration.
+    more: Vec<(&'static str, Value)>,
 }
 
 impl Farm {
     fn new() -> Self {
-        Self { redis: Redis::start(), folder: tempfile::tempdir().unwrap(), backend: None }
+        Self { redis: Redis::start(), folder: tempfile::tempdir().unwrap(), backend: None, more: Vec::new() }
     }
 
     fn with(backend: Value) -> Self {
         Self { backend: Some(backend), ..Self::new() }
+    }
+
+    /// The same, with this key in the configuration of every node.
+    fn and(mut self, key: &'static str, value: Value) -> Self {
+        self.more.push((key, value));
+        self
     }
 
     fn phone(&self) -> PathBuf {
@@ -49,12 +59,15 @@ impl Farm {
 
     fn config(&self) -> Value {
         let backend = self.backend.clone().unwrap_or_else(|| json!({ "type": "file", "path": self.phone() }));
-        json!({
+        let mut config = json!({
             "use": ["phone"],
             "allow_test_backends": backend["type"] != "twilio_studio",
             "backends": { "phone": backend },
             "store": { "type": "redis", "url": self.redis.url() },
-        })
+            "limits": no_limits(),
+        });
+        self.more.iter().for_each(|(key, value)| config[key] = value.clone());
+        config
     }
 
     fn node(&self) -> TestGate {
@@ -71,16 +84,20 @@ impl Farm {
     fn whole_config(&self) -> Value {
         let mut config = self.config();
         config["numbers"] = json!({ "default_country": "US" });
-        config["limits"] = no_limits();
         with_test_defaults(config)
     }
 
     /// A process that places call n through the library, as a host does, and waits for its end.
     fn process(&self, n: u128) -> Host {
+        self.process_to(n, &number(n))
+    }
+
+    /// The same, to this number.
+    fn process_to(&self, n: u128, number: &str) -> Host {
         let folder = self.folder.path().join(n.to_string());
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("phonegate.json"), self.whole_config().to_string()).unwrap();
-        Host::start(&folder, &id(n).to_string(), &number(n))
+        Host::start(&folder, &id(n).to_string(), number)
     }
 
     /// Asks Redis as a node does, on a connection of its own.

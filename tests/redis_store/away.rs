@@ -45,7 +45,7 @@ async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_
     // All were told while it stood still.
     redis.resume();
     begin_at_last(&store, 300).await;
-    assert!(store.end(&end(300, verified())).await.unwrap());
+    assert!(store.end(&end(300, verified())).await.unwrap().is_done());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     // Whichever came first, the number is free and nothing is pending.
     let again = NewAttempt { attempt: Attempt { id: id(3), generation: 1 }, ..new(2) };
     assert_eq!(store.begin(&again, &NO_LIMITS).await, Ok(Begun::New));
-    assert!(!store.end(&end(2, verified())).await.unwrap());
+    assert!(!store.end(&end(2, verified())).await.unwrap().is_done());
 }
 
 /// The time of a lease passes, in which a node does what nodes do.
@@ -148,6 +148,7 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
     let store = open(&redis.url());
     let block = Block {
         number: new(9).number.key,
+        scope: BlockScope::Line,
         masked: "+1******1212".into(),
         reason: "stolen".into(),
         since: SystemTime::now(),
@@ -155,7 +156,7 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
     };
     store.block(&block).await.unwrap();
     begin_at_last(&store, 1).await;
-    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     redis.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
     for refused in [problem(begin(&store, 2).await), problem(store.check().await)] {
         assert!(refused.contains("OOM"), "{refused}");

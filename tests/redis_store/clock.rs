@@ -14,12 +14,15 @@ async fn a_clock_that_was_behind_and_is_right_again_lifts_no_limit() {
     let store = open(&redis.url());
     let limits = Limits { calls_per_number: 1, per_number_window: Duration::from_secs(600), ..NO_LIMITS };
     assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
-    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     // So it would be if the server's clock had been set back by an hour after that.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 3_600_000).to_string()]);
     let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
     let refused = store.begin(&again, &limits).await;
-    assert!(matches!(refused, Ok(Begun::Refused(Refusal::NumberLimit { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Ok(Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. }))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +35,7 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     let ahead = (since_1970() + 3_600_000).to_string();
     redis.cli(&["HSET", "{phonegate}:clock", "last", &ahead, "wall", &ahead]);
     assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
-    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
     let start = Instant::now();
     let mut refusals = 0;
@@ -44,6 +47,7 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     assert!(refusals > 0, "the limit still held");
     let block = Block {
         number: new(9).number.key,
+        scope: BlockScope::Line,
         masked: "+1******1212".into(),
         reason: "fraud".into(),
         since: SystemTime::now(),
@@ -68,7 +72,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
     for n in [1, 2] {
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
     }
-    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert!(span_of(&store, 1).await < LEASE * 6 && span_of(&store, 2).await > LEASE);
     // So it would be if the server had come back with its clock an hour behind: how long it was away, nobody knows.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() + 3_600_000).to_string()]);
@@ -94,7 +98,7 @@ async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_f
     for n in 1..=3 {
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
         let at = if n == 1 { ahead } else { SystemTime::now() };
-        assert!(store.end(&End { at, ..end(n, verified()) }).await.unwrap());
+        assert!(store.end(&End { at, ..end(n, verified()) }).await.unwrap().is_done());
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     store.sweep(Duration::from_millis(10)).await.unwrap();
@@ -111,7 +115,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_wa
         let new = NewAttempt { started: an_hour_ago, ..new(n) };
         assert_eq!(store.begin(&new, &NO_LIMITS).await, Ok(Begun::New));
     }
-    assert!(store.end(&End { at: an_hour_ago, ..end(1, verified()) }).await.unwrap());
+    assert!(store.end(&End { at: an_hour_ago, ..end(1, verified()) }).await.unwrap().is_done());
     assert!(span_of(&store, 1).await > Duration::from_secs(3000));
     assert_eq!(span_of(&store, 2).await, Duration::ZERO);
 }
@@ -124,7 +128,7 @@ async fn a_clock_that_is_worked_off_while_nobody_is_there_leaves_what_was_before
     let ahead = (since_1970() + 3_600_000).to_string();
     redis.cli(&["HSET", "{phonegate}:clock", "last", &ahead, "wall", &ahead]);
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
-    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert!(span_of(&store, 1).await < LEASE * 6);
     // As if nobody had been there for ten minutes.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 600_000).to_string()]);

@@ -3,6 +3,7 @@
 mod away;
 mod clock;
 mod codes;
+mod limits;
 mod named;
 mod number_keys;
 mod sites;
@@ -14,27 +15,21 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::Reference;
-use phonegate::call::{Attempt, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
+use phonegate::call::{Attempt, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
 use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
 use phonegate::store::{
-    Begun, Block, CallStore, Change, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, RedisStore, Refusal,
-    StoreError, StoredNumber, Update,
+    Begun, Block, BlockScope, CallStore, Change, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query,
+    RedisStore, Refusal, StoreError, StoredNumber, Update,
 };
 use serde_json::json;
 use support::gate::id;
+use support::limits::{NO_LIMITS, NO_LOCK};
 use support::ports::nobody;
 use support::redis::{PASSWORD, Redis};
 use uuid::Uuid;
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
 const ANOTHER: Owner = Owner(Uuid::from_u128(2));
-
-const NO_LIMITS: Limits = Limits {
-    calls_per_number: 1000,
-    per_number_window: Duration::from_secs(600),
-    concurrent_calls: 1000,
-    calls_per_minute: 1000,
-};
 
 fn open_with(url: &str, network: &NetworkConfig) -> Result<RedisStore, ConfigError> {
     let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": url })).unwrap();
@@ -64,6 +59,7 @@ fn new(n: u128) -> NewAttempt {
             otherwise: Box::default(),
             masked: "+1******1212".into(),
             full: None,
+            country: None,
         },
         owner: OWNER,
         node: "web1".into(),
@@ -99,5 +95,5 @@ fn problem(answer: Result<impl std::fmt::Debug, StoreError>) -> String {
 }
 
 fn end(n: u128, outcome: Outcome) -> End {
-    End { attempt: new(n).attempt, owner: OWNER, at: SystemTime::now(), outcome, release: true }
+    End { attempt: new(n).attempt, owner: OWNER, at: SystemTime::now(), outcome, release: true, denials: NO_LOCK }
 }

@@ -1,9 +1,10 @@
 //! Number keys in Redis: those of a store from before they were noted, and when one is forgotten.
 
 use phonegate::call::HashedNumber;
-use phonegate::store::{KeyUse, NewPin, PepperFingerprint, PinStore};
+use phonegate::store::{KeyUse, LimitStore, NewPin, PepperFingerprint, PinStore};
 
 use super::*;
+use crate::support::approval::verified;
 
 const KEYS: &str = "{phonegate}:number_keys";
 
@@ -23,7 +24,14 @@ fn keyed(n: u128) -> NewAttempt {
 
 fn block(n: u128, since: SystemTime) -> Block {
     let number = new(n).number;
-    Block { number: number.key, masked: number.masked, reason: "stolen".into(), since, until: None }
+    Block {
+        number: number.key,
+        scope: BlockScope::Line,
+        masked: number.masked,
+        reason: "stolen".into(),
+        since,
+        until: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,4 +98,28 @@ async fn a_number_key_is_kept_while_a_pin_needs_it() {
         assert!(store.remove_pin(&[keyed(n).number.key]).await.unwrap());
     }
     assert_eq!(redis.cli(&["EXISTS", "{phonegate}:pin_keys"]).trim(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_key_is_kept_while_denials_need_it() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let long_ago = SystemTime::now() - Duration::from_secs(10 * 86_400);
+    let milliseconds = long_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis().to_string();
+    let may_start = async || {
+        redis.cli(&["HSET", KEYS, "none", &milliseconds]);
+        store.sweep(Duration::ZERO).await.unwrap();
+        store.use_number_keys(&[keyed_fingerprint()], KeyUse::Read).await.is_ok()
+    };
+    assert_eq!(begin(&store, 1).await, Ok(Begun::New));
+    assert_eq!(store.begin(&keyed(2), &NO_LIMITS).await, Ok(Begun::New));
+    assert!(store.end(&End { at: long_ago, ..limits::denied(1) }).await.unwrap().is_done());
+    assert!(store.end(&End { at: long_ago, ..end(2, verified()) }).await.unwrap().is_done());
+    // So it would be if the number had been locked when the key was last used.
+    let number = new(1).number.key.to_string();
+    redis.cli(&["ZADD", "{phonegate}:denied", &milliseconds, &number]);
+    assert!(!may_start().await, "a number that was locked is left");
+    assert_eq!(store.rows(&Query { most: 9, ..Query::default() }).await, Ok(vec![]), "and no call is");
+    assert!(store.unlock(&[new(1).number.key]).await.unwrap());
+    assert!(may_start().await);
 }

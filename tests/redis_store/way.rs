@@ -88,7 +88,7 @@ async fn a_user_needs_no_more_rights_than_the_documents_say() {
     store.renew(OWNER).await.unwrap();
     assert!(store.find(id(1)).await.unwrap().is_some());
     assert_eq!(store.take_up(ANOTHER, 1).await, Ok(vec![]));
-    assert!(store.end(&end(1, verified())).await.unwrap());
+    assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert_eq!(store.steps(new(1).attempt).await.unwrap().len(), 1);
     assert_eq!(store.rows(&Query { most: 1, ..Query::default() }).await.unwrap().len(), 1);
     assert_eq!(store.rows(&Query { most: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);

@@ -45,7 +45,12 @@ fn what_is_recorded_twice_has_happened_once() {
             update(
                 one,
                 60,
-                Change::Ended { owner: OWNER, failure: failure(FailureReason::NoKeyPressed), release: false },
+                Change::Ended {
+                    owner: OWNER,
+                    failure: failure(FailureReason::NoKeyPressed),
+                    release: false,
+                    denials: NO_LOCK,
+                },
             ),
             update(one, 70, Change::Released),
         ];
@@ -89,6 +94,8 @@ fn what_is_recorded_twice_has_happened_once() {
             ended: Some(at(60)),
             outcome: RowOutcome::Failed(failure(FailureReason::NoKeyPressed)),
             judged_by: None,
+            country: None,
+            locked_until: None,
         };
         assert_eq!(all_rows(&open()).await, [expected]);
         assert_eq!(begin(&store, &new(attempt(2, 1), number(1))).await, Begun::New);
@@ -117,7 +124,7 @@ fn a_call_that_no_backend_has_placed_is_the_last_ones_that_refused_it() {
             async || -> Vec<_> { all_rows(&open()).await.into_iter().map(|row| (row.backend, row.placed)).collect() };
         let expected = [(Some("second".into()), None), (Some("trunk".into()), Some(at(20)))];
         assert_eq!(backends().await, expected);
-        assert!(store.end(&end(one, failed(FailureReason::CannotPlace))).await.unwrap());
+        assert!(store.end(&end(one, failed(FailureReason::CannotPlace))).await.unwrap().is_done());
         assert_eq!(backends().await, expected);
     });
 }
@@ -143,9 +150,9 @@ fn the_audit_answers_what_it_is_asked() {
             let started = at(n as u64 * 1000);
             assert_eq!(begin(&store, &NewAttempt { started, ..new(attempt(n, 1), number) }).await, Begun::New);
         }
-        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
-        assert!(store.end(&end(attempt(2, 1), failed(FailureReason::WrongKey))).await.unwrap());
-        assert!(store.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
+        assert!(store.end(&end(attempt(2, 1), failed(FailureReason::WrongKey))).await.unwrap().is_done());
+        assert!(store.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap().is_done());
         let again = NewAttempt { started: at(5000), ..new(attempt(1, 2), number(1)) };
         assert_eq!(begin(&store, &again).await, Begun::New);
         let rows = all_rows(&store).await;
@@ -203,8 +210,8 @@ fn old_calls_are_forgotten_and_pending_ones_are_not() {
             assert_eq!(begin(&store, &new(attempt(n, generation), number(n))).await, Begun::New);
             store.record(&[update(attempt(n, generation), 1, step("ringing"))]).await.unwrap();
         }
-        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
-        assert!(store.end(&End { release: false, ..end(attempt(2, 1), verified()) }).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
+        assert!(store.end(&End { release: false, ..end(attempt(2, 1), verified()) }).await.unwrap().is_done());
         assert_eq!(begin(&store, &new(attempt(1, 2), number(1))).await, Begun::New);
         store.sweep(LONG).await.unwrap();
         assert_eq!(all_rows(&store).await.len(), 4);

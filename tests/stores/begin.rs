@@ -50,7 +50,7 @@ fn an_attempt_that_is_over_never_begins_again() {
         assert_eq!(ended(&store, id(1)).await, (1, stored(failed(FailureReason::Throttled))));
         // The number is free.
         assert_eq!(begin(&store, &new(attempt(2, 1), number(1))).await, Begun::New);
-        assert!(store.end(&end(attempt(2, 1), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(2, 1), verified())).await.unwrap().is_done());
         let late = store.begin(&new(attempt(2, 1), number(1)), &NO_LIMITS).await;
         assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
     });
@@ -78,7 +78,7 @@ fn a_number_is_taken_until_its_phone_rings_no_more() {
         assert_eq!(begin(&another, &new(attempt(2, 1), number(1))).await, taken);
         assert_eq!(begin(&another, &new(attempt(3, 1), extension(1, 7))).await, Begun::New, "an extension is another");
         let unreleased = End { release: false, ..end(attempt(1, 1), failed(FailureReason::DeadlinePassed)) };
-        assert!(store.end(&unreleased).await.unwrap());
+        assert!(store.end(&unreleased).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(2, 2), number(1))).await, taken);
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, taken, "for its own id, too");
         store.record(&[update(attempt(1, 1), 0, Change::Released)]).await.unwrap();
@@ -86,7 +86,7 @@ fn a_number_is_taken_until_its_phone_rings_no_more() {
         // What was released long ago releases nothing of others.
         store.record(&[update(attempt(1, 1), 0, Change::Released)]).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(4, 1), number(1))).await, taken);
-        assert!(store.end(&end(attempt(2, 3), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(2, 3), verified())).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(4, 2), number(1))).await, Begun::New, "released by its end");
     });
 }
@@ -100,7 +100,7 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
         assert_eq!(begin(&store, &NewAttempt { deadline, ..new(ended, number(1)) }).await, Begun::New);
         assert_eq!(begin(&store, &NewAttempt { deadline, ..new(pending, number(2)) }).await, Begun::New);
         let unreleased = End { release: false, ..end(ended, failed(FailureReason::DeadlinePassed)) };
-        assert!(store.end(&unreleased).await.unwrap());
+        assert!(store.end(&unreleased).await.unwrap().is_done());
         tokio::time::sleep(LEASE).await;
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::Refused(Refusal::InProgress));
         for _ in 0..=(HOLD - LEASE).as_secs() {
@@ -114,6 +114,6 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
         let left = store.take_up(ANOTHER, 10).await.unwrap();
         assert_eq!(left.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [pending]);
         let interrupted = End { owner: ANOTHER, ..end(pending, failed(FailureReason::Interrupted)) };
-        assert!(store.end(&interrupted).await.unwrap());
+        assert!(store.end(&interrupted).await.unwrap().is_done());
     });
 }

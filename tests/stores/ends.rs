@@ -9,19 +9,20 @@ fn an_attempt_ends_once_and_by_its_owner_alone() {
         let (store, another) = (open(), open());
         let one = attempt(1, 1);
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
-        assert!(!another.end(&End { owner: ANOTHER, ..end(one, verified()) }).await.unwrap());
-        assert!(!another.end(&end(attempt(1, 2), verified())).await.unwrap());
-        assert!(!another.end(&end(attempt(2, 1), verified())).await.unwrap());
+        assert!(!another.end(&End { owner: ANOTHER, ..end(one, verified()) }).await.unwrap().is_done());
+        assert!(!another.end(&end(attempt(1, 2), verified())).await.unwrap().is_done());
+        assert!(!another.end(&end(attempt(2, 1), verified())).await.unwrap().is_done());
         assert!(is_pending(&store, one).await);
         let mut ends = JoinSet::new();
         for n in 0..32 {
             let store = if n % 2 == 0 { Arc::clone(&store) } else { Arc::clone(&another) };
-            ends.spawn(async move { store.end(&end(one, verified())).await.unwrap() });
+            ends.spawn(async move { store.end(&end(one, verified())).await.unwrap().is_done() });
         }
         let ends = ends.join_all().await;
         assert_eq!(ends.into_iter().filter(|&has_ended| has_ended).count(), 1);
-        assert!(!store.end(&end(one, failed(FailureReason::Internal))).await.unwrap());
-        let change = Change::Ended { owner: OWNER, failure: failure(FailureReason::Internal), release: true };
+        assert!(!store.end(&end(one, failed(FailureReason::Internal))).await.unwrap().is_done());
+        let change =
+            Change::Ended { owner: OWNER, failure: failure(FailureReason::Internal), release: true, denials: NO_LOCK };
         store.record(&[update(one, 1, change), update(one, 2, refused(None))]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (1, stored(verified())));
     });
@@ -35,9 +36,9 @@ fn nothing_is_verified_after_the_deadline() {
         let short = NewAttempt { deadline: Duration::from_millis(50), ..new(one, number(1)) };
         assert_eq!(begin(&store, &short).await, Begun::New);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        assert!(!store.end(&end(one, verified())).await.unwrap());
+        assert!(!store.end(&end(one, verified())).await.unwrap().is_done());
         assert!(is_pending(&store, one).await);
-        assert!(store.end(&end(one, failed(FailureReason::DeadlinePassed))).await.unwrap());
+        assert!(store.end(&end(one, failed(FailureReason::DeadlinePassed))).await.unwrap().is_done());
         assert_eq!(ended(&store, id(1)).await, (1, stored(failed(FailureReason::DeadlinePassed))));
     });
 }
@@ -68,7 +69,7 @@ fn the_current_attempt_of_an_id_is_found() {
             store.record(&[update(one, 5, change)]).await.unwrap();
             assert_eq!(progress().await, then);
         }
-        assert!(store.end(&end(one, failed(FailureReason::WrongKey))).await.unwrap());
+        assert!(store.end(&end(one, failed(FailureReason::WrongKey))).await.unwrap().is_done());
         tokio::time::sleep(Duration::from_millis(50)).await;
         match another.find(id(1)).await.unwrap() {
             Some(Current { attempt, number: Some(key), state: CurrentState::Ended { outcome, ago } }) => {
@@ -85,12 +86,13 @@ fn attempts_before_the_current_one_never_answer() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
-        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, Begun::New);
         assert!(is_pending(&store, attempt(1, 2)).await);
         // Late words of the earlier one.
-        assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap());
-        let late = Change::Ended { owner: OWNER, failure: failure(FailureReason::CallEnded), release: true };
+        assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
+        let late =
+            Change::Ended { owner: OWNER, failure: failure(FailureReason::CallEnded), release: true, denials: NO_LOCK };
         store.record(&[update(attempt(1, 1), 1, step("answered")), update(attempt(1, 1), 1, late)]).await.unwrap();
         match store.find(id(1)).await.unwrap() {
             Some(Current { attempt: one, state: CurrentState::Pending { progress, .. }, .. }) => {
@@ -105,7 +107,7 @@ fn attempts_before_the_current_one_never_answer() {
         // Refused beside it: for the audit alone.
         store.record(&[update(attempt(1, 3), 1, refused(Some(number(2))))]).await.unwrap();
         assert!(is_pending(&store, attempt(1, 2)).await);
-        assert!(store.end(&end(attempt(1, 2), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(1, 2), verified())).await.unwrap().is_done());
         assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
         // Refused before it, and told so late: no more.
         store.record(&[update(attempt(1, 5), 1, refused(Some(number(1))))]).await.unwrap();
@@ -133,7 +135,12 @@ fn what_another_owner_says_ends_nothing() {
         let store = open();
         let one = attempt(1, 1);
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
-        let by = |owner| Change::Ended { owner, failure: failure(FailureReason::CallEnded), release: true };
+        let by = |owner| Change::Ended {
+            owner,
+            failure: failure(FailureReason::CallEnded),
+            release: true,
+            denials: NO_LOCK,
+        };
         store.record(&[update(one, 1, by(ANOTHER))]).await.unwrap();
         assert!(is_pending(&store, one).await);
         store.record(&[update(one, 2, by(OWNER))]).await.unwrap();

@@ -17,7 +17,7 @@ fn many_simultaneous_calls_never_exceed_a_limit() {
 
 fn block(number: StoredNumber, since: u64, until: Option<SystemTime>) -> Block {
     let reason = format!("reason {since}").into();
-    Block { number: number.key, masked: number.masked, reason, since: at(since), until }
+    Block { number: number.key, scope: BlockScope::Line, masked: number.masked, reason, since: at(since), until }
 }
 
 #[test]
@@ -39,6 +39,64 @@ fn a_blocked_number_is_not_called_and_a_blocked_line_has_no_extension_that_is() 
         assert!(store.unblock(number(1).key).await.unwrap());
         assert!(!store.unblock(number(1).key).await.unwrap());
         assert_eq!(begin(&another, &new(attempt(3, 1), number(1))).await, Begun::New);
+    });
+}
+
+/// A block that never ends.
+pub(super) fn block_of(number: StoredNumber) -> Block {
+    block(number, 1, None)
+}
+
+/// A block of exactly this number.
+fn block_of_number(number: StoredNumber, since: u64, until: Option<SystemTime>) -> Block {
+    Block { scope: BlockScope::Number, ..block(number, since, until) }
+}
+
+#[test]
+fn a_block_of_exactly_a_number_leaves_its_extensions() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        store.block(&block_of_number(number(1), 1, None)).await.unwrap();
+        store.block(&block_of_number(extension(2, 7), 2, None)).await.unwrap();
+        for blocked in [number(1), extension(2, 7)] {
+            let refused = begin(&another, &new(attempt(1, 1), blocked)).await;
+            assert!(matches!(refused, Begun::Refused(Refusal::Blocked { .. })), "{refused:?}");
+        }
+        for (n, callable) in (1..).zip([extension(1, 7), extension(2, 8), number(2)]) {
+            assert_eq!(begin(&another, &new(attempt(n, 1), callable)).await, Begun::New);
+        }
+        assert!(store.unblock(number(1).key).await.unwrap());
+        assert_eq!(begin(&another, &new(attempt(4, 1), number(1))).await, Begun::New);
+    });
+}
+
+#[test]
+fn a_number_has_a_block_of_each_scope() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let (of_line, of_number) = (block(number(1), 1, None), block_of_number(number(1), 2, Some(at(1_000_000))));
+        let refused = async |number| {
+            let begun = begin(&another, &new(attempt(1, 1), number)).await;
+            matches!(begun, Begun::Refused(Refusal::Blocked { .. }))
+        };
+        for block in [&of_number, &of_line, &of_number] {
+            store.block(block).await.unwrap();
+        }
+        assert_eq!(another.blocks().await.unwrap(), [of_number.clone(), of_line.clone()]);
+        assert!(refused(number(1)).await && refused(extension(1, 7)).await);
+        assert!(another.unblock(number(1).key).await.unwrap());
+        assert_eq!(store.blocks().await.unwrap(), [], "both are removed");
+        assert!(!another.unblock(number(1).key).await.unwrap());
+        assert_eq!(begin(&another, &new(attempt(2, 1), extension(1, 7))).await, Begun::New);
+        // One of the two has expired.
+        let passed = Some(SystemTime::now() - Duration::from_secs(1));
+        store.block(&Block { until: passed, ..of_line.clone() }).await.unwrap();
+        store.block(&of_number).await.unwrap();
+        assert!(refused(number(1)).await);
+        assert_eq!(begin(&another, &new(attempt(3, 1), extension(1, 8))).await, Begun::New);
+        assert!(another.unblock(number(1).key).await.unwrap(), "one of them was in force");
+        store.block(&Block { until: passed, ..of_line }).await.unwrap();
+        assert!(!another.unblock(number(1).key).await.unwrap(), "it is not on the list any more");
     });
 }
 
@@ -85,10 +143,10 @@ fn a_number_is_called_so_often_within_a_window_and_refused_calls_do_not_count() 
         for n in [1, 2] {
             let new = new(attempt(n, 1), number(1));
             assert_eq!(stores[n as usize - 1].begin(&new, &limits).await, Ok(Begun::New));
-            assert!(stores[0].end(&end(new.attempt, failed(FailureReason::NoKeyPressed))).await.unwrap());
+            assert!(stores[0].end(&end(new.attempt, failed(FailureReason::NoKeyPressed))).await.unwrap().is_done());
         }
         let wait = async || match stores[0].begin(&new(attempt(3, 1), number(1)), &limits).await {
-            Ok(Begun::Refused(Refusal::NumberLimit { after })) => after,
+            Ok(Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, after })) => after,
             other => panic!("{other:?}"),
         };
         let first = wait().await;
@@ -111,10 +169,10 @@ fn so_many_calls_begin_within_a_minute() {
         for n in [1, 2] {
             let new = new(attempt(n, 1), number(n));
             assert_eq!(stores[n as usize - 1].begin(&new, &limits).await, Ok(Begun::New));
-            assert!(stores[0].end(&end(new.attempt, verified())).await.unwrap());
+            assert!(stores[0].end(&end(new.attempt, verified())).await.unwrap().is_done());
         }
         let wait = async || match stores[0].begin(&new(attempt(3, 1), number(3)), &limits).await {
-            Ok(Begun::Refused(Refusal::MinuteLimit { after })) => after,
+            Ok(Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerMinute, after })) => after,
             other => panic!("{other:?}"),
         };
         let first = wait().await;
@@ -135,12 +193,12 @@ fn so_many_calls_are_pending_at_once() {
         assert_eq!(open().begin(&short, &limits).await, Ok(Begun::New));
         let third = new(attempt(3, 1), number(3));
         match store.begin(&third, &limits).await {
-            Ok(Begun::Refused(Refusal::ConcurrentLimit { after })) => {
+            Ok(Begun::Refused(Refusal::Limit { limit: CallLimit::ConcurrentCalls, after })) => {
                 assert!(after <= LONG / 2 && after > Duration::from_secs(20), "{after:?}");
             }
             other => panic!("{other:?}"),
         }
-        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert_eq!(store.begin(&third, &limits).await, Ok(Begun::New));
     });
 }
@@ -148,7 +206,9 @@ fn so_many_calls_are_pending_at_once() {
 /// How long limits let no call begin, not even to a number that was never called.
 async fn refused_for(store: &Arc<dyn CallStore>, limits: &Limits) -> Duration {
     match store.begin(&new(attempt(1000, 1), number(1000)), limits).await {
-        Ok(Begun::Refused(Refusal::MinuteLimit { after } | Refusal::ConcurrentLimit { after })) => after,
+        Ok(Begun::Refused(Refusal::Limit { after, limit: CallLimit::CallsPerMinute | CallLimit::ConcurrentCalls })) => {
+            after
+        }
         other => panic!("a limit admits it: {other:?}"),
     }
 }
@@ -189,7 +249,7 @@ fn a_call_past_its_deadline_is_not_pending_for_limits_and_is_subtracted_once() {
         let (overdue, second) = (new(attempt(1, 1), number(1)), new(attempt(2, 1), number(2)));
         assert_eq!(begin(&store, &NewAttempt { deadline, ..overdue.clone() }).await, Begun::New);
         let mut begun = another.begin(&second, &limits).await;
-        if let Ok(Begun::Refused(Refusal::ConcurrentLimit { after })) = begun {
+        if let Ok(Begun::Refused(Refusal::Limit { limit: CallLimit::ConcurrentCalls, after })) = begun {
             assert!(after <= deadline, "{after:?}");
             tokio::time::sleep(after).await;
             begun = another.begin(&second, &limits).await;
@@ -199,11 +259,11 @@ fn a_call_past_its_deadline_is_not_pending_for_limits_and_is_subtracted_once() {
         let late = end(overdue.attempt, failed(FailureReason::DeadlinePassed));
         for is_first in [true, false] {
             refused_for(&another, &limits).await;
-            assert_eq!(store.end(&late).await, Ok(is_first));
+            assert_eq!(store.end(&late).await.map(Ended::is_done), Ok(is_first));
         }
         refused_for(&another, &limits).await;
         for is_first in [true, false] {
-            assert_eq!(store.end(&end(second.attempt, verified())).await, Ok(is_first));
+            assert_eq!(store.end(&end(second.attempt, verified())).await.map(Ended::is_done), Ok(is_first));
         }
         let third = new(attempt(3, 1), number(3));
         assert_eq!(store.begin(&third, &limits).await, Ok(Begun::New));

@@ -3,10 +3,14 @@
 
 mod audit;
 mod begin;
+mod days;
+mod denials;
 mod ends;
 mod limits;
+mod lines;
 mod number_keys;
 mod pins;
+mod single_use;
 #[path = "../support/mod.rs"]
 mod support;
 mod take_up;
@@ -16,15 +20,18 @@ use std::time::{Duration, SystemTime};
 
 use phonegate::backend::Reference;
 use phonegate::call::{
-    Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress,
+    StoredOutcome,
 };
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
-    Begun, Block, CallStore, Change, Current, CurrentState, End, HOLD, LEASE, Limits, MemoryStore, NewAttempt, Orphan,
-    Owner, Query, RedisStore, Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoredNumber, Update,
+    Begun, Block, BlockScope, CallStore, Change, Current, CurrentState, DenialLimits, End, Ended, HOLD, LEASE, Limits,
+    Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RedisStore, Refusal, Row, RowOutcome, SqliteStore, Step,
+    StoreError, StoredNumber, Update,
 };
 use serde_json::json;
 use support::gate::id;
+use support::limits::{NO_LIMITS, NO_LOCK};
 use support::redis::Redis;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -76,13 +83,6 @@ const OWNER: Owner = Owner(Uuid::from_u128(1));
 const ANOTHER: Owner = Owner(Uuid::from_u128(2));
 const A_THIRD: Owner = Owner(Uuid::from_u128(3));
 
-const NO_LIMITS: Limits = Limits {
-    calls_per_number: 1000,
-    per_number_window: Duration::from_secs(600),
-    concurrent_calls: 1000,
-    calls_per_minute: 1000,
-};
-
 const LONG: Duration = Duration::from_secs(90);
 
 const SOME_TIME: Duration = Duration::from_secs(20);
@@ -106,6 +106,7 @@ fn extension(n: u128, extension: u128) -> StoredNumber {
         otherwise: Box::default(),
         masked: "+1******1212".into(),
         full: None,
+        country: None,
     }
 }
 
@@ -135,7 +136,7 @@ fn failed(reason: FailureReason) -> Outcome {
 }
 
 fn end(attempt: Attempt, outcome: Outcome) -> End {
-    End { attempt, owner: OWNER, at: at(9000), outcome, release: true }
+    End { attempt, owner: OWNER, at: at(9000), outcome, release: true, denials: NO_LOCK }
 }
 
 fn update(attempt: Attempt, milliseconds: u64, change: Change) -> Update {

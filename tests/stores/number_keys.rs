@@ -25,7 +25,7 @@ fn hashed(n: u128, extension: u128, key: u8) -> HashedNumber {
 }
 
 /// The n-th number, as a node with these keys has it.
-fn keyed_extension(n: u128, extension: u128, keys: Keys) -> StoredNumber {
+pub(super) fn keyed_extension(n: u128, extension: u128, keys: Keys) -> StoredNumber {
     let HashedNumber { fingerprint, number: key, line } = hashed(n, extension, keys[0]);
     let otherwise = keys[1..].iter().map(|key| hashed(n, extension, *key)).collect();
     StoredNumber { key, line, fingerprint, otherwise, ..number(n) }
@@ -36,7 +36,14 @@ pub(super) fn keyed(n: u128, keys: Keys) -> StoredNumber {
 }
 
 fn block(number: StoredNumber, reason: &str, until: Option<SystemTime>) -> Block {
-    Block { number: number.key, masked: number.masked, reason: reason.into(), since: at(0), until }
+    Block {
+        number: number.key,
+        scope: BlockScope::Line,
+        masked: number.masked,
+        reason: reason.into(),
+        since: at(0),
+        until,
+    }
 }
 
 fn is_refused<T: std::fmt::Debug>(answer: &Result<T, StoreError>, fingerprint: KeyFingerprint) -> bool {
@@ -53,7 +60,7 @@ fn a_change_of_the_number_key_unblocks_nobody_and_resets_no_limit() {
             for n in [41, 42] {
                 let new = new(attempt(n, 1), keyed(4, before));
                 assert_eq!(old.begin(&new, &limits).await, Ok(Begun::New));
-                assert!(old.end(&end(new.attempt, failed(FailureReason::NoKeyPressed))).await.unwrap());
+                assert!(old.end(&end(new.attempt, failed(FailureReason::NoKeyPressed))).await.unwrap().is_done());
             }
             old.block(&block(keyed(1, before), "stolen", None)).await.unwrap();
             old.block(&block(keyed(2, before), "line", Some(at(1_000_000)))).await.unwrap();
@@ -72,10 +79,13 @@ fn a_change_of_the_number_key_unblocks_nobody_and_resets_no_limit() {
                 assert_eq!(ask(3, 2, keyed(3, keys)).await, Begun::Elsewhere(1), "a repeat of a pending request");
                 assert_eq!(ask(3, 2, keyed(9, keys)).await, Begun::Refused(Refusal::OtherNumber));
                 let limited = ask(43, 1, keyed(4, keys)).await;
-                assert!(matches!(limited, Begun::Refused(Refusal::NumberLimit { .. })), "{limited:?}");
+                assert!(
+                    matches!(limited, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })),
+                    "{limited:?}"
+                );
             }
             // The earlier call ends and releases its number.
-            assert!(old.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap());
+            assert!(old.end(&end(attempt(3, 1), failed(FailureReason::NoKeyPressed))).await.unwrap().is_done());
             let again = changed.begin(&new(attempt(9, 1), keyed(3, after)), &limits).await;
             assert_eq!(again, Ok(Begun::New));
             let all = |n: u128| after.iter().map(|key| hashed(n, 0, *key).number).collect::<Vec<_>>();
@@ -166,5 +176,31 @@ fn a_key_is_noted_before_a_block_is_written_with_it() {
             let without = open().use_number_keys(&fingerprints(&[0]), KeyUse::Read).await;
             assert!(matches!(without, Err(StoreError::Refused(_))), "{without:?}");
         }
+    });
+}
+
+#[test]
+fn a_change_of_the_number_key_keeps_the_scope_of_a_block() {
+    on_every_store(async |open| {
+        let store = open();
+        let scoped = |n, scope| Block { scope, ..block(keyed(n, &[0]), "stolen", None) };
+        let (of_number, of_line) = (BlockScope::Number, BlockScope::Line);
+        // A call, so that the store has the old key.
+        assert_eq!(begin(&store, &new(attempt(8, 1), keyed(8, &[0]))).await, Begun::New);
+        for block in [scoped(1, of_number), scoped(2, of_number), scoped(2, of_line)] {
+            store.block(&block).await.unwrap();
+        }
+        let ask = async |n, number| begin(&store, &new(attempt(n, 1), number)).await;
+        assert_eq!(ask(3, keyed_extension(1, 7, &[1, 0])).await, Begun::New);
+        for number in [keyed(1, &[1, 0]), keyed(2, &[1, 0]), keyed_extension(2, 7, &[1, 0])] {
+            let refused = ask(4, number).await;
+            assert!(matches!(refused, Begun::Refused(Refusal::Blocked { .. })), "{refused:?}");
+        }
+        let mut moved: Vec<_> =
+            store.blocks().await.unwrap().into_iter().map(|block| (block.number, block.scope)).collect();
+        moved.sort_by_key(|(number, scope)| (number.to_string(), *scope));
+        let (one, two) = (keyed(1, &[1]).key, keyed(2, &[1]).key);
+        assert_eq!(moved, [(one, of_number), (two, of_number), (two, of_line)]);
+        assert_eq!(ask(5, keyed_extension(1, 8, &[1, 0])).await, Begun::New);
     });
 }

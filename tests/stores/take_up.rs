@@ -31,7 +31,7 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
         let (backend, reference) = ("trunk".into(), Reference::new("CA1"));
         let placed = Change::Placed { backend, reference, attempts: Some(Arc::clone(&codes)) };
         store.record(&[update(attempt(1, 1), 1, placed), update(attempt(2, 1), 1, refused)]).await.unwrap();
-        assert!(store.end(&end(attempt(3, 1), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(3, 1), verified())).await.unwrap().is_done());
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "its lease has only begun");
         a_lease_runs_out(open).await;
         let mut orphans = another.take_up(ANOTHER, 10).await.unwrap();
@@ -50,8 +50,8 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
         assert_eq!(orphans, [orphan(1, Some("CA1"), left[0]), orphan(2, None, left[1])]);
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "once");
         assert_eq!(take_up(&open(), A_THIRD, 10).await, [], "the new owner is alive");
-        assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap(), "the old one has no say");
-        assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), verified()) }).await.unwrap());
+        assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done(), "the old one has no say");
+        assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), verified()) }).await.unwrap().is_done());
         // And of that one, in its turn.
         a_lease_runs_out(open).await;
         assert_eq!(take_up(&another, A_THIRD, 10).await, [attempt(2, 1)]);
@@ -70,7 +70,7 @@ fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
             store.renew(OWNER).await.unwrap();
         }
         assert_eq!(take_up(&another, ANOTHER, 10).await, [attempt(2, 1)]);
-        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
     });
 }
 
@@ -83,7 +83,7 @@ fn a_call_whose_deadline_has_just_passed_is_its_living_owners_to_end() {
         tokio::time::sleep(2 * deadline).await;
         store.renew(OWNER).await.unwrap();
         assert_eq!(take_up(&another, ANOTHER, 10).await, [], "it may be hanging up");
-        assert!(store.end(&end(attempt(1, 1), failed(FailureReason::DeadlinePassed))).await.unwrap());
+        assert!(store.end(&end(attempt(1, 1), failed(FailureReason::DeadlinePassed))).await.unwrap().is_done());
     });
 }
 

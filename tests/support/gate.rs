@@ -37,7 +37,14 @@ pub fn admitted(number: &str) -> PhoneNumber {
 
 /// The highest limits, for tests that are about something else.
 pub fn no_limits() -> Value {
-    json!({ "calls_per_number": 1_000_000, "concurrent_calls": 10_000, "calls_per_minute": 1_000_000 })
+    json!({
+        "calls_per_number": 1_000_000,
+        "calls_per_number_per_day": 1_000_000,
+        "calls_per_line": { "in_progress": 10_000, "per_minute": 1_000_000 },
+        "concurrent_calls": 10_000,
+        "calls_per_minute": 1_000_000,
+        "denials": { "count": 1000 },
+    })
 }
 
 impl TestGate {

@@ -16,6 +16,7 @@ pub mod handset;
 pub mod host;
 pub mod insults;
 pub mod kamailio;
+pub mod limits;
 pub mod network;
 pub mod options;
 pub mod page;

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use phonegate::call::NumberKey;
-use phonegate::store::{Block, KeyUse, Query};
+use phonegate::store::{Block, BlockScope, KeyUse};
 
 use super::trace::Trace;
-use super::{Add, Record, Remove, end};
+use super::{Add, Record, Remove, end, extent, has_extension};
 use crate::exit::{Exit, Trouble};
 use crate::output;
 use crate::store::Opened;
@@ -21,7 +21,9 @@ pub(super) fn add(
     trace: impl FnOnce() -> Result<Trace, Trouble>,
 ) -> Result<Exit, Trouble> {
     let Wanted { block, older_keys, usage } = wanted(arguments, opened)?;
-    let replaced = on_the_list(&[&[block.number], &*older_keys].concat(), opened)?;
+    let there = on_the_list(&[&[block.number], &*older_keys].concat(), opened)?;
+    let (same, other): (Vec<_>, Vec<_>) = there.into_iter().partition(|there| there.scope == block.scope);
+    let (replaced, other) = (last(same), last(other));
     let zone = TimeZone::system();
     if let Some(longer) = replaced.as_ref().filter(|there| !arguments.replace && outlasts(there, &block)) {
         return Err(Trouble::failed(format!(
@@ -35,6 +37,10 @@ pub(super) fn add(
     let trace = trace()?;
     opened.use_number_keys(usage)?;
     opened.ask(opened.store.block(&block))?;
+    // The blocks of both scopes are removed with an older key.
+    if let Some(other) = other.as_ref().filter(|other| older_keys.contains(&other.number)) {
+        opened.ask(opened.store.block(&Block { number: block.number, ..other.clone() }))?;
+    }
     for key in older_keys {
         opened.ask(opened.store.unblock(key))?;
     }
@@ -42,10 +48,25 @@ pub(super) fn add(
     if arguments.json {
         replaced.iter().for_each(|replaced| output::record(&Record::of("replaced", replaced)));
         output::record(&Record::of("block", &block));
+        other.iter().for_each(|other| output::record(&Record::of("kept", other)));
     } else {
-        output::result(&format!("Blocked {} {}: {}", block.masked, end(&block, &zone), block.reason));
+        output::result(&format!(
+            "Blocked {} ({}) {}: {}",
+            block.masked,
+            extent(&block),
+            end(&block, &zone),
+            block.reason
+        ));
         if let Some(replaced) = &replaced {
             output::result(&format!("replaces: {}, {}", replaced.reason, end(replaced, &zone)));
+        }
+        if let Some(other) = &other {
+            output::result(&format!(
+                "also blocked: {}, {}: {}; `phonegate blocks remove` lifts both",
+                extent(other),
+                end(other, &zone),
+                other.reason
+            ));
         }
     }
     trace.close(arguments.json);
@@ -86,14 +107,24 @@ fn wanted(arguments: &Add, opened: &Opened) -> Result<Wanted, Trouble> {
                 .ok_or_else(|| Trouble::usage("so many days are beyond this machine's calendar"))?,
         ),
     };
-    let block = Block { number, masked, reason: arguments.reason.clone(), since, until };
+    let scope = match arguments.only_this_number || has_extension(&masked) {
+        true => BlockScope::Number,
+        false => BlockScope::Line,
+    };
+    let block = Block { number, scope, masked, reason: arguments.reason.clone(), since, until };
     Ok(Wanted { block, older_keys, usage })
 }
 
-/// Returns the block under one of these keys of a number. If there are several, returns the one that ends last.
-fn on_the_list(keys: &[NumberKey], opened: &Opened) -> Result<Option<Block>, Trouble> {
-    let blocks = opened.ask(opened.store.blocks())?.into_iter().filter(|block| keys.contains(&block.number));
-    Ok(blocks.reduce(|last, other| if outlasts(&other, &last) { other } else { last }))
+/// Returns the blocks under these keys of a number.
+fn on_the_list(keys: &[NumberKey], opened: &Opened) -> Result<Vec<Block>, Trouble> {
+    let mut blocks = opened.ask(opened.store.blocks())?;
+    blocks.retain(|block| keys.contains(&block.number));
+    Ok(blocks)
+}
+
+/// Returns the block that ends last.
+fn last(blocks: Vec<Block>) -> Option<Block> {
+    blocks.into_iter().reduce(|last, other| if outlasts(&other, &last) { other } else { last })
 }
 
 fn outlasts(there: &Block, new: &Block) -> bool {
@@ -106,17 +137,10 @@ fn outlasts(there: &Block, new: &Block) -> bool {
 
 /// The masked number of a key, as far as it was called or is blocked.
 fn of_key(key: NumberKey, json: bool, opened: &Opened) -> Result<Box<str>, Trouble> {
-    let newest = Query { numbers: vec![key], most: 1, newest_first: true, ..Query::default() };
-    if let Some(row) = opened.ask(opened.store.rows(&newest))?.into_iter().next()
-        && let Some(masked) = row.number
-    {
-        // The key of a line is also found by a call to one of its extensions.
-        return Ok(match row.number_key == Some(key) {
-            true => masked,
-            false => masked.split('x').next().unwrap_or_default().into(),
-        });
+    if let Some(masked) = opened.masked(key)? {
+        return Ok(masked);
     }
-    if let Some(block) = on_the_list(&[key], opened)? {
+    if let Some(block) = last(on_the_list(&[key], opened)?) {
         return Ok(block.masked);
     }
     output::warning(json, "no call to a number of this key is kept; is it the right one?");
@@ -131,11 +155,12 @@ pub(super) fn remove(
     let keys = opened.keys(&arguments.number.join(" "))?;
     let missing = || {
         Trouble::failed(
-            "that number is not on the list; `phonegate blocks list` shows it (a block with an extension and one \
-             without are two), and `numbers.blocked` in the configuration is a list of its own",
+            "that number is not on the list; `phonegate blocks list` shows it (a number with an extension has a block of \
+             its own), and `numbers.blocked` in the configuration is a list of its own",
         )
     };
-    let block = on_the_list(&keys, opened)?.ok_or_else(missing)?;
+    let blocks = on_the_list(&keys, opened)?;
+    let masked = blocks.first().ok_or_else(missing)?.masked.clone();
     let trace = trace()?;
     let mut was_blocked = false;
     for key in keys {
@@ -144,10 +169,18 @@ pub(super) fn remove(
     if !was_blocked {
         return Err(missing());
     }
-    trace.removed(&block);
-    match arguments.json {
-        true => output::record(&Record::of("removed", &block)),
-        false => output::result(&format!("{} is not blocked any more.", block.masked)),
+    let zone = TimeZone::system();
+    if !arguments.json {
+        output::result(&format!("{masked} is not on the block list any more."));
+    }
+    for block in &blocks {
+        trace.removed(block);
+        match arguments.json {
+            true => output::record(&Record::of("removed", block)),
+            false => {
+                output::result(&format!("removed: {}, {}: {}", extent(block), end(block, &zone), block.reason));
+            }
+        }
     }
     trace.close(arguments.json);
     Ok(Exit::Done)

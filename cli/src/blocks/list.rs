@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use jiff::tz::TimeZone;
 use phonegate::store::Block;
 
-use super::{FOR_EVER, List, Record};
+use super::{FOR_EVER, List, Record, extent};
 use crate::exit::{Exit, Trouble};
 use crate::output;
 use crate::store::Opened;
@@ -18,6 +18,7 @@ pub(super) fn run(arguments: &List, opened: &Opened) -> Result<Exit, Trouble> {
         output::remark("No number is blocked.");
     } else {
         lines(&blocks, output::columns()).iter().for_each(|line| output::result(line));
+        output::result("To lift a block: phonegate blocks remove KEY");
     }
     Ok(Exit::Done)
 }
@@ -27,10 +28,11 @@ fn lines(blocks: &[Block], columns: Option<usize>) -> Vec<String> {
     let zone = TimeZone::system();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["NUMBER", "SINCE", "UNTIL", "KEY", "REASON"]);
+    table.set_header(["NUMBER", "BLOCKED", "SINCE", "UNTIL", "KEY", "REASON"]);
     for block in blocks {
         table.add_row([
             &*block.masked,
+            extent(block),
             &when::local(block.since, &zone),
             &block.until.map_or_else(|| FOR_EVER.to_owned(), |until| when::local(until, &zone)),
             &block.number.to_string(),
@@ -52,6 +54,7 @@ mod tests {
     use std::time::SystemTime;
 
     use phonegate::call::NumberKey;
+    use phonegate::store::BlockScope;
 
     use super::*;
 
@@ -59,6 +62,7 @@ mod tests {
     fn a_reason_is_cut_where_the_terminal_ends_and_no_line_ends_in_blanks() {
         let block = |reason: &str| Block {
             number: NumberKey::parse(&"0".repeat(32)).unwrap(),
+            scope: BlockScope::Line,
             masked: "+1******1212".into(),
             reason: reason.into(),
             since: SystemTime::UNIX_EPOCH,

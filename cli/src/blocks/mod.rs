@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use phonegate::call::CallId;
-use phonegate::store::Block;
+use phonegate::store::{Block, BlockScope};
 use phonegate::telemetry::diagnostic_text;
 use serde::Serialize;
 
@@ -21,18 +21,21 @@ use trace::Trace;
 
 const HELP: &str = "\
 A call to a number on this list fails as Blocked, on every node that shares the store, and rings nobody. A user who
-presses the fraud key (`fraud.key`) puts their number on it for `fraud.block_for_days`. `numbers.blocked` in the
-configuration is another list, which this command does not show. Who adds or removes a block, and what it replaces, is
-a line in phonegate-tool.log, in `log.directory`.
+presses the fraud key (`fraud.key`) puts exactly their number on it for `fraud.block_for_days`. Only this command blocks
+a whole line: a number without an extension is blocked with all of its extensions, unless --only-this-number is given.
+`numbers.blocked` in the configuration is another list, which this command does not show. Who adds or removes a block,
+and what it replaces, is a line in phonegate-tool.log, in `log.directory`.
 
 Examples:
   phonegate blocks list
-  phonegate blocks add +1 4255551212 --reason \"left the company\"       for ever
+  phonegate blocks add +1 4255551212 --reason \"left the company\"       the whole line, for ever
   phonegate blocks add +1 4255551212x77 --days 7                       this extension alone, for a week
+  phonegate blocks add +1 4255551212 --only-this-number                not its extensions
   phonegate blocks add --call 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call
   phonegate blocks add 0f343b0931126a20f133d67c2b018a3b                by the key that `phonegate calls --json` shows
   phonegate blocks add +1 4255551212 --days 1 --replace                in place of a block that lasts longer
-  phonegate blocks remove +1 4255551212
+  phonegate blocks remove +1 4255551212                                both its own block and that of its line
+  phonegate blocks remove 6f9619ff-8b86-d011-b42d-00c04fc964ff         the number of that call, as an event names it
   phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             by the key that the list shows
 
 A key is the hash of a number. Without privacy.number_key, the number can be found by hashing all numbers. Treat the
@@ -45,9 +48,10 @@ Exit codes:
   2  usage or configuration";
 
 const RECORDS: &str = "\
---json prints one object a line: event (block; removed; replaced, of what a new block takes the place of), key, number
-(masked), reason, since, until (UTC; left out: for ever). Two more events have a text: warning, and error, after which
-the exit code is 1 or 2. A key tells the number to whoever tries every number: treat it like the number.";
+--json prints one object a line: event (block; removed; replaced, of what a new block takes the place of; kept, of a
+block of the other scope, which stays), key, number (masked), scope (number: exactly this number; line: also all of its
+extensions), reason, since, until (UTC; left out: for ever). Two more events have a text: warning, and error, after
+which the exit code is 1 or 2. A key tells the number to whoever tries every number: treat it like the number.";
 
 /// Why a number is blocked, where nobody says it.
 const USUAL_REASON: &str = "an administrator blocked it";
@@ -62,11 +66,11 @@ pub(crate) enum Verb {
     /// Shows the list, the newest first.
     #[command(after_help = RECORDS)]
     List(List),
-    /// Puts a number on the list, in place of what is there of it, if that lasts no longer. Without an extension: all of
-    /// the line.
+    /// Puts a number on the list, in place of its block of the same scope, if that lasts no longer. Without an extension:
+    /// the whole line.
     #[command(after_help = RECORDS)]
     Add(Add),
-    /// Takes a number off the list.
+    /// Takes a number off the list: its own block, and that of its whole line.
     #[command(after_help = RECORDS)]
     Remove(Remove),
 }
@@ -89,13 +93,17 @@ pub(crate) struct Add {
     /// The number that this call rang, or would have rung.
     #[arg(long, value_name = "ID", value_parser = CallId::parse, conflicts_with = "number")]
     call: Option<CallId>,
+    /// Blocks a number without an extension, and not its extensions.
+    #[arg(long)]
+    only_this_number: bool,
     /// Why. Whoever sees the failure of a call reads it, too; in it, telephone numbers are masked.
     #[arg(long, value_name = "TEXT", default_value = USUAL_REASON, value_parser = reason)]
     reason: Box<str>,
     /// For so many days. Absent: for ever.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
-    /// Also in place of a block that lasts longer, such as that of a user who reported fraud.
+    /// Also in place of a block of the same scope that lasts longer. That of a user who reported fraud is one of exactly
+    /// the number.
     #[arg(long)]
     replace: bool,
     /// Prints a JSON line.
@@ -139,6 +147,7 @@ struct Record<'a> {
     event: &'static str,
     key: String,
     number: &'a str,
+    scope: &'static str,
     reason: &'a str,
     since: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,6 +160,10 @@ impl<'a> Record<'a> {
             event,
             key: block.number.to_string(),
             number: &block.masked,
+            scope: match scope(block) {
+                BlockScope::Number => "number",
+                BlockScope::Line => "line",
+            },
             reason: &block.reason,
             since: when::utc(block.since),
             until: block.until.map(when::utc),
@@ -177,4 +190,23 @@ pub(crate) fn run(verb: &Verb, config: Option<&Path>) -> Result<Exit, Trouble> {
 /// `until 2026-03-01 09:30:00`.
 fn end(block: &Block, zone: &TimeZone) -> String {
     block.until.map_or_else(|| FOR_EVER.to_owned(), |until| format!("until {}", when::local(until, zone)))
+}
+
+/// What a block keeps from being called. That of an extension is one of exactly that number, also if an older version
+/// wrote it, which knew no scopes.
+fn scope(block: &Block) -> BlockScope {
+    if has_extension(&block.masked) { BlockScope::Number } else { block.scope }
+}
+
+/// The same for people.
+fn extent(block: &Block) -> &'static str {
+    match scope(block) {
+        BlockScope::Line => "whole line",
+        BlockScope::Number => "only this number",
+    }
+}
+
+/// Returns whether a masked number has an extension.
+fn has_extension(masked: &str) -> bool {
+    masked.contains('x')
 }

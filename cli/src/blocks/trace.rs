@@ -4,7 +4,7 @@ use phonegate::platform;
 use phonegate::store::Block;
 use phonegate::telemetry::diagnostic_text;
 
-use super::FOR_EVER;
+use super::{FOR_EVER, extent};
 use crate::audit_log::AuditLog;
 use crate::exit::Trouble;
 use crate::setup::Setup;
@@ -36,8 +36,8 @@ impl Trace {
     }
 }
 
-/// Its reason, which stands in the store as somebody wrote it, and its end.
+/// Its reason, which stands in the store as somebody wrote it, what it blocks, and its end.
 fn words(block: &Block) -> String {
     let until = block.until.map_or_else(|| FOR_EVER.to_owned(), |until| format!("until {}", when::utc(until)));
-    format!("{}, {until}", diagnostic_text(&block.reason))
+    format!("{}, {}, {until}", diagnostic_text(&block.reason), extent(block))
 }

@@ -43,6 +43,8 @@ Examples:
   reason    of a failed one: a name from the documentation; code (Azure MFA's); text
   judged_by    of a verified one: phonegate, or provider, whose own verdict counted; absent for calls of versions that did
             not record it
+  limit     of a failed one that a limit refused: its key below `limits` in the configuration, such as calls_per_day
+  locked_until    when the lock of the number ends (UTC), if this call was the denial that caused it (`limits.denials`)
 A field that does not apply is left out, in --csv empty. With --follow a call that was pending comes again with each
 change. Two more events have a text: warning, and error, after which the exit code is 1 or 2.
 --csv is UTF-8 without a byte order mark: let Excel import it (Data, From Text/CSV, 65001). An apostrophe stands before

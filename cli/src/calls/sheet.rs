@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Stdout, Write};
 
 use jiff::tz::TimeZone;
-use phonegate::call::{CallId, FailureReason};
+use phonegate::call::{CallId, CallLimit, Failure, FailureReason};
 use phonegate::store::{Row, RowOutcome};
 use phonegate_approval::verdict::JudgedBy;
 use serde::Serialize;
@@ -26,7 +26,7 @@ const MIN_BACKENDS: usize = 10;
 
 /// The columns of comma-separated values, named as in [`Record`]. What is made to be handed on has no key, which tells the
 /// number to whoever tries every one.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 19] = [
     "id",
     "attempt",
     "number",
@@ -44,6 +44,8 @@ const COLUMNS: [&str; 17] = [
     "code",
     "text",
     "judged_by",
+    "limit",
+    "locked_until",
 ];
 
 /// A line for programs. Its names are documented in `phonegate calls --help`, and scripts depend on them.
@@ -81,6 +83,10 @@ pub(super) struct Record<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     judged_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked_until: Option<String>,
 }
 
 impl<'a> Record<'a> {
@@ -110,6 +116,8 @@ impl<'a> Record<'a> {
             code: failure.and_then(|failure| failure.reason().azure_code()),
             text: failure.map(|failure| failure.text()),
             judged_by: row.judged_by.map(JudgedBy::name),
+            limit: failure.and_then(Failure::limit).map(CallLimit::name),
+            locked_until: row.locked_until.map(when::utc),
         }
     }
 
@@ -133,6 +141,8 @@ impl<'a> Record<'a> {
             self.code.map(|code| code.to_string()).unwrap_or_default(),
             no_formula(self.text.unwrap_or_default()),
             text(self.judged_by),
+            text(self.limit),
+            self.locked_until.unwrap_or_default(),
         ]
     }
 }

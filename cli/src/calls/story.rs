@@ -133,8 +133,18 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
             line(row.ended.unwrap_or(row.started), &format!("Failed: {}", with_reason(failure)))
         }
     };
-    let told = before.into_iter().map(tell).chain([end]).chain(after.into_iter().map(tell));
+    let lock = row.locked_until.map(|until| lock(row, until, zone));
+    let told = before.into_iter().map(tell).chain([end]).chain(lock).chain(after.into_iter().map(tell));
     std::iter::once(asked).chain(whom).chain(told).collect()
+}
+
+/// Says that the call locked its number.
+fn lock(row: &Row, until: SystemTime, zone: &TimeZone) -> String {
+    format!(
+        "             The number was locked then, until {} (limits.denials). `phonegate limits unlock {}` ends the lock.",
+        when::local(until, zone),
+        row.attempt.id
+    )
 }
 
 /// Says who judged an approval. Nothing, if a version recorded it that did not record this.

@@ -49,7 +49,7 @@ const WORDS: [&str; 17] = [
 ];
 
 /// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
-const NUMBERS: [&str; 22] = [
+const NUMBERS: [&str; 30] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -62,8 +62,16 @@ const NUMBERS: [&str; 22] = [
     "max_mb",
     "calls_per_number",
     "per_number_window_s",
+    "calls_per_number_per_day",
+    "in_progress",
+    "per_minute",
     "concurrent_calls",
     "calls_per_minute",
+    "calls_per_day",
+    "per_day",
+    "count",
+    "window_s",
+    "lock_s",
     "block_for_days",
     "keep_days",
     "attempts",
@@ -127,7 +135,8 @@ impl Scrubber {
 
     fn learn(&mut self, key: &str, value: &Value) {
         match value {
-            Value::Object(_) if key == "by_country" => {}
+            // By the codes of countries: languages, and limits.
+            Value::Object(map) if key == "by_country" => map.values().for_each(|value| self.learn("language", value)),
             Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(key, value)),
             Value::Array(values) => values.iter().for_each(|value| self.learn(key, value)),
             Value::String(text) => self.learn_text(key, text),
@@ -245,7 +254,7 @@ impl Scrubber {
     fn shown(&self, key: &str, value: &Value) -> Value {
         match value {
             Value::Object(map) if key == "by_country" => {
-                map.iter().map(|(country, language)| (self.words(country), self.shown("language", language))).collect()
+                map.iter().map(|(country, value)| (self.words(country), self.shown("language", value))).collect()
             }
             Value::Object(map) => map.iter().map(|(key, value)| (self.words(key), self.shown(key, value))).collect(),
             Value::Array(values) => values.iter().map(|value| self.shown(key, value)).collect(),

@@ -100,7 +100,8 @@ impl Listing {
             row: checked.row,
             written: self.full.then_some(checked.written.as_str()),
             number: reading.map(|reading| self.number(&reading.number)),
-            country: reading.and_then(|reading: &Reading| reading.number.country()),
+            country: reading
+                .and_then(|reading: &Reading| reading.number.country().map(phonegate::call::Country::as_str)),
             kind: reading.map(|reading| reading.kind.name()),
             result: if refusal.is_some() { "refused" } else { "admitted" },
             reason: refusal.map(|failure| failure.reason()),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{RoundMode, Unit, ZonedDateTime, ZonedDateTimeRound};
-use phonegate::call::{CallId, FailureReason, NumberKey};
+use phonegate::call::{CallId, CallLimit, Failure, FailureReason, NumberKey};
 use phonegate::store::{Row, RowOutcome};
 
+use super::limits::LimitFigures;
 use crate::pending::Pending;
 use crate::when;
 
@@ -43,6 +44,7 @@ impl Kind {
             | FailureReason::InvalidNumber
             | FailureReason::AlreadyInProgress
             | FailureReason::CountryNotAllowed
+            | FailureReason::AlreadyUsed
             | FailureReason::Throttled => Self::Refused,
             FailureReason::FraudReported => Self::Fraud,
             FailureReason::CannotPlace
@@ -92,6 +94,8 @@ pub(super) struct Bar {
     pub(super) tally: Tally,
     /// By [`REFUSALS`].
     pub(super) refusals: [u64; REFUSALS.len()],
+    /// By [`CallLimit::ALL`].
+    pub(super) limits: [u64; CallLimit::ALL.len()],
 }
 
 /// Why the gate itself rings nobody.
@@ -133,6 +137,7 @@ pub(super) struct Figures {
     pub(super) backends: BTreeMap<Box<str>, Tally>,
     pub(super) nodes: BTreeMap<Box<str>, Tally>,
     suspects: HashMap<NumberKey, Suspect>,
+    pub(super) limits: LimitFigures,
     /// Those that will not end.
     pub(super) gone: Vec<CallId>,
     pub(super) blocked_now: u64,
@@ -153,7 +158,12 @@ impl Figures {
         let count = index(per, begin, last).map_or(0, |last| last + 1);
         let bars = (0..count)
             .filter_map(|n| nth(per, begin, n))
-            .map(|first| Bar { first, tally: Tally::default(), refusals: Default::default() })
+            .map(|first| Bar {
+                first,
+                tally: Tally::default(),
+                refusals: Default::default(),
+                limits: Default::default(),
+            })
             .collect();
         Self {
             from,
@@ -169,16 +179,18 @@ impl Figures {
             backends: BTreeMap::new(),
             nodes: BTreeMap::new(),
             suspects: HashMap::new(),
+            limits: LimitFigures::default(),
             gone: Vec::new(),
             blocked_now: 0,
         }
     }
 
     pub(super) fn count(&mut self, row: &Row) {
-        let reason = match &row.outcome {
-            RowOutcome::Failed(failure) => Some(failure.reason()),
+        let failure = match &row.outcome {
+            RowOutcome::Failed(failure) => Some(failure),
             RowOutcome::Pending | RowOutcome::Verified => None,
         };
+        let reason = failure.map(Failure::reason);
         let kind = match row.outcome {
             RowOutcome::Verified => Some(Kind::Verified),
             _ => reason.map(Kind::of),
@@ -197,12 +209,17 @@ impl Figures {
         if let Some(reason) = reason {
             *self.reasons.entry(reason).or_default() += 1;
         }
-        self.count_time(row, kind, reason);
+        let time = when::zoned(row.started, self.from.time_zone());
+        if let Some(failure) = failure {
+            self.limits.count(row, failure, time.as_ref());
+        }
+        if let Some(time) = time {
+            self.count_time(&time, kind, failure);
+        }
         self.count_suspect(row, kind);
     }
 
-    fn count_time(&mut self, row: &Row, kind: Option<Kind>, reason: Option<FailureReason>) {
-        let Some(time) = when::zoned(row.started, self.from.time_zone()) else { return };
+    fn count_time(&mut self, time: &ZonedDateTime, kind: Option<Kind>, failure: Option<&Failure>) {
         let weekday = usize::try_from(time.weekday().to_monday_zero_offset()).unwrap_or_default();
         let hour = usize::try_from(time.hour()).unwrap_or_default();
         if let Some(count) = self.hours.get_mut(weekday).and_then(|hours| hours.get_mut(hour)) {
@@ -214,8 +231,12 @@ impl Figures {
         let index = index(self.per, first, time.date()).unwrap_or_default().min(last);
         let Some(bar) = self.bars.get_mut(index) else { return };
         bar.tally.add(kind);
+        let reason = failure.map(Failure::reason);
         let refusals = REFUSALS.iter().zip(&mut bar.refusals);
         refusals.filter(|(refusal, _)| Some(**refusal) == reason).for_each(|(_, count)| *count += 1);
+        let limit = failure.and_then(Failure::limit);
+        let limits = CallLimit::ALL.iter().zip(&mut bar.limits);
+        limits.filter(|(of, _)| Some(**of) == limit).for_each(|(_, count)| *count += 1);
     }
 
     fn count_suspect(&mut self, row: &Row, kind: Option<Kind>) {

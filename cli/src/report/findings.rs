@@ -3,6 +3,7 @@
 use phonegate::call::FailureReason;
 
 use super::figures::{Figures, Kind};
+use super::limits_page::name;
 use super::words;
 
 /// Of fewer calls nothing is said about what part of them failed.
@@ -43,6 +44,8 @@ pub(super) fn findings(figures: &Figures) -> Vec<(String, String)> {
         of_reason(&mut found, text, reason);
     }
     found.extend(gone(figures));
+    found.extend(caps(figures));
+    found.extend(locked(figures));
     found.extend(refused(figures));
     if let Some(suspect) = figures.most_refused().filter(|suspect| suspect.refused >= MANY_REFUSED) {
         found.push((
@@ -93,6 +96,29 @@ fn gone(figures: &Figures) -> Option<(String, String)> {
     let calls = words::counted(figures.gone.len() as u64, "call has", "calls have");
     let text = format!("{calls} not ended: the process is gone, and nobody has taken it up. Does the service run?");
     Some((text, format!("phonegate calls show {newest}")))
+}
+
+/// Daily caps refused calls, on one day or more.
+fn caps(figures: &Figures) -> Vec<(String, String)> {
+    let found = figures.limits.caps().map(|(cap, days)| {
+        let days = words::counted(days.len() as u64, "day", "days");
+        let text = format!("{} was reached on {days}. Is it too low, or does somebody run up the bill?", name(cap));
+        (text, show(figures, &format!("--reason {}", FailureReason::Throttled.name())))
+    });
+    found.collect()
+}
+
+/// Numbers were locked.
+fn locked(figures: &Figures) -> Option<(String, String)> {
+    let all = figures.limits.locked();
+    let (most, _) = all.first()?;
+    let numbers = words::counted(all.len() as u64, "number was", "numbers were");
+    let times = words::counted(figures.limits.locks(), "time", "times");
+    let text = format!(
+        "{numbers} locked {times}, because calls were not approved; most often {}. Did these users ask for the calls?",
+        most.masked
+    );
+    Some((text, show(figures, &format!("--number {}", most.newest))))
 }
 
 /// Many of all calls were refused, to however many numbers.

@@ -3,9 +3,12 @@
 mod chart;
 mod figures;
 mod findings;
+mod limits;
+mod limits_page;
 mod page;
 mod words;
 
+use std::collections::HashSet;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -26,8 +29,8 @@ use figures::Figures;
 
 const HELP: &str = "\
 Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
-of all calls, and masked numbers of those that were reported or refused most, each with the id of the newest such call,
-by which the commands know it; nothing in it tells a whole number. Only its owner may read the file. One that is there
+of all calls, and masked numbers of those that were reported, refused or locked most, each with the id of the newest such
+call, by which the commands know it; nothing in it tells a whole number. Only its owner may read the file. One that is there
 is replaced; FILE is - for stdout. Days and hours are those of this machine's time zone, and charts begin with the first
 call that is kept.
 
@@ -88,7 +91,10 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         figures.count(&row);
         Ok(())
     })?;
-    figures.blocked_now = opened.ask(opened.store.blocks())?.len() as u64;
+    let blocks = opened.ask(opened.store.blocks())?;
+    // A number may have a block of each scope.
+    figures.blocked_now = blocks.iter().map(|block| block.number).collect::<HashSet<_>>().len() as u64;
+    figures.limits.locked_now = opened.ask(opened.store.locks())?.len() as u64;
     drop(live);
     let file = arguments.html.display();
     target

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::figures::{Figures, Histogram, Kind, Per, REFUSALS, Tally, WATCHED};
 use super::findings::{findings, show};
-use super::{chart, words};
+use super::{chart, limits_page, words};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -49,6 +49,10 @@ pub(super) fn page(figures: &Figures, made: &ZonedDateTime) -> String {
                         div.two {
                             (refusals(figures))
                             (suspects(figures))
+                        }
+                        div.two {
+                            (limits_page::refused(figures))
+                            (limits_page::locked(figures))
                         }
                         div.two {
                             (parties("Backends", "Who placed the calls, or was the last to refuse them.", "Backend", &figures.backends))

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod charts;
+mod limits;
 mod svg;
 mod worth;
 
@@ -42,6 +43,8 @@ fn row(started: &str, outcome: RowOutcome) -> Row {
         ended: Some(started + Duration::from_secs(9)),
         outcome,
         judged_by: None,
+        country: None,
+        locked_until: None,
     }
 }
 
@@ -75,9 +78,9 @@ fn each_reason_is_of_the_kind_that_says_what_to_do() {
     }
     figures.count(&Row { ended: None, ..row("2026-03-01T12:00", RowOutcome::Pending) });
     let kinds = Kind::ALL.map(|kind| figures.all.of(kind));
-    assert_eq!((kinds, figures.all.pending), ([0, 8, 5, 5, 1], 1));
+    assert_eq!((kinds, figures.all.pending), ([0, 8, 6, 5, 1], 1));
     assert_eq!(figures.bars[0].refusals, [1; 5]);
-    assert_eq!(figures.suspects()[0].refused, 5);
+    assert_eq!(figures.suspects()[0].refused, 6);
     assert_eq!(figures.suspects()[0].fraud, 1);
 }
 
@@ -185,7 +188,7 @@ fn a_table_of_nothing_is_not_shown() {
         ..row("2026-03-01T12:00", invalid)
     });
     let page = page(&figures, &time("2026-03-02T08:00"));
-    assert_eq!(page.matches("There is none.").count(), 2, "backends and numbers to watch: {page}");
+    assert_eq!(page.matches("There is none.").count(), 4, "numbers to watch, limits, locks and backends: {page}");
     assert!(!page.contains("<tbody></tbody>"), "{page}");
 }
 

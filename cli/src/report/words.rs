@@ -1,7 +1,7 @@
 //! The words of a report: numbers, dates, and what reasons mean.
 
 use jiff::civil::Date;
-use phonegate::call::FailureReason;
+use phonegate::call::{CallLimit, FailureReason};
 
 use super::figures::{Kind, Per};
 
@@ -150,9 +150,24 @@ pub(super) fn meaning(reason: FailureReason) -> &'static str {
         FailureReason::Interrupted => "the service stopped during the call",
         FailureReason::PinLocked => "the number's PIN was locked after wrong ones",
         FailureReason::PinNotSet => "no PIN is set for the number",
+        FailureReason::AlreadyUsed => "the approval was used before",
         FailureReason::NotConfigured => "configuration or credentials",
         FailureReason::UnknownCall => "no such call was known",
         FailureReason::Internal => "a defect of PhoneGate",
+    }
+}
+
+/// What a limit counts.
+pub(super) fn of_limit(limit: CallLimit) -> &'static str {
+    match limit {
+        CallLimit::CallsPerNumber => "calls to one number",
+        CallLimit::CallsPerNumberPerDay => "calls to one number in 24 hours",
+        CallLimit::CallsPerLine => "calls to all extensions of a line",
+        CallLimit::CallsPerMinute => "all calls in a minute",
+        CallLimit::ConcurrentCalls => "all calls in progress",
+        CallLimit::CallsPerDay => "all calls in 24 hours",
+        CallLimit::ByCountry => "calls to a country in 24 hours",
+        CallLimit::Denials => "the number was locked after calls that were not approved",
     }
 }
 

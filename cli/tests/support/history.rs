@@ -9,18 +9,27 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use phonegate::admission::Admission;
 use phonegate::backend::Reference;
-use phonegate::call::{Attempt, CallId, Failure, FailureReason, Outcome, PhoneNumber};
-use phonegate::store::{Begun, CallStore, Change, End, Limits, NewAttempt, Owner, SqliteStore, StoredNumber, Update};
+use phonegate::call::{Attempt, CallId, CallLimit, Failure, FailureReason, Outcome, PhoneNumber};
+use phonegate::store::{
+    Begun, CallStore, Change, DenialLimits, End, NewAttempt, Owner, SqliteStore, StoredNumber, Update,
+};
 use phonegate_approval::attempts::Attempts;
 use phonegate_approval::policy::{Method, Policy};
 use phonegate_approval::secret::Entry;
 use phonegate_approval::verdict::{Answer, EndedBy, ProviderVerdicts, Verdict};
 use uuid::Uuid;
 
+use crate::support::limits::NO_LIMITS;
+use crate::support::tool;
+
 const DAY: u64 = 24 * 60 * 60;
 
 /// So many are written at once.
 const BATCH: usize = 500;
+
+/// Two calls in a row that are not approved lock a number.
+const TWICE: DenialLimits =
+    DenialLimits { count: 2, window: Duration::from_secs(3600), lock: Duration::from_secs(3600) };
 
 /// Fills a file with `count` calls of the last `days` days. The same figures make the same calls, but for their ids.
 pub fn fill(file: &Path, days: u64, count: usize) {
@@ -32,6 +41,10 @@ pub fn fill(file: &Path, days: u64, count: usize) {
     for batch in calls.chunks(BATCH) {
         runtime.block_on(write(&store, batch));
     }
+    drop(store);
+    // The store counts by its own clock: a lock ends an hour after the call that caused it.
+    let ends = "UPDATE attempts SET locked_until_at = ended_at + 3600000 WHERE locked_until_at IS NOT NULL";
+    assert!(tool("sqlite3", "sqlite3").arg(file).arg(ends).status().unwrap().success());
 }
 
 struct Call {
@@ -102,8 +115,13 @@ impl History {
             0..350 if outage => (None, Some(0.4), failed(FailureReason::CannotPlace, "The trunk refused: 503.")),
             0..420 if attack => {
                 number = self.number(3);
-                let reasons = [FailureReason::Throttled, FailureReason::Throttled, FailureReason::AlreadyInProgress];
-                (None, None, failed(*self.random.choice(&reasons).unwrap(), "There were too many calls."))
+                let failure = match self.random.u32(0..4) {
+                    0 => Failure::new(FailureReason::AlreadyInProgress, "Another request is ringing this number now."),
+                    1 => Failure::limited(CallLimit::Denials, "It is locked."),
+                    2 => Failure::limited(CallLimit::CallsPerNumberPerDay, "There were too many calls."),
+                    _ => Failure::limited(CallLimit::CallsPerNumber, "There were too many calls."),
+                };
+                (None, None, Outcome::Failed(failure))
             }
             0..770 => (Some(answered), Some(pressed), verified()),
             770..830 => (Some(answered), Some(pressed + 30.0), failed(FailureReason::NoKeyPressed, "No key.")),
@@ -114,7 +132,10 @@ impl History {
             930..938 => (Some(answered), Some(90.0), failed(FailureReason::DeadlinePassed, "Too late.")),
             938..962 => (None, None, failed(FailureReason::InvalidNumber, "The phone number is not valid.")),
             962..974 => (None, None, failed(FailureReason::CountryNotAllowed, "This country is not allowed.")),
-            974..984 => (None, None, failed(FailureReason::Throttled, "There were too many calls.")),
+            974..984 => {
+                let limit = if days_ago % 9 == 4 { CallLimit::CallsPerDay } else { CallLimit::CallsPerNumber };
+                (None, None, Outcome::Failed(Failure::limited(limit, "There were too many calls.")))
+            }
             984..992 => (None, None, failed(FailureReason::Blocked, "It is on the block list.")),
             992..996 => (None, Some(0.8), failed(FailureReason::CannotPlace, "The trunk refused: 486.")),
             996..998 => (Some(answered), Some(20.0), failed(FailureReason::Interrupted, "The service stopped.")),
@@ -137,13 +158,6 @@ const OWNER: Owner = Owner(Uuid::from_u128(1));
 
 async fn write(store: &SqliteStore, calls: &[Call]) {
     let (begun, refused): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.ended.is_some());
-    let most = 1_000_000;
-    let limits = Limits {
-        calls_per_number: most,
-        per_number_window: Duration::from_secs(1),
-        concurrent_calls: most,
-        calls_per_minute: most,
-    };
     let begins = begun.iter().map(|call| async {
         let new = NewAttempt {
             attempt: call.attempt,
@@ -154,7 +168,7 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
             node: Arc::clone(&call.node),
         };
         // Two may ring one number at the same time here, which none does there.
-        store.begin(&new, &limits).await.unwrap() == Begun::New
+        store.begin(&new, &NO_LIMITS).await.unwrap() == Begun::New
     });
     let began = join_all(begins).await;
     let begun: Vec<_> = begun.into_iter().zip(began).filter_map(|(call, began)| began.then_some(call)).collect();
@@ -191,8 +205,9 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
             at: call.started + call.ended.unwrap(),
             outcome: call.outcome.clone(),
             release: true,
+            denials: TWICE,
         };
-        assert!(store.end(&end).await.unwrap());
+        assert!(store.end(&end).await.unwrap().is_done());
     });
     join_all(ends).await;
 }

@@ -1,6 +1,8 @@
 //! Runs the real command, in a folder of its own and with nothing of the environment that could change what it does.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "../../../tests/support/limits.rs"]
+pub mod limits;
 #[path = "../../../tests/support/ports.rs"]
 pub mod ports;
 

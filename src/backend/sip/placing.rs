@@ -9,7 +9,7 @@ use super::outcome::Next;
 use super::peer::{Peer, Server};
 use super::{Line, SipTrunk};
 use crate::backend::{OnStep, PlaceError, Rang};
-use crate::call::{Call, Failure, FailureReason};
+use crate::call::{Call, Country, Failure, FailureReason};
 use crate::clock::Moment;
 
 /// What an attempt at one server has come to.
@@ -87,7 +87,8 @@ impl SipTrunk {
                 }
             }
             Some(event) => {
-                let language = self.prompts.language_for(call.language.as_deref(), call.number.country());
+                let language =
+                    self.prompts.language_for(call.language.as_deref(), call.number.country().map(Country::as_str));
                 let extension = call.number.extension().map(Into::into);
                 Attempt::Placed(Line::Live(Box::new(Live {
                     dialled,

@@ -23,7 +23,7 @@ use serde::de::IgnoredAny;
 
 use super::{CallStep, HANG_UP_LIMIT, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
 use crate::approval::Approver;
-use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
+use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
 use crate::config::{Config, ConfigError, TwilioStudioConfig};
 use crate::telemetry::diagnostic_text;
@@ -233,7 +233,7 @@ impl TelephonyBackend for TwilioStudio {
             let sentence = "No call can be placed: the operating system provides no random numbers.";
             return Err(not_rung(Failure::new(FailureReason::Internal, sentence)));
         };
-        let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country());
+        let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country().map(Country::as_str));
         let parameters = Parameters::new(call, speech, self.plan.fraud_key, &nonce);
         let execution = self.start_in_turn(call, &parameters).await?;
         let may_ring = |failure| PlaceError { rang: Rang::Perhaps, failure };

@@ -6,12 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::store::{
-    Begun, Block, CallStore, Change, Current, End, KeyUse, Limits, MemoryStore, NewAttempt, NewPin, Orphan, Owner,
-    PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, Query, Reach, Row, Step, StoreError,
-    StoredPin, Update,
+    AlertAdded, AlertStore, AlertTried, Begun, Block, CallStore, Change, ClaimedAlert, Current, End, Ended, KeyUse,
+    LimitStore, Limits, ListedAlert, Lockout, MemoryStore, NewAttempt, NewPin, NumberLock, Orphan, Owner,
+    PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, Query, QueuedAlert, Reach, Row, Step,
+    StoreError, StoredPin, Update, Usage,
 };
 
 pub(super) struct Faulty {
@@ -86,14 +88,14 @@ impl CallStore for Faulty {
         }
     }
 
-    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
         if self.open.available_permits() == 0 {
             return Err(away());
         }
         self.kept.end(end).await
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
         self.wait().await;
         let is_refused = |update: &Update| match &update.change {
             Change::Step { name, .. } => Some(&**name) == self.refuses,
@@ -103,6 +105,10 @@ impl CallStore for Faulty {
             true => Err(StoreError::Refused("strange".to_owned())),
             false => self.kept.record(updates).await,
         }
+    }
+
+    async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
+        self.kept.use_approval(attempt, owner).await
     }
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
@@ -154,6 +160,47 @@ impl CallStore for Faulty {
 
     async fn check(&self) -> Result<String, StoreError> {
         self.kept.check().await
+    }
+}
+
+/// Locks have no faults.
+#[async_trait]
+impl LimitStore for Faulty {
+    async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
+        self.kept.locks().await
+    }
+
+    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        self.kept.unlock(numbers).await
+    }
+
+    async fn usage(&self) -> Result<Usage, StoreError> {
+        self.kept.usage().await
+    }
+}
+
+/// Alerts have no faults.
+#[async_trait]
+impl AlertStore for Faulty {
+    async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
+        self.kept.add_alert(alert).await
+    }
+
+    async fn claim_alerts(
+        &self,
+        owner: Owner,
+        destinations: &[Box<str>],
+        most: usize,
+    ) -> Result<Vec<ClaimedAlert>, StoreError> {
+        self.kept.claim_alerts(owner, destinations, most).await
+    }
+
+    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+        self.kept.alert_tried(owner, id, tried).await
+    }
+
+    async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
+        self.kept.alerts().await
     }
 }
 

@@ -6,21 +6,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use phonegate_approval::attempts::StoredAttempts;
 
+use super::counters::{Day, Line, Pending, Times};
+use super::limits::KeptDenials;
 use super::pins::KeptPin;
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, Failure, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, Country, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
-    Begun, Block, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Query, Refusal,
-    Row, RowOutcome, Step, StoreError, StoredNumber, Update,
+    Begun, Block, BlockScope, Change, Current, CurrentState, DenialLimits, End, Ended, HOLD, LEASE, Limits, Lockout,
+    NewAttempt, Orphan, Owner, Query, Refusal, Row, RowOutcome, Step, StoreError, StoredNumber, Update,
 };
 
 /// The most attempts that are kept; beyond it the oldest ended ones are forgotten.
 const MAX_ATTEMPTS: usize = 2_000;
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// The longest window in which calls to a number may be counted.
-const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Default)]
 pub(super) struct Calls {
@@ -31,20 +28,25 @@ pub(super) struct Calls {
     pub(super) ringing: HashMap<NumberKey, u64>,
     /// Pending ones by their deadline.
     pending: BTreeSet<(Instant, u64)>,
-    /// Those of them whose deadline had not passed when the last call asked to begin.
-    in_time: BTreeSet<(Instant, u64)>,
+    pub(super) in_time: Pending,
     /// Ended ones in the order of their end.
     ended: VecDeque<u64>,
-    /// When attempts began, by number and in all.
-    pub(super) begun: HashMap<NumberKey, VecDeque<Instant>>,
-    begun_lately: VecDeque<Instant>,
+    /// Calls within a day, by number.
+    pub(super) begun: HashMap<NumberKey, Times>,
+    pub(super) lines: HashMap<NumberKey, Line>,
+    /// All calls within a minute.
+    pub(super) begun_lately: Times,
+    pub(super) day: Day,
+    /// In the order of their codes.
+    pub(super) countries: BTreeMap<Country, Day>,
+    pub(super) denials: HashMap<NumberKey, KeptDenials>,
     heard_of: HashMap<Owner, Instant>,
-    pub(super) blocks: HashMap<NumberKey, Block>,
+    pub(super) blocks: HashMap<(NumberKey, BlockScope), Block>,
     /// The keys that numbers were hashed with.
     pub(super) number_keys: BTreeSet<KeyFingerprint>,
     pub(super) pins: HashMap<NumberKey, KeptPin>,
-    /// When the clock of the locks began.
-    pub(super) pins_since: Option<Instant>,
+    /// When the store's clock began.
+    pub(super) clock_since: Option<Instant>,
 }
 
 pub(super) struct Kept {
@@ -56,8 +58,11 @@ pub(super) struct Kept {
     progress: Progress,
     /// Who drives it, while it is pending.
     drive: Option<Owner>,
-    deadline: Instant,
-    begun: Option<Instant>,
+    pub(super) deadline: Instant,
+    /// When it began, unless it counts for no limit.
+    pub(super) begun: Option<Instant>,
+    /// Who has used up its approval.
+    used_by: Option<Owner>,
     ended_at: Option<Instant>,
 }
 
@@ -83,38 +88,9 @@ impl Calls {
         self.current.insert(new.attempt.id, sequence);
         self.ringing.insert(new.number.key, sequence);
         self.pending.insert((deadline, sequence));
-        self.in_time.insert((deadline, sequence));
-        self.begun.entry(new.number.key).or_default().push_back(now);
-        self.begun_lately.push_back(now);
+        self.count(sequence, &new.number, deadline, now);
         self.heard_of.insert(new.owner, now);
         Ok(Begun::New)
-    }
-
-    fn refusal(&mut self, number: &StoredNumber, limits: &Limits, now: Instant) -> Option<Refusal> {
-        let wall = SystemTime::now();
-        let blocks = [number.key, number.line].into_iter().filter_map(|key| self.blocks.get(&key));
-        if let Some(block) = blocks.into_iter().find(|block| !block.has_expired(wall)) {
-            return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
-        }
-        let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
-        if ringing.is_some_and(|kept| kept.deadline + HOLD > now) {
-            return Some(Refusal::InProgress);
-        }
-        let begun = self.begun.entry(number.key).or_default();
-        if let Some(after) = wait(begun, limits.calls_per_number, limits.per_number_window, now) {
-            return Some(Refusal::NumberLimit { after });
-        }
-        if let Some(after) = wait(&mut self.begun_lately, limits.calls_per_minute, MINUTE, now) {
-            return Some(Refusal::MinuteLimit { after });
-        }
-        while self.in_time.first().is_some_and(|(deadline, _)| *deadline <= now) {
-            self.in_time.pop_first();
-        }
-        let most = usize::try_from(limits.concurrent_calls).unwrap_or(usize::MAX);
-        // There are more than that only where the limit was higher before.
-        let last_to_wait_for = self.in_time.len().checked_sub(most).and_then(|excess| self.in_time.iter().nth(excess));
-        last_to_wait_for
-            .map(|(deadline, _)| Refusal::ConcurrentLimit { after: deadline.saturating_duration_since(now) })
     }
 
     fn keep(&mut self, kept: Kept) -> u64 {
@@ -142,13 +118,19 @@ impl Calls {
         self.attempts.get(self.current.get(&id)?)
     }
 
-    pub(super) fn end(&mut self, end: &End, now: Instant) -> bool {
-        let Some(&sequence) = self.sequences.get(&end.attempt) else { return false };
-        let Some(kept) = self.attempts.get_mut(&sequence) else { return false };
-        let in_time = !matches!(end.outcome, Outcome::Verified(_)) || kept.deadline > now;
-        if kept.drive.take_if(|drive| *drive == end.owner && in_time).is_none() {
-            return false;
+    pub(super) fn end(&mut self, end: &End, now: Instant) -> Ended {
+        match self.finish(end, now) {
+            Some(sequence) => Ended::Yes { locked_until: self.judge(sequence, end, now) },
+            None => Ended::No,
         }
+    }
+
+    /// Ends an attempt, if it is to be ended so. Its denials are not counted yet.
+    fn finish(&mut self, end: &End, now: Instant) -> Option<u64> {
+        let sequence = *self.sequences.get(&end.attempt)?;
+        let kept = self.attempts.get_mut(&sequence)?;
+        let in_time = !matches!(end.outcome, Outcome::Verified(_)) || kept.deadline > now;
+        kept.drive.take_if(|drive| *drive == end.owner && in_time)?;
         kept.ended_at = Some(now);
         kept.row.ended = Some(end.at);
         kept.row.outcome = (&end.outcome).into();
@@ -157,12 +139,18 @@ impl Calls {
         }
         kept.attempts = None;
         self.pending.remove(&(kept.deadline, sequence));
-        self.in_time.remove(&(kept.deadline, sequence));
+        self.is_pending_no_more(sequence);
         self.ended.push_back(sequence);
         if end.release {
             self.release(sequence);
         }
-        true
+        Some(sequence)
+    }
+
+    pub(super) fn use_approval(&mut self, attempt: Attempt, owner: Owner) -> bool {
+        let current = self.current.get(&attempt.id).and_then(|sequence| self.attempts.get_mut(sequence));
+        let is_approved = |kept: &&mut Kept| kept.row.attempt == attempt && kept.row.outcome == RowOutcome::Verified;
+        current.filter(is_approved).is_some_and(|kept| *kept.used_by.get_or_insert(owner) == owner)
     }
 
     fn release(&mut self, sequence: u64) {
@@ -172,20 +160,30 @@ impl Calls {
         }
     }
 
-    pub(super) fn record(&mut self, update: &Update, now: Instant) {
+    pub(super) fn record(&mut self, update: &Update, now: Instant) -> Option<Lockout> {
         let Update { attempt, at, change } = update;
         let sequence = self.sequences.get(attempt).copied();
         match change {
-            Change::Ended { owner, failure, release } => {
-                self.fail(update, *owner, failure, *release, now);
+            Change::Ended { owner, failure, release, denials } => {
+                let outcome = Outcome::Failed(failure.clone());
+                let end =
+                    End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
+                if let Ended::Yes { locked_until: Some(until) } = self.end(&end, now) {
+                    let row = sequence.and_then(|sequence| self.attempts.get(&sequence)).map(|kept| &kept.row)?;
+                    let masked = row.number.clone().unwrap_or_default();
+                    return Some(Lockout { attempt: *attempt, number: row.number_key?, masked, until });
+                }
             }
             Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
             Change::Refused { number, node, failure } => match sequence {
                 Some(sequence) => {
-                    let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive);
-                    if owner.is_some_and(|owner| self.fail(update, owner, failure, true, now)) {
-                        self.count_no_more(sequence);
-                    }
+                    let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive)?;
+                    let outcome = Outcome::Failed(failure.clone());
+                    // Nobody was rung: this is no denial.
+                    let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
+                    let end = End { attempt: *attempt, owner, at: *at, outcome, release: true, denials };
+                    let given_up = self.finish(&end, now)?;
+                    self.count_no_more(given_up);
                 }
                 None => {
                     let mut row = row(*attempt, *at, node, number.as_ref());
@@ -223,23 +221,7 @@ impl Calls {
                 }
             }
         }
-    }
-
-    fn fail(&mut self, update: &Update, owner: Owner, failure: &Failure, release: bool, now: Instant) -> bool {
-        let outcome = Outcome::Failed(failure.clone());
-        self.end(&End { attempt: update.attempt, owner, at: update.at, outcome, release }, now)
-    }
-
-    fn count_no_more(&mut self, sequence: u64) {
-        let Some(kept) = self.attempts.get_mut(&sequence) else { return };
-        let (Some(begun), number) = (kept.begun.take(), kept.row.number_key) else { return };
-        let to_number = number.and_then(|number| self.begun.get_mut(&number));
-        for counted in to_number.into_iter().chain([&mut self.begun_lately]) {
-            // Of several that began at the same instant, any one will do.
-            if let Ok(index) = counted.binary_search(&begun) {
-                counted.remove(index);
-            }
-        }
+        None
     }
 
     pub(super) fn find(&self, id: CallId, now: Instant) -> Option<Current> {
@@ -289,11 +271,13 @@ impl Calls {
     }
 
     pub(super) fn block(&mut self, block: Block) {
-        self.blocks.insert(block.number, block);
+        self.blocks.insert((block.number, block.scope), block);
     }
 
     pub(super) fn unblock(&mut self, number: NumberKey) -> bool {
-        self.blocks.remove(&number).is_some_and(|block| !block.has_expired(SystemTime::now()))
+        let scopes = [BlockScope::Number, BlockScope::Line];
+        let removed: Vec<_> = scopes.iter().filter_map(|scope| self.blocks.remove(&(number, *scope))).collect();
+        removed.iter().any(|block| !block.has_expired(SystemTime::now()))
     }
 
     pub(super) fn blocks(&self) -> Vec<Block> {
@@ -326,8 +310,7 @@ impl Calls {
             self.ended.pop_front();
             self.forget(oldest);
         }
-        self.begun
-            .retain(|_, begun| begun.back().is_some_and(|last| now.saturating_duration_since(*last) < LONGEST_WINDOW));
+        self.sweep_limits(now);
         self.heard_of.retain(|_, at| now.saturating_duration_since(*at) < LEASE);
         let wall = SystemTime::now();
         self.blocks.retain(|_, block| block.until.is_none_or(|until| !has_been(until, keep, wall)));
@@ -346,6 +329,7 @@ impl Kept {
             drive: None,
             deadline,
             begun: None,
+            used_by: None,
             ended_at: None,
         }
     }
@@ -392,14 +376,7 @@ fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&Stored
         ended: None,
         outcome: RowOutcome::Pending,
         judged_by: None,
+        country: number.and_then(|number| number.country),
+        locked_until: None,
     }
-}
-
-/// How long until one more of these may come, if not now. Forgets the old ones.
-fn wait(begun: &mut VecDeque<Instant>, most: u64, window: Duration, now: Instant) -> Option<Duration> {
-    while begun.front().is_some_and(|at| now.saturating_duration_since(*at) >= window) {
-        begun.pop_front();
-    }
-    let of_most = begun.len().checked_sub(usize::try_from(most).ok()?)?;
-    begun.get(of_most).map(|at| (*at + window).saturating_duration_since(now))
 }

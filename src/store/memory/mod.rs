@@ -1,7 +1,10 @@
 //! Calls in the process's memory: they are forgotten when it ends. For the tool's test calls, for tests, and for whoever
 //! wants no file.
 
+mod alerts;
 mod calls;
+mod counters;
+mod limits;
 mod number_keys;
 mod pins;
 
@@ -13,7 +16,8 @@ use parking_lot::Mutex;
 use self::calls::Calls;
 use super::audit::{Query, Row, Step};
 use super::{
-    Begun, Block, CallStore, Current, End, KeyUse, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update,
+    Begun, Block, CallStore, Current, End, Ended, KeyUse, Limits, Lockout, NewAttempt, Orphan, Owner, Reach,
+    StoreError, Update,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 
@@ -31,14 +35,17 @@ impl CallStore for MemoryStore {
         self.0.lock().begin(new, limits, Instant::now())
     }
 
-    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
         Ok(self.0.lock().end(end, Instant::now()))
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
         let mut calls = self.0.lock();
-        updates.iter().for_each(|update| calls.record(update, Instant::now()));
-        Ok(())
+        Ok(updates.iter().filter_map(|update| calls.record(update, Instant::now())).collect())
+    }
+
+    async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
+        Ok(self.0.lock().use_approval(attempt, owner))
     }
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {

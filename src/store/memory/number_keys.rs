@@ -1,8 +1,10 @@
 //! The number keys with which numbers in memory were hashed, and rekeying a number.
 
+use std::collections::hash_map::Entry;
+
 use super::calls::Calls;
 use crate::call::{HashedNumber, KeyFingerprint, NumberKey};
-use crate::store::{Block, KeyUse, StoreError, StoredNumber, unknown_key};
+use crate::store::{Block, BlockScope, KeyUse, StoreError, StoredNumber, unknown_key};
 
 impl Calls {
     pub(super) fn use_number_keys(&mut self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
@@ -27,30 +29,44 @@ impl Calls {
     }
 
     fn rekey(&mut self, old: &HashedNumber, number: &StoredNumber) {
-        self.rekey_block(old.number, number.key);
-        self.rekey_block(old.line, number.line);
+        for scope in [BlockScope::Number, BlockScope::Line] {
+            self.rekey_block(old.number, number.key, scope);
+            self.rekey_block(old.line, number.line, scope);
+        }
         self.rekey_pin(old.number, number.key);
         if let Some(sequence) = self.ringing.remove(&old.number) {
             self.ringing.entry(number.key).or_insert(sequence);
         }
         if let Some(begun) = self.begun.remove(&old.number) {
-            let all = self.begun.entry(number.key).or_default();
-            all.extend(begun);
-            all.make_contiguous().sort_unstable();
+            self.begun.entry(number.key).or_default().merge(begun);
         }
-        let rows = self.attempts.values_mut().map(|kept| &mut kept.row);
-        for row in rows.filter(|row| row.number_key == Some(old.number)) {
-            (row.number_key, row.line_key) = (Some(number.key), Some(number.line));
+        if let Some(line) = self.lines.remove(&old.line) {
+            self.lines.entry(number.line).or_default().merge(line);
+        }
+        if let Some(kept) = self.denials.remove(&old.number) {
+            match self.denials.entry(number.key) {
+                Entry::Occupied(mut there) => there.get_mut().denials.merge(kept.denials),
+                Entry::Vacant(place) => drop(place.insert(kept)),
+            }
+        }
+        // The line's other numbers, too: their calls count for the line.
+        for row in self.attempts.values_mut().map(|kept| &mut kept.row) {
+            if row.number_key == Some(old.number) {
+                row.number_key = Some(number.key);
+            }
+            if row.line_key == Some(old.line) {
+                row.line_key = Some(number.line);
+            }
         }
     }
 
-    /// Of two blocks, the one that ends later is kept.
-    fn rekey_block(&mut self, old: NumberKey, new: NumberKey) {
-        let Some(block) = self.blocks.remove(&old) else { return };
+    /// Of two blocks of the same scope, the one that ends later is kept.
+    fn rekey_block(&mut self, old: NumberKey, new: NumberKey, scope: BlockScope) {
+        let Some(block) = self.blocks.remove(&(old, scope)) else { return };
         let is_longer =
             |there: &Block| there.until.is_none() || block.until.is_some_and(|until| there.until >= Some(until));
-        if !self.blocks.get(&new).is_some_and(is_longer) {
-            self.blocks.insert(new, Block { number: new, ..block });
+        if !self.blocks.get(&(new, scope)).is_some_and(is_longer) {
+            self.blocks.insert((new, scope), Block { number: new, ..block });
         }
     }
 }

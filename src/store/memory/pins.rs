@@ -34,7 +34,7 @@ impl PinStore for MemoryStore {
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
         let mut calls = self.0.lock();
-        let now = calls.milliseconds();
+        let now = calls.milliseconds(Instant::now());
         let stored = |(number, pin): (&NumberKey, &KeptPin)| {
             let (failures, left) = pin.guesses.state(now);
             StoredPin {
@@ -52,7 +52,7 @@ impl PinStore for MemoryStore {
 
     async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
         let mut calls = self.0.lock();
-        let now = calls.milliseconds();
+        let now = calls.milliseconds(Instant::now());
         Ok(match calls.pin_of(numbers).map(|pin| pin.guesses.state(now)) {
             None => PinState::NotSet,
             Some((_, Some(left))) => PinState::Locked { until: wall(left) },
@@ -67,7 +67,7 @@ impl PinStore for MemoryStore {
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
         let mut calls = self.0.lock();
-        let now = calls.milliseconds();
+        let now = calls.milliseconds(Instant::now());
         let Some(pin) = calls.pin_of(numbers) else { return Ok(PinGuess::NotSet) };
         if pin.new.pepper != pepper {
             return Err(StoreError::other_pepper(pin.new.pepper));
@@ -117,12 +117,6 @@ impl Calls {
         if let Some(pin) = self.pins.remove(&old) {
             self.pins.entry(new).or_insert(pin);
         }
-    }
-
-    /// The time since the first question about a PIN.
-    fn milliseconds(&mut self) -> i64 {
-        let since = *self.pins_since.get_or_insert_with(Instant::now);
-        i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 }
 

@@ -1,9 +1,7 @@
--- Begins an attempt. ARGV: the attempt and its number's hashes by all keys, the current one first; how long it may take,
--- calls to its number, within, calls at once, calls in a minute. Answers with a word, and what belongs to it.
+-- Begins an attempt. ARGV: the attempt, its number's hashes by all keys, the current one first, and the limits, in one.
+-- Answers with a word, and what belongs to it.
 
-local new, hashes = unpack(cjson.decode(ARGV[1]))
-local span, per_number, window = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local at_once, per_minute = tonumber(ARGV[5]), tonumber(ARGV[6])
+local new, hashes, limits = unpack(cjson.decode(ARGV[1]))
 
 local used = number_keys()
 local unknown = unknown_key(used, hashes)
@@ -12,30 +10,68 @@ if unknown then
 end
 note_key(used, hashes[1].fingerprint)
 
-local function rekey_block(old, number)
-    local text_of = call('HGET', key('blocks'), old)
+local function rekey_block(old, number, scope)
+    local old_field, field = old .. scope, number .. scope
+    local text_of = call('HGET', key('blocks'), old_field)
     if not text_of then
         return
     end
-    local block, there = cjson.decode(text_of), call('HGET', key('blocks'), number)
+    local block, there = cjson.decode(text_of), call('HGET', key('blocks'), field)
     there = there and cjson.decode(there)
     -- Of two blocks, the one that ends later is kept.
     if not there or there['until'] and (not block['until'] or block['until'] > there['until']) then
         block.number = number
-        call('HSET', key('blocks'), number, cjson.encode(block))
+        call('HSET', key('blocks'), field, cjson.encode(block))
     end
-    call('HDEL', key('blocks'), old)
+    call('HDEL', key('blocks'), old_field)
 end
 
--- Rekeys the blocks, the PIN, the ringing call and the counters of a number to its current key.
+-- Returns the attempts that it moves, and their scores.
+local function rekey_counts(kind, old, number)
+    local counted = call('ZRANGE', key(kind, old), 0, -1, 'WITHSCORES')
+    for i = 1, #counted, 2 do
+        call('ZADD', key(kind, number), counted[i + 1], counted[i])
+    end
+    if #counted > 0 then
+        call('PEXPIRE', key(kind, number), text(UNUSED))
+        call('DEL', key(kind, old))
+    end
+    return counted
+end
+
+local function rekey_denials(old, number)
+    local denials, there = denials_of(old), denials_of(number)
+    if not denials then
+        return
+    end
+    reset_denials(old)
+    denials.number = number
+    -- Of two records, all denials count, and the lock that ends later.
+    if there then
+        denials.recent = denials.recent or {}
+        for _, at in ipairs(there.recent or {}) do
+            table.insert(denials.recent, at)
+        end
+        table.sort(denials.recent)
+        denials.locks, denials.last = math.max(denials.locks, there.locks), math.max(denials.last, there.last)
+        if (there.locked_until or 0) > (denials.locked_until or 0) then
+            denials.locked_from, denials.locked_until = there.locked_from, there.locked_until
+        end
+    end
+    keep_denials(denials)
+end
+
+-- Rekeys the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.
 local function rekey(old)
-    rekey_block(old.number, new.number)
-    rekey_block(old.line, new.line)
+    rekey_block(old.number, new.number, '')
+    rekey_block(old.number, new.number, ':number')
+    rekey_block(old.line, new.line, '')
     local pin = remove_pin(old.number)
     if pin and call('HEXISTS', key('pins'), new.number) == 0 then
         pin.number, pin.fingerprint = new.number, hashes[1].fingerprint
         add_pin(pin)
     end
+    rekey_denials(old.number, new.number)
     local ringing = call('GET', key('r', old.number))
     local kept = fetch(ringing)
     if kept then
@@ -44,13 +80,15 @@ local function rekey(old)
         call('SETNX', key('r', new.number), ringing)
     end
     call('DEL', key('r', old.number))
-    local begun = call('ZRANGE', key('n', old.number), 0, -1, 'WITHSCORES')
-    for i = 1, #begun, 2 do
-        call('ZADD', key('n', new.number), begun[i + 1], begun[i])
-    end
-    if #begun > 0 then
-        call('PEXPIRE', key('n', new.number), text(DAY))
-        call('DEL', key('n', old.number))
+    rekey_counts('n', old.number, new.number)
+    rekey_counts('l', old.line, new.line)
+    local pending = rekey_counts('lp', old.line, new.line)
+    for i = 1, #pending, 2 do
+        local to_line = fetch(pending[i])
+        if to_line then
+            to_line.line = new.line
+            keep(to_line)
+        end
     end
 end
 
@@ -75,11 +113,16 @@ if find(new) then
     return {'over'}
 end
 
-for _, number in ipairs({new.number, new.line}) do
-    local block = call('HGET', key('blocks'), number)
+for _, field in ipairs({new.number .. ':number', new.number, new.line}) do
+    local block = call('HGET', key('blocks'), field)
     if block and not has_expired(cjson.decode(block)) then
         return {'blocked', block}
     end
+end
+
+local denials = denials_of(new.number)
+if is_locked(denials) then
+    return limit('denials', denials.locked_until - now)
 end
 
 local ringing = fetch(call('GET', key('r', new.number)))
@@ -87,45 +130,41 @@ if ringing and ringing.deadline + HOLD > now then
     return {'in_progress'}
 end
 
--- How long until one more may come, if not now. Of pending calls, those whose deadline is yet to come are counted.
-local function wait(counted, most, within)
-    if call('ZCOUNT', counted, '(' .. text(now - within), '+inf') >= most then
-        local which = text(-most)
-        return call('ZRANGE', counted, which, which, 'WITHSCORES')[2] + within - now
-    end
-end
-local to_number, lately, pending = key('n', new.number), key('minute'), key('pending')
-local after = wait(to_number, per_number, window)
+local to_number = key('n', new.number)
+local after = wait(to_number, limits.calls_per_number, limits.per_number_window)
 if after then
-    return {'number_limit', text(after)}
+    return limit('calls_per_number', after)
 end
-after = wait(lately, per_minute, MINUTE)
+after = wait(to_number, limits.calls_per_number_per_day, DAY)
 if after then
-    return {'minute_limit', text(after)}
+    return limit('calls_per_number_per_day', after)
 end
-after = wait(pending, at_once, 0)
+after = wait(key('l', new.line), limits.line_per_minute, MINUTE) or wait(key('lp', new.line), limits.line_in_progress, 0)
 if after then
-    return {'concurrent_limit', text(after)}
+    return limit('calls_per_line', after)
+end
+after = wait(key('minute'), limits.calls_per_minute, MINUTE)
+if after then
+    return limit('calls_per_minute', after)
+end
+after = wait(key('pending'), limits.concurrent_calls, 0)
+if after then
+    return limit('concurrent_calls', after)
+end
+after = new.country and wait_day(key('c', new.country), limits.country_per_day)
+if after then
+    return limit('by_country', after)
+end
+after = wait_day(key('day'), limits.calls_per_day)
+if after then
+    return limit('calls_per_day', after)
 end
 
-new.begun, new.deadline = now, now + span
+new.begun, new.deadline = now, now + limits.deadline
 add(new)
 call('HSET', key('i', new.id), 'current', new.sequence)
 call('SET', key('r', new.number), new.sequence)
-call('ZADD', pending, text(new.deadline), new.sequence)
 call('ZADD', key('d', new.owner), text(new.deadline), new.sequence)
 hear_of(new.owner)
--- Removes some entries that are older than every window: more than one call adds, and few enough to delay no other call.
-local function remove_old(begun, within)
-    local old = math.min(call('ZCOUNT', begun, '-inf', text(now - within)), 100)
-    if old > 0 then
-        call('ZREMRANGEBYRANK', begun, '0', text(old - 1))
-    end
-end
--- A day is the longest window that there is; other nodes may have another one than this.
-remove_old(to_number, DAY)
-call('ZADD', to_number, text(now), new.sequence)
-call('PEXPIRE', to_number, text(DAY))
-remove_old(lately, MINUTE)
-call('ZADD', lately, text(now), new.sequence)
+count(new)
 return {'new'}

@@ -8,12 +8,18 @@
 --   a:SEQUENCE     an attempt, as JSON; s:SEQUENCE: list: its steps, as JSON
 --   i:ID           hash: the sequences of an id's attempts by generation, and of the current one: `current`
 --   r:NUMBER       the sequence of the attempt that rings a number
---   n:NUMBER       sorted set: the attempts to a number by the time when they began; `minute`: all of the last minute
---   pending        sorted set: pending attempts by deadline; d:OWNER: those that an owner drives
+--   n:NUMBER       sorted set: the attempts to a number within a day by the time when they began; l:LINE: those to a line
+--                  within a minute; `minute`: all within a minute
+--   pending        sorted set: pending attempts by deadline; d:OWNER: those that an owner drives; lp:LINE: those to a line
+--   day            hash: how many attempts began in each ten minutes of a day; c:COUNTRY: those to a country
+--   countries      set: the countries that have such a hash
+--   f:NUMBER       the denials and the lock of a number, as JSON
+--   denied         sorted set: the numbers that have denials, by the time of the last one
 --   ended          sorted set: ended attempts by the time of their end
 --   owners         sorted set: owners by the time when they were last heard of
 --   h:OWNER        what an owner took up last, as JSON
---   blocks         hash: blocks by number, as JSON
+--   blocks         hash: blocks, as JSON: NUMBER is that of a number and all of its extensions, NUMBER:number that of exactly
+--                  a number
 --   pins           hash: PINs by number, as JSON; pin_keys: how many of them were hashed with each number key, by fingerprint
 --   pepper         the fingerprint of the pepper of all PINs
 --   number_keys    hash: the keys that numbers were hashed with, by fingerprint: when each was last used. `none`: no key
@@ -88,25 +94,6 @@ local function release(kept)
     if kept.number and call('GET', key('r', kept.number)) == kept.sequence then
         call('DEL', key('r', kept.number))
     end
-end
-
-local function finish(kept, owner, verdict)
-    if not kept or kept.outcome or kept.owner ~= owner then
-        return false
-    end
-    if verdict.outcome == 'Verified' and kept.deadline <= now then
-        return false
-    end
-    kept.outcome, kept.text, kept.ended, kept.ended_at = verdict.outcome, verdict.text, verdict.ended, now
-    kept.judged_by, kept.codes = verdict.judged_by, nil
-    keep(kept)
-    call('ZREM', key('pending'), kept.sequence)
-    call('ZREM', key('d', owner), kept.sequence)
-    call('ZADD', key('ended'), text(now), kept.sequence)
-    if verdict.release then
-        release(kept)
-    end
-    return true
 end
 
 -- The recorded number keys. Numbers from before keys were recorded were hashed without one.

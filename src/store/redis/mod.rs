@@ -4,7 +4,10 @@
 //! the server. What is a caller's own doing is done in the caller: the form of what is kept ([`form`]), and filtering.
 
 mod address;
+mod alerts;
+mod audit;
 mod form;
+mod limits;
 mod link;
 mod pins;
 
@@ -21,16 +24,18 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::audit::{Query, Row, Step};
+use super::denials::{DENIALS_KEPT, LONGEST_LOCK};
 use super::places::Places;
 use super::{
-    Begun, Block, CallStore, Current, End, HOLD, KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, LEASE, Limits, NewAttempt,
-    Orphan, Owner, RENEW_EVERY, Reach, Refusal, StoreError, Update,
+    Begun, Block, CallStore, Current, End, Ended, HOLD, KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, LEASE, Limits,
+    Lockout, NewAttempt, Orphan, Owner, RENEW_EVERY, Reach, StoreError, Update,
 };
 use crate::backend::tls;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{ConfigError, NetworkConfig, Site, StoreConfig};
 use address::Address;
-use form::{Clock, Kept, KeptBlock, KeptEnd, KeptStep, KeptUpdate, milliseconds, span};
+use form::{Clock, Kept, KeptBlock, KeptEnd, KeptUpdate, Which, at, milliseconds};
+use limits::KeptLimits;
 use link::Link;
 
 /// What the keys of all sites begin with: a hash tag, so that they lie in one slot of a cluster.
@@ -68,6 +73,10 @@ struct Scripts {
     sweep: Script,
     pins: Script,
     pins_page: Script,
+    unlock: Script,
+    locks_page: Script,
+    usage: Script,
+    use_approval: Script,
     pepper: Script,
 }
 
@@ -76,16 +85,19 @@ impl Scripts {
         let script = |writes: bool, own: &str| {
             let [lease, hold, silence] = [LEASE, HOLD, SILENCE].map(|span| span.as_millis());
             let [noted, kept] = [KEY_USE_NOTED_EVERY, KEY_USE_KEPT].map(|span| span.as_millis());
+            let [longest, denials] = [LONGEST_LOCK, DENIALS_KEPT].map(|span| span.as_millis());
             let constants = format!(
                 "local WRITES, LEASE, HOLD, SILENCE = {writes}, {lease}, {hold}, {silence}\n\
-                 local KEY_USE_NOTED_EVERY, KEY_USE_KEPT = {noted}, {kept}\n"
+                 local KEY_USE_NOTED_EVERY, KEY_USE_KEPT = {noted}, {kept}\n\
+                 local LONGEST_LOCK, DENIALS_KEPT = {longest}, {denials}\n"
             );
             Script::new(&[&constants, include_str!("common.lua"), own].concat())
         };
+        let (counts, denials) = (include_str!("counts.lua"), include_str!("denials.lua"));
         Self {
-            begin: script(true, include_str!("begin.lua")),
-            end: script(true, include_str!("end.lua")),
-            record: script(true, include_str!("record.lua")),
+            begin: script(true, &[counts, denials, include_str!("begin.lua")].concat()),
+            end: script(true, &[denials, include_str!("end.lua")].concat()),
+            record: script(true, &[counts, denials, include_str!("record.lua")].concat()),
             find: script(false, include_str!("find.lua")),
             renew: script(true, include_str!("renew.lua")),
             take_up: script(true, include_str!("take_up.lua")),
@@ -94,6 +106,10 @@ impl Scripts {
             sweep: script(false, include_str!("sweep.lua")),
             pins: script(true, include_str!("pins.lua")),
             pins_page: script(false, include_str!("pins_page.lua")),
+            unlock: script(true, &[denials, include_str!("unlock.lua")].concat()),
+            locks_page: script(false, include_str!("locks_page.lua")),
+            usage: script(false, &[counts, include_str!("usage.lua")].concat()),
+            use_approval: script(true, include_str!("use.lua")),
             pepper: script(false, include_str!("pepper.lua")),
         }
     }
@@ -168,25 +184,6 @@ impl RedisStore {
         };
         self.link.ask(ask).await
     }
-
-    /// The sequences of an id's attempts.
-    async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
-        let mut command = redis::cmd("HVALS");
-        let mut sequences: Vec<u64> = self.query(command.arg(self.key("i", form::key(id)))).await?;
-        sequences.sort_unstable();
-        sequences.dedup();
-        Ok(sequences)
-    }
-
-    async fn read(&self, sequences: &[u64]) -> Result<Vec<Row>, StoreError> {
-        let mut command = redis::cmd("MGET");
-        sequences.iter().for_each(|sequence| {
-            command.arg(self.key("a", sequence));
-        });
-        // Between two looks an attempt may have been swept away.
-        let texts: Vec<Option<String>> = self.query(&command).await?;
-        texts.iter().flatten().map(|text| from_text::<Kept, _>(text, Kept::into_row)).collect()
-    }
 }
 
 /// The time, until when it is in doubt, and an attempt.
@@ -221,51 +218,38 @@ impl CallStore for RedisStore {
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let _place = self.places.take()?;
-        let args = [
-            // Together: before a login, Redis takes ten arguments at most, and says nothing of a login then.
-            to_text(&(Kept::new(new), form::hashes(&new.number)))?,
-            milliseconds(new.deadline).to_string(),
-            limits.calls_per_number.to_string(),
-            milliseconds(limits.per_number_window).to_string(),
-            limits.concurrent_calls.to_string(),
-            limits.calls_per_minute.to_string(),
-        ];
-        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.begin, &args).await?;
-        let (word, more) = match answer.as_slice() {
-            [word] => (word.as_str(), ""),
-            [word, more] => (word.as_str(), more.as_str()),
-            _ => return Err(strange()),
-        };
-        let after = || more.parse().map(span).map_err(|_| strange());
-        Ok(match word {
-            "new" => Begun::New,
-            "elsewhere" => Begun::Elsewhere(more.parse().map_err(|_| strange())?),
-            "number_key" => return Err(StoreError::other_number_key(more)),
-            "other_number" => Begun::Refused(Refusal::OtherNumber),
-            "in_progress" => Begun::Refused(Refusal::InProgress),
-            "blocked" => {
-                let block = from_text::<KeptBlock, _>(more, KeptBlock::into_block)?;
-                Begun::Refused(Refusal::Blocked { reason: block.reason, until: block.until })
-            }
-            "number_limit" => Begun::Refused(Refusal::NumberLimit { after: after()? }),
-            "minute_limit" => Begun::Refused(Refusal::MinuteLimit { after: after()? }),
-            "concurrent_limit" => Begun::Refused(Refusal::ConcurrentLimit { after: after()? }),
-            "over" => return Err(StoreError::over()),
+        // In one argument: before a login, Redis takes ten at most, and says nothing of a login then.
+        let arg = to_text(&(Kept::new(new), form::hashes(&new.number), KeptLimits::new(new, limits)))?;
+        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.begin, arg).await?;
+        limits::begun(&answer)
+    }
+
+    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
+        let answer: Vec<i64> = self.run_where(|_| true, &self.scripts.end, to_text(&KeptEnd::new(end))?).await?;
+        Ok(match *answer.as_slice() {
+            [0] => Ended::No,
+            [1] => Ended::UNLOCKED,
+            [1, until] => Ended::Yes { locked_until: Some(at(until)) },
             _ => return Err(strange()),
         })
     }
 
-    async fn end(&self, end: &End) -> Result<bool, StoreError> {
-        self.run_where(|_| true, &self.scripts.end, to_text(&KeptEnd::new(end))?).await
-    }
-
-    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
+        let mut lockouts = Vec::new();
         for updates in updates.chunks(BATCH) {
             let updates: Vec<_> =
                 updates.iter().map(|update| to_text(&KeptUpdate::new(update))).collect::<Result<_, _>>()?;
-            self.run_where(|()| true, &self.scripts.record, updates).await?;
+            let locking: Vec<String> = self.run_where(|_| true, &self.scripts.record, updates).await?;
+            for kept in &locking {
+                lockouts.push(from_text(kept, Kept::into_lockout)?);
+            }
         }
-        Ok(())
+        Ok(lockouts)
+    }
+
+    async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
+        let args = [to_text(&Which::of(attempt))?, form::owner(owner)];
+        self.run_where(|_| true, &self.scripts.use_approval, &args).await
     }
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
@@ -293,8 +277,8 @@ impl CallStore for RedisStore {
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
-        let mut command = redis::cmd("HSET");
-        command.arg(self.whole_key("blocks")).arg(block.number.to_string()).arg(to_text(&KeptBlock::new(block))?);
+        let (mut command, kept) = (redis::cmd("HSET"), KeptBlock::new(block));
+        command.arg(self.whole_key("blocks")).arg(kept.field()).arg(to_text(&kept)?);
         self.query(&command).await
     }
 
@@ -328,51 +312,11 @@ impl CallStore for RedisStore {
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
-        let mut rows = Vec::new();
-        let mut take = |page: Vec<Row>| {
-            rows.extend(page.into_iter().filter(|row| query.wants(row)).take(query.most - rows.len()));
-            rows.len() < query.most
-        };
-        if query.most == 0 {
-            return Ok(rows);
-        }
-        if let Some(id) = query.id {
-            let mut sequences = self.sequences_of(id).await?;
-            if query.newest_first {
-                sequences.reverse();
-            }
-            for page in sequences.chunks(PAGE as usize) {
-                if !take(self.read(page).await?) {
-                    break;
-                }
-            }
-            return Ok(rows);
-        }
-        let mut command = redis::cmd("MGET");
-        command.arg(self.whole_key("first")).arg(self.whole_key("sequence"));
-        let (first, last): (Option<u64>, Option<u64>) = self.query(&command).await?;
-        let mut left = first.unwrap_or(1).max(query.after.saturating_add(1))..=last.unwrap_or(0);
-        loop {
-            let page: Vec<u64> = match query.newest_first {
-                true => left.by_ref().rev().take(PAGE as usize).collect(),
-                false => left.by_ref().take(PAGE as usize).collect(),
-            };
-            if page.is_empty() || !take(self.read(&page).await?) {
-                return Ok(rows);
-            }
-        }
+        self.rows_of(query).await
     }
 
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
-        let mut command = redis::cmd("HGET");
-        command.arg(self.key("i", form::key(attempt.id))).arg(attempt.generation.to_string());
-        let Some(sequence): Option<u64> = self.query(&command).await? else { return Ok(Vec::new()) };
-        let mut command = redis::cmd("LRANGE");
-        let texts: Vec<String> = self.query(command.arg(self.key("s", sequence)).arg(0).arg(-1)).await?;
-        let steps = texts.iter().map(|text| from_text(text, |kept: KeptStep| Some(Step::from(kept))));
-        let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
-        steps.sort_by_key(|step| step.at);
-        Ok(steps)
+        self.steps_of(attempt).await
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
--- Takes note of what happened. ARGV: the updates.
+-- Records what happened. ARGV: the updates. Answers with the attempts whose end locked their number.
 
 local function add_step(kept, step)
     local steps = key('s', kept.sequence)
@@ -10,7 +10,7 @@ local function add_step(kept, step)
     call('RPUSH', steps, step)
 end
 
-local changes = {}
+local changes, lockouts = {}, {}
 
 function changes.step(update, kept)
     if not kept then
@@ -34,7 +34,10 @@ function changes.step(update, kept)
 end
 
 function changes.ended(update, kept)
-    finish(kept, update.owner, update)
+    local _, locked_until = finish(kept, update.owner, update)
+    if locked_until then
+        lockouts[#lockouts + 1] = cjson.encode(kept)
+    end
 end
 
 function changes.released(_, kept)
@@ -46,8 +49,7 @@ end
 function changes.refused(update, kept)
     if kept then
         if finish(kept, kept.owner, update) then
-            call('ZREM', key('n', kept.number), kept.sequence)
-            call('ZREM', key('minute'), kept.sequence)
+            subtract(kept)
         end
         return
     end
@@ -65,3 +67,4 @@ for _, argument in ipairs(ARGV) do
     local update = cjson.decode(argument)
     changes[update.change](update, find(update))
 end
+return lockouts

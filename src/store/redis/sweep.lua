@@ -46,7 +46,14 @@ for _, owner in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - L
     end
 end
 
--- When the oldest of the attempts and blocks that are left was written, as far as that is known.
+-- The numbers whose last denial is so long ago.
+local forgiven = call('ZRANGEBYSCORE', key('denied'), '-inf', text(now - DENIALS_KEPT), 'LIMIT', '0', SOME)
+for _, number in ipairs(forgiven) do
+    call('DEL', key('f', number))
+    call('ZREM', key('denied'), number)
+end
+
+-- When the oldest of the attempts, blocks and denials that are left was written, as far as that is known.
 local oldest = now
 if first <= last then
     local kept = fetch(text(first))
@@ -61,6 +68,7 @@ for i = 1, #blocks, 2 do
         oldest = math.min(oldest, block.since)
     end
 end
+oldest = math.min(oldest, tonumber(call('ZRANGE', key('denied'), 0, 0, 'WITHSCORES')[2] or oldest))
 
 -- No number is left that was hashed with these keys.
 for fingerprint, at in pairs(number_keys()) do
@@ -69,4 +77,4 @@ for fingerprint, at in pairs(number_keys()) do
     end
 end
 
-return {#old == SOME and 1 or 0, left}
+return {(#old == SOME or #forgiven == SOME) and 1 or 0, left}

@@ -1,5 +1,11 @@
--- Takes a number, ARGV[1], off the block list.
+-- Removes the blocks of a number, ARGV[1]. Answers with whether there was one that had not expired.
 
-local block = call('HGET', key('blocks'), ARGV[1])
-call('HDEL', key('blocks'), ARGV[1])
-return block and not has_expired(cjson.decode(block)) and 1 or 0
+local had_block = 0
+for _, field in ipairs({ARGV[1], ARGV[1] .. ':number'}) do
+    local block = call('HGET', key('blocks'), field)
+    if block and not has_expired(cjson.decode(block)) then
+        had_block = 1
+    end
+    call('HDEL', key('blocks'), field)
+end
+return had_block

@@ -6,14 +6,14 @@ use rusqlite::{Row as Found, params};
 use super::values::{self, At};
 use super::writer::Desk;
 use crate::call::{Attempt, NumberKey};
-use crate::store::Block;
 use crate::store::audit::{Query, Row, RowOutcome, Step};
+use crate::store::{Block, BlockScope};
 
 pub(super) fn block(desk: &Desk<'_>, block: &Block) -> rusqlite::Result<()> {
-    let Block { number, masked, reason, since, until } = block;
+    let Block { number, scope, masked, reason, since, until } = block;
     desk.database
-        .prepare_cached("INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![number, masked, reason, At(*since), until.map(At)])
+        .prepare_cached("INSERT OR REPLACE INTO blocks VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![number, *scope == BlockScope::Line, masked, reason, At(*since), until.map(At)])
         .map(|_| ())
 }
 
@@ -32,6 +32,7 @@ pub(super) fn blocks(desk: &Desk<'_>) -> rusqlite::Result<Vec<Block>> {
         .query_map([desk.wall], |row| {
             Ok(Block {
                 number: row.get("number_key")?,
+                scope: if row.get("whole_line")? { BlockScope::Line } else { BlockScope::Number },
                 masked: row.get("number")?,
                 reason: row.get("reason")?,
                 since: row.get::<_, At>("since_at")?.0,
@@ -84,9 +85,11 @@ fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
         outcome: match (ended, reason) {
             (None, _) => RowOutcome::Pending,
             (Some(_), None) => RowOutcome::Verified,
-            (Some(_), Some(reason)) => RowOutcome::Failed(values::failure(&reason, found.get("text")?)),
+            (Some(_), Some(reason)) => RowOutcome::Failed(values::failure(found, &reason)?),
         },
         judged_by: values::judged_by(found)?,
+        country: values::country(found)?,
+        locked_until: time("locked_until_at")?,
     })
 }
 

@@ -1,118 +1,47 @@
 //! What changes attempts, and finds them. Each function is a part of a transaction.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use phonegate_approval::attempts::StoredAttempts;
 use phonegate_approval::verdict::StoredApproval;
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
-use super::number_keys;
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
+use super::{begin, limits, number_keys};
 use crate::backend::Reference;
-use crate::call::{CallId, NumberKey, Outcome, Progress, StoredOutcome};
+use crate::call::{Attempt, CallId, CallLimit, Country, Failure, NumberKey, Outcome, Progress, StoredOutcome};
 use crate::store::{
-    Begun, Change, Current, CurrentState, End, HOLD, LEASE, Limits, NewAttempt, Orphan, Owner, Refusal, StoredNumber,
-    Update,
+    Change, Current, CurrentState, End, Ended, HOLD, LEASE, Lockout, Orphan, Owner, StoredNumber, Update,
 };
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// So many attempts are forgotten in one transaction, for which calls wait.
 const SWEPT_AT_ONCE: u32 = 500;
 
-pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
-    let NewAttempt { attempt, started, deadline, number, owner, node } = new;
-    let pending: Option<(i64, Option<NumberKey>)> = desk
-        .database
-        .prepare_cached("SELECT generation, number_key FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?
-        .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    if let Some((generation, its_number)) = pending {
-        return Ok(match its_number == Some(number.key) {
-            true if generation == values::generation(*attempt) => Begun::New,
-            true => Begun::Elsewhere(values::attempt(attempt.id, generation).generation),
-            false => Begun::Refused(Refusal::OtherNumber),
-        });
-    }
-    if let Some(refusal) = refusal(desk, number, limits)? {
-        return Ok(Begun::Refused(refusal));
-    }
-    supersede(desk, attempt.id)?;
-    let deadline = desk.now.saturating_add(milliseconds(*deadline));
-    desk.database
-        .prepare_cached(
-            "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, owner,
-                 started_at, begun, deadline, rings) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)",
-        )?
-        .execute(params![
-            attempt.id,
-            values::generation(*attempt),
-            number.key,
-            number.line,
-            number.masked,
-            number.full,
-            node,
-            owner,
-            At(*started),
-            desk.now,
-            deadline,
-        ])?;
-    counters::add(desk, Counter::Number(number.key), desk.now)?;
-    counters::add(desk, Counter::Minute, desk.now)?;
-    counters::add(desk, Counter::Pending, deadline)?;
-    renew(desk, *owner)?;
-    Ok(Begun::New)
+/// What a transaction needs of an attempt that it has ended.
+struct EndedAttempt {
+    number: Option<NumberKey>,
+    masked: Option<Box<str>>,
+    locked_until: Option<SystemTime>,
 }
 
-fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Result<Option<Refusal>> {
-    let block = desk
-        .database
-        .prepare_cached(
-            "SELECT reason, until_at FROM blocks WHERE number_key IN (?1, ?2) AND coalesce(until_at, ?3 + 1) > ?3",
-        )?
-        .query_row(params![number.key, number.line, desk.wall], |row| {
-            let until: Option<At> = row.get(1)?;
-            Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|At(until)| until) })
-        })
-        .optional()?;
-    if block.is_some() {
-        return Ok(block);
-    }
-    desk.database
-        .prepare_cached("UPDATE attempts SET rings = 0 WHERE number_key = ?1 AND rings = 1 AND deadline + ?2 <= ?3")?
-        .execute(params![number.key, milliseconds(HOLD), desk.now])?;
-    let rings = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
-    if { rings }.exists([number.key])? {
-        return Ok(Some(Refusal::InProgress));
-    }
-    let to_number = Counter::Number(number.key);
-    if let Some(after) = counters::wait(desk, to_number, limits.calls_per_number, limits.per_number_window)? {
-        return Ok(Some(Refusal::NumberLimit { after }));
-    }
-    if let Some(after) = counters::wait(desk, Counter::Minute, limits.calls_per_minute, MINUTE)? {
-        return Ok(Some(Refusal::MinuteLimit { after }));
-    }
-    let after = counters::wait(desk, Counter::Pending, limits.concurrent_calls, Duration::ZERO)?;
-    Ok(after.map(|after| Refusal::ConcurrentLimit { after }))
+pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Ended> {
+    let ended = end_and_count(desk, end)?;
+    Ok(ended.map_or(Ended::No, |ended| Ended::Yes { locked_until: ended.locked_until }))
 }
 
-/// Lets the id's attempts so far answer for it no more.
-fn supersede(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<usize> {
-    desk.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
-}
-
-pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<bool> {
-    let End { attempt, owner, at, outcome, release } = end;
+fn end_and_count(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Option<EndedAttempt>> {
+    let End { attempt, owner, at, outcome, release, denials } = end;
+    let (id, generation) = (attempt.id, values::generation(*attempt));
     let (judged_by, failure) = match outcome {
         Outcome::Verified(approval) => (Some(approval.judged_by().name()), None),
         Outcome::Failed(failure) => (None, Some(failure)),
     };
-    let ended = params![
-        attempt.id,
-        values::generation(*attempt),
+    let parameters = params![
+        id,
+        generation,
         owner,
         desk.now,
         At(*at),
@@ -120,30 +49,66 @@ pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<bool> {
         failure.map(|failure| failure.text()),
         release,
         judged_by,
+        failure.and_then(limit_name),
     ];
-    let deadline: Option<i64> = desk
+    type Found = (i64, Option<NumberKey>, Option<NumberKey>, Option<Box<str>>);
+    let found: Option<Found> = desk
         .database
         .prepare_cached(
             "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8, codes = NULL,
-                 judged_by = ?9
+                 judged_by = ?9, call_limit = ?10
              WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)
-             RETURNING deadline",
+             RETURNING deadline, number_key, line_key, number",
         )?
-        .query_row(ended, |row| row.get(0))
+        .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    match deadline {
-        Some(deadline) => counters::subtract(desk, Counter::Pending, deadline).map(|()| true),
-        None => Ok(false),
+    let Some((deadline, number, line, masked)) = found else { return Ok(None) };
+    counters::subtract(desk, Counter::Pending, deadline)?;
+    if let Some(line) = line {
+        counters::subtract(desk, Counter::PendingOnLine(line), deadline)?;
     }
+    let is_denial = failure.is_some_and(|failure| failure.reason().is_denial());
+    let locked_until = match number {
+        Some(number) if is_denial => limits::deny(desk, number, masked.as_deref().unwrap_or_default(), denials)?,
+        Some(number) if failure.is_none() => limits::forgive(desk, number).map(|()| None)?,
+        _ => None,
+    };
+    if let Some(until) = locked_until {
+        desk.database
+            .prepare_cached("UPDATE attempts SET locked_until_at = ?3 WHERE id = ?1 AND generation = ?2")?
+            .execute(params![id, generation, At(until)])?;
+    }
+    Ok(Some(EndedAttempt { number, masked, locked_until }))
 }
 
-pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<()> {
+fn limit_name(failure: &Failure) -> Option<&'static str> {
+    failure.limit().map(CallLimit::name)
+}
+
+/// As [`CallStore::use_approval`](crate::store::CallStore::use_approval).
+pub(super) fn use_approval(desk: &Desk<'_>, attempt: Attempt, owner: Owner) -> rusqlite::Result<bool> {
+    desk.database
+        .prepare_cached(
+            "UPDATE attempts SET used_by = ?3 WHERE id = ?1 AND generation = ?2 AND current = 1 AND ended IS NOT NULL
+                 AND reason IS NULL AND (used_by IS NULL OR used_by = ?3)",
+        )?
+        .execute(params![attempt.id, values::generation(attempt), owner])
+        .map(|changed| changed > 0)
+}
+
+pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<Option<Lockout>> {
     let Update { attempt, at, change } = update;
     let (id, generation) = (attempt.id, values::generation(*attempt));
     match change {
-        Change::Ended { owner, failure, release } => {
+        Change::Ended { owner, failure, release, denials } => {
             let outcome = Outcome::Failed(failure.clone());
-            end(desk, &End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release })?;
+            let end = End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
+            let Some(EndedAttempt { number, masked, locked_until }) = end_and_count(desk, &end)? else {
+                return Ok(None);
+            };
+            let lockout =
+                |(number, until)| Lockout { attempt: *attempt, number, masked: masked.unwrap_or_default(), until };
+            return Ok(number.zip(locked_until).map(lockout));
         }
         Change::Released => {
             desk.database
@@ -169,7 +134,17 @@ pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<()> {
             step(desk, update, "placed", Some(backend), None)?;
         }
     }
-    Ok(())
+    Ok(None)
+}
+
+/// What is known of an attempt that is to be given up.
+struct Known {
+    has_ended: bool,
+    number: Option<NumberKey>,
+    line: Option<NumberKey>,
+    country: Option<Country>,
+    /// When it began, and its deadline.
+    times: Option<(i64, i64)>,
 }
 
 fn refused(
@@ -177,33 +152,40 @@ fn refused(
     update: &Update,
     number: Option<&StoredNumber>,
     node: &str,
-    failure: &crate::call::Failure,
+    failure: &Failure,
 ) -> rusqlite::Result<()> {
     let (id, generation) = (update.attempt.id, values::generation(update.attempt));
-    let (reason, text) = (failure.reason().name(), failure.text());
-    type Known = (bool, Option<NumberKey>, Option<i64>, Option<i64>);
+    let (reason, text, limit) = (failure.reason().name(), failure.text(), limit_name(failure));
     let known: Option<Known> = desk
         .database
         .prepare_cached(
-            "SELECT ended IS NOT NULL, number_key, begun, deadline FROM attempts WHERE id = ?1 AND generation = ?2",
+            "SELECT ended IS NOT NULL, number_key, line_key, country, begun, deadline FROM attempts
+             WHERE id = ?1 AND generation = ?2",
         )?
-        .query_row(params![id, generation], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row(params![id, generation], |row| {
+            let times: (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
+            Ok(Known {
+                has_ended: row.get(0)?,
+                number: row.get(1)?,
+                line: row.get(2)?,
+                country: values::country(row)?,
+                times: times.0.zip(times.1),
+            })
+        })
         .optional()?;
-    if let Some((has_ended, number, begun, deadline)) = known {
+    if let Some(Known { has_ended, number, line, country, times }) = known {
         if has_ended {
             return Ok(());
         }
         desk.database
             .prepare_cached(
                 "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL,
-                     codes = NULL
+                     codes = NULL, call_limit = ?7
                  WHERE id = ?1 AND generation = ?2",
             )?
-            .execute(params![id, generation, desk.now, At(update.at), reason, text])?;
-        for (counter, at) in
-            [(number.map(Counter::Number), begun), (Some(Counter::Minute), begun), (Some(Counter::Pending), deadline)]
-        {
-            if let (Some(counter), Some(at)) = (counter, at) {
+            .execute(params![id, generation, desk.now, At(update.at), reason, text, limit])?;
+        if let Some((begun, deadline)) = times {
+            for (counter, at) in begin::counted(number, line, country, begun, deadline) {
                 counters::subtract(desk, counter, at)?;
             }
         }
@@ -214,12 +196,13 @@ fn refused(
         .prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND (ended IS NULL OR begun > ?2)")?;
     let is_current = !{ newer }.exists(params![id, desk.now.saturating_sub(milliseconds(update.waited()))])?;
     if is_current {
-        supersede(desk, id)?;
+        begin::supersede(desk, id)?;
     }
     desk.database
         .prepare_cached(
             "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, started_at,
-                 ended_at, ended, reason, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12)",
+                 ended_at, ended, reason, text, call_limit, country)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             id,
@@ -234,6 +217,8 @@ fn refused(
             desk.now,
             reason,
             text,
+            limit,
+            begin::country(number.and_then(|number| number.country.as_ref())),
         ])?;
     Ok(())
 }
@@ -277,8 +262,8 @@ fn step(
 pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Current>> {
     desk.database
         .prepare_cached(
-            "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, judged_by,
-                 ringing_at, answered_at
+            "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, call_limit,
+                 judged_by, ringing_at, answered_at
              FROM attempts WHERE id = ?1 AND current = 1",
         )?
         .query_row([id], |row| {
@@ -296,7 +281,7 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
                 (Some(ended), reason) => CurrentState::Ended {
                     outcome: match reason {
                         None => StoredOutcome::Verified(StoredApproval { judged_by: values::judged_by(row)? }),
-                        Some(reason) => StoredOutcome::Failed(values::failure(&reason, row.get("text")?)),
+                        Some(reason) => StoredOutcome::Failed(values::failure(row, &reason)?),
                     },
                     ago: span(age(desk, ended, row.get("ended_at")?)),
                 },
@@ -392,6 +377,7 @@ pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
             "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
         )?
         .execute([desk.now])?;
+    limits::sweep(desk)?;
     number_keys::sweep(desk)?;
     let has_more_counters = counters::sweep(desk, SWEPT_AT_ONCE)?;
     Ok(has_more_counters || ended.len() == SWEPT_AT_ONCE as usize)

@@ -1,12 +1,12 @@
-//! Counters of calls, for limits: a sum of them reads at most one row for each second of its window, however many calls
-//! there are.
+//! Counters of calls, for limits: a sum of them reads at most one row for each bucket of its window, however many calls
+//! there are. A bucket is a second, or ten minutes for all calls of a day and for those of a country.
 //!
 //! The counters change in the transaction that changes the attempts, so a process that is killed leaves both or neither.
 //! They are recounted from the attempts all the same, before a process begins its first call: a program of an older
 //! version may have written to the file.
 //!
-//! A bucket counts as a whole while the latest of its calls is within the window. So a limit may hold up to a second longer
-//! than it had to, and is never exceeded. A bucket is removed only when it lies in the past as a whole. The store's clock
+//! A bucket counts as a whole while the latest of its calls is within the window. So a limit may hold up to a bucket
+//! longer than it had to, and is never exceeded. A bucket is removed only when it lies in the past as a whole. The store's clock
 //! never goes back, so the same bucket does not come again, and a call that ends late subtracts nothing from others.
 
 use std::time::Duration;
@@ -15,10 +15,14 @@ use rusqlite::{OptionalExtension, params};
 
 use super::values::{milliseconds, span};
 use super::writer::Desk;
-use crate::call::NumberKey;
+use crate::call::{Country, HashedNumber, NumberKey};
+use crate::store::{StoredNumber, Usage};
 
 /// What a bucket covers, in milliseconds.
 const WIDTH: i64 = 1000;
+
+/// The same, for the counters of all calls of a day.
+const WIDTH_OF_DAYS: i64 = 10 * 60 * 1000;
 
 const MINUTE: i64 = 60_000;
 
@@ -34,6 +38,14 @@ pub(super) enum Counter {
     Minute,
     /// Pending calls, by their deadline.
     Pending,
+    /// Calls to a line, by when they began.
+    Line(NumberKey),
+    /// Pending calls to a line, by their deadline.
+    PendingOnLine(NumberKey),
+    /// All calls of a day, by when they began.
+    Day,
+    /// Calls to a country, by when they began.
+    Country(Country),
 }
 
 impl Counter {
@@ -43,33 +55,46 @@ impl Counter {
             Self::Number(_) => 1,
             Self::Minute => 2,
             Self::Pending => 3,
+            Self::Line(_) => 4,
+            Self::PendingOnLine(_) => 5,
+            Self::Day => 6,
+            Self::Country(_) => 7,
         }
     }
 
     fn key(&self) -> &[u8] {
         match self {
-            Self::Number(number) => number.as_bytes(),
-            Self::Minute | Self::Pending => &[],
+            Self::Number(number) | Self::Line(number) | Self::PendingOnLine(number) => number.as_bytes(),
+            Self::Minute | Self::Pending | Self::Day => &[],
+            Self::Country(country) => country.as_str().as_bytes(),
+        }
+    }
+
+    /// What a bucket covers, in milliseconds.
+    fn width(self) -> i64 {
+        match self {
+            Self::Day | Self::Country(_) => WIDTH_OF_DAYS,
+            _ => WIDTH,
         }
     }
 
     /// Longest window that can include a bucket, in milliseconds.
     fn longest_window(self) -> i64 {
         match self {
-            Self::Number(_) => DAY,
-            Self::Minute => MINUTE,
-            Self::Pending => 0,
+            Self::Number(_) | Self::Day | Self::Country(_) => DAY,
+            Self::Minute | Self::Line(_) => MINUTE,
+            Self::Pending | Self::PendingOnLine(_) => 0,
         }
+    }
+
+    fn bucket(self, at: i64) -> i64 {
+        at.div_euclid(self.width())
     }
 }
 
-fn bucket(at: i64) -> i64 {
-    at.div_euclid(WIDTH)
-}
-
 /// The first bucket that a window ending now touches.
-fn first_bucket(desk: &Desk<'_>, window: i64) -> i64 {
-    bucket(desk.now.saturating_sub(window))
+fn first_bucket(desk: &Desk<'_>, window: i64, width: i64) -> i64 {
+    desk.now.saturating_sub(window).div_euclid(width)
 }
 
 /// Counts a call, and removes the buckets of this counter that are older than its longest window.
@@ -77,19 +102,19 @@ pub(super) fn add(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Resul
     let (scope, key) = (counter.scope(), counter.key());
     desk.database
         .prepare_cached("DELETE FROM counters WHERE scope = ?1 AND key = ?2 AND bucket < ?3")?
-        .execute(params![scope, key, first_bucket(desk, counter.longest_window())])?;
+        .execute(params![scope, key, first_bucket(desk, counter.longest_window(), counter.width())])?;
     desk.database
         .prepare_cached(
             "INSERT INTO counters VALUES (?1, ?2, ?3, 1, ?4)
              ON CONFLICT DO UPDATE SET count = count + 1, latest = max(latest, excluded.latest)",
         )?
-        .execute(params![scope, key, bucket(at), at])?;
+        .execute(params![scope, key, counter.bucket(at), at])?;
     Ok(())
 }
 
 /// Subtracts a counted call from its bucket.
 pub(super) fn subtract(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
-    let (scope, key, bucket) = (counter.scope(), counter.key(), bucket(at));
+    let (scope, key, bucket) = (counter.scope(), counter.key(), counter.bucket(at));
     let left: Option<i64> = desk
         .database
         .prepare_cached(
@@ -117,7 +142,7 @@ pub(super) fn wait(
     let mut statement = desk.database.prepare_cached(
         "SELECT count, latest FROM counters WHERE scope = ?1 AND key = ?2 AND bucket >= ?3 ORDER BY bucket DESC",
     )?;
-    let mut rows = statement.query(params![counter.scope(), counter.key(), bucket(since)])?;
+    let mut rows = statement.query(params![counter.scope(), counter.key(), counter.bucket(since)])?;
     let mut sum: u64 = 0;
     while let Some(row) = rows.next()? {
         let (count, latest): (i64, i64) = (row.get(0)?, row.get(1)?);
@@ -132,39 +157,97 @@ pub(super) fn wait(
     Ok(None)
 }
 
+/// The calls that count for the caps of a day now.
+pub(super) fn usage(desk: &Desk<'_>) -> rusqlite::Result<Usage> {
+    let since = desk.now.saturating_sub(DAY);
+    let sum = |counter: &str| {
+        format!("SELECT key, sum(count) FROM counters WHERE {counter} AND bucket >= ?1 AND latest > ?2 GROUP BY key")
+    };
+    let parameters = params![since.div_euclid(WIDTH_OF_DAYS), since];
+    let count = |row: &rusqlite::Row<'_>| Ok(u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default());
+    let day = desk
+        .database
+        .prepare_cached(&sum("scope = 6 AND key = x''"))?
+        .query_row(parameters, count)
+        .optional()?
+        .unwrap_or_default();
+    let by_country = desk
+        .database
+        .prepare_cached(&sum("scope = 7"))?
+        .query_map(parameters, |row| Ok((country(&row.get::<_, Vec<u8>>(0)?), count(row)?)))?
+        .filter_map(|row| row.map(|(country, count)| country.map(|country| (country, count))).transpose())
+        .collect::<Result<_, _>>()?;
+    Ok(Usage { day, by_country })
+}
+
+/// The country of a counter's key.
+fn country(key: &[u8]) -> Option<Country> {
+    std::str::from_utf8(key).ok().and_then(Country::parse)
+}
+
+/// How the attempts that a counter counts are found: its scope, the key, the time by which they are counted, and what a
+/// bucket covers.
+const RECOUNTED: [(i64, &str, &str, i64, i64); 7] = [
+    (1, "number_key", "begun", DAY, WIDTH),
+    (2, "x''", "begun", MINUTE, WIDTH),
+    (3, "x''", "deadline", 0, WIDTH),
+    (4, "line_key", "begun", MINUTE, WIDTH),
+    (5, "line_key", "deadline", 0, WIDTH),
+    (6, "x''", "begun", DAY, WIDTH_OF_DAYS),
+    (7, "CAST(country AS BLOB)", "begun", DAY, WIDTH_OF_DAYS),
+];
+
 /// Makes the counters anew from the attempts.
 pub(super) fn recount(desk: &Desk<'_>) -> rusqlite::Result<()> {
-    let since = |window: i64| first_bucket(desk, window).saturating_mul(WIDTH);
     desk.database.execute("DELETE FROM counters", [])?;
-    desk.database.execute(
-        "INSERT INTO counters SELECT 1, number_key, begun / ?2, count(*), max(begun) FROM attempts
-         WHERE begun >= ?1 AND number_key IS NOT NULL GROUP BY number_key, begun / ?2",
-        [since(DAY), WIDTH],
-    )?;
-    desk.database.execute(
-        "INSERT INTO counters SELECT 2, x'', begun / ?2, count(*), max(begun) FROM attempts
-         WHERE begun >= ?1 GROUP BY begun / ?2",
-        [since(MINUTE), WIDTH],
-    )?;
-    desk.database.execute(
-        "INSERT INTO counters SELECT 3, x'', deadline / ?2, count(*), max(deadline) FROM attempts
-         WHERE ended IS NULL AND deadline >= ?1 GROUP BY deadline / ?2",
-        [since(0), WIDTH],
-    )?;
+    for (scope, key, time, window, width) in RECOUNTED {
+        let since = first_bucket(desk, window, width).saturating_mul(width);
+        let pending = if time == "deadline" { "AND ended IS NULL" } else { "" };
+        desk.database.execute(
+            &format!(
+                "INSERT INTO counters SELECT ?3, {key}, {time} / ?2, count(*), max({time}) FROM attempts
+                 WHERE {time} >= ?1 AND {key} IS NOT NULL {pending} GROUP BY {key}, {time} / ?2"
+            ),
+            [since, width, scope],
+        )?;
+    }
     Ok(())
 }
 
-/// Removes up to `most` old buckets of numbers that were not called again. Returns whether there may be more.
+/// Removes up to `most` old buckets of each of the numbers, lines and countries that were not called again. Returns
+/// whether there may be more.
 pub(super) fn sweep(desk: &Desk<'_>, most: u32) -> rusqlite::Result<bool> {
-    let old: Vec<(Vec<u8>, i64)> = desk
-        .database
-        .prepare_cached("SELECT key, bucket FROM counters WHERE scope = 1 AND bucket < ?1 ORDER BY bucket LIMIT ?2")?
-        .query_map(params![first_bucket(desk, DAY), most], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    for (key, bucket) in &old {
-        desk.database
-            .prepare_cached("DELETE FROM counters WHERE scope = 1 AND key = ?1 AND bucket = ?2")?
-            .execute(params![key, bucket])?;
+    let mut has_more = false;
+    for (scope, window, width) in [(1, DAY, WIDTH), (4, MINUTE, WIDTH), (5, 0, WIDTH), (7, DAY, WIDTH_OF_DAYS)] {
+        let old: Vec<(Vec<u8>, i64)> = desk
+            .database
+            .prepare_cached(
+                "SELECT key, bucket FROM counters WHERE scope = ?3 AND bucket < ?1 ORDER BY bucket LIMIT ?2",
+            )?
+            .query_map(params![first_bucket(desk, window, width), most, scope], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (key, bucket) in &old {
+            desk.database
+                .prepare_cached("DELETE FROM counters WHERE scope = ?3 AND key = ?1 AND bucket = ?2")?
+                .execute(params![key, bucket, scope])?;
+        }
+        has_more |= old.len() == most as usize;
     }
-    Ok(old.len() == most as usize)
+    Ok(has_more)
+}
+
+/// Moves the counters of a number and of its line to their current keys.
+pub(super) fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
+    for (scope, old, new) in [(1, old.number, number.key), (4, old.line, number.line), (5, old.line, number.line)] {
+        desk.database
+            .prepare_cached(
+                "INSERT INTO counters SELECT scope, ?2, bucket, count, latest FROM counters WHERE scope = ?3 AND key = ?1
+                 ON CONFLICT DO UPDATE SET count = count + excluded.count, latest = max(latest, excluded.latest)",
+            )?
+            .execute(params![old, new, scope])?;
+        desk.database
+            .prepare_cached("DELETE FROM counters WHERE scope = ?2 AND key = ?1")?
+            .execute(params![old, scope])?;
+    }
+    Ok(())
 }

@@ -4,14 +4,17 @@
 //! log, so that a reader never waits for the writer, and each commit is on the disk before it is told (`synchronous =
 //! FULL`, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
 
+mod alerts;
 mod audit;
 mod backup;
+mod begin;
 mod calls;
 mod clock;
 mod codes;
 #[cfg(test)]
 mod cost;
 mod counters;
+mod limits;
 mod number_keys;
 mod pins;
 mod restore;
@@ -29,7 +32,8 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::audit::{Query, Row, Step};
 use super::{
-    Begun, Block, CallStore, Current, End, KeyUse, Limits, NewAttempt, Orphan, Owner, Reach, StoreError, Update,
+    Begun, Block, CallStore, Current, End, Ended, KeyUse, Limits, Lockout, NewAttempt, Orphan, Owner, Reach,
+    StoreError, Update,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::platform;
@@ -125,19 +129,25 @@ impl CallStore for SqliteStore {
         let (new, limits) = (new.clone(), *limits);
         let begin = move |desk: &Desk<'_>| match number_keys::bring_up_to_date(desk, &new.number)? {
             Some(error) => Ok(Err(error)),
-            None => calls::begin(desk, &new, &limits).map(Ok),
+            None => begin::begin(desk, &new, &limits).map(Ok),
         };
         self.writer.begin(begin).await?
     }
 
-    async fn end(&self, end: &End) -> Result<bool, StoreError> {
+    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
         let end = end.clone();
         self.writer.write(move |desk| calls::end(desk, &end)).await
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<(), StoreError> {
+    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
         let updates = updates.to_vec();
-        self.writer.write(move |desk| updates.iter().try_for_each(|update| calls::record(desk, update))).await
+        self.writer
+            .write(move |desk| updates.iter().filter_map(|update| calls::record(desk, update).transpose()).collect())
+            .await
+    }
+
+    async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
+        self.writer.write(move |desk| calls::use_approval(desk, attempt, owner)).await
     }
 
     async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {

@@ -1,10 +1,10 @@
 //! The number keys with which numbers in the file were hashed, and rekeying a number.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
-use super::pins;
 use super::values::milliseconds;
 use super::writer::Desk;
+use super::{counters, limits, pins};
 use crate::call::{HashedNumber, KeyFingerprint};
 use crate::store::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, StoreError, StoredNumber, unknown_key};
 
@@ -67,14 +67,15 @@ fn note_use(desk: &Desk<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::
         .map(|_| ())
 }
 
-/// Moves the calls, counters, blocks and the PIN of a number to its current key. Of two blocks, the one that ends later is
-/// kept.
+/// Moves the calls, counters, denials, blocks and the PIN of a number to its current key. Of two blocks, the one that ends
+/// later is kept.
 fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
     for (old, new) in [(old.number, number.key), (old.line, number.line)] {
         desk.database
             .prepare_cached(
-                "INSERT INTO blocks SELECT ?2, number, reason, since_at, until_at FROM blocks WHERE number_key = ?1
-                 ON CONFLICT (number_key) DO UPDATE
+                "INSERT INTO blocks SELECT ?2, whole_line, number, reason, since_at, until_at FROM blocks
+                     WHERE number_key = ?1
+                 ON CONFLICT (number_key, whole_line) DO UPDATE
                      SET reason = excluded.reason, since_at = excluded.since_at, until_at = excluded.until_at
                      WHERE blocks.until_at IS NOT NULL
                          AND (excluded.until_at IS NULL OR excluded.until_at > blocks.until_at)",
@@ -83,36 +84,37 @@ fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite
         desk.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
     }
     pins::rekey(desk, old.number, number)?;
-    let is_called = desk
+    limits::rekey(desk, old.number, number)?;
+    let is_called: bool = desk
         .database
-        .prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 LIMIT 1")?
-        .query_row([old.number], |_| Ok(()))
-        .optional()?;
-    if is_called.is_none() {
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE number_key = ?1)
+                 OR EXISTS (SELECT 1 FROM attempts WHERE line_key = ?2)",
+        )?
+        .query_row(params![old.number, old.line], |row| row.get(0))?;
+    if !is_called {
         return Ok(());
     }
     // A unique index allows one ringing call per number. If there are two, which no process permits, the old one is
     // kept.
     desk.database
-        .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2, line_key = ?3 WHERE number_key = ?1")?
-        .execute(params![old.number, number.key, number.line])?;
-    desk.database
-        .prepare_cached(
-            "INSERT INTO counters SELECT scope, ?2, bucket, count, latest FROM counters WHERE scope = 1 AND key = ?1
-             ON CONFLICT DO UPDATE SET count = count + excluded.count, latest = max(latest, excluded.latest)",
-        )?
+        .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2 WHERE number_key = ?1")?
         .execute(params![old.number, number.key])?;
-    desk.database.prepare_cached("DELETE FROM counters WHERE scope = 1 AND key = ?1")?.execute([old.number])?;
-    Ok(())
+    // The line's other numbers, too: their calls count for the line.
+    desk.database
+        .prepare_cached("UPDATE attempts SET line_key = ?2 WHERE line_key = ?1")?
+        .execute(params![old.line, number.line])?;
+    counters::rekey(desk, old, number)
 }
 
-/// Deletes the fingerprints of keys that no number uses any more: every call and block is newer than their last use.
+/// Deletes the fingerprints of keys that no number uses any more: every call, block and denial is newer than their last use.
 pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
     desk.database
         .prepare_cached(
             "DELETE FROM number_keys WHERE used_at + ?1 < ?2
                  AND NOT EXISTS (SELECT 1 FROM attempts WHERE started_at <= used_at + ?1)
                  AND NOT EXISTS (SELECT 1 FROM blocks WHERE since_at <= used_at + ?1)
+                 AND NOT EXISTS (SELECT 1 FROM denials WHERE last_at <= used_at + ?1)
                  AND NOT EXISTS (SELECT 1 FROM pins WHERE key_fingerprint = fingerprint)",
         )?
         .execute(params![milliseconds(KEY_USE_KEPT), desk.wall])

@@ -10,11 +10,12 @@ use crate::fault;
 
 /// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
 /// is never changed.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// What a newer version does, for the tests of upgrades: named by the fault `store.next_schema`.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use phonegate_approval::verdict::JudgedBy;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey};
 use crate::store::{Owner, PepperFingerprint};
 
 /// A time by a wall clock, in milliseconds since 1970.
@@ -80,9 +80,19 @@ pub(super) fn attempt(id: CallId, generation: i64) -> Attempt {
     Attempt { id, generation: u64::try_from(generation).unwrap_or_default() }
 }
 
-pub(super) fn failure(reason: &str, text: Option<Box<str>>) -> Failure {
+/// The failure of an attempt's row.
+pub(super) fn failure(row: &rusqlite::Row<'_>, reason: &str) -> rusqlite::Result<Failure> {
+    let (text, limit): (Option<Box<str>>, Option<Box<str>>) = (row.get("text")?, row.get("call_limit")?);
     // One of a newer version's is a failure all the same.
-    Failure::verbatim(FailureReason::named(reason).unwrap_or(FailureReason::Internal), text.unwrap_or_default())
+    let failure =
+        Failure::verbatim(FailureReason::named(reason).unwrap_or(FailureReason::Internal), text.unwrap_or_default());
+    Ok(failure.by_limit(limit.and_then(|limit| CallLimit::named(&limit))))
+}
+
+/// The country of an attempt's row.
+pub(super) fn country(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Country>> {
+    let code: Option<Box<str>> = row.get("country")?;
+    Ok(code.and_then(|code| Country::parse(&code)))
 }
 
 pub(super) fn milliseconds(span: Duration) -> i64 {

@@ -161,6 +161,13 @@ fn the_rules_for_numbers_are_shown_and_stay_in_the_log() {
             "without_plus": "national", "allowed_types": ["mobile", "fixed_line"], "blocked_prefixes": ["+1???976", "+1900"]
         },
         "store": { "type": "redis", "site": "production" },
+        "call": { "single_use": true },
+        "limits": {
+            "calls_per_number": 5, "per_number_window_s": 600, "calls_per_number_per_day": 20,
+            "calls_per_line": { "in_progress": 20, "per_minute": 30 }, "concurrent_calls": 1000, "calls_per_minute": 120,
+            "calls_per_day": 5000, "by_country": { "LV": { "per_day": 10 } },
+            "denials": { "count": 3, "window_s": 3600, "lock_s": 3600 }
+        },
         "messages": "brief"
     });
     let scrubber = scrubber(&config);
@@ -168,6 +175,15 @@ fn the_rules_for_numbers_are_shown_and_stay_in_the_log() {
     assert_eq!(shown, config);
     let words = "the number is of the type fixed_line_or_mobile, and not of national ones, at sbc2.contoso.local";
     assert_eq!(scrubber.words(words), words);
+}
+
+#[test]
+fn what_does_not_belong_below_a_country_is_hidden() {
+    let config = json!({ "limits": { "by_country": { "LV": { "per_day": 10, "from": "s3cret-text" } } } });
+    let scrubber = scrubber(&config);
+    let shown: Value = serde_json::from_str(&scrubber.config(&config.to_string()).unwrap()).unwrap();
+    assert_eq!(shown, json!({ "limits": { "by_country": { "LV": { "per_day": 10, "from": HIDDEN } } } }));
+    assert_eq!(scrubber.words("it is s3cret-text"), "it is …");
 }
 
 #[test]

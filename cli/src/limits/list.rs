@@ -1,0 +1,170 @@
+//! Locked numbers and daily caps, for people and for programs.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Table, presets};
+use jiff::tz::TimeZone;
+use phonegate::call::CallLimit;
+use phonegate::config::{Bounded, LimitsConfig};
+use phonegate::store::{NumberLock, Usage};
+use serde::Serialize;
+
+use super::List;
+use crate::exit::{Exit, Trouble};
+use crate::output;
+use crate::store::Opened;
+use crate::when;
+
+/// A line of `--json` about a lock. Scripts depend on its names.
+#[derive(Serialize)]
+struct LockRecord<'a> {
+    event: &'static str,
+    key: String,
+    number: &'a str,
+    since: String,
+    until: String,
+    locks: u32,
+}
+
+/// A daily cap, and the calls that count for it now. Also a line of `--json`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Cap {
+    event: &'static str,
+    limit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    calls: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cap: Option<u64>,
+}
+
+impl Cap {
+    fn new(limit: CallLimit, country: Option<String>, calls: u64, cap: Option<u64>) -> Self {
+        Self { event: "usage", limit: limit.name(), country, calls, cap }
+    }
+
+    /// Its key in the configuration.
+    fn name(&self) -> String {
+        match &self.country {
+            None => format!("limits.{}", self.limit),
+            Some(country) => format!("limits.{}.{country}", self.limit),
+        }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.cap.is_some_and(|cap| self.calls >= cap)
+    }
+}
+
+pub(super) fn run(arguments: &List, limits: &LimitsConfig, opened: &Opened) -> Result<Exit, Trouble> {
+    let locks = opened.ask(opened.store.locks())?;
+    let caps = caps(limits, opened.ask(opened.store.usage())?);
+    if arguments.json {
+        locks.iter().for_each(|lock| output::record(&lock_record(lock)));
+        caps.iter().for_each(output::record);
+        return Ok(Exit::Done);
+    }
+    if locks.is_empty() {
+        output::result("No number is locked.");
+    } else {
+        output::result("Numbers that are locked, because their calls were not approved:");
+        print(&table_of_locks(&locks));
+        output::result("To end a lock: phonegate limits unlock KEY");
+    }
+    output::result("\nCalls in the last 24 hours:");
+    print(&table_of_caps(&caps));
+    Ok(Exit::Done)
+}
+
+/// The caps of the configuration, and the countries that were called.
+fn caps(limits: &LimitsConfig, usage: Usage) -> Vec<Cap> {
+    let Usage { day, by_country } = usage;
+    let mut countries: BTreeMap<String, (u64, Option<u64>)> =
+        limits.by_country.iter().map(|(code, limits)| (code.clone(), (0, Some(limits.per_day.get())))).collect();
+    for (country, calls) in by_country {
+        countries.entry(country.to_string()).or_default().0 = calls;
+    }
+    let all = Cap::new(CallLimit::CallsPerDay, None, day, limits.calls_per_day.map(Bounded::get));
+    let by_country =
+        countries.into_iter().map(|(country, (calls, cap))| Cap::new(CallLimit::ByCountry, Some(country), calls, cap));
+    std::iter::once(all).chain(by_country).collect()
+}
+
+fn lock_record(lock: &NumberLock) -> LockRecord<'_> {
+    LockRecord {
+        event: "lock",
+        key: lock.number.to_string(),
+        number: &lock.masked,
+        since: when::utc(lock.since),
+        until: when::utc(lock.until),
+        locks: lock.locks,
+    }
+}
+
+fn print(table: &Table) {
+    table.lines().for_each(|line| output::result(line.trim_end()));
+}
+
+fn empty_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+fn table_of_locks(locks: &[NumberLock]) -> Table {
+    let zone = TimeZone::system();
+    let mut table = empty_table();
+    table.set_header(["NUMBER", "SINCE", "UNTIL", "LOCKS IN A ROW", "KEY"]);
+    for lock in locks {
+        table.add_row([
+            &*lock.masked,
+            &when::local(lock.since, &zone),
+            &when::local(lock.until, &zone),
+            &lock.locks.to_string(),
+            &lock.number.to_string(),
+        ]);
+    }
+    table
+}
+
+fn table_of_caps(caps: &[Cap]) -> Table {
+    let mut table = empty_table();
+    table.set_header(["LIMIT", "CALLS", "CAP", ""]);
+    for cap in caps {
+        table.add_row([
+            &*cap.name(),
+            &cap.calls.to_string(),
+            &cap.cap.map_or_else(|| "none".to_owned(), |cap| cap.to_string()),
+            if cap.is_reached() { "reached: further calls are refused" } else { "" },
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use phonegate::call::Country;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_cap_and_each_called_country_is_listed_once() {
+        let limits: LimitsConfig = serde_json::from_value(json!({
+            "calls_per_day": 12, "by_country": { "LV": { "per_day": 10 }, "DE": { "per_day": 3 } }
+        }))
+        .unwrap();
+        let country = |code| Country::parse(code).unwrap();
+        let usage = Usage { day: 12, by_country: vec![(country("LV"), 9), (country("US"), 2)] };
+        let found: Vec<_> =
+            caps(&limits, usage).iter().map(|cap| (cap.name(), cap.calls, cap.cap, cap.is_reached())).collect();
+        let expected = [
+            ("limits.calls_per_day", 12, Some(12), true),
+            ("limits.by_country.DE", 0, Some(3), false),
+            ("limits.by_country.LV", 9, Some(10), false),
+            ("limits.by_country.US", 2, None, false),
+        ];
+        assert_eq!(found, expected.map(|(name, calls, cap, reached)| (name.to_owned(), calls, cap, reached)));
+    }
+}

@@ -1,0 +1,97 @@
+//! The part of the page about limits and locks.
+
+use jiff::ZonedDateTime;
+use maud::{Markup, html};
+use phonegate::call::CallLimit;
+
+use super::figures::Figures;
+use super::limits::{Cap, NAMED};
+use super::{chart, words};
+use crate::when;
+
+/// Maximum number of days that are named on which a cap was reached.
+const DAYS: usize = 6;
+
+/// Which limits refused calls, and when daily caps were reached.
+pub(super) fn refused(figures: &Figures) -> Markup {
+    let refused: Vec<_> = CallLimit::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(n, limit)| (n, limit, figures.limits.refused(limit)))
+        .filter(|(.., count)| *count > 0)
+        .collect();
+    html! {
+        section.card {
+            h2 { "Refused by limits" }
+            p.about { "Attempts that a limit of the configuration refused, " (words::each(figures.per)) "; each row has a scale of its own." }
+            @if refused.is_empty() { p.nothing { "There is none." } }
+            @else {
+                table.refusals {
+                    thead { tr { th scope="col" { "Limit" } th.bars scope="col" { span.unseen { "Over time" } } th.n scope="col" { "Calls" } } }
+                    tbody { @for (n, limit, count) in refused {
+                        @let counts: Vec<u64> = figures.bars.iter().map(|bar| bar.limits.get(n).copied().unwrap_or_default()).collect();
+                        tr {
+                            th scope="row" { span { (limit.name()) small { (words::of_limit(limit)) } } }
+                            td.bars { (chart::sparkline(&counts)) }
+                            td.n { (words::number(count)) }
+                        }
+                    } }
+                }
+                @for (cap, days) in figures.limits.caps() { p.after { (reached(cap, &days)) } }
+                p.after { "What counts now: " code { "phonegate limits list" } }
+            }
+        }
+    }
+}
+
+/// When a cap was reached, the newest days first.
+fn reached(cap: Cap, days: &[&ZonedDateTime]) -> String {
+    let times = days.iter().rev().take(DAYS).map(|time| time.strftime("%-d %b at %H:%M").to_string());
+    let more = match days.len().saturating_sub(DAYS) {
+        0 => String::new(),
+        more => format!(", and on {} before", words::counted(more as u64, "day", "days")),
+    };
+    format!("{} was reached on {}{more}.", name(cap), times.collect::<Vec<_>>().join(", "))
+}
+
+/// Its key in the configuration.
+pub(super) fn name(cap: Cap) -> String {
+    match cap {
+        Cap::Day => CallLimit::CallsPerDay.to_string(),
+        Cap::Country(None) => CallLimit::ByCountry.to_string(),
+        Cap::Country(Some(country)) => format!("{}.{country}", CallLimit::ByCountry),
+    }
+}
+
+/// Which numbers were locked.
+pub(super) fn locked(figures: &Figures) -> Markup {
+    let locked = figures.limits.locked();
+    let zone = figures.from.time_zone();
+    let time =
+        |time| when::zoned(time, zone).map_or_else(String::new, |time| time.strftime("%-d %b, %H:%M").to_string());
+    html! {
+        section.card {
+            h2 { "Locked numbers" }
+            p.about {
+                "Numbers that were locked, because their calls were not approved. "
+                @match figures.limits.locked_now { 0 => "None is locked now.", 1 => "1 is locked now.", now => { (words::number(now)) " are locked now." } }
+            }
+            @if locked.is_empty() { p.nothing { "There is none." } }
+            @else {
+                table.plain-rows {
+                    thead { tr { th scope="col" { "Number, and ID of the last call that locked it" } th.n scope="col" { "Last lock" } th.n scope="col" { "Locks" } th.n scope="col" { "Denials" } } }
+                    tbody { @for (locked, denials) in locked.iter().take(NAMED) {
+                        tr {
+                            th scope="row" { (locked.masked) small { code { (locked.newest) } } }
+                            td.n { (time(locked.since)) small { "until " (time(locked.until)) } }
+                            td.n { (words::number(locked.locks)) }
+                            td.n { (words::number(*denials)) }
+                        }
+                    } }
+                }
+                @if locked.len() > NAMED { p.after { "The first " (NAMED) " of " (words::number(locked.len() as u64)) "." } }
+                p.after { "To end a lock: " code { "phonegate limits unlock ID" } }
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Alerts that wait for their delivery.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Owner, StoreError};
+
+/// How long an owner has to deliver an alert that it has claimed. After that another one may claim it.
+pub const ALERT_LEASE: Duration = Duration::from_secs(60);
+
+/// Maximum number of undelivered alerts in a store.
+pub const MAX_WAITING_ALERTS: usize = 1_000;
+
+/// The time within which a second alert about the same is a repetition.
+pub const REPEATED_WITHIN: Duration = Duration::from_secs(60 * 60);
+
+/// How long a delivered alert, and one that was given up, is listed.
+pub const ALERT_LISTED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long an alert waits for its delivery.
+pub const ALERT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// The alerts of a store. Each is for one destination; a node delivers those of the destinations that it has.
+///
+/// An alert is delivered at least once: the node that claimed it may be killed after the delivery and before it says so.
+/// Its id is the same in each delivery.
+#[async_trait]
+pub trait AlertStore: Send + Sync {
+    /// Adds an alert, unless one about the same was added for the same destination within the last hour, or too many
+    /// wait.
+    ///
+    /// # Errors
+    /// If it is not known whether it was added.
+    async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError>;
+
+    /// Claims up to `most` alerts for these destinations that are due, the oldest first.
+    ///
+    /// # Errors
+    /// If it is not known which were claimed: they can be claimed again after [`ALERT_LEASE`].
+    async fn claim_alerts(
+        &self,
+        owner: Owner,
+        destinations: &[Box<str>],
+        most: usize,
+    ) -> Result<Vec<ClaimedAlert>, StoreError>;
+
+    /// Records what became of a delivery. Returns false, and changes nothing, if `owner` is not the one that has claimed
+    /// the alert.
+    ///
+    /// # Errors
+    /// If it is not known whether that was recorded.
+    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError>;
+
+    /// All alerts of the store, the newest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError>;
+}
+
+/// An alert to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedAlert {
+    /// Identifies it in every delivery.
+    pub id: Uuid,
+    /// The key of its destination.
+    pub destination: Box<str>,
+    /// What it is about: its kind, and the hash of a number or the name of a backend or limit.
+    pub about: Box<str>,
+    /// When it was raised.
+    pub raised_at: SystemTime,
+    /// The alert as JSON. No personal data.
+    pub content: Box<str>,
+}
+
+/// Whether an alert was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlertAdded {
+    /// It waits for its delivery.
+    New,
+    /// One about the same was added within the last hour.
+    Repeated,
+    /// Too many alerts wait.
+    Full,
+}
+
+/// An alert to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedAlert {
+    /// Its id.
+    pub id: Uuid,
+    /// The key of its destination.
+    pub destination: Box<str>,
+    /// The alert as JSON.
+    pub content: Box<str>,
+    /// Deliveries that failed so far.
+    pub tries: u32,
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlertTried {
+    /// The destination has taken it.
+    Delivered,
+    /// It failed, and is due again after that time.
+    Failed {
+        /// From now.
+        again_after: Duration,
+        /// Why, without personal data.
+        error: Box<str>,
+    },
+    /// It failed, and is not tried again.
+    GivenUp {
+        /// Why, without personal data.
+        error: Box<str>,
+    },
+}
+
+/// An alert as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedAlert {
+    /// Its id.
+    pub id: Uuid,
+    /// The key of its destination.
+    pub destination: Box<str>,
+    /// The alert as JSON.
+    pub content: Box<str>,
+    /// When it was raised.
+    pub raised_at: SystemTime,
+    /// Deliveries that failed so far.
+    pub tries: u32,
+    /// Why the last one failed.
+    pub error: Option<Box<str>>,
+    /// When it was delivered.
+    pub delivered_at: Option<SystemTime>,
+    /// Whether it will not be tried again, although it was not delivered.
+    pub is_given_up: bool,
+}

@@ -1,0 +1,38 @@
+//! The block list.
+
+use std::time::SystemTime;
+
+use crate::call::NumberKey;
+
+/// A number that is not called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The number.
+    pub number: NumberKey,
+    /// What of it is not called.
+    pub scope: BlockScope,
+    /// The number, masked.
+    pub masked: Box<str>,
+    /// Why. Without a full stop.
+    pub reason: Box<str>,
+    /// When it was blocked.
+    pub since: SystemTime,
+    /// When the block ends. `None`: never.
+    pub until: Option<SystemTime>,
+}
+
+/// What a block keeps from being called. A number may have a block of each scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BlockScope {
+    /// Exactly the number: of one without an extension, its extensions are called.
+    Number,
+    /// The number and all of its extensions. Only an administrator blocks a line.
+    Line,
+}
+
+impl Block {
+    /// Returns whether it has ended.
+    pub fn has_expired(&self, now: SystemTime) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}

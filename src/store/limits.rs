@@ -1,0 +1,93 @@
+//! How many calls there may be, and which numbers are locked.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::call::{Country, NumberKey};
+
+/// How many calls there may be, for a call to one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls to the number within `per_number_window`.
+    pub calls_per_number: u64,
+    /// At most a day.
+    pub per_number_window: Duration,
+    /// Calls to the number within 24 hours.
+    pub calls_per_number_per_day: u64,
+    /// Pending calls to all extensions of the number's line.
+    pub line_in_progress: u64,
+    /// Calls to all extensions of the number's line within 60 seconds.
+    pub line_per_minute: u64,
+    /// Pending calls in all.
+    pub concurrent_calls: u64,
+    /// Calls within 60 seconds in all.
+    pub calls_per_minute: u64,
+    /// Calls within 24 hours in all. `None`: no cap.
+    pub calls_per_day: Option<u64>,
+    /// Calls to the number's country within 24 hours. `None`: no cap.
+    pub country_per_day: Option<u64>,
+}
+
+/// When a number is locked that denies its calls.
+///
+/// `count` denials within `window` lock the number, and are used up then. The first lock lasts `lock`, each further one
+/// twice as long as the one before, up to 24 hours. While a number is locked, nothing counts. An approval resets all of
+/// it, and so do 30 days without a denial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DenialLimits {
+    /// At least 1.
+    pub count: u64,
+    /// In which the denials are counted.
+    pub window: Duration,
+    /// The duration of the first lock.
+    pub lock: Duration,
+}
+
+/// A number that is locked after denials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberLock {
+    /// The number, extension included.
+    pub number: NumberKey,
+    /// The same, masked.
+    pub masked: Box<str>,
+    /// When it was locked.
+    pub since: SystemTime,
+    /// When the lock ends.
+    pub until: SystemTime,
+    /// Locks since the last approval, this one included.
+    pub locks: u32,
+}
+
+/// Calls that count for the daily caps now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// All calls.
+    pub day: u64,
+    /// Calls to each country, in the order of their codes.
+    pub by_country: Vec<(Country, u64)>,
+}
+
+/// The locks and counters of a store.
+#[async_trait]
+pub trait LimitStore: Send + Sync {
+    /// The numbers that are locked now, the one that was locked last first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    async fn locks(&self) -> Result<Vec<NumberLock>, StoreError>;
+
+    /// Resets the denials and the lock of a number, given as its hashes with each number key. Returns whether it was
+    /// locked.
+    ///
+    /// # Errors
+    /// If it is not known whether it is unlocked.
+    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
+
+    /// The calls that count for the daily caps.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    async fn usage(&self) -> Result<Usage, StoreError>;
+}

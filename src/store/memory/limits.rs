@@ -1,0 +1,220 @@
+//! Limits of calls in memory: which calls they refuse, and which numbers are locked.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+
+use super::MemoryStore;
+use super::calls::Calls;
+use crate::call::{CallLimit, NumberKey, Outcome};
+use crate::store::denials::NumberDenials;
+use crate::store::{
+    Block, BlockScope, End, HOLD, LimitStore, Limits, NumberLock, Refusal, Row, StoreError, StoredNumber, Usage,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The longest window in which calls to a number are counted.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The denials of a number.
+pub(super) struct KeptDenials {
+    pub(super) masked: Box<str>,
+    pub(super) denials: NumberDenials,
+}
+
+#[async_trait]
+impl LimitStore for MemoryStore {
+    async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
+        Ok(self.0.lock().locks(Instant::now()))
+    }
+
+    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        Ok(self.0.lock().unlock(numbers, Instant::now()))
+    }
+
+    async fn usage(&self) -> Result<Usage, StoreError> {
+        Ok(self.0.lock().usage(Instant::now()))
+    }
+}
+
+impl Calls {
+    pub(super) fn refusal(&mut self, number: &StoredNumber, limits: &Limits, now: Instant) -> Option<Refusal> {
+        if let Some(block) = self.block_of(number) {
+            return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
+        }
+        let clock = self.milliseconds(now);
+        let locked = self.denials.get(&number.key).and_then(|kept| kept.denials.locked_until(clock));
+        if let Some(until) = locked {
+            return Some(Refusal::Limit { limit: CallLimit::Denials, after: span(until.saturating_sub(clock)) });
+        }
+        let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
+        if ringing.is_some_and(|kept| kept.deadline + HOLD > now) {
+            return Some(Refusal::InProgress);
+        }
+        self.exceeded(number, limits, now, clock).map(|(limit, after)| Refusal::Limit { limit, after })
+    }
+
+    /// The first limit that admits no call to this number, and how long so.
+    fn exceeded(
+        &mut self,
+        number: &StoredNumber,
+        limits: &Limits,
+        now: Instant,
+        clock: i64,
+    ) -> Option<(CallLimit, Duration)> {
+        if let Some(begun) = self.begun.get(&number.key) {
+            if let Some(after) = begun.wait(limits.calls_per_number, limits.per_number_window, now) {
+                return Some((CallLimit::CallsPerNumber, after));
+            }
+            if let Some(after) = begun.wait(limits.calls_per_number_per_day, DAY, now) {
+                return Some((CallLimit::CallsPerNumberPerDay, after));
+            }
+        }
+        if let Some(line) = self.lines.get_mut(&number.line) {
+            let after = line.begun.wait(limits.line_per_minute, MINUTE, now);
+            if let Some(after) = after.or_else(|| line.pending.wait(limits.line_in_progress, now)) {
+                return Some((CallLimit::CallsPerLine, after));
+            }
+        }
+        if let Some(after) = self.begun_lately.wait(limits.calls_per_minute, MINUTE, now) {
+            return Some((CallLimit::CallsPerMinute, after));
+        }
+        if let Some(after) = self.in_time.wait(limits.concurrent_calls, now) {
+            return Some((CallLimit::ConcurrentCalls, after));
+        }
+        let country = number.country.and_then(|country| self.countries.get(&country));
+        if let Some(after) = country.zip(limits.country_per_day).and_then(|(country, most)| country.wait(most, clock)) {
+            return Some((CallLimit::ByCountry, after));
+        }
+        let after = limits.calls_per_day.and_then(|most| self.day.wait(most, clock))?;
+        Some((CallLimit::CallsPerDay, after))
+    }
+
+    /// The block for which a number is not called. Of several, the one that ends last.
+    fn block_of(&self, number: &StoredNumber) -> Option<&Block> {
+        let wall = SystemTime::now();
+        let (any, line) = ([BlockScope::Line, BlockScope::Number], [BlockScope::Line]);
+        let keys = any.map(|scope| (number.key, scope)).into_iter().chain(line.map(|scope| (number.line, scope)));
+        let blocks = keys.filter_map(|key| self.blocks.get(&key)).filter(|block| !block.has_expired(wall));
+        blocks.max_by_key(|block| (block.until.is_none(), block.until))
+    }
+
+    /// Counts a call that begins.
+    pub(super) fn count(&mut self, sequence: u64, number: &StoredNumber, deadline: Instant, now: Instant) {
+        let clock = self.milliseconds(now);
+        self.begun.entry(number.key).or_default().add(now, DAY);
+        let line = self.lines.entry(number.line).or_default();
+        line.begun.add(now, MINUTE);
+        line.pending.add(deadline, sequence);
+        self.begun_lately.add(now, MINUTE);
+        self.in_time.add(deadline, sequence);
+        self.day.add(clock);
+        if let Some(country) = number.country {
+            self.countries.entry(country).or_default().add(clock);
+        }
+    }
+
+    /// Subtracts a call that is not pending any more.
+    pub(super) fn is_pending_no_more(&mut self, sequence: u64) {
+        let Some(kept) = self.attempts.get(&sequence) else { return };
+        self.in_time.remove(kept.deadline, sequence);
+        if let Some(line) = kept.row.line_key.and_then(|line| self.lines.get_mut(&line)) {
+            line.pending.remove(kept.deadline, sequence);
+        }
+    }
+
+    /// Subtracts a call that has ended, and that is not to count for any limit.
+    pub(super) fn count_no_more(&mut self, sequence: u64) {
+        let Some(kept) = self.attempts.get_mut(&sequence) else { return };
+        let Some(begun) = kept.begun.take() else { return };
+        let Row { number_key, line_key, country, .. } = kept.row;
+        let clock = self.milliseconds(begun);
+        self.begun_lately.subtract(begun);
+        if let Some(to_number) = number_key.and_then(|number| self.begun.get_mut(&number)) {
+            to_number.subtract(begun);
+        }
+        if let Some(line) = line_key.and_then(|line| self.lines.get_mut(&line)) {
+            line.begun.subtract(begun);
+        }
+        self.day.subtract(clock);
+        if let Some(country) = country.and_then(|country| self.countries.get_mut(&country)) {
+            country.subtract(clock);
+        }
+    }
+
+    /// Counts the end of an attempt as a denial, or resets the denials of its number. Returns the end of the lock that it
+    /// causes.
+    pub(super) fn judge(&mut self, sequence: u64, end: &End, now: Instant) -> Option<SystemTime> {
+        let clock = self.milliseconds(now);
+        let row = self.attempts.get_mut(&sequence).map(|kept| &mut kept.row)?;
+        let number = row.number_key?;
+        match &end.outcome {
+            Outcome::Verified(_) => drop(self.denials.remove(&number)),
+            Outcome::Failed(failure) if failure.reason().is_denial() => {
+                let masked = || row.number.clone().unwrap_or_default();
+                let new = || KeptDenials { masked: masked(), denials: NumberDenials::default() };
+                let kept = self.denials.entry(number).or_insert_with(new);
+                let until = kept.denials.deny(clock, &end.denials)?;
+                row.locked_until = in_wall_time(until.saturating_sub(clock));
+                return row.locked_until;
+            }
+            Outcome::Failed(_) => {}
+        }
+        None
+    }
+
+    fn locks(&mut self, now: Instant) -> Vec<NumberLock> {
+        let (clock, wall) = (self.milliseconds(now), SystemTime::now());
+        let lock = |(number, kept): (&NumberKey, &KeptDenials)| {
+            let (since, until) = kept.denials.lock.filter(|(_, until)| *until > clock)?;
+            Some(NumberLock {
+                number: *number,
+                masked: kept.masked.clone(),
+                since: wall.checked_sub(span(clock.saturating_sub(since)))?,
+                until: in_wall_time(until.saturating_sub(clock))?,
+                locks: kept.denials.locks,
+            })
+        };
+        let mut locks: Vec<_> = self.denials.iter().filter_map(lock).collect();
+        locks.sort_by_key(|lock| std::cmp::Reverse(lock.since));
+        locks
+    }
+
+    fn unlock(&mut self, numbers: &[NumberKey], now: Instant) -> bool {
+        let clock = self.milliseconds(now);
+        let removed: Vec<_> = numbers.iter().filter_map(|number| self.denials.remove(number)).collect();
+        removed.iter().any(|kept| kept.denials.locked_until(clock).is_some())
+    }
+
+    fn usage(&mut self, now: Instant) -> Usage {
+        let clock = self.milliseconds(now);
+        let countries = self.countries.iter().map(|(country, day)| (*country, day.count(clock)));
+        Usage { day: self.day.count(clock), by_country: countries.filter(|(_, count)| *count > 0).collect() }
+    }
+
+    /// Forgets what no limit counts any more.
+    pub(super) fn sweep_limits(&mut self, now: Instant) {
+        let clock = self.milliseconds(now);
+        self.begun.retain(|_, begun| begun.forget(now, DAY));
+        // Both are brought up to date.
+        self.lines.retain(|_, line| line.begun.forget(now, MINUTE) | line.pending.forget(now));
+        self.countries.retain(|_, day| day.forget(clock));
+        self.denials.retain(|_, kept| !kept.denials.is_forgotten(clock));
+    }
+
+    /// The store's clock: milliseconds since it was first read.
+    pub(super) fn milliseconds(&mut self, now: Instant) -> i64 {
+        let since = *self.clock_since.get_or_insert(now);
+        i64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+fn span(milliseconds: i64) -> Duration {
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
+}
+
+/// The wall-clock time in `left` milliseconds.
+fn in_wall_time(left: i64) -> Option<SystemTime> {
+    SystemTime::now().checked_add(span(left))
+}

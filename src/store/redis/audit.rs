@@ -1,0 +1,76 @@
+//! Reading the attempts and their steps.
+
+use super::form::{self, Kept, KeptStep};
+use super::{PAGE, RedisStore, from_text};
+use crate::call::{Attempt, CallId};
+use crate::store::StoreError;
+use crate::store::audit::{Query, Row, Step};
+
+impl RedisStore {
+    pub(super) async fn rows_of(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        let mut take = |page: Vec<Row>| {
+            rows.extend(page.into_iter().filter(|row| query.wants(row)).take(query.most - rows.len()));
+            rows.len() < query.most
+        };
+        if query.most == 0 {
+            return Ok(rows);
+        }
+        if let Some(id) = query.id {
+            let mut sequences = self.sequences_of(id).await?;
+            if query.newest_first {
+                sequences.reverse();
+            }
+            for page in sequences.chunks(PAGE as usize) {
+                if !take(self.read(page).await?) {
+                    break;
+                }
+            }
+            return Ok(rows);
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(self.whole_key("first")).arg(self.whole_key("sequence"));
+        let (first, last): (Option<u64>, Option<u64>) = self.query(&command).await?;
+        let mut left = first.unwrap_or(1).max(query.after.saturating_add(1))..=last.unwrap_or(0);
+        loop {
+            let page: Vec<u64> = match query.newest_first {
+                true => left.by_ref().rev().take(PAGE as usize).collect(),
+                false => left.by_ref().take(PAGE as usize).collect(),
+            };
+            if page.is_empty() || !take(self.read(&page).await?) {
+                return Ok(rows);
+            }
+        }
+    }
+
+    pub(super) async fn steps_of(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
+        let mut command = redis::cmd("HGET");
+        command.arg(self.key("i", form::key(attempt.id))).arg(attempt.generation.to_string());
+        let Some(sequence): Option<u64> = self.query(&command).await? else { return Ok(Vec::new()) };
+        let mut command = redis::cmd("LRANGE");
+        let texts: Vec<String> = self.query(command.arg(self.key("s", sequence)).arg(0).arg(-1)).await?;
+        let steps = texts.iter().map(|text| from_text(text, |kept: KeptStep| Some(Step::from(kept))));
+        let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        steps.sort_by_key(|step| step.at);
+        Ok(steps)
+    }
+
+    /// The sequences of an id's attempts.
+    async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
+        let mut command = redis::cmd("HVALS");
+        let mut sequences: Vec<u64> = self.query(command.arg(self.key("i", form::key(id)))).await?;
+        sequences.sort_unstable();
+        sequences.dedup();
+        Ok(sequences)
+    }
+
+    async fn read(&self, sequences: &[u64]) -> Result<Vec<Row>, StoreError> {
+        let mut command = redis::cmd("MGET");
+        sequences.iter().for_each(|sequence| {
+            command.arg(self.key("a", sequence));
+        });
+        // Between two looks an attempt may have been swept away.
+        let texts: Vec<Option<String>> = self.query(&command).await?;
+        texts.iter().flatten().map(|text| from_text::<Kept, _>(text, Kept::into_row)).collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! What happens to attempts.
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::attempt::{Kept, Verdict, Which};
+use super::{at, milliseconds, owner, since_1970};
+use crate::backend::Reference;
+use crate::call::{Failure, Outcome};
+use crate::store::{Change, DenialLimits, End, Step, Update};
+
+/// How an attempt is to end.
+#[derive(Serialize)]
+pub(in crate::store::redis) struct KeptEnd {
+    #[serde(flatten)]
+    which: Which,
+    owner: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+    release: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denials: Option<KeptDenialLimits>,
+}
+
+impl KeptEnd {
+    pub(in crate::store::redis) fn new(end: &End) -> Self {
+        let End { attempt, owner: whose, at, outcome, release, denials } = end;
+        let failure = match outcome {
+            Outcome::Failed(failure) => Some(failure),
+            Outcome::Verified(_) => None,
+        };
+        Self {
+            which: Which::of(*attempt),
+            owner: owner(*whose),
+            verdict: Verdict::of(outcome, *at),
+            release: *release,
+            denials: failure.and_then(|failure| KeptDenialLimits::of(failure, denials)),
+        }
+    }
+}
+
+/// When a denial locks its number.
+#[derive(Serialize)]
+struct KeptDenialLimits {
+    count: u64,
+    window: i64,
+    lock: i64,
+}
+
+impl KeptDenialLimits {
+    /// `None` if the failure is no denial.
+    fn of(failure: &Failure, limits: &DenialLimits) -> Option<Self> {
+        let DenialLimits { count, window, lock } = *limits;
+        failure.reason().is_denial().then(|| Self { count, window: milliseconds(window), lock: milliseconds(lock) })
+    }
+}
+
+/// Something that happened.
+#[derive(Serialize)]
+pub(in crate::store::redis) struct KeptUpdate {
+    #[serde(flatten)]
+    which: Which,
+    #[serde(flatten)]
+    change: KeptChange,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+enum KeptChange {
+    Step {
+        at: i64,
+        name: Box<str>,
+        /// The whole of it: compared and kept as it is.
+        #[serde(serialize_with = "as_text")]
+        step: KeptStep,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        backend: Option<Box<str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        codes: Option<String>,
+    },
+    Ended {
+        owner: String,
+        #[serde(flatten)]
+        verdict: Verdict,
+        release: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        denials: Option<KeptDenialLimits>,
+    },
+    Released,
+    Refused {
+        /// How long it has been waiting to be told.
+        waited: i64,
+        /// If it has begun all the same.
+        #[serde(flatten)]
+        verdict: Verdict,
+        release: bool,
+        /// If not.
+        row: Box<Kept>,
+    },
+}
+
+impl KeptUpdate {
+    pub(in crate::store::redis) fn new(update: &Update) -> Self {
+        let Update { attempt, at, change } = update;
+        let failed = |failure: &Failure| Verdict::of(&Outcome::Failed(failure.clone()), *at);
+        let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&Reference, _)>| {
+            let backend: Option<Box<str>> = backend.map(Into::into);
+            let (at, name): (_, Box<str>) = (since_1970(*at), name.into());
+            let step = KeptStep { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
+            let (reference, codes) = placed.unzip();
+            let reference = reference.map(|reference| reference.as_str().to_owned());
+            KeptChange::Step { at, name, step, backend, reference, codes: codes.flatten() }
+        };
+        let change = match change {
+            Change::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
+            Change::Placed { backend, reference, attempts } => {
+                let codes = attempts.as_ref().map(|attempts| attempts.as_text().to_owned());
+                step("placed", Some(backend), None, Some((reference, codes)))
+            }
+            Change::Ended { owner: whose, failure, release, denials } => KeptChange::Ended {
+                owner: owner(*whose),
+                verdict: failed(failure),
+                release: *release,
+                denials: KeptDenialLimits::of(failure, denials),
+            },
+            Change::Released => KeptChange::Released,
+            Change::Refused { number, node, failure } => KeptChange::Refused {
+                waited: milliseconds(update.waited()),
+                verdict: failed(failure),
+                release: true,
+                row: Box::new(Kept::refused(*attempt, *at, node, number.as_ref(), failure)),
+            },
+        };
+        Self { which: Which::of(*attempt), change }
+    }
+}
+
+/// A step of an attempt.
+#[derive(Serialize, Deserialize)]
+pub(in crate::store::redis) struct KeptStep {
+    at: i64,
+    name: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Box<str>>,
+}
+
+impl From<KeptStep> for Step {
+    fn from(kept: KeptStep) -> Self {
+        Self { at: at(kept.at), name: kept.name, backend: kept.backend, text: kept.text }
+    }
+}
+
+fn as_text<S: Serializer>(step: &KeptStep, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&serde_json::to_string(step).map_err(serde::ser::Error::custom)?)
+}

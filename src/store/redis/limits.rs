@@ -1,0 +1,152 @@
+//! Limits, locks and counters in Redis.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::form::{KeptBlock, at, milliseconds, span};
+use super::{PAGE, RedisStore, from_text, strange, to_text};
+use crate::call::{CallLimit, Country, NumberKey};
+use crate::store::{Begun, LimitStore, Limits, NewAttempt, NumberLock, Refusal, StoreError, Usage};
+
+/// The limits for one call, as JSON.
+#[derive(Serialize)]
+pub(super) struct KeptLimits {
+    deadline: i64,
+    calls_per_number: u64,
+    per_number_window: i64,
+    calls_per_number_per_day: u64,
+    line_in_progress: u64,
+    line_per_minute: u64,
+    concurrent_calls: u64,
+    calls_per_minute: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_per_day: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country_per_day: Option<u64>,
+}
+
+impl KeptLimits {
+    pub(super) fn new(new: &NewAttempt, limits: &Limits) -> Self {
+        let Limits {
+            calls_per_number,
+            per_number_window,
+            calls_per_number_per_day,
+            line_in_progress,
+            line_per_minute,
+            concurrent_calls,
+            calls_per_minute,
+            calls_per_day,
+            country_per_day,
+        } = *limits;
+        Self {
+            deadline: milliseconds(new.deadline),
+            calls_per_number,
+            per_number_window: milliseconds(per_number_window),
+            calls_per_number_per_day,
+            line_in_progress,
+            line_per_minute,
+            concurrent_calls,
+            calls_per_minute,
+            calls_per_day,
+            country_per_day,
+        }
+    }
+}
+
+/// Reads the answer of the script that begins an attempt.
+pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
+    let words: Vec<_> = answer.iter().map(String::as_str).collect();
+    Ok(match words.as_slice() {
+        ["new"] => Begun::New,
+        ["elsewhere", generation] => Begun::Elsewhere(generation.parse().map_err(|_| strange())?),
+        ["number_key", unknown] => return Err(StoreError::other_number_key(unknown)),
+        ["other_number"] => Begun::Refused(Refusal::OtherNumber),
+        ["in_progress"] => Begun::Refused(Refusal::InProgress),
+        ["blocked", block] => {
+            let block = from_text::<KeptBlock, _>(block, KeptBlock::into_block)?;
+            Begun::Refused(Refusal::Blocked { reason: block.reason, until: block.until })
+        }
+        ["limit", limit, after] => {
+            let limit = CallLimit::named(limit).ok_or_else(strange)?;
+            Begun::Refused(Refusal::Limit { limit, after: after.parse().map(span).map_err(|_| strange())? })
+        }
+        ["over"] => return Err(StoreError::over()),
+        _ => return Err(strange()),
+    })
+}
+
+/// The denials of a number, as JSON. The scripts alone write them.
+#[derive(Deserialize)]
+struct KeptDenials {
+    number: String,
+    #[serde(default)]
+    masked: Box<str>,
+    locks: u32,
+    locked_from: Option<i64>,
+    locked_until: Option<i64>,
+}
+
+impl KeptDenials {
+    /// The number and its lock, if it is locked.
+    fn into_lock(self, now: i64, wall: i64) -> Option<(NumberKey, Option<NumberLock>)> {
+        let number = NumberKey::parse(&self.number)?;
+        let lock = self.locked_from.zip(self.locked_until).filter(|(_, until)| *until > now);
+        let by_wall = |time: i64| at(wall.saturating_add(time).saturating_sub(now));
+        let lock = lock.map(|(since, until)| NumberLock {
+            number,
+            masked: self.masked,
+            since: by_wall(since),
+            until: by_wall(until),
+            locks: self.locks,
+        });
+        Some((number, lock))
+    }
+}
+
+/// The two times, the time of the last one, the denials, and how many numbers were looked at.
+type Page = (i64, i64, String, Vec<String>, u64);
+
+#[async_trait]
+impl LimitStore for RedisStore {
+    async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
+        // While it is read page by page, a number may move behind what was read: its last state counts.
+        let mut found = HashMap::new();
+        let (mut from, mut skipped) = (String::new(), 0_u64);
+        loop {
+            let args = [from.clone(), skipped.to_string(), PAGE.to_string()];
+            let (now, wall, last, texts, read): Page = self.run(&self.scripts.locks_page, &args).await?;
+            for text in &texts {
+                let (number, lock) = from_text(text, |kept: KeptDenials| kept.into_lock(now, wall))?;
+                found.insert(number, lock);
+            }
+            if read < PAGE {
+                break;
+            }
+            skipped = if last == from { skipped.saturating_add(read) } else { 0 };
+            from = last;
+        }
+        let mut locks: Vec<_> = found.into_values().flatten().collect();
+        locks.sort_by_key(|lock| std::cmp::Reverse(lock.since));
+        Ok(locks)
+    }
+
+    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+        let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        self.run_where(|_| true, &self.scripts.unlock, to_text(&numbers)?).await
+    }
+
+    async fn usage(&self) -> Result<Usage, StoreError> {
+        let answer: Vec<String> = self.run(&self.scripts.usage, &[""; 0]).await?;
+        let (day, countries) = answer.split_first().ok_or_else(strange)?;
+        let count = |text: &str| text.parse().map_err(|_| strange());
+        let of_country = |pair: &[String]| match pair {
+            [country, calls] => Ok((Country::parse(country).ok_or_else(strange)?, count(calls)?)),
+            _ => Err(strange()),
+        };
+        let mut by_country: Vec<_> = countries.chunks(2).map(of_country).collect::<Result<_, _>>()?;
+        by_country.sort_unstable();
+        Ok(Usage { day: count(day)?, by_country })
+    }
+}
