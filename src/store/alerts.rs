@@ -6,36 +6,61 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{Owner, StoreError};
+use crate::fault;
 
 /// How long an owner has to deliver an alert that it has claimed. After that another one may claim it.
 pub const ALERT_LEASE: Duration = Duration::from_secs(60);
 
+/// The same in tests, named by the fault `store.alert_lease`.
+const SHORT_ALERT_LEASE: Duration = Duration::from_secs(2);
+
 /// Maximum number of undelivered alerts in a store.
 pub const MAX_WAITING_ALERTS: usize = 1_000;
 
+/// Maximum number of alerts in a store that were delivered or given up. Beyond it the oldest ones are removed.
+pub(super) const MAX_ENDED_ALERTS: usize = 1_000;
+
 /// The time within which a second alert about the same is a repetition.
-pub const REPEATED_WITHIN: Duration = Duration::from_secs(60 * 60);
+pub(super) const REPEATED_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// How long a delivered alert, and one that was given up, is listed.
-pub const ALERT_LISTED: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const ALERT_LISTED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long an alert waits for its delivery.
 pub const ALERT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The alerts of a store. Each is for one destination; a node delivers those of the destinations that it has.
+/// The error of an alert that waited longer than [`ALERT_KEPT`], if no delivery was tried.
+pub(super) const NEVER_TRIED: &str = "no node with this destination was there to deliver it";
+
+/// [`ALERT_LEASE`], unless a test asks for a shorter one.
+pub(super) fn alert_lease() -> Duration {
+    if fault::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
+}
+
+/// The alerts of a store. Each is for one destination. A node delivers those for the destinations that it has.
 ///
-/// An alert is delivered at least once: the node that claimed it may be killed after the delivery and before it says so.
-/// Its id is the same in each delivery.
+/// Every store guarantees, by its own clock:
+///
+/// - While one owner's claim of an alert is valid, no other owner can claim it. A claim is valid for [`ALERT_LEASE`], or
+///   until [`AlertStore::alert_tried`].
+/// - An alert that ended, because it was delivered or given up, is never claimed again.
+/// - At most [`MAX_WAITING_ALERTS`] wait, and at most as many ended ones are kept. The cost of [`AlertStore::claim_alerts`]
+///   does not depend on how many wait.
+/// - [`CallStore::sweep`](super::CallStore::sweep) gives up alerts that have waited for longer than [`ALERT_KEPT`], and
+///   removes those that ended longer than a day ago.
+///
+/// An alert is delivered at least once: the node that claimed it may be killed after the delivery and before it records
+/// that. Its id is the same in each delivery.
 #[async_trait]
 pub trait AlertStore: Send + Sync {
     /// Adds an alert, unless one about the same was added for the same destination within the last hour, or too many
-    /// wait.
+    /// wait. To add the same alert again is a repetition, so that an addition with an unknown result can be retried.
     ///
     /// # Errors
     /// If it is not known whether it was added.
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError>;
 
-    /// Claims up to `most` alerts for these destinations that are due, the oldest first.
+    /// Claims up to `most` alerts for these destinations that are due. Those that have been due for longest come first.
     ///
     /// # Errors
     /// If it is not known which were claimed: they can be claimed again after [`ALERT_LEASE`].
@@ -53,7 +78,7 @@ pub trait AlertStore: Send + Sync {
     /// If it is not known whether that was recorded.
     async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError>;
 
-    /// All alerts of the store, the newest first.
+    /// All alerts of the store, those that were raised last first.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -116,6 +141,8 @@ pub enum AlertTried {
         /// Why, without personal data.
         error: Box<str>,
     },
+    /// It was interrupted, and is due again at once. This does not count as a failure.
+    GivenBack,
 }
 
 /// An alert as it is listed.

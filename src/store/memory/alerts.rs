@@ -1,31 +1,219 @@
 //! Alerts that wait for their delivery.
 
+use std::time::{Duration, SystemTime};
+
 use async_trait::async_trait;
+// Tests can pause this clock.
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::MemoryStore;
-use crate::store::{AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, Owner, QueuedAlert, StoreError};
+use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
+use crate::store::{
+    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, Owner, QueuedAlert,
+    StoreError,
+};
+
+/// The alerts of a store, in the order in which they were added.
+#[derive(Default)]
+pub(super) struct KeptAlerts(Vec<KeptAlert>);
+
+struct KeptAlert {
+    listed: ListedAlert,
+    about: Box<str>,
+    added: Instant,
+    /// When it may be claimed.
+    due: Instant,
+    claimed_by: Option<Owner>,
+    ended: Option<Instant>,
+}
 
 #[async_trait]
 impl AlertStore for MemoryStore {
-    async fn add_alert(&self, _alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+    async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
+        Ok(self.1.lock().add(alert, Instant::now()))
     }
 
     async fn claim_alerts(
         &self,
-        _owner: Owner,
-        _destinations: &[Box<str>],
-        _most: usize,
+        owner: Owner,
+        destinations: &[Box<str>],
+        most: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+        Ok(self.1.lock().claim(owner, destinations, most, Instant::now()))
     }
 
-    async fn alert_tried(&self, _owner: Owner, _id: Uuid, _tried: &AlertTried) -> Result<bool, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+        Ok(self.1.lock().tried(owner, id, tried, Instant::now()))
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+        let mut alerts: Vec<_> = self.1.lock().0.iter().map(|alert| alert.listed.clone()).collect();
+        alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised_at));
+        Ok(alerts)
+    }
+}
+
+impl KeptAlerts {
+    fn add(&mut self, alert: &QueuedAlert, now: Instant) -> AlertAdded {
+        let QueuedAlert { id, destination, about, raised_at, content } = alert.clone();
+        let repeats = |kept: &KeptAlert| {
+            kept.listed.destination == destination
+                && kept.about == about
+                && now.saturating_duration_since(kept.added) < REPEATED_WITHIN
+        };
+        if self.0.iter().any(repeats) {
+            return AlertAdded::Repeated;
+        }
+        if self.0.iter().filter(|kept| kept.ended.is_none()).count() >= MAX_WAITING_ALERTS {
+            return AlertAdded::Full;
+        }
+        let (tries, error, delivered_at, is_given_up) = (0, None, None, false);
+        let listed = ListedAlert { id, destination, content, raised_at, tries, error, delivered_at, is_given_up };
+        self.0.push(KeptAlert { listed, about, added: now, due: now, claimed_by: None, ended: None });
+        AlertAdded::New
+    }
+
+    fn claim(&mut self, owner: Owner, destinations: &[Box<str>], most: usize, now: Instant) -> Vec<ClaimedAlert> {
+        let is_due = |kept: &&mut KeptAlert| {
+            kept.ended.is_none() && kept.due <= now && destinations.contains(&kept.listed.destination)
+        };
+        let mut due: Vec<_> = self.0.iter_mut().filter(is_due).collect();
+        due.sort_by_key(|kept| kept.due);
+        let claim = |kept: &mut KeptAlert| {
+            kept.claimed_by = Some(owner);
+            kept.due = now + alert_lease();
+            let ListedAlert { id, destination, content, tries, .. } = kept.listed.clone();
+            ClaimedAlert { id, destination, content, tries }
+        };
+        due.into_iter().take(most).map(claim).collect()
+    }
+
+    fn tried(&mut self, owner: Owner, id: Uuid, tried: &AlertTried, now: Instant) -> bool {
+        let is_claimed = |kept: &&mut KeptAlert| kept.listed.id == id && kept.claimed_by == Some(owner);
+        let Some(kept) = self.0.iter_mut().find(is_claimed) else { return false };
+        kept.claimed_by = None;
+        kept.due = now;
+        match tried {
+            AlertTried::Delivered => {
+                kept.listed.delivered_at = Some(SystemTime::now());
+                kept.ended = Some(now);
+            }
+            AlertTried::Failed { again_after, error } => {
+                kept.listed.failed(error);
+                kept.due = now + *again_after;
+            }
+            AlertTried::GivenUp { error } => {
+                kept.listed.failed(error);
+                kept.give_up(now);
+            }
+            AlertTried::GivenBack => {}
+        }
+        self.remove_some_ended();
+        true
+    }
+
+    fn remove_some_ended(&mut self) {
+        let mut ended: Vec<_> = self.0.iter().filter_map(|kept| kept.ended).collect();
+        if let Some(excess) = ended.len().checked_sub(MAX_ENDED_ALERTS + 1) {
+            let (_, last, _) = ended.select_nth_unstable(excess);
+            let last = *last;
+            self.0.retain(|kept| kept.ended.is_none_or(|at| at > last));
+        }
+    }
+
+    pub(super) fn sweep(&mut self, now: Instant) {
+        let is_older = |at: Instant, limit: Duration| now.saturating_duration_since(at) >= limit;
+        self.0.retain(|kept| kept.ended.is_none_or(|at| !is_older(at, ALERT_LISTED)));
+        for kept in self.0.iter_mut().filter(|kept| kept.ended.is_none() && is_older(kept.added, ALERT_KEPT)) {
+            kept.listed.error.get_or_insert_with(|| NEVER_TRIED.into());
+            kept.give_up(now);
+        }
+    }
+}
+
+impl KeptAlert {
+    fn give_up(&mut self, now: Instant) {
+        self.listed.is_given_up = true;
+        self.claimed_by = None;
+        self.ended = Some(now);
+    }
+}
+
+impl ListedAlert {
+    fn failed(&mut self, error: &str) {
+        self.tries = self.tries.saturating_add(1);
+        self.error = Some(error.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::store::CallStore;
+
+    const OWNER: Owner = Owner(Uuid::from_u128(1));
+
+    fn alert(n: u128) -> QueuedAlert {
+        QueuedAlert {
+            id: Uuid::from_u128(n),
+            destination: "a".into(),
+            about: format!("fraud:{n}").into(),
+            raised_at: SystemTime::UNIX_EPOCH + Duration::from_secs(n as u64),
+            content: "{}".into(),
+        }
+    }
+
+    async fn claim(store: &MemoryStore) -> Vec<Uuid> {
+        let claimed = store.claim_alerts(OWNER, &["a".into()], 10).await.unwrap();
+        claimed.into_iter().map(|alert| alert.id).collect()
+    }
+
+    async fn sweep_after(store: &MemoryStore, time: Duration) -> Vec<ListedAlert> {
+        tokio::time::advance(time).await;
+        store.sweep(Duration::from_secs(90 * 86_400)).await.unwrap();
+        store.alerts().await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alert_about_the_same_is_added_again_after_an_hour() {
+        let store = MemoryStore::default();
+        assert_eq!(store.add_alert(&alert(1)).await, Ok(AlertAdded::New));
+        tokio::time::advance(REPEATED_WITHIN - Duration::from_millis(1)).await;
+        let second = QueuedAlert { id: Uuid::from_u128(2), ..alert(1) };
+        assert_eq!(store.add_alert(&second).await, Ok(AlertAdded::Repeated));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(store.add_alert(&second).await, Ok(AlertAdded::New));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alert_waits_seven_days_and_is_listed_another_day() {
+        let store = MemoryStore::default();
+        store.add_alert(&alert(1)).await.unwrap();
+        assert_eq!(claim(&store).await.len(), 1);
+        let listed = sweep_after(&store, ALERT_KEPT - Duration::from_secs(1)).await;
+        assert!(!listed[0].is_given_up, "{listed:?}");
+        let listed = sweep_after(&store, Duration::from_secs(1)).await;
+        assert!(listed[0].is_given_up && listed[0].error.as_deref() == Some(NEVER_TRIED), "{listed:?}");
+        assert_eq!(claim(&store).await, [], "it is not delivered any more");
+        let tried = store.alert_tried(OWNER, Uuid::from_u128(1), &AlertTried::Delivered).await;
+        assert_eq!(tried, Ok(false), "its claim ended, too");
+        assert_eq!(sweep_after(&store, ALERT_LISTED - Duration::from_secs(1)).await.len(), 1);
+        assert_eq!(sweep_after(&store, Duration::from_secs(1)).await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_ended_alerts_the_last_thousand_are_kept() {
+        let store = MemoryStore::default();
+        for n in 0..=MAX_ENDED_ALERTS as u128 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(store.add_alert(&alert(n)).await, Ok(AlertAdded::New));
+            assert_eq!(claim(&store).await, [Uuid::from_u128(n)]);
+            assert_eq!(store.alert_tried(OWNER, Uuid::from_u128(n), &AlertTried::Delivered).await, Ok(true));
+        }
+        let listed = store.alerts().await.unwrap();
+        assert_eq!((listed.len(), listed.last().unwrap().id), (MAX_ENDED_ALERTS, Uuid::from_u128(1)));
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use self::alerts::KeptAlerts;
 use self::calls::Calls;
 use super::audit::{Query, Row, Step};
 use super::{
@@ -23,7 +24,7 @@ use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 
 /// A store in memory. Its clock is the monotonic one, which nobody can set.
 #[derive(Default)]
-pub struct MemoryStore(Mutex<Calls>);
+pub struct MemoryStore(Mutex<Calls>, Mutex<KeptAlerts>);
 
 #[async_trait]
 impl CallStore for MemoryStore {
@@ -88,6 +89,7 @@ impl CallStore for MemoryStore {
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
         self.0.lock().sweep(keep, Instant::now());
+        self.1.lock().sweep(tokio::time::Instant::now());
         Ok(())
     }
 

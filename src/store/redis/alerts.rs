@@ -1,31 +1,122 @@
 //! Alerts that wait for their delivery.
 
 use async_trait::async_trait;
+use redis::Script;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::RedisStore;
-use crate::store::{AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, Owner, QueuedAlert, StoreError};
+use super::form::{self, at, milliseconds, since_1970};
+use super::{RedisStore, from_text, strange, to_text};
+use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
+use crate::store::{
+    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, Owner, QueuedAlert,
+    StoreError,
+};
+
+/// The script of all changes, with its limits.
+pub(super) fn script(make: impl Fn(bool, &str) -> Script) -> Script {
+    let [lease, repeated, listed, kept] =
+        [alert_lease(), REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT].map(|span| span.as_millis());
+    let constants = format!(
+        "local ALERT_LEASE, REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT = {lease}, {repeated}, {listed}, {kept}\n\
+         local MAX_WAITING_ALERTS, MAX_ENDED_ALERTS = {MAX_WAITING_ALERTS}, {MAX_ENDED_ALERTS}\n"
+    );
+    make(true, &[&constants, include_str!("alerts.lua")].concat())
+}
+
+/// An alert, as JSON. The script adds what it does not serialize.
+#[derive(Serialize, Deserialize)]
+struct KeptAlert {
+    id: String,
+    destination: Box<str>,
+    about: Box<str>,
+    content: Box<str>,
+    raised_at: i64,
+    #[serde(skip_serializing, default)]
+    tries: u32,
+    #[serde(skip_serializing, default)]
+    error: Option<Box<str>>,
+    #[serde(skip_serializing, default)]
+    ended: Option<i64>,
+    #[serde(skip_serializing, default)]
+    delivered_at: Option<i64>,
+}
+
+impl KeptAlert {
+    fn new(alert: &QueuedAlert) -> Self {
+        let QueuedAlert { id, destination, about, raised_at, content } = alert.clone();
+        let (id, raised_at) = (id.to_string(), since_1970(raised_at));
+        Self { id, destination, about, content, raised_at, tries: 0, error: None, ended: None, delivered_at: None }
+    }
+
+    fn into_claimed(self) -> Option<ClaimedAlert> {
+        let Self { id, destination, content, tries, .. } = self;
+        Some(ClaimedAlert { id: Uuid::parse_str(&id).ok()?, destination, content, tries })
+    }
+
+    fn into_listed(self) -> Option<ListedAlert> {
+        let Self { id, destination, about: _, content, raised_at, tries, error, ended, delivered_at } = self;
+        let is_given_up = ended.is_some() && delivered_at.is_none();
+        let (id, raised_at, delivered_at) = (Uuid::parse_str(&id).ok()?, at(raised_at), delivered_at.map(at));
+        Some(ListedAlert { id, destination, content, raised_at, tries, error, delivered_at, is_given_up })
+    }
+}
+
+impl RedisStore {
+    async fn change_alerts(&self, args: &[String]) -> Result<Vec<String>, StoreError> {
+        // A master that was cut off from its replicas does nothing, while another one may be in its place. An answer without
+        // alerts has changed nothing.
+        self.run_where(|answer: &Vec<String>| !answer.is_empty(), &self.scripts.alerts, args).await
+    }
+
+    pub(super) async fn sweep_alerts(&self) -> Result<(), StoreError> {
+        let args = ["sweep".to_owned(), NEVER_TRIED.to_owned()];
+        self.run::<Vec<String>>(&self.scripts.alerts, &args).await.map(|_| ())
+    }
+}
 
 #[async_trait]
 impl AlertStore for RedisStore {
-    async fn add_alert(&self, _alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+    async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
+        let answer = self.change_alerts(&["add".to_owned(), to_text(&KeptAlert::new(alert))?]).await?;
+        match answer.first().map(String::as_str) {
+            Some("new") => Ok(AlertAdded::New),
+            Some("repeated") => Ok(AlertAdded::Repeated),
+            Some("full") => Ok(AlertAdded::Full),
+            _ => Err(strange()),
+        }
     }
 
     async fn claim_alerts(
         &self,
-        _owner: Owner,
-        _destinations: &[Box<str>],
-        _most: usize,
+        owner: Owner,
+        destinations: &[Box<str>],
+        most: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+        let task = ["claim".to_owned(), form::owner(owner), most.to_string()];
+        let args: Vec<_> = task.into_iter().chain(destinations.iter().map(ToString::to_string)).collect();
+        let claimed = self.change_alerts(&args).await?;
+        claimed.iter().map(|text| from_text(text, KeptAlert::into_claimed)).collect()
     }
 
-    async fn alert_tried(&self, _owner: Owner, _id: Uuid, _tried: &AlertTried) -> Result<bool, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+        let (result, error, pause) = match tried {
+            AlertTried::Delivered => ("delivered", "", 0),
+            AlertTried::Failed { again_after, error } => ("failed", &**error, milliseconds(*again_after)),
+            AlertTried::GivenUp { error } => ("given_up", &**error, 0),
+            AlertTried::GivenBack => ("given_back", "", 0),
+        };
+        let owner = form::owner(owner);
+        let args = ["tried", &owner, &id.to_string(), result, error, &pause.to_string()].map(str::to_owned);
+        self.change_alerts(&args).await.map(|answer| !answer.is_empty())
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+        let mut command = redis::cmd("HVALS");
+        let texts: Vec<String> = self.query(command.arg(self.whole_key("alerts"))).await?;
+        let alerts = texts.iter().map(|text| from_text(text, KeptAlert::into_listed));
+        let mut alerts: Vec<ListedAlert> = alerts.collect::<Result<_, _>>()?;
+        alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised_at));
+        Ok(alerts)
     }
 }

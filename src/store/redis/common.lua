@@ -22,6 +22,9 @@
 --                  a number
 --   pins           hash: PINs by number, as JSON; pin_keys: how many of them were hashed with each number key, by fingerprint
 --   pepper         the fingerprint of the pepper of all PINs
+--   alerts         hash: alerts by id, as JSON; alert_subjects: the last alert of each DESTINATION:SUBJECT
+--   alerts_waiting sorted set: alerts that wait, by when they were added; alerts_ended: the others by the time of their end
+--   alerts_due:DESTINATION  sorted set: those of them for a destination, by when they may be claimed
 --   number_keys    hash: the keys that numbers were hashed with, by fingerprint: when each was last used. `none`: no key
 --
 -- Times are in milliseconds. JSON has numbers of up to 14 digits; generations are text.

@@ -78,6 +78,7 @@ struct Scripts {
     usage: Script,
     use_approval: Script,
     pepper: Script,
+    alerts: Script,
 }
 
 impl Scripts {
@@ -111,6 +112,7 @@ impl Scripts {
             usage: script(false, &[counts, include_str!("usage.lua")].concat()),
             use_approval: script(true, include_str!("use.lua")),
             pepper: script(false, include_str!("pepper.lua")),
+            alerts: alerts::script(script),
         }
     }
 }
@@ -326,7 +328,7 @@ impl CallStore for RedisStore {
             (may_be_more, passed) = self.run(&self.scripts.sweep, &[milliseconds(keep), left]).await?;
             left = left.saturating_add(i64::try_from(passed).unwrap_or_default());
         }
-        Ok(())
+        self.sweep_alerts().await
     }
 
     fn is_working(&self) -> bool {

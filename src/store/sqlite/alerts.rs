@@ -1,31 +1,200 @@
-//! Alerts that wait for their delivery.
+//! Alerts that wait for their delivery. Each function is a part of a transaction.
 
 use async_trait::async_trait;
+use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use crate::store::{AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, Owner, QueuedAlert, StoreError};
+use super::values::{At, milliseconds};
+use super::writer::Desk;
+use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
+use crate::store::{
+    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, Owner, QueuedAlert,
+    StoreError,
+};
 
 #[async_trait]
 impl AlertStore for SqliteStore {
-    async fn add_alert(&self, _alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+    async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
+        let alert = alert.clone();
+        self.writer.write(move |desk| add(desk, &alert)).await
     }
 
     async fn claim_alerts(
         &self,
-        _owner: Owner,
-        _destinations: &[Box<str>],
-        _most: usize,
+        owner: Owner,
+        destinations: &[Box<str>],
+        most: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+        // While nothing is due, this waits for no other process, and no other process waits for it.
+        let keys = destinations.to_vec();
+        if !self.writer.read(move |desk| is_any_due(desk, &keys)).await? {
+            return Ok(Vec::new());
+        }
+        let keys = destinations.to_vec();
+        self.writer.write(move |desk| claim(desk, owner, &keys, most)).await
     }
 
-    async fn alert_tried(&self, _owner: Owner, _id: Uuid, _tried: &AlertTried) -> Result<bool, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+        let tried = tried.clone();
+        self.writer.write(move |desk| record(desk, owner, id, &tried)).await
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
+        self.writer.read(list).await
     }
+}
+
+pub(super) fn add(desk: &Desk<'_>, alert: &QueuedAlert) -> rusqlite::Result<AlertAdded> {
+    let QueuedAlert { id, destination, about, raised_at, content } = alert;
+    let is_repeated = desk
+        .database
+        .prepare_cached("SELECT 1 FROM alerts WHERE destination = ?1 AND about = ?2 AND added > ?3 LIMIT 1")?
+        .exists(params![destination, about, desk.now.saturating_sub(milliseconds(REPEATED_WITHIN))])?;
+    if is_repeated {
+        return Ok(AlertAdded::Repeated);
+    }
+    let is_full = desk
+        .database
+        .prepare_cached("SELECT count(*) >= ?1 FROM alerts WHERE ended IS NULL")?
+        .query_row([count(MAX_WAITING_ALERTS)], |row| row.get(0))?;
+    if is_full {
+        return Ok(AlertAdded::Full);
+    }
+    desk.database
+        .prepare_cached(
+            "INSERT INTO alerts (id, destination, about, content, raised_at, added, due)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+        )?
+        .execute(params![id.as_bytes(), destination, about, content, At(*raised_at), desk.now])?;
+    Ok(AlertAdded::New)
+}
+
+fn is_any_due(desk: &Desk<'_>, destinations: &[Box<str>]) -> rusqlite::Result<bool> {
+    let mut due = desk
+        .database
+        .prepare_cached("SELECT 1 FROM alerts WHERE ended IS NULL AND destination = ?1 AND due <= ?2 LIMIT 1")?;
+    for destination in destinations {
+        if due.exists(params![destination, desk.now])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(super) fn claim(
+    desk: &Desk<'_>,
+    owner: Owner,
+    destinations: &[Box<str>],
+    most: usize,
+) -> rusqlite::Result<Vec<ClaimedAlert>> {
+    let mut due = Vec::new();
+    for destination in destinations {
+        let mut of_one = desk.database.prepare_cached(
+            "SELECT due, sequence, id, content, tries FROM alerts
+             WHERE ended IS NULL AND destination = ?1 AND due <= ?2 ORDER BY due LIMIT ?3",
+        )?;
+        let rows = of_one.query_map(params![destination, desk.now, count(most)], |row| {
+            let claimed = ClaimedAlert {
+                id: Uuid::from_bytes(row.get("id")?),
+                destination: destination.clone(),
+                content: row.get("content")?,
+                tries: row.get("tries")?,
+            };
+            Ok((row.get::<_, i64>("due")?, row.get::<_, i64>("sequence")?, claimed))
+        })?;
+        for row in rows {
+            due.push(row?);
+        }
+    }
+    due.sort_by_key(|(due, sequence, _)| (*due, *sequence));
+    due.truncate(most);
+    let until = desk.now.saturating_add(milliseconds(alert_lease()));
+    for (_, sequence, _) in &due {
+        desk.database
+            .prepare_cached("UPDATE alerts SET claimed_by = ?2, due = ?3 WHERE sequence = ?1")?
+            .execute(params![sequence, owner, until])?;
+    }
+    Ok(due.into_iter().map(|(_, _, claimed)| claimed).collect())
+}
+
+pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &AlertTried) -> rusqlite::Result<bool> {
+    let claimed: Option<i64> = desk
+        .database
+        .prepare_cached("SELECT sequence FROM alerts WHERE id = ?1 AND claimed_by = ?2")?
+        .query_row(params![id.as_bytes(), owner], |row| row.get(0))
+        .optional()?;
+    let Some(sequence) = claimed else { return Ok(false) };
+    match tried {
+        AlertTried::Delivered => desk
+            .database
+            .prepare_cached("UPDATE alerts SET claimed_by = NULL, ended = ?2, delivered_at = ?3 WHERE sequence = ?1")?
+            .execute(params![sequence, desk.now, desk.wall])?,
+        AlertTried::Failed { again_after, error } => desk
+            .database
+            .prepare_cached(
+                "UPDATE alerts SET claimed_by = NULL, due = ?2, tries = tries + 1, error = ?3 WHERE sequence = ?1",
+            )?
+            .execute(params![sequence, desk.now.saturating_add(milliseconds(*again_after)), error])?,
+        AlertTried::GivenUp { error } => desk
+            .database
+            .prepare_cached(
+                "UPDATE alerts SET claimed_by = NULL, ended = ?2, tries = tries + 1, error = ?3 WHERE sequence = ?1",
+            )?
+            .execute(params![sequence, desk.now, error])?,
+        AlertTried::GivenBack => desk
+            .database
+            .prepare_cached("UPDATE alerts SET claimed_by = NULL, due = ?2 WHERE sequence = ?1")?
+            .execute(params![sequence, desk.now])?,
+    };
+    if matches!(tried, AlertTried::Delivered | AlertTried::GivenUp { .. }) {
+        desk.database
+            .prepare_cached(
+                "DELETE FROM alerts WHERE sequence IN
+                     (SELECT sequence FROM alerts WHERE ended IS NOT NULL ORDER BY ended DESC, sequence DESC
+                      LIMIT -1 OFFSET ?1)",
+            )?
+            .execute([count(MAX_ENDED_ALERTS)])?;
+    }
+    Ok(true)
+}
+
+fn list(desk: &Desk<'_>) -> rusqlite::Result<Vec<ListedAlert>> {
+    desk.database
+        .prepare_cached(
+            "SELECT id, destination, content, raised_at, tries, error, delivered_at,
+                 ended IS NOT NULL AND delivered_at IS NULL AS is_given_up
+             FROM alerts ORDER BY raised_at DESC, sequence DESC",
+        )?
+        .query_map([], |row| {
+            Ok(ListedAlert {
+                id: Uuid::from_bytes(row.get("id")?),
+                destination: row.get("destination")?,
+                content: row.get("content")?,
+                raised_at: row.get::<_, At>("raised_at")?.0,
+                tries: row.get("tries")?,
+                error: row.get("error")?,
+                delivered_at: row.get::<_, Option<At>>("delivered_at")?.map(|at| at.0),
+                is_given_up: row.get("is_given_up")?,
+            })
+        })?
+        .collect()
+}
+
+/// Removes alerts that ended long ago, and gives up those that have waited for too long.
+pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
+    desk.database
+        .prepare_cached("DELETE FROM alerts WHERE ended <= ?1")?
+        .execute([desk.now.saturating_sub(milliseconds(ALERT_LISTED))])?;
+    desk.database
+        .prepare_cached(
+            "UPDATE alerts SET claimed_by = NULL, ended = ?2, error = coalesce(error, ?3)
+             WHERE ended IS NULL AND added <= ?1",
+        )?
+        .execute(params![desk.now.saturating_sub(milliseconds(ALERT_KEPT)), desk.now, NEVER_TRIED])?;
+    Ok(())
+}
+
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::counters::{self, Counter};
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
-use super::{begin, limits, number_keys};
+use super::{alerts, begin, limits, number_keys};
 use crate::backend::Reference;
 use crate::call::{Attempt, CallId, CallLimit, Country, Failure, NumberKey, Outcome, Progress, StoredOutcome};
 use crate::store::{
@@ -379,6 +379,7 @@ pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
         .execute([desk.now])?;
     limits::sweep(desk)?;
     number_keys::sweep(desk)?;
+    alerts::sweep(desk)?;
     let has_more_counters = counters::sweep(desk, SWEPT_AT_ONCE)?;
     Ok(has_more_counters || ended.len() == SWEPT_AT_ONCE as usize)
 }

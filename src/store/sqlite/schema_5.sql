@@ -36,22 +36,21 @@ INSERT INTO blocks SELECT number_key, 1, number, reason, since_at, until_at FROM
 DROP TABLE old_blocks;
 
 CREATE TABLE alerts (
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    sequence INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
-    destination TEXT NOT NULL,
-    about TEXT NOT NULL,
+    destination TEXT NOT NULL,          -- its key
+    about TEXT NOT NULL,                -- what a repetition is about, too
     content TEXT NOT NULL,              -- JSON
-    raised_at INTEGER NOT NULL,
+    raised_at INTEGER NOT NULL,         -- by the clock of the node that raised it
     added INTEGER NOT NULL,             -- by the store's clock
-    due INTEGER NOT NULL,
-    tries INTEGER NOT NULL DEFAULT 0,
-    error TEXT,                         -- of the last try
-    claimed_by BLOB,
-    claimed_until INTEGER,
+    due INTEGER NOT NULL,               -- when it may be claimed: after the next pause, or the end of a claim
+    claimed_by BLOB,                    -- the owner that delivers it
+    tries INTEGER NOT NULL DEFAULT 0,   -- deliveries that failed
+    error TEXT,                         -- of the last one that failed
     ended INTEGER,                      -- NULL: it waits
     delivered_at INTEGER                -- NULL: it waits, or was given up
 ) STRICT;
 
 CREATE INDEX alerts_by_subject ON alerts (destination, about, added);
-CREATE INDEX waiting_alerts ON alerts (due) WHERE ended IS NULL;
+CREATE INDEX waiting_alerts ON alerts (destination, due) WHERE ended IS NULL;
 CREATE INDEX ended_alerts ON alerts (ended) WHERE ended IS NOT NULL;
