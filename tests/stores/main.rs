@@ -1,6 +1,7 @@
 //! The conformance suite of stores: every store goes through the same stories. A new one gets them all by one line in
 //! `STORES`.
 
+mod alerts;
 mod audit;
 mod begin;
 mod days;
