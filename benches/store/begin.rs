@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::call::{Attempt, KeyFingerprint, NumberKey};
+use phonegate::call::{Attempt, Country, KeyFingerprint, NumberKey};
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
     Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisStore, SqliteStore, StoredNumber,
@@ -22,10 +22,15 @@ const MEASURED: u128 = 1_000;
 const AT_ONCE: usize = 100;
 
 const ROOMY: Limits = Limits {
-    calls_per_number: 1_000_000,
+    calls_per_number: 10_000_000,
     per_number_window: Duration::from_secs(600),
-    concurrent_calls: 1_000_000,
-    calls_per_minute: 1_000_000,
+    calls_per_number_per_day: 10_000_000,
+    line_in_progress: 10_000_000,
+    line_per_minute: 10_000_000,
+    concurrent_calls: 10_000_000,
+    calls_per_minute: 10_000_000,
+    calls_per_day: Some(10_000_000),
+    country_per_day: Some(10_000_000),
 };
 
 /// A store of this kind among so many calls, as the argument of a process that measures it.
@@ -99,6 +104,7 @@ fn new(n: u128) -> NewAttempt {
             otherwise: Box::default(),
             masked: "+1******1212".into(),
             full: None,
+            country: Country::parse("LV"),
         },
         owner: Owner(Uuid::from_u128(1)),
         node: "here".into(),

@@ -72,3 +72,121 @@ impl NumberDenials {
 fn milliseconds(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: DenialLimits =
+        DenialLimits { count: 3, window: Duration::from_millis(100), lock: Duration::from_millis(50) };
+
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+
+    #[derive(Clone, Debug)]
+    enum Event {
+        Deny,
+        Pass(i64),
+        /// Until the lock has ended.
+        Wait,
+        /// What another hash of the number has counted, so many milliseconds ago.
+        Merge {
+            ago: i64,
+            locks: u32,
+        },
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            8 => Just(Event::Deny),
+            3 => prop_oneof![0_i64..60, 60_i64..200].prop_map(Event::Pass),
+            4 => Just(Event::Wait),
+            1 => (0_i64..60, 0_u32..3).prop_map(|(ago, locks)| Event::Merge { ago, locks }),
+        ]
+    }
+
+    proptest! {
+        /// No window has as many denials as lock a number, unless they did. Each lock is twice as long as the one before,
+        /// and none is longer than a day.
+        #[test]
+        fn no_sequence_has_too_many_denials_without_a_lock(events in prop::collection::vec(event(), 0..80)) {
+            let (mut denials, mut now) = (NumberDenials::default(), 0_i64);
+            let mut counted: Vec<i64> = Vec::new();
+            for event in events {
+                match event {
+                    Event::Pass(time) => now += time,
+                    Event::Wait => now = denials.locked_until(now).unwrap_or(now),
+                    Event::Merge { ago, locks } => {
+                        let before = denials.clone();
+                        let other = NumberDenials { recent: vec![now - ago], locks, lock: None };
+                        denials.merge(other);
+                        counted.push(now - ago);
+                        prop_assert_eq!(denials.locked_until(now), before.locked_until(now));
+                        prop_assert!(denials.locks == before.locks.max(locks) && denials.recent.is_sorted());
+                    }
+                    Event::Deny => {
+                        let before = denials.clone();
+                        let until = denials.deny(now, &LIMITS);
+                        if before.locked_until(now).is_some() {
+                            prop_assert_eq!(&denials, &before, "a denial while it is locked changes nothing");
+                            prop_assert_eq!(until, None);
+                            continue;
+                        }
+                        counted.push(now);
+                        let in_window = counted.iter().filter(|at| **at > now - 100).count();
+                        prop_assert_eq!(until.is_some(), in_window >= 3, "{} denials", in_window);
+                        match until {
+                            None => {
+                                prop_assert_eq!(denials.locked_until(now), None);
+                            }
+                            Some(until) => {
+                                let longest = 50_i64.checked_shl(before.locks).map_or(DAY, |lock| lock.min(DAY));
+                                prop_assert_eq!(until, now + longest, "after {} locks", before.locks);
+                                prop_assert_eq!(denials.locked_until(until - 1), Some(until));
+                                prop_assert_eq!(denials.locked_until(until), None);
+                                prop_assert_eq!((denials.locks, denials.recent.len()), (before.locks + 1, 0));
+                                counted.clear();
+                            }
+                        }
+                    }
+                }
+                // What the database keeps of it stays small.
+                prop_assert!(denials.recent.len() < 80);
+            }
+        }
+    }
+
+    /// Locks a number as often as this, without a pause.
+    fn lock_lengths(limits: &DenialLimits, times: usize) -> Vec<i64> {
+        let (mut denials, mut now) = (NumberDenials::default(), 0);
+        let lock = || {
+            let until = std::iter::repeat_with(|| denials.deny(now, limits)).flatten().next();
+            let until = until.unwrap_or(now);
+            until - std::mem::replace(&mut now, until)
+        };
+        std::iter::repeat_with(lock).take(times).collect()
+    }
+
+    #[test]
+    fn a_lock_doubles_up_to_a_day() {
+        let hour = 60 * 60 * 1000;
+        let limits = DenialLimits { lock: Duration::from_secs(3600), ..LIMITS };
+        assert_eq!(lock_lengths(&limits, 7), [1, 2, 4, 8, 16, 24, 24].map(|hours| hours * hour));
+        // However often it is locked, and however long the first lock is.
+        assert!(lock_lengths(&limits, 100).iter().skip(5).all(|lock| *lock == DAY));
+        let longer = DenialLimits { count: 1, lock: Duration::MAX, ..LIMITS };
+        assert!(lock_lengths(&longer, 100).iter().all(|lock| *lock == DAY));
+    }
+
+    #[test]
+    fn a_month_without_a_denial_forgets_the_locks() {
+        let limits = DenialLimits { count: 1, ..LIMITS };
+        for (days, expected) in [(29, 100), (30, 50), (400, 50)] {
+            let mut denials = NumberDenials::default();
+            assert_eq!(denials.deny(0, &limits), Some(50));
+            assert_eq!(denials.is_forgotten(days * DAY), days >= 30, "after {days} days");
+            assert_eq!(denials.deny(days * DAY, &limits), Some(days * DAY + expected), "after {days} days");
+        }
+    }
+}

@@ -31,7 +31,7 @@ fn codes_leave_the_file_with_the_end_of_their_call() {
         drop(store);
         assert!(holds(), "a pending call has its codes");
         let store = SqliteStore::open(&file).unwrap();
-        assert!(wait(store.end(&end(new(n).attempt, SystemTime::now(), outcome))).unwrap());
+        assert!(wait(store.end(&end(new(n).attempt, SystemTime::now(), outcome))).unwrap().is_done());
         drop(store);
         assert!(!holds(), "an ended call has none");
         // The placing may be recorded later than the end.
@@ -60,7 +60,7 @@ fn codes_leave_the_log_while_the_store_is_open_and_is_read() {
     // As long as this transaction lasts, the log cannot be reset.
     let reader = rusqlite::Connection::open(&file).unwrap();
     reader.execute_batch("BEGIN; SELECT count(*) FROM attempts;").unwrap();
-    assert!(wait(store.end(&end(new(1).attempt, SystemTime::now(), verified()))).unwrap());
+    assert!(wait(store.end(&end(new(1).attempt, SystemTime::now(), verified()))).unwrap().is_done());
     assert!(holds());
     reader.execute_batch("COMMIT").unwrap();
     support::wait_until("an ended call has no codes in any file", || !holds());

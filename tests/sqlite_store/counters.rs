@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use phonegate::call::{KeyFingerprint, NumberKey};
-use phonegate::store::{Change, Update};
+use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
+use phonegate::store::{Change, DenialLimits, Ended, LimitStore, Update};
 use proptest::prelude::*;
 
 use super::*;
@@ -18,16 +18,38 @@ const MINUTE: i64 = 60_000;
 
 const DAY_MS: i64 = 24 * 60 * MINUTE;
 
-/// By scope, key and second: how many calls, and the latest time that was counted.
+const TEN_MINUTES: i64 = 10 * MINUTE;
+
+/// By scope, key and bucket: how many calls, and the latest time that was counted.
 type Counters = BTreeMap<(i64, Vec<u8>, i64), (i64, i64)>;
 
-/// What the counters are to be, read from the calls: (number, all, pending) in the seconds that a window may still touch.
+/// What the counters are to be, read from the calls: number, all, pending, line, pending on the line, day, country.
 const RECOUNT: &str = "
     SELECT 1, number_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
     SELECT 2, x'', begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL
-    SELECT 3, x'', deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 3";
+    SELECT 3, x'', deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 3
+    UNION ALL
+    SELECT 4, line_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    UNION ALL
+    SELECT 5, line_key, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
+    UNION ALL
+    SELECT 6, x'', begun / 600000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
+    UNION ALL
+    SELECT 7, CAST(country AS BLOB), begun / 600000, count(*), max(begun) FROM attempts
+        WHERE begun IS NOT NULL AND country IS NOT NULL GROUP BY 2, 3";
+
+/// By scope: the window in which a bucket counts, and what a bucket covers.
+const SCOPES: [(i64, i64); 7] = [
+    (DAY_MS, 1000),
+    (MINUTE, 1000),
+    (0, 1000),
+    (MINUTE, 1000),
+    (0, 1000),
+    (DAY_MS, TEN_MINUTES),
+    (DAY_MS, TEN_MINUTES),
+];
 
 fn read(database: &Connection, query: &str) -> Counters {
     let now = now(database);
@@ -35,9 +57,10 @@ fn read(database: &Connection, query: &str) -> Counters {
     let rows = statement
         .query_map([], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?))))
         .unwrap();
-    let is_counted = |(scope, _, second): &(i64, Vec<u8>, i64)| {
-        let window = [DAY_MS, MINUTE, 0][*scope as usize - 1];
-        *second >= (now - window) / 1000
+    let is_counted = |(scope, _, bucket): &(i64, Vec<u8>, i64)| {
+        let (window, width) = SCOPES[*scope as usize - 1];
+        // A sweep may have forgotten calls of a bucket that is older than a day in part.
+        if width == TEN_MINUTES { *bucket * width > now - window } else { *bucket >= (now - window) / width }
     };
     rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
 }
@@ -58,19 +81,21 @@ fn assert_counted(database: &Connection) {
         |counters: &Counters| -> Vec<_> { counters.iter().map(|(key, (count, _))| (key.clone(), *count)).collect() };
     assert_eq!(counts(&kept), counts(&counted), "the counters are not those of a recount");
     for (key, (_, latest)) in &kept {
-        assert!(*latest >= counted[key].1 && latest / 1000 == key.2, "{key:?}: {latest}");
+        assert!(*latest >= counted[key].1 && latest / SCOPES[key.0 as usize - 1].1 == key.2, "{key:?}: {latest}");
     }
 }
 
+/// Two numbers share a line. Every third number has no country.
 fn number(n: u128) -> StoredNumber {
-    let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key,
-        line: key,
+        key: key(n),
+        line: key((1 << 64) + n / 2),
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),
         full: None,
+        country: ["LV", "US", "-"].get(n as usize % 3).and_then(|code| Country::parse(code)),
     }
 }
 
@@ -78,17 +103,39 @@ fn failure() -> Failure {
     Failure::new(FailureReason::CannotPlace, "Nobody was called.")
 }
 
+/// Each end that is a denial is counted once, of numbers that nobody has approved or locked.
+fn assert_denials_counted(database: &Connection) {
+    let ends = "SELECT number_key, count(*) FROM attempts
+                WHERE reason IN ('WrongKey', 'NoKeyPressed', 'CallEnded', 'FraudReported') GROUP BY 1";
+    let counted = "SELECT number_key, json_array_length(recent) FROM denials WHERE recent <> '[]'";
+    let read = |query: &str| -> BTreeMap<Vec<u8>, i64> {
+        let mut statement = database.prepare(query).unwrap();
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    };
+    database.execute_batch("BEGIN").unwrap();
+    let (ends, counted) = (read(ends), read(counted));
+    database.execute_batch("COMMIT").unwrap();
+    assert_eq!(counted, ends, "what counts is what was denied");
+}
+
 fn give_up(attempt: Attempt, number: StoredNumber) -> Update {
     let change = Change::Refused { number: Some(number), node: "here".into(), failure: failure() };
     Update { attempt, at: SystemTime::now(), change }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Denied,
+    Approved,
+    Neither,
 }
 
 #[derive(Debug, Clone)]
 enum Operation {
     /// Begins a call to one of a few numbers, which may take so many seconds.
     Begin { number: u128, seconds: u64 },
-    /// Ends one of the calls.
-    End { call: usize },
+    /// Ends one of the calls, which was denied, approved, or neither.
+    End { call: usize, how: How },
     /// Gives one of the calls up.
     GiveUp { call: usize },
     /// Somebody sets the wall clock, or time passes: so many milliseconds.
@@ -105,7 +152,8 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         8 => (0..NUMBERS, prop_oneof![Just(1), Just(20), Just(600)])
             .prop_map(|(number, seconds)| Operation::Begin { number, seconds }),
-        3 => any::<usize>().prop_map(|call| Operation::End { call }),
+        6 => (any::<usize>(), prop_oneof![4 => Just(How::Denied), 1 => Just(How::Approved), 1 => Just(How::Neither)])
+            .prop_map(|(call, how)| Operation::End { call, how }),
         2 => any::<usize>().prop_map(|call| Operation::GiveUp { call }),
         5 => prop_oneof![0..1500_i64, 0..30_000_i64, -7_200_000..0_i64, 0..2 * DAY_MS]
             .prop_map(|step| Operation::Clock { step }),
@@ -137,9 +185,43 @@ struct Known {
 const TIGHT: Limits = Limits {
     calls_per_number: 2,
     per_number_window: Duration::from_secs(300),
+    calls_per_number_per_day: 4,
+    line_in_progress: 2,
+    line_per_minute: 3,
     concurrent_calls: 3,
     calls_per_minute: 5,
+    calls_per_day: Some(12),
+    country_per_day: Some(5),
 };
+
+const DENIALS: DenialLimits =
+    DenialLimits { count: 2, window: Duration::from_secs(600), lock: Duration::from_secs(20) };
+
+/// The denials of a number, as the rules have them.
+#[derive(Default)]
+struct Denials {
+    recent: Vec<i64>,
+    locks: u32,
+    locked_until: i64,
+}
+
+impl Denials {
+    /// The end of the lock that a denial causes.
+    fn deny(&mut self, now: i64) -> Option<i64> {
+        if self.locked_until > now {
+            return None;
+        }
+        self.recent.push(now);
+        let count = self.recent.iter().filter(|at| **at > now - 600_000).count();
+        if count < 2 {
+            return None;
+        }
+        self.recent.clear();
+        self.locks += 1;
+        self.locked_until = now + (20_000 << (self.locks - 1)).min(DAY_MS);
+        Some(self.locked_until)
+    }
+}
 
 /// Numbers that are called: more than calls at once, since only one call rings a number.
 const NUMBERS: u128 = 6;
@@ -149,6 +231,7 @@ struct Case {
     store: SqliteStore,
     reader: Connection,
     calls: Vec<Known>,
+    denials: BTreeMap<u128, Denials>,
     asked: u128,
 }
 
@@ -157,19 +240,13 @@ impl Case {
         WALL.store(0, Ordering::Relaxed);
         let store = SqliteStore::open_with_clock(&file, wall).unwrap();
         let reader = Connection::open(&file).unwrap();
-        Self { file, store, reader, calls: Vec::new(), asked: 0 }
+        Self { file, store, reader, calls: Vec::new(), denials: BTreeMap::new(), asked: 0 }
     }
 
     fn run(&mut self, operation: Operation) {
         match operation {
             Operation::Begin { number, seconds } => self.begin(number, Duration::from_secs(seconds)),
-            Operation::End { call } => {
-                if let Some(known) = pick(&mut self.calls, call) {
-                    let outcome = Outcome::Failed(failure());
-                    let has_ended = wait(self.store.end(&end(known.attempt, wall(), outcome))).unwrap();
-                    assert_eq!(has_ended, std::mem::take(&mut known.is_pending));
-                }
-            }
+            Operation::End { call, how } => self.end(call, how),
             Operation::GiveUp { call } => {
                 if let Some(known) = pick(&mut self.calls, call) {
                     let update = give_up(known.attempt, number(known.number));
@@ -195,29 +272,61 @@ impl Case {
         assert_counted(&self.reader);
     }
 
+    fn end(&mut self, call: usize, how: How) {
+        let Some(known) = pick(&mut self.calls, call) else { return };
+        let outcome = match how {
+            How::Denied => Outcome::Failed(Failure::new(FailureReason::CallEnded, "Hung up.")),
+            How::Approved => verified(),
+            How::Neither => Outcome::Failed(failure()),
+        };
+        let ended = wait(self.store.end(&End { denials: DENIALS, ..end(known.attempt, wall(), outcome) })).unwrap();
+        let Ended::Yes { locked_until } = ended else {
+            // What changes nothing does not write the clock down, and this does.
+            wait(self.store.renew(OWNER)).unwrap();
+            let is_too_late = matches!(how, How::Approved) && now(&self.reader) >= known.deadline;
+            assert!(!known.is_pending || is_too_late, "it was pending: {how:?}");
+            return;
+        };
+        assert!(std::mem::take(&mut known.is_pending), "it had ended");
+        let at = "SELECT ended, locked_until_at IS NOT NULL FROM attempts WHERE id = ?1";
+        let (at, is_kept): (i64, bool) =
+            self.reader.query_row(at, [known.attempt.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let denials = self.denials.entry(known.number).or_default();
+        let expected = match how {
+            How::Denied => denials.deny(at),
+            How::Approved => {
+                *denials = Denials::default();
+                None
+            }
+            How::Neither => None,
+        };
+        assert_eq!((locked_until.is_some(), is_kept), (expected.is_some(), expected.is_some()));
+    }
+
     /// Asks for a call, and again after each refusal's wait, until it begins.
     fn begin(&mut self, number: u128, deadline: Duration) {
         self.asked += 1;
         let new = NewAttempt { number: self::number(number), deadline, ..new(self.asked) };
-        let mut waited_for: Vec<std::mem::Discriminant<Refusal>> = Vec::new();
+        let mut waited_for: Vec<CallLimit> = Vec::new();
         loop {
             match wait(self.store.begin(&new, &TIGHT)).unwrap() {
                 Begun::New => break,
                 // Its phone may ring.
                 Begun::Refused(Refusal::InProgress) => return,
-                Begun::Refused(refusal) => {
-                    let (Refusal::NumberLimit { after }
-                    | Refusal::MinuteLimit { after }
-                    | Refusal::ConcurrentLimit { after }) = refusal
-                    else {
-                        panic!("{refusal:?}")
-                    };
-                    let kind = std::mem::discriminant(&refusal);
-                    assert!(!waited_for.contains(&kind), "{after:?} more, though it was waited for: {refusal:?}");
-                    waited_for.push(kind);
-                    self.let_pass(after);
+                Begun::Refused(Refusal::Limit { limit, after }) => {
+                    let times = waited_for.iter().filter(|waited| **waited == limit).count();
+                    // A line has two limits.
+                    let most = if limit == CallLimit::CallsPerLine { 2 } else { 1 };
+                    assert!(times < most, "{after:?} more, though it was waited for: {limit:?}");
+                    waited_for.push(limit);
+                    let now = self.let_pass(after);
+                    if limit == CallLimit::Denials {
+                        // Some milliseconds passed since the refusal.
+                        let until = self.denials.get(&number).map_or(0, |denials| denials.locked_until);
+                        assert!((1..=now).contains(&until), "locked until {until}, and not {now}");
+                    }
                 }
-                Begun::Elsewhere(_) => panic!("no id comes twice"),
+                other => panic!("no id comes twice, and no number is blocked: {other:?}"),
             }
         }
         let times = "SELECT begun, deadline FROM attempts WHERE id = ?1";
@@ -225,33 +334,54 @@ impl Case {
             self.reader.query_row(times, [new.attempt.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let known = Known { attempt: new.attempt, number, begun, deadline, is_pending: true, is_given_up: false };
         assert!(self.calls.last().is_none_or(|last| last.begun <= begun), "the store's clock never goes back");
+        let locked_until = self.denials.get(&number).map_or(0, |denials| denials.locked_until);
+        assert!(locked_until <= begun, "a locked number is not called");
         self.calls.push(known);
         self.assert_limits(begun);
         let old = "SELECT count(*) FROM counters WHERE scope = 2 AND bucket < (?1 - 60000) / 1000
-                       OR scope = 3 AND bucket < ?1 / 1000";
+                       OR scope = 3 AND bucket < ?1 / 1000 OR scope = 6 AND bucket < (?1 - 86400000) / 600000";
         let left: i64 = self.reader.query_row(old, [begun], |row| row.get(0)).unwrap();
         assert_eq!(left, 0, "old buckets are removed");
     }
 
     /// Time passes, counted from when a refusal was there.
-    fn let_pass(&self, after: Duration) {
+    fn let_pass(&self, after: Duration) -> i64 {
         // What writes also writes the clock down.
         wait(self.store.renew(OWNER)).unwrap();
         let until = now(&self.reader) + i64::try_from(after.as_millis()).unwrap();
         WALL.store(until - START, Ordering::Relaxed);
+        until
     }
 
     /// No window that ends now has more calls than a limit says.
     fn assert_limits(&self, now: i64) {
         let begun = |window: i64| self.calls.iter().filter(move |call| !call.is_given_up && call.begun > now - window);
+        let is_pending = |call: &&Known| call.is_pending && call.deadline > now;
         for number in 0..NUMBERS {
-            let count = begun(300_000).filter(|call| call.number == number).count();
-            assert!(count <= 2, "{count} calls to a number");
+            let to_number = |window| begun(window).filter(|call| call.number == number).count();
+            assert!(to_number(300_000) <= 2, "{} calls to a number", to_number(300_000));
+            assert!(to_number(DAY_MS) <= 4, "{} calls to a number within a day", to_number(DAY_MS));
+            let line = |call: &&Known| call.number / 2 == number / 2;
+            let count = begun(MINUTE).filter(line).count();
+            assert!(count <= 3, "{count} calls to a line within a minute");
+            let count = self.calls.iter().filter(is_pending).filter(line).count();
+            assert!(count <= 2, "{count} calls to a line at once");
         }
         let count = begun(MINUTE).count();
         assert!(count <= 5, "{count} calls within a minute");
-        let count = self.calls.iter().filter(|call| call.is_pending && call.deadline > now).count();
+        let count = self.calls.iter().filter(is_pending).count();
         assert!(count <= 3, "{count} calls at once");
+        let count = begun(DAY_MS).count();
+        assert!(count <= 12, "{count} calls within a day");
+        let usage = wait(self.store.usage()).unwrap();
+        // They may count for up to ten minutes longer.
+        assert!((count..=12).contains(&(usage.day as usize)), "{count} calls within a day: {usage:?}");
+        for (rest, code) in ["LV", "US"].into_iter().enumerate() {
+            let count = begun(DAY_MS).filter(|call| call.number as usize % 3 == rest).count();
+            let counted = usage.by_country.iter().find(|(country, _)| country.as_str() == code);
+            let counted = counted.map_or(0, |(_, count)| *count as usize);
+            assert!((count..=5).contains(&counted), "{count} calls to {code} within a day: {usage:?}");
+        }
     }
 }
 
@@ -279,17 +409,20 @@ fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
     for n in 1..=2 {
         let new = new(n);
         assert_eq!(wait(store.begin(&new, &limits)).unwrap(), Begun::New);
-        assert!(wait(store.end(&end(new.attempt, SystemTime::now(), verified()))).unwrap());
+        assert!(wait(store.end(&end(new.attempt, SystemTime::now(), verified()))).unwrap().is_done());
     }
     drop(store);
     let database = Connection::open(&file).unwrap();
     // The file as version 1 has it, and one whose counters somebody has changed.
-    let to_1 = format!("{UNDO_4} DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;");
+    let to_1 = format!("{UNDO_5} {UNDO_4} DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;");
     for damage in [&*to_1, "UPDATE counters SET count = 0", "DELETE FROM counters"] {
         database.execute_batch(damage).unwrap();
         let store = SqliteStore::open(&file).unwrap();
         let refused = wait(store.begin(&new(3), &limits)).unwrap();
-        assert!(matches!(refused, Begun::Refused(Refusal::NumberLimit { .. })), "{damage}: {refused:?}");
+        assert!(
+            matches!(refused, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })),
+            "{damage}: {refused:?}"
+        );
         assert_counted(&database);
     }
 }
@@ -337,10 +470,13 @@ fn a_process_that_is_killed_leaves_counters_that_equal_a_recount() {
         child.wait().unwrap();
         assert!(begun() > before, "round {round}");
         assert_counted(&database);
+        assert_denials_counted(&database);
         let store = SqliteStore::open(&file).unwrap();
         wait(store.take_up(OWNER, 0)).unwrap();
         assert_counted(&database);
     }
+    let denials = || database.query_row("SELECT count(*) FROM denials", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert!(denials() > 0, "no call was denied");
     let check = database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap();
     assert_eq!(check, "ok");
 }
@@ -348,8 +484,7 @@ fn a_process_that_is_killed_leaves_counters_that_equal_a_recount() {
 /// Begins, ends and gives up calls, many at the same time.
 fn begin_and_end_for_ever(file: &Path) {
     let store = Arc::new(SqliteStore::open(file).unwrap());
-    let limits =
-        Limits { calls_per_number: 1_000_000, concurrent_calls: 1_000_000, calls_per_minute: 1_000_000, ..FEW };
+    let limits = NO_LIMITS;
     let one = async |task: u128| {
         for n in 0_u128.. {
             let attempt = Attempt { id: phonegate::call::CallId::new(uuid::Uuid::new_v4()).unwrap(), generation: 1 };
@@ -365,8 +500,11 @@ fn begin_and_end_for_ever(file: &Path) {
                 other => panic!("{other:?}"),
             }
             match n % 3 {
-                0 => drop(store.record(&[give_up(attempt, number(task))]).await),
-                _ => drop(store.end(&end(attempt, SystemTime::now(), verified())).await),
+                2 => drop(store.record(&[give_up(attempt, number(task))]).await),
+                _ => {
+                    let denied = Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
+                    drop(store.end(&end(attempt, SystemTime::now(), denied)).await);
+                }
             }
         }
     };

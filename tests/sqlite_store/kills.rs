@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phonegate::call::{CallId, KeyFingerprint, NumberKey};
-use phonegate::store::{Change, Update};
+use phonegate::call::{CallId, Country, KeyFingerprint, NumberKey};
+use phonegate::store::{Change, DenialLimits, Ended, Update};
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
@@ -82,34 +82,62 @@ fn say(line: &str) {
 }
 
 async fn keep_a_call(store: &SqliteStore) {
-    const MANY: Limits = Limits {
-        calls_per_number: 1_000_000,
-        per_number_window: LEASE,
-        concurrent_calls: 1_000_000,
-        calls_per_minute: 1_000_000,
-    };
     let key = NumberKey::parse(&uuid::Uuid::new_v4().simple().to_string()).unwrap();
+    let line = NumberKey::parse(&format!("{:032x}", key.as_bytes()[2] % 4)).unwrap();
     let number = StoredNumber {
         key,
-        line: key,
+        line,
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),
         full: None,
+        country: Country::parse("LV"),
     };
     let attempt = Attempt { id: CallId::new(uuid::Uuid::new_v4()).unwrap(), generation: 1 };
     let id = attempt.id;
-    let begun = store.begin(&NewAttempt { attempt, number: number.clone(), ..new(1) }, &MANY).await.unwrap();
+    let begun = store.begin(&NewAttempt { attempt, number: number.clone(), ..new(1) }, &NO_LIMITS).await.unwrap();
     assert_eq!(begun, Begun::New);
     say(&format!("begun {id}"));
     let step = Change::Step { name: "ringing".into(), backend: Some("phone".into()), text: None };
     store.record(&[Update { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
-    let outcome = verified();
-    assert!(store.end(&end(attempt, SystemTime::now(), outcome)).await.unwrap());
+    // Approved, denied, or denied and locked.
+    let turn = key.as_bytes()[1] % 3;
+    let denied = || Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
+    let outcome = if turn == 0 { verified() } else { denied() };
+    let count = if turn == 1 { u64::MAX } else { 1 };
+    let first = End { denials: DenialLimits { count, ..NO_LOCK }, ..end(attempt, SystemTime::now(), outcome) };
+    let ended = store.end(&first).await.unwrap();
+    assert_eq!(matches!(ended, Ended::Yes { locked_until: Some(_) }), turn == 2);
+    assert!(ended.is_done());
     say(&format!("ended {id}"));
+    if turn > 0 {
+        say(&format!("denied {key}"));
+    }
+    if turn == 1 {
+        // Once more, and one that is given up.
+        for generation in [2, 3] {
+            let attempt = Attempt { generation, ..attempt };
+            let again = NewAttempt { attempt, number: number.clone(), ..new(1) };
+            assert_eq!(store.begin(&again, &NO_LIMITS).await.unwrap(), Begun::New);
+            if generation == 2 {
+                assert!(store.end(&end(attempt, SystemTime::now(), denied())).await.unwrap().is_done());
+            } else {
+                let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
+                let change = Change::Refused { number: Some(number.clone()), node: "here".into(), failure };
+                store.record(&[Update { attempt, at: SystemTime::now(), change }]).await.unwrap();
+            }
+        }
+    }
     say(&format!("blocking {key}"));
     let since = SystemTime::now();
-    let block = Block { number: key, masked: number.masked, reason: "stolen".into(), since, until: None };
+    let block = Block {
+        number: key,
+        scope: BlockScope::Number,
+        masked: number.masked,
+        reason: "stolen".into(),
+        since,
+        until: None,
+    };
     store.block(&block).await.unwrap();
     say(&format!("blocked {key}"));
     if key.as_bytes()[0].is_multiple_of(2) {

@@ -15,20 +15,31 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use phonegate::call::{Attempt, CallStatus, Failure, FailureReason, Outcome};
+use phonegate::call::{Attempt, CallLimit, CallStatus, Failure, FailureReason, Outcome};
 use phonegate::store::{
-    Begun, Block, CallStore, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, Refusal, RowOutcome,
-    SqliteStore, StoreError, StoredNumber,
+    Begun, Block, BlockScope, CallStore, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, Refusal,
+    RowOutcome, SqliteStore, StoreError, StoredNumber,
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use support::approval::verified;
 use support::gate::{TestGate, admission, admitted, id, no_limits};
+use support::limits::{NO_LIMITS, NO_LOCK};
 use tempfile::TempDir;
 
 const NUMBER: &str = "+1 4255551212";
 
 const OWNER: Owner = Owner(uuid::Uuid::from_u128(1));
+
+/// Undoes version 5 of the schema.
+const UNDO_5: &str = "
+    DROP TABLE alerts; DROP TABLE denials; ALTER TABLE attempts DROP COLUMN country;
+    ALTER TABLE attempts DROP COLUMN call_limit; ALTER TABLE attempts DROP COLUMN locked_until_at;
+    ALTER TABLE attempts DROP COLUMN used_by; ALTER TABLE blocks RENAME TO scoped_blocks;
+    CREATE TABLE blocks (number_key BLOB PRIMARY KEY, number TEXT NOT NULL, reason TEXT NOT NULL,
+        since_at INTEGER NOT NULL, until_at INTEGER) STRICT;
+    INSERT INTO blocks SELECT number_key, number, reason, since_at, until_at FROM scoped_blocks;
+    DROP TABLE scoped_blocks;";
 
 /// Undoes version 4 of the schema.
 const UNDO_4: &str =
@@ -36,7 +47,8 @@ const UNDO_4: &str =
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-const FEW: Limits = Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9 };
+const FEW: Limits =
+    Limits { calls_per_number: 9, per_number_window: LEASE, concurrent_calls: 9, calls_per_minute: 9, ..NO_LIMITS };
 
 /// A gate that keeps its calls in this file, and whose phone approves them.
 fn gate(file: &Path, limits: Value, audit: Value) -> TestGate {
@@ -74,7 +86,7 @@ fn new(n: u128) -> NewAttempt {
 }
 
 fn end(attempt: Attempt, at: SystemTime, outcome: Outcome) -> End {
-    End { attempt, owner: OWNER, at, outcome, release: true }
+    End { attempt, owner: OWNER, at, outcome, release: true, denials: NO_LOCK }
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -109,29 +121,26 @@ fn moved_clock() -> SystemTime {
 #[test]
 fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
     let (_folder, file) = file();
-    let limits = Limits {
-        calls_per_number: 2,
-        per_number_window: Duration::from_secs(2),
-        concurrent_calls: 100,
-        calls_per_minute: 100,
-    };
+    let limits = Limits { calls_per_number: 2, per_number_window: Duration::from_secs(2), ..NO_LIMITS };
     let begin = |store: &SqliteStore, n: u128| {
         let new = new(n);
         let begun = wait(store.begin(&new, &limits)).unwrap();
         if begun == Begun::New {
             let busy = Outcome::Failed(Failure::new(FailureReason::Unreachable, "Busy."));
-            assert!(wait(store.end(&end(new.attempt, SystemTime::now(), busy))).unwrap());
+            assert!(wait(store.end(&end(new.attempt, SystemTime::now(), busy))).unwrap().is_done());
         }
         begun
     };
     let store = SqliteStore::open_with_clock(&file, moved_clock).unwrap();
     assert_eq!([begin(&store, 1), begin(&store, 2)], [Begun::New, Begun::New]);
     SET_BACK.store(5, Ordering::Relaxed);
-    assert!(matches!(begin(&store, 3), Begun::Refused(Refusal::NumberLimit { .. })));
+    assert!(matches!(begin(&store, 3), Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })));
     drop(store);
     // In the next process, too; and the time goes on, though the wall clock lies hours behind.
     let store = SqliteStore::open_with_clock(&file, moved_clock).unwrap();
-    let Begun::Refused(Refusal::NumberLimit { after }) = begin(&store, 4) else { panic!("the limit is undone") };
+    let Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, after }) = begin(&store, 4) else {
+        panic!("the limit is undone")
+    };
     assert!(after <= Duration::from_secs(2), "{after:?}");
     support::wait_until("there may be a call again", || begin(&store, 5) == Begun::New);
 }
@@ -147,7 +156,14 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
     let store = SqliteStore::open(&file).unwrap();
     let now = SystemTime::now();
     let until = Some(now + DAY);
-    let block = Block { number: number.key, masked: number.masked, reason: "stolen".into(), since: now, until };
+    let block = Block {
+        number: number.key,
+        scope: BlockScope::Line,
+        masked: number.masked,
+        reason: "stolen".into(),
+        since: now,
+        until,
+    };
     wait(store.block(&block)).unwrap();
     wait(store.sweep(DAY)).unwrap();
     assert_eq!(wait(store.blocks()).unwrap().len(), 1);
@@ -235,6 +251,7 @@ fn what_is_deleted_is_not_in_the_file_any_more() {
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let block = Block {
         number: number.key,
+        scope: BlockScope::Line,
         masked: number.masked,
         reason: words.into(),
         since: SystemTime::now(),
@@ -256,7 +273,7 @@ fn keep_call(file: &Path, n: u128, clock: fn() -> SystemTime) {
     let store = SqliteStore::open_with_clock(file, clock).unwrap();
     let new = NewAttempt { started: clock(), ..new(n) };
     assert_eq!(wait(store.begin(&new, &FEW)).unwrap(), Begun::New);
-    assert!(wait(store.end(&end(new.attempt, clock(), verified()))).unwrap());
+    assert!(wait(store.end(&end(new.attempt, clock(), verified()))).unwrap().is_done());
 }
 
 fn days_ago<const DAYS: u32>() -> SystemTime {
@@ -272,6 +289,7 @@ fn a_call_is_forgotten_after_some_days_where_both_clocks_say_so() {
     let since = days_ago::<1>();
     let block = Block {
         number: number.key,
+        scope: BlockScope::Line,
         masked: number.masked,
         reason: "a fraud".into(),
         since,

@@ -72,9 +72,16 @@ fn a_block_in_a_file_of_version_2_holds_when_a_number_key_is_set() {
     let (_folder, file) = file();
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let since = SystemTime::now();
-    let block = Block { number: number.key, masked: number.masked, reason: "stolen".into(), since, until: None };
+    let block = Block {
+        number: number.key,
+        scope: BlockScope::Line,
+        masked: number.masked,
+        reason: "stolen".into(),
+        since,
+        until: None,
+    };
     wait(SqliteStore::open(&file).unwrap().block(&block)).unwrap();
-    let to_2 = format!("{UNDO_4} DROP TABLE number_keys; PRAGMA user_version = 2;");
+    let to_2 = format!("{UNDO_5} {UNDO_4} DROP TABLE number_keys; PRAGMA user_version = 2;");
     Connection::open(&file).unwrap().execute_batch(&to_2).unwrap();
     let (status, text) = call(&file, json!({ "number_key": ONE }), 1);
     assert_eq!(status, CallStatus::Failed);
@@ -100,7 +107,7 @@ fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
     let call = |n, number: StoredNumber| {
         let new = NewAttempt { started: clock(), number, ..new(n) };
         assert_eq!(wait(store.begin(&new, &FEW)), Ok(Begun::New));
-        assert!(wait(store.end(&end(new.attempt, clock(), verified()))).unwrap());
+        assert!(wait(store.end(&end(new.attempt, clock(), verified()))).unwrap().is_done());
     };
     let without_the_old_key = || wait(store.use_number_keys(&hasher(ONE).fingerprints()[..1], KeyUse::Read));
     let may_start = || {
@@ -110,7 +117,14 @@ fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
     let old = StoredNumber::new(&admitted("+1 4255551313"), false);
     call(1, old.clone());
     set_clock(1);
-    let block = Block { number: old.key, masked: old.masked, reason: "left".into(), since: clock(), until: None };
+    let block = Block {
+        number: old.key,
+        scope: BlockScope::Line,
+        masked: old.masked,
+        reason: "left".into(),
+        since: clock(),
+        until: None,
+    };
     wait(store.block(&block)).unwrap();
     set_clock(5);
     call(2, StoredNumber::new(&keyed(ONE, NUMBER), false));

@@ -13,10 +13,10 @@ use rusqlite::{Connection, StatementStatus};
 use uuid::Uuid;
 
 use super::writer::Desk;
-use super::{calls, schema};
+use super::{begin, calls, counters, schema};
 use crate::approval::tests::verified;
-use crate::call::{Attempt, CallId, Failure, FailureReason, KeyFingerprint, NumberKey};
-use crate::store::{Begun, Change, End, Limits, NewAttempt, Owner, Refusal, StoredNumber, Update};
+use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
+use crate::store::{Begun, Change, DenialLimits, End, Limits, NewAttempt, Owner, Refusal, StoredNumber, Update};
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
 
@@ -24,12 +24,30 @@ const START: i64 = 1_800_000_000_000;
 
 const MINUTE: i64 = 60_000;
 
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// The line that pending calls share.
+const LINE: u128 = 999;
+
 const ROOMY: Limits = Limits {
     calls_per_number: 1_000_000,
     per_number_window: Duration::from_secs(86_400),
+    calls_per_number_per_day: 1_000_000,
+    line_in_progress: 1_000_000,
+    line_per_minute: 1_000_000,
     concurrent_calls: 1_000_000,
     calls_per_minute: 1_000_000,
+    calls_per_day: Some(1_000_000),
+    country_per_day: Some(1_000_000),
 };
+
+const DENIALS: DenialLimits =
+    DenialLimits { count: 1_000, window: Duration::from_secs(86_400), lock: Duration::from_secs(3600) };
+
+/// An extension of a line to which there are many pending calls.
+fn extension() -> StoredNumber {
+    StoredNumber { key: number(3).key, ..number(LINE) }
+}
 
 /// By statement: how many instructions it took.
 type Costs = BTreeMap<String, i32>;
@@ -47,6 +65,7 @@ fn number(n: u128) -> StoredNumber {
         otherwise: Box::default(),
         masked: "+1******1212".into(),
         full: None,
+        country: Country::parse("LV"),
     }
 }
 
@@ -62,10 +81,11 @@ fn new(id: u128, number: StoredNumber) -> NewAttempt {
 }
 
 fn end(attempt: Attempt) -> End {
-    End { attempt, owner: OWNER, at: SystemTime::UNIX_EPOCH, outcome: verified(), release: true }
+    End { attempt, owner: OWNER, at: SystemTime::UNIX_EPOCH, outcome: verified(), release: true, denials: DENIALS }
 }
 
-/// A database in which so many calls began within a minute and are pending, and as many, which have ended, went to number 1.
+/// A database in which so many calls to extensions of a line began within a minute and are pending, and as many, which
+/// have ended, went to number 1.
 fn filled(calls: i64) -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
     database.set_prepared_statement_cache_capacity(64);
@@ -73,11 +93,28 @@ fn filled(calls: i64) -> Connection {
     for n in 0..calls {
         let desk = desk(&database, START + n * MINUTE / calls);
         let n = u128::try_from(n).unwrap();
-        let pending = new(10_000_000 + n, number(1000 + n));
-        assert_eq!(calls::begin(&desk, &pending, &ROOMY).unwrap(), Begun::New);
+        let pending = new(10_000_000 + n, StoredNumber { line: number(LINE).line, ..number(1000 + n) });
+        assert_eq!(begin::begin(&desk, &pending, &ROOMY).unwrap(), Begun::New);
         let ended = new(20_000_000 + n, number(1));
-        assert_eq!(calls::begin(&desk, &ended, &ROOMY).unwrap(), Begun::New);
-        assert!(calls::end(&desk, &end(ended.attempt)).unwrap());
+        assert_eq!(begin::begin(&desk, &ended, &ROOMY).unwrap(), Begun::New);
+        assert!(calls::end(&desk, &end(ended.attempt)).unwrap().is_done());
+    }
+    database
+}
+
+/// A database in which so many calls, which have ended, began within a day, and not in its last minutes, each to a number
+/// of its own.
+fn filled_for_a_day(calls: i64) -> Connection {
+    let mut database = Connection::open_in_memory().unwrap();
+    database.set_prepared_statement_cache_capacity(64);
+    schema::bring_up_to_date(&mut database, Path::new("")).unwrap();
+    let times = (0..calls).map(|n| START + MINUTE - DAY + n * (DAY - 3 * MINUTE) / calls);
+    // The last one removes the buckets of those before it that are old.
+    for (n, now) in (30_000_000..).zip(times.chain([START + MINUTE - 1])) {
+        let desk = desk(&database, now);
+        let new = new(n, number(n));
+        assert_eq!(begin::begin(&desk, &new, &ROOMY).unwrap(), Begun::New);
+        assert!(calls::end(&desk, &end(new.attempt)).unwrap().is_done());
     }
     database
 }
@@ -113,22 +150,41 @@ fn scans(database: &Connection, statement: &str) -> Vec<String> {
 /// Something that is done with a filled database.
 type Work = fn(&Desk<'_>);
 
-const WORKS: [(&str, Work); 6] = [
-    ("begin", |desk| assert_eq!(calls::begin(desk, &new(1, number(2)), &ROOMY).unwrap(), Begun::New)),
+const WORKS: [(&str, Work); 11] = [
+    ("begin", |desk| assert_eq!(begin::begin(desk, &new(1, number(2)), &ROOMY).unwrap(), Begun::New)),
     ("begin to the number that was called often", |desk| {
-        assert_eq!(calls::begin(desk, &new(1, number(1)), &ROOMY).unwrap(), Begun::New);
+        assert_eq!(begin::begin(desk, &new(1, number(1)), &ROOMY).unwrap(), Begun::New);
     }),
     ("refuse for the minute", |desk| {
         let limits = Limits { calls_per_minute: 3, ..ROOMY };
-        let begun = calls::begin(desk, &new(1, number(2)), &limits).unwrap();
-        assert!(matches!(begun, Begun::Refused(Refusal::MinuteLimit { .. })), "{begun:?}");
+        let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerMinute, .. })), "{begun:?}");
     }),
     ("refuse for what is pending", |desk| {
         let limits = Limits { concurrent_calls: 3, ..ROOMY };
-        let begun = calls::begin(desk, &new(1, number(2)), &limits).unwrap();
-        assert!(matches!(begun, Begun::Refused(Refusal::ConcurrentLimit { .. })), "{begun:?}");
+        let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::ConcurrentCalls, .. })), "{begun:?}");
     }),
-    ("end", |desk| assert!(calls::end(desk, &end(new(10_000_000, number(1000)).attempt)).unwrap())),
+    ("end", |desk| assert!(calls::end(desk, &end(new(10_000_000, number(1000)).attempt)).unwrap().is_done())),
+    ("refuse for the line", |desk| {
+        let limits = Limits { line_in_progress: 3, ..ROOMY };
+        let begun = begin::begin(desk, &new(1, extension()), &limits).unwrap();
+        assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerLine, .. })), "{begun:?}");
+    }),
+    ("refuse for the day", |desk| {
+        let limits = Limits { calls_per_day: Some(3), ..ROOMY };
+        let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerDay, .. })), "{begun:?}");
+    }),
+    ("deny", |desk| {
+        let failure = Failure::new(FailureReason::WrongKey, "Denied.");
+        let denied = End { outcome: Outcome::Failed(failure), ..end(new(10_000_000, number(1000)).attempt) };
+        assert!(calls::end(desk, &denied).unwrap().is_done());
+    }),
+    ("use an approval", |desk| {
+        assert!(calls::use_approval(desk, new(20_000_000, number(1)).attempt, OWNER).unwrap());
+    }),
+    ("read what counts for the day", |desk| assert!(counters::usage(desk).unwrap().day > 100)),
     ("give up", |desk| {
         let NewAttempt { attempt, number, .. } = new(10_000_001, number(1001));
         let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
@@ -150,6 +206,39 @@ fn a_call_costs_the_same_among_few_and_many_calls() {
             database.execute_batch("ROLLBACK TO before; RELEASE before").unwrap();
         }
     }
+}
+
+#[test]
+fn a_call_costs_the_same_after_few_and_many_calls_of_a_day() {
+    // Enough that each bucket of the day has calls.
+    let (mut few, mut many) = (filled_for_a_day(1_500), filled_for_a_day(3_000));
+    let refused_for = |limits: Limits| {
+        move |desk: &Desk<'_>| {
+            let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+            assert!(matches!(begun, Begun::Refused(Refusal::Limit { .. })), "{begun:?}");
+        }
+    };
+    let begins = |desk: &Desk<'_>| assert_eq!(begin::begin(desk, &new(1, number(2)), &ROOMY).unwrap(), Begun::New);
+    let costs = |database: &mut Connection| {
+        let mut costs = Vec::new();
+        for limits in [
+            Limits { calls_per_day: Some(750), ..ROOMY },
+            // Each bucket is read.
+            Limits { country_per_day: Some(1_499), ..ROOMY },
+        ] {
+            costs.push(cost(database, refused_for(limits)));
+        }
+        costs.push(cost(database, begins));
+        costs.push(cost(database, |desk| drop(counters::usage(desk).unwrap())));
+        costs
+    };
+    let (few, many) = (costs(&mut few), costs(&mut many));
+    let of = |costs: &Costs| costs.values().sum::<i32>();
+    // The fewer calls a bucket has, the more of them are read until there are enough.
+    assert!(of(&few[0]) >= of(&many[0]) && of(&few[1]) >= of(&many[1]), "{few:#?} {many:#?}");
+    assert_eq!(few[2..], many[2..]);
+    // At most 145 buckets for each of two counters, each with a small number of instructions.
+    assert!(of(&few[2]) < 10_000, "{:#?}", few[2]);
 }
 
 #[test]

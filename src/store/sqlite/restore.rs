@@ -51,6 +51,26 @@ pub struct Restore {
 /// The first schema version with PINs.
 const WITH_PINS: u32 = 4;
 
+/// The first schema version with locks after denials, with two scopes of blocks, and with approvals that are used up.
+const WITH_LOCKS: u32 = 5;
+
+/// Copies the newer file's blocks into a schema that has one block for each number. It covers the whole line. Of two, the
+/// one that ends later is kept: it replaces the one before it.
+const BLOCKS_WITHOUT_SCOPE: &str = "
+    INSERT OR REPLACE INTO main.blocks (number_key, number, reason, since_at, until_at)
+        SELECT number_key, number, reason, since_at, until_at FROM newer.blocks ORDER BY until_at ASC NULLS LAST;";
+
+/// Copies the newer file's blocks, and what no restore may undo: locks, and that an approval was used up. Alerts stay in
+/// the newer file.
+const BLOCKS_AND_LOCKS: &str = "
+    INSERT INTO main.blocks (number_key, whole_line, number, reason, since_at, until_at)
+        SELECT number_key, whole_line, number, reason, since_at, until_at FROM newer.blocks;
+    DELETE FROM main.denials;
+    INSERT INTO main.denials (number_key, number, recent, locks, locked_from, locked_until, last, last_at)
+        SELECT number_key, number, recent, locks, locked_from, locked_until, last, last_at FROM newer.denials;
+    UPDATE main.attempts SET used_by = used.used_by FROM newer.attempts AS used
+        WHERE used.id = attempts.id AND used.generation = attempts.generation AND used.used_by IS NOT NULL;";
+
 impl Restore {
     /// Compares a file with its newest backup of an older schema. None if there is no such backup.
     ///
@@ -119,7 +139,7 @@ impl Restore {
         }
     }
 
-    /// Keeps the newer file under another name and puts the backup in its place, with the newer block list and PINs.
+    /// Keeps the newer file under another name and puts the backup in its place, with the newer block list, PINs and locks.
     ///
     /// The backup itself stays. A process that is killed meanwhile leaves the newer file in place, or the older one.
     ///
@@ -164,8 +184,8 @@ impl Restore {
         access.map_err(|error| format!("cannot give {} the permissions of the file: {error}", restoring.display()))
     }
 
-    /// Copies the block list, the PINs with their locks, and the store's clock, which never goes back, from the newer
-    /// file.
+    /// Copies the block list, the PINs and numbers with their locks, and the store's clock, which never goes back, from the
+    /// newer file.
     fn carry_over(&self, restoring: &Path) -> Result<(), String> {
         let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
         let database = open(restoring)?;
@@ -184,6 +204,10 @@ impl Restore {
                          locked_until, locked_by FROM newer.pins;"
             }
         };
+        let blocks = match self.older {
+            ..WITH_LOCKS => BLOCKS_WITHOUT_SCOPE,
+            WITH_LOCKS.. => BLOCKS_AND_LOCKS,
+        };
         database
             .execute("ATTACH ?1 AS newer", [name])
             .and_then(|_| {
@@ -191,8 +215,7 @@ impl Restore {
                     "PRAGMA secure_delete = ON;
                      BEGIN IMMEDIATE;
                      DELETE FROM main.blocks;
-                     INSERT INTO main.blocks (number_key, number, reason, since_at, until_at)
-                         SELECT number_key, number, reason, since_at, until_at FROM newer.blocks;
+                     {blocks}
                      {number_keys}
                      {pins}
                      UPDATE main.clock SET now = max(now, (SELECT now FROM newer.clock));

@@ -41,10 +41,10 @@ pub(super) fn bring_up_to_date(database: &mut Connection, file: &Path) -> Result
     migrate(database, &migrations(), |version| versions::keep(file, version))
 }
 
-/// Makes a database of version 1.
+/// Makes a database of an older version.
 #[cfg(test)]
-pub(super) fn make_first(database: &mut Connection) -> Result<(), String> {
-    migrate(database, MIGRATIONS.get(..1).unwrap_or_default(), |_| Ok(()))
+pub(super) fn make_version(database: &mut Connection, version: usize) -> Result<(), String> {
+    migrate(database, MIGRATIONS.get(..version).unwrap_or_default(), |_| Ok(()))
 }
 
 /// Brings a database to the version after the newest one.

@@ -183,6 +183,7 @@ mod tests {
         add_call(&database, 1);
         add_block(&database, 1);
         add_pin(&database, 1);
+        add_lock(&database, 1);
         (folder, file, schema::newest())
     }
 
@@ -193,7 +194,12 @@ mod tests {
     }
 
     fn add_block(database: &Connection, n: u8) {
-        let sql = "INSERT INTO blocks VALUES (?1, '+1******1212', 'stolen', 0, NULL)";
+        let sql = "INSERT INTO blocks VALUES (?1, 0, '+1******1212', 'stolen', 0, NULL)";
+        database.execute(sql, [[n; 16]]).unwrap();
+    }
+
+    fn add_lock(database: &Connection, n: u8) {
+        let sql = "INSERT INTO denials VALUES (?1, '+1******1212', '[]', 3, 50, 99, 50, 50)";
         database.execute(sql, [[n; 16]]).unwrap();
     }
 
@@ -219,7 +225,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("calls.db");
         let mut first = Connection::open(&file).unwrap();
-        schema::make_first(&mut first).unwrap();
+        schema::make_version(&mut first, 1).unwrap();
         add_call(&first, 1);
         drop(first);
         assert_eq!(schema_version(&file).unwrap(), SchemaVersion { file: 1, newest: schema::newest() });
@@ -288,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_file_has_the_newer_blocks_and_pins() {
+    fn a_restored_file_has_the_newer_blocks_pins_and_locks() {
         let (folder, file, version) = file();
         assert!(Restore::plan(&file).unwrap().is_none(), "there is nothing older");
         upgrade(&file).unwrap();
@@ -299,6 +305,9 @@ mod tests {
         newer.execute("UPDATE clock SET now = 77", []).unwrap();
         add_pin(&newer, 2);
         newer.execute("DELETE FROM pins WHERE number_key = ?1", [[1; 16]]).unwrap();
+        add_lock(&newer, 2);
+        newer.execute("DELETE FROM denials WHERE number_key = ?1", [[1; 16]]).unwrap();
+        newer.execute("UPDATE attempts SET used_by = x'07'", []).unwrap();
         let restore = Restore::plan(&file).unwrap().unwrap();
         assert_eq!((restore.version, restore.older), (version + 1, version));
         assert_eq!((restore.calls.len(), restore.pending, restore.blocks, restore.lost_pins), (1, 1, 1, 0));
@@ -314,9 +323,19 @@ mod tests {
             (vec!["1".to_owned()], vec!["1".to_owned(), "2".to_owned()], vec!["1".to_owned()])
         );
         let restored = open(&file).unwrap();
-        let blocks: Vec<u8> = restored.query_row("SELECT number_key FROM blocks", [], |row| row.get(0)).unwrap();
+        let blocks: (Vec<u8>, bool) = restored
+            .query_row("SELECT number_key, whole_line FROM blocks", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
         let now: i64 = restored.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap();
-        assert_eq!((blocks, now), (vec![2; 16], 77));
+        assert_eq!((blocks, now), ((vec![2; 16], false), 77), "a block of exactly a number stays one");
+        let locks: (Vec<u8>, u32, i64) = restored
+            .query_row("SELECT number_key, locks, locked_until FROM denials", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(locks, (vec![2; 16], 3, 99), "no number is unlocked, and one that was unlocked stays so");
+        let used: Vec<u8> = restored.query_row("SELECT used_by FROM attempts", [], |row| row.get(0)).unwrap();
+        assert_eq!(used, [7], "an approval stays used up");
         let pins = restored.query_row("SELECT number_key, locked_until FROM pins", [], |row| {
             Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<i64>>(1)?))
         });
@@ -326,12 +345,60 @@ mod tests {
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 
+    /// The blocks of a file: the last byte of the number, when it ends, and how many columns the table has.
+    fn blocks_of_version_4(file: &Path) -> Vec<(u8, Option<i64>, i64)> {
+        let database = Connection::open(file).unwrap();
+        let sql = "SELECT number_key, until_at, (SELECT count(*) FROM pragma_table_info('blocks')) FROM blocks
+                   ORDER BY number_key";
+        let mut blocks = database.prepare(sql).unwrap();
+        let block = |row: &rusqlite::Row<'_>| Ok((row.get::<_, [u8; 16]>(0)?[15], row.get(1)?, row.get(2)?));
+        blocks.query_map([], block).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn blocks_of_version_4_become_those_of_a_line_and_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.db");
+        let mut older = Connection::open(&file).unwrap();
+        schema::make_version(&mut older, 4).unwrap();
+        for n in [1_u8, 2] {
+            let sql = "INSERT INTO blocks VALUES (?1, '+1******1212', 'stolen', 5, ?2)";
+            older.execute(sql, rusqlite::params![[n; 16], (n == 2).then_some(i64::MAX)]).unwrap();
+        }
+        drop(older);
+        let newer = open(&file).unwrap();
+        let block = |row: &rusqlite::Row<'_>| {
+            let (key, whole_line): ([u8; 16], i64) = (row.get("number_key")?, row.get("whole_line")?);
+            let texts: (String, String) = (row.get("number")?, row.get("reason")?);
+            Ok((key[0], whole_line, texts.0, texts.1, row.get::<_, i64>("since_at")?, row.get("until_at")?))
+        };
+        let migrated: Vec<(u8, i64, String, String, i64, Option<i64>)> = {
+            let mut blocks = newer.prepare("SELECT * FROM blocks ORDER BY number_key").unwrap();
+            blocks.query_map([], block).unwrap().map(Result::unwrap).collect()
+        };
+        let expected = |n, until| (n, 1, "+1******1212".to_owned(), "stolen".to_owned(), 5, until);
+        assert_eq!(migrated, [expected(1, None), expected(2, Some(i64::MAX))]);
+        // Of two blocks of a number, the older schema gets the one that ends later.
+        let sql = "INSERT INTO blocks VALUES (?1, ?2, '+1******1212', 'stolen', 5, ?3)";
+        for (n, whole_line, until) in
+            [(1_u8, 0, Some(9)), (2, 0, None), (3, 0, Some(7)), (4, 1, Some(7)), (4, 0, Some(8))]
+        {
+            newer.execute(sql, rusqlite::params![[n; 16], whole_line, until]).unwrap();
+        }
+        let restore = Restore::plan(&file).unwrap().unwrap();
+        assert_eq!((restore.older, restore.version), (4, 5));
+        drop(newer);
+        restore.carry_out().unwrap();
+        let restored = blocks_of_version_4(&file);
+        assert_eq!(restored, [(1, None, 5), (2, None, 5), (3, Some(7), 5), (4, Some(8), 5)]);
+    }
+
     #[test]
     fn an_older_schema_without_pins_is_restored_without_them() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("calls.db");
         let mut first = Connection::open(&file).unwrap();
-        schema::make_first(&mut first).unwrap();
+        schema::make_version(&mut first, 1).unwrap();
         drop(first);
         let newer = open(&file).unwrap();
         add_pin(&newer, 1);
