@@ -11,6 +11,7 @@ use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
 use phonegate::store::{Change, DenialLimits, Ended, LimitStore, Update};
 use proptest::prelude::*;
 
+use super::denials::{Denials, assert_denials_counted};
 use super::*;
 use crate::support::approval::verified;
 
@@ -103,21 +104,6 @@ fn failure() -> Failure {
     Failure::new(FailureReason::CannotPlace, "Nobody was called.")
 }
 
-/// Each end that is a denial is counted once, of numbers that nobody has approved or locked.
-fn assert_denials_counted(database: &Connection) {
-    let ends = "SELECT number_key, count(*) FROM attempts
-                WHERE reason IN ('WrongKey', 'NoKeyPressed', 'CallEnded', 'FraudReported') GROUP BY 1";
-    let counted = "SELECT number_key, json_array_length(recent) FROM denials WHERE recent <> '[]'";
-    let read = |query: &str| -> BTreeMap<Vec<u8>, i64> {
-        let mut statement = database.prepare(query).unwrap();
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
-    };
-    database.execute_batch("BEGIN").unwrap();
-    let (ends, counted) = (read(ends), read(counted));
-    database.execute_batch("COMMIT").unwrap();
-    assert_eq!(counted, ends, "what counts is what was denied");
-}
-
 fn give_up(attempt: Attempt, number: StoredNumber) -> Update {
     let change = Change::Refused { number: Some(number), node: "here".into(), failure: failure() };
     Update { attempt, at: SystemTime::now(), change }
@@ -196,32 +182,6 @@ const TIGHT: Limits = Limits {
 
 const DENIALS: DenialLimits =
     DenialLimits { count: 2, window: Duration::from_secs(600), lock: Duration::from_secs(20) };
-
-/// The denials of a number, as the rules have them.
-#[derive(Default)]
-struct Denials {
-    recent: Vec<i64>,
-    locks: u32,
-    locked_until: i64,
-}
-
-impl Denials {
-    /// The end of the lock that a denial causes.
-    fn deny(&mut self, now: i64) -> Option<i64> {
-        if self.locked_until > now {
-            return None;
-        }
-        self.recent.push(now);
-        let count = self.recent.iter().filter(|at| **at > now - 600_000).count();
-        if count < 2 {
-            return None;
-        }
-        self.recent.clear();
-        self.locks += 1;
-        self.locked_until = now + (20_000 << (self.locks - 1)).min(DAY_MS);
-        Some(self.locked_until)
-    }
-}
 
 /// Numbers that are called: more than calls at once, since only one call rings a number.
 const NUMBERS: u128 = 6;

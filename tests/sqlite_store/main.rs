@@ -3,6 +3,7 @@
 mod acknowledged;
 mod codes;
 mod counters;
+mod denials;
 mod kills;
 mod number_keys;
 mod others;
