@@ -50,8 +50,8 @@ Exit codes:
 const RECORDS: &str = "\
 --json prints one object a line: event (block; removed; replaced, of what a new block takes the place of; kept, of a
 block of the other scope, which stays), key, number (masked), scope (number: exactly this number; line: also all of its
-extensions), reason, since, until (UTC; left out: for ever). Two more events have a text: warning, and error, after
-which the exit code is 1 or 2. A key tells the number to whoever tries every number: treat it like the number.";
+extensions), reason, since, until (UTC; left out: for ever). Two more events have a text: warning, and error, after which
+the exit code is 1 or 2. A key tells the number to whoever tries every number: treat it like the number.";
 
 /// Why a number is blocked, where nobody says it.
 const USUAL_REASON: &str = "an administrator blocked it";
