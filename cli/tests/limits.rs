@@ -249,7 +249,11 @@ fn a_call_shows_the_limit_that_refused_it_and_the_lock_that_it_caused() {
     assert!(!place.run(&["calls", "show", first]).exits(0).stdout.contains("locked"));
 
     let page = place.run(&["report", "--html", "-"]).exits(0).stdout;
-    for words in ["1 is locked now.", "1 number was locked 1 time", &format!("{MASKED}<small><code>{id}</code>")] {
+    for words in [
+        "1 is locked now.",
+        "1 number was locked, because calls were not approved.",
+        &format!("{MASKED}<small><code>{id}</code>"),
+    ] {
         assert!(page.contains(words), "{words} in {page}");
     }
 }

@@ -58,7 +58,7 @@ fn the_page_is_seen_in_light_and_in_dark() {
     let look = |page: &Path, scheme: Scheme| {
         let name = format!("{}-{scheme:?}.png", page.file_stem().unwrap().display()).to_lowercase();
         let png = page.with_file_name(name);
-        browser.screenshot(page, scheme, (1200, 3600), &png);
+        browser.screenshot(page, scheme, (1200, 4600), &png);
         Picture::read(&png)
     };
     let [light, dark] = [Scheme::Light, Scheme::Dark].map(|scheme| {

@@ -113,11 +113,11 @@ fn locked(figures: &Figures) -> Option<(String, String)> {
     let all = figures.limits.locked();
     let (most, _) = all.first()?;
     let numbers = words::counted(all.len() as u64, "number was", "numbers were");
-    let times = words::counted(figures.limits.locks(), "time", "times");
-    let text = format!(
-        "{numbers} locked {times}, because calls were not approved; most often {}. Did these users ask for the calls?",
-        most.masked
-    );
+    let times = match figures.limits.locks() {
+        locks if locks == all.len() as u64 => String::new(),
+        locks => format!(" {} times (most often {})", words::number(locks), most.masked),
+    };
+    let text = format!("{numbers} locked{times}, because calls were not approved. Did these users ask for the calls?");
     Some((text, show(figures, &format!("--number {}", most.newest))))
 }
 

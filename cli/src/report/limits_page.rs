@@ -1,11 +1,12 @@
 //! The part of the page about limits and locks.
 
 use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use phonegate::call::CallLimit;
 
 use super::figures::Figures;
-use super::limits::{Cap, NAMED};
+use super::limits::{Cap, Locked, NAMED};
 use super::{chart, words};
 use crate::when;
 
@@ -78,12 +79,12 @@ pub(super) fn locked(figures: &Figures) -> Markup {
             }
             @if locked.is_empty() { p.nothing { "There is none." } }
             @else {
-                table.plain-rows {
-                    thead { tr { th scope="col" { "Number, and ID of the last call that locked it" } th.n scope="col" { "Last lock" } th.n scope="col" { "Locks" } th.n scope="col" { "Denials" } } }
+                table.plain-rows.locks {
+                    thead { tr { th scope="col" { "Number, and ID of the call" } th.n scope="col" { "Last lock" } th.n scope="col" { "Locks" } th.n scope="col" { "Denials" } } }
                     tbody { @for (locked, denials) in locked.iter().take(NAMED) {
                         tr {
                             th scope="row" { (locked.masked) small { code { (locked.newest) } } }
-                            td.n { (time(locked.since)) small { "until " (time(locked.until)) } }
+                            td.n { @let (since, until) = times(locked, zone); (since) small { "until " (until) } }
                             td.n { (words::number(locked.locks)) }
                             td.n { (words::number(*denials)) }
                         }
@@ -94,4 +95,13 @@ pub(super) fn locked(figures: &Figures) -> Markup {
             }
         }
     }
+}
+
+/// The beginning and the end of the last lock. The end has no date if it is of the same day.
+fn times(locked: &Locked, zone: &TimeZone) -> (String, String) {
+    let [since, until] = [locked.since, locked.until].map(|time| when::zoned(time, zone));
+    let is_same_day = since.as_ref().map(ZonedDateTime::date) == until.as_ref().map(ZonedDateTime::date);
+    let show =
+        |time: Option<ZonedDateTime>, form: &str| time.map_or_else(String::new, |time| time.strftime(form).to_string());
+    (show(since, "%-d %b, %H:%M"), show(until, if is_same_day { "%H:%M" } else { "%-d %b, %H:%M" }))
 }

@@ -81,7 +81,7 @@ fn a_daily_cap_is_named_with_the_first_refusal_of_each_day() {
 #[test]
 fn a_locked_number_has_its_locks_and_its_denials() {
     let mut rows: Vec<_> = (0..6).map(|n| denied(&format!("2026-03-05T1{n}:00"), 7, n % 3 == 2)).collect();
-    rows.push(denied("2026-03-06T10:00", 8, true));
+    rows.push(denied("2026-03-06T23:30", 8, true));
     rows.push(denied("2026-03-06T10:00", 9, false));
     let newest = rows[5].attempt.id;
     let (figures, page) = page_of(&rows);
@@ -93,12 +93,13 @@ fn a_locked_number_has_its_locks_and_its_denials() {
         .collect();
     assert_eq!(locked, [("+1******0007".to_owned(), 2, 6), ("+1******0008".to_owned(), 1, 1)]);
     let row = format!(
-        r#"+1******0007<small><code>{newest}</code></small></th><td class="n">5 Mar, 15:00<small>until 5 Mar, 16:00</small></td><td class="n">2</td><td class="n">6</td>"#
+        r#"+1******0007<small><code>{newest}</code></small></th><td class="n">5 Mar, 15:00<small>until 16:00</small></td><td class="n">2</td><td class="n">6</td>"#
     );
     for words in [
         row.as_str(),
+        "6 Mar, 23:30<small>until 7 Mar, 00:30</small>",
         "None is locked now.",
-        "2 numbers were locked 3 times, because calls were not approved; most often +1******0007.",
+        "2 numbers were locked 3 times (most often +1******0007), because calls were not approved.",
         &format!("phonegate calls --number {newest} --since "),
         "<code>phonegate limits unlock ID</code>",
     ] {
@@ -112,5 +113,5 @@ fn locked_numbers_beyond_the_first_are_counted() {
     let (_, page) = page_of(&rows);
     let card = page.split_once("<h2>Locked numbers").unwrap().1.split_once("</section>").unwrap().0;
     assert!(card.contains("The first 8 of 9."), "{card}");
-    assert_eq!(card.matches("until 6 Mar").count(), 8, "{card}");
+    assert_eq!(card.matches("until 11:00").count(), 8, "{card}");
 }
