@@ -68,8 +68,6 @@ pub(super) fn name(cap: Cap) -> String {
 pub(super) fn locked(figures: &Figures) -> Markup {
     let locked = figures.limits.locked();
     let zone = figures.from.time_zone();
-    let time =
-        |time| when::zoned(time, zone).map_or_else(String::new, |time| time.strftime("%-d %b, %H:%M").to_string());
     html! {
         section.card {
             h2 { "Locked numbers" }
