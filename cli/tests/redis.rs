@@ -60,6 +60,38 @@ fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
 }
 
 #[test]
+fn locks_caps_and_blocks_of_both_scopes_are_of_the_redis() {
+    let redis = Redis::with_password();
+    let mut config = on(&redis, kept(Some("5")));
+    config["limits"] = json!({ "denials": { "count": 1 }, "calls_per_day": 9 });
+    let place = Place::with(&config);
+    place.run(&["call", "--store", NUMBER]).exits(1);
+    let listed = place.run(&["limits", "list", "--json"]).exits(0);
+    let (lock, all) = (listed.record("lock"), listed.records()[1].clone());
+    assert_eq!((&lock["number"], &lock["locks"]), (&json!(MASKED), &json!(1)));
+    assert_eq!((&all["limit"], &all["calls"], &all["cap"]), (&json!("calls_per_day"), &json!(1), &json!(9)));
+    let call = place.run(&["calls", "--json"]).exits(0).record("call");
+    assert_eq!(call["locked_until"], lock["until"]);
+    let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert_eq!(failed["reason"], "Throttled");
+    let refused = place.run(&["calls", "--json", "--reason", "Throttled"]).exits(0).record("call");
+    assert_eq!(refused["limit"], "denials");
+    let id = call["id"].as_str().unwrap();
+    let unlocked = place.run(&["limits", "unlock", "--json", id]).exits(0).record("unlocked");
+    assert_eq!((&unlocked["was_locked"], &unlocked["until"]), (&json!(true), &lock["until"]));
+    assert_eq!(place.run(&["limits", "unlock", "--json", id]).exits(0).record("unlocked")["was_locked"], false);
+
+    place.run(&["blocks", "add", NUMBER, "--only-this-number"]).exits(0);
+    place.run(&["blocks", "add", NUMBER]).exits(0);
+    let blocks = place.run(&["blocks", "list", "--json"]).exits(0).records();
+    let mut scopes: Vec<_> = blocks.iter().map(|block| block["scope"].as_str().unwrap()).collect();
+    scopes.sort_unstable();
+    assert_eq!(scopes, ["line", "number"]);
+    assert_eq!(place.run(&["blocks", "remove", "--json", NUMBER]).exits(0).records().len(), 2);
+    assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
+}
+
+#[test]
 fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
     let redis = Redis::with_password();
     let place = Place::with(&on(&redis, kept(None)));
