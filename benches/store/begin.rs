@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::gate::id;
+use crate::support::redis::Redis;
 
 /// Calls that are pending already, all of the last minute if the store takes them so fast.
 pub const AMONG: [u128; 3] = [10, 1_000, 100_000];
+
+/// Calls that began within the day already, in every ten minutes of it.
+pub const OF_DAY: [u64; 2] = [10, 1_000_000];
 
 /// Calls that are measured. So many of them wait at the same time, and may share a commit.
 const MEASURED: u128 = 1_000;
@@ -109,4 +113,29 @@ fn new(n: u128) -> NewAttempt {
         owner: Owner(Uuid::from_u128(1)),
         node: "here".into(),
     }
+}
+
+/// Writes so many calls of the day into a Redis.
+pub fn fill_day(redis: &Redis, calls: u64) {
+    const BUCKETS: u64 = 145;
+    let milliseconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
+    let this = u64::try_from(milliseconds / 600_000).expect("it is small");
+    let counts = (0..BUCKETS).map(|n| (this - n, calls / BUCKETS + u64::from(n < calls % BUCKETS)));
+    let fields: Vec<_> = counts
+        .filter(|(_, count)| *count > 0)
+        .flat_map(|(bucket, count)| [bucket.to_string(), count.to_string()])
+        .collect();
+    let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+    for key in ["{phonegate}:day", "{phonegate}:c:LV"] {
+        redis.cli(&[&["HSET", key], &fields[..]].concat());
+    }
+}
+
+/// How long the scripts took in a Redis, a command.
+pub fn server_time(redis: &Redis) -> String {
+    let stats = redis.cli(&["INFO", "commandstats"]);
+    let of_scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:"));
+    let a_call =
+        of_scripts.into_iter().flat_map(|stats| stats.split(',')).find_map(|part| part.strip_prefix("usec_per_call="));
+    a_call.unwrap_or("?").to_owned()
 }

@@ -1,5 +1,5 @@
 //! What each store costs a call, few and many calls, and how soon the calls of a process that was killed go on in the next
-//! one. Prints three tables. Each measurement has a process of its own, as a host is one. When a call fails, that is
+//! one. Prints four tables. Each measurement has a process of its own, as a host is one. When a call fails, that is
 //! printed with the reason, and the benchmark ends with an error.
 //!
 //! Needs redis-server. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
@@ -76,6 +76,18 @@ fn all() {
             run("begin", &begin::argument(&stores(&format!("among_{among}"))[kind], among));
         }
         println!();
+    }
+    println!();
+    println!("| `begin` in Redis, a call, among so many calls of the day | a call | in the server, us |");
+    println!("|---|---|---|");
+    for calls in begin::OF_DAY {
+        redis.cli(&["FLUSHALL"]);
+        redis.cli(&["CONFIG", "RESETSTAT"]);
+        begin::fill_day(&redis, calls);
+        print!("| {calls} |");
+        std::io::stdout().flush().expect("a terminal or a file");
+        run("begin", &begin::argument(&json!({ "type": "redis", "url": redis.url() }), 10));
+        println!(" {} |", begin::server_time(&redis));
     }
     take_up(folder.path());
 }
