@@ -169,14 +169,16 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
     begin_at_last(&store, 3).await;
 }
 
-/// Begins a call, which is refused as busy before it waits for anything, or not at all.
+/// Begins a call, which is refused because too many wait before it waits for anything, or not at all.
 async fn begin_at_once_or_later(store: &RedisStore, n: u128) -> Result<Begun, StoreError> {
     let mut begun = std::pin::pin!(begin(store, n));
     if let Some(at_once) = begun.as_mut().now_or_never() {
         return at_once;
     }
     let later = begun.await;
-    assert!(!matches!(later, Err(StoreError::Busy(_))), "it waited before it was refused");
+    // A server that goes on may answer some of those that wait too late, which is another refusal.
+    let waited_in_vain = matches!(&later, Err(StoreError::Busy(text)) if text.contains("are already waiting"));
+    assert!(!waited_in_vain, "it waited before it was refused");
     later
 }
 

@@ -63,9 +63,10 @@ end
 
 -- Rekeys the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.
 local function rekey(old)
-    rekey_block(old.number, new.number, '')
-    rekey_block(old.number, new.number, ':number')
-    rekey_block(old.line, new.line, '')
+    for _, scope in ipairs({'', ':number'}) do
+        rekey_block(old.number, new.number, scope)
+        rekey_block(old.line, new.line, scope)
+    end
     local pin = remove_pin(old.number)
     if pin and call('HEXISTS', key('pins'), new.number) == 0 then
         pin.number, pin.fingerprint = new.number, hashes[1].fingerprint
