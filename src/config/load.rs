@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::alerts::check_alerts;
 use super::approval::check_method;
 use super::error::{ConfigError, ErrorKind};
 use super::numbers::check_number_formats;
@@ -111,6 +112,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     check_metrics(&config.metrics)?;
     config.limits.check()?;
     check_number_formats(&config)?;
+    check_alerts(&config.alerts)?;
     check_verdicts(&config)?;
     check_method(&config)?;
     Ok(config)
@@ -144,6 +146,7 @@ fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
         numbers: document.numbers,
         prompts: document.prompts,
         approval: document.approval,
+        alerts: document.alerts,
         store: document.store,
         network: document.network,
         log: document.log,

@@ -3,6 +3,7 @@
 //!
 //! [`load`] reads and checks a file. What is accepted here works.
 
+mod alerts;
 mod approval;
 mod backend;
 mod bounded;
@@ -29,6 +30,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
+pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
 pub use bounded::Bounded;
@@ -98,6 +100,10 @@ pub struct Document<B> {
     /// What happens when a user says that a call is not theirs.
     #[serde(default)]
     pub fraud: FraudConfig,
+    /// Whom PhoneGate alerts about what an administrator should see at once.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub alerts: Vec<AlertConfig>,
     /// Where calls are kept, so that they outlive the process.
     #[serde(default)]
     pub store: StoreConfig,
@@ -194,7 +200,8 @@ impl Config {
     /// The files of certificate authorities, as the configuration names them.
     pub(crate) fn ca_files(&self) -> impl Iterator<Item = &Path> {
         let backends = self.backends.values().filter_map(BackendConfig::ca_file);
-        backends.chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
+        let alerts = self.alerts.iter().filter_map(AlertConfig::ca_file);
+        backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
     }
 
     /// The secrets, each with its path inside the file.
@@ -203,7 +210,8 @@ impl Config {
             backend.secrets().into_iter().map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
         let store = self.store.url.iter().map(|url| (STORE_URL.to_owned(), url));
-        backends.chain(store).chain(self.privacy.secrets()).chain(self.approval.pin.secrets())
+        let alerts = self.alerts.iter().enumerate().flat_map(|(index, alert)| alert.secrets(index));
+        backends.chain(store).chain(self.privacy.secrets()).chain(self.approval.pin.secrets()).chain(alerts)
     }
 }
 

@@ -28,7 +28,7 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are words of its own language.
-const WORDS: [&str; 17] = [
+const WORDS: [&str; 20] = [
     "type",
     "method",
     "use",
@@ -44,15 +44,19 @@ const WORDS: [&str; 17] = [
     "allowed_types",
     "without_plus",
     "site",
+    "on",
+    "tls",
+    "format",
     "messages",
     "$schema",
 ];
 
 /// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
-const NUMBERS: [&str; 30] = [
+const NUMBERS: [&str; 31] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
+    "port",
     "first",
     "last",
     "deadline_s",
@@ -83,8 +87,9 @@ const NUMBERS: [&str; 30] = [
 ];
 
 /// Keys whose texts are addresses and paths, in which a user or a number may stand.
-const PLACES: [&str; 12] = [
+const PLACES: [&str; 13] = [
     "trunk",
+    "server",
     "outbound_proxy",
     "signalling_addresses",
     "base_url",

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 
 /// Keys whose texts and numbers are hidden: secrets and their places, and what belongs to somebody.
-const HIDDEN_KEYS: [&str; 22] = [
+const HIDDEN_KEYS: [&str; 23] = [
     "client_key",
     "account_sid",
     "api_key_secret",
@@ -28,6 +28,7 @@ const HIDDEN_KEYS: [&str; 22] = [
     "password",
     "pepper",
     "pin",
+    "to",
     "url",
     "username",
 ];
@@ -121,10 +122,20 @@ fn versions_addresses_and_times_stay_readable() {
 
 /// The keys of the schema that have texts or numbers, each with its own schema.
 fn add_keys<'a>(schema: &'a Value, root: &'a Value, keys: &mut BTreeMap<&'a str, &'a Value>) {
-    let holds_others = |value: &Value| {
+    let kind = |value: &'a Value| {
         let named = value["$ref"].as_str().and_then(|name| root.pointer(name.trim_start_matches('#')));
-        let kind = &named.unwrap_or(value)["type"];
-        matches!(kind.as_str(), Some("object" | "boolean")) || *kind == json!(["boolean", "null"])
+        &named.unwrap_or(value)["type"]
+    };
+    let holds_others = |value: &'a Value| {
+        let is_optional_object = value["anyOf"].as_array().is_some_and(|choices| {
+            choices.iter().all(|choice| matches!(kind(choice).as_str(), Some("object" | "null")))
+        });
+        let is_list_of_objects = kind(&value["items"]) == "object";
+        let kind = kind(value);
+        is_optional_object
+            || is_list_of_objects
+            || matches!(kind.as_str(), Some("object" | "boolean"))
+            || *kind == json!(["boolean", "null"])
     };
     let properties = schema["properties"].as_object().into_iter().flatten();
     keys.extend(properties.map(|(key, value)| (key.as_str(), value)).filter(|(_, value)| !holds_others(value)));

@@ -1,0 +1,362 @@
+//! Whom PhoneGate alerts, and how.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use lettre::Address;
+use rustls::pki_types::ServerName;
+use schemars::JsonSchema;
+use serde::de::{Deserializer, Error};
+use serde::{Deserialize, Serialize};
+
+use super::bounded::Bounded;
+use super::error::ConfigError;
+use super::secret::Secret;
+
+/// Maximum elements of `alerts`.
+const MAX_DESTINATIONS: usize = 16;
+
+/// Maximum receivers of one e-mail.
+const MAX_RECEIVERS: usize = 20;
+
+/// Maximum length of the name of a server (RFC 1035).
+const MAX_SERVER: usize = 253;
+
+/// What an alert is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertKind {
+    /// A user reported that a call was not theirs.
+    Fraud,
+    /// A number is locked, because its calls were denied too often.
+    Lockout,
+    /// A limit on calls was reached, such as `limits.calls_per_day`.
+    CapReached,
+    /// A backend cannot place calls.
+    BackendDown,
+    /// A backend places calls again.
+    BackendUp,
+    /// The configuration was refused: every call fails.
+    Configuration,
+    /// The store cannot be used.
+    StoreDown,
+    /// A test by `phonegate alerts test`, which every destination gets. `on` cannot have it.
+    #[schemars(skip)]
+    Test,
+}
+
+impl AlertKind {
+    /// Each kind that a configuration can name.
+    const ALL: [Self; 7] = [
+        Self::Fraud,
+        Self::Lockout,
+        Self::CapReached,
+        Self::BackendDown,
+        Self::BackendUp,
+        Self::Configuration,
+        Self::StoreDown,
+    ];
+
+    /// Its name in the configuration and in alerts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fraud => "fraud",
+            Self::Lockout => "lockout",
+            Self::CapReached => "cap_reached",
+            Self::BackendDown => "backend_down",
+            Self::BackendUp => "backend_up",
+            Self::Configuration => "configuration",
+            Self::StoreDown => "store_down",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AlertKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let named = Self::ALL.into_iter().chain([Self::Test]).find(|kind| kind.name() == name);
+        named.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            D::Error::custom(format_args!("is `{name}`, but must be one of {names}"))
+        })
+    }
+}
+
+/// A destination of alerts: exactly one of `smtp`, `webhook` and `syslog`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["smtp"], "properties": { "smtp": { "type": "object" } } },
+    { "required": ["webhook"], "properties": { "webhook": { "type": "object" } } },
+    { "required": ["syslog"], "properties": { "syslog": { "type": "object" } } }
+]))]
+pub struct AlertConfig {
+    /// The kinds of alert that it gets.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub on: Vec<AlertKind>,
+    /// Sends e-mails.
+    #[serde(default)]
+    pub smtp: Option<SmtpConfig>,
+    /// Posts to a URL, such as that of a channel in Microsoft Teams.
+    #[serde(default)]
+    pub webhook: Option<WebhookConfig>,
+    /// Sends to a syslog server.
+    #[serde(default)]
+    pub syslog: Option<SyslogConfig>,
+}
+
+/// Sends e-mails.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpConfig {
+    /// The mail server's host name or IP address, without a port. Its certificate must be valid for it.
+    pub server: String,
+    /// The server's port. Null: 587 for `starttls`, 465 for `implicit`, 25 for `none`.
+    #[serde(default)]
+    pub port: Option<Bounded<1, 65_535, 587>>,
+    /// How the connection is encrypted.
+    #[serde(default)]
+    pub tls: SmtpTls,
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
+    /// `network.ca_file`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The account at the mail server. Null: the server takes mail from this machine without an account.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The account's password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// The sender's address, such as `phonegate@contoso.com`.
+    pub from: String,
+    /// The addresses of the receivers, at most 20.
+    #[schemars(length(min = 1, max = 20))]
+    pub to: Vec<String>,
+}
+
+/// How the connection to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpTls {
+    /// By STARTTLS. A server that does not offer it gets no mail.
+    #[default]
+    StartTls,
+    /// By TLS from the first byte.
+    Implicit,
+    /// Not at all: only to a server on this machine, and without an account.
+    None,
+}
+
+impl SmtpConfig {
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        let usual = match self.tls {
+            SmtpTls::StartTls => 587,
+            SmtpTls::Implicit => 465,
+            SmtpTls::None => 25,
+        };
+        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+    }
+}
+
+/// Posts each alert to a URL.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// The URL. It is a secret, because whoever knows it can post there. It must begin with https, except on this
+    /// machine.
+    pub url: Secret,
+    /// For `json`: the secret that signs each alert by the rules of standardwebhooks.com, `whsec_` and the Base64 of 24 to
+    /// 64 random bytes.
+    #[serde(default)]
+    pub key: Option<Secret>,
+    /// The form of the alerts.
+    #[serde(default)]
+    pub format: WebhookFormat,
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
+    /// `network.ca_file`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The form of the alerts that a webhook gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFormat {
+    /// One JSON object, signed with `key`.
+    #[default]
+    Json,
+    /// An Adaptive Card, as a workflow of Microsoft Teams takes it.
+    Teams,
+}
+
+/// Sends to a syslog server, in the format of RFC 5424.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogConfig {
+    /// The syslog server's host name or IP address, without a port. With TLS, its certificate must be valid for it.
+    pub server: String,
+    /// The server's port. Null: 6514 with TLS (RFC 5425), 514 without (TCP, RFC 6587).
+    #[serde(default)]
+    pub port: Option<Bounded<1, 65_535, 6514>>,
+    /// Whether the connection is encrypted. If false, anyone between this machine and the server can read, change and
+    /// forge the alerts.
+    #[serde(default = "yes")]
+    pub tls: bool,
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
+    /// `network.ca_file`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl SyslogConfig {
+    /// The server's port.
+    pub fn port(&self) -> u16 {
+        let usual = if self.tls { 6514 } else { 514 };
+        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+    }
+}
+
+impl AlertConfig {
+    /// Its own file of certificate authorities.
+    pub(super) fn ca_file(&self) -> Option<&Path> {
+        let smtp = self.smtp.as_ref().and_then(|smtp| smtp.ca_file.as_deref());
+        let webhook = || self.webhook.as_ref().and_then(|webhook| webhook.ca_file.as_deref());
+        let syslog = || self.syslog.as_ref().and_then(|syslog| syslog.ca_file.as_deref());
+        smtp.or_else(webhook).or_else(syslog)
+    }
+
+    /// The secrets of the element `index`, each with its path inside the file.
+    pub(super) fn secrets(&self, index: usize) -> impl Iterator<Item = (String, &Secret)> {
+        let password = self.smtp.as_ref().and_then(|smtp| Some(("smtp.password", smtp.password.as_ref()?)));
+        let url = self.webhook.as_ref().map(|webhook| ("webhook.url", &webhook.url));
+        let key = self.webhook.as_ref().and_then(|webhook| Some(("webhook.key", webhook.key.as_ref()?)));
+        [password, url, key].into_iter().flatten().map(move |(key, secret)| (format!("alerts[{index}].{key}"), secret))
+    }
+}
+
+/// Checks the elements of `alerts`. What needs a secret or a file is checked when a destination is built.
+pub(super) fn check_alerts(alerts: &[AlertConfig]) -> Result<(), ConfigError> {
+    if alerts.len() > MAX_DESTINATIONS {
+        let problem = format!("has {} elements, and may have {MAX_DESTINATIONS}", alerts.len());
+        return Err(ConfigError::invalid("alerts", problem));
+    }
+    alerts.iter().enumerate().try_for_each(|(index, alert)| check(&format!("alerts[{index}]"), alert))
+}
+
+fn check(path: &str, alert: &AlertConfig) -> Result<(), ConfigError> {
+    check_kinds(&format!("{path}.on"), &alert.on)?;
+    match (&alert.smtp, &alert.webhook, &alert.syslog) {
+        (Some(smtp), None, None) => check_smtp(&format!("{path}.smtp"), smtp),
+        (None, Some(webhook), None) => check_webhook(&format!("{path}.webhook"), webhook),
+        (None, None, Some(syslog)) if !syslog.tls && syslog.ca_file.is_some() => {
+            let problem = "is only for an encrypted connection; remove it, or `\"tls\": false`";
+            Err(ConfigError::invalid(format!("{path}.syslog.ca_file"), problem))
+        }
+        (None, None, Some(syslog)) => check_server(&format!("{path}.syslog.server"), &syslog.server),
+        (None, None, None) => Err(ConfigError::invalid(path, "has no destination; add `smtp`, `webhook` or `syslog`")),
+        _ => {
+            let problem =
+                "has several destinations; write an element of `alerts` for each of `smtp`, `webhook` and `syslog`";
+            Err(ConfigError::invalid(path, problem))
+        }
+    }
+}
+
+fn check_kinds(path: &str, kinds: &[AlertKind]) -> Result<(), ConfigError> {
+    if kinds.is_empty() {
+        return Err(ConfigError::invalid(path, "is empty; name at least one kind of alert, such as fraud"));
+    }
+    for (index, kind) in kinds.iter().enumerate() {
+        if *kind == AlertKind::Test {
+            let problem = "cannot have `test`: `phonegate alerts test` sends to every destination; remove it";
+            return Err(ConfigError::invalid(path, problem));
+        }
+        if kinds.iter().take(index).any(|earlier| earlier == kind) {
+            return Err(ConfigError::invalid(path, format_args!("names `{}` a second time", kind.name())));
+        }
+    }
+    Ok(())
+}
+
+fn check_smtp(path: &str, smtp: &SmtpConfig) -> Result<(), ConfigError> {
+    let invalid = |key: &str, problem: &str| Err(ConfigError::invalid(format!("{path}.{key}"), problem));
+    check_server(&format!("{path}.server"), &smtp.server)?;
+    match (&smtp.username, &smtp.password) {
+        (Some(_), None) => return invalid("password", "is missing, but there is a `username`"),
+        (None, Some(_)) => return invalid("username", "is missing, but there is a `password`"),
+        (Some(name), _) if name.is_empty() => return invalid("username", "is empty; name the account or remove it"),
+        _ => {}
+    }
+    if smtp.tls == SmtpTls::None {
+        if !is_loopback(&smtp.server) {
+            return invalid("tls", "may be none only for a server on this machine; use starttls or implicit");
+        }
+        if smtp.password.is_some() {
+            return invalid("password", "would be sent without encryption; use starttls or implicit as `tls`");
+        }
+        if smtp.ca_file.is_some() {
+            return invalid("ca_file", "is only for an encrypted connection; remove it");
+        }
+    }
+    check_address(&format!("{path}.from"), &smtp.from)?;
+    if smtp.to.is_empty() {
+        return invalid("to", "is empty; name at least one receiver");
+    }
+    if smtp.to.len() > MAX_RECEIVERS {
+        let problem = format!("has {} receivers, and may have {MAX_RECEIVERS}; use a distribution list", smtp.to.len());
+        return invalid("to", &problem);
+    }
+    for (index, receiver) in smtp.to.iter().enumerate() {
+        check_address(&format!("{path}.to[{index}]"), receiver)?;
+        if smtp.to.iter().take(index).any(|earlier| earlier.eq_ignore_ascii_case(receiver)) {
+            return invalid(&format!("to[{index}]"), "names a receiver a second time");
+        }
+    }
+    Ok(())
+}
+
+fn check_webhook(path: &str, webhook: &WebhookConfig) -> Result<(), ConfigError> {
+    match (webhook.format, &webhook.key) {
+        (WebhookFormat::Json, None) => {
+            let problem = "is missing: it signs the alerts, so that a receiver can tell them from forged ones; write `whsec_` \
+                           and what `openssl rand -base64 32` prints";
+            Err(ConfigError::invalid(format!("{path}.key"), problem))
+        }
+        (WebhookFormat::Teams, Some(_)) => Err(ConfigError::invalid(
+            format!("{path}.key"),
+            "is only for the format json; remove it: Teams checks no signature",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The address is not shown: it may be a person's.
+fn check_address(path: &str, address: &str) -> Result<(), ConfigError> {
+    let is_plain = address.is_ascii() && address.len() <= MAX_SERVER;
+    if is_plain && address.parse::<Address>().is_ok() {
+        return Ok(());
+    }
+    Err(ConfigError::invalid(
+        path,
+        "is not an e-mail address such as phonegate@contoso.com, in ASCII and without a name",
+    ))
+}
+
+fn check_server(path: &str, server: &str) -> Result<(), ConfigError> {
+    if server.len() <= MAX_SERVER && ServerName::try_from(server).is_ok() {
+        return Ok(());
+    }
+    let problem =
+        "is not a host name or an IP address, such as mail.contoso.local; a port has a key of its own, `port`";
+    Err(ConfigError::invalid(path, problem))
+}
+
+fn is_loopback(server: &str) -> bool {
+    server.eq_ignore_ascii_case("localhost") || server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
