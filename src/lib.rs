@@ -11,6 +11,7 @@
 //! | [`gate`] | the three questions of a host, over safe types |
 //! | [`call`] | the vocabulary |
 //! | [`admission`] | may this call be placed? |
+//! | [`alerts`] | tells administrators what they should see at once |
 //! | [`approval`] | judges what users press, and keeps their PINs |
 //! | [`registry`] | the state of every call |
 //! | `dispatch` | drives one call from placing to outcome |
@@ -29,6 +30,7 @@
 
 pub mod abi;
 pub mod admission;
+pub mod alerts;
 pub mod approval;
 pub mod backend;
 pub mod call;

@@ -19,7 +19,7 @@ const MAX_REPLY: usize = 1_000_000;
 
 /// Returns a client for one provider, and a text about its proxy, which is empty without one. `own` is the backend's
 /// path in the configuration and its `ca_file`. Relative paths are resolved against `base`. Changes no global state.
-pub(super) fn client(
+pub(crate) fn client(
     own: (&str, Option<&Path>),
     network: &NetworkConfig,
     provider: &Url,
@@ -90,7 +90,7 @@ pub(super) enum BodyError {
 }
 
 /// An error and what caused it, without the URL.
-pub(super) fn explain(error: reqwest::Error) -> String {
+pub(crate) fn explain(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);

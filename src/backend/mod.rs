@@ -4,7 +4,7 @@
 //! other backends. It does not judge what a user pressed, either: [`Approver`] does.
 
 mod file;
-mod http;
+pub(crate) mod http;
 mod proxy;
 mod simulated;
 mod sip;

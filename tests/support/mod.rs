@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod abi;
+pub mod alerts;
 pub mod approval;
 pub mod attacker;
 pub mod backend;

@@ -1,0 +1,56 @@
+//! One alert.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::AlertKind;
+use crate::call::CallId;
+
+/// One alert, as the store keeps it and as a webhook gets it. It has no personal data. Text from elsewhere in it must have
+/// been sanitized.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Alert {
+    /// Its id: a copy that is sent twice has the same.
+    pub id: Uuid,
+    /// What it is about.
+    pub kind: AlertKind,
+    /// When it happened; RFC 3339 in UTC as text.
+    #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
+    pub at: SystemTime,
+    /// The machine where it happened.
+    pub node: Box<str>,
+    /// The telephone number, masked.
+    pub number: Option<Box<str>>,
+    /// The call.
+    #[serde(default, deserialize_with = "read_call")]
+    pub call: Option<CallId>,
+    /// The backend.
+    pub backend: Option<Box<str>>,
+    /// What happened and what to do.
+    pub text: Box<str>,
+}
+
+/// A time in UTC. The year 1970 for a time that has no date.
+pub(super) fn utc(at: SystemTime) -> OffsetDateTime {
+    let nanoseconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let nanoseconds = i128::try_from(nanoseconds).unwrap_or_default();
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+fn write_time<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&utc(*at).format(&Rfc3339).map_err(serde::ser::Error::custom)?)
+}
+
+fn read_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    OffsetDateTime::parse(&text, &Rfc3339).map(SystemTime::from).map_err(de::Error::custom)
+}
+
+fn read_call<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CallId>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| CallId::parse(&text).map_err(de::Error::custom)).transpose()
+}

@@ -1,0 +1,172 @@
+//! Where alerts go.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::AlertKind;
+use super::alert::Alert;
+use super::smtp::Smtp;
+use super::syslog;
+use super::webhook::Webhook;
+use super::wire::Server;
+use crate::backend::tls;
+use crate::config::{AlertConfig, ConfigError, NetworkConfig, SmtpTls};
+
+/// Maximum time of one delivery.
+pub const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
+
+/// The bytes of a destination's fingerprint: 16 hexadecimal digits.
+const KEY_BYTES: usize = 8;
+
+/// A destination of alerts, built from one element of `alerts` in the configuration.
+pub struct Destination {
+    on: Vec<AlertKind>,
+    key: Box<str>,
+    name: Box<str>,
+    limit: Duration,
+    transport: Transport,
+}
+
+enum Transport {
+    Smtp(Box<Smtp>),
+    Webhook(Box<Webhook>),
+    Syslog(Server),
+}
+
+impl Destination {
+    /// Builds the destination of the element `index` of `alerts`. Reads its secrets and files; relative paths are resolved
+    /// against `base`. Does no network I/O.
+    ///
+    /// # Errors
+    /// If a secret or file cannot be used. The error names the key of the configuration, and no secret.
+    pub fn build(
+        index: usize,
+        config: &AlertConfig,
+        network: &NetworkConfig,
+        base: &Path,
+    ) -> Result<Self, ConfigError> {
+        let path = |transport: &str| format!("alerts[{index}].{transport}");
+        let server = |host: &str, port, tls: Option<(&str, Option<&Path>)>| {
+            let tls = tls.map(|own| tls::client(own, network, None, base)).transpose()?.map(Arc::new);
+            Ok::<_, ConfigError>(Server { host: host.into(), port, tls })
+        };
+        let (key, name, transport) = match (&config.smtp, &config.webhook, &config.syslog) {
+            (Some(smtp), _, _) => {
+                let path = path("smtp");
+                let tls = (smtp.tls != SmtpTls::None).then_some((path.as_str(), smtp.ca_file.as_deref()));
+                let server = server(&smtp.server, smtp.port(), tls)?;
+                let receivers = smtp.to.join(",");
+                let key = fingerprint(&["smtp", &smtp.server, &smtp.port().to_string(), &smtp.from, &receivers]);
+                let name = format!("smtp {}:{}", smtp.server, smtp.port());
+                (key, name, Transport::Smtp(Box::new(Smtp::build(&path, smtp, server, base)?)))
+            }
+            (_, Some(webhook), _) => {
+                let webhook = Webhook::build(&path("webhook"), webhook, network, base)?;
+                let key = fingerprint(&["webhook", webhook.url()]);
+                let name = format!("{} {}", webhook.format_name(), webhook.host());
+                (key, name, Transport::Webhook(Box::new(webhook)))
+            }
+            (_, _, Some(syslog)) => {
+                let path = path("syslog");
+                let tls = syslog.tls.then_some((path.as_str(), syslog.ca_file.as_deref()));
+                let server = server(&syslog.server, syslog.port(), tls)?;
+                let key = fingerprint(&["syslog", &syslog.server, &syslog.port().to_string()]);
+                let name = format!("syslog {}:{}", syslog.server, syslog.port());
+                (key, name, Transport::Syslog(server))
+            }
+            (None, None, None) => {
+                return Err(ConfigError::invalid(
+                    format!("alerts[{index}]"),
+                    "has no destination; add `smtp`, `webhook` or `syslog`",
+                ));
+            }
+        };
+        Ok(Self { on: config.on.clone(), key: key.into(), name: name.into(), limit: DELIVERY_LIMIT, transport })
+    }
+
+    /// The same destination with another limit of one delivery in place of [`DELIVERY_LIMIT`].
+    #[must_use]
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Returns whether it gets alerts of this kind. Every destination gets tests.
+    pub fn wants(&self, kind: AlertKind) -> bool {
+        kind == AlertKind::Test || self.on.contains(&kind)
+    }
+
+    /// A fingerprint of the transport, the server and the receivers. Nodes with the same configuration have the same one.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Its name for logs and lists, such as `smtp mail.contoso.local:587`. It has no secret.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Delivers an alert within 30 seconds, or the time of [`Destination::with_limit`].
+    ///
+    /// # Errors
+    /// [`DeliveryError`] if the server did not certainly take the alert. It may have taken it: a copy that is sent again
+    /// has the same id.
+    pub async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
+        let delivery = async {
+            match &self.transport {
+                Transport::Smtp(smtp) => smtp.deliver(alert).await,
+                Transport::Webhook(webhook) => webhook.deliver(alert).await,
+                Transport::Syslog(server) => syslog::deliver(server, alert).await,
+            }
+        };
+        match tokio::time::timeout(self.limit, delivery).await {
+            Ok(result) => result,
+            Err(_) => Err(DeliveryError::new(&format!("the server did not answer within {:?}", self.limit))),
+        }
+    }
+}
+
+/// Without its secrets.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination").field("name", &self.name).field("on", &self.on).finish_non_exhaustive()
+    }
+}
+
+/// A digest of the parts. Each is preceded by its length, so that no other parts have the same digest.
+fn fingerprint(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Why an alert was not delivered. The text has no secret, no address of a person and no telephone number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct DeliveryError {
+    text: String,
+    is_permanent: bool,
+}
+
+impl DeliveryError {
+    /// An error after which another attempt may succeed, perhaps after an administrator repaired something.
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), is_permanent: false }
+    }
+
+    /// An error after which no attempt will succeed.
+    pub(super) fn permanent(text: &str) -> Self {
+        Self { text: text.to_owned(), is_permanent: true }
+    }
+
+    /// Returns whether no further attempt should be made.
+    pub fn is_permanent(&self) -> bool {
+        self.is_permanent
+    }
+}

@@ -1,0 +1,17 @@
+//! Alerts: messages to administrators about what they should see at once.
+//!
+//! An [`Alert`] has no personal data: numbers are masked. A [`Destination`] is an element of `alerts` in the
+//! configuration, and delivers by e-mail, webhook or syslog.
+
+mod alert;
+mod destination;
+mod message;
+mod smtp;
+mod starttls;
+mod syslog;
+mod webhook;
+mod wire;
+
+pub use crate::config::AlertKind;
+pub use alert::Alert;
+pub use destination::{DELIVERY_LIMIT, DeliveryError, Destination};

@@ -1,0 +1,480 @@
+//! Alerts reach real receivers once and complete, and no receiver in doubt gets anything.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use phonegate::alerts::{Alert, AlertKind, Destination};
+use serde_json::{Value, json};
+use socket2::SockRef;
+use support::alerts::{Receiver, Rsyslog, SECRET, alert, build, deliver};
+use support::ports::free_port;
+use uuid::Uuid;
+
+const NAME: &str = "mim-account";
+const PASSWORD: &str = "hush-hush-password";
+
+fn here() -> &'static Path {
+    Path::new("")
+}
+
+fn users() -> Value {
+    json!({ NAME: PASSWORD })
+}
+
+/// A mail server's element of `alerts`, with an account unless there is no TLS.
+fn smtp(server: &Receiver, tls: &str, password: &str) -> Value {
+    let mut smtp = json!({
+        "server": "localhost", "port": server.port, "tls": tls,
+        "from": "phonegate@contoso.com", "to": ["it@contoso.com", "security@contoso.com"]
+    });
+    if tls != "none" {
+        smtp["username"] = json!(NAME);
+        smtp["password"] = json!(password);
+        smtp["ca_file"] = json!(server.certificate.authority());
+    }
+    json!({ "on": ["fraud"], "smtp": smtp })
+}
+
+fn webhook(server: &Receiver, format: &str) -> Value {
+    let mut webhook = json!({
+        "url": format!("https://localhost:{}/hush-hush?sig=hush-hush", server.port),
+        "format": format, "ca_file": server.certificate.authority()
+    });
+    if format == "json" {
+        webhook["key"] = json!(SECRET);
+    }
+    json!({ "on": ["fraud"], "webhook": webhook })
+}
+
+fn syslog(server: &Rsyslog, tls: bool) -> Value {
+    let mut syslog = json!({ "server": "localhost", "port": server.port, "tls": tls });
+    if tls {
+        syslog["ca_file"] = json!(server.certificate.authority());
+    }
+    json!({ "on": ["fraud"], "syslog": syslog })
+}
+
+fn built(element: &Value) -> Destination {
+    build(element, &json!({}), here()).unwrap()
+}
+
+fn header<'a>(mail: &'a Value, name: &str) -> &'a str {
+    let headers = mail["headers"].as_array().unwrap();
+    let found: Vec<_> =
+        headers.iter().filter(|header| header[0].as_str().unwrap().eq_ignore_ascii_case(name)).collect();
+    assert_eq!(found.len(), 1, "one header {name} in {headers:?}");
+    found[0][1].as_str().unwrap()
+}
+
+#[test]
+fn a_mail_arrives_once_and_complete() {
+    for tls in ["starttls", "implicit"] {
+        let server = Receiver::mail(tls, users(), &[]);
+        let destination = built(&smtp(&server, tls, PASSWORD));
+        deliver(&destination, &alert()).unwrap();
+        let mail = server.event("mail");
+        assert_eq!(
+            mail["mail"],
+            "Zoë's phone reported fraud.\nFind out who began the request.\n\nMachine: WEB1\n\
+             Time:    2026-11-30 01:33:20 UTC\nNumber:  +1******1212\nCall:    6f9619ff-8b86-d011-b42d-00c04fc964ff\n\
+             Backend: trunk\nAlert:   fraud 01234567-89ab-4def-8123-456789abcdef\n\n\
+             PhoneGate sent this because of `alerts` in its configuration."
+        );
+        assert_eq!(mail["defects"], json!([]));
+        assert_eq!((&mail["encrypted"], &mail["authenticated"]), (&json!(true), &json!(true)));
+        assert_eq!(mail["from"], "phonegate@contoso.com");
+        assert_eq!(mail["to"], json!(["it@contoso.com", "security@contoso.com"]));
+        for (name, value) in [
+            ("From", "PhoneGate <phonegate@contoso.com>"),
+            ("To", "it@contoso.com, security@contoso.com"),
+            ("Subject", "PhoneGate on WEB1: a user reported fraud"),
+            ("Date", "Mon, 30 Nov 2026 01:33:20 +0000"),
+            ("Message-ID", "<01234567-89ab-4def-8123-456789abcdef@contoso.com>"),
+            ("Auto-Submitted", "auto-generated"),
+            ("Content-Type", "text/plain; charset=\"utf-8\""),
+        ] {
+            assert_eq!(header(&mail, name), value);
+        }
+        assert_eq!(server.end("mail").len(), 1);
+    }
+}
+
+/// Such as the mail service of the machine itself.
+#[test]
+fn a_server_of_this_machine_needs_no_tls_and_no_account() {
+    let server = Receiver::mail("none", Value::Null, &[]);
+    deliver(&built(&smtp(&server, "none", "")), &alert()).unwrap();
+    assert_eq!(server.event("mail")["encrypted"], false);
+}
+
+#[test]
+fn a_wrong_password_sends_nothing() {
+    for tls in ["starttls", "implicit"] {
+        let server = Receiver::mail(tls, users(), &[]);
+        let destination = built(&smtp(&server, tls, "hush-hush-wrong"));
+        let error = deliver(&destination, &alert()).unwrap_err();
+        assert!(error.to_string().starts_with("the mail server refused the account: 535 "), "{error}");
+        assert!(!error.is_permanent(), "an administrator can correct it");
+        assert!(!format!("{error} {error:?} {destination:?}").contains("hush"), "{error:?}");
+        assert_eq!(server.event("login")["accepted"], false);
+        assert!(server.end("mail").is_empty());
+    }
+}
+
+#[test]
+fn a_server_without_starttls_gets_no_account_and_no_mail() {
+    let server = Receiver::mail("none", users(), &[]);
+    let error = deliver(&built(&smtp(&server, "starttls", PASSWORD)), &alert()).unwrap_err();
+    assert!(error.to_string().contains("does not offer STARTTLS"), "{error}");
+    assert_eq!(server.end("session"), [] as [Value; 0]);
+}
+
+#[test]
+fn a_receiver_whose_certificate_is_not_trusted_gets_nothing() {
+    let trusted = support::alerts::Certificate::new();
+    for tls in ["starttls", "implicit"] {
+        let server = Receiver::mail(tls, users(), &[]);
+        let mut element = smtp(&server, tls, PASSWORD);
+        for authority in [json!(trusted.authority()), Value::Null] {
+            element["smtp"]["ca_file"] = authority;
+            let error = deliver(&built(&element), &alert()).unwrap_err();
+            assert!(error.to_string().contains("certificate"), "{error}");
+        }
+        assert_eq!(server.end("session"), [] as [Value; 0]);
+    }
+    let server = Receiver::webhook(204, SECRET);
+    let mut element = webhook(&server, "json");
+    element["webhook"]["ca_file"] = json!(trusted.authority());
+    let error = deliver(&built(&element), &alert()).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(server.end("path").is_empty());
+    let server = Rsyslog::start(true);
+    let mut element = syslog(&server, true);
+    element["syslog"]["ca_file"] = json!(trusted.authority());
+    let error = deliver(&built(&element), &alert()).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    // What it gets next is the first.
+    deliver(&built(&syslog(&server, true)), &Alert { kind: AlertKind::Test, ..alert() }).unwrap();
+    assert_eq!(server.messages(1)[0]["msgid"], "test");
+}
+
+#[test]
+fn the_authorities_of_the_network_are_trusted_too() {
+    let server = Receiver::mail("starttls", users(), &[]);
+    let mut element = smtp(&server, "starttls", PASSWORD);
+    element["smtp"]["ca_file"] = Value::Null;
+    let network = json!({ "ca_file": server.certificate.authority() });
+    deliver(&build(&element, &network, here()).unwrap(), &alert()).unwrap();
+    server.event("mail");
+}
+
+#[test]
+fn one_wrong_receiver_does_not_keep_the_mail_from_others() {
+    let server = Receiver::mail("starttls", users(), &["it@contoso.com"]);
+    deliver(&built(&smtp(&server, "starttls", PASSWORD)), &alert()).unwrap();
+    let mail = server.event("mail");
+    assert_eq!(mail["to"], json!(["security@contoso.com"]));
+    assert!(mail["mail"].as_str().unwrap().contains("The mail server refused 1 of 2 receivers."), "{mail}");
+}
+
+#[test]
+fn an_error_names_no_receiver() {
+    let server = Receiver::mail("starttls", users(), &["it@contoso.com", "security@contoso.com"]);
+    let error = deliver(&built(&smtp(&server, "starttls", PASSWORD)), &alert()).unwrap_err();
+    assert_eq!(error.to_string(), "the mail server refused every receiver: 550 5.1.1 … no such mailbox");
+    assert!(server.end("mail").is_empty());
+}
+
+#[test]
+fn text_cannot_add_headers_commands_or_mails() {
+    let server = Receiver::mail("starttls", users(), &[]);
+    let hostile = Alert {
+        node: "WEB1\r\nBcc: all@contoso.com\r\n\r\nx".into(),
+        backend: Some("trunk\r\n.\r\nMAIL FROM:<x@contoso.com>\r\n".into()),
+        text: "one\r\n.\r\nMAIL FROM:<x@contoso.com>\r\nRCPT TO:<all@contoso.com>\r\nDATA\r\n.two\n".into(),
+        ..alert()
+    };
+    deliver(&built(&smtp(&server, "starttls", PASSWORD)), &hostile).unwrap();
+    let mail = server.event("mail");
+    assert_eq!(mail["to"], json!(["it@contoso.com", "security@contoso.com"]));
+    assert_eq!(header(&mail, "Subject"), "PhoneGate on WEB1  Bcc: all@contoso.com    x: a user reported fraud");
+    let names: Vec<_> = mail["headers"].as_array().unwrap().iter().map(|header| header[0].as_str().unwrap()).collect();
+    assert!(!names.contains(&"Bcc"), "{names:?}");
+    let text = mail["mail"].as_str().unwrap();
+    assert!(text.starts_with("one\n.\nMAIL FROM:<x@contoso.com>\nRCPT TO:<all@contoso.com>\nDATA\n.two\n"), "{text}");
+    assert!(text.contains("Backend: trunk  .  MAIL FROM:<x@contoso.com>"), "{text}");
+    assert_eq!(server.end("mail").len(), 1);
+}
+
+#[test]
+fn a_webhook_gets_the_alert_once_and_can_check_it() {
+    let server = Receiver::webhook(204, SECRET);
+    let destination = built(&webhook(&server, "json"));
+    deliver(&destination, &alert()).unwrap();
+    let request = server.event("path");
+    assert_eq!((&request["method"], &request["path"]), (&json!("POST"), &json!("/hush-hush?sig=hush-hush")));
+    assert_eq!(request["genuine"], true);
+    assert_eq!(request["headers"]["webhook-id"], "01234567-89ab-4def-8123-456789abcdef");
+    assert_eq!(request["headers"]["content-type"], "application/json");
+    let body: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({
+            "id": "01234567-89ab-4def-8123-456789abcdef", "kind": "fraud", "at": "2026-11-30T01:33:20Z", "node": "WEB1",
+            "number": "+1******1212", "call": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "backend": "trunk",
+            "text": "Zoë's phone reported fraud.\nFind out who began the request."
+        })
+    );
+    assert_eq!(server.end("path").len(), 1);
+}
+
+#[test]
+fn a_receiver_with_another_key_does_not_believe_an_alert() {
+    let server = Receiver::webhook(204, "whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=");
+    deliver(&built(&webhook(&server, "json")), &alert()).unwrap();
+    assert_eq!(server.event("path")["genuine"], false);
+}
+
+#[test]
+fn a_teams_workflow_gets_a_card() {
+    let server = Receiver::webhook(202, SECRET);
+    let destination = built(&webhook(&server, "teams"));
+    assert_eq!(destination.name(), format!("teams localhost:{}", server.port));
+    deliver(&destination, &alert()).unwrap();
+    let request = server.event("path");
+    assert!(request["headers"].get("webhook-signature").is_none(), "{request}");
+    let card: Value = serde_json::from_str(request["body"].as_str().unwrap()).unwrap();
+    assert_eq!(card["attachments"][0]["contentType"], "application/vnd.microsoft.card.adaptive");
+    let body = card["attachments"][0]["content"]["body"].to_string();
+    for part in ["PhoneGate on WEB1: a user reported fraud", "Zoë's phone reported fraud.", "Number: +1******1212"] {
+        assert!(body.contains(part), "{body}");
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    for status in [301, 302, 307, 308] {
+        let server = Receiver::webhook(status, SECRET);
+        let error = deliver(&built(&webhook(&server, "json")), &alert()).unwrap_err();
+        assert!(error.to_string().contains(&format!("{status}, a redirect, which is not followed")), "{error}");
+        assert_eq!(server.end("path").len(), 1);
+    }
+}
+
+#[test]
+fn a_status_that_is_no_success_is_no_delivery() {
+    for (status, is_permanent) in [(400, false), (404, false), (410, true), (429, false), (503, false)] {
+        let server = Receiver::webhook(status, SECRET);
+        let destination = built(&webhook(&server, "json"));
+        let error = deliver(&destination, &alert()).unwrap_err();
+        assert_eq!(error.is_permanent(), is_permanent, "{error}");
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+        assert!(!format!("{error} {error:?} {destination:?} {}", destination.name()).contains("hush"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_webhook_goes_through_the_proxy() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let network = json!({ "proxy": format!("http://{}", proxy.local_addr().unwrap()) });
+    let element =
+        json!({ "on": ["fraud"], "webhook": { "url": "https://hooks.contoso.local/hush", "format": "teams" } });
+    let destination = build(&element, &network, here()).unwrap();
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        line
+    });
+    let error = deliver(&destination, &alert()).unwrap_err();
+    assert_eq!(asked.join().unwrap(), "CONNECT hooks.contoso.local:443 HTTP/1.1\r\n");
+    assert!(!error.to_string().contains("hush"), "{error}");
+}
+
+#[test]
+fn a_syslog_message_arrives_once_and_complete() {
+    for tls in [false, true] {
+        let server = Rsyslog::start(tls);
+        let quoted = Alert { backend: Some(r#"tr"u\n]k"#.into()), ..alert() };
+        let destination = built(&syslog(&server, tls));
+        deliver(&destination, &quoted).unwrap();
+        deliver(&destination, &Alert { kind: AlertKind::Test, ..alert() }).unwrap();
+        let messages = server.messages(2);
+        let [message, last] = messages.as_slice() else { panic!("each alert arrives once: {messages:?}") };
+        assert_eq!((&message["msgid"], &last["msgid"]), (&json!("fraud"), &json!("test")));
+        assert_eq!(message["pri"], "81");
+        assert_eq!(message["timestamp"], "2026-11-30T01:33:20.000000Z");
+        assert_eq!((&message["hostname"], &message["app-name"]), (&json!("WEB1"), &json!("PhoneGate")));
+        assert_eq!(message["procid"], std::process::id().to_string());
+        assert_eq!(
+            message["structured-data"],
+            "[phonegate@32473 id=\"01234567-89ab-4def-8123-456789abcdef\" kind=\"fraud\" number=\"+1******1212\" \
+             call=\"6f9619ff-8b86-d011-b42d-00c04fc964ff\" backend=\"tr\\\"u\\\\n\\]k\"]"
+        );
+        let text = message["msg"].as_str().unwrap().trim_start_matches('\u{feff}');
+        assert_eq!(text, "a user reported fraud: Zoë's phone reported fraud. Find out who began the request.");
+    }
+}
+
+#[test]
+fn a_long_text_arrives_cut() {
+    let long = Alert { text: "ä".repeat(10_000).into(), ..alert() };
+    let cut = format!("{}…", "ä".repeat(1_499));
+    let mail = Receiver::mail("starttls", users(), &[]);
+    deliver(&built(&smtp(&mail, "starttls", PASSWORD)), &long).unwrap();
+    assert!(mail.event("mail")["mail"].as_str().unwrap().starts_with(&format!("{cut}\n")));
+    let hook = Receiver::webhook(200, SECRET);
+    deliver(&built(&webhook(&hook, "json")), &long).unwrap();
+    let body: Value = serde_json::from_str(hook.event("path")["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["text"], cut);
+    let log = Rsyslog::start(false);
+    deliver(&built(&syslog(&log, false)), &long).unwrap();
+    assert!(log.messages(1)[0]["msg"].as_str().unwrap().ends_with(&cut));
+}
+
+/// Each kind of destination, at a port of this machine.
+fn at_port(port: u16) -> Vec<Value> {
+    let smtp = |tls: &str| json!({ "server": "127.0.0.1", "port": port, "tls": tls, "from": "a@contoso.com", "to": ["b@contoso.com"] });
+    vec![
+        json!({ "on": ["fraud"], "smtp": smtp("starttls") }),
+        json!({ "on": ["fraud"], "smtp": smtp("implicit") }),
+        json!({ "on": ["fraud"], "smtp": smtp("none") }),
+        json!({ "on": ["fraud"], "webhook": { "url": format!("http://127.0.0.1:{port}/hush"), "format": "teams" } }),
+        json!({ "on": ["fraud"], "webhook": { "url": format!("https://127.0.0.1:{port}/hush"), "key": SECRET } }),
+        json!({ "on": ["fraud"], "syslog": { "server": "127.0.0.1", "port": port, "tls": false } }),
+        json!({ "on": ["fraud"], "syslog": { "server": "127.0.0.1", "port": port } }),
+    ]
+}
+
+/// Connections wait in the queue of the listener, which never reads one.
+#[test]
+fn a_server_that_never_answers_ends_a_delivery_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    for element in at_port(silent.local_addr().unwrap().port()) {
+        let destination = built(&element).with_limit(Duration::from_millis(300));
+        let error = deliver(&destination, &alert()).unwrap_err();
+        assert_eq!(error.to_string(), "the server did not answer within 300ms", "{element}");
+        assert!(!error.is_permanent());
+    }
+}
+
+#[test]
+fn a_server_that_dies_after_the_connection_is_no_delivery() {
+    for element in at_port(free_port()) {
+        let port = element.pointer("/smtp/port").or(element.pointer("/syslog/port")).and_then(Value::as_u64);
+        let url = element.pointer("/webhook/url").and_then(Value::as_str).map(|url| url::Url::parse(url).unwrap());
+        let port = port.map_or_else(|| url.unwrap().port().unwrap(), |port| port as u16);
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let dying = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            // Ends it with a reset, as a process that is killed with unread data does.
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        });
+        assert!(deliver(&built(&element), &alert()).is_err(), "{element}");
+        dying.join().unwrap();
+    }
+}
+
+#[test]
+fn no_server_is_an_error_that_says_so() {
+    for element in at_port(free_port()) {
+        let error = deliver(&built(&element), &alert()).unwrap_err().to_string();
+        assert!(
+            error.contains("connect") && error.contains("refused") && !error.contains("hush"),
+            "{element}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_wrong_secret_or_file_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("url.txt"), "http://hooks.contoso.local/hush").unwrap();
+    std::fs::write(folder.path().join("user.txt"), "https://bob:hush@hooks.contoso.local/").unwrap();
+    std::fs::write(folder.path().join("none.pem"), "none").unwrap();
+    let smtp = |key: &str, value: Value| {
+        let mut smtp = json!({ "server": "mail.contoso.local", "from": "a@contoso.com", "to": ["b@contoso.com"] });
+        smtp["username"] = json!("mim");
+        smtp["password"] = json!("hush");
+        smtp[key] = value;
+        json!({ "on": ["fraud"], "smtp": smtp })
+    };
+    let webhook = |url: Value, key: Value| json!({ "on": ["fraud"], "webhook": { "url": url, "key": key } });
+    for (element, problem) in [
+        (smtp("password", json!({ "file": "missing.txt" })), "alerts[0].smtp.password: "),
+        (smtp("ca_file", json!("none.pem")), "alerts[0].smtp.ca_file: "),
+        (webhook(json!({ "file": "url.txt" }), json!(SECRET)), "alerts[0].webhook.url: must begin with https://"),
+        (webhook(json!({ "file": "user.txt" }), json!(SECRET)), "alerts[0].webhook.url: must not have a user"),
+        (webhook(json!("https://hooks.contoso.local/"), json!("hush-hush-hush-hush")), "alerts[0].webhook.key: is not"),
+        (json!({ "on": ["fraud"], "syslog": { "server": "a", "ca_file": "none.pem" } }), "alerts[0].syslog.ca_file: "),
+    ] {
+        let error = build(&element, &json!({}), folder.path()).unwrap_err();
+        assert!(error.to_string().starts_with(problem), "{error}");
+        assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_key_depends_on_where_alerts_go_and_on_nothing_else() {
+    let key = |element: &Value| built(element).key().to_owned();
+    let smtp = json!({ "server": "mail.contoso.local", "from": "a@contoso.com", "to": ["b@contoso.com"] });
+    let first = json!({ "on": ["fraud"], "smtp": smtp });
+    let changed = |pointer: &str, value: Value| {
+        let mut element = first.clone();
+        *element.pointer_mut(pointer).unwrap() = value;
+        key(&element)
+    };
+    assert_eq!(key(&first).len(), 16);
+    assert_eq!(changed("/on", json!(["lockout"])), key(&first));
+    let mut with_account = first.clone();
+    with_account["smtp"]["username"] = json!("mim");
+    with_account["smtp"]["password"] = json!("hush");
+    assert_eq!(key(&with_account), key(&first));
+    for other in [
+        changed("/smtp/server", json!("other.contoso.local")),
+        changed("/smtp/to", json!(["c@contoso.com"])),
+        changed("/smtp/from", json!("c@contoso.com")),
+        key(&json!({ "on": ["fraud"], "syslog": { "server": "mail.contoso.local", "port": 587 } })),
+    ] {
+        assert_ne!(other, key(&first));
+    }
+}
+
+#[test]
+fn a_destination_wants_its_kinds_and_every_test() {
+    let destination = built(&json!({ "on": ["fraud", "backend_up"], "syslog": { "server": "192.0.2.1" } }));
+    for (kind, wants) in [
+        (AlertKind::Fraud, true),
+        (AlertKind::Lockout, false),
+        (AlertKind::CapReached, false),
+        (AlertKind::BackendDown, false),
+        (AlertKind::BackendUp, true),
+        (AlertKind::Configuration, false),
+        (AlertKind::StoreDown, false),
+        (AlertKind::Test, true),
+    ] {
+        assert_eq!(destination.wants(kind), wants, "{kind:?}");
+    }
+    assert_eq!(destination.name(), "syslog 192.0.2.1:6514");
+}
+
+/// A copy of an alert that was delivered already, but whose answer was lost.
+#[test]
+fn a_copy_of_an_alert_can_be_known() {
+    let mail = Receiver::mail("starttls", users(), &[]);
+    let hook = Receiver::webhook(200, SECRET);
+    for _ in 0..2 {
+        deliver(&built(&smtp(&mail, "starttls", PASSWORD)), &alert()).unwrap();
+        deliver(&built(&webhook(&hook, "json")), &alert()).unwrap();
+    }
+    deliver(&built(&webhook(&hook, "json")), &Alert { id: Uuid::new_v4(), ..alert() }).unwrap();
+    let mails = mail.end("mail");
+    assert_eq!(mails.len(), 2);
+    assert_eq!(header(&mails[0], "Message-ID"), header(&mails[1], "Message-ID"));
+    let ids: Vec<_> = hook.end("path").iter().map(|request| request["headers"]["webhook-id"].clone()).collect();
+    assert!(ids.len() == 3 && ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
+}
