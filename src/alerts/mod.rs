@@ -1,10 +1,11 @@
 //! Alerts: messages to administrators about what they should see at once.
 //!
 //! An [`Alert`] has no personal data: numbers are masked. A [`Destination`] is an element of `alerts` in the
-//! configuration, and delivers by e-mail, webhook or syslog.
+//! configuration, and delivers by e-mail, webhook or syslog. [`direct`] delivers what cannot wait in the store.
 
 mod alert;
 mod destination;
+pub mod direct;
 mod message;
 mod smtp;
 mod starttls;

@@ -9,9 +9,12 @@ use schemars::JsonSchema;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
+use super::NetworkConfig;
 use super::bounded::Bounded;
-use super::error::ConfigError;
+use super::error::{ConfigError, ErrorKind};
+use super::load::read;
 use super::secret::Secret;
+use crate::platform;
 
 /// Maximum elements of `alerts`.
 const MAX_DESTINATIONS: usize = 16;
@@ -359,4 +362,38 @@ fn check_server(path: &str, server: &str) -> Result<(), ConfigError> {
 
 fn is_loopback(server: &str) -> bool {
     server.eq_ignore_ascii_case("localhost") || server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The sections of a configuration that sending an alert needs.
+#[derive(Deserialize)]
+struct Sections {
+    #[serde(default)]
+    alerts: Vec<AlertConfig>,
+    #[serde(default)]
+    network: NetworkConfig,
+}
+
+/// Reads `alerts` and `network` of a configuration that was refused as a whole. Returns `None` if the file is not JSON, if
+/// these sections are not valid themselves, or if accounts that are not trusted could change the file or what these sections
+/// name: they could have a password sent to a server of their own.
+pub(crate) fn alerts_of_refused(path: &Path, refusal: &ConfigError) -> Option<(Vec<AlertConfig>, NetworkConfig)> {
+    if refusal.kind() == ErrorKind::UnsafePermissions {
+        return None;
+    }
+    let text = read(path).ok()?;
+    let Sections { alerts, network } = serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)).ok()?;
+    check_alerts(&alerts).ok()?;
+    let base = path.parent()?;
+    let files = || {
+        let secrets = alerts.iter().flat_map(|alert| alert.secrets(0)).filter_map(|(_, secret)| match secret {
+            Secret::File(file) => Some(base.join(file)),
+            _ => None,
+        });
+        let authorities = alerts.iter().filter_map(AlertConfig::ca_file).chain(network.ca_file.as_deref());
+        secrets.chain(authorities.map(|file| base.join(file)))
+    };
+    // A file that is missing is reported where it is needed.
+    let is_safe = |file: &Path| !file.exists() || matches!(platform::untrusted_writer(file, true), Ok(None));
+    let all_safe = is_safe(path) && files().all(|file| is_safe(&file));
+    all_safe.then_some((alerts, network))
 }

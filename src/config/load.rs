@@ -79,7 +79,7 @@ pub fn load_with_text(path: &Path) -> Result<(Loaded, String), ConfigError> {
     Ok((Loaded { config, base, file: Some(path) }, text))
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => ConfigError::new(
             ErrorKind::NotFound,

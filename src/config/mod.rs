@@ -30,6 +30,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
+pub(crate) use alerts::alerts_of_refused;
 pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
 pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
