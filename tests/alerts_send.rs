@@ -2,12 +2,16 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use phonegate::alerts::{Alert, AlertKind, Destination};
+use phonegate::alerts::{Alert, AlertKind, Destination, direct};
+use phonegate::config;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use socket2::SockRef;
 use support::alerts::{Receiver, Rsyslog, SECRET, alert, build, deliver};
@@ -318,6 +322,78 @@ fn a_syslog_message_arrives_once_and_complete() {
         let text = message["msg"].as_str().unwrap().trim_start_matches('\u{feff}');
         assert_eq!(text, "a user reported fraud: Zoë's phone reported fraud. Find out who began the request.");
     }
+}
+
+#[test]
+fn rsyslog_receives_alerts_as_the_documents_say() {
+    let server = Rsyslog::of_documents();
+    deliver(&built(&syslog(&server, true)), &alert()).unwrap();
+    let line = server.lines(1).remove(0);
+    assert!(line.contains(" WEB1 PhoneGate ") && line.contains(" fraud [phonegate@32473 id="), "{line}");
+}
+
+/// What an attacker in the network can do who has held back the message.
+#[test]
+fn a_syslog_server_that_does_not_end_tls_is_no_delivery() {
+    let certificate = support::certificate::for_localhost();
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&authority, &certificate.authority).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(certificate.key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate.certificate.der().clone()], key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let mut tls = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), tcp);
+        let mut message = String::new();
+        tls.read_to_string(&mut message).unwrap();
+        // The end of TCP alone.
+        message
+    });
+    let element = json!({ "on": ["fraud"], "syslog": {
+        "server": "localhost", "port": port, "ca_file": authority.path()
+    } });
+    let error = deliver(&built(&element), &alert()).unwrap_err();
+    assert!(error.to_string().contains("ended the connection early"), "{error}");
+    assert!(serving.join().unwrap().contains("a user reported fraud"));
+}
+
+#[test]
+fn a_server_that_answers_is_no_syslog_server() {
+    let server = Receiver::mail("none", Value::Null, &[]);
+    let element = json!({ "on": ["fraud"], "syslog": { "server": "127.0.0.1", "port": server.port, "tls": false } });
+    let error = deliver(&built(&element), &alert()).unwrap_err();
+    assert!(error.to_string().contains("not a syslog server"), "{error}");
+}
+
+#[test]
+fn a_refused_configuration_is_reported_to_its_own_destinations() {
+    let server = Receiver::mail("starttls", users(), &[]);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("password.txt"), PASSWORD).unwrap();
+    let mut element = smtp(&server, "starttls", "");
+    element["on"] = json!(["configuration"]);
+    element["smtp"]["password"] = json!({ "file": "password.txt" });
+    let nobody =
+        json!({ "on": ["configuration"], "syslog": { "server": "127.0.0.1", "port": free_port(), "tls": false } });
+    let path = folder.path().join("phonegate.json");
+    std::fs::write(&path, json!({ "use": ["trunk"], "backends": {}, "alerts": [element, nobody] }).to_string())
+        .unwrap();
+    let refusal = config::load(&path).unwrap_err();
+    let (sender, undelivered) = mpsc::channel();
+    let done = move |undelivered| sender.send(undelivered).unwrap();
+    let thread = direct::report_refusal(path, refusal, support::PATIENCE, done).unwrap();
+    let mail = server.event("mail");
+    assert!(header(&mail, "Subject").ends_with(": the configuration was refused"), "{mail}");
+    let text = mail["mail"].as_str().unwrap();
+    assert!(text.contains("use[0]: there is no backend `trunk`") && text.contains("Every call fails."), "{text}");
+    let undelivered = undelivered.recv().unwrap();
+    let names: Vec<_> = undelivered.iter().map(|one| one.destination.to_string()).collect();
+    assert!(names.len() == 1 && names[0].starts_with("syslog 127.0.0.1:"), "{undelivered:?}");
+    thread.join().unwrap();
 }
 
 #[test]

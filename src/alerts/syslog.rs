@@ -1,7 +1,6 @@
 //! Syslog: messages of RFC 5424, over TLS (RFC 5425) or plain TCP with octet counting (RFC 6587, 3.4.1).
 
 use std::fmt::Write;
-use std::io;
 
 use time::macros::format_description;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,9 +21,6 @@ const SD_ID: &str = "phonegate@32473";
 /// Maximum length of a host name (RFC 5424, 6).
 const MAX_HOST: usize = 255;
 
-/// Maximum bytes that are read of what a server sends before it closes the connection.
-const MAX_REPLY: u64 = 4096;
-
 /// Sends an alert to a syslog server.
 pub(super) async fn deliver(server: &Server, alert: &Alert) -> Result<(), DeliveryError> {
     let line = line(alert);
@@ -38,19 +34,21 @@ pub(super) async fn deliver(server: &Server, alert: &Alert) -> Result<(), Delive
 
 /// Sends a frame and waits until the server has closed the connection. Syslog has no answers: that the server read to the
 /// end and closed in order is the only sign that it was alive.
+///
+/// With TLS, the end must be authentic: a receiver must send `close_notify` (RFC 5425, 4.4), and an attacker in the network,
+/// who may have held back the message, cannot. Its absence is an error of the read.
 async fn send<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, frame: &str) -> Result<(), DeliveryError> {
     let sent = async {
         stream.write_all(frame.as_bytes()).await?;
         stream.flush().await?;
         stream.shutdown().await?;
-        let mut reply = Vec::new();
-        match stream.take(MAX_REPLY).read_to_end(&mut reply).await {
-            // Without TLS's own end; the end of TCP arrived.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            read => read.map(|_| ()),
-        }
+        stream.read(&mut [0]).await
     };
-    sent.await.map_err(|error| failed("the server ended the connection early", &error))
+    match sent.await {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(DeliveryError::new("the server sent an answer, so it is not a syslog server")),
+        Err(error) => Err(failed("the server ended the connection early", &error)),
+    }
 }
 
 /// The message, without its length.

@@ -175,7 +175,6 @@ impl Rsyslog {
     pub fn start(tls: bool) -> Self {
         let certificate = Certificate::new();
         let port = free_port();
-        let file = |name: &str| certificate.file(name).display().to_string();
         let driver = match tls {
             true => r#"StreamDriver.Name="ossl" StreamDriver.Mode="1" StreamDriver.AuthMode="anon""#,
             false => "",
@@ -188,25 +187,45 @@ impl Rsyslog {
         let config = format!(
             r#"
             global(
-                workDirectory="{folder}" processInternalMessages="off"
-                defaultNetstreamDriverCAFile="{authority}" defaultNetstreamDriverCertFile="{own}"
-                defaultNetstreamDriverKeyFile="{key}"
+                defaultNetstreamDriverCAFile="FOLDER/authority.pem" defaultNetstreamDriverCertFile="FOLDER/certificate.pem"
+                defaultNetstreamDriverKeyFile="FOLDER/key.pem"
             )
             module(load="imtcp" {driver})
             input(type="imtcp" address="127.0.0.1" port="{port}")
             template(name="parts" type="list") {{
                 constant(value="{{") {properties} constant(value="}}\n")
             }}
-            action(type="omfile" file="{received}" template="parts")
+            action(type="omfile" file="FOLDER/received" template="parts")
             "#,
-            folder = certificate.folder.path().display(),
-            authority = file("authority.pem"),
-            own = file("certificate.pem"),
-            key = file("key.pem"),
-            received = file("received"),
             properties = properties.join(" constant(value=\",\") "),
         );
-        std::fs::write(certificate.file("rsyslog.conf"), config).unwrap();
+        Self::with_config(&config, port, certificate)
+    }
+
+    /// Starts one as docs/operations.md says. Its messages are no JSON.
+    pub fn of_documents() -> Self {
+        let text = std::fs::read_to_string(super::project_folder().join("docs/operations.md")).unwrap();
+        let (_, example) = text.split_once("```rsyslog\n").unwrap();
+        let port = free_port();
+        let mut config = example.split("```").next().unwrap().to_owned();
+        for (there, here) in [
+            ("/etc/rsyslog.d/contoso-ca.pem", "FOLDER/authority.pem"),
+            ("/etc/rsyslog.d/syslog.pem", "FOLDER/certificate.pem"),
+            ("/etc/rsyslog.d/syslog.key", "FOLDER/key.pem"),
+            ("/var/log/phonegate-alerts.log", "FOLDER/received"),
+            ("\"6514\"", &format!("\"{port}\"")),
+        ] {
+            assert!(config.contains(there), "{there} in {config}");
+            config = config.replace(there, here);
+        }
+        Self::with_config(&config, port, Certificate::new())
+    }
+
+    /// Starts one with this configuration, in which FOLDER is its folder.
+    fn with_config(config: &str, port: u16, certificate: Certificate) -> Self {
+        let folder = certificate.folder.path().display().to_string();
+        let own = "global(workDirectory=\"FOLDER\" processInternalMessages=\"off\")\n";
+        std::fs::write(certificate.file("rsyslog.conf"), format!("{own}{config}").replace("FOLDER", &folder)).unwrap();
         // It is installed where only root has it in the path.
         let program = "/usr/sbin/rsyslogd";
         assert!(Path::new(program).exists(), "this test needs {program}: apt-get install rsyslog rsyslog-openssl");
@@ -230,11 +249,16 @@ impl Rsyslog {
         server
     }
 
-    /// Waits until there are as many messages, and returns them.
+    /// Waits until there are as many messages, and returns the parts of each.
     pub fn messages(&self, count: usize) -> Vec<Value> {
+        self.lines(count).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until there are as many lines, and returns them.
+    pub fn lines(&self, count: usize) -> Vec<String> {
         let read = || std::fs::read_to_string(self.certificate.file("received")).unwrap_or_default();
         wait_until("the messages are written", || read().lines().count() >= count);
-        read().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        read().lines().map(str::to_owned).collect()
     }
 }
 
