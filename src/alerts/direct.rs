@@ -60,6 +60,10 @@ impl Destinations {
         self.0.iter()
     }
 
+    pub(super) fn into_vec(self) -> Vec<Destination> {
+        self.0
+    }
+
     /// Delivers an alert to each destination that wants it, to all of them at the same time, within `limit`.
     pub async fn deliver(&self, alert: &Alert, limit: Duration) -> Vec<Undelivered> {
         let deliveries =

@@ -6,7 +6,9 @@
 mod alert;
 mod destination;
 pub mod direct;
+mod handle;
 mod message;
+mod outbox;
 mod smtp;
 mod starttls;
 mod syslog;
@@ -16,3 +18,4 @@ mod wire;
 pub use crate::config::AlertKind;
 pub use alert::Alert;
 pub use destination::{DELIVERY_LIMIT, DeliveryError, Destination};
+pub use handle::{Alerts, NewAlert};

@@ -50,7 +50,7 @@ pub enum AlertKind {
 
 impl AlertKind {
     /// Each kind that a configuration can name.
-    const ALL: [Self; 7] = [
+    pub const ALL: [Self; 7] = [
         Self::Fraud,
         Self::Lockout,
         Self::CapReached,

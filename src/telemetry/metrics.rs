@@ -11,6 +11,7 @@ use prometheus::{
 };
 
 use crate::call::{CallLimit, FailureReason, StoredOutcome};
+use crate::config::AlertKind;
 
 /// In the place of a backend, or of a reason, where there was none.
 const NONE: &str = "none";
@@ -72,6 +73,32 @@ impl StoreOperation {
     }
 }
 
+/// What became of an alert, or of one try to deliver it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertResult {
+    /// The destination has taken it.
+    Delivered,
+    /// A try failed, and another one follows.
+    Failed,
+    /// A try failed, and it was the last one.
+    GivenUp,
+    /// It was not kept: too many waited, or the store refused it.
+    Dropped,
+}
+
+impl AlertResult {
+    const ALL: [Self; 4] = [Self::Delivered, Self::Failed, Self::GivenUp, Self::Dropped];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::GivenUp => "given_up",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// The figures of one gate. Clones count into the same ones.
 #[derive(Clone)]
 pub struct Metrics {
@@ -86,6 +113,7 @@ pub struct Metrics {
     pending: IntGauge,
     store: HistogramVec,
     store_errors: IntCounterVec,
+    alerts: IntCounterVec,
     written: Gauge,
 }
 
@@ -148,6 +176,11 @@ impl Metrics {
                 "What was asked of the store in vain.",
                 &["operation"],
             )?,
+            alerts: counter(
+                "phonegate_alerts_total",
+                "Alerts by kind and result: delivered, failed (each try that is repeated), given_up, dropped.",
+                &["kind", "result"],
+            )?,
             written: registered(
                 &registry,
                 Gauge::new(
@@ -186,6 +219,11 @@ impl Metrics {
         for operation in StoreOperation::ALL {
             self.store.get_metric_with_label_values(&[operation.name()])?;
             self.store_errors.get_metric_with_label_values(&[operation.name()])?;
+        }
+        for kind in AlertKind::ALL {
+            for result in AlertResult::ALL {
+                self.alerts.get_metric_with_label_values(&[kind.name(), result.name()])?;
+            }
         }
         Ok(())
     }
@@ -233,6 +271,13 @@ impl Metrics {
         observe(&self.store, &[operation.name()], took);
         if failed && let Ok(errors) = self.store_errors.get_metric_with_label_values(&[operation.name()]) {
             errors.inc();
+        }
+    }
+
+    /// An alert was delivered, or was not.
+    pub fn alert(&self, kind: AlertKind, result: AlertResult) {
+        if let Ok(alerts) = self.alerts.get_metric_with_label_values(&[kind.name(), result.name()]) {
+            alerts.inc();
         }
     }
 

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 pub use event::Event;
 pub use mask::{diagnostic_text, foreign_text, mask_numbers};
-pub use metrics::{Metrics, StoreOperation};
+pub use metrics::{AlertResult, Metrics, StoreOperation};
 pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 pub use textfile::TextFile;
 

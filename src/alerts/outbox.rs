@@ -1,0 +1,332 @@
+//! The tasks that keep raised alerts in the store, and deliver what waits there. Each alert is delivered by one node of
+//! those that share the store. No call waits for any of this.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::direct::HourlyLimit;
+use super::{Alert, AlertKind, DeliveryError, Destination};
+use crate::clock::Moment;
+use crate::config::Level;
+use crate::store::{ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, Owner, QueuedAlert, StoreError};
+use crate::telemetry::{AlertResult, Event, Log, Metrics};
+
+/// How often the store is asked for alerts, besides when one was raised here.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Maximum number of concurrent deliveries of alerts from the store.
+const MAX_DELIVERIES: usize = 2;
+
+/// How long a store operation may take.
+const STORE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The pause after a store operation that failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause after the first delivery that failed. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+
+/// How often a destination that fails is logged.
+const LOGGED_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Where alerts are delivered. The implementation is [`Destination`], except in tests.
+#[async_trait]
+pub(super) trait Deliver: Send + Sync {
+    fn wants(&self, kind: AlertKind) -> bool;
+    fn key(&self) -> &str;
+    fn name(&self) -> &str;
+    async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError>;
+}
+
+#[async_trait]
+impl Deliver for Destination {
+    fn wants(&self, kind: AlertKind) -> bool {
+        self.wants(kind)
+    }
+
+    fn key(&self) -> &str {
+        self.key()
+    }
+
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
+        self.deliver(alert).await
+    }
+}
+
+/// An alert that was raised, and what its repetitions have in common with it.
+pub(super) struct Raised {
+    pub(super) alert: Alert,
+    pub(super) about: Box<str>,
+}
+
+impl Raised {
+    fn subject(&self) -> Box<str> {
+        format!("{}:{}", self.alert.kind.name(), self.about).into()
+    }
+}
+
+/// What the tasks share.
+pub(super) struct Outbox {
+    destinations: Vec<Box<dyn Deliver>>,
+    /// Their keys.
+    keys: Vec<Box<str>>,
+    store: Arc<dyn AlertStore>,
+    owner: Owner,
+    /// Notified when the store has got an alert from this process.
+    added: Notify,
+    /// Alerts that were dropped since this was last logged.
+    dropped: AtomicU64,
+    /// When a failure was last logged, by destination. Without those that have worked since.
+    failure_logged: Mutex<HashMap<Box<str>, Instant>>,
+    ending: CancellationToken,
+    log: Log,
+    metrics: Metrics,
+}
+
+impl Outbox {
+    pub(super) fn new(
+        destinations: Vec<Box<dyn Deliver>>,
+        store: Arc<dyn AlertStore>,
+        ending: CancellationToken,
+        log: Log,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            keys: destinations.iter().map(|destination| destination.key().into()).collect(),
+            destinations,
+            store,
+            owner: Owner(Uuid::new_v4()),
+            added: Notify::new(),
+            dropped: AtomicU64::new(0),
+            failure_logged: Mutex::default(),
+            ending,
+            log,
+            metrics,
+        }
+    }
+
+    pub(super) fn wants(&self, kind: AlertKind) -> bool {
+        self.destinations.iter().any(|destination| destination.wants(kind))
+    }
+
+    pub(super) fn count(&self, kind: AlertKind, result: AlertResult) {
+        self.metrics.alert(kind, result);
+        if result == AlertResult::Dropped {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts raised alerts into the store. While it cannot be used, they wait in the channel. Ends when the channel is
+    /// empty and this process shuts down.
+    pub(super) async fn store_raised(self: Arc<Self>, mut raised: Receiver<Raised>) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = raised.recv() => next,
+                () = self.ending.cancelled(), if !raised.is_closed() => {
+                    raised.close();
+                    continue;
+                }
+            };
+            let Some(next) = next else { break };
+            self.store_for_each(&next).await;
+            self.added.notify_one();
+            self.log_dropped();
+        }
+        self.log_dropped();
+    }
+
+    async fn store_for_each(&self, raised: &Raised) {
+        for destination in self.destinations.iter().filter(|destination| destination.wants(raised.alert.kind)) {
+            let alert = Alert { id: Uuid::new_v4(), ..raised.alert.clone() };
+            let Ok(content) = serde_json::to_string(&alert) else { continue };
+            let queued = QueuedAlert {
+                id: alert.id,
+                destination: destination.key().into(),
+                about: raised.subject(),
+                raised_at: alert.at,
+                content: content.into(),
+            };
+            match self.persist(|| self.store.add_alert(&queued)).await {
+                Some(AlertAdded::New | AlertAdded::Repeated) => {}
+                Some(AlertAdded::Full) | None => self.count(alert.kind, AlertResult::Dropped),
+            }
+        }
+    }
+
+    fn log_dropped(&self) {
+        let count = self.dropped.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            let text = "too many alerts waited, so some were dropped; `phonegate alerts list` shows those that wait";
+            let event = Event { event: "alerts_dropped", count: Some(count), text: Some(text), ..Event::default() };
+            self.log.write(Level::Warn, &event);
+        }
+    }
+
+    /// Repeats a store operation until it succeeds. Returns `None` if the store refuses it.
+    async fn persist<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn() -> F) -> Option<T> {
+        loop {
+            match timeout(STORE_LIMIT, operation()).await {
+                Ok(Ok(done)) => return Some(done),
+                Ok(Err(StoreError::Refused(problem))) => {
+                    let event = Event { event: "store_refused", text: Some(&problem), ..Event::default() };
+                    self.log.write(Level::Error, &event);
+                    return None;
+                }
+                Ok(Err(StoreError::Unavailable(_) | StoreError::Busy(_))) | Err(_) => sleep(STORE_PAUSE).await,
+            }
+        }
+    }
+
+    /// Delivers what waits in the store, until this process shuts down.
+    pub(super) async fn deliver_stored(self: Arc<Self>) {
+        let mut deliveries = JoinSet::new();
+        let mut under_way = HashMap::new();
+        loop {
+            let free = MAX_DELIVERIES.saturating_sub(deliveries.len());
+            if free > 0 {
+                for claimed in self.claim(free).await {
+                    // The lease of an alert may expire while its result cannot be recorded. Then its claim is only renewed.
+                    if !under_way.values().any(|id| *id == claimed.id) {
+                        let id = claimed.id;
+                        under_way.insert(deliveries.spawn(Arc::clone(&self).deliver_claimed(claimed)).id(), id);
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                () = self.ending.cancelled() => break,
+                Some(ended) = deliveries.join_next_with_id() => {
+                    under_way.remove(&ended.map_or_else(|error| error.id(), |(task, ())| task));
+                }
+                () = self.added.notified() => {}
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+        while deliveries.join_next().await.is_some() {}
+    }
+
+    async fn claim(&self, most: usize) -> Vec<ClaimedAlert> {
+        let claim = timeout(STORE_LIMIT, self.store.claim_alerts(self.owner, &self.keys, most));
+        match self.ending.run_until_cancelled(claim).await {
+            Some(Ok(Ok(claimed))) => claimed,
+            // If some were claimed nonetheless, their lease expires.
+            _ => Vec::new(),
+        }
+    }
+
+    async fn deliver_claimed(self: Arc<Self>, claimed: ClaimedAlert) {
+        let Some(tried) = self.try_claimed(&claimed).await else { return };
+        self.persist(|| self.store.alert_tried(self.owner, claimed.id, &tried)).await;
+    }
+
+    async fn try_claimed(&self, claimed: &ClaimedAlert) -> Option<AlertTried> {
+        let destination = self.destinations.iter().find(|destination| *destination.key() == *claimed.destination)?;
+        let again_after = FIRST_PAUSE.saturating_mul(1 << claimed.tries.min(10)).min(LONGEST_PAUSE);
+        let Ok(alert) = serde_json::from_str::<Alert>(&claimed.content) else {
+            let error = "this version of PhoneGate cannot read it".into();
+            return Some(AlertTried::Failed { again_after: LONGEST_PAUSE, error });
+        };
+        let delivered = tokio::select! {
+            biased;
+            delivered = destination.deliver(&alert) => delivered,
+            () = self.ending.cancelled() => return Some(AlertTried::GivenBack),
+        };
+        Some(match delivered {
+            Ok(()) => {
+                self.sent(&**destination, &alert);
+                AlertTried::Delivered
+            }
+            Err(error) => {
+                let is_old = alert.at.elapsed().is_ok_and(|age| age >= ALERT_KEPT);
+                let is_given_up = is_old || error.is_permanent();
+                self.failed(&**destination, &alert, &error, (!is_given_up).then_some(again_after));
+                let error = error.to_string().into();
+                if is_given_up { AlertTried::GivenUp { error } } else { AlertTried::Failed { again_after, error } }
+            }
+        })
+    }
+
+    /// Delivers alerts without the store, those about the same once an hour. Ends when this process shuts down.
+    pub(super) async fn deliver_directly(self: Arc<Self>, mut raised: Receiver<Raised>) {
+        let mut limit = HourlyLimit::new();
+        let mut deliveries = JoinSet::new();
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.ending.cancelled() => break,
+                _ = deliveries.join_next(), if !deliveries.is_empty() => continue,
+                next = raised.recv() => next,
+            };
+            let Some(Raised { alert, about }) = next else { break };
+            if limit.admits(alert.kind, &about, Moment::now()) {
+                deliveries.spawn(Arc::clone(&self).deliver_once(alert));
+            }
+        }
+    }
+
+    async fn deliver_once(self: Arc<Self>, alert: Alert) {
+        let wanting = self.destinations.iter().filter(|destination| destination.wants(alert.kind));
+        let deliver = async |destination: &dyn Deliver| match destination.deliver(&alert).await {
+            Ok(()) => self.sent(destination, &alert),
+            Err(error) => self.failed(destination, &alert, &error, None),
+        };
+        join_all(wanting.map(|destination| deliver(&**destination))).await;
+    }
+
+    fn sent(&self, destination: &dyn Deliver, alert: &Alert) {
+        self.metrics.alert(alert.kind, AlertResult::Delivered);
+        self.failure_logged.lock().remove(destination.key());
+        let text = format!("{} to {}", alert.kind.name(), destination.name());
+        self.log.write(Level::Info, &Event { event: "alert_sent", text: Some(&text), ..event_of(alert) });
+    }
+
+    /// Counts a delivery that failed, and logs it: each that is given up, and others once an hour for each destination.
+    fn failed(&self, destination: &dyn Deliver, alert: &Alert, error: &DeliveryError, again_after: Option<Duration>) {
+        let (kind, name) = (alert.kind.name(), destination.name());
+        let Some(pause) = again_after else {
+            self.metrics.alert(alert.kind, AlertResult::GivenUp);
+            let text = format!("{kind} to {name}: {error}");
+            return self
+                .log
+                .write(Level::Warn, &Event { event: "alert_given_up", text: Some(&text), ..event_of(alert) });
+        };
+        self.metrics.alert(alert.kind, AlertResult::Failed);
+        let mut logged = self.failure_logged.lock();
+        if logged.get(destination.key()).is_some_and(|at| at.elapsed() < LOGGED_EVERY) {
+            return;
+        }
+        logged.insert(destination.key().into(), Instant::now());
+        drop(logged);
+        let text = format!(
+            "{kind} to {name}: {error}. It is tried again in {} s, and then less often; `phonegate alerts test` shows \
+             whether a repair helped",
+            pause.as_secs()
+        );
+        self.log.write(Level::Warn, &Event { event: "alert_failed", text: Some(&text), ..event_of(alert) });
+    }
+}
+
+fn event_of(alert: &Alert) -> Event<'_> {
+    Event { id: alert.call, number: alert.number.as_deref(), backend: alert.backend.as_deref(), ..Event::default() }
+}
+
+#[cfg(test)]
+mod tests;
