@@ -5,6 +5,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
+mod alerts;
 mod audit_log;
 mod backup;
 mod blocks;
@@ -50,6 +51,7 @@ Examples:
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
   phonegate calls --since 2h                   which calls there were, and what became of them
   phonegate calls show ID                      one of them, step by step
+  phonegate alerts test                        do alerts reach those whom phonegate.json names?
   phonegate blocks list                        the numbers that are not called; add and remove change it
   phonegate limits list                        the numbers that are locked, and the use of the daily caps
   phonegate report --html report.html          the last 30 days on one page
@@ -83,6 +85,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Whom PhoneGate alerts: tests the destinations, and lists the alerts.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// Copies the calls, of a store of type sqlite, into a new file while the service runs.
     Backup(backup::Arguments),
     /// The numbers that are not called.
@@ -132,6 +137,7 @@ enum Verb {
 impl Verb {
     fn is_json(&self) -> bool {
         match self {
+            Self::Alerts(command) => command.is_json(),
             Self::Backup(arguments) => arguments.json,
             Self::Blocks(verb) => verb.is_json(),
             Self::Call(arguments) => arguments.json,
@@ -158,6 +164,7 @@ fn main() -> ExitCode {
     let config = config.as_deref();
     let json = verb.is_json();
     let done = match &verb {
+        Verb::Alerts(command) => alerts::run(command, config),
         Verb::Backup(arguments) => backup::run(arguments, config),
         Verb::Blocks(verb) => blocks::run(verb, config),
         Verb::Call(arguments) => call::run(arguments, config),
