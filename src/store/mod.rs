@@ -70,7 +70,8 @@ use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
 use crate::platform;
 pub use alerts::{
-    ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, QueuedAlert,
+    ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS,
+    QueuedAlert,
 };
 pub use attempt::{
     Change, Current, CurrentState, End, Ended, Lockout, NewAttempt, Orphan, Owner, StoredNumber, Update,

@@ -228,7 +228,8 @@ async fn change(store: &Arc<dyn CallStore>, random: &mut fastrand::Rng) -> Strin
     let n = random.u128(..6);
     match random.u8(..8) {
         0..3 => {
-            let new = QueuedAlert { id: Uuid::from_u128(random.u128(..)), ..alert_for([MAIL, SYSLOG][random.usize(..2)], n) };
+            let new =
+                QueuedAlert { id: Uuid::from_u128(random.u128(..)), ..alert_for([MAIL, SYSLOG][random.usize(..2)], n) };
             format!("add {n} {:?}", add(store, &new).await)
         }
         3..5 => {
@@ -267,7 +268,9 @@ fn every_store_treats_alerts_alike() {
         }
         let comparable = |mut alerts: Vec<ListedAlert>| {
             alerts.sort_by_key(|alert| alert.id);
-            let of = |alert: ListedAlert| (alert.id, alert.tries, alert.error, alert.delivered_at.is_some(), alert.is_given_up);
+            let of = |alert: ListedAlert| {
+                (alert.id, alert.tries, alert.error, alert.delivered_at.is_some(), alert.is_given_up)
+            };
             alerts.into_iter().map(of).collect::<Vec<_>>()
         };
         let (kept, expected) = (store.alerts().await.unwrap(), model.alerts().await.unwrap());
