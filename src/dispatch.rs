@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerts::Alerts;
 use crate::approval::NumberPin;
 use crate::approval::pins::number_keys;
 use crate::backend::{Named, Reference};
@@ -116,12 +117,11 @@ impl Dispatcher {
         backends: Vec<Named>,
         registry: Arc<Registry>,
         (store, rules): (Arc<dyn CallStore>, Rules),
-        log: Log,
-        metrics: Metrics,
+        (log, metrics, alerts): (Log, Metrics, Alerts),
     ) -> Self {
         let health = Arc::<Health>::default();
         let is_service = rules.takes_up();
-        let notices = Notices::new(log.clone(), metrics.clone());
+        let notices = Notices::new(log.clone(), metrics.clone(), alerts);
         let watch = Watch {
             store: Arc::clone(&store),
             log: log.clone(),

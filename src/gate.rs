@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
+use crate::alerts::Alerts;
 use crate::backend::{Named, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
@@ -38,6 +39,7 @@ pub struct Gate {
     dispatcher: Dispatcher,
     backends: Vec<Named>,
     log: Log,
+    alerts: Alerts,
     figures: Option<Arc<TextFile>>,
     policy: Policy,
     call: crate::config::CallConfig,
@@ -273,8 +275,11 @@ impl Gate {
         }
         // A store that is away must not cost the log its last lines either.
         let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
-        let all_recorded =
-            runtime.block_on(async { tokio::time::timeout(left, self.dispatcher.recorded()).await.is_ok() });
+        let recorded = async {
+            self.dispatcher.recorded().await;
+            self.alerts.close().await;
+        };
+        let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
         if let Some(figures) = self.figures.clone() {
             // What holds the folder up must not cost the log its last lines.
             let left = end.saturating_duration_since(Instant::now()) / 2;

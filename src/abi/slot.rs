@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -10,12 +11,21 @@ use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
 use super::{CallResult, callback};
+use crate::alerts::AlertKind;
+use crate::alerts::direct::{HourlyLimit, Undelivered, report_refusal};
 use crate::call::{CallId, CallStatus};
+use crate::clock::Moment;
 use crate::config::{self, ConfigError, Level, Messages};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
 use crate::registry::Registry;
 use crate::telemetry::{Event, Log, Sinks, Tee, system_log};
+
+/// How long the alert about a refused configuration may take.
+const ALERT_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a shutdown waits for that alert.
+const ALERT_GRACE: Duration = Duration::from_secs(2);
 
 /// A start that failed is not tried again sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -57,6 +67,10 @@ struct Start {
     failure: Option<(Instant, ConfigError)>,
     /// Where that failure was told.
     refusals: Option<Log>,
+    /// Which failures were alerted about within the last hour.
+    alerted: HourlyLimit,
+    /// Gets a message when the thread of the last alert has ended.
+    alerting: Option<Receiver<()>>,
 }
 
 /// Asks the gate that is running, started if need be.
@@ -111,9 +125,13 @@ pub(super) fn shut_down(timeout: Duration) -> CallResult {
     let Some(mut start) = START.try_lock_until(end) else { return CallResult::TimedOut };
     DIRECT_STATUSES.store(0, Ordering::Release);
     let running = RUNNING.swap(None);
-    let refusals = std::mem::replace(&mut *start, Start::NEW).refusals;
+    let Start { refusals, alerting, .. } = std::mem::replace(&mut *start, Start::NEW);
     drop(start);
     let left = || end.saturating_duration_since(Instant::now());
+    if let Some(ended) = alerting {
+        // Best effort: a mail server that does not answer holds no shutdown up. The module is pinned, so the thread may go on.
+        let _ = ended.recv_timeout(left().min(ALERT_GRACE));
+    }
     let gate_ended = running.is_none_or(|running| running.gate.shut_down(left()));
     let all_told = refusals.is_none_or(|refusals| refusals.close(left()));
     if gate_ended && all_told { CallResult::Ok } else { CallResult::TimedOut }
@@ -136,7 +154,7 @@ pub(super) fn log_panic(text: &str) {
 }
 
 impl Start {
-    const NEW: Self = Self { path: None, failure: None, refusals: None };
+    const NEW: Self = Self { path: None, failure: None, refusals: None, alerted: HourlyLimit::new(), alerting: None };
 
     /// The gate, started unless it runs.
     fn running(&mut self, retry_after: Option<Duration>) -> Result<Arc<Running>, ConfigError> {
@@ -163,14 +181,39 @@ impl Start {
                 // A host that polls would fill the system's log with what it was told already.
                 let is_news = self.failure.as_ref().is_none_or(|(_, last)| last.to_string() != error.to_string());
                 self.refusals = log_refusal(&error, is_news);
+                if is_news && self.alerted.admits(AlertKind::Configuration, &error.to_string(), Moment::now()) {
+                    self.alert(&error);
+                }
                 self.failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
     }
 
+    fn path(&self) -> Result<PathBuf, ConfigError> {
+        self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)
+    }
+
+    /// Alerts an administrator, if the refused configuration says whom.
+    fn alert(&mut self, refusal: &ConfigError) {
+        let Ok(path) = self.path() else { return };
+        let (ended, alerting) = channel();
+        let log = self.refusals.clone();
+        let done = move |undelivered: Vec<Undelivered>| {
+            for Undelivered { destination, error } in undelivered {
+                let text = format!("configuration to {destination}: {error}");
+                if let Some(log) = &log {
+                    log.write(Level::Warn, &Event { event: "alert_given_up", text: Some(&text), ..Event::default() });
+                }
+            }
+            // A shutdown may be waiting for it, or nothing.
+            let _ = ended.send(());
+        };
+        self.alerting = report_refusal(path, refusal.clone(), ALERT_LIMIT, done).is_ok().then_some(alerting);
+    }
+
     fn start_gate(&self) -> Result<Running, ConfigError> {
-        let path = self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)?;
+        let path = self.path()?;
         let loaded = config::load(&path)?;
         // Also if the gate cannot start: the error may name paths and accounts.
         IS_BRIEF.store(loaded.config.messages == Messages::Brief, Ordering::Relaxed);

@@ -43,8 +43,8 @@ impl Health {
             Some(failure) => {
                 let count = failures.entry(backend.to_owned()).or_default();
                 *count = count.saturating_add(1);
-                if *count == DOWN_AFTER {
-                    notices.down(backend, failure);
+                if *count >= DOWN_AFTER {
+                    notices.down(backend, failure, *count == DOWN_AFTER);
                 }
             }
         }

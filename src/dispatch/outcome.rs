@@ -51,7 +51,7 @@ impl Shared {
     /// Blocks the number of somebody who reported a fraud.
     pub(super) async fn block(&self, flight: &Flight) {
         self.ledger.block(flight.number, &flight.masked).await;
-        let text = self.notices.blocked(flight.attempt, &flight.masked, self.ledger.days_blocked());
+        let text = self.notices.blocked(flight.attempt, flight.number, &flight.masked, self.ledger.days_blocked());
         self.ledger.note(flight.attempt, step("blocked", None, Some(&text)));
     }
 

@@ -135,8 +135,7 @@ impl Bench {
             named.into(),
             Arc::clone(&registry),
             (store, Rules::of(&config(), Policy::default().with_method(Method::Pound), true)),
-            log,
-            Metrics::new(["scripted"]).unwrap(),
+            (log, Metrics::new(["scripted"]).unwrap(), Alerts::none()),
         );
         Self { backend, registry, dispatcher, lines }
     }

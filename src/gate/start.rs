@@ -12,6 +12,8 @@ use tokio::sync::Semaphore;
 
 use super::{Gate, MAX_STATUS_WAITS};
 use crate::admission::{Admission, NumberHasher};
+use crate::alerts::Alerts;
+use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, PinChecker};
 use crate::backend::{self, Named};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
@@ -105,6 +107,7 @@ impl Gate {
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), &base)?;
         let backends = in_use(&config, &prompts, &base)?;
+        let destinations = Destinations::build(&config.alerts, &config.network, &base)?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let store = store::open(&config, &base)?;
@@ -113,7 +116,6 @@ impl Gate {
         if let Some(pins) = &pins {
             runtime.block_on(store::check_pepper(&*store, &config.store, &base, pins.fingerprint()))?;
         }
-        let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
         let figures =
@@ -121,7 +123,11 @@ impl Gate {
                 Arc::new(TextFile::new(base.join(file), metrics.clone(), Arc::clone(&registry), log.clone()))
             });
         let handle = runtime.handle().clone();
-        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, log.clone(), metrics);
+        let alerts =
+            Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
+        let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
+        let told = (log.clone(), metrics, alerts.clone());
+        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, told);
         let started = format!(
             "PhoneGate {}, backends: {}; store: {}",
             env!("CARGO_PKG_VERSION"),
@@ -146,6 +152,7 @@ impl Gate {
             dispatcher,
             backends,
             log,
+            alerts,
             figures,
             policy,
             call: config.call,
