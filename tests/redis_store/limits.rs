@@ -47,9 +47,26 @@ fn fields(redis: &Redis, key: &str) -> usize {
     redis.cli(&["HLEN", key]).trim().parse().unwrap()
 }
 
-/// A bucket counts until a day after its end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_days_call_counts_until_a_day_after_its_bucket() {
+async fn a_bucket_counts_until_a_day_after_its_end() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    loop {
+        let first_counted = (now(&redis) - DAY) / BUCKET;
+        redis.cli(&["DEL", "{phonegate}:day"]);
+        for (bucket, calls) in [(first_counted - 1, "7"), (first_counted, "1"), (first_counted + 144, "3")] {
+            redis.cli(&["HSET", "{phonegate}:day", &bucket.to_string(), calls]);
+        }
+        let usage = store.usage().await;
+        // Unless one has passed meanwhile.
+        if (now(&redis) - DAY) / BUCKET == first_counted {
+            break assert_eq!(usage, Ok(Usage { day: 4, by_country: vec![] }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cap_of_a_day_admits_a_call_when_a_bucket_has_passed() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let limits = Limits { calls_per_day: Some(3), ..NO_LIMITS };
@@ -244,4 +261,24 @@ async fn a_block_from_before_scopes_holds_for_the_line() {
     assert_eq!(store.blocks().await.unwrap().iter().map(|block| block.scope).collect::<Vec<_>>(), [BlockScope::Line]);
     assert_eq!(store.unblock(number).await, Ok(true));
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
+}
+
+/// Without a sweep, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_of_a_month_ago_make_no_lock_longer() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let record = format!("{{phonegate}}:f:{}", new(1).number.key);
+    for (n, days_ago, hours) in [(1, 29, 1), (2, 31, 2), (3, 0, 1)] {
+        assert_eq!(store.begin(&again(n, 1), &NO_LIMITS).await, Ok(Begun::New));
+        assert!(store.end(&denied(n)).await.unwrap().is_done());
+        let (_, after) = refusal(store.begin(&again(9, 1), &NO_LIMITS).await);
+        let lock = Duration::from_secs(3600 * hours);
+        assert!(after <= lock && after > lock - Duration::from_secs(60), "{after:?} of {lock:?}");
+        let mut kept: serde_json::Value = serde_json::from_str(redis.cli(&["GET", &record]).trim()).unwrap();
+        for time in ["last", "locked_from", "locked_until"] {
+            kept[time] = json!(kept[time].as_u64().unwrap() - days_ago * DAY);
+        }
+        redis.cli(&["SET", &record, &kept.to_string()]);
+    }
 }

@@ -49,6 +49,14 @@ local function wait_day(counted, most)
     if not most then
         return
     end
+    -- Far from the limit, all buckets together are few enough, also those that have passed and are not removed yet.
+    local at_most = 0
+    for _, calls in ipairs(call('HVALS', counted)) do
+        at_most = at_most + calls
+    end
+    if at_most < most then
+        return
+    end
     local sum, buckets = count_day(counted)
     if sum < most then
         return
