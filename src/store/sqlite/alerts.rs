@@ -198,3 +198,6 @@ pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
 fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
