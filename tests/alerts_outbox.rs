@@ -16,7 +16,9 @@ use parking_lot::Mutex;
 use phonegate::alerts::direct::Destinations;
 use phonegate::alerts::{AlertKind, Alerts, NewAlert};
 use phonegate::config::{AlertConfig, Level, NetworkConfig, StoreConfig};
-use phonegate::store::{AlertStore, ListedAlert, MemoryStore, RedisStore, SqliteStore};
+use phonegate::store::{
+    AlertStore, AlertTried, CallStore, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisStore, SqliteStore,
+};
 use phonegate::telemetry::{Log, Metrics, Sinks};
 use serde_json::json;
 use support::alerts::SECRET;
@@ -24,6 +26,7 @@ use support::ports::free_port;
 use support::redis::Redis;
 use support::wait_until;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 /// A webhook that counts how often each alert arrived. Until it is told to, it answers nothing.
 struct Receiver {
@@ -176,4 +179,34 @@ fn a_shutdown_gives_back_what_is_being_sent() {
     receiver.answers.store(true, Ordering::Relaxed);
     let _next = Node::start(store.clone(), port);
     wait_until("all are delivered", || all_delivered(&*store, 3));
+}
+
+#[test]
+fn redis_gives_up_old_alerts_and_removes_them() {
+    let (redis, runtime) = (Redis::start(), Runtime::new().unwrap());
+    let store = redis_store(&redis);
+    let id = Uuid::from_u128;
+    let owner = Owner(id(9));
+    for n in 1..=2 {
+        let (destination, about, content) = ("mail".into(), format!("fraud:{n}").into(), "{}".into());
+        let queued = QueuedAlert { id: id(n), destination, about, raised_at: std::time::SystemTime::now(), content };
+        runtime.block_on(store.add_alert(&queued)).unwrap();
+    }
+    let claimed = runtime.block_on(store.claim_alerts(owner, &["mail".into()], 10)).unwrap();
+    assert_eq!(claimed.len(), 2);
+    assert!(runtime.block_on(store.alert_tried(owner, id(1), &AlertTried::Delivered)).unwrap());
+    // As if both had happened long ago.
+    let is_old = |list: &str, n: u128| redis.cli(&["ZADD", &format!("{{phonegate}}:{list}"), "1", &id(n).to_string()]);
+    let sweep = || runtime.block_on(store.sweep(Duration::from_secs(90 * 86_400))).unwrap();
+    is_old("alerts_ended", 1);
+    is_old("alerts_waiting", 2);
+    sweep();
+    let left = listed(&*store);
+    assert!(left.len() == 1 && left[0].id == id(2) && left[0].is_given_up && left[0].error.is_some(), "{left:?}");
+    assert!(!runtime.block_on(store.alert_tried(owner, id(2), &AlertTried::Delivered)).unwrap(), "its claim ended");
+    is_old("alerts_ended", 2);
+    sweep();
+    assert_eq!(listed(&*store), []);
+    let keys = redis.cli(&["KEYS", "*alert*"]);
+    assert_eq!(keys.trim(), "", "nothing is left of them");
 }
