@@ -100,10 +100,10 @@ phonegate_status InitiateCall(const char *phone_number, const char *request_id, 
  *            shutdown ends the wait.
  *            Where nodes share a store (`store.type` redis), the end of a call is told when the store has confirmed it,
  *            which takes 250 ms at most: a success that was not confirmed is still pending, a failure is one.
- *            With `call.single_use`, Success is returned once for each call, by one process and node. The store decides
- *            that in the same way, within 250 ms; after that the call is PHONEGATE_FAILED. InitiateCall returns
- *            PHONEGATE_PENDING in place of PHONEGATE_SUCCESS.
- *            As InitiateCall, it may start the gate.
+ *            With `call.single_use`, PHONEGATE_SUCCESS is returned once for each call, by one process and node. Every
+ *            later call of this function returns PHONEGATE_FAILED. The store decides that within 250 ms: if it does not
+ *            answer in time, the call is still pending. InitiateCall returns PHONEGATE_PENDING in place of
+ *            PHONEGATE_SUCCESS. As InitiateCall, it may start the gate.
  * Ownership: call_id is borrowed for the call.
  * Since:     0.1.0
  */

@@ -129,7 +129,7 @@ impl Gate {
         // By the attempt, not the id: what a later attempt is worth is nothing to this one.
         let until = Instant::now() + self.call.initiate_wait_ms.milliseconds();
         match self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed) {
-            // Success is left to the poll that uses it up.
+            // Only GetCallStatus returns Success, and uses it up.
             CallStatus::Success if self.call.single_use => Some(CallStatus::Pending),
             status => Some(status),
         }
@@ -164,7 +164,7 @@ impl Gate {
     /// look it up there, or use up its approval.
     fn told(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         let confirmed = match status {
-            // To use an approval up confirms it, too.
+            // Using up an approval also confirms it.
             Some(CallStatus::Success) if self.call.single_use => CallStatus::Success,
             status => self.confirmed(id, status),
         };

@@ -11,7 +11,7 @@
 //! | [`gate`] | the three questions of a host, over safe types |
 //! | [`call`] | the vocabulary |
 //! | [`admission`] | may this call be placed? |
-//! | [`alerts`] | tells administrators what they should see at once |
+//! | [`alerts`] | notifies administrators of events that they should act on |
 //! | [`approval`] | judges what users press, and keeps their PINs |
 //! | [`registry`] | the state of every call |
 //! | `dispatch` | drives one call from placing to outcome |

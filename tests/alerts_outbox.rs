@@ -28,7 +28,7 @@ use support::wait_until;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-/// A webhook that counts how often each alert arrived. Until it is told to, it answers nothing.
+/// A webhook that counts how often each alert arrived. It does not answer before `answers` is set.
 struct Receiver {
     /// By the alert's id.
     arrived: Arc<Mutex<BTreeMap<String, u32>>>,

@@ -63,7 +63,7 @@ fn a_number_from_which_a_fraud_was_reported_is_not_called_until_it_is_taken_off_
 
     let second = gate(&twilio, &file);
     refused(&second, 5, NUMBER);
-    assert_eq!(twilio.seen(About::Start).len(), 3, "nobody was rung in vain");
+    assert_eq!(twilio.seen(About::Start).len(), 3, "no other phone rang");
 
     let store = SqliteStore::open(&file).unwrap();
     let block = wait(store.blocks()).unwrap().remove(0);

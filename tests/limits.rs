@@ -1,4 +1,4 @@
-//! Limits of a gate: what the host hears, and what an administrator hears.
+//! Limits of a gate: what the host gets, and what an administrator is notified of.
 
 mod support;
 
@@ -108,7 +108,11 @@ fn a_daily_cap_is_reported_once_however_often_it_refuses() {
     for (limits, limit, what) in [
         (json!({ "calls_per_day": 2 }), CallLimit::CallsPerDay, "all calls are refused"),
         (json!({ "by_country": { "US": { "per_day": 2 } } }), CallLimit::ByCountry, "calls to US are refused"),
-        (json!({ "calls_per_number_per_day": 2 }), CallLimit::CallsPerNumberPerDay, "calls to this number are refused"),
+        (
+            json!({ "calls_per_number_per_day": 2 }),
+            CallLimit::CallsPerNumberPerDay,
+            "calls to +1******1212 are refused",
+        ),
     ] {
         let gate = gate(&folder.path().join(format!("{}.db", limit.name())), None, limits);
         for n in [1, 2] {
@@ -122,7 +126,7 @@ fn a_daily_cap_is_reported_once_however_often_it_refuses() {
         let reached = events(&gate.end(), "cap_reached");
         assert_eq!(reached.len(), 1, "{reached:?}");
         assert_eq!(reached[0]["level"], "warn");
-        let starts = format!("limits.{} is reached, so {what} until 2", limit.name());
+        let starts = format!("the daily limit limits.{} is reached, so {what} until 2", limit.name());
         assert!(text(&reached[0]).starts_with(&starts), "{}", reached[0]);
     }
 }

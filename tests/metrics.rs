@@ -234,7 +234,7 @@ fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
     }
 }
 
-/// A file of figures without a gate, its figures, and the events that its log was told.
+/// A metrics file without a gate, its metrics, and the events in its log.
 fn text_file(path: &Path) -> (Arc<TextFile>, Metrics, impl Fn() -> Vec<String> + use<>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);

@@ -158,7 +158,7 @@ fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
         (FraudReported, "A user said on the phone that they had not asked for the call first: "),
         (Defect, "A defect in PhoneGate: first"),
         (LockedOut, "The number of the call first is locked: second."),
-        (CapReached, "A limit of calls within 24 hours is reached: first."),
+        (CapReached, "PhoneGate refuses calls: first."),
         (Unlocked, "An administrator has ended the lock of the number first: second"),
     ];
     let ids = events.map(|(event, _)| event.message().to_string());

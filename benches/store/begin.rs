@@ -18,7 +18,7 @@ use crate::support::redis::Redis;
 /// Calls that are pending already, all of the last minute if the store takes them so fast.
 pub const AMONG: [u128; 3] = [10, 1_000, 100_000];
 
-/// Calls that began within the day already, in every ten minutes of it.
+/// Numbers of calls that began within the last day, spread over it in steps of ten minutes.
 pub const OF_DAY: [u64; 2] = [10, 1_000_000];
 
 /// Calls that are measured. So many of them wait at the same time, and may share a commit.
@@ -115,7 +115,7 @@ fn new(n: u128) -> NewAttempt {
     }
 }
 
-/// Writes so many calls of the day into a Redis.
+/// Writes the counts of `calls` calls of the last day into a Redis.
 pub fn fill_day(redis: &Redis, calls: u64) {
     const BUCKETS: u64 = 145;
     let milliseconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
@@ -131,7 +131,7 @@ pub fn fill_day(redis: &Redis, calls: u64) {
     }
 }
 
-/// How long the scripts took in a Redis, a command.
+/// Returns how long a script took in the Redis on average, in µs.
 pub fn server_time(redis: &Redis) -> String {
     let stats = redis.cli(&["INFO", "commandstats"]);
     let of_scripts = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:"));

@@ -78,7 +78,7 @@ fn all() {
         println!();
     }
     println!();
-    println!("| `begin` in Redis, a call, among so many calls of the day | a call | in the server, us |");
+    println!("| calls of the last day | `begin` in Redis, a call | in the server, us |");
     println!("|---|---|---|");
     for calls in begin::OF_DAY {
         redis.cli(&["FLUSHALL"]);

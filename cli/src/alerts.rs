@@ -1,4 +1,4 @@
-//! `phonegate alerts`: whether alerts reach their receivers, and what became of those that were raised.
+//! `phonegate alerts`: tests whether alerts reach their receivers, and lists alerts with their state.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,40 +22,40 @@ use crate::when;
 
 const HELP: &str = "\
 `alerts` in phonegate.json says whom PhoneGate alerts by e-mail, webhook or syslog, and about what: `fraud`, `lockout`,
-`cap_reached`, `backend_down`, `backend_up`, `configuration` and `store_down`. An alert waits in the store until one of the
-nodes has delivered it. A delivery that fails is repeated after 10 s, then less often, at least every 15 min. An alert that
-nobody took within 7 days is given up. Each destination gets at most one alert an hour of a kind about the same number,
-backend or limit. Alerts about the configuration and the store are sent at once and do not wait.
+`cap_reached`, `backend_down`, `backend_up`, `configuration` and `store_down`. An alert waits in the store until one of
+the nodes has delivered it. A delivery that fails is repeated after 10 s, then less often, at least every 15 min. An
+alert that is not delivered within 7 days is given up. Each destination gets at most one alert an hour of the same kind
+about the same number, backend or limit. `configuration` and `store_down` do not wait: each node sends them once.
 
 Examples:
-  phonegate alerts test            after every change of `alerts`: did each destination take a test alert?
+  phonegate alerts test            after every change of `alerts`: does each destination accept a test alert?
   phonegate alerts list            which alerts wait, which were delivered in the last day, why a delivery failed
   phonegate alerts list --json     the same for a script
 
 Exit codes:
-  0  test: each destination took the alert; list: done
-  1  test: a destination did not take it; list: the store cannot be used
+  0  test: each destination accepted the alert; list: done
+  1  test: a destination did not accept it; list: the store cannot be used
   2  usage or configuration; test: `alerts` names no destination";
 
 const TEST: &str = "\
-The alert goes directly to every destination, whatever its `on` says. The store is not used, and no service need run. That a
-mail server took it does not show that it was delivered: look into the mailbox, too.
+The alert goes directly to every destination, whatever its `on` says. It needs neither the store nor the service. A mail
+server may accept a mail and not deliver it: look into the mailbox, too.
 
---json prints one object a line: event (delivered; failed), index (in `alerts`), destination, id (of
-the alert), text (why it failed). Two more
-events have a text: warning, and error, after which the exit code is 1 or 2.";
+--json prints one object a line: event (delivered; failed), index (in `alerts`), destination, id (of the alert), text
+(why it failed). Two more events have a text: warning, and error, after which the exit code is 1 or 2.";
 
 const LIST: &str = "\
 --json prints one object a line: event (alert), id, kind, raised (UTC), node, destination, state (waiting, delivered,
-given_up), tries (deliveries that failed), and where there is one: error (of the last of them), delivered (UTC), number
-(masked), call, backend, text. A destination that the configuration does not have any more is shown as `removed`. Two more
-events have a text: warning, and error, after which the exit code is 1 or 2.";
+given_up), tries (deliveries that failed), and if known: error (of the last of them), delivered (UTC), number (masked),
+call, backend, text. A destination that the configuration does not have any more is shown as `removed`, or as `unknown`
+if the secrets of a destination cannot be read. Two more events have a text: warning, and error, after which the exit
+code is 1 or 2.";
 
 /// The verbs of `phonegate alerts`.
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
 pub(crate) enum AlertsCommand {
-    /// Sends a test alert to every destination, and prints whether it was taken.
+    /// Sends a test alert to every destination, and prints whether each accepted it.
     #[command(after_help = TEST)]
     Test(AlertsArguments),
     /// Lists the alerts that wait, and those that ended in the last day. The newest comes first.
@@ -91,7 +91,7 @@ pub(crate) fn run(command: &AlertsCommand, config: Option<&Path>) -> Result<Exit
 #[derive(Serialize)]
 struct TestRecord<'a> {
     event: &'static str,
-    /// Its element in `alerts`.
+    /// Index of the destination in `alerts`, from 0.
     index: usize,
     destination: &'a str,
     id: Uuid,
@@ -105,7 +105,7 @@ fn test(Setup { file, loaded }: &Setup, json: bool) -> Result<Exit, Trouble> {
     let count = destinations.iter().count();
     if count == 0 {
         return Err(Trouble::usage(format!(
-            "{}: `alerts` names no destination, so PhoneGate alerts nobody; docs/operations.md (\"Alerts\") has examples",
+            "{}: `alerts` names no destination, so no alert is ever sent; docs/operations.md (\"Alerts\") has examples",
             file.display()
         )));
     }
@@ -121,7 +121,7 @@ fn test(Setup { file, loaded }: &Setup, json: bool) -> Result<Exit, Trouble> {
         async move { (destination, delivery.await) }
     });
     let results = runtime.block_on(futures_util::future::join_all(sent));
-    // A look-up of a name may take longer, and is not waited for.
+    // Does not wait for a DNS look-up, which may take longer.
     runtime.shutdown_background();
     drop(live);
     let mut exit = Exit::Done;
@@ -229,7 +229,7 @@ impl Read<'_> {
 fn list(setup: &Setup, opened: &Opened, json: bool) -> Result<Exit, Trouble> {
     let config = &setup.loaded.config;
     let alerts = opened.ask(opened.store.alerts())?;
-    // To name one takes its address, which may be in a secret that this user cannot read.
+    // The name of a destination needs its address, which may be in a secret that this user cannot read.
     let built = config.alerts.iter().enumerate();
     let built =
         built.filter_map(|(index, alert)| Destination::build(index, alert, &config.network, &setup.loaded.base).ok());
@@ -249,12 +249,12 @@ fn list(setup: &Setup, opened: &Opened, json: bool) -> Result<Exit, Trouble> {
         lines(&shown, output::columns()).iter().for_each(|line| output::result(line));
     }
     if config.alerts.is_empty() {
-        output::warning(json, "`alerts` in the configuration names no destination, so PhoneGate alerts nobody");
+        output::warning(json, "`alerts` in the configuration names no destination, so no alert is ever sent");
     }
     Ok(Exit::Done)
 }
 
-/// The list as lines, which a terminal with this many columns does not break.
+/// Formats the list as lines that fit into this many columns.
 fn lines(alerts: &[Read<'_>], columns: Option<usize>) -> Vec<String> {
     let zone = TimeZone::system();
     let mut table = Table::new();
@@ -272,7 +272,7 @@ fn lines(alerts: &[Read<'_>], columns: Option<usize>) -> Vec<String> {
             alert.listed.error.as_deref().unwrap_or("-"),
         ]);
     }
-    // The last error is cut, because it stands last.
+    // The last error is the last column, so only it is cut.
     let fitted = |line: String| {
         let line = line.trim_end();
         columns.map_or(line.to_owned(), |columns| output::fitted(line, columns).into())

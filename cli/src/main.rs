@@ -51,9 +51,9 @@ Examples:
   phonegate --config test.json check --json    another configuration; JSON lines for scripts
   phonegate calls --since 2h                   which calls there were, and what became of them
   phonegate calls show ID                      one of them, step by step
-  phonegate alerts test                        do alerts reach those whom phonegate.json names?
+  phonegate alerts test                        do alerts reach the destinations in phonegate.json?
   phonegate blocks list                        the numbers that are not called; add and remove change it
-  phonegate limits list                        the numbers that are locked, and the use of the daily caps
+  phonegate limits list                        the numbers that are locked, and the use of the daily limits
   phonegate report --html report.html          the last 30 days on one page
   phonegate backup calls-monday.db             copies the calls into a new file, while the service runs
   phonegate doctor                             what is wrong? --zip FILE is for whoever helps
@@ -85,7 +85,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Whom PhoneGate alerts: tests the destinations, and lists the alerts.
+    /// Tests the destinations of alerts, and lists alerts.
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
     /// Copies the calls, of a store of type sqlite, into a new file while the service runs.
@@ -103,7 +103,7 @@ enum Verb {
     Doctor(doctor::Arguments),
     /// Installs PhoneGate into Microsoft Identity Manager.
     Install(install::Arguments),
-    /// The numbers that are locked after denials, and the use of the daily caps.
+    /// The numbers that are locked after denials, and the use of the daily limits.
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
     /// How telephone numbers are read, and which may be called.

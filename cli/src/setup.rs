@@ -46,7 +46,8 @@ impl Setup {
     }
 
     /// Starts the log of this command, for what it does without a gate. Whatever level the configuration logs, it has the
-    /// lines of [`Level::Info`]. Like the library's, it reports few events to the system's log.
+    /// lines of [`Level::Info`]. As in the library, only few events
+    /// also go to the system's log.
     pub(crate) fn log(&self) -> Result<Log, ConfigError> {
         let config = &self.loaded.config.log;
         let config = LogConfig { level: config.level.max(Level::Info), ..config.clone() };

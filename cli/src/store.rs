@@ -140,7 +140,7 @@ impl Opened {
         Ok(self.known_number(text)?.keys)
     }
 
-    /// The number that a text means, which may be a key, or the id of a call to it.
+    /// Finds the number that a text names: the number, its key, or the id of a call to it.
     pub(crate) fn known_number(&self, text: &str) -> Result<KnownNumber, Trouble> {
         // Without its hyphens, an id would be a key.
         match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
@@ -156,7 +156,7 @@ impl Opened {
         }
     }
 
-    /// The masked number of a key, if a call to it or to an extension of its line is kept.
+    /// Returns the masked number of a key, if the store has a call to it or to an extension of its line.
     pub(crate) fn masked(&self, key: NumberKey) -> Result<Option<Box<str>>, Trouble> {
         let newest = Query { numbers: vec![key], most: 1, newest_first: true, ..Query::default() };
         let row = self.ask(self.store.rows(&newest))?.into_iter().next();

@@ -17,7 +17,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 const KEY: &str = "whsec_aHVzaC1odXNoLWh1c2gtaHVzaC1odXNoLWh1c2g=";
 
-/// A part of a URL that nobody may see.
+/// A part of a URL that must never be shown.
 const TOKEN: &str = "token-of-the-url";
 
 fn runtime() -> Runtime {

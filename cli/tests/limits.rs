@@ -136,9 +136,9 @@ fn a_number_that_is_not_locked_is_no_failure() {
     assert_eq!(list(&place, "lock").len(), 1);
     let ran = place.run(&["limits", "unlock", EXTENSION]).exits(0);
     assert_eq!(ran.stdout, format!("{MASKED}x… is not locked any more; denials are counted from 0 again.\n"));
-    // Nobody has called there.
+    // There is no call to this number.
     let ran = place.run(&["limits", "unlock", &"0f".repeat(16)]).exits(0);
-    assert!(ran.stderr.contains("is it the right one?"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("check that it is the right one"), "{}", ran.stderr);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn the_use_of_the_daily_caps_is_listed() {
 }
 
 #[test]
-fn a_call_shows_the_limit_that_refused_it_and_the_lock_that_it_caused() {
+fn a_call_shows_its_limit_and_the_lock_that_it_caused() {
     let place = place(Some("5"));
     let id = lock(&place, NUMBER);
     place.run(&["call", "--store", NUMBER]).exits(1);

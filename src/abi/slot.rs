@@ -21,10 +21,10 @@ use crate::platform;
 use crate::registry::Registry;
 use crate::telemetry::{Event, Log, Sinks, Tee, system_log};
 
-/// How long the alert about a refused configuration may take.
+/// Maximum time to deliver the alert about a refused configuration.
 const ALERT_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long a shutdown waits for that alert.
+/// Maximum time that a shutdown waits for that alert.
 const ALERT_GRACE: Duration = Duration::from_secs(2);
 
 /// A start that failed is not tried again sooner.
@@ -67,7 +67,7 @@ struct Start {
     failure: Option<(Instant, ConfigError)>,
     /// Where that failure was told.
     refusals: Option<Log>,
-    /// Which failures were alerted about within the last hour.
+    /// The failures of which an alert was sent within the last hour.
     alerted: HourlyLimit,
     /// Gets a message when the thread of the last alert has ended.
     alerting: Option<Receiver<()>>,
@@ -129,7 +129,8 @@ pub(super) fn shut_down(timeout: Duration) -> CallResult {
     drop(start);
     let left = || end.saturating_duration_since(Instant::now());
     if let Some(ended) = alerting {
-        // Best effort: a mail server that does not answer holds no shutdown up. The module is pinned, so the thread may go on.
+        // Best effort: a mail server that does not answer must not delay a shutdown further. The module is pinned, so
+        // the thread may go on.
         let _ = ended.recv_timeout(left().min(ALERT_GRACE));
     }
     let gate_ended = running.is_none_or(|running| running.gate.shut_down(left()));
@@ -194,7 +195,7 @@ impl Start {
         self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)
     }
 
-    /// Alerts an administrator, if the refused configuration says whom.
+    /// Sends an alert to the destinations that the refused configuration names.
     fn alert(&mut self, refusal: &ConfigError) {
         let Ok(path) = self.path() else { return };
         let (ended, alerting) = channel();
@@ -206,7 +207,7 @@ impl Start {
                     log.write(Level::Warn, &Event { event: "alert_given_up", text: Some(&text), ..Event::default() });
                 }
             }
-            // A shutdown may be waiting for it, or nothing.
+            // Fails if no shutdown waits for it.
             let _ = ended.send(());
         };
         self.alerting = report_refusal(path, refusal.clone(), ALERT_LIMIT, done).is_ok().then_some(alerting);

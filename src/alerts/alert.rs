@@ -1,4 +1,4 @@
-//! One alert.
+//! An alert, and how it is written as JSON.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,31 +10,32 @@ use uuid::Uuid;
 use super::AlertKind;
 use crate::call::CallId;
 
-/// One alert, as the store keeps it and as a webhook gets it. It has no personal data. Text from elsewhere in it must have
-/// been sanitized.
+/// An alert, as the store keeps it and as a webhook gets it.
+///
+/// It has no personal data. Text from a provider or a server must be sanitized before it becomes part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Alert {
-    /// Its id: a copy that is sent twice has the same.
+    /// The same in each copy, so that a receiver can ignore one that is sent twice.
     pub id: Uuid,
-    /// What it is about.
+    /// The kind, by which destinations select alerts.
     pub kind: AlertKind,
-    /// When it happened; RFC 3339 in UTC as text.
+    /// The time of the event by the node's clock; in JSON RFC 3339, UTC.
     #[serde(serialize_with = "write_time", deserialize_with = "read_time")]
     pub at: SystemTime,
-    /// The machine where it happened.
+    /// The name of the machine that raised it.
     pub node: Box<str>,
     /// The telephone number, masked.
     pub number: Option<Box<str>>,
-    /// The call.
+    /// The call that caused it, if one did.
     #[serde(default, deserialize_with = "read_call")]
     pub call: Option<CallId>,
-    /// The backend.
+    /// The name of the backend that it is about, if any; `the store` for the store.
     pub backend: Option<Box<str>>,
     /// What happened and what to do.
     pub text: Box<str>,
 }
 
-/// A time in UTC. The year 1970 for a time that has no date.
+/// Converts a time to UTC. Times before 1970, and those too late for a date, become the first second of 1970.
 pub(super) fn utc(at: SystemTime) -> OffsetDateTime {
     let nanoseconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let nanoseconds = i128::try_from(nanoseconds).unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::config::{AlertConfig, ConfigError, NetworkConfig, SmtpTls};
 /// Maximum time of one delivery.
 pub const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
 
-/// The bytes of a destination's fingerprint: 16 hexadecimal digits.
+/// Length of a destination's key in bytes; it is written as 16 hexadecimal digits.
 const KEY_BYTES: usize = 8;
 
 /// A destination of alerts, built from one element of `alerts` in the configuration.
@@ -99,21 +99,22 @@ impl Destination {
         kind == AlertKind::Test || self.on.contains(&kind)
     }
 
-    /// A fingerprint of the transport, the server and the receivers. Nodes with the same configuration have the same one.
+    /// Returns a fingerprint of the transport, the server and the receivers, which is the same on all nodes with the
+    /// same configuration.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// Its name for logs and lists, such as `smtp mail.contoso.local:587`. It has no secret.
+    /// Returns its name for logs and lists, such as `smtp mail.contoso.local:587`, without secrets.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Delivers an alert within 30 seconds, or the time of [`Destination::with_limit`].
+    /// Delivers an alert within [`DELIVERY_LIMIT`], or the time given to [`Destination::with_limit`].
     ///
     /// # Errors
-    /// [`DeliveryError`] if the server did not certainly take the alert. It may have taken it: a copy that is sent again
-    /// has the same id.
+    /// [`DeliveryError`] if it is not certain that the server accepted the alert. The server may have accepted it: a
+    /// copy that is sent again has the same id.
     pub async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
         let delivery = async {
             match &self.transport {
@@ -136,7 +137,7 @@ impl fmt::Debug for Destination {
     }
 }
 
-/// A digest of the parts. Each is preceded by its length, so that no other parts have the same digest.
+/// Returns a digest of the parts. Each is preceded by its length, so that other parts have another digest.
 fn fingerprint(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
@@ -155,7 +156,7 @@ pub struct DeliveryError {
 }
 
 impl DeliveryError {
-    /// An error after which another attempt may succeed, perhaps after an administrator repaired something.
+    /// An error after which another attempt may succeed, perhaps when an administrator has corrected something.
     pub(super) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), is_permanent: false }
     }

@@ -1,6 +1,6 @@
-//! Alerts that do not wait in the store: that it cannot be used, and that the configuration was refused.
+//! Alerts that do not wait in the store: `store_down` and `configuration`.
 //!
-//! They are sent at once, by each node, and not again after a failure.
+//! Each node sends them at once, and does not repeat a delivery that fails.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::config::{AlertConfig, ConfigError, NetworkConfig, alerts_of_refused};
 use crate::platform;
 
-/// How long an alert about the same is not sent again.
+/// Minimum time between two alerts of the same kind about the same.
 const REPEAT_AFTER: Duration = Duration::from_secs(3600);
 
 /// Maximum alerts within [`REPEAT_AFTER`], whatever they are about.
@@ -44,7 +44,7 @@ impl Destinations {
         built.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The destinations of the file at `path`, which was refused with `refusal`, so that an administrator hears of it.
+    /// Builds the destinations of the file at `path`, which was refused with `refusal`.
     ///
     /// Empty if the file is not JSON, if its `alerts` or `network` is wrong, or if accounts that are not trusted could
     /// change the file or what these sections name. A destination that cannot be built is left out.
@@ -77,8 +77,10 @@ impl Destinations {
     }
 }
 
-/// Reports that the configuration at `path` was refused to the destinations that it names itself. Runs on a thread of its
-/// own, since no gate runs, and ends within about `limit`. Never waits; `done` gets what was not delivered.
+/// Reports a refused configuration, which is at `path`, to the destinations that it names.
+///
+/// Never blocks: it starts a thread, since no gate runs, which ends within about `limit`. `done` gets what was not
+/// delivered.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -92,7 +94,7 @@ pub fn report_refusal(
         let destinations = Destinations::for_refused(&path, &refusal);
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         let undelivered = runtime.block_on(destinations.deliver(&refused(&refusal), limit));
-        // A look-up of a name may take longer, and is not waited for.
+        // Does not wait for a DNS look-up, which may take longer.
         runtime.shutdown_background();
         done(undelivered);
     })
@@ -125,8 +127,8 @@ impl HourlyLimit {
         Self { sent: Vec::new() }
     }
 
-    /// Returns whether an alert of this kind and about this may be sent now, and counts it if so: once an hour, and 32
-    /// different ones.
+    /// Returns whether an alert of this kind about `about` may be sent now, and counts it if so. Allows each once an
+    /// hour, and at most 32 within an hour.
     pub fn admits(&mut self, kind: AlertKind, about: &str, now: Moment) -> bool {
         self.sent.retain(|(_, _, at)| now.since(*at) < REPEAT_AFTER);
         let is_repeated = self.sent.iter().any(|(sent, what, _)| *sent == kind && **what == *about);

@@ -26,7 +26,7 @@ const MAX_DIRECT: usize = 16;
 /// Maximum length of an alert's text, in characters.
 const MAX_TEXT: usize = 2_000;
 
-/// Raises alerts. Clones raise them at the same destinations.
+/// Raises alerts. Clones share the destinations and the queues.
 #[derive(Clone, Default)]
 pub struct Alerts(Option<Arc<Inner>>);
 
@@ -41,13 +41,13 @@ struct Inner {
     tasks: TaskTracker,
 }
 
-/// An alert to raise. Without personal data.
+/// An alert to raise. It must have no personal data.
 #[derive(Debug, Clone)]
 pub struct NewAlert {
-    /// What kind of alert.
+    /// The kind, by which destinations select alerts.
     pub kind: AlertKind,
-    /// What a repetition of it has in common with it, besides the kind: the key of a number, or the name of a backend or a
-    /// limit. Each destination gets at most one alert an hour of a kind about the same.
+    /// The key of a number, or the name of a backend or a limit. Each destination gets at most one alert an hour of the
+    /// same kind and with the same `about`.
     pub about: Box<str>,
     /// The number, masked.
     pub number: Option<Box<str>>,
@@ -108,7 +108,7 @@ impl Alerts {
         self.0.as_ref().is_some_and(|inner| inner.outbox.wants(kind))
     }
 
-    /// Raises an alert, without ever waiting. If too many wait already, it is dropped and counted.
+    /// Raises an alert. Never blocks: if too many wait already, the alert is dropped and counted.
     pub fn raise(&self, new: NewAlert) {
         let Some(inner) = self.0.as_ref().filter(|inner| inner.outbox.wants(new.kind)) else { return };
         let NewAlert { kind, about, number, call, backend, text } = new;

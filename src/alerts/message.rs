@@ -1,4 +1,4 @@
-//! What an administrator reads: the same content for e-mail, Teams and syslog.
+//! The text of an alert for people: the same for e-mail, Teams and syslog.
 
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -13,9 +13,9 @@ const MAX_TEXT: usize = 1_500;
 /// Maximum length of each other part, in characters.
 const MAX_PART: usize = 200;
 
-/// An alert in words. No part has control characters, except that `text` may have line breaks.
+/// An alert as text. No part has control characters, except that `text` may have line breaks.
 pub(super) struct Message {
-    /// One line: where and what.
+    /// One line: the machine and the title.
     pub(super) subject: String,
     /// What happened, in a few words.
     pub(super) title: &'static str,
@@ -45,9 +45,9 @@ fn title(kind: AlertKind) -> &'static str {
     match kind {
         AlertKind::Fraud => "a user reported fraud",
         AlertKind::Lockout => "a number is locked after denied calls",
-        AlertKind::CapReached => "a limit on calls was reached",
-        AlertKind::BackendDown => "a backend cannot place calls",
-        AlertKind::BackendUp => "a backend works again",
+        AlertKind::CapReached => "a daily limit of calls was reached",
+        AlertKind::BackendDown => "a backend does not work",
+        AlertKind::BackendUp => "a backend or the store works again",
         AlertKind::Configuration => "the configuration was refused",
         AlertKind::StoreDown => "the store cannot be used",
         AlertKind::Test => "this is a test",

@@ -1,7 +1,8 @@
-//! Alerts: messages to administrators about what they should see at once.
+//! Alerts: notifies administrators of events that they should act on.
 //!
 //! An [`Alert`] has no personal data: numbers are masked. A [`Destination`] is an element of `alerts` in the
-//! configuration, and delivers by e-mail, webhook or syslog. [`direct`] delivers what cannot wait in the store.
+//! configuration, and delivers by e-mail, webhook or syslog. [`direct`] delivers alerts that cannot wait in
+//! the store.
 
 mod alert;
 mod destination;

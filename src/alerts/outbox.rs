@@ -1,5 +1,5 @@
-//! The tasks that keep raised alerts in the store, and deliver what waits there. Each alert is delivered by one node of
-//! those that share the store. No call waits for any of this.
+//! The tasks that write raised alerts to the store and deliver those that wait there. Of the nodes that share a store,
+//! one delivers each alert. No call waits for these tasks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,26 +23,26 @@ use crate::config::Level;
 use crate::store::{ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, Owner, QueuedAlert, StoreError};
 use crate::telemetry::{AlertResult, Event, Log, Metrics};
 
-/// How often the store is asked for alerts, besides when one was raised here.
+/// Interval at which the store is asked for alerts. It is also asked when this process has added one.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Maximum number of concurrent deliveries of alerts from the store.
 const MAX_DELIVERIES: usize = 2;
 
-/// How long a store operation may take.
+/// Maximum time of a store operation.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The pause after a store operation that failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// The pause after the first delivery that failed. It doubles with each further one.
+/// Pause after the first delivery that failed. It doubles with each further failure, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// How often a destination that fails is logged.
+/// Minimum time between two log lines about the failures of one destination.
 const LOGGED_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Where alerts are delivered. The implementation is [`Destination`], except in tests.
+/// Delivers alerts. [`Destination`] implements it, and tests do.
 #[async_trait]
 pub(super) trait Deliver: Send + Sync {
     fn wants(&self, kind: AlertKind) -> bool;
@@ -70,7 +70,7 @@ impl Deliver for Destination {
     }
 }
 
-/// An alert that was raised, and what its repetitions have in common with it.
+/// An alert that was raised. `about` is that of [`NewAlert`](super::NewAlert).
 pub(super) struct Raised {
     pub(super) alert: Alert,
     pub(super) about: Box<str>,
@@ -82,7 +82,7 @@ impl Raised {
     }
 }
 
-/// What the tasks share.
+/// The state that the tasks share.
 pub(super) struct Outbox {
     destinations: Vec<Box<dyn Deliver>>,
     /// Their keys.
@@ -91,9 +91,9 @@ pub(super) struct Outbox {
     owner: Owner,
     /// Notified when the store has got an alert from this process.
     added: Notify,
-    /// Alerts that were dropped since this was last logged.
+    /// Alerts that were dropped since the last line `alerts_dropped`.
     dropped: AtomicU64,
-    /// When a failure was last logged, by destination. Without those that have worked since.
+    /// Time of the last line `alert_failed` of each destination, unless a delivery there has succeeded since.
     failure_logged: Mutex<HashMap<Box<str>, Instant>>,
     ending: CancellationToken,
     log: Log,
@@ -133,8 +133,8 @@ impl Outbox {
         }
     }
 
-    /// Puts raised alerts into the store. While it cannot be used, they wait in the channel. Ends when the channel is
-    /// empty and this process shuts down.
+    /// Writes raised alerts to the store. While the store cannot be used, they wait in the channel. Ends when the
+    /// process shuts down and the channel is empty.
     pub(super) async fn store_raised(self: Arc<Self>, mut raised: Receiver<Raised>) {
         loop {
             let next = tokio::select! {
@@ -174,7 +174,8 @@ impl Outbox {
     fn log_dropped(&self) {
         let count = self.dropped.swap(0, Ordering::Relaxed);
         if count > 0 {
-            let text = "too many alerts waited, so some were dropped; `phonegate alerts list` shows those that wait";
+            let text =
+                "too many alerts waited, or the store refused them, so some were dropped; see `phonegate alerts list`";
             let event = Event { event: "alerts_dropped", count: Some(count), text: Some(text), ..Event::default() };
             self.log.write(Level::Warn, &event);
         }
@@ -195,7 +196,7 @@ impl Outbox {
         }
     }
 
-    /// Delivers what waits in the store, until this process shuts down.
+    /// Delivers the alerts that wait in the store, until the process shuts down.
     pub(super) async fn deliver_stored(self: Arc<Self>) {
         let mut deliveries = JoinSet::new();
         let mut under_way = HashMap::new();
@@ -203,7 +204,8 @@ impl Outbox {
             let free = MAX_DELIVERIES.saturating_sub(deliveries.len());
             if free > 0 {
                 for claimed in self.claim(free).await {
-                    // The lease of an alert may expire while its result cannot be recorded. Then its claim is only renewed.
+                    // If the result of a delivery cannot be recorded, its lease may expire. The new claim renews the
+                    // lease.
                     if !under_way.values().any(|id| *id == claimed.id) {
                         let id = claimed.id;
                         under_way.insert(deliveries.spawn(Arc::clone(&self).deliver_claimed(claimed)).id(), id);
@@ -227,7 +229,7 @@ impl Outbox {
         let claim = timeout(STORE_LIMIT, self.store.claim_alerts(self.owner, &self.keys, most));
         match self.ending.run_until_cancelled(claim).await {
             Some(Ok(Ok(claimed))) => claimed,
-            // If some were claimed nonetheless, their lease expires.
+            // If the store claimed some nevertheless, their lease expires.
             _ => Vec::new(),
         }
     }
@@ -241,7 +243,7 @@ impl Outbox {
         let destination = self.destinations.iter().find(|destination| *destination.key() == *claimed.destination)?;
         let again_after = FIRST_PAUSE.saturating_mul(1 << claimed.tries.min(10)).min(LONGEST_PAUSE);
         let Ok(alert) = serde_json::from_str::<Alert>(&claimed.content) else {
-            let error = "this version of PhoneGate cannot read it".into();
+            let error = "this version of PhoneGate cannot read the alert".into();
             return Some(AlertTried::Failed { again_after: LONGEST_PAUSE, error });
         };
         let delivered = tokio::select! {
@@ -264,7 +266,8 @@ impl Outbox {
         })
     }
 
-    /// Delivers alerts without the store, those about the same once an hour. Ends when this process shuts down.
+    /// Delivers alerts without the store, each kind about the same at most once an hour. Ends when the process shuts
+    /// down.
     pub(super) async fn deliver_directly(self: Arc<Self>, mut raised: Receiver<Raised>) {
         let mut limit = HourlyLimit::new();
         let mut deliveries = JoinSet::new();
@@ -298,7 +301,7 @@ impl Outbox {
         self.log.write(Level::Info, &Event { event: "alert_sent", text: Some(&text), ..event_of(alert) });
     }
 
-    /// Counts a delivery that failed, and logs it: each that is given up, and others once an hour for each destination.
+    /// Counts a failed delivery. Logs each that is given up, and any other once an hour for each destination.
     fn failed(&self, destination: &dyn Deliver, alert: &Alert, error: &DeliveryError, again_after: Option<Duration>) {
         let (kind, name) = (alert.kind.name(), destination.name());
         let Some(pause) = again_after else {
@@ -316,8 +319,8 @@ impl Outbox {
         logged.insert(destination.key().into(), Instant::now());
         drop(logged);
         let text = format!(
-            "{kind} to {name}: {error}. It is tried again in {} s, and then less often; `phonegate alerts test` shows \
-             whether a repair helped",
+            "{kind} to {name}: {error}. The delivery is repeated in {} s, then less often; after a correction, run \
+             `phonegate alerts test`",
             pause.as_secs()
         );
         self.log.write(Level::Warn, &Event { event: "alert_failed", text: Some(&text), ..event_of(alert) });

@@ -1,4 +1,4 @@
-//! E-mail by a mail server (SMTP).
+//! Delivers alerts by e-mail (SMTP).
 
 use std::path::Path;
 
@@ -29,11 +29,11 @@ pub(super) struct Smtp {
     account: Option<(String, SecretString)>,
     from: Address,
     to: Vec<Address>,
-    /// How this machine names itself to the server.
+    /// The name of this machine in EHLO.
     hello: ClientId,
 }
 
-/// `Auto-Submitted: auto-generated` (RFC 3834): no one's absence notice answers the mail.
+/// `Auto-Submitted: auto-generated` (RFC 3834), so that no absence notice answers the mail.
 #[derive(Clone)]
 struct AutoSubmitted;
 
@@ -110,7 +110,7 @@ impl Smtp {
         }
         let from = Mail::new(Some(self.from.clone()), Vec::new());
         connection.command(from).await.map_err(|error| self.error("the sender", &error))?;
-        // One wrong address does not keep the alert from the other receivers.
+        // If the server refuses one receiver, the others still get the alert.
         let (mut accepted, mut refused) = (0, None);
         for receiver in &self.to {
             match connection.command(Rcpt::new(receiver.clone(), Vec::new())).await {
@@ -152,7 +152,7 @@ impl Smtp {
         Ok(email.formatted())
     }
 
-    /// An error of the connection or a refusal of the server, without what belongs to a person or to the account.
+    /// Describes a failed connection or a refusal, without e-mail addresses, the account and its password.
     fn error(&self, what: &str, error: &lettre::transport::smtp::Error) -> DeliveryError {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         let text = diagnostic_text(&self.without_secrets(&cause.unwrap_or_else(|| error.to_string())));
@@ -162,7 +162,8 @@ impl Smtp {
         })
     }
 
-    /// Hides the account, its password, in each form in which it is sent, and e-mail addresses: a server may repeat them.
+    /// Hides e-mail addresses, and the account and its password in each form in which they are sent: a server may
+    /// repeat them in its replies.
     fn without_secrets(&self, text: &str) -> String {
         let mut text = text.to_owned();
         if let Some((name, password)) = &self.account {
@@ -176,7 +177,7 @@ impl Smtp {
     }
 }
 
-/// The machine's name if a server can read it as a domain, else the address literal of an unnamed machine.
+/// Returns the machine's name if it can be a domain, else the address literal 127.0.0.1.
 fn hello_name(machine: &str) -> ClientId {
     let is_domain = !machine.is_empty()
         && machine.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))

@@ -1,7 +1,8 @@
-//! STARTTLS (RFC 3207), up to the moment where TLS begins.
+//! STARTTLS (RFC 3207), up to the moment when TLS begins.
 //!
-//! Lettre keeps what a server sent before TLS and takes it for answers within TLS, so that an attacker in the network could
-//! pretend that the server took a mail. Here such a server is refused. It also lets TLS use PhoneGate's own settings.
+//! Lettre keeps what a server sent before TLS and reads it as answers within TLS, so an attacker in the network could
+//! pretend that the server accepted a mail. This module refuses such a server. It also makes TLS use PhoneGate's
+//! settings.
 
 use std::fmt;
 use std::io;
@@ -18,10 +19,10 @@ use super::wire::failed;
 /// Maximum length of a reply of several lines, in bytes.
 const MAX_REPLY: usize = 16 * 1024;
 
-/// What lettre reads as the greeting of an encrypted connection, on which the server sends none.
+/// The greeting that lettre reads after STARTTLS, when the server sends none.
 const GREETING: &[u8] = b"220 ready\r\n";
 
-/// Asks a server for TLS. Nothing of the server's is left to be read when it returns.
+/// Asks a server for TLS. When it returns, everything that the server sent has been read.
 ///
 /// # Errors
 /// If the server does not offer TLS, or sends more than its replies.
@@ -47,7 +48,7 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, command: &str) -> Result<()
     stream.write_all(command.as_bytes()).await.map_err(|error| failed("cannot send", &error))
 }
 
-/// Reads one reply. Whatever follows it in the same packet is an error: the server must wait for the next command.
+/// Reads one reply. Data after the reply is an error: the server must wait for the next command.
 async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Reply, DeliveryError> {
     let mut bytes = Vec::new();
     loop {
@@ -66,7 +67,7 @@ async fn reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Reply, DeliveryEr
     }
 }
 
-/// The reply (RFC 5321, 4.2); None if it is not complete.
+/// Parses a reply (RFC 5321, 4.2). Returns `None` if it is not complete.
 fn parse(bytes: &[u8]) -> Result<Option<Reply>, DeliveryError> {
     let strange = || DeliveryError::new("the server's reply is not one of SMTP");
     let text = String::from_utf8_lossy(bytes);

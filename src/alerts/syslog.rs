@@ -1,4 +1,5 @@
-//! Syslog: messages of RFC 5424, over TLS (RFC 5425) or plain TCP with octet counting (RFC 6587, 3.4.1).
+//! Delivers alerts by syslog: messages of RFC 5424, over TLS (RFC 5425) or plain TCP with octet counting (RFC 6587,
+//! 3.4.1).
 
 use std::fmt::Write;
 

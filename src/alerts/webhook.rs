@@ -1,4 +1,4 @@
-//! Webhooks: each alert is posted to a URL.
+//! Delivers alerts by webhook: posts each one to a URL.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,10 +20,10 @@ use crate::backend::http;
 use crate::config::{ConfigError, NetworkConfig, Secret, WebhookConfig, WebhookFormat};
 use crate::telemetry::diagnostic_text;
 
-/// What a signing secret begins with (standardwebhooks.com).
+/// The beginning of a signing secret (standardwebhooks.com).
 const KEY_PREFIX: &str = "whsec_";
 
-/// The bytes of a signing secret by the same specification.
+/// Length of a signing secret in bytes, by the same specification.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// A URL, and how alerts are written for it.
@@ -97,15 +97,17 @@ impl Webhook {
     }
 }
 
-/// Only 410 (gone) is permanent: the receiver says that it will not come back. After any other error an administrator may
-/// repair the URL or the receiver, and then gets what was missed.
+/// Converts a status to the result of a delivery. Only 410 (gone) is permanent: the receiver says that it will not come
+/// back. After any other error an administrator may correct the URL or the receiver, which then gets the missed alerts.
 fn judge(status: StatusCode) -> Result<(), DeliveryError> {
     let code = status.as_u16();
     if status.is_success() {
         return Ok(());
     }
     Err(match status {
-        StatusCode::GONE => DeliveryError::permanent("the receiver answered 410: it takes no more alerts at this URL"),
+        StatusCode::GONE => {
+            DeliveryError::permanent("the receiver answered 410 (gone): it accepts no more alerts at this URL")
+        }
         _ if status.is_redirection() => DeliveryError::new(&format!(
             "the receiver answered {code}, a redirect, which is not followed; correct the URL"
         )),
@@ -113,7 +115,7 @@ fn judge(status: StatusCode) -> Result<(), DeliveryError> {
     })
 }
 
-/// The alert, with each text no longer than in other messages.
+/// Returns the alert with its texts cut to the lengths of other messages.
 fn bounded(alert: &Alert) -> Alert {
     let part = super::message::part;
     Alert {
@@ -125,8 +127,8 @@ fn bounded(alert: &Alert) -> Alert {
     }
 }
 
-/// The headers that the Standard Webhooks specification asks for. The time is that of sending, so that a receiver can
-/// refuse what was recorded and is sent again later.
+/// Returns the headers that the Standard Webhooks specification requires. The time is that of sending, so that a
+/// receiver can refuse a recorded request that is sent again later.
 fn signature(key: &hmac::Key, id: &str, now: SystemTime, body: &str) -> Option<HeaderMap> {
     let seconds = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
     let signature = hmac::sign(key, format!("{id}.{seconds}.{body}").as_bytes());
@@ -138,8 +140,8 @@ fn signature(key: &hmac::Key, id: &str, now: SystemTime, body: &str) -> Option<H
     Some(headers)
 }
 
-/// An Adaptive Card in the envelope that a Teams workflow takes. Text runs are shown as they are: in a `TextBlock`, Teams
-/// would read Markdown, and a masked number has asterisks.
+/// Returns an Adaptive Card in the envelope that a Teams workflow expects. Text runs are shown unchanged; in a
+/// `TextBlock`, Teams would read the asterisks of a masked number as Markdown.
 fn card(message: &Message) -> Value {
     let line = |text: &str, weight: &str| json!({ "type": "RichTextBlock", "inlines": [{ "type": "TextRun", "text": text, "weight": weight }] });
     let mut body = vec![line(&message.subject, "Bolder")];
@@ -160,7 +162,7 @@ fn card(message: &Message) -> Value {
     })
 }
 
-/// The URL: https, or http on this machine; no user. The error does not show it.
+/// Checks the URL: https, or http on this machine, without a user. The error does not show the URL.
 fn check_url(path: &str, text: &str) -> Result<Url, ConfigError> {
     let invalid = |problem: &str| ConfigError::invalid(path, problem);
     let url = Url::parse(text).map_err(|_| invalid("is not a URL that begins with https://"))?;
@@ -179,7 +181,7 @@ fn check_url(path: &str, text: &str) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-/// The signing key: `whsec_` and Base64, as the Standard Webhooks libraries take it.
+/// Reads the signing key: `whsec_` and Base64, as the Standard Webhooks libraries expect it.
 fn signing_key(path: &str, key: &Secret, base: &Path) -> Result<hmac::Key, ConfigError> {
     let text = key.resolve(base, path)?;
     let bytes = text.expose_secret().trim().strip_prefix(KEY_PREFIX).and_then(|key| BASE64_STANDARD.decode(key).ok());

@@ -15,7 +15,7 @@ use crate::telemetry::diagnostic_text;
 pub(super) struct Server {
     pub(super) host: Box<str>,
     pub(super) port: u16,
-    /// The settings of TLS. None if the connection is not encrypted.
+    /// The TLS settings. `None`: the connection is not encrypted.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
@@ -39,7 +39,7 @@ impl Server {
     }
 }
 
-/// An error of the network or of TLS.
+/// Describes an error of the network or of TLS.
 pub(super) fn failed(what: &str, error: &io::Error) -> DeliveryError {
     DeliveryError::new(&format!("{what}: {}", diagnostic_text(&error.to_string())))
 }

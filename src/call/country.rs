@@ -7,14 +7,13 @@ use std::fmt;
 pub struct Country([u8; 2]);
 
 impl Country {
-    /// The country of this code. `None` if the code is not two upper-case letters; whether there is such a country is not
-    /// checked.
+    /// Parses a code of two upper-case letters. Does not check whether there is such a country.
     pub fn parse(code: &str) -> Option<Self> {
         let letters: [u8; 2] = code.as_bytes().try_into().ok()?;
         letters.iter().all(u8::is_ascii_uppercase).then_some(Self(letters))
     }
 
-    /// Its code.
+    /// Returns the code, such as `LV`.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }

@@ -26,17 +26,17 @@ impl Failure {
         Self { reason, text, limit: None }
     }
 
-    /// Throttled, by a limit of the configuration.
+    /// Returns a failure as Throttled by a limit of the configuration.
     pub fn limited(limit: CallLimit, sentence: impl fmt::Display) -> Self {
         Self::new(FailureReason::Throttled, sentence).by_limit(Some(limit))
     }
 
-    /// The same, by this limit.
+    /// Returns the same failure with this limit.
     pub(crate) fn by_limit(self, limit: Option<CallLimit>) -> Self {
         Self { limit, ..self }
     }
 
-    /// The limit of the configuration by which the call was refused, if one was.
+    /// Returns the limit of the configuration that refused the call, if one did.
     pub fn limit(&self) -> Option<CallLimit> {
         self.limit
     }

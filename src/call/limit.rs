@@ -1,9 +1,9 @@
-//! The limits by which calls are refused.
+//! The limits that refuse calls.
 
 use std::fmt;
 
-/// A limit of the configuration by which a call was refused as Throttled. The names are those of the keys below `limits`,
-/// and are written to logs, to the store and to metrics.
+/// A limit of the configuration, which refuses a call as Throttled. Its name is its key below `limits`, and is written
+/// to logs, to the store and to metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallLimit {
     /// Calls to one number within a window.
@@ -25,7 +25,7 @@ pub enum CallLimit {
 }
 
 impl CallLimit {
-    /// All of them.
+    /// Every limit, in the order of reports.
     pub const ALL: [Self; 8] = [
         Self::CallsPerNumber,
         Self::CallsPerNumberPerDay,
@@ -37,7 +37,7 @@ impl CallLimit {
         Self::Denials,
     ];
 
-    /// Its key below `limits` in the configuration.
+    /// Returns its key below `limits` in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::CallsPerNumber => "calls_per_number",
@@ -51,12 +51,12 @@ impl CallLimit {
         }
     }
 
-    /// The limit of this name.
+    /// Returns the limit with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|limit| limit.name() == name)
     }
 
-    /// Returns whether it is a cap for a day: when one is reached, an administrator is notified.
+    /// Returns whether it counts the calls of 24 hours. An administrator is notified when such a limit is reached.
     pub fn is_daily(self) -> bool {
         matches!(self, Self::CallsPerNumberPerDay | Self::CallsPerDay | Self::ByCountry)
     }

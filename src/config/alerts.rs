@@ -1,4 +1,4 @@
-//! Whom PhoneGate alerts, and how.
+//! The section `alerts`: who is notified of what, and how.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -31,13 +31,13 @@ const MAX_SERVER: usize = 253;
 pub enum AlertKind {
     /// A user reported that a call was not theirs.
     Fraud,
-    /// A number is locked, because its calls were denied too often.
+    /// A number was locked after calls that were not approved.
     Lockout,
-    /// A limit on calls was reached, such as `limits.calls_per_day`.
+    /// A daily limit was reached, such as `limits.calls_per_day`.
     CapReached,
     /// A backend cannot place calls.
     BackendDown,
-    /// A backend places calls again.
+    /// A backend, or the store, works again.
     BackendUp,
     /// The configuration was refused: every call fails.
     Configuration,
@@ -95,7 +95,7 @@ impl<'de> Deserialize<'de> for AlertKind {
     { "required": ["syslog"], "properties": { "syslog": { "type": "object" } } }
 ]))]
 pub struct AlertConfig {
-    /// The kinds of alert that it gets.
+    /// The kinds of alert that are sent to this destination.
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub on: Vec<AlertKind>,
     /// Sends e-mails.
@@ -167,11 +167,11 @@ impl SmtpConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
-    /// The URL. It is a secret, because whoever knows it can post there. It must begin with https, except on this
+    /// The URL. It is a secret, because anyone who knows it can post there. It must begin with https, except on this
     /// machine.
     pub url: Secret,
-    /// For `json`: the secret that signs each alert by the rules of standardwebhooks.com, `whsec_` and the Base64 of 24 to
-    /// 64 random bytes.
+    /// Required for `json` only: the secret that signs each alert as standardwebhooks.com specifies, `whsec_` and the
+    /// Base64 of 24 to 64 random bytes.
     #[serde(default)]
     pub key: Option<Secret>,
     /// The form of the alerts.
@@ -226,7 +226,7 @@ impl SyslogConfig {
 }
 
 impl AlertConfig {
-    /// Its own file of certificate authorities.
+    /// Returns the `ca_file` of the destination, if it has one.
     pub(super) fn ca_file(&self) -> Option<&Path> {
         let smtp = self.smtp.as_ref().and_then(|smtp| smtp.ca_file.as_deref());
         let webhook = || self.webhook.as_ref().and_then(|webhook| webhook.ca_file.as_deref());
@@ -234,7 +234,7 @@ impl AlertConfig {
         smtp.or_else(webhook).or_else(syslog)
     }
 
-    /// The secrets of the element `index`, each with its path inside the file.
+    /// Returns the secrets of the element `index`, each with its path in the configuration.
     pub(super) fn secrets(&self, index: usize) -> impl Iterator<Item = (String, &Secret)> {
         let password = self.smtp.as_ref().and_then(|smtp| Some(("smtp.password", smtp.password.as_ref()?)));
         let url = self.webhook.as_ref().map(|webhook| ("webhook.url", &webhook.url));
@@ -243,10 +243,10 @@ impl AlertConfig {
     }
 }
 
-/// Checks the elements of `alerts`. What needs a secret or a file is checked when a destination is built.
+/// Checks the elements of `alerts`. Secrets and files are checked when a destination is built.
 pub(super) fn check_alerts(alerts: &[AlertConfig]) -> Result<(), ConfigError> {
     if alerts.len() > MAX_DESTINATIONS {
-        let problem = format!("has {} elements, and may have {MAX_DESTINATIONS}", alerts.len());
+        let problem = format!("has {} elements, but may have at most {MAX_DESTINATIONS}", alerts.len());
         return Err(ConfigError::invalid("alerts", problem));
     }
     alerts.iter().enumerate().try_for_each(|(index, alert)| check(&format!("alerts[{index}]"), alert))
@@ -258,7 +258,7 @@ fn check(path: &str, alert: &AlertConfig) -> Result<(), ConfigError> {
         (Some(smtp), None, None) => check_smtp(&format!("{path}.smtp"), smtp),
         (None, Some(webhook), None) => check_webhook(&format!("{path}.webhook"), webhook),
         (None, None, Some(syslog)) if !syslog.tls && syslog.ca_file.is_some() => {
-            let problem = "is only for an encrypted connection; remove it, or `\"tls\": false`";
+            let problem = "is only for an encrypted connection; remove it, or remove `\"tls\": false`";
             Err(ConfigError::invalid(format!("{path}.syslog.ca_file"), problem))
         }
         (None, None, Some(syslog)) => check_server(&format!("{path}.syslog.server"), &syslog.server),
@@ -281,7 +281,7 @@ fn check_kinds(path: &str, kinds: &[AlertKind]) -> Result<(), ConfigError> {
             return Err(ConfigError::invalid(path, problem));
         }
         if kinds.iter().take(index).any(|earlier| earlier == kind) {
-            return Err(ConfigError::invalid(path, format_args!("names `{}` a second time", kind.name())));
+            return Err(ConfigError::invalid(path, format_args!("names `{}` twice; remove one of them", kind.name())));
         }
     }
     Ok(())
@@ -291,8 +291,12 @@ fn check_smtp(path: &str, smtp: &SmtpConfig) -> Result<(), ConfigError> {
     let invalid = |key: &str, problem: &str| Err(ConfigError::invalid(format!("{path}.{key}"), problem));
     check_server(&format!("{path}.server"), &smtp.server)?;
     match (&smtp.username, &smtp.password) {
-        (Some(_), None) => return invalid("password", "is missing, but there is a `username`"),
-        (None, Some(_)) => return invalid("username", "is missing, but there is a `password`"),
+        (Some(_), None) => {
+            return invalid("password", "is missing, but there is a `username`; add it, or remove the username");
+        }
+        (None, Some(_)) => {
+            return invalid("username", "is missing, but there is a `password`; add it, or remove the password");
+        }
         (Some(name), _) if name.is_empty() => return invalid("username", "is empty; name the account or remove it"),
         _ => {}
     }
@@ -312,13 +316,13 @@ fn check_smtp(path: &str, smtp: &SmtpConfig) -> Result<(), ConfigError> {
         return invalid("to", "is empty; name at least one receiver");
     }
     if smtp.to.len() > MAX_RECEIVERS {
-        let problem = format!("has {} receivers, and may have {MAX_RECEIVERS}; use a distribution list", smtp.to.len());
+        let problem = format!("has {} receivers, but may have {MAX_RECEIVERS}; use a distribution list", smtp.to.len());
         return invalid("to", &problem);
     }
     for (index, receiver) in smtp.to.iter().enumerate() {
         check_address(&format!("{path}.to[{index}]"), receiver)?;
         if smtp.to.iter().take(index).any(|earlier| earlier.eq_ignore_ascii_case(receiver)) {
-            return invalid(&format!("to[{index}]"), "names a receiver a second time");
+            return invalid(&format!("to[{index}]"), "names a receiver twice; remove one of them");
         }
     }
     Ok(())
@@ -327,19 +331,19 @@ fn check_smtp(path: &str, smtp: &SmtpConfig) -> Result<(), ConfigError> {
 fn check_webhook(path: &str, webhook: &WebhookConfig) -> Result<(), ConfigError> {
     match (webhook.format, &webhook.key) {
         (WebhookFormat::Json, None) => {
-            let problem = "is missing: it signs the alerts, so that a receiver can tell them from forged ones; write `whsec_` \
+            let problem = "is missing: it signs the alerts, so that a receiver can detect forged ones; write `whsec_` \
                            and what `openssl rand -base64 32` prints";
             Err(ConfigError::invalid(format!("{path}.key"), problem))
         }
         (WebhookFormat::Teams, Some(_)) => Err(ConfigError::invalid(
             format!("{path}.key"),
-            "is only for the format json; remove it: Teams checks no signature",
+            "is only for the format json, since Teams checks no signature; remove it",
         )),
         _ => Ok(()),
     }
 }
 
-/// The address is not shown: it may be a person's.
+/// Checks an e-mail address. The error does not show it, since it may belong to a person.
 fn check_address(path: &str, address: &str) -> Result<(), ConfigError> {
     let is_plain = address.is_ascii() && address.len() <= MAX_SERVER;
     if is_plain && address.parse::<Address>().is_ok() {
@@ -364,7 +368,7 @@ fn is_loopback(server: &str) -> bool {
     server.eq_ignore_ascii_case("localhost") || server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The sections of a configuration that sending an alert needs.
+/// The sections of a configuration that are needed to send an alert.
 #[derive(Deserialize)]
 struct Sections {
     #[serde(default)]
@@ -392,7 +396,7 @@ pub(crate) fn alerts_of_refused(path: &Path, refusal: &ConfigError) -> Option<(V
         let authorities = alerts.iter().filter_map(AlertConfig::ca_file).chain(network.ca_file.as_deref());
         secrets.chain(authorities.map(|file| base.join(file)))
     };
-    // A file that is missing is reported where it is needed.
+    // A missing file is reported when it is read.
     let is_safe = |file: &Path| !file.exists() || matches!(platform::untrusted_writer(file, true), Ok(None));
     let all_safe = is_safe(path) && files().all(|file| is_safe(&file));
     all_safe.then_some((alerts, network))

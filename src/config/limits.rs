@@ -1,4 +1,4 @@
-//! How many calls there may be.
+//! The section `limits`: how many calls there may be.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{ConfigError, country};
 use crate::call::{Country, PhoneNumber};
 use crate::store::{DenialLimits, Limits};
 
-/// The part of `calls_per_minute` that one line may use: a fifth.
+/// Divisor of `calls_per_minute` for one line, which may use a fifth of it.
 const LINES_AT_ONCE: u64 = 5;
 
 /// How many calls there may be, on all nodes together. A call that one of these limits refuses is Throttled; its message
@@ -20,23 +20,23 @@ const LINES_AT_ONCE: u64 = 5;
 pub struct LimitsConfig {
     /// Calls to one number, its extension included, within `per_number_window_s`.
     pub calls_per_number: Bounded<1, 1_000_000, 5>,
-    /// Seconds.
+    /// The window of `calls_per_number`, in seconds.
     pub per_number_window_s: Bounded<1, 86_400, 600>,
     /// Calls to one number, its extension included, within 24 hours.
     pub calls_per_number_per_day: Bounded<1, 1_000_000, 20>,
     /// Calls to all extensions of one line together.
     pub calls_per_line: LineLimits,
-    /// Calls in progress.
+    /// All calls in progress.
     pub concurrent_calls: Bounded<1, 10_000, 1000>,
-    /// Calls within 60 seconds. One line may use a fifth of them, and at least one.
+    /// All calls within 60 seconds. The calls to one line may be a fifth of this limit, and at least one.
     pub calls_per_minute: Bounded<1, 1_000_000, 120>,
-    /// Calls within 24 hours. Null or absent: no cap.
+    /// All calls within 24 hours. Null or absent: no limit.
     #[schemars(transform = without_default)]
     pub calls_per_day: Option<Bounded<1, 100_000_000, 1>>,
-    /// Caps for single countries, by the two letters of ISO 3166-1, as `{"LV": {"per_day": 10}}`. Other countries have none.
+    /// Limits for single countries, by their ISO 3166-1 code, as `{"LV": {"per_day": 10}}`. Other countries have none.
     #[serde(deserialize_with = "crate::no_duplicate_keys::map")]
     pub by_country: BTreeMap<String, CountryLimits>,
-    /// When a number is locked whose calls are not approved.
+    /// When a number is locked because its calls are not approved.
     pub denials: DenialsConfig,
 }
 
@@ -50,7 +50,7 @@ pub struct LineLimits {
     pub per_minute: Bounded<1, 1_000_000, 30>,
 }
 
-/// The cap of a country.
+/// The limit for the calls to a country.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CountryLimits {
@@ -59,27 +59,27 @@ pub struct CountryLimits {
     pub per_day: Bounded<1, 100_000_000, 1>,
 }
 
-/// When a number is locked whose calls are not approved. Denials are calls that end as WrongKey, NoKeyPressed, CallEnded
-/// or FraudReported. They count for the number, extension included.
+/// When a number is locked because its calls are not approved. Denials are calls that end as WrongKey, NoKeyPressed,
+/// CallEnded or FraudReported. They count for the number, extension included.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DenialsConfig {
     /// Denials within `window_s` that lock the number.
     pub count: Bounded<1, 1000, 3>,
-    /// Seconds.
+    /// The window in which denials are counted, in seconds.
     pub window_s: Bounded<1, 86_400, 3600>,
     /// Seconds that the first lock lasts. Each further one lasts twice as long as the one before, up to 24 hours, until an
     /// approval or an administrator resets it.
     pub lock_s: Bounded<1, 86_400, 3600>,
 }
 
-/// A cap is absent, or is given.
+/// Removes the default from a schema: a daily limit has none.
 fn without_default(schema: &mut Schema) {
     schema.remove("default");
 }
 
 impl LimitsConfig {
-    /// The limits for a call to this number.
+    /// Returns the limits for a call to this number.
     pub(crate) fn for_call(&self, number: &PhoneNumber) -> Limits {
         let calls_per_minute = self.calls_per_minute.get();
         let per_line = (calls_per_minute / LINES_AT_ONCE).max(1);
@@ -97,7 +97,7 @@ impl LimitsConfig {
         }
     }
 
-    /// When a number is locked.
+    /// Returns the limits by which a number is locked.
     pub(crate) fn denial_limits(&self) -> DenialLimits {
         DenialLimits {
             count: self.denials.count.get(),
@@ -106,7 +106,7 @@ impl LimitsConfig {
         }
     }
 
-    /// Checks what the types do not.
+    /// Checks the codes of countries, which the types do not.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.by_country.keys().try_for_each(|code| country(&format!("limits.by_country.{code}"), code).map(|_| ()))
     }

@@ -101,7 +101,7 @@ pub struct Document<B> {
     /// What happens when a user says that a call is not theirs.
     #[serde(default)]
     pub fraud: FraudConfig,
-    /// Whom PhoneGate alerts about what an administrator should see at once.
+    /// The destinations of alerts about events that an administrator should act on, at most 16.
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub alerts: Vec<AlertConfig>,

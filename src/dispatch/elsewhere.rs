@@ -130,8 +130,8 @@ impl Dispatcher {
         }
     }
 
-    /// Uses up the approval of a call that the registry has as verified, within a quarter of a second. Success is returned
-    /// once: by one thread, process and node. Pending if the store did not answer in time.
+    /// Uses up the approval of a call that is verified in the registry. Returns Success once, in one thread of one
+    /// process, and Failed after that. Returns Pending if the store does not answer within 250 ms.
     pub(crate) fn use_approval(&self, id: CallId) -> CallStatus {
         let registry = &self.shared.registry;
         let Some(attempt) = registry.verified(id) else { return CallStatus::Failed };

@@ -192,8 +192,8 @@ impl Ledger {
         self.reach() == Reach::Process || self.lease.holds_since(begun)
     }
 
-    /// Ends an attempt as failed. If the store does not take it now, it will later. [`Ended::No`] if it had ended already,
-    /// or belongs to another process.
+    /// Ends an attempt as failed. If the store cannot record that now, it is queued. Returns [`Ended::No`] if the
+    /// attempt had ended already, or belongs to another process.
     pub(super) async fn fail(&self, attempt: Attempt, failure: &Failure, release: bool) -> Ended {
         let end = self.end_of(attempt, Outcome::Failed(failure.clone()), release);
         self.watch.ask(StoreOperation::End, END_LIMIT, self.store.end(&end)).await.unwrap_or_else(|_| {
@@ -228,7 +228,7 @@ impl Ledger {
         }
     }
 
-    /// How many days a number is blocked after a report of fraud.
+    /// Returns for how many days a number is blocked after a report of fraud.
     pub(super) fn days_blocked(&self) -> u64 {
         self.rules.block_for.as_secs() / DAY.as_secs()
     }
@@ -278,7 +278,7 @@ impl Ledger {
         self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
     }
 
-    /// Returns whether this process is the one that uses up the approval of an attempt.
+    /// Uses up the approval of an attempt. Returns whether this process is the one that did.
     pub(super) async fn use_approval(&self, attempt: Attempt) -> Result<bool, StoreError> {
         self.watch.ask(StoreOperation::UseApproval, LOOK_LIMIT, self.store.use_approval(attempt, self.owner)).await
     }
@@ -393,7 +393,7 @@ async fn record_all(
     }
 }
 
-/// Asks the store until it takes it. `None` if it says that it never will.
+/// Repeats a store operation until it succeeds. Returns `None` if the store refuses it permanently.
 async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
     watch: &Watch,
     operation: StoreOperation,

@@ -1,5 +1,5 @@
-//! What an administrator hears of beyond the single call: fraud, locked numbers, daily caps, backends and the store. Each is
-//! a line of the log and, if the configuration wants it, an alert.
+//! Notifies administrators of fraud, locked numbers, daily limits, backends and the store: each notice is a line of the
+//! log and, if a destination is configured for its kind, an alert.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::config::Level;
 use crate::store::{Lockout, utc};
 use crate::telemetry::{Event, Log, Metrics};
 
-/// How long something that goes on is not reported again.
+/// Minimum time between two reports of the same condition.
 const REPORTED_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// Maximum number of things whose last report is remembered. Beyond it nothing new is reported, so that calls to many
-/// numbers cannot fill the log.
+/// Maximum number of conditions of which the last report is remembered. Beyond it no other condition is reported, so
+/// that calls to many numbers cannot fill the log.
 const MAX_REPORTED: usize = 10_000;
 
-/// Writes the notices of a gate. Clones share what was reported.
+/// Writes the notices of a gate. Clones share the times of the last reports.
 #[derive(Clone)]
 pub(super) struct Notices {
     log: Log,
     metrics: Metrics,
     alerts: Alerts,
-    /// When something that goes on was reported, by what it is.
+    /// The time of the last report of each condition, by its kind and what it is about.
     reported: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
@@ -36,7 +36,7 @@ impl Notices {
         Self { log, metrics, alerts, reported: Arc::default() }
     }
 
-    /// A user reported a fraud, and exactly that number was blocked. Returns the text of the log line.
+    /// Reports that a user reported fraud and that exactly this number was blocked. Returns the text of the log line.
     pub(super) fn blocked(&self, attempt: Attempt, number: NumberKey, masked: &str, days: u64) -> String {
         let text = format!(
             "the number is not called for {days} days; `phonegate blocks remove {}` lifts the block",
@@ -51,7 +51,7 @@ impl Notices {
                 AlertKind::Fraud,
                 number,
                 format!(
-                    "A user said on the phone that they had not asked for this call: somebody else may have begun a \
+                    "A user said on the phone that they had not asked for this call: another person may have begun a \
                      password reset or the activation of a role in their name. Look the request up in MIM, and talk to \
                      the user. {}",
                     sentence(&text)
@@ -61,7 +61,7 @@ impl Notices {
         text
     }
 
-    /// A number was locked after denials.
+    /// Reports that a number was locked after denials.
     pub(super) fn locked_out(&self, lockout: &Lockout) {
         let Lockout { attempt, number, masked, until } = lockout;
         self.metrics.locked_out();
@@ -80,19 +80,19 @@ impl Notices {
                 AlertKind::Lockout,
                 number,
                 format!(
-                    "A number is locked. {} Somebody may be trying to get in, or the user does not know what to press: \
-                     look at the calls with `phonegate calls --number`, and talk to the user.",
+                    "A number is locked. {} Another person may know the password, or the user does not know what to \
+                     press. Ask the user whether the calls were theirs; `phonegate calls --number ID` shows them.",
                     sentence(&text)
                 ),
             )
         });
     }
 
-    /// A limit refused a call. Reports a daily cap, each at most once an hour.
+    /// Reports that a limit refused a call, if it is a daily one: each at most once an hour.
     pub(super) fn refused(&self, limit: CallLimit, after: Duration, call: &Call) {
         let (about, what) = match limit {
             CallLimit::CallsPerNumberPerDay => {
-                (call.number.key().to_string(), "calls to this number are refused".to_owned())
+                (call.number.key().to_string(), format!("calls to {} are refused", call.number))
             }
             CallLimit::ByCountry => {
                 let country = call.number.country().map_or("", Country::as_str);
@@ -107,8 +107,8 @@ impl Notices {
         }
         let until = SystemTime::now().checked_add(after).map_or_else(String::new, utc);
         let text = format!(
-            "{limit} is reached, so {what} until {until}; look with `phonegate calls` who is called so often, or raise \
-             the limit"
+            "the daily limit {limit} is reached, so {what} until {until}; `phonegate report` shows which numbers are \
+             called; raise the limit if the calls are honest"
         );
         let masked = (limit == CallLimit::CallsPerNumberPerDay).then(|| call.number.to_string());
         let event =
@@ -121,26 +121,26 @@ impl Notices {
         });
     }
 
-    /// Something that a backend, or the store, did failed, and so did what it did before. `is_first` if it worked before
-    /// that.
+    /// Reports that a backend, or the store, has failed repeatedly. `is_first`: it worked until then, so that is
+    /// logged.
     pub(super) fn down(&self, backend: &str, failure: &Failure, is_first: bool) {
         if is_first {
             let event = Event { backend: Some(backend), failure: Some(failure), ..Event::default() };
             self.log.write(Level::Warn, &Event { event: "backend_down", ..event });
         }
         let kind = if backend == THE_STORE { AlertKind::StoreDown } else { AlertKind::BackendDown };
-        // Also later: what went down again within the hour of its last alert is reported after that hour.
+        // Not only the first time: a failure within an hour of the last alert is reported after that hour.
         if self.is_news(kind, backend) {
-            let text = format!("It does not work: {} `phonegate check` asks it whether it does.", failure.text());
+            let text = format!("PhoneGate cannot use {backend}: {} Run `phonegate check`.", failure.text());
             self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(kind, backend, text) });
         }
     }
 
-    /// A backend, or the store, works again.
+    /// Reports that a backend, or the store, works again.
     pub(super) fn up(&self, backend: &str) {
         let event = Event { backend: Some(backend), ..Event::default() };
         self.log.write(Level::Info, &Event { event: "backend_up", ..event });
-        let text = "It works again.".to_owned();
+        let text = format!("PhoneGate can use {backend} again.");
         self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(AlertKind::BackendUp, backend, text) });
     }
 
@@ -157,12 +157,12 @@ impl Notices {
     }
 }
 
-/// An alert about something.
+/// Returns an alert without a number, a call and a backend.
 fn alert(kind: AlertKind, about: impl std::fmt::Display, text: String) -> NewAlert {
     NewAlert { kind, about: about.to_string().into(), number: None, call: None, backend: None, text: text.into() }
 }
 
-/// A text of the log as a sentence.
+/// Makes a sentence of a text for the log.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))

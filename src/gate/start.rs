@@ -126,8 +126,8 @@ impl Gate {
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
         let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
-        let told = (log.clone(), metrics, alerts.clone());
-        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, told);
+        let sinks = (log.clone(), metrics, alerts.clone());
+        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
         let started = format!(
             "PhoneGate {}, backends: {}; store: {}",
             env!("CARGO_PKG_VERSION"),

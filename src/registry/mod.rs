@@ -175,7 +175,7 @@ impl Registry {
         Some(outcome)
     }
 
-    /// The attempt of a verified call by its generation in the store, unless it is kept no longer.
+    /// Returns the attempt of a verified call, with its generation in the store, if the call is still kept.
     pub fn verified(&self, id: CallId) -> Option<Attempt> {
         let calls = self.shard(id).calls.lock();
         match calls.status(id, self.keep_finished(), Moment::now)? {
@@ -184,8 +184,9 @@ impl Registry {
         }
     }
 
-    /// Uses up the approval of an attempt, which has this generation in the store: from now on it has failed as
-    /// [`FailureReason::AlreadyUsed`]. Returns whether this call of the function used it up. Of several threads, one does.
+    /// Uses up the approval of an attempt, whose generation is that in the store: from then on the attempt has failed
+    /// as [`FailureReason::AlreadyUsed`]. Returns whether this call of the function used it up, so true in one thread
+    /// only.
     pub fn use_approval(&self, attempt: Attempt) -> bool {
         let mut calls = self.shard(attempt.id).calls.lock();
         let Some(entry) = calls.by_id.get_mut(&attempt.id) else { return false };

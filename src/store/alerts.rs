@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::{Owner, StoreError};
 use crate::fault;
 
-/// How long an owner has to deliver an alert that it has claimed. After that another one may claim it.
+/// How long a claim of an alert is valid. After that another owner may claim the alert.
 pub const ALERT_LEASE: Duration = Duration::from_secs(60);
 
-/// The same in tests, named by the fault `store.alert_lease`.
+/// [`ALERT_LEASE`] in tests that set the fault `store.alert_lease`.
 const SHORT_ALERT_LEASE: Duration = Duration::from_secs(2);
 
 /// Maximum number of undelivered alerts in a store.
@@ -20,19 +20,19 @@ pub const MAX_WAITING_ALERTS: usize = 1_000;
 /// Maximum number of alerts in a store that were delivered or given up. Beyond it the oldest ones are removed.
 pub(super) const MAX_ENDED_ALERTS: usize = 1_000;
 
-/// The time within which a second alert about the same is a repetition.
+/// Time within which a second alert about the same, for one destination, is a repetition and is not added.
 pub(super) const REPEATED_WITHIN: Duration = Duration::from_secs(60 * 60);
 
-/// How long a delivered alert, and one that was given up, is listed.
+/// How long an alert is listed after it was delivered or given up.
 pub(super) const ALERT_LISTED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long an alert waits for its delivery.
+/// Maximum time that an alert waits for its delivery.
 pub const ALERT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The error of an alert that waited longer than [`ALERT_KEPT`], if no delivery was tried.
-pub(super) const NEVER_TRIED: &str = "no node with this destination was there to deliver it";
+pub(super) const NEVER_TRIED: &str = "no node with this destination was running";
 
-/// [`ALERT_LEASE`], unless a test asks for a shorter one.
+/// Returns [`ALERT_LEASE`], unless a test asks for a shorter one.
 pub(super) fn alert_lease() -> Duration {
     if fault::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
 }
@@ -71,14 +71,13 @@ pub trait AlertStore: Send + Sync {
         most: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError>;
 
-    /// Records what became of a delivery. Returns false, and changes nothing, if `owner` is not the one that has claimed
-    /// the alert.
+    /// Records the result of a delivery. Returns false, and changes nothing, if `owner` has no claim of the alert.
     ///
     /// # Errors
     /// If it is not known whether that was recorded.
     async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError>;
 
-    /// All alerts of the store, those that were raised last first.
+    /// Returns all alerts of the store, those that were raised last first.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -124,28 +123,28 @@ pub struct ClaimedAlert {
     pub tries: u32,
 }
 
-/// What became of a delivery.
+/// The result of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AlertTried {
-    /// The destination has taken it.
+    /// The destination accepted it.
     Delivered,
-    /// It failed, and is due again after that time.
+    /// It failed, and the alert is due again after `again_after`.
     Failed {
-        /// From now.
+        /// The pause, which starts when the result is recorded.
         again_after: Duration,
         /// Why, without personal data.
         error: Box<str>,
     },
-    /// It failed, and is not tried again.
+    /// It failed, and the alert is not delivered again.
     GivenUp {
         /// Why, without personal data.
         error: Box<str>,
     },
-    /// It was interrupted, and is due again at once. This does not count as a failure.
+    /// It was interrupted, and the alert is due again at once. This does not count as a failure.
     GivenBack,
 }
 
-/// An alert as it is listed.
+/// An alert for a list, with the state of its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedAlert {
     /// Its id.
@@ -162,6 +161,6 @@ pub struct ListedAlert {
     pub error: Option<Box<str>>,
     /// When it was delivered.
     pub delivered_at: Option<SystemTime>,
-    /// Whether it will not be tried again, although it was not delivered.
+    /// Whether it was given up: it was not delivered, and no delivery will be tried again.
     pub is_given_up: bool,
 }

@@ -94,7 +94,7 @@ pub struct End {
 pub enum Ended {
     /// Nothing has changed: the attempt had ended before, belongs to another owner, or its approval came too late.
     No,
-    /// It has ended so.
+    /// It has ended with the given outcome.
     Yes {
         /// The end of the lock of its number, if this end caused one.
         locked_until: Option<SystemTime>,
@@ -102,19 +102,19 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// It has ended so, and caused no lock.
+    /// The attempt has ended with the given outcome, without a lock.
     pub const UNLOCKED: Self = Self::Yes { locked_until: None };
 
-    /// Returns whether it has ended so.
+    /// Returns whether the attempt has ended with the given outcome.
     pub fn is_done(self) -> bool {
         self != Self::No
     }
 }
 
-/// The end of an attempt locked its number.
+/// A lock of a number, caused by the end of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lockout {
-    /// The attempt.
+    /// The attempt whose end caused the lock.
     pub attempt: Attempt,
     /// The number that is locked.
     pub number: NumberKey,

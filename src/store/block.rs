@@ -9,11 +9,11 @@ use crate::call::NumberKey;
 pub struct Block {
     /// The number.
     pub number: NumberKey,
-    /// What of it is not called.
+    /// Whether the block covers only the number, or also its extensions.
     pub scope: BlockScope,
     /// The number, masked.
     pub masked: Box<str>,
-    /// Why. Without a full stop.
+    /// The reason, without a full stop.
     pub reason: Box<str>,
     /// When it was blocked.
     pub since: SystemTime,
@@ -21,10 +21,10 @@ pub struct Block {
     pub until: Option<SystemTime>,
 }
 
-/// What a block keeps from being called. A number may have a block of each scope.
+/// What a block covers. A number may have a block of each scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BlockScope {
-    /// Exactly the number: of one without an extension, its extensions are called.
+    /// Exactly the number. Its extensions are called.
     Number,
     /// The number and all of its extensions. Only an administrator blocks a line.
     Line,

@@ -1,4 +1,4 @@
-//! When a number is locked that denies its calls: the rules, which are the same in every store.
+//! The rules by which denials lock a number, which are the same in every store.
 
 use std::time::Duration;
 
@@ -45,17 +45,17 @@ impl NumberDenials {
         Some(until)
     }
 
-    /// The end of the lock, if the number is locked now.
+    /// Returns the end of the lock, if the number is locked now.
     pub(super) fn locked_until(&self, now: i64) -> Option<i64> {
         self.lock.map(|(_, until)| until).filter(|until| *until > now)
     }
 
-    /// Returns whether nothing of it matters any more.
+    /// Returns whether the last denial is so old that the denials and locks can be removed.
     pub(super) fn is_forgotten(&self, now: i64) -> bool {
         self.last().is_none_or(|last| last.saturating_add(milliseconds(DENIALS_KEPT)) <= now)
     }
 
-    /// Adds what was counted for the same number under another of its hashes. The longer lock is kept.
+    /// Adds the denials and locks of the same number under another of its hashes. Keeps the lock that ends later.
     pub(super) fn merge(&mut self, other: Self) {
         self.recent.extend(other.recent);
         self.recent.sort_unstable();
@@ -63,7 +63,7 @@ impl NumberDenials {
         self.lock = self.lock.into_iter().chain(other.lock).max_by_key(|(_, until)| *until);
     }
 
-    /// The last denial that counted.
+    /// Returns the time of the last denial that counted.
     pub(super) fn last(&self) -> Option<i64> {
         self.recent.last().copied().max(self.lock.map(|(since, _)| since))
     }
@@ -90,7 +90,7 @@ mod tests {
         Pass(i64),
         /// Until the lock has ended.
         Wait,
-        /// What another hash of the number has counted, so many milliseconds ago.
+        /// Denials of the number under another hash, `ago` milliseconds old.
         Merge {
             ago: i64,
             locks: u32,

@@ -1,4 +1,4 @@
-//! How many calls there may be, and which numbers are locked.
+//! Limits of calls, and locks of numbers.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::call::{Country, NumberKey};
 pub struct Limits {
     /// Calls to the number within `per_number_window`.
     pub calls_per_number: u64,
-    /// At most a day.
+    /// The window of `calls_per_number`, at most 24 hours.
     pub per_number_window: Duration,
     /// Calls to the number within 24 hours.
     pub calls_per_number_per_day: u64,
@@ -30,16 +30,16 @@ pub struct Limits {
     pub country_per_day: Option<u64>,
 }
 
-/// When a number is locked that denies its calls.
+/// The limits by which denials lock a number.
 ///
-/// `count` denials within `window` lock the number, and are used up then. The first lock lasts `lock`, each further one
-/// twice as long as the one before, up to 24 hours. While a number is locked, nothing counts. An approval resets all of
-/// it, and so do 30 days without a denial.
+/// `count` denials within `window` lock the number, and then do not count any more. The first lock lasts `lock`, each
+/// further one twice as long as the one before, up to 24 hours. While a number is locked, its denials do not count. An
+/// approval resets the denials and the locks, and so do 30 days without a denial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DenialLimits {
-    /// At least 1.
+    /// Denials that lock the number, at least 1.
     pub count: u64,
-    /// In which the denials are counted.
+    /// The window in which denials are counted.
     pub window: Duration,
     /// The duration of the first lock.
     pub lock: Duration,
@@ -60,7 +60,7 @@ pub struct NumberLock {
     pub locks: u32,
 }
 
-/// Calls that count for the daily caps now.
+/// Calls that count for `calls_per_day` and `by_country` now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// All calls.
@@ -72,7 +72,7 @@ pub struct Usage {
 /// The locks and counters of a store.
 #[async_trait]
 pub trait LimitStore: Send + Sync {
-    /// The numbers that are locked now, the one that was locked last first.
+    /// Returns the numbers that are locked now, the one that was locked last first.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -85,7 +85,7 @@ pub trait LimitStore: Send + Sync {
     /// If it is not known whether it is unlocked.
     async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
 
-    /// The calls that count for the daily caps.
+    /// Returns the calls that count for `calls_per_day` and `by_country`.
     ///
     /// # Errors
     /// If they cannot be read.

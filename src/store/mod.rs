@@ -37,7 +37,7 @@
 //! # Denials
 //! A call that ends as a denial ([`FailureReason::is_denial`](crate::call::FailureReason::is_denial)) counts for its
 //! number, extension included, in the transaction of its end. [`DenialLimits`] says when the number is locked, and
-//! [`LimitStore`] who is.
+//! [`LimitStore`] which numbers are.
 //!
 //! # PINs
 //! [`PinStore`] has them. A number's PIN is found by each number key, too, and a fingerprint is not deleted while a PIN
@@ -116,22 +116,23 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// number was not hashed. Busy, where too many wait: it was not begun.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
 
-    /// Ends a pending attempt that belongs to `end.owner`, and releases its number if that is said. Verified only before
-    /// the attempt's deadline. Counts a denial, or resets the denials of the number, in the same transaction.
+    /// Ends a pending attempt that belongs to `end.owner`, and releases its number if `end.release` is set. An attempt
+    /// ends as verified only before its deadline. A denial is counted, and an approval resets the number's denials, in
+    /// the same transaction.
     ///
     /// # Errors
     /// If it is not known whether it has ended.
     async fn end(&self, end: &End) -> Result<Ended, StoreError>;
 
-    /// Records what happened to attempts, in this order. The same update may come again. Returns the locks that ends of
-    /// attempts caused.
+    /// Records updates of attempts, in this order. An update that comes again changes nothing. Returns the locks that
+    /// the ends of attempts caused.
     ///
     /// # Errors
     /// If not all of it is kept.
     async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError>;
 
-    /// Uses up the approval of a verified attempt. Returns whether `owner` is the one that used it up: the first owner
-    /// that asks, each time that it asks. False for every other owner, and if the attempt is not verified, or not the
+    /// Uses up the approval of a verified attempt. The first owner that asks uses it up: returns true each time that
+    /// this owner asks, and false for every other owner. Also returns false if the attempt is not verified, or not the
     /// current one of its id.
     ///
     /// # Errors

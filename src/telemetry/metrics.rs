@@ -73,16 +73,16 @@ impl StoreOperation {
     }
 }
 
-/// What became of an alert, or of one try to deliver it.
+/// The result of an alert, or of one delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertResult {
-    /// The destination has taken it.
+    /// The destination accepted the alert.
     Delivered,
-    /// A try failed, and another one follows.
+    /// A delivery failed, and will be repeated.
     Failed,
-    /// A try failed, and it was the last one.
+    /// A delivery failed, and will not be repeated.
     GivenUp,
-    /// It was not kept: too many waited, or the store refused it.
+    /// The alert was not kept: too many waited, or the store refused it.
     Dropped,
 }
 
@@ -178,7 +178,7 @@ impl Metrics {
             )?,
             alerts: counter(
                 "phonegate_alerts_total",
-                "Alerts by kind and result: delivered, failed (each try that is repeated), given_up, dropped.",
+                "Alerts by kind and result: delivered, failed (each delivery that is repeated), given_up, dropped.",
                 &["kind", "result"],
             )?,
             written: registered(
@@ -261,7 +261,7 @@ impl Metrics {
         }
     }
 
-    /// A number was locked, because its calls were not approved.
+    /// Counts a lock of a number whose calls were not approved.
     pub fn locked_out(&self) {
         self.lockouts.inc();
     }
@@ -274,7 +274,7 @@ impl Metrics {
         }
     }
 
-    /// An alert was delivered, or was not.
+    /// Counts the result of an alert, or of one delivery.
     pub fn alert(&self, kind: AlertKind, result: AlertResult) {
         if let Ok(alerts) = self.alerts.get_metric_with_label_values(&[kind.name(), result.name()]) {
             alerts.inc();

@@ -1,4 +1,4 @@
-//! Alerts reach real receivers once and complete, and no receiver in doubt gets anything.
+//! Alerts reach real receivers once and complete, and nothing is sent to a receiver that is not authenticated.
 
 mod mail;
 #[path = "../support/mod.rs"]

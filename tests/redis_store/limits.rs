@@ -128,7 +128,7 @@ async fn a_call_given_up_late_leaves_no_negative_bucket() {
     assert_eq!(redis.cli(&["EXISTS", "{phonegate}:day", "{phonegate}:c:LV"]).trim(), "0");
 }
 
-/// Moves what the store remembers of the clock, as if the server's clock were set by so much.
+/// Moves the store's record of the clock, as if the server's clock had been set by `by` ms.
 fn set_clock(redis: &Redis, by: i64) {
     let wall: i64 = redis.cli(&["HGET", "{phonegate}:clock", "wall"]).trim().parse().unwrap();
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(wall - by).to_string()]);

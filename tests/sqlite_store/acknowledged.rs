@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::support::calls::sqlite3;
 
-/// Finds denials, locks and counters that do not fit the calls. Each call that was denied was to a number that nobody has
-/// approved.
+/// Finds denials, locks and counters that do not fit the calls. Each denied call was to a number without an approval.
 const INCONSISTENT: &str = "
     CREATE TEMP VIEW denied AS
         SELECT number_key AS key, count(*) AS ends, max(locked_until_at IS NOT NULL) AS is_locked FROM attempts

@@ -33,7 +33,7 @@ impl Denials {
     }
 }
 
-/// Each end that is a denial is counted once, of numbers that nobody has approved or locked.
+/// Checks that each denial is counted once, for numbers without approvals and locks.
 pub fn assert_denials_counted(database: &Connection) {
     let ends = "SELECT number_key, count(*) FROM attempts
                 WHERE reason IN ('WrongKey', 'NoKeyPressed', 'CallEnded', 'FraudReported') GROUP BY 1";

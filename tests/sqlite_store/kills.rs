@@ -122,7 +122,7 @@ async fn keep_a_call(store: &SqliteStore) {
             if generation == 2 {
                 assert!(store.end(&end(attempt, SystemTime::now(), denied())).await.unwrap().is_done());
             } else {
-                let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
+                let failure = Failure::new(FailureReason::CannotPlace, "No phone rang.");
                 let change = Change::Refused { number: Some(number.clone()), node: "here".into(), failure };
                 store.record(&[Update { attempt, at: SystemTime::now(), change }]).await.unwrap();
             }

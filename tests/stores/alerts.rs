@@ -178,7 +178,7 @@ fn a_claim_ends_with_its_lease() {
         while claim(&other, ANOTHER, &[MAIL], 10).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(!tried(&store, OWNER, 1, AlertTried::Delivered).await, "it is another owner's");
+        assert!(!tried(&store, OWNER, 1, AlertTried::Delivered).await, "another owner has claimed it");
         assert!(tried(&other, ANOTHER, 1, AlertTried::Delivered).await);
     });
 }

@@ -7,7 +7,7 @@ use crate::support::approval::verified;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A call may count for so much longer than a day.
+/// Maximum time that a call may count for longer than a day.
 const BUCKET: Duration = Duration::from_secs(600);
 
 fn country(code: &str) -> Country {
@@ -63,7 +63,7 @@ fn many_calls_at_once_never_exceed_a_limit_of_the_day() {
 }
 
 #[test]
-fn a_number_is_called_so_often_within_a_day() {
+fn calls_to_a_number_within_a_day_are_limited() {
     on_every_store(async |open| {
         let stores = [open(), open()];
         for n in [1, 2] {
@@ -87,7 +87,7 @@ fn a_number_is_called_so_often_within_a_day() {
 }
 
 #[test]
-fn so_many_calls_to_a_country_begin_within_a_day() {
+fn calls_to_a_country_within_a_day_are_limited() {
     on_every_store(async |open| {
         let stores = [open(), open()];
         for n in [1, 2] {
@@ -110,7 +110,7 @@ fn so_many_calls_to_a_country_begin_within_a_day() {
 }
 
 #[test]
-fn so_many_calls_begin_within_a_day() {
+fn all_calls_within_a_day_are_limited() {
     on_every_store(async |open| {
         let stores = [open(), open()];
         assert_eq!(usage(&stores[0]).await, (0, vec![]));

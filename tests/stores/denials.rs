@@ -66,7 +66,7 @@ fn only_what_a_user_denied_counts_as_a_denial() {
 }
 
 #[test]
-fn the_last_of_so_many_denials_locks_the_number() {
+fn the_last_denial_of_the_limit_locks_the_number() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         let before = SystemTime::now();
@@ -298,7 +298,7 @@ fn a_locked_number_that_rings_or_is_blocked_is_named_so() {
 }
 
 #[test]
-fn a_change_of_the_number_key_unlocks_nobody() {
+fn a_change_of_the_number_key_ends_no_lock() {
     on_every_store(async |open| {
         let store = open();
         let (old, new_key) = (|n| keyed_extension(n, 7, &[0]), |n| keyed_extension(n, 7, &[1, 0]));

@@ -67,7 +67,7 @@ fn only_the_current_approval_of_an_id_is_used() {
 }
 
 #[test]
-fn an_approval_that_was_used_stays_so_for_the_next_attempt_of_its_id() {
+fn a_used_approval_stays_used_after_the_next_attempt_of_its_id() {
     on_every_store(async |open| {
         let store = open();
         let one = approved(&store, 1).await;
@@ -76,7 +76,7 @@ fn an_approval_that_was_used_stays_so_for_the_next_attempt_of_its_id() {
         assert!(!store.use_approval(one, OWNER).await.unwrap(), "not even for the owner that used it");
         assert!(!store.use_approval(attempt(1, 2), OWNER).await.unwrap());
         assert!(store.end(&end(attempt(1, 2), verified())).await.unwrap().is_done());
-        assert!(store.use_approval(attempt(1, 2), ANOTHER).await.unwrap(), "a new approval is nobody's");
+        assert!(store.use_approval(attempt(1, 2), ANOTHER).await.unwrap(), "a new approval has no owner yet");
         assert!(!store.use_approval(attempt(1, 2), OWNER).await.unwrap());
     });
 }

@@ -37,7 +37,7 @@ pub(super) fn add(
     let trace = trace()?;
     opened.use_number_keys(usage)?;
     opened.ask(opened.store.block(&block))?;
-    // The blocks of both scopes are removed with an older key.
+    // Unblocking an older key removes the blocks of both scopes, so the other one is moved to the current key first.
     if let Some(other) = other.as_ref().filter(|other| older_keys.contains(&other.number)) {
         opened.ask(opened.store.block(&Block { number: block.number, ..other.clone() }))?;
     }

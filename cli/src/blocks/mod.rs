@@ -23,8 +23,8 @@ const HELP: &str = "\
 A call to a number on this list fails as Blocked, on every node that shares the store, and rings nobody. A user who
 presses the fraud key (`fraud.key`) puts exactly their number on it for `fraud.block_for_days`. Only this command blocks
 a whole line: a number without an extension is blocked with all of its extensions, unless --only-this-number is given.
-`numbers.blocked` in the configuration is another list, which this command does not show. Who adds or removes a block,
-and what it replaces, is a line in phonegate-tool.log, in `log.directory`.
+`numbers.blocked` in the configuration is another list, which this command does not show. Each change is a line in
+phonegate-tool.log, in `log.directory`: who made it, and what it replaced.
 
 Examples:
   phonegate blocks list
@@ -102,8 +102,7 @@ pub(crate) struct Add {
     /// For so many days. Absent: for ever.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     days: Option<u32>,
-    /// Also in place of a block of the same scope that lasts longer. That of a user who reported fraud is one of exactly
-    /// the number.
+    /// Also replaces a block of the same scope that lasts longer. A user's report of fraud blocks exactly the number.
     #[arg(long)]
     replace: bool,
     /// Prints a JSON line.
@@ -192,13 +191,13 @@ fn end(block: &Block, zone: &TimeZone) -> String {
     block.until.map_or_else(|| FOR_EVER.to_owned(), |until| format!("until {}", when::local(until, zone)))
 }
 
-/// What a block keeps from being called. That of an extension is one of exactly that number, also if an older version
-/// wrote it, which knew no scopes.
+/// Returns what a block covers. A block of an extension covers exactly that number, also if it was written by an older
+/// version, which had no scopes.
 fn scope(block: &Block) -> BlockScope {
     if has_extension(&block.masked) { BlockScope::Number } else { block.scope }
 }
 
-/// The same for people.
+/// Describes what a block covers.
 fn extent(block: &Block) -> &'static str {
     match scope(block) {
         BlockScope::Line => "whole line",

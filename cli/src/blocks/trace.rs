@@ -36,7 +36,7 @@ impl Trace {
     }
 }
 
-/// Its reason, which stands in the store as somebody wrote it, what it blocks, and its end.
+/// Formats a block: its reason, what it covers, and its end. The store has the reason as an administrator wrote it.
 fn words(block: &Block) -> String {
     let until = block.until.map_or_else(|| FOR_EVER.to_owned(), |until| format!("until {}", when::utc(until)));
     format!("{}, {}, {until}", diagnostic_text(&block.reason), extent(block))

@@ -138,7 +138,7 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
     std::iter::once(asked).chain(whom).chain(told).collect()
 }
 
-/// Says that the call locked its number.
+/// Formats the lock of the number that the call caused.
 fn lock(row: &Row, until: SystemTime, zone: &TimeZone) -> String {
     format!(
         "             The number was locked then, until {} (limits.denials). `phonegate limits unlock {}` ends the lock.",

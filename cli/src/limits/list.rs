@@ -1,4 +1,4 @@
-//! Locked numbers and daily caps, for people and for programs.
+//! Lists locked numbers and the calls that count for daily limits, for people and for programs.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ struct LockRecord<'a> {
     locks: u32,
 }
 
-/// A daily cap, and the calls that count for it now. Also a line of `--json`.
+/// A daily limit, and the calls that count for it now. Also a line of `--json`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Cap {
     event: &'static str,
@@ -43,7 +43,7 @@ impl Cap {
         Self { event: "usage", limit: limit.name(), country, calls, cap }
     }
 
-    /// Its key in the configuration.
+    /// Returns its key in the configuration.
     fn name(&self) -> String {
         match &self.country {
             None => format!("limits.{}", self.limit),
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &List, limits: &LimitsConfig, opened: &Opened) -> R
     Ok(Exit::Done)
 }
 
-/// The caps of the configuration, and the countries that were called.
+/// Returns the daily limits of the configuration, and the countries that were called.
 fn caps(limits: &LimitsConfig, usage: Usage) -> Vec<Cap> {
     let Usage { day, by_country } = usage;
     let mut countries: BTreeMap<String, (u64, Option<u64>)> =

@@ -1,4 +1,4 @@
-//! Ending the lock of one number.
+//! Ends the lock of one number.
 
 use phonegate::platform;
 use phonegate::store::NumberLock;
@@ -11,7 +11,7 @@ use crate::output;
 use crate::store::{KnownNumber, Opened};
 use crate::when;
 
-/// Stands for a number of which only the key is known.
+/// Shown in place of a number of which only the key is known.
 const UNKNOWN: &str = "(not known)";
 
 /// The line of `--json`. Scripts depend on its names.
@@ -38,7 +38,7 @@ pub(super) fn run(
     let locks = opened.ask(opened.store.locks())?;
     let lock = locks.into_iter().find(|lock| keys.contains(&lock.number));
     let masked = lock.as_ref().map(|lock| lock.masked.clone()).or(masked).unwrap_or_else(|| {
-        output::warning(arguments.json, "no call to a number of this key is kept; is it the right one?");
+        output::warning(arguments.json, "no call to a number with this key is kept; check that it is the right one");
         UNKNOWN.into()
     });
     let log = log()?;
@@ -46,9 +46,9 @@ pub(super) fn run(
     let by = format!("by {}", platform::user_name());
     match (was_locked, &lock) {
         (true, Some(lock)) => log.write("unlocked", &masked, &format!("{by}; it was: {}", words(lock))),
-        // It was locked meanwhile.
+        // It was locked after the list was read.
         (true, None) => log.write("unlocked", &masked, &by),
-        // That its denials are counted anew, somebody may ask for, too.
+        // Its denials are reset nevertheless, which is logged, too.
         (false, _) => log.write("denials_reset", &masked, &format!("{by}; it was not locked")),
     }
     if arguments.json {

@@ -98,17 +98,17 @@ fn gone(figures: &Figures) -> Option<(String, String)> {
     Some((text, format!("phonegate calls show {newest}")))
 }
 
-/// Daily caps refused calls, on one day or more.
+/// Reports daily limits that refused calls, with the number of days.
 fn caps(figures: &Figures) -> Vec<(String, String)> {
     let found = figures.limits.caps().map(|(cap, days)| {
         let days = words::counted(days.len() as u64, "day", "days");
-        let text = format!("{} was reached on {days}. Is it too low, or does somebody run up the bill?", name(cap));
+        let text = format!("{} was reached on {days}. Is it too low, or is it an attack?", name(cap));
         (text, show(figures, &format!("--reason {}", FailureReason::Throttled.name())))
     });
     found.collect()
 }
 
-/// Numbers were locked.
+/// Reports that numbers were locked.
 fn locked(figures: &Figures) -> Option<(String, String)> {
     let all = figures.limits.locked();
     let (most, _) = all.first()?;

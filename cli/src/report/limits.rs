@@ -1,4 +1,4 @@
-//! What a report counts about limits: daily caps that were reached, and numbers that were locked.
+//! Counts, for a report, the daily limits that were reached and the numbers that were locked.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use phonegate::store::Row;
 /// Maximum number of locked numbers that are named.
 pub(super) const NAMED: usize = 8;
 
-/// A daily cap on calls to all numbers.
+/// A daily limit of all calls, or of the calls to a country.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Cap {
     Day,
@@ -22,7 +22,7 @@ pub(super) enum Cap {
 
 /// A number that was locked after denials.
 pub(super) struct Locked {
-    /// The last call that locked it, by which the commands know it: its key would tell the number.
+    /// The last call that locked it. Commands find the number by this id, since its key would reveal the number.
     pub(super) newest: CallId,
     pub(super) masked: Box<str>,
     /// How often it was locked.
@@ -73,17 +73,17 @@ impl LimitFigures {
         }
     }
 
-    /// Calls that a limit refused.
+    /// Returns how many calls a limit refused.
     pub(super) fn refused(&self, limit: CallLimit) -> u64 {
         self.refused.get(&limit).copied().unwrap_or_default()
     }
 
-    /// The caps that were reached, and the first refusal of each day.
+    /// Returns the daily limits that were reached, and the first refusal of each day.
     pub(super) fn caps(&self) -> impl Iterator<Item = (Cap, Vec<&ZonedDateTime>)> {
         self.caps.iter().map(|(cap, days)| (*cap, days.values().collect()))
     }
 
-    /// The numbers that were locked and their denials, first those that were locked most often.
+    /// Returns the numbers that were locked and their denials, those that were locked most often first.
     pub(super) fn locked(&self) -> Vec<(&Locked, u64)> {
         let denials = |key| self.denials.get(key).copied().unwrap_or_default();
         let mut locked: Vec<_> = self.locked.iter().map(|(key, locked)| (locked, denials(key))).collect();
@@ -91,7 +91,7 @@ impl LimitFigures {
         locked
     }
 
-    /// How often numbers were locked.
+    /// Returns how often numbers were locked.
     pub(super) fn locks(&self) -> u64 {
         self.locked.values().map(|locked| locked.locks).sum()
     }

@@ -10,10 +10,10 @@ use super::limits::{Cap, Locked, NAMED};
 use super::{chart, words};
 use crate::when;
 
-/// Maximum number of days that are named on which a cap was reached.
+/// Maximum number of days listed for each daily limit that was reached.
 const DAYS: usize = 6;
 
-/// Which limits refused calls, and when daily caps were reached.
+/// Renders the limits that refused calls, and when daily limits were reached.
 pub(super) fn refused(figures: &Figures) -> Markup {
     let refused: Vec<_> = CallLimit::ALL
         .into_iter()
@@ -45,7 +45,7 @@ pub(super) fn refused(figures: &Figures) -> Markup {
     }
 }
 
-/// When a cap was reached, the newest days first.
+/// Describes when a daily limit was reached, the newest days first.
 fn reached(cap: Cap, days: &[&ZonedDateTime]) -> String {
     let times = days.iter().rev().take(DAYS).map(|time| time.strftime("%-d %b at %H:%M").to_string());
     let more = match days.len().saturating_sub(DAYS) {
@@ -55,7 +55,7 @@ fn reached(cap: Cap, days: &[&ZonedDateTime]) -> String {
     format!("{} was reached on {}{more}.", name(cap), times.collect::<Vec<_>>().join(", "))
 }
 
-/// Its key in the configuration.
+/// Returns the key of a daily limit in the configuration.
 pub(super) fn name(cap: Cap) -> String {
     match cap {
         Cap::Day => CallLimit::CallsPerDay.to_string(),
@@ -64,7 +64,7 @@ pub(super) fn name(cap: Cap) -> String {
     }
 }
 
-/// Which numbers were locked.
+/// Renders the numbers that were locked.
 pub(super) fn locked(figures: &Figures) -> Markup {
     let locked = figures.limits.locked();
     let zone = figures.from.time_zone();
@@ -95,7 +95,7 @@ pub(super) fn locked(figures: &Figures) -> Markup {
     }
 }
 
-/// The beginning and the end of the last lock. The end has no date if it is of the same day.
+/// Formats the beginning and the end of the last lock. The end has no date if it is on the same day.
 fn times(locked: &Locked, zone: &TimeZone) -> (String, String) {
     let [since, until] = [locked.since, locked.until].map(|time| when::zoned(time, zone));
     let is_same_day = since.as_ref().map(ZonedDateTime::date) == until.as_ref().map(ZonedDateTime::date);

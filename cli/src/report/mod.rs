@@ -29,10 +29,10 @@ use figures::Figures;
 
 const HELP: &str = "\
 Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
-of all calls, and masked numbers of those that were reported, refused or locked most, each with the id of the newest such
-call, by which the commands know it; nothing in it tells a whole number. Only its owner may read the file. One that is there
-is replaced; FILE is - for stdout. Days and hours are those of this machine's time zone, and charts begin with the first
-call that is kept.
+of all calls, and masked numbers of those that were reported, refused or locked most, each with the id of the newest
+such call, by which the commands find it; the page reveals no whole number. Only its owner may read the file. An
+existing file is replaced; FILE is - for stdout. Days and hours are those of this machine's time zone, and charts begin
+with the first call that is kept.
 
 Examples:
   phonegate report --html report.html                          the last 30 days

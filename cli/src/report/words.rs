@@ -157,7 +157,7 @@ pub(super) fn meaning(reason: FailureReason) -> &'static str {
     }
 }
 
-/// What a limit counts.
+/// Describes what a limit counts.
 pub(super) fn of_limit(limit: CallLimit) -> &'static str {
     match limit {
         CallLimit::CallsPerNumber => "calls to one number",

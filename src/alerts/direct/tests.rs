@@ -44,7 +44,7 @@ fn a_refused_configuration_still_names_its_destinations() {
 }
 
 #[test]
-fn a_file_that_is_in_doubt_names_no_destination() {
+fn a_file_that_cannot_be_trusted_names_no_destination() {
     let mut two = alerts();
     two[0]["webhook"] = json!({ "url": "https://contoso.com", "format": "teams" });
     for text in [
@@ -105,7 +105,7 @@ fn different_alerts_are_bounded_too() {
 }
 
 #[test]
-fn a_refusal_is_told_with_its_place_and_what_to_do() {
+fn a_refusal_is_reported_with_its_place_and_what_to_do() {
     let alert = refused(&refusal().in_file(Path::new("/etc/phonegate.json")));
     assert_eq!(alert.kind, AlertKind::Configuration);
     assert!(alert.text.starts_with("/etc/phonegate.json: use: is empty\nEvery call fails."), "{}", alert.text);

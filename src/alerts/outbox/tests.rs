@@ -271,7 +271,7 @@ async fn an_alert_of_another_version_waits_for_that_version() {
     assert!(scene.deliveries.try_recv().is_err());
     let listed = scene.store.alerts().await.unwrap();
     assert!(!listed[0].is_given_up, "{listed:?}");
-    assert_eq!(listed[0].error.as_deref(), Some("this version of PhoneGate cannot read it"));
+    assert_eq!(listed[0].error.as_deref(), Some("this version of PhoneGate cannot read the alert"));
 }
 
 #[tokio::test(start_paused = true)]

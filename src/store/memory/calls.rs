@@ -61,7 +61,7 @@ pub(super) struct Kept {
     pub(super) deadline: Instant,
     /// When it began, unless it counts for no limit.
     pub(super) begun: Option<Instant>,
-    /// Who has used up its approval.
+    /// The owner that used up its approval.
     used_by: Option<Owner>,
     ended_at: Option<Instant>,
 }
@@ -125,7 +125,7 @@ impl Calls {
         }
     }
 
-    /// Ends an attempt, if it is to be ended so. Its denials are not counted yet.
+    /// Ends an attempt, if `end` may end it. The caller counts the denial.
     fn finish(&mut self, end: &End, now: Instant) -> Option<u64> {
         let sequence = *self.sequences.get(&end.attempt)?;
         let kept = self.attempts.get_mut(&sequence)?;
@@ -179,7 +179,7 @@ impl Calls {
                 Some(sequence) => {
                     let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive)?;
                     let outcome = Outcome::Failed(failure.clone());
-                    // Nobody was rung: this is no denial.
+                    // No phone rang, so this is no denial.
                     let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
                     let end = End { attempt: *attempt, owner, at: *at, outcome, release: true, denials };
                     let given_up = self.finish(&end, now)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// What a bucket of a day covers, in milliseconds.
+/// Width of a bucket of a day, in milliseconds.
 const WIDTH: i64 = 10 * 60 * 1000;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -28,13 +28,13 @@ impl Times {
     }
 
     pub(super) fn subtract(&mut self, at: Instant) {
-        // Of several that began at the same instant, any one will do.
+        // If several began at the same instant, any of them can be removed.
         if let Ok(index) = self.0.binary_search(&at) {
             self.0.remove(index);
         }
     }
 
-    /// Counts those of another counter, too.
+    /// Adds the calls of another counter.
     pub(super) fn merge(&mut self, other: Self) {
         self.0.extend(other.0);
         self.0.make_contiguous().sort_unstable();
@@ -148,12 +148,12 @@ impl Day {
         None
     }
 
-    /// How many calls count now.
+    /// Returns how many calls count now.
     pub(super) fn count(&self, now: i64) -> u64 {
         self.counted(now).map(|bucket| bucket.count).sum()
     }
 
-    /// The buckets that count, the newest first.
+    /// Returns the buckets that count, the newest first.
     fn counted(&self, now: i64) -> impl Iterator<Item = &Bucket> {
         self.0.iter().rev().take_while(move |bucket| bucket.latest > now.saturating_sub(DAY))
     }

@@ -55,7 +55,7 @@ impl Calls {
         self.exceeded(number, limits, now, clock).map(|(limit, after)| Refusal::Limit { limit, after })
     }
 
-    /// The first limit that admits no call to this number, and how long so.
+    /// Returns the first limit that admits no call to this number, and after how long it may admit one.
     fn exceeded(
         &mut self,
         number: &StoredNumber,
@@ -91,7 +91,7 @@ impl Calls {
         Some((CallLimit::CallsPerDay, after))
     }
 
-    /// The block for which a number is not called. Of several, the one that ends last.
+    /// Returns the block for which a number is not called; of several, the one that ends last.
     fn block_of(&self, number: &StoredNumber) -> Option<&Block> {
         let wall = SystemTime::now();
         let (any, line) = ([BlockScope::Line, BlockScope::Number], [BlockScope::Line]);
@@ -124,7 +124,7 @@ impl Calls {
         }
     }
 
-    /// Subtracts a call that has ended, and that is not to count for any limit.
+    /// Subtracts a call that was given up, so that it counts for no limit.
     pub(super) fn count_no_more(&mut self, sequence: u64) {
         let Some(kept) = self.attempts.get_mut(&sequence) else { return };
         let Some(begun) = kept.begun.take() else { return };
@@ -193,11 +193,11 @@ impl Calls {
         Usage { day: self.day.count(clock), by_country: countries.filter(|(_, count)| *count > 0).collect() }
     }
 
-    /// Forgets what no limit counts any more.
+    /// Removes the counters and denials that do not count any more.
     pub(super) fn sweep_limits(&mut self, now: Instant) {
         let clock = self.milliseconds(now);
         self.begun.retain(|_, begun| begun.forget(now, DAY));
-        // Both are brought up to date.
+        // `|` and not `||`, so that both are updated.
         self.lines.retain(|_, line| line.begun.forget(now, MINUTE) | line.pending.forget(now));
         self.countries.retain(|_, day| day.forget(clock));
         self.denials.retain(|_, kept| !kept.denials.is_forgotten(clock));
@@ -214,7 +214,7 @@ fn span(milliseconds: i64) -> Duration {
     Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
 }
 
-/// The wall-clock time in `left` milliseconds.
+/// Returns the wall-clock time `left` milliseconds from now.
 fn in_wall_time(left: i64) -> Option<SystemTime> {
     SystemTime::now().checked_add(span(left))
 }

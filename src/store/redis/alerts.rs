@@ -13,7 +13,7 @@ use crate::store::{
     StoreError,
 };
 
-/// The script of all changes, with its limits.
+/// Returns the script of all changes, with its limits.
 pub(super) fn script(make: impl Fn(bool, &str) -> Script) -> Script {
     let [lease, repeated, listed, kept] =
         [alert_lease(), REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT].map(|span| span.as_millis());
@@ -64,8 +64,8 @@ impl KeptAlert {
 
 impl RedisStore {
     async fn change_alerts(&self, args: &[String]) -> Result<Vec<String>, StoreError> {
-        // A master that was cut off from its replicas does nothing, while another one may be in its place. An answer without
-        // alerts has changed nothing.
+        // A master without its replicas must not change alerts, since another one may have replaced it. An empty answer
+        // has changed nothing.
         self.run_where(|answer: &Vec<String>| !answer.is_empty(), &self.scripts.alerts, args).await
     }
 

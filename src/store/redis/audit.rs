@@ -69,7 +69,7 @@ impl RedisStore {
         sequences.iter().for_each(|sequence| {
             command.arg(self.key("a", sequence));
         });
-        // Between two looks an attempt may have been swept away.
+        // An attempt may have been swept since its sequence was read.
         let texts: Vec<Option<String>> = self.query(&command).await?;
         texts.iter().flatten().map(|text| from_text::<Kept, _>(text, Kept::into_row)).collect()
     }

@@ -1,17 +1,18 @@
--- Counts calls for the limits: it stands between common.lua and the scripts that need it.
+-- Counts calls for the limits. It is inserted between common.lua and the scripts that need it.
 
 -- A day is counted in buckets of ten minutes. One counts until a day after its end: at most 145 do.
 local BUCKET = 600000
 
--- The counters of a number are removed so long after its last call. Their server removes them by its wall clock, and that
--- may jump ahead when it is set right after it was set back.
+-- The counters of a number are removed this long after its last call, in ms. The server removes them by its wall clock,
+-- which may jump ahead when it is corrected after it was set back.
 local UNUSED = 2 * DAY
 
 local function limit(name, after)
     return {'limit', name, text(after)}
 end
 
--- Returns how long until one more may come, if not now. Of pending calls, those whose deadline is yet to come are counted.
+-- Returns the time until one more call is admitted, or nil if one is admitted now. Pending calls count until their
+-- deadline.
 local function wait(counted, most, within)
     if call('ZCOUNT', counted, '(' .. text(now - within), '+inf') >= most then
         local which = text(-most)
@@ -19,7 +20,8 @@ local function wait(counted, most, within)
     end
 end
 
--- Removes some entries that are older than every window: more than one call adds, and few enough to delay no other call.
+-- Removes up to 100 entries that are older than the window: more than one call adds, and few enough not to delay
+-- others.
 local function remove_old(counted, within)
     local old = math.min(call('ZCOUNT', counted, '-inf', text(now - within)), 100)
     if old > 0 then

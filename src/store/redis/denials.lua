@@ -1,5 +1,5 @@
--- The denials of numbers: it stands between common.lua and the scripts that need it. The rules are those of `NumberDenials`
--- in ../denials.rs.
+-- The denials of numbers. It is inserted between common.lua and the scripts that need it. The rules are those of
+-- `NumberDenials` in ../denials.rs.
 
 local function denials_of(number)
     local denials = call('GET', key('f', number))

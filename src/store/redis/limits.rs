@@ -105,13 +105,14 @@ impl KeptDenials {
     }
 }
 
-/// The two times, the time of the last one, the denials, and how many numbers were looked at.
+/// An answer of `locks_page.lua`: the store's clock, the wall clock, the time of the last number, the denials as JSON,
+/// and how many numbers were read.
 type Page = (i64, i64, String, Vec<String>, u64);
 
 #[async_trait]
 impl LimitStore for RedisStore {
     async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
-        // While it is read page by page, a number may move behind what was read: its last state counts.
+        // A number may move to a later page between two reads. Its last state counts.
         let mut found = HashMap::new();
         let (mut from, mut skipped) = (String::new(), 0_u64);
         loop {

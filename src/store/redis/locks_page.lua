@@ -1,6 +1,7 @@
--- Some of the numbers that may be locked, by the time of their last denial: a lock begins at the last denial of its number.
--- ARGV: the time to begin with, empty at first, how many of that time to skip, and how many at most. Answers with the two
--- times, the time of the last one, and the numbers' denials, as JSON.
+-- Reads a page of the numbers that may be locked, by the time of their last denial: a lock begins at the last denial of
+-- its number. ARGV: the time to begin with (empty at first), how many numbers of that time to skip, and the size of the
+-- page. Answers with the store's clock, the wall clock, the time of the last number, the denials as JSON, and how many
+-- were read.
 
 local from = ARGV[1] ~= '' and ARGV[1] or text(now - LONGEST_LOCK)
 local page = call('ZRANGEBYSCORE', key('denied'), from, '+inf', 'WITHSCORES', 'LIMIT', ARGV[2], ARGV[3])

@@ -46,7 +46,7 @@ for _, owner in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - L
     end
 end
 
--- The numbers whose last denial is so long ago.
+-- The numbers without a denial for DENIALS_KEPT.
 local forgiven = call('ZRANGEBYSCORE', key('denied'), '-inf', text(now - DENIALS_KEPT), 'LIMIT', '0', SOME)
 for _, number in ipairs(forgiven) do
     call('DEL', key('f', number))

@@ -26,7 +26,7 @@ impl AlertStore for SqliteStore {
         destinations: &[Box<str>],
         most: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        // While nothing is due, this waits for no other process, and no other process waits for it.
+        // A read neither waits for other processes nor delays them, so it comes first: mostly nothing is due.
         let keys = destinations.to_vec();
         if !self.writer.read(move |desk| is_any_due(desk, &keys)).await? {
             return Ok(Vec::new());
@@ -181,7 +181,7 @@ fn list(desk: &Desk<'_>) -> rusqlite::Result<Vec<ListedAlert>> {
         .collect()
 }
 
-/// Removes alerts that ended long ago, and gives up those that have waited for too long.
+/// Removes alerts that ended [`ALERT_LISTED`] ago, and gives up those that have waited for [`ALERT_KEPT`].
 pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
     desk.database
         .prepare_cached("DELETE FROM alerts WHERE ended <= ?1")?

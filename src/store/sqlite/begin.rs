@@ -1,4 +1,4 @@
-//! How an attempt begins, and what counts it. Each function is a part of a transaction.
+//! Begins an attempt and counts it. Each function is a part of a transaction.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -55,7 +55,7 @@ pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusql
     Ok(Begun::New)
 }
 
-/// The counters that count a call, and the time by which each does.
+/// Returns the counters that count a call, and the time by which each counts it.
 pub(super) fn counted(
     number: Option<NumberKey>,
     line: Option<NumberKey>,
@@ -110,7 +110,7 @@ fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite:
     Ok(exceeded.map(|(limit, after)| Refusal::Limit { limit, after }))
 }
 
-/// Lets the id's attempts so far answer for it no more.
+/// Marks the earlier attempts of an id as not current.
 pub(super) fn supersede(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<usize> {
     desk.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
 }

@@ -20,7 +20,7 @@ use crate::store::{
 /// So many attempts are forgotten in one transaction, for which calls wait.
 const SWEPT_AT_ONCE: u32 = 500;
 
-/// What a transaction needs of an attempt that it has ended.
+/// An attempt that a transaction has ended.
 struct EndedAttempt {
     number: Option<NumberKey>,
     masked: Option<Box<str>>,
@@ -137,7 +137,7 @@ pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<Optio
     Ok(None)
 }
 
-/// What is known of an attempt that is to be given up.
+/// The row of an attempt that is to be given up.
 struct Known {
     has_ended: bool,
     number: Option<NumberKey>,

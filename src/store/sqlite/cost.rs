@@ -84,8 +84,8 @@ fn end(attempt: Attempt) -> End {
     End { attempt, owner: OWNER, at: SystemTime::UNIX_EPOCH, outcome: verified(), release: true, denials: DENIALS }
 }
 
-/// A database in which so many calls to extensions of a line began within a minute and are pending, and as many, which
-/// have ended, went to number 1.
+/// Fills a database with `calls` pending calls to extensions of a line, and as many calls to number 1 that have ended.
+/// All began within a minute.
 fn filled(calls: i64) -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
     database.set_prepared_statement_cache_capacity(64);
@@ -102,8 +102,8 @@ fn filled(calls: i64) -> Connection {
     database
 }
 
-/// A database in which so many calls, which have ended, began within a day, and not in its last minutes, each to a number
-/// of its own.
+/// Fills a database with `calls` calls that have ended, each to another number. They began within a day, before its
+/// last minutes.
 fn filled_for_a_day(calls: i64) -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
     database.set_prepared_statement_cache_capacity(64);

@@ -70,7 +70,7 @@ impl Counter {
         }
     }
 
-    /// What a bucket covers, in milliseconds.
+    /// Returns the width of a bucket, in milliseconds.
     fn width(self) -> i64 {
         match self {
             Self::Day | Self::Country(_) => WIDTH_OF_DAYS,
@@ -157,7 +157,7 @@ pub(super) fn wait(
     Ok(None)
 }
 
-/// The calls that count for the caps of a day now.
+/// Returns the calls that count for `calls_per_day` and `by_country` now.
 pub(super) fn usage(desk: &Desk<'_>) -> rusqlite::Result<Usage> {
     let since = desk.now.saturating_sub(DAY);
     let sum = |counter: &str| {
@@ -180,13 +180,13 @@ pub(super) fn usage(desk: &Desk<'_>) -> rusqlite::Result<Usage> {
     Ok(Usage { day, by_country })
 }
 
-/// The country of a counter's key.
+/// Reads the country in a counter's key.
 fn country(key: &[u8]) -> Option<Country> {
     std::str::from_utf8(key).ok().and_then(Country::parse)
 }
 
-/// How the attempts that a counter counts are found: its scope, the key, the time by which they are counted, and what a
-/// bucket covers.
+/// For each scope of counters: the scope, the columns of the key and of the time by which attempts are counted, and the
+/// window and the width of a bucket, in milliseconds.
 const RECOUNTED: [(i64, &str, &str, i64, i64); 7] = [
     (1, "number_key", "begun", DAY, WIDTH),
     (2, "x''", "begun", MINUTE, WIDTH),

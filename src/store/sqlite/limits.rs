@@ -33,7 +33,7 @@ impl LimitStore for SqliteStore {
     }
 }
 
-/// The first limit that admits no call to this number, and how long so.
+/// Returns the first limit that admits no call to this number, and after how long it may admit one.
 pub(super) fn exceeded(
     desk: &Desk<'_>,
     number: &StoredNumber,
@@ -60,7 +60,7 @@ pub(super) fn exceeded(
     Ok(None)
 }
 
-/// How long a number is still locked.
+/// Returns how long a number is still locked.
 pub(super) fn locked_for(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<Option<Duration>> {
     let until: Option<i64> = desk
         .database
@@ -86,7 +86,7 @@ pub(super) fn deny(
     Ok(until.and_then(|until| in_wall_time(desk, until)))
 }
 
-/// Forgets the denials and locks of a number.
+/// Resets the denials and locks of a number.
 pub(super) fn forgive(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<()> {
     desk.database.prepare_cached("DELETE FROM denials WHERE number_key = ?1")?.execute([number]).map(|_| ())
 }
@@ -150,7 +150,7 @@ fn locks(desk: &Desk<'_>) -> rusqlite::Result<Vec<NumberLock>> {
         .collect()
 }
 
-/// Moves the denials of a number to its current key. Those that it has there are added.
+/// Moves the denials of a number to its current key, and adds them to those that it has there.
 pub(super) fn rekey(desk: &Desk<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
     let Some(moved) = find(desk, old)? else { return Ok(()) };
     let mut denials = find(desk, number.key)?.unwrap_or_default();
@@ -159,7 +159,7 @@ pub(super) fn rekey(desk: &Desk<'_>, old: NumberKey, number: &StoredNumber) -> r
     keep(desk, number.key, &number.masked, &denials)
 }
 
-/// Removes the denials that are forgotten.
+/// Removes denials that are older than [`DENIALS_KEPT`].
 pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
     desk.database
         .prepare_cached("DELETE FROM denials WHERE last <= ?1")?
@@ -167,7 +167,7 @@ pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-/// The wall clock's reading at a time of the store's clock, which may be ahead of it.
+/// Converts a time of the store's clock, which may be ahead of the wall clock, to wall-clock time.
 fn in_wall_time(desk: &Desk<'_>, at: i64) -> Option<SystemTime> {
     let wall = desk.wall.saturating_add(at.saturating_sub(desk.now));
     SystemTime::UNIX_EPOCH.checked_add(span(wall))

@@ -39,7 +39,7 @@ CREATE TABLE alerts (
     sequence INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
     destination TEXT NOT NULL,          -- its key
-    about TEXT NOT NULL,                -- what a repetition is about, too
+    about TEXT NOT NULL,                -- the same for a repetition
     content TEXT NOT NULL,              -- JSON
     raised_at INTEGER NOT NULL,         -- by the clock of the node that raised it
     added INTEGER NOT NULL,             -- by the store's clock

@@ -193,7 +193,7 @@ impl Kept {
         Some(Current { attempt: self.which.attempt()?, number: self.number(), state })
     }
 
-    /// How long it may still take.
+    /// Returns the time until its deadline.
     fn left(&self, clock: Clock) -> Duration {
         span(self.deadline - self.begun).saturating_sub(clock.since(self.begun, self.started))
     }
@@ -210,7 +210,7 @@ impl Kept {
         })
     }
 
-    /// The lock that its end caused.
+    /// Returns the lock that its end caused.
     pub(in crate::store::redis) fn into_lockout(self) -> Option<Lockout> {
         Some(Lockout {
             attempt: self.which.attempt()?,
@@ -243,7 +243,7 @@ impl Kept {
     }
 }
 
-/// Does this attempt's text say that it is verified?
+/// Returns whether an attempt, given as JSON, is verified.
 pub(in crate::store::redis) fn is_verified(text: &str) -> bool {
     serde_json::from_str::<Kept>(text).is_ok_and(|kept| kept.verdict.outcome() == RowOutcome::Verified)
 }

@@ -1,4 +1,4 @@
-//! What happens to attempts.
+//! Updates of attempts.
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -54,7 +54,7 @@ impl KeptDenialLimits {
     }
 }
 
-/// Something that happened.
+/// An update of an attempt.
 #[derive(Serialize)]
 pub(in crate::store::redis) struct KeptUpdate {
     #[serde(flatten)]
@@ -69,7 +69,7 @@ enum KeptChange {
     Step {
         at: i64,
         name: Box<str>,
-        /// The whole of it: compared and kept as it is.
+        /// The whole step as JSON, which is compared and kept unchanged.
         #[serde(serialize_with = "as_text")]
         step: KeptStep,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,13 +89,13 @@ enum KeptChange {
     },
     Released,
     Refused {
-        /// How long it has been waiting to be told.
+        /// How long the update has waited to be recorded, in ms.
         waited: i64,
-        /// If it has begun all the same.
+        /// The outcome of the attempt, if it has begun nevertheless.
         #[serde(flatten)]
         verdict: Verdict,
         release: bool,
-        /// If not.
+        /// The row of the attempt, if it has not begun.
         row: Box<Kept>,
     },
 }
