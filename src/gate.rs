@@ -286,7 +286,8 @@ impl Gate {
             let write = async { tokio::task::spawn_blocking(move || figures.write()).await };
             let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
         }
-        runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()));
+        // A name look-up that does not end must not cost the store and the log their last lines.
+        runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()) / 2);
         let is_closed = self.dispatcher.close_store(end.saturating_duration_since(Instant::now()) / 2);
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
         let log_is_closed = self.log.close(end.saturating_duration_since(Instant::now()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use phonegate::admission::{Admission, NumberHasher};
 use phonegate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, PhoneNumber, Progress, StoredOutcome};
 use phonegate::clock::{Deadline, Moment};
-use phonegate::registry::{Adopted, Begun, Registry};
+use phonegate::registry::{Adopted, AttemptEnd, Begun, Registry};
 use phonegate_approval::verdict::StoredApproval;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -310,4 +310,29 @@ fn a_repeat_of_a_call_by_an_older_number_key_places_no_second_call() {
     assert_eq!(registry.begin(id(1), Ok(rehashed(1000)), deadline), Begun::StillPending(attempt));
     let other = registry.begin(id(1), Ok(rehashed(1001)), deadline);
     assert!(matches!(other, Begun::RefusedRepeat(_, repeated) if repeated == attempt), "{other:?}");
+}
+
+#[test]
+fn an_approval_is_used_up_once_and_by_the_ticket_of_its_entry() {
+    let registry = Registry::new(KEEP);
+    let deadline = Deadline::after(Moment::now(), DEADLINE);
+    let Begun::New(attempt) = registry.begin(id(1), Ok(number(1000)), deadline) else { panic!("it is new") };
+    assert_eq!(registry.approval_to_use(id(1), || 7), None, "it is pending");
+    registry.settle(attempt, VERIFIED, Moment::now()).unwrap();
+    let first = registry.approval_to_use(id(1), || 7).unwrap();
+    assert_eq!((first.attempt, first.ticket, first.is_granted), (attempt, 7, false));
+    registry.grant(&first);
+    let again = registry.approval_to_use(id(1), || 8).unwrap();
+    assert_eq!((again.ticket, again.is_granted), (7, true), "what was granted to the entry stays");
+
+    registry.forget_successes();
+    let ended = AttemptEnd { attempt, number: Some(number(1000).key()), outcome: VERIFIED, ago: Duration::ZERO };
+    assert!(registry.adopt_end(ended, Moment::now(), None));
+    assert!(!registry.use_up(&first), "the entry was forgotten");
+    let anew = registry.approval_to_use(id(1), || 9).unwrap();
+    assert_eq!((anew.ticket, anew.is_granted), (9, false), "another entry asks anew");
+    assert!(registry.use_up(&anew));
+    assert!(!registry.use_up(&anew));
+    let failure = registry.snapshot(id(1)).unwrap().failure.unwrap();
+    assert_eq!(failure.reason(), FailureReason::AlreadyUsed);
 }

@@ -7,7 +7,8 @@ use std::sync::Barrier;
 
 use phonegate::call::CallStatus;
 use serde_json::{Value, json};
-use support::gate::{TestGate, id, no_limits};
+use support::abi::{Abi, FAILED, PENDING, SUCCESS, fresh_id};
+use support::gate::{TestGate, id, no_limits, with_test_defaults};
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -112,4 +113,37 @@ fn a_repeat_after_a_used_approval_calls_again() {
     gate.initiate(id(1), NUMBER);
     assert_eq!(poll(&gate, 1), CallStatus::Success, "it was approved again");
     is_used_up(&gate, 1);
+}
+
+#[test]
+fn an_approval_is_not_reported_while_no_gate_can_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(json!({ "type": "sqlite", "path": folder.path().join("calls.db") }), 0);
+    config["numbers"] = json!({ "default_country": "US" });
+    let config = with_test_defaults(config);
+    let abi = Abi::load(&config);
+    let call = fresh_id();
+    assert_eq!(abi.initiate(Some(support::abi::NUMBER), Some(&call), None), PENDING);
+    let file = folder.path().join("calls.db");
+    let calls = support::calls::Calls::of(&abi.path("phonegate.json"));
+    let records = || calls.records(&["calls", "--id", call.to_str().unwrap()]);
+    let is_verified = || records().iter().any(|record| record["outcome"] == "verified");
+    wait_until("the store has the approval", || file.exists() && is_verified());
+    assert_eq!(abi.shut_down(60_000), 0);
+    abi.configure(&json!({}));
+    for _ in 0..2 {
+        assert_eq!(abi.status(Some(&call)), FAILED);
+        assert!(abi.message(&call).contains("(NotConfigured)"), "{}", abi.message(&call));
+    }
+    abi.configure(&config);
+    let poll = || {
+        let mut status = PENDING;
+        wait_until("a poll has an answer", || {
+            status = abi.status(Some(&call));
+            status != PENDING
+        });
+        status
+    };
+    wait_until("the gate has started", || !abi.message(&call).contains("(NotConfigured)"));
+    assert_eq!([poll(), poll()], [SUCCESS, FAILED]);
 }

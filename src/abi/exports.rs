@@ -67,7 +67,8 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
         // Inside the log callback a wait would block the log.
         let ask = |gate: &Gate| if callback::inside() { gate.status_at_once(id) } else { gate.status(id) };
         let status = slot::status_without_gate(id).map_or_else(|| slot::with_gate(ask), Ok);
-        status.unwrap_or_else(|_| REGISTRY.status(id).unwrap_or(CallStatus::Failed)) as i32
+        let without_gate = || slot::snapshot_without_gate(id).map_or(CallStatus::Failed, |known| known.status);
+        status.unwrap_or_else(|_| without_gate()) as i32
     })
 }
 
@@ -266,7 +267,8 @@ fn failure_message(id: Result<&[u8], BadText>) -> String {
         Err(failure) => return slot::messages().text(&failure),
     };
     slot::with_gate(|gate| gate.failure_message(id)).unwrap_or_else(|error| {
-        gate::message(slot::messages(), REGISTRY.snapshot(id).ok_or_else(|| not_configured(&error)))
+        let known = slot::snapshot_without_gate(id).ok_or_else(|| not_configured(&error));
+        gate::message(slot::messages(), known)
     })
 }
 

@@ -18,7 +18,7 @@ use crate::clock::Moment;
 use crate::config::{self, ConfigError, Level, Messages};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
-use crate::registry::Registry;
+use crate::registry::{Registry, Snapshot};
 use crate::telemetry::{Event, Log, Sinks, Tee, system_log};
 
 /// Maximum time to deliver the alert about a refused configuration.
@@ -55,6 +55,9 @@ static START: Mutex<Start> = Mutex::new(Start::NEW);
 /// Whether hosts get brief messages, as configured for the gate that runs or ran last. Messages outlive the gate.
 static IS_BRIEF: AtomicBool = AtomicBool::new(false);
 
+/// Whether approvals are used up, as configured for the gate that runs or ran last.
+static IS_SINGLE_USE: AtomicBool = AtomicBool::new(false);
+
 struct Running {
     gate: Gate,
     /// The configuration it runs with.
@@ -85,6 +88,12 @@ pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigErro
 /// How much detail messages to hosts have, by the configuration that was read last. Full if none could be read.
 pub(super) fn messages() -> Messages {
     if IS_BRIEF.load(Ordering::Relaxed) { Messages::Brief } else { Messages::Full }
+}
+
+/// Returns what is known of a call if no gate can be started, but no approval that the store would have to use up.
+pub(super) fn snapshot_without_gate(id: CallId) -> Option<Snapshot> {
+    let must_use_up = IS_SINGLE_USE.load(Ordering::Relaxed);
+    REGISTRY.snapshot(id).filter(|snapshot| !must_use_up || snapshot.status != CallStatus::Success)
 }
 
 /// Returns the status of a call if a gate runs and would return the registry's status unchanged.
@@ -125,15 +134,16 @@ pub(super) fn shut_down(timeout: Duration) -> CallResult {
     let Some(mut start) = START.try_lock_until(end) else { return CallResult::TimedOut };
     DIRECT_STATUSES.store(0, Ordering::Release);
     let running = RUNNING.swap(None);
-    let Start { refusals, alerting, .. } = std::mem::replace(&mut *start, Start::NEW);
+    let Start { refusals, alerting, alerted, .. } = std::mem::replace(&mut *start, Start::NEW);
+    start.alerted = alerted;
     drop(start);
     let left = || end.saturating_duration_since(Instant::now());
+    let gate_ended = running.is_none_or(|running| running.gate.shut_down(left()));
     if let Some(ended) = alerting {
         // Best effort: a mail server that does not answer must not delay a shutdown further. The module is pinned, so
         // the thread may go on.
         let _ = ended.recv_timeout(left().min(ALERT_GRACE));
     }
-    let gate_ended = running.is_none_or(|running| running.gate.shut_down(left()));
     let all_told = refusals.is_none_or(|refusals| refusals.close(left()));
     if gate_ended && all_told { CallResult::Ok } else { CallResult::TimedOut }
 }
@@ -175,7 +185,7 @@ impl Start {
                 let all = [CallStatus::Pending, CallStatus::Success, CallStatus::Failed].into_iter();
                 let answers = all.filter(|status| running.gate.adds_nothing_to(*status)).map(bit).sum();
                 DIRECT_STATUSES.store(answers, Ordering::Release);
-                (self.failure, self.refusals) = (None, None);
+                (self.failure, self.refusals, self.alerting) = (None, None, None);
                 Ok(running)
             }
             Err(error) => {
@@ -218,6 +228,7 @@ impl Start {
         let loaded = config::load(&path)?;
         // Also if the gate cannot start: the error may name paths and accounts.
         IS_BRIEF.store(loaded.config.messages == Messages::Brief, Ordering::Relaxed);
+        IS_SINGLE_USE.store(loaded.config.call.single_use, Ordering::Relaxed);
         let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: Some(system_log()) };
         let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
         Ok(Running { gate, path })

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, StoredOutcome};
@@ -15,6 +16,7 @@ use crate::clock::{Deadline, Moment};
 use crate::config::Level;
 use crate::registry::{Adopted, AttemptEnd, Snapshot};
 use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, Reach, StoreError};
+use crate::telemetry::Event;
 
 /// How often the store is asked about a call that another process drives.
 const WATCH_EVERY: Duration = Duration::from_millis(300);
@@ -131,24 +133,46 @@ impl Dispatcher {
     }
 
     /// Uses up the approval of a call that is verified in the registry. Returns Success once, in one thread of one
-    /// process, and Failed after that. Returns Pending if the store does not answer within 250 ms.
+    /// process, and Failed after that. Returns Pending if the store does not answer within 250 ms; a later poll gets that
+    /// answer.
     pub(crate) fn use_approval(&self, id: CallId) -> CallStatus {
         let registry = &self.shared.registry;
-        let Some(attempt) = registry.verified(id) else { return CallStatus::Failed };
-        let (sender, answer) = sync_channel(1);
-        let shared = Arc::clone(&self.shared);
-        let ask = async move {
-            let _ = sender.send(shared.ledger.use_approval(attempt).await);
+        let Some(approval) = registry.approval_to_use(id, || Uuid::new_v4().as_u128()) else {
+            return CallStatus::Failed;
         };
-        self.tasks.spawn_on(ask, &self.runtime);
-        match answer.recv_timeout(EXPORT_LIMIT) {
-            Ok(Ok(is_ours)) => match registry.use_approval(attempt) && is_ours {
-                true => CallStatus::Success,
-                false => CallStatus::Failed,
-            },
-            // The next poll asks again, for the same owner.
-            Ok(Err(_)) | Err(_) => CallStatus::Pending,
+        if !approval.is_granted {
+            let (sender, answer) = sync_channel(1);
+            let shared = Arc::clone(&self.shared);
+            let ask = async move {
+                let granted = shared.ledger.use_approval(&approval).await;
+                if granted == Ok(true) {
+                    shared.registry.grant(&approval);
+                }
+                let _ = sender.send(granted);
+            };
+            self.tasks.spawn_on(ask, &self.runtime);
+            match answer.recv_timeout(EXPORT_LIMIT) {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    if registry.use_up(&approval) {
+                        self.log_already_used(id);
+                    }
+                    return CallStatus::Failed;
+                }
+                Ok(Err(_)) | Err(_) => return CallStatus::Pending,
+            }
         }
+        if registry.use_up(&approval) {
+            return CallStatus::Success;
+        }
+        self.log_already_used(id);
+        CallStatus::Failed
+    }
+
+    fn log_already_used(&self, id: CallId) {
+        let text = "the approval was used before; only the first poll gets Success (call.single_use)";
+        let event = Event { id: Some(id), text: Some(text), ..Event::default() };
+        self.shared.log.write(Level::Warn, &Event { event: "already_used", ..event });
     }
 
     /// All that is known of a call that the registry does not know: the store is asked, within a quarter of a second.

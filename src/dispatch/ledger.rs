@@ -21,6 +21,7 @@ use crate::call::{Attempt, Call, CallId, Failure, FailureReason, NumberKey, Outc
 use crate::clock::Moment;
 use crate::config::{Config, Level, LimitsConfig};
 use crate::platform;
+use crate::registry::ApprovalToUse;
 use crate::store::{
     Begun, Block, BlockScope, CallStore, Change, Current, CurrentState, End, Ended, NewAttempt, Orphan, Owner, Query,
     Reach, StoreError, StoredNumber, Update,
@@ -278,9 +279,10 @@ impl Ledger {
         self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
     }
 
-    /// Uses up the approval of an attempt. Returns whether this process is the one that did.
-    pub(super) async fn use_approval(&self, attempt: Attempt) -> Result<bool, StoreError> {
-        self.watch.ask(StoreOperation::UseApproval, LOOK_LIMIT, self.store.use_approval(attempt, self.owner)).await
+    /// Returns whether the store grants an approval to this ticket.
+    pub(super) async fn use_approval(&self, approval: &ApprovalToUse) -> Result<bool, StoreError> {
+        let ticket = Owner(Uuid::from_u128(approval.ticket));
+        self.watch.ask(StoreOperation::UseApproval, LOOK_LIMIT, self.store.use_approval(approval.attempt, ticket)).await
     }
 
     /// How an attempt stands, where it is the current one of its id.

@@ -15,7 +15,9 @@ use crate::store::{Lockout, utc};
 use crate::telemetry::{Event, Log, Metrics};
 
 /// Minimum time between two reports of the same condition.
-const REPORTED_EVERY: Duration = Duration::from_secs(60 * 60);
+/// A little longer than the hour in which the store takes a second alert for a repetition: the store may get the first
+/// one some time after it was raised.
+const REPORTED_EVERY: Duration = Duration::from_secs(65 * 60);
 
 /// Maximum number of conditions of which the last report is remembered. Beyond it no other condition is reported, so
 /// that calls to many numbers cannot fill the log.
@@ -29,11 +31,13 @@ pub(super) struct Notices {
     alerts: Alerts,
     /// The time of the last report of each condition, by its kind and what it is about.
     reported: Arc<Mutex<HashMap<String, Instant>>>,
+    /// Since when backends have been down whose alert was raised.
+    outages: Arc<Mutex<HashMap<String, SystemTime>>>,
 }
 
 impl Notices {
     pub(super) fn new(log: Log, metrics: Metrics, alerts: Alerts) -> Self {
-        Self { log, metrics, alerts, reported: Arc::default() }
+        Self { log, metrics, alerts, reported: Arc::default(), outages: Arc::default() }
     }
 
     /// Reports that a user reported fraud and that exactly this number was blocked. Returns the text of the log line.
@@ -131,6 +135,7 @@ impl Notices {
         let kind = if backend == THE_STORE { AlertKind::StoreDown } else { AlertKind::BackendDown };
         // Not only the first time: a failure within an hour of the last alert is reported after that hour.
         if self.is_news(kind, backend) {
+            self.outages.lock().insert(backend.to_owned(), SystemTime::now());
             let text = format!("PhoneGate cannot use {backend}: {} Run `phonegate check`.", failure.text());
             self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(kind, backend, text) });
         }
@@ -140,8 +145,12 @@ impl Notices {
     pub(super) fn up(&self, backend: &str) {
         let event = Event { backend: Some(backend), ..Event::default() };
         self.log.write(Level::Info, &Event { event: "backend_up", ..event });
+        // Only of an outage that an alert reported. Its hour tells it from an outage before.
+        let Some(since) = self.outages.lock().remove(backend) else { return };
+        let hour = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 3600);
+        let about = format!("{backend} {hour}");
         let text = format!("PhoneGate can use {backend} again.");
-        self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(AlertKind::BackendUp, backend, text) });
+        self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(AlertKind::BackendUp, about, text) });
     }
 
     /// Returns whether this was not reported within the last hour, and remembers it as reported now.
@@ -149,7 +158,8 @@ impl Notices {
         let mut reported = self.reported.lock();
         reported.retain(|_, at| at.elapsed() < REPORTED_EVERY);
         let what = format!("{} {about}", kind.name());
-        let is_news = !reported.contains_key(&what) && reported.len() < MAX_REPORTED;
+        let has_room = kind != AlertKind::CapReached || reported.len() < MAX_REPORTED;
+        let is_news = has_room && !reported.contains_key(&what);
         if is_news {
             reported.insert(what, Instant::now());
         }

@@ -96,9 +96,7 @@ impl Registry {
         let keep = self.keep_finished().saturating_sub(ago);
         let origin = Origin::here(attempt.generation);
         let entry = match outcome {
-            StoredOutcome::Verified(_) => {
-                Entry::Verified(Box::new(Verified { origin, number, at: now, keep, refused_repeat: None }))
-            }
+            StoredOutcome::Verified(_) => Entry::Verified(Box::new(Verified::new(origin, number, (now, keep), None))),
             StoredOutcome::Failed(failure) => Entry::failed(origin, failure, number),
         };
         calls.by_id.insert(attempt.id, entry);

@@ -56,6 +56,17 @@ pub enum Begun {
     RefusedRepeat(Failure, Attempt),
 }
 
+/// An approval that is about to be used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApprovalToUse {
+    /// The attempt, with its generation in the store.
+    pub attempt: Attempt,
+    /// Identifies the entry of the registry. An entry that was forgotten and read from the store again has another ticket.
+    pub ticket: u128,
+    /// Whether the store has granted the approval to this ticket.
+    pub is_granted: bool,
+}
+
 /// What one look at a call shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
@@ -164,7 +175,7 @@ impl Registry {
         let entry = match &outcome {
             StoredOutcome::Verified(_) => {
                 let keep = self.keep_finished().saturating_sub(ago);
-                Entry::Verified(Box::new(Verified { origin, number: Some(number), at: now, keep, refused_repeat }))
+                Entry::Verified(Box::new(Verified::new(origin, Some(number), (now, keep), refused_repeat)))
             }
             StoredOutcome::Failed(failure) => Entry::failed(origin, failure.clone(), Some(number)),
         };
@@ -175,28 +186,41 @@ impl Registry {
         Some(outcome)
     }
 
-    /// Returns the attempt of a verified call, with its generation in the store, if the call is still kept.
-    pub fn verified(&self, id: CallId) -> Option<Attempt> {
-        let calls = self.shard(id).calls.lock();
-        match calls.status(id, self.keep_finished(), Moment::now)? {
-            CallStatus::Success => calls.by_id.get(&id).map(|entry| Attempt { id, generation: entry.origin().stored }),
-            CallStatus::Pending | CallStatus::Failed => None,
+    /// Returns the approval of a call that is verified here and kept, to be used up. `new_ticket` returns a random number,
+    /// by which this entry of the registry asks the store for the approval.
+    pub fn approval_to_use(&self, id: CallId, new_ticket: impl FnOnce() -> u128) -> Option<ApprovalToUse> {
+        let mut calls = self.shard(id).calls.lock();
+        if calls.status(id, self.keep_finished(), Moment::now) != Some(CallStatus::Success) {
+            return None;
+        }
+        let Some(Entry::Verified(verified)) = calls.by_id.get_mut(&id) else { return None };
+        let ticket = *verified.ticket.get_or_insert_with(new_ticket);
+        let attempt = Attempt { id, generation: verified.origin.stored };
+        Some(ApprovalToUse { attempt, ticket, is_granted: verified.is_granted })
+    }
+
+    /// Records that the store granted an approval to the ticket of its entry.
+    pub fn grant(&self, approval: &ApprovalToUse) {
+        let mut calls = self.shard(approval.attempt.id).calls.lock();
+        if let Some(Entry::Verified(verified)) = calls.by_id.get_mut(&approval.attempt.id)
+            && verified.ticket == Some(approval.ticket)
+        {
+            verified.is_granted = true;
         }
     }
 
-    /// Uses up the approval of an attempt, whose generation is that in the store: from then on the attempt has failed
-    /// as [`FailureReason::AlreadyUsed`]. Returns whether this call of the function used it up, so true in one thread
+    /// Uses up an approval: from then on its call has failed as [`FailureReason::AlreadyUsed`]. Returns true in one thread
     /// only.
-    pub fn use_approval(&self, attempt: Attempt) -> bool {
-        let mut calls = self.shard(attempt.id).calls.lock();
-        let Some(entry) = calls.by_id.get_mut(&attempt.id) else { return false };
+    pub fn use_up(&self, approval: &ApprovalToUse) -> bool {
+        let mut calls = self.shard(approval.attempt.id).calls.lock();
+        let Some(entry) = calls.by_id.get_mut(&approval.attempt.id) else { return false };
         let Entry::Verified(verified) = entry else { return false };
-        if verified.origin.stored != attempt.generation {
+        if verified.ticket != Some(approval.ticket) {
             return false;
         }
         let failure = Failure::new(
             FailureReason::AlreadyUsed,
-            "The approval has been used: Success was returned for this call before (call.single_use).",
+            "The approval has been used: Success is returned once for each call (call.single_use).",
         );
         *entry = Entry::failed(verified.origin, failure, verified.number);
         true

@@ -55,6 +55,10 @@ pub(super) struct Verified {
     /// How long it was to be kept then: a gate that is started anew cannot bring it back.
     pub(super) keep: Duration,
     pub(super) refused_repeat: Option<Box<Failure>>,
+    /// Identifies this entry to the store, once it has asked for the approval.
+    pub(super) ticket: Option<u128>,
+    /// Whether the store granted the approval to the ticket.
+    pub(super) is_granted: bool,
 }
 
 pub(super) struct Pending {
@@ -70,6 +74,18 @@ impl Origin {
     /// An attempt of this process.
     pub(super) fn here(generation: u64) -> Self {
         Self { generation, stored: generation, is_elsewhere: false }
+    }
+}
+
+impl Verified {
+    /// An approval that is kept for `keep` from `at`.
+    pub(super) fn new(
+        origin: Origin,
+        number: Option<NumberKey>,
+        (at, keep): (Moment, Duration),
+        refused_repeat: Option<Box<Failure>>,
+    ) -> Self {
+        Self { origin, number, at, keep, refused_repeat, ticket: None, is_granted: false }
     }
 }
 
