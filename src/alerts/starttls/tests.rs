@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 use super::*;
 
 /// What `ask` makes of a server that sends these packets, one after each command and first its greeting.

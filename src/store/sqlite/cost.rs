@@ -1,6 +1,6 @@
 //! What it costs to begin a call, counted in instructions of SQLite's virtual machine: the same however many calls there
 //! are.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
