@@ -125,7 +125,8 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     async fn end(&self, end: &End) -> Result<Ended, StoreError>;
 
     /// Records updates of attempts, in this order. An update that comes again changes nothing. Returns the locks that
-    /// the ends of attempts caused.
+    /// the ends of attempts caused. A [`Change::Ended`] of an attempt that the same owner has already ended for the same
+    /// reason returns the lock again: the answer to the earlier one may have been lost.
     ///
     /// # Errors
     /// If not all of it is kept.

@@ -227,7 +227,7 @@ fn an_administrator_unlocks_a_number() {
 }
 
 #[test]
-fn an_end_that_is_recorded_later_locks_once_and_says_so() {
+fn an_end_that_is_recorded_again_returns_its_one_lock_again() {
     on_every_store(async |open| {
         let store = open();
         let ended = |n| {
@@ -245,9 +245,43 @@ fn an_end_that_is_recorded_later_locks_once_and_says_so() {
         assert_eq!((*one, *locked, &**masked), (attempt(2, 1), number(1).key, "+1******1212"));
         let until = *until;
         assert!(is_about(until, SystemTime::now() + DENIALS.lock), "{until:?}");
-        assert_eq!(store.record(&[ended(3), ended(2)]).await, Ok(vec![]), "it is recorded already");
+        for _ in 0..2 {
+            assert_eq!(store.record(&[ended(3), ended(2)]).await.as_ref(), Ok(&lockouts), "the answer may be lost");
+        }
+        let locks = store.locks().await.unwrap();
+        assert_eq!(locks.iter().map(|lock| lock.locks).collect::<Vec<_>>(), [1], "it is counted once");
         let rows = all_rows(&store).await;
         assert_eq!(rows.iter().map(|row| row.locked_until).collect::<Vec<_>>(), [None, Some(until), None]);
+    });
+}
+
+/// The answer to the end may have been lost, and then the same end is recorded.
+#[test]
+fn an_end_that_is_recorded_after_it_locked_returns_the_lock() {
+    on_every_store(async |open| {
+        let (store, another) = (open(), open());
+        let one = DenialLimits { count: 1, ..DENIALS };
+        let ended = |owner, reason| {
+            let (failure, release) = (failure(reason), true);
+            [update(attempt(1, 1), 5, Change::Ended { owner, failure, release, denials: one })]
+        };
+        let (same, other) = (FailureReason::WrongKey, FailureReason::CallEnded);
+        let until = locked(call(&store, 1, number(1), denied(), one).await);
+        let masked = "+1******1212".into();
+        let lockout = Lockout { attempt: attempt(1, 1), number: number(1).key, masked, until };
+        for store in [&store, &another] {
+            assert_eq!(store.record(&ended(OWNER, same)).await, Ok(vec![lockout.clone()]));
+        }
+        for (owner, reason) in [(ANOTHER, same), (OWNER, other)] {
+            assert_eq!(store.record(&ended(owner, reason)).await, Ok(vec![]), "{owner:?} {reason:?}: another end");
+        }
+        let locks = store.locks().await.unwrap();
+        assert_eq!(locks.iter().map(|lock| lock.locks).collect::<Vec<_>>(), [1], "it is counted once");
+        // An end that caused no lock returns none, whatever the limits are by now.
+        assert_eq!(call(&store, 2, number(2), denied(), DENIALS).await, Ended::UNLOCKED);
+        let failure = failure(same);
+        let unlocked = Change::Ended { owner: OWNER, failure, release: true, denials: one };
+        assert_eq!(store.record(&[update(attempt(2, 1), 5, unlocked)]).await, Ok(vec![]));
     });
 }
 

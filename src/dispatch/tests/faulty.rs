@@ -26,6 +26,8 @@ pub(super) struct Faulty {
     pub(super) can_renew: AtomicBool,
     /// When it is set, no call ever begins, and the store is or is not at work meanwhile.
     begins_nothing: Option<bool>,
+    /// When it is set, the answer to each end is lost, after the end was written.
+    loses_ends: bool,
     /// How long was to be kept at each sweep.
     pub(super) swept: Mutex<Vec<Duration>>,
 }
@@ -39,6 +41,7 @@ impl Default for Faulty {
             asked_to_block: Mutex::default(),
             can_renew: AtomicBool::new(true),
             begins_nothing: None,
+            loses_ends: false,
             swept: Mutex::default(),
         }
     }
@@ -59,6 +62,10 @@ impl Faulty {
 
     pub(super) fn that_begins_nothing(is_working: bool) -> Self {
         Self { begins_nothing: Some(is_working), ..Self::default() }
+    }
+
+    pub(super) fn that_loses_ends() -> Self {
+        Self { loses_ends: true, ..Self::default() }
     }
 
     pub(super) fn go_on(&self) {
@@ -92,7 +99,8 @@ impl CallStore for Faulty {
         if self.open.available_permits() == 0 {
             return Err(away());
         }
-        self.kept.end(end).await
+        let ended = self.kept.end(end).await;
+        if self.loses_ends { Err(away()) } else { ended }
     }
 
     async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::faulty::Faulty;
 use super::*;
-use crate::store::{CurrentState, LEASE};
+use crate::store::{CurrentState, LEASE, LimitStore};
 
 fn note(name: &str) -> Change {
     step(name, None, None)
@@ -80,6 +80,22 @@ async fn what_a_provider_has_of_a_call_is_deleted_only_when_the_store_has_its_en
             bench.dispatcher.end().await;
             assert_eq!(*bench.backend.cleaned_up.lock(), 0);
         }
+    }
+}
+
+/// The third denial locks the number.
+#[tokio::test]
+async fn a_lock_is_logged_once_although_the_answer_was_lost() {
+    let store = Arc::new(Faulty::that_loses_ends());
+    let bench = Bench::with(Arc::clone(&store), Scripted::that_fails(FailureReason::WrongKey));
+    for n in 1..=3 {
+        bench.begin(n, 60 * SECOND);
+        bench.until(|bench| bench.registry.status(id(n)) == Some(CallStatus::Failed)).await;
+        bench.dispatcher.recorded().await;
+        let locks = store.locks().await.unwrap();
+        assert_eq!(locks.len(), usize::from(n == 3));
+        let lines = bench.lines.lock().iter().filter(|line| line.contains("locked_out")).count();
+        assert_eq!(lines, locks.len(), "after {n} denials");
     }
 }
 

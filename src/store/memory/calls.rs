@@ -10,7 +10,7 @@ use super::counters::{Day, Line, Pending, Times};
 use super::limits::KeptDenials;
 use super::pins::KeptPin;
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, Country, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
     Begun, Block, BlockScope, Change, Current, CurrentState, DenialLimits, End, Ended, HOLD, LEASE, Limits, Lockout,
     NewAttempt, Orphan, Owner, Query, Refusal, Row, RowOutcome, Step, StoreError, StoredNumber, Update,
@@ -58,6 +58,8 @@ pub(super) struct Kept {
     progress: Progress,
     /// Who drives it, while it is pending.
     drive: Option<Owner>,
+    /// Who ended it.
+    ended_by: Option<Owner>,
     pub(super) deadline: Instant,
     /// When it began, unless it counts for no limit.
     pub(super) begun: Option<Instant>,
@@ -130,7 +132,7 @@ impl Calls {
         let sequence = *self.sequences.get(&end.attempt)?;
         let kept = self.attempts.get_mut(&sequence)?;
         let in_time = !matches!(end.outcome, Outcome::Verified(_)) || kept.deadline > now;
-        kept.drive.take_if(|drive| *drive == end.owner && in_time)?;
+        kept.ended_by = Some(kept.drive.take_if(|drive| *drive == end.owner && in_time)?);
         kept.ended_at = Some(now);
         kept.row.ended = Some(end.at);
         kept.row.outcome = (&end.outcome).into();
@@ -168,11 +170,8 @@ impl Calls {
                 let outcome = Outcome::Failed(failure.clone());
                 let end =
                     End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
-                if let Ended::Yes { locked_until: Some(until) } = self.end(&end, now) {
-                    let row = sequence.and_then(|sequence| self.attempts.get(&sequence)).map(|kept| &kept.row)?;
-                    let masked = row.number.clone().unwrap_or_default();
-                    return Some(Lockout { attempt: *attempt, number: row.number_key?, masked, until });
-                }
+                self.end(&end, now);
+                return self.attempts.get(&sequence?)?.lockout(*owner, failure.reason());
             }
             Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
             Change::Refused { number, node, failure } => match sequence {
@@ -327,11 +326,21 @@ impl Kept {
             attempts: None,
             progress,
             drive: None,
+            ended_by: None,
             deadline,
             begun: None,
             used_by: None,
             ended_at: None,
         }
+    }
+
+    /// Returns the lock that its end caused, if this owner ended it for this reason.
+    fn lockout(&self, owner: Owner, reason: FailureReason) -> Option<Lockout> {
+        let Row { attempt, number, number_key, outcome, locked_until, .. } = &self.row;
+        let is_same = matches!(outcome, RowOutcome::Failed(failure) if failure.reason() == reason);
+        (is_same && self.ended_by == Some(owner)).then_some(())?;
+        let masked = number.clone().unwrap_or_default();
+        Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
     }
 
     fn take(&mut self, step: Step) {

@@ -1,4 +1,4 @@
--- Records what happened. ARGV: the updates. Answers with the attempts whose end locked their number.
+-- Records what happened. ARGV: the updates. Answers with the attempts of `ended` whose end locked their number.
 
 local function add_step(kept, step)
     local steps = key('s', kept.sequence)
@@ -34,8 +34,9 @@ function changes.step(update, kept)
 end
 
 function changes.ended(update, kept)
-    local _, locked_until = finish(kept, update.owner, update)
-    if locked_until then
+    finish(kept, update.owner, update)
+    -- Also if it had ended so before: the answer may have been lost.
+    if kept and kept.owner == update.owner and kept.outcome == update.outcome and kept.locked_until then
         lockouts[#lockouts + 1] = cjson.encode(kept)
     end
 end

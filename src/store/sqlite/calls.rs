@@ -1,7 +1,7 @@
 //! What changes attempts, and finds them. Each function is a part of a transaction.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use phonegate_approval::attempts::StoredAttempts;
 use phonegate_approval::verdict::StoredApproval;
@@ -12,7 +12,9 @@ use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
 use super::{alerts, begin, limits, number_keys};
 use crate::backend::Reference;
-use crate::call::{Attempt, CallId, CallLimit, Country, Failure, NumberKey, Outcome, Progress, StoredOutcome};
+use crate::call::{
+    Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+};
 use crate::store::{
     Change, Current, CurrentState, End, Ended, HOLD, LEASE, Lockout, Orphan, Owner, StoredNumber, Update,
 };
@@ -20,19 +22,7 @@ use crate::store::{
 /// So many attempts are forgotten in one transaction, for which calls wait.
 const SWEPT_AT_ONCE: u32 = 500;
 
-/// An attempt that a transaction has ended.
-struct EndedAttempt {
-    number: Option<NumberKey>,
-    masked: Option<Box<str>>,
-    locked_until: Option<SystemTime>,
-}
-
 pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Ended> {
-    let ended = end_and_count(desk, end)?;
-    Ok(ended.map_or(Ended::No, |ended| Ended::Yes { locked_until: ended.locked_until }))
-}
-
-fn end_and_count(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Option<EndedAttempt>> {
     let End { attempt, owner, at, outcome, release, denials } = end;
     let (id, generation) = (attempt.id, values::generation(*attempt));
     let (judged_by, failure) = match outcome {
@@ -62,7 +52,7 @@ fn end_and_count(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Option<EndedAtt
         )?
         .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((deadline, number, line, masked)) = found else { return Ok(None) };
+    let Some((deadline, number, line, masked)) = found else { return Ok(Ended::No) };
     counters::subtract(desk, Counter::Pending, deadline)?;
     if let Some(line) = line {
         counters::subtract(desk, Counter::PendingOnLine(line), deadline)?;
@@ -78,7 +68,28 @@ fn end_and_count(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Option<EndedAtt
             .prepare_cached("UPDATE attempts SET locked_until_at = ?3 WHERE id = ?1 AND generation = ?2")?
             .execute(params![id, generation, At(until)])?;
     }
-    Ok(Some(EndedAttempt { number, masked, locked_until }))
+    Ok(Ended::Yes { locked_until })
+}
+
+/// Returns the lock that the end of an attempt caused, if this owner ended it for this reason.
+fn lockout(
+    desk: &Desk<'_>,
+    attempt: Attempt,
+    owner: Owner,
+    reason: FailureReason,
+) -> rusqlite::Result<Option<Lockout>> {
+    desk.database
+        .prepare_cached(
+            "SELECT number_key, number, locked_until_at FROM attempts
+             WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND reason = ?4 AND number_key IS NOT NULL
+                 AND locked_until_at IS NOT NULL",
+        )?
+        .query_row(params![attempt.id, values::generation(attempt), owner, reason.name()], |row| {
+            let masked: Option<Box<str>> = row.get(1)?;
+            let At(until) = row.get(2)?;
+            Ok(Lockout { attempt, number: row.get(0)?, masked: masked.unwrap_or_default(), until })
+        })
+        .optional()
 }
 
 fn limit_name(failure: &Failure) -> Option<&'static str> {
@@ -103,12 +114,8 @@ pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<Optio
         Change::Ended { owner, failure, release, denials } => {
             let outcome = Outcome::Failed(failure.clone());
             let end = End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
-            let Some(EndedAttempt { number, masked, locked_until }) = end_and_count(desk, &end)? else {
-                return Ok(None);
-            };
-            let lockout =
-                |(number, until)| Lockout { attempt: *attempt, number, masked: masked.unwrap_or_default(), until };
-            return Ok(number.zip(locked_until).map(lockout));
+            self::end(desk, &end)?;
+            return lockout(desk, *attempt, *owner, failure.reason());
         }
         Change::Released => {
             desk.database
