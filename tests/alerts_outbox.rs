@@ -189,7 +189,8 @@ fn redis_gives_up_old_alerts_and_removes_them() {
     let owner = Owner(id(9));
     for n in 1..=2 {
         let (destination, about, content) = ("mail".into(), format!("fraud:{n}").into(), "{}".into());
-        let queued = QueuedAlert { id: id(n), destination, about, raised_at: std::time::SystemTime::now(), content };
+        let raised_at = std::time::SystemTime::now();
+        let queued = QueuedAlert { id: id(n), destination, about, raised_at, content, is_urgent: true };
         runtime.block_on(store.add_alert(&queued)).unwrap();
     }
     let claimed = runtime.block_on(store.claim_alerts(owner, &["mail".into()], 10)).unwrap();

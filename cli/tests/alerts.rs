@@ -110,6 +110,7 @@ fn add(store: &SqliteStore, runtime: &Runtime, n: u128, destination: &str) -> Al
         about: format!("fraud:{n}").into(),
         raised_at: alert.at,
         content: serde_json::to_string(&alert).unwrap().into(),
+        is_urgent: true,
     };
     runtime.block_on(store.add_alert(&queued)).unwrap();
     alert

@@ -26,9 +26,6 @@ use crate::telemetry::{AlertResult, Event, Log, Metrics};
 /// Interval at which the store is asked for alerts. It is also asked when this process has added one.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Maximum number of concurrent deliveries of alerts from the store.
-const MAX_DELIVERIES: usize = 2;
-
 /// Maximum time of a store operation.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -85,8 +82,6 @@ impl Raised {
 /// The state that the tasks share.
 pub(super) struct Outbox {
     destinations: Vec<Box<dyn Deliver>>,
-    /// Their keys.
-    keys: Vec<Box<str>>,
     store: Arc<dyn AlertStore>,
     owner: Owner,
     /// Notified when the store has got an alert from this process.
@@ -109,7 +104,6 @@ impl Outbox {
         metrics: Metrics,
     ) -> Self {
         Self {
-            keys: destinations.iter().map(|destination| destination.key().into()).collect(),
             destinations,
             store,
             owner: Owner(Uuid::new_v4()),
@@ -163,6 +157,7 @@ impl Outbox {
                 about: raised.subject(),
                 raised_at: alert.at,
                 content: content.into(),
+                is_urgent: alert.kind == AlertKind::Fraud,
             };
             match self.persist(|| self.store.add_alert(&queued)).await {
                 Some(AlertAdded::New | AlertAdded::Repeated) => {}
@@ -196,27 +191,25 @@ impl Outbox {
         }
     }
 
-    /// Delivers the alerts that wait in the store, until the process shuts down.
+    /// Delivers the alerts that wait in the store, until the process shuts down. Each destination gets one at a time, so
+    /// that one that does not answer delays no other.
     pub(super) async fn deliver_stored(self: Arc<Self>) {
         let mut deliveries = JoinSet::new();
-        let mut under_way = HashMap::new();
+        // The destinations of these tasks.
+        let mut busy = HashMap::new();
         loop {
-            let free = MAX_DELIVERIES.saturating_sub(deliveries.len());
-            if free > 0 {
-                for claimed in self.claim(free).await {
-                    // If the result of a delivery cannot be recorded, its lease may expire. The new claim renews the
-                    // lease.
-                    if !under_way.values().any(|id| *id == claimed.id) {
-                        let id = claimed.id;
-                        under_way.insert(deliveries.spawn(Arc::clone(&self).deliver_claimed(claimed)).id(), id);
-                    }
-                }
+            let is_free = |key: &&str| !busy.values().any(|busy: &Box<str>| **busy == **key);
+            let keys = self.destinations.iter().map(|destination| destination.key());
+            let free: Vec<Box<str>> = keys.filter(is_free).map(Into::into).collect();
+            for claimed in self.claim(&free).await {
+                let destination = claimed.destination.clone();
+                busy.insert(deliveries.spawn(Arc::clone(&self).deliver_claimed(claimed)).id(), destination);
             }
             tokio::select! {
                 biased;
                 () = self.ending.cancelled() => break,
                 Some(ended) = deliveries.join_next_with_id() => {
-                    under_way.remove(&ended.map_or_else(|error| error.id(), |(task, ())| task));
+                    busy.remove(&ended.map_or_else(|error| error.id(), |(task, ())| task));
                 }
                 () = self.added.notified() => {}
                 () = sleep(LOOK_EVERY) => {}
@@ -225,8 +218,12 @@ impl Outbox {
         while deliveries.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, most: usize) -> Vec<ClaimedAlert> {
-        let claim = timeout(STORE_LIMIT, self.store.claim_alerts(self.owner, &self.keys, most));
+    /// Claims an alert for each of these destinations, if one is due.
+    async fn claim(&self, destinations: &[Box<str>]) -> Vec<ClaimedAlert> {
+        if destinations.is_empty() {
+            return Vec::new();
+        }
+        let claim = timeout(STORE_LIMIT, self.store.claim_alerts(self.owner, destinations, 1));
         match self.ending.run_until_cancelled(claim).await {
             Some(Ok(Ok(claimed))) => claimed,
             // If the store claimed some nevertheless, their lease expires.

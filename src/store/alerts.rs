@@ -14,8 +14,12 @@ pub const ALERT_LEASE: Duration = Duration::from_secs(60);
 /// [`ALERT_LEASE`] in tests that set the fault `store.alert_lease`.
 const SHORT_ALERT_LEASE: Duration = Duration::from_secs(2);
 
-/// Maximum number of undelivered alerts in a store.
+/// Maximum number of undelivered alerts for one destination.
 pub const MAX_WAITING_ALERTS: usize = 1_000;
+
+/// Maximum number of undelivered alerts in a store: those of the 16 destinations that a configuration may have. Alerts
+/// for destinations that were removed count, too.
+pub const MAX_WAITING_IN_ALL: usize = 16 * MAX_WAITING_ALERTS;
 
 /// Maximum number of alerts in a store that were delivered or given up. Beyond it the oldest ones are removed.
 pub(super) const MAX_ENDED_ALERTS: usize = 1_000;
@@ -44,8 +48,8 @@ pub(super) fn alert_lease() -> Duration {
 /// - While one owner's claim of an alert is valid, no other owner can claim it. A claim is valid for [`ALERT_LEASE`], or
 ///   until [`AlertStore::alert_tried`].
 /// - An alert that ended, because it was delivered or given up, is never claimed again.
-/// - At most [`MAX_WAITING_ALERTS`] wait, and at most as many ended ones are kept. The cost of [`AlertStore::claim_alerts`]
-///   does not depend on how many wait.
+/// - At most [`MAX_WAITING_ALERTS`] wait for one destination and [`MAX_WAITING_IN_ALL`] in all, and at most 1,000 ended
+///   ones are kept. The cost of [`AlertStore::claim_alerts`] does not depend on how many wait.
 /// - [`CallStore::sweep`](super::CallStore::sweep) gives up alerts that have waited for longer than [`ALERT_KEPT`], and
 ///   removes those that ended longer than a day ago.
 ///
@@ -54,13 +58,14 @@ pub(super) fn alert_lease() -> Duration {
 #[async_trait]
 pub trait AlertStore: Send + Sync {
     /// Adds an alert, unless one about the same was added for the same destination within the last hour, or too many
-    /// wait. To add the same alert again is a repetition, so that an addition with an unknown result can be retried.
+    /// wait for that destination or in all. To add the same alert again is a repetition, so that an addition with an unknown result can be retried.
     ///
     /// # Errors
     /// If it is not known whether it was added.
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError>;
 
-    /// Claims up to `most` alerts for these destinations that are due. Those that have been due for longest come first.
+    /// Claims up to `most` alerts that are due for each of these destinations, which differ. Urgent ones come first, then
+    /// those that have been due for longest.
     ///
     /// # Errors
     /// If it is not known which were claimed: they can be claimed again after [`ALERT_LEASE`].
@@ -97,6 +102,8 @@ pub struct QueuedAlert {
     pub raised_at: SystemTime,
     /// The alert as JSON. No personal data.
     pub content: Box<str>,
+    /// Whether it is delivered before others for the same destination.
+    pub is_urgent: bool,
 }
 
 /// Whether an alert was added.

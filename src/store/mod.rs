@@ -71,7 +71,7 @@ use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
 use crate::platform;
 pub use alerts::{
     ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS,
-    QueuedAlert,
+    MAX_WAITING_IN_ALL, QueuedAlert,
 };
 pub use attempt::{
     Change, Current, CurrentState, End, Ended, Lockout, NewAttempt, Orphan, Owner, StoredNumber, Update,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use phonegate::store::{AlertAdded, AlertTried, ListedAlert, MAX_WAITING_ALERTS, QueuedAlert};
+use phonegate::store::{AlertAdded, AlertTried, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL, QueuedAlert};
 
 use super::*;
 
@@ -20,6 +20,7 @@ fn alert_for(destination: &str, n: u128) -> QueuedAlert {
         about: format!("fraud:{n}").into(),
         raised_at: at(n as u64),
         content: format!("{{\"text\":\"é \\\"{n}\\\"\"}}").into(),
+        is_urgent: false,
     }
 }
 
@@ -113,6 +114,40 @@ fn a_claim_has_the_alerts_content_and_its_destinations_only() {
 }
 
 #[test]
+fn a_claim_has_some_alerts_for_each_destination() {
+    on_every_store(async |open| {
+        let store = open();
+        for n in 1..=6 {
+            add(&store, &alert(n)).await;
+        }
+        for n in 7..=9 {
+            add(&store, &alert_for(SYSLOG, n)).await;
+        }
+        let claimed = store.claim_alerts(OWNER, &[MAIL.into(), SYSLOG.into()], 2).await.unwrap();
+        let count = |key: &str| claimed.iter().filter(|alert| &*alert.destination == key).count();
+        assert_eq!((count(MAIL), count(SYSLOG), claimed.len()), (2, 2, 4));
+    });
+}
+
+#[test]
+fn urgent_alerts_are_claimed_first() {
+    on_every_store(async |open| {
+        let store = open();
+        for n in 1..=6 {
+            let added = QueuedAlert { is_urgent: n % 2 == 0, ..alert(n) };
+            assert_eq!(add(&store, &added).await, AlertAdded::New);
+        }
+        assert_eq!(claim(&store, OWNER, &[MAIL], 2).await.iter().filter(|n| *n % 2 == 0).count(), 2);
+        let rest = claim(&store, OWNER, &[MAIL], 2).await;
+        assert_eq!(rest.iter().filter(|n| *n % 2 == 0).count(), 1, "the third urgent one and one other: {rest:?}");
+        for n in [2, 4, 6] {
+            assert!(tried(&store, OWNER, n, AlertTried::Delivered).await);
+        }
+        assert_eq!(claim(&store, OWNER, &[MAIL], 10).await.len(), 2);
+    });
+}
+
+#[test]
 fn an_alert_that_ended_is_not_claimed_again() {
     on_every_store(async |open| {
         let (store, other) = (open(), open());
@@ -184,23 +219,38 @@ fn a_claim_ends_with_its_lease() {
 }
 
 #[test]
-fn a_thousand_alerts_wait_at_most() {
+fn a_thousand_alerts_wait_for_a_destination() {
     on_every_store(async |open| {
         let store = open();
         let most = MAX_WAITING_ALERTS as u128;
-        let alerts: Vec<_> = (0..most).map(|n| alert_for(&format!("{}", n % 7), n)).collect();
+        let alerts: Vec<_> = (0..most).map(|n| QueuedAlert { is_urgent: n % 3 == 0, ..alert(n) }).collect();
         let added = join_all(alerts.iter().map(|alert| add(&store, alert))).await;
         assert!(added.iter().all(|added| *added == AlertAdded::New));
         assert_eq!(add(&store, &alert(most)).await, AlertAdded::Full);
         assert_eq!(add(&store, &alerts[0]).await, AlertAdded::Repeated);
-        let claimed = claim(&store, OWNER, &["3"], 2).await;
-        for n in claimed {
+        let other = alert_for(SYSLOG, most + 10);
+        assert_eq!(add(&store, &other).await, AlertAdded::New, "another destination has room");
+        for n in claim(&store, OWNER, &[MAIL], 2).await {
             assert!(tried(&store, OWNER, n, AlertTried::Delivered).await);
         }
         let added = [add(&store, &alert(most)).await, add(&store, &alert(most + 1)).await];
         assert_eq!(added, [AlertAdded::New; 2]);
         assert_eq!(add(&store, &alert(most + 2)).await, AlertAdded::Full);
-        assert_eq!(store.alerts().await.unwrap().len(), MAX_WAITING_ALERTS + 2);
+        assert_eq!(store.alerts().await.unwrap().len(), MAX_WAITING_ALERTS + 3);
+    });
+}
+
+#[test]
+fn sixteen_thousand_alerts_wait_in_all() {
+    on_every_store(async |open| {
+        let store = open();
+        let most = MAX_WAITING_IN_ALL as u128;
+        let alerts: Vec<_> = (0..most).map(|n| alert_for(&format!("{}", n % 20), n)).collect();
+        for some in alerts.chunks(500) {
+            let added = join_all(some.iter().map(|alert| add(&store, alert))).await;
+            assert!(added.iter().all(|added| *added == AlertAdded::New));
+        }
+        assert_eq!(add(&store, &alert(most)).await, AlertAdded::Full);
     });
 }
 

@@ -27,6 +27,7 @@ enum Behavior {
 
 /// A destination that reports when each delivery began.
 struct FakeDestination {
+    key: &'static str,
     count: AtomicUsize,
     answer: Answer,
     began: UnboundedSender<(Instant, Alert)>,
@@ -35,15 +36,15 @@ struct FakeDestination {
 #[async_trait]
 impl Deliver for FakeDestination {
     fn wants(&self, kind: AlertKind) -> bool {
-        matches!(kind, AlertKind::Fraud | AlertKind::StoreDown)
+        matches!(kind, AlertKind::Fraud | AlertKind::BackendDown | AlertKind::StoreDown)
     }
 
     fn key(&self) -> &str {
-        "mail"
+        self.key
     }
 
     fn name(&self) -> &str {
-        "mail"
+        self.key
     }
 
     async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError> {
@@ -127,14 +128,20 @@ impl Scene {
     }
 
     fn with_store(store: Arc<FakeStore>, answer: impl Fn(usize) -> Behavior + Send + Sync + 'static) -> Self {
+        Self::with_destinations(store, [("mail", Box::new(answer) as Answer)])
+    }
+
+    fn with_destinations<const N: usize>(store: Arc<FakeStore>, answers: [(&'static str, Answer); N]) -> Self {
         let (began, deliveries) = unbounded_channel();
-        let destination = FakeDestination { count: AtomicUsize::new(0), answer: Box::new(answer), began };
+        let destination = |(key, answer)| {
+            Box::new(FakeDestination { key, count: AtomicUsize::new(0), answer, began: began.clone() }) as _
+        };
         let lines = Arc::<Mutex<Vec<Value>>>::default();
         let written = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| written.lock().push(serde_json::from_str(line).unwrap()));
         let log = Log::start(Level::Info, Sinks { file: None, tee: Some(tee), system: None }).unwrap();
         let metrics = Metrics::new([]).unwrap();
-        let destinations: Vec<Box<dyn Deliver>> = vec![Box::new(destination)];
+        let destinations: Vec<Box<dyn Deliver>> = answers.into_iter().map(destination).collect();
         let kept = Arc::clone(&store) as Arc<dyn AlertStore>;
         let alerts = Alerts::start_with(&Handle::current(), destinations, kept, true, log.clone(), metrics.clone());
         Self { alerts, store, deliveries, metrics, log, lines }
@@ -182,7 +189,8 @@ async fn add(store: &FakeStore, at: SystemTime, content: impl FnOnce(&Alert) -> 
     };
     let content = content(&alert).into();
     let about = "fraud:1".into();
-    let queued = QueuedAlert { id: alert.id, destination: "mail".into(), about, raised_at: at, content };
+    let queued =
+        QueuedAlert { id: alert.id, destination: "mail".into(), about, raised_at: at, content, is_urgent: true };
     assert_eq!(store.add_alert(&queued).await, Ok(AlertAdded::New));
     alert
 }
@@ -315,15 +323,43 @@ async fn a_result_is_recorded_when_the_store_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_two_deliveries_run_at_a_time() {
-    let mut scene = Scene::new(|n| if n < 2 { Behavior::Hang } else { Behavior::Take });
+async fn a_destination_gets_one_delivery_at_a_time() {
+    let mut scene = Scene::new(|n| if n == 1 { Behavior::Hang } else { Behavior::Take });
     for n in 0..5 {
         scene.raise(AlertKind::Fraud, &format!("number {n}"));
     }
     let both = [scene.delivery().await.1.text, scene.delivery().await.1.text];
     assert_ne!(both[0], both[1]);
-    sleep(ALERT_LEASE / 2).await;
+    sleep(ALERT_LEASE * 3).await;
     assert!(scene.deliveries.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_hangs_delays_no_other() {
+    let hang: Answer = Box::new(|_| Behavior::Hang);
+    let take: Answer = Box::new(|_| Behavior::Take);
+    let scene = Scene::with_destinations(Arc::default(), [("black hole", hang), ("mail", take)]);
+    for n in 0..20 {
+        scene.raise(AlertKind::Fraud, &format!("number {n}"));
+    }
+    let is_mail = |alert: &&ListedAlert| &*alert.destination == "mail" && alert.delivered_at.is_some();
+    scene.waits_until(|alerts| alerts.iter().filter(is_mail).count() == 20).await;
+    let listed = scene.store.alerts().await.unwrap();
+    assert_eq!(listed.iter().filter(|alert| &*alert.destination == "black hole").count(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_of_fraud_is_urgent() {
+    let mut scene = Scene::new(|_| Behavior::Hang);
+    scene.raise(AlertKind::Fraud, "number 1");
+    scene.delivery().await;
+    for (kind, n) in [(AlertKind::BackendDown, 2), (AlertKind::Fraud, 3)] {
+        scene.raise(kind, &format!("{n}"));
+    }
+    scene.waits_until(|alerts| alerts.len() == 3).await;
+    let claimed = scene.store.claim_alerts(Owner(Uuid::from_u128(1)), &["mail".into()], 1).await.unwrap();
+    let claimed: Alert = serde_json::from_str(&claimed[0].content).unwrap();
+    assert_eq!(claimed.kind, AlertKind::Fraud);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::MemoryStore;
 use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, Owner, QueuedAlert,
-    StoreError,
+    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL,
+    Owner, QueuedAlert, StoreError,
 };
 
 /// The alerts of a store, in the order in which they were added.
@@ -21,6 +21,7 @@ pub(super) struct KeptAlerts(Vec<KeptAlert>);
 struct KeptAlert {
     listed: ListedAlert,
     about: Box<str>,
+    is_urgent: bool,
     added: Instant,
     /// When it may be claimed.
     due: Instant,
@@ -56,7 +57,7 @@ impl AlertStore for MemoryStore {
 
 impl KeptAlerts {
     fn add(&mut self, alert: &QueuedAlert, now: Instant) -> AlertAdded {
-        let QueuedAlert { id, destination, about, raised_at, content } = alert.clone();
+        let QueuedAlert { id, destination, about, raised_at, content, is_urgent } = alert.clone();
         let repeats = |kept: &KeptAlert| {
             kept.listed.destination == destination
                 && kept.about == about
@@ -65,28 +66,33 @@ impl KeptAlerts {
         if self.0.iter().any(repeats) {
             return AlertAdded::Repeated;
         }
-        if self.0.iter().filter(|kept| kept.ended.is_none()).count() >= MAX_WAITING_ALERTS {
+        let waiting = || self.0.iter().filter(|kept| kept.ended.is_none());
+        let is_full = waiting().filter(|kept| kept.listed.destination == destination).count() >= MAX_WAITING_ALERTS;
+        if is_full || waiting().count() >= MAX_WAITING_IN_ALL {
             return AlertAdded::Full;
         }
         let (tries, error, delivered_at, is_given_up) = (0, None, None, false);
         let listed = ListedAlert { id, destination, content, raised_at, tries, error, delivered_at, is_given_up };
-        self.0.push(KeptAlert { listed, about, added: now, due: now, claimed_by: None, ended: None });
+        self.0.push(KeptAlert { listed, about, is_urgent, added: now, due: now, claimed_by: None, ended: None });
         AlertAdded::New
     }
 
     fn claim(&mut self, owner: Owner, destinations: &[Box<str>], most: usize, now: Instant) -> Vec<ClaimedAlert> {
-        let is_due = |kept: &&mut KeptAlert| {
-            kept.ended.is_none() && kept.due <= now && destinations.contains(&kept.listed.destination)
-        };
-        let mut due: Vec<_> = self.0.iter_mut().filter(is_due).collect();
-        due.sort_by_key(|kept| kept.due);
-        let claim = |kept: &mut KeptAlert| {
-            kept.claimed_by = Some(owner);
-            kept.due = now + alert_lease();
-            let ListedAlert { id, destination, content, tries, .. } = kept.listed.clone();
-            ClaimedAlert { id, destination, content, tries }
-        };
-        due.into_iter().take(most).map(claim).collect()
+        let mut claimed = Vec::new();
+        for destination in destinations {
+            let is_due = |kept: &&mut KeptAlert| {
+                kept.ended.is_none() && kept.due <= now && kept.listed.destination == *destination
+            };
+            let mut due: Vec<_> = self.0.iter_mut().filter(is_due).collect();
+            due.sort_by_key(|kept| (!kept.is_urgent, kept.due));
+            claimed.extend(due.into_iter().take(most).map(|kept| {
+                kept.claimed_by = Some(owner);
+                kept.due = now + alert_lease();
+                let ListedAlert { id, destination, content, tries, .. } = kept.listed.clone();
+                ClaimedAlert { id, destination, content, tries }
+            }));
+        }
+        claimed
     }
 
     fn tried(&mut self, owner: Owner, id: Uuid, tried: &AlertTried, now: Instant) -> bool {
@@ -163,6 +169,7 @@ mod tests {
             about: format!("fraud:{n}").into(),
             raised_at: SystemTime::UNIX_EPOCH + Duration::from_secs(n as u64),
             content: "{}".into(),
+            is_urgent: false,
         }
     }
 

@@ -15,8 +15,12 @@ local function subject(alert)
     return alert.destination .. ':' .. alert.about
 end
 
+local function queue(alert)
+    return key(alert.urgent and 'alerts_urgent' or 'alerts_due', alert.destination)
+end
+
 local function make_due(alert, at)
-    call('ZADD', key('alerts_due', alert.destination), text(at), alert.id)
+    call('ZADD', queue(alert), text(at), alert.id)
 end
 
 local function remove_alert(id)
@@ -30,9 +34,9 @@ end
 
 local function finish_alert(alert)
     alert.ended, alert.claimed_by = now, nil
-    keep_alert(alert)
-    call('ZREM', key('alerts_due', alert.destination), alert.id)
+    call('ZREM', queue(alert), alert.id)
     call('ZREM', key('alerts_waiting'), alert.id)
+    keep_alert(alert)
     call('ZADD', key('alerts_ended'), text(now), alert.id)
 end
 
@@ -44,7 +48,9 @@ if task == 'add' then
     if earlier and earlier.added + REPEATED_WITHIN > now then
         return {'repeated'}
     end
-    if call('ZCARD', key('alerts_waiting')) >= MAX_WAITING_ALERTS then
+    local urgent, others = key('alerts_urgent', alert.destination), key('alerts_due', alert.destination)
+    if call('ZCARD', urgent) + call('ZCARD', others) >= MAX_WAITING_ALERTS
+        or call('ZCARD', key('alerts_waiting')) >= MAX_WAITING_IN_ALL then
         return {'full'}
     end
     alert.added, alert.tries = now, 0
@@ -55,25 +61,26 @@ if task == 'add' then
     return {'new'}
 end
 
--- ARGV[2]: the owner; ARGV[3]: maximum alerts; ARGV[4] and so on: the keys of the destinations. Returns the alerts as JSON.
+-- ARGV[2]: the owner; ARGV[3]: maximum alerts for a destination; ARGV[4] and so on: the keys of the destinations. Returns the
+-- alerts as JSON.
 if task == 'claim' then
-    local most, due = tonumber(ARGV[3]), {}
-    for i = 4, #ARGV do
-        local found = call('ZRANGEBYSCORE', key('alerts_due', ARGV[i]), '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, most)
-        for j = 1, #found, 2 do
-            due[#due + 1] = {id = found[j], at = tonumber(found[j + 1])}
-        end
-    end
-    table.sort(due, function(one, other)
-        return one.at < other.at or one.at == other.at and one.id < other.id
-    end)
     local claimed = {}
-    for i = 1, math.min(most, #due) do
-        local alert = fetch_alert(due[i].id)
-        alert.claimed_by = ARGV[2]
-        keep_alert(alert)
-        make_due(alert, now + ALERT_LEASE)
-        claimed[#claimed + 1] = cjson.encode(alert)
+    for i = 4, #ARGV do
+        local left = tonumber(ARGV[3])
+        for _, from in ipairs({key('alerts_urgent', ARGV[i]), key('alerts_due', ARGV[i])}) do
+            while left > 0 do
+                local id = call('ZRANGEBYSCORE', from, '-inf', text(now), 'LIMIT', 0, 1)[1]
+                if not id then
+                    break
+                end
+                local alert = fetch_alert(id)
+                alert.claimed_by = ARGV[2]
+                keep_alert(alert)
+                make_due(alert, now + ALERT_LEASE)
+                claimed[#claimed + 1] = cjson.encode(alert)
+                left = left - 1
+            end
+        end
     end
     return claimed
 end

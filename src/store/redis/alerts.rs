@@ -9,8 +9,8 @@ use super::form::{self, at, milliseconds, since_1970};
 use super::{RedisStore, from_text, strange, to_text};
 use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, Owner, QueuedAlert,
-    StoreError,
+    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL,
+    Owner, QueuedAlert, StoreError,
 };
 
 /// Returns the script of all changes, with its limits.
@@ -19,7 +19,8 @@ pub(super) fn script(make: impl Fn(bool, &str) -> Script) -> Script {
         [alert_lease(), REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT].map(|span| span.as_millis());
     let constants = format!(
         "local ALERT_LEASE, REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT = {lease}, {repeated}, {listed}, {kept}\n\
-         local MAX_WAITING_ALERTS, MAX_ENDED_ALERTS = {MAX_WAITING_ALERTS}, {MAX_ENDED_ALERTS}\n"
+         local MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL = {MAX_WAITING_ALERTS}, {MAX_WAITING_IN_ALL}\n\
+         local MAX_ENDED_ALERTS = {MAX_ENDED_ALERTS}\n"
     );
     make(true, &[&constants, include_str!("alerts.lua")].concat())
 }
@@ -31,6 +32,7 @@ struct KeptAlert {
     destination: Box<str>,
     about: Box<str>,
     content: Box<str>,
+    urgent: bool,
     raised_at: i64,
     #[serde(skip_serializing, default)]
     tries: u32,
@@ -44,9 +46,10 @@ struct KeptAlert {
 
 impl KeptAlert {
     fn new(alert: &QueuedAlert) -> Self {
-        let QueuedAlert { id, destination, about, raised_at, content } = alert.clone();
+        let QueuedAlert { id, destination, about, raised_at, content, is_urgent: urgent } = alert.clone();
         let (id, raised_at) = (id.to_string(), since_1970(raised_at));
-        Self { id, destination, about, content, raised_at, tries: 0, error: None, ended: None, delivered_at: None }
+        let (tries, error, ended, delivered_at) = (0, None, None, None);
+        Self { id, destination, about, content, urgent, raised_at, tries, error, ended, delivered_at }
     }
 
     fn into_claimed(self) -> Option<ClaimedAlert> {
@@ -55,7 +58,7 @@ impl KeptAlert {
     }
 
     fn into_listed(self) -> Option<ListedAlert> {
-        let Self { id, destination, about: _, content, raised_at, tries, error, ended, delivered_at } = self;
+        let Self { id, destination, content, raised_at, tries, error, ended, delivered_at, .. } = self;
         let is_given_up = ended.is_some() && delivered_at.is_none();
         let (id, raised_at, delivered_at) = (Uuid::parse_str(&id).ok()?, at(raised_at), delivered_at.map(at));
         Some(ListedAlert { id, destination, content, raised_at, tries, error, delivered_at, is_given_up })

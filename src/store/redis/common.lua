@@ -24,7 +24,8 @@
 --   pepper         the fingerprint of the pepper of all PINs
 --   alerts         hash: alerts by id, as JSON; alert_subjects: the last alert of each DESTINATION:SUBJECT
 --   alerts_waiting sorted set: alerts that wait, by when they were added; alerts_ended: the others by the time of their end
---   alerts_due:DESTINATION  sorted set: those of them for a destination, by when they may be claimed
+--   alerts_urgent:DESTINATION  sorted set: those that wait for a destination and are urgent, by when they may be claimed;
+--                  alerts_due:DESTINATION: the others that wait for it
 --   number_keys    hash: the keys that numbers were hashed with, by fingerprint: when each was last used. `none`: no key
 --
 -- Times are in milliseconds. JSON has numbers of up to 14 digits; generations are text.

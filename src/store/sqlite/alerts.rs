@@ -9,8 +9,8 @@ use super::values::{At, milliseconds};
 use super::writer::Desk;
 use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, Owner, QueuedAlert,
-    StoreError,
+    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL,
+    Owner, QueuedAlert, StoreError,
 };
 
 #[async_trait]
@@ -46,7 +46,7 @@ impl AlertStore for SqliteStore {
 }
 
 pub(super) fn add(desk: &Desk<'_>, alert: &QueuedAlert) -> rusqlite::Result<AlertAdded> {
-    let QueuedAlert { id, destination, about, raised_at, content } = alert;
+    let QueuedAlert { id, destination, about, raised_at, content, is_urgent } = alert;
     let is_repeated = desk
         .database
         .prepare_cached("SELECT 1 FROM alerts WHERE destination = ?1 AND about = ?2 AND added > ?3 LIMIT 1")?
@@ -56,24 +56,27 @@ pub(super) fn add(desk: &Desk<'_>, alert: &QueuedAlert) -> rusqlite::Result<Aler
     }
     let is_full = desk
         .database
-        .prepare_cached("SELECT count(*) >= ?1 FROM alerts WHERE ended IS NULL")?
-        .query_row([count(MAX_WAITING_ALERTS)], |row| row.get(0))?;
+        .prepare_cached(
+            "SELECT (SELECT count(*) FROM alerts WHERE ended IS NULL AND destination = ?1) >= ?2
+                 OR (SELECT count(*) FROM alerts WHERE ended IS NULL) >= ?3",
+        )?
+        .query_row(params![destination, count(MAX_WAITING_ALERTS), count(MAX_WAITING_IN_ALL)], |row| row.get(0))?;
     if is_full {
         return Ok(AlertAdded::Full);
     }
     desk.database
         .prepare_cached(
-            "INSERT INTO alerts (id, destination, about, content, raised_at, added, due)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+            "INSERT INTO alerts (id, destination, about, content, urgent, raised_at, added, due)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
         )?
-        .execute(params![id.as_bytes(), destination, about, content, At(*raised_at), desk.now])?;
+        .execute(params![id.as_bytes(), destination, about, content, is_urgent, At(*raised_at), desk.now])?;
     Ok(AlertAdded::New)
 }
 
 fn is_any_due(desk: &Desk<'_>, destinations: &[Box<str>]) -> rusqlite::Result<bool> {
-    let mut due = desk
-        .database
-        .prepare_cached("SELECT 1 FROM alerts WHERE ended IS NULL AND destination = ?1 AND due <= ?2 LIMIT 1")?;
+    let mut due = desk.database.prepare_cached(
+        "SELECT 1 FROM alerts WHERE ended IS NULL AND destination = ?1 AND urgent IN (0, 1) AND due <= ?2 LIMIT 1",
+    )?;
     for destination in destinations {
         if due.exists(params![destination, desk.now])? {
             return Ok(true);
@@ -88,34 +91,41 @@ pub(super) fn claim(
     destinations: &[Box<str>],
     most: usize,
 ) -> rusqlite::Result<Vec<ClaimedAlert>> {
-    let mut due = Vec::new();
+    let until = desk.now.saturating_add(milliseconds(alert_lease()));
+    let mut claimed = Vec::new();
     for destination in destinations {
-        let mut of_one = desk.database.prepare_cached(
-            "SELECT due, sequence, id, content, tries FROM alerts
-             WHERE ended IS NULL AND destination = ?1 AND due <= ?2 ORDER BY due LIMIT ?3",
-        )?;
-        let rows = of_one.query_map(params![destination, desk.now, count(most)], |row| {
-            let claimed = ClaimedAlert {
+        let mut left = most;
+        for is_urgent in [true, false] {
+            let due = due(desk, destination, is_urgent, left)?;
+            left = left.saturating_sub(due.len());
+            for (sequence, alert) in due {
+                desk.database
+                    .prepare_cached("UPDATE alerts SET claimed_by = ?2, due = ?3 WHERE sequence = ?1")?
+                    .execute(params![sequence, owner, until])?;
+                claimed.push(alert);
+            }
+        }
+    }
+    Ok(claimed)
+}
+
+/// Returns up to `most` alerts that may be claimed, each with its sequence. Those that have been due for longest come first.
+fn due(desk: &Desk<'_>, destination: &str, is_urgent: bool, most: usize) -> rusqlite::Result<Vec<(i64, ClaimedAlert)>> {
+    desk.database
+        .prepare_cached(
+            "SELECT sequence, id, content, tries FROM alerts
+             WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence LIMIT ?4",
+        )?
+        .query_map(params![destination, is_urgent, desk.now, count(most)], |row| {
+            let alert = ClaimedAlert {
                 id: Uuid::from_bytes(row.get("id")?),
-                destination: destination.clone(),
+                destination: destination.into(),
                 content: row.get("content")?,
                 tries: row.get("tries")?,
             };
-            Ok((row.get::<_, i64>("due")?, row.get::<_, i64>("sequence")?, claimed))
-        })?;
-        for row in rows {
-            due.push(row?);
-        }
-    }
-    due.sort_by_key(|(due, sequence, _)| (*due, *sequence));
-    due.truncate(most);
-    let until = desk.now.saturating_add(milliseconds(alert_lease()));
-    for (_, sequence, _) in &due {
-        desk.database
-            .prepare_cached("UPDATE alerts SET claimed_by = ?2, due = ?3 WHERE sequence = ?1")?
-            .execute(params![sequence, owner, until])?;
-    }
-    Ok(due.into_iter().map(|(_, _, claimed)| claimed).collect())
+            Ok((row.get("sequence")?, alert))
+        })?
+        .collect()
 }
 
 pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &AlertTried) -> rusqlite::Result<bool> {

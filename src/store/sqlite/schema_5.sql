@@ -41,6 +41,7 @@ CREATE TABLE alerts (
     destination TEXT NOT NULL,          -- its key
     about TEXT NOT NULL,                -- the same for a repetition
     content TEXT NOT NULL,              -- JSON
+    urgent INTEGER NOT NULL,            -- 1: it is delivered before others for the same destination
     raised_at INTEGER NOT NULL,         -- by the clock of the node that raised it
     added INTEGER NOT NULL,             -- by the store's clock
     due INTEGER NOT NULL,               -- when it may be claimed: after the next pause, or the end of a claim
@@ -52,5 +53,5 @@ CREATE TABLE alerts (
 ) STRICT;
 
 CREATE INDEX alerts_by_subject ON alerts (destination, about, added);
-CREATE INDEX waiting_alerts ON alerts (destination, due) WHERE ended IS NULL;
+CREATE INDEX waiting_alerts ON alerts (destination, urgent, due) WHERE ended IS NULL;
 CREATE INDEX ended_alerts ON alerts (ended) WHERE ended IS NOT NULL;

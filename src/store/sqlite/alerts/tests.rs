@@ -29,6 +29,7 @@ fn alert(n: u128) -> QueuedAlert {
         about: format!("fraud:{n}").into(),
         raised_at: SystemTime::UNIX_EPOCH + Duration::from_secs(n as u64),
         content: "{}".into(),
+        is_urgent: false,
     }
 }
 
@@ -100,9 +101,10 @@ fn of_ended_alerts_the_last_thousand_are_kept() {
 fn looking_for_due_alerts_reads_no_whole_table() {
     let database = database();
     for statement in [
-        "SELECT 1 FROM alerts WHERE ended IS NULL AND destination = ?1 AND due <= ?2 LIMIT 1",
-        "SELECT due, sequence, id, content, tries FROM alerts
-         WHERE ended IS NULL AND destination = ?1 AND due <= ?2 ORDER BY due LIMIT ?3",
+        "SELECT 1 FROM alerts WHERE ended IS NULL AND destination = ?1 AND urgent IN (0, 1) AND due <= ?2 LIMIT 1",
+        "SELECT count(*) FROM alerts WHERE ended IS NULL AND destination = ?1",
+        "SELECT sequence, id, content, tries FROM alerts
+         WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence LIMIT ?4",
         "SELECT 1 FROM alerts WHERE destination = ?1 AND about = ?2 AND added > ?3 LIMIT 1",
         "SELECT sequence FROM alerts WHERE id = ?1 AND claimed_by = ?2",
         "DELETE FROM alerts WHERE ended <= ?1",
