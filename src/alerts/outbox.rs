@@ -2,6 +2,7 @@
 //! one delivers each alert. No call waits for these tasks.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,7 +37,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
-/// Minimum time between two log lines about the failures of one destination.
+/// Minimum time between two log lines about the failures of one destination, or of the store.
 const LOGGED_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Delivers alerts. [`Destination`] implements it, and tests do.
@@ -90,6 +91,8 @@ pub(super) struct Outbox {
     dropped: AtomicU64,
     /// Time of the last line `alert_failed` of each destination, unless a delivery there has succeeded since.
     failure_logged: Mutex<HashMap<Box<str>, Instant>>,
+    /// Time of the last line about a claim that failed.
+    claim_logged: Mutex<Option<Instant>>,
     ending: CancellationToken,
     log: Log,
     metrics: Metrics,
@@ -110,6 +113,7 @@ impl Outbox {
             added: Notify::new(),
             dropped: AtomicU64::new(0),
             failure_logged: Mutex::default(),
+            claim_logged: Mutex::default(),
             ending,
             log,
             metrics,
@@ -227,8 +231,28 @@ impl Outbox {
         match self.ending.run_until_cancelled(claim).await {
             Some(Ok(Ok(claimed))) => claimed,
             // If the store claimed some nevertheless, their lease expires.
-            _ => Vec::new(),
+            Some(Ok(Err(error))) => {
+                self.log_failed_claim(&error);
+                Vec::new()
+            }
+            Some(Err(_)) => {
+                self.log_failed_claim(&format_args!("no answer within {STORE_LIMIT:?}"));
+                Vec::new()
+            }
+            None => Vec::new(),
         }
+    }
+
+    /// Logs once an hour that the store returns no alerts.
+    fn log_failed_claim(&self, error: &dyn Display) {
+        let mut logged = self.claim_logged.lock();
+        if logged.is_some_and(|at| at.elapsed() < LOGGED_EVERY) {
+            return;
+        }
+        *logged = Some(Instant::now());
+        drop(logged);
+        let text = format!("alerts that wait in the store cannot be delivered: {error}. PhoneGate keeps trying");
+        self.log.write(Level::Warn, &Event { event: "alert_failed", text: Some(&text), ..Event::default() });
     }
 
     async fn deliver_claimed(self: Arc<Self>, claimed: ClaimedAlert) {

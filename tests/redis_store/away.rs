@@ -1,6 +1,7 @@
 //! Redis is away for a while, or has lost something.
 
 use futures_util::FutureExt;
+use phonegate::store::{AlertAdded, AlertStore, QueuedAlert};
 
 use super::*;
 use crate::support::approval::verified;
@@ -140,6 +141,54 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
     let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
     assert_eq!(ids, [id(1), id(3)]);
     assert_eq!(another.find(id(2)).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_redis_lost_holds_up_none_of_the_others() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    begin_at_last(&store, 1).await;
+    let destination = || Box::<str>::from("mail");
+    for n in 1..=4 {
+        let (about, content) = (format!("fraud:{n}").into(), "{}".into());
+        let (raised_at, is_urgent) = (SystemTime::UNIX_EPOCH, n == 1);
+        let id = Uuid::from_u128(n);
+        let alert = QueuedAlert { id, destination: destination(), about, raised_at, content, is_urgent };
+        assert_eq!(store.add_alert(&alert).await, Ok(AlertAdded::New));
+    }
+    for lost in [1, 2, 3] {
+        redis.cli(&["HDEL", "{phonegate}:alerts", &Uuid::from_u128(lost).to_string()]);
+    }
+    // As if the last two had waited for too long.
+    for old in [3, 4] {
+        redis.cli(&["ZADD", "{phonegate}:alerts_waiting", "1", &Uuid::from_u128(old).to_string()]);
+    }
+    let claimed = store.claim_alerts(OWNER, &[destination()], 1).await.unwrap();
+    assert_eq!(claimed.iter().map(|alert| alert.id).collect::<Vec<_>>(), [Uuid::from_u128(4)]);
+    store.sweep(Duration::from_secs(1)).await.unwrap();
+    let listed = store.alerts().await.unwrap();
+    assert!(listed.len() == 1 && listed[0].is_given_up, "{listed:?}");
+    assert_eq!(redis.cli(&["ZCARD", "{phonegate}:alerts_waiting"]).trim(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_gives_up_alerts_when_memory_is_full() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    begin_at_last(&store, 1).await;
+    let alert = QueuedAlert {
+        id: Uuid::from_u128(1),
+        destination: "mail".into(),
+        about: "fraud:1".into(),
+        raised_at: SystemTime::UNIX_EPOCH,
+        content: "{}".into(),
+        is_urgent: true,
+    };
+    assert_eq!(store.add_alert(&alert).await, Ok(AlertAdded::New));
+    redis.cli(&["ZADD", "{phonegate}:alerts_waiting", "1", &alert.id.to_string()]);
+    redis.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
+    store.sweep(Duration::from_secs(1)).await.unwrap();
+    assert!(store.alerts().await.unwrap()[0].is_given_up);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -349,6 +349,16 @@ async fn a_destination_that_hangs_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_returns_no_alerts_is_logged_every_hour() {
+    let scene = Scene::new(|_| Behavior::Take);
+    scene.store.leave();
+    sleep(Duration::from_secs(4 * 3600 + 60)).await;
+    let failed = scene.logged("alert_failed");
+    assert_eq!(failed.len(), 5, "{failed:?}");
+    assert!(failed[0]["text"].as_str().unwrap().contains("cannot be delivered: "), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_of_fraud_is_urgent() {
     let mut scene = Scene::new(|_| Behavior::Hang);
     scene.raise(AlertKind::Fraud, "number 1");

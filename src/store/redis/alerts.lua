@@ -74,11 +74,17 @@ if task == 'claim' then
                     break
                 end
                 local alert = fetch_alert(id)
-                alert.claimed_by = ARGV[2]
-                keep_alert(alert)
-                make_due(alert, now + ALERT_LEASE)
-                claimed[#claimed + 1] = cjson.encode(alert)
-                left = left - 1
+                if alert then
+                    alert.claimed_by = ARGV[2]
+                    keep_alert(alert)
+                    make_due(alert, now + ALERT_LEASE)
+                    claimed[#claimed + 1] = cjson.encode(alert)
+                    left = left - 1
+                else
+                    -- The server evicted it, or an administrator removed it.
+                    call('ZREM', from, id)
+                    call('ZREM', key('alerts_waiting'), id)
+                end
             end
         end
     end
@@ -113,16 +119,20 @@ if task == 'tried' then
     return {result}
 end
 
--- ARGV[2]: the error of an alert that waited for too long, if no delivery was tried. Removes first, since the memory of
--- the server may be full.
+-- ARGV[2]: the error of an alert that waited for too long, if no delivery was tried. It works in a server whose memory is
+-- full: it removes before it writes, and after a removal Redis lets a script write.
 if task == 'sweep' then
     for _, id in ipairs(call('ZRANGEBYSCORE', key('alerts_ended'), '-inf', text(now - ALERT_LISTED))) do
         remove_alert(id)
     end
     for _, id in ipairs(call('ZRANGEBYSCORE', key('alerts_waiting'), '-inf', text(now - ALERT_KEPT))) do
         local alert = fetch_alert(id)
-        alert.error = alert.error or ARGV[2]
-        finish_alert(alert)
+        if alert then
+            alert.error = alert.error or ARGV[2]
+            finish_alert(alert)
+        else
+            call('ZREM', key('alerts_waiting'), id)
+        end
     end
     return {}
 end

@@ -13,8 +13,9 @@ use crate::store::{
     Owner, QueuedAlert, StoreError,
 };
 
-/// Returns the script of all changes, with its limits.
-pub(super) fn script(make: impl Fn(bool, &str) -> Script) -> Script {
+/// Returns the script of all changes, with its limits. For sweeps, `writes` is false: a server whose memory is full would
+/// refuse the note of the clock.
+pub(super) fn script(writes: bool, make: impl Fn(bool, &str) -> Script) -> Script {
     let [lease, repeated, listed, kept] =
         [alert_lease(), REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT].map(|span| span.as_millis());
     let constants = format!(
@@ -22,7 +23,7 @@ pub(super) fn script(make: impl Fn(bool, &str) -> Script) -> Script {
          local MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL = {MAX_WAITING_ALERTS}, {MAX_WAITING_IN_ALL}\n\
          local MAX_ENDED_ALERTS = {MAX_ENDED_ALERTS}\n"
     );
-    make(true, &[&constants, include_str!("alerts.lua")].concat())
+    make(writes, &[&constants, include_str!("alerts.lua")].concat())
 }
 
 /// An alert, as JSON. The script adds what it does not serialize.
@@ -74,7 +75,7 @@ impl RedisStore {
 
     pub(super) async fn sweep_alerts(&self) -> Result<(), StoreError> {
         let args = ["sweep".to_owned(), NEVER_TRIED.to_owned()];
-        self.run::<Vec<String>>(&self.scripts.alerts, &args).await.map(|_| ())
+        self.run::<Vec<String>>(&self.scripts.sweep_alerts, &args).await.map(|_| ())
     }
 }
 

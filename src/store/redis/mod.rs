@@ -79,6 +79,7 @@ struct Scripts {
     use_approval: Script,
     pepper: Script,
     alerts: Script,
+    sweep_alerts: Script,
 }
 
 impl Scripts {
@@ -112,7 +113,8 @@ impl Scripts {
             usage: script(false, &[counts, include_str!("usage.lua")].concat()),
             use_approval: script(true, include_str!("use.lua")),
             pepper: script(false, include_str!("pepper.lua")),
-            alerts: alerts::script(script),
+            alerts: alerts::script(true, script),
+            sweep_alerts: alerts::script(false, script),
         }
     }
 }
@@ -328,7 +330,9 @@ impl CallStore for RedisStore {
             (may_be_more, passed) = self.run(&self.scripts.sweep, &[milliseconds(keep), left]).await?;
             left = left.saturating_add(i64::try_from(passed).unwrap_or_default());
         }
-        self.sweep_alerts().await
+        // The calls are swept, whatever happens to the alerts: the next sweep tries again.
+        let _ = self.sweep_alerts().await;
+        Ok(())
     }
 
     fn is_working(&self) -> bool {
