@@ -35,7 +35,7 @@ fn a_mail_has_the_text_that_an_administrator_reads() {
     let email = smtp(None, &["it@contoso.com", "security@contoso.com"]).email(&alert(), 0).unwrap();
     let expected = "\
 From: PhoneGate <phonegate@contoso.com>\r
-Subject: PhoneGate on WEB1: a backend cannot place calls\r
+Subject: PhoneGate on WEB1: a backend does not work\r
 Date: Mon, 30 Nov 2026 00:53:20 +0000\r
 Message-ID: <00000000-0000-0000-0000-000000000007@contoso.com>\r
 Auto-Submitted: auto-generated\r
