@@ -115,6 +115,23 @@ fn new(n: u128) -> NewAttempt {
     }
 }
 
+/// Writes `calls` calls of the last day, which have ended, into a new file. The store counts them when it is opened.
+pub fn fill_file(file: &Path, calls: u64) {
+    SqliteStore::open(file).expect("a file").close(Duration::from_secs(10));
+    let database = rusqlite::Connection::open(file).expect("a database");
+    let calls = i64::try_from(calls).expect("it is small");
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
+    let now = i64::try_from(now).expect("it is small");
+    let sql = "INSERT INTO attempts (id, generation, current, number_key, line_key, number, country, node, started_at,
+            begun, deadline, ended, ended_at)
+        WITH RECURSIVE calls (n, at) AS (
+            SELECT 1, ?2 - 86000000 UNION ALL SELECT n + 1, ?2 - 86000000 + n * 86000000 / ?1 FROM calls WHERE n < ?1
+        )
+        SELECT printf('10000000-0000-0000-0000-%012d', n), 1, 1, randomblob(16), randomblob(16), '+1******1212', 'LV',
+            'here', at, at, at + 90000, at + 9000, at + 9000 FROM calls";
+    assert_eq!(database.execute(sql, [calls, now]).expect("calls"), usize::try_from(calls).expect("it is small"));
+}
+
 /// Writes the counts of `calls` calls of the last day into a Redis.
 pub fn fill_day(redis: &Redis, calls: u64) {
     const BUCKETS: u64 = 145;

@@ -78,14 +78,17 @@ fn all() {
         println!();
     }
     println!();
-    println!("| calls of the last day | `begin` in Redis, a call | in the server, us |");
-    println!("|---|---|---|");
+    println!("| calls of the last day | `begin` in SQLite, a call | `begin` in Redis, a call | in the server, us |");
+    println!("|---|---|---|---|");
     for calls in begin::OF_DAY {
+        let file = folder.path().join(format!("day_{calls}.db"));
+        begin::fill_file(&file, calls);
         redis.cli(&["FLUSHALL"]);
         redis.cli(&["CONFIG", "RESETSTAT"]);
         begin::fill_day(&redis, calls);
         print!("| {calls} |");
         std::io::stdout().flush().expect("a terminal or a file");
+        run("begin", &begin::argument(&json!({ "type": "sqlite", "path": file }), 10));
         run("begin", &begin::argument(&json!({ "type": "redis", "url": redis.url() }), 10));
         println!(" {} |", begin::server_time(&redis));
     }
