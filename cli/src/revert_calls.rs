@@ -41,16 +41,20 @@ pub(crate) fn plan(folder: &Path) -> Result<Restore, Trouble> {
 
 /// What it does to the file, in words.
 pub(crate) fn in_words(restore: &Restore) -> String {
-    let Restore { version, older, pending, blocks, lost_pins, .. } = restore;
+    let Restore { version, older, pending, blocks, lost_pins, lost_locks, .. } = restore;
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let pins = match lost_pins {
         0 => String::new(),
         lost => format!(". The older schema has no place for PINs: only the newer file keeps {lost}"),
     };
+    let locks = match lost_locks {
+        0 => String::new(),
+        lost => format!(". The older schema has no place for locks: {lost} locked numbers can be called again at once"),
+    };
     format!(
         "replace it with {} (schema version {older} instead of {version}) and keep the newer file as {}. Only the newer \
          file has {} calls, and the outcomes of {pending} calls that were pending in the backup. The newer block list \
-         is kept ({blocks} numbers){pins}",
+         is kept ({blocks} numbers){pins}{locks}",
         name(&restore.backup),
         name(&restore.kept),
         restore.calls.len(),
@@ -88,4 +92,29 @@ pub(crate) fn hint(folder: &Path) -> Option<(std::path::PathBuf, String)> {
         restore.version, restore.older
     );
     Some((restore.file, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_says_which_pins_and_locks_it_loses() {
+        let kept = Restore {
+            file: "phonegate.db".into(),
+            version: 5,
+            backup: "phonegate.db.v3-backup".into(),
+            older: 3,
+            kept: "phonegate.db.v5-replaced".into(),
+            calls: Vec::new(),
+            pending: 0,
+            blocks: 6,
+            lost_pins: 0,
+            lost_locks: 0,
+        };
+        assert!(in_words(&kept).ends_with("The newer block list is kept (6 numbers)"), "{}", in_words(&kept));
+        let lost = in_words(&Restore { lost_pins: 7, lost_locks: 8, ..kept });
+        assert!(lost.contains("no place for PINs: only the newer file keeps 7."), "{lost}");
+        assert!(lost.ends_with("no place for locks: 8 locked numbers can be called again at once"), "{lost}");
+    }
 }

@@ -46,6 +46,9 @@ pub struct Restore {
     /// How many PINs stay in the newer file alone, since the older schema has no place for them. Otherwise they replace
     /// those of the backup, with their failures and locks.
     pub lost_pins: u64,
+    /// How many numbers were locked when the newer file was last written, if the older schema has no place for locks.
+    /// Their phones can be called again at once. Otherwise the locks replace those of the backup.
+    pub lost_locks: u64,
 }
 
 /// The first schema version with PINs.
@@ -104,6 +107,13 @@ impl Restore {
             (..WITH_PINS, WITH_PINS..) => count(&newer, "SELECT count(*) FROM pins").map_err(words)?,
             _ => 0,
         };
+        let lost_locks = match (older, version) {
+            (..WITH_LOCKS, WITH_LOCKS..) => {
+                let locked = "SELECT count(*) FROM denials WHERE locked_until > (SELECT now FROM clock)";
+                count(&newer, locked).map_err(words)?
+            }
+            _ => 0,
+        };
         Ok(Some(Self {
             file: file.to_owned(),
             version,
@@ -114,6 +124,7 @@ impl Restore {
             pending: count(&copy, "SELECT count(*) FROM attempts WHERE ended IS NULL").map_err(words)?,
             blocks: count(&newer, "SELECT count(*) FROM blocks").map_err(words)?,
             lost_pins,
+            lost_locks,
         }))
     }
 

@@ -310,7 +310,8 @@ mod tests {
         newer.execute("UPDATE attempts SET used_by = x'07'", []).unwrap();
         let restore = Restore::plan(&file).unwrap().unwrap();
         assert_eq!((restore.version, restore.older), (version + 1, version));
-        assert_eq!((restore.calls.len(), restore.pending, restore.blocks, restore.lost_pins), (1, 1, 1, 0));
+        assert_eq!((restore.calls.len(), restore.pending, restore.blocks), (1, 1, 1));
+        assert_eq!((restore.lost_pins, restore.lost_locks), (0, 0), "the older schema has a place for both");
         assert!(restore.calls[0].id.to_string().ends_with('2'), "{:?}", restore.calls);
 
         let error = restore.carry_out().unwrap_err();
@@ -391,6 +392,25 @@ mod tests {
         restore.carry_out().unwrap();
         let restored = blocks_of_version_4(&file);
         assert_eq!(restored, [(1, None, 5), (2, None, 5), (3, Some(7), 5), (4, Some(8), 5)]);
+    }
+
+    #[test]
+    fn a_restore_of_a_schema_without_locks_counts_those_it_loses() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.db");
+        let mut older = Connection::open(&file).unwrap();
+        schema::make_version(&mut older, 4).unwrap();
+        drop(older);
+        let newer = open(&file).unwrap();
+        (1..=3).for_each(|n| add_lock(&newer, n));
+        // One has ended, and one number has denials and no lock.
+        newer.execute("UPDATE denials SET locked_until = 77 WHERE number_key = ?1", [[2; 16]]).unwrap();
+        newer
+            .execute("UPDATE denials SET locked_until = NULL, locked_from = NULL WHERE number_key = ?1", [[3; 16]])
+            .unwrap();
+        newer.execute("UPDATE clock SET now = 77", []).unwrap();
+        let restore = Restore::plan(&file).unwrap().unwrap();
+        assert_eq!((restore.older, restore.lost_locks), (4, 1));
     }
 
     #[test]
