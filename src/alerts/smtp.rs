@@ -1,6 +1,7 @@
 //! Delivers alerts by e-mail (SMTP).
 
 use std::path::Path;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,6 +13,7 @@ use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message as Email};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
 
 use super::alert::Alert;
 use super::destination::DeliveryError;
@@ -21,6 +23,9 @@ use super::wire::Server;
 use crate::config::{ConfigError, SmtpConfig, SmtpTls};
 use crate::platform;
 use crate::telemetry::diagnostic_text;
+
+/// Maximum time in which a server may answer QUIT.
+const QUIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A mail server, an account and the receivers.
 pub(super) struct Smtp {
@@ -77,8 +82,9 @@ impl Smtp {
         let mut connection = self.connect().await?;
         let delivered = self.send(&mut connection, alert).await;
         if delivered.is_ok() {
-            // The server has the mail, whatever it answers.
-            let _ = connection.quit().await;
+            // The server has the mail, whatever it answers to this. Nothing waits for it: a delivery that took longer than
+            // its limit would be repeated.
+            tokio::spawn(async move { timeout(QUIT_LIMIT, connection.quit()).await });
         }
         delivered
     }

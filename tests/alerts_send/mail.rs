@@ -48,6 +48,13 @@ fn a_server_of_this_machine_needs_no_tls_and_no_account() {
 }
 
 #[test]
+fn a_mail_is_delivered_when_the_server_has_accepted_it() {
+    let server = Receiver::mail_without_quit();
+    deliver(&built(&smtp(&server, "none", "")), &alert()).unwrap();
+    server.event("mail");
+}
+
+#[test]
 fn a_wrong_password_sends_nothing() {
     for tls in ["starttls", "implicit"] {
         let server = Receiver::mail(tls, users(), &[]);

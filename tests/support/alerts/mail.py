@@ -1,5 +1,6 @@
 """A mail server (aiosmtpd). Its settings are the argument, a JSON object: `port`; `tls`, which is "starttls", "implicit" or
-"none"; `certificate` and `key`, two PEM files; `users`, the passwords by name, or null; `refuse`, receivers that it refuses.
+"none"; `certificate` and `key`, two PEM files; `users`, the passwords by name, or null; `refuse`, receivers that it refuses;
+`silent`, whether it never answers QUIT.
 It prints a line of JSON once it listens, and one for each login and each mail."""
 import asyncio
 import email
@@ -23,6 +24,11 @@ class Handler:
             return f"550 5.1.1 <{address}>: no such mailbox"
         envelope.rcpt_tos.append(address)
         return "250 OK"
+
+    async def handle_QUIT(self, server, session, envelope):
+        if settings["silent"]:
+            await asyncio.Event().wait()
+        return "221 Bye"
 
     async def handle_DATA(self, server, session, envelope):
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)

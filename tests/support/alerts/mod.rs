@@ -90,11 +90,19 @@ pub struct Receiver {
 impl Receiver {
     /// A mail server that offers TLS as `tls` says, with accounts unless there are none.
     pub fn mail(tls: &str, users: Value, refuse: &[&str]) -> Self {
+        Self::mail_server(json!({ "tls": tls, "users": users, "refuse": refuse, "silent": false }))
+    }
+
+    /// A mail server without accounts that never answers QUIT.
+    pub fn mail_without_quit() -> Self {
+        Self::mail_server(json!({ "tls": "none", "users": Value::Null, "refuse": [], "silent": true }))
+    }
+
+    fn mail_server(settings: Value) -> Self {
         // Debian's Python, whose package it is.
         let mut python = Command::new("/usr/bin/python3");
         let found = python.args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
         assert!(found.is_ok_and(|found| found.success()), "this test needs aiosmtpd: apt-get install python3-aiosmtpd");
-        let settings = json!({ "tls": tls, "users": users, "refuse": refuse });
         Self::start(Command::new("/usr/bin/python3"), "mail.py", settings)
     }
 
