@@ -93,7 +93,10 @@ impl Smtp {
         let mut tcp = self.server.connect().await?;
         let peer = tcp.peer_addr().map_err(|error| super::wire::failed("cannot connect", &error))?;
         let connected = match (&self.server.tls, self.tls) {
-            (None, _) => AsyncSmtpConnection::connect_with_transport(Box::new(tcp), &self.hello).await,
+            (None, _) => {
+                let stream = Greeted::by_server(tcp, peer);
+                AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello).await
+            }
             (Some(tls), SmtpTls::StartTls) => {
                 starttls::ask(&mut tcp, &self.hello.to_string()).await?;
                 let stream = Greeted::after_starttls(self.server.encrypt(tls, tcp).await?, peer);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -18,6 +18,9 @@ use super::wire::failed;
 
 /// Maximum length of a reply of several lines, in bytes.
 const MAX_REPLY: usize = 16 * 1024;
+
+/// Maximum number of bytes that are read from a server. Lettre keeps a line of a reply in memory until it ends.
+const MAX_READ: usize = 256 * 1024;
 
 /// The greeting that lettre reads after STARTTLS, when the server sends none.
 const GREETING: &[u8] = b"220 ready\r\n";
@@ -96,9 +99,12 @@ fn expect(what: &str, code: u16, reply: &Reply) -> Result<(), DeliveryError> {
     }
 }
 
-/// An encrypted connection after STARTTLS, on which lettre first reads a greeting.
+/// A connection that lettre uses. After STARTTLS, lettre first reads a greeting that the server did not send. A server that
+/// sends more than [`MAX_READ`] bytes is an error.
 pub(super) struct Greeted<S> {
     greeting: &'static [u8],
+    /// Number of bytes that may still be read.
+    left: usize,
     stream: S,
     peer: SocketAddr,
 }
@@ -106,12 +112,12 @@ pub(super) struct Greeted<S> {
 impl<S> Greeted<S> {
     /// A connection to `peer` whose greeting was read before TLS.
     pub(super) fn after_starttls(stream: S, peer: SocketAddr) -> Self {
-        Self { greeting: GREETING, stream, peer }
+        Self { greeting: GREETING, left: MAX_READ, stream, peer }
     }
 
     /// A connection to `peer` that the server greets.
     pub(super) fn by_server(stream: S, peer: SocketAddr) -> Self {
-        Self { greeting: &[], stream, peer }
+        Self { greeting: &[], left: MAX_READ, stream, peer }
     }
 }
 
@@ -130,7 +136,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> AsyncTokioStream for Greet
 impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.greeting.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            let read = buffer.filled().len().saturating_sub(before);
+            return Poll::Ready(match self.left.checked_sub(read) {
+                Some(left) => {
+                    self.left = left;
+                    Ok(())
+                }
+                None => {
+                    buffer.set_filled(before);
+                    Err(io::Error::new(io::ErrorKind::InvalidData, "the server sent too much"))
+                }
+            });
         }
         let (now, later) = self.greeting.split_at(self.greeting.len().min(buffer.remaining()));
         buffer.put_slice(now);

@@ -87,3 +87,25 @@ fn a_machine_whose_name_is_no_domain_greets_with_an_address() {
         assert_eq!(hello_name(machine).to_string(), "[127.0.0.1]", "{machine:?}");
     }
 }
+
+/// The result of a delivery to a server whose greeting is a line of 64 MiB.
+fn deliver_to_server_that_never_stops() -> Result<(), DeliveryError> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // More than the buffers of the system hold, so that it fails only if the client does not read all of it.
+        std::io::Write::write_all(&mut stream, &vec![b'2'; 64 * 1024 * 1024]).is_err()
+    });
+    let server = Server { host: "127.0.0.1".into(), port, tls: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let result = runtime.block_on(Smtp { server, ..smtp(None, &["it@contoso.com"]) }.deliver(&alert()));
+    assert!(serving.join().unwrap(), "the client closed the connection early");
+    result
+}
+
+#[test]
+fn a_server_that_sends_without_end_is_left() {
+    let error = deliver_to_server_that_never_stops().unwrap_err();
+    assert!(error.to_string().contains("the server sent too much"), "{error}");
+}

@@ -60,6 +60,20 @@ fn a_server_that_does_not_begin_tls_is_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_connection_reads_up_to_its_limit_and_no_further() {
+    for (sent, is_read) in [(MAX_READ, true), (MAX_READ + 1, false)] {
+        let (client, mut server) = tokio::io::duplex(2 * MAX_READ);
+        server.write_all(&vec![b'2'; sent]).await.unwrap();
+        drop(server);
+        let mut stream = Greeted::after_starttls(client, "127.0.0.1:25".parse().unwrap());
+        let mut read = Vec::new();
+        let result = stream.read_to_end(&mut read).await;
+        assert_eq!(result.is_ok(), is_read, "{sent}: {result:?}");
+        assert_eq!(&read[..GREETING.len()], GREETING);
+    }
+}
+
 #[test]
 fn a_reply_without_an_end_is_refused() {
     let (result, _) = ask_server(&[&"220-more\r\n".repeat(5_000)]);
