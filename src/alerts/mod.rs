@@ -8,6 +8,7 @@ mod alert;
 mod destination;
 pub mod direct;
 mod handle;
+mod lookup;
 mod message;
 mod outbox;
 mod smtp;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::alert::Alert;
 use super::destination::DeliveryError;
+use super::lookup;
 use super::message::Message;
 use crate::backend::http;
 use crate::config::{ConfigError, NetworkConfig, Secret, WebhookConfig, WebhookFormat};
@@ -49,7 +50,8 @@ impl Webhook {
     ) -> Result<Self, ConfigError> {
         let at = format!("{path}.url");
         let url = check_url(&at, config.url.resolve(base, &at)?.expose_secret().trim())?;
-        let (client, _) = http::client((path, config.ca_file.as_deref()), network, &url, base)?;
+        let (client, _) = http::builder((path, config.ca_file.as_deref()), network, &url, base)?;
+        let client = http::build(client.dns_resolver(lookup::Resolver))?;
         let format = match (config.format, &config.key) {
             (WebhookFormat::Json, Some(key)) => Format::Json(signing_key(&format!("{path}.key"), key, base)?),
             (WebhookFormat::Json, None) => return Err(ConfigError::invalid(format!("{path}.key"), "is missing")),

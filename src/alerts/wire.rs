@@ -9,6 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::destination::DeliveryError;
+use super::lookup;
 use crate::telemetry::diagnostic_text;
 
 /// A mail or syslog server.
@@ -22,8 +23,8 @@ pub(super) struct Server {
 impl Server {
     /// Connects to the server. The caller limits the time.
     pub(super) async fn connect(&self) -> Result<TcpStream, DeliveryError> {
-        let connected = TcpStream::connect((&*self.host, self.port)).await;
-        connected.map_err(|error| failed("cannot connect", &error))
+        let connected = async { TcpStream::connect(&*lookup::addresses(&self.host, self.port).await?).await };
+        connected.await.map_err(|error| failed("cannot connect", &error))
     }
 
     /// Encrypts a connection. The server's certificate must be valid for its name.

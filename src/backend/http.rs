@@ -17,14 +17,26 @@ const KEEP_IDLE: Duration = Duration::from_secs(20);
 /// The longest reply that is read, in bytes.
 const MAX_REPLY: usize = 1_000_000;
 
-/// Returns a client for one provider, and a text about its proxy, which is empty without one. `own` is the backend's
-/// path in the configuration and its `ca_file`. Relative paths are resolved against `base`. Changes no global state.
-pub(crate) fn client(
+/// Returns a client for one provider, and a text about its proxy, which is empty without one. The arguments are those of
+/// [`builder`].
+pub(super) fn client(
     own: (&str, Option<&Path>),
     network: &NetworkConfig,
     provider: &Url,
     base: &Path,
 ) -> Result<(reqwest::Client, String), ConfigError> {
+    let (builder, words) = builder(own, network, provider, base)?;
+    Ok((build(builder)?, words))
+}
+
+/// Returns what [`build`] makes a client of, and a text about its proxy, which is empty without one. `own` is the backend's
+/// path in the configuration and its `ca_file`. Relative paths are resolved against `base`. Changes no global state.
+pub(crate) fn builder(
+    own: (&str, Option<&Path>),
+    network: &NetworkConfig,
+    provider: &Url,
+    base: &Path,
+) -> Result<(reqwest::ClientBuilder, String), ConfigError> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::client(own, network, None, base)?)
         .redirect(redirect::Policy::none())
@@ -38,10 +50,14 @@ pub(crate) fn client(
         builder = builder.proxy(proxy);
         words = through;
     }
-    let client = builder.build().map_err(|error| {
+    Ok((builder, words))
+}
+
+/// Builds a client.
+pub(crate) fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ConfigError> {
+    builder.build().map_err(|error| {
         ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot prepare HTTPS: {}", explain(error)))
-    })?;
-    Ok((client, words))
+    })
 }
 
 /// The address of a provider: https, or http on this machine; no user, no query.
