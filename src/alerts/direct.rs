@@ -38,10 +38,20 @@ impl Destinations {
     /// Builds the destinations of `alerts`. Relative paths are resolved against `base`.
     ///
     /// # Errors
-    /// As [`Destination::build`].
+    /// As [`Destination::build`], and if two elements have the same destination: each alert would arrive once, in the form
+    /// of one of them.
     pub fn build(alerts: &[AlertConfig], network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
         let built = alerts.iter().enumerate().map(|(index, alert)| Destination::build(index, alert, network, base));
-        built.collect::<Result<_, _>>().map(Self)
+        let built = built.collect::<Result<Vec<_>, _>>()?;
+        for (index, destination) in built.iter().enumerate() {
+            if let Some(first) = built.iter().take(index).position(|earlier| earlier.key() == destination.key()) {
+                let problem = format!(
+                    "has the same destination as alerts[{first}]; remove it, and name all kinds in `on` of that one"
+                );
+                return Err(ConfigError::invalid(format!("alerts[{index}]"), problem));
+            }
+        }
+        Ok(Self(built))
     }
 
     /// Builds the destinations of the file at `path`, which was refused with `refusal`.
