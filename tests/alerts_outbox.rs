@@ -108,7 +108,7 @@ fn an_alert_arrives_once_when_its_destination_is_back() {
     let (store, port) = (Arc::new(MemoryStore::default()), free_port());
     let node = Node::start(store.clone(), port);
     node.raise(AlertKind::Fraud, "number 1");
-    wait_until("a delivery failed", || listed(&*store).iter().any(|alert| alert.tries > 0));
+    wait_until("a delivery failed", || listed(&*store).iter().any(|alert| alert.failures > 0));
     assert!(listed(&*store)[0].error.is_some());
     let receiver = Receiver::start(port, true);
     wait_until("it is delivered", || all_delivered(&*store, 1));
@@ -154,7 +154,7 @@ fn an_alert_of_a_killed_process_is_sent_by_the_next_one() {
     let store = open();
     let killed = Node::start(store.clone(), port);
     killed.raise(AlertKind::Fraud, "number 1");
-    wait_until("a delivery failed", || listed(&*store).iter().any(|alert| alert.tries > 0));
+    wait_until("a delivery failed", || listed(&*store).iter().any(|alert| alert.failures > 0));
     killed.kill();
     drop(store);
     let receiver = Receiver::start(port, true);

@@ -46,10 +46,10 @@ server may accept a mail and not deliver it: look into the mailbox, too.
 
 const LIST: &str = "\
 --json prints one object a line: event (alert), id, kind, raised (UTC), node, destination, state (waiting, delivered,
-given_up), tries (deliveries that failed), and if known: error (of the last of them), delivered (UTC), number (masked),
-call, backend, text. A destination that the configuration does not have any more is shown as `removed`, or as `unknown`
-if the secrets of a destination cannot be read. Two more events have a text: warning, and error, after which the exit
-code is 1 or 2.";
+given_up), failures (deliveries that failed), and if known: error (of the last of them), delivered (UTC), number
+(masked), call, backend, text. A destination that the configuration does not have any more is shown as `removed`, or as
+`unknown` if the secrets of a destination cannot be read. Two more events have a text: warning, and error, after which
+the exit code is 1 or 2.";
 
 /// The verbs of `phonegate alerts`.
 #[derive(Subcommand)]
@@ -170,7 +170,7 @@ struct AlertRecord<'a> {
     node: &'a str,
     destination: &'a str,
     state: &'static str,
-    tries: u32,
+    failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,7 +215,7 @@ impl Read<'_> {
             node: alert.map_or("", |alert| &alert.node),
             destination: self.destination,
             state: self.state(),
-            tries: listed.tries,
+            failures: listed.failures,
             error: listed.error.as_deref(),
             delivered: listed.delivered_at.map(when::utc),
             number: alert.and_then(|alert| alert.number.as_deref()),
@@ -259,14 +259,14 @@ fn lines(alerts: &[Read<'_>], columns: Option<usize>) -> Vec<String> {
     let zone = TimeZone::system();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["RAISED", "KIND", "STATE", "TRIES", "NUMBER OR BACKEND", "DESTINATION", "LAST ERROR"]);
+    table.set_header(["RAISED", "KIND", "STATE", "FAILURES", "NUMBER OR BACKEND", "DESTINATION", "LAST ERROR"]);
     for alert in alerts {
         let about = alert.alert.as_ref().and_then(|alert| alert.number.as_deref().or(alert.backend.as_deref()));
         table.add_row([
             &when::local(alert.listed.raised_at, &zone),
             alert.kind(),
             alert.state(),
-            &alert.listed.tries.to_string(),
+            &alert.listed.failures.to_string(),
             about.unwrap_or("-"),
             alert.destination,
             alert.listed.error.as_deref().unwrap_or("-"),

@@ -145,7 +145,7 @@ fn alerts_are_listed_with_their_destination_and_state() {
     };
     let shown = [1, 2, 3, 4].map(|n| {
         let Value::Object(record) = of(n) else { panic!("{}", of(n)) };
-        (record["state"].as_str().unwrap(), record["tries"].as_u64().unwrap(), record.get("error").cloned())
+        (record["state"].as_str().unwrap(), record["failures"].as_u64().unwrap(), record.get("error").cloned())
     });
     assert_eq!(shown[0], ("delivered", 0, None));
     assert_eq!(shown[1], ("waiting", 1, Some(json!("no answer"))));

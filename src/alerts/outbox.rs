@@ -262,7 +262,7 @@ impl Outbox {
 
     async fn try_claimed(&self, claimed: &ClaimedAlert) -> Option<AlertTried> {
         let destination = self.destinations.iter().find(|destination| *destination.key() == *claimed.destination)?;
-        let again_after = FIRST_PAUSE.saturating_mul(1 << claimed.tries.min(10)).min(LONGEST_PAUSE);
+        let again_after = FIRST_PAUSE.saturating_mul(1 << claimed.failures.min(10)).min(LONGEST_PAUSE);
         let Ok(alert) = serde_json::from_str::<Alert>(&claimed.content) else {
             let error = "this version of PhoneGate cannot read the alert".into();
             return Some(AlertTried::Failed { again_after: LONGEST_PAUSE, error });

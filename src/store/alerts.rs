@@ -127,7 +127,7 @@ pub struct ClaimedAlert {
     /// The alert as JSON.
     pub content: Box<str>,
     /// Deliveries that failed so far.
-    pub tries: u32,
+    pub failures: u32,
 }
 
 /// The result of a delivery.
@@ -163,7 +163,7 @@ pub struct ListedAlert {
     /// When it was raised.
     pub raised_at: SystemTime,
     /// Deliveries that failed so far.
-    pub tries: u32,
+    pub failures: u32,
     /// Why the last one failed.
     pub error: Option<Box<str>>,
     /// When it was delivered.

@@ -106,7 +106,7 @@ fn a_claim_has_the_alerts_content_and_its_destinations_only() {
         let claimed = store.claim_alerts(OWNER, &[SYSLOG.into(), "none".into()], 10).await.unwrap();
         let [claimed] = claimed.as_slice() else { panic!("{claimed:?}") };
         let expected = alert_for(SYSLOG, 2);
-        assert_eq!((claimed.id, &claimed.content, claimed.tries), (expected.id, &expected.content, 0));
+        assert_eq!((claimed.id, &claimed.content, claimed.failures), (expected.id, &expected.content, 0));
         assert_eq!(&claimed.destination, &expected.destination);
         assert_eq!(claim(&store, OWNER, &[MAIL, SYSLOG], 1).await.len(), 1);
         assert_eq!(claim(&store, OWNER, &[MAIL, SYSLOG], 10).await.len(), 1);
@@ -165,8 +165,8 @@ fn an_alert_that_ended_is_not_claimed_again() {
         assert_eq!(claim(&other, ANOTHER, &[MAIL], 10).await, BTreeSet::new());
         let (delivered, lost) = (listed(&other, 1).await, listed(&other, 2).await);
         assert!(delivered.delivered_at.is_some_and(|delivered| delivered > at(0)), "{delivered:?}");
-        assert_eq!((delivered.tries, delivered.error, delivered.is_given_up), (0, None, false));
-        assert_eq!((lost.tries, lost.error.as_deref(), lost.is_given_up), (1, Some("gone"), true));
+        assert_eq!((delivered.failures, delivered.error, delivered.is_given_up), (0, None, false));
+        assert_eq!((lost.failures, lost.error.as_deref(), lost.is_given_up), (1, Some("gone"), true));
         assert_eq!(lost.delivered_at, None);
     });
 }
@@ -182,10 +182,10 @@ fn a_failed_alert_is_due_after_its_pause() {
         assert!(tried(&store, OWNER, 1, failed_for(Duration::ZERO)).await);
         assert!(tried(&store, OWNER, 2, failed_for(HOUR)).await);
         let claimed = other.claim_alerts(ANOTHER, &[MAIL.into()], 10).await.unwrap();
-        assert_eq!(claimed.iter().map(|alert| (alert.id.as_u128(), alert.tries)).collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(claimed.iter().map(|alert| (alert.id.as_u128(), alert.failures)).collect::<Vec<_>>(), [(1, 1)]);
         assert!(!tried(&store, OWNER, 1, AlertTried::Delivered).await, "it is claimed by another owner");
         let failed = listed(&store, 2).await;
-        assert_eq!((failed.tries, failed.error.as_deref()), (1, Some("no route to \"host\"")));
+        assert_eq!((failed.failures, failed.error.as_deref()), (1, Some("no route to \"host\"")));
         assert!(!failed.is_given_up && failed.delivered_at.is_none());
     });
 }
@@ -198,7 +198,7 @@ fn an_alert_that_is_given_back_is_due_at_once() {
         claim(&store, OWNER, &[MAIL], 10).await;
         assert!(tried(&store, OWNER, 1, AlertTried::GivenBack).await);
         assert_eq!(claim(&other, ANOTHER, &[MAIL], 10).await, BTreeSet::from([1]));
-        assert_eq!(listed(&other, 1).await.tries, 0);
+        assert_eq!(listed(&other, 1).await.failures, 0);
     });
 }
 
@@ -319,7 +319,7 @@ fn every_store_treats_alerts_alike() {
         let comparable = |mut alerts: Vec<ListedAlert>| {
             alerts.sort_by_key(|alert| alert.id);
             let of = |alert: ListedAlert| {
-                (alert.id, alert.tries, alert.error, alert.delivered_at.is_some(), alert.is_given_up)
+                (alert.id, alert.failures, alert.error, alert.delivered_at.is_some(), alert.is_given_up)
             };
             alerts.into_iter().map(of).collect::<Vec<_>>()
         };

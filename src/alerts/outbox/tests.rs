@@ -275,7 +275,7 @@ async fn an_alert_of_another_version_waits_for_that_version() {
     let store = Arc::<FakeStore>::default();
     add(&store, SystemTime::now(), |_| "{\"kind\":\"unheard_of\"}".to_owned()).await;
     let mut scene = Scene::with_store(store, |_| Behavior::Take);
-    scene.waits_until(|alerts| alerts[0].tries > 0).await;
+    scene.waits_until(|alerts| alerts[0].failures > 0).await;
     assert!(scene.deliveries.try_recv().is_err());
     let listed = scene.store.alerts().await.unwrap();
     assert!(!listed[0].is_given_up, "{listed:?}");
@@ -397,7 +397,7 @@ async fn closing_keeps_alerts_and_gives_back_what_is_under_way() {
     assert_eq!(scene.counted("fraud", "dropped"), 1);
     let claimed = scene.store.claim_alerts(Owner(Uuid::from_u128(1)), &["mail".into()], 100).await.unwrap();
     assert_eq!(claimed.len(), 20, "another process can deliver all of them at once");
-    assert!(claimed.iter().all(|alert| alert.tries == 0));
+    assert!(claimed.iter().all(|alert| alert.failures == 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,8 +71,8 @@ impl KeptAlerts {
         if is_full || waiting().count() >= MAX_WAITING_IN_ALL {
             return AlertAdded::Full;
         }
-        let (tries, error, delivered_at, is_given_up) = (0, None, None, false);
-        let listed = ListedAlert { id, destination, content, raised_at, tries, error, delivered_at, is_given_up };
+        let (failures, error, delivered_at, is_given_up) = (0, None, None, false);
+        let listed = ListedAlert { id, destination, content, raised_at, failures, error, delivered_at, is_given_up };
         self.0.push(KeptAlert { listed, about, is_urgent, added: now, due: now, claimed_by: None, ended: None });
         AlertAdded::New
     }
@@ -88,8 +88,8 @@ impl KeptAlerts {
             claimed.extend(due.into_iter().take(most).map(|kept| {
                 kept.claimed_by = Some(owner);
                 kept.due = now + alert_lease();
-                let ListedAlert { id, destination, content, tries, .. } = kept.listed.clone();
-                ClaimedAlert { id, destination, content, tries }
+                let ListedAlert { id, destination, content, failures, .. } = kept.listed.clone();
+                ClaimedAlert { id, destination, content, failures }
             }));
         }
         claimed
@@ -148,7 +148,7 @@ impl KeptAlert {
 
 impl ListedAlert {
     fn failed(&mut self, error: &str) {
-        self.tries = self.tries.saturating_add(1);
+        self.failures = self.failures.saturating_add(1);
         self.error = Some(error.into());
     }
 }

@@ -53,7 +53,7 @@ if task == 'add' then
         or call('ZCARD', key('alerts_waiting')) >= MAX_WAITING_IN_ALL then
         return {'full'}
     end
-    alert.added, alert.tries = now, 0
+    alert.added, alert.failures = now, 0
     keep_alert(alert)
     call('HSET', key('alert_subjects'), subject(alert), alert.id)
     call('ZADD', key('alerts_waiting'), text(now), alert.id)
@@ -101,7 +101,7 @@ if task == 'tried' then
     end
     alert.claimed_by = nil
     if result == 'failed' or result == 'given_up' then
-        alert.tries, alert.error = alert.tries + 1, ARGV[5]
+        alert.failures, alert.error = alert.failures + 1, ARGV[5]
     end
     if result == 'delivered' or result == 'given_up' then
         alert.delivered_at = result == 'delivered' and wall or nil

@@ -36,7 +36,7 @@ struct KeptAlert {
     urgent: bool,
     raised_at: i64,
     #[serde(skip_serializing, default)]
-    tries: u32,
+    failures: u32,
     #[serde(skip_serializing, default)]
     error: Option<Box<str>>,
     #[serde(skip_serializing, default)]
@@ -49,20 +49,20 @@ impl KeptAlert {
     fn new(alert: &QueuedAlert) -> Self {
         let QueuedAlert { id, destination, about, raised_at, content, is_urgent: urgent } = alert.clone();
         let (id, raised_at) = (id.to_string(), since_1970(raised_at));
-        let (tries, error, ended, delivered_at) = (0, None, None, None);
-        Self { id, destination, about, content, urgent, raised_at, tries, error, ended, delivered_at }
+        let (failures, error, ended, delivered_at) = (0, None, None, None);
+        Self { id, destination, about, content, urgent, raised_at, failures, error, ended, delivered_at }
     }
 
     fn into_claimed(self) -> Option<ClaimedAlert> {
-        let Self { id, destination, content, tries, .. } = self;
-        Some(ClaimedAlert { id: Uuid::parse_str(&id).ok()?, destination, content, tries })
+        let Self { id, destination, content, failures, .. } = self;
+        Some(ClaimedAlert { id: Uuid::parse_str(&id).ok()?, destination, content, failures })
     }
 
     fn into_listed(self) -> Option<ListedAlert> {
-        let Self { id, destination, content, raised_at, tries, error, ended, delivered_at, .. } = self;
+        let Self { id, destination, content, raised_at, failures, error, ended, delivered_at, .. } = self;
         let is_given_up = ended.is_some() && delivered_at.is_none();
         let (id, raised_at, delivered_at) = (Uuid::parse_str(&id).ok()?, at(raised_at), delivered_at.map(at));
-        Some(ListedAlert { id, destination, content, raised_at, tries, error, delivered_at, is_given_up })
+        Some(ListedAlert { id, destination, content, raised_at, failures, error, delivered_at, is_given_up })
     }
 }
 

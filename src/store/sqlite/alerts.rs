@@ -113,7 +113,7 @@ pub(super) fn claim(
 fn due(desk: &Desk<'_>, destination: &str, is_urgent: bool, most: usize) -> rusqlite::Result<Vec<(i64, ClaimedAlert)>> {
     desk.database
         .prepare_cached(
-            "SELECT sequence, id, content, tries FROM alerts
+            "SELECT sequence, id, content, failures FROM alerts
              WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence LIMIT ?4",
         )?
         .query_map(params![destination, is_urgent, desk.now, count(most)], |row| {
@@ -121,7 +121,7 @@ fn due(desk: &Desk<'_>, destination: &str, is_urgent: bool, most: usize) -> rusq
                 id: Uuid::from_bytes(row.get("id")?),
                 destination: destination.into(),
                 content: row.get("content")?,
-                tries: row.get("tries")?,
+                failures: row.get("failures")?,
             };
             Ok((row.get("sequence")?, alert))
         })?
@@ -143,13 +143,15 @@ pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &AlertTried
         AlertTried::Failed { again_after, error } => desk
             .database
             .prepare_cached(
-                "UPDATE alerts SET claimed_by = NULL, due = ?2, tries = tries + 1, error = ?3 WHERE sequence = ?1",
+                "UPDATE alerts SET claimed_by = NULL, due = ?2, failures = failures + 1, error = ?3
+                 WHERE sequence = ?1",
             )?
             .execute(params![sequence, desk.now.saturating_add(milliseconds(*again_after)), error])?,
         AlertTried::GivenUp { error } => desk
             .database
             .prepare_cached(
-                "UPDATE alerts SET claimed_by = NULL, ended = ?2, tries = tries + 1, error = ?3 WHERE sequence = ?1",
+                "UPDATE alerts SET claimed_by = NULL, ended = ?2, failures = failures + 1, error = ?3
+                 WHERE sequence = ?1",
             )?
             .execute(params![sequence, desk.now, error])?,
         AlertTried::GivenBack => desk
@@ -172,7 +174,7 @@ pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &AlertTried
 fn list(desk: &Desk<'_>) -> rusqlite::Result<Vec<ListedAlert>> {
     desk.database
         .prepare_cached(
-            "SELECT id, destination, content, raised_at, tries, error, delivered_at,
+            "SELECT id, destination, content, raised_at, failures, error, delivered_at,
                  ended IS NOT NULL AND delivered_at IS NULL AS is_given_up
              FROM alerts ORDER BY raised_at DESC, sequence DESC",
         )?
@@ -182,7 +184,7 @@ fn list(desk: &Desk<'_>) -> rusqlite::Result<Vec<ListedAlert>> {
                 destination: row.get("destination")?,
                 content: row.get("content")?,
                 raised_at: row.get::<_, At>("raised_at")?.0,
-                tries: row.get("tries")?,
+                failures: row.get("failures")?,
                 error: row.get("error")?,
                 delivered_at: row.get::<_, Option<At>>("delivered_at")?.map(|at| at.0),
                 is_given_up: row.get("is_given_up")?,

@@ -46,7 +46,7 @@ CREATE TABLE alerts (
     added INTEGER NOT NULL,             -- by the store's clock
     due INTEGER NOT NULL,               -- when it may be claimed: after the next pause, or the end of a claim
     claimed_by BLOB,                    -- the owner that delivers it
-    tries INTEGER NOT NULL DEFAULT 0,   -- deliveries that failed
+    failures INTEGER NOT NULL DEFAULT 0, -- deliveries that failed
     error TEXT,                         -- of the last one that failed
     ended INTEGER,                      -- NULL: it waits
     delivered_at INTEGER                -- NULL: it waits, or was given up

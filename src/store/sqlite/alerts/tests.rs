@@ -103,7 +103,7 @@ fn looking_for_due_alerts_reads_no_whole_table() {
     for statement in [
         "SELECT 1 FROM alerts WHERE ended IS NULL AND destination = ?1 AND urgent IN (0, 1) AND due <= ?2 LIMIT 1",
         "SELECT count(*) FROM alerts WHERE ended IS NULL AND destination = ?1",
-        "SELECT sequence, id, content, tries FROM alerts
+        "SELECT sequence, id, content, failures FROM alerts
          WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence LIMIT ?4",
         "SELECT 1 FROM alerts WHERE destination = ?1 AND about = ?2 AND added > ?3 LIMIT 1",
         "SELECT sequence FROM alerts WHERE id = ?1 AND claimed_by = ?2",
