@@ -200,9 +200,9 @@ impl Outbox {
     pub(super) async fn deliver_stored(self: Arc<Self>) {
         let mut deliveries = JoinSet::new();
         // The destinations of these tasks.
-        let mut busy = HashMap::new();
+        let mut busy: HashMap<tokio::task::Id, Box<str>> = HashMap::new();
         loop {
-            let is_free = |key: &&str| !busy.values().any(|busy: &Box<str>| **busy == **key);
+            let is_free = |key: &&str| !busy.values().any(|busy| **busy == **key);
             let keys = self.destinations.iter().map(|destination| destination.key());
             let free: Vec<Box<str>> = keys.filter(is_free).map(Into::into).collect();
             for claimed in self.claim(&free).await {
