@@ -1,6 +1,6 @@
 //! Numbers that are locked after denials.
 
-use super::number_keys::keyed_extension;
+use super::number_keys::{Keys, keyed_extension};
 use super::*;
 use crate::support::approval::verified;
 
@@ -328,6 +328,34 @@ fn a_locked_number_that_rings_or_is_blocked_is_named_so() {
         store.block(&block).await.unwrap();
         let refused = begin(&store, &new(attempt(2, 1), number(1))).await;
         assert!(matches!(refused, Begun::Refused(Refusal::Blocked { .. })), "{refused:?}");
+    });
+}
+
+/// As `phonegate limits unlock ID` does, also with the id of a call from before the change.
+#[test]
+fn a_call_unlocks_its_number_after_changes_of_the_number_key() {
+    on_every_store(async |open| {
+        let store = open();
+        let one = DenialLimits { count: 1, ..DENIALS };
+        let first: Keys = &[0, 1, 2];
+        // The last one is a node that has the first key again.
+        let orders: [Keys; 3] = [&[1, 0, 2], &[2, 1, 0], &[0, 2, 1]];
+        for changes in 0..=orders.len() {
+            let n = 1 + changes as u128;
+            let (id, number) = (100 * n, |keys| keyed_extension(n, 7, keys));
+            locked(call(&store, id, number(first), denied(), one).await);
+            for (again, keys) in (1..).zip(&orders[..changes]) {
+                assert!(refused_for(&store, id + again, number(keys)).await.is_some());
+            }
+            let rows = all_rows(&store).await;
+            let row = rows.iter().find(|row| row.attempt == attempt(id, 1)).unwrap();
+            for was_locked in [true, false] {
+                assert_eq!(store.unlock(&[row.number_key.unwrap()]).await, Ok(was_locked), "{changes} changes");
+            }
+            assert_eq!(store.locks().await, Ok(vec![]));
+            let last = orders[..changes].last().copied().unwrap_or(first);
+            assert_eq!(refused_for(&store, id + 9, number(last)).await, None);
+        }
     });
 }
 

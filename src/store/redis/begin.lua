@@ -59,6 +59,10 @@ local function rekey_denials(old, number)
         end
     end
     keep_denials(denials)
+    -- Attempts keep their old hash, and an administrator may unlock the number of one. No lock is longer than a day. The
+    -- hash that the denials are moved to leads nowhere, so there is no circle.
+    call('SET', key('moved', old), number, 'PX', text(DAY))
+    call('DEL', key('moved', number))
 end
 
 -- Rekeys the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.

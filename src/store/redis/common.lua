@@ -14,6 +14,7 @@
 --   day            hash: how many attempts began in each ten minutes of a day; c:COUNTRY: those to a country
 --   countries      set: the countries that have such a hash
 --   f:NUMBER       the denials and the lock of a number, as JSON
+--   moved:NUMBER   the hash by the current key of a number whose denials were moved from this hash, for a day
 --   denied         sorted set: the numbers that have denials, by the time of the last one
 --   ended          sorted set: ended attempts by the time of their end
 --   owners         sorted set: owners by the time when they were last heard of

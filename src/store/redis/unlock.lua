@@ -2,8 +2,12 @@
 
 local was_locked = 0
 for _, number in ipairs(cjson.decode(ARGV[1])) do
-    if reset_denials(number) then
-        was_locked = 1
+    -- An attempt has the hash by the key of its time.
+    while number do
+        if reset_denials(number) then
+            was_locked = 1
+        end
+        number = call('GET', key('moved', number))
     end
 end
 return was_locked
