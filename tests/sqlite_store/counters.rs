@@ -334,10 +334,8 @@ impl Case {
         let count = begun(DAY_MS).count();
         assert!(count <= 12, "{count} calls within a day");
         let usage = wait(self.store.usage()).unwrap();
-        // Some milliseconds have passed, and within them the day of a call may have ended.
-        wait(self.store.renew(OWNER)).unwrap();
-        let now = self::now(&self.reader);
-        let begun = |window: i64| self.calls.iter().filter(move |call| !call.is_given_up && call.begun > now - window);
+        // The usage is read a bit later: the day of a call that is about to be a day old may have ended meanwhile.
+        let begun = |window: i64| begun(window - MINUTE);
         let count = begun(DAY_MS).count();
         // They may count for up to ten minutes longer.
         assert!((count..=12).contains(&(usage.day as usize)), "{count} calls within a day: {usage:?}");
