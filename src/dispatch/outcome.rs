@@ -109,8 +109,9 @@ impl Shared {
             return Whose::Ours;
         }
         match self.ledger.state_of(flight.attempt).await {
-            // By an answer that was lost.
             Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(kept), .. })) if kept == *failure => {
+                // The answer was lost, and with it whether the number is locked: the same end, recorded again, returns that.
+                self.ledger.fail_later(flight.attempt, failure.clone(), release);
                 Whose::Ours
             }
             Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(kept), .. }))

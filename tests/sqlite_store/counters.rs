@@ -380,12 +380,11 @@ fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
     let to_1 = format!("{UNDO_5} {UNDO_4} DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;");
     for damage in [&*to_1, "UPDATE counters SET count = 0", "DELETE FROM counters"] {
         database.execute_batch(damage).unwrap();
-        // By a tool that only lists them, too.
-        let usage = wait(SqliteStore::open(&file).unwrap().usage()).unwrap();
-        assert_eq!(usage.day, 2, "{damage}");
-        assert_counted(&database);
-        database.execute_batch(damage).unwrap();
         let store = SqliteStore::open(&file).unwrap();
+        if damage == to_1 {
+            let usage = wait(store.usage()).unwrap();
+            assert_eq!(usage.day, 2, "a migration counts the calls of the day, for a command that only lists them");
+        }
         let refused = wait(store.begin(&new(3), &limits)).unwrap();
         assert!(
             matches!(refused, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })),

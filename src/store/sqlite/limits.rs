@@ -29,7 +29,7 @@ impl LimitStore for SqliteStore {
     }
 
     async fn usage(&self) -> Result<Usage, StoreError> {
-        self.writer.count(counters::usage).await
+        self.writer.read(counters::usage).await
     }
 }
 

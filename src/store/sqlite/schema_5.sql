@@ -8,6 +8,11 @@ ALTER TABLE attempts ADD COLUMN call_limit TEXT;            -- the limit by whic
 ALTER TABLE attempts ADD COLUMN locked_until_at INTEGER;    -- the end of the lock of its number that its end caused
 ALTER TABLE attempts ADD COLUMN used_by BLOB;               -- the owner that used up its approval
 
+-- For a command that lists the use of the daily limits before the service has counted.
+INSERT INTO counters
+    SELECT 6, x'', begun / 600000, count(*), max(begun) FROM attempts
+    WHERE begun > (SELECT now FROM clock) - 86400000 GROUP BY begun / 600000;
+
 CREATE TABLE denials (
     number_key BLOB PRIMARY KEY,
     number TEXT NOT NULL,               -- masked
