@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use audio_codec_algorithms::decode_ulaw;
 use base64::Engine;
-use phonegate_media::rtp::{RtpHeader, RtpPacket};
+use phonegate_media::rtp::{RtpError, RtpHeader, RtpPacket};
 use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey};
 use phonegate_media::srtp::Srtp;
 
@@ -96,10 +96,17 @@ impl Handset {
     /// The next packet that arrives.
     pub fn hear(&self) -> Heard {
         let mut buffer = [0; 2048];
-        let (length, from) = self.socket.recv_from(&mut buffer).expect("a packet arrives");
-        let packet = match &mut *self.srtp.lock().unwrap() {
-            Some(srtp) => srtp.open_rtp(&buffer[..length]).expect("it is authentic"),
-            None => buffer[..length].to_vec(),
+        let (packet, from) = loop {
+            let (length, from) = self.socket.recv_from(&mut buffer).expect("a packet arrives");
+            // RTCP of a handset of another test, if this port lies one above that one's.
+            if RtpPacket::read(&buffer[..length]).is_err_and(|error| error == RtpError::Rtcp) {
+                continue;
+            }
+            let packet = match &mut *self.srtp.lock().unwrap() {
+                Some(srtp) => srtp.open_rtp(&buffer[..length]).expect("it is authentic"),
+                None => buffer[..length].to_vec(),
+            };
+            break (packet, from);
         };
         let RtpPacket { header, payload } = RtpPacket::read(&packet).expect("it is RTP");
         let RtpHeader { payload_type, sequence, timestamp, marker, .. } = header;
