@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use super::calls::Calls;
+use super::counters::Times;
 use crate::call::{CallLimit, NumberKey, Outcome};
 use crate::store::denials::NumberDenials;
 use crate::store::{
@@ -103,7 +104,7 @@ impl Calls {
     /// Counts a call that begins.
     pub(super) fn count(&mut self, sequence: u64, number: &StoredNumber, deadline: Instant, now: Instant) {
         let clock = self.milliseconds(now);
-        self.begun.entry(number.key).or_default().add(now, DAY);
+        self.begun.entry(number.key).or_insert_with(Times::of_number).add(now, DAY);
         let line = self.lines.entry(number.line).or_default();
         line.begun.add(now, MINUTE);
         line.pending.add(deadline, sequence);
