@@ -55,11 +55,6 @@ impl CallLimit {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|limit| limit.name() == name)
     }
-
-    /// Returns whether it counts the calls of 24 hours. An administrator is notified when such a limit is reached.
-    pub fn is_daily(self) -> bool {
-        matches!(self, Self::CallsPerNumberPerDay | Self::CallsPerDay | Self::ByCountry)
-    }
 }
 
 /// As in the configuration: `limits.calls_per_day`.

@@ -28,8 +28,6 @@ use crate::store::{
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// How long a call waits for the store to let it begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 
@@ -63,7 +61,7 @@ const TAKE_UP: usize = 200;
 pub(crate) struct Rules {
     limits: LimitsConfig,
     full_numbers: bool,
-    block_for: Duration,
+    block_for_days: u64,
     keep: Duration,
     policy: Policy,
     takes_up: bool,
@@ -72,11 +70,10 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn of(config: &Config, policy: Policy, takes_up: bool) -> Self {
-        let days = |days: u64| Duration::from_secs(days.saturating_mul(DAY.as_secs()));
         Self {
             limits: config.limits.clone(),
             full_numbers: config.audit.full_numbers,
-            block_for: days(config.fraud.block_for_days.get()),
+            block_for_days: config.fraud.block_for_days.get(),
             keep: days(config.audit.keep_days.get()),
             policy,
             takes_up,
@@ -231,7 +228,7 @@ impl Ledger {
 
     /// Returns for how many days a number is blocked after a report of fraud.
     pub(super) fn days_blocked(&self) -> u64 {
-        self.rules.block_for.as_secs() / DAY.as_secs()
+        self.rules.block_for_days
     }
 
     /// Blocks a number, and not its line, after a report of fraud.
@@ -243,7 +240,7 @@ impl Ledger {
             masked: masked.into(),
             reason: "the user reported a fraud".into(),
             since,
-            until: since.checked_add(self.rules.block_for),
+            until: since.checked_add(days(self.rules.block_for_days)),
         };
         // What an administrator has blocked for longer stays so.
         let longer =
@@ -344,6 +341,10 @@ impl Ledger {
         // The other end is there as long as the runtime is; after that nobody records anything.
         let _ = self.queue.send(item);
     }
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days.saturating_mul(24 * 60 * 60))
 }
 
 fn update(attempt: Attempt, change: Change) -> Update {

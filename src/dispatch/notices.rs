@@ -15,11 +15,12 @@ use crate::store::{Lockout, utc};
 use crate::telemetry::{Event, Log, Metrics};
 
 /// Minimum time between two reports of the same condition.
+///
 /// A little longer than the hour in which the store takes a second alert for a repetition: the store may get the first
 /// one some time after it was raised.
 const REPORTED_EVERY: Duration = Duration::from_secs(65 * 60);
 
-/// Maximum number of conditions of which the last report is remembered. Beyond it no other condition is reported, so
+/// Maximum number of conditions of which the last report is remembered. Beyond it no further daily limit is reported, so
 /// that calls to many numbers cannot fill the log.
 const MAX_REPORTED: usize = 10_000;
 
@@ -31,7 +32,7 @@ pub(super) struct Notices {
     alerts: Alerts,
     /// The time of the last report of each condition, by its kind and what it is about.
     reported: Arc<Mutex<HashMap<String, Instant>>>,
-    /// Since when backends have been down whose alert was raised.
+    /// When the alert about the present outage of each backend was raised.
     outages: Arc<Mutex<HashMap<String, SystemTime>>>,
 }
 
@@ -145,7 +146,7 @@ impl Notices {
     pub(super) fn up(&self, backend: &str) {
         let event = Event { backend: Some(backend), ..Event::default() };
         self.log.write(Level::Info, &Event { event: "backend_up", ..event });
-        // Only of an outage that an alert reported. Its hour tells it from an outage before.
+        // Only if an alert reported the outage. Its hour distinguishes it from an earlier outage.
         let Some(since) = self.outages.lock().remove(backend) else { return };
         let hour = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 3600);
         let about = format!("{backend} {hour}");
