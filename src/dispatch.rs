@@ -27,11 +27,11 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Alerts;
 use crate::approval::NumberPin;
 use crate::approval::pins::number_keys;
-use crate::backend::{Named, Reference};
+use crate::backend::{CallRef, NamedBackend};
 use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
-use crate::store::{Begun, CallStore, Change, Refusal, StoreError};
+use crate::store::{AttemptChange, Begun, CallStore, Refusal, StoreError};
 use crate::telemetry::{Log, Metrics};
 pub(crate) use elsewhere::Known;
 use elsewhere::LookUps;
@@ -52,7 +52,7 @@ pub(crate) struct Dispatcher {
 }
 
 struct Shared {
-    backends: Vec<Named>,
+    backends: Vec<NamedBackend>,
     registry: Arc<Registry>,
     ledger: Ledger,
     log: Log,
@@ -114,13 +114,13 @@ impl Flight {
 impl Dispatcher {
     pub(crate) fn new(
         runtime: Handle,
-        backends: Vec<Named>,
+        backends: Vec<NamedBackend>,
         registry: Arc<Registry>,
         (store, rules): (Arc<dyn CallStore>, Rules),
         (log, metrics, alerts): (Log, Metrics, Alerts),
     ) -> Self {
         let health = Arc::<Health>::default();
-        let is_service = rules.takes_up();
+        let is_service = rules.claims_orphans();
         let notices = Notices::new(log.clone(), metrics.clone(), alerts);
         let watch = Watch {
             store: Arc::clone(&store),
@@ -238,7 +238,7 @@ impl Unsettled {
         };
         match begun {
             Ok((Begun::New, begun)) => self.shared.place(&self.flight, &call, begun).await,
-            Ok((Begun::Elsewhere(generation), _)) => self.mirror(generation).await,
+            Ok((Begun::AlreadyOwned(generation), _)) => self.mirror(generation).await,
             Ok((Begun::Refused(refusal), _)) => {
                 if let Refusal::Limit { limit, after } = refusal {
                     self.shared.notices.refused(limit, after, &call);
@@ -260,7 +260,7 @@ impl Unsettled {
     }
 
     /// Takes a call up that another process has left.
-    async fn resume(self, placed: Option<(Box<str>, Reference)>) {
+    async fn resume(self, placed: Option<(Box<str>, CallRef)>) {
         self.shared.resume(&self.flight, placed).await;
     }
 }
@@ -286,7 +286,7 @@ impl Drop for Unsettled {
 }
 
 impl Shared {
-    async fn keep_up(self: Arc<Self>, named: Named, is_service: bool) {
+    async fn keep_up(self: Arc<Self>, named: NamedBackend, is_service: bool) {
         let tell = |part: &str, state: Result<(), Failure>| {
             let backend = format!("{} ({part})", named.name);
             self.health.judge(&backend, state.as_ref().err(), &self.notices);
@@ -311,8 +311,8 @@ impl Shared {
     }
 }
 
-fn step(name: &str, backend: Option<&Arc<str>>, text: Option<&str>) -> Change {
-    Change::Step { name: name.into(), backend: backend.cloned(), text: text.map(Into::into) }
+fn step(name: &str, backend: Option<&Arc<str>>, text: Option<&str>) -> AttemptChange {
+    AttemptChange::Step { name: name.into(), backend: backend.cloned(), text: text.map(Into::into) }
 }
 
 fn store_away(error: &StoreError) -> Failure {

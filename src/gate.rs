@@ -15,14 +15,14 @@ use tokio::sync::Semaphore;
 
 use crate::admission::Admission;
 use crate::alerts::Alerts;
-use crate::backend::{Named, TelephonyBackend};
+use crate::backend::{NamedBackend, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
 use crate::dispatch::{Dispatcher, Known};
 use crate::fault;
 use crate::registry::{Begun, Registry, Snapshot};
-use crate::telemetry::{Event, Log, TextFile, foreign_text};
+use crate::telemetry::{Event, Log, TextFile, sanitize_untrusted};
 pub use start::LogTo;
 
 /// Maximum callers of [`Gate::status`] that wait concurrently. Further callers do not wait, so that polling cannot
@@ -37,7 +37,7 @@ pub struct Gate {
     admission: Admission,
     registry: Arc<Registry>,
     dispatcher: Dispatcher,
-    backends: Vec<Named>,
+    backends: Vec<NamedBackend>,
     log: Log,
     alerts: Alerts,
     figures: Option<Arc<TextFile>>,
@@ -64,7 +64,7 @@ pub struct CallRequest<'a> {
 
 /// What the end of a gate was too short for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CutShort {
+pub enum ShutdownIncomplete {
     /// Calls may not have been hung up.
     HangingUp,
     /// The store has not taken all that it was to be told.
@@ -102,7 +102,7 @@ impl Gate {
                     (self.dispatcher.hold(&call), call)
                 });
                 let attributes: Vec<_> =
-                    request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| foreign_text(name)).collect();
+                    request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| sanitize_untrusted(name)).collect();
                 fault::point("gate.initiate");
                 let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
                 self.log.write(Level::Info, &event);
@@ -258,7 +258,7 @@ impl Gate {
     ///
     /// # Errors
     /// What was cut short, the first of it.
-    pub fn end(&self, within: Duration, for_store: Duration) -> Result<(), CutShort> {
+    pub fn end(&self, within: Duration, for_store: Duration) -> Result<(), ShutdownIncomplete> {
         let end = Instant::now() + within;
         self.ended.store(true, Ordering::Release);
         self.registry.wake();
@@ -293,9 +293,9 @@ impl Gate {
         let log_is_closed = self.log.close(end.saturating_duration_since(Instant::now()));
         match (all_hung_up, all_recorded, is_closed && log_is_closed) {
             (true, true, true) => Ok(()),
-            (false, ..) => Err(CutShort::HangingUp),
-            (_, false, _) => Err(CutShort::Recording),
-            (.., false) => Err(CutShort::Closing),
+            (false, ..) => Err(ShutdownIncomplete::HangingUp),
+            (_, false, _) => Err(ShutdownIncomplete::Recording),
+            (.., false) => Err(ShutdownIncomplete::Closing),
         }
     }
 }

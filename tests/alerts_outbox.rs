@@ -17,7 +17,7 @@ use phonegate::alerts::direct::Destinations;
 use phonegate::alerts::{AlertKind, Alerts, NewAlert};
 use phonegate::config::{AlertConfig, Level, NetworkConfig, StoreConfig};
 use phonegate::store::{
-    AlertStore, AlertTried, CallStore, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisStore, SqliteStore,
+    AlertStore, CallStore, DeliveryResult, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisStore, SqliteStore,
 };
 use phonegate::telemetry::{Log, Metrics, Sinks};
 use serde_json::json;
@@ -195,7 +195,7 @@ fn redis_gives_up_old_alerts_and_removes_them() {
     }
     let claimed = runtime.block_on(store.claim_alerts(owner, &["mail".into()], 10)).unwrap();
     assert_eq!(claimed.len(), 2);
-    assert!(runtime.block_on(store.alert_tried(owner, id(1), &AlertTried::Delivered)).unwrap());
+    assert!(runtime.block_on(store.record_delivery(owner, id(1), &DeliveryResult::Delivered)).unwrap());
     // As if both had happened long ago.
     let is_old = |list: &str, n: u128| redis.cli(&["ZADD", &format!("{{phonegate}}:{list}"), "1", &id(n).to_string()]);
     let sweep = || runtime.block_on(store.sweep(Duration::from_secs(90 * 86_400))).unwrap();
@@ -204,7 +204,10 @@ fn redis_gives_up_old_alerts_and_removes_them() {
     sweep();
     let left = listed(&*store);
     assert!(left.len() == 1 && left[0].id == id(2) && left[0].is_given_up && left[0].error.is_some(), "{left:?}");
-    assert!(!runtime.block_on(store.alert_tried(owner, id(2), &AlertTried::Delivered)).unwrap(), "its claim ended");
+    assert!(
+        !runtime.block_on(store.record_delivery(owner, id(2), &DeliveryResult::Delivered)).unwrap(),
+        "its claim ended"
+    );
     is_old("alerts_ended", 2);
     sweep();
     assert_eq!(listed(&*store), []);

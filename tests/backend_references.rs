@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use phonegate::backend::Reference;
+use phonegate::backend::CallRef;
 use phonegate::call::{FailureReason, Outcome};
 use serde_json::{Value, json};
 
@@ -115,7 +115,7 @@ fn a_reference_of_something_else_never_verifies() {
         assert!(matches!(line.follow(&own), Outcome::Verified(_)));
         let cut = own.as_str().get(1..).unwrap();
         for text in ["", "/", "..", "?", "x#0", "FN00000000000000000000000000000000", cut] {
-            line.fails(&Reference::new(text));
+            line.fails(&CallRef::new(text));
         }
     }
 }
@@ -161,7 +161,7 @@ fn a_sip_call_is_followed_by_its_own_process_alone() {
     }
     let another = Line::new(&callee.trunk());
     for text in [reference.as_str(), "", "0", "2", "-1", "x"] {
-        assert_eq!(another.fails(&Reference::new(text)).reason(), FailureReason::Interrupted, "{text:?}");
+        assert_eq!(another.fails(&CallRef::new(text)).reason(), FailureReason::Interrupted, "{text:?}");
     }
     assert!(matches!(line.follow(&reference), Outcome::Verified(_)));
     line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();

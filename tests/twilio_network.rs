@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use phonegate::backend::Rang;
+use phonegate::backend::MayRing;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 use support::approval::verified;
@@ -37,7 +37,7 @@ fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
     let (port, authority) = with_tls(&twilio);
     let settings = at(&twilio, format!("https://localhost:{port}"));
     let refused = Line::new(&settings).refused(NUMBER);
-    assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::CannotPlace));
+    assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(refused.failure.text().contains("certificate"), "{}", refused.failure);
     assert_eq!(twilio.seen(About::Start).len(), 0);
     let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
@@ -73,7 +73,7 @@ fn a_certificate_for_another_name_is_refused() {
     let (port, authority) = with_tls(&twilio);
     let settings = at(&twilio, format!("https://127.0.0.1:{port}"));
     let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
-    assert_eq!(line.refused(NUMBER).rang, Rang::No);
+    assert_eq!(line.refused(NUMBER).may_ring, MayRing::No);
     assert_eq!(twilio.seen(About::Start).len(), 0);
 }
 
@@ -113,7 +113,7 @@ fn who_cannot_be_reached_is_told_without_address_and_number() {
     for base_url in [no_tls, "https://studio.invalid".to_owned()] {
         let refused = Line::new(&at(&twilio, base_url)).refused(NUMBER);
         let text = refused.failure.text();
-        assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::CannotPlace), "{text}");
+        assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace), "{text}");
         assert!(text.starts_with("Twilio cannot be reached: "), "{text}");
         for hidden in [FLOW, "Executions", "555", TOKEN] {
             assert!(!text.contains(hidden), "{text}");
@@ -230,7 +230,7 @@ fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
 
     let line = Line::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{nobody}") })).unwrap();
     let refused = line.refused(NUMBER);
-    assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::CannotPlace));
+    assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(!refused.failure.text().contains("hush"), "{}", refused.failure);
 }
 

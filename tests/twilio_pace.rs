@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::backend::Rang;
+use phonegate::backend::MayRing;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::approval::verified;
@@ -51,7 +51,7 @@ fn a_start_is_given_up_where_twilio_asks_for_too_long_a_pause() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, throttled("600"));
     let refused = Line::new(&twilio.backend()).refused(NUMBER);
-    assert_eq!((refused.rang, refused.failure.reason()), (Rang::No, FailureReason::Throttled));
+    assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::Throttled));
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
@@ -71,7 +71,7 @@ fn nobody_is_rung_after_the_deadline_by_a_start_that_is_sent_again() {
 fn a_start_that_timed_out_on_the_way_may_have_rung_and_is_not_repeated() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Refuse(408, 20408, "Request Timeout", None));
-    assert_eq!(Line::new(&twilio.backend()).refused(NUMBER).rang, Rang::Perhaps);
+    assert_eq!(Line::new(&twilio.backend()).refused(NUMBER).may_ring, MayRing::Yes);
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
@@ -80,7 +80,7 @@ fn a_start_without_any_reply_may_have_rung_and_is_not_repeated() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Hang);
     let refused = Line::new(&twilio.backend()).refused(NUMBER);
-    assert_eq!((refused.rang, refused.failure.reason()), (Rang::Perhaps, FailureReason::CannotPlace));
+    assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::Yes, FailureReason::CannotPlace));
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 

@@ -92,7 +92,7 @@ fn all() {
         run("begin", &begin::argument(&json!({ "type": "redis", "url": redis.url() }), 10));
         println!(" {} |", begin::server_time(&redis));
     }
-    take_up(folder.path());
+    claim_orphans(folder.path());
 }
 
 fn run(what: &str, argument: &str) {
@@ -162,7 +162,7 @@ fn place(folder: &Path) {
 
 fn rows(store: &SqliteStore) -> Vec<Row> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let query = Query { most: usize::MAX >> 1, ..Query::default() };
+    let query = Query { limit: usize::MAX >> 1, ..Query::default() };
     runtime.block_on(store.rows(&query)).expect("rows")
 }
 
@@ -201,7 +201,7 @@ impl Drop for Placing {
 }
 
 /// Kills a process with calls in progress, and waits until another one has brought them to their end.
-fn take_up(folder: &Path) {
+fn claim_orphans(folder: &Path) {
     let program = std::env::current_exe().expect("this program's path");
     let mut first =
         Placing(Command::new(program).arg("place").arg(folder).stdout(Stdio::null()).spawn().expect("it starts again"));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use phonegate::call::{CallId, CallStatus, Failure, FailureReason};
-use phonegate::gate::{CallRequest, CutShort, Gate};
+use phonegate::gate::{CallRequest, Gate, ShutdownIncomplete};
 use phonegate_approval::policy::Method;
 use uuid::Uuid;
 
@@ -183,11 +183,13 @@ fn end(gate: &Gate, inbox: &Receiver<Message>, steps: &mut Steps) -> Result<(), 
     }
     ended.map_err(|cut_short| {
         let why = match cut_short {
-            CutShort::HangingUp => "the provider did not confirm the end of the call in time",
-            CutShort::Recording => "the store did not take the record of this call; `phonegate check` says more",
-            CutShort::Closing => "the store or the log could not be closed in time",
+            ShutdownIncomplete::HangingUp => "the provider did not confirm the end of the call in time",
+            ShutdownIncomplete::Recording => {
+                "the store did not take the record of this call; `phonegate check` says more"
+            }
+            ShutdownIncomplete::Closing => "the store or the log could not be closed in time",
         };
-        Left { why: why.to_owned(), may_ring: cut_short == CutShort::HangingUp }
+        Left { why: why.to_owned(), may_ring: cut_short == ShutdownIncomplete::HangingUp }
     })
 }
 

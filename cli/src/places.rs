@@ -11,7 +11,7 @@ pub(crate) fn why_not_made(file: &Path) -> Option<String> {
     let folder = file.ancestors().skip(1).find(is_there)?;
     why_not_written(folder).or_else(|| {
         let is_its_own = file.parent() == Some(folder);
-        let error = is_its_own.then(|| platform::own_folder(folder).err()).flatten()?;
+        let error = is_its_own.then(|| platform::ensure_private_dir(folder).err()).flatten()?;
         Some(format!("{}: {error}", folder.display()))
     })
 }

@@ -123,7 +123,7 @@ impl Opened {
 
     /// Every attempt that a query asks for, the first ones first.
     pub(crate) fn each(&self, query: Query, mut take: impl FnMut(Row) -> Result<(), Trouble>) -> Result<(), Trouble> {
-        let mut page = Query { most: PAGE, newest_first: false, ..query };
+        let mut page = Query { limit: PAGE, newest_first: false, ..query };
         loop {
             let rows = self.ask(self.store.rows(&page))?;
             let (count, last) = (rows.len(), rows.last().map(|row| row.sequence));
@@ -158,7 +158,7 @@ impl Opened {
 
     /// Returns the masked number of a key, if the store has a call to it or to an extension of its line.
     pub(crate) fn masked(&self, key: NumberKey) -> Result<Option<Box<str>>, Trouble> {
-        let newest = Query { numbers: vec![key], most: 1, newest_first: true, ..Query::default() };
+        let newest = Query { numbers: vec![key], limit: 1, newest_first: true, ..Query::default() };
         let row = self.ask(self.store.rows(&newest))?.into_iter().next();
         // The key of a line is also found by a call to one of its extensions.
         Ok(row.and_then(|row| match (row.number_key == Some(key), row.number?) {
@@ -169,7 +169,7 @@ impl Opened {
 
     /// The number of a call: its key, and masked.
     pub(crate) fn of_call(&self, id: CallId) -> Result<(NumberKey, Box<str>), Trouble> {
-        let newest = Query { id: Some(id), most: 1, newest_first: true, ..Query::default() };
+        let newest = Query { id: Some(id), limit: 1, newest_first: true, ..Query::default() };
         let row = self.ask(self.store.rows(&newest))?.into_iter().next();
         let row = row.ok_or_else(|| Trouble::failed(format!("no call {id} is known; `phonegate calls` lists them")))?;
         match (row.number_key, row.number) {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use phonegate::alerts::{Alert, AlertKind, Destination};
 use phonegate::config;
-use phonegate::store::{AlertStore, AlertTried, Owner, QueuedAlert, SqliteStore};
+use phonegate::store::{AlertStore, DeliveryResult, Owner, QueuedAlert, SqliteStore};
 use serde_json::{Value, json};
 use support::ports::nobody;
 use support::{HIDDEN, MASKED, Place, kept};
@@ -131,9 +131,11 @@ fn alerts_are_listed_with_their_destination_and_state() {
     let owner = Owner(Uuid::from_u128(1));
     let claimed = runtime.block_on(store.claim_alerts(owner, &[built.key().into()], 10)).unwrap();
     assert_eq!(claimed.len(), 3);
-    let failed = AlertTried::Failed { again_after: std::time::Duration::from_secs(60), error: "no answer".into() };
-    for (n, tried) in [(1, AlertTried::Delivered), (2, failed), (3, AlertTried::GivenUp { error: "gone".into() })] {
-        assert!(runtime.block_on(store.alert_tried(owner, Uuid::from_u128(n), &tried)).unwrap());
+    let failed = DeliveryResult::Failed { again_after: std::time::Duration::from_secs(60), error: "no answer".into() };
+    for (n, tried) in
+        [(1, DeliveryResult::Delivered), (2, failed), (3, DeliveryResult::GivenUp { error: "gone".into() })]
+    {
+        assert!(runtime.block_on(store.record_delivery(owner, Uuid::from_u128(n), &tried)).unwrap());
     }
     drop(store);
 

@@ -21,7 +21,7 @@ use super::direct::HourlyLimit;
 use super::{Alert, AlertKind, DeliveryError, Destination};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::{ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, Owner, QueuedAlert, StoreError};
+use crate::store::{ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, Owner, QueuedAlert, StoreError};
 use crate::telemetry::{AlertResult, Event, Log, Metrics};
 
 /// Interval at which the store is asked for alerts. It is also asked when this process has added one.
@@ -257,32 +257,36 @@ impl Outbox {
 
     async fn deliver_claimed(self: Arc<Self>, claimed: ClaimedAlert) {
         let Some(tried) = self.try_claimed(&claimed).await else { return };
-        self.persist(|| self.store.alert_tried(self.owner, claimed.id, &tried)).await;
+        self.persist(|| self.store.record_delivery(self.owner, claimed.id, &tried)).await;
     }
 
-    async fn try_claimed(&self, claimed: &ClaimedAlert) -> Option<AlertTried> {
+    async fn try_claimed(&self, claimed: &ClaimedAlert) -> Option<DeliveryResult> {
         let destination = self.destinations.iter().find(|destination| *destination.key() == *claimed.destination)?;
         let again_after = FIRST_PAUSE.saturating_mul(1 << claimed.failures.min(10)).min(LONGEST_PAUSE);
         let Ok(alert) = serde_json::from_str::<Alert>(&claimed.content) else {
             let error = "this version of PhoneGate cannot read the alert".into();
-            return Some(AlertTried::Failed { again_after: LONGEST_PAUSE, error });
+            return Some(DeliveryResult::Failed { again_after: LONGEST_PAUSE, error });
         };
         let delivered = tokio::select! {
             biased;
             delivered = destination.deliver(&alert) => delivered,
-            () = self.ending.cancelled() => return Some(AlertTried::GivenBack),
+            () = self.ending.cancelled() => return Some(DeliveryResult::Returned),
         };
         Some(match delivered {
             Ok(()) => {
                 self.sent(&**destination, &alert);
-                AlertTried::Delivered
+                DeliveryResult::Delivered
             }
             Err(error) => {
                 let is_old = alert.at.elapsed().is_ok_and(|age| age >= ALERT_KEPT);
                 let is_given_up = is_old || error.is_permanent();
                 self.failed(&**destination, &alert, &error, (!is_given_up).then_some(again_after));
                 let error = error.to_string().into();
-                if is_given_up { AlertTried::GivenUp { error } } else { AlertTried::Failed { again_after, error } }
+                if is_given_up {
+                    DeliveryResult::GivenUp { error }
+                } else {
+                    DeliveryResult::Failed { again_after, error }
+                }
             }
         })
     }

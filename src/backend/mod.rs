@@ -34,7 +34,7 @@ pub trait TelephonyBackend: Send + Sync {
     ///
     /// # Errors
     /// [`PlaceError`], which says whether the user's phone may have rung.
-    async fn place(&self, call: &Call, on_step: OnStep<'_>) -> Result<Reference, PlaceError>;
+    async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError>;
 
     /// Follows a call to its outcome, and reports its steps. May be dropped at any moment, and may be called
     /// again for the same reference, in a new process only if a call [outlives](Self::outlives_its_process) the old one.
@@ -42,30 +42,30 @@ pub trait TelephonyBackend: Send + Sync {
     ///
     /// Only `approver` judges what the user pressed: with [`Approver::judge`], or by the state machine of
     /// `crates/approval` with [`Approver::attempts`].
-    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome;
+    async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome;
 
     /// Ends a call that has no outcome: best effort, and given up after [`HANG_UP_LIMIT`].
     ///
     /// # Errors
     /// Why it may still be ringing.
-    async fn hang_up(&self, reference: &Reference) -> Result<(), Failure>;
+    async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure>;
 
     /// Removes what the provider still holds of an ended call. As long as [`HANG_UP_LIMIT`].
     ///
     /// # Errors
     /// What remains there, and why.
-    async fn clean_up(&self, _reference: &Reference) -> Result<(), Failure> {
+    async fn clean_up(&self, _reference: &CallRef) -> Result<(), Failure> {
         Ok(())
     }
 
     /// How the audio of an answered call went, in one sentence for the log at the call's end, if the backend knows.
-    fn summary(&self, _reference: &Reference) -> Option<String> {
+    fn summary(&self, _reference: &CallRef) -> Option<String> {
         None
     }
 
     /// What goes on as long as the gate runs, such as a registration, telling how it goes. Dropped at the gate's end.
     /// `is_service` is false in a process that runs for a short while beside a service, which keeps its registrations.
-    async fn keep_up(&self, _tell: OnState<'_>, _is_service: bool) {}
+    async fn keep_up(&self, _tell: HealthSink<'_>, _is_service: bool) {}
 
     /// Ends what [`keep_up`](Self::keep_up) began. Called once, after that future was dropped;
     /// shutdown waits for it.
@@ -90,7 +90,7 @@ pub trait TelephonyBackend: Send + Sync {
 pub const HANG_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Receives the steps of a call that a backend reports.
-pub type OnStep<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
+pub type StepSink<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
 
 /// A step of a call, for the log and the store. Texts have no personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,13 +130,13 @@ impl CallStep {
 }
 
 /// Where a backend tells of a part of it, such as a trunk, whether it works. It may tell the same again.
-pub type OnState<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);
+pub type HealthSink<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);
 
 /// A backend's own name for a call that it has placed. Text, so that it can be stored; without personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference(String);
+pub struct CallRef(String);
 
-impl Reference {
+impl CallRef {
     /// The reference with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -152,23 +152,23 @@ impl Reference {
 #[derive(Clone, Debug)]
 pub struct PlaceError {
     /// May the phone have rung all the same?
-    pub rang: Rang,
+    pub may_ring: MayRing,
     /// What went wrong.
     pub failure: Failure,
 }
 
 /// Whether a phone rang that should have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rang {
+pub enum MayRing {
     /// Certainly not: another backend may be tried.
     No,
     /// Perhaps: nobody else may be asked.
-    Perhaps,
+    Yes,
 }
 
 /// A backend under its name in the configuration.
 #[derive(Clone)]
-pub struct Named {
+pub struct NamedBackend {
     /// The name.
     pub name: Arc<str>,
     /// The backend.
@@ -187,7 +187,7 @@ pub fn build(
     config: &Config,
     prompts: &Prompts,
     base: &Path,
-) -> Result<Named, ConfigError> {
+) -> Result<NamedBackend, ConfigError> {
     let path = format!("backends.{name}");
     let provider_verdicts = config.provider_verdicts(backend);
     let backend: Arc<dyn TelephonyBackend> = match backend {
@@ -196,5 +196,5 @@ pub fn build(
         BackendConfig::TwilioStudio(twilio) => Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, config, base)?),
         BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),
     };
-    Ok(Named { name: name.into(), backend, provider_verdicts })
+    Ok(NamedBackend { name: name.into(), backend, provider_verdicts })
 }

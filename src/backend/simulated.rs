@@ -11,7 +11,7 @@ use phonegate_approval::verdict::{Answer, EndedBy};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::{CallStep, OnStep, PlaceError, Reference, TelephonyBackend};
+use super::{CallRef, CallStep, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::{ConfigError, Press, Secret, SimulatedConfig};
@@ -47,12 +47,12 @@ impl Simulated {
 
 #[async_trait]
 impl TelephonyBackend for Simulated {
-    async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         fault::point("backend.place");
-        Ok(Reference::new(call.attempt.generation.to_string()))
+        Ok(CallRef::new(call.attempt.generation.to_string()))
     }
 
-    async fn follow(&self, _: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
+    async fn follow(&self, _: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
         on_step(CallStep::Progress(Progress::Ringing));
         tokio::time::sleep(self.answer_after).await;
         fault::point("backend.follow");
@@ -75,7 +75,7 @@ impl TelephonyBackend for Simulated {
         approver.judge(Answer::Entry { attempt: 1, digits, ended_by }).await
     }
 
-    async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
+    async fn hang_up(&self, _: &CallRef) -> Result<(), Failure> {
         Ok(())
     }
 

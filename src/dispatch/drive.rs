@@ -9,11 +9,11 @@ use futures_util::FutureExt;
 use super::outcome::Whose;
 use super::{Flight, Shared, defect, interrupted, step, too_late};
 use crate::approval::Approver;
-use crate::backend::{CallStep, HANG_UP_LIMIT, Named, PlaceError, Rang, Reference};
+use crate::backend::{CallRef, CallStep, HANG_UP_LIMIT, MayRing, NamedBackend, PlaceError};
 use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::Change;
+use crate::store::AttemptChange;
 use crate::telemetry::Event;
 
 /// How long a place request that has outlived its call may still bring a reference to hang up.
@@ -26,13 +26,13 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 const LAST_RECORD: Duration = Duration::from_secs(2);
 
 /// What a call that was placed by a backend is known by.
-type Line<'a> = (&'a Named, Reference);
+type Line<'a> = (&'a NamedBackend, CallRef);
 
 /// How far the placing of a call has come.
 #[derive(Default)]
 struct Placing<'a> {
     /// Which backend was asked to place it, and has not answered.
-    asked: Option<&'a Named>,
+    asked: Option<&'a NamedBackend>,
     line: Option<Line<'a>>,
 }
 
@@ -42,7 +42,7 @@ enum Stop {
     /// It has failed, and that was told: hang up.
     HangUp(Whose),
     /// It has failed, and that was told; nobody knows of anything to hang up.
-    Unplaced(Whose, Rang),
+    Unplaced(Whose, MayRing),
     /// The phone may ring, but there is nothing to hang up.
     Ambiguous {
         backend: Option<Arc<str>>,
@@ -70,7 +70,7 @@ impl Shared {
     }
 
     /// Takes a call up that another process has placed and left.
-    pub(super) async fn resume(&self, flight: &Flight, placed: Option<(Box<str>, Reference)>) {
+    pub(super) async fn resume(&self, flight: &Flight, placed: Option<(Box<str>, CallRef)>) {
         self.note(flight, Level::Info, "taken_up", None);
         let lost = |sentence: &str| {
             let failure = Failure::new(FailureReason::Interrupted, sentence);
@@ -131,24 +131,24 @@ impl Shared {
             }
             Stop::Ambiguous { backend, failure } => {
                 let whose = self.fail(flight, backend.as_deref(), failure).await;
-                self.give_free_if(flight, whose, Rang::Perhaps).await;
+                self.give_free_if(flight, whose, MayRing::Yes).await;
                 whose
             }
-            Stop::Unplaced(whose, rang) => {
-                self.give_free_if(flight, whose, rang).await;
+            Stop::Unplaced(whose, may_ring) => {
+                self.give_free_if(flight, whose, may_ring).await;
                 whose
             }
             Stop::HangUp(whose) => {
                 let line = ours(whose);
-                let rang = match line {
+                let may_ring = match line {
                     Some((named, reference))
                         if self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await =>
                     {
-                        Rang::No
+                        MayRing::No
                     }
-                    _ => Rang::Perhaps,
+                    _ => MayRing::Yes,
                 };
-                self.give_free_if(flight, whose, rang).await;
+                self.give_free_if(flight, whose, may_ring).await;
                 if let Some((named, reference)) = line {
                     self.look_for_fraud(flight, named, reference).await;
                 }
@@ -170,14 +170,14 @@ impl Shared {
 
     /// Gives a number free whose phone rings no more. If it may ring on, nobody can tell until when: it is not free before
     /// the deadline.
-    async fn give_free_if(&self, flight: &Flight, whose: Whose, rings: Rang) {
+    async fn give_free_if(&self, flight: &Flight, whose: Whose, rings: MayRing) {
         if whose != Whose::Ours {
             return;
         }
-        if rings == Rang::Perhaps {
+        if rings == MayRing::Yes {
             self.must_end(flight).await;
         }
-        if rings == Rang::No || flight.deadline.passed(Moment::now()) {
+        if rings == MayRing::No || flight.deadline.passed(Moment::now()) {
             self.give_free(flight).await;
         }
     }
@@ -197,7 +197,7 @@ impl Shared {
     }
 
     /// Looks whether a fraud was reported before a call was hung up at its deadline, and after the last look.
-    async fn look_for_fraud(&self, flight: &Flight, named: &Named, reference: &Reference) {
+    async fn look_for_fraud(&self, flight: &Flight, named: &NamedBackend, reference: &CallRef) {
         if flight.deadline.passed(Moment::now())
             && named.backend.outlives_its_process()
             && let Ok(failure) = look_once(flight, named, reference).await
@@ -238,10 +238,10 @@ impl Shared {
                             return Stop::HangUp(Whose::Ours);
                         }
                         Ok(Err(late)) => late,
-                        Err(_) => PlaceError { rang: Rang::Perhaps, failure: silent() },
+                        Err(_) => PlaceError { may_ring: MayRing::Yes, failure: silent() },
                     };
                     self.refused(flight, &named.name, &late.failure);
-                    return Stop::Unplaced(whose, late.rang);
+                    return Stop::Unplaced(whose, late.may_ring);
                 }
             };
             progress.asked = None;
@@ -250,16 +250,16 @@ impl Shared {
                     // The process that claims the call has to judge what its user presses.
                     let attempts = named.backend.outlives_its_process().then(|| Arc::new(call.attempts.to_stored()));
                     let (backend, at) = (Arc::clone(&named.name), reference.clone());
-                    let placed = Change::Placed { backend, reference: at, attempts };
+                    let placed = AttemptChange::Placed { backend, reference: at, attempts };
                     self.ledger.note(flight.attempt, placed);
                     self.log_step(flight, Level::Info, "placed", Some(&named.name));
                     let (_, reference) = progress.line.insert((named, reference));
                     return self.follow(flight, named, reference).await;
                 }
-                Err(PlaceError { rang, failure }) => {
+                Err(PlaceError { may_ring, failure }) => {
                     self.refused(flight, &named.name, &failure);
                     refusals.push((&named.name, failure));
-                    if rang == Rang::Perhaps {
+                    if may_ring == MayRing::Yes {
                         let backend = Some(Arc::clone(&named.name));
                         return Stop::Ambiguous { backend, failure: all_refused(refusals) };
                     }
@@ -269,7 +269,7 @@ impl Shared {
         Stop::Outcome(Outcome::Failed(all_refused(refusals)))
     }
 
-    async fn follow(&self, flight: &Flight, named: &Named, reference: &Reference) -> Stop {
+    async fn follow(&self, flight: &Flight, named: &NamedBackend, reference: &CallRef) -> Stop {
         let on_step = |step: CallStep| self.on_step(flight, named, &step);
         let Some(approver) = approver(flight, named) else {
             return Stop::HangUp(self.fail(flight, Some(&named.name), unknown_code()).await);
@@ -299,7 +299,7 @@ impl Shared {
     }
 
     /// Records a step that a backend reports.
-    fn on_step(&self, flight: &Flight, named: &Named, step: &CallStep) {
+    fn on_step(&self, flight: &Flight, named: &NamedBackend, step: &CallStep) {
         let CallStep::Progress(progress) = *step else {
             let level = match step {
                 CallStep::ServerFailed(_) => Level::Warn,
@@ -331,7 +331,7 @@ impl Shared {
     async fn end_line(
         &self,
         flight: &Flight,
-        named: &Named,
+        named: &NamedBackend,
         what: &'static str,
         ending: impl Future<Output = Result<(), Failure>>,
     ) -> bool {
@@ -354,13 +354,13 @@ impl Shared {
 }
 
 /// Returns the judge of a call that this backend has placed. `None` if it is not known what the user is to press.
-fn approver(flight: &Flight, named: &Named) -> Option<Approver> {
+fn approver(flight: &Flight, named: &NamedBackend) -> Option<Approver> {
     let attempts = flight.attempts.clone()?;
     Some(Approver::new(attempts, named.provider_verdicts).with_pin(flight.pin.clone()))
 }
 
 /// Looks how a call has failed whose deadline has passed. Otherwise tells why it fails now.
-async fn look_once(flight: &Flight, named: &Named, reference: &Reference) -> Result<Failure, Failure> {
+async fn look_once(flight: &Flight, named: &NamedBackend, reference: &CallRef) -> Result<Failure, Failure> {
     let Some(approver) = approver(flight, named) else { return Err(unknown_code()) };
     let look = AssertUnwindSafe(named.backend.follow(reference, &approver, &|_| {})).catch_unwind();
     match tokio::time::timeout(LAST_LOOK, look).await {

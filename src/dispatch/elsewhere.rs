@@ -15,7 +15,7 @@ use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, StoredOut
 use crate::clock::{Deadline, Moment};
 use crate::config::Level;
 use crate::registry::{Adopted, AttemptEnd, Snapshot};
-use crate::store::{Current, CurrentState, Orphan, RENEW_EVERY, Reach, StoreError};
+use crate::store::{AttemptState, LatestAttempt, Orphan, RENEW_EVERY, Scope, StoreError};
 use crate::telemetry::Event;
 
 /// How often the store is asked about a call that another process drives.
@@ -68,7 +68,7 @@ pub(crate) enum Known {
 impl Dispatcher {
     /// Looks an id up in the store that the registry does not know. Waits for nothing.
     pub(crate) fn look_up(&self, id: CallId) -> Known {
-        if self.shared.ledger.reach() == Reach::Process {
+        if self.shared.ledger.scope() == Scope::Process {
             return Known::Not(unknown(NOT_KNOWN));
         }
         let mut look_ups = self.shared.look_ups.0.lock();
@@ -98,10 +98,10 @@ impl Dispatcher {
         let (shared, tasks) = (Arc::clone(&self.shared), self.tasks.clone());
         let look = async move {
             let looked = shared.look(id, &tasks).await;
-            let patience = match (&looked, shared.ledger.reach()) {
+            let patience = match (&looked, shared.ledger.scope()) {
                 (Err(_), _) => PATIENCE,
-                (Ok(_), Reach::Farm) => MAY_BEGIN,
-                (Ok(_), Reach::Machine | Reach::Process) => Duration::ZERO,
+                (Ok(_), Scope::Farm) => MAY_BEGIN,
+                (Ok(_), Scope::Machine | Scope::Process) => Duration::ZERO,
             };
             let mut look_ups = shared.look_ups.0.lock();
             match looked {
@@ -189,7 +189,7 @@ impl Dispatcher {
 
     /// May another node know better how a call ended?
     pub(crate) fn is_shared(&self) -> bool {
-        self.shared.ledger.reach() == Reach::Farm
+        self.shared.ledger.scope() == Scope::Farm
     }
 
     fn refresh(&self, id: CallId, answer: SyncSender<Result<bool, StoreError>>) {
@@ -206,10 +206,10 @@ impl Shared {
     /// registry has now.
     async fn look(self: &Arc<Self>, id: CallId, tasks: &TaskTracker) -> Result<bool, StoreError> {
         let known = self.registry.stored_generation(id);
-        let Some(Current { attempt, number, state }) = self.ledger.find(id).await? else { return Ok(false) };
+        let Some(LatestAttempt { attempt, number, state }) = self.ledger.find(id).await? else { return Ok(false) };
         match state {
-            CurrentState::Ended { outcome, .. } if known == Some(attempt.generation) => Ok(outcome.is_verified()),
-            CurrentState::Ended { outcome, ago } => {
+            AttemptState::Ended { outcome, .. } if known == Some(attempt.generation) => Ok(outcome.is_verified()),
+            AttemptState::Ended { outcome, ago } => {
                 let is_verified = outcome.is_verified();
                 if is_verified
                     && let Some(failed) = known.filter(|_| self.registry.status(id) == Some(CallStatus::Failed))
@@ -221,8 +221,8 @@ impl Shared {
                 let ended = AttemptEnd { attempt, number, outcome, ago };
                 Ok(self.registry.adopt_end(ended, Moment::now(), known) && is_verified)
             }
-            CurrentState::Pending { .. } if known == Some(attempt.generation) => Ok(false),
-            CurrentState::Pending { left, .. } => {
+            AttemptState::Pending { .. } if known == Some(attempt.generation) => Ok(false),
+            AttemptState::Pending { left, .. } => {
                 let Some(number) = number else { return Ok(false) };
                 let deadline = Deadline::after(Moment::now(), left.saturating_add(GRACE));
                 if self.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
@@ -251,16 +251,16 @@ impl Shared {
     /// Takes up the calls of processes that are gone.
     pub(super) async fn take_all_up(self: Arc<Self>, tasks: TaskTracker) {
         while !self.ending.is_cancelled() {
-            let orphans = self.ledger.take_up().await.unwrap_or_default();
+            let orphans = self.ledger.claim_orphans().await.unwrap_or_default();
             let there_may_be_more = !orphans.is_empty();
-            orphans.into_iter().for_each(|orphan| self.take_up(orphan, &tasks));
+            orphans.into_iter().for_each(|orphan| self.claim_orphans(orphan, &tasks));
             if !there_may_be_more {
                 let _ = tokio::time::timeout(RENEW_EVERY, self.ending.cancelled()).await;
             }
         }
     }
 
-    fn take_up(self: &Arc<Self>, orphan: Orphan, tasks: &TaskTracker) {
+    fn claim_orphans(self: &Arc<Self>, orphan: Orphan, tasks: &TaskTracker) {
         let Orphan { attempt, number, masked, left, started, placed, attempts } = orphan;
         let deadline = Deadline::after(Moment::now(), left);
         // One that this process drives already is not driven twice.
@@ -324,8 +324,8 @@ impl Shared {
             Some((StoredOutcome::Failed(Failure::new(FailureReason::Interrupted, sentence)), Duration::ZERO))
         };
         match self.ledger.state_of(Attempt { generation, ..flight.attempt }).await {
-            Ok(Some(CurrentState::Ended { outcome, ago })) => return Some((outcome, ago)),
-            Ok(Some(CurrentState::Pending { progress, .. })) => {
+            Ok(Some(AttemptState::Ended { outcome, ago })) => return Some((outcome, ago)),
+            Ok(Some(AttemptState::Pending { progress, .. })) => {
                 self.registry.advance(flight.attempt, progress);
             }
             Ok(None) => return failed("Another request has taken the place of this call."),

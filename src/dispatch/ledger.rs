@@ -23,8 +23,8 @@ use crate::config::{Config, Level, LimitsConfig};
 use crate::platform;
 use crate::registry::ApprovalToUse;
 use crate::store::{
-    Begun, Block, BlockScope, CallStore, Change, Current, CurrentState, End, Ended, NewAttempt, Orphan, Owner, Query,
-    Reach, StoreError, StoredNumber, Update,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, Ended, LatestAttempt, NewAttempt,
+    Orphan, Owner, Query, RecordedChange, Scope, StoreError, StoredNumber,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
@@ -64,19 +64,19 @@ pub(crate) struct Rules {
     block_for_days: u64,
     keep: Duration,
     policy: Policy,
-    takes_up: bool,
+    claims_orphans: bool,
     pins: Option<PinChecker>,
 }
 
 impl Rules {
-    pub(crate) fn of(config: &Config, policy: Policy, takes_up: bool) -> Self {
+    pub(crate) fn of(config: &Config, policy: Policy, claims_orphans: bool) -> Self {
         Self {
             limits: config.limits.clone(),
             full_numbers: config.audit.full_numbers,
             block_for_days: config.fraud.block_for_days.get(),
             keep: days(config.audit.keep_days.get()),
             policy,
-            takes_up,
+            claims_orphans,
             pins: None,
         }
     }
@@ -87,8 +87,8 @@ impl Rules {
     }
 
     /// Returns whether this process is a service, which takes up the calls that another one has left.
-    pub(crate) fn takes_up(&self) -> bool {
-        self.takes_up
+    pub(crate) fn claims_orphans(&self) -> bool {
+        self.claims_orphans
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) struct Ledger {
 }
 
 enum Item {
-    Update(Update),
+    RecordedChange(RecordedChange),
     Block(Block),
     /// Tells when all before it has been recorded.
     Mark(oneshot::Sender<()>),
@@ -162,8 +162,8 @@ impl Ledger {
         Self { store, rules, owner: Owner(Uuid::new_v4()), node, lease: Lease::default(), queue, waiting, watch }
     }
 
-    pub(super) fn reach(&self) -> Reach {
-        self.store.reach()
+    pub(super) fn scope(&self) -> Scope {
+        self.store.scope()
     }
 
     /// Begins an attempt, and tells when that was asked.
@@ -187,7 +187,7 @@ impl Ledger {
 
     /// Has the lease of this process certainly not run out since it began a call then? Otherwise the call may be another's.
     pub(super) fn holds_since(&self, begun: Moment) -> bool {
-        self.reach() == Reach::Process || self.lease.holds_since(begun)
+        self.scope() == Scope::Process || self.lease.holds_since(begun)
     }
 
     /// Ends an attempt as failed. If the store cannot record that now, it is queued. Returns [`Ended::No`] if the
@@ -203,7 +203,10 @@ impl Ledger {
     /// As [`Ledger::fail`], without waiting.
     pub(super) fn fail_later(&self, attempt: Attempt, failure: Failure, release: bool) {
         let denials = self.rules.limits.denial_limits();
-        self.queue(Item::Update(update(attempt, Change::Ended { owner: self.owner, failure, release, denials })));
+        self.queue(Item::RecordedChange(update(
+            attempt,
+            AttemptChange::Ended { owner: self.owner, failure, release, denials },
+        )));
     }
 
     /// Ends an attempt as verified. False where it is not this process's to end.
@@ -212,17 +215,17 @@ impl Ledger {
         self.watch.ask(StoreOperation::End, LOOK_LIMIT, self.store.end(&end)).await.map(Ended::is_done)
     }
 
-    fn end_of(&self, attempt: Attempt, outcome: Outcome, release: bool) -> End {
+    fn end_of(&self, attempt: Attempt, outcome: Outcome, release: bool) -> EndRequest {
         let denials = self.rules.limits.denial_limits();
-        End { attempt, owner: self.owner, at: SystemTime::now(), outcome, release, denials }
+        EndRequest { attempt, owner: self.owner, at: SystemTime::now(), outcome, release, denials }
     }
 
     /// Gives an attempt's number free. If the store does not take it now, it will later.
     pub(super) async fn release(&self, attempt: Attempt) {
-        let released = update(attempt, Change::Released);
+        let released = update(attempt, AttemptChange::Released);
         let asked = self.store.record(std::slice::from_ref(&released));
         if self.watch.ask(StoreOperation::Record, END_LIMIT, asked).await.is_err() {
-            self.queue(Item::Update(released));
+            self.queue(Item::RecordedChange(released));
         }
     }
 
@@ -256,23 +259,23 @@ impl Ledger {
     }
 
     /// Takes note of what happened, soon. Where too much waits already, it is left out.
-    pub(super) fn note(&self, attempt: Attempt, change: Change) {
-        let is_needed = matches!(change, Change::Placed { .. });
+    pub(super) fn note(&self, attempt: Attempt, change: AttemptChange) {
+        let is_needed = matches!(change, AttemptChange::Placed { .. });
         if is_needed || self.waiting.load(Ordering::Relaxed) < MAX_WAITING {
-            self.queue(Item::Update(update(attempt, change)));
+            self.queue(Item::RecordedChange(update(attempt, change)));
         }
     }
 
     /// Takes note of a request that was refused.
     pub(super) fn refused(&self, attempt: Attempt, number: Option<StoredNumber>, failure: Failure) {
-        self.note(attempt, Change::Refused { number, node: Arc::clone(&self.node), failure });
+        self.note(attempt, AttemptChange::Refused { number, node: Arc::clone(&self.node), failure });
     }
 
     pub(super) fn stored(&self, number: &crate::call::PhoneNumber) -> StoredNumber {
         StoredNumber::new(number, self.rules.full_numbers)
     }
 
-    pub(super) async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+    pub(super) async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
         self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.find(id)).await
     }
 
@@ -283,14 +286,14 @@ impl Ledger {
     }
 
     /// How an attempt stands, where it is the current one of its id.
-    pub(super) async fn state_of(&self, attempt: Attempt) -> Result<Option<CurrentState>, StoreError> {
+    pub(super) async fn state_of(&self, attempt: Attempt) -> Result<Option<AttemptState>, StoreError> {
         let current = self.find(attempt.id).await?;
         Ok(current.filter(|current| current.attempt == attempt).map(|current| current.state))
     }
 
     /// Does the store have attempts of these generations, in this order?
     pub(super) async fn are_in_order(&self, id: CallId, generations: [u64; 2]) -> Result<bool, StoreError> {
-        let query = Query { id: Some(id), most: usize::MAX, ..Query::default() };
+        let query = Query { id: Some(id), limit: usize::MAX, ..Query::default() };
         let rows = self.watch.ask(StoreOperation::Find, LOOK_LIMIT, self.store.rows(&query)).await?;
         let mut kept = rows.iter().map(|row| row.attempt.generation);
         Ok(generations.iter().all(|generation| kept.any(|kept| kept == *generation)))
@@ -304,11 +307,11 @@ impl Ledger {
     }
 
     /// The calls that processes have left which are gone. None for whoever stays a short while.
-    pub(super) async fn take_up(&self) -> Result<Vec<Orphan>, StoreError> {
-        if !self.rules.takes_up {
+    pub(super) async fn claim_orphans(&self) -> Result<Vec<Orphan>, StoreError> {
+        if !self.rules.claims_orphans {
             return Ok(Vec::new());
         }
-        self.watch.ask(StoreOperation::TakeUp, BEGIN_LIMIT, self.store.take_up(self.owner, TAKE_UP)).await
+        self.watch.ask(StoreOperation::ClaimOrphans, BEGIN_LIMIT, self.store.claim_orphans(self.owner, TAKE_UP)).await
     }
 
     /// The PIN of the number with these hashes, if calls ask for PINs.
@@ -347,8 +350,8 @@ fn days(days: u64) -> Duration {
     Duration::from_secs(days.saturating_mul(24 * 60 * 60))
 }
 
-fn update(attempt: Attempt, change: Change) -> Update {
-    Update { attempt, at: SystemTime::now(), change }
+fn update(attempt: Attempt, change: AttemptChange) -> RecordedChange {
+    RecordedChange { attempt, at: SystemTime::now(), change }
 }
 
 /// Records what comes, in its order, until nobody can send any more.
@@ -358,7 +361,7 @@ async fn record_all(
     waiting: Arc<AtomicUsize>,
     watch: Watch,
 ) {
-    let persist_updates = async |updates: &[Update]| {
+    let persist_updates = async |updates: &[RecordedChange]| {
         let mut recorded = persist(&watch, StoreOperation::Record, || store.record(updates)).await;
         if recorded.is_none() && updates.len() > 1 {
             // What one of them cannot have is not the others' loss.
@@ -375,7 +378,7 @@ async fn record_all(
         let count = received.len();
         for item in received.drain(..) {
             match item {
-                Item::Update(update) => updates.push(update),
+                Item::RecordedChange(update) => updates.push(update),
                 Item::Block(block) => {
                     persist_updates(&updates).await;
                     updates.clear();

@@ -11,7 +11,7 @@ use super::{Flight, Shared, lost, step, too_late, unconfirmed};
 use crate::call::{Failure, FailureReason, Outcome, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::{CurrentState, Ended, Lockout};
+use crate::store::{AttemptState, Ended, Lockout};
 use crate::telemetry::Event;
 
 /// How soon the store is asked again whether a call is verified.
@@ -77,8 +77,8 @@ impl Shared {
         };
         match self.ledger.state_of(flight.attempt).await {
             // Perhaps by an answer that was lost.
-            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Verified(_), .. })) => Ok(()),
-            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(failure), .. })) => Err(failure),
+            Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Verified(_), .. })) => Ok(()),
+            Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Failed(failure), .. })) => Err(failure),
             kept => Err(ended.unwrap_or_else(|| match kept {
                 Ok(Some(_)) => too_late(),
                 Ok(None) => lost(),
@@ -109,12 +109,12 @@ impl Shared {
             return Whose::Ours;
         }
         match self.ledger.state_of(flight.attempt).await {
-            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(kept), .. })) if kept == *failure => {
+            Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Failed(kept), .. })) if kept == *failure => {
                 // The answer was lost, and with it whether the number is locked: the same end, recorded again, returns that.
                 self.ledger.fail_later(flight.attempt, failure.clone(), release);
                 Whose::Ours
             }
-            Ok(Some(CurrentState::Ended { outcome: StoredOutcome::Failed(kept), .. }))
+            Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Failed(kept), .. }))
                 if kept.reason() == FailureReason::Interrupted =>
             {
                 Whose::Unfollowed

@@ -10,7 +10,7 @@ use super::*;
 use crate::admission::Admission;
 use crate::approval::Approver;
 use crate::approval::tests::{attempts, verified};
-use crate::backend::{OnStep, PlaceError, Rang, TelephonyBackend};
+use crate::backend::{MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::call::{CallId, CallStatus};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
@@ -24,7 +24,7 @@ mod store;
 /// Places calls as a test says.
 struct Scripted {
     takes: Duration,
-    answer: Result<Reference, PlaceError>,
+    answer: Result<CallRef, PlaceError>,
     outcome: Outcome,
     /// Is the outcome there only when the call is hung up?
     is_late: bool,
@@ -36,7 +36,7 @@ struct Scripted {
 
 impl Scripted {
     /// A phone on which the right key is pressed.
-    fn new(takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+    fn new(takes: Duration, answer: Result<CallRef, PlaceError>) -> Self {
         Self {
             takes,
             answer,
@@ -52,31 +52,31 @@ impl Scripted {
     /// One that is placed at once, and fails so.
     fn that_fails(reason: FailureReason) -> Self {
         let outcome = Outcome::Failed(Failure::new(reason, "So it was told."));
-        Self { outcome, ..Self::new(Duration::ZERO, Ok(Reference::new("failing"))) }
+        Self { outcome, ..Self::new(Duration::ZERO, Ok(CallRef::new("failing"))) }
     }
 }
 
 #[async_trait]
 impl TelephonyBackend for Scripted {
-    async fn place(&self, _: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
+    async fn place(&self, _: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         *self.placed.lock() += 1;
         tokio::time::sleep(self.takes).await;
         self.answer.clone()
     }
 
-    async fn follow(&self, _: &Reference, _: &Approver, _: OnStep<'_>) -> Outcome {
+    async fn follow(&self, _: &CallRef, _: &Approver, _: StepSink<'_>) -> Outcome {
         while self.is_late && *self.hung_up.lock() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.outcome.clone()
     }
 
-    async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
+    async fn hang_up(&self, _: &CallRef) -> Result<(), Failure> {
         *self.hung_up.lock() += 1;
         self.hang_up.clone()
     }
 
-    async fn clean_up(&self, _: &Reference) -> Result<(), Failure> {
+    async fn clean_up(&self, _: &CallRef) -> Result<(), Failure> {
         *self.cleaned_up.lock() += 1;
         Ok(())
     }
@@ -104,24 +104,24 @@ fn id(n: u128) -> CallId {
     CallId::new(Uuid::from_u128(n)).unwrap()
 }
 
-fn ambiguous() -> Result<Reference, PlaceError> {
+fn ambiguous() -> Result<CallRef, PlaceError> {
     let failure = Failure::new(FailureReason::CannotPlace, "The connection was lost.");
-    Err(PlaceError { rang: Rang::Perhaps, failure })
+    Err(PlaceError { may_ring: MayRing::Yes, failure })
 }
 
 impl Bench {
-    fn new(takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+    fn new(takes: Duration, answer: Result<CallRef, PlaceError>) -> Self {
         Self::on(Arc::new(MemoryStore::default()), takes, answer)
     }
 
-    fn on(store: Arc<impl CallStore + 'static>, takes: Duration, answer: Result<Reference, PlaceError>) -> Self {
+    fn on(store: Arc<impl CallStore + 'static>, takes: Duration, answer: Result<CallRef, PlaceError>) -> Self {
         Self::with(store, Scripted::new(takes, answer))
     }
 
     fn with(store: Arc<impl CallStore + 'static>, scripted: Scripted) -> Self {
         let backend = Arc::new(scripted);
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-        let named = ["scripted", "again"].map(|name| Named {
+        let named = ["scripted", "again"].map(|name| NamedBackend {
             name: name.into(),
             backend: Arc::<Scripted>::clone(&backend),
             provider_verdicts: ProviderVerdicts::Refused,
@@ -185,7 +185,7 @@ fn number() -> crate::call::PhoneNumber {
 #[tokio::test]
 async fn nobody_is_rung_for_a_call_that_is_over_already() {
     for (ended, span, rung) in [(true, 60 * SECOND, 0), (false, Duration::ZERO, 0), (false, 60 * SECOND, 1)] {
-        let bench = Bench::new(Duration::ZERO, Ok(Reference::new("counted")));
+        let bench = Bench::new(Duration::ZERO, Ok(CallRef::new("counted")));
         if ended {
             bench.dispatcher.end().await;
         }
@@ -214,7 +214,7 @@ async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
     bench.dispatcher.end().await;
     bench.until(|bench| bench.told("The connection was lost.")).await;
     // The next gate does not ring it either.
-    let next = Bench::on(store, Duration::ZERO, Ok(Reference::new("counted")));
+    let next = Bench::on(store, Duration::ZERO, Ok(CallRef::new("counted")));
     next.begin(2, SECOND);
     next.until(|next| next.registry.status(id(2)) == Some(CallStatus::Failed)).await;
     let failure = next.registry.snapshot(id(2)).unwrap().failure.unwrap();
@@ -225,15 +225,15 @@ async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
 async fn a_phone_that_may_ring_after_all_keeps_its_number_although_the_gate_ends() {
     let lost = Scripted::new(SECOND, ambiguous());
     let hang_up = Err(Failure::new(FailureReason::CannotPlace, "Nobody answers."));
-    let ringing = Scripted { hang_up, is_late: true, ..Scripted::new(Duration::ZERO, Ok(Reference::new("on"))) };
-    let hung_up = Scripted { is_late: true, ..Scripted::new(Duration::ZERO, Ok(Reference::new("off"))) };
+    let ringing = Scripted { hang_up, is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("on"))) };
+    let hung_up = Scripted { is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("off"))) };
     for (phone, is_free) in [(lost, false), (ringing, false), (hung_up, true)] {
         let store = Arc::new(MemoryStore::default());
         let bench = Bench::with(Arc::clone(&store), phone);
         bench.begin(1, 600 * SECOND);
         bench.until(|bench| *bench.backend.placed.lock() == 1).await;
         bench.dispatcher.end().await;
-        let next = Bench::on(store, Duration::ZERO, Ok(Reference::new("next")));
+        let next = Bench::on(store, Duration::ZERO, Ok(CallRef::new("next")));
         next.begin(2, 60 * SECOND);
         next.until(|next| next.registry.status(id(2)) != Some(CallStatus::Pending)).await;
         assert_eq!(*next.backend.placed.lock() == 1, is_free, "{:?}", bench.backend.hang_up);
@@ -262,14 +262,14 @@ async fn what_a_backend_says_after_the_deadline_is_logged_or_hung_up() {
     bench.until(|bench| bench.told("The connection was lost.")).await;
     assert_eq!(bench.registry.snapshot(id(1)).unwrap().failure.unwrap().reason(), FailureReason::DeadlinePassed);
 
-    let bench = Bench::new(2 * SECOND, Ok(Reference::new("late")));
+    let bench = Bench::new(2 * SECOND, Ok(CallRef::new("late")));
     bench.begin(1, SECOND);
     bench.until(|bench| *bench.backend.hung_up.lock() == 1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_never_says_is_told_of_in_the_log() {
-    let bench = Bench::new(3600 * SECOND, Ok(Reference::new("never")));
+    let bench = Bench::new(3600 * SECOND, Ok(CallRef::new("never")));
     bench.begin(1, SECOND);
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
     // The deadline asks the clocks of the machine, which the paused time of the runtime does not move.
@@ -280,8 +280,8 @@ async fn a_backend_that_never_says_is_told_of_in_the_log() {
 #[tokio::test]
 async fn a_call_that_another_process_drives_is_counted_there_alone() {
     let store = Arc::new(MemoryStore::default());
-    let driving = Bench::on(Arc::clone(&store), SECOND, Ok(Reference::new("one")));
-    let watching = Bench::on(store, SECOND, Ok(Reference::new("none")));
+    let driving = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("one")));
+    let watching = Bench::on(store, SECOND, Ok(CallRef::new("none")));
     driving.begin(1, 60 * SECOND);
     driving.until(|bench| *bench.backend.placed.lock() == 1).await;
     watching.begin(1, 60 * SECOND);

@@ -15,7 +15,7 @@ use crate::admission::{Admission, NumberHasher};
 use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, PinChecker};
-use crate::backend::{self, Named};
+use crate::backend::{self, NamedBackend};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::dispatch::{Dispatcher, Rules};
 use crate::platform;
@@ -63,7 +63,7 @@ impl LogTo {
         let unusable = |error: std::io::Error| {
             ConfigError::at(ErrorKind::StateFolder, "log.directory", format_args!("{}: {error}", folder.display()))
         };
-        platform::own_folder(&folder).map_err(unusable)?;
+        platform::ensure_private_dir(&folder).map_err(unusable)?;
         let max_bytes = config.max_mb.get().saturating_mul(1_000_000);
         let file = Some((folder.as_path(), self.file_name, max_bytes));
         let system = self.system.filter(|_| config.event_log);
@@ -186,7 +186,7 @@ fn pin_checker(
     Ok(Some(checker.reporting_to(report)))
 }
 
-fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<Named>, ConfigError> {
+fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<NamedBackend>, ConfigError> {
     let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
     named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
 }

@@ -8,8 +8,8 @@ mod library;
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Account, SavedAccess, create_private_file, create_private_folder, exposure, is_stdout_left, let_all_read,
-    module_path, own_folder, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, ensure_private_dir, exposure, is_stdout_left,
+    make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
     untrusted_writer, user_name,
 };
 
@@ -26,9 +26,9 @@ pub use windows::event_log::EventLog;
 pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
-    Account, SavedAccess, create_private_file, create_private_folder, dpapi, exposure, is_stdout_left, let_all_read,
-    module_path, own_folder, pin_module, private_file, protect_folder, restrict_library_search, since_boot,
-    state_folder, sync_folder, untrusted_writer, user_name, windows_folder,
+    Account, SavedAccess, create_private_file, create_private_folder, dpapi, ensure_private_dir, exposure,
+    is_stdout_left, make_world_readable, module_path, pin_module, private_file, protect_folder,
+    restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name, windows_folder,
 };
 
 pub use access::{Exposure, Grant, HOST_SERVICE};

@@ -59,7 +59,7 @@ pub fn state_folder() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Where it cannot be made, is not a folder, belongs to somebody else, or can be written to by others.
-pub fn own_folder(path: &Path) -> io::Result<()> {
+pub fn ensure_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let meta = std::fs::metadata(path)?;
     // SAFETY: geteuid has no preconditions and cannot fail.
@@ -87,7 +87,7 @@ pub fn private_file() -> OpenOptions {
 ///
 /// # Errors
 /// Where this process may not.
-pub fn let_all_read(file: &File) -> io::Result<()> {
+pub fn make_world_readable(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o644))
 }
 

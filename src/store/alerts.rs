@@ -46,7 +46,7 @@ pub(super) fn alert_lease() -> Duration {
 /// Every store guarantees, by its own clock:
 ///
 /// - While one owner's claim of an alert is valid, no other owner can claim it. A claim is valid for [`ALERT_LEASE`], or
-///   until [`AlertStore::alert_tried`].
+///   until [`AlertStore::record_delivery`].
 /// - An alert that ended, because it was delivered or given up, is never claimed again.
 /// - At most [`MAX_WAITING_ALERTS`] wait for one destination and [`MAX_WAITING_IN_ALL`] in all, and at most 1,000 ended
 ///   ones are kept. The cost of [`AlertStore::claim_alerts`] does not depend on how many wait.
@@ -80,7 +80,7 @@ pub trait AlertStore: Send + Sync {
     ///
     /// # Errors
     /// If it is not known whether that was recorded.
-    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError>;
+    async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError>;
 
     /// Returns all alerts of the store, those that were raised last first.
     ///
@@ -132,7 +132,7 @@ pub struct ClaimedAlert {
 
 /// The result of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AlertTried {
+pub enum DeliveryResult {
     /// The destination accepted it.
     Delivered,
     /// It failed, and the alert is due again after `again_after`.
@@ -148,7 +148,7 @@ pub enum AlertTried {
         error: Box<str>,
     },
     /// It was interrupted, and the alert is due again at once. This does not count as a failure.
-    GivenBack,
+    Returned,
 }
 
 /// An alert for a list, with the state of its delivery.

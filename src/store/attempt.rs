@@ -7,7 +7,7 @@ use phonegate_approval::attempts::StoredAttempts;
 use uuid::Uuid;
 
 use super::DenialLimits;
-use crate::backend::Reference;
+use crate::backend::CallRef;
 use crate::call::{
     Attempt, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome,
 };
@@ -74,7 +74,7 @@ pub struct NewAttempt {
 
 /// How an attempt ended.
 #[derive(Debug, Clone)]
-pub struct End {
+pub struct EndRequest {
     /// Which one.
     pub attempt: Attempt,
     /// Whose it must be.
@@ -126,16 +126,16 @@ pub struct Lockout {
 
 /// Something that happened to an attempt.
 #[derive(Debug, Clone)]
-pub struct Update {
+pub struct RecordedChange {
     /// Which one.
     pub attempt: Attempt,
     /// When.
     pub at: SystemTime,
     /// What.
-    pub change: Change,
+    pub change: AttemptChange,
 }
 
-impl Update {
+impl RecordedChange {
     /// How long it has been waiting to be kept.
     pub(super) fn waited(&self) -> Duration {
         SystemTime::now().duration_since(self.at).unwrap_or_default()
@@ -144,7 +144,7 @@ impl Update {
 
 /// What happened to an attempt.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub enum AttemptChange {
     /// A step of its story: its name in logs, the backend, and more about it. `ringing` and `answered` are progress. That
     /// of a `backend_refused` is the attempt's backend until one has placed it.
     Step {
@@ -160,7 +160,7 @@ pub enum Change {
         /// The backend.
         backend: Arc<str>,
         /// Its reference.
-        reference: Reference,
+        reference: CallRef,
         /// What the user is to press, if the call outlives its process. Secret: kept only while the attempt is pending.
         attempts: Option<Arc<StoredAttempts>>,
     },
@@ -192,18 +192,18 @@ pub enum Change {
 
 /// The current attempt of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Current {
+pub struct LatestAttempt {
     /// Which one.
     pub attempt: Attempt,
     /// Whom it rings, or was to ring.
     pub number: Option<NumberKey>,
     /// How it stands.
-    pub state: CurrentState,
+    pub state: AttemptState,
 }
 
 /// How a current attempt stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CurrentState {
+pub enum AttemptState {
     /// It is driven by an owner, or waits to be taken up.
     Pending {
         /// How long it may still take.
@@ -234,7 +234,7 @@ pub struct Orphan {
     /// When the host asked for it.
     pub started: SystemTime,
     /// The backend that has placed it, and its reference, where that is known.
-    pub placed: Option<(Box<str>, Reference)>,
+    pub placed: Option<(Box<str>, CallRef)>,
     /// What its user is to press, if that was recorded.
     pub attempts: Option<Arc<StoredAttempts>>,
 }

@@ -22,7 +22,7 @@ pub struct Query {
     /// Those of a higher [`Row::sequence`].
     pub after: u64,
     /// No more than so many.
-    pub most: usize,
+    pub limit: usize,
     /// The last ones first, instead of the first ones.
     pub newest_first: bool,
 }

@@ -6,7 +6,7 @@
 //! attempts of one id only the current one answers for it; the others are kept for the audit alone.
 //!
 //! An attempt belongs to an [`Owner`], the process instance that drives it, as long as that renews its lease. Of an
-//! owner whose lease has run out, [`CallStore::take_up`] gives the pending attempts to another one.
+//! owner whose lease has run out, [`CallStore::claim_orphans`] gives the pending attempts to another one.
 //!
 //! # Limits
 //! A store counts calls for [`Limits`], by a clock of its own that never goes back. Every store guarantees:
@@ -17,7 +17,7 @@
 //!   only.
 //! - When a call is refused, `after` of its [`Refusal`] is enough: once that time has passed, the limit admits a call,
 //!   unless other calls began meanwhile.
-//! - A call that was given up ([`Change::Refused`]) does not count, and the other calls count as before.
+//! - A call that was given up ([`AttemptChange::Refused`]) does not count, and the other calls count as before.
 //! - A pending call counts as such until it ends or its deadline passes, whichever is first. Its end is subtracted once.
 //! - The cost of beginning a call grows at most logarithmically with the number of calls.
 //! - The number of calls in a day is counted in buckets of ten minutes, for all calls and for each country: such a call
@@ -70,11 +70,12 @@ use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
 use crate::platform;
 pub use alerts::{
-    ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS,
+    ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
     MAX_WAITING_IN_ALL, QueuedAlert,
 };
 pub use attempt::{
-    Change, Current, CurrentState, End, Ended, Lockout, NewAttempt, Orphan, Owner, StoredNumber, Update,
+    AttemptChange, AttemptState, EndRequest, Ended, LatestAttempt, Lockout, NewAttempt, Orphan, Owner, RecordedChange,
+    StoredNumber,
 };
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use block::{Block, BlockScope};
@@ -106,7 +107,7 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 #[async_trait]
 pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// Who else may know of its calls.
-    fn reach(&self) -> Reach;
+    fn scope(&self) -> Scope;
 
     /// Begins an attempt, in one transaction with all that it depends on. What is refused changes nothing.
     ///
@@ -122,15 +123,15 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     ///
     /// # Errors
     /// If it is not known whether it has ended.
-    async fn end(&self, end: &End) -> Result<Ended, StoreError>;
+    async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError>;
 
     /// Records updates of attempts, in this order. An update that comes again changes nothing. Returns the locks that
-    /// the ends of attempts caused. A [`Change::Ended`] of an attempt that the same owner has already ended for the same
+    /// the ends of attempts caused. A [`AttemptChange::Ended`] of an attempt that the same owner has already ended for the same
     /// reason returns the lock again: the answer to the earlier one may have been lost.
     ///
     /// # Errors
     /// If not all of it is kept.
-    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError>;
+    async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError>;
 
     /// Uses up the approval of a verified attempt. The first owner that asks uses it up: returns true each time that
     /// this owner asks, and false for every other owner. Also returns false if the attempt is not verified, or not the
@@ -144,7 +145,7 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     ///
     /// # Errors
     /// Where that is not known.
-    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError>;
+    async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError>;
 
     /// Says that an owner is alive.
     ///
@@ -157,7 +158,7 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     ///
     /// # Errors
     /// Where it is not known whether it owns them: then somebody takes them up later.
-    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError>;
+    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError>;
 
     /// Adds a block, in place of one of the same number and scope.
     ///
@@ -253,14 +254,14 @@ fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError>
         ConfigError::at(ErrorKind::StateFolder, "store.path", format_args!("{}: {problem}", file.display()))
     };
     if let Some(folder) = file.parent() {
-        platform::own_folder(folder).map_err(|error| unusable(error.to_string()))?;
+        platform::ensure_private_dir(folder).map_err(|error| unusable(error.to_string()))?;
     }
     SqliteStore::open(&file).map_err(unusable)
 }
 
 /// Who knows of a store's calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum Scope {
     /// This process alone.
     Process,
     /// The processes of this machine, of which one places calls: what it remembers is the newest.
@@ -303,7 +304,7 @@ pub enum Begun {
     /// It is durable: place it.
     New,
     /// The same request is pending already, as the attempt of this generation: nothing to do.
-    Elsewhere(u64),
+    AlreadyOwned(u64),
     /// It may not be placed.
     Refused(Refusal),
 }

@@ -15,12 +15,12 @@ const NUMBER_DIGITS: usize = 7;
 
 /// Sanitizes foreign text about a call, such as a provider's message: removes control characters, masks runs of four and
 /// more digits, and shortens it to 200 characters.
-pub fn foreign_text(text: &str) -> String {
+pub fn sanitize_untrusted(text: &str) -> String {
     sanitize(text, CALL_DIGITS)
 }
 
 /// Sanitizes foreign text about a connection or a setting, such as an error of the operating system: like
-/// [`foreign_text`], but runs of up to six digits stay readable.
+/// [`sanitize_untrusted`], but runs of up to six digits stay readable.
 pub fn diagnostic_text(text: &str) -> String {
     sanitize(text, NUMBER_DIGITS)
 }
@@ -79,7 +79,7 @@ fn end_run(masked: &mut String, run: &mut String, fewest: usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{diagnostic_text, foreign_text};
+    use super::{diagnostic_text, sanitize_untrusted};
     use crate::call::PhoneNumber;
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
             ("486 Busy Here, cause=17", "486 Busy Here, cause=17"),
             ("٤٢٥٥٥٥١٢١٢", "******١٢١٢"),
         ] {
-            assert_eq!(foreign_text(text), shown);
+            assert_eq!(sanitize_untrusted(text), shown);
         }
     }
 
@@ -127,7 +127,7 @@ mod tests {
         #[test]
         fn no_run_shows_more_digits_than_the_rule(digits in "[0-9]{1,40}", gaps in "[ ./()-]{0,3}", before in "[a-z: +]{0,5}") {
             let spelled: String = digits.chars().flat_map(|digit| [digit.to_string(), gaps.clone()]).collect();
-            let shown = foreign_text(&format!("{before}{spelled}"));
+            let shown = sanitize_untrusted(&format!("{before}{spelled}"));
             let visible = shown.chars().filter(char::is_ascii_digit).count();
             let most = if digits.len() < 4 { digits.len() } else { 4.min(digits.len() / 2).min(digits.len() - 4) };
             prop_assert!(visible <= most, "{shown}");
@@ -136,19 +136,19 @@ mod tests {
 
     #[test]
     fn nothing_that_is_not_seen_remains() {
-        assert_eq!(foreign_text("a\r\nb\0c\u{202e}d\u{1b}[31m"), "a  b c d [31m");
+        assert_eq!(sanitize_untrusted("a\r\nb\0c\u{202e}d\u{1b}[31m"), "a  b c d [31m");
     }
 
     #[test]
     fn two_hundred_characters_remain_at_most() {
-        let shown = foreign_text(&"ä".repeat(5_000));
+        let shown = sanitize_untrusted(&"ä".repeat(5_000));
         assert_eq!(shown.chars().count(), 200);
         assert!(shown.ends_with('…'));
     }
 
     #[test]
     fn a_number_across_the_cut_stays_masked() {
-        let shown = foreign_text(&("x".repeat(195) + "4255551212"));
+        let shown = sanitize_untrusted(&("x".repeat(195) + "4255551212"));
         assert!(!shown.contains("42555"), "{shown}");
     }
 }

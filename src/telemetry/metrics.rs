@@ -36,7 +36,7 @@ pub enum StoreOperation {
     /// To keep this process's calls.
     Renew,
     /// For calls of processes that are gone.
-    TakeUp,
+    ClaimOrphans,
     /// To block a number.
     Block,
     /// To use up an approval.
@@ -52,7 +52,7 @@ impl StoreOperation {
         Self::End,
         Self::Find,
         Self::Renew,
-        Self::TakeUp,
+        Self::ClaimOrphans,
         Self::Block,
         Self::UseApproval,
         Self::Sweep,
@@ -65,7 +65,7 @@ impl StoreOperation {
             Self::End => "end",
             Self::Find => "find",
             Self::Renew => "renew",
-            Self::TakeUp => "take_up",
+            Self::ClaimOrphans => "take_up",
             Self::Block => "block",
             Self::UseApproval => "use_approval",
             Self::Sweep => "sweep",

@@ -20,7 +20,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 pub use event::Event;
-pub use mask::{diagnostic_text, foreign_text, mask_numbers};
+pub use mask::{diagnostic_text, mask_numbers, sanitize_untrusted};
 pub use metrics::{AlertResult, Metrics, StoreOperation};
 pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 pub use textfile::TextFile;

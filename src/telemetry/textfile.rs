@@ -74,7 +74,7 @@ impl TextFile {
             _ => {}
         }
         let mut file = File::create_new(beside)?;
-        platform::let_all_read(&file)?;
+        platform::make_world_readable(&file)?;
         file.write_all(text.as_bytes())?;
         drop(file);
         replace(beside, &self.path)

@@ -41,7 +41,7 @@ impl Site {
 
     /// The attempts of call n, as Redis has them, in their order.
     fn attempts(&self, n: u128) -> Vec<Row> {
-        let query = Query { id: Some(id(n)), most: usize::MAX, ..Query::default() };
+        let query = Query { id: Some(id(n)), limit: usize::MAX, ..Query::default() };
         self.farm.ask(async |store| store.rows(&query).await).unwrap()
     }
 

@@ -20,7 +20,7 @@ async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
     redis.restart();
     begin_at_last(&store, 5).await;
     // Its data are there again, and so are its scripts.
-    let rows = store.rows(&Query { most: 10, ..Query::default() }).await.unwrap();
+    let rows = store.rows(&Query { limit: 10, ..Query::default() }).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1), id(5)]);
     redis.cli(&["SCRIPT", "FLUSH"]);
     assert_eq!(begin(&store, 6).await, Ok(Begun::New));
@@ -58,8 +58,8 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     problem(begin(&store, 2).await);
     redis.resume();
     let failure = Failure::new(FailureReason::CannotPlace, "The store was away.");
-    let refused = Change::Refused { number: Some(new(2).number), node: "web1".into(), failure: failure.clone() };
-    let update = Update { attempt: new(2).attempt, at: SystemTime::UNIX_EPOCH, change: refused };
+    let refused = AttemptChange::Refused { number: Some(new(2).number), node: "web1".into(), failure: failure.clone() };
+    let update = RecordedChange { attempt: new(2).attempt, at: SystemTime::UNIX_EPOCH, change: refused };
     let start = Instant::now();
     while let Err(error) = store.record(std::slice::from_ref(&update)).await {
         assert!(start.elapsed() < support::PATIENCE, "{error}");
@@ -85,18 +85,18 @@ async fn nobody_loses_calls_to_another_because_redis_was_away() {
     begin_at_last(&store, 1).await;
     redis.pause();
     tokio::time::sleep(LEASE + Duration::from_secs(1)).await;
-    problem(another.take_up(ANOTHER, 10).await);
+    problem(another.claim_orphans(ANOTHER, 10).await);
     redis.resume();
     let start = Instant::now();
     let taken = loop {
-        match another.take_up(ANOTHER, 10).await {
+        match another.claim_orphans(ANOTHER, 10).await {
             Ok(taken) => break taken,
             Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
         }
     };
     assert_eq!(taken, [], "its owner could not renew its lease");
     a_lease_runs_out(&another).await;
-    assert_eq!(another.take_up(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
+    assert_eq!(another.claim_orphans(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,14 +104,14 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
-    let placed = Change::Placed { backend: "trunk".into(), reference: Reference::new("CA1"), attempts: None };
-    let update = Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: placed };
+    let placed = AttemptChange::Placed { backend: "trunk".into(), reference: CallRef::new("CA1"), attempts: None };
+    let update = RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
-    assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]));
+    assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]));
     a_lease_runs_out(&another).await;
     // Redis gets the question when it goes on, and nobody waits for the answer any more.
     redis.pause();
-    problem(another.take_up(ANOTHER, 10).await);
+    problem(another.claim_orphans(ANOTHER, 10).await);
     redis.resume();
     support::wait_until("the call has its new owner", || {
         let kept = redis.cli(&["GET", "{phonegate}:a:1"]);
@@ -119,13 +119,13 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     });
     let start = Instant::now();
     let orphans = loop {
-        match another.take_up(ANOTHER, 10).await {
+        match another.claim_orphans(ANOTHER, 10).await {
             Ok(orphans) => break orphans,
             Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
         }
     };
     assert_eq!(orphans.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [new(1).attempt]);
-    assert_eq!(another.take_up(ANOTHER, 10).await, Ok(vec![]), "it has got them now");
+    assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]), "it has got them now");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,7 +137,7 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
     }
     redis.cli(&["DEL", "{phonegate}:a:2"]);
     a_lease_runs_out(&another).await;
-    let orphans = another.take_up(ANOTHER, 10).await.unwrap();
+    let orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
     let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
     assert_eq!(ids, [id(1), id(3)]);
     assert_eq!(another.find(id(2)).await, Ok(None));

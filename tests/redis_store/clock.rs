@@ -60,8 +60,8 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
 /// How long ago call n ended, or how long it may still take.
 async fn span_of(store: &RedisStore, n: u128) -> Duration {
     match store.find(id(n)).await.unwrap().unwrap().state {
-        CurrentState::Ended { ago, .. } => ago,
-        CurrentState::Pending { left, .. } => left,
+        AttemptState::Ended { ago, .. } => ago,
+        AttemptState::Pending { left, .. } => left,
     }
 }
 
@@ -86,7 +86,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
         store.renew(ANOTHER).await.unwrap();
         tokio::time::sleep(LEASE / 6).await;
     }
-    let left: Vec<_> = store.take_up(ANOTHER, 9).await.unwrap().into_iter().map(|orphan| orphan.left).collect();
+    let left: Vec<_> = store.claim_orphans(ANOTHER, 9).await.unwrap().into_iter().map(|orphan| orphan.left).collect();
     assert!(left.contains(&Duration::ZERO) && left.iter().any(|left| *left > LEASE), "{left:?}");
 }
 
@@ -98,11 +98,11 @@ async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_f
     for n in 1..=3 {
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
         let at = if n == 1 { ahead } else { SystemTime::now() };
-        assert!(store.end(&End { at, ..end(n, verified()) }).await.unwrap().is_done());
+        assert!(store.end(&EndRequest { at, ..end(n, verified()) }).await.unwrap().is_done());
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     store.sweep(Duration::from_millis(10)).await.unwrap();
-    let kept = store.rows(&Query { most: 9, ..Query::default() }).await.unwrap();
+    let kept = store.rows(&Query { limit: 9, ..Query::default() }).await.unwrap();
     assert_eq!(kept.into_iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1)]);
 }
 
@@ -115,7 +115,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_wa
         let new = NewAttempt { started: an_hour_ago, ..new(n) };
         assert_eq!(store.begin(&new, &NO_LIMITS).await, Ok(Begun::New));
     }
-    assert!(store.end(&End { at: an_hour_ago, ..end(1, verified()) }).await.unwrap().is_done());
+    assert!(store.end(&EndRequest { at: an_hour_ago, ..end(1, verified()) }).await.unwrap().is_done());
     assert!(span_of(&store, 1).await > Duration::from_secs(3000));
     assert_eq!(span_of(&store, 2).await, Duration::ZERO);
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use phonegate::backend::Reference;
-use phonegate::store::{CallStore, Change, Update};
+use phonegate::backend::CallRef;
+use phonegate::store::{AttemptChange, CallStore, RecordedChange};
 use phonegate_approval::policy::Method;
 
 use super::*;
@@ -18,8 +18,9 @@ async fn codes_leave_redis_with_the_end_of_their_call() {
     begin_at_last(&store, 1).await;
     let attempts = Arc::new(attempts(Method::Code).to_stored());
     let codes = attempts.as_text().to_owned();
-    let change = Change::Placed { backend: "cloud".into(), reference: Reference::new("FN1"), attempts: Some(attempts) };
-    let placed = [Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change }];
+    let change =
+        AttemptChange::Placed { backend: "cloud".into(), reference: CallRef::new("FN1"), attempts: Some(attempts) };
+    let placed = [RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change }];
     let holds = || redis.cli(&["GET", "{phonegate}:a:1"]).contains(&codes);
     store.record(&placed).await.unwrap();
     assert!(holds(), "a pending call has its codes");

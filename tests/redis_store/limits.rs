@@ -13,9 +13,9 @@ const BUCKET: u64 = 600_000;
 const AT_ONCE: DenialLimits =
     DenialLimits { count: 1, window: Duration::from_secs(3600), lock: Duration::from_secs(3600) };
 
-pub fn denied(n: u128) -> End {
+pub fn denied(n: u128) -> EndRequest {
     let failure = Failure::new(FailureReason::WrongKey, "It was wrong.");
-    End { denials: AT_ONCE, ..end(n, Outcome::Failed(failure)) }
+    EndRequest { denials: AT_ONCE, ..end(n, Outcome::Failed(failure)) }
 }
 
 pub fn to_latvia(n: u128) -> NewAttempt {
@@ -122,8 +122,8 @@ async fn a_call_given_up_late_leaves_no_negative_bucket() {
     assert_eq!(store.begin(&to_latvia(1), &NO_LIMITS).await, Ok(Begun::New));
     redis.cli(&["DEL", "{phonegate}:day"]);
     let failure = Failure::new(FailureReason::Throttled, "It came late.");
-    let change = Change::Refused { number: Some(to_latvia(1).number), node: "web1".into(), failure };
-    store.record(&[Update { attempt: new(1).attempt, at: SystemTime::now(), change }]).await.unwrap();
+    let change = AttemptChange::Refused { number: Some(to_latvia(1).number), node: "web1".into(), failure };
+    store.record(&[RecordedChange { attempt: new(1).attempt, at: SystemTime::now(), change }]).await.unwrap();
     assert_eq!(store.usage().await, Ok(Usage::default()));
     assert_eq!(redis.cli(&["EXISTS", "{phonegate}:day", "{phonegate}:c:LV"]).trim(), "0");
 }

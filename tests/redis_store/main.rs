@@ -14,12 +14,12 @@ mod way;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::backend::Reference;
+use phonegate::backend::CallRef;
 use phonegate::call::{Attempt, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
 use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
 use phonegate::store::{
-    Begun, Block, BlockScope, CallStore, Change, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query,
-    RedisStore, Refusal, StoreError, StoredNumber, Update,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner,
+    Query, RecordedChange, RedisStore, Refusal, StoreError, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -94,6 +94,13 @@ fn problem(answer: Result<impl std::fmt::Debug, StoreError>) -> String {
     }
 }
 
-fn end(n: u128, outcome: Outcome) -> End {
-    End { attempt: new(n).attempt, owner: OWNER, at: SystemTime::now(), outcome, release: true, denials: NO_LOCK }
+fn end(n: u128, outcome: Outcome) -> EndRequest {
+    EndRequest {
+        attempt: new(n).attempt,
+        owner: OWNER,
+        at: SystemTime::now(),
+        outcome,
+        release: true,
+        denials: NO_LOCK,
+    }
 }

@@ -113,13 +113,13 @@ async fn a_number_key_is_kept_while_denials_need_it() {
     };
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
     assert_eq!(store.begin(&keyed(2), &NO_LIMITS).await, Ok(Begun::New));
-    assert!(store.end(&End { at: long_ago, ..limits::denied(1) }).await.unwrap().is_done());
-    assert!(store.end(&End { at: long_ago, ..end(2, verified()) }).await.unwrap().is_done());
+    assert!(store.end(&EndRequest { at: long_ago, ..limits::denied(1) }).await.unwrap().is_done());
+    assert!(store.end(&EndRequest { at: long_ago, ..end(2, verified()) }).await.unwrap().is_done());
     // So it would be if the number had been locked when the key was last used.
     let number = new(1).number.key.to_string();
     redis.cli(&["ZADD", "{phonegate}:denied", &milliseconds, &number]);
     assert!(!may_start().await, "a number that was locked is left");
-    assert_eq!(store.rows(&Query { most: 9, ..Query::default() }).await, Ok(vec![]), "and no call is");
+    assert_eq!(store.rows(&Query { limit: 9, ..Query::default() }).await, Ok(vec![]), "and no call is");
     assert!(store.unlock(&[new(1).number.key]).await.unwrap());
     assert!(may_start().await);
 }

@@ -52,16 +52,16 @@ async fn two_sites_in_one_redis_see_nothing_of_each_other() {
     assert_eq!(theirs.begin(&new(3), &NO_LIMITS).await, Ok(Begun::New));
     assert!(matches!(ours.begin(&new(3), &NO_LIMITS).await, Ok(Begun::Refused(Refusal::Blocked { .. }))));
 
-    let step = Change::Step { name: "ringing".into(), backend: None, text: None };
-    ours.record(&[Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }]).await.unwrap();
+    let step = AttemptChange::Step { name: "ringing".into(), backend: None, text: None };
+    ours.record(&[RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }]).await.unwrap();
     assert_eq!(ours.steps(new(1).attempt).await.unwrap().len(), 1);
     assert_eq!(theirs.steps(new(1).attempt).await, Ok(vec![]));
     assert!(ours.end(&end(1, verified())).await.unwrap().is_done());
-    let is_ended = |current: Option<phonegate::store::Current>| {
-        matches!(current.unwrap().state, CurrentState::Ended { outcome: StoredOutcome::Verified(_), .. })
+    let is_ended = |current: Option<phonegate::store::LatestAttempt>| {
+        matches!(current.unwrap().state, AttemptState::Ended { outcome: StoredOutcome::Verified(_), .. })
     };
     assert!(is_ended(ours.find(id(1)).await.unwrap()) && !is_ended(theirs.find(id(1)).await.unwrap()));
-    let rows = async |store: &RedisStore| store.rows(&Query { most: 9, ..Query::default() }).await.unwrap().len();
+    let rows = async |store: &RedisStore| store.rows(&Query { limit: 9, ..Query::default() }).await.unwrap().len();
     assert_eq!((rows(&ours).await, rows(&theirs).await), (1, 2));
 }
 
@@ -101,8 +101,8 @@ async fn a_site_claims_no_calls_of_another() {
     assert_eq!(begin(&ours, 1).await, Ok(Begun::New));
     let start = Instant::now();
     loop {
-        assert_eq!(theirs.take_up(ANOTHER, 9).await, Ok(vec![]));
-        let claimed = ours.take_up(ANOTHER, 9).await.unwrap();
+        assert_eq!(theirs.claim_orphans(ANOTHER, 9).await, Ok(vec![]));
+        let claimed = ours.claim_orphans(ANOTHER, 9).await.unwrap();
         if let [orphan] = claimed.as_slice() {
             break assert_eq!(orphan.attempt, new(1).attempt);
         }
@@ -110,7 +110,7 @@ async fn a_site_claims_no_calls_of_another() {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert!(start.elapsed() >= LEASE, "its own site waits for the lease");
-    assert!(ours.end(&End { owner: ANOTHER, ..end(1, verified()) }).await.unwrap().is_done());
+    assert!(ours.end(&EndRequest { owner: ANOTHER, ..end(1, verified()) }).await.unwrap().is_done());
     theirs.sweep(Duration::ZERO).await.unwrap();
     assert!(ours.find(id(1)).await.unwrap().is_some(), "another site's sweep forgets nothing here");
     ours.sweep(Duration::ZERO).await.unwrap();
@@ -129,11 +129,13 @@ async fn every_key_names_its_site() {
         assert_eq!(site.locks().await.unwrap().len(), 1);
         assert_eq!(site.usage().await.unwrap().day, 3);
         site.block(&block(3)).await.unwrap();
-        let step = Change::Step { name: "ringing".into(), backend: None, text: None };
-        site.record(&[Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }]).await.unwrap();
+        let step = AttemptChange::Step { name: "ringing".into(), backend: None, text: None };
+        site.record(&[RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }])
+            .await
+            .unwrap();
         assert!(site.end(&end(1, verified())).await.unwrap().is_done());
         assert_eq!(site.use_approval(new(1).attempt, OWNER).await, Ok(true));
-        site.take_up(ANOTHER, 9).await.unwrap();
+        site.claim_orphans(ANOTHER, 9).await.unwrap();
         site.sweep(Duration::from_secs(86_400)).await.unwrap();
         assert!(site.check().await.unwrap().starts_with("Redis "));
     };

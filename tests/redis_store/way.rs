@@ -82,16 +82,16 @@ async fn a_user_needs_no_more_rights_than_the_documents_say() {
     let store = open(&format!("redis://phonegate:open%40sesame@127.0.0.1:{}", redis.port()));
     assert!(store.check().await.unwrap().starts_with("Redis "));
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
-    let step = Change::Step { name: "ringing".into(), backend: None, text: None };
-    let update = Update { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step };
+    let step = AttemptChange::Step { name: "ringing".into(), backend: None, text: None };
+    let update = RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step };
     store.record(&[update]).await.unwrap();
     store.renew(OWNER).await.unwrap();
     assert!(store.find(id(1)).await.unwrap().is_some());
-    assert_eq!(store.take_up(ANOTHER, 1).await, Ok(vec![]));
+    assert_eq!(store.claim_orphans(ANOTHER, 1).await, Ok(vec![]));
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert_eq!(store.steps(new(1).attempt).await.unwrap().len(), 1);
-    assert_eq!(store.rows(&Query { most: 1, ..Query::default() }).await.unwrap().len(), 1);
-    assert_eq!(store.rows(&Query { most: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);
+    assert_eq!(store.rows(&Query { limit: 1, ..Query::default() }).await.unwrap().len(), 1);
+    assert_eq!(store.rows(&Query { limit: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);
     assert!(!store.unblock(new(1).number.key).await.unwrap());
     assert_eq!(store.blocks().await, Ok(vec![]));
 }

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use phonegate::backend::Reference;
-use phonegate::store::{Change, Update};
+use phonegate::backend::CallRef;
+use phonegate::store::{AttemptChange, RecordedChange};
 use phonegate_approval::policy::Method;
 
 use super::*;
 use crate::support::approval::{attempts, verified};
 
-fn placed(n: u128, codes: &str) -> Update {
+fn placed(n: u128, codes: &str) -> RecordedChange {
     let attempts = Some(Arc::new(phonegate_approval::attempts::StoredAttempts::from_text(codes.to_owned())));
-    let change = Change::Placed { backend: "cloud".into(), reference: Reference::new("FN1"), attempts };
-    Update { attempt: new(n).attempt, at: SystemTime::now(), change }
+    let change = AttemptChange::Placed { backend: "cloud".into(), reference: CallRef::new("FN1"), attempts };
+    RecordedChange { attempt: new(n).attempt, at: SystemTime::now(), change }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
-use phonegate::store::{Change, DenialLimits, Ended, LimitStore, Update};
+use phonegate::store::{AttemptChange, DenialLimits, Ended, LimitStore, RecordedChange};
 use proptest::prelude::*;
 
 use super::denials::{Denials, assert_denials_counted};
@@ -104,9 +104,9 @@ fn failure() -> Failure {
     Failure::new(FailureReason::CannotPlace, "Nobody was called.")
 }
 
-fn give_up(attempt: Attempt, number: StoredNumber) -> Update {
-    let change = Change::Refused { number: Some(number), node: "here".into(), failure: failure() };
-    Update { attempt, at: SystemTime::now(), change }
+fn give_up(attempt: Attempt, number: StoredNumber) -> RecordedChange {
+    let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure: failure() };
+    RecordedChange { attempt, at: SystemTime::now(), change }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +121,7 @@ enum Operation {
     /// Begins a call to one of a few numbers, which may take so many seconds.
     Begin { number: u128, seconds: u64 },
     /// Ends one of the calls, which was denied, approved, or neither.
-    End { call: usize, how: How },
+    EndRequest { call: usize, how: How },
     /// Gives one of the calls up.
     GiveUp { call: usize },
     /// Somebody sets the wall clock, or time passes: so many milliseconds.
@@ -139,7 +139,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => (0..NUMBERS, prop_oneof![Just(1), Just(20), Just(600)])
             .prop_map(|(number, seconds)| Operation::Begin { number, seconds }),
         6 => (any::<usize>(), prop_oneof![4 => Just(How::Denied), 1 => Just(How::Approved), 1 => Just(How::Neither)])
-            .prop_map(|(call, how)| Operation::End { call, how }),
+            .prop_map(|(call, how)| Operation::EndRequest { call, how }),
         2 => any::<usize>().prop_map(|call| Operation::GiveUp { call }),
         5 => prop_oneof![0..1500_i64, 0..30_000_i64, -7_200_000..0_i64, 0..2 * DAY_MS]
             .prop_map(|step| Operation::Clock { step }),
@@ -206,7 +206,7 @@ impl Case {
     fn run(&mut self, operation: Operation) {
         match operation {
             Operation::Begin { number, seconds } => self.begin(number, Duration::from_secs(seconds)),
-            Operation::End { call, how } => self.end(call, how),
+            Operation::EndRequest { call, how } => self.end(call, how),
             Operation::GiveUp { call } => {
                 if let Some(known) = pick(&mut self.calls, call) {
                     let update = give_up(known.attempt, number(known.number));
@@ -225,7 +225,7 @@ impl Case {
             }
             Operation::Beside => {
                 let beside = SqliteStore::open_with_clock(&self.file, wall).unwrap();
-                assert_eq!(wait(beside.take_up(OWNER, 0)).unwrap(), []);
+                assert_eq!(wait(beside.claim_orphans(OWNER, 0)).unwrap(), []);
             }
             Operation::Sweep => wait(self.store.sweep(DAY)).unwrap(),
         }
@@ -239,7 +239,8 @@ impl Case {
             How::Approved => verified(),
             How::Neither => Outcome::Failed(failure()),
         };
-        let ended = wait(self.store.end(&End { denials: DENIALS, ..end(known.attempt, wall(), outcome) })).unwrap();
+        let ended =
+            wait(self.store.end(&EndRequest { denials: DENIALS, ..end(known.attempt, wall(), outcome) })).unwrap();
         let Ended::Yes { locked_until } = ended else {
             // What changes nothing does not write the clock down, and this does.
             wait(self.store.renew(OWNER)).unwrap();
@@ -405,7 +406,7 @@ fn a_process_that_only_reads_recounts_nothing() {
     database.execute_batch("ROLLBACK").unwrap();
     let left = || database.query_row("SELECT count(*) FROM counters", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(left(), 1);
-    wait(store.take_up(OWNER, 10)).unwrap();
+    wait(store.claim_orphans(OWNER, 10)).unwrap();
     assert_eq!(left(), 0);
 }
 
@@ -439,7 +440,7 @@ fn a_process_that_is_killed_leaves_counters_that_equal_a_recount() {
         assert_counted(&database);
         assert_denials_counted(&database);
         let store = SqliteStore::open(&file).unwrap();
-        wait(store.take_up(OWNER, 0)).unwrap();
+        wait(store.claim_orphans(OWNER, 0)).unwrap();
         assert_counted(&database);
     }
     let denials = || database.query_row("SELECT count(*) FROM denials", [], |row| row.get::<_, i64>(0)).unwrap();

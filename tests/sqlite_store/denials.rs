@@ -57,7 +57,7 @@ fn a_number_key_is_kept_while_denials_need_it() {
     assert_eq!(wait(store.begin(&old, &FEW)).unwrap(), Begun::New);
     let denied = Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
     let limits = DenialLimits { count: 1, ..NO_LOCK };
-    let end = End { denials: limits, ..end(old.attempt, SystemTime::now(), denied) };
+    let end = EndRequest { denials: limits, ..end(old.attempt, SystemTime::now(), denied) };
     assert!(wait(store.end(&end)).unwrap().is_done());
     let may_start = || {
         // Neither a call nor the use of the key is as new as the denial.

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phonegate::call::{CallId, Country, KeyFingerprint, NumberKey};
-use phonegate::store::{Change, DenialLimits, Ended, Update};
+use phonegate::store::{AttemptChange, DenialLimits, Ended, RecordedChange};
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
@@ -98,14 +98,14 @@ async fn keep_a_call(store: &SqliteStore) {
     let begun = store.begin(&NewAttempt { attempt, number: number.clone(), ..new(1) }, &NO_LIMITS).await.unwrap();
     assert_eq!(begun, Begun::New);
     say(&format!("begun {id}"));
-    let step = Change::Step { name: "ringing".into(), backend: Some("phone".into()), text: None };
-    store.record(&[Update { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
+    let step = AttemptChange::Step { name: "ringing".into(), backend: Some("phone".into()), text: None };
+    store.record(&[RecordedChange { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
     // Approved, denied, or denied and locked.
     let turn = key.as_bytes()[1] % 3;
     let denied = || Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
     let outcome = if turn == 0 { verified() } else { denied() };
     let count = if turn == 1 { u64::MAX } else { 1 };
-    let first = End { denials: DenialLimits { count, ..NO_LOCK }, ..end(attempt, SystemTime::now(), outcome) };
+    let first = EndRequest { denials: DenialLimits { count, ..NO_LOCK }, ..end(attempt, SystemTime::now(), outcome) };
     let ended = store.end(&first).await.unwrap();
     assert_eq!(matches!(ended, Ended::Yes { locked_until: Some(_) }), turn == 2);
     assert!(ended.is_done());
@@ -123,8 +123,8 @@ async fn keep_a_call(store: &SqliteStore) {
                 assert!(store.end(&end(attempt, SystemTime::now(), denied())).await.unwrap().is_done());
             } else {
                 let failure = Failure::new(FailureReason::CannotPlace, "No phone rang.");
-                let change = Change::Refused { number: Some(number.clone()), node: "here".into(), failure };
-                store.record(&[Update { attempt, at: SystemTime::now(), change }]).await.unwrap();
+                let change = AttemptChange::Refused { number: Some(number.clone()), node: "here".into(), failure };
+                store.record(&[RecordedChange { attempt, at: SystemTime::now(), change }]).await.unwrap();
             }
         }
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use phonegate::call::{Attempt, CallLimit, CallStatus, Failure, FailureReason, Outcome};
 use phonegate::store::{
-    Begun, Block, BlockScope, CallStore, CurrentState, End, LEASE, Limits, NewAttempt, Owner, Query, Refusal,
+    AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner, Query, Refusal,
     RowOutcome, SqliteStore, StoreError, StoredNumber,
 };
 use rusqlite::Connection;
@@ -70,7 +70,7 @@ fn file() -> (TempDir, std::path::PathBuf) {
 }
 
 fn rows(store: &SqliteStore) -> Vec<phonegate::store::Row> {
-    let query = Query { most: 1000, ..Query::default() };
+    let query = Query { limit: 1000, ..Query::default() };
     wait(store.rows(&query)).unwrap()
 }
 
@@ -86,8 +86,8 @@ fn new(n: u128) -> NewAttempt {
     }
 }
 
-fn end(attempt: Attempt, at: SystemTime, outcome: Outcome) -> End {
-    End { attempt, owner: OWNER, at, outcome, release: true, denials: NO_LOCK }
+fn end(attempt: Attempt, at: SystemTime, outcome: Outcome) -> EndRequest {
+    EndRequest { attempt, owner: OWNER, at, outcome, release: true, denials: NO_LOCK }
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -323,11 +323,11 @@ fn nobody_gets_more_time_because_the_clock_was_set_back_while_no_process_was_the
     let pending = NewAttempt { started: an_hour_ahead(), ..new(2) };
     assert_eq!(wait(store.begin(&pending, &FEW)).unwrap(), Begun::New);
     let left = |store: &SqliteStore| match wait(store.find(id(2))).unwrap().unwrap().state {
-        CurrentState::Pending { left, .. } => left,
+        AttemptState::Pending { left, .. } => left,
         other => panic!("{other:?}"),
     };
     let ago = |store: &SqliteStore| match wait(store.find(id(1))).unwrap().unwrap().state {
-        CurrentState::Ended { ago, .. } => ago,
+        AttemptState::Ended { ago, .. } => ago,
         other => panic!("{other:?}"),
     };
     assert!(left(&store) > LEASE && ago(&store) < LEASE * 6, "as long as nobody sets it");
@@ -339,6 +339,6 @@ fn nobody_gets_more_time_because_the_clock_was_set_back_while_no_process_was_the
     // Nor does the store's clock go on where the next process is there only much later.
     let store = SqliteStore::open_with_clock(&file, || SystemTime::now() + Duration::from_secs(7200)).unwrap();
     assert_eq!(left(&store), Duration::ZERO);
-    let orphans = wait(store.take_up(Owner(uuid::Uuid::from_u128(2)), 9)).unwrap();
+    let orphans = wait(store.claim_orphans(Owner(uuid::Uuid::from_u128(2)), 9)).unwrap();
     assert_eq!(orphans.iter().map(|orphan| orphan.left).collect::<Vec<_>>(), [Duration::ZERO]);
 }

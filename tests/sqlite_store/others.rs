@@ -96,12 +96,13 @@ fn calls_that_were_handed_over_too_late_are_handed_over_again() {
     let store = SqliteStore::open(&file).unwrap();
     let owner = Owner(uuid::Uuid::from_u128(2));
     let taken = |store: &SqliteStore| {
-        let orphans = wait(store.take_up(owner, 10)).unwrap();
+        let orphans = wait(store.claim_orphans(owner, 10)).unwrap();
         orphans.into_iter().map(|orphan| orphan.attempt).collect::<Vec<_>>()
     };
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let hurried = wait(async { tokio::time::timeout(Duration::from_millis(100), store.take_up(owner, 10)).await });
+    let hurried =
+        wait(async { tokio::time::timeout(Duration::from_millis(100), store.claim_orphans(owner, 10)).await });
     assert!(hurried.is_err(), "whoever asked has given up");
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(taken(&store), [new.attempt], "again, for nobody got them");

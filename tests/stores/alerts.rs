@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use phonegate::store::{AlertAdded, AlertTried, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL, QueuedAlert};
+use phonegate::store::{AlertAdded, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL, QueuedAlert};
 
 use super::*;
 
@@ -39,16 +39,16 @@ async fn claim(store: &Arc<dyn CallStore>, owner: Owner, destinations: &[&str], 
     claimed.iter().map(|alert| alert.id.as_u128()).collect()
 }
 
-async fn tried(store: &Arc<dyn CallStore>, owner: Owner, n: u128, tried: AlertTried) -> bool {
-    store.alert_tried(owner, Uuid::from_u128(n), &tried).await.unwrap()
+async fn tried(store: &Arc<dyn CallStore>, owner: Owner, n: u128, tried: DeliveryResult) -> bool {
+    store.record_delivery(owner, Uuid::from_u128(n), &tried).await.unwrap()
 }
 
-fn failed_for(again_after: Duration) -> AlertTried {
-    AlertTried::Failed { again_after, error: "no route to \"host\"".into() }
+fn failed_for(again_after: Duration) -> DeliveryResult {
+    DeliveryResult::Failed { again_after, error: "no route to \"host\"".into() }
 }
 
-fn given_up() -> AlertTried {
-    AlertTried::GivenUp { error: "gone".into() }
+fn given_up() -> DeliveryResult {
+    DeliveryResult::GivenUp { error: "gone".into() }
 }
 
 async fn listed(store: &Arc<dyn CallStore>, n: u128) -> ListedAlert {
@@ -67,7 +67,7 @@ fn an_alert_about_the_same_is_added_once_per_destination() {
         assert_eq!(add(&store, &alert(3)).await, AlertAdded::New);
         // Also after its delivery.
         claim(&store, OWNER, &[MAIL], 10).await;
-        assert!(tried(&store, OWNER, 1, AlertTried::Delivered).await);
+        assert!(tried(&store, OWNER, 1, DeliveryResult::Delivered).await);
         assert!(tried(&store, OWNER, 3, given_up()).await);
         for n in [1, 3] {
             let again = QueuedAlert { id: Uuid::from_u128(n + 10), ..alert(n) };
@@ -141,7 +141,7 @@ fn urgent_alerts_are_claimed_first() {
         let rest = claim(&store, OWNER, &[MAIL], 2).await;
         assert_eq!(rest.iter().filter(|n| *n % 2 == 0).count(), 1, "the third urgent one and one other: {rest:?}");
         for n in [2, 4, 6] {
-            assert!(tried(&store, OWNER, n, AlertTried::Delivered).await);
+            assert!(tried(&store, OWNER, n, DeliveryResult::Delivered).await);
         }
         assert_eq!(claim(&store, OWNER, &[MAIL], 10).await.len(), 2);
     });
@@ -155,9 +155,9 @@ fn an_alert_that_ended_is_not_claimed_again() {
             add(&store, &alert(n)).await;
         }
         assert_eq!(claim(&store, OWNER, &[MAIL], 10).await, BTreeSet::from([1, 2]));
-        assert!(!tried(&other, ANOTHER, 1, AlertTried::Delivered).await, "another owner's word changes nothing");
-        assert!(!tried(&other, OWNER, 7, AlertTried::Delivered).await, "there is no such alert");
-        assert!(tried(&store, OWNER, 1, AlertTried::Delivered).await);
+        assert!(!tried(&other, ANOTHER, 1, DeliveryResult::Delivered).await, "another owner's word changes nothing");
+        assert!(!tried(&other, OWNER, 7, DeliveryResult::Delivered).await, "there is no such alert");
+        assert!(tried(&store, OWNER, 1, DeliveryResult::Delivered).await);
         assert!(tried(&store, OWNER, 2, given_up()).await);
         for n in 1..=2 {
             assert!(!tried(&store, OWNER, n, failed_for(Duration::ZERO)).await, "it has ended");
@@ -183,7 +183,7 @@ fn a_failed_alert_is_due_after_its_pause() {
         assert!(tried(&store, OWNER, 2, failed_for(HOUR)).await);
         let claimed = other.claim_alerts(ANOTHER, &[MAIL.into()], 10).await.unwrap();
         assert_eq!(claimed.iter().map(|alert| (alert.id.as_u128(), alert.failures)).collect::<Vec<_>>(), [(1, 1)]);
-        assert!(!tried(&store, OWNER, 1, AlertTried::Delivered).await, "it is claimed by another owner");
+        assert!(!tried(&store, OWNER, 1, DeliveryResult::Delivered).await, "it is claimed by another owner");
         let failed = listed(&store, 2).await;
         assert_eq!((failed.failures, failed.error.as_deref()), (1, Some("no route to \"host\"")));
         assert!(!failed.is_given_up && failed.delivered_at.is_none());
@@ -196,7 +196,7 @@ fn an_alert_that_is_given_back_is_due_at_once() {
         let (store, other) = (open(), open());
         add(&store, &alert(1)).await;
         claim(&store, OWNER, &[MAIL], 10).await;
-        assert!(tried(&store, OWNER, 1, AlertTried::GivenBack).await);
+        assert!(tried(&store, OWNER, 1, DeliveryResult::Returned).await);
         assert_eq!(claim(&other, ANOTHER, &[MAIL], 10).await, BTreeSet::from([1]));
         assert_eq!(listed(&other, 1).await.failures, 0);
     });
@@ -213,8 +213,8 @@ fn a_claim_ends_with_its_lease() {
         while claim(&other, ANOTHER, &[MAIL], 10).await.is_empty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert!(!tried(&store, OWNER, 1, AlertTried::Delivered).await, "another owner has claimed it");
-        assert!(tried(&other, ANOTHER, 1, AlertTried::Delivered).await);
+        assert!(!tried(&store, OWNER, 1, DeliveryResult::Delivered).await, "another owner has claimed it");
+        assert!(tried(&other, ANOTHER, 1, DeliveryResult::Delivered).await);
     });
 }
 
@@ -231,7 +231,7 @@ fn a_thousand_alerts_wait_for_a_destination() {
         let other = alert_for(SYSLOG, most + 10);
         assert_eq!(add(&store, &other).await, AlertAdded::New, "another destination has room");
         for n in claim(&store, OWNER, &[MAIL], 2).await {
-            assert!(tried(&store, OWNER, n, AlertTried::Delivered).await);
+            assert!(tried(&store, OWNER, n, DeliveryResult::Delivered).await);
         }
         let added = [add(&store, &alert(most)).await, add(&store, &alert(most + 1)).await];
         assert_eq!(added, [AlertAdded::New; 2]);
@@ -262,7 +262,7 @@ fn a_sweep_leaves_recent_alerts_and_lists_the_newest_first() {
             add(&store, &alert(n)).await;
         }
         claim(&store, OWNER, &[MAIL], 10).await;
-        assert!(tried(&store, OWNER, 4, AlertTried::Delivered).await);
+        assert!(tried(&store, OWNER, 4, DeliveryResult::Delivered).await);
         assert!(tried(&store, OWNER, 1, given_up()).await);
         let before = store.alerts().await.unwrap();
         assert_eq!(before.iter().map(|alert| alert.id.as_u128()).collect::<Vec<_>>(), [4, 3, 2, 1]);
@@ -294,10 +294,10 @@ async fn change(store: &Arc<dyn CallStore>, random: &mut fastrand::Rng) -> Strin
             }
             let id = alerts[random.usize(..alerts.len())].id.as_u128();
             let result = match random.u8(..6) {
-                0 => AlertTried::Delivered,
+                0 => DeliveryResult::Delivered,
                 1 => given_up(),
                 2 => failed_for(HOUR),
-                3 => AlertTried::GivenBack,
+                3 => DeliveryResult::Returned,
                 _ => failed_for(Duration::ZERO),
             };
             format!("{result:?} {}", tried(store, owner, id, result.clone()).await)

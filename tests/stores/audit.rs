@@ -37,7 +37,11 @@ fn what_is_recorded_twice_has_happened_once() {
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
         let text = Some("the trunk said: \"180 Ringing\"".into());
         let updates = [
-            update(one, 10, Change::Step { name: "placing".into(), backend: Some("trunk".into()), text: text.clone() }),
+            update(
+                one,
+                10,
+                AttemptChange::Step { name: "placing".into(), backend: Some("trunk".into()), text: text.clone() },
+            ),
             update(one, 20, placed("CA1")),
             update(one, 40, step("answered")),
             update(one, 30, step("ringing")),
@@ -45,14 +49,14 @@ fn what_is_recorded_twice_has_happened_once() {
             update(
                 one,
                 60,
-                Change::Ended {
+                AttemptChange::Ended {
                     owner: OWNER,
                     failure: failure(FailureReason::NoKeyPressed),
                     release: false,
                     denials: NO_LOCK,
                 },
             ),
-            update(one, 70, Change::Released),
+            update(one, 70, AttemptChange::Released),
         ];
         store.record(&[]).await.unwrap();
         for updates in [&updates[..3], &updates[..], &updates[2..], &updates[..]] {
@@ -106,7 +110,7 @@ fn what_is_recorded_twice_has_happened_once() {
 fn a_call_that_no_backend_has_placed_is_the_last_ones_that_refused_it() {
     on_every_store(async |open| {
         let store = open();
-        let refused_by = |backend: &str| Change::Step {
+        let refused_by = |backend: &str| AttemptChange::Step {
             name: "backend_refused".into(),
             backend: Some(backend.into()),
             text: Some("Busy.".into()),
@@ -163,16 +167,16 @@ fn the_audit_answers_what_it_is_asked() {
             let rows = open().rows(&query).await.unwrap();
             rows.into_iter().map(|row| (row.attempt.id, row.attempt.generation)).collect()
         };
-        let all = || Query { most: 100, ..Query::default() };
+        let all = || Query { limit: 100, ..Query::default() };
         let (one, two, three, four, five) = ((id(1), 1), (id(2), 1), (id(3), 1), (id(4), 1), (id(1), 2));
         assert_eq!(ask(all()).await, [one, two, three, four, five]);
         assert_eq!(ask(Query { newest_first: true, ..all() }).await, [five, four, three, two, one]);
-        assert_eq!(ask(Query { most: 2, ..all() }).await, [one, two]);
-        assert_eq!(ask(Query { most: 2, newest_first: true, ..all() }).await, [five, four]);
-        assert_eq!(ask(Query { most: 0, ..all() }).await, []);
+        assert_eq!(ask(Query { limit: 2, ..all() }).await, [one, two]);
+        assert_eq!(ask(Query { limit: 2, newest_first: true, ..all() }).await, [five, four]);
+        assert_eq!(ask(Query { limit: 0, ..all() }).await, []);
         assert_eq!(ask(Query { since: Some(at(2000)), until: Some(at(4000)), ..all() }).await, [two, three]);
         assert_eq!(ask(Query { id: Some(id(1)), ..all() }).await, [one, five]);
-        assert_eq!(ask(Query { id: Some(id(1)), newest_first: true, most: 1, ..all() }).await, [five]);
+        assert_eq!(ask(Query { id: Some(id(1)), newest_first: true, limit: 1, ..all() }).await, [five]);
         assert_eq!(ask(Query { id: Some(id(9)), ..all() }).await, []);
         assert_eq!(ask(Query { numbers: vec![number(1).key], ..all() }).await, [one, two, five], "a line");
         assert_eq!(ask(Query { numbers: vec![extension(1, 7).key], ..all() }).await, [two]);
@@ -191,7 +195,7 @@ fn a_long_audit_is_read_whole_and_forgotten_whole() {
         let updates: Vec<_> = (1..=1203).map(|n| update(attempt(n, 1), n as u64, refused(None))).collect();
         store.record(&updates).await.unwrap();
         let ids = async |newest_first| -> Vec<CallId> {
-            let rows = store.rows(&Query { most: 2000, newest_first, ..Query::default() }).await.unwrap();
+            let rows = store.rows(&Query { limit: 2000, newest_first, ..Query::default() }).await.unwrap();
             rows.into_iter().map(|row| row.attempt.id).collect()
         };
         assert_eq!(ids(false).await, (1..=1203).map(id).collect::<Vec<_>>());
@@ -211,7 +215,7 @@ fn old_calls_are_forgotten_and_pending_ones_are_not() {
             store.record(&[update(attempt(n, generation), 1, step("ringing"))]).await.unwrap();
         }
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
-        assert!(store.end(&End { release: false, ..end(attempt(2, 1), verified()) }).await.unwrap().is_done());
+        assert!(store.end(&EndRequest { release: false, ..end(attempt(2, 1), verified()) }).await.unwrap().is_done());
         assert_eq!(begin(&store, &new(attempt(1, 2), number(1))).await, Begun::New);
         store.sweep(LONG).await.unwrap();
         assert_eq!(all_rows(&store).await.len(), 4);

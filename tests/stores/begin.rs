@@ -10,7 +10,7 @@ fn of_many_simultaneous_repeats_of_an_id_one_begins() {
         let begun = begin_at_once(open, NO_LIMITS, news).await;
         let [the_one] = new_ones(&begun)[..] else { panic!("{begun:?}") };
         let others = begun.iter().filter(|(attempt, _)| *attempt != the_one);
-        others.for_each(|(_, begun)| assert_eq!(*begun, Begun::Elsewhere(the_one.generation)));
+        others.for_each(|(_, begun)| assert_eq!(*begun, Begun::AlreadyOwned(the_one.generation)));
         assert!(is_pending(&open(), the_one).await);
         assert_eq!(all_rows(&open()).await.len(), 1);
     });
@@ -77,14 +77,14 @@ fn a_number_is_taken_until_its_phone_rings_no_more() {
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
         assert_eq!(begin(&another, &new(attempt(2, 1), number(1))).await, taken);
         assert_eq!(begin(&another, &new(attempt(3, 1), extension(1, 7))).await, Begun::New, "an extension is another");
-        let unreleased = End { release: false, ..end(attempt(1, 1), failed(FailureReason::DeadlinePassed)) };
+        let unreleased = EndRequest { release: false, ..end(attempt(1, 1), failed(FailureReason::DeadlinePassed)) };
         assert!(store.end(&unreleased).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(2, 2), number(1))).await, taken);
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, taken, "for its own id, too");
-        store.record(&[update(attempt(1, 1), 0, Change::Released)]).await.unwrap();
+        store.record(&[update(attempt(1, 1), 0, AttemptChange::Released)]).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(2, 3), number(1))).await, Begun::New);
         // What was released long ago releases nothing of others.
-        store.record(&[update(attempt(1, 1), 0, Change::Released)]).await.unwrap();
+        store.record(&[update(attempt(1, 1), 0, AttemptChange::Released)]).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(4, 1), number(1))).await, taken);
         assert!(store.end(&end(attempt(2, 3), verified())).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(4, 2), number(1))).await, Begun::New, "released by its end");
@@ -99,7 +99,7 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
         let (ended, pending) = (attempt(1, 1), attempt(2, 1));
         assert_eq!(begin(&store, &NewAttempt { deadline, ..new(ended, number(1)) }).await, Begun::New);
         assert_eq!(begin(&store, &NewAttempt { deadline, ..new(pending, number(2)) }).await, Begun::New);
-        let unreleased = End { release: false, ..end(ended, failed(FailureReason::DeadlinePassed)) };
+        let unreleased = EndRequest { release: false, ..end(ended, failed(FailureReason::DeadlinePassed)) };
         assert!(store.end(&unreleased).await.unwrap().is_done());
         tokio::time::sleep(LEASE).await;
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::Refused(Refusal::InProgress));
@@ -111,9 +111,9 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
         // Of one that has not ended, the end was lost: whoever asks takes it up, though its owner is alive.
         assert_eq!(begin(&store, &new(attempt(4, 1), number(2))).await, Begun::New);
         store.renew(OWNER).await.unwrap();
-        let left = store.take_up(ANOTHER, 10).await.unwrap();
+        let left = store.claim_orphans(ANOTHER, 10).await.unwrap();
         assert_eq!(left.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [pending]);
-        let interrupted = End { owner: ANOTHER, ..end(pending, failed(FailureReason::Interrupted)) };
+        let interrupted = EndRequest { owner: ANOTHER, ..end(pending, failed(FailureReason::Interrupted)) };
         assert!(store.end(&interrupted).await.unwrap().is_done());
     });
 }

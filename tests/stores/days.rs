@@ -201,14 +201,14 @@ fn the_limit_by_which_a_call_was_refused_comes_back_with_it() {
         let store = open();
         for (n, limit) in (1..).zip(CallLimit::ALL) {
             let failure = Failure::limited(limit, "Too many.");
-            let change = Change::Refused { number: Some(number_in(n, "LV")), node: "web2".into(), failure };
+            let change = AttemptChange::Refused { number: Some(number_in(n, "LV")), node: "web2".into(), failure };
             store.record(&[update(attempt(n, 1), 0, change)]).await.unwrap();
         }
         store.record(&[update(attempt(99, 1), 0, super::refused(None))]).await.unwrap();
         // One that has begun all the same.
         assert_eq!(begin(&store, &new(attempt(100, 1), number(1))).await, Begun::New);
         let failure = Failure::limited(CallLimit::CallsPerDay, "Too many.");
-        let change = Change::Refused { number: Some(number(1)), node: "web2".into(), failure };
+        let change = AttemptChange::Refused { number: Some(number(1)), node: "web2".into(), failure };
         store.record(&[update(attempt(100, 1), 0, change)]).await.unwrap();
         let limits: Vec<_> = all_rows(&open())
             .await

@@ -20,7 +20,7 @@ async fn call(
 ) -> Ended {
     let new = new(attempt(n, 1), number);
     assert_eq!(begin(store, &new).await, Begun::New);
-    store.end(&End { denials, ..end(new.attempt, with) }).await.unwrap()
+    store.end(&EndRequest { denials, ..end(new.attempt, with) }).await.unwrap()
 }
 
 fn denied() -> Outcome {
@@ -182,7 +182,7 @@ fn an_approval_resets_the_denials_and_locks_of_its_number() {
         while let Some(after) = refused_for(&store, 7, number(3)).await {
             tokio::time::sleep(after).await;
         }
-        assert!(store.end(&End { denials: SHORT, ..end(attempt(7, 1), verified()) }).await.unwrap().is_done());
+        assert!(store.end(&EndRequest { denials: SHORT, ..end(attempt(7, 1), verified()) }).await.unwrap().is_done());
         let until = locked(call(&store, 8, number(3), denied(), SHORT).await);
         assert!(until <= SystemTime::now() + SHORT.lock + Duration::from_millis(50), "{until:?}");
     });
@@ -196,9 +196,9 @@ fn an_approval_that_comes_too_late_resets_nothing() {
         let late = NewAttempt { deadline: Duration::from_millis(50), ..new(attempt(2, 1), number(1)) };
         assert_eq!(begin(&store, &late).await, Begun::New);
         tokio::time::sleep(Duration::from_millis(60)).await;
-        let ends = |outcome| End { denials: DENIALS, ..end(late.attempt, outcome) };
+        let ends = |outcome| EndRequest { denials: DENIALS, ..end(late.attempt, outcome) };
         assert_eq!(store.end(&ends(verified())).await, Ok(Ended::No));
-        assert_eq!(store.end(&End { owner: ANOTHER, ..ends(denied()) }).await, Ok(Ended::No));
+        assert_eq!(store.end(&EndRequest { owner: ANOTHER, ..ends(denied()) }).await, Ok(Ended::No));
         assert_eq!(store.locks().await.unwrap(), [], "what ends nothing is no denial");
         locked(store.end(&ends(denied())).await.unwrap());
     });
@@ -232,7 +232,7 @@ fn an_end_that_is_recorded_again_returns_its_one_lock_again() {
         let store = open();
         let ended = |n| {
             let failure = failure(FailureReason::FraudReported);
-            update(attempt(n, 1), 5, Change::Ended { owner: OWNER, failure, release: true, denials: DENIALS })
+            update(attempt(n, 1), 5, AttemptChange::Ended { owner: OWNER, failure, release: true, denials: DENIALS })
         };
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
         for _ in 0..3 {
@@ -263,7 +263,7 @@ fn an_end_that_is_recorded_after_it_locked_returns_the_lock() {
         let one = DenialLimits { count: 1, ..DENIALS };
         let ended = |owner, reason| {
             let (failure, release) = (failure(reason), true);
-            [update(attempt(1, 1), 5, Change::Ended { owner, failure, release, denials: one })]
+            [update(attempt(1, 1), 5, AttemptChange::Ended { owner, failure, release, denials: one })]
         };
         let (same, other) = (FailureReason::WrongKey, FailureReason::CallEnded);
         let until = locked(call(&store, 1, number(1), denied(), one).await);
@@ -280,7 +280,7 @@ fn an_end_that_is_recorded_after_it_locked_returns_the_lock() {
         // An end that caused no lock returns none, whatever the limits are by now.
         assert_eq!(call(&store, 2, number(2), denied(), DENIALS).await, Ended::UNLOCKED);
         let failure = failure(same);
-        let unlocked = Change::Ended { owner: OWNER, failure, release: true, denials: one };
+        let unlocked = AttemptChange::Ended { owner: OWNER, failure, release: true, denials: one };
         assert_eq!(store.record(&[update(attempt(2, 1), 5, unlocked)]).await, Ok(vec![]));
     });
 }
@@ -296,7 +296,7 @@ fn an_end_that_comes_many_times_at_once_counts_once() {
         for (turn, store) in (0..64).zip(stores.iter().cycle()) {
             let store = Arc::clone(store);
             let one = attempt(1 + turn % 8, 1);
-            ends.spawn(async move { store.end(&End { denials: DENIALS, ..end(one, denied()) }).await.unwrap() });
+            ends.spawn(async move { store.end(&EndRequest { denials: DENIALS, ..end(one, denied()) }).await.unwrap() });
         }
         let ends = ends.join_all().await;
         assert_eq!(ends.iter().filter(|ended| **ended == Ended::UNLOCKED).count(), 8, "{ends:?}");
@@ -319,7 +319,7 @@ fn a_locked_number_that_rings_or_is_blocked_is_named_so() {
         let store = open();
         let one = DenialLimits { count: 1, ..DENIALS };
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
-        let rings = End { release: false, denials: one, ..end(attempt(1, 1), denied()) };
+        let rings = EndRequest { release: false, denials: one, ..end(attempt(1, 1), denied()) };
         locked(store.end(&rings).await.unwrap());
         assert!(refused_for(&store, 2, number(1)).await.is_some(), "the lock is named before the phone that rings");
         let StoredNumber { key, masked, .. } = number(1);

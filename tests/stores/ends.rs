@@ -9,7 +9,7 @@ fn an_attempt_ends_once_and_by_its_owner_alone() {
         let (store, another) = (open(), open());
         let one = attempt(1, 1);
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
-        assert!(!another.end(&End { owner: ANOTHER, ..end(one, verified()) }).await.unwrap().is_done());
+        assert!(!another.end(&EndRequest { owner: ANOTHER, ..end(one, verified()) }).await.unwrap().is_done());
         assert!(!another.end(&end(attempt(1, 2), verified())).await.unwrap().is_done());
         assert!(!another.end(&end(attempt(2, 1), verified())).await.unwrap().is_done());
         assert!(is_pending(&store, one).await);
@@ -21,8 +21,12 @@ fn an_attempt_ends_once_and_by_its_owner_alone() {
         let ends = ends.join_all().await;
         assert_eq!(ends.into_iter().filter(|&has_ended| has_ended).count(), 1);
         assert!(!store.end(&end(one, failed(FailureReason::Internal))).await.unwrap().is_done());
-        let change =
-            Change::Ended { owner: OWNER, failure: failure(FailureReason::Internal), release: true, denials: NO_LOCK };
+        let change = AttemptChange::Ended {
+            owner: OWNER,
+            failure: failure(FailureReason::Internal),
+            release: true,
+            denials: NO_LOCK,
+        };
         store.record(&[update(one, 1, change), update(one, 2, refused(None))]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (1, stored(verified())));
     });
@@ -52,7 +56,7 @@ fn the_current_attempt_of_an_id_is_found() {
         assert_eq!(another.find(id(1)).await, Ok(None));
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
         let progress = async || match another.find(id(1)).await.unwrap() {
-            Some(Current { attempt, number: Some(key), state: CurrentState::Pending { left, progress } }) => {
+            Some(LatestAttempt { attempt, number: Some(key), state: AttemptState::Pending { left, progress } }) => {
                 assert_eq!((attempt, key), (one, number(1).key));
                 assert!(left <= LONG && left > LONG / 3, "{left:?}");
                 progress
@@ -72,7 +76,7 @@ fn the_current_attempt_of_an_id_is_found() {
         assert!(store.end(&end(one, failed(FailureReason::WrongKey))).await.unwrap().is_done());
         tokio::time::sleep(Duration::from_millis(50)).await;
         match another.find(id(1)).await.unwrap() {
-            Some(Current { attempt, number: Some(key), state: CurrentState::Ended { outcome, ago } }) => {
+            Some(LatestAttempt { attempt, number: Some(key), state: AttemptState::Ended { outcome, ago } }) => {
                 assert_eq!((attempt, key, outcome), (one, number(1).key, stored(failed(FailureReason::WrongKey))));
                 assert!(ago >= Duration::from_millis(40) && ago < LONG, "{ago:?}");
             }
@@ -91,11 +95,15 @@ fn attempts_before_the_current_one_never_answer() {
         assert!(is_pending(&store, attempt(1, 2)).await);
         // Late words of the earlier one.
         assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
-        let late =
-            Change::Ended { owner: OWNER, failure: failure(FailureReason::CallEnded), release: true, denials: NO_LOCK };
+        let late = AttemptChange::Ended {
+            owner: OWNER,
+            failure: failure(FailureReason::CallEnded),
+            release: true,
+            denials: NO_LOCK,
+        };
         store.record(&[update(attempt(1, 1), 1, step("answered")), update(attempt(1, 1), 1, late)]).await.unwrap();
         match store.find(id(1)).await.unwrap() {
-            Some(Current { attempt: one, state: CurrentState::Pending { progress, .. }, .. }) => {
+            Some(LatestAttempt { attempt: one, state: AttemptState::Pending { progress, .. }, .. }) => {
                 assert_eq!((one, progress), (attempt(1, 2), Progress::Dialling));
             }
             other => panic!("{other:?}"),
@@ -113,7 +121,7 @@ fn attempts_before_the_current_one_never_answer() {
         store.record(&[update(attempt(1, 5), 1, refused(Some(number(1))))]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
         // Refused after it.
-        let now = Update { at: SystemTime::now(), ..update(attempt(1, 4), 1, refused(None)) };
+        let now = RecordedChange { at: SystemTime::now(), ..update(attempt(1, 4), 1, refused(None)) };
         store.record(&[now]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (4, stored(failed(FailureReason::Throttled))));
         let outcomes: Vec<_> = all_rows(&store)
@@ -135,7 +143,7 @@ fn what_another_owner_says_ends_nothing() {
         let store = open();
         let one = attempt(1, 1);
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
-        let by = |owner| Change::Ended {
+        let by = |owner| AttemptChange::Ended {
             owner,
             failure: failure(FailureReason::CallEnded),
             release: true,

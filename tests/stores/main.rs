@@ -4,6 +4,7 @@
 mod alerts;
 mod audit;
 mod begin;
+mod claim_orphans;
 mod days;
 mod denials;
 mod ends;
@@ -14,21 +15,20 @@ mod pins;
 mod single_use;
 #[path = "../support/mod.rs"]
 mod support;
-mod take_up;
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use phonegate::backend::Reference;
+use phonegate::backend::CallRef;
 use phonegate::call::{
     Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress,
     StoredOutcome,
 };
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
-    Begun, Block, BlockScope, CallStore, Change, Current, CurrentState, DenialLimits, End, Ended, HOLD, LEASE, Limits,
-    Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RedisStore, Refusal, Row, RowOutcome, SqliteStore, Step,
-    StoreError, StoredNumber, Update,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DenialLimits, EndRequest, Ended, HOLD, LEASE,
+    LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore, Refusal,
+    Row, RowOutcome, SqliteStore, Step, StoreError, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -136,24 +136,24 @@ fn failed(reason: FailureReason) -> Outcome {
     Outcome::Failed(failure(reason))
 }
 
-fn end(attempt: Attempt, outcome: Outcome) -> End {
-    End { attempt, owner: OWNER, at: at(9000), outcome, release: true, denials: NO_LOCK }
+fn end(attempt: Attempt, outcome: Outcome) -> EndRequest {
+    EndRequest { attempt, owner: OWNER, at: at(9000), outcome, release: true, denials: NO_LOCK }
 }
 
-fn update(attempt: Attempt, milliseconds: u64, change: Change) -> Update {
-    Update { attempt, at: at(milliseconds), change }
+fn update(attempt: Attempt, milliseconds: u64, change: AttemptChange) -> RecordedChange {
+    RecordedChange { attempt, at: at(milliseconds), change }
 }
 
-fn step(name: &str) -> Change {
-    Change::Step { name: name.into(), backend: None, text: None }
+fn step(name: &str) -> AttemptChange {
+    AttemptChange::Step { name: name.into(), backend: None, text: None }
 }
 
-fn placed(reference: &str) -> Change {
-    Change::Placed { backend: "trunk".into(), reference: Reference::new(reference), attempts: None }
+fn placed(reference: &str) -> AttemptChange {
+    AttemptChange::Placed { backend: "trunk".into(), reference: CallRef::new(reference), attempts: None }
 }
 
-fn refused(number: Option<StoredNumber>) -> Change {
-    Change::Refused { number, node: "web2".into(), failure: failure(FailureReason::Throttled) }
+fn refused(number: Option<StoredNumber>) -> AttemptChange {
+    AttemptChange::Refused { number, node: "web2".into(), failure: failure(FailureReason::Throttled) }
 }
 
 async fn begin(store: &Arc<dyn CallStore>, new: &NewAttempt) -> Begun {
@@ -162,12 +162,14 @@ async fn begin(store: &Arc<dyn CallStore>, new: &NewAttempt) -> Begun {
 
 async fn is_pending(store: &Arc<dyn CallStore>, attempt: Attempt) -> bool {
     let current = store.find(attempt.id).await.unwrap();
-    current.is_some_and(|now| now.attempt == attempt && matches!(now.state, CurrentState::Pending { .. }))
+    current.is_some_and(|now| now.attempt == attempt && matches!(now.state, AttemptState::Pending { .. }))
 }
 
 async fn ended(store: &Arc<dyn CallStore>, id: CallId) -> (u64, StoredOutcome) {
     match store.find(id).await.unwrap() {
-        Some(Current { attempt, state: CurrentState::Ended { outcome, .. }, .. }) => (attempt.generation, outcome),
+        Some(LatestAttempt { attempt, state: AttemptState::Ended { outcome, .. }, .. }) => {
+            (attempt.generation, outcome)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -178,7 +180,7 @@ fn stored(outcome: Outcome) -> StoredOutcome {
 }
 
 async fn all_rows(store: &Arc<dyn CallStore>) -> Vec<Row> {
-    store.rows(&Query { most: 1000, ..Query::default() }).await.unwrap()
+    store.rows(&Query { limit: 1000, ..Query::default() }).await.unwrap()
 }
 
 /// Begins many attempts at the same time, through several stores.

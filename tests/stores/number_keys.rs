@@ -76,7 +76,7 @@ fn a_change_of_the_number_key_unblocks_nobody_and_resets_no_limit() {
                 assert_eq!(ask(1, 1, keyed_extension(1, 7, keys)).await, blocked("stolen", None));
                 assert_eq!(ask(2, 1, keyed_extension(2, 7, keys)).await, blocked("line", Some(at(1_000_000))));
                 assert_eq!(ask(9, 1, keyed(3, keys)).await, Begun::Refused(Refusal::InProgress));
-                assert_eq!(ask(3, 2, keyed(3, keys)).await, Begun::Elsewhere(1), "a repeat of a pending request");
+                assert_eq!(ask(3, 2, keyed(3, keys)).await, Begun::AlreadyOwned(1), "a repeat of a pending request");
                 assert_eq!(ask(3, 2, keyed(9, keys)).await, Begun::Refused(Refusal::OtherNumber));
                 let limited = ask(43, 1, keyed(4, keys)).await;
                 assert!(
@@ -89,7 +89,7 @@ fn a_change_of_the_number_key_unblocks_nobody_and_resets_no_limit() {
             let again = changed.begin(&new(attempt(9, 1), keyed(3, after)), &limits).await;
             assert_eq!(again, Ok(Begun::New));
             let all = |n: u128| after.iter().map(|key| hashed(n, 0, *key).number).collect::<Vec<_>>();
-            let rows = changed.rows(&Query { numbers: all(4), most: 10, ..Query::default() }).await.unwrap();
+            let rows = changed.rows(&Query { numbers: all(4), limit: 10, ..Query::default() }).await.unwrap();
             assert_eq!(rows.iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(41), id(42)]);
             assert_eq!(changed.blocks().await.unwrap().len(), 2);
         });

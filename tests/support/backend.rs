@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phonegate::admission::Admission;
 use phonegate::approval::Approver;
-use phonegate::backend::{self, PlaceError, Reference, TelephonyBackend};
+use phonegate::backend::{self, CallRef, PlaceError, TelephonyBackend};
 use phonegate::call::{Attempt, Call, CallId, Failure, Outcome};
 use phonegate::clock::{Deadline, Moment};
 use phonegate::config::{self, ConfigError, NumbersConfig};
@@ -49,7 +49,7 @@ impl Line {
     }
 
     /// Places a call to this number, as attempt `generation` of the request `n`.
-    pub fn place(&self, n: u128, generation: u64, number: &str) -> Result<Reference, PlaceError> {
+    pub fn place(&self, n: u128, generation: u64, number: &str) -> Result<CallRef, PlaceError> {
         self.runtime.block_on(self.backend.place(&call(n, generation, number), &|_| {}))
     }
 
@@ -59,12 +59,12 @@ impl Line {
     }
 
     /// Follows a call to its end.
-    pub fn follow(&self, reference: &Reference) -> Outcome {
+    pub fn follow(&self, reference: &CallRef) -> Outcome {
         self.runtime.block_on(self.backend.follow(reference, &self.approver, &|_| {}))
     }
 
     /// Follows a call that fails.
-    pub fn fails(&self, reference: &Reference) -> Failure {
+    pub fn fails(&self, reference: &CallRef) -> Failure {
         match self.follow(reference) {
             Outcome::Failed(failure) => failure,
             Outcome::Verified(_) => panic!("nobody is verified"),

@@ -37,7 +37,7 @@ impl Follower {
     }
 
     async fn from(store: &dyn CallStore, query: &Query) -> Result<Self, StoreError> {
-        let all = Query { reason: None, most: AT_START, newest_first: true, ..query.clone() };
+        let all = Query { reason: None, limit: AT_START, newest_first: true, ..query.clone() };
         let rows = store.rows(&all).await?;
         let mut follower = Self { query: all, reason: query.reason, seen: BTreeMap::new() };
         follower.see(rows);
@@ -73,7 +73,7 @@ impl Follower {
     /// What is new since the last time.
     async fn changes(&mut self, store: &dyn CallStore) -> Result<Vec<Row>, StoreError> {
         let mut changed = Vec::new();
-        let mut page = Query { most: PAGE, newest_first: false, after: self.query.after, ..self.query.clone() };
+        let mut page = Query { limit: PAGE, newest_first: false, after: self.query.after, ..self.query.clone() };
         loop {
             let rows = store.rows(&page).await?;
             let (count, last) = (rows.len(), rows.last().map(|row| row.sequence));

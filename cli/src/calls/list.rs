@@ -114,7 +114,7 @@ fn show(opened: &Opened, query: &Query, limit: Option<usize>, sheet: &mut Sheet)
         })?;
         return Ok(Shown { count, more: false });
     };
-    let newest = Query { most: limit.saturating_add(1), newest_first: true, ..query.clone() };
+    let newest = Query { limit: limit.saturating_add(1), newest_first: true, ..query.clone() };
     let rows = opened.ask(opened.store.rows(&newest))?;
     for row in rows.iter().take(limit).rev() {
         sheet.row(row);

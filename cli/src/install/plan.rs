@@ -230,7 +230,7 @@ impl WorkFolder {
         let path = outer.path().join("work");
         // Where this user is no administrator, that fails: there may be a --dry-run all the same.
         platform::create_private_folder(&path, Grant::Administrators)
-            .or_else(|_| platform::own_folder(&path))
+            .or_else(|_| platform::ensure_private_dir(&path))
             .map_err(cannot)?;
         Ok(Self { path, _outer: outer })
     }

@@ -143,7 +143,7 @@ mod control {
     }
 
     /// Waits until the service is in that state.
-    fn reach(service: &Service, wanted: ServiceState, live: &Live) -> Result<(), String> {
+    fn scope(service: &Service, wanted: ServiceState, live: &Live) -> Result<(), String> {
         let started = Instant::now();
         loop {
             let state = status(service)?;

@@ -32,7 +32,7 @@ fn column_of(text: &str, column: &str) -> Result<Vec<(u64, String)>, String> {
 
 fn no_column(column: &str, header: &StringRecord) -> String {
     // The names are sanitized: in a file without a header, the first row has numbers.
-    let names: Vec<_> = header.iter().map(phonegate::telemetry::foreign_text).collect();
+    let names: Vec<_> = header.iter().map(phonegate::telemetry::sanitize_untrusted).collect();
     match names.join(", ") {
         names if names.is_empty() => "is empty; its first row must name the columns".to_owned(),
         names => format!("has no column `{column}`; its first row names: {names}. Choose one by --column NAME"),

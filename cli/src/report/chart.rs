@@ -210,11 +210,11 @@ struct Mark {
 impl Mark {
     fn new(x: f64, y: f64, words: String, width: f64) -> Self {
         let mark = Self { x, y, words, is_left: false };
-        Self { is_left: *mark.reach().end() > width, ..mark }
+        Self { is_left: *mark.scope().end() > width, ..mark }
     }
 
     /// From where to where the words reach, at most: on a narrow screen they are larger.
-    fn reach(&self) -> RangeInclusive<f64> {
+    fn scope(&self) -> RangeInclusive<f64> {
         let length = 6.0 + 8.0 * self.words.chars().count() as f64;
         if self.is_left { self.x - length..=self.x - 3.0 } else { self.x + 3.0..=self.x + length }
     }
@@ -222,7 +222,7 @@ impl Mark {
     /// The line has a gap where it would go through the other one's words.
     fn draw(&self, bottom: f64, other: &Self) -> Markup {
         let Self { x, y, words, is_left } = self;
-        let gap = match other.reach().contains(x) && other.y > *y {
+        let gap = match other.scope().contains(x) && other.y > *y {
             true => format!("V{}M{} {}", at(other.y - 13.0), at(*x), at(other.y + 5.0)),
             false => String::new(),
         };
@@ -289,6 +289,6 @@ mod tests {
             assert!(second.contains(&format!("M{most:.1} 20.0V180.0")), "{second}");
         }
         // As wide as a letter is at most.
-        assert!(*mark(460.0, 29.0, "95 of 100 within 28 s").reach().start() <= 460.0 - 6.0 - 21.0 * 7.0);
+        assert!(*mark(460.0, 29.0, "95 of 100 within 28 s").scope().start() <= 460.0 - 6.0 - 21.0 * 7.0);
     }
 }

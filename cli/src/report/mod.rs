@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     live.now("reading calls");
     // A call that begins while this reads is in the next report.
     let all = Query { since: Some(arguments.since), until: Some(until), ..Query::default() };
-    let first = opened.ask(opened.store.rows(&Query { most: 1, ..all.clone() }))?;
+    let first = opened.ask(opened.store.rows(&Query { limit: 1, ..all.clone() }))?;
     let first = first.first().and_then(|row| when::zoned(row.started, &zone));
     let mut figures = Figures::new(from, to, first.as_ref());
     opened.each(all, |row| {

@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 use fastrand::Rng;
 use futures_util::future::join_all;
 use phonegate::admission::Admission;
-use phonegate::backend::Reference;
+use phonegate::backend::CallRef;
 use phonegate::call::{Attempt, CallId, CallLimit, Failure, FailureReason, Outcome, PhoneNumber};
 use phonegate::store::{
-    Begun, CallStore, Change, DenialLimits, End, NewAttempt, Owner, SqliteStore, StoredNumber, Update,
+    AttemptChange, Begun, CallStore, DenialLimits, EndRequest, NewAttempt, Owner, RecordedChange, SqliteStore,
+    StoredNumber,
 };
 use phonegate_approval::attempts::Attempts;
 use phonegate_approval::policy::{Method, Policy};
@@ -175,14 +176,20 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
     let mut updates = Vec::new();
     for call in &begun {
         let mut step = |after: Duration, change| {
-            updates.push(Update { attempt: call.attempt, at: call.started + after, change });
+            updates.push(RecordedChange { attempt: call.attempt, at: call.started + after, change });
         };
-        let name =
-            |name: &str| Change::Step { name: name.into(), backend: Some(Arc::clone(&call.backend)), text: None };
+        let name = |name: &str| AttemptChange::Step {
+            name: name.into(),
+            backend: Some(Arc::clone(&call.backend)),
+            text: None,
+        };
         step(Duration::from_millis(2), name("dialling"));
         if call.is_placed() {
-            let placed =
-                Change::Placed { backend: Arc::clone(&call.backend), reference: Reference::new("1"), attempts: None };
+            let placed = AttemptChange::Placed {
+                backend: Arc::clone(&call.backend),
+                reference: CallRef::new("1"),
+                attempts: None,
+            };
             step(Duration::from_millis(300), placed);
         } else {
             step(Duration::from_millis(300), name("backend_refused"));
@@ -194,12 +201,13 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
     }
     for call in refused {
         let Outcome::Failed(failure) = call.outcome.clone() else { unreachable!("a refusal fails") };
-        let change = Change::Refused { number: Some(call.number.clone()), node: Arc::clone(&call.node), failure };
-        updates.push(Update { attempt: call.attempt, at: call.started, change });
+        let change =
+            AttemptChange::Refused { number: Some(call.number.clone()), node: Arc::clone(&call.node), failure };
+        updates.push(RecordedChange { attempt: call.attempt, at: call.started, change });
     }
     store.record(&updates).await.unwrap();
     let ends = begun.iter().map(|call| async {
-        let end = End {
+        let end = EndRequest {
             attempt: call.attempt,
             owner: OWNER,
             at: call.started + call.ended.unwrap(),

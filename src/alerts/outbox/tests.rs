@@ -102,9 +102,9 @@ impl AlertStore for FakeStore {
         self.kept.claim_alerts(owner, destinations, most).await
     }
 
-    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+    async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
         self.answer()?;
-        self.kept.alert_tried(owner, id, tried).await
+        self.kept.record_delivery(owner, id, tried).await
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {

@@ -16,11 +16,11 @@ use async_trait::async_trait;
 use phonegate_approval::verdict::Answer;
 use tokio::sync::Mutex;
 
-use super::{CallStep, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{CallRef, CallStep, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, CallId, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::config::FileConfig;
-use crate::telemetry::foreign_text;
+use crate::telemetry::sanitize_untrusted;
 use index::{Line, Status, Watched};
 
 /// How often a call looks for its answer. All calls share one look.
@@ -75,7 +75,7 @@ impl FileBackend {
 
 #[async_trait]
 impl TelephonyBackend for FileBackend {
-    async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         let id = call.attempt.id;
         let line = new_line(id, &call.number);
         let path = self.path.clone();
@@ -87,11 +87,11 @@ impl TelephonyBackend for FileBackend {
         });
         match placed.await {
             Ok(place) => Ok(place.into()),
-            Err(error) => Err(PlaceError { rang: Rang::No, failure: self.cannot_place(&error) }),
+            Err(error) => Err(PlaceError { may_ring: MayRing::No, failure: self.cannot_place(&error) }),
         }
     }
 
-    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
+    async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
         let Some(place) = Place::parse(reference.as_str()) else {
             let sentence = "The reference of the call is not one of the file backend's.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
@@ -113,7 +113,7 @@ impl TelephonyBackend for FileBackend {
         }
     }
 
-    async fn hang_up(&self, _: &Reference) -> Result<(), Failure> {
+    async fn hang_up(&self, _: &CallRef) -> Result<(), Failure> {
         // Nobody is ringing, and an answer that comes later is not read any more.
         Ok(())
     }
@@ -155,12 +155,12 @@ fn answer(line: Line) -> Option<Result<Answer, Failure>> {
     match line.status {
         Status::Unanswered => None,
         Status::Approved => Some(Ok(Answer::ProviderApproved)),
-        Status::Refused => Some(Err(match line.message.as_deref().map(foreign_text) {
+        Status::Refused => Some(Err(match line.message.as_deref().map(sanitize_untrusted) {
             Some(message) if !message.is_empty() => failed(&message),
             _ => failed("Description is not found"),
         })),
         Status::Other(status) => {
-            let status = foreign_text(&status);
+            let status = sanitize_untrusted(&status);
             Some(Err(failed(&format!("The call's status in the file is `{status}`, but must be 0, 1 or 2"))))
         }
     }
@@ -190,9 +190,9 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     file.write_all(format!("{start}{line}").as_bytes())
 }
 
-impl From<Place> for Reference {
+impl From<Place> for CallRef {
     fn from(place: Place) -> Self {
-        Reference::new(format!("{}#{}", place.id, place.nth))
+        CallRef::new(format!("{}#{}", place.id, place.nth))
     }
 }
 

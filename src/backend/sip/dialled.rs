@@ -12,7 +12,7 @@ use super::media::Media;
 use super::outcome::{Next, end, redirect_failed};
 use super::peer::Peer;
 use super::placing::transport_name;
-use crate::backend::{CallStep, OnStep};
+use crate::backend::{CallStep, StepSink};
 use crate::call::{Failure, FailureReason};
 
 /// A call that was placed, and the flow that it uses.
@@ -48,7 +48,7 @@ impl SipTrunk {
         &self,
         dialled: &mut DialledCall,
         media: &Media,
-        on_step: OnStep<'_>,
+        on_step: StepSink<'_>,
     ) -> Option<CallEvent> {
         loop {
             if let Some(target) = &dialled.redirect {
@@ -85,7 +85,7 @@ impl SipTrunk {
     ///
     /// # Errors
     /// The configuration refuses such calls.
-    pub(super) fn admit_forwarded(&self, dialled: &mut DialledCall, on_step: OnStep<'_>) -> Result<(), Failure> {
+    pub(super) fn admit_forwarded(&self, dialled: &mut DialledCall, on_step: StepSink<'_>) -> Result<(), Failure> {
         if !dialled.is_forwarded {
             dialled.is_forwarded = true;
             on_step(CallStep::Forwarded);

@@ -16,7 +16,7 @@ use super::SipTrunk;
 use super::driver::OpenFlow;
 use super::peer::{Peer, Server};
 use super::placing::unreachable;
-use crate::backend::OnState;
+use crate::backend::HealthSink;
 
 /// How long a server counts as alive after its last packet over UDP.
 const ALIVE_FOR: Duration = Duration::from_secs(30);
@@ -117,7 +117,7 @@ impl SipTrunk {
     /// Probes the servers of a trunk over UDP for as long as the gate runs, and reports which are silent.
     ///
     /// Connections are not probed: their loss is noticed, and an idle one is checked before a call.
-    pub(super) async fn keep_probing(&self, trunk: &Peer, tell: OnState<'_>) {
+    pub(super) async fn keep_probing(&self, trunk: &Peer, tell: HealthSink<'_>) {
         if !self.hop(trunk).may_use_udp() {
             return;
         }

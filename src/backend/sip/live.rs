@@ -13,7 +13,7 @@ use super::media::{KeySender, Keys, Media, Press, UNCLEAR_KEY};
 use super::outcome::{end, hung_up};
 use super::phone::Phone;
 use crate::approval::Approver;
-use crate::backend::{CallStep, OnStep};
+use crate::backend::{CallStep, StepSink};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
 use crate::prompts::Language;
 
@@ -38,7 +38,7 @@ pub(super) struct Live {
 
 impl Live {
     /// Follows it to its outcome.
-    pub(super) async fn follow(&mut self, trunk: &SipTrunk, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
+    pub(super) async fn follow(&mut self, trunk: &SipTrunk, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
         on_step(CallStep::Progress(Progress::Ringing));
         // If this is dropped and called again, the call is as it was.
         if !self.is_answered
@@ -88,7 +88,7 @@ impl Live {
     }
 
     /// Waits until the call is answered, and uses the answer's audio.
-    async fn until_answered(&mut self, trunk: &SipTrunk, on_step: OnStep<'_>) -> Result<(), Failure> {
+    async fn until_answered(&mut self, trunk: &SipTrunk, on_step: StepSink<'_>) -> Result<(), Failure> {
         let answer = loop {
             let event = match self.pending.take() {
                 Some(event) => Some(event),

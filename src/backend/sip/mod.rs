@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{CallStep, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::{Config, ConfigError, SipConfig};
@@ -141,26 +141,26 @@ impl SipTrunk {
         self.settings.flow.trusted.record(name, addresses.chain(self.flows.in_use(name)));
     }
 
-    fn remember(&self, line: Line) -> Reference {
+    fn remember(&self, line: Line) -> CallRef {
         // Unique in all processes: another one that takes the call up must never find a call of its own by it.
         let name = Uuid::new_v4();
         self.calls.lock().insert(name, Arc::new(tokio::sync::Mutex::new(line)));
-        Reference::new(name.to_string())
+        CallRef::new(name.to_string())
     }
 
-    fn line(&self, reference: &Reference) -> Option<Arc<tokio::sync::Mutex<Line>>> {
+    fn line(&self, reference: &CallRef) -> Option<Arc<tokio::sync::Mutex<Line>>> {
         self.calls.lock().get(&name(reference)?).map(Arc::clone)
     }
 }
 
 /// The name under which a call is remembered.
-fn name(reference: &Reference) -> Option<Uuid> {
+fn name(reference: &CallRef) -> Option<Uuid> {
     Uuid::try_parse(reference.as_str()).ok()
 }
 
 #[async_trait]
 impl TelephonyBackend for SipTrunk {
-    async fn place(&self, call: &Call, on_step: OnStep<'_>) -> Result<Reference, PlaceError> {
+    async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError> {
         let mut failures: Vec<Failure> = Vec::new();
         let mut reported = 0;
         for trunk in &self.settings.trunks {
@@ -190,10 +190,10 @@ impl TelephonyBackend for SipTrunk {
         let reason = failures.last().map_or(FailureReason::CannotPlace, Failure::reason);
         let texts: Vec<_> = failures.iter().map(Failure::text).collect();
         let failure = self.with_registrations(Failure::verbatim(reason, texts.join(" ")));
-        Err(PlaceError { rang: Rang::No, failure })
+        Err(PlaceError { may_ring: MayRing::No, failure })
     }
 
-    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
+    async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
         let Some(line) = self.line(reference) else {
             let sentence = "The call was in progress in another process, which has ended, and a SIP call ends with it.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
@@ -211,7 +211,7 @@ impl TelephonyBackend for SipTrunk {
         }
     }
 
-    async fn hang_up(&self, reference: &Reference) -> Result<(), Failure> {
+    async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
         let Some(line) = self.line(reference) else { return Ok(()) };
         match &mut *line.lock().await {
             Line::Over(_) => Ok(()),
@@ -222,7 +222,7 @@ impl TelephonyBackend for SipTrunk {
     }
 
     /// Says goodbye, and hangs up: the host has its answer already.
-    async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
+    async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
         let Some(line) = self.line(reference) else { return Ok(()) };
         if let Line::Live(live) = &mut *line.lock().await
             && live.is_up()
@@ -235,7 +235,7 @@ impl TelephonyBackend for SipTrunk {
         ended
     }
 
-    async fn keep_up(&self, tell: OnState<'_>, is_service: bool) {
+    async fn keep_up(&self, tell: HealthSink<'_>, is_service: bool) {
         if !is_service {
             self.leave_registrations_to_service();
             return self.reconnect_for_calls().await;
@@ -258,7 +258,7 @@ impl TelephonyBackend for SipTrunk {
         }
     }
 
-    fn summary(&self, reference: &Reference) -> Option<String> {
+    fn summary(&self, reference: &CallRef) -> Option<String> {
         match &*self.line(reference)?.try_lock().ok()? {
             Line::Live(live) if live.is_answered => Some(live.media.summary().to_string()),
             _ => None,

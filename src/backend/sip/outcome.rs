@@ -4,7 +4,7 @@ use phonegate_sip::agent::{EndCause, Ended, PeerText, Refusal};
 use phonegate_sip::auth::AuthError;
 
 use crate::call::{Failure, FailureReason};
-use crate::telemetry::foreign_text;
+use crate::telemetry::sanitize_untrusted;
 
 /// What a refusal means for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,5 +131,5 @@ pub(super) fn reply(refusal: &Refusal) -> String {
 }
 
 fn peer_text(text: &PeerText) -> String {
-    foreign_text(&String::from_utf8_lossy(text.as_bytes()))
+    sanitize_untrusted(&String::from_utf8_lossy(text.as_bytes()))
 }

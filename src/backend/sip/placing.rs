@@ -8,7 +8,7 @@ use super::media::{Media, MediaSettings};
 use super::outcome::Next;
 use super::peer::{Peer, Server};
 use super::{Line, SipTrunk};
-use crate::backend::{OnStep, PlaceError, Rang};
+use crate::backend::{MayRing, PlaceError, StepSink};
 use crate::call::{Call, Country, Failure, FailureReason};
 use crate::clock::Moment;
 
@@ -18,7 +18,7 @@ pub(super) enum Attempt {
     Placed(Line),
     /// No other server is asked.
     Failed(PlaceError),
-    /// Certainly no phone rang, and another server may be asked.
+    /// Certainly no phone may_ring, and another server may be asked.
     TryNext(Failure),
 }
 
@@ -28,7 +28,7 @@ impl SipTrunk {
         &self,
         call: &Call,
         (trunk, server, servers): (&Peer, &Server, &[Server]),
-        on_step: OnStep<'_>,
+        on_step: StepSink<'_>,
     ) -> Attempt {
         let flow = match self.live_flow(trunk, server).await {
             Ok(flow) => flow,
@@ -73,7 +73,7 @@ impl SipTrunk {
             () = call.deadline.wait() => {
                 let sentence = "The trunk did not let the phone ring before the call's deadline.";
                 let failure = Failure::new(FailureReason::DeadlinePassed, sentence);
-                return Attempt::Failed(PlaceError { rang: Rang::Perhaps, failure });
+                return Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure });
             }
         };
         match event {
@@ -83,7 +83,7 @@ impl SipTrunk {
                     Next::AnotherServer => Attempt::TryNext(failure),
                     Next::AnotherBackend => not_rung(failure),
                     Next::Nobody if matches!(ended.cause, EndCause::Refused(_)) => Attempt::Placed(Line::Over(failure)),
-                    Next::Nobody => Attempt::Failed(PlaceError { rang: Rang::Perhaps, failure }),
+                    Next::Nobody => Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure }),
                 }
             }
             Some(event) => {
@@ -103,7 +103,7 @@ impl SipTrunk {
                 })))
             }
             None => Attempt::Failed(PlaceError {
-                rang: Rang::Perhaps,
+                may_ring: MayRing::Yes,
                 failure: Failure::new(FailureReason::CannotPlace, "The call was given up: the trunk sent too much."),
             }),
         }
@@ -123,5 +123,5 @@ pub(super) fn unreachable(problem: String) -> Failure {
 }
 
 fn not_rung(failure: Failure) -> Attempt {
-    Attempt::Failed(PlaceError { rang: Rang::No, failure })
+    Attempt::Failed(PlaceError { may_ring: MayRing::No, failure })
 }

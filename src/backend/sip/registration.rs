@@ -9,7 +9,7 @@ use super::SipTrunk;
 use super::driver::{KeptRegistration, OpenFlow};
 use super::outcome::reply;
 use super::peer::Peer;
-use crate::backend::OnState;
+use crate::backend::HealthSink;
 use crate::call::{Failure, FailureReason};
 
 /// The wait before a server is tried again that could not be reached: the first one, and the longest.
@@ -32,7 +32,7 @@ impl SipTrunk {
     }
 
     /// Keeps a trunk's registration for as long as the gate runs.
-    pub(super) async fn keep_registered(&self, trunk: &Peer, tell: OnState<'_>) {
+    pub(super) async fn keep_registered(&self, trunk: &Peer, tell: HealthSink<'_>) {
         let (first, longest) = AGAIN_AFTER;
         let mut pause = first;
         let mut kept: Option<(Arc<OpenFlow>, KeptRegistration)> = None;
@@ -85,7 +85,7 @@ impl SipTrunk {
         trunk: &Peer,
         flow: &OpenFlow,
         registration: &mut KeptRegistration,
-        tell: OnState<'_>,
+        tell: HealthSink<'_>,
     ) -> bool {
         let mut was_registered = false;
         loop {
@@ -118,7 +118,7 @@ impl SipTrunk {
         self.first_live_flow(trunk, &servers).await
     }
 
-    fn not_registered(&self, trunk: &Peer, tell: OnState<'_>, problem: String) {
+    fn not_registered(&self, trunk: &Peer, tell: HealthSink<'_>, problem: String) {
         let sentence = format!("The registration failed: {problem}.");
         tell(&trunk.host(), Err(Failure::new(FailureReason::CannotPlace, sentence)));
         self.unregistered.lock().insert(trunk.host(), problem);

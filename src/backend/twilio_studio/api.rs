@@ -15,7 +15,7 @@ use super::super::http::{self, BodyError};
 use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
 use crate::no_duplicate_keys::Json;
-use crate::telemetry::{diagnostic_text, foreign_text};
+use crate::telemetry::{diagnostic_text, sanitize_untrusted};
 
 /// Maximum concurrent polls. Each needs a connection with its buffers; a queued poll needs little memory.
 const MAX_POLLS: usize = 192;
@@ -230,7 +230,7 @@ impl Refusal {
         // A refusal of a start may quote its parameters, which hold the codes of the call.
         let message = match error.message.contains("code_") || error.message.contains("spoken_") {
             true => "its message is left out, since it quotes the codes of the call".to_owned(),
-            false => foreign_text(&error.message.replace(secret.expose_secret(), "…")),
+            false => sanitize_untrusted(&error.message.replace(secret.expose_secret(), "…")),
         };
         Self { status: status.as_u16(), code: error.code, message, retry_after }
     }

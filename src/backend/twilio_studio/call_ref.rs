@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-use super::super::Reference;
+use super::super::CallRef;
 use super::api::is_sid;
 
 /// Random bits in a nonce.
 const NONCE_BITS: usize = 128;
 
-/// An Execution, and what only its own result can have. The text of a [`Reference`] is `FN…:nonce`; before there were
+/// An Execution, and what only its own result can have. The text of a [`CallRef`] is `FN…:nonce`; before there were
 /// nonces it was `FN…`.
-pub(super) struct CallRef<'a> {
+pub(super) struct ExecutionRef<'a> {
     /// The Execution: `FN…`.
     pub(super) execution: &'a str,
     /// A parameter of the Execution, which the flow returns. `None`: an earlier version placed the call.
     pub(super) nonce: Option<&'a str>,
 }
 
-impl<'a> CallRef<'a> {
-    pub(super) fn parse(reference: &'a Reference) -> Self {
+impl<'a> ExecutionRef<'a> {
+    pub(super) fn parse(reference: &'a CallRef) -> Self {
         match reference.as_str().split_once(':') {
             Some((execution, nonce)) => Self { execution, nonce: Some(nonce).filter(|nonce| is_nonce(nonce)) },
             None => Self { execution: reference.as_str(), nonce: None },
@@ -26,8 +26,8 @@ impl<'a> CallRef<'a> {
     }
 
     /// The reference to a new Execution. `None`: it is not one.
-    pub(super) fn of(execution: &'a str, nonce: &'a Nonce) -> Option<Reference> {
-        is_sid("FN", execution).then(|| Reference::new(format!("{execution}:{nonce}")))
+    pub(super) fn of(execution: &'a str, nonce: &'a Nonce) -> Option<CallRef> {
+        is_sid("FN", execution).then(|| CallRef::new(format!("{execution}:{nonce}")))
     }
 }
 
@@ -66,8 +66,8 @@ mod tests {
             bytes.fill(7);
             Ok::<_, ()>(())
         });
-        let reference = CallRef::of(EXECUTION, &nonce.unwrap()).unwrap();
-        let parsed = CallRef::parse(&reference);
+        let reference = ExecutionRef::of(EXECUTION, &nonce.unwrap()).unwrap();
+        let parsed = ExecutionRef::parse(&reference);
         assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, Some("07".repeat(16).as_str())));
     }
 
@@ -77,8 +77,8 @@ mod tests {
         let empty = format!("{EXECUTION}:");
         let other = format!("{EXECUTION}:{}", "g".repeat(32));
         for text in [EXECUTION, &short, &empty, &other] {
-            let reference = Reference::new(text);
-            let parsed = CallRef::parse(&reference);
+            let reference = CallRef::new(text);
+            let parsed = ExecutionRef::parse(&reference);
             assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, None), "{text}");
         }
     }
@@ -87,7 +87,7 @@ mod tests {
     fn a_reference_is_made_for_executions_only() {
         let nonce = Nonce(1);
         for text in ["FN1", "FW00000000000000000000000000000001", ""] {
-            assert!(CallRef::of(text, &nonce).is_none(), "{text}");
+            assert!(ExecutionRef::of(text, &nonce).is_none(), "{text}");
         }
     }
 }

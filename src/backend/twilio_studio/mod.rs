@@ -21,14 +21,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{CallStep, HANG_UP_LIMIT, OnState, OnStep, PlaceError, Rang, Reference, TelephonyBackend};
+use super::{CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
 use crate::config::{Config, ConfigError, TwilioStudioConfig};
 use crate::telemetry::diagnostic_text;
 use api::{Api, ApiError, is_sid};
-use call_ref::{CallRef, Nonce};
+use call_ref::{ExecutionRef, Nonce};
 use flow::Plan;
 use outcome::{Context, Expected};
 use pace::Pace;
@@ -106,7 +106,7 @@ impl TwilioStudio {
         ["v2", "Flows", &self.flow, "Executions"]
     }
 
-    fn execution<'a>(&'a self, call: &CallRef<'a>, more: &[&'a str]) -> Vec<&'a str> {
+    fn execution<'a>(&'a self, call: &ExecutionRef<'a>, more: &[&'a str]) -> Vec<&'a str> {
         let mut path = self.executions().to_vec();
         path.push(call.execution);
         path.extend_from_slice(more);
@@ -124,7 +124,7 @@ impl TwilioStudio {
         loop {
             tries += 1;
             let turn = self.starts.turn(&call.deadline).await;
-            let turn = turn.map_err(|failure| PlaceError { rang: Rang::No, failure })?;
+            let turn = turn.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
             let started = self.start(call, parameters).await;
             drop(turn);
             let error = match started {
@@ -137,7 +137,7 @@ impl TwilioStudio {
                 Some(pause) if error.is_throttled() && tries < START_TRIES && in_time => {
                     tokio::time::sleep(pause).await
                 }
-                _ => return Err(PlaceError { rang: rang(&error), failure: error.failure() }),
+                _ => return Err(PlaceError { may_ring: rang(&error), failure: error.failure() }),
             }
         }
     }
@@ -145,10 +145,10 @@ impl TwilioStudio {
     /// One look at the call: its outcome, or none yet.
     async fn look(
         &self,
-        (call, nonce): (&CallRef<'_>, &str),
+        (call, nonce): (&ExecutionRef<'_>, &str),
         approver: &Approver,
         seen: &mut Seen,
-        on_step: OnStep<'_>,
+        on_step: StepSink<'_>,
     ) -> Result<Option<Outcome>, ApiError> {
         let execution: Execution = self.api.get(&self.execution(call, &[])).await?;
         if execution.sid != call.execution || execution.flow_sid != self.flow {
@@ -194,13 +194,13 @@ impl TwilioStudio {
         }))
     }
 
-    async fn end(&self, call: &CallRef<'_>) -> Result<(), Failure> {
+    async fn end(&self, call: &ExecutionRef<'_>) -> Result<(), Failure> {
         let path = self.execution(call, &[]);
         insist(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: IgnoredAny| ())
     }
 
     /// Ends a call that is no longer followed. Returns `failure`; if the call cannot be ended, its text says so.
-    async fn give_up(&self, call: &CallRef<'_>, failure: Failure) -> Failure {
+    async fn give_up(&self, call: &ExecutionRef<'_>, failure: Failure) -> Failure {
         match tokio::time::timeout(HANG_UP_LIMIT, self.end(call)).await {
             Ok(Ok(())) => failure,
             _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
@@ -227,8 +227,8 @@ impl Seen {
 
 #[async_trait]
 impl TelephonyBackend for TwilioStudio {
-    async fn place(&self, call: &Call, _: OnStep<'_>) -> Result<Reference, PlaceError> {
-        let not_rung = |failure| PlaceError { rang: Rang::No, failure };
+    async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
+        let not_rung = |failure| PlaceError { may_ring: MayRing::No, failure };
         let Ok(nonce) = Nonce::draw(|bytes| SystemRandom::new().fill(bytes)) else {
             let sentence = "No call can be placed: the operating system provides no random numbers.";
             return Err(not_rung(Failure::new(FailureReason::Internal, sentence)));
@@ -236,8 +236,8 @@ impl TelephonyBackend for TwilioStudio {
         let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country().map(Country::as_str));
         let parameters = Parameters::new(call, speech, self.plan.fraud_key, &nonce);
         let execution = self.start_in_turn(call, &parameters).await?;
-        let may_ring = |failure| PlaceError { rang: Rang::Perhaps, failure };
-        let Some(reference) = CallRef::of(&execution.sid, &nonce) else {
+        let may_ring = |failure| PlaceError { may_ring: MayRing::Yes, failure };
+        let Some(reference) = ExecutionRef::of(&execution.sid, &nonce) else {
             return Err(may_ring(ApiError::Malformed.failure()));
         };
         if execution.contact_channel_address == call.number.e164() && execution.flow_sid == self.flow {
@@ -249,8 +249,8 @@ impl TelephonyBackend for TwilioStudio {
         Err(may_ring(Failure::new(FailureReason::CannotPlace, sentence)))
     }
 
-    async fn follow(&self, reference: &Reference, approver: &Approver, on_step: OnStep<'_>) -> Outcome {
-        let call = CallRef::parse(reference);
+    async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
+        let call = ExecutionRef::parse(reference);
         let Some(nonce) = call.nonce else {
             let sentence = "An earlier version of PhoneGate placed the call, so its result cannot be checked.";
             return Outcome::Failed(self.give_up(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
@@ -276,16 +276,16 @@ impl TelephonyBackend for TwilioStudio {
         }
     }
 
-    async fn hang_up(&self, reference: &Reference) -> Result<(), Failure> {
-        self.end(&CallRef::parse(reference)).await
+    async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
+        self.end(&ExecutionRef::parse(reference)).await
     }
 
-    async fn clean_up(&self, reference: &Reference) -> Result<(), Failure> {
-        let path = self.execution(&CallRef::parse(reference), &[]);
+    async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
+        let path = self.execution(&ExecutionRef::parse(reference), &[]);
         insist(|| self.api.delete(&path)).await
     }
 
-    async fn keep_up(&self, _tell: OnState<'_>, _is_service: bool) {
+    async fn keep_up(&self, _tell: HealthSink<'_>, _is_service: bool) {
         self.starts.while_open().await;
     }
 
@@ -355,12 +355,12 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
 }
 
 /// May the phone have rung although the start failed?
-fn rang(error: &ApiError) -> Rang {
+fn rang(error: &ApiError) -> MayRing {
     match error {
-        ApiError::NotSent(_) => Rang::No,
+        ApiError::NotSent(_) => MayRing::No,
         // 408 leaves open what was done; with 409 the phone may be ringing for another Execution.
-        ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => Rang::No,
-        ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => Rang::Perhaps,
+        ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
+        ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::call::{Failure, FailureReason};
-use crate::telemetry::foreign_text;
+use crate::telemetry::sanitize_untrusted;
 
 /// The status of a call that was answered and has ended:
 /// <https://www.twilio.com/docs/voice/api/call-resource#call-status-values>.
@@ -101,7 +101,7 @@ impl Context {
                     (FailureReason::NotConfigured, sentence)
                 }
                 other => {
-                    let other = foreign_text(other);
+                    let other = sanitize_untrusted(other);
                     let sentence =
                         format!("The flow ended with the result \"{other}\", which PhoneGate does not know.");
                     return Err(Failure::new(FailureReason::CannotPlace, sentence));

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::store::{
-    AlertAdded, AlertStore, AlertTried, Begun, Block, CallStore, Change, ClaimedAlert, Current, End, Ended, KeyUse,
-    LimitStore, Limits, ListedAlert, Lockout, MemoryStore, NewAttempt, NewPin, NumberLock, Orphan, Owner,
-    PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, Query, QueuedAlert, Reach, Row, Step,
-    StoreError, StoredPin, Update, Usage,
+    AlertAdded, AlertStore, AttemptChange, Begun, Block, CallStore, ClaimedAlert, DeliveryResult, EndRequest, Ended,
+    KeyUse, LatestAttempt, LimitStore, Limits, ListedAlert, Lockout, MemoryStore, NewAttempt, NewPin, NumberLock,
+    Orphan, Owner, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, Query, QueuedAlert,
+    RecordedChange, Row, Scope, Step, StoreError, StoredPin, Usage,
 };
 
 pub(super) struct Faulty {
@@ -84,8 +84,8 @@ fn away() -> StoreError {
 #[async_trait]
 impl CallStore for Faulty {
     /// Another process may take its calls up.
-    fn reach(&self) -> Reach {
-        Reach::Machine
+    fn scope(&self) -> Scope {
+        Scope::Machine
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
@@ -95,7 +95,7 @@ impl CallStore for Faulty {
         }
     }
 
-    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
+    async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
         if self.open.available_permits() == 0 {
             return Err(away());
         }
@@ -103,10 +103,10 @@ impl CallStore for Faulty {
         if self.loses_ends { Err(away()) } else { ended }
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
+    async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         self.wait().await;
-        let is_refused = |update: &Update| match &update.change {
-            Change::Step { name, .. } => Some(&**name) == self.refuses,
+        let is_refused = |update: &RecordedChange| match &update.change {
+            AttemptChange::Step { name, .. } => Some(&**name) == self.refuses,
             _ => false,
         };
         match updates.iter().any(is_refused) {
@@ -119,7 +119,7 @@ impl CallStore for Faulty {
         self.kept.use_approval(attempt, owner).await
     }
 
-    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+    async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
         self.kept.find(id).await
     }
 
@@ -127,8 +127,8 @@ impl CallStore for Faulty {
         if self.can_renew.load(Ordering::Relaxed) { self.kept.renew(owner).await } else { Err(away()) }
     }
 
-    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        self.kept.take_up(owner, most).await
+    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        self.kept.claim_orphans(owner, most).await
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
@@ -203,8 +203,8 @@ impl AlertStore for Faulty {
         self.kept.claim_alerts(owner, destinations, most).await
     }
 
-    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
-        self.kept.alert_tried(owner, id, tried).await
+    async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
+        self.kept.record_delivery(owner, id, tried).await
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {

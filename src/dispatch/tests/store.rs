@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use super::faulty::Faulty;
 use super::*;
-use crate::store::{CurrentState, LEASE, LimitStore};
+use crate::store::{AttemptState, LEASE, LimitStore};
 
-fn note(name: &str) -> Change {
+fn note(name: &str) -> AttemptChange {
     step(name, None, None)
 }
 
@@ -33,7 +33,7 @@ async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
 #[tokio::test]
 async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
     let store = Arc::new(Faulty::that_waits());
-    let bench = Bench::on(Arc::clone(&store), SECOND, Ok(Reference::new("kept")));
+    let bench = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("kept")));
     let ledger = &bench.dispatcher.shared.ledger;
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
@@ -56,7 +56,7 @@ async fn who_reports_a_fraud_is_blocked_before_the_call_ends() {
     // Whoever kills the process now leaves a call that the next one takes up, and asks the provider about.
     bench.until(|_| *store.asked_to_block.lock() > 0).await;
     let current = store.find(id(1)).await.unwrap().unwrap();
-    assert!(current.attempt == attempt && matches!(current.state, CurrentState::Pending { .. }), "{current:?}");
+    assert!(current.attempt == attempt && matches!(current.state, AttemptState::Pending { .. }), "{current:?}");
     assert_eq!(bench.registry.status(id(1)), Some(CallStatus::Pending));
     store.go_on();
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
@@ -102,7 +102,7 @@ async fn a_lock_is_logged_once_although_the_answer_was_lost() {
 /// A first backend takes the time of a lease to refuse a call. Is a second one asked, and what is told?
 async fn second_backend(store: Arc<Faulty>) -> (usize, FailureReason) {
     let refused = Failure::new(FailureReason::CannotPlace, "Not today.");
-    let bench = Bench::on(store, LEASE, Err(PlaceError { rang: Rang::No, failure: refused }));
+    let bench = Bench::on(store, LEASE, Err(PlaceError { may_ring: MayRing::No, failure: refused }));
     bench.begin(1, 60 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     let reason = bench.registry.snapshot(id(1)).unwrap().failure.unwrap().reason();

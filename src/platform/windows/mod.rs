@@ -78,7 +78,7 @@ pub fn state_folder() -> Option<PathBuf> {
 ///
 /// # Errors
 /// Where it cannot be made, is not a folder, belongs to somebody else, or can be written to by others.
-pub fn own_folder(path: &Path) -> io::Result<()> {
+pub fn ensure_private_dir(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -154,7 +154,7 @@ pub fn private_file() -> OpenOptions {
 ///
 /// # Errors
 /// None.
-pub fn let_all_read(_file: &File) -> io::Result<()> {
+pub fn make_world_readable(_file: &File) -> io::Result<()> {
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::MemoryStore;
 use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL,
-    Owner, QueuedAlert, StoreError,
+    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
+    MAX_WAITING_IN_ALL, Owner, QueuedAlert, StoreError,
 };
 
 /// The alerts of a store, in the order in which they were added.
@@ -44,7 +44,7 @@ impl AlertStore for MemoryStore {
         Ok(self.1.lock().claim(owner, destinations, most, Instant::now()))
     }
 
-    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+    async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
         Ok(self.1.lock().tried(owner, id, tried, Instant::now()))
     }
 
@@ -95,25 +95,25 @@ impl KeptAlerts {
         claimed
     }
 
-    fn tried(&mut self, owner: Owner, id: Uuid, tried: &AlertTried, now: Instant) -> bool {
+    fn tried(&mut self, owner: Owner, id: Uuid, tried: &DeliveryResult, now: Instant) -> bool {
         let is_claimed = |kept: &&mut KeptAlert| kept.listed.id == id && kept.claimed_by == Some(owner);
         let Some(kept) = self.0.iter_mut().find(is_claimed) else { return false };
         kept.claimed_by = None;
         kept.due = now;
         match tried {
-            AlertTried::Delivered => {
+            DeliveryResult::Delivered => {
                 kept.listed.delivered_at = Some(SystemTime::now());
                 kept.ended = Some(now);
             }
-            AlertTried::Failed { again_after, error } => {
+            DeliveryResult::Failed { again_after, error } => {
                 kept.listed.failed(error);
                 kept.due = now + *again_after;
             }
-            AlertTried::GivenUp { error } => {
+            DeliveryResult::GivenUp { error } => {
                 kept.listed.failed(error);
                 kept.give_up(now);
             }
-            AlertTried::GivenBack => {}
+            DeliveryResult::Returned => {}
         }
         self.remove_some_ended();
         true
@@ -205,7 +205,7 @@ mod tests {
         let listed = sweep_after(&store, Duration::from_secs(1)).await;
         assert!(listed[0].is_given_up && listed[0].error.as_deref() == Some(NEVER_TRIED), "{listed:?}");
         assert!(claim(&store).await.is_empty(), "it is not delivered any more");
-        let tried = store.alert_tried(OWNER, Uuid::from_u128(1), &AlertTried::Delivered).await;
+        let tried = store.record_delivery(OWNER, Uuid::from_u128(1), &DeliveryResult::Delivered).await;
         assert_eq!(tried, Ok(false), "its claim ended, too");
         assert_eq!(sweep_after(&store, ALERT_LISTED - Duration::from_secs(1)).await.len(), 1);
         assert_eq!(sweep_after(&store, Duration::from_secs(1)).await, []);
@@ -218,7 +218,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
             assert_eq!(store.add_alert(&alert(n)).await, Ok(AlertAdded::New));
             assert_eq!(claim(&store).await, [Uuid::from_u128(n)]);
-            assert_eq!(store.alert_tried(OWNER, Uuid::from_u128(n), &AlertTried::Delivered).await, Ok(true));
+            assert_eq!(store.record_delivery(OWNER, Uuid::from_u128(n), &DeliveryResult::Delivered).await, Ok(true));
         }
         let listed = store.alerts().await.unwrap();
         assert_eq!((listed.len(), listed.last().unwrap().id), (MAX_ENDED_ALERTS, Uuid::from_u128(1)));

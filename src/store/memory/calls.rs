@@ -9,11 +9,12 @@ use phonegate_approval::attempts::StoredAttempts;
 use super::counters::{Day, Line, Pending, Times};
 use super::limits::KeptDenials;
 use super::pins::KeptPin;
-use crate::backend::Reference;
+use crate::backend::CallRef;
 use crate::call::{Attempt, CallId, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
-    Begun, Block, BlockScope, Change, Current, CurrentState, DenialLimits, End, Ended, HOLD, LEASE, Limits, Lockout,
-    NewAttempt, Orphan, Owner, Query, Refusal, Row, RowOutcome, Step, StoreError, StoredNumber, Update,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, DenialLimits, EndRequest, Ended, HOLD, LEASE, LatestAttempt,
+    Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step, StoreError,
+    StoredNumber,
 };
 
 /// The most attempts that are kept; beyond it the oldest ended ones are forgotten.
@@ -52,7 +53,7 @@ pub(super) struct Calls {
 pub(super) struct Kept {
     pub(super) row: Row,
     steps: Vec<Step>,
-    placed: Option<(Box<str>, Reference)>,
+    placed: Option<(Box<str>, CallRef)>,
     /// Of a pending one.
     attempts: Option<Arc<StoredAttempts>>,
     progress: Progress,
@@ -74,7 +75,7 @@ impl Calls {
         if let Some(kept) = self.current_of(new.attempt.id).filter(|kept| kept.drive.is_some()) {
             return Ok(match kept.row.number_key == Some(new.number.key) {
                 true if kept.row.attempt == new.attempt => Begun::New,
-                true => Begun::Elsewhere(kept.row.attempt.generation),
+                true => Begun::AlreadyOwned(kept.row.attempt.generation),
                 false => Begun::Refused(Refusal::OtherNumber),
             });
         }
@@ -120,7 +121,7 @@ impl Calls {
         self.attempts.get(self.current.get(&id)?)
     }
 
-    pub(super) fn end(&mut self, end: &End, now: Instant) -> Ended {
+    pub(super) fn end(&mut self, end: &EndRequest, now: Instant) -> Ended {
         match self.finish(end, now) {
             Some(sequence) => Ended::Yes { locked_until: self.judge(sequence, end, now) },
             None => Ended::No,
@@ -128,7 +129,7 @@ impl Calls {
     }
 
     /// Ends an attempt, if `end` may end it. The caller counts the denial.
-    fn finish(&mut self, end: &End, now: Instant) -> Option<u64> {
+    fn finish(&mut self, end: &EndRequest, now: Instant) -> Option<u64> {
         let sequence = *self.sequences.get(&end.attempt)?;
         let kept = self.attempts.get_mut(&sequence)?;
         let in_time = !matches!(end.outcome, Outcome::Verified(_)) || kept.deadline > now;
@@ -162,25 +163,31 @@ impl Calls {
         }
     }
 
-    pub(super) fn record(&mut self, update: &Update, now: Instant) -> Option<Lockout> {
-        let Update { attempt, at, change } = update;
+    pub(super) fn record(&mut self, update: &RecordedChange, now: Instant) -> Option<Lockout> {
+        let RecordedChange { attempt, at, change } = update;
         let sequence = self.sequences.get(attempt).copied();
         match change {
-            Change::Ended { owner, failure, release, denials } => {
+            AttemptChange::Ended { owner, failure, release, denials } => {
                 let outcome = Outcome::Failed(failure.clone());
-                let end =
-                    End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
+                let end = EndRequest {
+                    attempt: *attempt,
+                    owner: *owner,
+                    at: *at,
+                    outcome,
+                    release: *release,
+                    denials: *denials,
+                };
                 self.end(&end, now);
                 return self.attempts.get(&sequence?)?.lockout(*owner, failure.reason());
             }
-            Change::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
-            Change::Refused { number, node, failure } => match sequence {
+            AttemptChange::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
+            AttemptChange::Refused { number, node, failure } => match sequence {
                 Some(sequence) => {
                     let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive)?;
                     let outcome = Outcome::Failed(failure.clone());
                     // No phone rang, so this is no denial.
                     let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
-                    let end = End { attempt: *attempt, owner, at: *at, outcome, release: true, denials };
+                    let end = EndRequest { attempt: *attempt, owner, at: *at, outcome, release: true, denials };
                     let given_up = self.finish(&end, now)?;
                     self.count_no_more(given_up);
                 }
@@ -199,7 +206,7 @@ impl Calls {
                     }
                 }
             },
-            Change::Step { name, backend, text } => {
+            AttemptChange::Step { name, backend, text } => {
                 let step = Step {
                     at: *at,
                     name: name.clone(),
@@ -210,7 +217,7 @@ impl Calls {
                     kept.take(step);
                 }
             }
-            Change::Placed { backend, reference, attempts } => {
+            AttemptChange::Placed { backend, reference, attempts } => {
                 let step = Step { at: *at, name: "placed".into(), backend: Some((**backend).into()), text: None };
                 if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
                     kept.row.backend = Some((**backend).into());
@@ -223,22 +230,22 @@ impl Calls {
         None
     }
 
-    pub(super) fn find(&self, id: CallId, now: Instant) -> Option<Current> {
+    pub(super) fn find(&self, id: CallId, now: Instant) -> Option<LatestAttempt> {
         let kept = self.current_of(id)?;
         let state = match kept.row.ended() {
             None => {
                 let left = kept.deadline.saturating_duration_since(now);
-                CurrentState::Pending { left, progress: kept.progress }
+                AttemptState::Pending { left, progress: kept.progress }
             }
             Some(outcome) => {
                 let ago = kept.ended_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-                CurrentState::Ended { outcome, ago }
+                AttemptState::Ended { outcome, ago }
             }
         };
-        Some(Current { attempt: kept.row.attempt, number: kept.row.number_key, state })
+        Some(LatestAttempt { attempt: kept.row.attempt, number: kept.row.number_key, state })
     }
 
-    pub(super) fn take_up(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {
+    pub(super) fn claim_orphans(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {
         self.renew(owner, now);
         let heard_of = &self.heard_of;
         let is_gone = |owner: &Owner| heard_of.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LEASE);
@@ -289,8 +296,8 @@ impl Calls {
     pub(super) fn rows(&self, query: &Query) -> Vec<Row> {
         let rows = self.attempts.values().map(|kept| &kept.row).filter(|row| query.wants(row));
         match query.newest_first {
-            true => rows.rev().take(query.most).cloned().collect(),
-            false => rows.take(query.most).cloned().collect(),
+            true => rows.rev().take(query.limit).cloned().collect(),
+            false => rows.take(query.limit).cloned().collect(),
         }
     }
 

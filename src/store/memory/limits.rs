@@ -10,7 +10,7 @@ use super::counters::Times;
 use crate::call::{CallLimit, NumberKey, Outcome};
 use crate::store::denials::NumberDenials;
 use crate::store::{
-    Block, BlockScope, End, HOLD, LimitStore, Limits, NumberLock, Refusal, Row, StoreError, StoredNumber, Usage,
+    Block, BlockScope, EndRequest, HOLD, LimitStore, Limits, NumberLock, Refusal, Row, StoreError, StoredNumber, Usage,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -146,7 +146,7 @@ impl Calls {
 
     /// Counts the end of an attempt as a denial, or resets the denials of its number. Returns the end of the lock that it
     /// causes.
-    pub(super) fn judge(&mut self, sequence: u64, end: &End, now: Instant) -> Option<SystemTime> {
+    pub(super) fn judge(&mut self, sequence: u64, end: &EndRequest, now: Instant) -> Option<SystemTime> {
         let clock = self.milliseconds(now);
         let row = self.attempts.get_mut(&sequence).map(|kept| &mut kept.row)?;
         let number = row.number_key?;

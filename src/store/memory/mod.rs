@@ -17,8 +17,8 @@ use self::alerts::KeptAlerts;
 use self::calls::Calls;
 use super::audit::{Query, Row, Step};
 use super::{
-    Begun, Block, CallStore, Current, End, Ended, KeyUse, Limits, Lockout, NewAttempt, Orphan, Owner, Reach,
-    StoreError, Update,
+    Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
+    RecordedChange, Scope, StoreError,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 
@@ -28,19 +28,19 @@ pub struct MemoryStore(Mutex<Calls>, Mutex<KeptAlerts>);
 
 #[async_trait]
 impl CallStore for MemoryStore {
-    fn reach(&self) -> Reach {
-        Reach::Process
+    fn scope(&self) -> Scope {
+        Scope::Process
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         self.0.lock().begin(new, limits, Instant::now())
     }
 
-    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
+    async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
         Ok(self.0.lock().end(end, Instant::now()))
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
+    async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         let mut calls = self.0.lock();
         Ok(updates.iter().filter_map(|update| calls.record(update, Instant::now())).collect())
     }
@@ -49,7 +49,7 @@ impl CallStore for MemoryStore {
         Ok(self.0.lock().use_approval(attempt, owner))
     }
 
-    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+    async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
         Ok(self.0.lock().find(id, Instant::now()))
     }
 
@@ -58,8 +58,8 @@ impl CallStore for MemoryStore {
         Ok(())
     }
 
-    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        Ok(self.0.lock().take_up(owner, most, Instant::now()))
+    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+        Ok(self.0.lock().claim_orphans(owner, most, Instant::now()))
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

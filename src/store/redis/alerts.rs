@@ -9,8 +9,8 @@ use super::form::{self, at, milliseconds, since_1970};
 use super::{RedisStore, from_text, strange, to_text};
 use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL,
-    Owner, QueuedAlert, StoreError,
+    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
+    MAX_WAITING_IN_ALL, Owner, QueuedAlert, StoreError,
 };
 
 /// Returns the script of all changes, with its limits. For sweeps, `writes` is false: a server whose memory is full would
@@ -103,12 +103,12 @@ impl AlertStore for RedisStore {
         claimed.iter().map(|text| from_text(text, KeptAlert::into_claimed)).collect()
     }
 
-    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+    async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
         let (result, error, pause) = match tried {
-            AlertTried::Delivered => ("delivered", "", 0),
-            AlertTried::Failed { again_after, error } => ("failed", &**error, milliseconds(*again_after)),
-            AlertTried::GivenUp { error } => ("given_up", &**error, 0),
-            AlertTried::GivenBack => ("given_back", "", 0),
+            DeliveryResult::Delivered => ("delivered", "", 0),
+            DeliveryResult::Failed { again_after, error } => ("failed", &**error, milliseconds(*again_after)),
+            DeliveryResult::GivenUp { error } => ("given_up", &**error, 0),
+            DeliveryResult::Returned => ("given_back", "", 0),
         };
         let owner = form::owner(owner);
         let args = ["tried", &owner, &id.to_string(), result, error, &pause.to_string()].map(str::to_owned);

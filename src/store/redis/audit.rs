@@ -10,10 +10,10 @@ impl RedisStore {
     pub(super) async fn rows_of(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         let mut take = |page: Vec<Row>| {
-            rows.extend(page.into_iter().filter(|row| query.wants(row)).take(query.most - rows.len()));
-            rows.len() < query.most
+            rows.extend(page.into_iter().filter(|row| query.wants(row)).take(query.limit - rows.len()));
+            rows.len() < query.limit
         };
-        if query.most == 0 {
+        if query.limit == 0 {
             return Ok(rows);
         }
         if let Some(id) = query.id {

@@ -60,7 +60,7 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
     let words: Vec<_> = answer.iter().map(String::as_str).collect();
     Ok(match words.as_slice() {
         ["new"] => Begun::New,
-        ["elsewhere", generation] => Begun::Elsewhere(generation.parse().map_err(|_| strange())?),
+        ["elsewhere", generation] => Begun::AlreadyOwned(generation.parse().map_err(|_| strange())?),
         ["number_key", unknown] => return Err(StoreError::other_number_key(unknown)),
         ["other_number"] => Begun::Refused(Refusal::OtherNumber),
         ["in_progress"] => Begun::Refused(Refusal::InProgress),

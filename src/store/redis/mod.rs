@@ -27,8 +27,8 @@ use super::audit::{Query, Row, Step};
 use super::denials::{DENIALS_KEPT, LONGEST_LOCK};
 use super::places::Places;
 use super::{
-    Begun, Block, CallStore, Current, End, Ended, HOLD, KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, LEASE, Limits,
-    Lockout, NewAttempt, Orphan, Owner, RENEW_EVERY, Reach, StoreError, Update,
+    Begun, Block, CallStore, EndRequest, Ended, HOLD, KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, LEASE, LatestAttempt,
+    Limits, Lockout, NewAttempt, Orphan, Owner, RENEW_EVERY, RecordedChange, Scope, StoreError,
 };
 use crate::backend::tls;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
@@ -67,7 +67,7 @@ struct Scripts {
     record: Script,
     find: Script,
     renew: Script,
-    take_up: Script,
+    claim_orphans: Script,
     unblock: Script,
     number_keys: Script,
     sweep: Script,
@@ -102,7 +102,7 @@ impl Scripts {
             record: script(true, &[counts, denials, include_str!("record.lua")].concat()),
             find: script(false, include_str!("find.lua")),
             renew: script(true, include_str!("renew.lua")),
-            take_up: script(true, include_str!("take_up.lua")),
+            claim_orphans: script(true, include_str!("claim_orphans.lua")),
             unblock: script(false, include_str!("unblock.lua")),
             number_keys: script(false, include_str!("number_keys.lua")),
             sweep: script(false, include_str!("sweep.lua")),
@@ -216,8 +216,8 @@ fn to_text(kept: &impl Serialize) -> Result<String, StoreError> {
 
 #[async_trait]
 impl CallStore for RedisStore {
-    fn reach(&self) -> Reach {
-        Reach::Farm
+    fn scope(&self) -> Scope {
+        Scope::Farm
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
@@ -228,7 +228,7 @@ impl CallStore for RedisStore {
         limits::begun(&answer)
     }
 
-    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
+    async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
         let answer: Vec<i64> = self.run_where(|_| true, &self.scripts.end, to_text(&KeptEnd::new(end))?).await?;
         Ok(match *answer.as_slice() {
             [0] => Ended::No,
@@ -238,7 +238,7 @@ impl CallStore for RedisStore {
         })
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
+    async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         let mut lockouts = Vec::new();
         for updates in updates.chunks(BATCH) {
             let updates: Vec<_> =
@@ -256,7 +256,7 @@ impl CallStore for RedisStore {
         self.run_where(|_| true, &self.scripts.use_approval, &args).await
     }
 
-    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+    async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
         let is_verified = |(_, _, kept): &Found| kept.as_deref().is_some_and(form::is_verified);
         let (now, doubt, kept) = self.run_where(is_verified, &self.scripts.find, form::key(id)).await?;
         let clock = Clock { now, doubt };
@@ -267,10 +267,10 @@ impl CallStore for RedisStore {
         self.run_where(|()| true, &self.scripts.renew, form::owner(owner)).await
     }
 
-    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
         let got = self.got.lock().get(&owner).cloned().unwrap_or_default();
         let args = [form::owner(owner), most.to_string(), got];
-        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.take_up, &args).await?;
+        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.claim_orphans, &args).await?;
         let [number, now, doubt, kept @ ..] = answer.as_slice() else { return Err(strange()) };
         let time = |text: &String| text.parse().map_err(|_| strange());
         let clock = Clock { now: time(now)?, doubt: time(doubt)? };

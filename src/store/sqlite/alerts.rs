@@ -9,8 +9,8 @@ use super::values::{At, milliseconds};
 use super::writer::Desk;
 use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, AlertTried, ClaimedAlert, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL,
-    Owner, QueuedAlert, StoreError,
+    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
+    MAX_WAITING_IN_ALL, Owner, QueuedAlert, StoreError,
 };
 
 #[async_trait]
@@ -35,7 +35,7 @@ impl AlertStore for SqliteStore {
         self.writer.write(move |desk| claim(desk, owner, &keys, most)).await
     }
 
-    async fn alert_tried(&self, owner: Owner, id: Uuid, tried: &AlertTried) -> Result<bool, StoreError> {
+    async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
         let tried = tried.clone();
         self.writer.write(move |desk| record(desk, owner, id, &tried)).await
     }
@@ -128,7 +128,7 @@ fn due(desk: &Desk<'_>, destination: &str, is_urgent: bool, most: usize) -> rusq
         .collect()
 }
 
-pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &AlertTried) -> rusqlite::Result<bool> {
+pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &DeliveryResult) -> rusqlite::Result<bool> {
     let claimed: Option<i64> = desk
         .database
         .prepare_cached("SELECT sequence FROM alerts WHERE id = ?1 AND claimed_by = ?2")?
@@ -136,30 +136,30 @@ pub(super) fn record(desk: &Desk<'_>, owner: Owner, id: Uuid, tried: &AlertTried
         .optional()?;
     let Some(sequence) = claimed else { return Ok(false) };
     match tried {
-        AlertTried::Delivered => desk
+        DeliveryResult::Delivered => desk
             .database
             .prepare_cached("UPDATE alerts SET claimed_by = NULL, ended = ?2, delivered_at = ?3 WHERE sequence = ?1")?
             .execute(params![sequence, desk.now, desk.wall])?,
-        AlertTried::Failed { again_after, error } => desk
+        DeliveryResult::Failed { again_after, error } => desk
             .database
             .prepare_cached(
                 "UPDATE alerts SET claimed_by = NULL, due = ?2, failures = failures + 1, error = ?3
                  WHERE sequence = ?1",
             )?
             .execute(params![sequence, desk.now.saturating_add(milliseconds(*again_after)), error])?,
-        AlertTried::GivenUp { error } => desk
+        DeliveryResult::GivenUp { error } => desk
             .database
             .prepare_cached(
                 "UPDATE alerts SET claimed_by = NULL, ended = ?2, failures = failures + 1, error = ?3
                  WHERE sequence = ?1",
             )?
             .execute(params![sequence, desk.now, error])?,
-        AlertTried::GivenBack => desk
+        DeliveryResult::Returned => desk
             .database
             .prepare_cached("UPDATE alerts SET claimed_by = NULL, due = ?2 WHERE sequence = ?1")?
             .execute(params![sequence, desk.now])?,
     };
-    if matches!(tried, AlertTried::Delivered | AlertTried::GivenUp { .. }) {
+    if matches!(tried, DeliveryResult::Delivered | DeliveryResult::GivenUp { .. }) {
         desk.database
             .prepare_cached(
                 "DELETE FROM alerts WHERE sequence IN

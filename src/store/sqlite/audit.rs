@@ -43,10 +43,10 @@ pub(super) fn blocks(desk: &Desk<'_>) -> rusqlite::Result<Vec<Block>> {
 }
 
 pub(super) fn rows(desk: &Desk<'_>, query: &Query) -> rusqlite::Result<Vec<Row>> {
-    let Query { since, until, id, numbers, reason, after, most, newest_first } = query;
+    let Query { since, until, id, numbers, reason, after, limit, newest_first } = query;
     let after = i64::try_from(*after).unwrap_or(i64::MAX);
     let (since, until) = (since.map(At), until.map(At));
-    let (reason, most) = (reason.map(|reason| reason.name()), i64::try_from(*most).unwrap_or(i64::MAX));
+    let (reason, limit) = (reason.map(|reason| reason.name()), i64::try_from(*limit).unwrap_or(i64::MAX));
     let mut wanted: Vec<(&str, &dyn ToSql)> = vec![("sequence > ?", &after)];
     wanted.extend(since.as_ref().map(|since| ("started_at >= ?", since as &dyn ToSql)));
     wanted.extend(until.as_ref().map(|until| ("started_at < ?", until as &dyn ToSql)));
@@ -59,7 +59,7 @@ pub(super) fn rows(desk: &Desk<'_>, query: &Query) -> rusqlite::Result<Vec<Row>>
     }
     let order = if *newest_first { "DESC" } else { "ASC" };
     let statement =
-        format!("SELECT * FROM attempts WHERE {} ORDER BY sequence {order} LIMIT {most}", conditions.join(" AND "));
+        format!("SELECT * FROM attempts WHERE {} ORDER BY sequence {order} LIMIT {limit}", conditions.join(" AND "));
     let values: Vec<_> = wanted.into_iter().map(|(_, value)| value).collect();
     desk.database.prepare_cached(&statement)?.query_map(values.as_slice(), row)?.collect()
 }

@@ -19,7 +19,7 @@ pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusql
     if let Some((generation, its_number)) = pending {
         return Ok(match its_number == Some(number.key) {
             true if generation == values::generation(*attempt) => Begun::New,
-            true => Begun::Elsewhere(values::attempt(attempt.id, generation).generation),
+            true => Begun::AlreadyOwned(values::attempt(attempt.id, generation).generation),
             false => Begun::Refused(Refusal::OtherNumber),
         });
     }

@@ -11,19 +11,20 @@ use super::counters::{self, Counter};
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
 use super::{alerts, begin, limits, number_keys};
-use crate::backend::Reference;
+use crate::backend::CallRef;
 use crate::call::{
     Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
 use crate::store::{
-    Change, Current, CurrentState, End, Ended, HOLD, LEASE, Lockout, Orphan, Owner, StoredNumber, Update,
+    AttemptChange, AttemptState, EndRequest, Ended, HOLD, LEASE, LatestAttempt, Lockout, Orphan, Owner, RecordedChange,
+    StoredNumber,
 };
 
 /// So many attempts are forgotten in one transaction, for which calls wait.
 const SWEPT_AT_ONCE: u32 = 500;
 
-pub(super) fn end(desk: &Desk<'_>, end: &End) -> rusqlite::Result<Ended> {
-    let End { attempt, owner, at, outcome, release, denials } = end;
+pub(super) fn end(desk: &Desk<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
+    let EndRequest { attempt, owner, at, outcome, release, denials } = end;
     let (id, generation) = (attempt.id, values::generation(*attempt));
     let (judged_by, failure) = match outcome {
         Outcome::Verified(approval) => (Some(approval.judged_by().name()), None),
@@ -107,24 +108,25 @@ pub(super) fn use_approval(desk: &Desk<'_>, attempt: Attempt, owner: Owner) -> r
         .map(|changed| changed > 0)
 }
 
-pub(super) fn record(desk: &Desk<'_>, update: &Update) -> rusqlite::Result<Option<Lockout>> {
-    let Update { attempt, at, change } = update;
+pub(super) fn record(desk: &Desk<'_>, update: &RecordedChange) -> rusqlite::Result<Option<Lockout>> {
+    let RecordedChange { attempt, at, change } = update;
     let (id, generation) = (attempt.id, values::generation(*attempt));
     match change {
-        Change::Ended { owner, failure, release, denials } => {
+        AttemptChange::Ended { owner, failure, release, denials } => {
             let outcome = Outcome::Failed(failure.clone());
-            let end = End { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
+            let end =
+                EndRequest { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
             self::end(desk, &end)?;
             return lockout(desk, *attempt, *owner, failure.reason());
         }
-        Change::Released => {
+        AttemptChange::Released => {
             desk.database
                 .prepare_cached("UPDATE attempts SET rings = 0 WHERE id = ?1 AND generation = ?2")?
                 .execute(params![id, generation])?;
         }
-        Change::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
-        Change::Step { name, backend, text } => step(desk, update, name, backend.as_deref(), text.as_deref())?,
-        Change::Placed { backend, reference, attempts } => {
+        AttemptChange::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
+        AttemptChange::Step { name, backend, text } => step(desk, update, name, backend.as_deref(), text.as_deref())?,
+        AttemptChange::Placed { backend, reference, attempts } => {
             desk.has_codes.set(desk.has_codes.get() || attempts.is_some());
             desk.database
                 .prepare_cached(
@@ -156,7 +158,7 @@ struct Known {
 
 fn refused(
     desk: &Desk<'_>,
-    update: &Update,
+    update: &RecordedChange,
     number: Option<&StoredNumber>,
     node: &str,
     failure: &Failure,
@@ -232,7 +234,7 @@ fn refused(
 
 fn step(
     desk: &Desk<'_>,
-    update: &Update,
+    update: &RecordedChange,
     name: &str,
     backend: Option<&str>,
     text: Option<&str>,
@@ -266,7 +268,7 @@ fn step(
     Ok(())
 }
 
-pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Current>> {
+pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<LatestAttempt>> {
     desk.database
         .prepare_cached(
             "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, call_limit,
@@ -277,7 +279,7 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
             let ended: Option<i64> = row.get("ended")?;
             let reason: Option<Box<str>> = row.get("reason")?;
             let state = match (ended, reason) {
-                (None, _) => CurrentState::Pending {
+                (None, _) => AttemptState::Pending {
                     left: left(desk, row)?,
                     progress: match (row.get("ringing_at")?, row.get("answered_at")?) {
                         (_, Some::<i64>(_)) => Progress::Answered,
@@ -285,7 +287,7 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
                         (None, None) => Progress::Dialling,
                     },
                 },
-                (Some(ended), reason) => CurrentState::Ended {
+                (Some(ended), reason) => AttemptState::Ended {
                     outcome: match reason {
                         None => StoredOutcome::Verified(StoredApproval { judged_by: values::judged_by(row)? }),
                         Some(reason) => StoredOutcome::Failed(values::failure(row, &reason)?),
@@ -294,7 +296,7 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Curre
                 },
             };
             let attempt = values::attempt(id, row.get("generation")?);
-            Ok(Current { attempt, number: row.get("number_key")?, state })
+            Ok(LatestAttempt { attempt, number: row.get("number_key")?, state })
         })
         .optional()
 }
@@ -324,7 +326,7 @@ pub(super) fn renew(desk: &Desk<'_>, owner: Owner) -> rusqlite::Result<()> {
 }
 
 /// Those that were handed over before are so again, unless the owner has `got` them.
-pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> rusqlite::Result<Vec<Orphan>> {
+pub(super) fn claim_orphans(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> rusqlite::Result<Vec<Orphan>> {
     if got {
         desk.database
             .prepare_cached("UPDATE attempts SET handed_over = 0 WHERE handed_over = 1 AND owner = ?1")?
@@ -345,7 +347,7 @@ pub(super) fn take_up(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> 
             masked: row.get("number")?,
             left: left(desk, row)?,
             started: row.get::<_, At>("started_at")?.0,
-            placed: placed.0.zip(placed.1.map(Reference::new)),
+            placed: placed.0.zip(placed.1.map(CallRef::new)),
             attempts: row.get::<_, Option<String>>("codes")?.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
         })
     };

@@ -16,7 +16,9 @@ use super::writer::Desk;
 use super::{begin, calls, counters, schema};
 use crate::approval::tests::verified;
 use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
-use crate::store::{Begun, Change, DenialLimits, End, Limits, NewAttempt, Owner, Refusal, StoredNumber, Update};
+use crate::store::{
+    AttemptChange, Begun, DenialLimits, EndRequest, Limits, NewAttempt, Owner, RecordedChange, Refusal, StoredNumber,
+};
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
 
@@ -80,8 +82,15 @@ fn new(id: u128, number: StoredNumber) -> NewAttempt {
     }
 }
 
-fn end(attempt: Attempt) -> End {
-    End { attempt, owner: OWNER, at: SystemTime::UNIX_EPOCH, outcome: verified(), release: true, denials: DENIALS }
+fn end(attempt: Attempt) -> EndRequest {
+    EndRequest {
+        attempt,
+        owner: OWNER,
+        at: SystemTime::UNIX_EPOCH,
+        outcome: verified(),
+        release: true,
+        denials: DENIALS,
+    }
 }
 
 /// Fills a database with `calls` pending calls to extensions of a line, and as many calls to number 1 that have ended.
@@ -178,7 +187,7 @@ const WORKS: [(&str, Work); 11] = [
     }),
     ("deny", |desk| {
         let failure = Failure::new(FailureReason::WrongKey, "Denied.");
-        let denied = End { outcome: Outcome::Failed(failure), ..end(new(10_000_000, number(1000)).attempt) };
+        let denied = EndRequest { outcome: Outcome::Failed(failure), ..end(new(10_000_000, number(1000)).attempt) };
         assert!(calls::end(desk, &denied).unwrap().is_done());
     }),
     ("use an approval", |desk| {
@@ -188,8 +197,8 @@ const WORKS: [(&str, Work); 11] = [
     ("give up", |desk| {
         let NewAttempt { attempt, number, .. } = new(10_000_001, number(1001));
         let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
-        let change = Change::Refused { number: Some(number), node: "here".into(), failure };
-        calls::record(desk, &Update { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
+        let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure };
+        calls::record(desk, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
     }),
 ];
 

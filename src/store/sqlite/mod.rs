@@ -32,8 +32,8 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::audit::{Query, Row, Step};
 use super::{
-    Begun, Block, CallStore, Current, End, Ended, KeyUse, Limits, Lockout, NewAttempt, Orphan, Owner, Reach,
-    StoreError, Update,
+    Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
+    RecordedChange, Scope, StoreError,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::platform;
@@ -121,8 +121,8 @@ fn turn_to_write_ahead_log(database: &Connection) -> rusqlite::Result<String> {
 
 #[async_trait]
 impl CallStore for SqliteStore {
-    fn reach(&self) -> Reach {
-        Reach::Machine
+    fn scope(&self) -> Scope {
+        Scope::Machine
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
@@ -134,12 +134,12 @@ impl CallStore for SqliteStore {
         self.writer.begin(begin).await?
     }
 
-    async fn end(&self, end: &End) -> Result<Ended, StoreError> {
+    async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
         let end = end.clone();
         self.writer.write(move |desk| calls::end(desk, &end)).await
     }
 
-    async fn record(&self, updates: &[Update]) -> Result<Vec<Lockout>, StoreError> {
+    async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         let updates = updates.to_vec();
         self.writer
             .write(move |desk| updates.iter().filter_map(|update| calls::record(desk, update).transpose()).collect())
@@ -150,7 +150,7 @@ impl CallStore for SqliteStore {
         self.writer.write(move |desk| calls::use_approval(desk, attempt, owner)).await
     }
 
-    async fn find(&self, id: CallId) -> Result<Option<Current>, StoreError> {
+    async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
         self.writer.read(move |desk| calls::find(desk, id)).await
     }
 
@@ -158,10 +158,10 @@ impl CallStore for SqliteStore {
         self.writer.write(move |desk| calls::renew(desk, owner)).await
     }
 
-    async fn take_up(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
         // An answer may come too late for whoever asked, and then it is lost.
         let got = self.got.swap(false, Ordering::AcqRel);
-        let orphans = self.writer.count(move |desk| calls::take_up(desk, owner, most, got)).await?;
+        let orphans = self.writer.count(move |desk| calls::claim_orphans(desk, owner, most, got)).await?;
         self.got.store(true, Ordering::Release);
         Ok(orphans)
     }

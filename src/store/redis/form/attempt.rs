@@ -8,11 +8,11 @@ use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, at, key, owner, since_1970, span};
-use crate::backend::Reference;
+use crate::backend::CallRef;
 use crate::call::{
     Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
-use crate::store::{Current, CurrentState, Lockout, NewAttempt, Orphan, Row, RowOutcome, StoredNumber};
+use crate::store::{AttemptState, LatestAttempt, Lockout, NewAttempt, Orphan, Row, RowOutcome, StoredNumber};
 
 /// The name of an outcome that is no failure.
 const VERIFIED: &str = "Verified";
@@ -175,9 +175,9 @@ impl Kept {
         NumberKey::parse(self.number.as_deref()?)
     }
 
-    pub(in crate::store::redis) fn into_current(self, clock: Clock) -> Option<Current> {
+    pub(in crate::store::redis) fn into_current(self, clock: Clock) -> Option<LatestAttempt> {
         let state = match self.verdict.ended() {
-            Some(outcome) => CurrentState::Ended {
+            Some(outcome) => AttemptState::Ended {
                 outcome,
                 ago: clock.since(self.ended_at, self.verdict.ended.unwrap_or(self.started)),
             },
@@ -187,10 +187,10 @@ impl Kept {
                     (Some(_), None) => Progress::Ringing,
                     (None, None) => Progress::Dialling,
                 };
-                CurrentState::Pending { left: self.left(clock), progress }
+                AttemptState::Pending { left: self.left(clock), progress }
             }
         };
-        Some(Current { attempt: self.which.attempt()?, number: self.number(), state })
+        Some(LatestAttempt { attempt: self.which.attempt()?, number: self.number(), state })
     }
 
     /// Returns the time until its deadline.
@@ -204,7 +204,7 @@ impl Kept {
             number: self.number()?,
             left: self.left(clock),
             started: at(self.started),
-            placed: self.backend.zip(self.reference.map(Reference::new)),
+            placed: self.backend.zip(self.reference.map(CallRef::new)),
             attempts: self.codes.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
             masked: self.masked.unwrap_or_default(),
         })

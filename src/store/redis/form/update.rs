@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::attempt::{Kept, Verdict, Which};
 use super::{at, milliseconds, owner, since_1970};
-use crate::backend::Reference;
+use crate::backend::CallRef;
 use crate::call::{Failure, Outcome};
-use crate::store::{Change, DenialLimits, End, Step, Update};
+use crate::store::{AttemptChange, DenialLimits, EndRequest, RecordedChange, Step};
 
 /// How an attempt is to end.
 #[derive(Serialize)]
@@ -22,8 +22,8 @@ pub(in crate::store::redis) struct KeptEnd {
 }
 
 impl KeptEnd {
-    pub(in crate::store::redis) fn new(end: &End) -> Self {
-        let End { attempt, owner: whose, at, outcome, release, denials } = end;
+    pub(in crate::store::redis) fn new(end: &EndRequest) -> Self {
+        let EndRequest { attempt, owner: whose, at, outcome, release, denials } = end;
         let failure = match outcome {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Verified(_) => None,
@@ -101,10 +101,10 @@ enum KeptChange {
 }
 
 impl KeptUpdate {
-    pub(in crate::store::redis) fn new(update: &Update) -> Self {
-        let Update { attempt, at, change } = update;
+    pub(in crate::store::redis) fn new(update: &RecordedChange) -> Self {
+        let RecordedChange { attempt, at, change } = update;
         let failed = |failure: &Failure| Verdict::of(&Outcome::Failed(failure.clone()), *at);
-        let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&Reference, _)>| {
+        let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&CallRef, _)>| {
             let backend: Option<Box<str>> = backend.map(Into::into);
             let (at, name): (_, Box<str>) = (since_1970(*at), name.into());
             let step = KeptStep { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
@@ -113,19 +113,19 @@ impl KeptUpdate {
             KeptChange::Step { at, name, step, backend, reference, codes: codes.flatten() }
         };
         let change = match change {
-            Change::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
-            Change::Placed { backend, reference, attempts } => {
+            AttemptChange::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
+            AttemptChange::Placed { backend, reference, attempts } => {
                 let codes = attempts.as_ref().map(|attempts| attempts.as_text().to_owned());
                 step("placed", Some(backend), None, Some((reference, codes)))
             }
-            Change::Ended { owner: whose, failure, release, denials } => KeptChange::Ended {
+            AttemptChange::Ended { owner: whose, failure, release, denials } => KeptChange::Ended {
                 owner: owner(*whose),
                 verdict: failed(failure),
                 release: *release,
                 denials: KeptDenialLimits::of(failure, denials),
             },
-            Change::Released => KeptChange::Released,
-            Change::Refused { number, node, failure } => KeptChange::Refused {
+            AttemptChange::Released => KeptChange::Released,
+            AttemptChange::Refused { number, node, failure } => KeptChange::Refused {
                 waited: milliseconds(update.waited()),
                 verdict: failed(failure),
                 release: true,

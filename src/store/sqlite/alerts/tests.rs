@@ -78,7 +78,7 @@ fn an_alert_waits_seven_days_and_is_listed_another_day() {
     let listed = swept(&database, given_up);
     assert!(listed[0].is_given_up && listed[0].error.as_deref() == Some(NEVER_TRIED), "{listed:?}");
     assert!(claimed(&database, given_up).is_empty());
-    assert!(!record(&desk(&database, given_up), OWNER, alert(1).id, &AlertTried::Delivered).unwrap());
+    assert!(!record(&desk(&database, given_up), OWNER, alert(1).id, &DeliveryResult::Delivered).unwrap());
     let removed = given_up + milliseconds(ALERT_LISTED);
     assert_eq!(swept(&database, removed - 1).len(), 1);
     assert_eq!(swept(&database, removed), []);
@@ -91,7 +91,7 @@ fn of_ended_alerts_the_last_thousand_are_kept() {
         let now = START + n as i64;
         add(&desk(&database, now), &alert(n)).unwrap();
         assert_eq!(claimed(&database, now), [Uuid::from_u128(n)]);
-        assert!(record(&desk(&database, now), OWNER, alert(n).id, &AlertTried::Delivered).unwrap());
+        assert!(record(&desk(&database, now), OWNER, alert(n).id, &DeliveryResult::Delivered).unwrap());
     }
     let listed = list(&desk(&database, START)).unwrap();
     assert_eq!((listed.len(), listed.last().unwrap().id), (MAX_ENDED_ALERTS, Uuid::from_u128(1)));

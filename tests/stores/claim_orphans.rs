@@ -14,8 +14,8 @@ async fn a_lease_runs_out(open: &Open) {
     }
 }
 
-async fn take_up(store: &Arc<dyn CallStore>, owner: Owner, most: usize) -> Vec<Attempt> {
-    store.take_up(owner, most).await.unwrap().into_iter().map(|orphan| orphan.attempt).collect()
+async fn claim_orphans(store: &Arc<dyn CallStore>, owner: Owner, most: usize) -> Vec<Attempt> {
+    store.claim_orphans(owner, most).await.unwrap().into_iter().map(|orphan| orphan.attempt).collect()
 }
 
 #[test]
@@ -26,15 +26,15 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
         // One has a backend by which nothing can be looked up: it refused.
-        let refused = Change::Step { name: "backend_refused".into(), backend: Some("trunk".into()), text: None };
+        let refused = AttemptChange::Step { name: "backend_refused".into(), backend: Some("trunk".into()), text: None };
         let codes = Arc::new(attempts(Method::Code).to_stored());
-        let (backend, reference) = ("trunk".into(), Reference::new("CA1"));
-        let placed = Change::Placed { backend, reference, attempts: Some(Arc::clone(&codes)) };
+        let (backend, reference) = ("trunk".into(), CallRef::new("CA1"));
+        let placed = AttemptChange::Placed { backend, reference, attempts: Some(Arc::clone(&codes)) };
         store.record(&[update(attempt(1, 1), 1, placed), update(attempt(2, 1), 1, refused)]).await.unwrap();
         assert!(store.end(&end(attempt(3, 1), verified())).await.unwrap().is_done());
-        assert_eq!(take_up(&another, ANOTHER, 10).await, [], "its lease has only begun");
+        assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [], "its lease has only begun");
         a_lease_runs_out(open).await;
-        let mut orphans = another.take_up(ANOTHER, 10).await.unwrap();
+        let mut orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
         orphans.sort_by_key(|orphan| orphan.attempt.id);
         let orphan = |n, placed: Option<&str>, left| Orphan {
             attempt: attempt(n, 1),
@@ -42,19 +42,19 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
             masked: "+1******1212".into(),
             left,
             started: at(0),
-            placed: placed.map(|reference| ("trunk".into(), Reference::new(reference))),
+            placed: placed.map(|reference| ("trunk".into(), CallRef::new(reference))),
             attempts: placed.map(|_| Arc::clone(&codes)),
         };
         let left: Vec<_> = orphans.iter().map(|orphan| orphan.left).collect();
         assert!(left.iter().all(|&left| left <= LONG - LEASE && left > Duration::from_secs(20)), "{left:?}");
         assert_eq!(orphans, [orphan(1, Some("CA1"), left[0]), orphan(2, None, left[1])]);
-        assert_eq!(take_up(&another, ANOTHER, 10).await, [], "once");
-        assert_eq!(take_up(&open(), A_THIRD, 10).await, [], "the new owner is alive");
+        assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [], "once");
+        assert_eq!(claim_orphans(&open(), A_THIRD, 10).await, [], "the new owner is alive");
         assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done(), "the old one has no say");
-        assert!(another.end(&End { owner: ANOTHER, ..end(attempt(1, 1), verified()) }).await.unwrap().is_done());
+        assert!(another.end(&EndRequest { owner: ANOTHER, ..end(attempt(1, 1), verified()) }).await.unwrap().is_done());
         // And of that one, in its turn.
         a_lease_runs_out(open).await;
-        assert_eq!(take_up(&another, A_THIRD, 10).await, [attempt(2, 1)]);
+        assert_eq!(claim_orphans(&another, A_THIRD, 10).await, [attempt(2, 1)]);
     });
 }
 
@@ -69,7 +69,7 @@ fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
             tokio::time::sleep(LEASE / 3).await;
             store.renew(OWNER).await.unwrap();
         }
-        assert_eq!(take_up(&another, ANOTHER, 10).await, [attempt(2, 1)]);
+        assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [attempt(2, 1)]);
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
     });
 }
@@ -82,7 +82,7 @@ fn a_call_whose_deadline_has_just_passed_is_its_living_owners_to_end() {
         assert_eq!(begin(&store, &NewAttempt { deadline, ..new(attempt(1, 1), number(1)) }).await, Begun::New);
         tokio::time::sleep(2 * deadline).await;
         store.renew(OWNER).await.unwrap();
-        assert_eq!(take_up(&another, ANOTHER, 10).await, [], "it may be hanging up");
+        assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [], "it may be hanging up");
         assert!(store.end(&end(attempt(1, 1), failed(FailureReason::DeadlinePassed))).await.unwrap().is_done());
     });
 }
@@ -95,16 +95,16 @@ fn a_call_is_taken_up_by_one_owner_and_not_too_many_at_once() {
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
         a_lease_runs_out(open).await;
-        assert_eq!(take_up(&store, OWNER, 10).await, [], "its own are no orphans, however late it is");
+        assert_eq!(claim_orphans(&store, OWNER, 10).await, [], "its own are no orphans, however late it is");
         a_lease_runs_out(open).await;
-        assert_eq!(take_up(&store, ANOTHER, 0).await, []);
+        assert_eq!(claim_orphans(&store, ANOTHER, 0).await, []);
         let mut takers = JoinSet::new();
         for n in 10..14 {
             let (store, owner) = (open(), Owner(Uuid::from_u128(n)));
             takers.spawn(async move {
                 let mut mine = Vec::new();
                 for _ in 0..5 {
-                    let taken = take_up(&store, owner, 3).await;
+                    let taken = claim_orphans(&store, owner, 3).await;
                     assert!(taken.len() <= 3, "{taken:?}");
                     mine.extend(taken);
                 }
