@@ -27,8 +27,10 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Alerts;
 use crate::approval::NumberPin;
 use crate::approval::pins::number_keys;
-use crate::backend::{CallRef, NamedBackend};
-use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome};
+use crate::backend::NamedBackend;
+use crate::call::{
+    Attempt, Call, CallRef, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome,
+};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
 use crate::store::{AttemptChange, Begun, CallStore, Refusal, StoreError};

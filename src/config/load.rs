@@ -12,7 +12,7 @@ use super::verdict::check_verdicts;
 use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
 use crate::no_duplicate_keys::Json;
 use crate::platform;
-use crate::telemetry::mask_numbers;
+use crate::redact::mask_numbers;
 
 /// The file's name beside the library.
 pub const FILE_NAME: &str = "phonegate.json";

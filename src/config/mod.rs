@@ -30,6 +30,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
+pub use crate::level::Level;
 pub(crate) use alerts::alerts_of_refused;
 pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
@@ -297,22 +298,4 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: Level::default(), directory: None, max_mb: Bounded::default(), event_log: true }
     }
-}
-
-/// How much a log line matters. The numbers are part of the C ABI.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[repr(i32)]
-pub enum Level {
-    /// A defect of PhoneGate.
-    Error = 1,
-    /// Somebody should look.
-    Warn = 2,
-    /// The steps of each call.
-    #[default]
-    Info = 3,
-    /// More about the steps.
-    Debug = 4,
-    /// Everything.
-    Trace = 5,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{BUSY_LIMIT, versions};
-use crate::fault;
+use crate::failpoint;
 
 /// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
 /// is never changed.
@@ -65,7 +65,7 @@ pub(super) fn version(database: &Connection) -> Result<u32, String> {
 }
 
 fn migrations() -> Vec<&'static str> {
-    let next = fault::is_set("store.next_schema").then_some(OF_THE_NEXT);
+    let next = failpoint::is_set("store.next_schema").then_some(OF_THE_NEXT);
     MIGRATIONS.into_iter().chain(next).collect()
 }
 

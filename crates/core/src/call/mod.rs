@@ -1,10 +1,13 @@
 //! The vocabulary of a call: its id, its number, its progress and its outcome. Everything speaks in these types, and
 //! they depend on nothing else of PhoneGate but its clock.
 
+mod call_ref;
 mod country;
 mod failure;
 mod limit;
 mod number_key;
+#[cfg(feature = "rusqlite")]
+mod sql;
 
 use std::fmt;
 use std::num::NonZeroU128;
@@ -16,6 +19,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::clock::Deadline;
+pub use call_ref::CallRef;
 pub use country::Country;
 pub use failure::{Failure, FailureReason};
 pub use limit::CallLimit;
@@ -101,7 +105,8 @@ pub struct Attempt {
     pub generation: u64,
 }
 
-/// A valid, dialable telephone number. Only [`crate::admission`] makes one. It shows itself masked.
+/// A valid, dialable telephone number. Of PhoneGate's code, only `src/admission` creates one: `tests/imports.rs` checks
+/// that. `Display` and `Debug` show it masked.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PhoneNumber {
     e164: Box<str>,
@@ -116,7 +121,7 @@ pub struct PhoneNumber {
 impl PhoneNumber {
     /// A number from its parts: `+` and digits of which the first `country_code_digits` are the country code, and the
     /// digits to dial after the answer.
-    pub(crate) fn new(e164: String, extension: Option<String>, country_code_digits: u8) -> Self {
+    pub fn new(e164: String, extension: Option<String>, country_code_digits: u8) -> Self {
         let hashed = HashedNumber::unkeyed(&e164, extension.as_deref());
         Self {
             e164: e164.into(),
@@ -129,7 +134,7 @@ impl PhoneNumber {
     }
 
     /// The number, which is one of this country (ISO 3166-1 alpha-2).
-    pub(crate) fn in_country(self, country: &str) -> Self {
+    pub fn in_country(self, country: &str) -> Self {
         Self { country: Country::parse(country), ..self }
     }
 
@@ -154,7 +159,7 @@ impl PhoneNumber {
     }
 
     /// Replaces the hashes, which are made without a secret at first.
-    pub(crate) fn hashed_as(self, hashed: HashedNumber, hashed_otherwise: Box<[HashedNumber]>) -> Self {
+    pub fn hashed_as(self, hashed: HashedNumber, hashed_otherwise: Box<[HashedNumber]>) -> Self {
         Self { hashed, hashed_otherwise, ..self }
     }
 
@@ -181,7 +186,7 @@ impl PhoneNumber {
 
 /// Returns how many digits at the end of a number a mask leaves readable: at most four, at most half of `digits` (the
 /// length without the country code), and at least four fewer than `digits`.
-pub(crate) fn shown_digits(digits: usize) -> usize {
+pub fn shown_digits(digits: usize) -> usize {
     4.min(digits / 2).min(digits.saturating_sub(4))
 }
 

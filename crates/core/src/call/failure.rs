@@ -32,7 +32,7 @@ impl Failure {
     }
 
     /// Returns the same failure with this limit.
-    pub(crate) fn by_limit(self, limit: Option<CallLimit>) -> Self {
+    pub fn by_limit(self, limit: Option<CallLimit>) -> Self {
         Self { limit, ..self }
     }
 

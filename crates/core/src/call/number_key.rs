@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The prefix of every text that is hashed, so that the hash is of no use for anything else.
-pub(crate) const NUMBER: &str = "phonegate number\0";
+const NUMBER: &str = "phonegate number\0";
 
 /// A hash of a number: the first 16 bytes of an HMAC-SHA-256 with `privacy.number_key`, or of a SHA-256 without it. The
 /// latter is personal data all the same: hashing every number shows which one it is.
@@ -14,15 +14,15 @@ pub(crate) const NUMBER: &str = "phonegate number\0";
 pub struct NumberKey([u8; 16]);
 
 impl NumberKey {
-    /// The first 16 bytes of a longer hash.
-    pub(crate) fn of_hash(hash: &[u8]) -> Self {
+    /// Returns the first 16 bytes of a longer hash.
+    pub fn of_hash(hash: &[u8]) -> Self {
         let mut key = [0; 16];
         key.iter_mut().zip(hash).for_each(|(key, byte)| *key = *byte);
         Self(key)
     }
 
-    /// The key with these bytes.
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+    /// Returns the key with these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
@@ -67,8 +67,8 @@ impl KeyFingerprint {
         Self(fingerprint)
     }
 
-    /// Reads what Display writes.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Parses what `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
         if text == "none" {
             return Some(Self::UNKEYED);
         }
@@ -106,7 +106,7 @@ pub struct HashedNumber {
 
 impl HashedNumber {
     /// Hashes a number and its line; `hash` gets each of them as text.
-    pub(crate) fn new(
+    pub fn new(
         fingerprint: KeyFingerprint,
         e164: &str,
         extension: Option<&str>,
@@ -118,7 +118,7 @@ impl HashedNumber {
     }
 
     /// Hashes a number without a secret.
-    pub(crate) fn unkeyed(e164: &str, extension: Option<&str>) -> Self {
+    pub fn unkeyed(e164: &str, extension: Option<&str>) -> Self {
         Self::new(KeyFingerprint::UNKEYED, e164, extension, |parts| {
             let mut digest = Sha256::new();
             parts.iter().for_each(|part| digest.update(part));

@@ -6,8 +6,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::platform;
-
 /// One reading of the clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -19,7 +17,7 @@ pub struct Moment {
 impl Moment {
     /// Reads the clocks.
     pub fn now() -> Self {
-        Self { monotonic: Instant::now(), since_boot: platform::since_boot(), wall: SystemTime::now() }
+        Self { monotonic: Instant::now(), since_boot: phonegate_os::since_boot(), wall: SystemTime::now() }
     }
 
     /// The wall clock's part, for logs.
