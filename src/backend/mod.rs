@@ -4,11 +4,8 @@
 //! other backends. It does not judge what a user pressed, either: [`Approver`] does.
 
 mod file;
-pub(crate) mod http;
-mod proxy;
 mod simulated;
 mod sip;
-pub(crate) mod tls;
 pub mod twilio_studio;
 
 use std::path::Path;

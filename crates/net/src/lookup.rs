@@ -1,7 +1,7 @@
-//! Name look-ups of alert destinations.
+//! Name look-ups that use few threads.
 //!
 //! The operating system's look-up blocks a thread, for half a minute or more if no name server answers, and cannot be
-//! cancelled. The threads are those that PIN checks need, so alerts use few of them.
+//! cancelled. Other work needs these threads too, so at most two of them look up names.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -13,7 +13,10 @@ use tokio::sync::Semaphore;
 static LOOKUPS: Semaphore = Semaphore::const_new(2);
 
 /// Returns the addresses of a host. An IP address needs no look-up.
-pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+///
+/// # Errors
+/// If the name is unknown, or no name server answers.
+pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -35,8 +38,8 @@ async fn run_blocking<T: Send + 'static>(
     working.await.map_err(io::Error::other)
 }
 
-/// Looks up the hosts of webhooks, and of the proxies to them.
-pub(super) struct Resolver;
+/// Looks up the hosts of an HTTPS client, and of its proxy.
+pub struct Resolver;
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -58,21 +61,21 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_ip_address_needs_no_look_up() {
+    async fn an_ip_address_is_not_looked_up() {
         let _all = LOOKUPS.acquire_many(2).await.unwrap();
         let found = addresses("::1", 25).await.unwrap();
         assert_eq!(found, ["[::1]:25".parse().unwrap()]);
     }
 
     #[tokio::test]
-    async fn a_name_is_looked_up() {
+    async fn a_name_is_resolved() {
         let found = addresses("localhost", 25).await.unwrap();
         assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback() && address.port() == 25));
         assert!(addresses("no such host", 25).await.is_err());
     }
 
     #[tokio::test]
-    async fn a_look_up_counts_until_it_has_really_ended() {
+    async fn a_cancelled_look_up_keeps_its_permit_until_it_ends() {
         static PERMITS: Semaphore = Semaphore::const_new(1);
         let (began, has_begun) = mpsc::channel();
         let (end, may_end) = mpsc::channel();

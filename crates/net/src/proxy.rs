@@ -1,71 +1,91 @@
-//! The way out to a provider: which proxy, and who says so.
+//! Chooses the proxy for a URL.
 //!
-//! In this order: `network.proxy`; the environment variables `HTTPS_PROXY` and `NO_PROXY` of the service; on Windows the
-//! machine's settings for services, those of `netsh winhttp set proxy`; else none. What users set in their browsers is
-//! not looked at: a service has no browser.
+//! In this order: the setting; the environment variables `HTTPS_PROXY` and `NO_PROXY` of this process; on Windows, the
+//! machine's settings for services, which `netsh winhttp set proxy` changes; none. A user's browser settings are not
+//! read.
 
 use hyper_util::client::proxy::matcher::Matcher;
+use phonegate_os::MachineProxy;
 use reqwest::Proxy;
 use url::Url;
 
-use crate::config::{ConfigError, NetworkConfig};
-use crate::platform::{self, MachineProxy};
-
-/// What `network.proxy` says where there is to be none, whatever environment and machine say.
+/// The value of the setting that disables proxies, whatever the environment and the machine say.
 const NONE: &str = "none";
 
-/// The proxy to a provider, and words about it that show no password. None for the direct way.
-pub(super) type WayOut = Option<(Proxy, String)>;
+/// A proxy to use.
+#[derive(Debug)]
+pub struct ProxyChoice {
+    /// The proxy, for every request.
+    pub proxy: Proxy,
+    /// The proxy's address and its origin, without the password.
+    pub description: String,
+}
 
-/// Chooses the way out to a provider.
+/// Where the address of a proxy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyOrigin {
+    /// The caller's setting.
+    Setting,
+    /// This environment variable.
+    Environment(&'static str),
+    /// The machine's settings of WinHTTP.
+    Machine,
+}
+
+/// An address that cannot be used as a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct ProxyError {
+    /// Where the address comes from.
+    pub origin: ProxyOrigin,
+    /// The problem, without the address: it may have a password.
+    pub problem: String,
+}
+
+/// Returns the proxy for requests to `target`. `None`: connect directly. `setting_name` describes the setting.
+///
+/// Without a setting, only https URLs use a proxy.
 ///
 /// # Errors
-/// Where whoever comes first names no proxy that can be used.
-pub(super) fn way_out(network: &NetworkConfig, provider: &Url) -> Result<WayOut, ConfigError> {
-    // Errors do not show what was set: it may have a password.
-    let invalid = |problem: String| ConfigError::invalid("network.proxy", problem);
-    match network.proxy.as_deref() {
+/// If the first origin that names a proxy names one that cannot be used.
+pub fn proxy_for(setting: Option<&str>, setting_name: &str, target: &Url) -> Result<Option<ProxyChoice>, ProxyError> {
+    let choose = |address: &str, name: &str, origin: ProxyOrigin| {
+        parse(address, name).map(Some).map_err(|problem| ProxyError { origin, problem })
+    };
+    match setting {
         Some(NONE) => return Ok(None),
-        Some(address) => {
-            return through(address, "network.proxy")
-                .map_err(|problem| invalid(format!("{problem}; \"none\" is for no proxy")));
-        }
+        Some(address) => return choose(address, setting_name, ProxyOrigin::Setting),
         None => {}
     }
-    // What environment and machine say is for the encrypted way alone.
-    let Some(host) = provider.host_str().filter(|_| provider.scheme() == "https") else { return Ok(None) };
+    let Some(host) = target.host_str().filter(|_| target.scheme() == "https") else { return Ok(None) };
     if let Some((variable, address)) = from_environment() {
-        if is_exempt(provider) {
-            return Ok(None);
-        }
-        return through(&address, variable).map_err(|problem| {
-            invalid(format!("is not set, and the environment variable {variable} {problem}; mend it, or say it here"))
-        });
+        return match is_exempt(target) {
+            true => Ok(None),
+            false => choose(&address, variable, ProxyOrigin::Environment(variable)),
+        };
     }
-    match platform::machine_proxy().and_then(|machine| for_host(&machine, host)) {
+    match phonegate_os::machine_proxy().and_then(|machine| for_host(&machine, host)) {
         None => Ok(None),
-        Some(address) => through(&address, "WinHTTP").map_err(|problem| {
-            invalid(format!("is not set, and the machine's (`netsh winhttp show proxy`) {problem}; say it here"))
-        }),
+        Some(address) => choose(&address, "WinHTTP", ProxyOrigin::Machine),
     }
 }
 
-fn through(address: &str, source: &str) -> Result<WayOut, String> {
+fn parse(address: &str, origin: &str) -> Result<ProxyChoice, String> {
     let unusable = || "is not an address like http://proxy.contoso.local:3128".to_owned();
     let whole = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let url = Url::parse(&whole).map_err(|_| unusable())?;
     let Some(host) = url.host_str() else { return Err(unusable()) };
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{}; other schemes are not spoken", unusable()));
+        return Err(format!("{}; other schemes are not supported", unusable()));
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         // A backslash begins a path, as in CONTOSO\user.
         return Err(format!("{}; in its user and password, write \\ as %5C, # as %23, / as %2F, ? as %3F", unusable()));
     }
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let words = format!("through the proxy {}://{host}{port} ({source})", url.scheme());
+    let description = format!("through the proxy {}://{host}{port} ({origin})", url.scheme());
     let proxy = Proxy::all(url).map_err(|_| unusable())?;
-    Ok(Some((proxy, words)))
+    Ok(ProxyChoice { proxy, description })
 }
 
 fn from_environment() -> Option<(&'static str, String)> {
@@ -73,15 +93,15 @@ fn from_environment() -> Option<(&'static str, String)> {
     ["HTTPS_PROXY", "https_proxy"].into_iter().find_map(read)
 }
 
-/// Is it among the hosts of `NO_PROXY`?
-fn is_exempt(provider: &Url) -> bool {
+/// Returns whether `NO_PROXY` names the host.
+fn is_exempt(target: &Url) -> bool {
     let exceptions = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-    // Any proxy will do: it is asked whether it would be used.
+    // The address does not matter: the matcher only decides whether a proxy would be used.
     let matcher = Matcher::builder().all("http://proxy").no(exceptions).build();
-    provider.as_str().parse().is_ok_and(|provider| matcher.intercept(&provider).is_none())
+    target.as_str().parse().is_ok_and(|target| matcher.intercept(&target).is_none())
 }
 
-/// The proxy for HTTPS among those of WinHTTP. None where the host is reached without it.
+/// Returns the proxy for HTTPS among those of WinHTTP. `None` if the host is to be reached without it.
 /// <https://learn.microsoft.com/windows/win32/api/winhttp/ns-winhttp-winhttp_proxy_info>
 fn for_host(machine: &MachineProxy, host: &str) -> Option<String> {
     let list = |text: &str| -> Vec<String> {
@@ -90,14 +110,14 @@ fn for_host(machine: &MachineProxy, host: &str) -> Option<String> {
     if list(&machine.bypass).iter().any(|pattern| bypasses(pattern, host)) {
         return None;
     }
-    // Not in lower case: there may be a password in it.
+    // Not lowered in case: it may contain a password.
     let entries = || machine.proxies.split([';', ' ']).filter(|entry| !entry.is_empty());
     let named = |entry: &&str| entry.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https="));
     let named = entries().find(named).and_then(|entry| entry.get(6..));
     named.or_else(|| entries().find(|entry| !entry.contains('='))).map(str::to_owned)
 }
 
-/// Does an entry of WinHTTP's list mean this host? `*` in it stands for anything; scheme and port do not matter here.
+/// Returns whether an entry of WinHTTP's bypass list matches a host. `*` matches anything; scheme and port are ignored.
 fn bypasses(pattern: &str, host: &str) -> bool {
     if pattern == "<local>" {
         return !host.contains('.');
@@ -131,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxy_for_https_is_found_in_each_form_of_winhttp() {
+    fn finds_the_https_proxy_in_each_form_of_winhttp() {
         for (proxies, expected) in [
             ("proxy:3128", Some("proxy:3128")),
             ("http://proxy:3128", Some("http://proxy:3128")),
@@ -146,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_winhttps_exceptions_is_reached_without_the_proxy() {
+    fn bypasses_the_proxy_for_hosts_of_winhttps_list() {
         for (bypass, exempt) in [
             ("<local>", false),
             ("*.twilio.com", true),
@@ -168,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_shown() {
+    fn descriptions_and_errors_show_no_password() {
         for (address, shown) in [
             ("http://me:hush@proxy:3128", Some("http://proxy:3128")),
             ("me:hush@proxy:3128", Some("http://proxy:3128")),
@@ -181,10 +201,12 @@ mod tests {
             ("htpp://me:hush@proxy:3128", None),
             ("socks5://me:hush@proxy:3128", None),
         ] {
-            match through(address, "HTTPS_PROXY") {
-                Ok(way) => {
-                    let (_, words) = way.unwrap();
-                    assert_eq!(Some(words), shown.map(|shown| format!("through the proxy {shown} (HTTPS_PROXY)")));
+            match parse(address, "HTTPS_PROXY") {
+                Ok(choice) => {
+                    assert_eq!(
+                        Some(choice.description),
+                        shown.map(|shown| format!("through the proxy {shown} (HTTPS_PROXY)"))
+                    );
                 }
                 Err(problem) => assert!(shown.is_none() && !problem.contains("hush"), "{address}: {problem}"),
             }
