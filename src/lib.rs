@@ -40,9 +40,10 @@ mod engine;
 mod fault;
 pub mod gate;
 mod no_duplicate_keys;
-pub mod platform;
 pub mod prompts;
 pub mod registry;
 pub mod store;
 mod sync;
 pub mod telemetry;
+
+pub use phonegate_os as platform;
