@@ -6,11 +6,13 @@
 
 mod drive;
 mod elsewhere;
+mod failures;
 mod health;
 mod lease;
 mod ledger;
 mod notices;
 mod outcome;
+mod ownership;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
