@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use phonegate::admission::{Admission, NumberHasher};
 use phonegate::call::{CallId, NumberKey, PhoneNumber};
-use phonegate::config::{ConfigError, ErrorKind, NumbersConfig, StoreKind};
-use phonegate::store::{self, CallStore, KeyUse, Query, Row, StoreError};
+use phonegate::config::{ErrorKind, NumbersConfig, StoreKind};
+use phonegate::store::{self, CallStore, KeyUse, OpenError, Query, Row, StoreError, StoreErrorCause, StoreErrorKind};
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
@@ -88,7 +88,7 @@ impl StoreReader {
             .build()
             .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
         let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
-        let store = store::open(&loaded.config, &loaded.base).map_err(|error| unusable(error.in_file(file)))?;
+        let store = store::open(&loaded.config, &loaded.base).map_err(|error| unusable(error, file))?;
         let (kind, numbers) = (loaded.config.store.kind, loaded.config.numbers.clone());
         let longest_backend = loaded.config.backends.keys().map(|name| name.chars().count()).max().unwrap_or_default();
         Ok(Self { store, kind, numbers, hasher, longest_backend, file: file.clone(), runtime })
@@ -120,7 +120,7 @@ impl StoreReader {
         &self,
         question: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let late = StoreError::Unavailable(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
+        let late = StoreError::unavailable(format_args!("no answer within {} s", ANSWER_WITHIN.as_secs()));
         self.runtime.block_on(async { tokio::time::timeout(ANSWER_WITHIN, question).await.unwrap_or(Err(late)) })
     }
 
@@ -294,76 +294,56 @@ fn missing_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
 }
 
 /// What is wrong with the store itself is no fault of the configuration.
-fn unusable(error: ConfigError) -> CommandError {
-    match error.kind() {
-        ErrorKind::StateFolder => {
-            let text = error.to_string();
-            CommandError::failed(format!("{text}{}", remedy(&text, StoreKind::Sqlite)))
-        }
-        _ => error.into(),
+fn unusable(error: OpenError, file: &Path) -> CommandError {
+    let config = error.config.in_file(file);
+    match config.kind() {
+        ErrorKind::StateFolder => CommandError::failed(format!("{config}{}", error.cause.map_or("", remedy))),
+        _ => config.into(),
     }
 }
 
 fn store_error(error: &StoreError, kind: StoreKind) -> CommandError {
-    let text = error.to_string();
-    let remedy = match error {
-        StoreError::Unavailable(_) => remedy(&text, kind),
-        StoreError::Busy(_) | StoreError::Refused(_) => "",
+    let text = error.with_advice().to_string();
+    let remedy = match (error.cause(), kind, error.kind()) {
+        (Some(cause), ..) => remedy(cause),
+        (None, StoreKind::Redis, StoreErrorKind::Unavailable) => {
+            "; does Redis run, and may this machine and user reach `store.url`?"
+        }
+        (None, ..) => "",
     };
-    // Redis ends some of its words with a full stop.
+    // Redis ends some of its messages with a full stop.
     let text = if remedy.is_empty() { &text } else { text.trim_end_matches('.') };
     CommandError::failed(format!("{text}{remedy}"))
 }
 
-/// What to do about a store's error, which says no more than what it is.
-fn remedy(text: &str, kind: StoreKind) -> &'static str {
-    match kind {
-        StoreKind::Memory => "",
-        StoreKind::Redis => redis_remedy(text),
-        StoreKind::Sqlite => match sqlite_code(text) {
-            // Busy, locked.
-            Some(5 | 6) => "; another program keeps it locked: end that one, or try again",
-            // A table is missing, damaged, no database.
-            Some(1 | 11 | 26) => {
-                "; it is damaged, or another program's: docs/store.md says what to do (\"A damaged file\")"
-            }
-            Some(13) => "; make room on that disk",
-            Some(_) => MAY_YOU,
-            None if text.contains("os error") => MAY_YOU,
-            None => "",
-        },
-    }
-}
-
-fn redis_remedy(text: &str) -> &'static str {
-    let is_about = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    match () {
-        () if is_about(&["NOPERM"]) => "; docs/store.md says what its user must be allowed to do",
-        () if is_about(&["certificate", "UnknownIssuer"]) => {
+/// What to do about a store's error.
+fn remedy(cause: StoreErrorCause) -> &'static str {
+    match cause {
+        StoreErrorCause::FileLocked => "; another program keeps it locked: end that one, or try again",
+        StoreErrorCause::FileDamaged => {
+            "; it is damaged, or another program's: docs/store.md says what to do (\"A damaged file\")"
+        }
+        StoreErrorCause::DiskFull => "; make room on that disk",
+        StoreErrorCause::FileInaccessible => {
+            "; may you read and change it and its folder? Run this as an administrator"
+        }
+        StoreErrorCause::PermissionMissing => "; docs/store.md says what its user must be allowed to do",
+        StoreErrorCause::CertificateRejected => {
             "; if an authority of your own has signed it, `store.ca_file` names the file with that authority's \
              certificate; and the certificate must be for the name in `store.url`"
         }
-        () if is_about(&["NOREPLICAS"]) => {
+        StoreErrorCause::ReplicasMissing => {
             "; `min-replicas-to-write` asks for more replicas than are connected: start them. Until then no call is \
              begun (docs/store.md, \"Replicas\")"
         }
-        () if is_about(&["when used memory"]) => {
+        StoreErrorCause::MemoryFull => {
             "; its memory is full: raise `maxmemory`, or lower `audit.keep_days` and start the service again"
         }
-        () if is_about(&["MISCONF"]) => "; it cannot write to its own disk: make room there, its log says more",
-        () if is_about(&["login is refused"]) => {
+        StoreErrorCause::ServerDiskFailed => "; it cannot write to its own disk: make room there, its log says more",
+        StoreErrorCause::LoginRejected => {
             "; if `store.url` ends in the number of a database, this Redis may have fewer of them, or none but 0: leave \
              it out"
         }
-        () if is_about(&["password", "login"]) => "; `store.url` needs a user and a password that this Redis knows",
-        () => "; does Redis run, and may this machine and user reach `store.url`?",
+        StoreErrorCause::CredentialsRejected => "; `store.url` needs a user and a password that this Redis knows",
     }
-}
-
-const MAY_YOU: &str = "; may you read and change it and its folder? Run this as an administrator";
-
-/// The primary result code (<https://www.sqlite.org/rescode.html>) that SQLite's own words begin with.
-fn sqlite_code(text: &str) -> Option<u32> {
-    let (code, _) = text.split_once("Error code ")?.1.split_once(':')?;
-    Some(code.parse::<u32>().ok()? & 0xff)
 }
