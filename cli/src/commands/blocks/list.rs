@@ -17,7 +17,7 @@ pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError
     } else if blocks.is_empty() {
         output::note("No number is blocked.");
     } else {
-        output::print_table(&table(&blocks));
+        output::print_cut_table(&table(&blocks));
         output::print("To remove a block: phonegate blocks remove KEY");
     }
     Ok(Exit::Done)

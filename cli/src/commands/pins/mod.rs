@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Exit};
 use crate::store_reader::StoreReader;
 use crate::time;
-pub(crate) use state::state;
+pub(crate) use state::{PinState, state};
 
 const HELP: &str = "\
 With `approval.method` set to `pin` or `pin_and_code`, a user approves a call with the PIN that is set here for the

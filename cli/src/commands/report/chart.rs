@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use jiff::civil::Weekday;
 use maud::{Markup, html};
 
-use super::figures::{Bar, Histogram, Kind, Per};
 use super::format;
+use super::statistics::{Bar, Histogram, Interval, OutcomeKind};
 
 /// A coordinate.
 fn at(x: f64) -> String {
@@ -45,12 +45,12 @@ pub(super) fn patterns() -> Markup {
 }
 
 /// A sample of a kind's colour and pattern.
-pub(super) fn swatch(kind: Kind) -> Markup {
+pub(super) fn swatch(kind: OutcomeKind) -> Markup {
     html! { svg.swatch aria-hidden="true" viewBox="0 0 14 14" { rect class=(kind.class()) width="14" height="14" rx="3" {} } }
 }
 
 /// One bar of all kinds side by side. In parts of a hundred of its width, which leave the patterns as they are.
-pub(super) fn shares(kinds: &[(Kind, u64)]) -> Markup {
+pub(super) fn shares(kinds: &[(OutcomeKind, u64)]) -> Markup {
     let total: u64 = kinds.iter().map(|(_, count)| count).sum();
     let there = kinds.iter().filter(|(_, count)| *count > 0);
     let widths: Vec<_> =
@@ -77,7 +77,7 @@ fn percent(part: f64) -> String {
 }
 
 /// Outcomes over time, as stacked bars.
-pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
+pub(super) fn over_time(bars: &[Bar], interval: Interval) -> Markup {
     const WIDTH: f64 = 1040.0;
     const HEIGHT: f64 = 280.0;
     const LEFT: f64 = 44.0;
@@ -93,24 +93,24 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
     let width = (step * 0.76).min(46.0);
     let middle = |n: usize| LEFT + step * (n as f64 + 0.5);
     html! {
-        svg.chart.wide viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(format!("Outcomes {}; the table below has the figures", format::each(per))) {
-            @for (n, _) in bars.iter().enumerate().filter(|(_, bar)| per == Per::Day && is_weekend(bar)) {
+        svg.chart.wide viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(format!("Outcomes {}; the table below has the figures", format::each(interval))) {
+            @for (n, _) in bars.iter().enumerate().filter(|(_, bar)| interval == Interval::Day && is_weekend(bar)) {
                 rect.weekend x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
             }
             @for line in &lines {
                 line.grid x1=(at(LEFT)) x2=(at(WIDTH)) y1=(at(y(*line))) y2=(at(y(*line))) {}
                 text.tick x=(at(LEFT - 8.0)) y=(at(y(*line) + 4.0)) text-anchor="end" { (format::brief(*line)) }
             }
-            @for kind in Kind::ALL {
+            @for kind in OutcomeKind::ALL {
                 path class={ "part " (kind.class()) } d=(path(bars, kind, &|n| middle(n) - width / 2.0, (y(0), &height), width)) {}
             }
             @for (n, bar) in bars.iter().enumerate() {
                 g.bar {
-                    title { (told(bar, per)) }
+                    title { (told(bar, interval)) }
                     rect.hover x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
                 }
-                @if has_tick(bars.len(), n, bar, per) {
-                    text.tick x=(at(middle(n).min(WIDTH - 28.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (format::tick(per, bar.first)) }
+                @if has_tick(bars.len(), n, bar, interval) {
+                    text.tick x=(at(middle(n).min(WIDTH - 28.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (format::tick(interval, bar.first)) }
                 }
             }
         }
@@ -120,14 +120,14 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
 /// What of all bars is of one kind: one path, since on paper each use of a pattern is a picture of its own.
 fn path(
     bars: &[Bar],
-    kind: Kind,
+    kind: OutcomeKind,
     x: &dyn Fn(usize) -> f64,
     (floor, height): (f64, &dyn Fn(u64) -> f64),
     width: f64,
 ) -> String {
     // One call among hundreds is seen all the same, and does not hide the one below it.
     let height = |bar: &Bar, kind| if bar.tally.of(kind) > 0 { height(bar.tally.of(kind)).max(2.4) } else { 0.0 };
-    let below = Kind::ALL.into_iter().take_while(|below| *below != kind);
+    let below = OutcomeKind::ALL.into_iter().take_while(|below| *below != kind);
     let mut path = String::new();
     for (n, bar) in bars.iter().enumerate().filter(|(_, bar)| bar.tally.of(kind) > 0) {
         let top = floor - below.clone().map(|below| height(bar, below)).sum::<f64>() - height(bar, kind);
@@ -136,19 +136,19 @@ fn path(
     path
 }
 
-fn told(bar: &Bar, per: Per) -> String {
-    let kinds = Kind::ALL.into_iter().map(|kind| (kind, bar.tally.of(kind))).filter(|(_, count)| *count > 0);
+fn told(bar: &Bar, interval: Interval) -> String {
+    let kinds = OutcomeKind::ALL.into_iter().map(|kind| (kind, bar.tally.of(kind))).filter(|(_, count)| *count > 0);
     let kinds: String = kinds.map(|(kind, count)| format!("\n{}: {}", kind.name(), format::number(count))).collect();
-    format!("{}: {}{kinds}", format::bar(per, bar.first), format::calls(bar.tally.total()))
+    format!("{}: {}{kinds}", format::bar(interval, bar.first), format::calls(bar.tally.total()))
 }
 
 fn is_weekend(bar: &Bar) -> bool {
     bar.first.weekday().to_monday_zero_offset() >= 5
 }
 
-fn has_tick(bars: usize, n: usize, bar: &Bar, per: Per) -> bool {
-    match per {
-        Per::Day if bars > 14 => bar.first.weekday() == Weekday::Monday,
+fn has_tick(bars: usize, n: usize, bar: &Bar, interval: Interval) -> bool {
+    match interval {
+        Interval::Day if bars > 14 => bar.first.weekday() == Weekday::Monday,
         _ => n.is_multiple_of(bars.div_ceil(14).max(1)),
     }
 }
@@ -235,7 +235,7 @@ impl Mark {
 }
 
 /// A bar from the left, of a share of its room.
-pub(super) fn bar(kind: Kind, share: f64) -> Markup {
+pub(super) fn bar(kind: OutcomeKind, share: f64) -> Markup {
     html! {
         svg.row-bar aria-hidden="true" width=(format!("{:.1}%", (share * 100.0).max(0.5))) height="14" {
             rect class=(kind.class()) width="100%" height="14" rx="3" {}

@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use phonegate::call::{CallLimit, FailureReason};
 
-use super::figures::{Kind, Per};
+use super::statistics::{Interval, OutcomeKind};
 
 /// `12,345`.
 pub(super) fn number(n: u64) -> String {
@@ -72,11 +72,11 @@ pub(super) fn seconds(time: f64) -> String {
 }
 
 /// `by day`.
-pub(super) fn each(per: Per) -> &'static str {
-    match per {
-        Per::Day => "by day",
-        Per::Week => "by week",
-        Per::Month => "by month",
+pub(super) fn each(interval: Interval) -> &'static str {
+    match interval {
+        Interval::Day => "by day",
+        Interval::Week => "by week",
+        Interval::Month => "by month",
     }
 }
 
@@ -90,25 +90,25 @@ pub(super) fn day_and_year(date: Date) -> String {
 }
 
 /// What a bar stands for.
-pub(super) fn bar(per: Per, first: Date) -> String {
-    match per {
-        Per::Day => first.strftime("%a %-d %b %Y").to_string(),
-        Per::Week => format!("week of {}", day_and_year(first)),
-        Per::Month => first.strftime("%B %Y").to_string(),
+pub(super) fn bar(interval: Interval, first: Date) -> String {
+    match interval {
+        Interval::Day => first.strftime("%a %-d %b %Y").to_string(),
+        Interval::Week => format!("week of {}", day_and_year(first)),
+        Interval::Month => first.strftime("%B %Y").to_string(),
     }
 }
 
 /// Under a bar.
-pub(super) fn tick(per: Per, first: Date) -> String {
-    match per {
-        Per::Day | Per::Week => day(first),
-        Per::Month => first.strftime("%b %y").to_string(),
+pub(super) fn tick(interval: Interval, first: Date) -> String {
+    match interval {
+        Interval::Day | Interval::Week => day(first),
+        Interval::Month => first.strftime("%b %y").to_string(),
     }
 }
 
 pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-impl Kind {
+impl OutcomeKind {
     /// For a class in the style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {

@@ -1,12 +1,12 @@
 //! `phonegate report`: what became of the calls, on one page to look at.
 
 mod chart;
-mod figures;
 mod findings;
 mod format;
 mod limits;
 mod limits_page;
 mod page;
+mod statistics;
 
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Write};
@@ -26,7 +26,7 @@ use crate::error::{CommandError, Exit};
 use crate::output::{self, Spinner};
 use crate::store_reader::StoreReader;
 use crate::time;
-use figures::Figures;
+use statistics::Statistics;
 
 const HELP: &str = "\
 Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
@@ -85,21 +85,19 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let all = Query { since: Some(arguments.since), until: Some(until), ..Query::default() };
     let first = reader.block_on(reader.store.rows(&Query { limit: 1, ..all.clone() }))?;
     let first = first.first().and_then(|row| time::zoned(row.started, &zone));
-    let mut figures = Figures::new(from, to, first.as_ref());
+    let mut stats = Statistics::new(from, to, first.as_ref());
     reader.each(all, |row| {
-        figures.count(&row);
+        stats.count(&row);
         Ok(())
     })?;
     let blocks = reader.block_on(reader.store.blocks())?;
     // A number may have a block of each scope.
-    figures.blocked_now = blocks.iter().map(|block| block.number).collect::<HashSet<_>>().len() as u64;
-    figures.limits.locked_now = reader.block_on(reader.store.locks())?.len() as u64;
+    stats.blocked_now = blocks.iter().map(|block| block.number).collect::<HashSet<_>>().len() as u64;
+    stats.limits.locked_now = reader.block_on(reader.store.locks())?.len() as u64;
     drop(spinner);
     let file = arguments.html.display();
-    target
-        .write(&page::page(&figures, &ZonedDateTime::now()))
-        .map_err(|error| cannot_write(&arguments.html, &error))?;
-    let (calls, verified) = (figures.total(), figures.verified());
+    target.write(&page::page(&stats, &ZonedDateTime::now())).map_err(|error| cannot_write(&arguments.html, &error))?;
+    let (calls, verified) = (stats.total(), stats.verified());
     match (target, json) {
         (Target::Stdout, _) => {}
         (_, true) => {

@@ -8,23 +8,23 @@ use super::*;
 
 /// A page of one day with so many calls of each kind, each to another number.
 fn page_with(calls: &[(RowOutcome, u64)]) -> String {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for (outcome, count) in calls {
-        (0..*count).for_each(|n| figures.count(&to_number(u128::from(n), outcome.clone())));
+        (0..*count).for_each(|n| stats.count(&to_number(u128::from(n), outcome.clone())));
     }
-    page(&figures, &time("2026-03-02T08:00"))
+    page(&stats, &time("2026-03-02T08:00"))
 }
 
 #[test]
 fn many_refused_calls_are_told_also_where_they_are_spread_over_many_numbers() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for n in 0..540 {
-        figures.count(&to_number(n % 60, failed(Throttled)));
+        stats.count(&to_number(n % 60, failed(Throttled)));
     }
     for n in 0..600 {
-        figures.count(&to_number(1000 + n, RowOutcome::Verified));
+        stats.count(&to_number(1000 + n, RowOutcome::Verified));
     }
-    let page = page(&figures, &time("2026-03-02T08:00"));
+    let page = page(&stats, &time("2026-03-02T08:00"));
     let words = "540 calls to 60 numbers were refused by the gate, 47 % of all; 540 of them as Throttled: more calls than \
                  the limits allow.";
     assert!(page.contains(words) && !page.contains("Nothing stands out"), "{page}");
@@ -38,9 +38,9 @@ fn many_refused_calls_are_told_also_where_they_are_spread_over_many_numbers() {
         assert!(calm.contains("Nothing stands out"), "{calm}");
     }
     let invalid = Row { number: None, number_key: None, ..row("2026-03-01T12:00", failed(InvalidNumber)) };
-    let mut figures = super::figures("2026-03-01T00:00", "2026-03-02T00:00");
-    (0..20).for_each(|_| figures.count(&invalid));
-    let page = super::page(&figures, &time("2026-03-02T08:00"));
+    let mut stats = super::stats("2026-03-01T00:00", "2026-03-02T00:00");
+    (0..20).for_each(|_| stats.count(&invalid));
+    let page = super::page(&stats, &time("2026-03-02T08:00"));
     assert!(page.contains("20 calls were refused by the gate, 100 % of all; 20 of them as InvalidNumber"), "{page}");
 }
 
@@ -48,7 +48,7 @@ fn many_refused_calls_are_told_also_where_they_are_spread_over_many_numbers() {
 fn a_defect_is_told_besides_what_was_more_frequent() {
     let page = page_with(&[(failed(FailureReason::CannotPlace), 9), (failed(Internal), 1)]);
     for words in
-        ["1 call failed by a defect of PhoneGate (Internal). Please report it", "9 calls failed as CannotPlace"]
+        ["1 call failed because of a defect in PhoneGate (Internal). Please report it", "9 calls failed as CannotPlace"]
     {
         assert!(page.contains(words), "{words} in {page}");
     }
@@ -56,29 +56,29 @@ fn a_defect_is_told_besides_what_was_more_frequent() {
 
 #[test]
 fn of_the_numbers_to_watch_some_are_the_most_reported_and_some_the_most_refused() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for n in 1..=9 {
-        (0..n).for_each(|_| figures.count(&to_number(n, failed(FraudReported))));
+        (0..n).for_each(|_| stats.count(&to_number(n, failed(FraudReported))));
     }
     for n in 21..=29 {
-        (0..n).for_each(|_| figures.count(&to_number(n, failed(Throttled))));
+        (0..n).for_each(|_| stats.count(&to_number(n, failed(Throttled))));
     }
-    let shown: Vec<_> = figures.suspects().iter().take(8).map(|suspect| suspect.masked.to_string()).collect();
+    let shown: Vec<_> = stats.suspects().iter().take(8).map(|suspect| suspect.masked.to_string()).collect();
     assert_eq!(shown, [9, 8, 7, 6, 29, 28, 27, 26].map(|n| format!("+1******{n:04}")));
-    assert_eq!(figures.suspects().len(), 18);
+    assert_eq!(stats.suspects().len(), 18);
 }
 
 #[test]
 fn a_chart_begins_with_the_first_call_and_not_with_years_without_any() {
     let first = time("2026-03-20T10:00");
-    let mut figures = Figures::new(time("2020-01-01T00:00"), time("2026-03-29T12:00"), Some(&first));
-    assert_eq!((figures.per, figures.bars.len()), (Per::Day, 10));
+    let mut stats = Statistics::new(time("2020-01-01T00:00"), time("2026-03-29T12:00"), Some(&first));
+    assert_eq!((stats.interval, stats.bars.len()), (Interval::Day, 10));
     for started in ["2026-03-20T10:00", "2026-03-29T11:59"] {
-        figures.count(&row(started, failed(Unreachable)));
+        stats.count(&row(started, failed(Unreachable)));
     }
     // Another node's clock was a day behind.
-    figures.count(&row("2026-03-19T10:00", failed(Unreachable)));
-    let totals: Vec<_> = figures.bars.iter().map(|bar| bar.tally.total()).collect();
-    assert_eq!((totals[0], totals[9], figures.total()), (2, 1, 3));
-    assert_eq!(figures.as_arguments(), ("2020-01-01T00:00".to_owned(), "2026-03-29T12:00".to_owned()));
+    stats.count(&row("2026-03-19T10:00", failed(Unreachable)));
+    let totals: Vec<_> = stats.bars.iter().map(|bar| bar.tally.total()).collect();
+    assert_eq!((totals[0], totals[9], stats.total()), (2, 1, 3));
+    assert_eq!(stats.as_arguments(), ("2020-01-01T00:00".to_owned(), "2026-03-29T12:00".to_owned()));
 }

@@ -9,7 +9,7 @@ use jiff::{RoundMode, Unit, ZonedDateTime, ZonedDateTimeRound};
 use phonegate::call::{CallId, CallLimit, Failure, FailureReason, NumberKey};
 use phonegate::store::{Row, RowOutcome};
 
-use super::limits::LimitFigures;
+use super::limits::LimitStatistics;
 use crate::call_state::CallState;
 use crate::time;
 
@@ -18,7 +18,7 @@ const MAX_BARS: i64 = 100;
 
 /// What kind of outcome an attempt had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum OutcomeKind {
     Verified,
     Declined,
     Refused,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Fraud,
 }
 
-impl Kind {
+impl OutcomeKind {
     /// In the order in which they are stacked.
     pub(super) const ALL: [Self; 5] = [Self::Verified, Self::Declined, Self::Refused, Self::Trouble, Self::Fraud];
 
@@ -59,12 +59,12 @@ impl Kind {
 /// How many there were of each kind.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Tally {
-    counts: [u64; Kind::ALL.len()],
+    counts: [u64; OutcomeKind::ALL.len()],
     pub(super) pending: u64,
 }
 
 impl Tally {
-    pub(super) fn of(&self, kind: Kind) -> u64 {
+    pub(super) fn of(&self, kind: OutcomeKind) -> u64 {
         self.counts.get(kind as usize).copied().unwrap_or_default()
     }
 
@@ -72,7 +72,7 @@ impl Tally {
         self.counts.iter().sum::<u64>() + self.pending
     }
 
-    fn add(&mut self, kind: Option<Kind>) {
+    fn add(&mut self, kind: Option<OutcomeKind>) {
         match kind.and_then(|kind| self.counts.get_mut(kind as usize)) {
             Some(count) => *count += 1,
             None => self.pending += 1,
@@ -82,7 +82,7 @@ impl Tally {
 
 /// What a bar stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Per {
+pub(super) enum Interval {
     Day,
     Week,
     Month,
@@ -120,10 +120,10 @@ pub(super) struct Suspect {
 }
 
 /// What a report counts.
-pub(super) struct Figures {
+pub(super) struct Statistics {
     pub(super) from: ZonedDateTime,
     pub(super) to: ZonedDateTime,
-    pub(super) per: Per,
+    pub(super) interval: Interval,
     pub(super) bars: Vec<Bar>,
     pub(super) all: Tally,
     /// Those that a backend placed, and how many of these were verified.
@@ -137,27 +137,27 @@ pub(super) struct Figures {
     pub(super) backends: BTreeMap<Box<str>, Tally>,
     pub(super) nodes: BTreeMap<Box<str>, Tally>,
     suspects: HashMap<NumberKey, Suspect>,
-    pub(super) limits: LimitFigures,
+    pub(super) limits: LimitStatistics,
     /// Those that will not end.
     pub(super) gone: Vec<CallId>,
     pub(super) blocked_now: u64,
 }
 
-impl Figures {
+impl Statistics {
     /// Of calls from a time on, up to another one, and with bars from the day of the first call on.
     pub(super) fn new(from: ZonedDateTime, to: ZonedDateTime, first: Option<&ZonedDateTime>) -> Self {
         // What ends at midnight does not count the day that begins then.
         let last = to.checked_sub(Duration::from_nanos(1)).map_or_else(|_| to.date(), |last| last.date());
         let begin = first.map_or_else(|| from.date(), |first| first.date().clamp(from.date(), last));
         let days = days_between(begin, last) + 1;
-        let per = match days {
-            ..=MAX_BARS => Per::Day,
-            _ if days / 7 < MAX_BARS => Per::Week,
-            _ => Per::Month,
+        let interval = match days {
+            ..=MAX_BARS => Interval::Day,
+            _ if days / 7 < MAX_BARS => Interval::Week,
+            _ => Interval::Month,
         };
-        let count = index(per, begin, last).map_or(0, |last| last + 1);
+        let count = index(interval, begin, last).map_or(0, |last| last + 1);
         let bars = (0..count)
-            .filter_map(|n| nth(per, begin, n))
+            .filter_map(|n| nth(interval, begin, n))
             .map(|first| Bar {
                 first,
                 tally: Tally::default(),
@@ -168,7 +168,7 @@ impl Figures {
         Self {
             from,
             to,
-            per,
+            interval,
             bars,
             all: Tally::default(),
             placed: 0,
@@ -179,7 +179,7 @@ impl Figures {
             backends: BTreeMap::new(),
             nodes: BTreeMap::new(),
             suspects: HashMap::new(),
-            limits: LimitFigures::default(),
+            limits: LimitStatistics::default(),
             gone: Vec::new(),
             blocked_now: 0,
         }
@@ -192,8 +192,8 @@ impl Figures {
         };
         let reason = failure.map(Failure::reason);
         let kind = match row.outcome {
-            RowOutcome::Verified => Some(Kind::Verified),
-            _ => reason.map(Kind::of),
+            RowOutcome::Verified => Some(OutcomeKind::Verified),
+            _ => reason.map(OutcomeKind::of),
         };
         self.all.add(kind);
         self.gone.extend((CallState::of(row) == Some(CallState::Gone)).then_some(row.attempt.id));
@@ -203,7 +203,7 @@ impl Figures {
             self.backends.entry(backend.clone()).or_default().add(kind);
         }
         self.to_answer.add(time::between(row.started, row.answered));
-        if kind == Some(Kind::Verified) {
+        if kind == Some(OutcomeKind::Verified) {
             self.to_verify.add(time::between(row.started, row.ended));
         }
         if let Some(reason) = reason {
@@ -219,7 +219,7 @@ impl Figures {
         self.count_suspect(row, kind);
     }
 
-    fn count_time(&mut self, time: &ZonedDateTime, kind: Option<Kind>, failure: Option<&Failure>) {
+    fn count_time(&mut self, time: &ZonedDateTime, kind: Option<OutcomeKind>, failure: Option<&Failure>) {
         let weekday = usize::try_from(time.weekday().to_monday_zero_offset()).unwrap_or_default();
         let hour = usize::try_from(time.hour()).unwrap_or_default();
         if let Some(count) = self.hours.get_mut(weekday).and_then(|hours| hours.get_mut(hour)) {
@@ -228,7 +228,7 @@ impl Figures {
         let Some(first) = self.bars.first().map(|bar| bar.first) else { return };
         // A clock that was set back, or another node's, may have put it a little before the first or behind the last.
         let last = self.bars.len().saturating_sub(1);
-        let index = index(self.per, first, time.date()).unwrap_or_default().min(last);
+        let index = index(self.interval, first, time.date()).unwrap_or_default().min(last);
         let Some(bar) = self.bars.get_mut(index) else { return };
         bar.tally.add(kind);
         let reason = failure.map(Failure::reason);
@@ -239,11 +239,11 @@ impl Figures {
         limits.filter(|(of, _)| Some(**of) == limit).for_each(|(_, count)| *count += 1);
     }
 
-    fn count_suspect(&mut self, row: &Row, kind: Option<Kind>) {
+    fn count_suspect(&mut self, row: &Row, kind: Option<OutcomeKind>) {
         let (Some(key), Some(masked)) = (row.number_key, &row.number) else { return };
         let (refused, fraud) = match kind {
-            Some(Kind::Refused) => (1, 0),
-            Some(Kind::Fraud) => (0, 1),
+            Some(OutcomeKind::Refused) => (1, 0),
+            Some(OutcomeKind::Fraud) => (0, 1),
             _ => return,
         };
         let newest = row.attempt.id;
@@ -273,7 +273,7 @@ impl Figures {
     }
 
     pub(super) fn verified(&self) -> u64 {
-        self.all.of(Kind::Verified)
+        self.all.of(OutcomeKind::Verified)
     }
 
     /// Reasons by how often they were, the most frequent first.
@@ -311,11 +311,11 @@ fn days_between(from: Date, to: Date) -> i64 {
 }
 
 /// In which bar a day is.
-fn index(per: Per, first: Date, day: Date) -> Option<usize> {
-    let index = match per {
-        Per::Day => days_between(first, day),
-        Per::Week => days_between(monday(first), day).div_euclid(7),
-        Per::Month => {
+fn index(interval: Interval, first: Date, day: Date) -> Option<usize> {
+    let index = match interval {
+        Interval::Day => days_between(first, day),
+        Interval::Week => days_between(monday(first), day).div_euclid(7),
+        Interval::Month => {
             let months = |date: Date| i64::from(date.year()) * 12 + i64::from(date.month());
             months(day) - months(first)
         }
@@ -324,12 +324,12 @@ fn index(per: Per, first: Date, day: Date) -> Option<usize> {
 }
 
 /// The first day of a bar.
-fn nth(per: Per, first: Date, n: usize) -> Option<Date> {
+fn nth(interval: Interval, first: Date, n: usize) -> Option<Date> {
     let n = i64::try_from(n).ok()?;
-    let (start, step) = match per {
-        Per::Day => (first, jiff::Span::new().try_days(n)),
-        Per::Week => (monday(first), jiff::Span::new().try_weeks(n)),
-        Per::Month => (first.first_of_month(), jiff::Span::new().try_months(n)),
+    let (start, step) = match interval {
+        Interval::Day => (first, jiff::Span::new().try_days(n)),
+        Interval::Week => (monday(first), jiff::Span::new().try_weeks(n)),
+        Interval::Month => (first.first_of_month(), jiff::Span::new().try_months(n)),
     };
     start.checked_add(step.ok()?).ok()
 }
