@@ -25,7 +25,7 @@ pub(super) fn refused(stats: &Statistics) -> Markup {
         section.card {
             h2 { "Refused by limits" }
             p.about { "Attempts that a limit of the configuration refused, " (format::each(stats.interval)) "; each row has a scale of its own." }
-            @if refused.is_empty() { p.nothing { "There is none." } }
+            @if refused.is_empty() { p.nothing { "None." } }
             @else {
                 table.refusals {
                     thead { tr { th scope="col" { "Limit" } th.bars scope="col" { span.unseen { "Over time" } } th.n scope="col" { "Calls" } } }
@@ -75,7 +75,7 @@ pub(super) fn locked(stats: &Statistics) -> Markup {
                 "Numbers that were locked, because their calls were not approved. "
                 @match stats.limits.locked_now { 0 => "None is locked now.", 1 => "1 is locked now.", now => { (format::number(now)) " are locked now." } }
             }
-            @if locked.is_empty() { p.nothing { "There is none." } }
+            @if locked.is_empty() { p.nothing { "None." } }
             @else {
                 table.plain-rows.locks {
                     thead { tr { th scope="col" { "Number, and ID of the call" } th.n scope="col" { "Last lock" } th.n scope="col" { "Locks" } th.n scope="col" { "Denials" } } }

@@ -1,4 +1,4 @@
-//! The page of a report. What is put into it is escaped; it loads nothing, and its policy lets it load nothing.
+//! The page of a report. All values are escaped. The page loads nothing, and its Content-Security-Policy forbids it to.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::{chart, format, limits_page};
 
 const STYLE: &str = include_str!("page.css");
 
-/// An hour with fewer calls is not called busy.
+/// Minimum number of calls in the hour that the page calls the busiest.
 const BUSY: u64 = 5;
 
-/// The whole page.
+/// Renders the page.
 pub(super) fn page(stats: &Statistics, made: &ZonedDateTime) -> String {
     let title = format!("Approval calls, {}", period(stats));
     html! {
@@ -55,8 +55,8 @@ pub(super) fn page(stats: &Statistics, made: &ZonedDateTime) -> String {
                             (limits_page::locked(stats))
                         }
                         div.two {
-                            (parties("Backends", "Who placed the calls, or was the last to refuse them.", "Backend", &stats.backends))
-                            (parties("Nodes", "Which machines were asked for calls.", "Node", &stats.nodes))
+                            (parties("Backends", "The backends that placed the calls, or were the last to refuse them.", "Backend", &stats.backends))
+                            (parties("Nodes", "The machines that received the requests.", "Node", &stats.nodes))
                         }
                     }
                     footer {
@@ -82,7 +82,7 @@ fn zone(time: &ZonedDateTime) -> String {
 
 fn period(stats: &Statistics) -> String {
     let first = stats.from.date();
-    // What ends at midnight does not name the day that begins then.
+    // If the time ends at midnight, the day that begins then does not belong to it.
     let last = stats.to.checked_sub(std::time::Duration::from_nanos(1)).map_or(stats.to.date(), |last| last.date());
     match first.year() == last.year() {
         _ if first == last => format::day_and_year(first),
@@ -91,7 +91,7 @@ fn period(stats: &Statistics) -> String {
     }
 }
 
-/// All of it in a sentence or two.
+/// Summarizes the statistics in a sentence or two.
 fn lead(stats: &Statistics) -> String {
     let total = stats.total();
     if total == 0 {
@@ -130,8 +130,8 @@ fn headlines(stats: &Statistics) -> Markup {
             (headline("Approved", &format::number(stats.verified()), &format!("{} of those placed", format::percent(stats.verified(), stats.placed)), if_any(stats.verified(), "is-verified")))
             (headline("Time to answer", &median(stats.to_answer.histogram()), "median", ""))
             (headline("Time to approve", &median(stats.to_verify.histogram()), "median", ""))
-            (headline("Refused by the gate", &format::number(refused), &format!("{} of all; nobody was rung", format::percent(refused, stats.total())), ""))
-            (headline("Technical trouble", &format::number(stats.all.of(OutcomeKind::Trouble)), "provider, service, settings", if_any(stats.all.of(OutcomeKind::Trouble), "is-trouble")))
+            (headline("Refused by the gate", &format::number(refused), &format!("{} of all; no phone rang", format::percent(refused, stats.total())), ""))
+            (headline("Technical failures", &format::number(stats.all.of(OutcomeKind::Trouble)), "provider, service, settings", if_any(stats.all.of(OutcomeKind::Trouble), "is-trouble")))
             (headline("Fraud reported", &format::number(stats.all.of(OutcomeKind::Fraud)), "by the fraud key", if_any(stats.all.of(OutcomeKind::Fraud), "is-fraud")))
             (headline("Blocked numbers", &format::number(stats.blocked_now), "on the block list now", ""))
         }
@@ -176,13 +176,13 @@ fn outcomes(stats: &Statistics) -> Markup {
                 }
             }
             div.scroll { (chart::over_time(&stats.bars, stats.interval)) }
-            (figures_of_bars(stats))
+            (table_of_bars(stats))
         }
     }
 }
 
-/// The same for who cannot see a chart, or wants to know exactly.
-fn figures_of_bars(stats: &Statistics) -> Markup {
+/// Renders the numbers of the chart as a table.
+fn table_of_bars(stats: &Statistics) -> Markup {
     let unit = match stats.interval {
         Interval::Day => "Day",
         Interval::Week => "Week",
@@ -190,7 +190,7 @@ fn figures_of_bars(stats: &Statistics) -> Markup {
     };
     html! {
         details {
-            summary { "The figures" }
+            summary { "The numbers" }
             div.scroll { table.figures {
                 thead { tr { th scope="col" { (unit) } th.n scope="col" { "Calls" } @for kind in OutcomeKind::ALL { th.n scope="col" { (kind.name()) } } } }
                 tbody {
@@ -244,7 +244,7 @@ fn times(title: &str, note: &str, histogram: Option<Histogram>, class: &str) -> 
             p.about { (note) }
             @match histogram {
                 Some(histogram) => { (chart::times(&histogram, class, title)) }
-                None => { p.nothing { "There was none." } }
+                None => { p.nothing { "No call." } }
             }
         }
     }
@@ -280,7 +280,7 @@ fn refusals(stats: &Statistics) -> Markup {
     html! {
         section.card {
             h2 { "Refused by the gate" }
-            p.about { "Attempts for which nobody was rung, " (format::each(stats.interval)) "; each row has a scale of its own." }
+            p.about { "Attempts for which no phone rang, " (format::each(stats.interval)) "; each row has a scale of its own." }
             table.refusals {
                 thead { tr { th scope="col" { "Reason" } th.bars scope="col" { span.unseen { "Over time" } } th.n scope="col" { "Calls" } } }
                 tbody {
@@ -304,7 +304,7 @@ fn suspects(stats: &Statistics) -> Markup {
         section.card {
             h2 { "Numbers to watch" }
             p.about { "Those with reports of fraud, and those with the most refused attempts." }
-            @if suspects.is_empty() { p.nothing { "There is none." } }
+            @if suspects.is_empty() { p.nothing { "None." } }
             @else {
                 table.plain-rows {
                     thead { tr { th scope="col" { "Number, and ID of the newest of these calls" } th.n scope="col" { "Refused" } th.n scope="col" { "Fraud" } } }
@@ -319,7 +319,7 @@ fn suspects(stats: &Statistics) -> Markup {
                 @if suspects.len() > WATCHED { p.after { "The first " (WATCHED) " of " (format::number(suspects.len() as u64)) "." } }
                 p.after { "The calls to one: " code { (calls_command(stats, "--number ID")) } }
                 p.after { "One of them, step by step: " code { "phonegate calls show ID" } }
-                p.after { "To call it no more: " code { "phonegate blocks add --call ID" } }
+                p.after { "To block one: " code { "phonegate blocks add --call ID" } }
             }
         }
     }
@@ -330,10 +330,10 @@ fn parties(title: &str, note: &str, column: &str, tallies: &BTreeMap<Box<str>, T
         section.card {
             h2 { (title) }
             p.about { (note) }
-            @if tallies.is_empty() { p.nothing { "There is none." } }
+            @if tallies.is_empty() { p.nothing { "None." } }
             @else {
                 table.plain-rows {
-                    thead { tr { th scope="col" { (column) } th.n scope="col" { "Calls" } th.n scope="col" { "Approved" } th.n scope="col" { "Trouble" } } }
+                    thead { tr { th scope="col" { (column) } th.n scope="col" { "Calls" } th.n scope="col" { "Approved" } th.n scope="col" { "Failures" } } }
                     tbody { @for (name, tally) in tallies {
                         tr {
                             th scope="row" { (name) }

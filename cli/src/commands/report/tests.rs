@@ -1,10 +1,10 @@
-//! What a report counts and says, on rows made for it.
+//! Tests of the report, with rows made for them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod charts;
+mod findings;
 mod limits;
 mod svg;
-mod worth;
 
 use std::time::{Duration, SystemTime};
 
@@ -53,7 +53,7 @@ fn failed(reason: FailureReason) -> RowOutcome {
 }
 
 #[test]
-fn every_attempt_is_counted_on_the_day_and_in_the_hour_of_its_own_time_zone() {
+fn attempts_count_on_the_day_and_hour_of_the_time_zone() {
     let mut stats = stats("2026-03-28T00:00", "2026-03-31T00:00");
     assert_eq!((stats.interval, stats.bars.len()), (Interval::Day, 3));
     // The clocks are set forward on the 29th.
@@ -71,7 +71,7 @@ fn every_attempt_is_counted_on_the_day_and_in_the_hour_of_its_own_time_zone() {
 }
 
 #[test]
-fn each_reason_is_of_the_kind_that_says_what_to_do() {
+fn each_reason_has_its_kind_of_outcome() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for reason in FailureReason::ALL {
         stats.count(&row("2026-03-01T12:00", failed(reason)));
@@ -96,7 +96,7 @@ fn to_number(n: u128, outcome: RowOutcome) -> Row {
 }
 
 #[test]
-fn numbers_with_reports_of_fraud_come_before_those_with_many_refusals() {
+fn reported_numbers_come_before_refused_ones() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for n in 1..=9 {
         (0..20 + n).for_each(|_| stats.count(&to_number(n, failed(FailureReason::AlreadyInProgress))));
@@ -125,7 +125,7 @@ fn numbers_with_reports_of_fraud_come_before_those_with_many_refusals() {
 }
 
 #[test]
-fn where_few_calls_were_approved_the_page_says_why() {
+fn the_page_says_why_few_calls_were_approved() {
     let few = |verified: u64, others: &[(FailureReason, u64)]| {
         let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
         (0..verified).for_each(|_| stats.count(&row("2026-03-01T12:00", RowOutcome::Verified)));
@@ -157,7 +157,7 @@ fn where_few_calls_were_approved_the_page_says_why() {
 }
 
 #[test]
-fn a_backend_has_the_calls_that_it_refused_and_they_were_not_placed() {
+fn refused_calls_count_for_the_backend_but_not_as_placed() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     let refused = Row {
         placed: None,
@@ -177,7 +177,7 @@ fn a_backend_has_the_calls_that_it_refused_and_they_were_not_placed() {
 }
 
 #[test]
-fn a_table_of_nothing_is_not_shown() {
+fn an_empty_table_is_not_shown() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     let invalid = failed(FailureReason::InvalidNumber);
     stats.count(&Row {
@@ -188,12 +188,12 @@ fn a_table_of_nothing_is_not_shown() {
         ..row("2026-03-01T12:00", invalid)
     });
     let page = page(&stats, &time("2026-03-02T08:00"));
-    assert_eq!(page.matches("There is none.").count(), 4, "numbers to watch, limits, locks and backends: {page}");
+    assert_eq!(page.matches("None.").count(), 4, "numbers to watch, limits, locks and backends: {page}");
     assert!(!page.contains("<tbody></tbody>"), "{page}");
 }
 
 #[test]
-fn long_times_are_shown_by_weeks_and_months() {
+fn long_periods_are_shown_by_weeks_and_months() {
     for (to, interval, bars) in [
         ("2026-04-11T00:00", Interval::Day, 100),
         ("2026-04-12T00:00", Interval::Week, 15),
@@ -211,7 +211,7 @@ fn long_times_are_shown_by_weeks_and_months() {
 }
 
 #[test]
-fn times_have_their_middle_and_no_one_is_left_out() {
+fn a_histogram_has_its_median_and_every_duration() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     assert!(stats.to_answer.histogram().is_none());
     for seconds in (1..=99).chain([4000]) {
@@ -229,7 +229,7 @@ fn times_have_their_middle_and_no_one_is_left_out() {
 }
 
 #[test]
-fn whatever_stands_in_a_row_is_text() {
+fn values_of_a_row_are_escaped() {
     let evil = "\"><script>alert(1)</script><img src=http://evil.example/>";
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for reason in [FailureReason::Throttled, FailureReason::FraudReported] {
@@ -246,7 +246,7 @@ fn whatever_stands_in_a_row_is_text() {
 }
 
 #[test]
-fn a_page_says_what_there_was_and_what_is_worth_a_look() {
+fn the_page_shows_totals_and_findings() {
     let mut stats = stats("2026-03-01T00:00", "2026-04-01T00:00");
     let empty = page(&stats, &time("2026-04-01T08:00"));
     assert!(empty.contains("There were no calls in this time.") && empty.contains("1 Mar to 31 Mar 2026"), "{empty}");

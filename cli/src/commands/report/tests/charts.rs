@@ -19,7 +19,7 @@ const KINDS: [(&str, &str, Option<FailureReason>); 5] = [
     ("verified", "Approved", None),
     ("declined", "Not approved", Some(FailureReason::WrongKey)),
     ("refused", "Refused by the gate", Some(FailureReason::Throttled)),
-    ("trouble", "Technical trouble", Some(FailureReason::CannotPlace)),
+    ("trouble", "Technical failure", Some(FailureReason::CannotPlace)),
     ("fraud", "Fraud reported", Some(FailureReason::FraudReported)),
 ];
 
@@ -63,7 +63,7 @@ fn scale(chart: &Element) -> (f64, f64) {
 }
 
 #[test]
-fn each_day_has_a_stack_of_its_outcomes_as_high_as_they_are_many() {
+fn each_day_has_a_stack_of_its_outcomes() {
     let days = [(0, [40, 20, 10, 10, 20]), (2, [80, 0, 5, 0, 0]), (3, [0, 30, 0, 0, 10]), (9, [10, 10, 10, 10, 10])];
     let mut stats = ten_days();
     for (day, counts) in days {
@@ -111,7 +111,7 @@ fn each_day_has_a_stack_of_its_outcomes_as_high_as_they_are_many() {
 }
 
 #[test]
-fn one_call_among_hundreds_is_seen_and_hides_no_other() {
+fn a_single_call_among_hundreds_is_visible() {
     let mut stats = ten_days();
     for ((_, _, reason), calls) in KINDS.into_iter().zip([1, 700, 1, 1, 1]) {
         count(&mut stats, 4, 12, calls, &outcome(reason));
@@ -131,7 +131,7 @@ fn one_call_among_hundreds_is_seen_and_hides_no_other() {
 }
 
 #[test]
-fn each_reason_has_a_bar_as_long_as_it_is_frequent_in_the_colour_of_its_kind() {
+fn each_reason_has_a_bar_of_its_count_and_kind() {
     let reasons = [
         (FailureReason::NoKeyPressed, 40, "declined"),
         (FailureReason::Blocked, 20, "refused"),
@@ -184,7 +184,7 @@ fn shows_times(section: &Element, class: &str, times: &[(f64, u64)], median: f64
 }
 
 #[test]
-fn times_to_answer_and_to_approve_have_bars_as_high_as_they_are_frequent_and_marks() {
+fn histograms_have_bars_and_marks() {
     let mut stats = ten_days();
     for (answered, ended, calls) in [(1, 3, 12), (2, 4, 6), (6, 7, 1)] {
         let mut row = row("2026-03-03T12:00", RowOutcome::Verified);
@@ -201,7 +201,7 @@ fn times_to_answer_and_to_approve_have_bars_as_high_as_they_are_frequent_and_mar
 }
 
 #[test]
-fn an_hour_is_the_darker_the_more_calls_began_in_it() {
+fn busier_hours_are_darker() {
     let busy = [(0, 9, 10), (0, 10, 5), (2, 0, 1), (6, 23, 8)];
     let mut stats = ten_days();
     for (day, hour, calls) in busy {
@@ -230,7 +230,7 @@ fn an_hour_is_the_darker_the_more_calls_began_in_it() {
 }
 
 #[test]
-fn attempts_that_were_refused_are_drawn_on_their_days_for_each_reason() {
+fn refused_attempts_are_drawn_by_day_and_reason() {
     let refused = [
         (FailureReason::Throttled, &[(0, 4), (3, 2), (9, 1)][..]),
         (FailureReason::Blocked, &[(9, 1)]),

@@ -16,7 +16,7 @@ fn page_with(calls: &[(RowOutcome, u64)]) -> String {
 }
 
 #[test]
-fn many_refused_calls_are_told_also_where_they_are_spread_over_many_numbers() {
+fn many_refused_calls_to_many_numbers_are_a_finding() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for n in 0..540 {
         stats.count(&to_number(n % 60, failed(Throttled)));
@@ -45,7 +45,7 @@ fn many_refused_calls_are_told_also_where_they_are_spread_over_many_numbers() {
 }
 
 #[test]
-fn a_defect_is_told_besides_what_was_more_frequent() {
+fn a_defect_is_a_finding_beside_a_more_frequent_reason() {
     let page = page_with(&[(failed(FailureReason::CannotPlace), 9), (failed(Internal), 1)]);
     for words in
         ["1 call failed because of a defect in PhoneGate (Internal). Please report it", "9 calls failed as CannotPlace"]
@@ -55,7 +55,7 @@ fn a_defect_is_told_besides_what_was_more_frequent() {
 }
 
 #[test]
-fn of_the_numbers_to_watch_some_are_the_most_reported_and_some_the_most_refused() {
+fn numbers_to_watch_include_reported_and_refused_ones() {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for n in 1..=9 {
         (0..n).for_each(|_| stats.count(&to_number(n, failed(FraudReported))));
@@ -69,7 +69,7 @@ fn of_the_numbers_to_watch_some_are_the_most_reported_and_some_the_most_refused(
 }
 
 #[test]
-fn a_chart_begins_with_the_first_call_and_not_with_years_without_any() {
+fn a_chart_starts_with_the_first_call() {
     let first = time("2026-03-20T10:00");
     let mut stats = Statistics::new(time("2020-01-01T00:00"), time("2026-03-29T12:00"), Some(&first));
     assert_eq!((stats.interval, stats.bars.len()), (Interval::Day, 10));
