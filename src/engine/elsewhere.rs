@@ -183,7 +183,7 @@ impl Engine {
         self.shared.registry.snapshot(id).ok_or_else(|| match answered {
             Ok(Ok(_)) => unknown(NOT_KNOWN),
             Ok(Err(error)) => cannot_tell(&error),
-            Err(_) => cannot_tell(&StoreError::Unavailable("no answer yet".to_owned())),
+            Err(_) => cannot_tell(&StoreError::unavailable("no answer yet")),
         })
     }
 
@@ -337,7 +337,7 @@ impl Shared {
 }
 
 fn cannot_tell(error: &StoreError) -> Failure {
-    unknown(format_args!("Whether there is such a call is not known: {error}."))
+    unknown(format_args!("Whether there is such a call is not known: {}.", error.with_advice()))
 }
 
 fn unknown(sentence: impl std::fmt::Display) -> Failure {

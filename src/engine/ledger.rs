@@ -24,7 +24,7 @@ use crate::platform;
 use crate::registry::ApprovalToUse;
 use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, Ended, LatestAttempt, NewAttempt,
-    Orphan, Owner, Query, RecordedChange, Scope, StoreError, StoredNumber,
+    Orphan, Owner, Query, RecordedChange, Scope, StoreError, StoreErrorKind, StoredNumber,
 };
 use crate::telemetry::{Event, Log, Metrics, StoreOperation};
 
@@ -113,7 +113,7 @@ impl Watch {
         let asked = Instant::now();
         let late = |_| {
             let sign = format!("no answer within {} s", limit.as_secs());
-            Err(if self.store.is_working() { StoreError::busy(sign) } else { StoreError::Unavailable(sign) })
+            Err(if self.store.is_working() { StoreError::busy(sign) } else { StoreError::unavailable(sign) })
         };
         let answer = tokio::time::timeout(limit, ask).await.unwrap_or_else(late);
         self.metrics.store_asked(operation, asked.elapsed(), answer.is_err());
@@ -121,13 +121,13 @@ impl Watch {
         if matches!(operation, StoreOperation::Find | StoreOperation::Sweep) {
             return answer;
         }
-        let failure = match &answer {
-            Err(error @ StoreError::Unavailable(_)) => {
+        let failure = match answer.as_ref().map_err(|error| (error.kind(), error)) {
+            Err((StoreErrorKind::Unavailable, error)) => {
                 Some(Failure::new(FailureReason::CannotPlace, format_args!("No call can be begun: {error}.")))
             }
             // That says neither that it is away nor that it does what it is asked. Each call that fails by it is logged.
-            Err(StoreError::Busy(_)) => return answer,
-            Ok(_) | Err(StoreError::Refused(_)) => None,
+            Err((StoreErrorKind::Busy, _)) => return answer,
+            Ok(_) | Err((StoreErrorKind::Refused, _)) => None,
         };
         self.health.judge(THE_STORE, failure.as_ref(), &self.notices);
         answer
@@ -408,7 +408,7 @@ async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
     loop {
         match watch.ask(operation, RECORD_LIMIT, ask()).await {
             Ok(done) => return Some(done),
-            Err(StoreError::Unavailable(_) | StoreError::Busy(_)) => tokio::time::sleep(RECORD_PAUSE).await,
+            Err(error) if error.kind() != StoreErrorKind::Refused => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {
                 let text = refused.to_string();
                 watch.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });

@@ -316,7 +316,7 @@ fn step(name: &str, backend: Option<&Arc<str>>, text: Option<&str>) -> AttemptCh
 }
 
 fn store_away(error: &StoreError) -> Failure {
-    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {error}."))
+    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {}.", error.with_advice()))
 }
 
 fn defect() -> Failure {
@@ -332,6 +332,7 @@ fn unconfirmed(reason: FailureReason, error: &StoreError) -> Failure {
         FailureReason::Interrupted => "PhoneGate was shut down",
         _ => "the deadline",
     };
+    let error = error.with_advice();
     let sentence = format_args!("The call was approved, but the store did not confirm that before {before}: {error}.");
     Failure::new(reason, sentence)
 }

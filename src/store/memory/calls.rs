@@ -80,7 +80,7 @@ impl Calls {
             });
         }
         if self.sequences.contains_key(&new.attempt) {
-            return Err(StoreError::over());
+            return Err(StoreError::already_ended());
         }
         if let Some(refusal) = self.refusal(&new.number, limits, now) {
             return Ok(Begun::Refused(refusal));

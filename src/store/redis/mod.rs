@@ -203,7 +203,7 @@ fn prefix(site: Option<&Site>) -> String {
 }
 
 fn strange() -> StoreError {
-    StoreError::Unavailable("Redis has something that this version does not understand".to_owned())
+    StoreError::unavailable("Redis has something that this version does not understand")
 }
 
 fn from_text<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) -> Result<T, StoreError> {
@@ -211,7 +211,7 @@ fn from_text<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) 
 }
 
 fn to_text(kept: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(kept).map_err(|error| StoreError::Refused(error.to_string()))
+    serde_json::to_string(kept).map_err(|error| StoreError::refused(error))
 }
 
 #[async_trait]

@@ -90,7 +90,7 @@ fn wanted(arguments: &Add, reader: &StoreReader, json: bool) -> Result<Wanted, C
     let (number, masked, usage) = match (arguments.call, NumberKey::parse(text.trim())) {
         // The administrator may know it by its masked form alone.
         (Some(id), _) => {
-            let (key, masked) = reader.of_call(id)?;
+            let (key, masked) = reader.number_of_call(id)?;
             (key, masked, KeyUse::WriteAny)
         }
         (None, Some(key)) => (key, of_key(key, json, reader)?, KeyUse::WriteAny),
