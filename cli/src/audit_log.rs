@@ -12,7 +12,7 @@ use crate::output;
 /// Maximum time to write the last lines.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// The log, reader before anything is changed.
+/// The audit log. Commands open it before they change anything, so that no change is made without a line.
 pub(crate) struct AuditLog(Log);
 
 impl AuditLog {

@@ -4,7 +4,7 @@ use comfy_table::Table;
 use jiff::tz::TimeZone;
 use phonegate::store::Block;
 
-use super::{FOR_EVER, Record, extent};
+use super::{FOREVER, Record, extent};
 use crate::error::{CommandError, Exit};
 use crate::output;
 use crate::store_reader::StoreReader;
@@ -32,7 +32,7 @@ fn table(blocks: &[Block]) -> Table {
             &*block.masked,
             extent(block),
             &time::local(block.since, &zone),
-            &block.until.map_or_else(|| FOR_EVER.to_owned(), |until| time::local(until, &zone)),
+            &block.until.map_or_else(|| FOREVER.to_owned(), |until| time::local(until, &zone)),
             &block.number.to_string(),
             &block.reason,
         ]);
