@@ -154,7 +154,7 @@ mod tests {
         let windows = tempfile::tempdir().unwrap();
         let [older, newer] = COMPILERS.map(|compiler| windows.path().join(compiler));
         let chosen =
-            |runtime: &str| compiler(None, Some(windows.path()), &contract(runtime)).map_err(|error| error.text);
+            |runtime: &str| compiler(None, Some(windows.path()), &contract(runtime)).map_err(|error| error.message);
         assert!(chosen("v4.0.30319").unwrap_err().contains("there is no C# compiler"));
         let lay = |compiler: &Path| {
             std::fs::create_dir_all(compiler.parent().unwrap()).unwrap();
@@ -167,6 +167,6 @@ mod tests {
         lay(&older);
         assert_eq!(chosen("v4.0.30319").as_ref(), Ok(&newer));
         assert_eq!(chosen("v2.0.50727").as_ref(), Ok(&older));
-        assert!(compiler(None, None, &contract("v2.0.50727")).unwrap_err().text.contains("--csc"));
+        assert!(compiler(None, None, &contract("v2.0.50727")).unwrap_err().message.contains("--csc"));
     }
 }

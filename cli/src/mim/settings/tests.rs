@@ -14,9 +14,9 @@ fn with(file: impl AsRef<[u8]>) -> Vec<u8> {
 
 fn refusal(file: impl AsRef<[u8]>) -> String {
     let file = file.as_ref();
-    let text = with_provider(file, DLL).map(|_| ()).unwrap_err().text;
-    assert_eq!(provider(file).unwrap_err().text, text);
-    assert_eq!(masked(file).unwrap_err().text, text);
+    let text = with_provider(file, DLL).map(|_| ()).unwrap_err().message;
+    assert_eq!(provider(file).unwrap_err().message, text);
+    assert_eq!(masked(file).unwrap_err().message, text);
     text
 }
 
@@ -50,7 +50,7 @@ fn a_provider_that_is_named_is_replaced_in_its_place() {
 #[test]
 fn several_providers_become_one() {
     let twice = "<a><CustomPhoneProvider>x</CustomPhoneProvider><CustomPhoneProvider>y</CustomPhoneProvider></a>";
-    assert!(provider(twice.as_bytes()).unwrap_err().text.contains("several"));
+    assert!(provider(twice.as_bytes()).unwrap_err().message.contains("several"));
     assert_eq!(with(twice), format!("<a><CustomPhoneProvider>{DLL}</CustomPhoneProvider></a>").into_bytes());
 }
 
@@ -215,8 +215,8 @@ fn no_damage_makes_the_editor_panic() {
 fn a_file_that_is_missing_or_huge_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE_NAME);
-    let text = read(&path).unwrap_err().text;
+    let text = read(&path).unwrap_err().message;
     assert!(text.contains("there is no") && text.contains("--service-dir"), "{text}");
     std::fs::write(&path, vec![b' '; MAX_BYTES as usize + 1]).unwrap();
-    assert!(read(&path).unwrap_err().text.contains("larger than"));
+    assert!(read(&path).unwrap_err().message.contains("larger than"));
 }

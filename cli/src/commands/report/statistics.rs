@@ -1,4 +1,4 @@
-//! What a report counts.
+//! Counts the calls of a report.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -9,16 +9,16 @@ use jiff::{RoundMode, Unit, ZonedDateTime, ZonedDateTimeRound};
 use phonegate::call::{CallId, CallLimit, Failure, FailureReason, NumberKey};
 use phonegate::store::{Row, RowOutcome};
 
-use super::limits::LimitFigures;
+use super::limits::LimitStatistics;
 use crate::call_state::CallState;
 use crate::time;
 
-/// Beyond so many bars a chart takes a longer unit of time.
+/// Maximum number of bars of a chart. For a longer time, each bar covers a longer interval.
 const MAX_BARS: i64 = 100;
 
-/// What kind of outcome an attempt had.
+/// The kind of outcome of an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum OutcomeKind {
     Verified,
     Declined,
     Refused,
@@ -26,8 +26,8 @@ pub(super) enum Kind {
     Fraud,
 }
 
-impl Kind {
-    /// In the order in which they are stacked.
+impl OutcomeKind {
+    /// All kinds, in the order in which charts stack them from the bottom.
     pub(super) const ALL: [Self; 5] = [Self::Verified, Self::Declined, Self::Refused, Self::Trouble, Self::Fraud];
 
     pub(super) fn of(reason: FailureReason) -> Self {
@@ -56,15 +56,15 @@ impl Kind {
     }
 }
 
-/// How many there were of each kind.
+/// The number of attempts of each kind.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct Tally {
-    counts: [u64; Kind::ALL.len()],
+    counts: [u64; OutcomeKind::ALL.len()],
     pub(super) pending: u64,
 }
 
 impl Tally {
-    pub(super) fn of(&self, kind: Kind) -> u64 {
+    pub(super) fn of(&self, kind: OutcomeKind) -> u64 {
         self.counts.get(kind as usize).copied().unwrap_or_default()
     }
 
@@ -72,7 +72,7 @@ impl Tally {
         self.counts.iter().sum::<u64>() + self.pending
     }
 
-    fn add(&mut self, kind: Option<Kind>) {
+    fn add(&mut self, kind: Option<OutcomeKind>) {
         match kind.and_then(|kind| self.counts.get_mut(kind as usize)) {
             Some(count) => *count += 1,
             None => self.pending += 1,
@@ -80,25 +80,25 @@ impl Tally {
     }
 }
 
-/// What a bar stands for.
+/// The time that a bar covers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Per {
+pub(super) enum Interval {
     Day,
     Week,
     Month,
 }
 
-/// A day, or a longer time.
+/// The attempts of one interval.
 pub(super) struct Bar {
     pub(super) first: Date,
     pub(super) tally: Tally,
-    /// By [`REFUSALS`].
+    /// Refused attempts by reason, in the order of [`REFUSALS`].
     pub(super) refusals: [u64; REFUSALS.len()],
-    /// By [`CallLimit::ALL`].
+    /// Attempts refused by limits, in the order of [`CallLimit::ALL`].
     pub(super) limits: [u64; CallLimit::ALL.len()],
 }
 
-/// Why the gate itself rings nobody.
+/// The reasons for which the gate refuses a call itself, so that no phone rings.
 pub(super) const REFUSALS: [FailureReason; 5] = [
     FailureReason::Throttled,
     FailureReason::Blocked,
@@ -107,57 +107,57 @@ pub(super) const REFUSALS: [FailureReason; 5] = [
     FailureReason::InvalidNumber,
 ];
 
-/// So many numbers are named.
+/// Maximum number of suspects that the page names.
 pub(super) const WATCHED: usize = 8;
 
-/// A number to which calls were refused, or reported.
+/// A number whose calls were refused, or reported as fraud.
 pub(super) struct Suspect {
-    /// The last of these calls, by which the number is known: its key would tell it.
+    /// The last of these calls. Commands find the number by this id, since its key would reveal the number.
     pub(super) newest: CallId,
     pub(super) masked: Box<str>,
     pub(super) refused: u64,
     pub(super) fraud: u64,
 }
 
-/// What a report counts.
-pub(super) struct Figures {
+/// The statistics of a report.
+pub(super) struct Statistics {
     pub(super) from: ZonedDateTime,
     pub(super) to: ZonedDateTime,
-    pub(super) per: Per,
+    pub(super) interval: Interval,
     pub(super) bars: Vec<Bar>,
     pub(super) all: Tally,
-    /// Those that a backend placed, and how many of these were verified.
+    /// Attempts that a backend placed.
     pub(super) placed: u64,
     pub(super) reasons: HashMap<FailureReason, u64>,
-    /// Seconds from the request to the answer, and to the approval.
+    /// Times from the request to the answer, and from the request to the approval.
     pub(super) to_answer: Times,
     pub(super) to_verify: Times,
-    /// By weekday, from Monday, and hour.
+    /// Attempts by weekday, from Monday, and by hour.
     pub(super) hours: [[u64; 24]; 7],
     pub(super) backends: BTreeMap<Box<str>, Tally>,
     pub(super) nodes: BTreeMap<Box<str>, Tally>,
     suspects: HashMap<NumberKey, Suspect>,
-    pub(super) limits: LimitFigures,
-    /// Those that will not end.
+    pub(super) limits: LimitStatistics,
+    /// Calls that have not ended although their process is gone.
     pub(super) gone: Vec<CallId>,
     pub(super) blocked_now: u64,
 }
 
-impl Figures {
-    /// Of calls from a time on, up to another one, and with bars from the day of the first call on.
+impl Statistics {
+    /// Creates statistics for calls from `from` until before `to`. The bars start on the day of the first call.
     pub(super) fn new(from: ZonedDateTime, to: ZonedDateTime, first: Option<&ZonedDateTime>) -> Self {
-        // What ends at midnight does not count the day that begins then.
+        // If the time ends at midnight, the day that begins then does not belong to it.
         let last = to.checked_sub(Duration::from_nanos(1)).map_or_else(|_| to.date(), |last| last.date());
         let begin = first.map_or_else(|| from.date(), |first| first.date().clamp(from.date(), last));
         let days = days_between(begin, last) + 1;
-        let per = match days {
-            ..=MAX_BARS => Per::Day,
-            _ if days / 7 < MAX_BARS => Per::Week,
-            _ => Per::Month,
+        let interval = match days {
+            ..=MAX_BARS => Interval::Day,
+            _ if days / 7 < MAX_BARS => Interval::Week,
+            _ => Interval::Month,
         };
-        let count = index(per, begin, last).map_or(0, |last| last + 1);
+        let count = index(interval, begin, last).map_or(0, |last| last + 1);
         let bars = (0..count)
-            .filter_map(|n| nth(per, begin, n))
+            .filter_map(|n| nth(interval, begin, n))
             .map(|first| Bar {
                 first,
                 tally: Tally::default(),
@@ -168,7 +168,7 @@ impl Figures {
         Self {
             from,
             to,
-            per,
+            interval,
             bars,
             all: Tally::default(),
             placed: 0,
@@ -179,7 +179,7 @@ impl Figures {
             backends: BTreeMap::new(),
             nodes: BTreeMap::new(),
             suspects: HashMap::new(),
-            limits: LimitFigures::default(),
+            limits: LimitStatistics::default(),
             gone: Vec::new(),
             blocked_now: 0,
         }
@@ -192,8 +192,8 @@ impl Figures {
         };
         let reason = failure.map(Failure::reason);
         let kind = match row.outcome {
-            RowOutcome::Verified => Some(Kind::Verified),
-            _ => reason.map(Kind::of),
+            RowOutcome::Verified => Some(OutcomeKind::Verified),
+            _ => reason.map(OutcomeKind::of),
         };
         self.all.add(kind);
         self.gone.extend((CallState::of(row) == Some(CallState::Gone)).then_some(row.attempt.id));
@@ -203,7 +203,7 @@ impl Figures {
             self.backends.entry(backend.clone()).or_default().add(kind);
         }
         self.to_answer.add(time::between(row.started, row.answered));
-        if kind == Some(Kind::Verified) {
+        if kind == Some(OutcomeKind::Verified) {
             self.to_verify.add(time::between(row.started, row.ended));
         }
         if let Some(reason) = reason {
@@ -219,16 +219,16 @@ impl Figures {
         self.count_suspect(row, kind);
     }
 
-    fn count_time(&mut self, time: &ZonedDateTime, kind: Option<Kind>, failure: Option<&Failure>) {
+    fn count_time(&mut self, time: &ZonedDateTime, kind: Option<OutcomeKind>, failure: Option<&Failure>) {
         let weekday = usize::try_from(time.weekday().to_monday_zero_offset()).unwrap_or_default();
         let hour = usize::try_from(time.hour()).unwrap_or_default();
         if let Some(count) = self.hours.get_mut(weekday).and_then(|hours| hours.get_mut(hour)) {
             *count += 1;
         }
         let Some(first) = self.bars.first().map(|bar| bar.first) else { return };
-        // A clock that was set back, or another node's, may have put it a little before the first or behind the last.
+        // If clocks were set back or differ, a call may be slightly before the first bar or after the last.
         let last = self.bars.len().saturating_sub(1);
-        let index = index(self.per, first, time.date()).unwrap_or_default().min(last);
+        let index = index(self.interval, first, time.date()).unwrap_or_default().min(last);
         let Some(bar) = self.bars.get_mut(index) else { return };
         bar.tally.add(kind);
         let reason = failure.map(Failure::reason);
@@ -239,11 +239,11 @@ impl Figures {
         limits.filter(|(of, _)| Some(**of) == limit).for_each(|(_, count)| *count += 1);
     }
 
-    fn count_suspect(&mut self, row: &Row, kind: Option<Kind>) {
+    fn count_suspect(&mut self, row: &Row, kind: Option<OutcomeKind>) {
         let (Some(key), Some(masked)) = (row.number_key, &row.number) else { return };
         let (refused, fraud) = match kind {
-            Some(Kind::Refused) => (1, 0),
-            Some(Kind::Fraud) => (0, 1),
+            Some(OutcomeKind::Refused) => (1, 0),
+            Some(OutcomeKind::Fraud) => (0, 1),
             _ => return,
         };
         let newest = row.attempt.id;
@@ -254,9 +254,9 @@ impl Figures {
         suspect.fraud += fraud;
     }
 
-    /// Its time as `--since` and `--until` take it.
+    /// Returns the time of the report as arguments of `--since` and `--until`.
     pub(super) fn as_arguments(&self) -> (String, String) {
-        // Whole seconds, and none too few.
+        // Rounded outwards to whole seconds, so that no call is missing.
         let rounded = |time: &ZonedDateTime, mode| {
             let to_seconds = ZonedDateTimeRound::new().smallest(Unit::Second).mode(mode);
             time::argument(&time.round(to_seconds).unwrap_or_else(|_| time.clone()))
@@ -273,18 +273,18 @@ impl Figures {
     }
 
     pub(super) fn verified(&self) -> u64 {
-        self.all.of(Kind::Verified)
+        self.all.of(OutcomeKind::Verified)
     }
 
-    /// Reasons by how often they were, the most frequent first.
+    /// Returns the reasons of failures, the most frequent first.
     pub(super) fn reasons(&self) -> Vec<(FailureReason, u64)> {
         let mut reasons: Vec<_> = self.reasons.iter().map(|(reason, count)| (*reason, *count)).collect();
         reasons.sort_by_key(|(reason, count)| (Reverse(*count), reason.name()));
         reasons
     }
 
-    /// The numbers with refused or reported attempts: first those with the most reports, but no more than half of those
-    /// that are named, then those with the most refusals.
+    /// Returns the numbers with refused or reported attempts. Those with the most reports come first, at most half of
+    /// [`WATCHED`]; then those with the most refusals.
     pub(super) fn suspects(&self) -> Vec<&Suspect> {
         let mut suspects: Vec<_> = self.suspects.values().collect();
         suspects.sort_by_key(|suspect| (Reverse((suspect.fraud, suspect.refused)), &suspect.masked));
@@ -295,12 +295,12 @@ impl Figures {
         suspects
     }
 
-    /// To so many numbers calls were refused.
+    /// Returns how many numbers had refused calls.
     pub(super) fn refused_numbers(&self) -> u64 {
         self.suspects.values().filter(|suspect| suspect.refused > 0).count() as u64
     }
 
-    /// The one to which the most calls were refused.
+    /// Returns the number with the most refused calls.
     pub(super) fn most_refused(&self) -> Option<&Suspect> {
         self.suspects.values().max_by_key(|suspect| (suspect.refused, suspect.fraud, Reverse(&suspect.masked)))
     }
@@ -310,12 +310,12 @@ fn days_between(from: Date, to: Date) -> i64 {
     from.until((Unit::Day, to)).map_or(0, |span| i64::from(span.get_days()))
 }
 
-/// In which bar a day is.
-fn index(per: Per, first: Date, day: Date) -> Option<usize> {
-    let index = match per {
-        Per::Day => days_between(first, day),
-        Per::Week => days_between(monday(first), day).div_euclid(7),
-        Per::Month => {
+/// Returns the index of the bar that a day belongs to.
+fn index(interval: Interval, first: Date, day: Date) -> Option<usize> {
+    let index = match interval {
+        Interval::Day => days_between(first, day),
+        Interval::Week => days_between(monday(first), day).div_euclid(7),
+        Interval::Month => {
             let months = |date: Date| i64::from(date.year()) * 12 + i64::from(date.month());
             months(day) - months(first)
         }
@@ -323,13 +323,13 @@ fn index(per: Per, first: Date, day: Date) -> Option<usize> {
     usize::try_from(index).ok()
 }
 
-/// The first day of a bar.
-fn nth(per: Per, first: Date, n: usize) -> Option<Date> {
+/// Returns the first day of the bar with this index.
+fn nth(interval: Interval, first: Date, n: usize) -> Option<Date> {
     let n = i64::try_from(n).ok()?;
-    let (start, step) = match per {
-        Per::Day => (first, jiff::Span::new().try_days(n)),
-        Per::Week => (monday(first), jiff::Span::new().try_weeks(n)),
-        Per::Month => (first.first_of_month(), jiff::Span::new().try_months(n)),
+    let (start, step) = match interval {
+        Interval::Day => (first, jiff::Span::new().try_days(n)),
+        Interval::Week => (monday(first), jiff::Span::new().try_weeks(n)),
+        Interval::Month => (first.first_of_month(), jiff::Span::new().try_months(n)),
     };
     start.checked_add(step.ok()?).ok()
 }
@@ -339,15 +339,15 @@ fn monday(date: Date) -> Date {
     date.checked_sub(since).unwrap_or(date)
 }
 
-/// How long something took, each time.
+/// Durations, in seconds.
 #[derive(Default)]
 pub(super) struct Times(Vec<f64>);
 
-/// How many took how long.
+/// A histogram of durations.
 pub(super) struct Histogram {
-    /// The width of a bar, in seconds.
+    /// The width of a bucket, in seconds.
     pub(super) width: f64,
-    /// How many were in each; the last one has all that took longer.
+    /// The number of durations in each bucket. The last bucket has all longer ones, too.
     pub(super) counts: Vec<u64>,
     pub(super) median: f64,
     pub(super) p95: f64,
@@ -358,7 +358,7 @@ impl Times {
         self.0.extend(time.map(|time| time.as_secs_f64()));
     }
 
-    /// The time within which so many of a hundred were.
+    /// Returns the percentile of sorted durations, such as 95.
     fn percentile(sorted: &[f64], of_hundred: usize) -> f64 {
         let last = sorted.len().saturating_sub(1);
         sorted.get((sorted.len() * of_hundred).div_ceil(100).saturating_sub(1).min(last)).copied().unwrap_or_default()
@@ -371,7 +371,7 @@ impl Times {
         sorted.sort_by(f64::total_cmp);
         let (median, p95) = (Self::percentile(&sorted, 50), Self::percentile(&sorted, 95));
         let most = Self::percentile(&sorted, 99).max(*sorted.first()?);
-        // One in a hundred may be beyond the last bar.
+        // At most 1 % of the durations are beyond the last bucket but one.
         let width = WIDTHS.into_iter().find(|width| most / width < MAX as f64 - 1.0).unwrap_or(60.0);
         let mut counts = vec![0; ((most / width) as usize + 2).min(MAX)];
         let last = counts.len().saturating_sub(1);
