@@ -15,11 +15,11 @@ use serde_json::json;
 
 use crate::exit::{Exit, Trouble};
 use crate::output::{self, Live};
-use crate::permissions;
 use crate::pins;
 use crate::places;
 use crate::setup::{END_WITHIN, Setup};
 use crate::store;
+use phonegate_deploy::permissions;
 
 const HELP: &str = "\
 Examples:
@@ -79,9 +79,9 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
     // Whose account it is can be out of reach; then the account's own rights are told, too.
     let account = Account::of_service(HOST_SERVICE).unwrap_or_default();
     let private = permissions::private_files(&setup.file, &setup.loaded);
-    let files = permissions::too_wide(&private, account.as_ref());
-    let files = files.into_iter().chain(permissions::changeable(&setup.loaded, &private));
-    for wide in files.chain(permissions::store_too_wide(&setup.loaded, account.as_ref())) {
+    let files = permissions::check_private_files(&private, account.as_ref());
+    let files = files.into_iter().chain(permissions::check_other_paths(&setup.loaded, &private));
+    for wide in files.chain(permissions::check_store(&setup.loaded, account.as_ref())) {
         output::warning(json, &wide.to_string());
     }
     if let Some(why) = places::why_no_figures(&setup.loaded) {

@@ -1,24 +1,21 @@
-//! `phonegate revert`: MIM as it was before PhoneGate was installed.
+//! `phonegate revert`: removes PhoneGate from MIM, or restores what an older version needs.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use phonegate::config::{self, FILE_NAME};
-use phonegate::{platform, store};
+use phonegate::store::Restore;
+use phonegate_deploy::find::ServiceFolder;
+use phonegate_deploy::revert::{self, Left, Options, Plan};
+use phonegate_deploy::{backups, settings};
 use serde_json::json;
 
+use crate::deploy_progress::DeployProgress;
 use crate::exit::{Exit, Trouble};
-use crate::install::backups::{self, Backup};
-use crate::install::event_source;
-use crate::install::files::{Lock, remove, remove_leftovers};
-use crate::install::{self, SHIM};
-use crate::mim::shim::Shim;
-use crate::mim::{is_same_file, service, settings};
-use crate::output::{self, Live};
-use crate::revert_calls;
+use crate::output;
 use crate::setup::{LIBRARY_LOG, LOG_FILE};
+
+/// Maximum number of calls that are listed one by one for a human reader.
+const MAX_LISTED_CALLS: usize = 100;
 
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
@@ -83,296 +80,114 @@ pub(crate) struct Arguments {
 
 /// Reverts.
 pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
-    let folder = service::folder(arguments.service_dir.as_deref())?.path;
-    let backups = backups::list(&folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
+    let json = arguments.json;
     if arguments.list {
-        list(&backups, &folder, arguments.json);
+        list_backups(arguments)?;
         return Ok(Exit::Done);
     }
-    let plan = Plan::make(arguments, &folder, &backups)?;
+    let plan = revert::plan(&arguments.options())?;
     for text in &plan.warnings {
-        output::warning(arguments.json, text);
+        output::warning(json, text);
     }
-    if let Some(restore) = &plan.restore {
-        tell_diff(arguments, restore);
+    if let Some(diff) = plan.diff() {
+        output::diff(json, &diff.unwrap_or_else(|error| format!("no diff: {error}")));
     }
     if arguments.dry_run {
-        for (step, path, text) in plan.steps() {
-            tell(arguments, step, path, &text);
+        for step in plan.steps() {
+            output::change(json, step.name(), step.path, &step.description, false);
         }
-        if let Some(restore) = &plan.calls {
-            revert_calls::list(restore, arguments.json);
-        }
-        conclude(arguments, &plan, false, 0);
+        show_newer_calls(plan.calls.as_ref(), json);
+        conclude(arguments, &plan, true);
         return Ok(Exit::Done);
     }
-    carry_out(arguments, &plan, &folder)
+    let reverted = revert::apply(&plan, arguments.restart, &mut DeployProgress::start(json))?;
+    show_newer_calls(plan.calls.as_ref().filter(|_| reverted.restored_calls), json);
+    show_left(&reverted.left, json);
+    conclude(arguments, &plan, reverted.is_complete);
+    Ok(if reverted.is_complete { Exit::Done } else { Exit::Failed })
 }
 
-/// How MfaSettings.xml changes.
-struct Restore {
-    path: PathBuf,
-    before: Vec<u8>,
-    backup: PathBuf,
-    after: Vec<u8>,
-    /// The new backup, of what is there now.
-    kept: PathBuf,
-}
-
-/// What is done to a path.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Settings,
-    Calls,
-    EventSource,
-    Remove,
-    Purge,
-}
-
-impl Step {
-    /// Its name, for scripts.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Settings => "settings",
-            Self::Calls => "calls",
-            Self::EventSource => "event_source",
-            Self::Remove => "remove",
-            Self::Purge => "purge",
+impl Arguments {
+    fn options(&self) -> Options<'_> {
+        Options {
+            service_dir: self.service_dir.as_deref(),
+            backup: self.backup.as_deref(),
+            restore_calls: self.restore_calls,
+            purge: self.purge,
+            logs: &[LIBRARY_LOG, LOG_FILE],
         }
     }
 }
 
-/// The logs of the library and of the tool, and how their older parts begin.
-const LOGS: [&str; 2] = [LIBRARY_LOG, LOG_FILE];
-
-struct Plan {
-    restore: Option<Restore>,
-    /// How the calls become those of an older version.
-    calls: Option<store::Restore>,
-    /// The library whose words the Event Log would show.
-    event_source: Option<PathBuf>,
-    /// What install laid down.
-    remove: Vec<PathBuf>,
-    /// The configuration, the logs and the calls.
-    purge: Vec<PathBuf>,
-    warnings: Vec<String>,
-}
-
-impl Plan {
-    fn make(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Self, Trouble> {
-        let restore = restore(arguments, folder, backups)?;
-        let calls = arguments.restore_calls.then(|| revert_calls::plan(folder)).transpose()?;
-        let mut remove: Vec<_> = install::laid_down().iter().map(|name| folder.join(name)).collect();
-        let registered = event_source::registered().map(PathBuf::from);
-        // Another folder's belongs to what is installed there.
-        let is_ours = |library: &PathBuf| remove.iter().any(|ours| is_same_file(library, ours));
-        let of_another = registered.as_ref().is_some_and(|library| !is_ours(library));
-        let event_source = registered.filter(is_ours);
-        let is_foreign = Shim::is_foreign(&folder.join(SHIM))?;
-        remove.retain(|path| path.is_file() && !(is_foreign && path.ends_with(SHIM)));
-        let (mut purge, mut warnings) = (Vec::new(), Vec::new());
-        if arguments.purge {
-            let is_here = restore.is_some() || !remove.is_empty() || folder.join(FILE_NAME).exists();
-            let state = platform::state_folder().filter(|_| is_here && !of_another);
-            purge = to_purge(folder, state, &mut warnings);
-        }
-        Ok(Self { restore, calls, event_source, remove, purge, warnings })
-    }
-
-    fn steps(&self) -> impl Iterator<Item = (Step, &Path, String)> {
-        let settings = self.restore.iter().map(|restore| {
-            let [name, kept] =
-                [&restore.backup, &restore.kept].map(|path| path.file_name().unwrap_or_default().to_string_lossy());
-            (Step::Settings, restore.path.as_path(), format!("put {name} back, and keep what is there as {kept}"))
-        });
-        let calls = self.calls.iter();
-        let calls = calls.map(|calls| (Step::Calls, calls.file.as_path(), revert_calls::in_words(calls)));
-        let source = self.event_source.iter();
-        let source =
-            source.map(|library| (Step::EventSource, library.as_path(), "take it from the Event Log".to_owned()));
-        let removed = self.remove.iter().map(|path| (Step::Remove, path.as_path(), "remove".to_owned()));
-        let purged = self.purge.iter().map(|path| (Step::Purge, path.as_path(), "remove".to_owned()));
-        settings.chain(calls).chain(source).chain(removed).chain(purged)
-    }
-}
-
-/// Which backup is to be put back. None where MIM does not load PhoneGate, and no backup is named.
-fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Option<Restore>, Trouble> {
-    let path = folder.join(settings::FILE_NAME);
-    let backup = match &arguments.backup {
-        Some(name) => Some(backups.iter().find(|backup| backup.name == *name).ok_or_else(|| {
-            Trouble::usage(format!("there is no backup {name} in {}; see revert --list", folder.display()))
-        })?),
-        None => backups.first(),
-    };
-    let before = settings::read(&path)?;
-    if arguments.backup.is_none() {
-        let named = names_shim(&before, folder).map_err(|trouble| {
-            Trouble::usage(format!("{}. To put a backup back over it, name one by --backup", trouble.text))
-        })?;
-        if !named {
-            return Ok(None);
-        }
-    }
-    let Some(backup) = backup else {
-        return Err(Trouble::failed(format!(
-            "{} names PhoneGate, and there is no backup of it in {}. Take its entry CustomPhoneProvider away by hand, \
-             or put a copy of your own back, and run revert again",
-            path.display(),
-            folder.display()
-        )));
-    };
-    let after = settings::read(&backup.path)?;
-    if names_shim(&after, folder)? {
-        return Err(Trouble::usage(format!(
-            "{} names PhoneGate itself; choose another one by --backup, see revert --list",
-            backup.name
-        )));
-    }
-    if before == after {
-        return Ok(None);
-    }
-    let kept = backups::new_path(folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
-    Ok(Some(Restore { path, before, backup: backup.path.clone(), after, kept }))
-}
-
-fn names_shim(file: &[u8], folder: &Path) -> Result<bool, Trouble> {
-    let provider = settings::provider(file)?;
-    Ok(provider.is_some_and(|path| is_same_file(Path::new(&path), &folder.join(SHIM))))
-}
-
-/// The configuration, the folder for state, and the logs and the file of calls where they are elsewhere.
-fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -> Vec<PathBuf> {
-    let config = folder.join(FILE_NAME);
-    let (logs, calls) = match config::load(&config) {
-        Ok(loaded) => {
-            let place = |path: Option<PathBuf>| path.map(|path| loaded.base.join(path));
-            (place(loaded.config.log.directory), place(loaded.config.store.path))
-        }
-        Err(error) if config.exists() => {
-            warnings.push(format!("{error}\nLogs and calls stay where it may have named a place for them"));
-            (None, None)
-        }
-        Err(_) => (None, None),
-    };
-    // SQLite has two files beside the one that is named.
-    let calls = calls.into_iter().flat_map(|file| {
-        let its_own = ["", "-wal", "-shm"].map(|end| {
-            let mut path = file.clone().into_os_string();
-            path.push(end);
-            PathBuf::from(path)
-        });
-        its_own.into_iter().chain(store::kept_beside(&file))
-    });
-    let logs = logs.and_then(|logs| fs::read_dir(logs).ok()).into_iter().flatten().flatten();
-    let is_log = |entry: &fs::DirEntry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        LOGS.iter().any(|log| name.starts_with(log))
-    };
-    let logs: Vec<_> = logs.filter(is_log).map(|entry| entry.path()).collect();
-    let mut all: Vec<_> = [config].into_iter().chain(state).chain(logs).chain(calls).collect();
-    all.retain(|path| path.exists());
-    all
-}
-
-fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, Trouble> {
-    let lock = Lock::take(folder).map_err(Trouble::failed)?;
-    if let Some(calls) = plan.calls.as_ref().filter(|_| !arguments.restart) {
-        calls.must_be_unused().map_err(|text| Trouble::failed(format!("{text}. Nothing was changed")))?;
-    }
-    if let Some(restore) = &plan.restore {
-        install::put_back(&restore.path, &restore.before, &restore.after, &restore.kept)?;
-        if let Some((step, path, text)) = plan.steps().next() {
-            tell(arguments, step, path, &text);
-        }
-    }
-    if arguments.restart {
-        let live = Live::start(arguments.json);
-        service::restart(&live).map_err(|why| {
-            Trouble::failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME))
-        })?;
-    }
-    let mut left = Vec::new();
-    for (step, path, text) in plan.steps().filter(|(step, ..)| *step != Step::Settings) {
-        let removed = match step {
-            Step::Calls => plan.calls.as_ref().map_or(Ok(()), |calls| calls.carry_out().map_err(io::Error::other)),
-            Step::EventSource => event_source::register(None),
-            _ if path.is_dir() => fs::remove_dir_all(path),
-            _ => remove(path),
-        };
-        match removed {
-            Ok(()) => {
-                tell(arguments, step, path, &text);
-                if let Some(calls) = plan.calls.as_ref().filter(|_| step == Step::Calls) {
-                    revert_calls::list(calls, arguments.json);
-                }
-            }
-            Err(error) => left.push((path.to_owned(), error.to_string())),
-        }
-    }
-    let failures = left.len();
-    let in_use = |path| (path, "in use now; a later revert or install removes it".to_owned());
-    left.extend(remove_leftovers(folder).into_iter().map(in_use));
-    drop(lock);
-    if !arguments.restore_calls && !arguments.purge {
-        left.extend(revert_calls::hint(folder));
-    }
-    for (path, text) in left {
-        let path = path.display().to_string();
-        match arguments.json {
-            true => output::record(&json!({ "event": "left", "path": path, "text": text })),
-            false => output::result(&format!("left: {path}: {text}")),
-        }
-    }
-    conclude(arguments, plan, arguments.restart, failures);
-    Ok(if failures == 0 { Exit::Done } else { Exit::Failed })
-}
-
-fn list(backups: &[Backup], folder: &Path, json: bool) {
-    for backup in backups {
+fn list_backups(arguments: &Arguments) -> Result<(), Trouble> {
+    let folder = ServiceFolder::find(arguments.service_dir.as_deref())?.path;
+    let backups = backups::list(&folder)?;
+    for backup in &backups {
         let provider = settings::read(&backup.path).and_then(|file| settings::provider(&file));
-        let (provider, words) = match provider {
+        let (provider, text) = match provider {
             Ok(Some(provider)) => (json!(provider), format!("names {provider}")),
             Ok(None) => (json!(null), "names no provider".to_owned()),
-            Err(trouble) => (json!(null), trouble.text),
+            Err(error) => (json!(null), error.to_string()),
         };
-        match json {
+        match arguments.json {
             true => {
-                output::record(&json!({ "event": "backup", "name": backup.name, "provider": provider, "text": words }))
+                output::record(&json!({ "event": "backup", "name": backup.name, "provider": provider, "text": text }))
             }
-            false => output::result(&format!("{}  {words}", backup.name)),
+            false => output::result(&format!("{}  {text}", backup.name)),
         }
     }
-    if backups.is_empty() && !json {
+    if backups.is_empty() && !arguments.json {
         output::result(&format!("There is no backup in {}.", folder.display()));
+    }
+    Ok(())
+}
+
+/// Lists the calls that only the newer file has.
+fn show_newer_calls(restore: Option<&Restore>, json: bool) {
+    let Some(restore) = restore else { return };
+    let file = restore.kept.display().to_string();
+    for call in restore.calls.iter().take(if json { usize::MAX } else { MAX_LISTED_CALLS }) {
+        match json {
+            true => output::record(
+                &json!({ "event": "only_newer", "id": call.id, "number": call.number.as_deref(), "file": file }),
+            ),
+            false => output::result(&format!(
+                "only in the newer file: call {} to {}",
+                call.id,
+                call.number.as_deref().unwrap_or("no valid number")
+            )),
+        }
+    }
+    let more = restore.calls.len().saturating_sub(MAX_LISTED_CALLS);
+    if more > 0 && !json {
+        output::result(&format!("and {more} more; --json lists all"));
     }
 }
 
-fn tell(arguments: &Arguments, step: Step, path: &Path, text: &str) {
-    output::change(arguments.json, step.name(), path, text, !arguments.dry_run);
+fn show_left(left: &[Left], json: bool) {
+    for Left { path, reason } in left {
+        let path = path.display().to_string();
+        match json {
+            true => output::record(&json!({ "event": "left", "path": path, "text": reason })),
+            false => output::result(&format!("left: {path}: {reason}")),
+        }
+    }
 }
 
-fn tell_diff(arguments: &Arguments, restore: &Restore) {
-    // Of a damaged file it is not known what in it is secret.
-    let no_diff = |trouble: Trouble| format!("no diff: {}", trouble.text);
-    let diff = settings::diff(&restore.before, &restore.after).unwrap_or_else(no_diff);
-    output::diff(arguments.json, &diff);
-}
-
-fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool, failures: usize) {
-    let (changed, dry_run) = (plan.steps().count(), arguments.dry_run);
+fn conclude(arguments: &Arguments, plan: &Plan, is_complete: bool) {
+    let (changed, dry_run) = (plan.steps().len(), arguments.dry_run);
+    let restarted = arguments.restart && !dry_run;
     if arguments.json {
         let record = json!({ "event": "reverted", "changed": changed, "dry_run": dry_run, "restarted": restarted });
         return output::record(&record);
     }
     output::result(match (dry_run, changed) {
-        (_, 0) => "Nothing is to be reverted: PhoneGate is not installed.",
+        (_, 0) => "There is nothing to revert: PhoneGate is not installed.",
         (true, _) => "Nothing was changed.",
         (false, _) if restarted => "MIM runs without PhoneGate.",
         (false, _) => "MIM runs without PhoneGate as soon as FIMService is restarted.",
     });
-    if failures > 0 {
-        output::result("Not everything could be done: run revert again.");
+    if !is_complete {
+        output::result("Not everything could be reverted: run revert again.");
     }
 }

@@ -13,7 +13,7 @@ use super::calls::Tail;
 use super::findings::Findings;
 use super::scrub::Scrubber;
 use crate::exit::{Exit, Trouble};
-use crate::mim::settings;
+use phonegate_deploy::settings;
 
 /// What goes into it.
 pub(super) struct Contents<'a> {
@@ -64,7 +64,7 @@ fn fill(file: &mut std::fs::File, contents: &Contents<'_>, scrubber: &Scrubber) 
     if let Some(mfa_settings) = mfa_settings {
         let masked = match settings::masked(mfa_settings) {
             Ok(masked) => scrubber.words(&masked),
-            Err(trouble) => format!("left out: {}\n", scrubber.words(&trouble.text)),
+            Err(error) => format!("left out: {}\n", scrubber.words(&error.message)),
         };
         add(&mut zip, settings::FILE_NAME, &masked)?;
     }

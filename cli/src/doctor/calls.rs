@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::findings::{Findings, Verdict};
 use crate::check::{judges, with_judge};
 use crate::output::Live;
-use crate::permissions::{self, StateFault};
 use crate::places;
 use crate::setup::{END_WITHIN, LIBRARY_LOG, LOG_FILE as TOOL_LOG, Setup};
+use phonegate_deploy::permissions::{self, StateFolderProblem};
 
 /// Beyond it, log lines and certificates mislead.
 const MAX_SKEW_S: i64 = 60;
@@ -59,11 +59,11 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
     let logs = permissions::state_folder(&setup.loaded);
     let private = permissions::private_files(&file, &setup.loaded);
-    let files = permissions::too_wide(&private, account.as_ref());
+    let files = permissions::check_private_files(&private, account.as_ref());
     // The state folder has a line of its own.
-    let of_store = permissions::store_too_wide(&setup.loaded, account.as_ref());
+    let of_store = permissions::check_store(&setup.loaded, account.as_ref());
     let of_store = of_store.into_iter().filter(|wide| Some(&wide.path) != logs.as_ref());
-    for wide in files.into_iter().chain(permissions::changeable(&setup.loaded, &private)).chain(of_store) {
+    for wide in files.into_iter().chain(permissions::check_other_paths(&setup.loaded, &private)).chain(of_store) {
         findings.add("permissions", Verdict::Warning, wide.to_string());
     }
     if let Some(why) = places::why_no_figures(&setup.loaded) {
@@ -71,10 +71,10 @@ pub(super) fn examine(config: Option<&Path>, live: &Live, findings: &mut Finding
     }
     // Before this process makes it.
     if let Some(folder) = logs.as_deref().filter(|folder| folder.exists()) {
-        let (verdict, why) = match permissions::state_fault(folder, account.as_ref()) {
+        let (verdict, why) = match permissions::check_state_folder(folder, account.as_ref()) {
             Ok(None) => (Verdict::Ok, "the service can write there, and nobody else".to_owned()),
-            Ok(Some(StateFault::Wide(why))) => (Verdict::Warning, why),
-            Ok(Some(StateFault::Unsafe(why) | StateFault::Lacking(why))) => (Verdict::Failed, why),
+            Ok(Some(StateFolderProblem::Readable(why))) => (Verdict::Warning, why),
+            Ok(Some(StateFolderProblem::Unsafe(why) | StateFolderProblem::NotWritable(why))) => (Verdict::Failed, why),
             Err(error) => (Verdict::Warning, format!("its permissions cannot be read: {error}")),
         };
         findings.add("state folder", verdict, format!("{}: {why}", folder.display()));

@@ -12,13 +12,13 @@ use clap::Args;
 use serde_json::json;
 
 use crate::exit::{Exit, Trouble};
-use crate::mim::{read_bounded, settings};
 use crate::output::{self, Live};
 use crate::setup::LIBRARY_LOG;
 use bundle::Contents;
 use calls::Tail;
 use findings::{Findings, Verdict};
 pub(crate) use host::library_version;
+use phonegate_deploy::{read_bounded, settings};
 use scrub::Scrubber;
 
 /// The longest configuration that is read.
