@@ -272,7 +272,7 @@ fn a_backend_that_is_down_is_refused_unless_nobody_is_to_ask_it() {
 fn a_bundle_that_is_not_whole_is_refused() {
     let site = Site::new();
     fs::remove_file(site.bundle().join("libphonegate.so")).unwrap();
-    is_refused(&site, &[], 2, &["there is no", "libphonegate.so", "Unpack the whole bundle"]);
+    is_refused(&site, &[], 2, &["there is no", "libphonegate.so", "unpack the whole bundle"]);
     fs::write(site.bundle().join("libphonegate.so"), "no library").unwrap();
     is_refused(&site, &[], 1, &["cannot load"]);
 }
@@ -290,7 +290,7 @@ fn a_library_of_another_version_is_refused() {
     fs::remove_file(&library).unwrap();
     let gcc = std::process::Command::new("gcc").args(["-shared", "-o"]).args([&library, &source]).status();
     assert!(gcc.expect("this test needs gcc: apt-get install gcc").success());
-    is_refused(&site, &[], 2, &["is version 9.8.7, and this program", "Unpack the whole bundle"]);
+    is_refused(&site, &[], 2, &["is version 9.8.7, and this program", "unpack the whole bundle"]);
 }
 
 #[test]

@@ -7,15 +7,15 @@ use phonegate::config::ConfigError;
 /// Why a plan could not be made or applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeployError {
-    /// Whose turn it is.
+    /// Whether the request or the operation is at fault.
     pub kind: ErrorKind,
     /// What happened, and why.
     pub message: String,
-    /// What to do about it: each a sentence. They may name options of the `phonegate` command.
+    /// What to do about it, in the imperative. Hints may name options of the `phonegate` command.
     pub hints: Vec<String>,
 }
 
-/// Whether the request or the machine is at fault.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The arguments, the configuration or a file of the site must be changed first.
@@ -39,9 +39,11 @@ impl DeployError {
     }
 }
 
+/// The message and its hints on one line.
 impl fmt::Display for DeployError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        self.hints.iter().try_for_each(|hint| write!(f, "; {hint}"))
     }
 }
 

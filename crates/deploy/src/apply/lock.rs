@@ -20,7 +20,7 @@ impl Lock {
         let path = folder.join("phonegate-install.lock");
         let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).map_err(|error| {
             DeployError::failed(format!("cannot write to {}: {error}", folder.display()))
-                .hint("Run this as an administrator.")
+                .hint("run this as an administrator")
         })?;
         match file.try_lock() {
             Ok(()) => Ok(Self { path, _file: file }),

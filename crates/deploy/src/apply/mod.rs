@@ -85,6 +85,6 @@ fn undo_all(undos: Vec<(&Change, Undo)>, problem: String) -> DeployError {
     match left.as_slice() {
         [] => DeployError::failed(format!("{problem}. The changes were undone")),
         left => DeployError::failed(format!("{problem}. These changes could not be undone: {}", left.join(", ")))
-            .hint("Run install again."),
+            .hint("run install again"),
     }
 }

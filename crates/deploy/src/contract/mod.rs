@@ -99,7 +99,7 @@ pub fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runtime>) -
     let unusable = |error| {
         let folder = service_folder.display();
         DeployError::usage(format!("cannot read the service's folder {folder}: {error}"))
-            .hint("Name it by --service-dir.")
+            .hint("name it by --service-dir")
     };
     programs(service_folder, 1, &mut files).map_err(unusable)?;
     let in_folder = files.len();
@@ -136,8 +136,8 @@ fn not_found(service_folder: &Path, passed_over: &[PassedOver]) -> DeployError {
         text.push_str(&format!("\n  and {more} more files that could not be read"));
     }
     DeployError::failed(text)
-        .hint("Is this the folder of MIM's service? Else name it by --service-dir.")
-        .hint("Is MIM up to date? It has this interface from version 4.5.202.0 on.")
+        .hint("name the folder of MIM's service by --service-dir, if this is another one")
+        .hint("update MIM: it has this interface from version 4.5.202.0 on")
 }
 
 /// Lists the libraries and programs in a folder and, up to `depth` levels, below it, in a fixed order. Links are not

@@ -28,7 +28,7 @@ impl ServiceFolder {
     /// # Errors
     /// If there is no such folder.
     pub fn find(named: Option<&Path>) -> Result<Self, DeployError> {
-        const HINT: &str = "Name the folder of MIM's service by --service-dir.";
+        const HINT: &str = "name the folder of MIM's service by --service-dir";
         let registered = || image_path().and_then(|image| program(&image).parent().map(Path::to_owned));
         let default = || std::env::var_os("ProgramFiles").map(|programs| Path::new(&programs).join(DEFAULT_FOLDER));
         let found = match named {

@@ -30,7 +30,7 @@ impl Bundle {
         let library = tool.with_file_name(library_name());
         if !library.is_file() {
             return Err(DeployError::usage(format!("there is no {}", library.display()))
-                .hint("Unpack the whole bundle, and run the phonegate in it."));
+                .hint("unpack the whole bundle, and run the phonegate in it"));
         }
         if !options.trust_folder {
             // Checks the folder of both, too.
@@ -55,7 +55,7 @@ impl Bundle {
                 library.display(),
                 version.version
             ))
-            .hint("Unpack the whole bundle again."));
+            .hint("unpack the whole bundle again"));
         }
         Ok(Self { tool: read(&tool)?, library: bytes })
     }
@@ -68,7 +68,7 @@ pub(super) fn check_folder(path: &Path, danger: &str) -> Result<(), DeployError>
         Ok(None) => Ok(()),
         Ok(Some((part, why))) => {
             Err(DeployError::usage(format!("{}: {why}. An account that can change it can {danger}", part.display()))
-                .hint("Allow only administrators to write there, or add --trust-folder to skip this check."))
+                .hint("allow only administrators to write there, or add --trust-folder to skip this check"))
         }
         Err(error) => Err(DeployError::failed(format!("cannot read the permissions of {}: {error}", path.display()))),
     }
@@ -83,11 +83,11 @@ fn check_hash(path: &Path, library: &[u8], expected: Option<&str>) -> Result<(),
             "{path} is not the library that belongs to this program: it was changed, or is from another build. It was \
              not loaded"
         ))
-        .hint("Verify the checksum of the bundle and unpack it again.")
-        .hint("For a build of your own, add --trust-folder.")),
+        .hint("verify the checksum of the bundle and unpack it again")
+        .hint("for a build of your own, add --trust-folder")),
         None => Err(DeployError::usage(format!(
             "this build of phonegate does not know the hash of its library, so it cannot check {path}. It was not loaded"
         ))
-        .hint("Use a released bundle, or add --trust-folder for a build of your own.")),
+        .hint("use a released bundle, or add --trust-folder for a build of your own")),
     }
 }

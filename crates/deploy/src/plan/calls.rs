@@ -37,8 +37,8 @@ pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> R
             version.newest
         ))
         .hint(
-            "Restore the copy from before the upgrade with `phonegate revert --restore-calls` from the newer bundle, \
-             then run install again.",
+            "restore the copy from before the upgrade with `phonegate revert --restore-calls` from the newer bundle, \
+             then run install again",
         ));
     }
     if !version.is_older() {

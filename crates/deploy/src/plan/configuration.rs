@@ -40,7 +40,7 @@ impl Source {
                     path.display(),
                     named.display()
                 ))
-                .hint("Edit it, or move it away.")),
+                .hint("edit it, or move it away")),
             },
             _ if path.exists() => Ok(Self::Kept),
             Some(named) => Ok(Self::Copied(named.to_owned())),
@@ -189,13 +189,13 @@ fn writable_paths(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Resu
     }
     let list: Vec<_> = found.iter().map(ToString::to_string).collect();
     Err(not_usable(format!("strict_permissions: {}. PhoneGate would not start", list.join("; ")))
-        .hint("Allow only administrators to write there."))
+        .hint("allow only administrators to write there"))
 }
 
 /// Returns the error for a configuration that cannot be installed.
 pub(super) fn not_usable(problem: String) -> DeployError {
     DeployError::usage(format!("{problem}\nNothing was changed"))
-        .hint("Correct the configuration and run install again.")
+        .hint("correct the configuration and run install again")
 }
 
 fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
@@ -203,7 +203,7 @@ fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
     match config.use_order.iter().find(is_for_tests) {
         None => Ok(()),
         Some(name) => Err(not_usable(format!("use: `{name}` approves without a telephone"))
-            .hint("On a laboratory's server, add --allow-test-backends.")),
+            .hint("in a laboratory, add --allow-test-backends")),
     }
 }
 
@@ -211,7 +211,8 @@ fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
 fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, DeployError> {
     let is_named = loaded.config.log.directory.is_some();
     let Some(path) = permissions::state_folder(loaded) else {
-        return Err(DeployError::failed("the folder for logs and state is unknown").hint("Is ProgramData set?"));
+        return Err(DeployError::failed("the folder for logs and state is unknown")
+            .hint("set the environment variable ProgramData"));
     };
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(Some(Change::StateFolder { path, state: StateFolder::Missing }));
@@ -223,10 +224,10 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
         // Only the administrator knows what else a folder of the site is used for.
         return match problem {
             StateFolderProblem::Unsafe(why) => Err(not_usable(format!("log.directory: {}: {why}", path.display()))
-                .hint("PhoneGate keeps no state where other accounts can write: correct its permissions or name another folder.")),
+                .hint("correct its permissions or name another folder: PhoneGate keeps no state where other accounts can write")),
             StateFolderProblem::NotWritable(why) => {
                 Err(not_usable(format!("log.directory: {}: {why}", path.display()))
-                    .hint("Grant it the right to modify what is there."))
+                    .hint("grant it the right to modify what is there"))
             }
             StateFolderProblem::Readable(_) => Ok(None),
         };

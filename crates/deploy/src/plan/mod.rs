@@ -152,7 +152,7 @@ impl SettingsEdit {
         if shim::is_foreign(&shim_path)? {
             return Err(DeployError::usage(format!("{} exists already, and is not PhoneGate's", shim_path.display()))
                 .hint(format!(
-                    "Rename it, and change {} if that names it, then run install again.",
+                    "rename it, and change {} if that names it, then run install again",
                     settings::FILE_NAME
                 )));
         }

@@ -77,7 +77,7 @@ fn check_loads(runtime: Option<&Runtime>, compiled_for: &str, what: &str) -> Res
         Some(Runtime { version, known_by }) => Err(DeployError::failed(format!(
             "MIM's service runs on CLR {version} ({known_by}), which cannot load {what}: that is for {compiled_for}"
         ))
-        .hint("Install the Windows feature .NET Framework 3.5, or name its csc.exe by --csc.")),
+        .hint("install the Windows feature .NET Framework 3.5, or name its csc.exe by --csc")),
     }
 }
 
@@ -121,7 +121,7 @@ impl Fingerprint {
 
 /// Returns the `named` compiler, else one below the folder of Windows that can read the contract.
 fn choose_compiler(named: Option<&Path>, windows: Option<&Path>, contract: &Contract) -> Result<PathBuf, DeployError> {
-    const HINT: &str = "Name a C# compiler by --csc.";
+    const HINT: &str = "name a C# compiler by --csc";
     if let Some(named) = named {
         return match named.is_file() {
             true => Ok(named.to_owned()),
@@ -139,7 +139,7 @@ fn choose_compiler(named: Option<&Path>, windows: Option<&Path>, contract: &Cont
     let tried: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
     candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
         DeployError::usage(format!("there is no C# compiler: tried {}", tried.join(" and ")))
-            .hint("Every .NET Framework includes one.")
+            .hint("install a .NET Framework: each includes a compiler")
             .hint(HINT)
     })
 }

@@ -44,7 +44,7 @@ pub(super) fn run(
     let gate =
         Gate::start_beside_a_service(loaded, Arc::new(Registry::new(KEEP_FINISHED)), log_to).map_err(|error| {
             not_usable(error.in_file(file).to_string())
-                .hint(format!("Relative paths in it are resolved against {}.", file.parent().unwrap_or(file).display()))
+                .hint(format!("relative paths in it are resolved against {}", file.parent().unwrap_or(file).display()))
         })?;
     let checked = match skips_check {
         true => {
@@ -71,6 +71,6 @@ fn check_backends(gate: &Gate, notes: &mut Notes) -> Result<(), DeployError> {
     match problems.is_empty() {
         true => Ok(()),
         false => Err(DeployError::failed(format!("{}\nNothing was changed", problems.join("\n")))
-            .hint("Fix that and run install again, or add --skip-check.")),
+            .hint("fix that and run install again, or add --skip-check")),
     }
 }

@@ -159,14 +159,14 @@ fn plan_settings(
     let backup = match options.backup {
         Some(name) => Some(backups.iter().find(|backup| backup.name == name).ok_or_else(|| {
             DeployError::usage(format!("there is no backup {name} in {}", folder.display()))
-                .hint("`phonegate revert --list` lists the backups.")
+                .hint("`phonegate revert --list` lists the backups")
         })?),
         None => backups.first(),
     };
     let before = settings::read(&path)?;
     if options.backup.is_none() {
         let is_named = names_shim(&before, folder)
-            .map_err(|error| error.hint("To restore a backup anyway, name it by --backup."))?;
+            .map_err(|error| error.hint("to restore a backup anyway, name it by --backup"))?;
         if !is_named {
             return Ok(None);
         }
@@ -177,12 +177,12 @@ fn plan_settings(
             path.display(),
             folder.display()
         ))
-        .hint("Remove its entry CustomPhoneProvider by hand, or restore a copy of your own, and run revert again."));
+        .hint("remove its entry CustomPhoneProvider by hand, or restore a copy of your own, and run revert again"));
     };
     let after = settings::read(&backup.path)?;
     if names_shim(&after, folder)? {
         return Err(DeployError::usage(format!("{} names PhoneGate itself", backup.name))
-            .hint("Choose another one by --backup: `phonegate revert --list` lists the backups."));
+            .hint("choose another one by --backup: `phonegate revert --list` lists the backups"));
     }
     if before == after {
         return Ok(None);

@@ -47,8 +47,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DeployError> {
         let path = path.display();
         match error.kind() {
             std::io::ErrorKind::NotFound => DeployError::usage(format!("there is no {path}"))
-                .hint("Is this the folder of MIM's service? Else name it by --service-dir.")
-                .hint("Is MIM version 4.5.202.0 or later installed? It creates this file."),
+                .hint("name the folder of MIM's service by --service-dir, if this is another one")
+                .hint("install MIM 4.5.202.0 or later, which creates this file"),
             _ => DeployError::usage(format!("cannot read {path}: {error}")),
         }
     })
