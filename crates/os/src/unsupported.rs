@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::MachineProxy;
-use crate::config::Level;
+use super::{EventSeverity, MachineProxy};
 
 fn unsupported() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "Windows alone has it")
@@ -50,7 +49,7 @@ impl EventLog {
     ///
     /// # Errors
     /// None.
-    pub fn report(&self, _level: Level, _id: u32, _strings: &[String]) -> io::Result<()> {
+    pub fn report(&self, _severity: EventSeverity, _id: u32, _strings: &[String]) -> io::Result<()> {
         match self.0 {}
     }
 }

@@ -8,7 +8,7 @@ use windows_sys::Win32::System::EventLog::{
     ReportEventW,
 };
 
-use crate::config::Level;
+use crate::EventSeverity;
 
 /// The longest text that an event takes, in UTF-16 units: its limit is 31,839.
 const MAX_UNITS: usize = 30_000;
@@ -35,11 +35,11 @@ impl EventLog {
     ///
     /// # Errors
     /// What Windows says.
-    pub fn report(&self, level: Level, id: u32, strings: &[String]) -> io::Result<()> {
-        let kind = match level {
-            Level::Error => EVENTLOG_ERROR_TYPE,
-            Level::Warn => EVENTLOG_WARNING_TYPE,
-            Level::Info | Level::Debug | Level::Trace => EVENTLOG_INFORMATION_TYPE,
+    pub fn report(&self, severity: EventSeverity, id: u32, strings: &[String]) -> io::Result<()> {
+        let kind = match severity {
+            EventSeverity::Error => EVENTLOG_ERROR_TYPE,
+            EventSeverity::Warning => EVENTLOG_WARNING_TYPE,
+            EventSeverity::Information => EVENTLOG_INFORMATION_TYPE,
         };
         let texts: Vec<_> = strings.iter().map(|text| wide(text)).collect();
         let pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();

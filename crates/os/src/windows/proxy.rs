@@ -6,7 +6,7 @@ use windows_sys::Win32::Networking::WinHttp::{
 };
 use windows_sys::core::PWSTR;
 
-use crate::platform::MachineProxy;
+use crate::MachineProxy;
 
 /// The proxy that WinHTTP is set to. None where it is set to none.
 pub fn machine_proxy() -> Option<MachineProxy> {

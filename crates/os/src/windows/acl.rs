@@ -28,7 +28,7 @@ use windows_sys::Win32::System::SystemServices::{
 use super::account::{
     ADMINISTRATORS, CREATOR_OWNER, OWNER_RIGHTS, SYSTEM, TRUSTED_INSTALLER, current_user, name_of, text_of,
 };
-use crate::platform::{Exposure, Grant};
+use crate::{Exposure, Grant};
 
 /// Whoever has one of these can change a file, what is in a folder, or who else can.
 const WRITE: u32 = FILE_WRITE_DATA

@@ -22,8 +22,8 @@ async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     // They wait for each other, and so are recorded at once.
     let names = ["first", "second", "strange", "fourth", "fifth"];
-    names.into_iter().for_each(|name| bench.dispatcher.shared.ledger.note(attempt, note(name)));
-    bench.dispatcher.recorded().await;
+    names.into_iter().for_each(|name| bench.engine.shared.ledger.note(attempt, note(name)));
+    bench.engine.recorded().await;
     let kept = kept_steps(&store, attempt).await;
     let kept: Vec<_> = names.into_iter().filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
     assert_eq!(kept, ["first", "second", "fourth", "fifth"]);
@@ -34,7 +34,7 @@ async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
 async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
     let store = Arc::new(Faulty::that_waits());
     let bench = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("kept")));
-    let ledger = &bench.dispatcher.shared.ledger;
+    let ledger = &bench.engine.shared.ledger;
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
     let unknown = Attempt { id: id(2), ..attempt };
@@ -42,7 +42,7 @@ async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
     ledger.note(attempt, note("left_out"));
     bench.until(|bench| bench.told("\"placed\"")).await;
     store.go_on();
-    bench.dispatcher.recorded().await;
+    bench.engine.recorded().await;
     let kept = kept_steps(&store, attempt).await;
     assert!(kept.iter().any(|name| **name == *"placed"), "{kept:?}");
     assert!(!kept.iter().any(|name| **name == *"left_out"), "there is an end to what waits");
@@ -77,7 +77,7 @@ async fn what_a_provider_has_of_a_call_is_deleted_only_when_the_store_has_its_en
             bench.until(|bench| *bench.backend.cleaned_up.lock() == 1).await;
         } else {
             // The next process asks there.
-            bench.dispatcher.end().await;
+            bench.engine.end().await;
             assert_eq!(*bench.backend.cleaned_up.lock(), 0);
         }
     }
@@ -91,7 +91,7 @@ async fn a_lock_is_logged_once_although_the_answer_was_lost() {
     for n in 1..=3 {
         bench.begin(n, 60 * SECOND);
         bench.until(|bench| bench.registry.status(id(n)) == Some(CallStatus::Failed)).await;
-        bench.dispatcher.recorded().await;
+        bench.engine.recorded().await;
         let locks = store.locks().await.unwrap();
         assert_eq!(locks.len(), usize::from(n == 3));
         let lines = bench.lines.lock().iter().filter(|line| line.contains("locked_out")).count();

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
+use super::{Engine, Flight, Shared, Unsettled, interrupted};
 use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 use crate::config::Level;
@@ -65,7 +65,7 @@ pub(crate) enum Known {
     Not(Failure),
 }
 
-impl Dispatcher {
+impl Engine {
     /// Looks an id up in the store that the registry does not know. Waits for nothing.
     pub(crate) fn look_up(&self, id: CallId) -> Known {
         if self.shared.ledger.scope() == Scope::Process {

@@ -1,9 +1,21 @@
 //! What differs by operating system: where this library lies, where state goes, who may use a file, what keeps the
 //! library loaded, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
-#![allow(unsafe_code, reason = "the operating system's own interfaces")]
+//!
+//! This is the lowest crate of the workspace: it imports no other one.
 
-mod access;
+#![warn(missing_docs, unreachable_pub)]
+#![deny(clippy::undocumented_unsafe_blocks)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod library;
+mod permissions;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -14,9 +26,9 @@ pub use unix::{
 };
 
 #[cfg(not(windows))]
-mod absent;
+mod unsupported;
 #[cfg(not(windows))]
-pub use absent::{EventLog, dpapi, machine_proxy, restrict_library_search, windows_folder};
+pub use unsupported::{EventLog, dpapi, machine_proxy, restrict_library_search, windows_folder};
 
 #[cfg(windows)]
 mod windows;
@@ -31,8 +43,8 @@ pub use windows::{
     restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name, windows_folder,
 };
 
-pub use access::{Exposure, Grant, HOST_SERVICE};
 pub use library::LibraryVersion;
+pub use permissions::{Exposure, Grant, HOST_SERVICE};
 
 /// The machine's name, by which a node of a farm is known.
 pub fn machine_name() -> String {
@@ -45,4 +57,15 @@ pub struct MachineProxy {
     pub proxies: String,
     /// Hosts that are reached without it: `<local>;*.contoso.local`.
     pub bypass: String,
+}
+
+/// The severity of an event in the Windows Event Log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSeverity {
+    /// An error.
+    Error,
+    /// A warning.
+    Warning,
+    /// Information.
+    Information,
 }

@@ -45,7 +45,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_STORE_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Starts calls on a runtime and ends them all when it is told to.
-pub(crate) struct Dispatcher {
+pub(crate) struct Engine {
     runtime: Handle,
     tasks: TaskTracker,
     shared: Arc<Shared>,
@@ -111,7 +111,7 @@ impl Flight {
     }
 }
 
-impl Dispatcher {
+impl Engine {
     pub(crate) fn new(
         runtime: Handle,
         backends: Vec<NamedBackend>,
@@ -191,7 +191,7 @@ impl Dispatcher {
         self.tasks.wait().await;
     }
 
-    /// Settles what is pending still, where [`Dispatcher::end`] has not come to its end in time.
+    /// Settles what is pending still, where [`Engine::end`] has not come to its end in time.
     pub(crate) fn abandon(&self) {
         let flights: Vec<_> = self.shared.flights.lock().values().cloned().collect();
         for flight in flights {

@@ -1,4 +1,4 @@
-//! What the dispatcher says to the store, within limits of time. What the store cannot take now waits in a queue, in
+//! What the engine says to the store, within limits of time. What the store cannot take now waits in a queue, in
 //! memory, until it can.
 
 use std::sync::Arc;
@@ -134,7 +134,7 @@ impl Watch {
     }
 }
 
-/// The dispatcher's side of the store.
+/// The engine's side of the store.
 pub(super) struct Ledger {
     store: Arc<dyn CallStore>,
     rules: Rules,
