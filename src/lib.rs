@@ -46,3 +46,6 @@ pub mod registry;
 pub mod store;
 mod sync;
 pub mod telemetry;
+
+/// The types of backends that this library knows.
+pub const TYPES: config::Types = config::Types { backends: backend::BACKENDS };

@@ -200,7 +200,7 @@ fn print_library_version(path: &Path) -> Result<Exit, Trouble> {
 }
 
 fn print_schema() -> Result<Exit, Trouble> {
-    output::whole(&phonegate::config::schema())
+    output::whole(&phonegate::config::schema(&phonegate::TYPES))
         .map_err(|error| Trouble::failed(format!("cannot write the schema: {error}")))?;
     Ok(Exit::Done)
 }

@@ -244,7 +244,7 @@ fn names_shim(file: &[u8], folder: &Path) -> Result<bool, Trouble> {
 /// The configuration, the folder for state, and the logs and the file of calls where they are elsewhere.
 fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -> Vec<PathBuf> {
     let config = folder.join(FILE_NAME);
-    let (logs, calls) = match config::load(&config) {
+    let (logs, calls) = match config::load(&config, &phonegate::TYPES) {
         Ok(loaded) => {
             let place = |path: Option<PathBuf>| path.map(|path| loaded.base.join(path));
             (place(loaded.config.log.directory), place(loaded.config.store.path))

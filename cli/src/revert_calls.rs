@@ -18,7 +18,7 @@ const LISTED: usize = 100;
 /// If there is nothing older, or it cannot be read.
 pub(crate) fn plan(folder: &Path) -> Result<Restore, Trouble> {
     let path = folder.join(FILE_NAME);
-    let loaded = config::load(&path)?;
+    let loaded = config::load(&path, &phonegate::TYPES)?;
     if loaded.config.store.kind != StoreKind::Sqlite {
         return Err(Trouble::usage(format!(
             "{}: store.type is not sqlite, so there is no file of calls to restore",

@@ -33,13 +33,13 @@ impl Setup {
         let file = named.map_or_else(config::usual_path, |path| Ok(path.to_owned()))?;
         // Whoever reads an error elsewhere knows which file it was.
         let file = std::path::absolute(&file).unwrap_or(file);
-        let loaded = config::load(&file)?;
+        let loaded = config::load(&file, &phonegate::TYPES)?;
         Ok(Self { file, loaded })
     }
 
     /// The configuration of the demonstration, which keeps what it writes in `folder`.
     pub(crate) fn demo(folder: &Path) -> Result<Self, ConfigError> {
-        let mut config = config::parse(include_str!("../../examples/demo.json"))?;
+        let mut config = config::parse(include_str!("../../examples/demo.json"), &phonegate::TYPES)?;
         config.log.directory = Some(folder.to_owned());
         let loaded = Loaded { config, base: folder.to_owned(), file: None };
         Ok(Self { file: PathBuf::from("demo.json"), loaded })

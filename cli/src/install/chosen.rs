@@ -45,7 +45,8 @@ impl Chosen {
             Self::Copied(from) => from.as_path(),
             _ => place,
         };
-        let (mut loaded, text) = config::load_with_text(from).map_err(|error| not_usable(error.to_string()))?;
+        let (mut loaded, text) =
+            config::load_with_text(from, &phonegate::TYPES).map_err(|error| not_usable(error.to_string()))?;
         // That is where its relative paths will belong to.
         loaded.base = place.parent().map(Path::to_owned).unwrap_or_default();
         loaded.file = Some(place.to_owned());

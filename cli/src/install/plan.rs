@@ -118,7 +118,12 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         }
         let starter = starter(country.as_ref().and_then(DefaultCountry::main));
         found.push(("configuration", format!("{} (not there yet)", config_path.display())));
-        changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Other));
+        changes.extend(file(
+            "schema",
+            folder.join(SCHEMA),
+            config::schema(&phonegate::TYPES).into_bytes(),
+            FileKind::Other,
+        ));
         changes.extend(file("configuration", config_path, starter.into_bytes(), FileKind::Private));
         return Ok(Plan { folder, account, found, warnings, changes, diff: None, starts: true });
     }
@@ -169,7 +174,12 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
             false => warnings.push(wide.to_string()),
         }
     }
-    changes.extend(file("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Other));
+    changes.extend(file(
+        "schema",
+        folder.join(SCHEMA),
+        config::schema(&phonegate::TYPES).into_bytes(),
+        FileKind::Other,
+    ));
     changes.extend(file("tool", folder.join(tool_name()), bundle.tool, FileKind::Program));
     let library = folder.join(library_name());
     let event_source = event_source::is_missing(&library).then(|| Change::EventSource { library: library.clone() });

@@ -12,8 +12,9 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::super::http::{self, BodyError};
+use super::TwilioStudioConfig;
 use crate::call::{Failure, FailureReason};
-use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
+use crate::config::{ConfigError, NetworkConfig};
 use crate::no_duplicate_keys::Json;
 use crate::telemetry::{diagnostic_text, sanitize_untrusted};
 
