@@ -1,16 +1,19 @@
 //! The settings of a SIP trunk.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use phonegate_approval::policy;
 use phonegate_sip::message::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bounded::Bounded;
-use super::secret::Secret;
+use super::SipTrunk;
+use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
+use crate::config::{ApprovalConfig, BackendSettings, Bounded, ConfigError, NumbersConfig, Secret};
 
-/// Calls over a SIP trunk: any PBX, session border controller or carrier.
+/// Calls over a SIP trunk.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SipConfig {
@@ -93,7 +96,7 @@ pub struct SipConfig {
 
 impl SipConfig {
     /// Returns what to do if keys are not authenticated, because the trunk has no SRTP over TLS. `None` if they are.
-    pub(super) fn unauthenticated_keys(&self) -> Option<&'static str> {
+    fn unauthenticated_keys(&self) -> Option<&'static str> {
         let trunks = self.trunk.with_paths("");
         let hops = match &self.outbound_proxy {
             Some(proxy) => vec![proxy.as_str()],
@@ -110,6 +113,69 @@ impl SipConfig {
         }
         let is_required = self.media_encryption.is_none_or(|encryption| encryption == MediaEncryption::Required);
         (!is_required).then_some("if the trunk offers SRTP, remove `media_encryption`")
+    }
+}
+
+impl BackendSettings for SipConfig {
+    fn secrets(&self) -> Vec<(&'static str, Option<&Secret>)> {
+        vec![("password", self.password.as_ref()), ("client_key", self.client_key.as_ref())]
+    }
+
+    fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    fn plays_recordings(&self) -> bool {
+        true
+    }
+
+    /// Refuses a trunk that dials numbers without their country if more than one calling code is allowed: in Germany,
+    /// +49 4255 551212 would be dialled as the American 425 555 1212.
+    fn check_numbers(&self, path: &str, numbers: &NumbersConfig) -> Result<(), ConfigError> {
+        if self.number_format != NumberFormat::National {
+            return Ok(());
+        }
+        let codes: Vec<_> = numbers.calling_codes()?.iter().map(|code| format!("+{code}")).collect();
+        if codes.len() == 1 {
+            return Ok(());
+        }
+        Err(ConfigError::invalid(
+            format!("{path}.number_format"),
+            format_args!(
+                "`national` drops the country, but `numbers` allows {}: a number of one country could ring a phone in \
+                 another; use e164_plus or e164, or allow only countries with one country code",
+                codes.join(", ")
+            ),
+        ))
+    }
+
+    fn check_pins(&self, path: &str, approval: &ApprovalConfig) -> Result<(), ConfigError> {
+        let what_to_do = match self.unauthenticated_keys() {
+            Some(what_to_do) if !approval.allow_plain_pin => what_to_do,
+            _ => return Ok(()),
+        };
+        let method = policy::Method::from(approval.method).name();
+        let problem = format_args!(
+            "has no SRTP over TLS, so anyone who can read its packets learns the PINs that `{method}` asks for; \
+             {what_to_do}, or set \"allow_plain_pin\": true in `approval`"
+        );
+        Err(ConfigError::invalid(path, problem))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let warning = self.unauthenticated_keys().map(|what_to_do| {
+            format!(
+                "keys are not authenticated: without SRTP over TLS, an attacker who can read and forge packets between \
+                 PhoneGate and the trunk can approve calls; {what_to_do}"
+            )
+        });
+        warning.into_iter().collect()
+    }
+}
+
+impl BuildBackend for SipConfig {
+    fn build(&self, context: &BackendContext<'_>) -> Result<Arc<dyn TelephonyBackend>, ConfigError> {
+        Ok(Arc::new(SipTrunk::new(self, context)?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! A simulated telephone: answers, presses and hangs up as configured. For tests and demonstrations; it rings nobody.
 
-use std::path::Path;
+mod config;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,14 +12,16 @@ use phonegate_approval::verdict::{Answer, EndedBy};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::{CallRef, CallStep, PlaceError, StepSink, TelephonyBackend};
+use super::{BackendContext, CallRef, CallStep, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
-use crate::config::{ConfigError, Press, Secret, SimulatedConfig};
+use crate::config::{ConfigError, Secret};
 use crate::failpoint;
+use config::Press;
+pub(super) use config::SimulatedConfig;
 
 /// A telephone that does the same at each call.
-pub(super) struct Simulated {
+struct Simulated {
     answer_after: Duration,
     press_after: Duration,
     press: Press,
@@ -26,14 +29,14 @@ pub(super) struct Simulated {
 }
 
 impl Simulated {
-    /// `path` is the backend's place in the configuration. Relative files of secrets lie in `base`.
-    pub(super) fn new(path: &str, config: &SimulatedConfig, base: &Path) -> Result<Self, ConfigError> {
+    /// # Errors
+    /// The PIN cannot be read, or is none.
+    fn new(config: &SimulatedConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let read_pin = |secret: &Secret| {
-            let path = format!("{path}.pin");
-            let pin = secret.resolve(base, &path)?;
+            let pin = context.resolve("pin", secret)?;
             Pin::from_digits(pin.expose_secret()).ok_or_else(|| {
                 let (min, max) = (PIN_DIGITS.start(), PIN_DIGITS.end());
-                ConfigError::invalid(path, format_args!("is no PIN: it must be {min} to {max} digits"))
+                context.invalid("pin", format_args!("is no PIN: it must be {min} to {max} digits"))
             })
         };
         Ok(Self {
