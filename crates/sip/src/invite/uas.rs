@@ -1,8 +1,8 @@
 //! Requests of the peer within a call (RFC 3261, 12.2.2).
 
-use super::outgoing::ALLOW;
 use super::responses::{description, reason_text};
 use super::session_timer::MIN_SECONDS;
+use super::write::ALLOW;
 use super::{Call, PeerRequest, PeerRequestKind, Purpose, SentRequest, SessionTimer, Stage};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Reply, RequestId};
@@ -100,7 +100,7 @@ impl Call {
         }
     }
 
-    /// DropCounts requests of this side, so that their responses are ignored.
+    /// Drops requests of this side, so that their responses are ignored.
     pub(super) fn drop_requests(&mut self, core: &mut Core, is_dropped: impl Fn(&SentRequest) -> bool) {
         for request in self.requests.iter().filter(|request| is_dropped(request)) {
             core.remove_client(request.key);
@@ -141,8 +141,8 @@ impl Call {
             self.accept(core, id, fork_id, None);
             return;
         }
-        // Glare: two offers are open (RFC 3261, 14.2; RFC 3311, 5.2). Only a reliable response answers the offer of the
-        // INVITE.
+        // Glare: two offers are open (RFC 3261, 14.2; RFC 3311, 5.2). Only a reliable response has the SDP answer to the
+        // offer of the INVITE.
         if is_refreshing || (is_early && !fork.is_agreed) {
             respond(core, id, 491);
             return;
@@ -156,15 +156,15 @@ impl Call {
             is_invite,
             has_description: offer.is_some(),
             cseq: essentials.cseq.number,
-            is_answered: false,
+            is_accepted: false,
         };
         self.peer_requests.push(PeerRequest { id, fork: fork_id, kind });
-        self.emit(core, CallEvent::Offer { request: id, description: offer });
+        self.emit(core, CallEvent::SdpOffer { request: id, description: offer });
     }
 
-    /// Refuses the offers that the peer made before it answered the call and that the caller has not responded to. The
-    /// caller would take what the answer describes for the later agreement; the peer may offer again (RFC 3311, 5.2).
-    pub(super) fn refuse_early_offers(&mut self, core: &mut Core) {
+    /// Rejects the offers that the peer made before its 2xx and that the caller has not responded to. Otherwise the caller
+    /// could apply the description of the 2xx over a later agreement. The peer may offer again (RFC 3311, 5.2).
+    pub(super) fn reject_early_offers(&mut self, core: &mut Core) {
         let is_offer = |request: &PeerRequest| matches!(request.kind, PeerRequestKind::Offer { .. });
         let (offers, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.peer_requests).into_iter().partition(is_offer);
@@ -196,20 +196,20 @@ impl Call {
                 self.peer_requests.remove(index);
                 respond(core, id, 200);
             }
-            (PeerRequestKind::Offer { is_answered: true, .. }, _) => {}
-            (PeerRequestKind::Offer { is_invite, is_answered, .. }, Reply::Accept(Some(description))) => {
-                *is_answered = true;
+            (PeerRequestKind::Offer { is_accepted: true, .. }, _) => {}
+            (PeerRequestKind::Offer { is_invite, is_accepted, .. }, Reply::Accept(Some(description))) => {
+                *is_accepted = true;
                 if !*is_invite {
                     self.peer_requests.remove(index);
                 }
                 self.accept(core, id, fork, Some(description));
             }
-            // The caller accepted an offer without giving an answer.
+            // The caller accepted an offer without an SDP answer.
             (PeerRequestKind::Offer { .. }, Reply::Accept(None)) => {
                 self.peer_requests.remove(index);
                 respond(core, id, 488);
             }
-            (_, Reply::Refuse(status)) => {
+            (_, Reply::Reject(status)) => {
                 self.peer_requests.remove(index);
                 let status = if (300..700).contains(&status) { status } else { 500 };
                 core.respond(id, status, |response| match status {
@@ -226,7 +226,7 @@ impl Call {
         let Some(flow) = core.flow(self.flow) else { return };
         let contact = self.contact(&flow);
         let now = core.now;
-        let Some(request) = core.server(id).and_then(|server| server.unanswered()) else { return };
+        let Some(request) = core.server(id).and_then(|server| server.pending_request()) else { return };
         let proposed = SessionTimer::from_request(now, request);
         let knows_timers = request.has_option("timer");
         let Some(fork) = self.fork(fork_id) else { return };
@@ -272,7 +272,7 @@ impl Call {
         let PeerRequest { id, kind, .. } = self.peer_requests.remove(index);
         core.acknowledge_server(id);
         if let PeerRequestKind::Offer { has_description: false, .. } = kind {
-            self.emit(core, CallEvent::SessionAnswer(description(ack)));
+            self.emit(core, CallEvent::SdpAnswer(description(ack)));
         }
         self.update_timer(core);
     }
@@ -282,7 +282,7 @@ impl Call {
         let number = essentials.cseq.number;
         let fork = self.fork_by_tag(essentials.from.tag()).filter(|_| self.has_from_tag(essentials.to.tag()))?;
         self.peer_requests.iter().position(|request| match request.kind {
-            PeerRequestKind::Offer { is_invite: true, is_answered: true, cseq, .. } => {
+            PeerRequestKind::Offer { is_invite: true, is_accepted: true, cseq, .. } => {
                 cseq == number && request.fork == fork
             }
             _ => false,
@@ -294,7 +294,7 @@ impl Call {
         let Some(index) = self.peer_requests.iter().position(|request| request.id == id) else { return };
         let request = self.peer_requests.remove(index);
         match request.kind {
-            PeerRequestKind::Offer { is_invite: true, is_answered: true, .. } => self.lose_session(core, request.fork),
+            PeerRequestKind::Offer { is_invite: true, is_accepted: true, .. } => self.lose_session(core, request.fork),
             PeerRequestKind::Offer { .. } | PeerRequestKind::Info => respond(core, id, 500),
         }
         self.update_timer(core);
@@ -303,7 +303,7 @@ impl Call {
     /// Handles a CANCEL of a re-INVITE that the caller has not responded to (RFC 3261, 9.2).
     pub(crate) fn handle_cancel(&mut self, core: &mut Core, id: RequestId) {
         let is_open = |request: &PeerRequest| {
-            request.id == id && matches!(request.kind, PeerRequestKind::Offer { is_answered: false, .. })
+            request.id == id && matches!(request.kind, PeerRequestKind::Offer { is_accepted: false, .. })
         };
         if let Some(index) = self.peer_requests.iter().position(is_open) {
             self.peer_requests.remove(index);

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use phonegate_sip::agent::{
-    Answered, CallEvent, CallId, Config, Ended, Event, OutboundCall, Reply, RequestId, RetryReason, Transport,
+    CallEvent, CallId, Config, Ended, Established, Event, OutboundCall, Reply, RequestId, RetryReason, Transport,
 };
 use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::{Host, Message, Method};
@@ -20,21 +20,21 @@ pub const PASSWORD: &str = "made-up password";
 /// How long a test waits for a message or an event.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(4_000);
 
-/// Plays a story over each path.
-pub fn each(play: impl Fn(&mut Story)) {
+/// Plays a scenario over each path.
+pub fn each(play: impl Fn(&mut Scenario)) {
     for path in PATHS {
-        play(&mut Story::new(*path));
+        play(&mut Scenario::new(*path));
     }
 }
 
 /// Runs a scenario over UDP and over TCP.
-pub fn both(play: impl Fn(&mut Story)) {
-    play(&mut Story::new(UDP));
-    play(&mut Story::new(TCP));
+pub fn both(play: impl Fn(&mut Scenario)) {
+    play(&mut Scenario::new(UDP));
+    play(&mut Scenario::new(TCP));
 }
 
 /// An agent with one flow, and the peer at its end.
-pub struct Story {
+pub struct Scenario {
     pub net: Network,
     pub path: Path,
     pub link: usize,
@@ -51,7 +51,7 @@ pub struct Story {
     challenged: HashSet<String>,
 }
 
-impl Story {
+impl Scenario {
     pub fn new(path: Path) -> Self {
         Self::with(path, Config::default())
     }
@@ -230,15 +230,15 @@ impl Story {
     /// Returns the next event, which must be a provisional response, as its status.
     pub fn progress(&mut self) -> u16 {
         match self.call_event() {
-            CallEvent::Progress(progress) => progress.status,
+            CallEvent::Provisional(progress) => progress.status,
             event => panic!("{event:?} came instead of progress"),
         }
     }
 
     /// Returns the next event, which must be the answer to the call.
-    pub fn answered(&mut self) -> Answered {
+    pub fn answered(&mut self) -> Established {
         match self.call_event() {
-            CallEvent::Answered(answered) => answered,
+            CallEvent::Established(answered) => answered,
             event => panic!("{event:?} came instead of the answer"),
         }
     }
@@ -254,7 +254,7 @@ impl Story {
     /// Returns the next event, which must be an offer or a request for one.
     pub fn offer(&mut self) -> (RequestId, Option<Vec<u8>>) {
         match self.call_event() {
-            CallEvent::Offer { request, description } => (request, description),
+            CallEvent::SdpOffer { request, description } => (request, description),
             event => panic!("{event:?} came instead of an offer"),
         }
     }
@@ -353,7 +353,7 @@ impl Story {
 }
 
 /// Shows what was sent if the test failed.
-impl Drop for Story {
+impl Drop for Scenario {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{:?}\n{}", self.path, self.net.trace());

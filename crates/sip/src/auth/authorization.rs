@@ -1,4 +1,4 @@
-//! The answer to a challenge for one request (RFC 7616, section 3.4).
+//! The credentials of one request for one challenge (RFC 7616, section 3.4).
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::algorithm::Qop;
 use super::grammar::Text;
 use super::{AuthError, Challenge, ChallengeKind, Credentials};
 
-/// The parts of a request that an answer covers.
+/// The parts of a request that credentials cover.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestParts<'a> {
     /// The method.
@@ -29,19 +29,19 @@ impl RequestParts<'_> {
     }
 }
 
-/// A header that answers a challenge.
+/// An Authorization or Proxy-Authorization header: the credentials for a challenge.
 ///
 /// `Debug` does not show the value, because the password could be guessed from it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Authorization {
     pub(super) kind: ChallengeKind,
     pub(super) value: Vec<u8>,
 }
 
-impl Answer {
+impl Authorization {
     /// Returns the name of the header: Authorization or Proxy-Authorization.
     pub fn header(&self) -> &'static str {
-        self.kind.answer_header()
+        self.kind.authorization_header()
     }
 
     /// Returns the value of the header. It has no line breaks; its bytes need not be UTF-8, because it repeats the
@@ -51,15 +51,15 @@ impl Answer {
     }
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Authorization").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-/// Writes the value of the header that answers a challenge. `count` is the nonce count.
+/// Writes the credentials for a challenge. `count` is the nonce count.
 ///
-/// Without `qop`, the answer has the form of RFC 2069, which RFC 3261, section 22.4, still allows.
+/// Without `qop`, they have the form of RFC 2069, which RFC 3261, section 22.4, still allows.
 pub(super) fn write(
     challenge: &Challenge,
     credentials: &Credentials,
@@ -117,5 +117,5 @@ pub(super) fn write(
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
+#[path = "authorization_tests.rs"]
 mod tests;

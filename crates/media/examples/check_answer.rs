@@ -1,7 +1,7 @@
 //! Reads an SDP answer from standard input and prints whether it is a usable answer to the default offer.
 //!
 //! ```sh
-//! printf 'v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0 101\r\n' | cargo run -p phonegate-media --example judge_answer
+//! printf 'v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0 101\r\n' | cargo run -p phonegate-media --example check_answer
 //! ```
 
 use std::io::{Read, stdin};
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let local = if is_ipv6 { ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 4000).into() } else { ([192, 0, 2, 1], 4000).into() };
     let mut session = LocalSession::new(local, 1, Encryption::Off);
     println!("The offer:\n\n{}", session.offer().replace('\r', ""));
-    match session.judge_answer(&answer) {
+    match session.check_answer(&answer) {
         Ok(remote) => {
             println!("The answer is accepted.");
             println!("audio:            {} to {}", remote.codec.name(), remote.rtp);

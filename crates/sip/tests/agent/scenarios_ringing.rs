@@ -5,11 +5,11 @@ use std::time::Duration;
 use phonegate_sip::agent::{CallEvent, EndCause};
 
 use crate::net::network::Health;
-use crate::net::story::{Story, TCP, UDP, both, each};
+use crate::net::scenario::{Scenario, TCP, UDP, both, each};
 use crate::net::text::{Text, header};
 
-/// A refusal, and whether a phone may have rung if no ringing was reported before.
-const REFUSALS: &[(&str, bool)] = &[
+/// A rejection, and whether a phone may have rung if no ringing was reported before.
+const REJECTIONS: &[(&str, bool)] = &[
     ("400 Bad Request", false),
     ("403 Forbidden", false),
     ("404 Not Found", false),
@@ -31,18 +31,18 @@ const REFUSALS: &[(&str, bool)] = &[
 ];
 
 #[test]
-fn a_refusal_says_whether_a_phone_may_have_rung() {
-    for &(status, may_have_rung) in REFUSALS {
-        both(|story| {
-            let (_, invite) = story.invite();
-            story.reply(&invite, "100 Trying");
-            story.reply(&invite, status);
-            story.receive("ACK");
-            let ended = story.ended();
-            assert!(matches!(ended.cause, EndCause::Refused(_)), "{status}: {ended:?}");
+fn a_rejection_says_whether_a_phone_may_have_rung() {
+    for &(status, may_have_rung) in REJECTIONS {
+        both(|scenario| {
+            let (_, invite) = scenario.invite();
+            scenario.reply(&invite, "100 Trying");
+            scenario.reply(&invite, status);
+            scenario.receive("ACK");
+            let ended = scenario.ended();
+            assert!(matches!(ended.cause, EndCause::Rejected(_)), "{status}: {ended:?}");
             assert_eq!(ended.may_have_rung, may_have_rung, "{status}");
             assert!(!ended.may_still_ring, "a final response ends the ringing: {status}");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
@@ -50,18 +50,18 @@ fn a_refusal_says_whether_a_phone_may_have_rung() {
 /// An 18x was received, so a phone may have rung, whatever the final response is.
 #[test]
 fn after_an_18x_a_phone_may_have_rung() {
-    for early in ["180 Ringing", "181 Call Is Being Forwarded", "182 Queued", "183 Session Progress"] {
-        for &(status, _) in REFUSALS {
-            both(|story| {
-                let (_, invite) = story.invite();
-                story.send(&story.in_dialog(&invite, early, "callee"));
-                story.progress();
-                story.reply(&invite, status);
-                story.receive("ACK");
-                let ended = story.ended();
+    for early in ["180 Ringing", "181 Call Is Being Forwarded", "182 Queued", "183 Session ProvisionalResponse"] {
+        for &(status, _) in REJECTIONS {
+            both(|scenario| {
+                let (_, invite) = scenario.invite();
+                scenario.send(&scenario.in_dialog(&invite, early, "callee"));
+                scenario.progress();
+                scenario.reply(&invite, status);
+                scenario.receive("ACK");
+                let ended = scenario.ended();
                 assert!(ended.may_have_rung, "{early} and {status}");
                 assert!(!ended.may_still_ring, "a final response ends the ringing: {status}");
-                story.nothing_left();
+                scenario.nothing_left();
             });
         }
     }
@@ -70,18 +70,18 @@ fn after_an_18x_a_phone_may_have_rung() {
 /// What a telephone network responds when a call is rejected, and why that is no failure of the trunk.
 #[test]
 fn a_503_after_ringing_keeps_its_cause() {
-    each(|story| {
-        let (_, invite) = story.invite();
-        story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
-        story.progress();
-        let refusal = story.in_dialog(&invite, "503 Service Unavailable", "callee");
-        story.send(&refusal.line("Reason: Q.850;cause=21;text=\"Call rejected\""));
-        story.receive("ACK");
-        let ended = story.ended();
-        let EndCause::Refused(refusal) = &ended.cause else { panic!("{ended:?}") };
-        assert_eq!((refusal.status, refusal.q850), (503, Some(21)), "the cause is kept");
+    each(|scenario| {
+        let (_, invite) = scenario.invite();
+        scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "callee"));
+        scenario.progress();
+        let rejection = scenario.in_dialog(&invite, "503 Service Unavailable", "callee");
+        scenario.send(&rejection.line("Reason: Q.850;cause=21;text=\"Call rejected\""));
+        scenario.receive("ACK");
+        let ended = scenario.ended();
+        let EndCause::Rejected(rejection) = &ended.cause else { panic!("{ended:?}") };
+        assert_eq!((rejection.status, rejection.q850), (503, Some(21)), "the cause is kept");
         assert!(ended.may_have_rung, "it rang");
-        story.nothing_left();
+        scenario.nothing_left();
     });
 }
 
@@ -91,14 +91,14 @@ fn a_cause_of_the_called_phone_says_that_it_may_have_rung() {
     for (cause, may_have_rung) in [(1, false), (34, false), (42, false), (16, true), (17, true), (19, true), (21, true)]
     {
         for status in ["403 Forbidden", "500 Server Internal Error", "503 Service Unavailable"] {
-            both(|story| {
-                let (_, invite) = story.invite();
-                let refusal = story.in_dialog(&invite, status, "callee");
-                story.send(&refusal.line(format!("Reason: Q.850;cause={cause}")));
-                story.receive("ACK");
-                let ended = story.ended();
+            both(|scenario| {
+                let (_, invite) = scenario.invite();
+                let rejection = scenario.in_dialog(&invite, status, "callee");
+                scenario.send(&rejection.line(format!("Reason: Q.850;cause={cause}")));
+                scenario.receive("ACK");
+                let ended = scenario.ended();
                 assert_eq!(ended.may_have_rung, may_have_rung, "{status} with cause {cause}");
-                story.nothing_left();
+                scenario.nothing_left();
             });
         }
     }
@@ -106,34 +106,34 @@ fn a_cause_of_the_called_phone_says_that_it_may_have_rung() {
 
 #[test]
 fn ringing_before_a_challenge_counts() {
-    both(|story| {
-        let mut call = story.call();
+    both(|scenario| {
+        let mut call = scenario.call();
         call.credentials = None;
-        story.place(call);
-        let invite = story.receive("INVITE");
-        story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
-        story.progress();
+        scenario.place(call);
+        let invite = scenario.receive("INVITE");
+        scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "callee"));
+        scenario.progress();
         let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n1\"";
-        story.send(&Text::reply(&invite, "401 Unauthorized").tag("x").line(challenge));
-        story.receive("ACK");
-        assert!(story.ended().may_have_rung, "the 180 said so");
-        story.nothing_left();
+        scenario.send(&Text::reply(&invite, "401 Unauthorized").tag("x").line(challenge));
+        scenario.receive("ACK");
+        assert!(scenario.ended().may_have_rung, "the 180 said so");
+        scenario.nothing_left();
     });
 }
 
 #[test]
 fn ringing_at_the_first_node_counts_after_a_redirection() {
-    both(|story| {
-        let (call, invite) = story.invite();
-        story.send(&story.in_dialog(&invite, "180 Ringing", "first"));
-        story.progress();
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
+        scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "first"));
+        scenario.progress();
         let moved = Text::reply(&invite, "302 Moved").tag("first");
-        story.send(&moved.line(format!("Contact: <sip:+14255550100@{}:5072>", story.host())));
-        story.receive("ACK");
-        assert!(matches!(story.call_event(), CallEvent::Redirected(_)), "it is reported");
-        story.hang_up(call);
-        assert!(story.ended().may_have_rung, "the first node said so");
-        story.nothing_left();
+        scenario.send(&moved.line(format!("Contact: <sip:+14255550100@{}:5072>", scenario.host())));
+        scenario.receive("ACK");
+        assert!(matches!(scenario.call_event(), CallEvent::Redirected(_)), "it is reported");
+        scenario.hang_up(call);
+        assert!(scenario.ended().may_have_rung, "the first node said so");
+        scenario.nothing_left();
     });
 }
 
@@ -141,25 +141,25 @@ fn ringing_at_the_first_node_counts_after_a_redirection() {
 #[test]
 fn silence_on_the_prack_does_not_hide_that_it_rang() {
     for challenge in [false, true] {
-        both(|story| {
-            let (call, invite) = story.invite();
-            let ringing = story.in_dialog(&invite, "180 Ringing", "callee");
-            story.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
-            let prack = story.receive("PRACK");
-            story.progress();
+        both(|scenario| {
+            let (call, invite) = scenario.invite();
+            let ringing = scenario.in_dialog(&invite, "180 Ringing", "callee");
+            scenario.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
+            let prack = scenario.receive("PRACK");
+            scenario.progress();
             if challenge {
                 let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n1\"";
-                story.send(&Text::reply(&prack, "401 Unauthorized").line(challenge));
-                let again = story.receive("PRACK");
+                scenario.send(&Text::reply(&prack, "401 Unauthorized").line(challenge));
+                let again = scenario.receive("PRACK");
                 assert_eq!(header(&again, "RAck"), header(&prack, "RAck"), "the PRACK is repeated with an answer");
             }
-            story.wait(Duration::from_secs(40));
-            story.hang_up(call);
-            let cancel = story.receive("CANCEL");
-            story.confirm_cancel(&invite, &cancel);
-            let ended = story.ended();
+            scenario.wait(Duration::from_secs(40));
+            scenario.hang_up(call);
+            let cancel = scenario.receive("CANCEL");
+            scenario.confirm_cancel(&invite, &cancel);
+            let ended = scenario.ended();
             assert!(ended.may_have_rung && !ended.may_still_ring, "it rang and has stopped");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
@@ -178,25 +178,25 @@ fn a_200_with_unreadable_headers_is_not_lost() {
         "Require: \u{fffd}",
         "Content-Type: nonsense",
     ] {
-        both(|story| {
-            let (call, invite) = story.invite();
+        both(|scenario| {
+            let (call, invite) = scenario.invite();
             let name = line.split(':').next().unwrap_or_default();
             let ok = Text::reply(&invite, "200 OK").tag("callee");
             let ok = if name == "Contact" { ok } else { ok.line("Contact: <sip:callee@192.0.2.7:5080>") };
-            story.send(&ok.line(line).sdp("callee"));
-            story.receive("ACK");
-            let mut first = story.call_event();
-            if matches!(first, CallEvent::Answered(_)) {
-                story.hang_up(call);
+            scenario.send(&ok.line(line).sdp("callee"));
+            scenario.receive("ACK");
+            let mut first = scenario.call_event();
+            if matches!(first, CallEvent::Established(_)) {
+                scenario.hang_up(call);
             }
-            let bye = story.receive("BYE");
-            story.reply(&bye, "200 OK");
-            if matches!(first, CallEvent::Answered(_)) {
-                first = story.call_event();
+            let bye = scenario.receive("BYE");
+            scenario.reply(&bye, "200 OK");
+            if matches!(first, CallEvent::Established(_)) {
+                first = scenario.call_event();
             }
             let CallEvent::Ended(ended) = first else { panic!("{line}: {first:?}") };
             assert!(ended.may_have_rung && !ended.may_still_ring, "{line}: {ended:?}");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
@@ -205,14 +205,14 @@ fn a_200_with_unreadable_headers_is_not_lost() {
 #[test]
 fn a_200_without_a_readable_dialog_may_have_rung() {
     for line in ["To: <sip:+14255550100@192.0.2.7", "To: <sip:a@192.0.2.7>;tag=a;tag=b", "To: ;tag=callee"] {
-        both(|story| {
-            let (_, invite) = story.invite();
+        both(|scenario| {
+            let (_, invite) = scenario.invite();
             let ok = Text::reply(&invite, "200 OK").replace("To", line);
-            story.send(&ok.line("Contact: <sip:callee@192.0.2.7:5080>").sdp("callee"));
-            let ended = story.ended();
+            scenario.send(&ok.line("Contact: <sip:callee@192.0.2.7:5080>").sdp("callee"));
+            let ended = scenario.ended();
             assert_eq!(ended.cause, EndCause::NoResponse, "{line}");
             assert!(ended.may_have_rung && ended.may_still_ring, "{line}: {ended:?}");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
@@ -220,127 +220,127 @@ fn a_200_without_a_readable_dialog_may_have_rung() {
 /// RFC 3581: a server that writes `;rport=` without a port.
 #[test]
 fn an_empty_rport_in_a_response_hides_nothing() {
-    both(|story| {
-        let (call, invite) = story.invite();
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
         let via = header(&invite, "Via");
         for rport in [";rport=", ";rport=none", ";RPORT"] {
             let via = if via.contains(";rport") { via.replace(";rport", rport) } else { format!("{via}{rport}") };
-            story.send(&story.in_dialog(&invite, "180 Ringing", "callee").replace("Via", format!("Via: {via}")));
-            assert_eq!(story.progress(), 180, "{rport}");
+            scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "callee").replace("Via", format!("Via: {via}")));
+            assert_eq!(scenario.progress(), 180, "{rport}");
         }
-        story.answer(&invite, "callee");
-        story.finish(call);
+        scenario.answer(&invite, "callee");
+        scenario.finish(call);
     });
 }
 
 /// The socket reports that no byte was sent.
 #[test]
 fn an_invite_that_could_not_be_sent_rang_no_phone() {
-    both(|story| {
-        let link = story.link;
-        story.net.links[link].health = Health::Failing;
-        story.place(story.call());
-        let ended = story.ended();
+    both(|scenario| {
+        let link = scenario.link;
+        scenario.net.links[link].health = Health::Failing;
+        scenario.place(scenario.call());
+        let ended = scenario.ended();
         assert_eq!(ended.cause, EndCause::ConnectionLost, "the INVITE could not be sent");
         assert!(!ended.may_have_rung && !ended.may_still_ring, "no byte was sent");
-        story.nothing_left();
+        scenario.nothing_left();
     });
 }
 
 /// The first INVITE vanished, and only the second could not be sent.
 #[test]
 fn an_invite_of_which_one_went_out_may_have_rung() {
-    let mut story = Story::new(UDP);
-    let link = story.link;
-    story.place(story.call());
-    story.receive("INVITE");
-    story.net.links[link].health = Health::Failing;
-    let ended = story.ended();
+    let mut scenario = Scenario::new(UDP);
+    let link = scenario.link;
+    scenario.place(scenario.call());
+    scenario.receive("INVITE");
+    scenario.net.links[link].health = Health::Failing;
+    let ended = scenario.ended();
     assert!(ended.may_have_rung, "the first INVITE may have arrived");
     assert!(ended.may_still_ring, "no response says that it stopped");
-    story.nothing_left();
+    scenario.nothing_left();
 }
 
 #[test]
 fn a_challenged_invite_that_cannot_be_repeated_rang_no_phone() {
-    both(|story| {
-        let (_, invite) = story.invite();
-        let link = story.link;
+    both(|scenario| {
+        let (_, invite) = scenario.invite();
+        let link = scenario.link;
         let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n1\"";
-        story.send(&Text::reply(&invite, "401 Unauthorized").tag("x").line(challenge));
-        story.net.links[link].health = Health::Failing;
+        scenario.send(&Text::reply(&invite, "401 Unauthorized").tag("x").line(challenge));
+        scenario.net.links[link].health = Health::Failing;
         loop {
-            match story.call_event() {
+            match scenario.call_event() {
                 CallEvent::Retried(_) => {}
                 CallEvent::Ended(ended) => break assert!(!ended.may_have_rung, "only a challenge came: {ended:?}"),
                 event => panic!("{event:?}"),
             }
         }
-        story.nothing_left();
+        scenario.nothing_left();
     });
 }
 
 #[test]
 fn a_connection_that_closes_may_leave_a_phone_ringing() {
     for rings in [false, true] {
-        let mut story = Story::new(TCP);
-        let (call, invite) = story.invite();
+        let mut scenario = Scenario::new(TCP);
+        let (call, invite) = scenario.invite();
         if rings {
-            story.send(&story.in_dialog(&invite, "180 Ringing", "callee"));
-            story.progress();
+            scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "callee"));
+            scenario.progress();
         }
-        story.net.close(story.link);
-        let ended = story.ended();
+        scenario.net.close(scenario.link);
+        let ended = scenario.ended();
         assert_eq!(ended.cause, EndCause::ConnectionLost, "the connection closed");
         assert!(ended.may_have_rung && ended.may_still_ring, "the INVITE was sent");
-        story.hang_up(call);
-        story.nothing_left();
+        scenario.hang_up(call);
+        scenario.nothing_left();
     }
 }
 
 /// A connection that died without notice, for example by a power cut: the INVITE stays in the buffer.
 #[test]
 fn an_invite_in_the_buffer_of_a_dead_connection_may_ring() {
-    let mut story = Story::new(TCP);
-    story.net.links[story.link].health = Health::Dead;
-    story.place(story.call());
-    let ended = story.ended();
+    let mut scenario = Scenario::new(TCP);
+    scenario.net.links[scenario.link].health = Health::Dead;
+    scenario.place(scenario.call());
+    let ended = scenario.ended();
     assert_eq!(ended.cause, EndCause::NoResponse, "nothing came back");
     assert!(ended.may_have_rung && ended.may_still_ring, "the bytes may arrive");
-    story.nothing_left();
+    scenario.nothing_left();
 }
 
 #[test]
 fn silence_may_have_rung() {
     for trying in [false, true] {
-        both(|story| {
-            let (_, invite) = story.invite();
+        both(|scenario| {
+            let (_, invite) = scenario.invite();
             if trying {
-                story.reply(&invite, "100 Trying");
+                scenario.reply(&invite, "100 Trying");
             }
             let mut cancels = Vec::new();
-            let ended = story.ended();
-            story.wait(Duration::from_millis(50));
-            story.take_new(&mut cancels);
+            let ended = scenario.ended();
+            scenario.wait(Duration::from_millis(50));
+            scenario.take_new(&mut cancels);
             assert_eq!(ended.cause, EndCause::NoResponse, "no final response came");
             assert!(ended.may_have_rung && ended.may_still_ring, "silence says nothing");
             assert_eq!(cancels.len(), usize::from(trying), "the INVITE is cancelled if there was a response");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
 
 #[test]
 fn a_call_hung_up_ahead_of_its_challenge_rang_no_phone() {
-    both(|story| {
-        let (call, invite) = story.invite();
-        story.hang_up(call);
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
+        scenario.hang_up(call);
         let challenge = "WWW-Authenticate: Digest realm=\"trunk\", nonce=\"n1\"";
-        story.send(&Text::reply(&invite, "401 Unauthorized").tag("x").line(challenge));
-        story.receive("ACK");
-        let ended = story.ended();
+        scenario.send(&Text::reply(&invite, "401 Unauthorized").tag("x").line(challenge));
+        scenario.receive("ACK");
+        let ended = scenario.ended();
         assert_eq!(ended.cause, EndCause::Cancelled, "the caller hung up, so that nothing is repeated");
         assert!(!ended.may_have_rung && !ended.may_still_ring, "a challenge rings no phone");
-        story.nothing_left();
+        scenario.nothing_left();
     });
 }

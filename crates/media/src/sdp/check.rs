@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::description::{Description, Media, Section, decimal};
-use super::local::Encryption;
-use super::{Codec, Direction, EventTypes, PeerKey, RemoteMedia, SdpError, TELEPHONE_EVENT};
+use super::{Codec, Direction, Encryption, EventTypes, PeerKey, RemoteMedia, SdpError, TELEPHONE_EVENT};
+use crate::rtp::CLOCK_RATE;
 
 /// Maximum length of a word of the peer that is repeated in an answer or in an error, in characters.
 const MAX_REPEATED: usize = 32;
@@ -54,7 +54,7 @@ pub(super) fn answer(sdp: &[u8], requirements: Requirements<'_>) -> Result<Remot
     if audio.next().is_some() {
         return Err(SdpError::SeveralAudio);
     }
-    judge(&description.session, media, Role::Answer, requirements)
+    check(&description.session, media, Role::Answer, requirements)
 }
 
 /// Checks an offer. The first usable audio stream is accepted, and every other stream is rejected.
@@ -62,7 +62,7 @@ pub(super) fn offer(sdp: &[u8], requirements: Requirements<'_>) -> Result<PeerOf
     let description = Description::read(sdp)?;
     let mut problem = SdpError::NoAudio;
     for (index, media) in description.media.iter().enumerate().filter(|(_, media)| media.kind == "audio") {
-        match judge(&description.session, media, Role::Offer, requirements) {
+        match check(&description.session, media, Role::Offer, requirements) {
             Ok(remote) => {
                 let before = description.media.iter().take(index).map(refused).collect();
                 let after = description.media.iter().skip(index + 1).map(refused).collect();
@@ -74,7 +74,7 @@ pub(super) fn offer(sdp: &[u8], requirements: Requirements<'_>) -> Result<PeerOf
     Err(problem)
 }
 
-fn judge(
+fn check(
     session: &Section,
     media: &Media,
     role: Role,
@@ -184,7 +184,7 @@ fn key(media: &Media, role: Role, encryption: &Encryption) -> Result<Option<Peer
     }
 }
 
-/// Returns whether `rtpmap` maps a format to this encoding at 8000 Hz with one channel. `None` if there is no mapping;
+/// Returns whether `rtpmap` maps a format to this encoding at [`CLOCK_RATE`] with one channel. `None` if there is no mapping;
 /// false if mappings contradict each other.
 fn is_mapped_to(media: &Media, format: &str, encoding: &str) -> Option<bool> {
     let maps = media.lines.values("rtpmap").filter_map(|map| {
@@ -192,7 +192,9 @@ fn is_mapped_to(media: &Media, format: &str, encoding: &str) -> Option<bool> {
         (payload_type == format).then(|| {
             let mut parts = mapped.trim().split('/').map(str::trim);
             let is_encoding = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding));
-            is_encoding && parts.next() == Some("8000") && parts.next().is_none_or(|channels| channels == "1")
+            is_encoding
+                && parts.next() == Some(&*CLOCK_RATE.to_string())
+                && parts.next().is_none_or(|channels| channels == "1")
         })
     });
     maps.reduce(|a, b| a && b)

@@ -4,7 +4,7 @@ use super::{Call, SentInvite, Stage, session_timer};
 use crate::agent::core::Core;
 use crate::agent::flow::Flow;
 use crate::auth::RequestParts;
-use crate::message::{BuildError, Limits, Message, MessageBuilder, Method, header};
+use crate::message::{BuildError, Limits, Message, MessageBuilder, Method, header, limits};
 use crate::transaction::ClientKey;
 
 /// The methods that the peer may use within a call.
@@ -24,11 +24,16 @@ impl Call {
             return;
         };
         let destination = flow.remote;
-        let bytes = message.as_bytes().to_vec();
-        self.invite =
-            Some(SentInvite { key, message, destination, is_proceeding: false, is_cancelled: false, is_final: false });
-        self.give_up_at = Some(core.now.saturating_add(core.config.max_ringing));
-        core.start_client(self.owner(), key, (self.flow, destination), (&Method::Invite, bytes), None);
+        self.invite = Some(SentInvite {
+            key,
+            message: message.clone(),
+            destination,
+            is_proceeding: false,
+            is_cancelled: false,
+            is_final: false,
+        });
+        self.stage_ends_at = Some(core.now.saturating_add(core.config.max_ringing));
+        core.start_client(self.owner(), key, (self.flow, destination), Some(message), None);
     }
 
     fn write_invite(&mut self, core: &Core, flow: &Flow, key: ClientKey, random: [u8; 16]) -> Option<Message> {
@@ -62,12 +67,11 @@ impl Call {
         }
         if let Some(auth) = &mut self.auth {
             let parts = RequestParts { method: b"INVITE", uri: setup.target.as_bytes(), body: &setup.offer };
-            for answer in auth.answer(&mut self.invite_auth, &parts, random).ok()? {
-                builder = builder.header(answer.header(), answer.value());
+            for authorization in auth.authorize(&mut self.invite_auth, &parts, random).ok()? {
+                builder = builder.header(authorization.header(), authorization.value());
             }
         }
-        let bytes = builder.body("application/sdp", setup.offer.clone()).build().ok()?;
-        Message::from_datagram(&bytes, &own_limits()).ok()
+        own_message(&builder.body("application/sdp", setup.offer.clone()).build().ok()?)
     }
 
     /// Returns the value of From, whose tag is the same for the whole call.
@@ -101,16 +105,17 @@ impl Call {
             return;
         };
         invite.is_cancelled = true;
-        let Ok(bytes) = ack_or_cancel(&invite.message, &Method::Cancel, None) else { return };
-        core.start_client(owner, invite.key.cancel(), (flow, invite.destination), (&Method::Cancel, bytes), None);
+        let cancel = ack_or_cancel(&invite.message, &Method::Cancel, None).ok().and_then(|bytes| own_message(&bytes));
+        let Some(cancel) = cancel else { return };
+        core.start_client(owner, invite.key.cancel(), (flow, invite.destination), Some(cancel), None);
         let wait = core.now.saturating_add(core.config.timers.timeout());
         // Never shortens the time for which an ended call is kept.
-        let kept = self.give_up_at.filter(|_| self.stage == Stage::Over);
-        self.give_up_at = kept.max(Some(wait));
+        let kept = self.stage_ends_at.filter(|_| self.stage == Stage::Over);
+        self.stage_ends_at = kept.max(Some(wait));
     }
 
     /// Acknowledges a final response that arrived after the end of the INVITE's transaction.
-    pub(super) fn acknowledge_refusal(&self, core: &mut Core, response: &Message) {
+    pub(super) fn acknowledge_rejection(&self, core: &mut Core, response: &Message) {
         let Some(invite) = &self.invite else { return };
         if let Ok(ack) = ack_or_cancel(&invite.message, &Method::Ack, Some(response)) {
             core.send(self.flow, invite.destination, ack);
@@ -155,7 +160,8 @@ pub(crate) fn ack_or_cancel(
     builder.header(header::CSEQ, format!("{cseq} {method}")).build()
 }
 
-/// Returns the limits for parsing messages that this side wrote.
-pub(crate) fn own_limits() -> Limits {
-    Limits { datagram_request: crate::message::limits::MESSAGE, ..Limits::default() }
+/// Parses a message that this side wrote, which may be as long as on a stream.
+pub(crate) fn own_message(bytes: &[u8]) -> Option<Message> {
+    let limits = Limits { datagram_request: limits::MESSAGE, ..Limits::default() };
+    Message::from_datagram(bytes, &limits).ok()
 }

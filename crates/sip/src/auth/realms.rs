@@ -1,14 +1,17 @@
-//! The realms that asked for credentials, and the strongest algorithms that they used.
+//! The realms that asked for credentials, and the strongest algorithm of each kind of challenge.
 
-use super::authenticator::MAX_REALMS;
 use super::{Algorithm, AuthError, Challenge, ChallengeKind};
+
+/// Maximum realms for which credentials are sent in one call or registration. A realm of a server and the same realm of a
+/// proxy count as two.
+pub const MAX_REALMS: usize = 4;
 
 /// Maximum earlier nonces of a realm whose counts are remembered.
 const MAX_OLD_NONCES: usize = 4;
 
 /// The realms and required algorithms of one call or registration.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Realms {
     realms: Vec<Realm>,
     server_floor: Option<Algorithm>,
     proxy_floor: Option<Algorithm>,
@@ -22,7 +25,7 @@ pub(super) struct Realm {
     /// The latest challenge. `None` if it was forgotten, or if a stronger algorithm has been required since.
     pub(super) challenge: Option<Challenge>,
     pub(super) nonce: Nonce,
-    old: Vec<Nonce>,
+    old_nonces: Vec<Nonce>,
 }
 
 /// A nonce and what was sent with it.
@@ -30,12 +33,12 @@ pub(super) struct Realm {
 pub(super) struct Nonce {
     pub(super) value: Vec<u8>,
     pub(super) count: u32,
-    /// The client nonce of the first answer. The key of a `-sess` algorithm depends on it, so it must not change (RFC
-    /// 7616, section 3.4.2).
+    /// The client nonce of the first credentials. The hash of a `-sess` algorithm depends on it, so it must not change
+    /// (RFC 7616, section 3.4.2).
     pub(super) session_cnonce: Option<String>,
 }
 
-impl Known {
+impl Realms {
     /// Returns the strongest accepted algorithm: the minimum for further challenges.
     pub(super) fn floor(&self, kind: ChallengeKind) -> Option<Algorithm> {
         match kind {
@@ -56,7 +59,7 @@ impl Known {
     }
 
     /// Records a challenge. The caller has checked that it is not weaker than the floor.
-    pub(super) fn learn(&mut self, kind: ChallengeKind, challenge: Challenge) -> Result<(), AuthError> {
+    pub(super) fn record(&mut self, kind: ChallengeKind, challenge: Challenge) -> Result<(), AuthError> {
         let floor = match kind {
             ChallengeKind::Server => &mut self.server_floor,
             ChallengeKind::Proxy => &mut self.proxy_floor,
@@ -73,7 +76,7 @@ impl Known {
             None if is_full => return Err(AuthError::TooManyRealms),
             None => {
                 let nonce = Nonce::new(challenge.nonce.value());
-                self.realms.push(Realm { kind, name, challenge: Some(challenge), nonce, old: Vec::new() });
+                self.realms.push(Realm { kind, name, challenge: Some(challenge), nonce, old_nonces: Vec::new() });
             }
         }
         Ok(())
@@ -87,13 +90,13 @@ impl Realm {
         if self.nonce.value == value {
             return;
         }
-        let known = self.old.iter().position(|old| old.value == value);
-        let next = known.map_or_else(|| Nonce::new(value), |index| self.old.remove(index));
+        let known = self.old_nonces.iter().position(|old| old.value == value);
+        let next = known.map_or_else(|| Nonce::new(value), |index| self.old_nonces.remove(index));
         let last = std::mem::replace(&mut self.nonce, next);
-        if self.old.len() >= MAX_OLD_NONCES {
-            self.old.remove(0);
+        if self.old_nonces.len() >= MAX_OLD_NONCES {
+            self.old_nonces.remove(0);
         }
-        self.old.push(last);
+        self.old_nonces.push(last);
     }
 }
 

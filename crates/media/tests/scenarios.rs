@@ -71,7 +71,7 @@ fn an_answer_that_names_no_place_for_audio_is_refused() {
         ("m=audio 4000/2 RTP/AVP 0 101\r\n", SdpError::Address),
         ("m=audio 4000 RTP/AVP 18 101\r\n", SdpError::Codec),
     ] {
-        assert_eq!(local.judge_answer(description(media).as_bytes()), Err(error), "{media}");
+        assert_eq!(local.check_answer(description(media).as_bytes()), Err(error), "{media}");
     }
 }
 
@@ -197,7 +197,7 @@ fn odd_but_readable_descriptions_take_keys() {
         call.receive_answer(&sdp);
         call.media.set_answered();
         call.check_keys(&sdp);
-        let held = call.local.judge_answer(format!("{}\r\na=sendonly \r\n", sdp.trim_end_matches('\0')).as_bytes());
+        let held = call.local.check_answer(format!("{}\r\na=sendonly \r\n", sdp.trim_end_matches('\0')).as_bytes());
         assert!(held.unwrap().is_on_hold(), "{sdp}");
     }
 }
@@ -272,7 +272,7 @@ fn an_offer_of_the_peer_brings_its_new_key() {
         let lines = offer.lines().filter(|line| !line.starts_with("a=crypto:") || line.contains(suite));
         let offer: String = lines.flat_map(|line| [line, "\r\n"]).collect();
         let answer = call.receive_offer(&offer);
-        let agreed = peer.judge_answer(answer.as_bytes()).unwrap();
+        let agreed = peer.check_answer(answer.as_bytes()).unwrap();
         let mut srtp = Srtp::new(&new_keys).unwrap();
         srtp.set_peer_key(agreed.key.as_ref().unwrap()).unwrap();
         call.srtp = Some(srtp);
@@ -301,7 +301,7 @@ fn media_follows_an_offer_before_the_answer() {
 fn an_unusable_re_invite_changes_nothing() {
     let mut call = Call::answered(PLAIN);
     for media in ["m=audio 0 RTP/AVP 0 101\r\n", "m=audio 4000 RTP/AVP 18\r\n", "m=audio 4000 RTP/SAVP 0\r\n", ""] {
-        assert!(call.local.judge_offer(description(media).as_bytes()).is_err(), "{media}");
+        assert!(call.local.check_offer(description(media).as_bytes()).is_err(), "{media}");
         call.check_keys(media);
     }
 }

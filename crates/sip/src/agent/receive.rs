@@ -1,17 +1,17 @@
-//! Dispatches received messages: responses to their transaction, requests to their call.
+//! Reads datagrams and streams, and dispatches responses to their transaction. [`uas`](super::uas) handles requests.
 
 use std::net::SocketAddr;
 
 use super::core::Owner;
 use super::event::Event;
 use super::flow::FlowId;
-use super::response::ResponseBuilder;
+use super::uas::{handle_request, respond};
 use super::{CallId, UserAgent};
 use crate::framing::StreamEvent;
-use crate::invite::{ack_or_cancel, capabilities, own_limits, unsupported};
-use crate::message::{Essentials, Message, MessageError, Method, header};
+use crate::invite::ack_or_cancel;
+use crate::message::{Essentials, Message, MessageError, Method};
+use crate::transaction::ClientKey;
 use crate::transaction::client::ResponseAction;
-use crate::transaction::{ClientKey, ServerKey};
 
 /// Maximum bytes of a stream that are parsed before the messages in them are handled.
 const CHUNK: usize = 16 * 1024;
@@ -116,14 +116,14 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
     };
     let (now, timers) = (agent.core.now, agent.core.config.timers);
     let Some((_, transaction)) = agent.core.client(key) else { return };
-    if !is_response_to(transaction.request(), essentials) {
+    if !transaction.request().is_some_and(|request| is_response_to(request, essentials)) {
         count(&mut agent.core.drops.unmatched);
         return;
     }
     let action = transaction.handle_response(now, status, &timers);
     if action == ResponseAction::DeliverAndAcknowledge
-        && let Ok(invite) = Message::from_datagram(transaction.request(), &own_limits())
-        && let Ok(ack) = ack_or_cancel(&invite, &Method::Ack, Some(response))
+        && let Some(invite) = transaction.request()
+        && let Ok(ack) = ack_or_cancel(invite, &Method::Ack, Some(response))
     {
         transaction.set_ack(ack);
     }
@@ -153,8 +153,7 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
 
 /// Returns whether a response matches the request of its branch in Call-ID, CSeq and From tag, and in To tag if the
 /// request has one.
-fn is_response_to(request: &[u8], essentials: &Essentials<'_>) -> bool {
-    let Ok(request) = Message::from_datagram(request, &own_limits()) else { return false };
+fn is_response_to(request: &Message, essentials: &Essentials<'_>) -> bool {
     let Ok(sent) = request.essentials() else { return false };
     sent.call_id == essentials.call_id
         && sent.cseq == essentials.cseq
@@ -162,7 +161,7 @@ fn is_response_to(request: &[u8], essentials: &Essentials<'_>) -> bool {
         && sent.to.tag().is_none_or(|tag| essentials.to.tag() == Some(tag))
 }
 
-/// Handles a response without transaction. If it is to the latest INVITE of a call, it may be the late answer of a
+/// Handles a response without transaction. If it is to the latest INVITE of a call, it may be the late 2xx of a
 /// phone, which must be hung up.
 ///
 /// A response with another branch is dropped, even if it has the Call-ID and the tags of the call (RFC 3261, 17.1.3).
@@ -193,94 +192,7 @@ fn deliver(agent: &mut UserAgent, id: CallId, key: Option<ClientKey>, response: 
     agent.remove_if_finished(id);
 }
 
-fn handle_request(
-    agent: &mut UserAgent,
-    (flow, source): (FlowId, SocketAddr),
-    request: &Message,
-    essentials: &Essentials<'_>,
-) {
-    let server_key = ServerKey::new(essentials);
-    let method = &essentials.cseq.method;
-    let call = agent.call_ids.get(essentials.call_id).copied();
-    if *method == Method::Ack {
-        match (agent.core.server_id(&server_key), call.and_then(|call| agent.calls.get_mut(&call))) {
-            (_, Some(call)) if call.acknowledges(essentials) => call.handle_ack(&mut agent.core, request, essentials),
-            (Some(id), _) => agent.core.acknowledge_server(id),
-            (None, _) => count(&mut agent.core.drops.unmatched),
-        }
-        return;
-    }
-    if let Some(id) = agent.core.server_id(&server_key) {
-        agent.core.respond_again(id);
-        return;
-    }
-    if *method == Method::Cancel {
-        let invite = agent.core.server_id(&server_key.cancelled_invite());
-        let status = if invite.is_some() { 200 } else { 481 };
-        respond(agent, (flow, source), request, status, |response| response);
-        if let (Some(invite), Some(call)) = (invite, call.and_then(|call| agent.calls.get_mut(&call))) {
-            call.handle_cancel(&mut agent.core, invite);
-        }
-        return;
-    }
-    match call {
-        Some(call) => {
-            let Some(id) = agent.core.start_server((server_key, call), (flow, source), request.clone()) else {
-                count(&mut agent.core.drops.full);
-                respond(agent, (flow, source), request, 503, |response| response);
-                return;
-            };
-            if let Some(call) = agent.calls.get_mut(&call) {
-                call.handle_request(&mut agent.core, id, request, essentials);
-            }
-            agent.remove_if_finished(call);
-        }
-        None => respond_outside_calls(agent, (flow, source), request, essentials),
-    }
-}
-
-/// Responds statelessly to a request that belongs to no call. This agent places calls and never accepts any.
-fn respond_outside_calls(
-    agent: &mut UserAgent,
-    way: (FlowId, SocketAddr),
-    request: &Message,
-    essentials: &Essentials<'_>,
-) {
-    let extensions = unsupported(request);
-    if !extensions.is_empty() && essentials.to.tag().is_none() {
-        respond(agent, way, request, 420, |response| response.header(header::UNSUPPORTED, extensions));
-        return;
-    }
-    match &essentials.cseq.method {
-        Method::Options => respond(agent, way, request, 200, capabilities),
-        Method::Other(_) => respond(agent, way, request, 501, capabilities),
-        _ if essentials.to.tag().is_some() => respond(agent, way, request, 481, |response| response),
-        Method::Invite => respond(agent, way, request, 403, |response| response),
-        Method::Bye | Method::Info | Method::Prack | Method::Update => {
-            respond(agent, way, request, 481, |response| response);
-        }
-        _ => respond(agent, way, request, 405, capabilities),
-    }
-}
-
-/// Responds without a transaction, unless too many such responses were sent lately.
-fn respond(
-    agent: &mut UserAgent,
-    (flow, source): (FlowId, SocketAddr),
-    request: &Message,
-    status: u16,
-    write: impl FnOnce(ResponseBuilder) -> ResponseBuilder,
-) {
-    if !agent.stateless_responses.take(agent.core.now) {
-        count(&mut agent.core.drops.full);
-        return;
-    }
-    let (product, tag) = (&agent.core.config.product, &agent.core.stateless_tag);
-    if let Ok((destination, response)) = write(ResponseBuilder::new(request, source, status, (product, tag))).build() {
-        agent.core.send(flow, destination, response);
-    }
-}
-
-fn count(counter: &mut u64) {
+/// Increments a counter of [`DropCounts`](super::DropCounts).
+pub(super) fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
