@@ -20,7 +20,7 @@ use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
 use crate::engine::{Engine, Lookup};
-use crate::fault;
+use crate::failpoint;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Event, Log, TextFile, sanitize_untrusted};
 pub use start::LogTo;
@@ -103,7 +103,7 @@ impl Gate {
                 });
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| sanitize_untrusted(name)).collect();
-                fault::point("gate.initiate");
+                failpoint::hit("gate.initiate");
                 let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
                 self.log.write(Level::Info, &event);
                 if let Some((guard, call)) = tracked {

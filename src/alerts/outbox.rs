@@ -21,7 +21,9 @@ use super::direct::HourlyLimit;
 use super::{Alert, AlertKind, DeliveryError, Destination};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::{ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, Owner, QueuedAlert, StoreError};
+use crate::store::{
+    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, Owner, QueuedAlert, StoreError, StoreErrorKind,
+};
 use crate::telemetry::{AlertResult, Event, Log, Metrics};
 
 /// Interval at which the store is asked for alerts. It is also asked when this process has added one.
@@ -185,12 +187,12 @@ impl Outbox {
         loop {
             match timeout(STORE_LIMIT, operation()).await {
                 Ok(Ok(done)) => return Some(done),
-                Ok(Err(StoreError::Refused(problem))) => {
-                    let event = Event { event: "store_refused", text: Some(&problem), ..Event::default() };
+                Ok(Err(error)) if error.kind() == StoreErrorKind::Refused => {
+                    let event = Event { event: "store_refused", text: Some(error.detail()), ..Event::default() };
                     self.log.write(Level::Error, &event);
                     return None;
                 }
-                Ok(Err(StoreError::Unavailable(_) | StoreError::Busy(_))) | Err(_) => sleep(STORE_PAUSE).await,
+                Ok(Err(_)) | Err(_) => sleep(STORE_PAUSE).await,
             }
         }
     }

@@ -7,8 +7,7 @@ use super::active_calls::ActiveCall;
 use super::call_task::CallTask;
 use super::failures::{defect, interrupted};
 use super::{Parts, mirror};
-use crate::backend::CallRef;
-use crate::call::{Call, Outcome};
+use crate::call::{Call, CallRef, Outcome};
 use crate::clock::Moment;
 use crate::config::Level;
 

@@ -176,5 +176,8 @@ pub(super) fn not_found() -> Failure {
 }
 
 pub(super) fn unanswered(error: &StoreError) -> Failure {
-    Failure::new(FailureReason::UnknownCall, format_args!("Whether there is such a call is not known: {error}."))
+    Failure::new(
+        FailureReason::UnknownCall,
+        format_args!("Whether there is such a call is not known: {}.", error.with_advice()),
+    )
 }

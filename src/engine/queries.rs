@@ -47,7 +47,7 @@ impl Engine {
         self.parts.registry.snapshot(id).ok_or_else(|| match answer {
             Ok(Ok(_)) => not_found(),
             Ok(Err(error)) => unanswered(&error),
-            Err(_) => unanswered(&StoreError::Unavailable("no answer yet".to_owned())),
+            Err(_) => unanswered(&StoreError::unavailable("no answer yet")),
         })
     }
 

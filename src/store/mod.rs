@@ -22,7 +22,7 @@
 //! - The cost of beginning a call grows at most logarithmically with the number of calls.
 //! - The number of calls in a day is counted in buckets of ten minutes, for all calls and for each country: such a call
 //!   may count for up to ten minutes longer than a day, never shorter.
-//! - When too many calls wait to begin, the next one is refused at once as [`StoreError::Busy`], and is never begun. What
+//! - When too many calls wait to begin, the next one is refused at once as [`StoreErrorKind::Busy`], and is never begun. What
 //!   ends a call, records something or renews a lease always waits for its turn.
 //!
 //! # Number keys
@@ -50,6 +50,7 @@ mod attempt;
 mod audit;
 mod block;
 mod denials;
+mod error;
 mod limits;
 mod memory;
 mod number_keys;
@@ -68,6 +69,7 @@ use async_trait::async_trait;
 pub use self::redis::RedisStore;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
+pub use crate::limits::{DenialLimits, Limits, PinLimits};
 use crate::platform;
 pub use alerts::{
     ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
@@ -79,13 +81,14 @@ pub use attempt::{
 };
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use block::{Block, BlockScope};
-pub use limits::{DenialLimits, LimitStore, Limits, NumberLock, Usage};
+pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
+pub use limits::{LimitStore, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
 use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
 pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
-pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoredPin};
+pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub(crate) use refusal::utc;
 pub use sqlite::{
@@ -222,11 +225,11 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     }
 }
 
-/// Opens the store that a configuration asks for. Does no network I/O.
+/// Opens the store of a configuration. Does no network I/O.
 ///
 /// # Errors
-/// Where it cannot be used.
-pub fn open(config: &Config, base: &Path) -> Result<Arc<dyn CallStore>, ConfigError> {
+/// If it cannot be used.
+pub fn open(config: &Config, base: &Path) -> Result<Arc<dyn CallStore>, OpenError> {
     match config.store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::default())),
         StoreKind::Sqlite => Ok(Arc::new(sqlite(&config.store, base)?)),
@@ -248,15 +251,39 @@ pub fn sqlite_file(config: &StoreConfig, base: &Path) -> Result<PathBuf, ConfigE
     }
 }
 
-fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError> {
+fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, OpenError> {
     let file = sqlite_file(config, base)?;
-    let unusable = |problem: String| {
-        ConfigError::at(ErrorKind::StateFolder, "store.path", format_args!("{}: {problem}", file.display()))
+    let unusable = |problem: &str, cause| {
+        let problem = format_args!("{}: {problem}", file.display());
+        OpenError { config: ConfigError::at(ErrorKind::StateFolder, "store.path", problem), cause }
     };
     if let Some(folder) = file.parent() {
-        platform::ensure_private_dir(folder).map_err(|error| unusable(error.to_string()))?;
+        platform::ensure_private_dir(folder)
+            .map_err(|error| unusable(&error.to_string(), Some(StoreErrorCause::FileInaccessible)))?;
     }
-    SqliteStore::open(&file).map_err(unusable)
+    SqliteStore::open(&file).map_err(|error| unusable(error.detail(), error.cause()))
+}
+
+/// Why the store of a configuration cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{config}")]
+pub struct OpenError {
+    /// The error, at its key of the configuration.
+    pub config: ConfigError,
+    /// What an administrator has to correct, if that is known.
+    pub cause: Option<StoreErrorCause>,
+}
+
+impl From<ConfigError> for OpenError {
+    fn from(config: ConfigError) -> Self {
+        Self { config, cause: None }
+    }
+}
+
+impl From<OpenError> for ConfigError {
+    fn from(error: OpenError) -> Self {
+        error.config
+    }
 }
 
 /// Who knows of a store's calls.
@@ -268,34 +295,6 @@ pub enum Scope {
     Machine,
     /// All nodes of a farm: what one of them remembers of an ended call may be out of date.
     Farm,
-}
-
-/// Why a store did not do what it was asked for. Without personal data and secrets.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be reached now; the same may work later.
-    #[error("the store cannot be reached: {0}")]
-    Unavailable(String),
-    /// It works, but has more to do than it can do in time; the same may work later.
-    #[error("the store is busy: {0}")]
-    Busy(String),
-    /// It does not take this, and never will.
-    #[error("the store refused: {0}")]
-    Refused(String),
-}
-
-impl StoreError {
-    fn over() -> Self {
-        Self::Refused("this attempt has ended already".to_owned())
-    }
-
-    /// Busy, with what shows it and what to do. Ends without a full stop, as the others do.
-    pub(crate) fn busy(sign: impl std::fmt::Display) -> Self {
-        Self::Busy(format!(
-            "{sign}. Try again in a minute; if this happens often, use a faster disk or server for the store, or lower \
-             limits.calls_per_minute"
-        ))
-    }
 }
 
 /// What became of [`CallStore::begin`].

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CallStore, PepperFingerprint, StoreError, sqlite_file};
+use super::{CallStore, PepperFingerprint, StoreError, StoreErrorKind, sqlite_file};
 use crate::call::KeyFingerprint;
 use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig, StoreKind};
 
@@ -68,7 +68,10 @@ async fn check(
     base: &Path,
 ) -> Result<(), ConfigError> {
     let answer = tokio::time::timeout(CHECK_LIMIT, answer).await;
-    let Ok(Err(error @ StoreError::Refused(_))) = answer else { return Ok(()) };
+    let Ok(Err(error)) = answer else { return Ok(()) };
+    if error.kind() != StoreErrorKind::Refused {
+        return Ok(());
+    }
     let place = match config.kind {
         StoreKind::Memory => "the store in memory".to_owned(),
         StoreKind::Sqlite => sqlite_file(config, base)?.display().to_string(),
@@ -88,7 +91,7 @@ pub(super) fn unknown_key(
 impl StoreError {
     /// Refused, because numbers of the store were hashed with a key that the process does not have.
     pub(super) fn other_number_key(fingerprint: impl std::fmt::Display) -> Self {
-        Self::Refused(format!(
+        Self::refused(format_args!(
             "it has numbers that were hashed with another number key (fingerprint {fingerprint}), which this \
              configuration lacks, so blocks and limits could be missed: add the missing key to \
              privacy.other_number_keys, or set privacy.number_key to the key that the other nodes use"

@@ -70,7 +70,7 @@ struct FakeStore {
 impl FakeStore {
     fn answer(&self) -> Result<(), StoreError> {
         match self.is_away.load(Ordering::Relaxed) {
-            true => Err(StoreError::Unavailable("a test".to_owned())),
+            true => Err(StoreError::unavailable("a test")),
             false => Ok(()),
         }
     }

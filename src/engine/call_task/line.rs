@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 
 use super::CallTask;
 use crate::approval::Approver;
-use crate::backend::{CallRef, CallStep, HANG_UP_LIMIT, MayRing, NamedBackend, PlaceError};
-use crate::call::{Failure, FailureReason, Outcome, Progress};
+use crate::backend::{CallStep, HANG_UP_LIMIT, MayRing, NamedBackend, PlaceError};
+use crate::call::{CallRef, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::engine::Parts;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::call::{Failure, FailureReason};
 use crate::engine::backend_health::BackendHealth;
 use crate::engine::notices::{Notices, THE_STORE};
-use crate::store::{CallStore, StoreError};
+use crate::store::{CallStore, StoreError, StoreErrorKind};
 use crate::telemetry::{Log, Metrics, StoreOperation};
 
 /// Derives the health of the store from its answers.
@@ -30,7 +30,7 @@ impl StoreProbe {
         let asked = Instant::now();
         let late = |_| {
             let sign = format!("no answer within {} s", limit.as_secs());
-            Err(if self.store.is_working() { StoreError::busy(sign) } else { StoreError::Unavailable(sign) })
+            Err(if self.store.is_working() { StoreError::busy(sign) } else { StoreError::unavailable(sign) })
         };
         let answer = tokio::time::timeout(limit, answer).await.unwrap_or_else(late);
         self.metrics.store_asked(operation, asked.elapsed(), answer.is_err());
@@ -43,13 +43,13 @@ impl StoreProbe {
         if matches!(operation, StoreOperation::Find | StoreOperation::Sweep) {
             return;
         }
-        let failure = match error {
-            Some(error @ StoreError::Unavailable(_)) => {
+        let failure = match error.map(|error| (error.kind(), error)) {
+            Some((StoreErrorKind::Unavailable, error)) => {
                 Some(Failure::new(FailureReason::CannotPlace, format_args!("No call can be begun: {error}.")))
             }
             // Neither up nor down. Each call that fails because of it is logged.
-            Some(StoreError::Busy(_)) => return,
-            None | Some(StoreError::Refused(_)) => None,
+            Some((StoreErrorKind::Busy, _)) => return,
+            None | Some((StoreErrorKind::Refused, _)) => None,
         };
         self.health.record_result(THE_STORE, failure.as_ref());
     }

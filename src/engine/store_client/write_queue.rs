@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::probe::StoreProbe;
 use crate::config::Level;
-use crate::store::{AttemptChange, Block, RecordedChange, StoreError};
+use crate::store::{AttemptChange, Block, RecordedChange, StoreError, StoreErrorKind};
 use crate::telemetry::{Event, StoreOperation};
 
 /// How long a write waits for an answer of the store.
@@ -128,7 +128,7 @@ async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
     loop {
         match probe.ask(operation, WRITE_LIMIT, ask()).await {
             Ok(done) => return Some(done),
-            Err(StoreError::Unavailable(_) | StoreError::Busy(_)) => tokio::time::sleep(WRITE_RETRY).await,
+            Err(error) if error.kind() != StoreErrorKind::Refused => tokio::time::sleep(WRITE_RETRY).await,
             Err(refused) => {
                 let text = refused.to_string();
                 probe.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });

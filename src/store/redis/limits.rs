@@ -72,7 +72,7 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
             let limit = CallLimit::named(limit).ok_or_else(strange)?;
             Begun::Refused(Refusal::Limit { limit, after: after.parse().map(span).map_err(|_| strange())? })
         }
-        ["over"] => return Err(StoreError::over()),
+        ["over"] => return Err(StoreError::already_ended()),
         _ => return Err(strange()),
     })
 }

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{Address, Kind, Node};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorCause};
 use crate::telemetry::diagnostic_text;
 
 /// How long one question may take, connecting included. Less than its asker waits.
@@ -54,8 +54,43 @@ struct Live {
 
 #[derive(Clone)]
 struct Failed {
-    problem: String,
+    problem: Problem,
     at: Instant,
+}
+
+/// Why a question was not answered.
+#[derive(Clone)]
+struct Problem {
+    text: String,
+    cause: Option<StoreErrorCause>,
+}
+
+impl From<&str> for Problem {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), cause: None }
+    }
+}
+
+impl From<RedisError> for Problem {
+    fn from(error: RedisError) -> Self {
+        Self { cause: cause(&error), text: words(&error) }
+    }
+}
+
+impl From<io::Error> for Problem {
+    fn from(error: io::Error) -> Self {
+        let text = diagnostic_text(&error.to_string());
+        let rejected = error.get_ref().and_then(|inner| inner.downcast_ref()).is_some_and(|error| {
+            matches!(error, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+        });
+        Self { text, cause: rejected.then_some(StoreErrorCause::CertificateRejected) }
+    }
+}
+
+impl From<Problem> for StoreError {
+    fn from(problem: Problem) -> Self {
+        Self::unavailable(problem.text).caused_by(problem.cause)
+    }
 }
 
 impl Link {
@@ -89,7 +124,7 @@ impl Link {
                         if error.is_unrecoverable_error() || is_elsewhere(&error) {
                             self.forget(&live.driver);
                         }
-                        return Err(StoreError::Unavailable(words(&error)));
+                        return Err(Problem::from(error).into());
                     }
                 }
             }
@@ -101,7 +136,7 @@ impl Link {
                 asked.into_iter().for_each(|driver| self.forget(&driver));
                 Err(match self.is_working() {
                     true => StoreError::busy(format_args!("no answer within {} ms", LIMIT.as_millis())),
-                    false => StoreError::Unavailable("Redis does not answer".to_owned()),
+                    false => StoreError::unavailable("Redis does not answer"),
                 })
             }
         }
@@ -122,7 +157,7 @@ impl Link {
             });
             opened.insert(usable.unwrap_or_else(|| self.open())).clone()
         };
-        opened.await.map_err(|failed| StoreError::Unavailable(failed.problem))
+        opened.await.map_err(|failed| failed.problem.into())
     }
 
     /// Starts to connect. That goes on where who asked for it has given up.
@@ -133,7 +168,7 @@ impl Link {
         let opened = async move {
             match opening.await {
                 Ok(opened) => opened.map_err(failed),
-                Err(_) => Err(failed("the gate ends".to_owned())),
+                Err(_) => Err(failed("PhoneGate is shutting down".into())),
             }
         };
         opened.boxed().shared()
@@ -155,8 +190,8 @@ struct Way {
 }
 
 impl Way {
-    async fn open(&self) -> Result<Live, String> {
-        let mut problem = String::new();
+    async fn open(&self) -> Result<Live, Problem> {
+        let mut problem = Problem::from("store.url has no address");
         for node in &self.address.nodes {
             let opened = match &self.address.kind {
                 Kind::Single => self.connect(node, &self.address.login).await,
@@ -165,32 +200,34 @@ impl Way {
             };
             match opened {
                 Ok(live) => return Ok(live),
-                Err(text) => problem = format!("{}:{}: {text}", node.host, node.port),
+                Err(Problem { text, cause }) => {
+                    problem = Problem { text: format!("{}:{}: {text}", node.host, node.port), cause };
+                }
             }
         }
         Err(problem)
     }
 
-    async fn through_cluster(&self, node: &Node) -> Result<Live, String> {
+    async fn through_cluster(&self, node: &Node) -> Result<Live, Problem> {
         let mut live = self.connect(node, &self.address.login).await?;
         let probe = cmd("EXISTS").arg(&self.probe).to_owned();
         let moved = match in_time(probe.query_async::<i64>(&mut live.connection)).await {
             Ok(_) => return Ok(live),
             Err(Unanswered::Error(error)) => match error.redirect_node() {
                 Some((moved, _)) => moved.to_owned(),
-                None => return Err(words(&error)),
+                None => return Err(error.into()),
             },
-            Err(Unanswered::Late) => return Err(Unanswered::Late.words()),
+            Err(Unanswered::Late) => return Err(Unanswered::Late.into()),
         };
         // Where a node does not know its own name, the address is empty, and means the same host.
         let moved = if moved.starts_with(':') { format!("{}{moved}", node.host) } else { moved };
-        let moved = Node::parse(&moved).ok_or_else(|| "the cluster names a node that has no address".to_owned())?;
+        let moved = Node::parse(&moved).ok_or("the cluster names a node that has no address")?;
         self.told(&moved, node).await
     }
 
-    async fn through_sentinel(&self, sentinel: &Node, name: &str) -> Result<Live, String> {
+    async fn through_sentinel(&self, sentinel: &Node, name: &str) -> Result<Live, Problem> {
         let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).to_owned();
-        let ask = async |login: &RedisConnectionInfo| -> Result<_, String> {
+        let ask = async |login: &RedisConnectionInfo| -> Result<_, Problem> {
             let mut live = self.connect(sentinel, login).await?;
             Ok(in_time(question.query_async::<Option<(String, u16)>>(&mut live.connection)).await)
         };
@@ -201,53 +238,52 @@ impl Way {
             }
             answered => answered,
         };
-        let (host, port) = answered
-            .map_err(|unanswered| unanswered.words())?
-            .ok_or_else(|| format!("the sentinel knows no master {}", diagnostic_text(name)))?;
-        let master =
-            Node::parse(&format!("{host}:{port}")).ok_or_else(|| "the sentinel names no address".to_owned())?;
+        let unknown =
+            || Problem { text: format!("the sentinel knows no master {}", diagnostic_text(name)), cause: None };
+        let (host, port) = answered?.ok_or_else(unknown)?;
+        let master = Node::parse(&format!("{host}:{port}")).ok_or("the sentinel names no address")?;
         let mut live = self.told(&master, sentinel).await?;
         let role = in_time(cmd("ROLE").query_async::<redis::Value>(&mut live.connection)).await;
         match role {
             Ok(redis::Value::Array(role)) if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) => {
-                Err("the sentinel names a server that is no master".to_owned())
+                Err("the sentinel names a server that is no master".into())
             }
             _ => Ok(live),
         }
     }
 
     /// Connects to a server that another one has named.
-    async fn told(&self, node: &Node, by: &Node) -> Result<Live, String> {
+    async fn told(&self, node: &Node, by: &Node) -> Result<Live, Problem> {
         if self.tls.is_none() && !node.is_loopback() {
-            return Err("names a server beyond this machine, but store.url is not rediss://".to_owned());
+            return Err("names a server beyond this machine, but store.url is not rediss://".into());
         }
         // An address that a server names stands in few certificates; the name that the administrator gave does.
         let name = if by.is_named() && !node.is_named() { by } else { node };
         self.connect_as(node, name, &self.address.login).await
     }
 
-    async fn connect(&self, node: &Node, login: &RedisConnectionInfo) -> Result<Live, String> {
+    async fn connect(&self, node: &Node, login: &RedisConnectionInfo) -> Result<Live, Problem> {
         self.connect_as(node, node, login).await
     }
 
-    async fn connect_as(&self, node: &Node, name: &Node, login: &RedisConnectionInfo) -> Result<Live, String> {
+    async fn connect_as(&self, node: &Node, name: &Node, login: &RedisConnectionInfo) -> Result<Live, Problem> {
         timeout(CONNECT_LIMIT, async {
-            let stream = TcpStream::connect((node.bare_host(), node.port)).await.map_err(explain)?;
-            stream.set_nodelay(true).map_err(explain)?;
+            let stream = TcpStream::connect((node.bare_host(), node.port)).await?;
+            stream.set_nodelay(true)?;
             match &self.tls {
                 None => log_in(stream, login).await,
                 Some(tls) => {
-                    let name = ServerName::try_from(name.bare_host().to_owned()).map_err(|error| error.to_string())?;
-                    log_in(tls.connect(name, stream).await.map_err(explain)?, login).await
+                    let name = ServerName::try_from(name.bare_host().to_owned()).map_err(io::Error::other)?;
+                    log_in(tls.connect(name, stream).await?, login).await
                 }
             }
         })
         .await
-        .unwrap_or_else(|_| Err("no connection in time".to_owned()))
+        .unwrap_or_else(|_| Err("no connection in time".into()))
     }
 }
 
-async fn log_in<S>(stream: S, login: &RedisConnectionInfo) -> Result<Live, String>
+async fn log_in<S>(stream: S, login: &RedisConnectionInfo) -> Result<Live, Problem>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -256,9 +292,15 @@ where
     let connected = MultiplexedConnection::new_with_config(login, stream, config).await;
     // What a server says about a login may repeat it.
     let (connection, driver) = connected.map_err(|error| match error.kind() {
-        ErrorKind::AuthenticationFailed => "the user or the password is refused".to_owned(),
-        ErrorKind::Io => words(&error),
-        _ => format!("the login is refused ({})", error.code().unwrap_or("no words of Redis")),
+        ErrorKind::AuthenticationFailed => Problem {
+            text: "the user or the password is refused".to_owned(),
+            cause: Some(StoreErrorCause::CredentialsRejected),
+        },
+        ErrorKind::Io => error.into(),
+        _ => Problem {
+            text: format!("the login is refused ({})", error.code().unwrap_or("Redis gives no reason")),
+            cause: Some(StoreErrorCause::LoginRejected),
+        },
     })?;
     Ok(Live { connection, driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
 }
@@ -268,11 +310,11 @@ enum Unanswered {
     Late,
 }
 
-impl Unanswered {
-    fn words(&self) -> String {
-        match self {
-            Self::Error(error) => words(error),
-            Self::Late => "no answer in time".to_owned(),
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Error(error) => error.into(),
+            Unanswered::Late => "no answer in time".into(),
         }
     }
 }
@@ -281,15 +323,39 @@ async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, U
     timeout(CONNECT_LIMIT, answer).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
 }
 
-/// Does another server have the keys now? A Redis before version 7 says so of a command in a script in the midst of its
-/// words about the script.
+/// Returns the code of an error: of a command in a script, if it failed there.
+///
+/// Redis before version 7 reports the error of such a command inside of a text about the script, with the code `ERR`.
+fn error_code(error: &RedisError) -> Option<&str> {
+    match error.detail().and_then(command_in_script) {
+        Some(of_command) => of_command.split(' ').next(),
+        None => error.code(),
+    }
+}
+
+/// Returns the error of a command in a script, in the form in which Redis before version 7 reports it: without the text
+/// about the script.
+fn command_in_script(detail: &str) -> Option<&str> {
+    let (_, of_command) = detail.strip_prefix("Error running script ")?.split_once(": -")?;
+    Some(of_command)
+}
+
+/// Returns whether another server has the keys now.
 fn is_elsewhere(error: &RedisError) -> bool {
     use ServerErrorKind::{Ask, ClusterDown, MasterDown, Moved, ReadOnly};
-    let in_script = || {
-        let words = error.detail().unwrap_or_default();
-        ["-READONLY ", "-MASTERDOWN ", "-CLUSTERDOWN "].iter().any(|code| words.contains(code))
-    };
-    matches!(error.kind(), ErrorKind::Server(Moved | Ask | ReadOnly | MasterDown | ClusterDown)) || in_script()
+    matches!(error.kind(), ErrorKind::Server(Moved | Ask | ReadOnly | MasterDown | ClusterDown))
+        || matches!(error_code(error), Some("READONLY" | "MASTERDOWN" | "CLUSTERDOWN"))
+}
+
+fn cause(error: &RedisError) -> Option<StoreErrorCause> {
+    match error_code(error)? {
+        "NOPERM" => Some(StoreErrorCause::PermissionMissing),
+        "NOREPLICAS" => Some(StoreErrorCause::ReplicasMissing),
+        "OOM" => Some(StoreErrorCause::MemoryFull),
+        "MISCONF" => Some(StoreErrorCause::ServerDiskFailed),
+        "NOAUTH" | "WRONGPASS" => Some(StoreErrorCause::CredentialsRejected),
+        _ => None,
+    }
 }
 
 fn words(error: &RedisError) -> String {
@@ -301,17 +367,10 @@ fn words(error: &RedisError) -> String {
     }
 }
 
-/// What Redis says of a command in a script, without its words about the script.
+/// Returns what Redis reports of a command, without the text about the script.
 fn without_script(detail: &str) -> &str {
-    let detail = detail.split_once(" script: ").map_or(detail, |(words, _)| words);
-    match detail.strip_prefix("Error running script ").and_then(|words| words.split_once(": -")) {
-        Some((_, words)) => words,
-        None => detail,
-    }
-}
-
-fn explain(error: io::Error) -> String {
-    diagnostic_text(&error.to_string())
+    let detail = detail.split_once(" script: ").map_or(detail, |(of_command, _)| of_command);
+    command_in_script(detail).unwrap_or(detail)
 }
 
 #[cfg(test)]

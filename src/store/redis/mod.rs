@@ -30,7 +30,6 @@ use super::{
     Begun, Block, CallStore, EndRequest, Ended, HOLD, KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, LEASE, LatestAttempt,
     Limits, Lockout, NewAttempt, Orphan, Owner, RENEW_EVERY, RecordedChange, Scope, StoreError,
 };
-use crate::backend::tls;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{ConfigError, NetworkConfig, Site, StoreConfig};
 use address::Address;
@@ -129,10 +128,8 @@ impl RedisStore {
         let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
         let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
-        let tls = address
-            .is_tls
-            .then(|| tls::client(("store", config.ca_file.as_deref()), network, None, base))
-            .transpose()?;
+        let tls =
+            address.is_tls.then(|| network.tls_client(("store", config.ca_file.as_deref()), None, base)).transpose()?;
         let prefix = prefix(config.site.as_ref());
         Ok(Self {
             link: Link::new(address, tls, format!("{prefix}clock")),
@@ -203,7 +200,7 @@ fn prefix(site: Option<&Site>) -> String {
 }
 
 fn strange() -> StoreError {
-    StoreError::Unavailable("Redis has something that this version does not understand".to_owned())
+    StoreError::unavailable("Redis has something that this version does not understand")
 }
 
 fn from_text<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) -> Result<T, StoreError> {
@@ -211,7 +208,7 @@ fn from_text<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) 
 }
 
 fn to_text(kept: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(kept).map_err(|error| StoreError::Refused(error.to_string()))
+    serde_json::to_string(kept).map_err(|error| StoreError::refused(error))
 }
 
 #[async_trait]

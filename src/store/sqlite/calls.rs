@@ -11,9 +11,8 @@ use super::counters::{self, Counter};
 use super::values::{self, At, milliseconds, span};
 use super::writer::Desk;
 use super::{alerts, begin, limits, number_keys};
-use crate::backend::CallRef;
 use crate::call::{
-    Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
 use crate::store::{
     AttemptChange, AttemptState, EndRequest, Ended, HOLD, LEASE, LatestAttempt, Lockout, Orphan, Owner, RecordedChange,

@@ -14,6 +14,7 @@ mod codes;
 #[cfg(test)]
 mod cost;
 mod counters;
+mod errors;
 mod limits;
 mod number_keys;
 mod pins;
@@ -33,12 +34,13 @@ use rusqlite::{Connection, ErrorCode};
 use super::audit::{Query, Row, Step};
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
-    RecordedChange, Scope, StoreError,
+    RecordedChange, Scope, StoreError, StoreErrorCause,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
+use errors::to_store_error;
 pub use restore::{OnlyNewer, Restore};
 pub use versions::{SchemaVersion, back_up_before_migration, kept_beside, new_backup, schema_version};
 use writer::{Desk, Writer};
@@ -59,8 +61,8 @@ impl SqliteStore {
     /// Opens the file, or makes it, for this user alone; copies an older one and brings it to this version's schema.
     ///
     /// # Errors
-    /// In words: where it cannot be opened, is no such file, or belongs to a newer version.
-    pub fn open(file: &Path) -> Result<Self, String> {
+    /// If it cannot be opened, is another program's, or has the schema of a newer version.
+    pub fn open(file: &Path) -> Result<Self, StoreError> {
         Self::open_with_clock(file, SystemTime::now)
     }
 
@@ -68,37 +70,41 @@ impl SqliteStore {
     ///
     /// # Errors
     /// As [`SqliteStore::open`].
-    pub fn open_with_clock(file: &Path, wall: fn() -> SystemTime) -> Result<Self, String> {
+    pub fn open_with_clock(file: &Path, wall: fn() -> SystemTime) -> Result<Self, StoreError> {
         // SQLite gives the files beside it the same permissions. One that is there is not opened: to close it again would
         // take the locks of a connection that this process may have (fcntl(2), "Record locks").
         match platform::private_file().write(true).create_new(true).open(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.to_string()),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::unavailable(error).caused_by(Some(StoreErrorCause::FileInaccessible)));
+            }
             _ => {}
         }
         let database = open(file)?;
-        let writer = Writer::start(database, Clock::new(wall)).map_err(|error| error.to_string())?;
+        let writer = Writer::start(database, Clock::new(wall)).map_err(StoreError::unavailable)?;
         Ok(Self { writer, file: file.into(), got: AtomicBool::new(false) })
     }
 }
 
-fn words(error: rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
-        _ => "it is no database of PhoneGate's".to_owned(),
+fn open(file: &Path) -> Result<Connection, StoreError> {
+    let mut database = connect(file).map_err(|error| to_store_error(&error))?;
+    schema::check_ours(&database)?;
+    let mode = turn_to_write_ahead_log(&database).map_err(|error| to_store_error(&error))?;
+    if mode != "wal" {
+        return Err(StoreError::refused(format_args!(
+            "its journal cannot be a write-ahead log ({mode}); it must be on a disk of this machine"
+        )));
     }
+    database
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
+        .map_err(|error| to_store_error(&error))?;
+    schema::bring_up_to_date(&mut database, file)?;
+    Ok(database)
 }
 
-fn open(file: &Path) -> Result<Connection, String> {
-    let mut database = Connection::open(file).map_err(words)?;
-    database.busy_timeout(BUSY_LIMIT).map_err(words)?;
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open(file)?;
+    database.busy_timeout(BUSY_LIMIT)?;
     database.set_prepared_statement_cache_capacity(64);
-    schema::check_ours(&database)?;
-    let mode = turn_to_write_ahead_log(&database).map_err(words)?;
-    if mode != "wal" {
-        return Err(format!("its journal cannot be a write-ahead log ({mode}); it must lie on a disk of this machine"));
-    }
-    database.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;").map_err(words)?;
-    schema::bring_up_to_date(&mut database, file)?;
     Ok(database)
 }
 

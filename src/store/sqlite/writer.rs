@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::clock::Clock;
 use super::codes::CodesInLog;
 use super::counters;
+use super::errors::to_store_error;
 use crate::store::StoreError;
 use crate::store::places::Places;
 
@@ -92,13 +93,13 @@ where
         if self.reply.is_closed() {
             return;
         }
-        self.result = Some(in_savepoint(desk, &mut self.work).map_err(|error| told(&error)));
+        self.result = Some(in_savepoint(desk, &mut self.work).map_err(|error| to_store_error(&error)));
     }
 
     fn done(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
-            (Ok(()), None) => Err(StoreError::Unavailable("the database did not get to it".to_owned())),
+            (Ok(()), None) => Err(StoreError::unavailable("the database did not get to it")),
             (Err(error), _) => Err(error),
         };
         // Who asked may have given up.
@@ -170,7 +171,7 @@ impl Writer {
         place: Option<OwnedSemaphorePermit>,
         work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let gone = || StoreError::Unavailable("its thread has ended".to_owned());
+        let gone = || StoreError::unavailable("its thread has ended");
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Asked { access, work, result: None, reply, _place: place });
         self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
@@ -226,7 +227,7 @@ fn run(
         if committed != Ok(false) {
             codes.were_written();
         }
-        let committed = committed.map(|_| ()).map_err(|error| told(&error));
+        let committed = committed.map(|_| ()).map_err(|error| to_store_error(&error));
         is_counted |= must_count && committed.is_ok();
         if committed.is_ok() && access > Access::Read {
             *last_commit.lock() = Some(Instant::now());
@@ -272,21 +273,4 @@ fn in_savepoint<T>(desk: &Desk<'_>, work: &mut impl FnMut(&Desk<'_>) -> rusqlite
     }
     desk.database.prepare_cached("RELEASE job")?.execute([])?;
     result
-}
-
-/// The error in words. A statement and its values are never in them.
-fn told(error: &rusqlite::Error) -> StoreError {
-    use rusqlite::ErrorCode::{ConstraintViolation, TypeMismatch};
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) if matches!(failure.code, ConstraintViolation | TypeMismatch) => {
-            StoreError::Refused(failure.to_string())
-        }
-        rusqlite::Error::SqliteFailure(failure, _) => StoreError::Unavailable(failure.to_string()),
-        rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..) => {
-            StoreError::Refused("there is something in the database that PhoneGate did not write".to_owned())
-        }
-        _ => StoreError::Refused("the database does not take this".to_owned()),
-    }
 }

@@ -230,7 +230,7 @@ fn columns([started, outcome, number, backend, answered, ended, id]: [&str; 7], 
 fn outcome(row: &Row) -> &'static str {
     match (&row.outcome, CallState::of(row)) {
         (RowOutcome::Failed(failure), _) => failure.reason().name(),
-        (_, Some(pending)) => pending.word(),
+        (_, Some(state)) => state.label(),
         (_, None) => "verified",
     }
 }

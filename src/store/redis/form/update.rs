@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::attempt::{Kept, Verdict, Which};
 use super::{at, milliseconds, owner, since_1970};
-use crate::backend::CallRef;
-use crate::call::{Failure, Outcome};
+use crate::call::{CallRef, Failure, Outcome};
 use crate::store::{AttemptChange, DenialLimits, EndRequest, RecordedChange, Step};
 
 /// How an attempt is to end.
