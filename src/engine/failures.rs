@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// The store could not begin the attempt.
 pub(super) fn not_begun(error: &StoreError) -> Failure {
-    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {error}."))
+    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {}.", error.with_advice()))
 }
 
 /// A task panicked.
@@ -36,6 +36,7 @@ pub(super) fn unconfirmed(reason: FailureReason, error: &StoreError) -> Failure 
         FailureReason::Interrupted => "PhoneGate was shut down",
         _ => "the deadline",
     };
+    let error = error.with_advice();
     let sentence = format_args!("The call was approved, but the store did not confirm that before {before}: {error}.");
     Failure::new(reason, sentence)
 }

@@ -17,7 +17,7 @@ use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, PinChecker};
 use crate::backend;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
-use crate::engine::{Engine, Rules};
+use crate::engine::{Engine, StorePolicy};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
@@ -125,9 +125,9 @@ impl Gate {
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
-        let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
+        let kept = (store, StorePolicy::of(&config, policy, takes_up).checking_pins(pins));
         let sinks = (log.clone(), metrics, alerts.clone());
-        let engine = Engine::new(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
+        let engine = Engine::start(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
         let started = format!(
             "PhoneGate {}, backends: {}; store: {}",
             env!("CARGO_PKG_VERSION"),

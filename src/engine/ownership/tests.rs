@@ -26,7 +26,7 @@ fn failed(reason: FailureReason) -> Input {
 }
 
 fn away() -> StoreError {
-    StoreError::Unavailable("it is away".to_owned())
+    StoreError::unavailable("it is away")
 }
 
 fn pending() -> Input {

@@ -1,5 +1,4 @@
-//! Which backends work: judged by what became of the last calls that each had to do with, and by what it says itself
-//! of what it keeps up. Told when it changes, and not with every call.
+//! Backend health, derived from recent call results and from each backend's background task. The store has a health, too.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +7,27 @@ use parking_lot::Mutex;
 use super::notices::Notices;
 use crate::call::{Failure, FailureReason};
 
-/// So many failures without a success between them make a backend count as down: one call may fail by its own number.
+/// Consecutive failures after which a backend counts as down. A single call may fail because of its number.
 const DOWN_AFTER: u32 = 2;
 
-/// What is known of the backends of a gate.
-#[derive(Default)]
-pub(super) struct Health {
-    /// How often each has failed since it last worked. Held while a line is written, which never waits, so that the
-    /// lines come in the order of what they tell.
+/// The health of the backends of a gate, and of its store.
+pub(super) struct BackendHealth {
+    notices: Notices,
+    /// Consecutive failures by backend. The lock is held while a change is logged, which never waits, so that log lines
+    /// have the order of the changes.
     failures: Mutex<BTreeMap<String, u32>>,
 }
 
-impl Health {
-    /// Records how something went that a backend did: `None` if it went well.
-    pub(super) fn judge(&self, backend: &str, failure: Option<&Failure>, notices: &Notices) {
+impl BackendHealth {
+    pub(super) fn new(notices: Notices) -> Self {
+        Self { notices, failures: Mutex::default() }
+    }
+
+    /// Records a result of a backend: `None` if it succeeded. Reports a change of its health.
+    pub(super) fn record_result(&self, backend: &str, failure: Option<&Failure>) {
         let problem = match failure.map(Failure::reason) {
             Some(FailureReason::CannotPlace | FailureReason::NotConfigured) => failure,
-            // A provider that is asked too often, and our own doing, say nothing.
+            // These say nothing about the backend: its limits, or PhoneGate itself.
             Some(
                 FailureReason::Throttled
                 | FailureReason::Interrupted
@@ -37,14 +40,14 @@ impl Health {
         match problem {
             None => {
                 if failures.remove(backend).is_some_and(|count| count >= DOWN_AFTER) {
-                    notices.up(backend);
+                    self.notices.up(backend);
                 }
             }
             Some(failure) => {
                 let count = failures.entry(backend.to_owned()).or_default();
                 *count = count.saturating_add(1);
                 if *count >= DOWN_AFTER {
-                    notices.down(backend, failure, *count == DOWN_AFTER);
+                    self.notices.down(backend, failure, *count == DOWN_AFTER);
                 }
             }
         }
