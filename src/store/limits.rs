@@ -7,6 +7,15 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::call::{Country, NumberKey};
 
+/// Window of the limits per minute.
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// Window of the limits per day, and the longest window of `calls_per_number`.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// All calls of a day, and those to a country, are counted in buckets of this width.
+pub(super) const DAY_BUCKET: Duration = Duration::from_secs(10 * 60);
+
 /// How many calls there may be, for a call to one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
