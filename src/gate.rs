@@ -19,8 +19,8 @@ use crate::backend::{NamedBackend, TelephonyBackend};
 use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
-use crate::dispatch::{Dispatcher, Known};
-use crate::fault;
+use crate::engine::{Engine, Known};
+use crate::failpoint;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Event, Log, TextFile, sanitize_untrusted};
 pub use start::LogTo;
@@ -36,7 +36,7 @@ const LOGGED_ATTRIBUTES: usize = 16;
 pub struct Gate {
     admission: Admission,
     registry: Arc<Registry>,
-    dispatcher: Dispatcher,
+    engine: Engine,
     backends: Vec<NamedBackend>,
     log: Log,
     alerts: Alerts,
@@ -99,15 +99,15 @@ impl Gate {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
                 let held = number.zip(attempts.ok()).map(|(number, attempts)| {
                     let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
-                    (self.dispatcher.hold(&call), call)
+                    (self.engine.hold(&call), call)
                 });
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| sanitize_untrusted(name)).collect();
-                fault::point("gate.initiate");
+                failpoint::hit("gate.initiate");
                 let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
                 self.log.write(Level::Info, &event);
                 if let Some((unsettled, call)) = held {
-                    self.dispatcher.start(unsettled, call);
+                    self.engine.start(unsettled, call);
                 }
                 attempt
             }
@@ -117,12 +117,12 @@ impl Gate {
             }
             Begun::Refused(failure, attempt) => {
                 self.log_refused(&event, &failure);
-                self.dispatcher.refused(attempt, number.as_ref(), failure);
+                self.engine.refused(attempt, number.as_ref(), failure);
                 return Some(CallStatus::Failed);
             }
             Begun::RefusedRepeat(failure, attempt) => {
                 self.log_refused(&event, &failure);
-                self.dispatcher.refused_repeat(attempt, &failure);
+                self.engine.refused_repeat(attempt, &failure);
                 return Some(CallStatus::Failed);
             }
         };
@@ -169,7 +169,7 @@ impl Gate {
             status => self.confirmed(id, status),
         };
         match confirmed {
-            CallStatus::Success if self.call.single_use => self.dispatcher.use_approval(id),
+            CallStatus::Success if self.call.single_use => self.engine.use_approval(id),
             confirmed => confirmed,
         }
     }
@@ -177,9 +177,9 @@ impl Gate {
     fn confirmed(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         match status {
             Some(CallStatus::Pending) => CallStatus::Pending,
-            Some(status) if self.dispatcher.is_shared() => self.dispatcher.confirm(id, status),
+            Some(status) if self.engine.is_shared() => self.engine.confirm(id, status),
             Some(status) => status,
-            None => match self.dispatcher.look_up(id) {
+            None => match self.engine.look_up(id) {
                 Known::NotYet => CallStatus::Pending,
                 Known::Not(failure) => {
                     self.log.write(Level::Info, &Event { event: "unknown_call", ..Event::refused(Some(id), &failure) });
@@ -194,8 +194,8 @@ impl Gate {
     pub fn adds_nothing_to(&self, status: CallStatus) -> bool {
         match status {
             CallStatus::Pending => self.call.status_wait_ms.milliseconds().is_zero(),
-            CallStatus::Success => !self.dispatcher.is_shared() && !self.call.single_use,
-            CallStatus::Failed => !self.dispatcher.is_shared(),
+            CallStatus::Success => !self.engine.is_shared() && !self.call.single_use,
+            CallStatus::Failed => !self.engine.is_shared(),
         }
     }
 
@@ -207,8 +207,8 @@ impl Gate {
     /// All that is known of a call whose failure is asked for: where this process does not know it, the store is asked.
     pub fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
         match self.registry.snapshot(id) {
-            Some(snapshot) if !self.dispatcher.is_shared() => Ok(snapshot),
-            _ => self.dispatcher.explain(id),
+            Some(snapshot) if !self.engine.is_shared() => Ok(snapshot),
+            _ => self.engine.explain(id),
         }
     }
 
@@ -222,15 +222,15 @@ impl Gate {
         self.log.write(Level::Warn, &Event::refused(Some(id), &failure));
         let now = Deadline::after(Moment::now(), Duration::ZERO);
         match self.registry.begin(id, Err(failure), now) {
-            Begun::Refused(failure, attempt) => self.dispatcher.refused(attempt, None, failure),
-            Begun::RefusedRepeat(failure, attempt) => self.dispatcher.refused_repeat(attempt, &failure),
+            Begun::Refused(failure, attempt) => self.engine.refused(attempt, None, failure),
+            Begun::RefusedRepeat(failure, attempt) => self.engine.refused_repeat(attempt, &failure),
             Begun::New(_) | Begun::StillPending(_) => {}
         }
     }
 
     /// Asks each backend in use whether it could place calls, all at once. Blocks until all have answered.
     pub fn check(&self) -> Vec<(Arc<str>, Result<String, Failure>)> {
-        self.dispatcher.runtime().block_on(futures_util::future::join_all(
+        self.engine.runtime().block_on(futures_util::future::join_all(
             self.backends.iter().map(|named| async { (Arc::clone(&named.name), named.backend.check().await) }),
         ))
     }
@@ -238,7 +238,7 @@ impl Gate {
     /// How many seconds this machine's clock is ahead of each backend's in use, where its provider tells the time. It is
     /// known to the second or two. Blocks until all have answered.
     pub fn seconds_ahead(&self) -> Vec<(Arc<str>, Option<i64>)> {
-        self.dispatcher.runtime().block_on(futures_util::future::join_all(
+        self.engine.runtime().block_on(futures_util::future::join_all(
             self.backends.iter().map(|named| async { (Arc::clone(&named.name), ahead_of(&*named.backend).await) }),
         ))
     }
@@ -266,17 +266,17 @@ impl Gate {
         // The rest is for what is to be told and written.
         let for_hanging_up = within * 3 / 4;
         let all_hung_up =
-            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.dispatcher.end()).await.is_ok() });
+            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.engine.end()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
-        self.dispatcher.abandon();
+        self.engine.abandon();
         // Another node may begin the same request anew while nobody here can be told of it.
-        if self.dispatcher.is_shared() {
+        if self.engine.is_shared() {
             self.registry.forget_successes();
         }
         // A store that is away must not cost the log its last lines either.
         let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
         let recorded = async {
-            self.dispatcher.recorded().await;
+            self.engine.recorded().await;
             self.alerts.close().await;
         };
         let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
@@ -288,7 +288,7 @@ impl Gate {
         }
         // A name look-up that does not end must not cost the store and the log their last lines.
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()) / 2);
-        let is_closed = self.dispatcher.close_store(end.saturating_duration_since(Instant::now()) / 2);
+        let is_closed = self.engine.close_store(end.saturating_duration_since(Instant::now()) / 2);
         self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
         let log_is_closed = self.log.close(end.saturating_duration_since(Instant::now()));
         match (all_hung_up, all_recorded, is_closed && log_is_closed) {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use phonegate::call::{CallLimit, FailureReason};
@@ -101,10 +102,38 @@ fn every_test_that_security_names_exists() {
     }
 }
 
+/// The Rust sources below a folder, joined.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    text
+}
+
+/// The last column of the glossary's tables names what the code calls each thing.
+#[test]
+fn every_name_in_the_glossary_exists_in_the_code() {
+    let glossary = read("docs/design/glossary.md");
+    let code = sources(&support::project_folder().join("src")) + &sources(&support::project_folder().join("crates"));
+    let words: HashSet<&str> = code.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let columns = glossary.lines().filter(|line| line.starts_with("| ")).filter_map(|row| row.split('|').nth(3));
+    let names: Vec<&str> = columns.flat_map(|column| column.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() >= 30, "{names:?}");
+    for part in names.iter().flat_map(|name| name.split("::")) {
+        assert!(words.contains(part), "docs/design/glossary.md names {part}, which no source file has");
+    }
+}
+
 /// The documents of the top folder, of docs and of examples.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
-    for folder in ["", "docs", "examples"] {
+    for folder in ["", "docs", "docs/adr", "docs/design", "examples"] {
         for entry in support::project_folder().join(folder).read_dir().unwrap() {
             let path = Path::new(folder).join(entry.unwrap().file_name());
             if path.extension().is_some_and(|extension| extension == "md") {
@@ -112,7 +141,7 @@ fn documents() -> Vec<String> {
             }
         }
     }
-    assert!(found.len() >= 8, "{found:?}");
+    assert!(found.len() >= 24, "{found:?}");
     found
 }
 

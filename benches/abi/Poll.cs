@@ -49,7 +49,7 @@ public static class Poll
         }
     }
 
-    // The median of some batches. The first polls, which are compiled and fill caches, only tell how long a batch is.
+    // The median of some batches. The first polls, which are compiled and fill caches, only show how long a batch takes.
     private static double Measured(IPhoneServiceProvider provider, string[] ids)
     {
         int polls = 1;
@@ -127,7 +127,7 @@ public sealed class FileSample : IPhoneServiceProvider
 
     public FileSample(string path) { this.path = path; }
 
-    // A call that somebody has refused. Written together with others before the first poll, which is what is measured.
+    // A refused call. It is written with others before the first poll, because polls are what is measured.
     public PhoneCallStatus InitiateCall(string phoneNumber, Guid requestId, Dictionary<string, object> deliveryAttributes)
     {
         unwritten.Append(requestId).Append(';').Append(phoneNumber).AppendLine(";2;refused");

@@ -171,7 +171,7 @@ impl Host {
 
 /// The memory of this process, in bytes (Linux).
 pub fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc tells of this process");
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc describes this process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is in it");
     let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
     kib * 1024

@@ -16,7 +16,7 @@ pub const ROLE: &str = "callee";
 /// The time between two packets, in microseconds.
 const PERIOD_US: f64 = 20_000.0;
 
-/// What the callees heard of a caller.
+/// What the callees received from a caller.
 #[derive(Default)]
 pub struct Heard {
     pub calls: usize,

@@ -10,7 +10,8 @@ use crate::support;
 use crate::support::ports::free_port;
 use crate::{CALLS, Run, total};
 
-/// Places the calls, each of so many packets of audio. It cannot read keys: a call is verified if it ends as planned.
+/// Places the calls, each with the given number of audio packets. sipp cannot read digits: a call counts as verified if
+/// it ends as planned.
 pub fn place(port: u16, packets: usize) -> Run {
     let folder = tempfile::tempdir().expect("a folder");
     let scenario = include_str!("caller.xml").replace("[milliseconds]", &(packets * 20).to_string());

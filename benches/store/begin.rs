@@ -21,7 +21,7 @@ pub const AMONG: [u128; 3] = [10, 1_000, 100_000];
 /// Numbers of calls that began within the last day, spread over it in steps of ten minutes.
 pub const OF_DAY: [u64; 2] = [10, 1_000_000];
 
-/// Calls that are measured. So many of them wait at the same time, and may share a commit.
+/// Calls that are measured, and how many of them wait at the same time and may share a commit.
 const MEASURED: u128 = 1_000;
 const AT_ONCE: usize = 100;
 
@@ -37,7 +37,7 @@ const ROOMY: Limits = Limits {
     country_per_day: Some(10_000_000),
 };
 
-/// A store of this kind among so many calls, as the argument of a process that measures it.
+/// A store of this kind and the number of calls in it: the argument of the process that measures it.
 pub fn argument(store: &Value, among: u128) -> String {
     json!({ "store": store, "among": u64::try_from(among).expect("it is small") }).to_string()
 }

@@ -25,14 +25,14 @@ use serde_json::{Value, json};
 use support::gate::{TestGate, id as nth, no_limits};
 use uuid::Uuid;
 
-/// So many calls are placed, by two threads.
+/// Calls that two threads place.
 const CALLS: usize = 20_000;
 
-/// So many are in progress at once at most, as the default of `limits.concurrent_calls`. Each has 5 s to begin, also on a
+/// Maximum calls in progress, the default of `limits.concurrent_calls`. Each has 5 s to begin, also on a
 /// slow machine.
 const AT_ONCE: usize = 1_000;
 
-/// So many are pending when their process is killed.
+/// Calls that are pending when their process is killed.
 const PENDING: u128 = 1_000;
 
 /// The longest that the benchmark waits for one event.
@@ -66,7 +66,7 @@ fn all() {
         run("throughput", &store.to_string());
     }
     println!();
-    println!("| `begin`, a call, among so many pending calls | {} |", begin::AMONG.map(|n| n.to_string()).join(" | "));
+    println!("| `begin`, a call, by number of pending calls | {} |", begin::AMONG.map(|n| n.to_string()).join(" | "));
     println!("|---|{}", "---|".repeat(begin::AMONG.len()));
     for kind in 0..stores("").len() {
         print!("| {} |", stores("")[kind]["type"].as_str().expect("a type"));
@@ -151,7 +151,7 @@ fn pending_config(folder: &Path) -> Value {
     })
 }
 
-/// Places calls that stay pending, until somebody kills this process.
+/// Places calls that stay pending, until this process is killed.
 fn place(folder: &Path) {
     let gate = TestGate::start(pending_config(folder));
     for n in 1..=PENDING {
@@ -210,10 +210,10 @@ fn claim_orphans(folder: &Path) {
     drop(first);
     let killed = Instant::now();
     let gate = TestGate::start(pending_config(folder));
-    let taken_up = |gate: &TestGate| gate.log().iter().filter(|line| line["event"] == "taken_up").count();
-    wait_until("a call is taken up", || taken_up(&gate) > 0);
+    let claimed = |gate: &TestGate| gate.log().iter().filter(|line| line["event"] == "claimed").count();
+    wait_until("a call is claimed", || claimed(&gate) > 0);
     let first_one = killed.elapsed();
-    wait_until("all calls are taken up", || taken_up(&gate) >= PENDING as usize);
+    wait_until("all calls are claimed", || claimed(&gate) >= PENDING as usize);
     let all_of_them = killed.elapsed();
     let phone = folder.join("phone.txt");
     let text = std::fs::read_to_string(&phone).expect("the file of calls");
@@ -226,7 +226,7 @@ fn claim_orphans(folder: &Path) {
     println!();
     println!("| {PENDING} calls pending as their process is killed; the next one starts at once | |");
     println!("|---|---|");
-    println!("| the first is taken up after, the lease of 10 s included | {first_one:.2?} |");
+    println!("| the first is claimed after, the lease of 10 s included | {first_one:.2?} |");
     println!("| the last, after the first | {:.2?} |", all_of_them - first_one);
     println!("| all are verified, after they were answered | {:.2?} |", answered.elapsed());
 }

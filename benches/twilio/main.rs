@@ -41,14 +41,14 @@ fn main() {
         .expect("the stand-in starts");
     let mut line = String::new();
     BufReader::new(stand_in.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it is");
-    let told: Value = serde_json::from_str(&line).expect("it says where it is, in JSON");
+    let printed: Value = serde_json::from_str(&line).expect("the stand-in prints its address as JSON");
 
     let gate = TestGate::start(json!({
         "use": ["cloud"],
-        "backends": { "cloud": told["backend"] },
+        "backends": { "cloud": printed["backend"] },
         "call": { "deadline_s": 600 },
         "store": { "type": "sqlite", "path": "calls.db" },
-        "network": { "proxy": "none", "ca_file": told["authority"] },
+        "network": { "proxy": "none", "ca_file": printed["authority"] },
         "log": { "directory": "log" },
     }));
     let before = kilobytes("VmRSS:");
@@ -94,7 +94,7 @@ fn play_twilio() {
 
 /// One figure of this process's memory (Linux), in units of 1,024 bytes.
 fn kilobytes(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc tells of this process");
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc describes this process");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is in it");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -362,7 +362,7 @@ fn what_is_left_out_is_said() {
 fn every_mistake_is_answered_with_what_to_do() {
     let place = Place::with_store(&kept(None));
     for (arguments, code, words) in [
-        (&["calls", "--since", "yesterday"][..], 2, "neither a duration, as 2h or 7d"),
+        (&["calls", "--since", "yesterday"][..], 2, "write a duration, such as 2h or 7d"),
         (&["calls", "--reason", "WrongKy"], 2, "WrongKey"),
         (&["calls", "--number", "911"], 2, "Write it as +14255551212"),
         (&["calls", "--id", "12"], 2, "not a GUID"),

@@ -232,9 +232,9 @@ fn figures_that_could_not_be_written_are_warned_about() {
     let mut config = simulated(None, 0);
     let place = Place::with(&config);
     for (file, words) in [
-        ("nowhere/phonegate.prom", "there is no folder"),
+        ("nowhere/phonegate.prom", "cannot be used (entity not found)"),
         ("phonegate.json/phonegate.prom", "phonegate.json is not a folder"),
-        ("/proc/phonegate.prom", "can make no file in /proc"),
+        ("/proc/phonegate.prom", "cannot create files in /proc"),
     ] {
         config["metrics"] = json!({ "textfile": file });
         place.configure(&config);

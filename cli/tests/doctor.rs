@@ -236,7 +236,7 @@ fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
             "warning",
             &format!("{}: the file's group and everybody can read it", path.display()),
         );
-        finds(&ran, "metrics", "warning", "there is no folder");
+        finds(&ran, "metrics", "warning", "cannot be used (entity not found)");
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
     }
     assert_eq!(about(&doctor(&site, &["--json"]), "permissions"), []);

@@ -55,7 +55,7 @@ fn a_call_whose_process_is_gone_is_not_shown_as_one_that_rings() {
     assert!(told(1).contains("It has not ended: its process is gone."), "{}", told(1));
     assert!(told(2).contains("It has not ended yet."), "{}", told(2));
     let page = place.run(&["report", "--html", "-"]).exits(0).stdout;
-    let words = "1 call has not ended: the process is gone, and nobody has taken it up. Does the service run?";
+    let words = "1 call has not ended: the process is gone, and no other has claimed the call. Does the service run?";
     assert!(page.contains(words) && page.contains(&format!("phonegate calls show {}", id(1))), "{page}");
 }
 

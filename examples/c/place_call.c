@@ -43,7 +43,7 @@ static char *failure_message(const char *id) {
 
     /* No buffer and no capacity: this only asks for the size. */
     result = GetFailureMessage(id, NULL, 0, &needed);
-    /* The text may have grown since its size was told, as long as the call has not ended: then ask again. */
+    /* The text may have grown since its size was returned, as long as the call has not ended: then ask again. */
     while (result == PHONEGATE_BUFFER_TOO_SMALL) {
         char *larger = realloc(text, needed);
         if (larger == NULL) break;
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
         printf("Verified.\n");
     } else {
         char *message = failure_message(id);
-        printf("Failed: %s\n", message == NULL ? "the reason cannot be told" : message);
+        printf("Failed: %s\n", message == NULL ? "the reason cannot be read" : message);
         free(message);
     }
 

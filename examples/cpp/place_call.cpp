@@ -57,7 +57,7 @@ public:
             text.resize(needed);
             result = GetFailureMessage(id.c_str(), text.data(), text.size(), &needed);
         }
-        if (result != PHONEGATE_OK) return "the reason cannot be told (" + std::to_string(result) + ")";
+        if (result != PHONEGATE_OK) return "the reason cannot be read (" + std::to_string(result) + ")";
         text.resize(needed - 1); // without the NUL
         return text;
     }

@@ -4,11 +4,8 @@
 //! other backends. It does not judge what a user pressed, either: [`Approver`] does.
 
 mod file;
-pub(crate) mod http;
-mod proxy;
 mod simulated;
 mod sip;
-pub(crate) mod tls;
 pub mod twilio_studio;
 
 use std::path::Path;
@@ -19,6 +16,7 @@ use async_trait::async_trait;
 use phonegate_approval::verdict::ProviderVerdicts;
 
 use crate::approval::Approver;
+pub use crate::call::CallRef;
 use crate::call::{Call, Failure, Outcome, Progress};
 use crate::config::{BackendConfig, Config, ConfigError};
 use crate::prompts::Prompts;
@@ -131,22 +129,6 @@ impl CallStep {
 
 /// Where a backend tells of a part of it, such as a trunk, whether it works. It may tell the same again.
 pub type HealthSink<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);
-
-/// A backend's own name for a call that it has placed. Text, so that it can be stored; without personal data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallRef(String);
-
-impl CallRef {
-    /// The reference with this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// Why a call could not be placed.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use super::{CallRef, CallStep, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::{ConfigError, Press, Secret, SimulatedConfig};
-use crate::fault;
+use crate::failpoint;
 
 /// A telephone that does the same at each call.
 pub(super) struct Simulated {
@@ -48,14 +48,14 @@ impl Simulated {
 #[async_trait]
 impl TelephonyBackend for Simulated {
     async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
-        fault::point("backend.place");
+        failpoint::hit("backend.place");
         Ok(CallRef::new(call.attempt.generation.to_string()))
     }
 
     async fn follow(&self, _: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
         on_step(CallStep::Progress(Progress::Ringing));
         tokio::time::sleep(self.answer_after).await;
-        fault::point("backend.follow");
+        failpoint::hit("backend.follow");
         let failed = |reason, sentence| Outcome::Failed(Failure::new(reason, sentence));
         match self.press {
             Press::Busy => return failed(FailureReason::Unreachable, "The simulated phone is busy."),

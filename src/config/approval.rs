@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::backend::BackendConfig;
 use super::{Bounded, Config, ConfigError, Secret};
 use crate::approval::pins::{Pepper, PinRules};
-use crate::store::PinLimits;
+use crate::limits::PinLimits;
 
 /// The path of the pepper in the configuration.
 pub const PEPPER: &str = "approval.pin.pepper";

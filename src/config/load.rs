@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use super::alerts::check_alerts;
 use super::approval::check_method;
 use super::error::{ConfigError, ErrorKind};
+use super::file::read_file;
 use super::numbers::check_number_formats;
-use super::read::read_file;
 use super::verdict::check_verdicts;
 use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
 use crate::no_duplicate_keys::Json;
 use crate::platform;
-use crate::telemetry::mask_numbers;
+use crate::redact::mask_numbers;
 
 /// The file's name beside the library.
 pub const FILE_NAME: &str = "phonegate.json";

@@ -9,14 +9,15 @@ mod backend;
 mod bounded;
 mod country;
 mod error;
+mod file;
 mod fraud;
 mod limits;
 mod load;
+mod network;
 mod numbers;
 mod permissions;
 mod privacy;
 mod prompts;
-mod read;
 mod schema;
 mod secret;
 mod sip;
@@ -30,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
+pub use crate::level::Level;
 pub(crate) use alerts::alerts_of_refused;
 pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
@@ -38,14 +40,16 @@ pub use bounded::Bounded;
 pub use country::countries_of;
 pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
+pub(crate) use file::read_file;
 pub use fraud::{FraudConfig, FraudKey};
 pub use limits::{CountryLimits, DenialsConfig, LimitsConfig, LineLimits};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, load_with_text, parse, usual_path};
+pub use network::NetworkConfig;
+pub(crate) use network::{build_https_client, client_identity, provider_url};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use permissions::{TrustedPaths, UnsafePath};
 pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
-pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
 pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
@@ -255,29 +259,6 @@ pub struct CallConfig {
     pub single_use: bool,
 }
 
-/// The way to providers on the Internet.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct NetworkConfig {
-    /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. Null: the one that the environment variable
-    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
-    /// `netsh winhttp show proxy`.
-    pub proxy: Option<String>,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or store
-    /// with a `ca_file` of its own uses that instead.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// The proxy's address may hold a password.
-impl std::fmt::Debug for NetworkConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NetworkConfig")
-            .field("proxy", &self.proxy.as_ref().map(|_| "…"))
-            .field("ca_file", &self.ca_file)
-            .finish()
-    }
-}
-
 /// The log.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -297,22 +278,4 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: Level::default(), directory: None, max_mb: Bounded::default(), event_log: true }
     }
-}
-
-/// How much a log line matters. The numbers are part of the C ABI.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[repr(i32)]
-pub enum Level {
-    /// A defect of PhoneGate.
-    Error = 1,
-    /// Somebody should look.
-    Warn = 2,
-    /// The steps of each call.
-    #[default]
-    Info = 3,
-    /// More about the steps.
-    Debug = 4,
-    /// Everything.
-    Trace = 5,
 }

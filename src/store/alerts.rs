@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{Owner, StoreError};
-use crate::fault;
+use crate::failpoint;
 
 /// How long a claim of an alert is valid. After that another owner may claim the alert.
 pub const ALERT_LEASE: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ pub(super) const NEVER_TRIED: &str = "no node with this destination was running"
 
 /// Returns [`ALERT_LEASE`], unless a test asks for a shorter one.
 pub(super) fn alert_lease() -> Duration {
-    if fault::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
+    if failpoint::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
 }
 
 /// The alerts of a store. Each is for one destination. A node delivers those for the destinations that it has.

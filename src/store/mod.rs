@@ -70,6 +70,7 @@ use async_trait::async_trait;
 pub use self::redis::RedisStore;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
+pub use crate::limits::{DenialLimits, Limits, PinLimits};
 use crate::platform;
 pub use alerts::{
     ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
@@ -82,13 +83,13 @@ pub use attempt::{
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use block::{Block, BlockScope};
 pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
-pub use limits::{DenialLimits, LimitStore, Limits, NumberLock, Usage};
+pub use limits::{LimitStore, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
 use number_keys::{KEY_USE_INTERVAL, KEY_USE_RETENTION, missing_key};
 pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
-pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoredPin};
+pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub(crate) use refusal::utc;
 pub use sqlite::{

@@ -1,12 +1,13 @@
 //! PINs, as a store keeps them, and the rules by which guesses are counted. They are the same in every store.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
 use super::{StoreError, StoredNumber};
 use crate::call::NumberKey;
+use crate::limits::PinLimits;
 
 /// The PINs of a store.
 ///
@@ -107,15 +108,6 @@ pub struct StoredPin {
     pub failures: u32,
     /// The end of the lock, if the PIN is locked now.
     pub locked_until: Option<SystemTime>,
-}
-
-/// How often a PIN may be guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PinLimits {
-    /// Failures after which the PIN is locked, at least 1.
-    pub max_failures: u32,
-    /// How long it stays locked.
-    pub lock: Duration,
 }
 
 /// Whether the PIN of a number can be entered.
@@ -271,6 +263,8 @@ impl Guesses {
 mod tests {
     #![allow(clippy::indexing_slicing, reason = "tests")]
     use proptest::prelude::*;
+
+    use std::time::Duration;
 
     use super::*;
 

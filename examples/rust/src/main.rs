@@ -1,4 +1,4 @@
-//! Places one call through the built library, loaded as a host loads it, and shows what the library tells meanwhile.
+//! Places one call through the built library, loaded as a host loads it, and shows the lines of its log.
 //!
 //! `place_call LIBRARY NUMBER [ID]`; the library finds its configuration as always, by
 //! `PHONEGATE_CONFIG` or beside itself.

@@ -13,9 +13,10 @@ use super::driver::FlowSettings;
 use super::media::Ports;
 use super::peer::{Peer, Server};
 use super::trust::TrustedAddresses;
-use crate::backend::tls::{self, ClientIdentity};
 use crate::call::{Failure, PhoneNumber};
-use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumbersConfig, SipConfig};
+use crate::config::{
+    CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumbersConfig, SipConfig, client_identity,
+};
 
 /// How long a contact is registered, in seconds.
 const REGISTERED_FOR: u32 = 300;
@@ -71,7 +72,7 @@ impl Settings {
             return Err(ConfigError::invalid(format!("{path}.media_encryption"), problem));
         }
         let certificate = config.client_certificate.as_deref();
-        let identity = ClientIdentity::read(path, certificate, config.client_key.as_ref(), base)?;
+        let identity = client_identity(path, certificate, config.client_key.as_ref(), base)?;
         if identity.is_some() && !first_hops.iter().any(|hop| hop.may_use_tls()) {
             let problem = "is only for TLS; write transport=tls into the URI of the trunk or of the proxy";
             return Err(ConfigError::invalid(format!("{path}.client_certificate"), problem));
@@ -84,7 +85,7 @@ impl Settings {
             flow: FlowSettings {
                 local_address: config.local_address,
                 local_port: u16::try_from(config.local_port.get()).unwrap_or_default(),
-                tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, identity, base)?),
+                tls: Arc::new(network.tls_client((path, config.ca_file.as_deref()), identity, base)?),
                 trusted: Arc::new(TrustedAddresses::new(
                     &format!("{path}.signalling_addresses"),
                     &config.signalling_addresses,

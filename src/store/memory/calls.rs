@@ -9,8 +9,7 @@ use phonegate_approval::attempts::StoredAttempts;
 use super::counters::{Day, Line, Pending, Times};
 use super::limits::KeptDenials;
 use super::pins::KeptPin;
-use crate::backend::CallRef;
-use crate::call::{Attempt, CallId, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, CallRef, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, DEADLINE_GRACE, DenialLimits, EndRequest, Ended, LEASE,
     LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step,

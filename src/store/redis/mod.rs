@@ -32,7 +32,6 @@ use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
-use crate::backend::tls;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{ConfigError, NetworkConfig, StoreConfig};
 use address::Address;
@@ -68,10 +67,8 @@ impl RedisStore {
         let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
         let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
-        let tls = address
-            .is_tls
-            .then(|| tls::client(("store", config.ca_file.as_deref()), network, None, base))
-            .transpose()?;
+        let tls =
+            address.is_tls.then(|| network.tls_client(("store", config.ca_file.as_deref()), None, base)).transpose()?;
         let keys = Keys::of_site(config.site.as_ref());
         Ok(Self {
             connections: Connections::new(address, tls, keys.single(keys::CLOCK)),

@@ -11,9 +11,8 @@ use super::counters::{self, Counter};
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{alerts, begin, limits, number_keys};
-use crate::backend::CallRef;
 use crate::call::{
-    Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
 use crate::store::millis::{milliseconds, span};
 use crate::store::{

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use phonegate_approval::verdict::JudgedBy;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason};
 use crate::store::millis::{span, to_unix};
 use crate::store::{Owner, PepperFingerprint};
 
@@ -24,30 +24,6 @@ impl FromSql for WallTime {
     }
 }
 
-impl ToSql for NumberKey {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
-    }
-}
-
-impl FromSql for NumberKey {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        <[u8; 16]>::column_result(value).map(Self::from_bytes)
-    }
-}
-
-impl ToSql for KeyFingerprint {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.to_string().into())
-    }
-}
-
-impl FromSql for KeyFingerprint {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Self::parse(value.as_str()?).ok_or(FromSqlError::InvalidType)
-    }
-}
-
 impl ToSql for PepperFingerprint {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(self.to_string().into())
@@ -57,18 +33,6 @@ impl ToSql for PepperFingerprint {
 impl ToSql for Owner {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.as_bytes())))
-    }
-}
-
-impl ToSql for CallId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.to_string().into())
-    }
-}
-
-impl FromSql for CallId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        CallId::parse(value.as_str()?).map_err(|error| FromSqlError::Other(Box::new(error)))
     }
 }
 

@@ -8,9 +8,8 @@ use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, id, owner};
-use crate::backend::CallRef;
 use crate::call::{
-    Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
 use crate::store::millis::{from_unix, span, to_unix};
 use crate::store::{AttemptState, LatestAttempt, Lockout, NewAttempt, Orphan, Row, RowOutcome, StoredNumber};

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::attempt::{AttemptKey, AttemptRecord, Ending};
 use super::owner;
-use crate::backend::CallRef;
-use crate::call::{Failure, Outcome};
+use crate::call::{CallRef, Failure, Outcome};
 use crate::store::millis::{from_unix, milliseconds, to_unix};
 use crate::store::{AttemptChange, DenialLimits, EndRequest, RecordedChange, Step};
 

@@ -1,0 +1,185 @@
+//! Adds and removes blocks.
+
+use std::time::{Duration, SystemTime};
+
+use jiff::tz::TimeZone;
+use phonegate::call::NumberKey;
+use phonegate::store::{Block, BlockScope, KeyUse};
+
+use super::block_log::BlockLog;
+use super::{Add, Record, end, extent, has_extension};
+use crate::commands::stored_number::StoredNumber;
+use crate::error::{CommandError, Exit};
+use crate::output;
+use crate::store_reader::{StoreReader, unknown_number};
+
+pub(super) fn add(
+    arguments: &Add,
+    reader: &StoreReader,
+    log: impl FnOnce() -> Result<BlockLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    let NewBlock { block, older_keys, usage } = new_block(arguments, reader, json)?;
+    let existing = on_the_list(&[&[block.number], &*older_keys].concat(), reader)?;
+    let (same, other): (Vec<_>, Vec<_>) = existing.into_iter().partition(|there| there.scope == block.scope);
+    let (replaced, other) = (last(same), last(other));
+    let zone = TimeZone::system();
+    if let Some(longer) = replaced.as_ref().filter(|there| !arguments.replace && outlasts(there, &block)) {
+        return Err(CommandError::failed(format!(
+            "{} is blocked already, and for longer: {}: {}",
+            longer.masked,
+            end(longer, &zone),
+            longer.reason
+        ))
+        .hint("add --replace to replace that block"));
+    }
+    let log = log()?;
+    reader.use_number_keys(usage)?;
+    reader.block_on(reader.store.block(&block))?;
+    // Unblocking an older key removes the blocks of both scopes, so the other one is moved to the current key first.
+    if let Some(other) = other.as_ref().filter(|other| older_keys.contains(&other.number)) {
+        reader.block_on(reader.store.block(&Block { number: block.number, ..other.clone() }))?;
+    }
+    for key in older_keys {
+        reader.block_on(reader.store.unblock(key))?;
+    }
+    log.added(&block, replaced.as_ref());
+    if json {
+        replaced.iter().for_each(|replaced| output::json_line(&Record::of("replaced", replaced)));
+        output::json_line(&Record::of("block", &block));
+        other.iter().for_each(|other| output::json_line(&Record::of("kept", other)));
+    } else {
+        output::print(&format!(
+            "Blocked {} ({}) {}: {}",
+            block.masked,
+            extent(&block),
+            end(&block, &zone),
+            block.reason
+        ));
+        if let Some(replaced) = &replaced {
+            output::print(&format!("replaced: {}, {}", replaced.reason, end(replaced, &zone)));
+        }
+        if let Some(other) = &other {
+            output::print(&format!(
+                "also blocked: {}, {}: {}; `phonegate blocks remove` removes both",
+                extent(other),
+                end(other, &zone),
+                other.reason
+            ));
+        }
+    }
+    log.close(json);
+    Ok(Exit::Done)
+}
+
+/// The block that `add` is to write.
+struct NewBlock {
+    block: Block,
+    /// Hashes of the same number with other keys. The list may have the number under these, too.
+    older_keys: Vec<NumberKey>,
+    /// The number keys that the hash of the block may need.
+    usage: KeyUse,
+}
+
+fn new_block(arguments: &Add, reader: &StoreReader, json: bool) -> Result<NewBlock, CommandError> {
+    let text = arguments.number.join(" ");
+    let mut older_keys = Vec::new();
+    let (number, masked, usage) = match (arguments.call, NumberKey::parse(text.trim())) {
+        // The administrator may know only the masked number.
+        (Some(id), _) => {
+            let (key, masked) = reader.number_of_call(id)?;
+            (key, masked, KeyUse::WriteAny)
+        }
+        (None, Some(key)) => (key, of_key(key, json, reader)?, KeyUse::WriteAny),
+        (None, None) => {
+            let number = reader.number(&text)?;
+            older_keys.extend(number.hashed_otherwise().iter().map(|hashed| hashed.number));
+            (number.key(), number.to_string().into(), KeyUse::Write)
+        }
+    };
+    let since = SystemTime::now();
+    let until = match arguments.days {
+        None => None,
+        Some(days) => Some(
+            since
+                .checked_add(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
+                .ok_or_else(|| CommandError::usage("the end of the block is after the last supported year"))?,
+        ),
+    };
+    let scope = match arguments.only_this_number || has_extension(&masked) {
+        true => BlockScope::Number,
+        false => BlockScope::Line,
+    };
+    let block = Block { number, scope, masked, reason: arguments.reason.clone(), since, until };
+    Ok(NewBlock { block, older_keys, usage })
+}
+
+/// Returns the blocks under these keys of a number.
+fn on_the_list(keys: &[NumberKey], reader: &StoreReader) -> Result<Vec<Block>, CommandError> {
+    let mut blocks = reader.block_on(reader.store.blocks())?;
+    blocks.retain(|block| keys.contains(&block.number));
+    Ok(blocks)
+}
+
+/// Returns the block that ends last.
+fn last(blocks: Vec<Block>) -> Option<Block> {
+    blocks.into_iter().reduce(|last, other| if outlasts(&other, &last) { other } else { last })
+}
+
+fn outlasts(there: &Block, new: &Block) -> bool {
+    match (there.until, new.until) {
+        (None, until) => until.is_some(),
+        (Some(there), Some(new)) => there > new,
+        (Some(_), None) => false,
+    }
+}
+
+/// Returns the masked number of a key. It is known if the number was called or is blocked.
+fn of_key(key: NumberKey, json: bool, reader: &StoreReader) -> Result<Box<str>, CommandError> {
+    if let Some(masked) = reader.masked(key)? {
+        return Ok(masked);
+    }
+    if let Some(block) = last(on_the_list(&[key], reader)?) {
+        return Ok(block.masked);
+    }
+    Ok(unknown_number(json))
+}
+
+pub(super) fn remove(
+    number: &StoredNumber,
+    reader: &StoreReader,
+    log: impl FnOnce() -> Result<BlockLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    let keys = reader.keys(&number.text())?;
+    let missing = || {
+        CommandError::failed("the number is not on the block list")
+            .hint("`phonegate blocks list` shows the list; a number with an extension has a block of its own")
+            .hint("`numbers.blocked` in the configuration is a separate list")
+    };
+    let blocks = on_the_list(&keys, reader)?;
+    let masked = blocks.first().ok_or_else(missing)?.masked.clone();
+    let log = log()?;
+    let mut was_blocked = false;
+    for key in keys {
+        was_blocked |= reader.block_on(reader.store.unblock(key))?;
+    }
+    if !was_blocked {
+        return Err(missing());
+    }
+    let zone = TimeZone::system();
+    if !json {
+        output::print(&format!("{masked} is no longer on the block list."));
+    }
+    for block in &blocks {
+        log.removed(block);
+        match json {
+            true => output::json_line(&Record::of("removed", block)),
+            false => {
+                output::print(&format!("removed: {}, {}: {}", extent(block), end(block, &zone), block.reason));
+            }
+        }
+    }
+    log.close(json);
+    Ok(Exit::Done)
+}
