@@ -1,7 +1,8 @@
-//! The connection to Redis: made when it is first needed, shared by all, and made anew when it broke or did not answer.
+//! The connection to Redis. The first operation opens it, all operations share it, and it is replaced when it breaks or
+//! does not answer.
 //!
-//! All keys lie in one slot, so that one server has them all, in a cluster, too: there is one connection, to whoever
-//! has them now. A server that has them no more says so, and has done nothing.
+//! All keys are in one slot, so one server has them all, even in a cluster: there is one connection, to that server. A
+//! server that no longer has the keys says so and does nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -22,33 +23,36 @@ use super::address::{Address, Kind, Node};
 use crate::store::{StoreError, StoreErrorCause};
 use crate::telemetry::diagnostic_text;
 
-/// How long one question may take, connecting included. Less than its asker waits.
-const LIMIT: Duration = Duration::from_millis(1800);
+/// Timeout for one operation, connecting included. Callers wait for longer.
+const TIMEOUT: Duration = Duration::from_millis(1800);
 
-/// How long it may take to connect to one server.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// Timeout for connecting to one server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a failure to connect is believed.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Pause after a connection that failed. Operations fail at once meanwhile.
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long after an answer Redis counts as working: less than [`LIMIT`], in which a question was not answered.
+/// Redis counts as working for this long after an answer. It is less than [`TIMEOUT`], within which an operation was not
+/// answered.
 const WORKING: Duration = Duration::from_millis(500);
 
-/// Questions that wait to be sent.
+/// Maximum number of operations that wait to be sent.
 const BUFFER: usize = 1024;
 
-/// A way to Redis.
-pub(super) struct Link {
-    way: Arc<Way>,
-    opened: Mutex<Option<Opened>>,
+/// Opens, shares and replaces the connection.
+pub(super) struct Connections {
+    connector: Arc<Connector>,
+    current: Mutex<Option<Connecting>>,
     last_answer: Mutex<Option<Instant>>,
 }
 
-type Opened = Shared<BoxFuture<'static, Result<Live, Failed>>>;
+/// A connection that is being opened, is open, or failed.
+type Connecting = Shared<BoxFuture<'static, Result<Connection, Failed>>>;
 
 #[derive(Clone)]
-struct Live {
-    connection: MultiplexedConnection,
+struct Connection {
+    redis: MultiplexedConnection,
+    /// Reads and writes the socket. Aborted when the last clone is dropped.
     driver: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -58,7 +62,7 @@ struct Failed {
     at: Instant,
 }
 
-/// Why a question was not answered.
+/// Why an operation failed.
 #[derive(Clone)]
 struct Problem {
     text: String,
@@ -73,7 +77,7 @@ impl From<&str> for Problem {
 
 impl From<RedisError> for Problem {
     fn from(error: RedisError) -> Self {
-        Self { cause: cause(&error), text: words(&error) }
+        Self { cause: cause(&error), text: error_text(&error) }
     }
 }
 
@@ -93,77 +97,81 @@ impl From<Problem> for StoreError {
     }
 }
 
-impl Link {
-    /// `probe` is a key of this site. In a cluster, it selects the node to ask.
+impl Connections {
+    /// `probe` is a key of this site. In a cluster, it selects the node.
     pub(super) fn new(address: Address, tls: Option<rustls::ClientConfig>, probe: String) -> Self {
         let tls = tls.map(|config| TlsConnector::from(Arc::new(config)));
-        Self { way: Arc::new(Way { address, tls, probe }), opened: Mutex::new(None), last_answer: Mutex::new(None) }
+        let connector = Arc::new(Connector { address, tls, probe });
+        Self { connector, current: Mutex::new(None), last_answer: Mutex::new(None) }
     }
 
-    /// Asks Redis something.
-    pub(super) async fn ask<T, F>(&self, question: impl Fn(MultiplexedConnection) -> F) -> Result<T, StoreError>
+    /// Runs an operation. It is repeated once if the server no longer has the keys.
+    ///
+    /// # Errors
+    /// If it is not known whether the operation was carried out.
+    pub(super) async fn run<T, F>(&self, operation: impl Fn(MultiplexedConnection) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let mut asked = None;
-        let ask = async {
+        let mut used = None;
+        let run = async {
             let mut may_move = true;
             loop {
-                let live = self.live().await?;
-                asked = Some(Arc::clone(&live.driver));
-                match question(live.connection).await {
+                let connection = self.connection().await?;
+                used = Some(Arc::clone(&connection.driver));
+                match operation(connection.redis).await {
                     Ok(answer) => {
                         *self.last_answer.lock() = Some(Instant::now());
                         return Ok(answer);
                     }
-                    Err(error) if may_move && is_elsewhere(&error) => {
-                        self.forget(&live.driver);
+                    Err(error) if may_move && has_moved(&error) => {
+                        self.discard(&connection.driver);
                         may_move = false;
                     }
                     Err(error) => {
-                        if error.is_unrecoverable_error() || is_elsewhere(&error) {
-                            self.forget(&live.driver);
+                        if error.is_unrecoverable_error() || has_moved(&error) {
+                            self.discard(&connection.driver);
                         }
                         return Err(Problem::from(error).into());
                     }
                 }
             }
         };
-        match timeout(LIMIT, ask).await {
+        match timeout(TIMEOUT, run).await {
             Ok(answer) => answer,
             Err(_) => {
-                // A network that lost the connection may say nothing for minutes; a new one shows how it is.
-                asked.into_iter().for_each(|driver| self.forget(&driver));
+                // A lost connection may stay silent for minutes. A new one shows whether the server answers.
+                used.into_iter().for_each(|driver| self.discard(&driver));
                 Err(match self.is_working() {
-                    true => StoreError::busy(format_args!("no answer within {} ms", LIMIT.as_millis())),
+                    true => StoreError::busy(format_args!("no answer within {} ms", TIMEOUT.as_millis())),
                     false => StoreError::unavailable("Redis does not answer"),
                 })
             }
         }
     }
 
-    /// Returns whether Redis has just answered something.
+    /// Returns whether Redis has answered within [`WORKING`].
     pub(super) fn is_working(&self) -> bool {
         self.last_answer.lock().is_some_and(|at| at.elapsed() < WORKING)
     }
 
-    async fn live(&self) -> Result<Live, StoreError> {
-        let opened = {
-            let mut opened = self.opened.lock();
-            let usable = opened.take().filter(|opened| match opened.peek() {
+    async fn connection(&self) -> Result<Connection, StoreError> {
+        let connecting = {
+            let mut current = self.current.lock();
+            let usable = current.take().filter(|connecting| match connecting.peek() {
                 None => true,
-                Some(Ok(live)) => !live.driver.is_finished(),
-                Some(Err(failed)) => failed.at.elapsed() < PAUSE,
+                Some(Ok(connection)) => !connection.driver.is_finished(),
+                Some(Err(failed)) => failed.at.elapsed() < CONNECT_PAUSE,
             });
-            opened.insert(usable.unwrap_or_else(|| self.open())).clone()
+            current.insert(usable.unwrap_or_else(|| self.open())).clone()
         };
-        opened.await.map_err(|failed| failed.problem.into())
+        connecting.await.map_err(|failed| failed.problem.into())
     }
 
-    /// Starts to connect. That goes on where who asked for it has given up.
-    fn open(&self) -> Opened {
-        let way = Arc::clone(&self.way);
-        let opening = tokio::spawn(async move { way.open().await });
+    /// Starts to connect. That continues if the operation that needed it stops waiting.
+    fn open(&self) -> Connecting {
+        let connector = Arc::clone(&self.connector);
+        let opening = tokio::spawn(async move { connector.open().await });
         let failed = |problem| Failed { problem, at: Instant::now() };
         let opened = async move {
             match opening.await {
@@ -174,23 +182,24 @@ impl Link {
         opened.boxed().shared()
     }
 
-    fn forget(&self, driver: &Arc<AbortOnDropHandle<()>>) {
-        let mut opened = self.opened.lock();
-        let is_that = |live: &Live| Arc::ptr_eq(&live.driver, driver);
-        if opened.as_ref().and_then(Opened::peek).is_some_and(|opened| opened.as_ref().is_ok_and(is_that)) {
-            *opened = None;
+    fn discard(&self, driver: &Arc<AbortOnDropHandle<()>>) {
+        let mut current = self.current.lock();
+        let is_that = |connection: &Connection| Arc::ptr_eq(&connection.driver, driver);
+        if current.as_ref().and_then(Connecting::peek).is_some_and(|opened| opened.as_ref().is_ok_and(is_that)) {
+            *current = None;
         }
     }
 }
 
-struct Way {
+/// Connects to the server that has the keys now.
+struct Connector {
     address: Address,
     tls: Option<TlsConnector>,
     probe: String,
 }
 
-impl Way {
-    async fn open(&self) -> Result<Live, Problem> {
+impl Connector {
+    async fn open(&self) -> Result<Connection, Problem> {
         let mut problem = Problem::from("store.url has no address");
         for node in &self.address.nodes {
             let opened = match &self.address.kind {
@@ -199,7 +208,7 @@ impl Way {
                 Kind::Sentinel(name) => self.through_sentinel(node, name).await,
             };
             match opened {
-                Ok(live) => return Ok(live),
+                Ok(connection) => return Ok(connection),
                 Err(Problem { text, cause }) => {
                     problem = Problem { text: format!("{}:{}: {text}", node.host, node.port), cause };
                 }
@@ -208,30 +217,30 @@ impl Way {
         Err(problem)
     }
 
-    async fn through_cluster(&self, node: &Node) -> Result<Live, Problem> {
-        let mut live = self.connect(node, &self.address.login).await?;
+    async fn through_cluster(&self, node: &Node) -> Result<Connection, Problem> {
+        let mut connection = self.connect(node, &self.address.login).await?;
         let probe = cmd("EXISTS").arg(&self.probe).to_owned();
-        let moved = match in_time(probe.query_async::<i64>(&mut live.connection)).await {
-            Ok(_) => return Ok(live),
+        let moved = match in_time(probe.query_async::<i64>(&mut connection.redis)).await {
+            Ok(_) => return Ok(connection),
             Err(Unanswered::Error(error)) => match error.redirect_node() {
                 Some((moved, _)) => moved.to_owned(),
                 None => return Err(error.into()),
             },
             Err(Unanswered::Late) => return Err(Unanswered::Late.into()),
         };
-        // Where a node does not know its own name, the address is empty, and means the same host.
+        // A node that does not know its own name sends no host. It means its own host.
         let moved = if moved.starts_with(':') { format!("{}{moved}", node.host) } else { moved };
-        let moved = Node::parse(&moved).ok_or("the cluster names a node that has no address")?;
-        self.told(&moved, node).await
+        let moved = Node::parse(&moved).ok_or("the cluster names a node without an address")?;
+        self.connect_to_named(&moved, node).await
     }
 
-    async fn through_sentinel(&self, sentinel: &Node, name: &str) -> Result<Live, Problem> {
+    async fn through_sentinel(&self, sentinel: &Node, name: &str) -> Result<Connection, Problem> {
         let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).to_owned();
         let ask = async |login: &RedisConnectionInfo| -> Result<_, Problem> {
-            let mut live = self.connect(sentinel, login).await?;
-            Ok(in_time(question.query_async::<Option<(String, u16)>>(&mut live.connection)).await)
+            let mut connection = self.connect(sentinel, login).await?;
+            Ok(in_time(question.query_async::<Option<(String, u16)>>(&mut connection.redis)).await)
         };
-        // Sentinels often have no password, and refuse one then; they have no databases.
+        // Sentinels often have no password, and then refuse one. They have no databases.
         let answered = match ask(&RedisConnectionInfo::default()).await? {
             Err(Unanswered::Error(error)) if error.code() == Some("NOAUTH") => {
                 ask(&self.address.login.clone().set_db(0)).await?
@@ -242,32 +251,32 @@ impl Way {
             || Problem { text: format!("the sentinel knows no master {}", diagnostic_text(name)), cause: None };
         let (host, port) = answered?.ok_or_else(unknown)?;
         let master = Node::parse(&format!("{host}:{port}")).ok_or("the sentinel names no address")?;
-        let mut live = self.told(&master, sentinel).await?;
-        let role = in_time(cmd("ROLE").query_async::<redis::Value>(&mut live.connection)).await;
+        let mut connection = self.connect_to_named(&master, sentinel).await?;
+        let role = in_time(cmd("ROLE").query_async::<redis::Value>(&mut connection.redis)).await;
         match role {
             Ok(redis::Value::Array(role)) if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) => {
                 Err("the sentinel names a server that is no master".into())
             }
-            _ => Ok(live),
+            _ => Ok(connection),
         }
     }
 
     /// Connects to a server that another one has named.
-    async fn told(&self, node: &Node, by: &Node) -> Result<Live, Problem> {
+    async fn connect_to_named(&self, node: &Node, by: &Node) -> Result<Connection, Problem> {
         if self.tls.is_none() && !node.is_loopback() {
             return Err("names a server beyond this machine, but store.url is not rediss://".into());
         }
-        // An address that a server names stands in few certificates; the name that the administrator gave does.
+        // Few certificates have the address that a server names. They have the name that the administrator configured.
         let name = if by.is_named() && !node.is_named() { by } else { node };
         self.connect_as(node, name, &self.address.login).await
     }
 
-    async fn connect(&self, node: &Node, login: &RedisConnectionInfo) -> Result<Live, Problem> {
+    async fn connect(&self, node: &Node, login: &RedisConnectionInfo) -> Result<Connection, Problem> {
         self.connect_as(node, node, login).await
     }
 
-    async fn connect_as(&self, node: &Node, name: &Node, login: &RedisConnectionInfo) -> Result<Live, Problem> {
-        timeout(CONNECT_LIMIT, async {
+    async fn connect_as(&self, node: &Node, name: &Node, login: &RedisConnectionInfo) -> Result<Connection, Problem> {
+        timeout(CONNECT_TIMEOUT, async {
             let stream = TcpStream::connect((node.bare_host(), node.port)).await?;
             stream.set_nodelay(true)?;
             match &self.tls {
@@ -283,15 +292,15 @@ impl Way {
     }
 }
 
-async fn log_in<S>(stream: S, login: &RedisConnectionInfo) -> Result<Live, Problem>
+async fn log_in<S>(stream: S, login: &RedisConnectionInfo) -> Result<Connection, Problem>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    // What is asked has its own limit of time.
+    // Each operation has its own timeout.
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(BUFFER);
     let connected = MultiplexedConnection::new_with_config(login, stream, config).await;
-    // What a server says about a login may repeat it.
-    let (connection, driver) = connected.map_err(|error| match error.kind() {
+    // The server's text about a login may repeat the password, so it is not shown.
+    let (redis, driver) = connected.map_err(|error| match error.kind() {
         ErrorKind::AuthenticationFailed => Problem {
             text: "the user or the password is refused".to_owned(),
             cause: Some(StoreErrorCause::CredentialsRejected),
@@ -302,9 +311,10 @@ where
             cause: Some(StoreErrorCause::LoginRejected),
         },
     })?;
-    Ok(Live { connection, driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
+    Ok(Connection { redis, driver: Arc::new(AbortOnDropHandle::new(tokio::spawn(driver))) })
 }
 
+/// Why a server did not answer while the connection was opened.
 enum Unanswered {
     Error(RedisError),
     Late,
@@ -320,7 +330,7 @@ impl From<Unanswered> for Problem {
 }
 
 async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> Result<T, Unanswered> {
-    timeout(CONNECT_LIMIT, answer).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
+    timeout(CONNECT_TIMEOUT, answer).await.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Error)
 }
 
 /// Returns the code of an error: of a command in a script, if it failed there.
@@ -341,7 +351,7 @@ fn command_in_script(detail: &str) -> Option<&str> {
 }
 
 /// Returns whether another server has the keys now.
-fn is_elsewhere(error: &RedisError) -> bool {
+fn has_moved(error: &RedisError) -> bool {
     use ServerErrorKind::{Ask, ClusterDown, MasterDown, Moved, ReadOnly};
     matches!(error.kind(), ErrorKind::Server(Moved | Ask | ReadOnly | MasterDown | ClusterDown))
         || matches!(error_code(error), Some("READONLY" | "MASTERDOWN" | "CLUSTERDOWN"))
@@ -358,7 +368,7 @@ fn cause(error: &RedisError) -> Option<StoreErrorCause> {
     }
 }
 
-fn words(error: &RedisError) -> String {
+fn error_text(error: &RedisError) -> String {
     match (error.code(), error.detail()) {
         (Some("NOAUTH"), _) => "Redis wants a password, and store.url has none".to_owned(),
         (Some(code), Some(detail)) => format!("Redis answers {code}: {}", diagnostic_text(without_script(detail))),
@@ -383,17 +393,17 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_became_a_replica_is_left_whichever_version_says_so_of_a_script() {
+    fn a_server_that_became_a_replica_is_left() {
         let by_6 = "ERR Error running script (call to f_c2fc432068bf23ae): @user_script:43: @user_script: 43: \
                     -READONLY You can't write against a read only replica.";
         let by_7 =
             "READONLY You can't write against a read only replica. script: c2fc432068bf23ae, on @user_script:43.";
         for line in [by_6, by_7] {
-            assert!(is_elsewhere(&error(line)), "{line}");
-            assert!(words(&error(line)).ends_with("You can't write against a read only replica."), "{line}");
-            assert!(!words(&error(line)).contains("script"), "{line}");
+            assert!(has_moved(&error(line)), "{line}");
+            assert!(error_text(&error(line)).ends_with("You can't write against a read only replica."), "{line}");
+            assert!(!error_text(&error(line)).contains("script"), "{line}");
         }
-        assert!(!is_elsewhere(&error("OOM command not allowed when used memory > 'maxmemory'.")));
-        assert!(!is_elsewhere(&error("ERR unknown command 'READONLY'")));
+        assert!(!has_moved(&error("OOM command not allowed when used memory > 'maxmemory'.")));
+        assert!(!has_moved(&error("ERR unknown command 'READONLY'")));
     }
 }

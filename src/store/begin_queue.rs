@@ -1,4 +1,4 @@
-//! How many calls may wait in a store until they begin.
+//! The bound on calls that wait in a store to begin (S20).
 
 use std::sync::Arc;
 
@@ -10,22 +10,21 @@ use super::StoreError;
 /// queue would time out.
 const MAX_WAITING: usize = 4096;
 
-/// The places in a store's queue for calls that are to begin. Operations that end a call or record something
-/// need no place.
-pub(super) struct Places(Arc<Semaphore>);
+/// The places of calls that wait to begin. Operations that end a call or record something need no place.
+pub(super) struct BeginQueue(Arc<Semaphore>);
 
-impl Default for Places {
+impl Default for BeginQueue {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(MAX_WAITING)))
     }
 }
 
-impl Places {
+impl BeginQueue {
     /// Takes a place until the permit is dropped.
     ///
     /// # Errors
-    /// When all places are taken.
-    pub(super) fn take(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// Busy if all places are taken.
+    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         let full = |_| StoreError::busy(format_args!("{MAX_WAITING} calls are already waiting to begin"));
         Arc::clone(&self.0).try_acquire_owned().map_err(full)
     }

@@ -7,10 +7,11 @@ use phonegate_approval::attempts::StoredAttempts;
 use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, at, key, owner, since_1970, span};
+use super::{Clock, id, owner};
 use crate::call::{
     Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
+use crate::store::millis::{from_unix, span, to_unix};
 use crate::store::{AttemptState, LatestAttempt, Lockout, NewAttempt, Orphan, Row, RowOutcome, StoredNumber};
 
 /// The name of an outcome that is no failure.
@@ -19,25 +20,25 @@ const VERIFIED: &str = "Verified";
 /// An attempt. The scripts add what is not known when it begins.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::store::redis) struct Kept {
+pub(in crate::store::redis) struct AttemptRecord {
     #[serde(flatten)]
-    which: Which,
+    key: AttemptKey,
     #[serde(skip_serializing_if = "Option::is_none")]
-    number: Option<String>,
+    number_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<String>,
+    line_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     masked: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    full: Option<Box<str>>,
+    full_number: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     country: Option<Box<str>>,
     node: Box<str>,
-    started: i64,
+    started_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
     #[serde(flatten)]
-    verdict: Verdict,
+    ending: Ending,
     #[serde(skip_serializing)]
     sequence: String,
     #[serde(skip_serializing)]
@@ -45,7 +46,7 @@ pub(in crate::store::redis) struct Kept {
     #[serde(skip_serializing)]
     deadline: i64,
     #[serde(skip_serializing)]
-    ended_at: i64,
+    ended: i64,
     #[serde(skip_serializing)]
     backend: Option<Box<str>>,
     #[serde(skip_serializing)]
@@ -53,39 +54,39 @@ pub(in crate::store::redis) struct Kept {
     #[serde(skip_serializing)]
     codes: Option<String>,
     #[serde(skip_serializing)]
-    placed: Option<i64>,
+    placed_at: Option<i64>,
     #[serde(skip_serializing)]
-    ringing: Option<i64>,
+    ringing_at: Option<i64>,
     #[serde(skip_serializing)]
-    answered: Option<i64>,
+    answered_at: Option<i64>,
     #[serde(skip_serializing)]
-    locked_until: Option<i64>,
+    locked_until_at: Option<i64>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
-pub(in crate::store::redis) struct Which {
+pub(in crate::store::redis) struct AttemptKey {
     id: String,
     generation: String,
 }
 
 /// How an attempt ended, if it did.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct Verdict {
+pub(super) struct Ending {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<i64>,
+    ended_at: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     judged_by: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<Box<str>>,
 }
 
-impl Which {
+impl AttemptKey {
     pub(in crate::store::redis) fn of(attempt: Attempt) -> Self {
-        Self { id: key(attempt.id), generation: attempt.generation.to_string() }
+        Self { id: id(attempt.id), generation: attempt.generation.to_string() }
     }
 
     fn attempt(&self) -> Option<Attempt> {
@@ -93,20 +94,20 @@ impl Which {
     }
 }
 
-impl Verdict {
+impl Ending {
     pub(super) fn of(outcome: &Outcome, at: SystemTime) -> Self {
-        let ended = Some(since_1970(at));
+        let ended_at = Some(to_unix(at));
         match outcome {
             Outcome::Verified(approval) => Self {
                 outcome: Some(VERIFIED.into()),
-                ended,
+                ended_at,
                 judged_by: Some(approval.judged_by().name().into()),
                 ..Self::default()
             },
             Outcome::Failed(failure) => Self {
                 outcome: Some(failure.reason().name().into()),
                 text: Some(failure.text().into()),
-                ended,
+                ended_at,
                 limit: failure.limit().map(|limit| limit.name().into()),
                 ..Self::default()
             },
@@ -139,7 +140,7 @@ impl Verdict {
     }
 }
 
-impl Kept {
+impl AttemptRecord {
     pub(in crate::store::redis) fn new(new: &NewAttempt) -> Self {
         let owner = Some(owner(new.owner));
         Self { owner, ..Self::row(new.attempt, new.started, &new.node, Some(&new.number)) }
@@ -147,14 +148,14 @@ impl Kept {
 
     fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Self {
         Self {
-            which: Which::of(attempt),
-            number: number.map(|number| number.key.to_string()),
-            line: number.map(|number| number.line.to_string()),
+            key: AttemptKey::of(attempt),
+            number_key: number.map(|number| number.key.to_string()),
+            line_key: number.map(|number| number.line.to_string()),
             masked: number.map(|number| number.masked.clone()),
-            full: number.and_then(|number| number.full.clone()),
+            full_number: number.and_then(|number| number.full.clone()),
             country: number.and_then(|number| number.country).map(|country| country.as_str().into()),
             node: node.into(),
-            started: since_1970(started),
+            started_at: to_unix(started),
             ..Self::default()
         }
     }
@@ -166,22 +167,22 @@ impl Kept {
         number: Option<&StoredNumber>,
         failure: &Failure,
     ) -> Self {
-        let verdict = Verdict::of(&Outcome::Failed(failure.clone()), at);
-        Self { verdict, ..Self::row(attempt, at, node, number) }
+        let ending = Ending::of(&Outcome::Failed(failure.clone()), at);
+        Self { ending, ..Self::row(attempt, at, node, number) }
     }
 
     fn number(&self) -> Option<NumberKey> {
-        NumberKey::parse(self.number.as_deref()?)
+        NumberKey::parse(self.number_key.as_deref()?)
     }
 
-    pub(in crate::store::redis) fn into_current(self, clock: Clock) -> Option<LatestAttempt> {
-        let state = match self.verdict.ended() {
+    pub(in crate::store::redis) fn into_latest(self, clock: Clock) -> Option<LatestAttempt> {
+        let state = match self.ending.ended() {
             Some(outcome) => AttemptState::Ended {
                 outcome,
-                ago: clock.since(self.ended_at, self.verdict.ended.unwrap_or(self.started)),
+                ago: clock.age(self.ended, self.ending.ended_at.unwrap_or(self.started_at)),
             },
             None => {
-                let progress = match (self.ringing, self.answered) {
+                let progress = match (self.ringing_at, self.answered_at) {
                     (_, Some(_)) => Progress::Answered,
                     (Some(_), None) => Progress::Ringing,
                     (None, None) => Progress::Dialling,
@@ -189,20 +190,20 @@ impl Kept {
                 AttemptState::Pending { left: self.left(clock), progress }
             }
         };
-        Some(LatestAttempt { attempt: self.which.attempt()?, number: self.number(), state })
+        Some(LatestAttempt { attempt: self.key.attempt()?, number: self.number(), state })
     }
 
     /// Returns the time until its deadline.
     fn left(&self, clock: Clock) -> Duration {
-        span(self.deadline - self.begun).saturating_sub(clock.since(self.begun, self.started))
+        span(self.deadline - self.begun).saturating_sub(clock.age(self.begun, self.started_at))
     }
 
     pub(in crate::store::redis) fn into_orphan(self, clock: Clock) -> Option<Orphan> {
         Some(Orphan {
-            attempt: self.which.attempt()?,
+            attempt: self.key.attempt()?,
             number: self.number()?,
             left: self.left(clock),
-            started: at(self.started),
+            started: from_unix(self.started_at),
             placed: self.backend.zip(self.reference.map(CallRef::new)),
             attempts: self.codes.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
             masked: self.masked.unwrap_or_default(),
@@ -212,37 +213,37 @@ impl Kept {
     /// Returns the lock that its end caused.
     pub(in crate::store::redis) fn into_lockout(self) -> Option<Lockout> {
         Some(Lockout {
-            attempt: self.which.attempt()?,
+            attempt: self.key.attempt()?,
             number: self.number()?,
             masked: self.masked.unwrap_or_default(),
-            until: at(self.locked_until?),
+            until: from_unix(self.locked_until_at?),
         })
     }
 
     pub(in crate::store::redis) fn into_row(self) -> Option<Row> {
         Some(Row {
             sequence: self.sequence.parse().ok()?,
-            attempt: self.which.attempt()?,
+            attempt: self.key.attempt()?,
             number_key: self.number(),
-            line_key: self.line.as_deref().and_then(NumberKey::parse),
+            line_key: self.line_key.as_deref().and_then(NumberKey::parse),
             number: self.masked,
-            full_number: self.full,
+            full_number: self.full_number,
             node: self.node,
             backend: self.backend,
-            started: at(self.started),
-            placed: self.placed.map(at),
-            ringing: self.ringing.map(at),
-            answered: self.answered.map(at),
-            ended: self.verdict.ended.map(at),
-            outcome: self.verdict.outcome(),
-            judged_by: self.verdict.judged_by(),
+            started: from_unix(self.started_at),
+            placed: self.placed_at.map(from_unix),
+            ringing: self.ringing_at.map(from_unix),
+            answered: self.answered_at.map(from_unix),
+            ended: self.ending.ended_at.map(from_unix),
+            outcome: self.ending.outcome(),
+            judged_by: self.ending.judged_by(),
             country: self.country.as_deref().and_then(Country::parse),
-            locked_until: self.locked_until.map(at),
+            locked_until: self.locked_until_at.map(from_unix),
         })
     }
 }
 
 /// Returns whether an attempt, given as JSON, is verified.
 pub(in crate::store::redis) fn is_verified(text: &str) -> bool {
-    serde_json::from_str::<Kept>(text).is_ok_and(|kept| kept.verdict.outcome() == RowOutcome::Verified)
+    serde_json::from_str::<AttemptRecord>(text).is_ok_and(|record| record.ending.outcome() == RowOutcome::Verified)
 }

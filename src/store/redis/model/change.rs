@@ -1,26 +1,27 @@
-//! Updates of attempts.
+//! Changes of attempts, as arguments of scripts.
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::attempt::{Kept, Verdict, Which};
-use super::{at, milliseconds, owner, since_1970};
+use super::attempt::{AttemptKey, AttemptRecord, Ending};
+use super::owner;
 use crate::call::{CallRef, Failure, Outcome};
+use crate::store::millis::{from_unix, milliseconds, to_unix};
 use crate::store::{AttemptChange, DenialLimits, EndRequest, RecordedChange, Step};
 
-/// How an attempt is to end.
+/// How an attempt ends.
 #[derive(Serialize)]
-pub(in crate::store::redis) struct KeptEnd {
+pub(in crate::store::redis) struct EndArgs {
     #[serde(flatten)]
-    which: Which,
+    key: AttemptKey,
     owner: String,
     #[serde(flatten)]
-    verdict: Verdict,
+    ending: Ending,
     release: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    denials: Option<KeptDenialLimits>,
+    denials: Option<DenialLimitArgs>,
 }
 
-impl KeptEnd {
+impl EndArgs {
     pub(in crate::store::redis) fn new(end: &EndRequest) -> Self {
         let EndRequest { attempt, owner: whose, at, outcome, release, denials } = end;
         let failure = match outcome {
@@ -28,24 +29,24 @@ impl KeptEnd {
             Outcome::Verified(_) => None,
         };
         Self {
-            which: Which::of(*attempt),
+            key: AttemptKey::of(*attempt),
             owner: owner(*whose),
-            verdict: Verdict::of(outcome, *at),
+            ending: Ending::of(outcome, *at),
             release: *release,
-            denials: failure.and_then(|failure| KeptDenialLimits::of(failure, denials)),
+            denials: failure.and_then(|failure| DenialLimitArgs::of(failure, denials)),
         }
     }
 }
 
 /// When a denial locks its number.
 #[derive(Serialize)]
-struct KeptDenialLimits {
+struct DenialLimitArgs {
     count: u64,
     window: i64,
     lock: i64,
 }
 
-impl KeptDenialLimits {
+impl DenialLimitArgs {
     /// `None` if the failure is no denial.
     fn of(failure: &Failure, limits: &DenialLimits) -> Option<Self> {
         let DenialLimits { count, window, lock } = *limits;
@@ -53,24 +54,24 @@ impl KeptDenialLimits {
     }
 }
 
-/// An update of an attempt.
+/// A change of an attempt.
 #[derive(Serialize)]
-pub(in crate::store::redis) struct KeptUpdate {
+pub(in crate::store::redis) struct ChangeArgs {
     #[serde(flatten)]
-    which: Which,
+    key: AttemptKey,
     #[serde(flatten)]
-    change: KeptChange,
+    change: ChangeKind,
 }
 
 #[derive(Serialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
-enum KeptChange {
+enum ChangeKind {
     Step {
         at: i64,
         name: Box<str>,
-        /// The whole step as JSON, which is compared and kept unchanged.
+        /// The whole step as JSON, which is compared and stored unchanged.
         #[serde(serialize_with = "as_text")]
-        step: KeptStep,
+        step: StepRecord,
         #[serde(skip_serializing_if = "Option::is_none")]
         backend: Option<Box<str>>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,35 +82,35 @@ enum KeptChange {
     Ended {
         owner: String,
         #[serde(flatten)]
-        verdict: Verdict,
+        ending: Ending,
         release: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
-        denials: Option<KeptDenialLimits>,
+        denials: Option<DenialLimitArgs>,
     },
     Released,
     Refused {
-        /// How long the update has waited to be recorded, in ms.
+        /// How long the refusal has waited until it is recorded, in milliseconds (S6).
         waited: i64,
         /// The outcome of the attempt, if it has begun nevertheless.
         #[serde(flatten)]
-        verdict: Verdict,
+        ending: Ending,
         release: bool,
         /// The row of the attempt, if it has not begun.
-        row: Box<Kept>,
+        row: Box<AttemptRecord>,
     },
 }
 
-impl KeptUpdate {
-    pub(in crate::store::redis) fn new(update: &RecordedChange) -> Self {
-        let RecordedChange { attempt, at, change } = update;
-        let failed = |failure: &Failure| Verdict::of(&Outcome::Failed(failure.clone()), *at);
+impl ChangeArgs {
+    pub(in crate::store::redis) fn new(recorded: &RecordedChange) -> Self {
+        let RecordedChange { attempt, at, change } = recorded;
+        let failed = |failure: &Failure| Ending::of(&Outcome::Failed(failure.clone()), *at);
         let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&CallRef, _)>| {
             let backend: Option<Box<str>> = backend.map(Into::into);
-            let (at, name): (_, Box<str>) = (since_1970(*at), name.into());
-            let step = KeptStep { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
+            let (at, name): (_, Box<str>) = (to_unix(*at), name.into());
+            let step = StepRecord { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
             let (reference, codes) = placed.unzip();
             let reference = reference.map(|reference| reference.as_str().to_owned());
-            KeptChange::Step { at, name, step, backend, reference, codes: codes.flatten() }
+            ChangeKind::Step { at, name, step, backend, reference, codes: codes.flatten() }
         };
         let change = match change {
             AttemptChange::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
@@ -117,27 +118,27 @@ impl KeptUpdate {
                 let codes = attempts.as_ref().map(|attempts| attempts.as_text().to_owned());
                 step("placed", Some(backend), None, Some((reference, codes)))
             }
-            AttemptChange::Ended { owner: whose, failure, release, denials } => KeptChange::Ended {
+            AttemptChange::Ended { owner: whose, failure, release, denials } => ChangeKind::Ended {
                 owner: owner(*whose),
-                verdict: failed(failure),
+                ending: failed(failure),
                 release: *release,
-                denials: KeptDenialLimits::of(failure, denials),
+                denials: DenialLimitArgs::of(failure, denials),
             },
-            AttemptChange::Released => KeptChange::Released,
-            AttemptChange::Refused { number, node, failure } => KeptChange::Refused {
-                waited: milliseconds(update.waited()),
-                verdict: failed(failure),
+            AttemptChange::Released => ChangeKind::Released,
+            AttemptChange::Refused { number, node, failure } => ChangeKind::Refused {
+                waited: milliseconds(recorded.waited()),
+                ending: failed(failure),
                 release: true,
-                row: Box::new(Kept::refused(*attempt, *at, node, number.as_ref(), failure)),
+                row: Box::new(AttemptRecord::refused(*attempt, *at, node, number.as_ref(), failure)),
             },
         };
-        Self { which: Which::of(*attempt), change }
+        Self { key: AttemptKey::of(*attempt), change }
     }
 }
 
 /// A step of an attempt.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store::redis) struct KeptStep {
+pub(in crate::store::redis) struct StepRecord {
     at: i64,
     name: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,12 +147,12 @@ pub(in crate::store::redis) struct KeptStep {
     text: Option<Box<str>>,
 }
 
-impl From<KeptStep> for Step {
-    fn from(kept: KeptStep) -> Self {
-        Self { at: at(kept.at), name: kept.name, backend: kept.backend, text: kept.text }
+impl From<StepRecord> for Step {
+    fn from(record: StepRecord) -> Self {
+        Self { at: from_unix(record.at), name: record.name, backend: record.backend, text: record.text }
     }
 }
 
-fn as_text<S: Serializer>(step: &KeptStep, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: Serializer>(step: &StepRecord, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&serde_json::to_string(step).map_err(serde::ser::Error::custom)?)
 }

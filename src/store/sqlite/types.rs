@@ -1,23 +1,24 @@
 //! Values as the database has them.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use phonegate_approval::verdict::JudgedBy;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
 use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason};
+use crate::store::millis::{span, to_unix};
 use crate::store::{Owner, PepperFingerprint};
 
 /// A time by a wall clock, in milliseconds since 1970.
-pub(super) struct At(pub(super) SystemTime);
+pub(super) struct WallTime(pub(super) SystemTime);
 
-impl ToSql for At {
+impl ToSql for WallTime {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(milliseconds(self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()).into())
+        Ok(to_unix(self.0).into())
     }
 }
 
-impl FromSql for At {
+impl FromSql for WallTime {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(Self(SystemTime::UNIX_EPOCH.checked_add(span(value.as_i64()?)).ok_or(FromSqlError::InvalidType)?))
     }
@@ -57,15 +58,6 @@ pub(super) fn failure(row: &rusqlite::Row<'_>, reason: &str) -> rusqlite::Result
 pub(super) fn country(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Country>> {
     let code: Option<Box<str>> = row.get("country")?;
     Ok(code.and_then(|code| Country::parse(&code)))
-}
-
-pub(super) fn milliseconds(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Of what may be less than nothing, nothing.
-pub(super) fn span(milliseconds: i64) -> Duration {
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
 }
 
 /// Returns who judged an approval, if that was recorded.

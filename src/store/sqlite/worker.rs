@@ -16,7 +16,7 @@ use super::codes::CodesInLog;
 use super::counters;
 use super::errors::to_store_error;
 use crate::store::StoreError;
-use crate::store::places::Places;
+use crate::store::begin_queue::BeginQueue;
 
 /// So many jobs share a commit at most.
 const BATCH: usize = 512;
@@ -28,7 +28,7 @@ const WORKING: Duration = Duration::from_secs(1);
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a job may use.
-pub(super) struct Desk<'a> {
+pub(super) struct Tx<'a> {
     pub(super) database: &'a Connection,
     /// The store's clock, in milliseconds.
     pub(super) now: i64,
@@ -39,9 +39,9 @@ pub(super) struct Desk<'a> {
 }
 
 /// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
-pub(super) struct Writer {
+pub(super) struct Worker {
     jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
-    places: Places,
+    queue: BeginQueue,
     /// When the last transaction that may write was committed.
     last_commit: Arc<Mutex<Option<Instant>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -64,13 +64,13 @@ enum Access {
 trait Job: Send {
     fn access(&self) -> Access;
 
-    fn work(&mut self, desk: &Desk<'_>);
+    fn work(&mut self, tx: &Tx<'_>);
 
     /// The transaction was committed, or was not.
     fn done(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Asked<T, F> {
+struct PendingJob<T, F> {
     access: Access,
     work: F,
     result: Option<Result<T, StoreError>>,
@@ -79,21 +79,21 @@ struct Asked<T, F> {
     _place: Option<OwnedSemaphorePermit>,
 }
 
-impl<T, F> Job for Asked<T, F>
+impl<T, F> Job for PendingJob<T, F>
 where
     T: Send,
-    F: FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send,
+    F: FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send,
 {
     fn access(&self) -> Access {
         self.access
     }
 
-    fn work(&mut self, desk: &Desk<'_>) {
+    fn work(&mut self, tx: &Tx<'_>) {
         // Whoever has given up takes it that this never happens.
         if self.reply.is_closed() {
             return;
         }
-        self.result = Some(in_savepoint(desk, &mut self.work).map_err(|error| to_store_error(&error)));
+        self.result = Some(in_savepoint(tx, &mut self.work).map_err(|error| to_store_error(&error)));
     }
 
     fn done(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -107,7 +107,7 @@ where
     }
 }
 
-impl Writer {
+impl Worker {
     /// Starts the thread, which owns the database from now on.
     pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
@@ -120,7 +120,7 @@ impl Writer {
         })?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
-            places: Places::default(),
+            queue: BeginQueue::default(),
             last_commit,
             thread: Mutex::new(Some(thread)),
             ended: Mutex::new(ended),
@@ -130,7 +130,7 @@ impl Writer {
     /// Has the thread do something, whole or not at all, and waits until it is on the disk.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(Access::Write, None, work).await
     }
@@ -138,24 +138,24 @@ impl Writer {
     /// Has the thread look something up, which waits for no other process.
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(Access::Read, None, work).await
     }
 
-    /// As [`Writer::write`], for what begins a call: refused at once when too many of these wait.
+    /// As [`Worker::write`], for what begins a call: refused at once when too many of these wait.
     pub(super) async fn begin<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let place = self.places.take()?;
+        let place = self.queue.enter()?;
         self.ask(Access::Count, Some(place), work).await
     }
 
-    /// As [`Writer::write`], for what relies on the counters of calls.
+    /// As [`Worker::write`], for what relies on the counters of calls.
     pub(super) async fn count<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.ask(Access::Count, None, work).await
     }
@@ -169,11 +169,11 @@ impl Writer {
         &self,
         access: Access,
         place: Option<OwnedSemaphorePermit>,
-        work: impl FnMut(&Desk<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let gone = || StoreError::unavailable("its thread has ended");
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { access, work, result: None, reply, _place: place });
+        let job = Box::new(PendingJob { access, work, result: None, reply, _place: place });
         self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -190,7 +190,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for Worker {
     fn drop(&mut self) {
         if self.jobs.get_mut().is_some() {
             self.close(END_LIMIT);
@@ -250,27 +250,27 @@ fn commit(
     };
     let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
-    let desk =
-        Desk { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction, has_codes: Cell::new(false) };
+    let tx =
+        Tx { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction, has_codes: Cell::new(false) };
     if must_count {
-        counters::recount(&desk)?;
+        counters::recount(&tx)?;
     }
-    jobs.iter_mut().for_each(|job| job.work(&desk));
+    jobs.iter_mut().for_each(|job| job.work(&tx));
     // Whoever only asked leaves the disk alone.
     if transaction.total_changes() != changes {
-        clock.keep(&transaction, desk.now)?;
+        clock.keep(&transaction, tx.now)?;
     }
-    let has_codes = desk.has_codes.get();
+    let has_codes = tx.has_codes.get();
     transaction.commit().map(|()| has_codes)
 }
 
 /// A job that fails half-way leaves nothing behind, and does not concern the others.
-fn in_savepoint<T>(desk: &Desk<'_>, work: &mut impl FnMut(&Desk<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    desk.database.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let result = work(desk);
+fn in_savepoint<T>(tx: &Tx<'_>, work: &mut impl FnMut(&Tx<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    tx.database.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let result = work(tx);
     if result.is_err() {
-        desk.database.prepare_cached("ROLLBACK TO job")?.execute([])?;
+        tx.database.prepare_cached("ROLLBACK TO job")?.execute([])?;
     }
-    desk.database.prepare_cached("RELEASE job")?.execute([])?;
+    tx.database.prepare_cached("RELEASE job")?.execute([])?;
     result
 }

@@ -2,52 +2,52 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{at, since_1970};
 use crate::call::NumberKey;
+use crate::store::millis::{from_unix, to_unix};
 use crate::store::{Block, BlockScope};
 
-/// A number that is not called.
+/// A block of the block list.
 #[derive(Serialize, Deserialize)]
-pub(in crate::store::redis) struct KeptBlock {
-    number: String,
-    /// Whether the extensions of the number are called.
+pub(in crate::store::redis) struct BlockRecord {
+    number_key: String,
+    /// Whether the block covers exactly the number.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     number_only: bool,
     masked: Box<str>,
     reason: Box<str>,
-    since: i64,
+    since_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<i64>,
+    until_at: Option<i64>,
 }
 
-impl KeptBlock {
+impl BlockRecord {
     pub(in crate::store::redis) fn new(block: &Block) -> Self {
         Self {
-            number: block.number.to_string(),
+            number_key: block.number.to_string(),
             number_only: block.scope == BlockScope::Number,
             masked: block.masked.clone(),
             reason: block.reason.clone(),
-            since: since_1970(block.since),
-            until: block.until.map(since_1970),
+            since_at: to_unix(block.since),
+            until_at: block.until.map(to_unix),
         }
     }
 
-    /// Its field among the blocks.
+    /// Its field in the hash of blocks.
     pub(in crate::store::redis) fn field(&self) -> String {
         match self.number_only {
-            true => format!("{}:number", self.number),
-            false => self.number.clone(),
+            true => format!("{}:number", self.number_key),
+            false => self.number_key.clone(),
         }
     }
 
     pub(in crate::store::redis) fn into_block(self) -> Option<Block> {
         Some(Block {
-            number: NumberKey::parse(&self.number)?,
+            number: NumberKey::parse(&self.number_key)?,
             scope: if self.number_only { BlockScope::Number } else { BlockScope::Line },
             masked: self.masked,
             reason: self.reason,
-            since: at(self.since),
-            until: self.until.map(at),
+            since: from_unix(self.since_at),
+            until: self.until_at.map(from_unix),
         })
     }
 }
