@@ -305,7 +305,7 @@ fn a_zip_file_is_never_written_over() {
     doctor(&site, &["--zip", zip.to_str().unwrap()]).exits(0);
     let before = fs::read(&zip).unwrap();
     let ran = doctor(&site, &["--zip", zip.to_str().unwrap()]).exits(2);
-    assert!(ran.stderr.contains("is there already"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("exists already"), "{}", ran.stderr);
     assert!(fs::read(&zip).unwrap() == before);
     let ran = doctor(&site, &["--zip", "no/such/folder/x.zip"]).exits(1);
     assert!(ran.stderr.contains("no/such/folder/x.zip"), "{}", ran.stderr);

@@ -52,7 +52,7 @@ fn a_call_whose_process_is_gone_is_not_shown_as_one_that_rings() {
     let listed = place.run(&["calls"]).exits(0).stdout;
     assert!(listed.contains("process is gone") && listed.contains("dialling…"), "{listed}");
     let told = |n| place.run(&["calls", "show", &id(n).to_string()]).exits(0).stdout;
-    assert!(told(1).contains("It has not ended: its process is gone."), "{}", told(1));
+    assert!(told(1).contains("It has not ended, and its process is gone."), "{}", told(1));
     assert!(told(2).contains("It has not ended yet."), "{}", told(2));
     let page = place.run(&["report", "--html", "-"]).exits(0).stdout;
     let words = "1 call has not ended: the process is gone, and no other has claimed the call. Does the service run?";
@@ -91,7 +91,7 @@ fn the_id_of_a_call_stands_for_its_number_which_is_not_told() {
     let unknown = place.run(&["calls", "--number", "6f9619ff-8b86-d011-b42d-00c04fc964ff"]).exits(1);
     assert!(unknown.stderr.contains("no call 6f9619ff"), "{}", unknown.stderr);
     let none = place.run(&["calls", "--limit", "0"]).exits(2);
-    assert!(none.stderr.contains("write how many: 1 or more"), "{}", none.stderr);
+    assert!(none.stderr.contains("write a number of at least 1"), "{}", none.stderr);
 }
 
 #[test]
@@ -104,5 +104,5 @@ fn a_spreadsheet_keeps_every_digit_of_an_attempt_and_of_a_number() {
     let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
     assert!(csv.contains(&format!(",'{attempt},")) && csv.contains(",'+14255551212,"), "{csv}");
     let help = place.run(&["calls", "--help"]).exits(0).stdout;
-    assert!(help.contains("byte order mark") && help.contains("An apostrophe stands before"), "{help}");
+    assert!(help.contains("byte order mark") && help.contains("with an apostrophe"), "{help}");
 }
