@@ -67,7 +67,7 @@ fn without_a_configuration_a_starter_is_laid_that_fails_closed_and_nothing_else_
     assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json", "phonegate.schema.json"]);
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
     assert_eq!(mode(&site.config()), 0o600);
-    let error = phonegate::config::load(&site.config()).unwrap_err();
+    let error = phonegate::config::load(&site.config(), &phonegate::TYPES).unwrap_err();
     assert!(error.to_string().contains("use: is empty"), "{error}");
 
     let before = site.everything();
@@ -89,7 +89,7 @@ fn a_starter_is_a_whole_configuration_once_a_backend_is_named() {
     let pound = r#", "approval": { "method": "pound" }"#;
     for (backend, approval) in [("trunk", ""), ("cloud", pound)] {
         let edited = starter.replace("\"use\": []", &format!("\"use\": [\"{backend}\"]{approval}"));
-        let config = phonegate::config::parse(&edited).unwrap();
+        let config = phonegate::config::parse(&edited, &phonegate::TYPES).unwrap();
         assert!(!config.allow_test_backends && config.backends.values().all(|backend| !backend.is_for_tests()));
     }
 }

@@ -174,7 +174,7 @@ fn config() -> crate::config::Config {
     let limits = r#"{ "calls_per_minute": 1000000, "calls_per_number": 1000000 }"#;
     let text =
         format!(r#"{{ "use": ["phone"], "allow_test_backends": true, "backends": {backends}, "limits": {limits} }}"#);
-    crate::config::parse(&text).unwrap()
+    crate::config::parse(&text, &crate::TYPES).unwrap()
 }
 
 fn number() -> crate::call::PhoneNumber {

@@ -15,7 +15,7 @@ use crate::admission::{Admission, NumberHasher};
 use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, PinChecker};
-use crate::backend::{self, NamedBackend};
+use crate::backend;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::engine::{Engine, StorePolicy};
 use crate::platform;
@@ -106,7 +106,7 @@ impl Gate {
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), &base)?;
-        let backends = in_use(&config, &prompts, &base)?;
+        let backends = backend::build_in_use(&config, &prompts, &base)?;
         let destinations = Destinations::build(&config.alerts, &config.network, &base)?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
@@ -184,11 +184,6 @@ fn pin_checker(
     };
     let checker = PinChecker::new(Arc::clone(store), pepper, config.approval.pin.limits());
     Ok(Some(checker.reporting_to(report)))
-}
-
-fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<NamedBackend>, ConfigError> {
-    let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
 }
 
 /// Runs an examination of permissions on a blocking thread, for at most `limit`. Returns the runtime if it found no

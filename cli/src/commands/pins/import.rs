@@ -84,7 +84,7 @@ pub(super) fn run(
         })),
         false => {
             let done = if arguments.dry_run { "could be set" } else { "set" };
-            output::print(&format!("PINs {done}: {total}; {replaced} of them in place of another."));
+            output::print(&format!("PINs {done}: {total}; {replaced} of them replace others."));
         }
     }
     Ok(Exit::Done)
