@@ -302,7 +302,7 @@ fn ports_are_free_again_after_a_call_and_too_few_are_told() {
     assert_eq!(first.from.port(), port);
     gate.initiate(id(2), "+1 4255551213");
     let text = gate.ends(id(2)).1;
-    assert!(text.contains("all of the 1 pairs of ports for audio are in use"), "{text}");
+    assert!(text.contains("all 1 port pairs for audio are in use"), "{text}");
     handset.press(first.from, '#');
     assert_eq!(ends(gate, callee).0, None);
     assert!(std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok());

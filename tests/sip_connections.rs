@@ -110,7 +110,7 @@ fn server_that_restarts_during_ringing_gets_cancel_and_next_call() {
         support::wait_until("it rings", || is_logged(&gate, "ringing"));
         server.disconnect(is_reset);
         let text = gate.ends(id(1)).1;
-        assert!(text.contains("broke after the trunk had taken it: the connection was lost"), "{text}");
+        assert!(text.contains("The connection was lost after the trunk had accepted the call"), "{text}");
         assert_eq!(gate.snapshot(id(1)).failure.unwrap().reason(), FailureReason::CannotPlace);
         assert_eq!(next.rings(), 0, "no other server is asked");
         let cancel = server.receives("CANCEL", 1).remove(0);

@@ -189,7 +189,7 @@ fn a_trunk_that_took_the_call_and_broke_keeps_anybody_else_from_being_asked() {
     let gate = gate(json!({ "type": "sip", "trunk": [broken.uri(), next.uri()] }));
     let (reason, text) = ending(&gate).expect("the next trunk is not asked");
     assert_eq!(reason, FailureReason::CannotPlace, "{text}");
-    assert!(text.contains("broke after the trunk had taken it"), "{text}");
+    assert!(text.contains("The connection was lost after the trunk had accepted the call"), "{text}");
     gate.end();
     broken.finish();
 }
@@ -267,7 +267,7 @@ fn a_call_that_fails_tells_that_the_registration_did() {
     registrar.finish();
     let (reason, text) = ending(&gate).unwrap();
     assert_eq!(reason, FailureReason::CannotPlace);
-    assert!(text.contains("We are not registered at 127.0.0.1: the trunk answered 403 Unknown Device"), "{text}");
+    assert!(text.contains("PhoneGate is not registered at 127.0.0.1: the trunk answered 403 Unknown Device"), "{text}");
 }
 
 /// One attempt takes 4 s; one after the other, the last of these calls would not have got its turn in time.

@@ -22,7 +22,7 @@ use crate::approval::Approver;
 use crate::call::{Call, Failure, Outcome, Progress};
 use crate::config::{BackendConfig, Config, ConfigError};
 use crate::prompts::Prompts;
-pub use sip::Dialling;
+pub use sip::DialStringFormat;
 
 /// Places calls and follows them.
 #[async_trait]

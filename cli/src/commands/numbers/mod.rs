@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use phonegate::admission::{Admission, Reading};
-use phonegate::backend::Dialling;
+use phonegate::backend::DialStringFormat;
 use phonegate::call::{Failure, FailureReason, PhoneNumber};
 use phonegate::config::{BackendConfig, Config, ConfigError};
 
@@ -112,11 +112,11 @@ impl Summary {
 }
 
 /// The SIP trunks in use, if every call goes over one of them.
-fn trunks(config: &Config) -> Result<Vec<Dialling>, ConfigError> {
+fn trunks(config: &Config) -> Result<Vec<DialStringFormat>, ConfigError> {
     let in_use = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
     let trunks: Result<Vec<_>, _> = in_use
         .filter_map(|(name, backend)| match backend {
-            BackendConfig::Sip(sip) => Some(Dialling::new(&format!("backends.{name}"), sip, &config.numbers)),
+            BackendConfig::Sip(sip) => Some(DialStringFormat::new(&format!("backends.{name}"), sip, &config.numbers)),
             _ => None,
         })
         .collect();
@@ -124,8 +124,8 @@ fn trunks(config: &Config) -> Result<Vec<Dialling>, ConfigError> {
 }
 
 /// Why no trunk dials a number.
-fn undialled(trunks: &[Dialling], number: &PhoneNumber) -> Option<Failure> {
-    let mut refusals = trunks.iter().map(|trunk| trunk.dialled(number).err()).collect::<Option<Vec<_>>>()?;
+fn undialled(trunks: &[DialStringFormat], number: &PhoneNumber) -> Option<Failure> {
+    let mut refusals = trunks.iter().map(|trunk| trunk.dial_string(number).err()).collect::<Option<Vec<_>>>()?;
     refusals.pop()
 }
 
