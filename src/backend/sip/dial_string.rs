@@ -1,8 +1,9 @@
 //! Formats numbers as a trunk expects them.
 
+use super::config::{NumberFormat, SipConfig};
 use crate::admission::EmergencyNumbers;
 use crate::call::{Failure, FailureReason, PhoneNumber};
-use crate::config::{ConfigError, NumberFormat, NumbersConfig, SipConfig};
+use crate::config::{ConfigError, NumbersConfig};
 
 /// Formats numbers for a trunk, by `number_format` and `number_prefix`, and rejects those that start with an emergency
 /// number.

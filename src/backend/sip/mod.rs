@@ -19,6 +19,7 @@
 //! only sanitized.
 
 mod call;
+mod config;
 mod dial_string;
 mod driver;
 mod dscp;
@@ -34,7 +35,6 @@ mod target;
 mod trust;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,12 +43,15 @@ use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
+use super::{
+    BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
+};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome};
-use crate::config::{Config, ConfigError, SipConfig};
+use crate::config::ConfigError;
 use crate::prompts::Prompts;
 use call::SipCall;
+pub use config::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 pub use dial_string::DialStringFormat;
 use driver::{Driver, Flows, OpenFlow};
 use placing::Attempt;
@@ -70,7 +73,7 @@ const UNREGISTERED_WITHIN: Duration = Duration::from_secs(1);
 const CALL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A SIP trunk.
-pub(super) struct SipTrunk {
+struct SipTrunk {
     settings: Settings,
     prompts: Prompts,
     flows: Flows,
@@ -90,17 +93,12 @@ enum CallState {
 }
 
 impl SipTrunk {
-    /// Reads the settings at `path`. Relative file names are resolved against `base`.
-    pub(super) fn new(
-        path: &str,
-        sip: &SipConfig,
-        config: &Config,
-        prompts: Prompts,
-        base: &Path,
-    ) -> Result<Self, ConfigError> {
+    /// # Errors
+    /// A setting cannot work, or a secret or certificate cannot be read.
+    fn new(config: &SipConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            settings: Settings::new(path, sip, (&config.network, &config.numbers), base)?,
-            prompts,
+            settings: Settings::new(config, context)?,
+            prompts: context.recordings.clone(),
             flows: Flows::default(),
             driver: std::sync::OnceLock::new(),
             call_interval: tokio::sync::OnceCell::new(),

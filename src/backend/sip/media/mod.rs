@@ -32,7 +32,7 @@ pub(super) use playout::{PlaybackEvent, PlaybackProgress};
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 
-use crate::config::MediaEncryption;
+use crate::backend::sip::MediaEncryption;
 use crate::prompts::Composition;
 use sender::Sender;
 use ticker::Tick;

@@ -119,7 +119,7 @@ impl Peer {
 }
 
 fn ports() -> Arc<Ports> {
-    Ports::new("rtp_ports", &crate::config::PortRange::default()).unwrap()
+    Ports::new("rtp_ports", &crate::backend::sip::PortRange::default()).unwrap()
 }
 
 const SETTINGS: MediaSettings = MediaSettings {
