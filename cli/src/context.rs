@@ -33,13 +33,13 @@ impl Context {
         let file = named.map_or_else(config::usual_path, |path| Ok(path.to_owned()))?;
         // An error shows the absolute path, so that it can be understood in another folder.
         let file = std::path::absolute(&file).unwrap_or(file);
-        let loaded = config::load(&file)?;
+        let loaded = config::load(&file, &phonegate::TYPES)?;
         Ok(Self { file, loaded })
     }
 
     /// Returns the configuration of the demonstration, which writes only to `folder`.
     pub(crate) fn demo(folder: &Path) -> Result<Self, ConfigError> {
-        let mut config = config::parse(include_str!("../../examples/demo.json"))?;
+        let mut config = config::parse(include_str!("../../examples/demo.json"), &phonegate::TYPES)?;
         config.log.directory = Some(folder.to_owned());
         let loaded = Loaded { config, base: folder.to_owned(), file: None };
         Ok(Self { file: PathBuf::from("demo.json"), loaded })

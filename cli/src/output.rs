@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -107,23 +106,6 @@ pub(crate) fn warning(json: bool, text: &str) {
     match json {
         true => json_line(&json!({ "event": "warning", "text": text })),
         false => note(&format!("warning: {text}")),
-    }
-}
-
-/// Prints a step that changes the machine, or would.
-pub(crate) fn change(json: bool, step: &str, path: &Path, text: &str, done: bool) {
-    let path = path.display().to_string();
-    match json {
-        true => json_line(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
-        false => print(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
-    }
-}
-
-/// Prints how a file changes.
-pub(crate) fn diff(json: bool, text: &str) {
-    match json {
-        true => json_line(&json!({ "event": "diff", "text": text })),
-        false => print(&format!("\n{text}")),
     }
 }
 

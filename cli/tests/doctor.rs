@@ -277,7 +277,7 @@ fn the_clock_is_compared_with_the_providers() {
     let site = installed();
     for (offset, result, words) in [(0, "ok", "as that of cloud"), (-7200, "warning", " ahead of that of cloud")] {
         let provider = Provider::start();
-        let config = phonegate::config::parse(&provider.config().to_string()).unwrap();
+        let config = phonegate::config::parse(&provider.config().to_string(), &phonegate::TYPES).unwrap();
         let definition = flow_definition(&config).unwrap();
         let flow = json!({
             "friendly_name": "PhoneGate", "status": "published", "revision": 3, "definition": definition

@@ -22,7 +22,8 @@ use super::{Alert, AlertKind, DeliveryError, Destination};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, Owner, QueuedAlert, StoreError, StoreErrorKind,
+    AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, MAX_ALERT_WAIT, Owner, QueuedAlert, StoreError,
+    StoreErrorKind,
 };
 use crate::telemetry::{AlertResult, Event, Log, Metrics};
 
@@ -280,7 +281,7 @@ impl Outbox {
                 DeliveryResult::Delivered
             }
             Err(error) => {
-                let is_old = alert.at.elapsed().is_ok_and(|age| age >= ALERT_KEPT);
+                let is_old = alert.at.elapsed().is_ok_and(|age| age >= MAX_ALERT_WAIT);
                 let is_given_up = is_old || error.is_permanent();
                 self.failed(&**destination, &alert, &error, (!is_given_up).then_some(again_after));
                 let error = error.to_string().into();

@@ -48,14 +48,15 @@
 mod alerts;
 mod attempt;
 mod audit;
+mod begin_queue;
 mod block;
 mod denials;
 mod error;
 mod limits;
 mod memory;
+mod millis;
 mod number_keys;
 mod pins;
-mod places;
 mod redis;
 mod refusal;
 mod sqlite;
@@ -69,10 +70,11 @@ use async_trait::async_trait;
 pub use self::redis::RedisStore;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
+pub use crate::limits::{DenialLimits, Limits, PinLimits};
 use crate::platform;
 pub use alerts::{
-    ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
-    MAX_WAITING_IN_ALL, QueuedAlert,
+    ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
+    MAX_WAITING_ALERTS_TOTAL, QueuedAlert,
 };
 pub use attempt::{
     AttemptChange, AttemptState, EndRequest, Ended, LatestAttempt, Lockout, NewAttempt, Orphan, Owner, RecordedChange,
@@ -81,13 +83,13 @@ pub use attempt::{
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use block::{Block, BlockScope};
 pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
-pub use limits::{DenialLimits, LimitStore, Limits, NumberLock, Usage};
+pub use limits::{LimitStore, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
-use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
+use number_keys::{KEY_USE_INTERVAL, KEY_USE_RETENTION, missing_key};
 pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
-pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoredPin};
+pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub(crate) use refusal::utc;
 pub use sqlite::{
@@ -100,7 +102,7 @@ pub const LEASE: Duration = Duration::from_secs(10);
 
 /// How long after its deadline an attempt may still keep its number, and its owner: whoever was to end it, or to say that
 /// its phone rings no more, may be gone, or its word lost.
-pub const HOLD: Duration = Duration::from_secs(30);
+pub const DEADLINE_GRACE: Duration = Duration::from_secs(30);
 
 /// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
 pub const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -155,12 +157,12 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// Where that is not kept.
     async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
 
-    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out, or whose deadline passed
-    /// longer ago than [`HOLD`]. A lease does not run out while the store of a farm is away: then nobody could renew it.
+    /// Makes `owner` the owner of up to `limit` pending attempts whose owner's lease has run out, or whose deadline passed
+    /// longer ago than [`DEADLINE_GRACE`]. A lease does not run out while the store of a farm is away: then nobody could renew it.
     ///
     /// # Errors
     /// Where it is not known whether it owns them: then somebody takes them up later.
-    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError>;
+    async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError>;
 
     /// Adds a block, in place of one of the same number and scope.
     ///

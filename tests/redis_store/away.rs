@@ -114,7 +114,7 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     problem(another.claim_orphans(ANOTHER, 10).await);
     redis.resume();
     support::wait_until("the call has its new owner", || {
-        let kept = redis.cli(&["GET", "{phonegate}:a:1"]);
+        let kept = redis.cli(&["GET", "{phonegate}:attempt:1"]);
         kept.contains(&ANOTHER.0.as_simple().to_string())
     });
     let start = Instant::now();
@@ -135,7 +135,7 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
     for n in 1..=3 {
         begin_at_last(&store, n).await;
     }
-    redis.cli(&["DEL", "{phonegate}:a:2"]);
+    redis.cli(&["DEL", "{phonegate}:attempt:2"]);
     a_lease_runs_out(&another).await;
     let orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
     let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();

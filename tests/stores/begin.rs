@@ -103,7 +103,7 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
         assert!(store.end(&unreleased).await.unwrap().is_done());
         tokio::time::sleep(LEASE).await;
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::Refused(Refusal::InProgress));
-        for _ in 0..=(HOLD - LEASE).as_secs() {
+        for _ in 0..=(DEADLINE_GRACE - LEASE).as_secs() {
             store.renew(ANOTHER).await.unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

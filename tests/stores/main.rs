@@ -26,9 +26,9 @@ use phonegate::call::{
 };
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
-    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DenialLimits, EndRequest, Ended, HOLD, LEASE,
-    LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore, Refusal,
-    Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DEADLINE_GRACE, DenialLimits, EndRequest, Ended,
+    LEASE, LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore,
+    Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;

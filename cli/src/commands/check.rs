@@ -17,9 +17,9 @@ use crate::commands::pins::{self, PinState};
 use crate::context::{Context, END_WITHIN};
 use crate::error::{CommandError, CommandErrorKind, Exit};
 use crate::output::{self, Spinner};
-use crate::permissions;
 use crate::store_reader;
 use crate::writable;
+use phonegate_deploy::permissions;
 
 const HELP: &str = "\
 Examples:
@@ -107,9 +107,9 @@ fn warn(context: &Context, json: bool) {
     // If the account cannot be determined, the account's own rights are reported, too.
     let account = Account::of_service(HOST_SERVICE).unwrap_or_default();
     let private = permissions::private_files(file, loaded);
-    let files = permissions::too_wide(&private, account.as_ref());
-    let files = files.into_iter().chain(permissions::changeable(loaded, &private));
-    let files = files.chain(permissions::store_too_wide(loaded, account.as_ref()));
+    let files = permissions::check_private_files(&private, account.as_ref());
+    let files = files.into_iter().chain(permissions::check_other_paths(loaded, &private));
+    let files = files.chain(permissions::check_store(loaded, account.as_ref()));
     let warnings = loaded.config.warnings().into_iter().chain(files.map(|wide| wide.to_string()));
     warnings.chain(writable::why_no_metrics(loaded)).for_each(|text| output::warning(json, &text));
     if let Some(text) = recommended(&loaded.config) {

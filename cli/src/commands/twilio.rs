@@ -1,9 +1,9 @@
 //! `phonegate twilio`: installs the call flow in a Twilio account.
 
 use clap::{Args, Subcommand};
-use phonegate::backend::twilio_studio::{self, Installed};
+use phonegate::backend::twilio_studio::{self, Installed, TwilioStudioConfig};
 use phonegate::call::{Failure, FailureReason};
-use phonegate::config::{BackendConfig, Config, TwilioStudioConfig};
+use phonegate::config::Config;
 use serde_json::json;
 
 use crate::Globals;
@@ -98,10 +98,7 @@ fn show_flow(globals: &Globals) -> Result<Exit, CommandError> {
 
 /// Chooses the backend whose account is used.
 fn choose<'a>(config: &'a Config, named: Option<&'a str>) -> Result<(&'a str, &'a TwilioStudioConfig), String> {
-    let mut of_twilio = config.backends.iter().filter_map(|(name, backend)| match backend {
-        BackendConfig::TwilioStudio(settings) => Some((name.as_str(), settings)),
-        _ => None,
-    });
+    let mut of_twilio = config.backends.iter().filter_map(|(name, backend)| Some((name.as_str(), backend.settings()?)));
     if let Some(named) = named {
         return of_twilio
             .find(|(name, _)| *name == named)

@@ -81,7 +81,7 @@ pub fn logged(place: &Place, event: &str) -> Vec<Value> {
 
 /// Counts this many wrong PINs of a number, as calls do.
 pub fn guess_wrong(place: &Place, number: &str, count: u32) {
-    let config = config::load(&place.config()).unwrap();
+    let config = config::load(&place.config(), &phonegate::TYPES).unwrap();
     let number: PhoneNumber = Admission::new(&config.config.numbers).unwrap().read(number).unwrap();
     let store = Arc::new(SqliteStore::open(&place.path().join("calls.db")).unwrap());
     let pepper = Pepper::new(&PEPPER.into()).map_err(|short| short.chars).unwrap();

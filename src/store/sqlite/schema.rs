@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::errors::to_store_error;
 use super::{BUSY_LIMIT, versions};
-use crate::fault;
+use crate::failpoint;
 use crate::store::StoreError;
 
 /// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
@@ -67,7 +67,7 @@ pub(super) fn version(database: &Connection) -> Result<u32, StoreError> {
 }
 
 fn migrations() -> Vec<&'static str> {
-    let next = fault::is_set("store.next_schema").then_some(OF_THE_NEXT);
+    let next = failpoint::is_set("store.next_schema").then_some(OF_THE_NEXT);
     MIGRATIONS.into_iter().chain(next).collect()
 }
 

@@ -13,7 +13,7 @@ use super::calls::Tail;
 use super::findings::Findings;
 use super::scrub::Scrubber;
 use crate::error::CommandError;
-use crate::mim::settings;
+use phonegate_deploy::settings;
 
 /// The contents of the zip file.
 pub(super) struct Contents<'a> {

@@ -14,9 +14,9 @@ use crate::commands::check::{judges, with_judge};
 use crate::commands::pins;
 use crate::context::{Context, END_WITHIN, LIBRARY_LOG, LOG_FILE as TOOL_LOG};
 use crate::output::Spinner;
-use crate::permissions::{self, StateFault};
 use crate::store_reader;
 use crate::writable;
+use phonegate_deploy::permissions::{self, StateFolderProblem};
 
 /// Maximum difference between this clock and a provider's, in seconds. With more, log lines and certificates mislead.
 const MAX_SKEW_S: i64 = 60;
@@ -74,11 +74,11 @@ fn configuration(Context { file, loaded }: &Context, logs: Option<&Path>, findin
     }
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
     let private = permissions::private_files(file, loaded);
-    let files = permissions::too_wide(&private, account.as_ref());
+    let files = permissions::check_private_files(&private, account.as_ref());
     // The state folder has a finding of its own.
-    let of_store = permissions::store_too_wide(loaded, account.as_ref());
+    let of_store = permissions::check_store(loaded, account.as_ref());
     let of_store = of_store.into_iter().filter(|wide| Some(&*wide.path) != logs);
-    for wide in files.into_iter().chain(permissions::changeable(loaded, &private)).chain(of_store) {
+    for wide in files.into_iter().chain(permissions::check_other_paths(loaded, &private)).chain(of_store) {
         findings.add("permissions", Verdict::Warning, wide.to_string());
     }
     if let Some(why) = writable::why_no_metrics(loaded) {
@@ -89,10 +89,10 @@ fn configuration(Context { file, loaded }: &Context, logs: Option<&Path>, findin
 /// Examines the permissions of the folder for logs and state.
 fn state_folder(folder: &Path, findings: &mut Findings) {
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
-    let (verdict, why) = match permissions::state_fault(folder, account.as_ref()) {
+    let (verdict, why) = match permissions::check_state_folder(folder, account.as_ref()) {
         Ok(None) => (Verdict::Ok, "only the service and administrators can write there".to_owned()),
-        Ok(Some(StateFault::Wide(why))) => (Verdict::Warning, why),
-        Ok(Some(StateFault::Unsafe(why) | StateFault::Lacking(why))) => (Verdict::Failed, why),
+        Ok(Some(StateFolderProblem::Readable(why))) => (Verdict::Warning, why),
+        Ok(Some(StateFolderProblem::Unsafe(why) | StateFolderProblem::NotWritable(why))) => (Verdict::Failed, why),
         Err(error) => (Verdict::Warning, format!("its permissions cannot be read: {error}")),
     };
     findings.add("state folder", verdict, format!("{}: {why}", folder.display()));

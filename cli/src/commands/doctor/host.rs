@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use super::findings::{Findings, Verdict};
 use crate::commands::library_version::Library;
-use crate::install::SHIM;
-use crate::mim::contract::{self, Contract, Found};
-use crate::mim::runtime::Runtime;
-use crate::mim::shim::Shim;
-use crate::mim::{is_same_file, service, settings};
-use crate::permissions;
+use phonegate_deploy::contract::{self, Contract, Found};
+use phonegate_deploy::find::ServiceFolder;
+use phonegate_deploy::find::runtime::Runtime;
+use phonegate_deploy::service::{self, ServiceState};
+use phonegate_deploy::shim::{FILE_NAME as SHIM, Shim};
+use phonegate_deploy::{is_same_file, permissions, settings};
 
 const INSTALL_AGAIN: &str = "run `phonegate install` again";
 
@@ -45,7 +45,7 @@ pub(super) fn machine(findings: &mut Findings) {
     match (service::state(), Account::of_service(HOST_SERVICE)) {
         (Err(why), _) => findings.add("service", Verdict::Failed, why),
         (Ok(state), account) => {
-            let verdict = if state == "running" { Verdict::Ok } else { Verdict::Warning };
+            let verdict = if state == ServiceState::Running { Verdict::Ok } else { Verdict::Warning };
             let account = match account {
                 Ok(Some(account)) => account.name().to_owned(),
                 Ok(None) => "an account that is not registered".to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn folder(named: Option<&Path>, findings: &mut Findings) -> Option<Pa
         findings.add("service folder", Verdict::Skipped, "only on Windows, or with --service-dir");
         return None;
     }
-    match service::folder(named) {
+    match ServiceFolder::find(named) {
         Ok(folder) => {
             findings.add("service folder", Verdict::Ok, format!("{} ({})", folder.path.display(), folder.found_by));
             Some(folder.path)
@@ -77,7 +77,7 @@ pub(super) fn folder(named: Option<&Path>, findings: &mut Findings) -> Option<Pa
 /// Examines what `phonegate install` put into the folder, and what it must fit.
 pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findings) {
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
-    if let Some(danger) = permissions::could_replace(folder, account.as_ref()) {
+    if let Some(danger) = permissions::check_service_folder(folder, account.as_ref()) {
         findings.add("permissions", Verdict::Warning, danger);
     }
     let runtime = Runtime::of(folder, platform::windows_folder().as_deref());
@@ -230,7 +230,7 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
         Some(named) => (Verdict::Failed, format!("the provider is {named}, which does not exist; {INSTALL_AGAIN}")),
     };
     findings.add(PART, verdict, text);
-    let others = settings::others(file).unwrap_or_default();
+    let others = settings::other_entries(file).unwrap_or_default();
     if !others.is_empty() {
         let text = format!("other entries besides the provider: {}; {INSTALL_AGAIN}", others.join(", "));
         findings.add(PART, Verdict::Warning, text);

@@ -14,11 +14,11 @@ use serde_json::json;
 use crate::Globals;
 use crate::context::LIBRARY_LOG;
 use crate::error::{CommandError, Exit};
-use crate::mim::{read_bounded, settings};
 use crate::output::{self, Spinner};
 use bundle::Contents;
 use calls::Tail;
 use findings::{Findings, Verdict};
+use phonegate_deploy::{read_bounded, settings};
 use scrub::Scrubber;
 
 /// Maximum size of a configuration that is read, in bytes.

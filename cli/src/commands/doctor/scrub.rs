@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::CommandError;
-use crate::mim::{read_bounded, settings};
+use phonegate_deploy::{read_bounded, settings};
 
 const HIDDEN: &str = "…";
 

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use phonegate::admission::{Admission, Reading};
-use phonegate::backend::Dialling;
+use phonegate::backend::sip::{Dialling, SipConfig};
 use phonegate::call::{Failure, FailureReason, PhoneNumber};
-use phonegate::config::{BackendConfig, Config, ConfigError};
+use phonegate::config::{Config, ConfigError};
 
 use crate::Globals;
 use crate::context::Context;
@@ -113,12 +113,10 @@ impl Summary {
 
 /// Returns the SIP trunks in use, if every call uses one of them; else nothing.
 fn trunks(config: &Config) -> Result<Vec<Dialling>, ConfigError> {
-    let in_use = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    let trunks: Result<Vec<_>, _> = in_use
-        .filter_map(|(name, backend)| match backend {
-            BackendConfig::Sip(sip) => Some(Dialling::new(&format!("backends.{name}"), sip, &config.numbers)),
-            _ => None,
-        })
+    let trunks: Result<Vec<_>, _> = config
+        .in_use()
+        .filter_map(|(name, backend)| Some((name, backend.settings::<SipConfig>()?)))
+        .map(|(name, sip)| Dialling::new(&format!("backends.{name}"), sip, &config.numbers))
         .collect();
     trunks.map(|trunks| if trunks.len() == config.use_order.len() { trunks } else { Vec::new() })
 }

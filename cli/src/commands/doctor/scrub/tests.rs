@@ -148,7 +148,7 @@ fn add_keys<'a>(schema: &'a Value, root: &'a Value, keys: &mut BTreeMap<&'a str,
 
 #[test]
 fn each_key_of_the_configuration_is_classified_once() {
-    let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
+    let schema: Value = serde_json::from_str(&phonegate::config::schema(&phonegate::TYPES)).unwrap();
     let mut keys = BTreeMap::new();
     add_keys(&schema, &schema, &mut keys);
     assert!(keys.contains_key("password") && keys.contains_key("deadline_s"), "{keys:?}");
