@@ -93,7 +93,7 @@ pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings:
 
 fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings) -> Option<Contract> {
     let gac = platform::windows_folder().map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
-    let Found { contract, others, passed_over } = match contract::find(folder, &gac, runtime) {
+    let Found { contract, others, rejected } = match contract::find(folder, &gac, runtime) {
         Ok(found) => found,
         Err(error) => {
             findings.add("contract", Verdict::Failed, error.to_string());
@@ -108,10 +108,10 @@ fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings
         _ => findings.add("contract", Verdict::Ok, contract.to_string()),
     }
     for other in others {
-        findings.add("contract", Verdict::Ok, format!("also there, not taken: {other}"));
+        findings.add("contract", Verdict::Ok, format!("not used: {other}"));
     }
-    for over in passed_over {
-        findings.add("contract", Verdict::Warning, format!("passed over: {} {}", over.path.display(), over.why));
+    for file in rejected {
+        findings.add("contract", Verdict::Warning, format!("not usable: {} {}", file.path.display(), file.why));
     }
     Some(contract)
 }

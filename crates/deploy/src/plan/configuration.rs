@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_that_are_copied_are_those_that_were_checked() {
+    fn the_copied_bytes_are_the_checked_ones() {
         let folder = tempfile::tempdir().unwrap();
         let (from, next) = (folder.path().join("named.json"), folder.path().join("next.json"));
         let place = folder.path().join("service/phonegate.json");
