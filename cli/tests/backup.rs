@@ -1,4 +1,4 @@
-//! What `phonegate backup` promises.
+//! Tests `phonegate backup`.
 
 mod support;
 
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use support::ports::nobody;
 use support::{NUMBER, Place, Running, at_a_desk, kept};
 
-/// All calls, as they stand.
+/// Returns all calls.
 fn calls(place: &Place) -> Vec<Value> {
     place.run(&["calls", "--json"]).exits(0).records()
 }
 
 #[test]
-fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
+fn a_backup_during_a_call_is_complete_and_restorable() {
     let place = Place::with(&at_a_desk());
     place.run(&["blocks", "add", "+1 4255551313", "--reason", "left"]).exits(0);
     let ringing = Running::start(&mut place.command(&["call", "--store", NUMBER]));
@@ -29,10 +29,10 @@ fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
     ringing.wait().exits(0);
     assert_eq!(calls(&place)[0]["outcome"], "verified");
 
-    // As the help says it.
+    // As the help describes.
     fs::copy(&copy, place.path().join("calls.db")).unwrap();
     for name in ["calls.db-wal", "calls.db-shm"] {
-        // Whoever closed the file last may have removed them.
+        // The last process that closed the database may have removed them.
         let _ = fs::remove_file(place.path().join(name));
     }
     let restored = calls(&place);
@@ -41,7 +41,7 @@ fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
 }
 
 #[test]
-fn a_file_that_is_there_is_not_replaced_and_what_fails_leaves_nothing() {
+fn an_existing_file_is_kept_and_a_failure_leaves_none() {
     let place = Place::with_store(&kept(None));
     fs::write(place.path().join("other.db"), "somebody's").unwrap();
     let ran = place.run(&["backup", "other.db"]).exits(1);
@@ -57,7 +57,7 @@ fn a_file_that_is_there_is_not_replaced_and_what_fails_leaves_nothing() {
 }
 
 #[test]
-fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
+fn a_store_that_is_not_a_file_is_refused_with_a_hint() {
     let place = Place::with(&kept(None));
     let store = |store: Value| {
         let mut config = kept(None);
@@ -66,7 +66,7 @@ fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
     };
     for (config, code, words) in [
         (store(json!({ "type": "redis", "url": format!("redis://{}", nobody()) })), 2, "BGSAVE"),
-        (store(json!({ "type": "memory" })), 2, "With \"sqlite\" they are kept"),
+        (store(json!({ "type": "memory" })), 2, "store.type sqlite keeps calls"),
         (kept(None), 1, "`store.path` is mistyped"),
     ] {
         place.configure(&config);
@@ -81,7 +81,7 @@ fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
 }
 
 #[test]
-fn what_was_deleted_is_in_no_backup() {
+fn a_backup_contains_no_deleted_data() {
     let place = Place::with_store(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "a word of its own"]).exits(0);
     place.run(&["blocks", "remove", NUMBER]).exits(0);
