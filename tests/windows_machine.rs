@@ -212,7 +212,7 @@ fn the_event_log_gets_starts_refusals_and_defects() {
     assert_eq!(reported(&refused, ERROR, "there is no such file"), 1, "{refused}");
 
     let defect = events_of(&windows_debug_build().dll, Some(&demo), &[("PHONEGATE_FAULT", "backend.place")]);
-    assert!(reported(&defect, ERROR, "a panic at src/fault.rs") > 0, "{defect}");
+    assert!(reported(&defect, ERROR, "a panic at crates/core/src/failpoint.rs") > 0, "{defect}");
 
     let mut silent = demo;
     silent["log"] = json!({ "event_log": false });

@@ -170,7 +170,7 @@ fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
         Command::Twilio(command) => twilio::run(command, globals),
         Command::Protect(_) => protect::run(),
         Command::Schema(_) => schema::run(),
-        Command::Check(arguments) => check::run(arguments, globals),
+        Command::Check(_) => check::run(globals),
         Command::Call(arguments) => call::run(arguments, globals.config()),
         Command::Numbers(command) => numbers::run(command, globals),
         Command::Prompts(command) => prompts::run(command, globals),

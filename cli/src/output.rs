@@ -117,8 +117,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// Prints a table. A terminal cuts its lines, so the longest text belongs into the last column.
+/// Prints a table.
 pub(crate) fn print_table(table: &Table) {
+    lines(table, None).iter().for_each(|line| print(line));
+}
+
+/// Prints a table, and cuts its lines to the width of the terminal. The last column must be the one that may be cut.
+pub(crate) fn print_cut_table(table: &Table) {
     lines(table, columns()).iter().for_each(|line| print(line));
 }
 

@@ -66,7 +66,7 @@ fn without_configuration_only_a_starter_is_written() {
     assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json", "phonegate.schema.json"]);
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
     assert_eq!(mode(&site.config()), 0o600);
-    let error = phonegate::config::load(&site.config()).unwrap_err();
+    let error = phonegate::config::load(&site.config(), &phonegate::TYPES).unwrap_err();
     assert!(error.to_string().contains("use: is empty"), "{error}");
 
     let before = site.everything();
@@ -88,7 +88,7 @@ fn a_starter_is_complete_once_it_names_a_backend() {
     let pound = r#", "approval": { "method": "pound" }"#;
     for (backend, approval) in [("trunk", ""), ("cloud", pound)] {
         let edited = starter.replace("\"use\": []", &format!("\"use\": [\"{backend}\"]{approval}"));
-        let config = phonegate::config::parse(&edited).unwrap();
+        let config = phonegate::config::parse(&edited, &phonegate::TYPES).unwrap();
         assert!(!config.allow_test_backends && config.backends.values().all(|backend| !backend.is_for_tests()));
     }
 }

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::call::{Attempt, CallId, CallLimit, CallStatus, Failure, FailureReason};
-use crate::config::Level;
+use crate::level::Level;
 
 /// Something worth a line. What is None is left out.
 #[derive(Debug, Clone, Default)]

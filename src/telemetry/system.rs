@@ -4,7 +4,7 @@
 
 use super::event::Event;
 use crate::call::{Failure, FailureReason};
-use crate::config::Level;
+use crate::level::Level;
 use crate::platform::{EventLog, EventSeverity};
 
 /// The source's name in the Event Log.

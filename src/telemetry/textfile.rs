@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Event, Log, Metrics};
-use crate::config::Level;
+use crate::level::Level;
 use crate::platform;
 use crate::registry::Registry;
 

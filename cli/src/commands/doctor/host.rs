@@ -1,4 +1,4 @@
-//! What lies in the folder of MIM's service, and how the service is.
+//! Examines the folder of MIM's service, and the service.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,9 +19,10 @@ use phonegate_deploy::{is_same_file, permissions, settings};
 
 const INSTALL_AGAIN: &str = "run `phonegate install` again";
 
-/// A library that hangs while it is loaded is no good.
-const LOAD_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Maximum time to load the library.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time between two checks whether the library is loaded.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The answer of `phonegate --json library-version`.
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ enum Answer {
     Error { text: String },
 }
 
-/// Looks at this program, and at the machine's service.
+/// Examines this program, and the service of the machine.
 pub(super) fn machine(findings: &mut Findings) {
     let place = std::env::current_exe().map_or_else(|error| error.to_string(), |path| path.display().to_string());
     let version = env!("CARGO_PKG_VERSION");
@@ -55,7 +56,7 @@ pub(super) fn machine(findings: &mut Findings) {
     }
 }
 
-/// The folder of MIM's service, where there is one.
+/// Finds the folder of MIM's service.
 pub(super) fn folder(named: Option<&Path>, findings: &mut Findings) -> Option<PathBuf> {
     if named.is_none() && !cfg!(windows) {
         findings.add("service folder", Verdict::Skipped, "only on Windows, or with --service-dir");
@@ -73,7 +74,7 @@ pub(super) fn folder(named: Option<&Path>, findings: &mut Findings) -> Option<Pa
     }
 }
 
-/// Looks at what install has laid into the folder, and at what it has to fit.
+/// Examines what `phonegate install` put into the folder, and what it must fit.
 pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findings) {
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
     if let Some(danger) = permissions::check_service_folder(folder, account.as_ref()) {
@@ -108,10 +109,10 @@ fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings
         _ => findings.add("contract", Verdict::Ok, contract.to_string()),
     }
     for other in others {
-        findings.add("contract", Verdict::Ok, format!("not used: {other}"));
+        findings.add("contract", Verdict::Ok, format!("also found, not used: {other}"));
     }
     for file in rejected {
-        findings.add("contract", Verdict::Warning, format!("not usable: {} {}", file.path.display(), file.why));
+        findings.add("contract", Verdict::Warning, format!("skipped: {} {}", file.path.display(), file.why));
     }
     Some(contract)
 }
@@ -121,7 +122,7 @@ fn library_in(folder: &Path, findings: &mut Findings) -> Option<Library> {
     let path = folder.join(format!("{prefix}phonegate{suffix}"));
     let place = path.display();
     if !path.is_file() {
-        findings.add("library", Verdict::Failed, format!("there is no {place}: run `phonegate install`"));
+        findings.add("library", Verdict::Failed, format!("{place} does not exist: run `phonegate install`"));
         return None;
     }
     match ask_library(&path) {
@@ -140,7 +141,7 @@ fn library_in(folder: &Path, findings: &mut Findings) -> Option<Library> {
     }
 }
 
-/// Lets another process load it: a damaged one could end this one.
+/// Loads the library in another process, because a damaged one could end this one.
 fn ask_library(path: &Path) -> Result<Library, String> {
     let tool = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut child = Command::new(tool)
@@ -153,13 +154,13 @@ fn ask_library(path: &Path) -> Result<Library, String> {
         .map_err(|error| error.to_string())?;
     let started = Instant::now();
     while child.try_wait().map_err(|error| error.to_string())?.is_none() {
-        if started.elapsed() > LOAD_WITHIN {
-            // It may have ended by itself meanwhile.
+        if started.elapsed() > LOAD_TIMEOUT {
+            // The process may have ended in the meantime.
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("it was not loaded within {} s", LOAD_WITHIN.as_secs()));
+            return Err(format!("it was not loaded within {} s", LOAD_TIMEOUT.as_secs()));
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     match serde_json::from_slice(&output.stdout) {
@@ -179,7 +180,7 @@ fn shim_in(
     let path = folder.join(SHIM);
     let place = path.display();
     if !path.is_file() {
-        return findings.add("shim", Verdict::Failed, format!("there is no {place}: run `phonegate install`"));
+        return findings.add("shim", Verdict::Failed, format!("{place} does not exist: run `phonegate install`"));
     }
     let shim = match Shim::read(&path) {
         Ok(shim) => shim,
@@ -189,13 +190,13 @@ fn shim_in(
     let is = format!("ABI {abi}, for {compiled_for} and {name} {version}: {place}");
     let (verdict, but) = match (library, runtime, contract) {
         (Some(library), _, _) if library.abi != *abi => {
-            (Verdict::Failed, format!("; the library speaks ABI {}: {INSTALL_AGAIN}", library.abi))
+            (Verdict::Failed, format!("; the library has ABI {}: {INSTALL_AGAIN}", library.abi))
         }
         (_, Some(runtime), _) if !runtime.loads(compiled_for) => {
             (Verdict::Failed, format!("; the service's CLR, {}, cannot load it: {INSTALL_AGAIN}", runtime.version))
         }
         (_, _, Some(contract)) if contract.name != *name || contract.version != *version => {
-            let now = format!("; the contract is {} {} now: {INSTALL_AGAIN}", contract.name, contract.version);
+            let now = format!("; the contract is now {} {}: {INSTALL_AGAIN}", contract.name, contract.version);
             (Verdict::Warning, now)
         }
         _ => (Verdict::Ok, String::new()),
@@ -207,7 +208,9 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
     const PART: &str = "MIM's settings";
     let path = folder.join(settings::FILE_NAME);
     let Some(file) = mfa_settings else {
-        let why = settings::read(&path).err().map_or_else(|| "changed meanwhile".to_owned(), |error| error.to_string());
+        let why = settings::read(&path)
+            .err()
+            .map_or_else(|| "the file has changed in the meantime".to_owned(), |error| error.to_string());
         return findings.add(PART, Verdict::Failed, why);
     };
     let shim = folder.join(SHIM);
@@ -222,14 +225,14 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
             (Verdict::Failed, format!("the provider is {named}: the quotation marks break it; {INSTALL_AGAIN}"))
         }
         Some(named) if Path::new(named).is_file() => {
-            (Verdict::Warning, format!("the provider is {named}, and not {}", shim.display()))
+            (Verdict::Warning, format!("the provider is {named}, not {}", shim.display()))
         }
         Some(named) => (Verdict::Failed, format!("the provider is {named}, which does not exist; {INSTALL_AGAIN}")),
     };
     findings.add(PART, verdict, text);
     let others = settings::other_entries(file).unwrap_or_default();
     if !others.is_empty() {
-        let text = format!("other entries beside the provider: {}; {INSTALL_AGAIN}", others.join(", "));
+        let text = format!("other entries besides the provider: {}; {INSTALL_AGAIN}", others.join(", "));
         findings.add(PART, Verdict::Warning, text);
     }
 }

@@ -56,7 +56,8 @@ impl Source {
             Self::Copied(from) => from.as_path(),
             _ => path,
         };
-        let (mut loaded, text) = config::load_with_text(from).map_err(|error| not_usable(error.to_string()))?;
+        let (mut loaded, text) =
+            config::load_with_text(from, &phonegate::TYPES).map_err(|error| not_usable(error.to_string()))?;
         // Relative paths will be resolved against the new place.
         loaded.base = path.parent().map(Path::to_owned).unwrap_or_default();
         loaded.file = Some(path.to_owned());

@@ -4,7 +4,8 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
-use phonegate::config::{BackendConfig, Config, SipConfig};
+use phonegate::backend::sip::SipConfig;
+use phonegate::config::{BackendConfig, Config};
 
 use crate::find::PROGRAM;
 
@@ -17,7 +18,7 @@ pub(super) fn rules(config: &Config, service_folder: &Path) -> Vec<String> {
     let program = service_folder.join(PROGRAM);
     let mut rules = Vec::new();
     for name in &config.use_order {
-        let Some(BackendConfig::Sip(trunk)) = config.backends.get(name) else { continue };
+        let Some(trunk) = config.backends.get(name).and_then(BackendConfig::settings::<SipConfig>) else { continue };
         let remote = remote_addresses(trunk);
         let rule = |what: &str, ports: String| {
             format!(
@@ -101,7 +102,7 @@ mod tests {
                  "trunk": {{ "type": "sip", {trunk}, "rtp_ports": {{ "first": 20000, "last": 20099 }} }},
                  "not-in-use": {{ "type": "sip", "trunk": "sip:192.0.2.99" }} }} }}"#
         );
-        rules(&phonegate::config::parse(&config).unwrap(), Path::new("service"))
+        rules(&phonegate::config::parse(&config, &phonegate::TYPES).unwrap(), Path::new("service"))
     }
 
     #[test]

@@ -192,7 +192,7 @@ fn read(path: &Path) -> Result<Vec<u8>, DeployError> {
 }
 
 fn schema_change(folder: &Path) -> Option<Change> {
-    file_change("schema", folder.join(SCHEMA), config::schema().into_bytes(), FileKind::Shared)
+    file_change("schema", folder.join(SCHEMA), config::schema(&phonegate::TYPES).into_bytes(), FileKind::Shared)
 }
 
 /// Returns the change that gives a file these contents. `None` if it has them already.

@@ -14,7 +14,7 @@ use crate::DeployError;
 /// If there is no older file, or it cannot be read.
 pub(super) fn plan(folder: &Path) -> Result<Restore, DeployError> {
     let path = folder.join(FILE_NAME);
-    let loaded = config::load(&path)?;
+    let loaded = config::load(&path, &phonegate::TYPES)?;
     if loaded.config.store.kind != StoreKind::Sqlite {
         return Err(DeployError::usage(format!(
             "{}: store.type is not sqlite, so there is no file of calls to restore",

@@ -12,7 +12,7 @@ use crate::path::with_suffix;
 /// `logs` are the names of log files; those of their older parts begin with them.
 pub(super) fn paths(folder: &Path, state: Option<PathBuf>, logs: &[&str], warnings: &mut Vec<String>) -> Vec<PathBuf> {
     let config = folder.join(FILE_NAME);
-    let (log_folder, calls) = match config::load(&config) {
+    let (log_folder, calls) = match config::load(&config, &phonegate::TYPES) {
         Ok(loaded) => {
             let resolved = |path: Option<PathBuf>| path.map(|path| loaded.base.join(path));
             (resolved(loaded.config.log.directory), resolved(loaded.config.store.path))
