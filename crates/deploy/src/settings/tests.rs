@@ -142,7 +142,7 @@ fn a_malformed_file_is_rejected_with_the_reason() {
         ("<a><![CDATA[x</a>", "CDATA"),
         ("<a>\u{1}</a>", "forbids"),
         ("\n<?xml version='1.0'?><a/>", "very beginning"),
-        ("<?xml version='1.0' encoding='klingon'?><a/>", "klingon, which is not known"),
+        ("<?xml version='1.0' encoding='klingon'?><a/>", "klingon, which PhoneGate does not know"),
         ("<?xml version='1.0' encoding='utf-16'?><a/>", "utf-16, which it is not in"),
         ("<?xml version='1.0' encoding='iso-2022-jp'?><a/>", "iso-2022-jp, which it is not in"),
         ("\u{feff}<?xml version='1.0' encoding='windows-1252'?><a/>", "is marked as UTF-8"),
@@ -217,7 +217,7 @@ fn a_damaged_file_never_makes_the_editor_panic() {
 fn a_missing_or_huge_file_is_rejected_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE_NAME);
-    let text = read(&path).unwrap_err().message;
+    let text = read(&path).unwrap_err().to_string();
     assert!(text.contains("there is no") && text.contains("--service-dir"), "{text}");
     std::fs::write(&path, vec![b' '; MAX_BYTES as usize + 1]).unwrap();
     assert!(read(&path).unwrap_err().message.contains("larger than"));
