@@ -66,7 +66,7 @@ impl Runtime {
             Some(metadata) => {
                 Self { version: metadata.runtime.to_owned(), known_by: "what its program was compiled for" }
             }
-            None => Self { version: DEFAULT.to_owned(), known_by: "the default, since its .exe.config names none" },
+            None => Self { version: DEFAULT.to_owned(), known_by: "the default, because its .exe.config names none" },
         }
     }
 

@@ -1,5 +1,5 @@
-//! Reads and edits `MfaSettings.xml`, which names the provider that MIM loads. Edits change only its entries, the elements
-//! in the root. All other bytes stay the same.
+//! Reads and edits `MfaSettings.xml`, which names the provider that MIM loads. Edits change only its entries, which are
+//! the elements in the root. All other bytes stay the same.
 //!
 //! Names are case-sensitive, as in XML. An entry `customphoneprovider` is therefore cleared like any other.
 
