@@ -182,8 +182,8 @@ impl Setter {
                 file.display()
             ))
         };
-        let pepper = config.read_pepper(&loaded.base).map_err(|error| error.in_file(file))?.ok_or_else(missing)?;
-        Ok(Self { pepper, rules: config.rules(), limits: config.limits() })
+        let pepper = Pepper::read(config, &loaded.base).map_err(|error| error.in_file(file))?.ok_or_else(missing)?;
+        Ok(Self { pepper, rules: config.into(), limits: config.limits() })
     }
 
     /// The PINs of a store, which must have been hashed with this pepper.
