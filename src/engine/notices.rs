@@ -7,12 +7,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::ledger::THE_STORE;
 use crate::alerts::{AlertKind, Alerts, NewAlert};
 use crate::call::{Attempt, Call, CallLimit, Country, Failure, NumberKey};
 use crate::config::Level;
 use crate::store::{Lockout, utc};
 use crate::telemetry::{Event, Log, Metrics};
+
+/// The name of the store in log lines about backends.
+pub(super) const THE_STORE: &str = "the store";
 
 /// Minimum time between two reports of the same condition.
 ///

@@ -1,11 +1,20 @@
 //! Locks and counters of numbers.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 use super::StoreError;
 use crate::call::{Country, NumberKey};
+
+/// Window of the limits per minute.
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// Window of the limits per day, and the longest window of `calls_per_number`.
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// All calls of a day, and those to a country, are counted in buckets of this width.
+pub(super) const DAY_BUCKET: Duration = Duration::from_secs(10 * 60);
 
 /// A number that is locked after denials.
 #[derive(Debug, Clone, PartialEq, Eq)]

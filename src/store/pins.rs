@@ -181,8 +181,8 @@ impl fmt::Debug for PepperFingerprint {
 
 impl StoreError {
     /// Refused, because the PINs were made with another pepper, whose fingerprint is `used`.
-    pub(super) fn other_pepper(used: impl fmt::Display) -> Self {
-        Self::Refused(format!(
+    pub(super) fn pepper_mismatch(used: impl fmt::Display) -> Self {
+        Self::refused(format_args!(
             "its PINs were made with another pepper (fingerprint {used}), so no PIN could be right: set \
              approval.pin.pepper to the pepper that was used before, or remove all PINs (phonegate pins reset) and set \
              new ones"

@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::TwilioStudioConfig;
 use crate::call::{Failure, FailureReason};
-use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig, build_https_client, provider_url};
+use crate::config::{ConfigError, NetworkConfig, build_https_client, provider_url};
 use crate::no_duplicate_keys::Json;
 use crate::telemetry::{diagnostic_text, sanitize_untrusted};
 
