@@ -193,7 +193,7 @@ impl Restore {
         };
         copied().map_err(|error| format!("cannot write {}: {error}", restoring.display()))?;
         self.carry_over(restoring)?;
-        let access = SavedAccess::of(&self.file).and_then(|access| access.give(restoring));
+        let access = SavedAccess::of(&self.file).and_then(|access| access.apply(restoring));
         access.map_err(|error| format!("cannot give {} the permissions of the file: {error}", restoring.display()))
     }
 
