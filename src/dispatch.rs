@@ -28,7 +28,9 @@ use crate::alerts::Alerts;
 use crate::approval::NumberPin;
 use crate::approval::pins::number_keys;
 use crate::backend::{CallRef, NamedBackend};
-use crate::call::{Attempt, Call, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome};
+use crate::call::{
+    Attempt, Call, CallEvent, Failure, FailureReason, NumberKey, Outcome, PhoneNumber, Progress, StoredOutcome,
+};
 use crate::clock::{Deadline, Moment};
 use crate::registry::Registry;
 use crate::store::{AttemptChange, Begun, CallStore, Refusal, StoreError};
@@ -181,7 +183,7 @@ impl Dispatcher {
 
     /// Takes note of a request that was refused while a call of the same id goes on.
     pub(crate) fn refused_repeat(&self, attempt: Attempt, failure: &Failure) {
-        self.shared.ledger.note(attempt, step("repeat_refused", None, Some(failure.text())));
+        self.shared.ledger.note(attempt, step(CallEvent::RepeatRefused, None, Some(failure.text())));
     }
 
     /// Hangs up every call and waits until all is done.
@@ -311,8 +313,8 @@ impl Shared {
     }
 }
 
-fn step(name: &str, backend: Option<&Arc<str>>, text: Option<&str>) -> AttemptChange {
-    AttemptChange::Step { name: name.into(), backend: backend.cloned(), text: text.map(Into::into) }
+fn step(event: CallEvent, backend: Option<&Arc<str>>, text: Option<&str>) -> AttemptChange {
+    AttemptChange::Step { event, backend: backend.cloned(), text: text.map(Into::into) }
 }
 
 fn store_away(error: &StoreError) -> Failure {

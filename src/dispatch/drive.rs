@@ -10,11 +10,11 @@ use super::outcome::Whose;
 use super::{Flight, Shared, defect, interrupted, step, too_late};
 use crate::approval::Approver;
 use crate::backend::{CallRef, CallStep, HANG_UP_LIMIT, MayRing, NamedBackend, PlaceError};
-use crate::call::{Call, Failure, FailureReason, Outcome, PhoneNumber, Progress};
+use crate::call::{Call, CallEvent, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::store::AttemptChange;
-use crate::telemetry::Event;
+use crate::telemetry::LogEntry;
 
 /// How long a place request that has outlived its call may still bring a reference to hang up.
 const LATE_REFERENCE: Duration = Duration::from_secs(20);
@@ -71,7 +71,7 @@ impl Shared {
 
     /// Takes a call up that another process has placed and left.
     pub(super) async fn resume(&self, flight: &Flight, placed: Option<(Box<str>, CallRef)>) {
-        self.note(flight, Level::Info, "taken_up", None);
+        self.note(flight, CallEvent::Claimed, None);
         let lost = |sentence: &str| {
             let failure = Failure::new(FailureReason::Interrupted, sentence);
             self.finish(flight, None, Stop::Ambiguous { backend: None, failure })
@@ -142,7 +142,7 @@ impl Shared {
                 let line = ours(whose);
                 let may_ring = match line {
                     Some((named, reference))
-                        if self.end_line(flight, named, "hang_up", named.backend.hang_up(reference)).await =>
+                        if self.end_line(flight, named, CallEvent::HungUp, named.backend.hang_up(reference)).await =>
                     {
                         MayRing::No
                     }
@@ -158,13 +158,13 @@ impl Shared {
         if let Some((named, reference)) = &line
             && let Some(text) = named.backend.summary(reference)
         {
-            let event = Event { event: "media", text: Some(&text), ..self.event(flight, Some(&named.name)) };
-            self.log.write(Level::Info, &event);
+            let media = self.entry(flight, CallEvent::Media, Some(&named.name));
+            self.log.write(&LogEntry { text: Some(&text), ..media });
         }
         if let Some((named, reference)) = ours(whose)
             && (!named.backend.outlives_its_process() || self.is_recorded().await)
         {
-            self.end_line(flight, named, "clean_up", named.backend.clean_up(reference)).await;
+            self.end_line(flight, named, CallEvent::CleanedUp, named.backend.clean_up(reference)).await;
         }
     }
 
@@ -221,7 +221,7 @@ impl Shared {
             if let Some(failure) = self.must_end(flight).now_or_never().or_else(lost) {
                 return Stop::Outcome(Outcome::Failed(failure));
             }
-            self.note(flight, Level::Info, "dialling", Some(&named.name));
+            self.note(flight, CallEvent::Dialling, Some(&named.name));
             progress.asked = Some(named);
             let on_step = |step: CallStep| self.on_step(flight, named, &step);
             let mut placing = named.backend.place(call, &on_step);
@@ -252,7 +252,7 @@ impl Shared {
                     let (backend, at) = (Arc::clone(&named.name), reference.clone());
                     let placed = AttemptChange::Placed { backend, reference: at, attempts };
                     self.ledger.note(flight.attempt, placed);
-                    self.log_step(flight, Level::Info, "placed", Some(&named.name));
+                    self.log_event(flight, CallEvent::Placed, Some(&named.name));
                     let (_, reference) = progress.line.insert((named, reference));
                     return self.follow(flight, named, reference).await;
                 }
@@ -301,16 +301,11 @@ impl Shared {
     /// Records a step that a backend reports.
     fn on_step(&self, flight: &Flight, named: &NamedBackend, step: &CallStep) {
         let CallStep::Progress(progress) = *step else {
-            let level = match step {
-                CallStep::ServerFailed(_) => Level::Warn,
-                CallStep::Retried(_) => Level::Debug,
-                _ => Level::Info,
-            };
-            return self.note_with(flight, level, step.name(), Some(&named.name), step.text());
+            return self.note_with(flight, step.event(), Some(&named.name), step.text());
         };
         self.registry.advance(flight.attempt, progress);
         if flight.advance(progress) {
-            self.note(flight, Level::Info, progress.name(), Some(&named.name));
+            self.note(flight, progress.into(), Some(&named.name));
             // Another process may have seen the answer of a call that this one has claimed.
             if progress == Progress::Answered && flight.taken_up_after.is_none() {
                 self.metrics.answered(&named.name, flight.age());
@@ -332,13 +327,13 @@ impl Shared {
         &self,
         flight: &Flight,
         named: &NamedBackend,
-        what: &'static str,
+        event: CallEvent,
         ending: impl Future<Output = Result<(), Failure>>,
     ) -> bool {
         let ended = AssertUnwindSafe(tokio::time::timeout(HANG_UP_LIMIT, ending)).catch_unwind().await;
         let failure = match ended {
             Ok(Ok(Ok(()))) => {
-                self.note(flight, Level::Debug, what, Some(&named.name));
+                self.note(flight, event, Some(&named.name));
                 return true;
             }
             Ok(Ok(Err(failure))) => failure,
@@ -346,9 +341,9 @@ impl Shared {
             Err(_) => Failure::new(FailureReason::Internal, "A defect in PhoneGate."),
         };
         self.metrics.backend_failed(&named.name, failure.reason());
-        let event = Event { event: what, failure: Some(&failure), ..self.event(flight, Some(&named.name)) };
-        self.log.write(Level::Warn, &event);
-        self.ledger.note(flight.attempt, step(what, Some(&named.name), Some(failure.text())));
+        let entry = self.entry(flight, event, Some(&named.name));
+        self.log.write(&LogEntry { level: Level::Warn, failure: Some(&failure), ..entry });
+        self.ledger.note(flight.attempt, step(event, Some(&named.name), Some(failure.text())));
         false
     }
 }

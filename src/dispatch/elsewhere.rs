@@ -11,12 +11,11 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{Dispatcher, Flight, Shared, Unsettled, interrupted};
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, StoredOutcome};
+use crate::call::{Attempt, CallEvent, CallId, CallStatus, Failure, FailureReason, StoredOutcome};
 use crate::clock::{Deadline, Moment};
-use crate::config::Level;
 use crate::registry::{Adopted, AttemptEnd, Snapshot};
 use crate::store::{AttemptState, LatestAttempt, Orphan, RENEW_EVERY, Scope, StoreError};
-use crate::telemetry::Event;
+use crate::telemetry::LogEntry;
 
 /// How often the store is asked about a call that another process drives.
 const WATCH_EVERY: Duration = Duration::from_millis(300);
@@ -171,8 +170,7 @@ impl Dispatcher {
 
     fn log_already_used(&self, id: CallId) {
         let text = "the approval was used before; only the first poll gets Success (call.single_use)";
-        let event = Event { id: Some(id), text: Some(text), ..Event::default() };
-        self.shared.log.write(Level::Warn, &Event { event: "already_used", ..event });
+        self.shared.log.write(&LogEntry { id: Some(id), text: Some(text), ..LogEntry::new(CallEvent::AlreadyUsed) });
     }
 
     /// All that is known of a call that the registry does not know: the store is asked, within a quarter of a second.
@@ -298,7 +296,7 @@ impl Unsettled {
 
     async fn watch(self, generation: u64) {
         let Self { shared, flight, .. } = &self;
-        shared.log_step(flight, Level::Info, "elsewhere", None);
+        shared.log_event(flight, CallEvent::Remote, None);
         let (outcome, ago) = loop {
             // A repeat has its own.
             if !shared.registry.is_pending(flight.attempt) {

@@ -17,16 +17,16 @@ use super::lease::Lease;
 use super::notices::Notices;
 use crate::approval::NumberPin;
 use crate::approval::pins::PinChecker;
-use crate::call::{Attempt, Call, CallId, Failure, FailureReason, NumberKey, Outcome};
+use crate::call::{Attempt, Call, CallId, Failure, FailureReason, GateEvent, NumberKey, Outcome};
 use crate::clock::Moment;
-use crate::config::{Config, Level, LimitsConfig};
+use crate::config::{Config, LimitsConfig};
 use crate::platform;
 use crate::registry::ApprovalToUse;
 use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, Ended, LatestAttempt, NewAttempt,
     Orphan, Owner, Query, RecordedChange, Scope, StoreError, StoredNumber,
 };
-use crate::telemetry::{Event, Log, Metrics, StoreOperation};
+use crate::telemetry::{Log, LogEntry, Metrics, StoreOperation};
 
 /// How long a call waits for the store to let it begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
@@ -411,7 +411,7 @@ async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
             Err(StoreError::Unavailable(_) | StoreError::Busy(_)) => tokio::time::sleep(RECORD_PAUSE).await,
             Err(refused) => {
                 let text = refused.to_string();
-                watch.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
+                watch.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::StoreRefused) });
                 return None;
             }
         }

@@ -8,11 +8,11 @@ use futures_util::FutureExt;
 use phonegate_approval::verdict::Approval;
 
 use super::{Flight, Shared, lost, step, too_late, unconfirmed};
-use crate::call::{Failure, FailureReason, Outcome, StoredOutcome};
+use crate::call::{CallEvent, Failure, FailureReason, Outcome, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::store::{AttemptState, Ended, Lockout};
-use crate::telemetry::Event;
+use crate::telemetry::LogEntry;
 
 /// How soon the store is asked again whether a call is verified.
 const VERIFY_AGAIN: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ impl Shared {
     pub(super) async fn block(&self, flight: &Flight) {
         self.ledger.block(flight.number, &flight.masked).await;
         let text = self.notices.blocked(flight.attempt, flight.number, &flight.masked, self.ledger.days_blocked());
-        self.ledger.note(flight.attempt, step("blocked", None, Some(&text)));
+        self.ledger.note(flight.attempt, step(CallEvent::Blocked, None, Some(&text)));
     }
 
     /// Asks the store until it says that the call is verified, or is not, or the call may not go on.
@@ -129,7 +129,7 @@ impl Shared {
     pub(super) fn leave(&self, flight: &Flight) {
         self.registry.forget(flight.attempt, flight.number);
         flight.is_told.store(true, Ordering::Relaxed);
-        self.log_step(flight, Level::Warn, "taken_over", None);
+        self.log_event(flight, CallEvent::OwnershipLost, None);
     }
 
     /// In this order: who begins with the number here asks the store, too.
@@ -164,7 +164,7 @@ impl Shared {
         let is_stood_for = flight.taken_up_after.is_some().then(|| outcome.clone());
         let outcome = self.registry.settle_late(flight.attempt, outcome, ago, at).or(is_stood_for)?;
         match &outcome {
-            StoredOutcome::Verified(_) => self.log_step(flight, Level::Info, "verified", backend),
+            StoredOutcome::Verified(_) => self.log_event(flight, CallEvent::Verified, backend),
             StoredOutcome::Failed(failure) => {
                 let level = match failure.reason() {
                     FailureReason::Internal => Level::Error,
@@ -173,9 +173,8 @@ impl Shared {
                     }
                     _ => Level::Info,
                 };
-                let event =
-                    Event { number: Some(&flight.masked), failure: Some(failure), ..self.event(flight, backend) };
-                self.log.write(level, &Event { event: "failed", ..event });
+                let failed = self.entry(flight, CallEvent::Failed, backend);
+                self.log.write(&LogEntry { level, number: Some(&flight.masked), failure: Some(failure), ..failed });
             }
         }
         Some(outcome)
@@ -184,36 +183,30 @@ impl Shared {
     pub(super) fn refused(&self, flight: &Flight, backend: &Arc<str>, failure: &Failure) {
         self.health.judge(backend, Some(failure), &self.notices);
         self.metrics.backend_failed(backend, failure.reason());
-        let name = "backend_refused";
-        let event = Event { event: name, failure: Some(failure), ..self.event(flight, Some(backend)) };
-        self.log.write(Level::Warn, &event);
-        self.ledger.note(flight.attempt, step(name, Some(backend), Some(failure.text())));
+        let event = CallEvent::BackendRefused;
+        self.log.write(&LogEntry { failure: Some(failure), ..self.entry(flight, event, Some(backend)) });
+        self.ledger.note(flight.attempt, step(event, Some(backend), Some(failure.text())));
     }
 
-    /// A step of a call, for log and store.
-    pub(super) fn note(&self, flight: &Flight, level: Level, name: &str, backend: Option<&Arc<str>>) {
-        self.note_with(flight, level, name, backend, None);
+    /// Logs an event of a call, and records it as a step in the store.
+    pub(super) fn note(&self, flight: &Flight, event: CallEvent, backend: Option<&Arc<str>>) {
+        self.note_with(flight, event, backend, None);
     }
 
-    /// As [`Self::note`], with a detail of the step.
-    pub(super) fn note_with(
-        &self,
-        flight: &Flight,
-        level: Level,
-        event: &str,
-        backend: Option<&Arc<str>>,
-        text: Option<&str>,
-    ) {
-        let line = self.event(flight, backend.map(|backend| &**backend));
-        self.log.write(level, &Event { event, text, ..line });
+    /// As [`Self::note`], with details.
+    pub(super) fn note_with(&self, flight: &Flight, event: CallEvent, backend: Option<&Arc<str>>, text: Option<&str>) {
+        let entry = self.entry(flight, event, backend.map(|backend| &**backend));
+        self.log.write(&LogEntry { text, ..entry });
         self.ledger.note(flight.attempt, step(event, backend, text));
     }
 
-    pub(super) fn log_step(&self, flight: &Flight, level: Level, event: &str, backend: Option<&str>) {
-        self.log.write(level, &Event { event, ..self.event(flight, backend) });
+    /// Logs an event of a call that is no step in the store.
+    pub(super) fn log_event(&self, flight: &Flight, event: CallEvent, backend: Option<&str>) {
+        self.log.write(&self.entry(flight, event, backend));
     }
 
-    pub(super) fn event<'a>(&self, flight: &Flight, backend: Option<&'a str>) -> Event<'a> {
-        Event { attempt: Some(flight.attempt), backend, ms: Some(flight.age().as_millis()), ..Event::default() }
+    pub(super) fn entry<'a>(&self, flight: &Flight, event: CallEvent, backend: Option<&'a str>) -> LogEntry<'a> {
+        let ms = Some(flight.age().as_millis());
+        LogEntry { attempt: Some(flight.attempt), backend, ms, ..LogEntry::new(event) }
     }
 }

@@ -1,5 +1,6 @@
 //! What remains of a change of the list: a line in this command's log, of who made it and what it replaced.
 
+use phonegate::call::GateEvent;
 use phonegate::platform;
 use phonegate::store::Block;
 use phonegate::telemetry::diagnostic_text;
@@ -22,12 +23,12 @@ impl Trace {
     pub(super) fn added(&self, block: &Block, replaced: Option<&Block>) {
         let replaced = replaced.map(|block| format!("; replaces: {}", words(block))).unwrap_or_default();
         let text = format!("by {}: {}{replaced}", platform::user_name(), words(block));
-        self.0.write("block_added", &block.masked, &text);
+        self.0.write(GateEvent::BlockAdded, &block.masked, &text);
     }
 
     pub(super) fn removed(&self, block: &Block) {
         let text = format!("by {}; it was: {}", platform::user_name(), words(block));
-        self.0.write("block_removed", &block.masked, &text);
+        self.0.write(GateEvent::BlockRemoved, &block.masked, &text);
     }
 
     /// Waits until the line is written.

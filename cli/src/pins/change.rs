@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use phonegate::call::NumberKey;
+use phonegate::call::{GateEvent, NumberKey};
 use phonegate::platform;
 use phonegate::store::StoredPin;
 
@@ -50,7 +50,7 @@ pub(super) fn set(
 /// Writes that a PIN was set, and which one it replaces.
 pub(super) fn write_set(log: &AuditLog, masked: &str, replaced: Option<&StoredPin>) {
     let replaced = replaced.map(|pin| format!("; replaces: {}", words(pin))).unwrap_or_default();
-    log.write("pin_set", masked, &format!("by {}{replaced}", platform::user_name()));
+    log.write(GateEvent::PinSet, masked, &format!("by {}{replaced}", platform::user_name()));
 }
 
 /// The line of `--json` about a PIN that was just set.
@@ -120,7 +120,7 @@ fn remove_all(pins: &[StoredPin], opened: &Opened, log: &AuditLog, json: bool) -
 
 /// Writes that a PIN was removed, into the log and as JSON.
 fn write_removed(log: &AuditLog, pin: &StoredPin, json: bool) {
-    log.write("pin_removed", &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(pin)));
+    log.write(GateEvent::PinRemoved, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(pin)));
     if json {
         output::record(&Record::of("removed", pin));
     }
@@ -136,7 +136,7 @@ pub(super) fn unlock(
     if !opened.ask(opened.store.unlock_pin(&keys))? {
         return Err(not_set());
     }
-    log.write("pin_unlocked", &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(&pin)));
+    log.write(GateEvent::PinUnlocked, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(&pin)));
     match arguments.json {
         true => output::record(&Record::of("unlocked", &pin)),
         false => {

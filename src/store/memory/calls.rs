@@ -10,7 +10,7 @@ use super::counters::{Day, Line, Pending, Times};
 use super::limits::KeptDenials;
 use super::pins::KeptPin;
 use crate::backend::CallRef;
-use crate::call::{Attempt, CallId, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallEvent, CallId, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, DenialLimits, EndRequest, Ended, HOLD, LEASE, LatestAttempt,
     Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step, StoreError,
@@ -206,24 +206,25 @@ impl Calls {
                     }
                 }
             },
-            AttemptChange::Step { name, backend, text } => {
+            AttemptChange::Step { event, backend, text } => {
                 let step = Step {
                     at: *at,
-                    name: name.clone(),
+                    name: event.name().into(),
                     backend: backend.as_deref().map(Into::into),
                     text: text.clone(),
                 };
                 if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    kept.take(step);
+                    kept.take(*event, step);
                 }
             }
             AttemptChange::Placed { backend, reference, attempts } => {
-                let step = Step { at: *at, name: "placed".into(), backend: Some((**backend).into()), text: None };
+                let (event, backend) = (CallEvent::Placed, Box::<str>::from(&**backend));
+                let step = Step { at: *at, name: event.name().into(), backend: Some(backend.clone()), text: None };
                 if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    kept.row.backend = Some((**backend).into());
-                    kept.placed = Some(((**backend).into(), reference.clone()));
+                    kept.row.backend = Some(backend.clone());
+                    kept.placed = Some((backend, reference.clone()));
                     kept.attempts = attempts.clone().filter(|_| kept.drive.is_some());
-                    kept.take(step);
+                    kept.take(event, step);
                 }
             }
         }
@@ -350,18 +351,18 @@ impl Kept {
         Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
     }
 
-    fn take(&mut self, step: Step) {
-        let progress = match &*step.name {
-            "placed" => Some((&mut self.row.placed, Progress::Dialling)),
-            "ringing" => Some((&mut self.row.ringing, Progress::Ringing)),
-            "answered" => Some((&mut self.row.answered, Progress::Answered)),
+    fn take(&mut self, event: CallEvent, step: Step) {
+        let progress = match event {
+            CallEvent::Placed => Some((&mut self.row.placed, Progress::Dialling)),
+            CallEvent::Ringing => Some((&mut self.row.ringing, Progress::Ringing)),
+            CallEvent::Answered => Some((&mut self.row.answered, Progress::Answered)),
             _ => None,
         };
         if let Some((time, progress)) = progress {
             time.get_or_insert(step.at);
             self.progress = self.progress.max(progress);
         }
-        if &*step.name == "backend_refused" && self.placed.is_none() {
+        if event == CallEvent::BackendRefused && self.placed.is_none() {
             self.row.backend = step.backend.clone();
         }
         if !self.steps.contains(&step) {

@@ -13,7 +13,7 @@ use super::writer::Desk;
 use super::{alerts, begin, limits, number_keys};
 use crate::backend::CallRef;
 use crate::call::{
-    Attempt, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
 };
 use crate::store::{
     AttemptChange, AttemptState, EndRequest, Ended, HOLD, LEASE, LatestAttempt, Lockout, Orphan, Owner, RecordedChange,
@@ -125,7 +125,9 @@ pub(super) fn record(desk: &Desk<'_>, update: &RecordedChange) -> rusqlite::Resu
                 .execute(params![id, generation])?;
         }
         AttemptChange::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
-        AttemptChange::Step { name, backend, text } => step(desk, update, name, backend.as_deref(), text.as_deref())?,
+        AttemptChange::Step { event, backend, text } => {
+            step(desk, update, *event, backend.as_deref(), text.as_deref())?
+        }
         AttemptChange::Placed { backend, reference, attempts } => {
             desk.has_codes.set(desk.has_codes.get() || attempts.is_some());
             desk.database
@@ -140,7 +142,7 @@ pub(super) fn record(desk: &Desk<'_>, update: &RecordedChange) -> rusqlite::Resu
                     reference.as_str(),
                     attempts.as_ref().map(|attempts| attempts.as_text())
                 ])?;
-            step(desk, update, "placed", Some(backend), None)?;
+            step(desk, update, CallEvent::Placed, Some(backend), None)?;
         }
     }
     Ok(None)
@@ -235,15 +237,15 @@ fn refused(
 fn step(
     desk: &Desk<'_>,
     update: &RecordedChange,
-    name: &str,
+    event: CallEvent,
     backend: Option<&str>,
     text: Option<&str>,
 ) -> rusqlite::Result<()> {
     let (id, generation, at) = (update.attempt.id, values::generation(update.attempt), At(update.at));
-    let time = match name {
-        "placed" => Some("placed_at"),
-        "ringing" => Some("ringing_at"),
-        "answered" => Some("answered_at"),
+    let time = match event {
+        CallEvent::Placed => Some("placed_at"),
+        CallEvent::Ringing => Some("ringing_at"),
+        CallEvent::Answered => Some("answered_at"),
         _ => None,
     };
     if let Some(time) = time {
@@ -253,7 +255,7 @@ fn step(
             ))?
             .execute(params![id, generation, at])?;
     }
-    if name == "backend_refused" {
+    if event == CallEvent::BackendRefused {
         desk.database
             .prepare_cached("UPDATE attempts SET backend = ?3 WHERE id = ?1 AND generation = ?2 AND reference IS NULL")?
             .execute(params![id, generation, backend])?;
@@ -264,7 +266,7 @@ fn step(
              WHERE id = ?1 AND generation = ?2 AND NOT EXISTS (SELECT 1 FROM steps
                  WHERE steps.sequence = attempts.sequence AND (at, name) = (?3, ?4) AND backend IS ?5 AND text IS ?6)",
         )?
-        .execute(params![id, generation, at, name, backend, text])?;
+        .execute(params![id, generation, at, event.name(), backend, text])?;
     Ok(())
 }
 

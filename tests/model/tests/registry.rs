@@ -15,6 +15,15 @@ mod platform {
         std::time::Duration::ZERO
     }
 }
+mod config {
+    #[derive(Clone, Copy, Debug)]
+    pub enum Level {
+        Error,
+        Warn,
+        Info,
+        Debug,
+    }
+}
 mod sync {
     pub(crate) use phonegate_model::{Condvar, Mutex};
 }

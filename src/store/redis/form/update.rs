@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::attempt::{Kept, Verdict, Which};
 use super::{at, milliseconds, owner, since_1970};
 use crate::backend::CallRef;
-use crate::call::{Failure, Outcome};
+use crate::call::{CallEvent, Failure, Outcome};
 use crate::store::{AttemptChange, DenialLimits, EndRequest, RecordedChange, Step};
 
 /// How an attempt is to end.
@@ -104,19 +104,19 @@ impl KeptUpdate {
     pub(in crate::store::redis) fn new(update: &RecordedChange) -> Self {
         let RecordedChange { attempt, at, change } = update;
         let failed = |failure: &Failure| Verdict::of(&Outcome::Failed(failure.clone()), *at);
-        let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&CallRef, _)>| {
+        let step = |event: CallEvent, backend: Option<&str>, text: Option<&str>, placed: Option<(&CallRef, _)>| {
             let backend: Option<Box<str>> = backend.map(Into::into);
-            let (at, name): (_, Box<str>) = (since_1970(*at), name.into());
+            let (at, name): (_, Box<str>) = (since_1970(*at), event.name().into());
             let step = KeptStep { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
             let (reference, codes) = placed.unzip();
             let reference = reference.map(|reference| reference.as_str().to_owned());
             KeptChange::Step { at, name, step, backend, reference, codes: codes.flatten() }
         };
         let change = match change {
-            AttemptChange::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
+            AttemptChange::Step { event, backend, text } => step(*event, backend.as_deref(), text.as_deref(), None),
             AttemptChange::Placed { backend, reference, attempts } => {
                 let codes = attempts.as_ref().map(|attempts| attempts.as_text().to_owned());
-                step("placed", Some(backend), None, Some((reference, codes)))
+                step(CallEvent::Placed, Some(backend), None, Some((reference, codes)))
             }
             AttemptChange::Ended { owner: whose, failure, release, denials } => KeptChange::Ended {
                 owner: owner(*whose),
