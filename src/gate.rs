@@ -19,7 +19,7 @@ use crate::backend::{NamedBackend, TelephonyBackend};
 use crate::call::{Call, CallEvent, CallId, CallStatus, Failure, FailureReason, GateEvent};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
-use crate::dispatch::{Dispatcher, Known};
+use crate::engine::{Engine, Known};
 use crate::fault;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Log, LogEntry, TextFile, sanitize_untrusted};
@@ -36,7 +36,7 @@ const LOGGED_ATTRIBUTES: usize = 16;
 pub struct Gate {
     admission: Admission,
     registry: Arc<Registry>,
-    dispatcher: Dispatcher,
+    engine: Engine,
     backends: Vec<NamedBackend>,
     log: Log,
     alerts: Alerts,
@@ -100,7 +100,7 @@ impl Gate {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
                 let held = number.zip(attempts.ok()).map(|(number, attempts)| {
                     let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
-                    (self.dispatcher.hold(&call), call)
+                    (self.engine.hold(&call), call)
                 });
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| sanitize_untrusted(name)).collect();
@@ -108,7 +108,7 @@ impl Gate {
                 let started = entry(CallEvent::Requested);
                 self.log.write(&LogEntry { attempt: Some(attempt), attributes: &attributes, ..started });
                 if let Some((unsettled, call)) = held {
-                    self.dispatcher.start(unsettled, call);
+                    self.engine.start(unsettled, call);
                 }
                 attempt
             }
@@ -118,12 +118,12 @@ impl Gate {
             }
             Begun::Refused(failure, attempt) => {
                 self.log_refused(entry(CallEvent::Refused), &failure);
-                self.dispatcher.refused(attempt, number.as_ref(), failure);
+                self.engine.refused(attempt, number.as_ref(), failure);
                 return Some(CallStatus::Failed);
             }
             Begun::RefusedRepeat(failure, attempt) => {
                 self.log_refused(entry(CallEvent::RepeatRefused), &failure);
-                self.dispatcher.refused_repeat(attempt, &failure);
+                self.engine.refused_repeat(attempt, &failure);
                 return Some(CallStatus::Failed);
             }
         };
@@ -170,7 +170,7 @@ impl Gate {
             status => self.confirmed(id, status),
         };
         match confirmed {
-            CallStatus::Success if self.call.single_use => self.dispatcher.use_approval(id),
+            CallStatus::Success if self.call.single_use => self.engine.use_approval(id),
             confirmed => confirmed,
         }
     }
@@ -178,9 +178,9 @@ impl Gate {
     fn confirmed(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         match status {
             Some(CallStatus::Pending) => CallStatus::Pending,
-            Some(status) if self.dispatcher.is_shared() => self.dispatcher.confirm(id, status),
+            Some(status) if self.engine.is_shared() => self.engine.confirm(id, status),
             Some(status) => status,
-            None => match self.dispatcher.look_up(id) {
+            None => match self.engine.look_up(id) {
                 Known::NotYet => CallStatus::Pending,
                 Known::Not(failure) => {
                     self.log.write(&LogEntry::refused(CallEvent::Unknown, Some(id), &failure));
@@ -195,8 +195,8 @@ impl Gate {
     pub fn adds_nothing_to(&self, status: CallStatus) -> bool {
         match status {
             CallStatus::Pending => self.call.status_wait_ms.milliseconds().is_zero(),
-            CallStatus::Success => !self.dispatcher.is_shared() && !self.call.single_use,
-            CallStatus::Failed => !self.dispatcher.is_shared(),
+            CallStatus::Success => !self.engine.is_shared() && !self.call.single_use,
+            CallStatus::Failed => !self.engine.is_shared(),
         }
     }
 
@@ -208,8 +208,8 @@ impl Gate {
     /// All that is known of a call whose failure is asked for: where this process does not know it, the store is asked.
     pub fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
         match self.registry.snapshot(id) {
-            Some(snapshot) if !self.dispatcher.is_shared() => Ok(snapshot),
-            _ => self.dispatcher.explain(id),
+            Some(snapshot) if !self.engine.is_shared() => Ok(snapshot),
+            _ => self.engine.explain(id),
         }
     }
 
@@ -223,15 +223,15 @@ impl Gate {
         self.log.write(&LogEntry { level: Level::Warn, ..LogEntry::refused(CallEvent::Refused, Some(id), &failure) });
         let now = Deadline::after(Moment::now(), Duration::ZERO);
         match self.registry.begin(id, Err(failure), now) {
-            Begun::Refused(failure, attempt) => self.dispatcher.refused(attempt, None, failure),
-            Begun::RefusedRepeat(failure, attempt) => self.dispatcher.refused_repeat(attempt, &failure),
+            Begun::Refused(failure, attempt) => self.engine.refused(attempt, None, failure),
+            Begun::RefusedRepeat(failure, attempt) => self.engine.refused_repeat(attempt, &failure),
             Begun::New(_) | Begun::StillPending(_) => {}
         }
     }
 
     /// Asks each backend in use whether it could place calls, all at once. Blocks until all have answered.
     pub fn check(&self) -> Vec<(Arc<str>, Result<String, Failure>)> {
-        self.dispatcher.runtime().block_on(futures_util::future::join_all(
+        self.engine.runtime().block_on(futures_util::future::join_all(
             self.backends.iter().map(|named| async { (Arc::clone(&named.name), named.backend.check().await) }),
         ))
     }
@@ -239,7 +239,7 @@ impl Gate {
     /// How many seconds this machine's clock is ahead of each backend's in use, where its provider tells the time. It is
     /// known to the second or two. Blocks until all have answered.
     pub fn seconds_ahead(&self) -> Vec<(Arc<str>, Option<i64>)> {
-        self.dispatcher.runtime().block_on(futures_util::future::join_all(
+        self.engine.runtime().block_on(futures_util::future::join_all(
             self.backends.iter().map(|named| async { (Arc::clone(&named.name), ahead_of(&*named.backend).await) }),
         ))
     }
@@ -267,17 +267,17 @@ impl Gate {
         // The rest is for what is to be told and written.
         let for_hanging_up = within * 3 / 4;
         let all_hung_up =
-            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.dispatcher.end()).await.is_ok() });
+            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.engine.end()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
-        self.dispatcher.abandon();
+        self.engine.abandon();
         // Another node may begin the same request anew while nobody here can be told of it.
-        if self.dispatcher.is_shared() {
+        if self.engine.is_shared() {
             self.registry.forget_successes();
         }
         // A store that is away must not cost the log its last lines either.
         let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
         let recorded = async {
-            self.dispatcher.recorded().await;
+            self.engine.recorded().await;
             self.alerts.close().await;
         };
         let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
@@ -289,7 +289,7 @@ impl Gate {
         }
         // A name look-up that does not end must not cost the store and the log their last lines.
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()) / 2);
-        let is_closed = self.dispatcher.close_store(end.saturating_duration_since(Instant::now()) / 2);
+        let is_closed = self.engine.close_store(end.saturating_duration_since(Instant::now()) / 2);
         self.log.write(&LogEntry::new(GateEvent::Ended));
         let log_is_closed = self.log.close(end.saturating_duration_since(Instant::now()));
         match (all_hung_up, all_recorded, is_closed && log_is_closed) {

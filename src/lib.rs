@@ -1,7 +1,7 @@
 //! PhoneGate: the phone-call second factor for Microsoft Identity Manager.
 //!
 //! The way of one call: the host's thread comes through [`abi`], which turns its pointers into a request; [`gate`]
-//! asks [`admission`] whether the call may be placed, begins it in the [`registry`] and hands it to `dispatch`. There,
+//! asks [`admission`] whether the call may be placed, begins it in the [`registry`] and hands it to `engine`. There,
 //! on the gate's own threads, a [`backend`] places it and follows it to its outcome, which goes back into the
 //! registry. The host's later questions read the registry alone.
 //!
@@ -14,7 +14,7 @@
 //! | [`alerts`] | notifies administrators of events that they should act on |
 //! | [`approval`] | judges what users press, and keeps their PINs |
 //! | [`registry`] | the state of every call |
-//! | `dispatch` | drives one call from placing to outcome |
+//! | `engine` | drives one call from placing to outcome |
 //! | [`store`] | what outlives the process |
 //! | [`backend`] | telephony |
 //! | [`prompts`] | what users hear |
@@ -36,13 +36,14 @@ pub mod backend;
 pub mod call;
 pub mod clock;
 pub mod config;
-mod dispatch;
+mod engine;
 mod fault;
 pub mod gate;
 mod no_duplicate_keys;
-pub mod platform;
 pub mod prompts;
 pub mod registry;
 pub mod store;
 mod sync;
 pub mod telemetry;
+
+pub use phonegate_os as platform;

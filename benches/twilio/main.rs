@@ -41,14 +41,14 @@ fn main() {
         .expect("the stand-in starts");
     let mut line = String::new();
     BufReader::new(stand_in.stdout.take().expect("it is piped")).read_line(&mut line).expect("it says where it is");
-    let stand_in: Value = serde_json::from_str(&line).expect("the stand-in prints its address as JSON");
+    let printed: Value = serde_json::from_str(&line).expect("the stand-in prints its address as JSON");
 
     let gate = TestGate::start(json!({
         "use": ["cloud"],
-        "backends": { "cloud": stand_in["backend"] },
+        "backends": { "cloud": printed["backend"] },
         "call": { "deadline_s": 600 },
         "store": { "type": "sqlite", "path": "calls.db" },
-        "network": { "proxy": "none", "ca_file": stand_in["authority"] },
+        "network": { "proxy": "none", "ca_file": printed["authority"] },
         "log": { "directory": "log" },
     }));
     let before = kilobytes("VmRSS:");

@@ -5,19 +5,19 @@ use std::time::Duration;
 use phonegate::call::GateEvent;
 use phonegate::telemetry::{Log, LogEntry};
 
-use crate::exit::Trouble;
+use crate::context::Context;
+use crate::error::CommandError;
 use crate::output;
-use crate::setup::Setup;
 
 /// How long the end of a command waits for the disk.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// The log, opened before anything is changed.
+/// The log, reader before anything is changed.
 pub(crate) struct AuditLog(Log);
 
 impl AuditLog {
-    pub(crate) fn start(setup: &Setup) -> Result<Self, Trouble> {
-        Ok(Self(setup.log()?))
+    pub(crate) fn start(context: &Context) -> Result<Self, CommandError> {
+        Ok(Self(context.log()?))
     }
 
     /// Writes a line about a number, which is masked.

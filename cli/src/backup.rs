@@ -7,10 +7,10 @@ use phonegate::config::StoreKind;
 use phonegate::store;
 use serde_json::json;
 
-use crate::exit::{Exit, Trouble};
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
 use crate::output;
-use crate::setup::Setup;
-use crate::store::file;
+use crate::store_reader::sqlite_file;
 
 const HELP: &str = "\
 Writes calls, steps, the block list and the hashes of PINs of a store of type sqlite into a new file. The service goes on
@@ -52,34 +52,34 @@ pub(crate) struct Arguments {
 }
 
 /// Copies the calls.
-pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
-    let setup = Setup::load(config)?;
-    let of_store = match setup.loaded.config.store.kind {
-        StoreKind::Sqlite => file(&setup)?,
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, CommandError> {
+    let context = Context::load(config)?;
+    let of_store = match context.loaded.config.store.kind {
+        StoreKind::Sqlite => sqlite_file(&context)?,
         StoreKind::Redis => {
-            return Err(Trouble::usage(format!(
+            return Err(CommandError::usage(format!(
                 "{}: store.type is redis: Redis keeps the calls, and is backed up by its own means: copy its dump.rdb \
                  after `BGSAVE`, or the folder of its append-only file. docs/store.md says what is in it",
-                setup.file.display()
+                context.file.display()
             )));
         }
         StoreKind::Memory => {
-            return Err(Trouble::usage(format!(
+            return Err(CommandError::usage(format!(
                 "{}: store.type is memory: there is nothing to copy, since calls are forgotten with the process. With \
                  \"sqlite\" they are kept",
-                setup.file.display()
+                context.file.display()
             )));
         }
     };
     let copy = &arguments.file;
-    store::back_up(&of_store, copy).map_err(Trouble::failed)?;
+    store::back_up(&of_store, copy).map_err(CommandError::failed)?;
     let bytes = copy.metadata().map(|meta| meta.len()).unwrap_or_default();
     match arguments.json {
         true => {
             let file = copy.display().to_string();
-            output::record(&json!({ "event": "written", "file": file, "bytes": bytes }));
+            output::json_line(&json!({ "event": "written", "file": file, "bytes": bytes }));
         }
-        false => output::result(&format!("Written: {} ({bytes} bytes)", copy.display())),
+        false => output::print(&format!("Written: {} ({bytes} bytes)", copy.display())),
     }
     Ok(Exit::Done)
 }

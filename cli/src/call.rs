@@ -12,11 +12,11 @@ use phonegate::gate::{CallRequest, Gate, ShutdownIncomplete};
 use phonegate_approval::policy::Method;
 use uuid::Uuid;
 
-use crate::exit::{Exit, Trouble};
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
 use crate::output;
-use crate::setup::Setup;
 use crate::steps::Steps;
-use crate::store;
+use crate::store_reader;
 
 /// How often the call's state is looked at while nothing is told.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -81,42 +81,42 @@ enum Message {
 }
 
 /// Places a call and follows it to its end.
-pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, CommandError> {
     let (sender, inbox) = mpsc::channel();
     on_interrupt(sender.clone())?;
     let Some(id) = CallId::new(Uuid::new_v4()) else {
-        return Err(Trouble { exit: Exit::Failed, text: "this machine's random numbers are all zero".to_owned() });
+        return Err(CommandError::failed("this machine's random numbers are all zero".to_owned()));
     };
     let tee = Arc::new(move |_, line: &str| {
         // Nobody reads any more once the call is over.
         let _ = sender.send(Message::LogLine(line.to_owned()));
     });
     // The demonstration leaves nothing behind: the folder goes with the name.
-    let (_folder, setup) = if arguments.demo {
+    let (_folder, context) = if arguments.demo {
         if config.is_some() {
-            return Err(Trouble::usage("--demo needs no configuration; leave out --config, or --demo"));
+            return Err(CommandError::usage("--demo needs no configuration; leave out --config, or --demo"));
         }
         let folder = tempfile::tempdir()
-            .map_err(|error| Trouble::usage(format!("cannot make a temporary folder for the log: {error}")))?;
-        let setup = Setup::demo(folder.path())?;
-        (Some(folder), setup)
+            .map_err(|error| CommandError::usage(format!("cannot make a temporary folder for the log: {error}")))?;
+        let context = Context::demo(folder.path())?;
+        (Some(folder), context)
     } else {
-        let setup = Setup::load(config)?;
-        setup.loaded.config.warnings().iter().for_each(|text| output::warning(arguments.json, text));
-        (None, setup)
+        let context = Context::load(config)?;
+        context.loaded.config.warnings().iter().for_each(|text| output::warning(arguments.json, text));
+        (None, context)
     };
-    let method = Method::from(setup.loaded.config.approval.method);
+    let method = Method::from(context.loaded.config.approval.method);
     if method.has_pin() && !arguments.store && !arguments.demo {
-        return Err(Trouble::usage(format!(
+        return Err(CommandError::usage(format!(
             "approval.method is `{}`, and the PINs are in the store: add --store",
             method.name()
         )));
     }
     let gate = if arguments.store {
-        store::must_open(&setup)?;
-        setup.start_with_store(Some(tee))?
+        store_reader::must_open(&context)?;
+        context.start_with_store(Some(tee))?
     } else {
-        setup.start(Some(tee))?
+        context.start(Some(tee))?
     };
     let steps = Steps::new(id, arguments.json);
     Ok(place(&gate, id, &arguments.number.join(" "), &inbox, steps))
@@ -238,15 +238,15 @@ fn exit(outcome: &Result<(), Failure>) -> Exit {
 }
 
 /// Ctrl-C, and on Unix also SIGTERM and SIGHUP: the first is told to the call, the second ends the process.
-fn on_interrupt(inbox: Sender<Message>) -> Result<(), Trouble> {
+fn on_interrupt(inbox: Sender<Message>) -> Result<(), CommandError> {
     let again = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if again.swap(true, Ordering::SeqCst) {
-            output::remark("Left at once: a phone that was ringing may ring on.");
+            output::note("Left at once: a phone that was ringing may ring on.");
             std::process::exit(Exit::Interrupted as i32);
         }
         // Nobody reads any more once the call is over.
         let _ = inbox.send(Message::Interrupt);
     })
-    .map_err(|error| Trouble { exit: Exit::Failed, text: format!("cannot be told of Ctrl-C, so no call: {error}") })
+    .map_err(|error| CommandError::failed(format!("cannot be told of Ctrl-C, so no call: {error}")))
 }

@@ -1,206 +1,263 @@
-//! The `phonegate` command: what an administrator tries a configuration with, before and beside the host.
+//! The `phonegate` command, for administrators: tests a configuration, shows calls, and changes what the store keeps.
+//!
+//! This file is the map: [`Command`] lists the commands by group, `commands` has a module for each, and the other
+//! modules are what several of them use.
 
 #![warn(missing_docs, unreachable_pub)]
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)]
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
-mod alerts;
 mod audit_log;
 mod backup;
-mod blocks;
 mod call;
-mod calls;
-mod check;
-mod csv_file;
-mod doctor;
-mod exit;
+mod call_state;
+mod commands;
+mod context;
+mod csv_input;
+mod csv_output;
+mod error;
 mod install;
-mod limits;
 mod mim;
-mod numbers;
 mod output;
-mod pending;
 mod permissions;
-mod pins;
-mod places;
-mod prompts;
-mod protect;
-mod report;
 mod revert;
 mod revert_calls;
-mod setup;
-mod spreadsheet;
 mod steps;
-mod store;
-mod twilio;
-mod when;
+mod store_reader;
+mod time;
+mod writable;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use exit::{Exit, Trouble};
-
-const EXAMPLES: &str = "\
-Examples:
-  phonegate call --demo +1 4255551212          a call on a simulated phone; needs no configuration
-  phonegate check                              can the configured backends place calls?
-  phonegate call +1 4255551212                 rings that phone
-  phonegate --config test.json check --json    another configuration; JSON lines for scripts
-  phonegate calls --since 2h                   which calls there were, and what became of them
-  phonegate calls show ID                      one of them, step by step
-  phonegate alerts test                        do alerts reach the destinations in phonegate.json?
-  phonegate blocks list                        the numbers that are not called; add and remove change it
-  phonegate limits list                        the numbers that are locked, and the use of the daily limits
-  phonegate report --html report.html          the last 30 days on one page
-  phonegate backup calls-monday.db             copies the calls into a new file, while the service runs
-  phonegate doctor                             what is wrong? --zip FILE is for whoever helps
-  phonegate numbers check --file users.csv     which of the users' numbers could be called?
-  phonegate pins set +1 4255551212             sets a user's PIN, if approval.method asks for PINs
-  phonegate install --dry-run                  what would be done to install it into MIM
-  phonegate prompts list                       what users can hear, by language
-  phonegate twilio install-flow                puts the call flow into a Twilio account
-  phonegate protect                            seals a secret for phonegate.json
-  phonegate schema > phonegate.schema.json     for an editor that completes and checks phonegate.json
-
-Exit codes:
-  0    it went well (call: the call was verified)
-  1    it did not (call: not verified; check: a backend cannot place calls; calls: the store cannot be read)
-  2    usage or configuration; the error says where and what would be right
-  130  interrupted by Ctrl-C";
+use commands::{
+    alerts, blocks, calls, check, doctor, library_version, limits, numbers, pins, prompts, protect, report, schema,
+    twilio,
+};
+use error::{CommandError, CommandErrorKind, Exit};
 
 /// The phone-call second factor for Microsoft Identity Manager.
 #[derive(Parser)]
-#[command(name = "phonegate", version, after_help = EXAMPLES)]
-struct Arguments {
-    /// The configuration. Absent: the file that the environment variable PHONEGATE_CONFIG names, else phonegate.json
-    /// beside this program.
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+#[command(name = "phonegate", version, after_help = HELP)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
+/// The arguments that every command has.
+#[derive(Args)]
+pub(crate) struct Globals {
+    /// The configuration. [default: the file that the environment variable PHONEGATE_CONFIG names, else phonegate.json
+    /// in the folder of this program]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Prints JSON for scripts: one object a line, warnings and errors included.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl Globals {
+    /// Returns the path of the configuration, if the arguments name one.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
+const HELP: &str = "\
+Examples:
+  phonegate call --demo +1 4255551212         a call to a simulated phone; needs no configuration
+  phonegate check                             whether the configured backends can place calls
+  phonegate call +1 4255551212                rings that phone
+  phonegate numbers check --file users.csv    which of the users' numbers may be called
+  phonegate install --dry-run                 what an installation into MIM would change
+  phonegate calls --since 2h                  the calls of the last two hours, and their outcomes
+  phonegate calls show ID                     one of them, step by step
+  phonegate report --html report.html         the last 30 days on one page
+  phonegate doctor --zip for-support.zip      checks everything, and writes a file for support
+  phonegate check --config test.json --json   another configuration; JSON for a script
+
+`phonegate COMMAND --help` has the details: arguments, examples, JSON and exit codes.
+
+An error is printed as `error: MESSAGE`, then a line `hint: TEXT` for each thing to do about it. --json also prints it as
+an object: event (error), kind (usage or failed), text, hints (an array).
+
+Exit codes:
+  0    done; call: the call was verified
+  1    failed; call: the call was not verified; check: a backend cannot place calls
+  2    wrong usage or configuration
+  130  ended by Ctrl-C";
+
+/// The groups of commands in `phonegate --help`: the heading, and the first command of the group.
+const GROUPS: [(&str, &str); 4] = [
+    ("Install and configure", "install"),
+    ("Test without users", "check"),
+    ("Look at calls", "calls"),
+    ("Protect users and their numbers", "blocks"),
+];
+
+/// The commands, in the order of `phonegate --help`. [`GROUPS`] says where each group starts.
 #[derive(Subcommand)]
-enum Verb {
+enum Command {
+    /// Installs PhoneGate into Microsoft Identity Manager.
+    Install(install::Arguments),
+    /// Removes PhoneGate from Microsoft Identity Manager.
+    Revert(revert::Arguments),
+    /// Installs the call flow in a Twilio account, or prints it.
+    #[command(subcommand)]
+    Twilio(twilio::TwilioCommand),
+    /// Encrypts a secret for phonegate.json (Windows only).
+    Protect(protect::Arguments),
+    /// Prints the JSON Schema of phonegate.json.
+    Schema(schema::Arguments),
+
+    /// Checks the configuration, the store and each backend, and rings no phone.
+    Check(check::Arguments),
+    /// Places one call and shows its progress.
+    Call(call::Arguments),
+    /// Shows how telephone numbers are read, and whether they may be called.
+    #[command(subcommand)]
+    Numbers(numbers::NumbersCommand),
+    /// Lists, checks and plays what users hear.
+    #[command(subcommand)]
+    Prompts(prompts::PromptsCommand),
+    /// Examines the installation, and writes a file for support.
+    Doctor(doctor::Arguments),
+
+    /// Lists calls and their outcomes, or shows one of them.
+    Calls(calls::Arguments),
+    /// Writes a page of statistics: outcomes, reasons, times, refusals.
+    Report(report::Arguments),
     /// Tests the destinations of alerts, and lists alerts.
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
-    /// Copies the calls, of a store of type sqlite, into a new file while the service runs.
+    /// Copies a store of type sqlite into a new file while the service runs.
     Backup(backup::Arguments),
-    /// The numbers that are not called.
+
+    /// Lists and changes the block list: numbers that are never called.
     #[command(subcommand)]
-    Blocks(blocks::Verb),
-    /// Places one call and shows its progress.
-    Call(call::Arguments),
-    /// Lists calls and what became of them.
-    Calls(calls::Arguments),
-    /// Checks the configuration, its secrets, and whether each backend is reachable. Rings nobody.
-    Check(check::Arguments),
-    /// Looks for what is wrong, and writes a file for whoever helps.
-    Doctor(doctor::Arguments),
-    /// Installs PhoneGate into Microsoft Identity Manager.
-    Install(install::Arguments),
-    /// The numbers that are locked after denials, and the use of the daily limits.
+    Blocks(blocks::BlocksCommand),
+    /// Lists locked numbers and the use of the daily limits, and ends locks.
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
-    /// How telephone numbers are read, and which may be called.
-    #[command(subcommand)]
-    Numbers(numbers::NumbersCommand),
-    /// The PINs with which users approve calls.
+    /// Sets, lists, unlocks and removes the PINs of users.
     #[command(subcommand)]
     Pins(pins::PinsCommand),
-    /// What users hear: languages, recordings, sentences.
-    #[command(subcommand)]
-    Prompts(prompts::Verb),
-    /// Seals a secret, so that it need not stand in phonegate.json in plain text. Windows only.
-    Protect(protect::Arguments),
-    /// Makes a page of what became of the calls: outcomes, reasons, times, refusals.
-    Report(report::Arguments),
-    /// Takes PhoneGate out of Microsoft Identity Manager again.
-    Revert(revert::Arguments),
-    /// What concerns a Twilio account.
-    #[command(subcommand)]
-    Twilio(twilio::Verb),
-    /// Prints the JSON Schema of phonegate.json.
-    Schema,
-    /// Loads a library of PhoneGate's and prints what it says of itself. A damaged one ends this process alone.
-    #[command(hide = true)]
-    LibraryVersion {
-        /// The library.
-        path: PathBuf,
-    },
-}
 
-impl Verb {
-    fn is_json(&self) -> bool {
-        match self {
-            Self::Alerts(command) => command.is_json(),
-            Self::Backup(arguments) => arguments.json,
-            Self::Blocks(verb) => verb.is_json(),
-            Self::Call(arguments) => arguments.json,
-            Self::Calls(arguments) => arguments.is_json(),
-            Self::Check(arguments) => arguments.json,
-            Self::Doctor(arguments) => arguments.json,
-            Self::Install(arguments) => arguments.json,
-            Self::Limits(command) => command.is_json(),
-            Self::Numbers(verb) => verb.is_json(),
-            Self::Pins(command) => command.is_json(),
-            Self::Prompts(verb) => verb.is_json(),
-            Self::Report(arguments) => arguments.json,
-            Self::Revert(arguments) => arguments.json,
-            Self::Twilio(twilio::Verb::InstallFlow(arguments)) => arguments.json,
-            Self::Twilio(twilio::Verb::ShowFlow) => false,
-            Self::Protect(_) | Self::Schema | Self::LibraryVersion { .. } => false,
-        }
-    }
+    /// Loads a PhoneGate library and prints its version. A damaged library ends only this process.
+    #[command(hide = true)]
+    LibraryVersion(library_version::Arguments),
 }
 
 fn main() -> ExitCode {
     phonegate::platform::restrict_library_search();
-    let Arguments { config, verb } = Arguments::parse();
-    let config = config.as_deref();
-    let json = verb.is_json();
-    let done = match &verb {
-        Verb::Alerts(command) => alerts::run(command, config),
-        Verb::Backup(arguments) => backup::run(arguments, config),
-        Verb::Blocks(verb) => blocks::run(verb, config),
-        Verb::Call(arguments) => call::run(arguments, config),
-        Verb::Calls(arguments) => calls::run(arguments, config),
-        Verb::Check(arguments) => check::run(arguments, config),
-        Verb::Doctor(arguments) => doctor::run(arguments, config),
-        Verb::Install(arguments) => install::run(arguments, config),
-        Verb::Limits(command) => limits::run(command, config),
-        Verb::Numbers(verb) => numbers::run(verb, config),
-        Verb::Pins(command) => pins::run(command, config),
-        Verb::Prompts(verb) => prompts::run(verb, config),
-        Verb::Protect(_) => protect::run(),
-        Verb::Report(arguments) => report::run(arguments, config),
-        Verb::Revert(arguments) => revert::run(arguments),
-        Verb::Twilio(twilio::Verb::InstallFlow(arguments)) => twilio::install_flow(arguments, config),
-        Verb::Twilio(twilio::Verb::ShowFlow) => twilio::show_flow(config),
-        Verb::Schema => print_schema(),
-        Verb::LibraryVersion { path } => print_library_version(path),
+    let Cli { globals, command } = match parse() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
     };
-    let exit = done.unwrap_or_else(|trouble| {
-        output::trouble(json, &trouble.text);
-        trouble.exit
+    let exit = run(&command, &globals).unwrap_or_else(|error| {
+        output::error(globals.json, &error);
+        error.kind.exit()
     });
-    let Some(error) = output::unwritten() else { return exit.into() };
-    output::remark(&format!("error: cannot write to stdout: {error}"));
+    let Some(error) = output::write_error() else { return exit.into() };
+    output::note(&format!("error: cannot write to stdout: {error}"));
     if exit == Exit::Done { Exit::Failed.into() } else { exit.into() }
 }
 
-fn print_library_version(path: &Path) -> Result<Exit, Trouble> {
-    let library = doctor::library_version(path).map_err(|text| Trouble { exit: Exit::Failed, text })?;
-    output::record(&library);
-    Ok(Exit::Done)
+fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
+    match command {
+        Command::Install(arguments) => install::run(arguments, globals.config()),
+        Command::Revert(arguments) => revert::run(arguments),
+        Command::Twilio(command) => twilio::run(command, globals),
+        Command::Protect(_) => protect::run(),
+        Command::Schema(_) => schema::run(),
+        Command::Check(arguments) => check::run(arguments, globals),
+        Command::Call(arguments) => call::run(arguments, globals.config()),
+        Command::Numbers(command) => numbers::run(command, globals),
+        Command::Prompts(command) => prompts::run(command, globals),
+        Command::Doctor(arguments) => doctor::run(arguments, globals),
+        Command::Calls(arguments) => calls::run(arguments, globals),
+        Command::Report(arguments) => report::run(arguments, globals),
+        Command::Alerts(command) => alerts::run(command, globals),
+        Command::Backup(arguments) => backup::run(arguments, globals.config()),
+        Command::Blocks(command) => blocks::run(command, globals),
+        Command::Limits(command) => limits::run(command, globals),
+        Command::Pins(command) => pins::run(command, globals),
+        Command::LibraryVersion(arguments) => library_version::run(arguments),
+    }
 }
 
-fn print_schema() -> Result<Exit, Trouble> {
-    output::whole(&phonegate::config::schema())
-        .map_err(|error| Trouble::failed(format!("cannot write the schema: {error}")))?;
-    Ok(Exit::Done)
+/// Parses the arguments. Prints help, the version and errors of usage itself, and returns the exit code then.
+fn parse() -> Result<Cli, ExitCode> {
+    let parsed = parser().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        if error.use_stderr() && asks_for_json(std::env::args_os()) {
+            let hint = "`--help` shows the usage of each command".to_owned();
+            output::json_error(CommandErrorKind::Usage, &usage_message(&error), &[hint]);
+        }
+        // There is no other place to report that stderr is closed.
+        let _ = error.print();
+        u8::try_from(error.exit_code()).map_or(Exit::Usage.into(), ExitCode::from)
+    })
+}
+
+/// Returns the parser of the arguments. Its help lists the commands by group.
+fn parser() -> clap::Command {
+    let parser = Cli::command();
+    let mut commands = String::new();
+    for command in parser.get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        if let Some((heading, _)) = GROUPS.iter().find(|(_, first)| *first == name) {
+            commands.push_str(&format!("\n{heading}:\n"));
+        }
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        commands.push_str(&format!("  {name:<9}{about}\n"));
+    }
+    parser.help_template(format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n{commands}\nOptions:\n{{options}}{{after-help}}"
+    ))
+}
+
+/// Returns whether the arguments ask for JSON, even if they cannot be parsed.
+fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// Returns the first paragraph of an error of usage on one line.
+fn usage_message(error: &clap::Error) -> String {
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingSubcommand};
+    if matches!(error.kind(), DisplayHelpOnMissingArgumentOrSubcommand | MissingSubcommand) {
+        return "a command is missing".to_owned();
+    }
+    let text = error.render().to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let message = lines.join(" ");
+    message.strip_prefix("error: ").unwrap_or(&message).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_a_group_of_the_help() {
+        let help = parser().render_help().to_string();
+        let (_, commands) = help.split_once("\n\nInstall and configure:\n").unwrap_or_default();
+        for (heading, first) in GROUPS {
+            assert!(help.contains(&format!("\n\n{heading}:\n  {first} ")), "{heading} in {help}");
+        }
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(commands.contains(&format!("\n  {} ", command.get_name())), "{} in {help}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_parser_of_every_command_is_consistent() {
+        parser().debug_assert();
+    }
 }

@@ -1,7 +1,7 @@
-//! What the command shows: results on stdout, progress, warnings and errors on stderr; or JSON lines on stdout.
+//! What the command prints: results on stdout; progress, warnings and errors on stderr. With `--json`, JSON lines on stdout.
 //!
-//! A failed write ends nothing, since a call must be followed to its end. Nobody may be reading (`phonegate call … |
-//! head -1`), which is as well; any other reason is told when the command ends.
+//! A failed write does not end a command, because a call must be followed to its end. If the reader has closed the pipe
+//! (`phonegate call … | head -1`), nothing is wrong; any other reason is reported when the command ends.
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
@@ -9,35 +9,64 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
-/// Why something is missing on stdout, the first time.
-static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+use crate::error::{CommandError, CommandErrorKind};
 
-/// Why what was shown is not all there, and somebody may miss it.
-pub(crate) fn unwritten() -> Option<&'static io::Error> {
-    UNWRITTEN.get()
+/// How a command prints a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A table for people.
+    Table,
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values, with a header.
+    Csv,
 }
 
-/// Takes note of what became of writing to stdout. False where nobody gets it.
+impl Format {
+    /// Chooses the format that the arguments ask for.
+    ///
+    /// # Errors
+    /// If they ask for two of them. clap cannot check this, because `--json` may come before the command.
+    pub(crate) fn of(json: bool, csv: bool) -> Result<Self, CommandError> {
+        match (json, csv) {
+            (true, true) => Err(CommandError::usage("--json cannot be used with --csv").hint("leave one of them out")),
+            (true, false) => Ok(Self::Json),
+            (false, true) => Ok(Self::Csv),
+            (false, false) => Ok(Self::Table),
+        }
+    }
+}
+
+/// The first error of a write to stdout.
+static WRITE_ERROR: OnceLock<io::Error> = OnceLock::new();
+
+/// Returns the first error of a write to stdout, except a closed pipe.
+pub(crate) fn write_error() -> Option<&'static io::Error> {
+    WRITE_ERROR.get()
+}
+
+/// Records the result of a write to stdout. Returns whether the output still has a reader.
 pub(crate) fn is_written(written: io::Result<()>) -> bool {
     let Err(error) = written else { return true };
     if error.kind() != ErrorKind::BrokenPipe {
-        // The first reason is told.
-        let _ = UNWRITTEN.set(error);
+        // Only the first error is reported.
+        let _ = WRITE_ERROR.set(error);
     }
     false
 }
 
-/// A line on stdout.
-pub(crate) fn result(text: &str) {
+/// Prints a line on stdout.
+pub(crate) fn print(text: &str) {
     is_written(writeln!(io::stdout(), "{text}"));
 }
 
-/// All of a text on stdout, at once. Well also where nobody reads any more.
-pub(crate) fn whole(text: &str) -> io::Result<()> {
+/// Prints a whole text on stdout, such as a file. A closed pipe is no error.
+pub(crate) fn print_all(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -45,73 +74,100 @@ pub(crate) fn whole(text: &str) -> io::Result<()> {
     }
 }
 
-/// So many columns has the terminal that stdout is, if it is one.
-pub(crate) fn columns() -> Option<usize> {
-    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
-}
-
-/// A text in no more than so many columns.
-pub(crate) fn fitted(text: &str, columns: usize) -> Cow<'_, str> {
-    match text.chars().count() > columns {
-        true => text.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
-        false => text.into(),
-    }
-}
-
-/// A line on stderr.
-pub(crate) fn remark(text: &str) {
+/// Prints a line on stderr.
+pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// A JSON line on stdout, which a script gets at once.
-pub(crate) fn record(record: &impl Serialize) {
+/// Prints a JSON line on stdout, and flushes it.
+pub(crate) fn json_line(record: &impl Serialize) {
     let mut out = io::stdout().lock();
     if let Ok(line) = serde_json::to_string(record) {
         is_written(writeln!(out, "{line}").and_then(|()| out.flush()));
     }
 }
 
-/// Why a command could not do its work.
-pub(crate) fn trouble(json: bool, text: &str) {
+/// Prints why a command could not do its work: on stderr, and with `json` also on stdout.
+pub(crate) fn error(json: bool, error: &CommandError) {
+    let CommandError { kind, message, hints } = error;
     if json {
-        record(&json!({ "event": "error", "text": text }));
+        json_error(*kind, message, hints);
     }
-    remark(&format!("error: {text}"));
+    note(&format!("error: {message}"));
+    hints.iter().for_each(|hint| note(&format!("hint: {hint}")));
 }
 
-/// What works, but should not stay so.
+/// Prints an error as a JSON line.
+pub(crate) fn json_error(kind: CommandErrorKind, text: &str, hints: &[String]) {
+    json_line(&json!({ "event": "error", "kind": kind.name(), "text": text, "hints": hints }));
+}
+
+/// Prints a warning: something works, but needs attention.
 pub(crate) fn warning(json: bool, text: &str) {
     match json {
-        true => record(&json!({ "event": "warning", "text": text })),
-        false => remark(&format!("warning: {text}")),
+        true => json_line(&json!({ "event": "warning", "text": text })),
+        false => note(&format!("warning: {text}")),
     }
 }
 
-/// One step of what changes the machine, or would.
+/// Prints a step that changes the machine, or would.
 pub(crate) fn change(json: bool, step: &str, path: &Path, text: &str, done: bool) {
     let path = path.display().to_string();
     match json {
-        true => record(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
-        false => result(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
+        true => json_line(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
+        false => print(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
     }
 }
 
-/// How a file changes.
+/// Prints how a file changes.
 pub(crate) fn diff(json: bool, text: &str) {
     match json {
-        true => record(&json!({ "event": "diff", "text": text })),
-        false => result(&format!("\n{text}")),
+        true => json_line(&json!({ "event": "diff", "text": text })),
+        false => print(&format!("\n{text}")),
     }
 }
 
-/// What is going on, on stderr: a moving line on a terminal, below lines that stay; elsewhere the latter alone, and
-/// nothing at all beside JSON.
-pub(crate) struct Live {
+/// Creates an empty table without lines between its cells.
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table
+}
+
+/// Prints a table. A terminal cuts its lines, so the longest text belongs into the last column.
+pub(crate) fn print_table(table: &Table) {
+    lines(table, columns()).iter().for_each(|line| print(line));
+}
+
+/// Returns the lines of a table without blanks at their ends, cut to `columns` columns.
+fn lines(table: &Table, columns: Option<usize>) -> Vec<String> {
+    let cut = |line: &str| columns.map_or(line.to_owned(), |columns| cut(line, columns).into_owned());
+    table.lines().map(|line| cut(line.trim_end())).collect()
+}
+
+/// Returns the width of the terminal that stdout is, in columns. `None` if stdout is not a terminal.
+fn columns() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+}
+
+/// Returns a text in at most `columns` columns. If it is cut, it ends with `…`.
+pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    match text.chars().count() > columns {
+        true => text.chars().take(columns.saturating_sub(1)).chain(['…']).collect(),
+        false => text.into(),
+    }
+}
+
+/// The progress of a command, on stderr. On a terminal, a moving line below lines that stay; elsewhere only the lines
+/// that stay; with `--json`, nothing.
+pub(crate) struct Spinner {
     bar: ProgressBar,
     json: bool,
 }
 
-impl Live {
+impl Spinner {
+    /// Starts to show progress.
     pub(crate) fn start(json: bool) -> Self {
         let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
@@ -123,28 +179,47 @@ impl Live {
         Self { bar, json }
     }
 
-    /// Changes the moving line.
-    pub(crate) fn now(&self, text: impl Into<String>) {
+    /// Sets the text of the moving line.
+    pub(crate) fn set_message(&self, text: impl Into<String>) {
         self.bar.set_message(text.into());
     }
 
-    /// Adds a line that stays.
-    pub(crate) fn line(&self, text: &str) {
+    /// Prints a line that stays.
+    pub(crate) fn print(&self, text: &str) {
         match (self.json, self.bar.is_hidden()) {
             (true, _) => {}
-            (false, true) => remark(text),
+            (false, true) => note(text),
             (false, false) => self.bar.println(text),
         }
     }
 
-    /// Lets something else write meanwhile.
-    pub(crate) fn aside(&self, write: impl FnOnce()) {
+    /// Hides the moving line while `write` writes to the terminal.
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
         self.bar.suspend(write);
     }
 }
 
-impl Drop for Live {
+impl Drop for Spinner {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
+    use super::{lines, table};
+
+    #[test]
+    fn a_terminal_cuts_the_last_column_and_no_line_ends_in_blanks() {
+        let long = "a long reason ".repeat(20);
+        let mut table = table(["NUMBER", "REASON"]);
+        table.add_row(["+1******1212", "left"]).add_row(["+1******1313", long.trim_end()]);
+        let whole = lines(&table, None);
+        assert!(whole.len() == 3 && whole.iter().all(|line| line.trim_end() == line), "{whole:?}");
+        assert!(whole[2].ends_with("a long reason"), "{whole:?}");
+        let cut = lines(&table, Some(40));
+        assert_eq!(cut[1], whole[1]);
+        assert!(cut[2].chars().count() == 40 && cut[2].ends_with('…'), "{cut:?}");
     }
 }

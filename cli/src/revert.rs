@@ -9,16 +9,16 @@ use phonegate::config::{self, FILE_NAME};
 use phonegate::{platform, store};
 use serde_json::json;
 
-use crate::exit::{Exit, Trouble};
+use crate::context::{LIBRARY_LOG, LOG_FILE};
+use crate::error::{CommandError, Exit};
 use crate::install::backups::{self, Backup};
 use crate::install::event_source;
 use crate::install::files::{Lock, remove, remove_leftovers};
 use crate::install::{self, SHIM};
 use crate::mim::shim::Shim;
 use crate::mim::{is_same_file, service, settings};
-use crate::output::{self, Live};
+use crate::output::{self, Spinner};
 use crate::revert_calls;
-use crate::setup::{LIBRARY_LOG, LOG_FILE};
 
 const HELP: &str = "\
 Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
@@ -82,9 +82,10 @@ pub(crate) struct Arguments {
 }
 
 /// Reverts.
-pub(crate) fn run(arguments: &Arguments) -> Result<Exit, Trouble> {
+pub(crate) fn run(arguments: &Arguments) -> Result<Exit, CommandError> {
     let folder = service::folder(arguments.service_dir.as_deref())?.path;
-    let backups = backups::list(&folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
+    let backups =
+        backups::list(&folder).map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
     if arguments.list {
         list(&backups, &folder, arguments.json);
         return Ok(Exit::Done);
@@ -159,7 +160,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Self, Trouble> {
+    fn make(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Self, CommandError> {
         let restore = restore(arguments, folder, backups)?;
         let calls = arguments.restore_calls.then(|| revert_calls::plan(folder)).transpose()?;
         let mut remove: Vec<_> = install::laid_down().iter().map(|name| folder.join(name)).collect();
@@ -197,25 +198,25 @@ impl Plan {
 }
 
 /// Which backup is to be put back. None where MIM does not load PhoneGate, and no backup is named.
-fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Option<Restore>, Trouble> {
+fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<Option<Restore>, CommandError> {
     let path = folder.join(settings::FILE_NAME);
     let backup = match &arguments.backup {
         Some(name) => Some(backups.iter().find(|backup| backup.name == *name).ok_or_else(|| {
-            Trouble::usage(format!("there is no backup {name} in {}; see revert --list", folder.display()))
+            CommandError::usage(format!("there is no backup {name} in {}; see revert --list", folder.display()))
         })?),
         None => backups.first(),
     };
     let before = settings::read(&path)?;
     if arguments.backup.is_none() {
-        let named = names_shim(&before, folder).map_err(|trouble| {
-            Trouble::usage(format!("{}. To put a backup back over it, name one by --backup", trouble.text))
+        let named = names_shim(&before, folder).map_err(|error| {
+            CommandError::usage(format!("{}. To put a backup back over it, name one by --backup", error.message))
         })?;
         if !named {
             return Ok(None);
         }
     }
     let Some(backup) = backup else {
-        return Err(Trouble::failed(format!(
+        return Err(CommandError::failed(format!(
             "{} names PhoneGate, and there is no backup of it in {}. Take its entry CustomPhoneProvider away by hand, \
              or put a copy of your own back, and run revert again",
             path.display(),
@@ -224,7 +225,7 @@ fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<O
     };
     let after = settings::read(&backup.path)?;
     if names_shim(&after, folder)? {
-        return Err(Trouble::usage(format!(
+        return Err(CommandError::usage(format!(
             "{} names PhoneGate itself; choose another one by --backup, see revert --list",
             backup.name
         )));
@@ -232,11 +233,12 @@ fn restore(arguments: &Arguments, folder: &Path, backups: &[Backup]) -> Result<O
     if before == after {
         return Ok(None);
     }
-    let kept = backups::new_path(folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
+    let kept =
+        backups::new_path(folder).map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
     Ok(Some(Restore { path, before, backup: backup.path.clone(), after, kept }))
 }
 
-fn names_shim(file: &[u8], folder: &Path) -> Result<bool, Trouble> {
+fn names_shim(file: &[u8], folder: &Path) -> Result<bool, CommandError> {
     let provider = settings::provider(file)?;
     Ok(provider.is_some_and(|path| is_same_file(Path::new(&path), &folder.join(SHIM))))
 }
@@ -276,10 +278,10 @@ fn to_purge(folder: &Path, state: Option<PathBuf>, warnings: &mut Vec<String>) -
     all
 }
 
-fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, Trouble> {
-    let lock = Lock::take(folder).map_err(Trouble::failed)?;
+fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, CommandError> {
+    let lock = Lock::take(folder).map_err(CommandError::failed)?;
     if let Some(calls) = plan.calls.as_ref().filter(|_| !arguments.restart) {
-        calls.must_be_unused().map_err(|text| Trouble::failed(format!("{text}. Nothing was changed")))?;
+        calls.must_be_unused().map_err(|text| CommandError::failed(format!("{text}. Nothing was changed")))?;
     }
     if let Some(restore) = &plan.restore {
         install::put_back(&restore.path, &restore.before, &restore.after, &restore.kept)?;
@@ -288,9 +290,9 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
         }
     }
     if arguments.restart {
-        let live = Live::start(arguments.json);
-        service::restart(&live).map_err(|why| {
-            Trouble::failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME))
+        let spinner = Spinner::start(arguments.json);
+        service::restart(&spinner).map_err(|why| {
+            CommandError::failed(format!("{} is as it was, but MIM has not loaded it: {why}", settings::FILE_NAME))
         })?;
     }
     let mut left = Vec::new();
@@ -321,8 +323,8 @@ fn carry_out(arguments: &Arguments, plan: &Plan, folder: &Path) -> Result<Exit, 
     for (path, text) in left {
         let path = path.display().to_string();
         match arguments.json {
-            true => output::record(&json!({ "event": "left", "path": path, "text": text })),
-            false => output::result(&format!("left: {path}: {text}")),
+            true => output::json_line(&json!({ "event": "left", "path": path, "text": text })),
+            false => output::print(&format!("left: {path}: {text}")),
         }
     }
     conclude(arguments, plan, arguments.restart, failures);
@@ -335,17 +337,17 @@ fn list(backups: &[Backup], folder: &Path, json: bool) {
         let (provider, words) = match provider {
             Ok(Some(provider)) => (json!(provider), format!("names {provider}")),
             Ok(None) => (json!(null), "names no provider".to_owned()),
-            Err(trouble) => (json!(null), trouble.text),
+            Err(error) => (json!(null), error.message),
         };
         match json {
-            true => {
-                output::record(&json!({ "event": "backup", "name": backup.name, "provider": provider, "text": words }))
-            }
-            false => output::result(&format!("{}  {words}", backup.name)),
+            true => output::json_line(
+                &json!({ "event": "backup", "name": backup.name, "provider": provider, "text": words }),
+            ),
+            false => output::print(&format!("{}  {words}", backup.name)),
         }
     }
     if backups.is_empty() && !json {
-        output::result(&format!("There is no backup in {}.", folder.display()));
+        output::print(&format!("There is no backup in {}.", folder.display()));
     }
 }
 
@@ -355,7 +357,7 @@ fn tell(arguments: &Arguments, step: Step, path: &Path, text: &str) {
 
 fn tell_diff(arguments: &Arguments, restore: &Restore) {
     // Of a damaged file it is not known what in it is secret.
-    let no_diff = |trouble: Trouble| format!("no diff: {}", trouble.text);
+    let no_diff = |error: CommandError| format!("no diff: {}", error.message);
     let diff = settings::diff(&restore.before, &restore.after).unwrap_or_else(no_diff);
     output::diff(arguments.json, &diff);
 }
@@ -364,15 +366,15 @@ fn conclude(arguments: &Arguments, plan: &Plan, restarted: bool, failures: usize
     let (changed, dry_run) = (plan.steps().count(), arguments.dry_run);
     if arguments.json {
         let record = json!({ "event": "reverted", "changed": changed, "dry_run": dry_run, "restarted": restarted });
-        return output::record(&record);
+        return output::json_line(&record);
     }
-    output::result(match (dry_run, changed) {
+    output::print(match (dry_run, changed) {
         (_, 0) => "Nothing is to be reverted: PhoneGate is not installed.",
         (true, _) => "Nothing was changed.",
         (false, _) if restarted => "MIM runs without PhoneGate.",
         (false, _) => "MIM runs without PhoneGate as soon as FIMService is restarted.",
     });
     if failures > 0 {
-        output::result("Not everything could be done: run revert again.");
+        output::print("Not everything could be done: run revert again.");
     }
 }

@@ -6,7 +6,7 @@ use phonegate::config::{self, FILE_NAME, StoreKind};
 use phonegate::store::{self, Restore};
 use serde_json::json;
 
-use crate::exit::Trouble;
+use crate::error::CommandError;
 use crate::output;
 
 /// Maximum number of calls that are listed one by one for a human reader.
@@ -16,22 +16,25 @@ const LISTED: usize = 100;
 ///
 /// # Errors
 /// If there is nothing older, or it cannot be read.
-pub(crate) fn plan(folder: &Path) -> Result<Restore, Trouble> {
+pub(crate) fn plan(folder: &Path) -> Result<Restore, CommandError> {
     let path = folder.join(FILE_NAME);
     let loaded = config::load(&path)?;
     if loaded.config.store.kind != StoreKind::Sqlite {
-        return Err(Trouble::usage(format!(
+        return Err(CommandError::usage(format!(
             "{}: store.type is not sqlite, so there is no file of calls to restore",
             path.display()
         )));
     }
     let file = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(&path))?;
     if !file.exists() {
-        return Err(Trouble::failed(format!("there is no file {}, so there are no calls to restore", file.display())));
+        return Err(CommandError::failed(format!(
+            "there is no file {}, so there are no calls to restore",
+            file.display()
+        )));
     }
-    let restore = Restore::plan(&file).map_err(Trouble::failed)?;
+    let restore = Restore::plan(&file).map_err(CommandError::failed)?;
     restore.ok_or_else(|| {
-        Trouble::failed(format!(
+        CommandError::failed(format!(
             "there is no backup of {} with an older schema, so there is nothing to restore; an older PhoneGate with the \
              same schema version can read the file as it is",
             file.display()
@@ -66,10 +69,10 @@ pub(crate) fn list(restore: &Restore, json: bool) {
     let file = restore.kept.display().to_string();
     for call in restore.calls.iter().take(if json { usize::MAX } else { LISTED }) {
         match json {
-            true => output::record(
+            true => output::json_line(
                 &json!({ "event": "only_newer", "id": call.id, "number": call.number.as_deref(), "file": file }),
             ),
-            false => output::result(&format!(
+            false => output::print(&format!(
                 "only in the newer file: call {} to {}",
                 call.id,
                 call.number.as_deref().unwrap_or("no valid number")
@@ -78,7 +81,7 @@ pub(crate) fn list(restore: &Restore, json: bool) {
     }
     let more = restore.calls.len().saturating_sub(LISTED);
     if more > 0 && !json {
-        output::result(&format!("and {more} more; --json lists all"));
+        output::print(&format!("and {more} more; --json lists all"));
     }
 }
 

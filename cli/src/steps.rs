@@ -3,7 +3,7 @@
 use phonegate::call::{CallId, Failure};
 use serde::{Deserialize, Serialize};
 
-use crate::output::{self, Live};
+use crate::output::{self, Spinner};
 
 /// What of a log line is of use here.
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ struct Record<'a> {
 pub(crate) struct Steps {
     id: String,
     json: bool,
-    live: Live,
+    spinner: Spinner,
     /// The log's line of the outcome: when, and by which backend.
     end: Option<(Option<u64>, Option<String>)>,
     /// Was a backend asked to ring the phone?
@@ -51,17 +51,17 @@ pub(crate) struct Steps {
 
 impl Steps {
     pub(crate) fn new(id: CallId, json: bool) -> Self {
-        Self { id: id.to_string(), json, live: Live::start(json), end: None, dialled: false, hung_up: None }
+        Self { id: id.to_string(), json, spinner: Spinner::start(json), end: None, dialled: false, hung_up: None }
     }
 
     /// What goes on now.
     pub(crate) fn now(&self, text: &str) {
-        self.live.now(text);
+        self.spinner.set_message(text);
     }
 
     /// A remark for a human reader.
     pub(crate) fn remark(&self, text: &str) {
-        self.live.line(text);
+        self.spinner.print(text);
     }
 
     /// Shows what a line of the gate's log tells.
@@ -104,7 +104,7 @@ impl Steps {
 
     /// Says something that somebody should look at.
     pub(crate) fn warn(&self, text: &str) {
-        self.live.aside(|| output::warning(self.json, text));
+        self.spinner.suspend(|| output::warning(self.json, text));
     }
 
     /// Shows the outcome, to a human reader by `words` where there are better ones.
@@ -112,7 +112,7 @@ impl Steps {
         if self.json {
             let (ms, backend) = self.end.as_ref().map_or((None, None), |(ms, backend)| (*ms, backend.as_deref()));
             let record = Record { id: &self.id, ms, backend, ..Record::default() };
-            return output::record(&match outcome {
+            return output::json_line(&match outcome {
                 Ok(()) => Record { event: "verified", ..record },
                 Err(failure) => Record {
                     event: "failed",
@@ -127,12 +127,12 @@ impl Steps {
             Ok(()) => "Verified: the user approved.".to_owned(),
             Err(failure) => format!("Failed: {}", with_reason(failure)),
         };
-        self.live.aside(|| output::result(words.unwrap_or(&usual)));
+        self.spinner.suspend(|| output::print(words.unwrap_or(&usual)));
     }
 
     fn step(&self, event: &str, line: &LogLine, words: &str) {
         if self.json {
-            output::record(&Record {
+            output::json_line(&Record {
                 event,
                 id: &self.id,
                 number: line.number.as_deref(),
@@ -145,10 +145,10 @@ impl Steps {
         }
         match line.ms {
             // Milliseconds, shown in tenths of a second.
-            Some(ms) => self.live.line(&format!("{:>4}.{} s  {words}", ms / 1000, ms % 1000 / 100)),
-            None => self.live.line(words),
+            Some(ms) => self.spinner.print(&format!("{:>4}.{} s  {words}", ms / 1000, ms % 1000 / 100)),
+            None => self.spinner.print(words),
         }
-        self.live.now(words.to_owned());
+        self.spinner.set_message(words.to_owned());
     }
 }
 

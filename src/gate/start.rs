@@ -18,7 +18,7 @@ use crate::approval::pins::{CheckError, PinChecker};
 use crate::backend::{self, NamedBackend};
 use crate::call::GateEvent;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
-use crate::dispatch::{Dispatcher, Rules};
+use crate::engine::{Engine, Rules};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
@@ -128,7 +128,7 @@ impl Gate {
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
         let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
         let sinks = (log.clone(), metrics, alerts.clone());
-        let dispatcher = Dispatcher::new(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
+        let engine = Engine::new(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
         let started = format!(
             "PhoneGate {}, backends: {}; store: {}",
             env!("CARGO_PKG_VERSION"),
@@ -150,7 +150,7 @@ impl Gate {
         Ok(Self {
             admission,
             registry,
-            dispatcher,
+            engine,
             backends,
             log,
             alerts,

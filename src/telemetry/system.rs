@@ -5,7 +5,7 @@
 use super::entry::{LogEntry, LogEvent};
 use crate::call::{CallEvent, Failure, FailureReason, GateEvent};
 use crate::config::Level;
-use crate::platform::EventLog;
+use crate::platform::{EventLog, EventSeverity};
 
 /// The source's name in the Event Log.
 pub const SOURCE: &str = "PhoneGate";
@@ -49,24 +49,24 @@ pub struct SystemEvent {
 pub type SystemLog = Box<dyn FnMut(&SystemEvent) + Send>;
 
 impl SystemEventId {
-    /// How much it matters.
-    pub fn level(self) -> Level {
+    /// Returns how much the event matters.
+    pub fn severity(self) -> EventSeverity {
         match self {
-            Self::Started | Self::BackendUp | Self::Unlocked => Level::Info,
+            Self::Started | Self::BackendUp | Self::Unlocked => EventSeverity::Information,
             Self::BackendDown | Self::FraudReported | Self::UnsafePermissions | Self::LockedOut | Self::CapReached => {
-                Level::Warn
+                EventSeverity::Warning
             }
-            Self::NotConfigured | Self::Defect => Level::Error,
+            Self::NotConfigured | Self::Defect => EventSeverity::Error,
         }
     }
 
     /// The number in the message table, which has the severity in its two highest bits:
     /// <https://learn.microsoft.com/windows/win32/eventlog/event-identifiers>.
     pub fn message(self) -> u32 {
-        let severity = match self.level() {
-            Level::Error => 3,
-            Level::Warn => 2,
-            Level::Info | Level::Debug | Level::Trace => 1,
+        let severity = match self.severity() {
+            EventSeverity::Error => 3,
+            EventSeverity::Warning => 2,
+            EventSeverity::Information => 1,
         };
         severity << 30 | u32::from(self as u16)
     }
@@ -120,7 +120,7 @@ pub fn system_log() -> SystemLog {
             log = EventLog::open(SOURCE).ok();
         }
         if let Some(log) = &log {
-            let _ = log.report(event.id.level(), event.id.message(), &event.strings);
+            let _ = log.report(event.id.severity(), event.id.message(), &event.strings);
         }
     })
 }

@@ -10,7 +10,7 @@ use phonegate::platform::{self, LibraryVersion};
 
 use super::library_hash;
 use super::plan::{library_name, read};
-use crate::exit::Trouble;
+use crate::error::CommandError;
 
 /// The hash of the library that this program is shipped with: see `build.rs`. None in a developer's build.
 const LIBRARY_SHA256: Option<&str> = option_env!("PHONEGATE_LIBRARY_SHA256");
@@ -29,12 +29,12 @@ impl Bundle {
     /// # Errors
     /// If a file is missing or unreadable, other accounts can change it, or the library does not belong to this
     /// program.
-    pub(super) fn open(work: &Path, trusts_folder: bool) -> Result<Self, Trouble> {
-        let tool =
-            std::env::current_exe().map_err(|error| Trouble::failed(format!("this program's own place: {error}")))?;
+    pub(super) fn open(work: &Path, trusts_folder: bool) -> Result<Self, CommandError> {
+        let tool = std::env::current_exe()
+            .map_err(|error| CommandError::failed(format!("this program's own place: {error}")))?;
         let library = tool.with_file_name(library_name());
         if !library.is_file() {
-            return Err(Trouble::usage(format!(
+            return Err(CommandError::usage(format!(
                 "there is no {}: unpack the whole bundle, and run the phonegate that is in it",
                 library.display()
             )));
@@ -51,12 +51,12 @@ impl Bundle {
         }
         let copy = work.join(library_name());
         std::fs::write(&copy, &bytes)
-            .map_err(|error| Trouble::failed(format!("{} cannot be written: {error}", copy.display())))?;
+            .map_err(|error| CommandError::failed(format!("{} cannot be written: {error}", copy.display())))?;
         let version = LibraryVersion::of(&copy)
-            .map_err(|why| Trouble::failed(format!("{} cannot be loaded: {why}", library.display())))?;
+            .map_err(|why| CommandError::failed(format!("{} cannot be loaded: {why}", library.display())))?;
         let own = env!("CARGO_PKG_VERSION");
         if version.version != own {
-            return Err(Trouble::usage(format!(
+            return Err(CommandError::usage(format!(
                 "{} is version {}, and this program {own}: unpack the whole bundle anew",
                 library.display(),
                 version.version
@@ -68,29 +68,31 @@ impl Bundle {
 
 /// Returns an error if accounts other than administrators can change a file or folder. The service's account is not an
 /// administrator, and must not become one. `danger` says what such an account could do.
-pub(super) fn must_be_safe(path: &Path, danger: &str) -> Result<(), Trouble> {
+pub(super) fn must_be_safe(path: &Path, danger: &str) -> Result<(), CommandError> {
     match platform::untrusted_writer(path, false) {
         Ok(None) => Ok(()),
-        Ok(Some((part, why))) => Err(Trouble::usage(format!(
+        Ok(Some((part, why))) => Err(CommandError::usage(format!(
             "{}: {why}. An account that can change it can {danger}: let only administrators write there, or add \
              --trust-folder to skip this check",
             part.display()
         ))),
-        Err(error) => Err(Trouble::failed(format!("the permissions of {} cannot be read: {error}", path.display()))),
+        Err(error) => {
+            Err(CommandError::failed(format!("the permissions of {} cannot be read: {error}", path.display())))
+        }
     }
 }
 
 /// Returns an error if this is not the library that this program is shipped with. Called before the library is loaded.
-fn must_be_ours(path: &Path, library: &[u8], expected: Option<&str>) -> Result<(), Trouble> {
+fn must_be_ours(path: &Path, library: &[u8], expected: Option<&str>) -> Result<(), CommandError> {
     let place = path.display();
     match expected {
         Some(expected) if library_hash::of(library) == expected => Ok(()),
-        Some(_) => Err(Trouble::usage(format!(
+        Some(_) => Err(CommandError::usage(format!(
             "{place} is not the library that this program is shipped with: it was changed, or is from another build. \
              It was not loaded. Check the checksum of the bundle and unpack it again. For a build of your own, add \
              --trust-folder"
         ))),
-        None => Err(Trouble::usage(format!(
+        None => Err(CommandError::usage(format!(
             "this build of phonegate does not know the hash of its library, so it cannot check {place}. It was not \
              loaded. Use a released bundle, or add --trust-folder for a build of your own"
         ))),

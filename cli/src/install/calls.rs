@@ -6,13 +6,13 @@ use phonegate::config::{Loaded, StoreKind};
 use phonegate::store;
 
 use super::steps::{Change, StateFolder};
-use crate::exit::Trouble;
+use crate::error::CommandError;
 
 /// Backs the calls up if the schema of their file is older than this version's.
 ///
 /// # Errors
 /// If the file cannot be read, or this version is too old for it.
-pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> Result<Option<Change>, Trouble> {
+pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> Result<Option<Change>, CommandError> {
     if loaded.config.store.kind != StoreKind::Sqlite {
         return Ok(None);
     }
@@ -25,10 +25,10 @@ pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> R
     if !calls.exists() || state.is_some_and(is_unsafe) {
         return Ok(None);
     }
-    let failed = |problem: String| Trouble::failed(format!("{problem}. Nothing was changed"));
+    let failed = |problem: String| CommandError::failed(format!("{problem}. Nothing was changed"));
     let version = store::schema_version(&calls).map_err(failed)?;
     if version.is_newer() {
-        return Err(Trouble::usage(format!(
+        return Err(CommandError::usage(format!(
             "{} was written by a newer PhoneGate (schema version {}, this one reads up to {}), so this version \
              cannot use its calls. Restore the copy from before the upgrade with `phonegate revert --restore-calls` from the newer bundle, \
              then run install again. Nothing was changed",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use phonegate::config::{self, Loaded};
 
 use super::plan::{not_usable, read};
-use crate::exit::Trouble;
+use crate::error::CommandError;
 use crate::mim;
 
 /// Which configuration MIM is to run with.
@@ -19,13 +19,13 @@ pub(super) enum Chosen {
 }
 
 impl Chosen {
-    pub(super) fn find(named: Option<&Path>, place: &Path) -> Result<Self, Trouble> {
+    pub(super) fn find(named: Option<&Path>, place: &Path) -> Result<Self, CommandError> {
         // Relative to the folder of this command, and not to MIM's.
         let is_place = |named: &Path| std::path::absolute(named).is_ok_and(|named| mim::is_same_file(&named, place));
         match named {
             Some(named) if place.exists() && !is_place(named) => match read(named)? == read(place)? {
                 true => Ok(Self::Kept),
-                false => Err(Trouble::usage(format!(
+                false => Err(CommandError::usage(format!(
                     "{} is there already, and differs from {}: edit it, or move it away",
                     place.display(),
                     named.display()
@@ -40,7 +40,7 @@ impl Chosen {
 
     /// The configuration as MIM will have it, and its bytes if they are to be copied. The file is read once, so that the
     /// bytes are those that were checked.
-    pub(super) fn load(&self, place: &Path) -> Result<(Loaded, Option<Vec<u8>>), Trouble> {
+    pub(super) fn load(&self, place: &Path) -> Result<(Loaded, Option<Vec<u8>>), CommandError> {
         let from = match self {
             Self::Copied(from) => from.as_path(),
             _ => place,
@@ -94,7 +94,7 @@ mod tests {
             let differing: Vec<_> = (0..200)
                 .filter_map(|_| {
                     let loaded = Chosen::Copied(from.clone()).load(&place);
-                    let (loaded, contents) = loaded.map_err(|trouble| trouble.text).unwrap();
+                    let (loaded, contents) = loaded.map_err(|error| error.message).unwrap();
                     assert_eq!(loaded.base, folder.path().join("service"));
                     let checked = with_deadline(u32::try_from(loaded.config.call.deadline_s.get()).unwrap());
                     (contents.as_deref() != Some(checked.as_bytes())).then_some(checked)

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::exit::{Exit, Trouble};
+use crate::error::{CommandError, Exit};
 use crate::mim::service;
-use crate::output::{self, Live};
+use crate::output::{self, Spinner};
 use files::{Lock, remove_leftovers};
 use plan::Plan;
 pub(crate) use plan::laid_down;
@@ -96,11 +96,11 @@ pub(crate) struct Arguments {
 }
 
 /// Installs.
-pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, Trouble> {
+pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, CommandError> {
     let json = arguments.json;
     let plan = {
-        let live = Live::start(json);
-        plan::prepare(arguments, config, &live)?
+        let spinner = Spinner::start(json);
+        plan::prepare(arguments, config, &spinner)?
     };
     show(&plan, json);
     if arguments.dry_run {
@@ -112,16 +112,15 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
         }
     }
     let lock = (!arguments.dry_run).then(|| Lock::take(&plan.folder)).transpose();
-    let lock = lock.map_err(|text| Trouble { exit: Exit::Failed, text })?;
+    let lock = lock.map_err(|text| CommandError::failed(text))?;
     if lock.is_some() {
         steps::make(&plan.changes, plan.account.as_ref(), |change| tell_change(json, change, true))?;
     }
     let restarted = arguments.restart && !arguments.dry_run && !plan.starts;
     if restarted {
-        let live = Live::start(json);
-        service::restart(&live).map_err(|why| Trouble {
-            exit: Exit::Failed,
-            text: format!("PhoneGate is installed, but MIM has not loaded it yet: {why}"),
+        let spinner = Spinner::start(json);
+        service::restart(&spinner).map_err(|why| {
+            CommandError::failed(format!("PhoneGate is installed, but MIM has not loaded it yet: {why}"))
         })?;
     }
     // After a restart, also of what was loaded until then; by every install, since an earlier one may have been cut short.
@@ -138,8 +137,8 @@ pub(crate) fn run(arguments: &Arguments, config: Option<&Path>) -> Result<Exit, 
 fn show(plan: &Plan, json: bool) {
     for (what, text) in &plan.found {
         match json {
-            true => output::record(&json!({ "event": "found", "what": what, "text": text })),
-            false => output::result(&format!("{what:<16} {text}")),
+            true => output::json_line(&json!({ "event": "found", "what": what, "text": text })),
+            false => output::print(&format!("{what:<16} {text}")),
         }
     }
     for text in &plan.warnings {
@@ -155,11 +154,11 @@ fn conclude(plan: &Plan, arguments: &Arguments, restarted: bool) {
     let dry_run = arguments.dry_run;
     let changed = plan.changes.len();
     if arguments.json {
-        return output::record(&json!({
+        return output::json_line(&json!({
             "event": "installed", "changed": changed, "dry_run": dry_run, "restarted": restarted, "to_edit": plan.starts,
         }));
     }
-    output::result(&match (plan.starts, dry_run, changed) {
+    output::print(&match (plan.starts, dry_run, changed) {
         (true, true, _) => "PhoneGate is not installed: the configuration would have to be edited first.".to_owned(),
         (true, false, _) => format!(
             "PhoneGate is not installed yet, and MIM runs as before. Edit {}: keep the backend that you have, name it \
@@ -172,6 +171,6 @@ fn conclude(plan: &Plan, arguments: &Arguments, restarted: bool) {
         (false, false, _) => format!("PhoneGate {} is installed.", env!("CARGO_PKG_VERSION")),
     });
     if !plan.starts && !dry_run && changed > 0 && !restarted {
-        output::result("MIM loads it when FIMService is restarted: phonegate install --restart");
+        output::print("MIM loads it when FIMService is restarted: phonegate install --restart");
     }
 }

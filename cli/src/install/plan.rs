@@ -10,14 +10,14 @@ use super::bundle::Bundle;
 use super::chosen::Chosen;
 use super::steps::{Change, FileKind, StateFolder};
 use super::{Arguments, backups, bundle, calls, event_source, firewall, shim};
-use crate::exit::Trouble;
+use crate::context::{Context, END_WITHIN};
+use crate::error::CommandError;
 use crate::mim::country::DefaultCountry;
 use crate::mim::runtime::Runtime;
 use crate::mim::shim::Shim;
 use crate::mim::{contract, service, settings};
-use crate::output::Live;
+use crate::output::Spinner;
 use crate::permissions::{self, StateFault};
-use crate::setup::{END_WITHIN, Setup};
 
 const STARTER: &str = include_str!("starter.json");
 const SCHEMA: &str = "phonegate.schema.json";
@@ -37,13 +37,13 @@ pub(super) struct Plan {
 }
 
 /// Looks at everything.
-pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live) -> Result<Plan, Trouble> {
+pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, spinner: &Spinner) -> Result<Plan, CommandError> {
     let mut found = Vec::new();
     let mut warnings = Vec::new();
     let service::Folder { path: folder, found_by } = service::folder(arguments.service_dir.as_deref())?;
     found.push(("service folder", format!("{} ({found_by})", folder.display())));
     let account = Account::of_service(HOST_SERVICE)
-        .map_err(|error| Trouble::failed(format!("the account of {HOST_SERVICE}: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("the account of {HOST_SERVICE}: {error}")))?;
     match &account {
         Some(account) => {
             let state = service::state().map_or_else(|why| why, str::to_owned);
@@ -63,11 +63,11 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     let before = settings::read(&settings_path)?;
     let shim_path = folder.join(shim::FILE_NAME);
     let shim_text = shim_path.to_str().ok_or_else(|| {
-        Trouble::usage(format!("{} cannot be written into {}", shim_path.display(), settings::FILE_NAME))
+        CommandError::usage(format!("{} cannot be written into {}", shim_path.display(), settings::FILE_NAME))
     })?;
     let after = settings::with_provider(&before, shim_text)?;
     if Shim::is_foreign(&shim_path)? {
-        return Err(Trouble::usage(format!(
+        return Err(CommandError::usage(format!(
             "{} is there already, and is not PhoneGate's. Rename it, and change {} where that names it, then run install \
              again",
             shim_path.display(),
@@ -77,7 +77,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
 
     let work = WorkFolder::new()?;
     let bundle = Bundle::open(&work.path, arguments.trust_folder)?;
-    live.now("looking for the contract assembly");
+    spinner.set_message("looking for the contract assembly");
     let windows = platform::windows_folder();
     let runtime = match Runtime::of(&folder, windows.as_deref()) {
         Ok(runtime) => Some(runtime),
@@ -100,7 +100,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
         None
     } else {
         let compiler = shim::compiler(arguments.csc.as_deref(), windows.as_deref(), &contract)?;
-        live.now("compiling the shim");
+        spinner.set_message("compiling the shim");
         let (compiled, compiled_for) = shim::compile(&compiler, &contract, &contract_bytes, &mark, &work.path)?;
         must_load(runtime.as_ref(), &compiled_for, &format!("what {} compiles", compiler.display()))?;
         found.push(("compiler", compiler.display().to_string()));
@@ -156,7 +156,7 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
     if arguments.skip_check {
         warnings.push("no backend was asked whether it could place calls (--skip-check)".to_owned());
     } else {
-        live.now("asking the backends");
+        spinner.set_message("asking the backends");
         found.extend(ask_backends(&gate)?);
     }
     gate.shut_down(END_WITHIN);
@@ -183,8 +183,8 @@ pub(super) fn prepare(arguments: &Arguments, config: Option<&Path>, live: &Live)
             found.push(("to be cleared", format!("{} of {}", cleared.join(", "), settings_path.display())));
         }
         diff = Some(settings::diff(&before, &after)?);
-        let path =
-            backups::new_path(&folder).map_err(|error| Trouble::failed(format!("{}: {error}", folder.display())))?;
+        let path = backups::new_path(&folder)
+            .map_err(|error| CommandError::failed(format!("{}: {error}", folder.display())))?;
         changes.push(Change::Backup { path, contents: before.clone(), of: settings_path.clone() });
         changes.push(Change::Settings { path: settings_path, before, contents: after });
     }
@@ -204,8 +204,8 @@ pub(super) fn library_name() -> String {
     format!("{}phonegate{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
-    std::fs::read(path).map_err(|error| Trouble::failed(format!("{} cannot be read: {error}", path.display())))
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    std::fs::read(path).map_err(|error| CommandError::failed(format!("{} cannot be read: {error}", path.display())))
 }
 
 /// A change where the file has other contents.
@@ -223,8 +223,8 @@ struct WorkFolder {
 }
 
 impl WorkFolder {
-    fn new() -> Result<Self, Trouble> {
-        let cannot = |error| Trouble::failed(format!("a folder for temporary files cannot be made: {error}"));
+    fn new() -> Result<Self, CommandError> {
+        let cannot = |error| CommandError::failed(format!("a folder for temporary files cannot be made: {error}"));
         let outer = tempfile::tempdir().map_err(cannot)?;
         // Where Windows has the temporary files of services, every user can write into the outer one.
         let path = outer.path().join("work");
@@ -258,7 +258,7 @@ fn not_named() -> Option<String> {
 ///
 /// # Errors
 /// If the service would refuse to start because of that.
-fn changeable(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Result<Vec<UnsafePath>, Trouble> {
+fn changeable(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Result<Vec<UnsafePath>, CommandError> {
     let found = TrustedPaths::of(loaded).unsafe_paths();
     let found: Vec<_> = found.into_iter().filter(|found| !corrected(&found.path)).collect();
     if !loaded.config.strict_permissions || found.is_empty() {
@@ -271,21 +271,21 @@ fn changeable(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Result<V
     )))
 }
 
-pub(super) fn not_usable(error: String) -> Trouble {
-    Trouble::usage(format!("{error}\nNothing was changed. Mend the configuration and run install again"))
+pub(super) fn not_usable(error: String) -> CommandError {
+    CommandError::usage(format!("{error}\nNothing was changed. Mend the configuration and run install again"))
 }
 
-fn must_load(runtime: Option<&Runtime>, compiled_for: &str, what: &str) -> Result<(), Trouble> {
+fn must_load(runtime: Option<&Runtime>, compiled_for: &str, what: &str) -> Result<(), CommandError> {
     match runtime.filter(|runtime| !runtime.loads(compiled_for)) {
         None => Ok(()),
-        Some(Runtime { version, known_by }) => Err(Trouble::failed(format!(
+        Some(Runtime { version, known_by }) => Err(CommandError::failed(format!(
             "MIM's service runs on CLR {version} ({known_by}), which cannot load {what}: that is for {compiled_for}. Turn \
              the Windows feature .NET Framework 3.5 on, or name its csc.exe by --csc"
         ))),
     }
 }
 
-fn refuse_test_backends(config: &Config) -> Result<(), Trouble> {
+fn refuse_test_backends(config: &Config) -> Result<(), CommandError> {
     let for_tests = |name: &&String| config.backends.get(*name).is_some_and(BackendConfig::is_for_tests);
     match config.use_order.iter().find(for_tests) {
         None => Ok(()),
@@ -296,16 +296,18 @@ fn refuse_test_backends(config: &Config) -> Result<(), Trouble> {
 }
 
 /// Does the folder for logs and state have to be made or mended?
-fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, Trouble> {
+fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Change>, CommandError> {
     let is_named = loaded.config.log.directory.is_some();
     let Some(path) = permissions::state_folder(loaded) else {
-        return Err(Trouble::failed("the folder for logs and state is not known (is ProgramData set?)".to_owned()));
+        return Err(CommandError::failed(
+            "the folder for logs and state is not known (is ProgramData set?)".to_owned(),
+        ));
     };
     if std::fs::symlink_metadata(&path).is_err() {
         return Ok(Some(Change::StateFolder { path, state: StateFolder::Missing }));
     }
     let fault = permissions::state_fault(&path, account)
-        .map_err(|error| Trouble::failed(format!("the permissions of {}: {error}", path.display())))?;
+        .map_err(|error| CommandError::failed(format!("the permissions of {}: {error}", path.display())))?;
     let state = match fault {
         // Whose folder it is, and what else is in it, is known to the administrator alone.
         Some(StateFault::Unsafe(why)) if is_named => {
@@ -326,18 +328,18 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
 }
 
 /// Starts what the service would start, so that all of the configuration and its secrets are read.
-fn start(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Gate, Trouble> {
+fn start(mut loaded: Loaded, file: &Path, work: &Path) -> Result<Gate, CommandError> {
     // Not the service's own folder, which need not be there yet.
     loaded.config.log.directory = Some(work.join("log"));
     // Checked before, with the permissions as they will be after the installation.
     loaded.config.strict_permissions = false;
-    Setup { file: file.to_owned(), loaded }.start(None).map_err(|error| {
+    Context { file: file.to_owned(), loaded }.start(None).map_err(|error| {
         not_usable(format!("{error}\n(Relative paths in it belong to {})", file.parent().unwrap_or(file).display()))
     })
 }
 
 /// What each backend answers. An error where one could place no calls.
-fn ask_backends(gate: &Gate) -> Result<Vec<(&'static str, String)>, Trouble> {
+fn ask_backends(gate: &Gate) -> Result<Vec<(&'static str, String)>, CommandError> {
     let mut found = Vec::new();
     let mut problems = Vec::new();
     for (name, answer) in gate.check() {
@@ -348,7 +350,7 @@ fn ask_backends(gate: &Gate) -> Result<Vec<(&'static str, String)>, Trouble> {
     }
     match problems.is_empty() {
         true => Ok(found),
-        false => Err(Trouble::failed(format!(
+        false => Err(CommandError::failed(format!(
             "{}\nNothing was changed. Mend that and run install again, or add --skip-check",
             problems.join("\n")
         ))),

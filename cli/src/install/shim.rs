@@ -5,7 +5,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
-use crate::exit::{Exit, Trouble};
+use crate::error::CommandError;
 use crate::mim::contract::Contract;
 use crate::mim::shim::{Shim, TITLE};
 
@@ -50,15 +50,19 @@ impl Mark {
 }
 
 /// The compiler that was named, else the one below the folder of Windows that can read the contract.
-pub(super) fn compiler(named: Option<&Path>, windows: Option<&Path>, contract: &Contract) -> Result<PathBuf, Trouble> {
+pub(super) fn compiler(
+    named: Option<&Path>,
+    windows: Option<&Path>,
+    contract: &Contract,
+) -> Result<PathBuf, CommandError> {
     if let Some(named) = named {
         return match named.is_file() {
             true => Ok(named.to_owned()),
-            false => Err(Trouble::usage(format!("--csc: there is no file {}", named.display()))),
+            false => Err(CommandError::usage(format!("--csc: there is no file {}", named.display()))),
         };
     }
     let Some(windows) = windows else {
-        return Err(Trouble::usage("only Windows has a C# compiler of its own: name one by --csc"));
+        return Err(CommandError::usage("only Windows has a C# compiler of its own: name one by --csc"));
     };
     let mut candidates = COMPILERS.map(|compiler| windows.join(compiler));
     if !contract.runtime.starts_with("v2.") {
@@ -67,7 +71,7 @@ pub(super) fn compiler(named: Option<&Path>, windows: Option<&Path>, contract: &
     }
     let tried: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
     candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        Trouble::usage(format!(
+        CommandError::usage(format!(
             "there is no C# compiler: tried {}. Every .NET Framework has one; name it by --csc",
             tried.join(" and ")
         ))
@@ -81,8 +85,8 @@ pub(super) fn compile(
     contract_bytes: &[u8],
     mark: &Mark,
     work: &Path,
-) -> Result<(Vec<u8>, String), Trouble> {
-    let failed = |text: String| Trouble { exit: Exit::Failed, text };
+) -> Result<(Vec<u8>, String), CommandError> {
+    let failed = |text: String| CommandError::failed(text);
     let cannot = |what: &str| {
         let what = what.to_owned();
         move |error: std::io::Error| failed(format!("{what}: {error}"))

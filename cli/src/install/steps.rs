@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::event_source;
 use super::files::{Access, Staged, Undo, free_name, write_new};
-use crate::exit::{Exit, Trouble};
+use crate::error::CommandError;
 
 /// One thing that install changes.
 pub(super) enum Change {
@@ -199,14 +199,13 @@ pub(super) fn make(
     changes: &[Change],
     account: Option<&Account>,
     mut done: impl FnMut(&Change),
-) -> Result<(), Trouble> {
+) -> Result<(), CommandError> {
     let failed = |change: &Change, error: io::Error| format!("{}: {error}", change.path().display());
     let mut staged = Vec::new();
     for change in changes {
-        let one = point("stage", change.step()).and_then(|()| change.stage(account)).map_err(|error| Trouble {
-            exit: Exit::Failed,
-            text: format!("{}. Nothing was changed", failed(change, error)),
-        })?;
+        let one = point("stage", change.step())
+            .and_then(|()| change.stage(account))
+            .map_err(|error| CommandError::failed(format!("{}. Nothing was changed", failed(change, error))))?;
         staged.push(one);
     }
     let mut undos: Vec<(&Change, Undo)> = Vec::new();
@@ -215,7 +214,7 @@ pub(super) fn make(
             Ok(undo) => undos.push((change, undo)),
             Err(error) => {
                 let text = format!("{}. {}", failed(change, error), undo_all(undos));
-                return Err(Trouble { exit: Exit::Failed, text });
+                return Err(CommandError::failed(text));
             }
         }
         done(change);
@@ -224,7 +223,7 @@ pub(super) fn make(
 }
 
 /// Puts another `MfaSettings.xml` into its place, and keeps what was there in a new backup.
-pub(crate) fn put_back(path: &Path, before: &[u8], after: &[u8], backup: &Path) -> Result<(), Trouble> {
+pub(crate) fn put_back(path: &Path, before: &[u8], after: &[u8], backup: &Path) -> Result<(), CommandError> {
     let (path, before) = (path.to_owned(), before.to_owned());
     let keep = Change::Backup { path: backup.to_owned(), contents: before.clone(), of: path.clone() };
     make(&[keep, Change::Settings { path, before, contents: after.to_owned() }], None, |_| {})

@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 use super::metadata::{Identity, Metadata, Unreadable};
 use super::read_bounded;
 use super::runtime::Runtime;
-use crate::exit::{Exit, Trouble};
+use crate::error::CommandError;
 
 pub(super) const NAMESPACE: &str = "Microsoft.IdentityManagement.PhoneServiceProvider";
 pub(super) const INTERFACE: &str = "IPhoneServiceProvider";
@@ -89,11 +89,11 @@ pub(crate) fn gac_folders(windows: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// Where no assembly defines the whole contract; tells what came near.
-pub(crate) fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runtime>) -> Result<Found, Trouble> {
+pub(crate) fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runtime>) -> Result<Found, CommandError> {
     let mut files = Vec::new();
     let unusable = |error| {
         let folder = service_folder.display();
-        Trouble::usage(format!("the service's folder {folder} cannot be read: {error}. Name it by --service-dir"))
+        CommandError::usage(format!("the service's folder {folder} cannot be read: {error}. Name it by --service-dir"))
     };
     programs(service_folder, 1, &mut files).map_err(unusable)?;
     let in_folder = files.len();
@@ -121,7 +121,7 @@ pub(crate) fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runt
     }
 }
 
-fn not_found(service_folder: &Path, passed_over: &[PassedOver]) -> Trouble {
+fn not_found(service_folder: &Path, passed_over: &[PassedOver]) -> CommandError {
     let mut text = format!(
         "no assembly in {} or in the GAC defines {NAMESPACE}.{INTERFACE}. MIM has it from version 4.5.202.0 on: is this \
          the folder of MIM's service (else name it by --service-dir), and is MIM up to date?",
@@ -133,7 +133,7 @@ fn not_found(service_folder: &Path, passed_over: &[PassedOver]) -> Trouble {
     if let Some(more) = passed_over.len().checked_sub(NAMED).filter(|more| *more > 0) {
         text.push_str(&format!("\n  and {more} more files that could not be read"));
     }
-    Trouble { exit: Exit::Failed, text }
+    CommandError::failed(text)
 }
 
 /// The libraries and programs in a folder and those below it, in a fixed order. Links are not followed.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use phonegate::platform::HOST_SERVICE;
 
-use crate::exit::Trouble;
-use crate::output::Live;
+use crate::error::CommandError;
+use crate::output::Spinner;
 
 /// The service's program, in its folder.
 pub(crate) const PROGRAM: &str = "Microsoft.ResourceManagement.Service.exe";
@@ -23,7 +23,7 @@ pub(crate) struct Folder {
 ///
 /// # Errors
 /// Where there is no such folder.
-pub(crate) fn folder(named: Option<&Path>) -> Result<Folder, Trouble> {
+pub(crate) fn folder(named: Option<&Path>) -> Result<Folder, CommandError> {
     let of_image = || image_path().and_then(|image| program(&image).parent().map(Path::to_owned));
     let usual = || std::env::var_os("ProgramFiles").map(|programs| Path::new(&programs).join(USUAL_FOLDER));
     let found = match named {
@@ -34,11 +34,11 @@ pub(crate) fn folder(named: Option<&Path>) -> Result<Folder, Trouble> {
     };
     match found {
         Some((path, found_by)) if path.is_dir() => Ok(Folder { path, found_by }),
-        Some((path, found_by)) => Err(Trouble::usage(format!(
+        Some((path, found_by)) => Err(CommandError::usage(format!(
             "there is no folder {} ({found_by}); name the folder of MIM's service by --service-dir",
             path.display()
         ))),
-        None => Err(Trouble::usage(format!(
+        None => Err(CommandError::usage(format!(
             "the service {HOST_SERVICE} is not registered on this machine; name its folder by --service-dir"
         ))),
     }
@@ -85,7 +85,7 @@ fn image_path() -> Option<String> {
 
 #[cfg(not(windows))]
 mod control {
-    use super::Live;
+    use super::Spinner;
 
     /// What the service does, in a word.
     pub(crate) fn state() -> Result<&'static str, String> {
@@ -93,7 +93,7 @@ mod control {
     }
 
     /// Stops the service and starts it again.
-    pub(crate) fn restart(_live: &Live) -> Result<(), String> {
+    pub(crate) fn restart(_live: &Spinner) -> Result<(), String> {
         state().map(drop)
     }
 }
@@ -106,7 +106,7 @@ mod control {
     use windows_service::service::{Service, ServiceAccess, ServiceState};
     use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
-    use super::Live;
+    use super::Spinner;
 
     /// MIM's service ends its workflows first, and reads its configuration from SQL Server at its start.
     const LIMIT: Duration = Duration::from_secs(180);
@@ -118,15 +118,15 @@ mod control {
     }
 
     /// Stops the service, if it runs, and starts it.
-    pub(crate) fn restart(live: &Live) -> Result<(), String> {
+    pub(crate) fn restart(spinner: &Spinner) -> Result<(), String> {
         let service = open(ServiceAccess::QUERY_STATUS | ServiceAccess::STOP | ServiceAccess::START)?;
         if !matches!(status(&service)?, ServiceState::Stopped | ServiceState::StopPending) {
             service.stop().map_err(|error| format!("{HOST_SERVICE} cannot be stopped: {}", why(&error)))?;
         }
         let start = || {
-            reach(&service, ServiceState::Stopped, live)?;
+            reach(&service, ServiceState::Stopped, spinner)?;
             service.start::<&str>(&[]).map_err(|error| format!("{HOST_SERVICE} cannot be started: {}", why(&error)))?;
-            reach(&service, ServiceState::Running, live)
+            reach(&service, ServiceState::Running, spinner)
         };
         start().map_err(|why| format!("{why}. See that it runs again, once it has stopped: sc start {HOST_SERVICE}"))
     }
@@ -143,13 +143,13 @@ mod control {
     }
 
     /// Waits until the service is in that state.
-    fn scope(service: &Service, wanted: ServiceState, live: &Live) -> Result<(), String> {
+    fn scope(service: &Service, wanted: ServiceState, spinner: &Spinner) -> Result<(), String> {
         let started = Instant::now();
         loop {
             let state = status(service)?;
-            live.now(format!("{HOST_SERVICE}: {}", word(state)));
+            spinner.set_message(format!("{HOST_SERVICE}: {}", word(state)));
             if state == wanted {
-                live.line(&format!("{HOST_SERVICE} is {}", word(state)));
+                spinner.print(&format!("{HOST_SERVICE} is {}", word(state)));
                 return Ok(());
             }
             if wanted == ServiceState::Running && state == ServiceState::Stopped {

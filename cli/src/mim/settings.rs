@@ -14,7 +14,7 @@ use super::country::DefaultCountry;
 use super::encoding::decode;
 use super::read_bounded;
 use super::xml::{Part, What, parts};
-use crate::exit::Trouble;
+use crate::error::CommandError;
 
 /// The file's name in the folder of MIM's service.
 pub(crate) const FILE_NAME: &str = "MfaSettings.xml";
@@ -41,10 +41,10 @@ struct Entry<'a> {
 ///
 /// # Errors
 /// Where there is none, or it cannot be read.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
     read_bounded(path, MAX_BYTES).map_err(|error| {
         let path = path.display();
-        Trouble::usage(match error.kind() {
+        CommandError::usage(match error.kind() {
             std::io::ErrorKind::NotFound => format!(
                 "there is no {path}. MIM lays it down with its service: is this the folder of MIM's service (else name \
                  it by --service-dir), and has MIM version 4.5.202.0 or later?"
@@ -58,7 +58,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
 ///
 /// # Errors
 /// Where the file is damaged, or names several.
-pub(crate) fn provider(file: &[u8]) -> Result<Option<String>, Trouble> {
+pub(crate) fn provider(file: &[u8]) -> Result<Option<String>, CommandError> {
     let (text, _) = decode(file).map_err(unfit)?;
     let parts = parts(&text).map_err(unfit)?;
     let mut named = entries(&parts).into_iter().filter(|entry| local(entry.name) == PROVIDER);
@@ -72,7 +72,7 @@ pub(crate) fn provider(file: &[u8]) -> Result<Option<String>, Trouble> {
 ///
 /// # Errors
 /// Where the file is damaged.
-pub(crate) fn others(file: &[u8]) -> Result<Vec<String>, Trouble> {
+pub(crate) fn others(file: &[u8]) -> Result<Vec<String>, CommandError> {
     let (text, _) = decode(file).map_err(unfit)?;
     let parts = parts(&text).map_err(unfit)?;
     let others = entries(&parts).into_iter().filter(|entry| local(entry.name) != PROVIDER);
@@ -83,7 +83,7 @@ pub(crate) fn others(file: &[u8]) -> Result<Vec<String>, Trouble> {
 ///
 /// # Errors
 /// If the file is damaged.
-pub(crate) fn default_country(file: &[u8]) -> Result<Option<DefaultCountry>, Trouble> {
+pub(crate) fn default_country(file: &[u8]) -> Result<Option<DefaultCountry>, CommandError> {
     let (text, _) = decode(file).map_err(unfit)?;
     let parts = parts(&text).map_err(unfit)?;
     let mut entries = entries(&parts).into_iter().filter(|entry| local(entry.name) == DEFAULT_COUNTRY_CODE);
@@ -94,10 +94,10 @@ pub(crate) fn default_country(file: &[u8]) -> Result<Option<DefaultCountry>, Tro
 ///
 /// # Errors
 /// Where the file is damaged, or the path cannot be written into it.
-pub(crate) fn with_provider(file: &[u8], dll_path: &str) -> Result<Vec<u8>, Trouble> {
+pub(crate) fn with_provider(file: &[u8], dll_path: &str) -> Result<Vec<u8>, CommandError> {
     if dll_path.is_empty() || dll_path.contains(|c: char| c.is_control() || matches!(c, '"' | '\u{fffe}' | '\u{ffff}'))
     {
-        return Err(Trouble::usage(format!("{dll_path:?} is not the path of a file that MIM could load")));
+        return Err(CommandError::usage(format!("{dll_path:?} is not the path of a file that MIM could load")));
     }
     let (text, written) = decode(file).map_err(unfit)?;
     let parts = parts(&text).map_err(unfit)?;
@@ -134,7 +134,7 @@ pub(crate) fn hidden_texts(file: &[u8]) -> Vec<String> {
 ///
 /// # Errors
 /// Where one of them is damaged.
-pub(crate) fn diff(old: &[u8], new: &[u8]) -> Result<String, Trouble> {
+pub(crate) fn diff(old: &[u8], new: &[u8]) -> Result<String, CommandError> {
     let (old, new) = (masked(old)?, masked(new)?);
     let (before, after) = (format!("{FILE_NAME} before"), format!("{FILE_NAME} after"));
     Ok(TextDiff::from_lines(&old, &new).unified_diff().header(&before, &after).to_string())
@@ -144,7 +144,7 @@ pub(crate) fn diff(old: &[u8], new: &[u8]) -> Result<String, Trouble> {
 ///
 /// # Errors
 /// Where it is damaged, so that it is not known what they are.
-pub(crate) fn masked(file: &[u8]) -> Result<String, Trouble> {
+pub(crate) fn masked(file: &[u8]) -> Result<String, CommandError> {
     let (text, _) = decode(file).map_err(unfit)?;
     let mut masked = String::new();
     let mut in_provider = false;
@@ -169,8 +169,8 @@ pub(crate) fn masked(file: &[u8]) -> Result<String, Trouble> {
     Ok(masked.replace("\r\n", "\n"))
 }
 
-fn unfit(problem: String) -> Trouble {
-    Trouble::usage(format!("{FILE_NAME} {problem}"))
+fn unfit(problem: String) -> CommandError {
+    CommandError::usage(format!("{FILE_NAME} {problem}"))
 }
 
 fn entries(parts: &[Part]) -> Vec<Entry<'_>> {

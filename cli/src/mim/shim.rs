@@ -5,7 +5,7 @@ use std::path::Path;
 use super::contract::{INTERFACE, NAMESPACE, Version};
 use super::metadata::{Metadata, Unreadable};
 use super::read_bounded;
-use crate::exit::Trouble;
+use crate::error::CommandError;
 
 /// It has a few kilobytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -44,11 +44,11 @@ impl Shim {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub(crate) fn is_foreign(path: &Path) -> Result<bool, Trouble> {
+    pub(crate) fn is_foreign(path: &Path) -> Result<bool, CommandError> {
         let file = match std::fs::read(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Trouble::usage(format!("{} cannot be read: {error}", path.display()))),
+            Err(error) => return Err(CommandError::usage(format!("{} cannot be read: {error}", path.display()))),
         };
         let has_title = || file.windows(TITLE.len()).any(|bytes| bytes == TITLE.as_bytes());
         Ok(match Self::in_file(&file) {

@@ -32,7 +32,7 @@ impl Machine {
     }
 
     fn find(&self) -> Result<Found, String> {
-        find(&self.service(), &self.gac(), None).map_err(|trouble| trouble.text)
+        find(&self.service(), &self.gac(), None).map_err(|error| error.message)
     }
 
     /// Compiles `source` into a file below this machine's folder, with more arguments for the compiler.
@@ -182,7 +182,7 @@ fn the_assemblies_of_a_whole_runtime_are_read_without_a_complaint() {
     machine.stub("Service/Contract.dll", "1.0.0.0");
     let runtime = PathBuf::from("/usr/lib/mono");
     assert!(runtime.join("gac").is_dir(), "this test needs Mono's assemblies: apt-get install mono-devel");
-    let found = find(&machine.service(), &[runtime], None).map_err(|trouble| trouble.text).unwrap();
+    let found = find(&machine.service(), &[runtime], None).map_err(|error| error.message).unwrap();
     assert!(found.passed_over.is_empty(), "{:?}", found.passed_over);
     assert!(found.others.is_empty());
 }

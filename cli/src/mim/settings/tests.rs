@@ -5,9 +5,9 @@ use super::*;
 const DLL: &str = r"C:\Program Files\Microsoft Forefront Identity Manager\2010\Service\CustomPhoneGate.dll";
 
 fn with(file: impl AsRef<[u8]>) -> Vec<u8> {
-    let once = with_provider(file.as_ref(), DLL).unwrap_or_else(|trouble| panic!("{}", trouble.text));
-    assert_eq!(provider(&once).map_err(|trouble| trouble.text), Ok(Some(DLL.to_owned())));
-    let again = with_provider(&once, DLL).unwrap_or_else(|trouble| panic!("{}", trouble.text));
+    let once = with_provider(file.as_ref(), DLL).unwrap_or_else(|error| panic!("{}", error.message));
+    assert_eq!(provider(&once).map_err(|error| error.message), Ok(Some(DLL.to_owned())));
+    let again = with_provider(&once, DLL).unwrap_or_else(|error| panic!("{}", error.message));
     assert!(again == once, "{}\n{}", String::from_utf8_lossy(&once), String::from_utf8_lossy(&again));
     once
 }
@@ -110,7 +110,7 @@ fn every_encoding_keeps_its_bytes_and_its_mark() {
 fn a_path_is_written_so_that_it_is_read_as_it_is() {
     for path in [r"D:\R&D <x>\Größe\日本 'x';\Gate.dll", r"\\server\share\a]]>b&amp;.dll"] {
         for file in ["<a/>", "<?xml version='1.0' encoding='windows-1252'?><a/>"] {
-            let new = with_provider(file.as_bytes(), path).map_err(|trouble| trouble.text).unwrap();
+            let new = with_provider(file.as_bytes(), path).map_err(|error| error.message).unwrap();
             assert_eq!(provider(&new).ok(), Some(Some(path.to_owned())), "{}", String::from_utf8_lossy(&new));
         }
     }
@@ -173,7 +173,7 @@ fn no_secret_is_shown_in_a_diff() {
                \u{20} <add key='s3cret' value=\"s3cret\"/>\r\n  <USERNAME>s3cret\r\ns3cret</USERNAME>\r\n  s3cret\r\n\
                \u{20} <deep><CustomPhoneProvider>s3cret</CustomPhoneProvider></deep>\r\n\
                \u{20} <CustomPhoneProvider>C:\\Other.dll<x>s3cret</x></CustomPhoneProvider>\r\n</Root>\r\n";
-    let shown = diff(old.as_bytes(), &with(old)).map_err(|trouble| trouble.text).unwrap();
+    let shown = diff(old.as_bytes(), &with(old)).map_err(|error| error.message).unwrap();
     assert!(!shown.contains("s3cret"), "{shown}");
     let expected = format!(
         "--- MfaSettings.xml before\n+++ MfaSettings.xml after\n@@ -2,11 +2,7 @@\n <?…?>\n \
@@ -205,7 +205,7 @@ fn no_damage_makes_the_editor_panic() {
             }
             if let Ok(new) = with_provider(&file, DLL) {
                 assert_eq!(with(&file), new);
-                diff(&file, &new).map_err(|trouble| trouble.text).unwrap();
+                diff(&file, &new).map_err(|error| error.message).unwrap();
             }
         }
     }

@@ -1,0 +1,41 @@
+//! Lists the blocks.
+
+use comfy_table::Table;
+use jiff::tz::TimeZone;
+use phonegate::store::Block;
+
+use super::{FOR_EVER, Record, extent};
+use crate::error::{CommandError, Exit};
+use crate::output;
+use crate::store_reader::StoreReader;
+use crate::time;
+
+pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError> {
+    let blocks = reader.block_on(reader.store.blocks())?;
+    if json {
+        blocks.iter().for_each(|block| output::json_line(&Record::of("block", block)));
+    } else if blocks.is_empty() {
+        output::note("No number is blocked.");
+    } else {
+        output::print_table(&table(&blocks));
+        output::print("To remove a block: phonegate blocks remove KEY");
+    }
+    Ok(Exit::Done)
+}
+
+/// Returns the list as a table. The reason is the last column, because a narrow terminal cuts it.
+fn table(blocks: &[Block]) -> Table {
+    let zone = TimeZone::system();
+    let mut table = output::table(["NUMBER", "BLOCKED", "SINCE", "UNTIL", "KEY", "REASON"]);
+    for block in blocks {
+        table.add_row([
+            &*block.masked,
+            extent(block),
+            &time::local(block.since, &zone),
+            &block.until.map_or_else(|| FOR_EVER.to_owned(), |until| time::local(until, &zone)),
+            &block.number.to_string(),
+            &block.reason,
+        ]);
+    }
+    table
+}

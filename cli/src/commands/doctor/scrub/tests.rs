@@ -1,0 +1,209 @@
+//! What is hidden, and what is not.
+#![allow(clippy::unwrap_used, reason = "tests")]
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::*;
+
+/// Keys whose texts and numbers are hidden: secrets and their places, and what belongs to somebody.
+const HIDDEN_KEYS: [&str; 23] = [
+    "client_key",
+    "account_sid",
+    "api_key_secret",
+    "api_key_sid",
+    "auth_token",
+    "auth_username",
+    "blocked",
+    "caller_id",
+    "dpapi",
+    "env",
+    "file",
+    "flow_sid",
+    "from",
+    "key",
+    "number_key",
+    "number_prefix",
+    "other_number_keys",
+    "password",
+    "pepper",
+    "pin",
+    "to",
+    "url",
+    "username",
+];
+
+fn scrubber(config: &Value) -> Scrubber {
+    Scrubber::new(Some(&config.to_string()), Path::new(""), None).map_err(|error| error.message).unwrap()
+}
+
+#[test]
+fn what_may_be_shown_of_a_configuration_is_shown_and_nothing_else() {
+    let config = json!({
+        "use": ["trunk"],
+        "backends": { "trunk": {
+            "type": "sip", "trunk": "sips:4255551212@sbc.contoso.local:5061;transport=tls", "password": "s3cret",
+            "caller_id": "+14255551212", "local_port": 50600, "unknown": { "deep": ["s3cret", 14_255_551_212_u64] }
+        } },
+        "prompts": { "by_country": { "DE": "de-DE" } },
+        "network": { "proxy": "user:s3cret@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
+    });
+    let shown: Value = serde_json::from_str(&scrubber(&config).config(&config.to_string()).unwrap()).unwrap();
+    let expected = json!({
+        "use": ["trunk"],
+        "backends": { "trunk": {
+            "type": "sip", "trunk": "sips:…@sbc.contoso.local:5061;transport=tls", "password": "…",
+            "caller_id": "…", "local_port": 50600, "unknown": { "deep": ["…", "…"] }
+        } },
+        "prompts": { "by_country": { "DE": "de-DE" } },
+        "network": { "proxy": "…@proxy.contoso.local:3128", "ca_file": "contoso.pem" }
+    });
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_name_or_as_a_number_is_hidden() {
+    for (password, secret) in [
+        (json!({ "env": "THE-TOKEN" }), "THE-TOKEN"),
+        (json!({ "file": "THE-TOKEN" }), "THE-TOKEN"),
+        (json!({ "env": "token" }), "token"),
+        (json!(123_456), "123456"),
+        (json!(1234), "1234"),
+        (json!({ "env": [123_456] }), "123456"),
+    ] {
+        let config = json!({ "password": password, "call": { "deadline_s": 60 } });
+        let text = config.to_string();
+        let shown = scrubber(&config).config(&text).unwrap();
+        assert!(!shown.contains(secret) && shown.contains("60"), "{shown}");
+        let damaged = text.trim_end_matches('}');
+        for config in [text.as_str(), damaged] {
+            let scrubber = Scrubber::new(Some(config), Path::new(""), None).map_err(|error| error.message).unwrap();
+            let words = scrubber.words(&format!("the variable {secret} is not set"));
+            assert!(secret.len() < MIN_SECRET || !words.contains(secret), "{config}: {words}");
+        }
+    }
+}
+
+#[test]
+fn the_names_of_a_variable_and_a_file_that_hold_a_secret_are_shown_and_the_secret_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("trunk.txt"), "s3cret-one").unwrap();
+    let config = json!({ "a": { "file": "trunk.txt" }, "b": { "env": "CARGO_MANIFEST_DIR" } }).to_string();
+    let scrubber = Scrubber::new(Some(&config), folder.path(), None).map_err(|error| error.message).unwrap();
+    let shown = scrubber.config(&config).unwrap();
+    assert!(shown.contains("\"trunk.txt\"") && shown.contains("\"CARGO_MANIFEST_DIR\""), "{shown}");
+    assert_eq!(scrubber.words(concat!("s3cret-one ", env!("CARGO_MANIFEST_DIR"))), "… …");
+}
+
+#[test]
+fn a_user_in_an_address_is_hidden_whatever_is_in_the_password() {
+    let scrubber = scrubber(&json!({}));
+    for user in ["u:p'x", "u:p\"x", "u:<p>x", "u:p@x", "u:p,x", "'u:px"] {
+        for scheme in ["http://", "sip:", ""] {
+            let words = scrubber.words(&format!("by {scheme}{user}@proxy:3128 now"));
+            assert!(words.ends_with("…@proxy:3128 now") && !words.contains("u:"), "{words}");
+        }
+    }
+}
+
+#[test]
+fn versions_addresses_and_times_stay_readable() {
+    let scrubber = scrubber(&json!({}));
+    let words = "CLR v4.0.30319, Version=4.5.202.0, 192.168.100.200:5061, C:\\MIM\\2010\\Service";
+    assert_eq!(scrubber.words(words), words);
+    let line = json!({
+        "time": "2026-01-31T12:00:00.123456789Z", "id": "12345678-1234-1234-1234-123456789012", "ms": 4200,
+        "number": "+1******1212", "attributes": ["locale"]
+    });
+    assert_eq!(serde_json::from_str::<Value>(&scrubber.log_line(&line.to_string())).unwrap(), line);
+    let hostile = json!({ "time": "4255551212", "id": "4255551212", "ms": 4_255_551_212_u64 });
+    assert!(!scrubber.log_line(&hostile.to_string()).contains("42555"));
+}
+
+/// The keys of the schema that have texts or numbers, each with its own schema.
+fn add_keys<'a>(schema: &'a Value, root: &'a Value, keys: &mut BTreeMap<&'a str, &'a Value>) {
+    let kind = |value: &'a Value| {
+        let named = value["$ref"].as_str().and_then(|name| root.pointer(name.trim_start_matches('#')));
+        &named.unwrap_or(value)["type"]
+    };
+    let holds_others = |value: &'a Value| {
+        let is_optional_object = value["anyOf"].as_array().is_some_and(|choices| {
+            choices.iter().all(|choice| matches!(kind(choice).as_str(), Some("object" | "null")))
+        });
+        let is_list_of_objects = kind(&value["items"]) == "object";
+        let kind = kind(value);
+        is_optional_object
+            || is_list_of_objects
+            || matches!(kind.as_str(), Some("object" | "boolean"))
+            || *kind == json!(["boolean", "null"])
+    };
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    keys.extend(properties.map(|(key, value)| (key.as_str(), value)).filter(|(_, value)| !holds_others(value)));
+    match schema {
+        Value::Object(map) => map.values().for_each(|value| add_keys(value, root, keys)),
+        Value::Array(values) => values.iter().for_each(|value| add_keys(value, root, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn each_key_of_the_configuration_is_classified_once() {
+    let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
+    let mut keys = BTreeMap::new();
+    add_keys(&schema, &schema, &mut keys);
+    assert!(keys.contains_key("password") && keys.contains_key("deadline_s"), "{keys:?}");
+    let prefixes = [PREFIXES];
+    let lists: [&[&str]; 5] = [&WORDS, &NUMBERS, &PLACES, &HIDDEN_KEYS, &prefixes];
+    for (key, schema) in keys {
+        let count = lists.iter().filter(|list| list.contains(&key)).count();
+        assert_eq!(count, 1, "`{key}` must be in one list: may a support file show its values? {schema}");
+    }
+}
+
+#[test]
+fn the_rules_for_numbers_are_shown_and_stay_in_the_log() {
+    let config = json!({
+        "strict_permissions": true,
+        "backends": { "trunk": {
+            "type": "sip", "signalling_addresses": ["192.0.2.11", "sbc2.contoso.local"], "support_prack": true,
+            "learn_media_port": false
+        } },
+        "numbers": {
+            "without_plus": "national", "allowed_types": ["mobile", "fixed_line"], "blocked_prefixes": ["+1???976", "+1900"]
+        },
+        "store": { "type": "redis", "site": "production" },
+        "call": { "single_use": true },
+        "limits": {
+            "calls_per_number": 5, "per_number_window_s": 600, "calls_per_number_per_day": 20,
+            "calls_per_line": { "in_progress": 20, "per_minute": 30 }, "concurrent_calls": 1000, "calls_per_minute": 120,
+            "calls_per_day": 5000, "by_country": { "LV": { "per_day": 10 } },
+            "denials": { "count": 3, "window_s": 3600, "lock_s": 3600 }
+        },
+        "messages": "brief"
+    });
+    let scrubber = scrubber(&config);
+    let shown: Value = serde_json::from_str(&scrubber.config(&config.to_string()).unwrap()).unwrap();
+    assert_eq!(shown, config);
+    let words = "the number is of the type fixed_line_or_mobile, and not of national ones, at sbc2.contoso.local";
+    assert_eq!(scrubber.words(words), words);
+}
+
+#[test]
+fn what_does_not_belong_below_a_country_is_hidden() {
+    let config = json!({ "limits": { "by_country": { "LV": { "per_day": 10, "from": "s3cret-text" } } } });
+    let scrubber = scrubber(&config);
+    let shown: Value = serde_json::from_str(&scrubber.config(&config.to_string()).unwrap()).unwrap();
+    assert_eq!(shown, json!({ "limits": { "by_country": { "LV": { "per_day": 10, "from": HIDDEN } } } }));
+    assert_eq!(scrubber.words("it is s3cret-text"), "it is …");
+}
+
+#[test]
+fn a_whole_number_in_the_place_of_a_prefix_is_hidden() {
+    for text in ["+1 425 555 0199", "+14255550199", "+1 425 555", "s3cret-text"] {
+        let config = json!({ "numbers": { "blocked_prefixes": [text] } });
+        let scrubber = scrubber(&config);
+        let shown = scrubber.config(&config.to_string()).unwrap();
+        assert!(!shown.contains(text) && shown.contains(HIDDEN), "{shown}");
+        assert!(!scrubber.words(&format!("blocked: {text}")).contains(text), "{text}");
+    }
+}

@@ -1,0 +1,174 @@
+//! Setting, removing and unlocking one PIN.
+
+use std::time::SystemTime;
+
+use phonegate::call::{GateEvent, NumberKey};
+use phonegate::platform;
+use phonegate::store::StoredPin;
+
+use super::{Record, Reset, Set, Setter, input, of_number};
+use crate::audit_log::AuditLog;
+use crate::commands::stored_number::StoredNumber;
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
+use crate::output;
+use crate::store_reader::{StoreReader, admission};
+use crate::time;
+
+const CHANGED: &str = "the PIN was changed";
+
+pub(super) fn set(
+    arguments: &Set,
+    context: &Context,
+    reader: &StoreReader,
+    log: impl FnOnce() -> Result<AuditLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    let setter = Setter::new(context)?;
+    let pins = setter.pins(reader)?;
+    // The error does not show what was read: it may be a PIN in the wrong place.
+    let number = admission(context)?.read(&arguments.number.join(" ")).map_err(|failure| {
+        CommandError::usage(format!(
+            "the number cannot be read ({}). Write it as +14255551212. The PIN is asked for, and is never an argument",
+            failure.reason().name()
+        ))
+    })?;
+    let pin = input::pin(arguments, &number, setter.rules)?;
+    let replaced = of_number(&pins, &number);
+    let log = log()?;
+    super::set(&setter.into_checker(reader), &number, pin, reader)?;
+    write_set(&log, &number.to_string(), replaced);
+    match json {
+        true => output::json_line(&set_record(number.key(), &number.to_string(), None, replaced.is_some())),
+        false => {
+            let instead = if replaced.is_some() { ", in place of the one that it had" } else { "" };
+            output::print(&format!("The PIN of {number} is set{instead}."));
+        }
+    }
+    log.close(json, CHANGED);
+    Ok(Exit::Done)
+}
+
+/// Writes that a PIN was set, and which one it replaces.
+pub(super) fn write_set(log: &AuditLog, masked: &str, replaced: Option<&StoredPin>) {
+    let replaced = replaced.map(|pin| format!("; replaces: {}", words(pin))).unwrap_or_default();
+    log.write(GateEvent::PinSet, masked, &format!("by {}{replaced}", platform::user_name()));
+}
+
+/// The line of `--json` about a PIN that was just set.
+pub(super) fn set_record(key: NumberKey, masked: &str, line: Option<u64>, is_replaced: bool) -> Record<'_> {
+    Record {
+        event: "set",
+        line,
+        key: key.to_string(),
+        number: masked,
+        set: time::utc(SystemTime::now()),
+        failures: None,
+        locked_until: None,
+        replaced: Some(is_replaced),
+    }
+}
+
+pub(super) fn reset(
+    arguments: &Reset,
+    reader: &StoreReader,
+    log: impl FnOnce() -> Result<AuditLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    if arguments.all {
+        return reset_all(reader, log, json);
+    }
+    let (keys, pin) = found(&arguments.number.join(" "), reader)?;
+    let log = log()?;
+    if !reader.block_on(reader.store.remove_pin(&keys))? {
+        return Err(not_set());
+    }
+    write_removed(&log, &pin, json);
+    if !json {
+        output::print(&format!("{} has no PIN any more.", pin.masked));
+    }
+    log.close(json, CHANGED);
+    Ok(Exit::Done)
+}
+
+fn reset_all(
+    reader: &StoreReader,
+    log: impl FnOnce() -> Result<AuditLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    let pins = reader.block_on(reader.store.pins())?;
+    let log = log()?;
+    let removed = remove_all(&pins, reader, &log, json);
+    // Also if only some were removed.
+    log.close(json, "PINs were removed");
+    let removed = removed?;
+    if !json {
+        output::print(&format!("PINs removed: {removed}."));
+    }
+    Ok(Exit::Done)
+}
+
+/// Removes PINs, and returns how many there were.
+fn remove_all(pins: &[StoredPin], reader: &StoreReader, log: &AuditLog, json: bool) -> Result<usize, CommandError> {
+    let mut removed = 0;
+    for pin in pins {
+        // Another process may have removed it meanwhile.
+        if reader.block_on(reader.store.remove_pin(&[pin.number]))? {
+            write_removed(log, pin, json);
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Writes that a PIN was removed, into the log and as JSON.
+fn write_removed(log: &AuditLog, pin: &StoredPin, json: bool) {
+    log.write(GateEvent::PinRemoved, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(pin)));
+    if json {
+        output::json_line(&Record::of("removed", pin));
+    }
+}
+
+pub(super) fn unlock(
+    number: &StoredNumber,
+    reader: &StoreReader,
+    log: impl FnOnce() -> Result<AuditLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    let (keys, pin) = found(&number.text(), reader)?;
+    let log = log()?;
+    if !reader.block_on(reader.store.unlock_pin(&keys))? {
+        return Err(not_set());
+    }
+    log.write(GateEvent::PinUnlocked, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(&pin)));
+    match json {
+        true => output::json_line(&Record::of("unlocked", &pin)),
+        false => {
+            let was = if pin.locked_until.is_some() { "is not locked any more" } else { "was not locked" };
+            output::print(&format!("The PIN of {} {was}; wrong PINs are counted from 0 again.", pin.masked));
+        }
+    }
+    log.close(json, CHANGED);
+    Ok(Exit::Done)
+}
+
+/// The keys of a number, and its PIN.
+fn found(number: &str, reader: &StoreReader) -> Result<(Vec<NumberKey>, StoredPin), CommandError> {
+    let keys = reader.keys(number)?;
+    let pins = reader.block_on(reader.store.pins())?;
+    let pin = pins.into_iter().find(|pin| keys.contains(&pin.number)).ok_or_else(not_set)?;
+    Ok((keys, pin))
+}
+
+fn not_set() -> CommandError {
+    CommandError::failed(
+        "no PIN is set for that number; `phonegate pins list` shows those that have one (a number with an extension has a \
+         PIN of its own)",
+    )
+}
+
+/// Formats a PIN for the audit log: when it was set, the wrong PINs since then, and its lock.
+fn words(pin: &StoredPin) -> String {
+    let locked = pin.locked_until.map(|until| format!(", locked until {}", time::utc(until))).unwrap_or_default();
+    format!("set {}, {} wrong PINs since{locked}", time::utc(pin.set_at), pin.failures)
+}

@@ -1,0 +1,185 @@
+//! Setting the PINs of a file: every row is checked first, then the PINs are set one after the other.
+
+use std::collections::HashMap;
+
+use csv::StringRecord;
+use phonegate::admission::Admission;
+use phonegate::approval::pins::{PinChecker, PinRules, number_keys};
+use phonegate::call::{NumberKey, PhoneNumber};
+use phonegate::store::StoredPin;
+use phonegate_approval::secret::Pin;
+use serde_json::json;
+
+use super::{Import, Setter, change};
+use crate::audit_log::AuditLog;
+use crate::context::Context;
+use crate::csv_input::{self, Rows};
+use crate::error::{CommandError, Exit};
+use crate::output::{self, Spinner};
+use crate::store_reader::{StoreReader, admission};
+
+/// The largest file, in bytes: a million numbers and their PINs.
+const MAX_BYTES: u64 = 32 * 1024 * 1024;
+
+/// A row that can be used.
+struct Entry {
+    line: u64,
+    number: PhoneNumber,
+    pin: Pin,
+}
+
+/// A row that cannot be used. The text shows neither a number nor a PIN.
+#[derive(Debug, PartialEq, Eq)]
+struct RefusedRow {
+    line: u64,
+    text: String,
+}
+
+/// What the rows of a file are.
+#[derive(Default)]
+struct Checked {
+    entries: Vec<Entry>,
+    refused: Vec<RefusedRow>,
+}
+
+pub(super) fn run(
+    arguments: &Import,
+    context: &Context,
+    log: impl FnOnce() -> Result<AuditLog, CommandError>,
+    json: bool,
+) -> Result<Exit, CommandError> {
+    let file = arguments.file.display();
+    let setter = Setter::new(context)?;
+    let in_file = |problem: String| CommandError::usage(format!("{file}: {problem}"));
+    let text = csv_input::read(&arguments.file, MAX_BYTES).map_err(in_file)?;
+    let Checked { entries, refused } = check(&text, &admission(context)?, setter.rules).map_err(in_file)?;
+    for RefusedRow { line, text } in &refused {
+        match json {
+            true => output::json_line(&json!({ "event": "refused", "line": line, "text": text })),
+            false => output::note(&format!("line {line}: {text}")),
+        }
+    }
+    let total = entries.len();
+    if !refused.is_empty() {
+        let rows = refused.len() + total;
+        return Err(in_file(format!("{} of {rows} rows cannot be used, so no PIN was set", refused.len())));
+    }
+    let replaced = if arguments.dry_run {
+        // It makes no file.
+        let pins = StoreReader::open_existing(context)?.map_or(Ok(Vec::new()), |reader| setter.pins(&reader))?;
+        let before = Before::new(pins);
+        entries.iter().filter(|entry| before.pin(&entry.number).is_some()).count()
+    } else {
+        let reader = StoreReader::open_or_create(context, json)?;
+        let before = Before::new(setter.pins(&reader)?);
+        let log = log()?;
+        let replaced = set_all(entries, &setter.into_checker(&reader), &before, &reader, &log, arguments, json);
+        // Also if only some were set.
+        log.close(json, "PINs were set");
+        replaced?
+    };
+    match json {
+        true => output::json_line(&json!({
+            "event": "imported", "pins": total, "replaced": replaced, "dry_run": arguments.dry_run
+        })),
+        false => {
+            let done = if arguments.dry_run { "could be set" } else { "set" };
+            output::print(&format!("PINs {done}: {total}; {replaced} of them in place of another."));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The PINs that were set before.
+struct Before(HashMap<NumberKey, StoredPin>);
+
+impl Before {
+    fn new(pins: Vec<StoredPin>) -> Self {
+        Self(pins.into_iter().map(|pin| (pin.number, pin)).collect())
+    }
+
+    fn pin(&self, number: &PhoneNumber) -> Option<&StoredPin> {
+        number_keys(number).iter().find_map(|key| self.0.get(key))
+    }
+}
+
+/// Sets PINs one after the other, and returns how many replaced another one.
+fn set_all(
+    entries: Vec<Entry>,
+    checker: &PinChecker,
+    before: &Before,
+    reader: &StoreReader,
+    log: &AuditLog,
+    arguments: &Import,
+    json: bool,
+) -> Result<usize, CommandError> {
+    let spinner = Spinner::start(json);
+    let (total, mut replaced) = (entries.len(), 0);
+    for (count, Entry { line, number, pin }) in entries.into_iter().enumerate() {
+        spinner.set_message(format!("setting PINs: {count} of {total}"));
+        super::set(checker, &number, pin, reader).map_err(|error| {
+            CommandError::failed(format!(
+                "{}: line {line}: {} ({count} of {total} PINs were set; to set the others, run this again)",
+                arguments.file.display(),
+                error.message
+            ))
+        })?;
+        let (masked, before) = (number.to_string(), before.pin(&number));
+        change::write_set(log, &masked, before);
+        replaced += usize::from(before.is_some());
+        if json {
+            output::json_line(&change::set_record(number.key(), &masked, Some(line), before.is_some()));
+        }
+    }
+    Ok(replaced)
+}
+
+/// Checks every row of a file.
+///
+/// # Errors
+/// The file has no rows of numbers and PINs.
+fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<Checked, String> {
+    let mut rows = Rows::of(text);
+    let header = rows.header()?;
+    // Without a header, the first row has a PIN: it is not shown.
+    let (Some(of_number), Some(of_pin)) = (csv_input::column(&header, "number"), csv_input::column(&header, "pin"))
+    else {
+        return Err("its first row must name the columns `number` and `pin`".to_owned());
+    };
+    let mut lines: HashMap<NumberKey, u64> = HashMap::new();
+    let mut checked = Checked::default();
+    let mut row = StringRecord::new();
+    while let Some(line) = rows.next(&mut row)? {
+        let (number, pin) = (row.get(of_number).unwrap_or_default(), row.get(of_pin).unwrap_or_default());
+        if number.trim().is_empty() && pin.trim().is_empty() {
+            continue;
+        }
+        match entry(line, number, pin.trim(), numbers, rules, &mut lines) {
+            Ok(entry) => checked.entries.push(entry),
+            Err(text) => checked.refused.push(RefusedRow { line, text }),
+        }
+    }
+    match checked.entries.is_empty() && checked.refused.is_empty() {
+        true => Err("it has no row below the names of the columns".to_owned()),
+        false => Ok(checked),
+    }
+}
+
+fn entry(
+    line: u64,
+    number: &str,
+    pin: &str,
+    numbers: &Admission,
+    rules: PinRules,
+    lines: &mut HashMap<NumberKey, u64>,
+) -> Result<Entry, String> {
+    // A failure's text shows a part of what was read, which may be a PIN in the wrong column.
+    let number = numbers.read(number).map_err(|failure| {
+        format!("the number cannot be read ({}); `phonegate numbers check` says why", failure.reason().name())
+    })?;
+    let pin = rules.check(pin, &number).map_err(|refused| refused.to_string())?;
+    match lines.insert(number.key(), line) {
+        None => Ok(Entry { line, number, pin }),
+        Some(first) => Err(format!("the number is that of line {first}; keep one of them")),
+    }
+}

@@ -1,0 +1,340 @@
+//! `phonegate prompts`: what users hear.
+
+mod help;
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use clap::{Args, Subcommand, ValueEnum};
+use comfy_table::CellAlignment;
+use hound::{SampleFormat, WavSpec, WavWriter};
+use phonegate::config::{ApprovalMethod, ConfigError, ErrorKind, PATH_VARIABLE, PromptsConfig};
+use phonegate::prompts::{ComposeError, Language, Prompts, SAMPLE_RATE, sentences};
+use phonegate_approval::policy::{CODE_DIGITS, Method};
+use phonegate_approval::script::{Piece, pieces};
+use serde_json::json;
+
+use self::help::{CHECK_HELP, HELP, LIST_HELP, PLAY_HELP, SAY_HELP};
+use crate::Globals;
+use crate::context::Context;
+use crate::error::{CommandError, Exit};
+use crate::output;
+
+/// The silence between two pieces that are not said one after another: a second, in samples.
+const PAUSE: usize = SAMPLE_RATE as usize;
+
+/// The verbs of `phonegate prompts`.
+#[derive(Subcommand)]
+#[command(after_help = HELP)]
+pub(crate) enum PromptsCommand {
+    /// Shows the languages and their recordings.
+    #[command(after_help = LIST_HELP)]
+    List,
+    /// Checks own recordings, and the languages that the configuration names. Tells every fault.
+    #[command(after_help = CHECK_HELP)]
+    Check,
+    /// Writes what a user hears into a file.
+    Play(Play),
+    /// Prints the sentences of PhoneGate's recordings.
+    Say(Say),
+}
+
+/// The arguments of `phonegate prompts play`.
+#[derive(Args)]
+#[command(after_help = PLAY_HELP)]
+pub(crate) struct Play {
+    /// The file to write.
+    #[arg(value_name = "FILE.wav")]
+    file: PathBuf,
+    /// The language, such as de-DE or de. Absent: the configuration's default.
+    #[arg(long)]
+    language: Option<String>,
+    /// One recording.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "code"])]
+    prompt: Option<PieceName>,
+    /// What a user hears by this method of approval. Absent with --code: code.
+    #[arg(long)]
+    method: Option<MethodName>,
+    /// The code that the user is to press: 1 to 4 digits.
+    #[arg(long, value_name = "DIGITS", value_parser = code)]
+    code: Option<String>,
+}
+
+/// The arguments of `phonegate prompts say`.
+#[derive(Args)]
+#[command(after_help = SAY_HELP)]
+pub(crate) struct Say {
+    /// The language, such as de-DE or de. Absent: all of them.
+    #[arg(long)]
+    language: Option<String>,
+}
+
+/// A piece as an argument: by the name of its file.
+#[derive(Clone, Copy)]
+struct PieceName(Piece);
+
+impl ValueEnum for PieceName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<[PieceName; Piece::ALL.len()]> = LazyLock::new(|| Piece::ALL.map(PieceName));
+        &*ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(self.0.name().into())
+    }
+}
+
+/// A method as an argument.
+#[derive(Clone, Copy)]
+struct MethodName(Method);
+
+impl ValueEnum for MethodName {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<[MethodName; Method::ALL.len()]> = LazyLock::new(|| Method::ALL.map(MethodName));
+        &*ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(self.0.name().into())
+    }
+}
+
+/// Reads a code.
+fn code(text: &str) -> Result<String, String> {
+    let has_length = u8::try_from(text.len()).is_ok_and(|length| CODE_DIGITS.contains(&length));
+    match has_length && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("a code has {} to {} digits, such as 471", CODE_DIGITS.start(), CODE_DIGITS.end())),
+    }
+}
+
+/// Does what a verb says.
+pub(crate) fn run(command: &PromptsCommand, globals: &Globals) -> Result<Exit, CommandError> {
+    match command {
+        PromptsCommand::List => list(globals),
+        PromptsCommand::Check => check(globals),
+        PromptsCommand::Play(arguments) => play(arguments, globals),
+        PromptsCommand::Say(arguments) => say(arguments, globals.json),
+    }
+}
+
+fn list(globals: &Globals) -> Result<Exit, CommandError> {
+    let json = globals.json;
+    let (config, prompts) = load(globals)?;
+    let default = prompts.language_for(None, None);
+    let mut table = output::table(["LANGUAGE", "PROMPT", "SECONDS", "SOURCE"]);
+    if let Some(seconds) = table.column_mut(2) {
+        seconds.set_cell_alignment(CellAlignment::Right);
+    }
+    for language in prompts.languages() {
+        for prompt in Piece::ALL {
+            let Some(recording) = language.get(prompt) else { continue };
+            let (file, seconds) = (language.own_file(prompt), seconds(recording.len()));
+            if !json {
+                let source = file.map_or("PhoneGate".to_owned(), |file| file.display().to_string());
+                table.add_row([language.tag(), prompt.name(), &format!("{seconds:.1}"), &source]);
+                continue;
+            }
+            let mut record = json!({
+                "event": "prompt", "language": language.tag(), "prompt": prompt.name(), "seconds": seconds,
+                "source": file.map_or("embedded", |_| "own"),
+            });
+            if let (Some(file), Some(fields)) = (file, record.as_object_mut()) {
+                fields.insert("file".to_owned(), json!(file.display().to_string()));
+            }
+            output::json_line(&record);
+        }
+    }
+    let countries = config.by_country.keys().map(|code| (code.clone(), prompts.language_for(None, Some(code))));
+    let countries: Vec<_> = countries.collect();
+    if json {
+        let by_country: serde_json::Map<_, _> =
+            countries.into_iter().map(|(code, language)| (code, json!(language.tag()))).collect();
+        output::json_line(&json!({ "event": "prompts", "language": default.tag(), "by_country": by_country }));
+        return Ok(Exit::Done);
+    }
+    output::print(&format!("{table}\n\nThe default is {}.", default.tag()));
+    for (code, language) in countries {
+        output::print(&format!("Numbers of {code} are spoken to in {}.", language.tag()));
+    }
+    Ok(Exit::Done)
+}
+
+fn check(globals: &Globals) -> Result<Exit, CommandError> {
+    let json = globals.json;
+    let Context { file, loaded } = Context::load(globals.config())?;
+    let file = file.display().to_string();
+    match Prompts::load_all(&loaded.config.prompts, loaded.config.approval.method.into(), &loaded.base) {
+        Ok(prompts) => {
+            let languages = prompts.languages();
+            let own = |language: &Language| Piece::ALL.iter().filter(|p| language.own_file(**p).is_some()).count();
+            let own: usize = languages.iter().map(own).sum();
+            match json {
+                true => output::json_line(&json!({
+                    "event": "checked", "ok": true, "config": file, "languages": languages.len(), "own": own,
+                })),
+                false => output::print(&format!(
+                    "{file}\n\nAll is well: {} languages, {own} own recordings.",
+                    languages.len()
+                )),
+            }
+            Ok(Exit::Done)
+        }
+        Err(faults) if json => {
+            for fault in faults {
+                output::json_line(&json!({ "event": "fault", "text": fault.to_string() }));
+            }
+            output::json_line(&json!({ "event": "checked", "ok": false, "config": file }));
+            Ok(Exit::Failed)
+        }
+        Err(faults) => {
+            output::print(&format!("{file}\n"));
+            faults.iter().for_each(|fault| output::print(&fault.to_string()));
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+fn play(arguments: &Play, globals: &Globals) -> Result<Exit, CommandError> {
+    let json = globals.json;
+    let (_, prompts) = load(globals)?;
+    let language = match &arguments.language {
+        None => prompts.language_for(None, None),
+        Some(tag) => find(&prompts, tag)?,
+    };
+    let method = method(arguments)?;
+    let pieces = chosen(arguments, method, &language);
+    let samples = match method {
+        Some(_) => language.compose(pieces.iter().copied()).map(|composition| composition.to_vec()),
+        None => one_by_one(&language, &pieces),
+    };
+    let samples = samples.map_err(|error| {
+        CommandError::usage(format!(
+            "the language {} {error}; `phonegate prompts list` shows what there is",
+            language.tag()
+        ))
+    })?;
+    let file = arguments.file.display();
+    write(&arguments.file, &samples).map_err(|error| match error {
+        hound::Error::IoError(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            CommandError::usage(format!("{file} is there already, and is not overwritten; name another file"))
+        }
+        error => CommandError::failed(format!("cannot write {file}: {error}")),
+    })?;
+    let seconds = seconds(samples.len());
+    let names: Vec<_> = pieces.into_iter().map(Piece::name).collect();
+    match json {
+        true => {
+            let mut record = json!({
+                "event": "written", "file": file.to_string(), "language": language.tag(), "prompts": names,
+                "seconds": seconds,
+            });
+            if let (Some(method), Some(fields)) = (method, record.as_object_mut()) {
+                fields.insert("method".to_owned(), json!(method.name()));
+            }
+            output::json_line(&record);
+        }
+        false => output::print(&format!("{file}: {} in {}, {seconds:.1} seconds.", names.join(", "), language.tag())),
+    }
+    Ok(Exit::Done)
+}
+
+/// The method whose prompt `play` writes. `None`: it writes recordings one by one.
+fn method(arguments: &Play) -> Result<Option<Method>, CommandError> {
+    let Some(method) =
+        arguments.method.map(|MethodName(method)| method).or(arguments.code.as_ref().map(|_| Method::Code))
+    else {
+        return Ok(None);
+    };
+    let name = method.name();
+    match (method.has_code(), &arguments.code) {
+        (true, None) => Err(CommandError::usage(format!("the method {name} says a code; add one: --code 471"))),
+        (false, Some(_)) => {
+            Err(CommandError::usage(format!("the method {name} says no code; leave out --code, or name another")))
+        }
+        _ => Ok(Some(method)),
+    }
+}
+
+/// What `play` writes: the prompt of a method, one piece, or all pieces that the language has.
+fn chosen(arguments: &Play, method: Option<Method>, language: &Language) -> Vec<Piece> {
+    match (method, arguments.prompt) {
+        (Some(method), _) => pieces(method, 1, arguments.code.as_deref().unwrap_or_default()).collect(),
+        (None, Some(PieceName(piece))) => vec![piece],
+        (None, None) => Piece::ALL.into_iter().filter(|piece| language.get(*piece).is_some()).collect(),
+    }
+}
+
+/// The recordings with [`PAUSE`] between them.
+fn one_by_one(language: &Language, pieces: &[Piece]) -> Result<Vec<i16>, ComposeError> {
+    let recording = |piece: &Piece| language.get(*piece).ok_or(ComposeError::Missing(*piece));
+    let recordings: Vec<_> = pieces.iter().map(recording).collect::<Result<_, _>>()?;
+    Ok(recordings.join([0; PAUSE].as_slice()))
+}
+
+fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {
+    let spec = WavSpec { channels: 1, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let file = OpenOptions::new().write(true).create_new(true).open(file)?;
+    let mut writer = WavWriter::new(BufWriter::new(file), spec)?;
+    samples.iter().try_for_each(|sample| writer.write_sample(*sample))?;
+    writer.finalize()
+}
+
+fn say(arguments: &Say, json: bool) -> Result<Exit, CommandError> {
+    let only = match &arguments.language {
+        None => None,
+        Some(tag) => Some(find(&library_prompts()?, tag)?),
+    };
+    for (language, sentences) in sentences() {
+        if only.as_ref().is_some_and(|only| only.tag() != language) {
+            continue;
+        }
+        for (prompt, text) in sentences {
+            match json {
+                true => output::json_line(&json!({
+                    "event": "sentence", "language": language, "prompt": prompt.name(), "text": text,
+                })),
+                false => output::print(&format!("{language} {}\n  {text}", prompt.name())),
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The prompts of the library, which has every piece.
+fn library_prompts() -> Result<Prompts, ConfigError> {
+    Prompts::load(&PromptsConfig::default(), ApprovalMethod::default().into(), Path::new(""))
+}
+
+/// The prompts of the configuration; where nobody named one and there is none, those of the library.
+fn load(globals: &Globals) -> Result<(PromptsConfig, Prompts), CommandError> {
+    let is_named = globals.config().is_some() || std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty());
+    match Context::load(globals.config()) {
+        Ok(Context { file, loaded }) => {
+            let prompts = Prompts::load(&loaded.config.prompts, loaded.config.approval.method.into(), &loaded.base)
+                .map_err(|error| error.in_file(&file))?;
+            Ok((loaded.config.prompts, prompts))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_named => {
+            output::warning(globals.json, "there is no configuration, so these are PhoneGate's prompts");
+            let config = PromptsConfig::default();
+            let prompts = library_prompts()?;
+            Ok((config, prompts))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn find(prompts: &Prompts, tag: &str) -> Result<Language, CommandError> {
+    prompts.language(tag).ok_or_else(|| {
+        let known: Vec<_> = prompts.languages().iter().map(Language::tag).collect();
+        CommandError::usage(format!("there are no prompts in `{tag}`; there are {}", known.join(", ")))
+    })
+}
+
+fn seconds(samples: usize) -> f64 {
+    let milliseconds = samples as u64 * 1_000 / u64::from(SAMPLE_RATE);
+    milliseconds as f64 / 1_000.0
+}

@@ -1,0 +1,71 @@
+//! What differs by operating system: where this library lies, where state goes, who may use a file, what keeps the
+//! library loaded, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
+//!
+//! This is the lowest crate of the workspace: it imports no other one.
+
+#![warn(missing_docs, unreachable_pub)]
+#![deny(clippy::undocumented_unsafe_blocks)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+mod library;
+mod permissions;
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::{
+    Account, SavedAccess, create_private_file, create_private_folder, ensure_private_dir, exposure, is_stdout_left,
+    make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
+    untrusted_writer, user_name,
+};
+
+#[cfg(not(windows))]
+mod unsupported;
+#[cfg(not(windows))]
+pub use unsupported::{EventLog, dpapi, machine_proxy, restrict_library_search, windows_folder};
+
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::event_log::EventLog;
+#[cfg(windows)]
+pub use windows::proxy::machine_proxy;
+#[cfg(windows)]
+pub use windows::{
+    Account, SavedAccess, create_private_file, create_private_folder, dpapi, ensure_private_dir, exposure,
+    is_stdout_left, make_world_readable, module_path, pin_module, private_file, protect_folder,
+    restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name, windows_folder,
+};
+
+pub use library::LibraryVersion;
+pub use permissions::{Exposure, Grant, HOST_SERVICE};
+
+/// The machine's name, by which a node of a farm is known.
+pub fn machine_name() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// The machine's proxy as WinHTTP has it, which any of several forms may be in.
+pub struct MachineProxy {
+    /// `proxy:3128`, or `http=proxy:3128;https=other:3128`, with or without `http://`; separated by `;` or blanks.
+    pub proxies: String,
+    /// Hosts that are reached without it: `<local>;*.contoso.local`.
+    pub bypass: String,
+}
+
+/// The severity of an event in the Windows Event Log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSeverity {
+    /// An error.
+    Error,
+    /// A warning.
+    Warning,
+    /// Information.
+    Information,
+}
