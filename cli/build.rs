@@ -2,7 +2,7 @@
 //! variable `PHONEGATE_SHIPPED_LIBRARY` names the file of the library, which must be built first. Without it,
 //! `phonegate install` needs --trust-folder.
 
-#[path = "src/install/library_hash.rs"]
+#[path = "../crates/deploy/src/plan/library_hash.rs"]
 mod library_hash;
 #[path = "../windows/resources.rs"]
 mod resources;

@@ -19,8 +19,8 @@ use crate::backend::{NamedBackend, TelephonyBackend};
 use crate::call::{Call, CallEvent, CallId, CallStatus, Failure, FailureReason, GateEvent};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
-use crate::engine::{Engine, Known};
-use crate::fault;
+use crate::engine::{Engine, Lookup};
+use crate::failpoint;
 use crate::registry::{Begun, Registry, Snapshot};
 use crate::telemetry::{Log, LogEntry, TextFile, sanitize_untrusted};
 pub use start::LogTo;
@@ -98,17 +98,17 @@ impl Gate {
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
-                let held = number.zip(attempts.ok()).map(|(number, attempts)| {
+                let tracked = number.zip(attempts.ok()).map(|(number, attempts)| {
                     let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
-                    (self.engine.hold(&call), call)
+                    (self.engine.track(&call), call)
                 });
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| sanitize_untrusted(name)).collect();
-                fault::point("gate.initiate");
+                failpoint::hit("gate.initiate");
                 let started = entry(CallEvent::Requested);
                 self.log.write(&LogEntry { attempt: Some(attempt), attributes: &attributes, ..started });
-                if let Some((unsettled, call)) = held {
-                    self.engine.start(unsettled, call);
+                if let Some((guard, call)) = tracked {
+                    self.engine.drive(guard, call);
                 }
                 attempt
             }
@@ -118,12 +118,12 @@ impl Gate {
             }
             Begun::Refused(failure, attempt) => {
                 self.log_refused(entry(CallEvent::Refused), &failure);
-                self.engine.refused(attempt, number.as_ref(), failure);
+                self.engine.record_refusal(attempt, number.as_ref(), failure);
                 return Some(CallStatus::Failed);
             }
             Begun::RefusedRepeat(failure, attempt) => {
                 self.log_refused(entry(CallEvent::RepeatRefused), &failure);
-                self.engine.refused_repeat(attempt, &failure);
+                self.engine.record_refused_repeat(attempt, &failure);
                 return Some(CallStatus::Failed);
             }
         };
@@ -181,8 +181,8 @@ impl Gate {
             Some(status) if self.engine.is_shared() => self.engine.confirm(id, status),
             Some(status) => status,
             None => match self.engine.look_up(id) {
-                Known::NotYet => CallStatus::Pending,
-                Known::Not(failure) => {
+                Lookup::InProgress => CallStatus::Pending,
+                Lookup::NotFound(failure) => {
                     self.log.write(&LogEntry::refused(CallEvent::Unknown, Some(id), &failure));
                     CallStatus::Failed
                 }
@@ -223,8 +223,8 @@ impl Gate {
         self.log.write(&LogEntry { level: Level::Warn, ..LogEntry::refused(CallEvent::Refused, Some(id), &failure) });
         let now = Deadline::after(Moment::now(), Duration::ZERO);
         match self.registry.begin(id, Err(failure), now) {
-            Begun::Refused(failure, attempt) => self.engine.refused(attempt, None, failure),
-            Begun::RefusedRepeat(failure, attempt) => self.engine.refused_repeat(attempt, &failure),
+            Begun::Refused(failure, attempt) => self.engine.record_refusal(attempt, None, failure),
+            Begun::RefusedRepeat(failure, attempt) => self.engine.record_refused_repeat(attempt, &failure),
             Begun::New(_) | Begun::StillPending(_) => {}
         }
     }
@@ -267,7 +267,7 @@ impl Gate {
         // The rest is for what is to be told and written.
         let for_hanging_up = within * 3 / 4;
         let all_hung_up =
-            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.engine.end()).await.is_ok() });
+            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.engine.shut_down()).await.is_ok() });
         // While the log still takes its lines. A task that is cut short below finds its call settled.
         self.engine.abandon();
         // Another node may begin the same request anew while nobody here can be told of it.
@@ -277,7 +277,7 @@ impl Gate {
         // A store that is away must not cost the log its last lines either.
         let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
         let recorded = async {
-            self.engine.recorded().await;
+            self.engine.flush().await;
             self.alerts.close().await;
         };
         let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });

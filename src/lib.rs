@@ -33,11 +33,8 @@ pub mod admission;
 pub mod alerts;
 pub mod approval;
 pub mod backend;
-pub mod call;
-pub mod clock;
 pub mod config;
 mod engine;
-mod fault;
 pub mod gate;
 mod no_duplicate_keys;
 pub mod prompts;
@@ -46,4 +43,8 @@ pub mod store;
 mod sync;
 pub mod telemetry;
 
+pub use phonegate_core::{call, clock, failpoint, level, limits, redact};
 pub use phonegate_os as platform;
+
+/// The types of backends that this library knows.
+pub const TYPES: config::Types = config::Types { backends: backend::BACKENDS };

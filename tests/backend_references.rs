@@ -171,7 +171,7 @@ fn a_sip_call_is_followed_by_its_own_process_alone() {
 
 #[test]
 fn each_kind_of_backend_is_tried() {
-    let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
+    let schema: Value = serde_json::from_str(&phonegate::config::schema(&phonegate::TYPES)).unwrap();
     let kinds = schema["$defs"]["BackendConfig"]["oneOf"].as_array().unwrap().len();
     // And SIP by itself.
     assert_eq!(Rig::all().len() + 1, kinds, "a new backend belongs into this file");

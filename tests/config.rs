@@ -25,7 +25,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 /// Starts a gate, with its log and its store elsewhere.
 fn start(path: &Path) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
-    let mut loaded = config::load(path).map_err(|error| error.to_string())?;
+    let mut loaded = config::load(path, &phonegate::TYPES).map_err(|error| error.to_string())?;
     loaded.config.log.directory = Some(folder.path().to_owned());
     if loaded.config.store.kind == StoreKind::Sqlite && loaded.config.store.path.is_none() {
         loaded.config.store.path = Some(folder.path().join("phonegate.db"));
@@ -72,12 +72,12 @@ fn no_error_shows_a_secret() {
             r#"{{ "use": ["c"], "backends": {{ "c": {{ "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW",
                  "from": "+1", "auth_token": {secret}, "unknown": 1 }} }} }}"#
         );
-        let error = config::parse(&text).unwrap_err();
+        let error = config::parse(&text, &phonegate::TYPES).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hush"), "{error}");
     }
     let text = r#"{ "use": ["c"], "backends": { "c": { "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW",
         "from": "+1", "auth_token": "hush-hush" } }, "approval": { "method": "pound" }, "network": { "proxy": "http://bob:hush-hush@127.0.0.1:1" } }"#;
-    let config = config::parse(text).unwrap();
+    let config = config::parse(text, &phonegate::TYPES).unwrap();
     assert!(!format!("{config:?}").contains("hush"), "{config:?}");
     let warnings = config.warnings();
     assert!(warnings.iter().any(|warning| warning.starts_with("backends.c.auth_token: ")), "{warnings:?}");
@@ -91,7 +91,7 @@ fn a_pepper_and_the_pin_of_a_simulated_phone_are_secrets() {
         "use": ["phone"], "allow_test_backends": true, "backends": { "phone": { "type": "simulated", "pin": "739104" } },
         "approval": { "pin": { "pepper": "hush-hush-hush-hush-hush-hush-hush" } }
     });
-    let config = config::parse(&text.to_string()).unwrap();
+    let config = config::parse(&text.to_string(), &phonegate::TYPES).unwrap();
     let shown = format!("{config:?}");
     assert!(!shown.contains("hush") && !shown.contains("739104"), "{shown}");
     let warnings = config.warnings();
@@ -109,7 +109,7 @@ fn a_verdict_counts_only_of_a_backend_that_judges_by_itself() {
             "use": ["trunk"], "backends": { "trunk": { "type": "sip", "trunk": "sips:sbc.contoso.local" }, "b": backend },
             "allow_test_backends": allow_test_backends, "numbers": { "default_country": "US" }
         });
-        let config = config::parse(&text.to_string()).unwrap();
+        let config = config::parse(&text.to_string(), &phonegate::TYPES).unwrap();
         config.provider_verdicts(&config.backends["b"])
     };
     let file = |accept: Value| json!({ "type": "file", "path": "calls.txt", "accept_provider_verdict": accept });
@@ -144,7 +144,7 @@ fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme(
     ] {
         let text = json!({ "use": ["c"], "network": { "proxy": proxy }, "approval": { "method": "pound" }, "backends": { "c": {
             "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } } } });
-        let warnings = config::parse(&text.to_string()).unwrap().warnings();
+        let warnings = config::parse(&text.to_string(), &phonegate::TYPES).unwrap().warnings();
         assert_eq!(warnings.iter().any(|warning| warning.starts_with("network.proxy: ")), warned, "{proxy}");
         assert!(!warnings.concat().contains("hush"));
     }
@@ -156,7 +156,7 @@ fn a_call_asks_for_a_code_unless_the_configuration_says_otherwise() {
     let of_twilio = json!({ "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } });
     for backend in [trunk, of_twilio] {
         let config = json!({ "use": ["b"], "backends": { "b": backend }, "numbers": { "default_country": "US" } });
-        let policy = config::parse(&config.to_string()).unwrap().approval_policy().unwrap();
+        let policy = config::parse(&config.to_string(), &phonegate::TYPES).unwrap().approval_policy().unwrap();
         assert_eq!((policy.method().name(), policy.code_digits()), ("code", 3));
     }
 }
@@ -169,7 +169,7 @@ fn weak_approval_is_warned_about_and_nothing_else_is() {
             "use": ["trunk"], "backends": { "trunk": { "type": "sip", "trunk": "sips:sbc.contoso.local" } },
             "numbers": { "default_country": "US" }, "approval": approval, "prompts": { "attempts": attempts }
         });
-        config::parse(&config.to_string()).unwrap().warnings()
+        config::parse(&config.to_string(), &phonegate::TYPES).unwrap().warnings()
     };
     let pound = warnings(json!({ "method": "pound", "code_digits": 1 }), 2);
     assert_eq!(pound.len(), 1, "{pound:?}");
@@ -210,7 +210,7 @@ fn trunks_whose_keys_are_not_authenticated_are_warned_about() {
         // The second trunk is not in use.
         let unused = json!({ "type": "sip", "trunk": udp });
         let text = json!({ "use": ["trunk"], "backends": { "trunk": settings, "unused": unused } });
-        let warnings = config::parse(&text.to_string()).unwrap().warnings();
+        let warnings = config::parse(&text.to_string(), &phonegate::TYPES).unwrap().warnings();
         let open: Vec<_> = warnings.iter().filter(|text| text.contains("keys are not authenticated")).collect();
         match expected {
             None => assert!(open.is_empty(), "{trunk}: {open:?}"),
@@ -224,7 +224,7 @@ fn trunks_whose_keys_are_not_authenticated_are_warned_about() {
 
 #[test]
 fn a_file_that_is_not_there_is_told_with_what_to_do() {
-    let error = config::load(Path::new("no-such-folder/phonegate.json")).unwrap_err();
+    let error = config::load(Path::new("no-such-folder/phonegate.json"), &phonegate::TYPES).unwrap_err();
     assert_eq!(error.kind(), config::ErrorKind::NotFound);
     assert!(
         error.to_string().contains("no-such-folder/phonegate.json: there is no such file; put one there"),
@@ -263,14 +263,14 @@ fn what_is_no_file_or_too_long_is_refused() {
         (&pipe, "is not a regular file"),
         (&long, "is longer than 1048576 bytes"),
     ] {
-        let error = config::load(path).unwrap_err();
+        let error = config::load(path, &phonegate::TYPES).unwrap_err();
         assert_eq!(error.kind(), config::ErrorKind::Unreadable);
         assert!(error.to_string().contains(problem), "{error}");
     }
     let huge = folder.path().join("huge");
     std::fs::File::create(&huge).unwrap().set_len(64 * 1024 * 1024).unwrap();
     let before = support::bytes_read_by_this_process();
-    config::load(&huge).unwrap_err();
+    config::load(&huge, &phonegate::TYPES).unwrap_err();
     let read = support::bytes_read_by_this_process() - before;
     assert!(read < 2 * 1024 * 1024, "{read} bytes were read");
     let secrets =
@@ -288,13 +288,16 @@ fn the_shipped_schema_is_that_of_the_reader() {
     let schema: Value = serde_json::from_str(&shipped).unwrap();
     let description = schema["description"].as_str().unwrap();
     assert!(description.starts_with("The settings of PhoneGate"), "an administrator reads it: {description}");
-    assert!(shipped == config::schema(), "run: cargo run -p phonegate-cli -- schema > phonegate.schema.json");
+    assert!(
+        shipped == config::schema(&phonegate::TYPES),
+        "run: cargo run -p phonegate-cli -- schema > phonegate.schema.json"
+    );
 }
 
 /// The schema is shipped for editors: it must say the same as the reader.
 #[test]
 fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
-    let schema: Value = serde_json::from_str(&config::schema()).unwrap();
+    let schema: Value = serde_json::from_str(&config::schema(&phonegate::TYPES)).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for path in files("good") {
         let text = std::fs::read_to_string(&path).unwrap();

@@ -60,7 +60,7 @@ fn is_hung_up_although_forgotten_after(event: &str, callee: Callee) {
     let mut host = farm.process(1);
     host.logs(event);
     let forget = "local kept = redis.call('GET', KEYS[1]) redis.call('FLUSHALL') return kept";
-    let forgotten = farm.redis.cli(&["EVAL", forget, "1", "{phonegate}:a:1"]);
+    let forgotten = farm.redis.cli(&["EVAL", forget, "1", "{phonegate}:attempt:1"]);
     assert!(forgotten.contains("\"owner\"") && !forgotten.contains("\"outcome\""), "not pending: {forgotten}");
     callee.finish();
     let words = host.last_words();
@@ -103,7 +103,7 @@ fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_an
     let farm = Farm::new(json!({ "type": "file", "path": phone }), 90);
     let node = farm.node();
     let mut hosts = [1, 2].map(|n| farm.process(n));
-    let reference = |n: u128| farm.redis.cli(&["GET", &format!("{{phonegate}}:a:{n}")]).contains("\"reference\"");
+    let reference = |n: u128| farm.redis.cli(&["GET", &format!("{{phonegate}}:attempt:{n}")]).contains("\"reference\"");
     wait_until("Redis has the references", || reference(1) && reference(2));
     hosts.iter().for_each(Host::pause);
     let taken_up = || node.log().iter().filter(|line| line["event"] == "claimed").count();

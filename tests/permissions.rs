@@ -76,7 +76,7 @@ impl Place {
     }
 
     fn start(&self) -> Result<Gate, ConfigError> {
-        let loaded = config::load(&self.path("conf/phonegate.json"))?;
+        let loaded = config::load(&self.path("conf/phonegate.json"), &phonegate::TYPES)?;
         let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
         Gate::start(loaded, Arc::new(Registry::new(Duration::from_secs(1))), log_to)
     }

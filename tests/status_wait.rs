@@ -33,7 +33,7 @@ fn gate(call: serde_json::Value, store: serde_json::Value) -> TestGate {
 fn a_status_waits_five_seconds_unless_the_configuration_says_otherwise() {
     let config =
         json!({ "use": ["c"], "backends": { "c": { "type": "file", "path": "x" } }, "allow_test_backends": true });
-    assert_eq!(config::parse(&config.to_string()).unwrap().call.status_wait_ms.get(), 5_000);
+    assert_eq!(config::parse(&config.to_string(), &phonegate::TYPES).unwrap().call.status_wait_ms.get(), 5_000);
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
         Arc::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned())));
     let log_to = LogTo { file_name: "phonegate.log", tee: Some(tee), system: None };
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
-    let gate = Gate::start(config::load(&path).unwrap(), registry, log_to).unwrap();
+    let gate = Gate::start(config::load(&path, &phonegate::TYPES).unwrap(), registry, log_to).unwrap();
     gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new(), language: None });
     support::wait_until("the call ends", || gate.status(id(1)) == CallStatus::Success);
     assert!(gate.shut_down(support::PATIENCE));
@@ -196,7 +196,8 @@ fn a_folder_that_others_can_write_to_is_refused() {
     std::fs::write(&path, demo(json!({ "directory": "log" })).to_string()).unwrap();
     let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
-    let error = Gate::start(config::load(&path).unwrap(), registry, log_to).err().expect("it is refused");
+    let error =
+        Gate::start(config::load(&path, &phonegate::TYPES).unwrap(), registry, log_to).err().expect("it is refused");
     assert_eq!(error.kind(), ErrorKind::StateFolder);
     assert!(error.to_string().starts_with(&format!("log.directory: {}: ", log.display())), "{error}");
 }

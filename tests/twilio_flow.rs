@@ -49,7 +49,7 @@ impl Rig {
             config[key] = section.into_iter().chain(value.as_object().unwrap().clone()).collect();
         }
         let fraud_key = config["fraud"]["key"].as_str().unwrap_or("0").chars().next().unwrap();
-        let config = config::parse(&config.to_string()).unwrap();
+        let config = config::parse(&config.to_string(), &phonegate::TYPES).unwrap();
         let mut parameters = json!({
             "fraud_key": fraud_key.to_string(), "send_digits": "", "language": "en-US", "nonce": "of this call",
         });

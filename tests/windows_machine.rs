@@ -212,7 +212,7 @@ fn the_event_log_is_told_of_a_start_and_a_refused_configuration_and_a_defect_and
     assert_eq!(reported(&refused, ERROR, "there is no such file"), 1, "{refused}");
 
     let defect = events_of(&windows_debug_build().dll, Some(&demo), &[("PHONEGATE_FAULT", "backend.place")]);
-    assert!(reported(&defect, ERROR, "a panic at src/fault.rs") > 0, "{defect}");
+    assert!(reported(&defect, ERROR, "a panic at crates/core/src/failpoint.rs") > 0, "{defect}");
 
     let mut silent = demo;
     silent["log"] = json!({ "event_log": false });

@@ -143,7 +143,7 @@ pub fn fill_day(redis: &Redis, calls: u64) {
         .flat_map(|(bucket, count)| [bucket.to_string(), count.to_string()])
         .collect();
     let fields: Vec<_> = fields.iter().map(String::as_str).collect();
-    for key in ["{phonegate}:day", "{phonegate}:c:LV"] {
+    for key in ["{phonegate}:day", "{phonegate}:country:LV"] {
         redis.cli(&[&["HSET", key], &fields[..]].concat());
     }
 }

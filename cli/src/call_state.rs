@@ -1,28 +1,28 @@
-//! How a call stands that has not ended.
+//! The state of a call that has not ended.
 
 use std::time::{Duration, SystemTime};
 
 use phonegate::store::{Row, RowOutcome};
 
-/// Longer than any call lasts: the longest deadline (`call.deadline_s`, 600 s), what a number is held after it, and some
-/// seconds by which two clocks may differ. Whoever drove a call that is older is gone, and nobody has taken it up.
+/// The age at which a pending call has no process any more. It is longer than any call: the maximum of `call.deadline_s`
+/// (600 s), the time for which a number is reserved after it, and the difference of two clocks.
 const GONE_AFTER: Duration = Duration::from_secs(11 * 60);
 
-/// How far a call has come that has not ended.
+/// The state of a call that has not ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CallState {
-    /// Nobody's phone is known to ring.
+    /// The phone is not known to ring.
     Dialling,
-    /// It rings.
+    /// The phone rings.
     Ringing,
-    /// Somebody answered.
+    /// The call was answered.
     Answered,
-    /// It will not end: its process is gone.
+    /// The process of the call is gone, and no other has claimed the call.
     Gone,
 }
 
 impl CallState {
-    /// None where it has ended.
+    /// Returns the state, or `None` if the call has ended.
     pub(crate) fn of(row: &Row) -> Option<Self> {
         let is_old = SystemTime::now().duration_since(row.started).is_ok_and(|age| age > GONE_AFTER);
         match row.outcome {
@@ -34,7 +34,7 @@ impl CallState {
         }
     }
 
-    /// For programs.
+    /// Returns the name that `--json` prints.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dialling => "dialling",
@@ -44,8 +44,8 @@ impl CallState {
         }
     }
 
-    /// In a column.
-    pub(crate) fn word(self) -> &'static str {
+    /// Returns the label for people.
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Dialling => "dialling…",
             Self::Ringing => "ringing…",

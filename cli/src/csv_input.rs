@@ -1,4 +1,4 @@
-//! Files of comma-separated values, as MIM's portal, PowerShell and Excel export them.
+//! Reads files of comma-separated values, as MIM's portal, PowerShell and Excel export them.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use csv::{Reader, ReaderBuilder, StringRecord};
 use encoding_rs::{UTF_8, WINDOWS_1252};
 use zeroize::Zeroizing;
 
-/// The text of such a file, in which there may be secrets.
+/// Returns the text of a file, which may contain secrets. The path `-` is standard input.
 ///
 /// # Errors
 /// What is wrong with the file, and what to do. It does not name the file.
@@ -30,20 +30,21 @@ fn bytes(path: &Path, max_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// Text in the encoding of its byte order mark; without one in UTF-8, else in the usual one of western Windows.
+/// Decodes a text: by its byte order mark, else as UTF-8 if it is valid, else as Windows-1252.
 fn decode(bytes: &[u8]) -> String {
     let fallback = if std::str::from_utf8(bytes).is_ok() { UTF_8 } else { WINDOWS_1252 };
-    // `decode` obeys a byte order mark. Lines are counted by their line feeds, too late where a carriage return is before.
+    // `decode` heeds a byte order mark. The csv crate would count a line one too late after a carriage return.
     fallback.decode(bytes).0.replace("\r\n", "\n")
 }
 
-/// The rows of such a text, of which the first one names the columns.
+/// The rows of a text. The first row names the columns.
 pub(crate) struct Rows<'a> {
     reader: Reader<&'a [u8]>,
     lines_before: u64,
 }
 
 impl<'a> Rows<'a> {
+    /// Prepares to read a text.
     pub(crate) fn of(text: &'a str) -> Self {
         // Windows PowerShell's Export-Csv starts with the type of the objects.
         let (text, lines_before) = match text.strip_prefix("#TYPE").and_then(|rest| rest.split_once('\n')) {
@@ -54,32 +55,32 @@ impl<'a> Rows<'a> {
         Self { reader, lines_before }
     }
 
-    /// The names of the columns.
+    /// Returns the names of the columns.
     pub(crate) fn header(&mut self) -> Result<StringRecord, String> {
         self.reader.headers().cloned().map_err(unreadable)
     }
 
-    /// Reads the next row, and returns its line in the file; None at the end.
+    /// Reads the next row, and returns its line in the file; `None` at the end.
     pub(crate) fn next(&mut self, row: &mut StringRecord) -> Result<Option<u64>, String> {
-        let is_there = self.reader.read_record(row).map_err(unreadable)?;
-        Ok(is_there.then(|| row.position().map_or(0, csv::Position::line) + self.lines_before))
+        let has_row = self.reader.read_record(row).map_err(unreadable)?;
+        Ok(has_row.then(|| row.position().map_or(0, csv::Position::line) + self.lines_before))
     }
 }
 
-/// The position of a column in the header.
+/// Returns the position of a column in the header.
 pub(crate) fn column(header: &StringRecord, name: &str) -> Option<usize> {
-    header.iter().position(|there| there.trim().eq_ignore_ascii_case(name))
+    header.iter().position(|column| column.trim().eq_ignore_ascii_case(name))
 }
 
 fn unreadable(error: csv::Error) -> String {
-    format!("is not in comma-separated values: {error}")
+    format!("is not a file of comma-separated values: {error}")
 }
 
 /// Returns the separator that occurs most often in the first row: tab, semicolon or comma.
 fn delimiter(text: &str) -> u8 {
     let header = text.lines().next().unwrap_or_default();
     let count = |delimiter: &u8| header.bytes().filter(|byte| byte == delimiter).count();
-    // Of equally many, the last.
+    // If several occur equally often, the last one.
     [b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
 }
 
@@ -88,7 +89,7 @@ mod tests {
     use super::decode;
 
     #[test]
-    fn every_usual_encoding_is_read() {
+    fn usual_encodings_are_decoded() {
         let utf16: Vec<u8> = "\u{feff}näme".encode_utf16().flat_map(u16::to_le_bytes).collect();
         for bytes in [&b"n\xc3\xa4me"[..], b"\xef\xbb\xbfn\xc3\xa4me", b"n\xe4me", &utf16] {
             assert_eq!(decode(bytes), "näme", "{bytes:?}");

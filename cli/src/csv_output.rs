@@ -16,7 +16,7 @@ pub(crate) fn as_text(text: &str) -> String {
     format!("'{text}")
 }
 
-/// Keeps the kind of the error, by which a closed pipe is recognized.
+/// Converts an error, and keeps its kind, so that a closed pipe is recognized.
 pub(crate) fn io_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,

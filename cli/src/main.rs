@@ -9,7 +9,6 @@
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 mod audit_log;
-mod backup;
 mod call;
 mod call_state;
 mod commands;
@@ -17,12 +16,7 @@ mod context;
 mod csv_input;
 mod csv_output;
 mod error;
-mod install;
-mod mim;
 mod output;
-mod permissions;
-mod revert;
-mod revert_calls;
 mod steps;
 mod store_reader;
 mod time;
@@ -35,8 +29,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
-    alerts, blocks, calls, check, doctor, library_version, limits, numbers, pins, prompts, protect, report, schema,
-    twilio,
+    alerts, backup, blocks, calls, check, doctor, install, library_version, limits, numbers, pins, prompts, protect,
+    report, revert, schema, twilio,
 };
 use error::{CommandError, CommandErrorKind, Exit};
 
@@ -171,12 +165,12 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
     match command {
-        Command::Install(arguments) => install::run(arguments, globals.config()),
-        Command::Revert(arguments) => revert::run(arguments),
+        Command::Install(arguments) => install::run(arguments, globals),
+        Command::Revert(arguments) => revert::run(arguments, globals),
         Command::Twilio(command) => twilio::run(command, globals),
         Command::Protect(_) => protect::run(),
         Command::Schema(_) => schema::run(),
-        Command::Check(arguments) => check::run(arguments, globals),
+        Command::Check(_) => check::run(globals),
         Command::Call(arguments) => call::run(arguments, globals.config()),
         Command::Numbers(command) => numbers::run(command, globals),
         Command::Prompts(command) => prompts::run(command, globals),
@@ -184,7 +178,7 @@ fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
         Command::Calls(arguments) => calls::run(arguments, globals),
         Command::Report(arguments) => report::run(arguments, globals),
         Command::Alerts(command) => alerts::run(command, globals),
-        Command::Backup(arguments) => backup::run(arguments, globals.config()),
+        Command::Backup(arguments) => backup::run(arguments, globals),
         Command::Blocks(command) => blocks::run(command, globals),
         Command::Limits(command) => limits::run(command, globals),
         Command::Pins(command) => pins::run(command, globals),

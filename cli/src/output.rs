@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -110,23 +109,6 @@ pub(crate) fn warning(json: bool, text: &str) {
     }
 }
 
-/// Prints a step that changes the machine, or would.
-pub(crate) fn change(json: bool, step: &str, path: &Path, text: &str, done: bool) {
-    let path = path.display().to_string();
-    match json {
-        true => json_line(&json!({ "event": "change", "step": step, "path": path, "text": text, "done": done })),
-        false => print(&format!("{} {path}: {text}", if done { "done:" } else { "would change" })),
-    }
-}
-
-/// Prints how a file changes.
-pub(crate) fn diff(json: bool, text: &str) {
-    match json {
-        true => json_line(&json!({ "event": "diff", "text": text })),
-        false => print(&format!("\n{text}")),
-    }
-}
-
 /// Creates an empty table without lines between its cells.
 pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     let mut table = Table::new();
@@ -135,8 +117,13 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// Prints a table. A terminal cuts its lines, so the longest text belongs into the last column.
+/// Prints a table.
 pub(crate) fn print_table(table: &Table) {
+    lines(table, None).iter().for_each(|line| print(line));
+}
+
+/// Prints a table, and cuts its lines to the width of the terminal. The last column must be the one that may be cut.
+pub(crate) fn print_cut_table(table: &Table) {
     lines(table, columns()).iter().for_each(|line| print(line));
 }
 

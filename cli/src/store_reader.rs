@@ -1,4 +1,4 @@
-//! The configured store, reader by the tool beside a service that may be using it.
+//! Reads and changes the store of a configuration, while a service may be using it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,29 +6,32 @@ use std::time::Duration;
 
 use phonegate::admission::{Admission, NumberHasher};
 use phonegate::call::{CallId, NumberKey, PhoneNumber};
-use phonegate::config::{ConfigError, ErrorKind, NumbersConfig, StoreKind};
-use phonegate::store::{self, CallStore, KeyUse, Query, Row, StoreError};
+use phonegate::config::{ErrorKind, NumbersConfig, StoreKind};
+use phonegate::store::{self, CallStore, KeyUse, OpenError, Query, Row, StoreError, StoreErrorCause, StoreErrorKind};
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::{output, writable};
 
-/// How long one question may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Maximum time for one operation of the store.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// So many attempts are read at once.
+/// Maximum number of attempts that are read at once.
 const PAGE: usize = 2_000;
+
+/// Shown in place of a number of which only the key is known.
+const UNKNOWN_NUMBER: &str = "(not known)";
 
 /// A number that the store may know.
 pub(crate) struct KnownNumber {
     /// Its hashes with each number key, the current one first.
     pub(crate) keys: Vec<NumberKey>,
-    /// The same, masked. `None` if nothing but its key is known.
+    /// The masked number, or `None` if only the key is known.
     pub(crate) masked: Option<Box<str>>,
 }
 
-/// A store, and the threads that it needs.
+/// An open store, with a runtime for its operations.
 pub(crate) struct StoreReader {
     pub(crate) store: Arc<dyn CallStore>,
     kind: StoreKind,
@@ -40,91 +43,103 @@ pub(crate) struct StoreReader {
 }
 
 impl StoreReader {
-    /// Opens the store of a configuration, which is there.
+    /// Opens an existing store.
+    ///
+    /// # Errors
+    /// If the store is in memory, does not exist yet, or cannot be opened.
     pub(crate) fn open(context: &Context) -> Result<Self, CommandError> {
-        must_keep(context)?;
+        must_be_persistent(context)?;
         match missing_file(context)? {
-            None => Self::open_there(context)?.with_all_numbers(),
-            Some(missing) => Err(not_there(context, &missing)),
+            None => Self::connect(context)?.with_all_numbers(),
+            Some(missing) => Err(does_not_exist(context, &missing)),
         }
     }
 
-    /// Opens the store of a configuration, and makes the file of one that is not there, with a warning.
+    /// Opens a store. If its file does not exist, creates it, and prints a warning.
+    ///
+    /// # Errors
+    /// If the store is in memory, its folder does not exist, or it cannot be opened.
     pub(crate) fn open_or_create(context: &Context, json: bool) -> Result<Self, CommandError> {
-        must_keep(context)?;
+        must_be_persistent(context)?;
         let missing = missing_file(context)?;
-        // A file inherits who may use it from its folder, but a folder that is made here would be this user's.
+        // A file inherits the permissions of its folder, but this user would own a folder that is created here.
         if let Some(folder) = missing.as_deref().and_then(Path::parent).filter(|folder| !folder.exists()) {
             return Err(CommandError::failed(format!(
-                "no call has been kept yet: there is no folder {}, which `phonegate install` makes, or the service's \
-                 start; or `store.path` is mistyped",
+                "the store is in the folder {}, which does not exist",
                 folder.display()
-            )));
+            ))
+            .hint("`phonegate install` and the start of the service create the folder; or is `store.path` mistyped?"));
         }
-        let reader = Self::open_there(context)?.with_all_numbers()?;
+        let reader = Self::connect(context)?.with_all_numbers()?;
         if let Some(missing) = missing {
-            let made = format!(
-                "there was no file {}, so a new, empty store was made there; is `store.path` the one of the service, and \
-                 may its account change that file?",
+            let created = format!(
+                "{} did not exist, so a new, empty store was created there; check that `store.path` is that of the \
+                 service, and that the account of the service can change the file",
                 missing.display()
             );
-            output::warning(json, &made);
+            output::warning(json, &created);
         }
         Ok(reader)
     }
 
-    /// Opens the store of a configuration. None if it is in memory, or its file is not there yet.
+    /// Opens a store. `None` if it is in memory, or its file does not exist yet.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
     pub(crate) fn open_existing(context: &Context) -> Result<Option<Self>, CommandError> {
         match (context.loaded.config.store.kind, missing_file(context)?) {
             (StoreKind::Memory, _) | (_, Some(_)) => Ok(None),
-            (StoreKind::Sqlite | StoreKind::Redis, None) => Self::open_there(context)?.with_all_numbers().map(Some),
+            (StoreKind::Sqlite | StoreKind::Redis, None) => Self::connect(context)?.with_all_numbers().map(Some),
         }
     }
 
-    fn open_there(Context { file, loaded }: &Context) -> Result<Self, CommandError> {
+    fn connect(Context { file, loaded }: &Context) -> Result<Self, CommandError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
         let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
-        let store = store::open(&loaded.config, &loaded.base).map_err(|error| unusable(error.in_file(file)))?;
+        let store = store::open(&loaded.config, &loaded.base).map_err(|error| open_error(error, file))?;
         let (kind, numbers) = (loaded.config.store.kind, loaded.config.numbers.clone());
         let longest_backend = loaded.config.backends.keys().map(|name| name.chars().count()).max().unwrap_or_default();
         Ok(Self { store, kind, numbers, hasher, longest_backend, file: file.clone(), runtime })
     }
 
-    /// Checks that every number of the store can be found with the configured keys.
+    /// Checks that the configured number keys can find every number of the store.
     fn with_all_numbers(self) -> Result<Self, CommandError> {
         self.use_number_keys(KeyUse::Read)?;
         Ok(self)
     }
 
-    /// Like that, and records which number keys are used.
+    /// Checks that the configured number keys can find every number of the store, and records which keys are used.
     pub(crate) fn use_number_keys(&self, usage: KeyUse) -> Result<(), CommandError> {
         self.block_on(self.store.use_number_keys(&self.hasher.fingerprints(), usage))
     }
 
-    /// So many characters has the longest name of a backend.
+    /// Returns the length of the longest name of a backend, in characters.
     pub(crate) fn longest_backend(&self) -> usize {
         self.longest_backend
     }
 
-    /// Waits for an answer of the store.
-    pub(crate) fn block_on<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, CommandError> {
-        self.try_block_on(question).map_err(|error| store_error(&error, self.kind))
+    /// Waits for an operation of the store, at most 30 s.
+    pub(crate) fn block_on<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, CommandError> {
+        self.try_block_on(operation).map_err(|error| store_error(&error, self.kind))
     }
 
-    /// The same, for whoever asks again.
+    /// Like [`block_on`](Self::block_on), for a caller that tries again.
     pub(crate) fn try_block_on<T>(
         &self,
-        question: impl Future<Output = Result<T, StoreError>>,
+        operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let late = StoreError::Unavailable(format!("no answer within {} s", ANSWER_WITHIN.as_secs()));
-        self.runtime.block_on(async { tokio::time::timeout(ANSWER_WITHIN, question).await.unwrap_or(Err(late)) })
+        let late = StoreError::unavailable(format_args!("no answer within {} s", TIMEOUT.as_secs()));
+        self.runtime.block_on(async { tokio::time::timeout(TIMEOUT, operation).await.unwrap_or(Err(late)) })
     }
 
-    /// Every attempt that a query asks for, the first ones first.
+    /// Passes every attempt that matches a query to `take`, the oldest first.
     pub(crate) fn each(
         &self,
         query: Query,
@@ -142,18 +157,18 @@ impl StoreReader {
         }
     }
 
-    /// The keys of the number that a text means, which may be a key itself, or the id of a call to it.
+    /// Returns the keys of the number that a text names: the number, its key, or the id of a call to it.
     pub(crate) fn keys(&self, text: &str) -> Result<Vec<NumberKey>, CommandError> {
         Ok(self.known_number(text)?.keys)
     }
 
     /// Finds the number that a text names: the number, its key, or the id of a call to it.
     pub(crate) fn known_number(&self, text: &str) -> Result<KnownNumber, CommandError> {
-        // Without its hyphens, an id would be a key.
+        // An id without hyphens has the form of a key.
         match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
             (Some(key), _) => Ok(KnownNumber { keys: vec![key], masked: self.masked(key)? }),
             (None, Ok(id)) => {
-                let (key, masked) = self.of_call(id)?;
+                let (key, masked) = self.number_of_call(id)?;
                 Ok(KnownNumber { keys: vec![key], masked: Some(masked) })
             }
             (None, Err(_)) => {
@@ -167,123 +182,131 @@ impl StoreReader {
     pub(crate) fn masked(&self, key: NumberKey) -> Result<Option<Box<str>>, CommandError> {
         let newest = Query { numbers: vec![key], limit: 1, newest_first: true, ..Query::default() };
         let row = self.block_on(self.store.rows(&newest))?.into_iter().next();
-        // The key of a line is also found by a call to one of its extensions.
+        // The key of a line also finds calls to its extensions.
         Ok(row.and_then(|row| match (row.number_key == Some(key), row.number?) {
             (true, masked) => Some(masked),
             (false, masked) => Some(masked.split('x').next().unwrap_or_default().into()),
         }))
     }
 
-    /// The number of a call: its key, and masked.
-    pub(crate) fn of_call(&self, id: CallId) -> Result<(NumberKey, Box<str>), CommandError> {
+    /// Returns the key and the masked number of a call.
+    ///
+    /// # Errors
+    /// If there is no such call, or it had no valid number.
+    pub(crate) fn number_of_call(&self, id: CallId) -> Result<(NumberKey, Box<str>), CommandError> {
         let newest = Query { id: Some(id), limit: 1, newest_first: true, ..Query::default() };
         let row = self.block_on(self.store.rows(&newest))?.into_iter().next();
-        let row =
-            row.ok_or_else(|| CommandError::failed(format!("no call {id} is known; `phonegate calls` lists them")))?;
+        let row = row.ok_or_else(|| {
+            CommandError::failed(format!("the store has no call {id}")).hint("`phonegate calls` lists the calls")
+        })?;
         match (row.number_key, row.number) {
             (Some(key), Some(masked)) => Ok((key, masked)),
-            _ => Err(CommandError::failed(format!("call {id} was to no valid number"))),
+            _ => Err(CommandError::failed(format!("call {id} was not to a valid number"))),
         }
     }
 
-    /// The number that a text means, whether it may be called or not.
+    /// Reads a number, whether it may be called or not.
     pub(crate) fn number(&self, text: &str) -> Result<PhoneNumber, CommandError> {
         let admission = Admission::new(&self.numbers).map_err(|error| error.in_file(&self.file))?;
         let admission = admission.hashing_with(self.hasher.clone());
         admission
             .read(text)
-            .map_err(|failure| CommandError::usage(format!("{} Write it as +14255551212.", failure.text())))
+            .map_err(|failure| CommandError::usage(failure.text()).hint("write the number as +14255551212"))
     }
 }
 
-/// Reads numbers as calls do, and hashes them with the number keys.
+/// Warns that no call to the number of a key is in the store. Returns what to show in place of the number.
+pub(crate) fn unknown_number(json: bool) -> Box<str> {
+    output::warning(json, "the store has no call to a number with this key; check that it is the right one");
+    UNKNOWN_NUMBER.into()
+}
+
+/// Returns what reads numbers as calls do, and hashes them with the number keys.
 pub(crate) fn admission(Context { file, loaded }: &Context) -> Result<Admission, CommandError> {
     let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
     let admission = Admission::new(&loaded.config.numbers).map_err(|error| error.in_file(file))?;
     Ok(admission.hashing_with(hasher))
 }
 
-/// Returns the hashes of a number by all number keys, the current one first.
+/// Returns the hashes of a number with each number key, the current one first.
 fn keys_of(number: &PhoneNumber) -> Vec<NumberKey> {
     let others = number.hashed_otherwise().iter().map(|hashed| hashed.number);
     std::iter::once(number.key()).chain(others).collect()
 }
 
-/// Whether a call can be kept in the store of a configuration.
+/// Checks, without using the network, that the store of a configuration can keep a call.
 ///
 /// # Errors
-/// In words, where the store keeps nothing, or cannot be used as far as that is known without asking a network.
+/// If the store is in memory, or cannot be opened.
 pub(crate) fn must_open(context: &Context) -> Result<(), CommandError> {
-    must_keep(context)?;
+    must_be_persistent(context)?;
     missing_file(context)?;
-    StoreReader::open_there(context).map(drop)
+    StoreReader::connect(context).map(drop)
 }
 
-/// Whether the store that a service would use can be used: a few words about it. Makes no file, which would be this
-/// user's.
+/// Checks that the service can use the store, and describes it. Creates no file, because this user would own it.
 ///
 /// # Errors
-/// In words.
+/// If the store cannot be used.
 pub(crate) fn check(context: &Context) -> Result<String, CommandError> {
     if context.loaded.config.store.kind == StoreKind::Memory {
         return Ok("in memory: calls are forgotten when the service ends".to_owned());
     }
     if let Some(missing) = missing_file(context)? {
         return Ok(format!(
-            "{} is not there yet: the service makes it at its start. If calls have been placed already, `store.path` is \
-             mistyped",
+            "{} does not exist yet: the service creates it when it starts. If calls were placed already, `store.path` \
+             is mistyped",
             missing.display()
         ));
     }
-    let reader = StoreReader::open_there(context)?;
-    let words = reader.block_on(reader.store.check())?;
+    let reader = StoreReader::connect(context)?;
+    let description = reader.block_on(reader.store.check())?;
     reader.use_number_keys(KeyUse::Read)?;
-    Ok(words)
+    Ok(description)
 }
 
-fn must_keep(Context { file, loaded }: &Context) -> Result<(), CommandError> {
+fn must_be_persistent(Context { file, loaded }: &Context) -> Result<(), CommandError> {
     match loaded.config.store.kind {
         StoreKind::Sqlite | StoreKind::Redis => Ok(()),
         StoreKind::Memory => Err(CommandError::usage(format!(
-            "{}: store.type is memory: only the service's own process knows its calls, until it ends. With \"sqlite\" or \
-             \"redis\" they are kept, and can be looked at",
+            "{}: store.type is memory, so only the process of the service knows its calls, until it ends",
             file.display()
-        ))),
+        ))
+        .hint("with store.type \"sqlite\" or \"redis\", calls are kept and can be listed")),
     }
 }
 
-fn not_there(context: &Context, missing: &Path) -> CommandError {
-    CommandError::failed(format!(
-        "there is no file {}: no call has been placed yet with the configuration {}, or its `store.path` is mistyped",
-        missing.display(),
+fn does_not_exist(context: &Context, missing: &Path) -> CommandError {
+    CommandError::failed(format!("the store {} does not exist", missing.display())).hint(format!(
+        "either no call has been placed yet with the configuration {}, or its `store.path` is mistyped",
         context.file.display()
     ))
 }
 
-/// The file of a store of type sqlite, which is there.
+/// Returns the path of an existing store of type sqlite.
 ///
 /// # Errors
-/// Where it is missing.
+/// If there is no such file.
 pub(crate) fn sqlite_file(context: &Context) -> Result<PathBuf, CommandError> {
     match missing_file(context)? {
-        None => Ok(path_of_sqlite(context)?),
-        Some(missing) => Err(not_there(context, &missing)),
+        None => Ok(sqlite_path(context)?),
+        Some(missing) => Err(does_not_exist(context, &missing)),
     }
 }
 
-fn path_of_sqlite(Context { file, loaded }: &Context) -> Result<PathBuf, CommandError> {
+fn sqlite_path(Context { file, loaded }: &Context) -> Result<PathBuf, CommandError> {
     Ok(store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?)
 }
 
-/// The file of a store that has one, where it is missing.
+/// Returns the path of the store if it is a file that does not exist.
 ///
 /// # Errors
-/// Where it could not be made.
+/// If the file could not be created.
 fn missing_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
     match context.loaded.config.store.kind {
         StoreKind::Sqlite => {
-            let of_store = path_of_sqlite(context)?;
-            let missing = (!of_store.exists()).then_some(of_store);
+            let path = sqlite_path(context)?;
+            let missing = (!path.exists()).then_some(path);
             match missing.as_deref().and_then(writable::why_not_created) {
                 Some(why) => Err(CommandError::failed(format!("{}: store.path: {why}", context.file.display()))),
                 None => Ok(missing),
@@ -293,77 +316,61 @@ fn missing_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
     }
 }
 
-/// What is wrong with the store itself is no fault of the configuration.
-fn unusable(error: ConfigError) -> CommandError {
-    match error.kind() {
+/// Converts an error of opening a store. If the store itself cannot be used, the configuration is not wrong.
+fn open_error(error: OpenError, file: &Path) -> CommandError {
+    let config = error.config.in_file(file);
+    match config.kind() {
         ErrorKind::StateFolder => {
-            let text = error.to_string();
-            CommandError::failed(format!("{text}{}", remedy(&text, StoreKind::Sqlite)))
+            let failed = CommandError::failed(config.to_string());
+            error.cause.map(advice).into_iter().fold(failed, CommandError::hint)
         }
-        _ => error.into(),
+        _ => config.into(),
     }
 }
 
+/// Converts an error of a store, with advice as hints.
 fn store_error(error: &StoreError, kind: StoreKind) -> CommandError {
-    let text = error.to_string();
-    let remedy = match error {
-        StoreError::Unavailable(_) => remedy(&text, kind),
-        StoreError::Busy(_) | StoreError::Refused(_) => "",
+    let of_cause = match (error.cause(), kind, error.kind()) {
+        (Some(cause), ..) => Some(advice(cause)),
+        (None, StoreKind::Redis, StoreErrorKind::Unavailable) => {
+            Some("check that Redis runs, and that this machine and user can reach `store.url`")
+        }
+        (None, ..) => None,
     };
-    // Redis ends some of its words with a full stop.
-    let text = if remedy.is_empty() { &text } else { text.trim_end_matches('.') };
-    CommandError::failed(format!("{text}{remedy}"))
+    let hints = of_cause.into_iter().chain(error.kind().advice());
+    hints.fold(CommandError::failed(error.to_string()), CommandError::hint)
 }
 
-/// What to do about a store's error, which says no more than what it is.
-fn remedy(text: &str, kind: StoreKind) -> &'static str {
-    match kind {
-        StoreKind::Memory => "",
-        StoreKind::Redis => redis_remedy(text),
-        StoreKind::Sqlite => match sqlite_code(text) {
-            // Busy, locked.
-            Some(5 | 6) => "; another program keeps it locked: end that one, or try again",
-            // A table is missing, damaged, no database.
-            Some(1 | 11 | 26) => {
-                "; it is damaged, or another program's: docs/store.md says what to do (\"A damaged file\")"
-            }
-            Some(13) => "; make room on that disk",
-            Some(_) => MAY_YOU,
-            None if text.contains("os error") => MAY_YOU,
-            None => "",
-        },
+/// Returns what to do about the cause of an error.
+fn advice(cause: StoreErrorCause) -> &'static str {
+    match cause {
+        StoreErrorCause::FileLocked => "another program has locked the file: end that program, or try again",
+        StoreErrorCause::FileDamaged => {
+            "the file is damaged, or belongs to another program: see docs/store.md, \"A damaged file\""
+        }
+        StoreErrorCause::DiskFull => "free space on the disk of the file",
+        StoreErrorCause::FileInaccessible => {
+            "check that you may read and change the file and its folder, or run this as an administrator"
+        }
+        StoreErrorCause::PermissionMissing => "docs/store.md lists the permissions that the Redis user needs",
+        StoreErrorCause::CertificateRejected => {
+            "if your own authority signed the certificate, name the authority's certificate in `store.ca_file`; the \
+             certificate must be for the name in `store.url`"
+        }
+        StoreErrorCause::ReplicasMissing => {
+            "start the replicas that `min-replicas-to-write` requires; until then no call is placed (docs/store.md, \
+             \"Replicas\")"
+        }
+        StoreErrorCause::MemoryFull => {
+            "the memory of Redis is full: raise `maxmemory`, or lower `audit.keep_days` and restart the service"
+        }
+        StoreErrorCause::ServerDiskFailed => {
+            "Redis cannot write to its own disk: free space there; the log of Redis has the details"
+        }
+        StoreErrorCause::LoginRejected => {
+            "if `store.url` ends in the number of a database, leave the number out: this Redis may have fewer \
+             databases, or only 0"
+        }
+        StoreErrorCause::CredentialsRejected => "write a user and a password that this Redis knows into `store.url`",
     }
-}
-
-fn redis_remedy(text: &str) -> &'static str {
-    let is_about = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    match () {
-        () if is_about(&["NOPERM"]) => "; docs/store.md says what its user must be allowed to do",
-        () if is_about(&["certificate", "UnknownIssuer"]) => {
-            "; if an authority of your own has signed it, `store.ca_file` names the file with that authority's \
-             certificate; and the certificate must be for the name in `store.url`"
-        }
-        () if is_about(&["NOREPLICAS"]) => {
-            "; `min-replicas-to-write` asks for more replicas than are connected: start them. Until then no call is \
-             begun (docs/store.md, \"Replicas\")"
-        }
-        () if is_about(&["when used memory"]) => {
-            "; its memory is full: raise `maxmemory`, or lower `audit.keep_days` and start the service again"
-        }
-        () if is_about(&["MISCONF"]) => "; it cannot write to its own disk: make room there, its log says more",
-        () if is_about(&["login is refused"]) => {
-            "; if `store.url` ends in the number of a database, this Redis may have fewer of them, or none but 0: leave \
-             it out"
-        }
-        () if is_about(&["password", "login"]) => "; `store.url` needs a user and a password that this Redis knows",
-        () => "; does Redis run, and may this machine and user reach `store.url`?",
-    }
-}
-
-const MAY_YOU: &str = "; may you read and change it and its folder? Run this as an administrator";
-
-/// The primary result code (<https://www.sqlite.org/rescode.html>) that SQLite's own words begin with.
-fn sqlite_code(text: &str) -> Option<u32> {
-    let (code, _) = text.split_once("Error code ")?.1.split_once(':')?;
-    Some(code.parse::<u32>().ok()? & 0xff)
 }

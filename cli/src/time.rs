@@ -1,4 +1,4 @@
-//! Times as an administrator writes and reads them.
+//! Reads and formats times.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,13 +8,13 @@ use jiff::{Span, Timestamp, ZonedDateTime};
 
 use crate::error::CommandError;
 
-/// Reads `7d` or `7d ago`, which was so long ago, or a time such as `2026-03-01T09:30`, of this machine's time zone where it names
-/// no other one.
+/// Parses a duration before now, such as `7d` or `7d ago`, or a time, such as `2026-03-01T09:30`. A time without a time zone
+/// is in that of this machine.
 pub(crate) fn parse(text: &str) -> Result<SystemTime, String> {
     let now = ZonedDateTime::now();
-    at(text.trim(), &now)
-        .and_then(|time| SystemTime::try_from(time).ok())
-        .ok_or_else(|| "neither a duration, as 2h or 7d, nor a time, as 2026-03-01 or 2026-03-01T09:30".to_owned())
+    at(text.trim(), &now).and_then(|time| SystemTime::try_from(time).ok()).ok_or_else(|| {
+        "write a duration, such as 2h or 7d, or a time, such as 2026-03-01 or 2026-03-01T09:30".to_owned()
+    })
 }
 
 fn at(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
@@ -24,52 +24,52 @@ fn at(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<DateTime>() {
         return Some(now.time_zone().to_ambiguous_zoned_datetime(time).compatible().ok()?.timestamp());
     }
-    // With this word, which every duration here could have, it would be read as a negative one.
+    // jiff reads a duration with "ago" as a negative one.
     let ago = text.strip_suffix("ago").unwrap_or(text).trim_end();
     let ago = ago.parse::<Span>().ok().filter(|span| span.is_positive())?;
     Some(now.checked_sub(ago).ok()?.timestamp())
 }
 
-/// A time as people here read it: `2026-03-01 09:30:00`.
+/// Formats a time for people: `2026-03-01 09:30:00`.
 pub(crate) fn local(time: SystemTime, zone: &TimeZone) -> String {
     zoned(time, zone).map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// A time as it is written behind `--since` and `--until`, in its own time zone: `2026-03-01T09:30`.
+/// Formats a time as an argument of `--since` or `--until`, in its own time zone: `2026-03-01T09:30`.
 pub(crate) fn argument(time: &ZonedDateTime) -> String {
     let form = if time.second() == 0 { "%Y-%m-%dT%H:%M" } else { "%Y-%m-%dT%H:%M:%S" };
     let text = time.strftime(form).to_string();
     match at(&text, time) {
         Some(read) if read.as_second() == time.timestamp().as_second() => text,
-        // There is such a time twice in that night.
+        // When clocks are set back, the same local time occurs twice.
         _ => time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
     }
 }
 
-/// A time for programs: `2026-03-01T08:30:00.000Z`.
+/// Formats a time for programs: `2026-03-01T08:30:00.000Z`.
 pub(crate) fn utc(time: SystemTime) -> String {
     Timestamp::try_from(time).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }
 
-/// A time in a time zone.
+/// Converts a time into a time zone. `None` if it is outside of the supported years.
 pub(crate) fn zoned(time: SystemTime, zone: &TimeZone) -> Option<ZonedDateTime> {
     Some(Timestamp::try_from(time).ok()?.to_zoned_datetime(zone.clone()))
 }
 
-/// Is there time between `--since` and `--until`?
+/// Checks that `--since` is before `--until`.
 pub(crate) fn in_order(since: SystemTime, until: SystemTime) -> Result<(), CommandError> {
     match since < until {
         true => Ok(()),
-        false => Err(CommandError::usage("--until must be later than --since; no call began in between")),
+        false => Err(CommandError::usage("--until must be later than --since")),
     }
 }
 
-/// From one moment to a later one. None where the clock was set back in between.
+/// Returns the time between two moments, or `None` if the clock was set back in between.
 pub(crate) fn between(from: SystemTime, to: Option<SystemTime>) -> Option<Duration> {
     to?.duration_since(from).ok()
 }
 
-/// `7.4 s`.
+/// Formats a duration: `7.4 s`.
 pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::{argument, at};
 
     #[test]
-    fn a_time_in_a_command_is_read_as_the_time_that_it_was() {
+    fn an_argument_is_read_as_the_time_that_was_formatted() {
         for (time, text) in [
             ("2026-03-01T00:00:00+01:00[Europe/Berlin]", "2026-03-01T00:00"),
             ("2026-03-01T09:30:15+01:00[Europe/Berlin]", "2026-03-01T09:30:15"),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_dates_and_times_are_understood_in_the_time_zone_of_the_machine() {
+    fn durations_dates_and_times_are_parsed_in_the_time_zone() {
         let now = "2026-03-30T12:00:00+02:00[Europe/Berlin]".parse().unwrap();
         for (text, time) in [
             ("2h", "2026-03-30T08:00:00Z"),

@@ -121,7 +121,7 @@ fn alerts_are_listed_with_their_destination_and_state() {
     let runtime = runtime();
     let element = webhook("http://127.0.0.1:9");
     let place = Place::with_store(&with_alerts(json!([element])));
-    let loaded = config::load(&place.config()).unwrap();
+    let loaded = config::load(&place.config(), &phonegate::TYPES).unwrap();
     let built = Destination::build(0, &loaded.config.alerts[0], &loaded.config.network, &loaded.base).unwrap();
     let store = SqliteStore::open(&place.path().join("calls.db")).unwrap();
     for n in 1..=3 {

@@ -16,18 +16,18 @@ fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
     let place = Place::with_store(&kept(None));
     assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
     let ran = place.run(&["blocks", "add", "+1", "(425)", "555-1212", "--reason", "left the company"]).exits(0);
-    assert_eq!(ran.stdout, format!("Blocked {MASKED} (whole line) for ever: left the company\n"));
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} (whole line) forever: left the company\n"));
     let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
     assert_eq!(failed["reason"], "Blocked");
     assert!(failed["text"].as_str().unwrap().contains("left the company"), "{failed}");
     // Without --store, the store does not concern a test call.
     place.run(&["call", NUMBER]).exits(0);
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
-    let removed = "removed: whole line, for ever: left the company";
-    assert_eq!(ran.stdout, format!("{MASKED} is not on the block list any more.\n{removed}\n"));
+    let removed = "removed: whole line, forever: left the company";
+    assert_eq!(ran.stdout, format!("{MASKED} is no longer on the block list.\n{removed}\n"));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(1);
-    assert!(ran.stderr.contains("not on the list"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("not on the block list"), "{}", ran.stderr);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alon
 fn a_block_of_exactly_a_number_leaves_its_extensions() {
     let place = Place::with(&kept(None));
     let ran = place.run(&["blocks", "add", NUMBER, "--only-this-number", "--reason", "left"]).exits(0);
-    assert_eq!(ran.stdout, format!("Blocked {MASKED} (only this number) for ever: left\n"));
+    assert_eq!(ran.stdout, format!("Blocked {MASKED} (only this number) forever: left\n"));
     assert_eq!(refused(&place, NUMBER), "Blocked");
     place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
     // The same by the id of a call, and with an extension.
@@ -68,10 +68,10 @@ fn a_number_has_a_block_of_each_scope_and_remove_lifts_both() {
     assert_eq!((&line["scope"], &kept["scope"]), (&json!("line"), &json!("number")));
     let ran = place.run(&["blocks", "add", NUMBER, "--days", "8", "--reason", "tried"]).exits(0);
     let also =
-        "also blocked: only this number, for ever: the user reported a fraud; `phonegate blocks remove` lifts both";
+        "also blocked: only this number, forever: the user reported a fraud; `phonegate blocks remove` removes both";
     assert!(ran.stdout.lines().any(|line| line == also), "{}", ran.stdout);
     let listed = place.run(&["blocks", "list"]).exits(0).stdout;
-    for words in ["BLOCKED", "whole line", "only this number", "To lift a block: phonegate blocks remove KEY\n"] {
+    for words in ["BLOCKED", "whole line", "only this number", "To remove a block: phonegate blocks remove KEY\n"] {
         assert!(listed.contains(words), "{words} in\n{listed}");
     }
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).records().len(), 2);
@@ -84,7 +84,7 @@ fn a_number_has_a_block_of_each_scope_and_remove_lifts_both() {
     let mut removed: Vec<_> = ran.stdout.lines().skip(1).collect();
     removed.sort_unstable();
     assert_eq!(removed.len(), 2, "{}", ran.stdout);
-    assert_eq!(removed[0], "removed: only this number, for ever: the user reported a fraud");
+    assert_eq!(removed[0], "removed: only this number, forever: the user reported a fraud");
     assert!(removed[1].starts_with("removed: whole line, until 2") && removed[1].ends_with(": tried"), "{removed:?}");
     place.run(&["call", "--store", NUMBER]).exits(0);
     assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
@@ -106,7 +106,7 @@ fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
         "REASON",
         MASKED,
         "+49",
-        "for ever",
+        "forever",
         german["key"].as_str().unwrap(),
     ] {
         assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
@@ -171,11 +171,11 @@ fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
     place.run(&["blocks", "remove", &of_line]).exits(0);
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
     let ran = place.run(&["blocks", "add", &of_line, "--reason", "left"]).exits(0);
-    assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} (whole line) for ever: left\n"), ""));
+    assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} (whole line) forever: left\n"), ""));
     assert_eq!(refused(&place, NUMBER), "Blocked");
     // Nobody has called there, and it may be a mistake.
     let unknown = place.run(&["blocks", "add", &"0f".repeat(16)]).exits(0);
-    assert!(unknown.stderr.contains("is it the right one?"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("check that it is the right one"), "{}", unknown.stderr);
     assert!(place.run(&["blocks", "list"]).exits(0).stdout.contains("(not known)"));
     place.run(&["blocks", "remove", &"0f".repeat(16)]).exits(0);
 }
@@ -195,12 +195,12 @@ fn wrong_usage_says_what_would_be_right() {
     for (arguments, words) in [
         (&["blocks"][..], "Usage: "),
         (&["blocks", "add"], "NUMBER"),
-        (&["blocks", "add", "12"], "Write it as +14255551212"),
+        (&["blocks", "add", "12"], "write the number as +14255551212"),
         (&["blocks", "add", NUMBER, "--days", "0"], "1..=36500"),
-        (&["blocks", "add", NUMBER, "--reason", ""], "say in some words why"),
-        (&["blocks", "add", NUMBER, "--reason", " . "], "say in some words why"),
+        (&["blocks", "add", NUMBER, "--reason", ""], "the reason is empty"),
+        (&["blocks", "add", NUMBER, "--reason", " . "], "the reason is empty"),
         (&["blocks", "remove"], "NUMBER|KEY|ID"),
-        (&["blocks", "remove", "00ff"], "Write it as +14255551212"),
+        (&["blocks", "remove", "00ff"], "write the number as +14255551212"),
     ] {
         let ran = place.run(arguments).exits(2);
         assert!(ran.stderr.contains(words), "{arguments:?}: {words} in {}", ran.stderr);

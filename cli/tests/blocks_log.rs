@@ -20,7 +20,7 @@ fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_re
     place.run(&["blocks", "add", NUMBER, "--days", "7", "--reason", "ask +1 (425) 555-1212"]).exits(0);
     let ran = place.run(&["blocks", "add", NUMBER, "--reason", "left the company"]).exits(0);
     let replaces = ran.stdout.lines().nth(1).unwrap();
-    assert!(replaces.starts_with("replaces: ask ") && replaces.contains(", until 2"), "{}", ran.stdout);
+    assert!(replaces.starts_with("replaced: ask ") && replaces.contains(", until 2"), "{}", ran.stdout);
     place.run(&["blocks", "remove", NUMBER]).exits(0);
 
     let (added, removed) = (logged(&place, "block_added"), logged(&place, "block_removed"));
@@ -28,10 +28,10 @@ fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_re
     let user = platform::user_name();
     assert!(told[0].starts_with(&format!("by {user}: ask ")) && told[0].contains(", whole line, until 2"), "{told:?}");
     assert!(
-        told[1].starts_with(&format!("by {user}: left the company, whole line, for ever; replaces: ask ")),
+        told[1].starts_with(&format!("by {user}: left the company, whole line, forever; replaces: ask ")),
         "{told:?}"
     );
-    assert_eq!(told[2], format!("by {user}; it was: left the company, whole line, for ever"));
+    assert_eq!(told[2], format!("by {user}; it was: left the company, whole line, forever"));
     assert!([&added[..], &removed].concat().iter().all(|line| line["number"] == MASKED), "{added:?}, {removed:?}");
     assert!(!place.log().contains(HIDDEN) && !place.log().contains("555-12"), "{}", place.log());
     // What changes nothing leaves no line.
@@ -59,7 +59,7 @@ fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
         assert_eq!(replaced[name], of_fraud[name]);
     }
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), block);
-    // What lasts longer than what is there needs no word, and what is for ever is the longest.
+    // What lasts longer than what is there needs no word, and what is forever is the longest.
     let exactly = ["blocks", "add", NUMBER, "--only-this-number"];
     assert_eq!(place.run(&exactly).exits(0).stdout.lines().count(), 2);
     place.run(&[&exactly[..], &["--reason", "again"]].concat()).exits(0);

@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use support::ports::nobody;
-use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simulated, tool};
+use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simulated};
 
 const OTHER: &str = "+1 4255551313x77";
 
@@ -36,7 +36,7 @@ fn test_calls_are_kept_and_limited_only_if_that_is_asked_for() {
         place.run(&["call", NUMBER]).exits(0);
         place.run(&["check"]).exits(0);
     }
-    assert_eq!(place.run(&["calls"]).exits(0).stderr, "There is no such call.\n");
+    assert_eq!(place.run(&["calls"]).exits(0).stderr, "No call matches.\n");
     place.run(&["call", "--store", NUMBER]).exits(0);
     let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
     assert_eq!(failed["reason"], "Throttled");
@@ -197,7 +197,7 @@ fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
     for (store, words) in [
         ("calls.db", "docs/store.md"),
         // SQLite cannot open it: the words are the same for a file that this user may not open.
-        ("folder", "Run this as an administrator"),
+        ("folder", "run this as an administrator"),
         ("phonegate.json/calls.db", "phonegate.json is not a folder; name a file in one"),
         ("/proc/nope/calls.db", "run this as an administrator, or name another folder"),
     ] {
@@ -245,96 +245,6 @@ fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
 }
 
 #[test]
-fn the_story_of_a_call_is_told_step_by_step() {
-    let mut config = kept(Some("5"));
-    config["use"] = json!(["broken", "phone"]);
-    config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
-    let place = Place::with(&config);
-    place.run(&["call", "--store", NUMBER]).exits(1);
-    let id = place.run(&["calls", "--json"]).record("call")["id"].as_str().unwrap().to_owned();
-    let ran = place.run(&["calls", "show", &id]).exits(0);
-    let mut rest = &*ran.stdout;
-    for words in [
-        &*format!("Call {id}\n"),
-        "asked for on ",
-        &format!("to {MASKED}\n"),
-        " s  dialling by broken\n",
-        " s  refused by broken: ",
-        " s  dialling by phone\n",
-        " s  placed by phone\n",
-        " s  ringing by phone\n",
-        " s  answered by phone\n",
-        " s  Failed: ",
-        "(WrongKey, code 12)\n",
-    ] {
-        rest = rest.split_once(words).unwrap_or_else(|| panic!("{words:?} in its place in\n{}", ran.stdout)).1;
-    }
-    let records = place.run(&["calls", "show", &id, "--json"]).exits(0).records();
-    assert_eq!((&records[0]["event"], &records[0]["reason"]), (&json!("call"), &json!("WrongKey")));
-    let steps: Vec<_> = records[1..].iter().map(|step| step["step"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["dialling", "backend_refused", "dialling", "placed", "ringing", "answered", "clean_up"]);
-    assert!(records[1..].iter().all(|step| step["ms"].is_u64() && step["at"].is_string()), "{records:?}");
-}
-
-#[test]
-fn who_judged_an_approval_is_shown_if_the_store_has_it() {
-    let place = Place::with(&kept(None));
-    place.run(&["call", "--store", NUMBER]).exits(0);
-    place.configure(&at_a_desk());
-    let desk = Running::start(&mut place.command(&["call", "--store", NUMBER]));
-    place.rings(1);
-    place.answer("1;");
-    desk.wait().exits(0);
-    place.configure(&kept(Some("5")));
-    place.run(&["call", "--store", NUMBER]).exits(1);
-
-    let shown = |judges: [Option<&str>; 3], sentences: [&str; 2]| {
-        let calls = place.run(&["calls", "--json"]).exits(0).records();
-        let found: Vec<_> = calls.iter().map(|call| call.get("judged_by").and_then(Value::as_str)).collect();
-        assert_eq!(found, judges, "{calls:?}");
-        let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
-        let rows = csv::Reader::from_reader(csv.as_bytes()).deserialize().map(Result::unwrap).collect::<Vec<_>>();
-        let found: Vec<_> =
-            rows.iter().map(|row: &std::collections::HashMap<String, String>| &*row["judged_by"]).collect();
-        assert_eq!(found, judges.map(Option::unwrap_or_default), "{csv}");
-        for (call, sentence) in calls.iter().zip(sentences) {
-            let story = place.run(&["calls", "show", call["id"].as_str().unwrap()]).exits(0).stdout;
-            assert!(story.contains(&format!("  Verified: the user approved.{sentence}\n")), "{sentence:?} in\n{story}");
-        }
-    };
-    shown([Some("phonegate"), Some("provider"), None], [" Judged by PhoneGate.", " Judged by the provider."]);
-    // As a version has written it that did not record it.
-    let mut sqlite3 = tool("sqlite3", "sqlite3");
-    let forgot =
-        sqlite3.arg(place.path().join("calls.db")).arg("UPDATE attempts SET judged_by = NULL").status().unwrap();
-    assert!(forgot.success());
-    shown([None; 3], ["", ""]);
-}
-
-#[test]
-fn what_is_followed_is_shown_as_it_happens_until_ctrl_c() {
-    let place = Place::with(&kept(None));
-    place.run(&["call", "--store", NUMBER]).exits(0);
-    let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));
-    let mut failures = Running::start(&mut place.command(&["calls", "--follow", "--reason", "CannotPlace"]));
-    following.read_until(r#""outcome":"verified""#);
-    place.configure(&at_a_desk());
-    let call = Running::start(&mut place.command(&["call", "--store", OTHER]));
-    let pending = following.read_until("1313x…");
-    assert!(pending.contains(r#""outcome":"pending""#), "{pending}");
-    place.rings(1);
-    place.answer("2;not me");
-    let ended = following.read_until(r#""outcome":"failed""#);
-    assert!(ended.contains("CannotPlace") && ended.contains("1313x…"), "{ended}");
-    assert!(failures.read_until("CannotPlace").contains("+1******1313x…"));
-    call.wait().exits(1);
-    following.signal("INT");
-    following.wait().exits(130);
-    failures.signal("INT");
-    failures.wait().exits(130);
-}
-
-#[test]
 fn a_reader_that_goes_away_ends_what_is_followed() {
     let place = place();
     let mut following = Running::start(&mut place.command(&["calls", "--follow"]));
@@ -362,12 +272,13 @@ fn what_is_left_out_is_said() {
 fn every_mistake_is_answered_with_what_to_do() {
     let place = Place::with_store(&kept(None));
     for (arguments, code, words) in [
-        (&["calls", "--since", "yesterday"][..], 2, "neither a duration, as 2h or 7d"),
+        (&["calls", "--since", "yesterday"][..], 2, "write a duration, such as 2h or 7d"),
         (&["calls", "--reason", "WrongKy"], 2, "WrongKey"),
-        (&["calls", "--number", "911"], 2, "Write it as +14255551212"),
+        (&["calls", "--number", "911"], 2, "write the number as +14255551212"),
         (&["calls", "--id", "12"], 2, "not a GUID"),
         (&["calls", "--since", "1h", "--until", "2h"], 2, "--until must be later than --since"),
-        (&["calls", "--json", "--csv"], 2, "cannot be used with"),
+        (&["calls", "--json", "--csv"], 2, "--json cannot be used with --csv"),
+        (&["--json", "calls", "list", "--csv"], 2, "--json cannot be used with --csv"),
         (&["calls", "show"], 2, "Usage: "),
         (&["calls", "show", "6f9619ff-8b86-d011-b42d-00c04fc964ff"], 1, "audit.keep_days"),
     ] {
@@ -392,17 +303,20 @@ fn every_mistake_is_answered_with_what_to_do() {
 fn help_teaches_examples_fields_and_exit_codes() {
     let place = Place::empty();
     for (arguments, words) in [
-        (&["--help"][..], &["phonegate calls --since 2h", "phonegate blocks list", "phonegate report --html"][..]),
+        (
+            &["--help"][..],
+            &["phonegate calls --since 2h", "phonegate report --html", "event (error), kind", "`hint: TEXT`"][..],
+        ),
         (&["calls", "--help"], &["Examples:", "--follow", "full_number", "Exit codes:", "NoKeyPressed", "130"]),
-        (&["calls", "--help"], &["NUMBER|KEY|ID", "and error, after which the exit code is 1 or 2"]),
-        (&["calls", "show", "--help"], &["Example:", "backend", "error  text", "Exit codes:"]),
+        (&["calls", "--help"], &["NUMBER|KEY|ID", "--json", "warnings and errors included"]),
+        (&["calls", "show", "--help"], &["Example:", "backend", "warnings and errors included", "Exit codes:"]),
         (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
         (&["blocks", "--help"], &["--replace", "phonegate-tool.log", "A key is the hash of a number"]),
         (
             &["blocks", "add", "--help"],
-            &["--replace", "replaced", "--days", "for ever", "until", "NUMBER|KEY", "and error, after which"],
+            &["--replace", "replaced", "--days", "forever", "until", "NUMBER|KEY", "warnings and errors included"],
         ),
-        (&["report", "--help"], &["event (error), text", "Examples:", "--since 2026-03-01", "Exit codes:"]),
+        (&["report", "--help"], &["warnings and errors included", "Examples:", "--since 2026-03-01", "Exit codes:"]),
         (&["call", "--help"], &["--store"]),
     ] {
         let ran = place.run(arguments).exits(0);

@@ -236,7 +236,7 @@ fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
             "warning",
             &format!("{}: the file's group and everybody can read it", path.display()),
         );
-        finds(&ran, "metrics", "warning", "there is no folder");
+        finds(&ran, "metrics", "warning", "cannot be used (entity not found)");
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
     }
     assert_eq!(about(&doctor(&site, &["--json"]), "permissions"), []);
@@ -277,7 +277,7 @@ fn the_clock_is_compared_with_the_providers() {
     let site = installed();
     for (offset, result, words) in [(0, "ok", "as that of cloud"), (-7200, "warning", " ahead of that of cloud")] {
         let provider = Provider::start();
-        let config = phonegate::config::parse(&provider.config().to_string()).unwrap();
+        let config = phonegate::config::parse(&provider.config().to_string(), &phonegate::TYPES).unwrap();
         let definition = flow_definition(&config).unwrap();
         let flow = json!({
             "friendly_name": "PhoneGate", "status": "published", "revision": 3, "definition": definition
@@ -305,7 +305,7 @@ fn a_zip_file_is_never_written_over() {
     doctor(&site, &["--zip", zip.to_str().unwrap()]).exits(0);
     let before = fs::read(&zip).unwrap();
     let ran = doctor(&site, &["--zip", zip.to_str().unwrap()]).exits(2);
-    assert!(ran.stderr.contains("is there already"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("exists already"), "{}", ran.stderr);
     assert!(fs::read(&zip).unwrap() == before);
     let ran = doctor(&site, &["--zip", "no/such/folder/x.zip"]).exits(1);
     assert!(ran.stderr.contains("no/such/folder/x.zip"), "{}", ran.stderr);

@@ -76,7 +76,7 @@ fn store(state: &Path) -> Value {
 
 /// Calls by the gate, as the host's: its log is the service's.
 fn place_calls(config: &Path) -> Vec<CallId> {
-    let loaded = phonegate::config::load(config).unwrap();
+    let loaded = phonegate::config::load(config, &phonegate::TYPES).unwrap();
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None, system: None }).unwrap();
     let mut ids = Vec::new();

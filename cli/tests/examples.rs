@@ -34,7 +34,7 @@ fn every_example_is_accepted_and_told_of_in_the_readme() {
     );
     let readme = std::fs::read_to_string(examples[0].with_file_name("README.md")).unwrap();
     for path in examples {
-        config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        config::load(&path, &phonegate::TYPES).unwrap_or_else(|error| panic!("{error}"));
         assert!(readme.contains(&format!("`{}`", name(&path))), "{}", path.display());
     }
 }

@@ -67,7 +67,7 @@ fn without_a_configuration_a_starter_is_laid_that_fails_closed_and_nothing_else_
     assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json", "phonegate.schema.json"]);
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
     assert_eq!(mode(&site.config()), 0o600);
-    let error = phonegate::config::load(&site.config()).unwrap_err();
+    let error = phonegate::config::load(&site.config(), &phonegate::TYPES).unwrap_err();
     assert!(error.to_string().contains("use: is empty"), "{error}");
 
     let before = site.everything();
@@ -89,7 +89,7 @@ fn a_starter_is_a_whole_configuration_once_a_backend_is_named() {
     let pound = r#", "approval": { "method": "pound" }"#;
     for (backend, approval) in [("trunk", ""), ("cloud", pound)] {
         let edited = starter.replace("\"use\": []", &format!("\"use\": [\"{backend}\"]{approval}"));
-        let config = phonegate::config::parse(&edited).unwrap();
+        let config = phonegate::config::parse(&edited, &phonegate::TYPES).unwrap();
         assert!(!config.allow_test_backends && config.backends.values().all(|backend| !backend.is_for_tests()));
     }
 }
@@ -103,7 +103,7 @@ fn a_configuration_that_is_there_is_kept() {
     assert_eq!(fs::read_to_string(site.config()).unwrap(), own);
     let other = site.bundle().join("phonegate.json");
     let ran = site.install(&["--config", other.to_str().unwrap()]).exits(2);
-    assert!(ran.stderr.contains("is there already, and differs from"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("exists already, and differs from"), "{}", ran.stderr);
     site.install(&["--config", site.config().to_str().unwrap()]).exits(0);
 }
 
@@ -238,7 +238,7 @@ fn a_compiler_that_writes_nothing_or_something_else_is_told() {
     let csc = site.script("idle", "echo nothing to do");
     is_refused(&site, &["--csc", csc.to_str().unwrap()], 1, &["wrote no CustomPhoneGate.dll", "nothing to do"]);
     let csc = site.script("other", "touch CustomPhoneGate.dll");
-    is_refused(&site, &["--csc", csc.to_str().unwrap()], 1, &["wrote something else"]);
+    is_refused(&site, &["--csc", csc.to_str().unwrap()], 1, &["is not the compiled shim"]);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_bundle_that_is_not_whole_is_refused() {
     fs::remove_file(site.bundle().join("libphonegate.so")).unwrap();
     is_refused(&site, &[], 2, &["there is no", "libphonegate.so", "unpack the whole bundle"]);
     fs::write(site.bundle().join("libphonegate.so"), "no library").unwrap();
-    is_refused(&site, &[], 1, &["cannot be loaded"]);
+    is_refused(&site, &[], 1, &["cannot load"]);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn a_folder_for_state_that_others_can_write_to_is_put_aside() {
     fs::set_permissions(site.state(), fs::Permissions::from_mode(0o777)).unwrap();
     let ran = site.install(&[]).exits(0);
     assert!(
-        ran.stdout.contains("rename it aside and make a new one, since the file's group and everybody can write to it")
+        ran.stdout.contains("rename it and create a new one, because the file's group and everybody can write to it")
     );
     assert_eq!(mode(&site.state()), 0o700);
     assert!(site.state().read_dir().unwrap().next().is_none(), "nothing of the old one is used");
@@ -348,7 +348,7 @@ fn two_installs_at_once_do_not_mix() {
     let lock = fs::File::create(site.service().join("phonegate-install.lock")).unwrap();
     lock.lock().unwrap();
     let ran = site.install(&[]).exits(1);
-    assert!(ran.stderr.contains("somebody else installs"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("another process is installing"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
     drop(lock);
     site.install(&[]).exits(0);

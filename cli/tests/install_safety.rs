@@ -34,7 +34,7 @@ fn a_sites_own_provider_by_the_same_name_is_never_replaced() {
     fs::write(&source, "public class CustomPhoneGate { }").unwrap();
     let out = format!("-out:{}", site.shim().display());
     mcs(&["-target:library".to_owned(), out, source.display().to_string()]);
-    is_refused(&site, &[], 2, &["CustomPhoneGate.dll is there already", "Rename it", "MfaSettings.xml"]);
+    is_refused(&site, &[], 2, &["CustomPhoneGate.dll exists already", "rename it", "MfaSettings.xml"]);
     fs::rename(site.shim(), site.bundle().join("Own.dll")).unwrap();
     site.install(&[]).exits(0);
     site.is_installed();

@@ -135,7 +135,7 @@ fn a_number_that_is_not_locked_is_no_failure() {
     assert!(ran.stdout.contains("a number with an extension has a lock of its own"), "{}", ran.stdout);
     assert_eq!(list(&place, "lock").len(), 1);
     let ran = place.run(&["limits", "unlock", EXTENSION]).exits(0);
-    assert_eq!(ran.stdout, format!("{MASKED}x… is not locked any more; denials are counted from 0 again.\n"));
+    assert_eq!(ran.stdout, format!("{MASKED}x… is no longer locked; denials are counted from 0 again.\n"));
     // There is no call to this number.
     let ran = place.run(&["limits", "unlock", &"0f".repeat(16)]).exits(0);
     assert!(ran.stderr.contains("check that it is the right one"), "{}", ran.stderr);
@@ -243,7 +243,7 @@ fn a_call_shows_its_limit_and_the_lock_that_it_caused() {
     );
 
     let story = place.run(&["calls", "show", &id]).exits(0).stdout;
-    assert!(story.contains("The number was locked then, until 2"), "{story}");
+    assert!(story.contains("This call locked the number until 2"), "{story}");
     assert!(story.contains(&format!("`phonegate limits unlock {id}` ends the lock.")), "{story}");
     let first = calls[0]["id"].as_str().unwrap();
     assert!(!place.run(&["calls", "show", first]).exits(0).stdout.contains("locked"));
@@ -264,7 +264,7 @@ fn wrong_usage_says_what_would_be_right() {
     for (arguments, code, words) in [
         (&["limits"][..], 2, "Usage: "),
         (&["limits", "unlock"], 2, "NUMBER|KEY|ID"),
-        (&["limits", "unlock", "12"], 2, "Write it as +14255551212"),
+        (&["limits", "unlock", "12"], 2, "write the number as +14255551212"),
         (&["limits", "unlock", UNKNOWN_CALL], 1, "no call 6f9619ff"),
     ] {
         let ran = place.run(arguments).exits(code);
@@ -277,21 +277,21 @@ fn wrong_usage_says_what_would_be_right() {
     assert!(ran.record("error")["text"].as_str().unwrap().contains("store.type is memory"), "{}", ran.stdout);
     let absent = Place::with(&config(None));
     let ran = absent.run(&["limits", "list"]).exits(1);
-    assert!(ran.stderr.contains("there is no file"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("calls.db does not exist"), "{}", ran.stderr);
 }
 
 #[test]
 fn help_says_when_a_number_is_locked_and_what_to_ask() {
     let place = Place::empty();
     for (arguments, words) in [
-        (&["--help"][..], &["phonegate limits list"][..]),
+        (&["--help"][..], &["limits   Lists locked numbers"][..]),
         (
             &["limits", "--help"],
             &["limits.denials", "ask the user", "Examples:", "phonegate-tool.log", "1009", "Exit codes:"],
         ),
         (&["limits", "list", "--help"], &["locks (how many in a row", "no cap", "ten minutes longer"]),
         (&["limits", "unlock", "--help"], &["NUMBER|KEY|ID", "was_locked", "Exit codes:"]),
-        (&["calls", "--help"], &["limit     of a failed one", "locked_until"]),
+        (&["calls", "--help"], &["limit     of a call that a limit refused", "locked_until"]),
         (&["blocks", "add", "--help"], &["--only-this-number", "scope", "kept"]),
     ] {
         let ran = place.run(arguments).exits(0);

@@ -36,7 +36,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
     // It is changed.
     place.configure(&with_keys(json!({ "number_key": TWO, "other_number_keys": [ONE] })));
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
-    assert!(ran.stdout.contains("is not on the block list any more"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("is no longer on the block list"), "{}", ran.stdout);
     place.run(&["blocks", "remove", NUMBER]).exits(1);
     place.run(&["call", "--store", NUMBER]).exits(0);
     let calls = place.run(&["calls", "--number", NUMBER, "--json"]).exits(0);

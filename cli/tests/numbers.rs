@@ -83,7 +83,7 @@ fn what_cannot_be_read_is_a_usage_error_that_says_what_to_do() {
     std::fs::write(&users, "name,mobile\nAnn,+1 4255551212\n").unwrap();
     let users = users.to_str().unwrap();
     let ran = place.run(&["numbers", "check", "--file", users]).exits(2);
-    assert!(ran.stderr.contains("its first row names: name, mobile. Choose one by --column NAME"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the first row names: name, mobile. Choose one by --column NAME"), "{}", ran.stderr);
     place.run(&["numbers", "check", "--file", users, "--column", "Mobile"]).exits(0);
     let ran = place.run(&["numbers", "check", "--file", "nowhere.csv", "--json"]).exits(2);
     assert!(ran.record("error")["text"].as_str().unwrap().contains("nowhere.csv: cannot be read"), "{}", ran.all());

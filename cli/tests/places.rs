@@ -28,7 +28,7 @@ fn whoever_only_looks_makes_no_store_where_none_is() {
         }
     }
     let store = place.run(&["check", "--json"]).exits(0).record("store");
-    assert!(store["text"].as_str().unwrap().contains("calls.db is not there yet"), "{store}");
+    assert!(store["text"].as_str().unwrap().contains("calls.db does not exist yet"), "{store}");
     let names: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| *name == "phonegate.json" || *name == "state"), "{names:?}");
 }
@@ -38,7 +38,7 @@ fn a_block_in_a_store_that_is_new_is_warned_about() {
     let place = Place::with(&kept(None));
     let ran = place.run(&["blocks", "add", NUMBER, "--json"]).exits(0);
     let warning = ran.record("warning")["text"].as_str().unwrap().to_owned();
-    assert!(warning.contains("calls.db") && warning.contains("a new, empty store was made there"), "{warning}");
+    assert!(warning.contains("calls.db") && warning.contains("a new, empty store was created there"), "{warning}");
     assert_eq!(place.run(&["blocks", "add", NUMBER]).exits(0).stderr, "", "it is there now");
     place.run(&["blocks", "list", "--json"]).exits(0).record("block");
 }

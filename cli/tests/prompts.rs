@@ -86,7 +86,7 @@ fn the_list_tells_languages_recordings_their_length_and_where_they_come_from() {
     let ran = place.run(&["prompts", "list"]).exits(0);
     let rows: Vec<Vec<_>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert!(rows.contains(&vec!["de-DE", "intro", "2.5", own.to_str().unwrap()]), "{}", ran.stdout);
-    assert!(ran.stdout.ends_with("The default is en-GB.\nNumbers of AT are spoken to in de-DE.\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("The default is en-GB.\nCalls to numbers of AT are in de-DE.\n"), "{}", ran.stdout);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn the_library_s_prompts_can_be_seen_and_heard_without_a_configuration() {
     let place = Place::empty();
     let ran = without_configuration(&place, &["prompts", "list"]).exits(0);
     assert!(ran.stdout.ends_with("The default is en-US.\n"), "{}", ran.stdout);
-    assert_eq!(ran.stderr, "warning: there is no configuration, so these are PhoneGate's prompts\n");
+    assert_eq!(ran.stderr, "warning: there is no configuration, so these are PhoneGate's own prompts\n");
     without_configuration(&place, &["prompts", "play", "heard.wav"]).exits(0);
     // One that is named must be there, and only a check needs one.
     for arguments in [&["prompts", "list"][..], &["prompts", "play", "other.wav"]] {
@@ -110,7 +110,7 @@ fn a_check_of_good_recordings_exits_with_0() {
     record(&place.path().join("own/de-DE/intro.wav"), 44_100, 44_100);
     NEEDED.iter().for_each(|piece| record(&place.path().join(format!("own/ja-JP/{piece}.wav")), 8_000, 8_000));
     let ran = place.run(&["prompts", "check"]).exits(0);
-    assert!(ran.stdout.ends_with("All is well: 10 languages, 8 own recordings.\n"), "{}", ran.stdout);
+    assert!(ran.stdout.ends_with("No faults: 10 languages, 8 of the recordings are your own.\n"), "{}", ran.stdout);
     let checked = place.run(&["prompts", "check", "--json"]).exits(0).record("checked");
     let expected = json!({ "event": "checked", "ok": true, "config": place.config(), "languages": 10, "own": 8 });
     assert_eq!(checked, expected);
@@ -222,7 +222,7 @@ fn play_refuses_a_code_that_does_not_fit_and_says_why() {
         (&["--code", "4x"], "a code has 1 to 4 digits"),
         (&["--code", ""], "a code has 1 to 4 digits"),
         (&["--method", "code"], "add one: --code 471"),
-        (&["--method", "pound", "--code", "471"], "the method pound says no code"),
+        (&["--method", "pound", "--code", "471"], "the prompt of the method pound says no code"),
         (&["--prompt", "intro", "--code", "471"], "cannot be used with"),
         (&["--language", "sv", "--code", "471"], "the language sv-SE has no recording of press_code"),
         (&["--language", "sv", "--prompt", "digit_4"], "the language sv-SE has no recording of digit_4"),
@@ -241,7 +241,7 @@ fn a_recording_that_is_there_is_not_overwritten() {
     let place = place(json!({}));
     std::fs::write(place.path().join("mine.wav"), "mine").unwrap();
     let ran = place.run(&["prompts", "play", "mine.wav"]).exits(2);
-    assert!(ran.stderr.contains("mine.wav is there already, and is not overwritten"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("mine.wav exists already, and is not overwritten"), "{}", ran.stderr);
     assert_eq!(std::fs::read(place.path().join("mine.wav")).unwrap(), b"mine");
     let ran = place.run(&["prompts", "play", "no/such/folder/x.wav", "--json"]).exits(1);
     assert!(ran.record("error")["text"].as_str().unwrap().starts_with("cannot write no/such/folder/x.wav: "));
@@ -276,7 +276,12 @@ fn an_unknown_language_or_prompt_exits_with_2_and_tells_those_there_are() {
     for arguments in [&["prompts", "say", "--language", "tlh"][..], &["prompts", "play", "x.wav", "--language", "tlh"]]
     {
         let ran = place.run(arguments).exits(2);
-        assert!(ran.stderr.contains("there are no prompts in `tlh`; there are en-US, en-GB, de-DE"), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("there are no prompts in the language `tlh`\nhint: the languages are en-US, en-GB, de-DE"),
+            "{}",
+            ran.stderr
+        );
     }
     let ran = place.run(&["prompts", "play", "x.wav", "--prompt", "hello"]).exits(2);
     assert!(ran.stderr.contains("not_you, wrong_key, verified, fraud_reported, goodbye"), "{}", ran.stderr);

@@ -1,4 +1,4 @@
-//! What the command advises where a Redis refuses, by what it says.
+//! The advice of the command if Redis refuses.
 
 #[allow(dead_code, reason = "a part of it is used")]
 #[path = "../../tests/support/certificate.rs"]
@@ -12,28 +12,34 @@ use redis::Redis;
 use serde_json::json;
 use support::{NUMBER, Place, kept, ports, tool, wait_until};
 
-/// What an administrator reads who blocks a number in the store at this address.
-fn told(url: &str) -> String {
+/// Returns what `phonegate blocks add` prints with the store at this address.
+fn stderr_of_add(url: &str) -> String {
     let mut config = kept(None);
     config["store"] = json!({ "type": "redis", "url": url });
     Place::with(&config).run(&["blocks", "add", NUMBER]).exits(1).stderr
 }
 
 #[track_caller]
-fn advises(url: &str, words: &str) {
-    let told = told(url);
-    assert!(told.contains(words), "{words} in {told}");
+fn advises(url: &str, hint: &str) {
+    let stderr = stderr_of_add(url);
+    assert!(stderr.contains(&format!("hint: {hint}")), "{hint} in {stderr}");
 }
 
 #[test]
-fn what_redis_refuses_is_told_with_what_to_do_about_it() {
-    advises(&Redis::with_tls().url(), "`store.ca_file` names the file with that authority's certificate");
+fn an_error_of_redis_comes_with_a_hint() {
+    advises(
+        &Redis::with_tls().url(),
+        "if your own authority signed the certificate, name the authority's certificate in `store.ca_file`",
+    );
     let redis = Redis::with_password();
-    advises(&format!("{}/99", redis.url()), "this Redis may have fewer of them, or none but 0: leave it out");
-    advises(&redis.url().replace("open", "close"), "needs a user and a password that this Redis knows");
+    advises(&format!("{}/99", redis.url()), "if `store.url` ends in the number of a database, leave the number out");
+    advises(
+        &redis.url().replace("open", "close"),
+        "write a user and a password that this Redis knows into `store.url`",
+    );
     let redis = Redis::with(&["--min-replicas-to-write", "1"]);
-    advises(&redis.url(), "Not enough good replicas to write; `min-replicas-to-write` asks for more replicas");
+    advises(&redis.url(), "start the replicas that `min-replicas-to-write` requires");
     let redis = Redis::start();
     redis.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    advises(&redis.url(), "raise `maxmemory`, or lower `audit.keep_days`");
+    advises(&redis.url(), "the memory of Redis is full: raise `maxmemory`, or lower `audit.keep_days`");
 }

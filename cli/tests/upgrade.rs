@@ -109,7 +109,7 @@ fn install_copies_the_calls_before_a_library_with_another_schema_is_put_in_place
     assert!(everything(&site) == before);
 
     let failed = site.install_with(&["--json"], &format!("{NEWER},fail make library")).exits(1);
-    assert!(failed.stdout.contains("What had been changed was undone"), "{}", failed.stdout);
+    assert!(failed.stdout.contains("The changes were undone"), "{}", failed.stdout);
     assert!(everything(&site) == before, "the copy is removed again");
 
     let done = site.install_with(&["--json"], NEWER).exits(0);

@@ -33,7 +33,7 @@ fn the_service_and_what_was_installed_into_its_folder_are_found() {
     for (part, result, words) in [
         ("tool", "ok", "windows x86_64"),
         ("service", "warning", r"FIMService is stopped, and runs as .\"),
-        ("service folder", "ok", r"C:\MIM\2010\Service (where the registered service FIMService lies)"),
+        ("service folder", "ok", r"C:\MIM\2010\Service (the folder of the registered service FIMService)"),
         ("runtime", "ok", "CLR v2.0.50727"),
         ("contract", "ok", "Contoso.Contract, Version=0.0.0.0"),
         ("library", "ok", version.as_str()),

@@ -33,7 +33,7 @@ fn an_install_is_whole_a_second_one_changes_nothing_and_a_revert_takes_it_away()
     let ran = site.install(&[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for words in [
-        r"C:\MIM\2010\Service (where the registered service FIMService lies)",
+        r"C:\MIM\2010\Service (the folder of the registered service FIMService)",
         r"FIMService as .\",
         "Contoso.Contract, Version=0.0.0.0, PublicKeyToken=null for v2.0.50727",
         "phone: simulated",
@@ -158,7 +158,7 @@ fn the_usual_folder_is_found_where_the_service_is_not_registered() {
     let site = WineSite::unregistered(&windows_build(), usual);
     let ran = site.install(&["--dry-run"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("2010\\Service (the usual folder)"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("2010\\Service (the default folder)"), "{}", ran.stdout);
     assert!(ran.stderr.contains("FIMService is not registered"), "{}", ran.stderr);
 }
 
@@ -203,7 +203,7 @@ fn what_somebody_else_than_the_service_made_is_put_aside_whoever_installs() {
         let ran = site.install(&["--dry-run", "--trust-folder"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stdout.contains(&format!("FIMService as {account}")), "{}", ran.stdout);
-        let words = "rename it aside and make a new one, since it belongs to";
+        let words = "rename it and create a new one, because it belongs to";
         assert!(ran.stdout.contains(words), "{account}: {}", ran.stdout);
     }
 }

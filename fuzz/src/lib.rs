@@ -62,7 +62,7 @@ fn check_addresses(
         assert!(address.tag().is_none_or(|tag| tag.bytes().all(|byte| byte.is_ascii_graphic())));
         request = request.header(name, address.to_string());
     }
-    // A parameter may hold a character that is refused here.
+    // A parameter may hold a character that is rejected here.
     let Ok(bytes) = request.build() else { return };
     let request = read_whole(&bytes);
     let again = read(&request).expect("addresses that were read can be read again");

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use phonegate_fuzz::server::{Reply, write_request, write_response};
 use phonegate_sip::agent::{
     CallEvent, CallId, Config, Event, Flow, FlowId, NewRegistration, OutboundCall, RegistrationEvent, RegistrationId,
-    Reply as Answer, RequestId, TransmitId, Transport, UserAgent,
+    Reply as CallerReply, RequestId, TransmitId, Transport, UserAgent,
 };
 use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::{Limits, Message, Method};
@@ -185,8 +185,8 @@ impl World {
             Step::Respond { request, status, has_body } => {
                 if !self.requests.is_empty() {
                     let id = self.requests[usize::from(*request) % self.requests.len()];
-                    let accepted = Answer::Accept(has_body.then(|| b"v=0\r\n".to_vec()));
-                    self.agent.respond(now, id, status.map_or(accepted, Answer::Refuse));
+                    let accepted = CallerReply::Accept(has_body.then(|| b"v=0\r\n".to_vec()));
+                    self.agent.respond(now, id, status.map_or(accepted, CallerReply::Reject));
                 }
             }
             Step::Register { flow, contact, expires } => {
@@ -301,7 +301,7 @@ impl World {
         let known = self.calls.get_mut(&id).expect("a call that was placed");
         assert!(!known.is_ended, "nothing follows the end");
         match event {
-            CallEvent::Answered(_) => {
+            CallEvent::Established(_) => {
                 assert!(!known.is_answered, "a call is answered once");
                 known.is_answered = true;
             }
@@ -310,7 +310,7 @@ impl World {
                 assert!(ended.may_have_rung || !ended.may_still_ring);
                 assert!(ended.may_have_rung || !known.is_answered);
             }
-            CallEvent::Offer { request, .. } | CallEvent::Info { request, .. } => {
+            CallEvent::SdpOffer { request, .. } | CallEvent::Info { request, .. } => {
                 self.requests.push(request);
                 let excess = self.requests.len().saturating_sub(16);
                 self.requests.drain(..excess);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
 use phonegate_sip::auth::{
-    Algorithm, Answer, Authenticator, Challenge, ChallengeKind, Credentials, MAX_CHALLENGE_LENGTH, MAX_REALMS,
+    Algorithm, Authorization, Authenticator, Challenge, ChallengeKind, Credentials, MAX_CHALLENGE_LENGTH, MAX_REALMS,
     MAX_ROUNDS, RequestAuth, RequestParts,
 };
 
@@ -74,7 +74,7 @@ impl Call {
     fn challenged(&mut self, headers: &[(ChallengeKind, &[u8])]) {
         for (kind, value) in headers {
             let read = Challenge::read_all(value).into_iter().flatten();
-            self.offered.extend(read.map(|challenge| (kind.answer_header(), challenge.realm(), challenge.algorithm())));
+            self.offered.extend(read.map(|challenge| (kind.authorization_header(), challenge.realm(), challenge.algorithm())));
         }
         let before = self.last.clone();
         let result = self.authenticator.challenged(&mut self.request, headers.iter().copied());
@@ -83,13 +83,13 @@ impl Call {
         let count = self.answer();
         match result {
             Ok(()) => assert_ne!(count, 0, "a response that is accepted is answered"),
-            Err(_) => assert_eq!(self.last, before, "a response that is refused changes nothing"),
+            Err(_) => assert_eq!(self.last, before, "a response that is rejected changes nothing"),
         }
     }
 
     /// Answers, checks each answer, and returns how many there are.
     fn answer(&mut self) -> usize {
-        let answers = self.authenticator.answer(&mut self.request, &BYE, [3; 16]).expect("a BYE can be answered");
+        let answers = self.authenticator.authorize(&mut self.request, &BYE, [3; 16]).expect("a BYE can be answered");
         assert!(answers.len() <= MAX_REALMS);
         self.last.clear();
         for answer in &answers {
@@ -100,7 +100,7 @@ impl Call {
         answers.len()
     }
 
-    fn check(&mut self, answer: &Answer) {
+    fn check(&mut self, answer: &Authorization) {
         let (header, value) = (answer.header(), answer.value());
         assert!(value.len() < 3 * MAX_CHALLENGE_LENGTH);
         assert!(value.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t'), "an answer is one line");

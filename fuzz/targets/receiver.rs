@@ -7,7 +7,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use phonegate_media::dtmf::DigitEvent;
-use phonegate_media::receiver::{Protection, Receiver, STREAM_SILENCE, Verdict};
+use phonegate_media::receiver::{Protection, Receiver, STREAM_SILENCE, Reception};
 use phonegate_media::rtp::{RtpHeader, RtpPacket};
 use phonegate_media::sdp::{Encryption, LocalSession, RemoteMedia};
 
@@ -36,7 +36,7 @@ enum Step {
     /// The peer's description names another port, direction or number for events.
     Remote { port: bool, direction: u8, number: u8 },
     /// The call is answered.
-    Answered,
+    Established,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -165,7 +165,7 @@ impl Call {
                 self.receivers().for_each(|receiver| receiver.set_remote(&media));
                 self.remote = media;
             }
-            Step::Answered => {
+            Step::Established => {
                 self.receivers().for_each(Receiver::forget_source);
                 self.forget();
             }
@@ -205,15 +205,15 @@ impl Call {
         if let Some(doubled) = &mut self.doubled {
             assert_eq!(verdict, doubled.receive(self.now, from, packet, protection), "copies make no difference");
             let copy = doubled.receive(self.now, from, packet, protection);
-            assert!(!matches!(copy, Verdict::Event(Some(_))), "a copy reports nothing");
+            assert!(!matches!(copy, Reception::Event(Some(_))), "a copy reports nothing");
         }
         let header = match verdict {
-            Verdict::Dropped(_) => RtpPacket::read(packet).ok().map(|packet| packet.header),
-            Verdict::Audio { codec, packet } => {
+            Reception::Dropped(_) => RtpPacket::read(packet).ok().map(|packet| packet.header),
+            Reception::Audio { codec, packet } => {
                 assert_eq!(packet.header.payload_type, codec.payload_type());
                 Some(packet.header)
             }
-            Verdict::Event(event) => {
+            Reception::Event(event) => {
                 let packet = RtpPacket::read(packet).expect("an event is in an RTP packet");
                 assert!(self.remote.event_types.contains(packet.header.payload_type));
                 self.event(packet.payload, event);
@@ -221,7 +221,7 @@ impl Call {
             }
             other => panic!("an unknown verdict: {other:?}"),
         };
-        let is_heard = !matches!(verdict, Verdict::Dropped(_));
+        let is_heard = !matches!(verdict, Reception::Dropped(_));
         if let Some(header) = header.filter(|_| !is_authenticated && self.remote.direction.sends) {
             let is_audio = matches!(header.payload_type, 0 | 8);
             if is_named && (is_audio || self.remote.event_types.contains(header.payload_type)) {
@@ -300,5 +300,5 @@ fn remote(port: u16, direction: &str, number: u8) -> RemoteMedia {
          a={direction}\r\n"
     );
     let mut local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
-    local.judge_answer(sdp.as_bytes()).expect("the description can be used")
+    local.check_answer(sdp.as_bytes()).expect("the description can be used")
 }

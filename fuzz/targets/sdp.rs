@@ -21,13 +21,13 @@ fuzz_target!(|input: &[u8]| {
     let peer = LocalSession::new(peer, 9, encryption(3));
     let mut session = LocalSession::new(rtp, 5, encryption(1));
     let lines = Lines::read(sdp);
-    if let Ok(remote) = session.judge_answer(sdp) {
+    if let Ok(remote) = session.check_answer(sdp) {
         check(&remote, &lines, &session);
         // A peer that answers with a key encrypts.
         let drops_key = remote.key.is_none() && lines.media.len() == 1 && lines.has_key;
         assert!(!drops_key, "a key that was answered is used");
     }
-    let Ok(offer) = session.judge_offer(sdp) else { return };
+    let Ok(offer) = session.check_offer(sdp) else { return };
     check(offer.remote(), &lines, &session);
     let answer = session.answer(&offer);
     assert_eq!(session.answer(&offer), answer, "an unchanged answer keeps its version");
@@ -80,7 +80,7 @@ fn check(remote: &RemoteMedia, lines: &Lines, session: &LocalSession) {
 
 /// Checks that the peer can read the answer to its offer, and reads what was agreed on.
 fn check_answer(offered: &RemoteMedia, peer: &LocalSession, session: &LocalSession, answer: &str) {
-    let read = peer.judge_offer(answer.as_bytes()).expect("an answer of this side can be read");
+    let read = peer.check_offer(answer.as_bytes()).expect("an answer of this side can be read");
     let read = read.remote();
     assert_eq!((read.codec, read.event_type), (offered.codec, offered.event_type));
     assert_eq!((read.direction.sends, read.direction.receives), (offered.direction.receives, offered.direction.sends));
@@ -95,9 +95,9 @@ fn check_answer(offered: &RemoteMedia, peer: &LocalSession, session: &LocalSessi
 /// Checks that an offer of this side and its answer can be read, whatever came before.
 fn check_own_offer(mut peer: LocalSession, mut session: LocalSession) {
     let offer = session.offer();
-    let offer = peer.judge_offer(offer.as_bytes()).expect("an offer of this side can be read");
+    let offer = peer.check_offer(offer.as_bytes()).expect("an offer of this side can be read");
     let answer = peer.answer(&offer);
-    let remote = session.judge_answer(answer.as_bytes()).expect("the answer to it can be read");
+    let remote = session.check_answer(answer.as_bytes()).expect("the answer to it can be read");
     assert_eq!(remote.key.is_some(), !matches!(session.encryption(), Encryption::Off));
     assert_eq!((remote.event_type, remote.is_on_hold()), (Some(TELEPHONE_EVENT), false));
 }

@@ -99,9 +99,9 @@ fn sessions() -> (MediaSession, MediaSession) {
     };
     let mut caller = LocalSession::new(([192, 0, 2, 1], 4000).into(), 1, Encryption::Required(keys(1)));
     let mut callee = LocalSession::new(([192, 0, 2, 9], 6000).into(), 2, Encryption::Required(keys(3)));
-    let offer = callee.judge_offer(caller.offer().as_bytes()).expect("the offer can be answered");
+    let offer = callee.check_offer(caller.offer().as_bytes()).expect("the offer can be answered");
     let answer = callee.answer(&offer);
-    let remote = caller.judge_answer(answer.as_bytes()).expect("the answer can be used");
+    let remote = caller.check_answer(answer.as_bytes()).expect("the answer can be used");
     let mut own = MediaSession::new(caller.encryption(), 5, false).expect("the keys can be used");
     let mut peer = MediaSession::new(callee.encryption(), 6, false).expect("the keys can be used");
     own.set_remote(&remote).expect("the call is encrypted");

@@ -15,7 +15,7 @@ use super::{ABI_VERSION, CallResult};
 use crate::call::{CallEvent, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, Level};
-use crate::fault;
+use crate::failpoint;
 use crate::gate::{self, CallRequest, Gate};
 use crate::telemetry::LogEntry;
 
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn InitiateCall(
             Err(failure) => return refuse_nameless(&failure) as i32,
         };
         let status = explained(id, || {
-            fault::point("export.InitiateCall");
+            failpoint::hit("export.InitiateCall");
             initiate(id, number, attributes)
         });
         status as i32
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn InitiateCall(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
     guarded(CallStatus::Failed as i32, || {
-        fault::point("export.GetCallStatus");
+        failpoint::hit("export.GetCallStatus");
         // SAFETY: the caller's promise.
         let id = match self::call_id(unsafe { text::read_bytes(call_id, text::MAX_WORD) }) {
             Ok(id) => id,
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn GetFailureMessage(
             Ok(buffer) if !call_id.is_null() => (buffer, call_id),
             _ => return Some(CallResult::InvalidArgument),
         };
-        fault::point("export.GetFailureMessage");
+        failpoint::hit("export.GetFailureMessage");
         // SAFETY: the caller's promise.
         Some(buffer.write(&failure_message(unsafe { text::read_bytes(id, text::MAX_WORD) })))
     });
@@ -125,7 +125,7 @@ pub unsafe extern "C" fn PhoneGateInitialize(
             Ok(error) => error,
             Err(result) => return result.code(),
         };
-        fault::point("export.PhoneGateInitialize");
+        failpoint::hit("export.PhoneGateInitialize");
         // SAFETY: the caller's promise.
         let path = match unsafe { text::read(config_path, text::MAX_PATH) } {
             Ok(path) => Some(path.into()),
@@ -149,7 +149,7 @@ pub unsafe extern "C" fn PhoneGateInitialize(
 #[unsafe(no_mangle)]
 pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
     guarded(CallResult::Internal.code(), || {
-        fault::point("export.PhoneGateShutdown");
+        failpoint::hit("export.PhoneGateShutdown");
         if callback::inside() {
             return CallResult::InCallback.code();
         }
@@ -164,7 +164,7 @@ pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PhoneGateSetLogCallback(callback: Option<LogCallback>, user_data: *mut c_void) -> i32 {
     guarded(CallResult::Internal.code(), || {
-        fault::point("export.PhoneGateSetLogCallback");
+        failpoint::hit("export.PhoneGateSetLogCallback");
         callback::set(callback, user_data).code()
     })
 }

@@ -11,6 +11,7 @@ use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
 use super::{CallResult, callback};
+use crate::TYPES;
 use crate::alerts::AlertKind;
 use crate::alerts::direct::{HourlyLimit, Undelivered, report_refusal};
 use crate::call::{CallId, CallStatus, GateEvent};
@@ -225,7 +226,7 @@ impl Start {
 
     fn start_gate(&self) -> Result<Running, ConfigError> {
         let path = self.path()?;
-        let loaded = config::load(&path)?;
+        let loaded = config::load(&path, &TYPES)?;
         // Also if the gate cannot start: the error may name paths and accounts.
         IS_BRIEF.store(loaded.config.messages == Messages::Brief, Ordering::Relaxed);
         IS_SINGLE_USE.store(loaded.config.call.single_use, Ordering::Relaxed);

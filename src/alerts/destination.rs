@@ -13,7 +13,6 @@ use super::smtp::Smtp;
 use super::syslog;
 use super::webhook::Webhook;
 use super::wire::Server;
-use crate::backend::tls;
 use crate::config::{AlertConfig, ConfigError, NetworkConfig, SmtpTls};
 
 /// Maximum time of one delivery.
@@ -51,7 +50,7 @@ impl Destination {
     ) -> Result<Self, ConfigError> {
         let path = |transport: &str| format!("alerts[{index}].{transport}");
         let server = |host: &str, port, tls: Option<(&str, Option<&Path>)>| {
-            let tls = tls.map(|own| tls::client(own, network, None, base)).transpose()?.map(Arc::new);
+            let tls = tls.map(|own| network.tls_client(own, None, base)).transpose()?.map(Arc::new);
             Ok::<_, ConfigError>(Server { host: host.into(), port, tls })
         };
         let (key, name, transport) = match (&config.smtp, &config.webhook, &config.syslog) {

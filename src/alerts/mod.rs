@@ -8,7 +8,6 @@ mod alert;
 mod destination;
 pub mod direct;
 mod handle;
-mod lookup;
 mod message;
 mod outbox;
 mod smtp;

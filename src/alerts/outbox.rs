@@ -21,7 +21,10 @@ use super::direct::HourlyLimit;
 use super::{Alert, AlertKind, DeliveryError, Destination};
 use crate::call::GateEvent;
 use crate::clock::Moment;
-use crate::store::{ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, Owner, QueuedAlert, StoreError};
+use crate::store::{
+    AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, MAX_ALERT_WAIT, Owner, QueuedAlert, StoreError,
+    StoreErrorKind,
+};
 use crate::telemetry::{AlertResult, Log, LogEntry, Metrics};
 
 /// Interval at which the store is asked for alerts. It is also asked when this process has added one.
@@ -185,12 +188,12 @@ impl Outbox {
         loop {
             match timeout(STORE_LIMIT, operation()).await {
                 Ok(Ok(done)) => return Some(done),
-                Ok(Err(StoreError::Refused(problem))) => {
+                Ok(Err(error)) if error.kind() == StoreErrorKind::Refused => {
                     let refused = LogEntry::new(GateEvent::StoreRefused);
-                    self.log.write(&LogEntry { text: Some(&problem), ..refused });
+                    self.log.write(&LogEntry { text: Some(error.detail()), ..refused });
                     return None;
                 }
-                Ok(Err(StoreError::Unavailable(_) | StoreError::Busy(_))) | Err(_) => sleep(STORE_PAUSE).await,
+                Ok(Err(_)) | Err(_) => sleep(STORE_PAUSE).await,
             }
         }
     }
@@ -278,7 +281,7 @@ impl Outbox {
                 DeliveryResult::Delivered
             }
             Err(error) => {
-                let is_old = alert.at.elapsed().is_ok_and(|age| age >= ALERT_KEPT);
+                let is_old = alert.at.elapsed().is_ok_and(|age| age >= MAX_ALERT_WAIT);
                 let is_given_up = is_old || error.is_permanent();
                 self.failed(&**destination, &alert, &error, (!is_given_up).then_some(again_after));
                 let error = error.to_string().into();

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use phonegate_net::{https_client, lookup};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use ring::hmac;
@@ -15,10 +16,8 @@ use zeroize::Zeroizing;
 
 use super::alert::Alert;
 use super::destination::DeliveryError;
-use super::lookup;
 use super::message::Message;
-use crate::backend::http;
-use crate::config::{ConfigError, NetworkConfig, Secret, WebhookConfig, WebhookFormat};
+use crate::config::{ConfigError, NetworkConfig, Secret, WebhookConfig, WebhookFormat, build_https_client};
 use crate::telemetry::diagnostic_text;
 
 /// The beginning of a signing secret (standardwebhooks.com).
@@ -50,8 +49,8 @@ impl Webhook {
     ) -> Result<Self, ConfigError> {
         let at = format!("{path}.url");
         let url = check_url(&at, config.url.resolve(base, &at)?.expose_secret().trim())?;
-        let (client, _) = http::builder((path, config.ca_file.as_deref()), network, &url, base)?;
-        let client = http::build(client.dns_resolver(lookup::Resolver))?;
+        let (client, _) = network.https_client_builder((path, config.ca_file.as_deref()), &url, base)?;
+        let client = build_https_client(client.dns_resolver(lookup::Resolver))?;
         let format = match (config.format, &config.key) {
             (WebhookFormat::Json, Some(key)) => Format::Json(signing_key(&format!("{path}.key"), key, base)?),
             (WebhookFormat::Json, None) => return Err(ConfigError::invalid(format!("{path}.key"), "is missing")),
@@ -91,10 +90,9 @@ impl Webhook {
         };
         let request = self.client.post(self.url()).headers(headers);
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| DeliveryError::new(&format!("cannot post: {}", diagnostic_text(&http::explain(error)))))?;
+        let response = request.send().await.map_err(|error| {
+            DeliveryError::new(&format!("cannot post: {}", diagnostic_text(&https_client::describe(error))))
+        })?;
         judge(response.status())
     }
 }

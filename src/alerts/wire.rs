@@ -9,8 +9,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::destination::DeliveryError;
-use super::lookup;
 use crate::telemetry::diagnostic_text;
+use phonegate_net::lookup;
 
 /// A mail or syslog server.
 pub(super) struct Server {

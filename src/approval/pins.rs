@@ -53,7 +53,7 @@ pub struct PinChecker {
 #[non_exhaustive]
 pub enum CheckError {
     /// The store did not do what it was asked for.
-    #[error(transparent)]
+    #[error("{}", .0.with_advice())]
     Store(#[from] StoreError),
     /// The entry could not be compared.
     #[error(transparent)]
@@ -81,7 +81,7 @@ impl CheckError {
 #[non_exhaustive]
 pub enum SetPinError {
     /// The store did not take it.
-    #[error(transparent)]
+    #[error("{}", .0.with_advice())]
     Store(#[from] StoreError),
     /// It could not be hashed.
     #[error(transparent)]

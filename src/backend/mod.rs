@@ -4,25 +4,34 @@
 //! other backends. It does not judge what a user pressed, either: [`Approver`] does.
 
 mod file;
-pub(crate) mod http;
-mod proxy;
 mod simulated;
-mod sip;
-pub(crate) mod tls;
+pub mod sip;
 pub mod twilio_studio;
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use phonegate_approval::policy::Policy;
 use phonegate_approval::verdict::ProviderVerdicts;
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 
 use crate::approval::Approver;
+pub use crate::call::CallRef;
 use crate::call::{Call, CallEvent, Failure, Outcome, Progress};
-use crate::config::{BackendConfig, Config, ConfigError};
+use crate::config::{
+    BackendConfig, BackendSettings, BackendType, Config, ConfigError, ErrorKind, FraudKey, NetworkConfig,
+    NumbersConfig, PromptsConfig, Secret,
+};
 use crate::prompts::Prompts;
-pub use sip::Dialling;
+use file::FileConfig;
+use simulated::SimulatedConfig;
+use sip::SipConfig;
+use twilio_studio::TwilioStudioConfig;
 
 /// Places calls and follows them.
 #[async_trait]
@@ -132,22 +141,6 @@ impl CallStep {
 /// Where a backend tells of a part of it, such as a trunk, whether it works. It may tell the same again.
 pub type HealthSink<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);
 
-/// A backend's own name for a call that it has placed. Text, so that it can be stored; without personal data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallRef(String);
-
-impl CallRef {
-    /// The reference with this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Its text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// Why a call could not be placed.
 #[derive(Clone, Debug)]
 pub struct PlaceError {
@@ -177,24 +170,99 @@ pub struct NamedBackend {
     pub provider_verdicts: ProviderVerdicts,
 }
 
-/// Builds the backend `name` from its settings. Relative paths in them lie in `base`. Does no network I/O.
+/// Every type of backend. A new one is a line here.
+pub const BACKENDS: &[BackendType] = &[
+    backend_type::<SimulatedConfig>("simulated").for_tests(),
+    backend_type::<FileConfig>("file").for_tests(),
+    backend_type::<TwilioStudioConfig>("twilio_studio"),
+    backend_type::<SipConfig>("sip"),
+];
+
+/// Settings from which a backend is built.
+pub trait BuildBackend: BackendSettings + DeserializeOwned + JsonSchema {
+    /// Builds the backend. Does no network I/O, and starts no task.
+    ///
+    /// # Errors
+    /// A secret cannot be read, or a setting cannot work.
+    fn build(&self, context: &BackendContext<'_>) -> Result<Arc<dyn TelephonyBackend>, ConfigError>;
+}
+
+/// What a backend may know besides its own settings.
+pub struct BackendContext<'a> {
+    /// The path of its settings in the configuration: `backends.NAME`.
+    pub path: String,
+    /// The folder of the configuration, to which relative paths belong.
+    pub base: &'a Path,
+    /// The section `network`.
+    pub network: &'a NetworkConfig,
+    /// The section `numbers`.
+    pub numbers: &'a NumbersConfig,
+    /// The section `prompts`.
+    pub prompts: &'a PromptsConfig,
+    /// The recordings of `prompts`, for a backend that plays them itself.
+    pub recordings: &'a Prompts,
+    /// The rules by which entries are judged.
+    pub policy: Policy,
+    /// The key that reports a fraud.
+    pub fraud_key: FraudKey,
+}
+
+impl BackendContext<'_> {
+    /// Returns the error about the setting `key`.
+    pub fn invalid(&self, key: &str, problem: impl Display) -> ConfigError {
+        ConfigError::invalid(format!("{}.{key}", self.path), problem)
+    }
+
+    /// Reads the secret of the setting `key`.
+    ///
+    /// # Errors
+    /// As [`Secret::resolve`].
+    pub fn resolve(&self, key: &str, secret: &Secret) -> Result<SecretString, ConfigError> {
+        secret.resolve(self.base, &format!("{}.{key}", self.path))
+    }
+}
+
+/// Returns the type `name` of backends with the settings `T`.
+pub const fn backend_type<T: BuildBackend>(name: &'static str) -> BackendType {
+    BackendType::new::<T>(name, &Builder(build::<T>))
+}
+
+/// Builds a backend from its settings.
+struct Builder(fn(&BackendConfig, &BackendContext<'_>) -> Built);
+
+/// `None`: the settings are not those of the builder's type.
+type Built = Option<Result<Arc<dyn TelephonyBackend>, ConfigError>>;
+
+fn build<T: BuildBackend>(backend: &BackendConfig, context: &BackendContext<'_>) -> Built {
+    backend.settings::<T>().map(|settings| settings.build(context))
+}
+
+/// Builds the backends in `use`, in the order in which they are tried. Relative paths in their settings belong to `base`.
+/// Does no network I/O.
 ///
 /// # Errors
-/// Where a secret cannot be had, or a setting cannot work.
-pub fn build(
-    name: &str,
-    backend: &BackendConfig,
-    config: &Config,
-    prompts: &Prompts,
-    base: &Path,
-) -> Result<NamedBackend, ConfigError> {
-    let path = format!("backends.{name}");
-    let provider_verdicts = config.provider_verdicts(backend);
-    let backend: Arc<dyn TelephonyBackend> = match backend {
-        BackendConfig::Simulated(simulated) => Arc::new(simulated::Simulated::new(&path, simulated, base)?),
-        BackendConfig::File(file) => Arc::new(file::FileBackend::new(file, base)),
-        BackendConfig::TwilioStudio(twilio) => Arc::new(twilio_studio::TwilioStudio::new(&path, twilio, config, base)?),
-        BackendConfig::Sip(sip) => Arc::new(sip::SipTrunk::new(&path, sip, config, prompts.clone(), base)?),
+/// A secret cannot be read, or a setting cannot work.
+pub fn build_in_use(config: &Config, recordings: &Prompts, base: &Path) -> Result<Vec<NamedBackend>, ConfigError> {
+    let policy = config.approval_policy()?;
+    let build = |(name, backend): (&String, &BackendConfig)| {
+        let context = BackendContext {
+            path: format!("backends.{name}"),
+            base,
+            network: &config.network,
+            numbers: &config.numbers,
+            prompts: &config.prompts,
+            recordings,
+            policy,
+            fraud_key: config.fraud.key,
+        };
+        let built = backend.builder::<Builder>().and_then(|Builder(build)| build(backend, &context));
+        let unusable =
+            || ConfigError::at(ErrorKind::BackendUnusable, &*context.path, "has a type that cannot be built");
+        Ok(NamedBackend {
+            name: name.as_str().into(),
+            backend: built.ok_or_else(unusable)??,
+            provider_verdicts: config.provider_verdicts(backend),
+        })
     };
-    Ok(NamedBackend { name: name.into(), backend, provider_verdicts })
+    config.in_use().map(build).collect()
 }

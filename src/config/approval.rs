@@ -10,10 +10,9 @@ use phonegate_approval::secret::PIN_DIGITS;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::backend::BackendConfig;
 use super::{Bounded, Config, ConfigError, Secret};
 use crate::approval::pins::{Pepper, PinRules};
-use crate::store::PinLimits;
+use crate::limits::PinLimits;
 
 /// The path of the pepper in the configuration.
 pub const PEPPER: &str = "approval.pin.pepper";
@@ -124,11 +123,6 @@ impl Config {
         };
         policy().map_err(|error| ConfigError::invalid("approval", error))
     }
-
-    /// The backends in use, each with its name.
-    pub(super) fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
-        self.use_order.iter().filter_map(|name| self.backends.get_key_value(name))
-    }
 }
 
 /// Checks that every backend in use can ask by the method.
@@ -150,35 +144,5 @@ fn check_pins(config: &Config, method: policy::Method) -> Result<(), ConfigError
             ),
         ));
     }
-    let mut in_use = config.in_use();
-    match in_use.find_map(|(name, backend)| Some((name, pin_refusal(backend, approval, method)?))) {
-        Some((name, (key, problem))) => Err(ConfigError::invalid(format!("backends.{name}{key}"), problem)),
-        None => Ok(()),
-    }
-}
-
-/// Returns why a backend may not ask for PINs: the place in its settings, and the problem.
-fn pin_refusal(backend: &BackendConfig, approval: &ApprovalConfig, method: &str) -> Option<(&'static str, String)> {
-    match backend {
-        BackendConfig::Sip(_) if approval.allow_plain_pin => None,
-        BackendConfig::Sip(sip) => sip.unauthenticated_keys().map(|what_to_do| {
-            let problem = format!(
-                "has no SRTP over TLS, so anyone who can read its packets learns the PINs that `{method}` asks for; \
-                 {what_to_do}, or set \"allow_plain_pin\": true in `approval`"
-            );
-            ("", problem)
-        }),
-        BackendConfig::TwilioStudio(_) => (!approval.pin.allow_provider).then(|| {
-            let problem = format!(
-                "is of type twilio_studio: with `{method}`, the PINs of users stay in the provider's logs; if that is \
-                 acceptable, set \"allow_provider\": true in `approval.pin`"
-            );
-            ("", problem)
-        }),
-        // It judges by itself: `check_verdicts` has refused it.
-        BackendConfig::File(_) => None,
-        BackendConfig::Simulated(simulated) => simulated.pin.is_none().then(|| {
-            (".pin", format!("is missing: with `{method}`, the simulated phone presses this PIN, which is a secret"))
-        }),
-    }
+    config.in_use().try_for_each(|(name, backend)| backend.facts().check_pins(&format!("backends.{name}"), approval))
 }

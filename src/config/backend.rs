@@ -1,211 +1,239 @@
-//! The settings of each kind of backend.
+//! The section `backends`: which types there are, and what the rest of the configuration must know about a backend.
+//!
+//! The settings of each type are in its folder below `src/backend`, which depends on this module.
 
-use std::path::{Path, PathBuf};
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 
-use super::bounded::Bounded;
 use super::error::ConfigError;
 use super::load::invalid_at;
 use super::secret::Secret;
-use super::sip::SipConfig;
+use super::{ApprovalConfig, NumbersConfig};
+use crate::no_duplicate_keys::{self, Json};
 
-/// The types that there are.
-const TYPES: &str = "simulated, file, twilio_studio and sip";
+/// What the rest of the configuration must know about the settings of a backend.
+pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
+    /// Returns the settings that are secrets, each with its key.
+    fn secrets(&self) -> Vec<(&'static str, Option<&Secret>)> {
+        Vec::new()
+    }
 
-/// A backend's settings, told apart by `type`.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(tag = "type", rename_all = "snake_case")]
-pub enum BackendConfig {
-    /// A simulated telephone, for tests and demonstrations.
-    Simulated(SimulatedConfig),
-    /// A text file in which somebody answers the calls, as in Microsoft's sample.
-    File(FileConfig),
-    /// Calls by a flow in Twilio Studio.
-    TwilioStudio(TwilioStudioConfig),
-    /// Calls over a SIP trunk.
-    Sip(Box<SipConfig>),
+    /// Returns the backend's own file of certificate authorities. An account that can change it can approve calls.
+    fn ca_file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Returns who judges what the users of this backend answer.
+    fn judge(&self) -> Judge {
+        Judge::PhoneGate
+    }
+
+    /// Returns whether calls play the recordings of `prompts`.
+    fn plays_recordings(&self) -> bool {
+        false
+    }
+
+    /// Checks the settings against `numbers`. `path` is that of the backend. Called for every backend, also if it is not
+    /// in `use`.
+    ///
+    /// # Errors
+    /// The first setting that contradicts the section.
+    fn check_numbers(&self, _path: &str, _numbers: &NumbersConfig) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Checks whether users may enter PINs over this backend. `path` is that of the backend. Called for the backends in
+    /// `use` if `approval.method` asks for a PIN.
+    ///
+    /// # Errors
+    /// The setting that does not allow it, and what to do.
+    fn check_pins(&self, path: &str, approval: &ApprovalConfig) -> Result<(), ConfigError>;
+
+    /// Returns what works but should be changed. Called for the backends in `use`.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Who judges what the users of a backend answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judge {
+    /// PhoneGate: the backend reports what was pressed.
+    PhoneGate,
+    /// The provider: the backend reports only whether the user approved.
+    Provider {
+        /// The backend's `accept_provider_verdict`: whether such a verdict approves a call. `None`: not configured.
+        accept: Option<bool>,
+    },
+}
+
+/// A type of backend: what the value of `type` selects.
+pub struct BackendType {
+    name: &'static str,
+    is_for_tests: bool,
+    read: fn(&str, Value) -> Result<Box<dyn BackendSettings>, ConfigError>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Opaque here: `crate::backend` builds a backend by it.
+    builder: &'static (dyn Any + Send + Sync),
+}
+
+impl BackendType {
+    /// Returns the type `name` with the settings `T`. [`crate::backend::backend_type`] provides the builder.
+    pub(crate) const fn new<T>(name: &'static str, builder: &'static (dyn Any + Send + Sync)) -> Self
+    where
+        T: BackendSettings + DeserializeOwned + JsonSchema,
+    {
+        Self { name, is_for_tests: false, read: read::<T>, schema: T::json_schema, builder }
+    }
+
+    /// Marks a type that approves calls without a telephone. It needs `allow_test_backends`.
+    pub const fn for_tests(self) -> Self {
+        Self { is_for_tests: true, ..self }
+    }
+
+    /// Returns the value of `type` that selects it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns whether it approves calls without a telephone.
+    pub fn is_for_tests(&self) -> bool {
+        self.is_for_tests
+    }
+
+    /// Returns the schema of a backend of this type.
+    pub(super) fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = (self.schema)(generator);
+        let object = schema.ensure_object();
+        if let Some(properties) =
+            object.entry("properties").or_insert_with(|| Value::Object(Default::default())).as_object_mut()
+        {
+            properties.insert("type".to_owned(), serde_json::json!({ "type": "string", "const": self.name }));
+        }
+        if let Some(required) = object.entry("required").or_insert_with(|| Value::Array(Vec::new())).as_array_mut() {
+            required.insert(0, "type".into());
+        }
+        schema
+    }
+}
+
+fn read<T: BackendSettings + DeserializeOwned>(
+    path: &str,
+    value: Value,
+) -> Result<Box<dyn BackendSettings>, ConfigError> {
+    match serde_path_to_error::deserialize::<_, T>(value) {
+        Ok(settings) => Ok(Box::new(settings)),
+        Err(error) => Err(invalid_at(path, &error)),
+    }
+}
+
+/// One backend: its type and its settings.
+pub struct BackendConfig {
+    kind: &'static BackendType,
+    settings: Box<dyn BackendSettings>,
 }
 
 impl BackendConfig {
-    /// Does it approve without a telephone?
-    pub fn is_for_tests(&self) -> bool {
-        matches!(self, Self::Simulated(_) | Self::File(_))
-    }
-
-    /// Returns whether the backend judges its calls itself: it reports a verdict, not what the user pressed.
-    pub fn judges_by_itself(&self) -> bool {
-        match self {
-            Self::File(_) => true,
-            Self::Simulated(_) | Self::TwilioStudio(_) | Self::Sip(_) => false,
-        }
-    }
-
-    /// The setting `accept_provider_verdict` of a backend that judges by itself.
-    pub(super) fn accept_provider_verdict(&self) -> Option<bool> {
-        match self {
-            Self::File(config) => config.accept_provider_verdict,
-            Self::Simulated(_) | Self::TwilioStudio(_) | Self::Sip(_) => None,
-        }
-    }
-
-    /// Its `type`.
-    pub fn type_name(&self) -> &'static str {
-        match self {
-            Self::Simulated(_) => "simulated",
-            Self::File(_) => "file",
-            Self::TwilioStudio(_) => "twilio_studio",
-            Self::Sip(_) => "sip",
-        }
-    }
-
-    /// Its own file of certificate authorities.
-    pub(super) fn ca_file(&self) -> Option<&Path> {
-        match self {
-            Self::TwilioStudio(config) => config.ca_file.as_deref(),
-            Self::Sip(config) => config.ca_file.as_deref(),
-            Self::Simulated(_) | Self::File(_) => None,
-        }
-    }
-
-    /// The secrets, each with its key.
-    pub(super) fn secrets(&self) -> Vec<(&'static str, &Secret)> {
-        let secrets = match self {
-            Self::TwilioStudio(config) => {
-                vec![("api_key_secret", &config.api_key_secret), ("auth_token", &config.auth_token)]
-            }
-            Self::Sip(config) => vec![("password", &config.password), ("client_key", &config.client_key)],
-            Self::Simulated(config) => vec![("pin", &config.pin)],
-            Self::File(_) => Vec::new(),
-        };
-        secrets.into_iter().filter_map(|(key, secret)| Some((key, secret.as_ref()?))).collect()
-    }
-
-    /// Reads the settings of the backend `name`.
-    pub(super) fn parse(name: &str, mut value: Value) -> Result<Self, ConfigError> {
-        let path = format!("backends.{name}");
+    /// Reads the backend at `path`, whose `type` is one of `types`.
+    fn read(path: String, mut value: Value, types: &'static [BackendType]) -> Result<Self, ConfigError> {
         let Some(settings) = value.as_object_mut() else {
             return Err(ConfigError::invalid(path, "must be an object with a `type`"));
         };
-        match settings.remove("type") {
-            Some(Value::String(kind)) => match kind.as_str() {
-                "simulated" => settings_at(&path, value).map(Self::Simulated),
-                "file" => settings_at(&path, value).map(Self::File),
-                "twilio_studio" => settings_at(&path, value).map(Self::TwilioStudio),
-                "sip" => settings_at(&path, value).map(|config| Self::Sip(Box::new(config))),
-                other => {
-                    let problem = format!("unknown type `{other}`; there are {TYPES}");
-                    Err(ConfigError::invalid(path + ".type", problem))
-                }
-            },
-            _ => Err(ConfigError::invalid(path + ".type", format_args!("is missing; there are {TYPES}"))),
+        let kind = match settings.remove("type") {
+            Some(Value::String(name)) => types
+                .iter()
+                .find(|kind| kind.name == name)
+                .ok_or_else(|| format!("unknown type `{name}`; there are {}", names(types))),
+            _ => Err(format!("is missing; there are {}", names(types))),
+        };
+        match kind {
+            Ok(kind) => Ok(Self { kind, settings: (kind.read)(&path, value)? }),
+            Err(problem) => Err(ConfigError::invalid(path + ".type", problem)),
         }
+    }
+
+    /// Returns the value of its `type`.
+    pub fn type_name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    /// Returns whether it approves calls without a telephone.
+    pub fn is_for_tests(&self) -> bool {
+        self.kind.is_for_tests
+    }
+
+    /// Returns the settings if they are of the type `T`.
+    pub fn settings<T: BackendSettings>(&self) -> Option<&T> {
+        (&*self.settings as &dyn Any).downcast_ref()
+    }
+
+    /// Returns what the rest of the configuration must know about the settings.
+    pub(super) fn facts(&self) -> &dyn BackendSettings {
+        &*self.settings
+    }
+
+    /// Returns the builder of its type, if it is a `T`.
+    pub(crate) fn builder<T: Any>(&self) -> Option<&'static T> {
+        (self.kind.builder as &dyn Any).downcast_ref()
     }
 }
 
-fn settings_at<T: DeserializeOwned>(path: &str, value: Value) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(value).map_err(|error| invalid_at(path, &error))
-}
-
-/// A simulated telephone.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SimulatedConfig {
-    /// Milliseconds until it answers.
-    #[serde(default)]
-    pub answer_after_ms: Bounded<0, 600_000, 1500>,
-    /// Milliseconds from the answer until it presses a key or hangs up.
-    #[serde(default)]
-    pub press_after_ms: Bounded<0, 600_000, 1500>,
-    /// What it does: presses this key and then `#`, which reports a fraud if it is `fraud.key`; `none`, `busy`,
-    /// `no_answer` or `hang_up`. By default it presses what approves.
-    #[serde(default)]
-    #[schemars(with = "String", regex(pattern = r"^([0-9#*]|none|busy|no_answer|hang_up)$"))]
-    pub press: Press,
-    /// The PIN that it presses first, if `approval.method` is `pin` or `pin_and_code`.
-    #[serde(default)]
-    pub pin: Option<Secret>,
-}
-
-/// What a simulated telephone does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Press {
-    /// Presses what approves.
-    #[default]
-    Right,
-    /// Presses this key, and then `#`. `#` itself is pressed once.
-    Key(char),
-    /// Answers, and presses nothing.
-    None,
-    /// Is busy.
-    Busy,
-    /// Does not answer.
-    NoAnswer,
-    /// Answers and hangs up.
-    HangUp,
-}
-
-impl TryFrom<String> for Press {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "none" => Ok(Self::None),
-            "busy" => Ok(Self::Busy),
-            "no_answer" => Ok(Self::NoAnswer),
-            "hang_up" => Ok(Self::HangUp),
-            other => match other.chars().next() {
-                Some(key @ ('0'..='9' | '*' | '#')) if other.len() == 1 => Ok(Self::Key(key)),
-                _ => Err(format!("is `{other}`, but must be a key (0 to 9, * or #), none, busy, no_answer or hang_up")),
-            },
-        }
+impl fmt::Debug for BackendConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(self.kind.name).field(&self.settings).finish()
     }
 }
 
-/// A text file in which somebody answers the calls.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FileConfig {
-    /// The file: one call a line, `requestId;phoneNumber;status;message`. Relative to the configuration.
-    pub path: PathBuf,
-    /// Whether a call is approved because the file says so, without a code that PhoneGate compares. By default
-    /// `allow_test_backends` decides; if false, the backend cannot be in `use`.
-    #[serde(default)]
-    pub accept_provider_verdict: Option<bool>,
+/// The names of types in a sentence: `a, b and c`.
+fn names(types: &[BackendType]) -> String {
+    let names: Vec<_> = types.iter().map(|kind| kind.name).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
 }
 
-/// Calls by a flow in Twilio Studio.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TwilioStudioConfig {
-    /// The account: `AC` and 32 hexadecimal digits.
-    pub account_sid: String,
-    /// The API key (`SK…`) for production; absent: the account's own token authenticates.
-    #[serde(default)]
-    pub api_key_sid: Option<String>,
-    /// The API key's secret.
-    #[serde(default)]
-    pub api_key_secret: Option<Secret>,
-    /// The account's token, where there is no API key.
-    #[serde(default)]
-    pub auth_token: Option<Secret>,
-    /// The flow: `FW` and 32 hexadecimal digits. `phonegate twilio install-flow` makes it and prints it.
-    pub flow_sid: String,
-    /// The caller id, a number of the account in E.164.
-    pub from: String,
-    /// Another address of the service, such as a regional one.
-    #[serde(default = "default_base_url")]
-    pub base_url: String,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
+/// The schema of all types, which [`schema`](super::schema()) fills in.
+impl JsonSchema for BackendConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "BackendConfig".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A backend's settings, told apart by `type`.", "oneOf": [] })
+    }
 }
 
-fn default_base_url() -> String {
-    "https://studio.twilio.com".to_owned()
+/// The section as JSON. Its `Debug` shows nothing of it, since it may hold secrets.
+#[derive(Default)]
+pub(super) struct UnreadBackends(BTreeMap<String, Json>);
+
+impl UnreadBackends {
+    /// Reads each backend by its type, so that an error names its path.
+    pub(super) fn read(self, types: &'static [BackendType]) -> Result<BTreeMap<String, BackendConfig>, ConfigError> {
+        let read = self.0.into_iter().map(|(name, Json(value))| {
+            let backend = BackendConfig::read(format!("backends.{name}"), value, types)?;
+            Ok((name, backend))
+        });
+        read.collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for UnreadBackends {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        no_duplicate_keys::map(deserializer).map(Self)
+    }
+}
+
+impl fmt::Debug for UnreadBackends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnreadBackends")
+    }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::bounded::Bounded;
 use super::{ConfigError, country};
 use crate::call::{Country, PhoneNumber};
-use crate::store::{DenialLimits, Limits};
+use crate::limits::{DenialLimits, Limits};
 
 /// Divisor of `calls_per_minute` for one line, which may use a fifth of it.
 const LINES_AT_ONCE: u64 = 5;

@@ -1,18 +1,17 @@
 //! Finding, reading and checking a configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::alerts::check_alerts;
 use super::approval::check_method;
 use super::error::{ConfigError, ErrorKind};
-use super::numbers::check_number_formats;
-use super::read::read_file;
+use super::file::read_file;
+use super::numbers::check_backends;
 use super::verdict::check_verdicts;
-use super::{BackendConfig, Config, Document, MetricsConfig, StoreConfig, StoreKind};
-use crate::no_duplicate_keys::Json;
+use super::{Config, MetricsConfig, StoreConfig, StoreKind, Types};
 use crate::platform;
-use crate::telemetry::mask_numbers;
+use crate::redact::mask_numbers;
 
 /// The file's name beside the library.
 pub const FILE_NAME: &str = "phonegate.json";
@@ -63,18 +62,18 @@ pub fn usual_path() -> Result<PathBuf, ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError`], which names the file and the place in it.
-pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    load_with_text(path).map(|(loaded, _)| loaded)
+pub fn load(path: &Path, types: &Types) -> Result<Loaded, ConfigError> {
+    load_with_text(path, types).map(|(loaded, _)| loaded)
 }
 
 /// As [`load`]; also returns the text that was read, with its byte order mark if it has one.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_with_text(path: &Path) -> Result<(Loaded, String), ConfigError> {
+pub fn load_with_text(path: &Path, types: &Types) -> Result<(Loaded, String), ConfigError> {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let text = read(&path).map_err(|error| error.in_file(&path))?;
-    let config = parse(&text).map_err(|error| error.in_file(&path))?;
+    let config = parse(&text, types).map_err(|error| error.in_file(&path))?;
     let base = path.parent().map(Path::to_owned).unwrap_or_default();
     Ok((Loaded { config, base, file: Some(path) }, text))
 }
@@ -96,22 +95,21 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError`], which names the place in it.
-pub fn parse(text: &str) -> Result<Config, ConfigError> {
+pub fn parse(text: &str, types: &Types) -> Result<Config, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('[') {
         // A derived reader would take a list for the values in their order.
         return Err(ConfigError::invalid("", "is a list, but must be an object: { \"use\": …, \"backends\": … }"));
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let document: Document<Json> =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_at("", &error))?;
+    let mut config: Config = serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_at("", &error))?;
     json.end().map_err(|error| ConfigError::invalid("", error))?;
-    let config = with_backends(document)?;
+    config.backends = std::mem::take(&mut config.unread_backends).read(types.backends)?;
     check_use(&config)?;
     check_store(&config.store)?;
     check_metrics(&config.metrics)?;
     config.limits.check()?;
-    check_number_formats(&config)?;
+    check_backends(&config)?;
     check_alerts(&config.alerts)?;
     check_verdicts(&config)?;
     check_method(&config)?;
@@ -128,35 +126,6 @@ pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_
     };
     // It shows the value, which may be a number in the wrong form.
     ConfigError::invalid(path, mask_numbers(&error.inner().to_string()))
-}
-
-fn with_backends(document: Document<Json>) -> Result<Config, ConfigError> {
-    let parsed: Result<BTreeMap<_, _>, _> = document
-        .backends
-        .into_iter()
-        .map(|(name, Json(value))| BackendConfig::parse(&name, value).map(|backend| (name, backend)))
-        .collect();
-    Ok(Document {
-        backends: parsed?,
-        schema: document.schema,
-        use_order: document.use_order,
-        allow_test_backends: document.allow_test_backends,
-        strict_permissions: document.strict_permissions,
-        call: document.call,
-        numbers: document.numbers,
-        prompts: document.prompts,
-        approval: document.approval,
-        alerts: document.alerts,
-        store: document.store,
-        network: document.network,
-        log: document.log,
-        limits: document.limits,
-        fraud: document.fraud,
-        audit: document.audit,
-        privacy: document.privacy,
-        metrics: document.metrics,
-        messages: document.messages,
-    })
 }
 
 fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {

@@ -9,17 +9,17 @@ mod backend;
 mod bounded;
 mod country;
 mod error;
+mod file;
 mod fraud;
 mod limits;
 mod load;
+mod network;
 mod numbers;
 mod permissions;
 mod privacy;
 mod prompts;
-mod read;
 mod schema;
 mod secret;
-mod sip;
 mod store;
 mod verdict;
 
@@ -30,41 +30,46 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::call::Failure;
+pub use crate::level::Level;
 pub(crate) use alerts::alerts_of_refused;
 pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
-pub use backend::{BackendConfig, FileConfig, Press, SimulatedConfig, TwilioStudioConfig};
+use backend::UnreadBackends;
+pub use backend::{BackendConfig, BackendSettings, BackendType, Judge};
 pub use bounded::Bounded;
 pub use country::countries_of;
 pub(crate) use country::country;
 pub use error::{ConfigError, ErrorKind};
+pub(crate) use file::read_file;
 pub use fraud::{FraudConfig, FraudKey};
 pub use limits::{CountryLimits, DenialsConfig, LimitsConfig, LineLimits};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, load_with_text, parse, usual_path};
+pub use network::NetworkConfig;
+pub(crate) use network::{build_https_client, client_identity, provider_url};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use permissions::{TrustedPaths, UnsafePath};
 pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
-pub(crate) use read::read_file;
 pub use schema::schema;
 pub use secret::Secret;
-pub use sip::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 pub use store::{AuditConfig, MetricsConfig, Site, StoreConfig, StoreKind};
 
 /// The place of the store's address, which may hold a password.
 const STORE_URL: &str = "store.url";
 
-/// A whole configuration.
-pub type Config = Document<BackendConfig>;
+/// What the values of `type` in a configuration may be.
+#[derive(Clone, Copy)]
+pub struct Types {
+    /// The types of backends.
+    pub backends: &'static [BackendType],
+}
 
 /// The settings of PhoneGate, which phones a user for Microsoft Identity Manager. `use` and `backends` are required; every
 /// other key has a default.
-// The backends are of type `B`: they are read one by one, so that an error can name its path.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[serde(bound(deserialize = "B: Deserialize<'de>"))]
-#[schemars(title = "PhoneGate configuration", rename = "Config")]
-pub struct Document<B> {
+#[schemars(title = "PhoneGate configuration")]
+pub struct Config {
     /// Where an editor finds the schema of this file.
     #[serde(rename = "$schema", default)]
     pub schema: Option<String>,
@@ -81,8 +86,12 @@ pub struct Document<B> {
     #[serde(default)]
     pub strict_permissions: bool,
     /// The backends, each under a name of one's own.
-    #[serde(deserialize_with = "crate::no_duplicate_keys::map")]
-    pub backends: BTreeMap<String, B>,
+    #[serde(rename = "backends")]
+    #[schemars(with = "BTreeMap<String, BackendConfig>")]
+    unread_backends: UnreadBackends,
+    /// The backends by name.
+    #[serde(skip)]
+    pub backends: BTreeMap<String, BackendConfig>,
     /// How long things take.
     #[serde(default)]
     pub call: CallConfig,
@@ -154,18 +163,13 @@ impl Config {
                 .to_owned()
         });
         let of_file = plain.chain(proxy).chain(tests);
-        of_file.chain(self.approval_warnings()).chain(self.unauthenticated_keys()).chain(self.says_zero()).collect()
+        of_file.chain(self.approval_warnings()).chain(self.backend_warnings()).chain(self.says_zero()).collect()
     }
 
-    /// The trunks in use whose keys are not authenticated: those without SRTP over TLS.
-    fn unauthenticated_keys(&self) -> impl Iterator<Item = String> {
-        self.use_order.iter().filter_map(|name| {
-            let Some(BackendConfig::Sip(sip)) = self.backends.get(name) else { return None };
-            let what_to_do = sip.unauthenticated_keys()?;
-            Some(format!(
-                "backends.{name}: keys are not authenticated: without SRTP over TLS, an attacker who can read and forge \
-                 packets between PhoneGate and the trunk can approve calls; {what_to_do}"
-            ))
+    /// The warnings of the backends in use, each with its path.
+    fn backend_warnings(&self) -> impl Iterator<Item = String> {
+        self.in_use().flat_map(|(name, backend)| {
+            backend.facts().warnings().into_iter().map(move |warning| format!("backends.{name}: {warning}"))
         })
     }
 
@@ -182,10 +186,14 @@ impl Config {
         })
     }
 
-    /// Does a backend in use say the prompts?
+    /// Returns whether a backend in use plays the recordings of `prompts`.
     pub(crate) fn speaks(&self) -> bool {
-        let is_sip = |name: &String| matches!(self.backends.get(name), Some(BackendConfig::Sip(_)));
-        self.use_order.iter().any(is_sip)
+        self.in_use().any(|(_, backend)| backend.facts().plays_recordings())
+    }
+
+    /// The backends in use, each with its name, in the order in which they are tried.
+    pub fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
+        self.use_order.iter().filter_map(|name| self.backends.get_key_value(name))
     }
 
     /// The files in which secrets are, as the configuration names them.
@@ -200,7 +208,7 @@ impl Config {
 
     /// The files of certificate authorities, as the configuration names them.
     pub(crate) fn ca_files(&self) -> impl Iterator<Item = &Path> {
-        let backends = self.backends.values().filter_map(BackendConfig::ca_file);
+        let backends = self.backends.values().filter_map(|backend| backend.facts().ca_file());
         let alerts = self.alerts.iter().filter_map(AlertConfig::ca_file);
         backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
     }
@@ -208,7 +216,8 @@ impl Config {
     /// The secrets, each with its path inside the file.
     fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         let backends = self.backends.iter().flat_map(|(name, backend)| {
-            backend.secrets().into_iter().map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
+            let set = backend.facts().secrets().into_iter().filter_map(|(key, secret)| Some((key, secret?)));
+            set.map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
         let store = self.store.url.iter().map(|url| (STORE_URL.to_owned(), url));
         let alerts = self.alerts.iter().enumerate().flat_map(|(index, alert)| alert.secrets(index));
@@ -255,29 +264,6 @@ pub struct CallConfig {
     pub single_use: bool,
 }
 
-/// The way to providers on the Internet.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct NetworkConfig {
-    /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. Null: the one that the environment variable
-    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
-    /// `netsh winhttp show proxy`.
-    pub proxy: Option<String>,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or store
-    /// with a `ca_file` of its own uses that instead.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// The proxy's address may hold a password.
-impl std::fmt::Debug for NetworkConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NetworkConfig")
-            .field("proxy", &self.proxy.as_ref().map(|_| "…"))
-            .field("ca_file", &self.ca_file)
-            .finish()
-    }
-}
-
 /// The log.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -297,22 +283,4 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self { level: Level::default(), directory: None, max_mb: Bounded::default(), event_log: true }
     }
-}
-
-/// How much a log line matters. The numbers are part of the C ABI.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[repr(i32)]
-pub enum Level {
-    /// A defect of PhoneGate.
-    Error = 1,
-    /// Somebody should look.
-    Warn = 2,
-    /// The steps of each call.
-    #[default]
-    Info = 3,
-    /// More about the steps.
-    Debug = 4,
-    /// Everything.
-    Trace = 5,
 }

@@ -6,7 +6,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberType, Region};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendConfig, Config, ConfigError, NumberFormat, country};
+use super::{Config, ConfigError, country};
 
 /// Which numbers may be called.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -153,29 +153,21 @@ impl NumbersConfig {
             )),
         }
     }
+
+    /// The calling codes of the countries that may be called.
+    ///
+    /// # Errors
+    /// As [`allowed_countries`](Self::allowed_countries).
+    pub(crate) fn calling_codes(&self) -> Result<BTreeSet<i32>, ConfigError> {
+        let allowed = self.allowed_countries()?;
+        Ok(allowed.iter().filter_map(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region)).collect())
+    }
 }
 
-/// Refuses a trunk that dials numbers without their country if more than one calling code is allowed: in Germany,
-/// +49 4255 551212 would be dialled as the American 425 555 1212.
-pub(super) fn check_number_formats(config: &Config) -> Result<(), ConfigError> {
-    let drops_the_country = |backend: &BackendConfig| match backend {
-        BackendConfig::Sip(sip) => sip.number_format == NumberFormat::National,
-        _ => false,
-    };
-    let Some((name, _)) = config.backends.iter().find(|(_, backend)| drops_the_country(backend)) else { return Ok(()) };
-    let allowed = config.numbers.allowed_countries()?;
-    let codes: BTreeSet<_> =
-        allowed.iter().filter_map(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region)).collect();
-    if codes.len() == 1 {
-        return Ok(());
-    }
-    let codes: Vec<_> = codes.iter().map(|code| format!("+{code}")).collect();
-    Err(ConfigError::invalid(
-        format!("backends.{name}.number_format"),
-        format_args!(
-            "`national` drops the country, but `numbers` allows {}: a number of one country could ring a phone in \
-             another; use e164_plus or e164, or allow only countries with one country code",
-            codes.join(", ")
-        ),
-    ))
+/// Checks the settings of every backend against `numbers`.
+pub(super) fn check_backends(config: &Config) -> Result<(), ConfigError> {
+    config
+        .backends
+        .iter()
+        .try_for_each(|(name, backend)| backend.facts().check_numbers(&format!("backends.{name}"), &config.numbers))
 }

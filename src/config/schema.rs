@@ -1,9 +1,17 @@
 //! The JSON Schema of `phonegate.json`, made from the types, so that an editor completes and checks the file.
 
-use super::Config;
+use schemars::SchemaGenerator;
+use serde_json::Value;
 
-/// The schema as JSON text.
-pub fn schema() -> String {
-    let schema = schemars::schema_for!(Config);
+use super::{Config, Types};
+
+/// Returns the schema as JSON text.
+pub fn schema(types: &Types) -> String {
+    let mut generator = SchemaGenerator::default();
+    let backends: Vec<Value> = types.backends.iter().map(|kind| kind.schema(&mut generator).to_value()).collect();
+    let mut schema = generator.into_root_schema_for::<Config>();
+    if let Some(any_backend) = schema.pointer_mut("/$defs/BackendConfig/oneOf") {
+        *any_backend = backends.into();
+    }
     format!("{:#}\n", schema.to_value())
 }

@@ -68,7 +68,7 @@ impl Secret {
 }
 
 fn read_file(file: &Path) -> Result<String, String> {
-    let bytes = super::read::read_file(file, MAX_BYTES).map_err(|error| error.to_string())?;
+    let bytes = super::file::read_file(file, MAX_BYTES).map_err(|error| error.to_string())?;
     let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

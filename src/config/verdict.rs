@@ -3,7 +3,7 @@
 use phonegate_approval::policy;
 use phonegate_approval::verdict::ProviderVerdicts;
 
-use super::{BackendConfig, Config, ConfigError};
+use super::{BackendConfig, Config, ConfigError, Judge};
 
 /// The key by which a backend's own verdict is accepted.
 const ACCEPT: &str = "accept_provider_verdict";
@@ -11,13 +11,13 @@ const ACCEPT: &str = "accept_provider_verdict";
 impl Config {
     /// Returns whether the verdict of this backend itself approves calls.
     ///
-    /// A backend that judges by itself says so with `accept_provider_verdict`. Without it, `allow_test_backends` decides
+    /// A backend whose provider judges says so with `accept_provider_verdict`. Without it, `allow_test_backends` decides
     /// for a test backend, and any other one is refused.
     pub fn provider_verdicts(&self, backend: &BackendConfig) -> ProviderVerdicts {
         let by_default = self.allow_test_backends && backend.is_for_tests();
-        match backend.judges_by_itself() && backend.accept_provider_verdict().unwrap_or(by_default) {
-            true => ProviderVerdicts::Accepted,
-            false => ProviderVerdicts::Refused,
+        match backend.facts().judge() {
+            Judge::Provider { accept } if accept.unwrap_or(by_default) => ProviderVerdicts::Accepted,
+            Judge::Provider { .. } | Judge::PhoneGate => ProviderVerdicts::Refused,
         }
     }
 }
@@ -25,7 +25,7 @@ impl Config {
 /// Checks that every backend in use that judges by itself can approve a call.
 pub(super) fn check_verdicts(config: &Config) -> Result<(), ConfigError> {
     let method = policy::Method::from(config.approval.method);
-    for (name, backend) in config.in_use().filter(|(_, backend)| backend.judges_by_itself()) {
+    for (name, backend) in config.in_use().filter(|(_, backend)| backend.facts().judge() != Judge::PhoneGate) {
         let (path, kind) = (format!("backends.{name}"), backend.type_name());
         if method.has_pin() {
             let method = method.name();

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::ledger::THE_STORE;
 use crate::alerts::{AlertKind, Alerts, NewAlert};
 use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberKey};
 use crate::store::{Lockout, utc};
 use crate::telemetry::{Log, LogEntry, Metrics};
+
+/// The name of the store in log lines about backends.
+pub(super) const THE_STORE: &str = "the store";
 
 /// Minimum time between two reports of the same condition.
 ///

@@ -11,7 +11,7 @@ use crate::admission::Admission;
 use crate::approval::Approver;
 use crate::approval::tests::{attempts, verified};
 use crate::backend::{MayRing, PlaceError, StepSink, TelephonyBackend};
-use crate::call::{CallId, CallStatus};
+use crate::call::{CallId, CallRef, CallStatus, FailureReason};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
 use crate::registry::Begun;
@@ -130,11 +130,11 @@ impl Bench {
         let told = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
         let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
-        let engine = Engine::new(
+        let engine = Engine::start(
             Handle::current(),
             named.into(),
             Arc::clone(&registry),
-            (store, Rules::of(&config(), Policy::default().with_method(Method::Pound), true)),
+            (store, StorePolicy::of(&config(), Policy::default().with_method(Method::Pound), true)),
             (log, Metrics::new(["scripted"]).unwrap(), Alerts::none()),
         );
         Self { backend, registry, engine, lines }
@@ -146,7 +146,7 @@ impl Bench {
         let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
         if let Begun::New(attempt) = begun {
             let call = Call { attempt, number, deadline, language: None, attempts: attempts(Method::Pound) };
-            self.engine.start(self.engine.hold(&call), call);
+            self.engine.drive(self.engine.track(&call), call);
         }
         begun
     }
@@ -159,7 +159,7 @@ impl Bench {
 
     /// The figures of calls that have ended, without those at zero.
     fn counted(&self) -> Vec<String> {
-        let text = self.engine.shared.metrics.to_text(0, 0).unwrap();
+        let text = self.engine.metrics.to_text(0, 0).unwrap();
         let calls = text.lines().filter(|line| line.starts_with("phonegate_calls_total{") && !line.ends_with(" 0"));
         calls.map(str::to_owned).collect()
     }
@@ -174,7 +174,7 @@ fn config() -> crate::config::Config {
     let limits = r#"{ "calls_per_minute": 1000000, "calls_per_number": 1000000 }"#;
     let text =
         format!(r#"{{ "use": ["phone"], "allow_test_backends": true, "backends": {backends}, "limits": {limits} }}"#);
-    crate::config::parse(&text).unwrap()
+    crate::config::parse(&text, &crate::TYPES).unwrap()
 }
 
 fn number() -> crate::call::PhoneNumber {
@@ -187,7 +187,7 @@ async fn nobody_is_rung_for_a_call_that_is_over_already() {
     for (ended, span, rung) in [(true, 60 * SECOND, 0), (false, Duration::ZERO, 0), (false, 60 * SECOND, 1)] {
         let bench = Bench::new(Duration::ZERO, Ok(CallRef::new("counted")));
         if ended {
-            bench.engine.end().await;
+            bench.engine.shut_down().await;
         }
         bench.begin(1, span);
         bench.until(|bench| bench.registry.status(id(1)) != Some(CallStatus::Pending)).await;
@@ -211,7 +211,7 @@ async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
     let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
     bench.begin(1, 600 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-    bench.engine.end().await;
+    bench.engine.shut_down().await;
     bench.until(|bench| bench.told("The connection was lost.")).await;
     // The next gate does not ring it either.
     let next = Bench::on(store, Duration::ZERO, Ok(CallRef::new("counted")));
@@ -232,7 +232,7 @@ async fn a_phone_that_may_ring_after_all_keeps_its_number_although_the_gate_ends
         let bench = Bench::with(Arc::clone(&store), phone);
         bench.begin(1, 600 * SECOND);
         bench.until(|bench| *bench.backend.placed.lock() == 1).await;
-        bench.engine.end().await;
+        bench.engine.shut_down().await;
         let next = Bench::on(store, Duration::ZERO, Ok(CallRef::new("next")));
         next.begin(2, 60 * SECOND);
         next.until(|next| next.registry.status(id(2)) != Some(CallStatus::Pending)).await;
@@ -289,7 +289,7 @@ async fn a_call_that_another_process_drives_is_counted_there_alone() {
     let verified = r#"phonegate_calls_total{backend="scripted",outcome="verified",reason="none"} 1"#;
     driving.until(|bench| bench.counted() == [verified]).await;
     watching.until(|bench| bench.told("verified")).await;
-    watching.engine.end().await;
+    watching.engine.shut_down().await;
     assert_eq!((watching.counted(), *watching.backend.placed.lock()), (Vec::<String>::new(), 0));
 }
 

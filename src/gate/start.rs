@@ -15,10 +15,10 @@ use crate::admission::{Admission, NumberHasher};
 use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, PinChecker};
-use crate::backend::{self, NamedBackend};
+use crate::backend;
 use crate::call::GateEvent;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
-use crate::engine::{Engine, Rules};
+use crate::engine::{Engine, StorePolicy};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
@@ -107,7 +107,7 @@ impl Gate {
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
         // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), &base)?;
-        let backends = in_use(&config, &prompts, &base)?;
+        let backends = backend::build_in_use(&config, &prompts, &base)?;
         let destinations = Destinations::build(&config.alerts, &config.network, &base)?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
@@ -126,9 +126,9 @@ impl Gate {
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
-        let kept = (store, Rules::of(&config, policy, takes_up).checking_pins(pins));
+        let kept = (store, StorePolicy::of(&config, policy, takes_up).checking_pins(pins));
         let sinks = (log.clone(), metrics, alerts.clone());
-        let engine = Engine::new(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
+        let engine = Engine::start(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
         let started = format!(
             "PhoneGate {}, backends: {}; store: {}",
             env!("CARGO_PKG_VERSION"),
@@ -185,11 +185,6 @@ fn pin_checker(
     };
     let checker = PinChecker::new(Arc::clone(store), pepper, config.approval.pin.limits());
     Ok(Some(checker.reporting_to(report)))
-}
-
-fn in_use(config: &Config, prompts: &Prompts, base: &Path) -> Result<Vec<NamedBackend>, ConfigError> {
-    let named = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    named.map(|(name, backend)| backend::build(name, backend, config, prompts, base)).collect()
 }
 
 /// Runs an examination of permissions on a blocking thread, for at most `limit`. Returns the runtime if it found no

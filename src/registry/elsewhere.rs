@@ -35,7 +35,7 @@ pub struct AttemptEnd {
 
 impl Registry {
     /// Lets a pending attempt stand for the one that the store has for its id, which another process drives.
-    pub fn stand_for(&self, attempt: Attempt, stored: u64) {
+    pub fn alias_to(&self, attempt: Attempt, stored: u64) {
         let mut calls = self.shard(attempt.id).calls.lock();
         if let Some(origin) = calls.by_id.get_mut(&attempt.id).map(Entry::origin_mut)
             && origin.generation == attempt.generation

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{Owner, StoreError};
-use crate::fault;
+use crate::failpoint;
 
 /// How long a claim of an alert is valid. After that another owner may claim the alert.
 pub const ALERT_LEASE: Duration = Duration::from_secs(60);
@@ -19,26 +19,26 @@ pub const MAX_WAITING_ALERTS: usize = 1_000;
 
 /// Maximum number of undelivered alerts in a store: those of the 16 destinations that a configuration may have. Alerts
 /// for destinations that were removed count, too.
-pub const MAX_WAITING_IN_ALL: usize = 16 * MAX_WAITING_ALERTS;
+pub const MAX_WAITING_ALERTS_TOTAL: usize = 16 * MAX_WAITING_ALERTS;
 
 /// Maximum number of alerts in a store that were delivered or given up. Beyond it the oldest ones are removed.
 pub(super) const MAX_ENDED_ALERTS: usize = 1_000;
 
 /// Time within which a second alert about the same, for one destination, is a repetition and is not added.
-pub(super) const REPEATED_WITHIN: Duration = Duration::from_secs(60 * 60);
+pub(super) const REPEAT_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// How long an alert is listed after it was delivered or given up.
-pub(super) const ALERT_LISTED: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const ENDED_ALERT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Maximum time that an alert waits for its delivery.
-pub const ALERT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub const MAX_ALERT_WAIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The error of an alert that waited longer than [`ALERT_KEPT`], if no delivery was tried.
+/// The error of an alert that waited longer than [`MAX_ALERT_WAIT`], if no delivery was tried.
 pub(super) const NEVER_TRIED: &str = "no node with this destination was running";
 
 /// Returns [`ALERT_LEASE`], unless a test asks for a shorter one.
 pub(super) fn alert_lease() -> Duration {
-    if fault::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
+    if failpoint::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
 }
 
 /// The alerts of a store. Each is for one destination. A node delivers those for the destinations that it has.
@@ -48,9 +48,9 @@ pub(super) fn alert_lease() -> Duration {
 /// - While one owner's claim of an alert is valid, no other owner can claim it. A claim is valid for [`ALERT_LEASE`], or
 ///   until [`AlertStore::record_delivery`].
 /// - An alert that ended, because it was delivered or given up, is never claimed again.
-/// - At most [`MAX_WAITING_ALERTS`] wait for one destination and [`MAX_WAITING_IN_ALL`] in all, and at most 1,000 ended
+/// - At most [`MAX_WAITING_ALERTS`] wait for one destination and [`MAX_WAITING_ALERTS_TOTAL`] in all, and at most 1,000 ended
 ///   ones are kept. The cost of [`AlertStore::claim_alerts`] does not depend on how many wait.
-/// - [`CallStore::sweep`](super::CallStore::sweep) gives up alerts that have waited for longer than [`ALERT_KEPT`], and
+/// - [`CallStore::sweep`](super::CallStore::sweep) gives up alerts that have waited for longer than [`MAX_ALERT_WAIT`], and
 ///   removes those that ended longer than a day ago.
 ///
 /// An alert is delivered at least once: the node that claimed it may be killed after the delivery and before it records
@@ -64,7 +64,7 @@ pub trait AlertStore: Send + Sync {
     /// If it is not known whether it was added.
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError>;
 
-    /// Claims up to `most` alerts that are due for each of these destinations, which differ. Urgent ones come first, then
+    /// Claims up to `limit` alerts that are due for each of these destinations, which differ. Urgent ones come first, then
     /// those that have been due for longest.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ pub trait AlertStore: Send + Sync {
         &self,
         owner: Owner,
         destinations: &[Box<str>],
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError>;
 
     /// Records the result of a delivery. Returns false, and changes nothing, if `owner` has no claim of the alert.

@@ -7,10 +7,9 @@ use phonegate_approval::attempts::StoredAttempts;
 use uuid::Uuid;
 
 use super::DenialLimits;
-use crate::backend::CallRef;
 use crate::call::{
-    Attempt, CallEvent, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress,
-    StoredOutcome,
+    Attempt, CallEvent, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber,
+    Progress, StoredOutcome,
 };
 
 /// A process instance that drives attempts.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::DenialLimits;
+use super::millis::milliseconds;
 
 /// The longest lock.
-pub(super) const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MAX_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the locks of a number are remembered after its last denial.
-pub(super) const DENIALS_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const DENIAL_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The denials of one number. Times are milliseconds of the store's clock. The scripts of Redis have the same rules.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl NumberDenials {
         }
         self.recent.clear();
         let longer = 1_i64.checked_shl(self.locks).filter(|factor| *factor > 0).unwrap_or(i64::MAX);
-        let lock = milliseconds(limits.lock).saturating_mul(longer).min(milliseconds(LONGEST_LOCK));
+        let lock = milliseconds(limits.lock).saturating_mul(longer).min(milliseconds(MAX_LOCK));
         self.locks = self.locks.saturating_add(1);
         let until = now.saturating_add(lock);
         self.lock = Some((now, until));
@@ -52,7 +53,7 @@ impl NumberDenials {
 
     /// Returns whether the last denial is so old that the denials and locks can be removed.
     pub(super) fn is_forgotten(&self, now: i64) -> bool {
-        self.last().is_none_or(|last| last.saturating_add(milliseconds(DENIALS_KEPT)) <= now)
+        self.last().is_none_or(|last| last.saturating_add(milliseconds(DENIAL_RETENTION)) <= now)
     }
 
     /// Adds the denials and locks of the same number under another of its hashes. Keeps the lock that ends later.
@@ -67,10 +68,6 @@ impl NumberDenials {
     pub(super) fn last(&self) -> Option<i64> {
         self.recent.last().copied().max(self.lock.map(|(since, _)| since))
     }
-}
-
-fn milliseconds(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@
 //! - The cost of beginning a call grows at most logarithmically with the number of calls.
 //! - The number of calls in a day is counted in buckets of ten minutes, for all calls and for each country: such a call
 //!   may count for up to ten minutes longer than a day, never shorter.
-//! - When too many calls wait to begin, the next one is refused at once as [`StoreError::Busy`], and is never begun. What
+//! - When too many calls wait to begin, the next one is refused at once as [`StoreErrorKind::Busy`], and is never begun. What
 //!   ends a call, records something or renews a lease always waits for its turn.
 //!
 //! # Number keys
@@ -48,13 +48,15 @@
 mod alerts;
 mod attempt;
 mod audit;
+mod begin_queue;
 mod block;
 mod denials;
+mod error;
 mod limits;
 mod memory;
+mod millis;
 mod number_keys;
 mod pins;
-mod places;
 mod redis;
 mod refusal;
 mod sqlite;
@@ -68,10 +70,11 @@ use async_trait::async_trait;
 pub use self::redis::RedisStore;
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::config::{Config, ConfigError, ErrorKind, StoreConfig, StoreKind};
+pub use crate::limits::{DenialLimits, Limits, PinLimits};
 use crate::platform;
 pub use alerts::{
-    ALERT_KEPT, ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
-    MAX_WAITING_IN_ALL, QueuedAlert,
+    ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
+    MAX_WAITING_ALERTS_TOTAL, QueuedAlert,
 };
 pub use attempt::{
     AttemptChange, AttemptState, EndRequest, Ended, LatestAttempt, Lockout, NewAttempt, Orphan, Owner, RecordedChange,
@@ -79,13 +82,14 @@ pub use attempt::{
 };
 pub use audit::{Query, Row, RowOutcome, Step};
 pub use block::{Block, BlockScope};
-pub use limits::{DenialLimits, LimitStore, Limits, NumberLock, Usage};
+pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
+pub use limits::{LimitStore, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
-use number_keys::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, unknown_key};
+use number_keys::{KEY_USE_INTERVAL, KEY_USE_RETENTION, missing_key};
 pub(crate) use number_keys::{check_number_keys, check_pepper};
 use pins::{Guesses, PinLock};
-pub use pins::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoredPin};
+pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub(crate) use refusal::utc;
 pub use sqlite::{
@@ -98,7 +102,7 @@ pub const LEASE: Duration = Duration::from_secs(10);
 
 /// How long after its deadline an attempt may still keep its number, and its owner: whoever was to end it, or to say that
 /// its phone rings no more, may be gone, or its word lost.
-pub const HOLD: Duration = Duration::from_secs(30);
+pub const DEADLINE_GRACE: Duration = Duration::from_secs(30);
 
 /// How often an owner of pending attempts says that it is alive, and looks for those of owners that are not.
 pub const RENEW_EVERY: Duration = Duration::from_secs(3);
@@ -153,12 +157,12 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// Where that is not kept.
     async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
 
-    /// Makes `owner` the owner of up to `most` pending attempts whose owner's lease has run out, or whose deadline passed
-    /// longer ago than [`HOLD`]. A lease does not run out while the store of a farm is away: then nobody could renew it.
+    /// Makes `owner` the owner of up to `limit` pending attempts whose owner's lease has run out, or whose deadline passed
+    /// longer ago than [`DEADLINE_GRACE`]. A lease does not run out while the store of a farm is away: then nobody could renew it.
     ///
     /// # Errors
     /// Where it is not known whether it owns them: then somebody takes them up later.
-    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError>;
+    async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError>;
 
     /// Adds a block, in place of one of the same number and scope.
     ///
@@ -222,11 +226,11 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     }
 }
 
-/// Opens the store that a configuration asks for. Does no network I/O.
+/// Opens the store of a configuration. Does no network I/O.
 ///
 /// # Errors
-/// Where it cannot be used.
-pub fn open(config: &Config, base: &Path) -> Result<Arc<dyn CallStore>, ConfigError> {
+/// If it cannot be used.
+pub fn open(config: &Config, base: &Path) -> Result<Arc<dyn CallStore>, OpenError> {
     match config.store.kind {
         StoreKind::Memory => Ok(Arc::new(MemoryStore::default())),
         StoreKind::Sqlite => Ok(Arc::new(sqlite(&config.store, base)?)),
@@ -248,15 +252,39 @@ pub fn sqlite_file(config: &StoreConfig, base: &Path) -> Result<PathBuf, ConfigE
     }
 }
 
-fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, ConfigError> {
+fn sqlite(config: &StoreConfig, base: &Path) -> Result<SqliteStore, OpenError> {
     let file = sqlite_file(config, base)?;
-    let unusable = |problem: String| {
-        ConfigError::at(ErrorKind::StateFolder, "store.path", format_args!("{}: {problem}", file.display()))
+    let unusable = |problem: &str, cause| {
+        let problem = format_args!("{}: {problem}", file.display());
+        OpenError { config: ConfigError::at(ErrorKind::StateFolder, "store.path", problem), cause }
     };
     if let Some(folder) = file.parent() {
-        platform::ensure_private_dir(folder).map_err(|error| unusable(error.to_string()))?;
+        platform::ensure_private_dir(folder)
+            .map_err(|error| unusable(&error.to_string(), Some(StoreErrorCause::FileInaccessible)))?;
     }
-    SqliteStore::open(&file).map_err(unusable)
+    SqliteStore::open(&file).map_err(|error| unusable(error.detail(), error.cause()))
+}
+
+/// Why the store of a configuration cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{config}")]
+pub struct OpenError {
+    /// The error, at its key of the configuration.
+    pub config: ConfigError,
+    /// What an administrator has to correct, if that is known.
+    pub cause: Option<StoreErrorCause>,
+}
+
+impl From<ConfigError> for OpenError {
+    fn from(config: ConfigError) -> Self {
+        Self { config, cause: None }
+    }
+}
+
+impl From<OpenError> for ConfigError {
+    fn from(error: OpenError) -> Self {
+        error.config
+    }
 }
 
 /// Who knows of a store's calls.
@@ -268,34 +296,6 @@ pub enum Scope {
     Machine,
     /// All nodes of a farm: what one of them remembers of an ended call may be out of date.
     Farm,
-}
-
-/// Why a store did not do what it was asked for. Without personal data and secrets.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be reached now; the same may work later.
-    #[error("the store cannot be reached: {0}")]
-    Unavailable(String),
-    /// It works, but has more to do than it can do in time; the same may work later.
-    #[error("the store is busy: {0}")]
-    Busy(String),
-    /// It does not take this, and never will.
-    #[error("the store refused: {0}")]
-    Refused(String),
-}
-
-impl StoreError {
-    fn over() -> Self {
-        Self::Refused("this attempt has ended already".to_owned())
-    }
-
-    /// Busy, with what shows it and what to do. Ends without a full stop, as the others do.
-    pub(crate) fn busy(sign: impl std::fmt::Display) -> Self {
-        Self::Busy(format!(
-            "{sign}. Try again in a minute; if this happens often, use a faster disk or server for the store, or lower \
-             limits.calls_per_minute"
-        ))
-    }
 }
 
 /// What became of [`CallStore::begin`].

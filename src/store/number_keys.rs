@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CallStore, PepperFingerprint, StoreError, sqlite_file};
+use super::{CallStore, PepperFingerprint, StoreError, StoreErrorKind, sqlite_file};
 use crate::call::KeyFingerprint;
 use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig, StoreKind};
 
@@ -15,11 +15,11 @@ use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig, StoreKind};
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Interval at which a store updates the time of a key's last use.
-pub(super) const KEY_USE_NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
+pub(super) const KEY_USE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A call or block may be written with a key for this long after the recorded time of its last use: the interval
 /// between two records, then the longest call, and the time until a report of fraud is in the store.
-pub(super) const KEY_USE_KEPT: Duration = Duration::from_secs(3 * 60 * 60);
+pub(super) const KEY_USE_RETENTION: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// How a process is about to use the numbers of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,10 @@ async fn check(
     base: &Path,
 ) -> Result<(), ConfigError> {
     let answer = tokio::time::timeout(CHECK_LIMIT, answer).await;
-    let Ok(Err(error @ StoreError::Refused(_))) = answer else { return Ok(()) };
+    let Ok(Err(error)) = answer else { return Ok(()) };
+    if error.kind() != StoreErrorKind::Refused {
+        return Ok(());
+    }
     let place = match config.kind {
         StoreKind::Memory => "the store in memory".to_owned(),
         StoreKind::Sqlite => sqlite_file(config, base)?.display().to_string(),
@@ -78,17 +81,17 @@ async fn check(
 }
 
 /// The error for a key of the store that the process does not have, if there is one.
-pub(super) fn unknown_key(
+pub(super) fn missing_key(
     used: impl IntoIterator<Item = KeyFingerprint>,
     known: &[KeyFingerprint],
 ) -> Option<StoreError> {
-    used.into_iter().find(|fingerprint| !known.contains(fingerprint)).map(StoreError::other_number_key)
+    used.into_iter().find(|fingerprint| !known.contains(fingerprint)).map(StoreError::missing_number_key)
 }
 
 impl StoreError {
     /// Refused, because numbers of the store were hashed with a key that the process does not have.
-    pub(super) fn other_number_key(fingerprint: impl std::fmt::Display) -> Self {
-        Self::Refused(format!(
+    pub(super) fn missing_number_key(fingerprint: impl std::fmt::Display) -> Self {
+        Self::refused(format_args!(
             "it has numbers that were hashed with another number key (fingerprint {fingerprint}), which this \
              configuration lacks, so blocks and limits could be missed: add the missing key to \
              privacy.other_number_keys, or set privacy.number_key to the key that the other nodes use"

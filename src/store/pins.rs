@@ -1,12 +1,13 @@
 //! PINs, as a store keeps them, and the rules by which guesses are counted. They are the same in every store.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
 use super::{StoreError, StoredNumber};
 use crate::call::NumberKey;
+use crate::limits::PinLimits;
 
 /// The PINs of a store.
 ///
@@ -109,15 +110,6 @@ pub struct StoredPin {
     pub locked_until: Option<SystemTime>,
 }
 
-/// How often a PIN may be guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PinLimits {
-    /// Failures after which the PIN is locked, at least 1.
-    pub max_failures: u32,
-    /// How long it stays locked.
-    pub lock: Duration,
-}
-
 /// Whether the PIN of a number can be entered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinState {
@@ -189,8 +181,8 @@ impl fmt::Debug for PepperFingerprint {
 
 impl StoreError {
     /// Refused, because the PINs were made with another pepper, whose fingerprint is `used`.
-    pub(super) fn other_pepper(used: impl fmt::Display) -> Self {
-        Self::Refused(format!(
+    pub(super) fn pepper_mismatch(used: impl fmt::Display) -> Self {
+        Self::refused(format_args!(
             "its PINs were made with another pepper (fingerprint {used}), so no PIN could be right: set \
              approval.pin.pepper to the pepper that was used before, or remove all PINs (phonegate pins reset) and set \
              new ones"
@@ -271,6 +263,8 @@ impl Guesses {
 mod tests {
     #![allow(clippy::indexing_slicing, reason = "tests")]
     use proptest::prelude::*;
+
+    use std::time::Duration;
 
     use super::*;
 

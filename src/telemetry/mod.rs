@@ -5,7 +5,6 @@
 
 mod entry;
 mod file;
-mod mask;
 mod metrics;
 mod system;
 mod textfile;
@@ -20,13 +19,13 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 pub use entry::{LogEntry, LogEvent};
-pub use mask::{diagnostic_text, mask_numbers, sanitize_untrusted};
 pub use metrics::{AlertResult, Metrics, StoreOperation};
 pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 pub use textfile::TextFile;
 
 use crate::call::GateEvent;
-use crate::config::Level;
+use crate::level::Level;
+pub use crate::redact::{diagnostic_text, mask_numbers, sanitize_untrusted};
 use file::RollingFile;
 
 /// Lines that may wait for the disk or the host's callback; beyond it they are dropped and counted.

@@ -4,7 +4,7 @@
 
 use super::entry::{LogEntry, LogEvent};
 use crate::call::{CallEvent, Failure, FailureReason, GateEvent};
-use crate::config::Level;
+use crate::level::Level;
 use crate::platform::{EventLog, EventSeverity};
 
 /// The source's name in the Event Log.

@@ -117,7 +117,7 @@ fn a_refused_configuration_is_reported_to_its_own_destinations() {
     let path = folder.path().join("phonegate.json");
     std::fs::write(&path, json!({ "use": ["trunk"], "backends": {}, "alerts": [element, nobody] }).to_string())
         .unwrap();
-    let refusal = config::load(&path).unwrap_err();
+    let refusal = config::load(&path, &phonegate::TYPES).unwrap_err();
     let (sender, undelivered) = mpsc::channel();
     let done = move |undelivered| sender.send(undelivered).unwrap();
     let thread = direct::report_refusal(path, refusal, support::PATIENCE, done).unwrap();

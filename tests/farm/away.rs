@@ -22,7 +22,7 @@ fn refused_and_rung() -> (Farm, [TestGate; 2]) {
     farm.redis.kill();
     is_refused(&one, 1, NUMBER, "(CannotPlace");
     farm.redis.restart();
-    wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains("CannotPlace"));
+    wait_until("Redis has the failure", || farm.redis.cli(&["GET", "{phonegate}:attempt:1"]).contains("CannotPlace"));
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
     (farm, [one, two])
@@ -210,10 +210,10 @@ fn what_was_told_while_redis_was_away_is_what_it_has_afterwards() {
     farm.answer("2");
     let (_, text) = one.ends(id(1));
     // So long that whoever comes first would take the call up.
-    std::thread::sleep(Duration::from_secs(5) + HOLD + Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(5) + DEADLINE_GRACE + Duration::from_secs(1));
     farm.redis.resume();
     wait_until("the other node is told", || two.status(id(1)) == CallStatus::Failed && two.ends(id(1)).1 == text);
-    wait_until("Redis has it", || farm.redis.cli(&["GET", "{phonegate}:a:1"]).contains(&text));
+    wait_until("Redis has it", || farm.redis.cli(&["GET", "{phonegate}:attempt:1"]).contains(&text));
     assert_eq!(one.ends(id(1)).1, text);
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::call::{CallStatus, Progress};
 use phonegate::config::NetworkConfig;
-use phonegate::store::{Block, BlockScope, CallStore, HOLD, RedisStore, StoredNumber};
+use phonegate::store::{Block, BlockScope, CallStore, DEADLINE_GRACE, RedisStore, StoredNumber};
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, PENDING, SUCCESS};
 use support::gate::{TestGate, admitted, id, no_limits, with_test_defaults};
@@ -110,7 +110,7 @@ impl Farm {
 
     /// Waits until Redis has the backend's reference of the attempt that began as the n-th.
     fn has_reference(&self, n: u128) {
-        let key = format!("{{phonegate}}:a:{n}");
+        let key = format!("{{phonegate}}:attempt:{n}");
         wait_until("Redis has the reference", || self.redis.cli(&["GET", &key]).contains("\"reference\""));
     }
 

@@ -21,7 +21,7 @@ async fn codes_leave_redis_with_the_end_of_their_call() {
     let change =
         AttemptChange::Placed { backend: "cloud".into(), reference: CallRef::new("FN1"), attempts: Some(attempts) };
     let placed = [RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change }];
-    let holds = || redis.cli(&["GET", "{phonegate}:a:1"]).contains(&codes);
+    let holds = || redis.cli(&["GET", "{phonegate}:attempt:1"]).contains(&codes);
     store.record(&placed).await.unwrap();
     assert!(holds(), "a pending call has its codes");
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());

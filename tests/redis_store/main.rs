@@ -19,7 +19,7 @@ use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, Key
 use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner,
-    Query, RecordedChange, RedisStore, Refusal, StoreError, StoredNumber,
+    Query, RecordedChange, RedisStore, Refusal, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -89,7 +89,7 @@ async fn begin_at_last(store: &RedisStore, n: u128) {
 
 fn problem(answer: Result<impl std::fmt::Debug, StoreError>) -> String {
     match answer {
-        Err(StoreError::Unavailable(problem)) => problem,
+        Err(error) if error.kind() == StoreErrorKind::Unavailable => error.detail().to_owned(),
         other => panic!("{other:?}"),
     }
 }

@@ -77,10 +77,10 @@ async fn sentinels_are_asked_where_the_master_is_and_asked_again_when_it_has_cha
     assert!(unknown.contains("knows no master another"), "{unknown}");
     let store = open(&url("mymaster"));
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
-    support::wait_until("the replica has it", || replica.cli(&["EXISTS", "{phonegate}:a:1"]).trim() == "1");
+    support::wait_until("the replica has it", || replica.cli(&["EXISTS", "{phonegate}:attempt:1"]).trim() == "1");
     master.kill();
     begin_at_last(&store, 2).await;
-    assert_eq!(replica.cli(&["EXISTS", "{phonegate}:a:1", "{phonegate}:a:2"]).trim(), "2");
+    assert_eq!(replica.cli(&["EXISTS", "{phonegate}:attempt:1", "{phonegate}:attempt:2"]).trim(), "2");
 }
 
 /// With TLS and a password, as beyond one machine.
@@ -88,7 +88,7 @@ async fn leads_to_its_master(master: &Redis, sentinel: &Redis) {
     let url = |login: &str| format!("rediss://{login}localhost:{}?sentinel=mymaster", sentinel.port());
     let store = open_with(&url(":open%40sesame@"), &trusting(master)).unwrap();
     begin_at_last(&store, 1).await;
-    assert_eq!(master.cli(&["EXISTS", "{phonegate}:a:1"]).trim(), "1");
+    assert_eq!(master.cli(&["EXISTS", "{phonegate}:attempt:1"]).trim(), "1");
     // Whichever of them is asked for it.
     let none = problem(begin(&open_with(&url(""), &trusting(master)).unwrap(), 2).await);
     assert!(none.contains("store.url has none"), "{none}");
@@ -179,5 +179,5 @@ async fn a_node_of_a_cluster_that_is_named_by_its_port_alone_is_on_the_host_of_w
     let parrot = Parrot::says(format!("-MOVED 1 :{}", redis.port()));
     let store = open(&format!("redis://127.0.0.1:{}?cluster=true", parrot.port));
     begin_at_last(&store, 1).await;
-    assert_eq!(redis.cli(&["EXISTS", "{phonegate}:a:1"]).trim(), "1");
+    assert_eq!(redis.cli(&["EXISTS", "{phonegate}:attempt:1"]).trim(), "1");
 }

@@ -93,11 +93,11 @@ async fn a_number_key_is_kept_while_a_pin_needs_it() {
     // It is moved to the current key.
     store.set_pin(&pin(keyed(1).number)).await.unwrap();
     assert!(may_start().await);
-    assert_eq!(redis.cli(&["HGETALL", "{phonegate}:pin_keys"]).lines().count(), 2, "one key, with its count");
+    assert_eq!(redis.cli(&["HGETALL", "{phonegate}:pin_number_keys"]).lines().count(), 2, "one key, with its count");
     for n in [1, 2] {
         assert!(store.remove_pin(&[keyed(n).number.key]).await.unwrap());
     }
-    assert_eq!(redis.cli(&["EXISTS", "{phonegate}:pin_keys"]).trim(), "0");
+    assert_eq!(redis.cli(&["EXISTS", "{phonegate}:pin_number_keys"]).trim(), "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]

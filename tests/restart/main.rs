@@ -251,7 +251,7 @@ fn a_gate_beside_a_service_takes_none_of_its_calls_up() {
     machine.has_placed(&call);
     host.kill_after(0);
 
-    let mut loaded = config::load(&machine.path("phonegate.json")).unwrap();
+    let mut loaded = config::load(&machine.path("phonegate.json"), &phonegate::TYPES).unwrap();
     loaded.config.log.directory = Some(folder.path().to_owned());
     let registry = Arc::new(Registry::new(Duration::from_secs(60)));
     let log_to = LogTo { file_name: "tool.log", tee: None, system: None };

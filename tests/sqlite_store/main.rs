@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use phonegate::call::{Attempt, CallLimit, CallStatus, Failure, FailureReason, Outcome};
 use phonegate::store::{
     AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner, Query, Refusal,
-    RowOutcome, SqliteStore, StoreError, StoredNumber,
+    RowOutcome, SqliteStore, StoreErrorKind, StoredNumber,
 };
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -209,20 +209,20 @@ fn what_is_no_database_of_this_version_is_refused_and_left_as_it_is() {
     let (_folder, file) = file();
     std::fs::write(&file, "Dear diary, today nobody called.").unwrap();
     let error = SqliteStore::open(&file).err().unwrap();
-    assert!(error.contains("not a database"), "{error}");
+    assert!(error.detail().contains("not a database"), "{error}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "Dear diary, today nobody called.");
 
     std::fs::remove_file(&file).unwrap();
     drop(SqliteStore::open(&file).unwrap());
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 1000).unwrap();
     let error = SqliteStore::open(&file).err().unwrap();
-    assert!(error.contains("newer PhoneGate (schema version 1000"), "{error}");
+    assert!(error.detail().contains("newer PhoneGate (schema version 1000"), "{error}");
 
     let of_others = file.with_file_name("others.db");
     Connection::open(&of_others).unwrap().execute_batch("CREATE TABLE birds (name TEXT)").unwrap();
     let before = std::fs::read(&of_others).unwrap();
     let error = SqliteStore::open(&of_others).err().unwrap();
-    assert!(error.contains("database of another program"), "{error}");
+    assert!(error.detail().contains("database of another program"), "{error}");
     assert_eq!(std::fs::read(&of_others).unwrap(), before);
 }
 

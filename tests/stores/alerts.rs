@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use phonegate::store::{AlertAdded, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL, QueuedAlert};
+use phonegate::store::{
+    AlertAdded, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS, MAX_WAITING_ALERTS_TOTAL, QueuedAlert,
+};
 
 use super::*;
 
@@ -244,7 +246,7 @@ fn a_thousand_alerts_wait_for_a_destination() {
 fn sixteen_thousand_alerts_wait_in_all() {
     on_every_store(async |open| {
         let store = open();
-        let most = MAX_WAITING_IN_ALL as u128;
+        let most = MAX_WAITING_ALERTS_TOTAL as u128;
         let alerts: Vec<_> = (0..most).map(|n| alert_for(&format!("{}", n % 20), n)).collect();
         for some in alerts.chunks(500) {
             let added = join_all(some.iter().map(|alert| add(&store, alert))).await;

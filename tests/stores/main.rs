@@ -26,9 +26,9 @@ use phonegate::call::{
 };
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
-    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DenialLimits, EndRequest, Ended, HOLD, LEASE,
-    LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore, Refusal,
-    Row, RowOutcome, SqliteStore, Step, StoreError, StoredNumber,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DEADLINE_GRACE, DenialLimits, EndRequest, Ended,
+    LEASE, LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore,
+    Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -172,6 +172,12 @@ async fn ended(store: &Arc<dyn CallStore>, id: CallId) -> (u64, StoredOutcome) {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// The kind of an error.
+#[track_caller]
+fn kind_of(answer: Result<impl std::fmt::Debug, StoreError>) -> StoreErrorKind {
+    answer.unwrap_err().kind()
 }
 
 /// An outcome as a store returns it.

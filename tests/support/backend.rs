@@ -40,9 +40,10 @@ impl Line {
             "network": network,
             "numbers": { "default_country": "US" },
         });
-        let config = config::parse(&super::gate::with_test_defaults(config).to_string())?;
+        let config = config::parse(&super::gate::with_test_defaults(config).to_string(), &phonegate::TYPES)?;
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), Path::new("/"))?;
-        let named = backend::build("line", &config.backends["line"], &config, &prompts, Path::new("/"))?;
+        let mut backends = backend::build_in_use(&config, &prompts, Path::new("/"))?;
+        let named = backends.pop().expect("the configuration uses one backend");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let approver = Approver::new(attempts(Method::Pound), named.provider_verdicts);
         Ok(Self { backend: named.backend, runtime, approver })

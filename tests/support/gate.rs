@@ -76,7 +76,7 @@ impl TestGate {
         object.entry("log").or_insert(json!({ "level": "trace", "directory": "log" }));
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).unwrap();
-        let loaded: Loaded = config::load(&path).unwrap();
+        let loaded: Loaded = config::load(&path, &phonegate::TYPES).unwrap();
         let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
         let gate = Gate::start(loaded, registry, log_to)?;
         Ok(Self { gate: Arc::new(gate), folder })

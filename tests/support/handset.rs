@@ -87,7 +87,7 @@ impl Handset {
         let key = || MasterKey::from_bytes(SRTP_KEY);
         let keys = LocalKeys { sha1_80: key(), sha1_32: key() };
         let us = LocalSession::new(self.socket.local_addr().unwrap(), 1, Encryption::Optional(keys.clone()));
-        let offer = us.judge_offer(offer.as_bytes()).expect("an offer with keys");
+        let offer = us.check_offer(offer.as_bytes()).expect("an offer with keys");
         let mut srtp = Srtp::new(&keys).unwrap();
         srtp.set_peer_key(offer.remote().key.as_ref().expect("a key")).unwrap();
         *self.srtp.lock().unwrap() = Some(srtp);

@@ -231,7 +231,7 @@ fn list(context: &Context, reader: &StoreReader, json: bool) -> Result<Exit, Com
     } else if shown.is_empty() {
         output::note("No alert waits, and none ended in the last day.");
     } else {
-        output::print_table(&table(&shown));
+        output::print_cut_table(&table(&shown));
     }
     if config.alerts.is_empty() {
         output::warning(json, "`alerts` in the configuration names no destination, so no alert is ever sent");

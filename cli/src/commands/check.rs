@@ -1,4 +1,4 @@
-//! `phonegate check`: would a call go out?
+//! `phonegate check`: checks the configuration, the store and the backends, and rings no phone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Globals;
-use crate::commands::pins;
+use crate::commands::pins::{self, PinState};
 use crate::context::{Context, END_WITHIN};
 use crate::error::{CommandError, CommandErrorKind, Exit};
 use crate::output::{self, Spinner};
-use crate::permissions;
 use crate::store_reader;
 use crate::writable;
+use phonegate_deploy::permissions;
 
 const HELP: &str = "\
 Examples:
@@ -27,29 +27,28 @@ Examples:
   phonegate check --config test.json --json
 
 --json prints one object a line:
-  warning   text: what works, but should not stay so
-  backend   backend (its name), type, order (its place in `use`, absent where it is not in it),
-            result (ok, failed, or not_used: it was not asked), reason where it failed, text, judged_by (who judges what
-            users answer: phonegate, or provider, whose own verdict approves calls; absent where it is not in `use`)
-  store     type, result (ok or failed), text: where calls are kept
-  pins      set, locked (how many), result (ok or failed), text; only if there is a pepper or calls ask for PINs
+  warning   text: something that works, but should be changed
   recommendation   text: a setting to improve
+  store     type, result (ok or failed), text: the store of calls
+  pins      set, locked (numbers of PINs), result (ok or failed), text; only if there is a pepper or calls ask for PINs
+  backend   backend (its name), type, order (its place in `use`, left out if it is not there), result (ok, failed, or
+            not_used: not asked), reason if it failed, text, judged_by (who judges what users answer: phonegate, or
+            provider, whose own verdict approves calls; left out if the backend is not in `use`)
   checked   ok (true or false), config (the file)
-  error     text: see exit code 2
 
 Exit codes:
-  0  every backend in `use` could place calls, and the store can be used
-  1  one of them could not
-  2  usage or configuration; the error names the file and the place in it";
+  0  each backend in `use` can place calls, and the store can be used
+  1  a backend in `use`, the store or the PINs cannot be used
+  2  wrong usage or configuration; the error names the file and the place in it";
 
 /// The arguments of `phonegate check`.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {}
 
-/// What is found out about one backend.
+/// What was found out about one backend. Also a line of `--json`, whose names scripts depend on.
 #[derive(Serialize)]
-struct Row {
+struct BackendRow {
     event: &'static str,
     backend: String,
     #[serde(rename = "type")]
@@ -64,95 +63,134 @@ struct Row {
     judged_by: Option<&'static str>,
 }
 
-/// Checks a configuration and asks its backends.
-pub(crate) fn run(_arguments: &Arguments, globals: &Globals) -> Result<Exit, CommandError> {
+/// What was found out.
+struct Findings {
+    store: Result<String, CommandError>,
+    /// `None` if no call asks for PINs and no pepper is configured, or if the store cannot be used.
+    pins: Result<Option<PinState>, CommandError>,
+    backends: Vec<BackendRow>,
+}
+
+impl Findings {
+    fn failed_backends(&self) -> usize {
+        self.backends.iter().filter(|row| row.result == "failed").count()
+    }
+
+    fn are_good(&self) -> bool {
+        self.store.is_ok() && self.pins.is_ok() && self.failed_backends() == 0
+    }
+}
+
+/// Checks a configuration, and asks its store and backends.
+pub(crate) fn run(globals: &Globals) -> Result<Exit, CommandError> {
     let json = globals.json;
     let context = Context::load(globals.config())?;
     let file = context.file.display().to_string();
-    for text in context.loaded.config.warnings() {
-        output::warning(json, &text);
+    let store = context.loaded.config.store.kind.name();
+    warn(&context, json);
+    let findings = examine(context, json)?;
+    if let Ok(Some(pins)) = &findings.pins
+        && let Some(text) = pins.warning()
+    {
+        output::warning(json, text);
     }
-    // Whose account it is can be out of reach; then the account's own rights are told, too.
+    match json {
+        true => print_json(&file, store, &findings),
+        false => print(&file, store, &findings),
+    }
+    Ok(if findings.are_good() { Exit::Done } else { Exit::Failed })
+}
+
+/// Prints the warnings and the recommendation about a configuration and its files.
+fn warn(context: &Context, json: bool) {
+    let Context { file, loaded } = context;
+    // If the account cannot be determined, the account's own rights are reported, too.
     let account = Account::of_service(HOST_SERVICE).unwrap_or_default();
-    let private = permissions::private_files(&context.file, &context.loaded);
-    let files = permissions::too_wide(&private, account.as_ref());
-    let files = files.into_iter().chain(permissions::changeable(&context.loaded, &private));
-    for wide in files.chain(permissions::store_too_wide(&context.loaded, account.as_ref())) {
-        output::warning(json, &wide.to_string());
-    }
-    if let Some(why) = writable::why_no_metrics(&context.loaded) {
-        output::warning(json, &why);
-    }
-    if let Some(text) = recommended(&context.loaded.config) {
+    let private = permissions::private_files(file, loaded);
+    let files = permissions::check_private_files(&private, account.as_ref());
+    let files = files.into_iter().chain(permissions::check_other_paths(loaded, &private));
+    let files = files.chain(permissions::check_store(loaded, account.as_ref()));
+    let warnings = loaded.config.warnings().into_iter().chain(files.map(|wide| wide.to_string()));
+    warnings.chain(writable::why_no_metrics(loaded)).for_each(|text| output::warning(json, &text));
+    if let Some(text) = recommended(&loaded.config) {
         match json {
             true => output::json_line(&json!({ "event": "recommendation", "text": text })),
             false => output::note(&format!("recommended: {text}")),
         }
     }
-    let mut rows = rows(&context.loaded.config);
-    let kind = context.loaded.config.store.kind.name();
-    let (store, pins, answers) = {
-        let spinner = Spinner::start(json);
-        spinner.set_message("asking the store");
-        let store = match store_reader::check(&context) {
-            Err(error) if error.kind == CommandErrorKind::Usage => return Err(error),
-            store => store,
-        };
-        // Without the store, there is nothing to count.
-        let pins = match store.as_ref().map_or(Ok(None), |_| pins::state(&context)) {
-            Err(error) if error.kind == CommandErrorKind::Usage => return Err(error),
-            pins => pins,
-        };
-        let gate = context.start(None)?;
-        spinner.set_message("asking the backends");
-        let answers = gate.check();
-        gate.shut_down(END_WITHIN);
-        (store, pins, answers)
-    };
-    fill_in(&mut rows, answers);
-    let failed = rows.iter().filter(|row| row.result == "failed").count();
-    let (store_works, store) = match store {
-        Ok(words) => (true, words),
-        Err(error) => (false, error.message),
-    };
-    let (pins_work, pins) = match pins {
-        Ok(pins) => (true, pins.map(|pins| (Some(pins), pins.to_string()))),
-        Err(error) => (false, Some((None, error.message))),
-    };
-    if let Some(text) = pins.as_ref().and_then(|(pins, _)| pins.as_ref()?.warning()) {
-        output::warning(json, text);
+}
+
+/// Asks the store and the backends.
+///
+/// # Errors
+/// If the configuration itself cannot be used. What the store and the backends answer is a finding.
+fn examine(context: Context, json: bool) -> Result<Findings, CommandError> {
+    let spinner = Spinner::start(json);
+    spinner.set_message("asking the store");
+    let store = finding(store_reader::check(&context))?;
+    // Without the store, there are no PINs to count.
+    let pins = finding(store.as_ref().map_or(Ok(None), |_| pins::state(&context)))?;
+    let mut backends = rows(&context.loaded.config);
+    let gate = context.start(None)?;
+    spinner.set_message("asking the backends");
+    fill_in(&mut backends, gate.check());
+    gate.shut_down(END_WITHIN);
+    Ok(Findings { store, pins, backends })
+}
+
+/// Returns an error as a finding, unless it is one of the configuration.
+fn finding<T>(result: Result<T, CommandError>) -> Result<Result<T, CommandError>, CommandError> {
+    match result {
+        Err(error) if error.kind == CommandErrorKind::Usage => Err(error),
+        result => Ok(result),
     }
-    let all_works = store_works && pins_work && failed == 0;
-    if json {
-        let result = if store_works { "ok" } else { "failed" };
-        output::json_line(&json!({ "event": "store", "type": kind, "result": result, "text": store }));
-        if let Some((pins, text)) = &pins {
-            let result = if pins_work { "ok" } else { "failed" };
-            let (set, locked) = (pins.map(|pins| pins.set), pins.map(|pins| pins.locked));
-            let record = json!({ "event": "pins", "result": result, "set": set, "locked": locked, "text": text });
-            output::json_line(&record);
-        }
-        rows.iter().for_each(output::json_line);
-        output::json_line(&json!({ "event": "checked", "ok": all_works, "config": file }));
-    } else {
-        output::print(&format!("{file}\n\n{}\n\nStore ({kind}): {store}", table(&rows)));
-        if let Some((_, text)) = &pins {
-            output::print(&format!("PINs: {text}"));
-        }
-        output::print("");
-        if !store_works {
-            output::print("The store cannot be used, and without it no call is placed.");
-        }
-        if !pins_work {
-            output::print("PINs cannot be checked, and without that no call is approved by one.");
-        }
-        output::print(&match failed {
-            0 => "Every backend in use could place calls.".to_owned(),
-            1 => "A backend in use could not place calls.".to_owned(),
-            n => format!("{n} backends in use could not place calls."),
-        });
+}
+
+fn print_json(file: &str, kind: &str, findings: &Findings) {
+    let result = |is_good: bool| if is_good { "ok" } else { "failed" };
+    let Findings { store, pins, backends } = findings;
+    let text = store.as_ref().map_or_else(ToString::to_string, String::clone);
+    output::json_line(&json!({ "event": "store", "type": kind, "result": result(store.is_ok()), "text": text }));
+    if let Some(text) = pins_text(pins) {
+        let state = pins.as_ref().ok().copied().flatten();
+        let (set, locked) = (state.map(|pins| pins.set), state.map(|pins| pins.locked));
+        output::json_line(&json!({
+            "event": "pins", "result": result(pins.is_ok()), "set": set, "locked": locked, "text": text,
+        }));
     }
-    Ok(if all_works { Exit::Done } else { Exit::Failed })
+    backends.iter().for_each(output::json_line);
+    output::json_line(&json!({ "event": "checked", "ok": findings.are_good(), "config": file }));
+}
+
+fn print(file: &str, kind: &str, findings: &Findings) {
+    let Findings { store, pins, backends } = findings;
+    output::print(&format!("{file}\n"));
+    output::print_table(&table(backends));
+    let text = store.as_ref().map_or_else(ToString::to_string, String::clone);
+    output::print(&format!("\nStore ({kind}): {text}"));
+    if let Some(text) = pins_text(pins) {
+        output::print(&format!("PINs: {text}"));
+    }
+    output::print("");
+    if store.is_err() {
+        output::print("The store cannot be used, so no call is placed.");
+    }
+    if pins.is_err() {
+        output::print("PINs cannot be checked, so no call is approved by one.");
+    }
+    output::print(&match findings.failed_backends() {
+        0 => "Every backend in use can place calls.".to_owned(),
+        1 => "One backend in use cannot place calls.".to_owned(),
+        n => format!("{n} backends in use cannot place calls."),
+    });
+}
+
+/// Describes the PINs, if calls ask for them.
+fn pins_text(pins: &Result<Option<PinState>, CommandError>) -> Option<String> {
+    match pins {
+        Ok(pins) => pins.map(|pins| pins.to_string()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Returns a recommendation that is not worth a warning, if there is one.
@@ -164,12 +202,12 @@ fn recommended(config: &Config) -> Option<&'static str> {
     )
 }
 
-/// The backends in the order in which they are tried, then those that are not.
-fn rows(config: &Config) -> Vec<Row> {
+/// Returns the backends that are in `use` in that order, then the others.
+fn rows(config: &Config) -> Vec<BackendRow> {
     let order: BTreeMap<_, _> = config.use_order.iter().zip(1_usize..).collect();
     let row = |(name, backend): (&String, &BackendConfig)| {
         let order = order.get(name).copied();
-        Row {
+        BackendRow {
             event: "backend",
             backend: name.clone(),
             kind: backend.type_name(),
@@ -202,22 +240,23 @@ pub(crate) fn judges(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// Appends to the words about a backend that its own verdict approves calls, if it does.
-pub(crate) fn with_judge(words: &str, is_judge: bool) -> String {
-    if is_judge { format!("{words} (judged by the provider)") } else { words.to_owned() }
+/// Appends to a text about a backend that its own verdict approves calls, if `is_judge`.
+pub(crate) fn with_judge(text: &str, is_judge: bool) -> String {
+    if is_judge { format!("{text} (judged by the provider)") } else { text.to_owned() }
 }
 
-fn fill_in(rows: &mut [Row], answers: Vec<(Arc<str>, Result<String, Failure>)>) {
+/// Enters the answers of the backends.
+fn fill_in(rows: &mut [BackendRow], answers: Vec<(Arc<str>, Result<String, Failure>)>) {
     for (name, answer) in answers {
         let Some(row) = rows.iter_mut().find(|row| *row.backend == *name) else { continue };
         (row.result, row.reason, row.text) = match answer {
-            Ok(words) => ("ok", None, words),
+            Ok(text) => ("ok", None, text),
             Err(failure) => ("failed", Some(failure.reason()), failure.text().to_owned()),
         };
     }
 }
 
-fn table(rows: &[Row]) -> Table {
+fn table(rows: &[BackendRow]) -> Table {
     let mut table = output::table(["BACKEND", "TYPE", "ORDER", "RESULT", "DETAIL"]);
     for row in rows {
         let order = row.order.map_or("-".to_owned(), |order| order.to_string());

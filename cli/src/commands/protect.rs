@@ -1,4 +1,4 @@
-//! `phonegate protect`: seals a secret for the configuration.
+//! `phonegate protect`: encrypts a secret for the configuration.
 
 use std::io::{IsTerminal, Read};
 
@@ -12,43 +12,42 @@ use zeroize::Zeroizing;
 use crate::error::{CommandError, Exit};
 use crate::output;
 
-/// What the library takes.
+/// Maximum size of a secret, in bytes. The library accepts no longer one.
 const MAX_BYTES: usize = 4096;
 
 const HELP: &str = "\
-Examples:
-  phonegate protect                        asks for the secret twice, and shows nothing of it
-  phonegate protect < secret.txt           takes it from a file; a line break at its end does not count
+Prints {\"dpapi\": \"…\"}, with --json or without: put that into phonegate.json in place of the secret. Any program on this
+machine can decrypt it, and no other machine can. So the permissions of phonegate.json protect it: see `phonegate doctor`.
 
-It prints {\"dpapi\": \"…\"}: put that into phonegate.json in place of the secret. It opens on this machine alone, for
-every program that may read it: the permissions of phonegate.json guard it here (see `phonegate doctor`).
+Examples:
+  phonegate protect                 asks for the secret twice, without showing it
+  phonegate protect < secret.txt    reads it from a file, without the line break at the end
 
 Exit codes:
-  0  sealed
-  1  Windows could not seal it, or this is not Windows
-  2  there is no secret, or it cannot be one";
+  0  encrypted
+  1  Windows could not encrypt it, or this is not Windows
+  2  the secret is missing, too long or not UTF-8";
 
 /// The arguments of `phonegate protect`.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {}
 
-/// Reads a secret, and prints it sealed.
+/// Reads a secret, and prints it encrypted.
 pub(crate) fn run() -> Result<Exit, CommandError> {
     if !cfg!(windows) {
-        let text =
-            "sealing needs Windows; here, use {\"file\": PATH} with a file that only the service's account can read";
-        return Err(CommandError::failed(text.to_owned()));
+        return Err(CommandError::failed("encrypting a secret needs Windows")
+            .hint("here, use {\"file\": PATH} with a file that only the account of the service can read"));
     }
     let secret = if std::io::stdin().is_terminal() { ask()? } else { read()? };
     let secret = secret.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(CommandError::usage("the secret is empty"));
     }
-    let failed = |error: std::io::Error| CommandError::failed(format!("Windows cannot seal: {error}"));
+    let failed = |error: std::io::Error| CommandError::failed(format!("Windows cannot encrypt the secret: {error}"));
     let sealed = dpapi::seal(secret.as_bytes()).map_err(failed)?;
     if *dpapi::open(&sealed).map_err(failed)? != secret.as_bytes() {
-        return Err(CommandError::failed("what was sealed does not open as what it was".to_owned()));
+        return Err(CommandError::failed("the encrypted secret does not decrypt to the original"));
     }
     output::json_line(&json!({ "dpapi": BASE64_STANDARD.encode(sealed) }));
     Ok(Exit::Done)
@@ -63,8 +62,8 @@ fn ask() -> Result<Zeroizing<String>, CommandError> {
     if secret.len() > MAX_BYTES {
         return Err(too_long());
     }
-    if *ask("Once more: ")? != *secret {
-        return Err(CommandError::usage("the two are not the same; nothing was sealed"));
+    if *ask("Repeat it: ")? != *secret {
+        return Err(CommandError::usage("the two secrets differ; nothing was encrypted"));
     }
     Ok(secret)
 }

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {}
 
 /// Prints the schema.
 pub(crate) fn run() -> Result<Exit, CommandError> {
-    output::print_all(&phonegate::config::schema())
+    output::print_all(&phonegate::config::schema(&phonegate::TYPES))
         .map_err(|error| CommandError::failed(format!("cannot write the schema: {error}")))?;
     Ok(Exit::Done)
 }

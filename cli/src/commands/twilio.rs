@@ -1,9 +1,9 @@
-//! `phonegate twilio`: what concerns a Twilio account.
+//! `phonegate twilio`: installs the call flow in a Twilio account.
 
 use clap::{Args, Subcommand};
-use phonegate::backend::twilio_studio::{self, Installed};
+use phonegate::backend::twilio_studio::{self, Installed, TwilioStudioConfig};
 use phonegate::call::{Failure, FailureReason};
-use phonegate::config::{BackendConfig, Config, TwilioStudioConfig};
+use phonegate::config::Config;
 use serde_json::json;
 
 use crate::Globals;
@@ -12,39 +12,40 @@ use crate::error::{CommandError, CommandErrorKind, Exit};
 use crate::output::{self, Spinner};
 
 const SHOW_HELP: &str = "\
-The flow is generated for the configuration, whose secrets are not used. It can be imported in Twilio's console instead
-of being installed by install-flow.
+Prints the flow that install-flow would install, as JSON, with --json or without. You can import it in Twilio's console.
+The secrets of the configuration are not used.
 
 Examples:
   phonegate twilio show-flow --config twilio.json > flow.json
 
 Exit codes:
   0  printed
-  2  usage or configuration";
+  1  stdout cannot be written
+  2  wrong usage or configuration";
 
 const HELP: &str = "\
-The account and its credentials are those of a backend of type twilio_studio in the configuration. Its flow_sid is not
-looked at: it may still be a placeholder, such as FW and 32 zeroes. A flow named PhoneGate that is there already is
-replaced. The flow is generated for the configuration: install it again after changing prompts.language,
-prompts.by_country, prompts.attempts, prompts.repeat, approval.method or fraud.key.
+Uses the account and the credentials of a backend of type twilio_studio in the configuration. Its flow_sid may still be a
+placeholder, such as FW and 32 zeroes. An existing flow named PhoneGate is replaced. The flow depends on the
+configuration: install it again after changing prompts.language, prompts.by_country, prompts.attempts, prompts.repeat,
+approval.method or fraud.key.
 
 Examples:
   phonegate twilio install-flow --config twilio.json
   phonegate twilio install-flow --backend cloud --json
 
---json prints one object: event (installed), backend, flow_sid, revision, created (false where one was replaced).
+--json prints one object: event (installed), backend, flow_sid, revision, created (false if a flow was replaced).
 
 Exit codes:
   0  installed and published
   1  Twilio refused, or cannot be reached
-  2  usage, configuration or credentials";
+  2  wrong usage, configuration or credentials";
 
-/// The verbs of `phonegate twilio`.
+/// The commands of `phonegate twilio`.
 #[derive(Subcommand)]
 pub(crate) enum TwilioCommand {
-    /// Puts the flow that calls, asks and listens into the account, and prints its identifier.
+    /// Installs and publishes the call flow, and prints its identifier.
     InstallFlow(InstallFlow),
-    /// Prints the flow as JSON.
+    /// Prints the call flow as JSON.
     #[command(after_help = SHOW_HELP)]
     ShowFlow,
 }
@@ -53,7 +54,7 @@ pub(crate) enum TwilioCommand {
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct InstallFlow {
-    /// The backend's name in the configuration, where there is more than one of type twilio_studio.
+    /// The backend in the configuration, if it has several of type twilio_studio.
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
 }
@@ -74,14 +75,14 @@ fn install_flow(arguments: &InstallFlow, globals: &Globals) -> Result<Exit, Comm
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CommandError::failed(format!("cannot start: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("cannot start the network: {error}")))?;
     let installed = {
         let spinner = Spinner::start(globals.json);
         spinner.set_message("installing the flow at Twilio");
         runtime.block_on(twilio_studio::install_flow(name, settings, &loaded.config, &loaded.base))
     };
     let installed = installed.map_err(|failure| refusal(name, &failure))?;
-    tell(globals.json, name, settings, &installed);
+    show(globals.json, name, settings, &installed);
     Ok(Exit::Done)
 }
 
@@ -95,12 +96,9 @@ fn show_flow(globals: &Globals) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// The backend whose account is meant.
+/// Chooses the backend whose account is used.
 fn choose<'a>(config: &'a Config, named: Option<&'a str>) -> Result<(&'a str, &'a TwilioStudioConfig), String> {
-    let mut of_twilio = config.backends.iter().filter_map(|(name, backend)| match backend {
-        BackendConfig::TwilioStudio(settings) => Some((name.as_str(), settings)),
-        _ => None,
-    });
+    let mut of_twilio = config.backends.iter().filter_map(|(name, backend)| Some((name.as_str(), backend.settings()?)));
     if let Some(named) = named {
         return of_twilio
             .find(|(name, _)| *name == named)
@@ -108,13 +106,14 @@ fn choose<'a>(config: &'a Config, named: Option<&'a str>) -> Result<(&'a str, &'
     }
     match (of_twilio.next(), of_twilio.next()) {
         (Some(only), None) => Ok(only),
-        (None, _) => Err("`backends` has none of type twilio_studio, whose account would be used; add one".to_owned()),
+        (None, _) => Err("`backends` has none of type twilio_studio; add one with the account".to_owned()),
         (Some((first, _)), Some((second, _))) => {
             Err(format!("`{first}` and `{second}` are both of type twilio_studio; choose by --backend NAME"))
         }
     }
 }
 
+/// Converts a failure of Twilio.
 fn refusal(name: &str, failure: &Failure) -> CommandError {
     let kind = match failure.reason() {
         FailureReason::NotConfigured => CommandErrorKind::Usage,
@@ -123,7 +122,8 @@ fn refusal(name: &str, failure: &Failure) -> CommandError {
     CommandError::new(kind, format!("backend `{name}`: {failure}"))
 }
 
-fn tell(json: bool, name: &str, settings: &TwilioStudioConfig, installed: &Installed) {
+/// Prints what was installed.
+fn show(json: bool, name: &str, settings: &TwilioStudioConfig, installed: &Installed) {
     let Installed { sid, revision, created } = installed;
     if json {
         let record =

@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::policy::{Method, Policy};
+use crate::policy::{CODE_DIGITS, Method, Policy, ROUNDS};
 use crate::script::Script;
 use crate::secret::{Code, Entry, Pin, RandomError};
 
@@ -105,7 +105,7 @@ impl Attempts {
             }
         }
         let codes: Option<Vec<_>> =
-            fields.take(MAX_FIELDS).map(|field| Code::read(&policy, field.as_bytes())).collect();
+            fields.take(MAX_CODES + 1).map(|field| Code::read(&policy, field.as_bytes())).collect();
         let count = if policy.method().has_code() { policy.attempts() } else { 0 };
         let codes = codes.filter(|codes| codes.len() == usize::from(count)).ok_or(RestoreError::Malformed)?;
         Ok(Self { policy, codes })
@@ -184,11 +184,17 @@ impl StoredAttempts {
     }
 }
 
-/// The longest text: it is allocated at once, so that no shorter copy stays in memory.
+/// Maximum codes of a call, one for each attempt.
+const MAX_CODES: usize = *ROUNDS.end() as usize;
+
+/// Maximum length of a stored text, in bytes. It is allocated at once, so that no shorter copy stays in memory.
 const CAPACITY: usize = 80;
 
-/// One field more than the most codes.
-const MAX_FIELDS: usize = 11;
+// The longest text: the form, the longest name of a method, three numbers, and the codes, each after a blank.
+const _: () = assert!(
+    FORM.len() + " pin_and_code 4 9 10".len() + MAX_CODES * (1 + *CODE_DIGITS.end() as usize) <= CAPACITY,
+    "a stored text fits into its buffer"
+);
 
 fn push_field(text: &mut String, field: &str) {
     if text.is_empty() {

@@ -24,22 +24,22 @@ use std::ops::RangeInclusive;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::policy::Policy;
+use crate::policy::{CODE_DIGITS, Policy};
 
 /// How many digits a PIN may have.
 pub const PIN_DIGITS: RangeInclusive<u8> = 4..=12;
 
-/// The longest PIN.
-const MAX_PIN: usize = 12;
+/// Maximum digits of a PIN.
+const MAX_PIN: usize = *PIN_DIGITS.end() as usize;
 
-/// The longest code.
-const MAX_CODE: usize = 4;
+/// Maximum digits of a code.
+const MAX_CODE: usize = *CODE_DIGITS.end() as usize;
 
-/// The longest entry that can be right: a PIN and a code.
+/// Maximum digits of an entry that can be right: a PIN and a code.
 const MAX_ENTRY: usize = MAX_PIN + MAX_CODE;
 
-/// The length of an entry that is too long to be right.
-const TOO_LONG: u8 = 17;
+/// Recorded length of an entry that is too long to be right.
+const TOO_LONG: u8 = MAX_ENTRY as u8 + 1;
 
 /// Recorded for a key that is no digit.
 const NO_DIGIT: u8 = b'?';

@@ -34,7 +34,7 @@ pub enum Protection {
 /// The result of receiving a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict<'a> {
+pub enum Reception<'a> {
     /// Audio from the peer.
     Audio {
         /// Codec of the payload.
@@ -194,20 +194,20 @@ impl Receiver {
         from: SocketAddr,
         packet: &'a [u8],
         protection: Protection,
-    ) -> Verdict<'a> {
+    ) -> Reception<'a> {
         match self.accept(now, from, packet, protection) {
             Ok((Content::Audio(codec), packet)) => {
                 self.stats.count(&packet.header, true, now);
-                Verdict::Audio { codec, packet }
+                Reception::Audio { codec, packet }
             }
             Ok((Content::Event, RtpPacket { header, payload })) => {
                 self.stats.count(&header, false, now);
                 let RtpHeader { ssrc, sequence, timestamp, .. } = header;
-                Verdict::Event(self.events.read(EventPosition { ssrc, sequence, timestamp }, payload, now))
+                Reception::Event(self.events.read(EventPosition { ssrc, sequence, timestamp }, payload, now))
             }
             Err(reason) => {
                 self.dropped.count(reason);
-                Verdict::Dropped(reason)
+                Reception::Dropped(reason)
             }
         }
     }

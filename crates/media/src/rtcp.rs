@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use crate::rtp::RtpHeader;
+use crate::rtp::{self, CLOCK_RATE, RtpHeader};
 
 /// Longest compound packet that is read, in bytes.
-pub const MAX_PACKET: usize = 2048;
+pub const MAX_PACKET: usize = rtp::MAX_PACKET;
 
 /// Maximum number of report blocks that are read from a compound packet.
 pub const MAX_BLOCKS: usize = 32;
-
-/// Timestamp units per second of G.711.
-const CLOCK_RATE: u128 = 8000;
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -55,7 +52,7 @@ impl Report {
 #[non_exhaustive]
 pub enum RtcpError {
     /// It is longer than [`MAX_PACKET`].
-    #[error("the RTCP packet is longer than 2048 bytes")]
+    #[error("the RTCP packet is longer than {MAX_PACKET} bytes")]
     TooLong,
     /// It does not begin with a sender or receiver report of version 2 (RFC 3550, appendix A.2).
     #[error("the packet does not begin with an RTCP report")]
@@ -150,7 +147,7 @@ impl ReceptionStats {
             self.highest = self.highest.wrapping_add(ahead.into());
         }
         if is_audio {
-            let arrival = (now.as_micros().saturating_mul(CLOCK_RATE) / 1_000_000) as u32;
+            let arrival = (now.as_micros().saturating_mul(CLOCK_RATE.into()) / 1_000_000) as u32;
             let transit = arrival.wrapping_sub(header.timestamp);
             if let Some(before) = self.transit.replace(transit) {
                 let difference = (transit.wrapping_sub(before) as i32).unsigned_abs();
@@ -172,7 +169,7 @@ impl ReceptionStats {
 
     /// Returns the interarrival jitter.
     pub fn jitter(&self) -> Duration {
-        Duration::from_micros(u64::from(self.jitter >> 4).saturating_mul(125))
+        Duration::from_secs(u64::from(self.jitter >> 4)) / CLOCK_RATE
     }
 
     fn expected(&self) -> u32 {

@@ -3,6 +3,15 @@
 /// Longest packet that is read, in bytes. A 20 ms packet of G.711 has 172.
 pub const MAX_PACKET: usize = 2048;
 
+/// Timestamp units a second of G.711 (RFC 3551, table 4), and of the telephone events that are negotiated with it.
+pub const CLOCK_RATE: u32 = 8_000;
+
+/// Duration of the audio in one packet of this side, in milliseconds.
+pub const PACKET_MILLISECONDS: u32 = 20;
+
+/// Timestamp units, and bytes of G.711, in one packet of this side.
+pub const PACKET_SAMPLES: u32 = CLOCK_RATE * PACKET_MILLISECONDS / 1_000;
+
 /// Length of a header without contributing sources and extension, in bytes.
 const FIXED_HEADER: usize = 12;
 
@@ -75,7 +84,7 @@ pub struct RtpPacket<'a> {
 #[non_exhaustive]
 pub enum RtpError {
     /// It is longer than [`MAX_PACKET`].
-    #[error("the packet is longer than 2048 bytes")]
+    #[error("the packet is longer than {MAX_PACKET} bytes")]
     TooLong,
     /// The version is not 2: the packet may be STUN or DTLS.
     #[error("the packet is not RTP version 2")]

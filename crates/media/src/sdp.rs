@@ -4,17 +4,17 @@
 //! [`LocalSession`] writes the descriptions of this side and checks those of the peer. Only the lines `v`, `c`, `m` and
 //! `a` are parsed. Other lines are ignored and may contain anything.
 
+mod check;
 mod crypto;
 mod description;
-mod judge;
 mod local;
 
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use crypto::{CryptoSuite, LocalKeys, MasterKey, PeerKey};
-pub use judge::PeerOffer;
-pub use local::{Encryption, LocalSession};
+pub use check::PeerOffer;
+pub use crypto::{CryptoSuite, Encryption, LocalKeys, MasterKey, PeerKey};
+pub use local::LocalSession;
 
 /// Payload type of telephone events in our offers (RFC 4733).
 pub const TELEPHONE_EVENT: u8 = 101;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::dtmf::{Digit, DigitEvent, InfoError, ToneDetector, accepts_info, parse_info};
-use crate::receiver::{DropCounts, Protection, Receiver, Verdict, canonical};
+use crate::receiver::{DropCounts, Protection, Receiver, Reception, canonical};
 use crate::rtcp::{self, ReportBlock};
 use crate::sdp::{Encryption, RemoteMedia};
 use crate::srtp::{Srtp, SrtpError};
@@ -28,7 +28,7 @@ use crate::srtp::{Srtp, SrtpError};
 /// let mut local = LocalSession::new("192.0.2.1:4000".parse()?, 7, Encryption::Off);
 /// let mut media = MediaSession::new(local.encryption(), 0x1234, false)?;
 /// let _offer = local.offer();
-/// let remote = local.judge_answer(b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 6000 RTP/AVP 0 101\r\n")?;
+/// let remote = local.check_answer(b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 6000 RTP/AVP 0 101\r\n")?;
 /// media.set_remote(&remote)?;
 /// media.set_answered();
 /// let mut digit = None;
@@ -174,14 +174,14 @@ impl MediaSession {
             }
         };
         let (packets, digit) = match self.receiver.receive(now, from, &packet, protection) {
-            Verdict::Audio { codec, packet } => {
+            Reception::Audio { codec, packet } => {
                 if self.is_answered {
                     self.tones.read(codec, packet.payload);
                 }
                 (&mut self.summary.audio_packets, None)
             }
-            Verdict::Event(digit) => (&mut self.summary.event_packets, digit),
-            Verdict::Dropped(_) => return None,
+            Reception::Event(digit) => (&mut self.summary.event_packets, digit),
+            Reception::Dropped(_) => return None,
         };
         count(if self.is_answered { packets } else { &mut self.summary.early_packets });
         digit.filter(|_| self.is_answered)

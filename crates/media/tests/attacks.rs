@@ -337,7 +337,7 @@ fn audio_types_are_never_events() {
         let media =
             format!("m=audio 4000 RTP/AVP 0 8 {payload_type}\r\na=rtpmap:{payload_type} telephone-event/8000\r\n");
         let mut call = Call::offered(Encryption::Off, false);
-        if let Ok(remote) = call.local.judge_answer(description(&media).as_bytes()) {
+        if let Ok(remote) = call.local.check_answer(description(&media).as_bytes()) {
             call.media.set_remote(&remote).unwrap();
         }
         call.media.set_answered();

@@ -121,7 +121,7 @@ fn keys_before_the_answer_are_ignored() {
 #[test]
 fn an_encrypted_call_takes_no_description_without_a_key() {
     let plain = LocalSession::new(([192, 0, 2, 1], 4002).into(), 5, Encryption::Off)
-        .judge_answer(description(PLAIN).as_bytes())
+        .check_answer(description(PLAIN).as_bytes())
         .unwrap();
     let mut call = Call::encrypted();
     assert_eq!(call.media.set_remote(&plain), Err(SrtpError::Unencrypted));
@@ -294,7 +294,7 @@ proptest! {
                     let lines = ["", "a=inactive\r\n", "c=IN IP4 0.0.0.0\r\n", "a=rtcp:0\r\n", "a=sendonly\r\n"];
                     let sdp = description(&format!("{PLAIN}{}", lines[index]));
                     let mut plain = LocalSession::new(([192, 0, 2, 1], 4002).into(), 1, Encryption::Off);
-                    let remote = plain.judge_answer(sdp.as_bytes()).unwrap();
+                    let remote = plain.check_answer(sdp.as_bytes()).unwrap();
                     prop_assert_eq!(call.media.set_remote(&remote).is_err(), was_encrypted);
                 }
                 Action::Rekey(seed) if mode > 0 => {

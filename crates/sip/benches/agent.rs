@@ -60,7 +60,7 @@ fn place_and_end(agent: &mut UserAgent, flow: FlowId) -> u64 {
 
 fn answered(agent: &mut UserAgent, id: CallId) -> bool {
     let mut events = std::iter::from_fn(|| agent.poll_event());
-    events.any(|event| matches!(event, Event::Call(call, CallEvent::Answered(_)) if call == id))
+    events.any(|event| matches!(event, Event::Call(call, CallEvent::Established(_)) if call == id))
 }
 
 fn agent_for_many() -> (UserAgent, FlowId) {

@@ -59,7 +59,10 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 SDP,
             ),
         ),
-        ("183", response("183 Session Progress", "2 INVITE", &format!("{routes}{contact}{allow}{sdp}"), SDP)),
+        (
+            "183",
+            response("183 Session ProvisionalResponse", "2 INVITE", &format!("{routes}{contact}{allow}{sdp}"), SDP),
+        ),
         ("407", response("407 Proxy Authentication Required", "1 INVITE", challenges, "")),
         ("200", response("200 OK", "2 INVITE", &format!("{contact}{allow}{sdp}"), SDP)),
         ("BYE", request("BYE sip:gate@192.0.2.1:5060", "BYE", "Reason: Q.850;cause=16\n", "")),

@@ -56,7 +56,7 @@ fn run(server: SocketAddr, number: &str) -> Result<(), Box<dyn std::error::Error
         while let Some(event) = agent.poll_event() {
             println!("{:>6} ms  {event:?}", start.elapsed().as_millis());
             match event {
-                Event::Call(_, CallEvent::Answered(_)) => hang_up_at = Some(start.elapsed() + CONVERSATION),
+                Event::Call(_, CallEvent::Established(_)) => hang_up_at = Some(start.elapsed() + CONVERSATION),
                 Event::Call(_, CallEvent::Ended(_)) => return Ok(()),
                 _ => {}
             }

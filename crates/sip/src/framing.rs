@@ -51,12 +51,12 @@ pub enum StreamEvent {
     Message(Message),
     /// An unusable message was skipped. The stream can still be read.
     Unreadable(MessageError),
-    /// Two line ends: a keep-alive of the peer, which is answered with one CR LF (RFC 5626, 4.4.1).
+    /// Two line ends: a keep-alive of the peer; the response is one CR LF (RFC 5626, 4.4.1).
     Ping,
-    /// One line end between messages: the answer to a ping.
+    /// One line end between messages: the response to a ping.
     ///
     /// The first line end of a [`Self::Ping`] is reported like this too, because it cannot be distinguished from an
-    /// answer when it arrives.
+    /// response when it arrives.
     Pong,
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::agent::core::{Core, Owner, TimerKey};
+use crate::agent::core::{Core, Owner};
 use crate::agent::event::{Event, NewRegistration, RegistrationEvent, RegistrationFailure, RegistrationId};
 use crate::agent::flow::{Flow, FlowId};
 use crate::agent::response::DEFAULT_PORT;
+use crate::agent::timers::TimerKey;
 use crate::auth::{AuthError, Authenticator, RequestAuth, RequestParts};
-use crate::invite::{challenges, contact, refusal, via};
+use crate::invite::{challenges, contact, own_message, rejection, via};
 use crate::message::{Message, MessageBuilder, Method, NameAddr, SipUri, Uri, header, list_elements};
 use crate::transaction::ClientKey;
 
@@ -143,9 +144,9 @@ impl Registration {
             _ => {
                 // A proxy may send these although the registrar accepted.
                 self.may_be_bound |= status == 408 || (500..600).contains(&status);
-                let refusal = refusal(status, response);
-                let wait = refusal.retry_after.map(|seconds| seconds.min(MAX_RETRY_AFTER));
-                self.fail(core, RegistrationFailure::Refused(refusal), wait);
+                let rejection = rejection(status, response);
+                let wait = rejection.retry_after.map(|seconds| seconds.min(MAX_RETRY_AFTER));
+                self.fail(core, RegistrationFailure::Rejected(rejection), wait);
             }
         }
         self.update_timer(core);
@@ -186,10 +187,10 @@ impl Registration {
         };
         self.pending = Some(key);
         let owner = Owner::Registration(self.id);
-        core.start_client(owner, key, (self.flow, flow.remote), (&Method::Register, request), None);
+        core.start_client(owner, key, (self.flow, flow.remote), Some(request), None);
     }
 
-    fn write(&mut self, core: &Core, flow: &Flow, key: ClientKey, random: [u8; 16]) -> Option<Vec<u8>> {
+    fn write(&mut self, core: &Core, flow: &Flow, key: ClientKey, random: [u8; 16]) -> Option<Message> {
         let setup = &self.setup;
         let mut builder =
             MessageBuilder::request(&Method::Register, &setup.registrar).header(header::VIA, via(flow, key));
@@ -222,11 +223,11 @@ impl Registration {
         }
         if let Some(auth) = &mut self.auth {
             let parts = RequestParts { method: b"REGISTER", uri: setup.registrar.as_bytes(), body: b"" };
-            for answer in auth.answer(&mut self.request_auth, &parts, random).ok()? {
-                builder = builder.header(answer.header(), answer.value());
+            for authorization in auth.authorize(&mut self.request_auth, &parts, random).ok()? {
+                builder = builder.header(authorization.header(), authorization.value());
             }
         }
-        builder.build().ok()
+        own_message(&builder.build().ok()?)
     }
 
     fn handle_success(&mut self, core: &mut Core, response: &Message) {
@@ -280,9 +281,9 @@ impl Registration {
     }
 
     fn answer_challenge(&mut self, core: &mut Core, status: u16, response: &Message) {
-        let refusal = refusal(status, response);
+        let rejection = rejection(status, response);
         let Some(auth) = &mut self.auth else {
-            self.fail(core, RegistrationFailure::Refused(refusal), None);
+            self.fail(core, RegistrationFailure::Rejected(rejection), None);
             return;
         };
         match auth.challenged(&mut self.request_auth, challenges(response)) {
@@ -294,7 +295,7 @@ impl Registration {
                 if error != AuthError::WrongCredentials {
                     auth.forget_challenges();
                 }
-                self.fail(core, RegistrationFailure::AuthenticationFailed(refusal, error), None);
+                self.fail(core, RegistrationFailure::AuthenticationFailed(rejection, error), None);
             }
         }
     }
@@ -344,7 +345,7 @@ impl Registration {
     }
 
     fn update_timer(&self, core: &mut Core) {
-        core.set_timer(TimerKey::Registration(self.id), self.next_attempt_at);
+        core.timers.set(TimerKey::Registration(self.id), self.next_attempt_at);
     }
 }
 

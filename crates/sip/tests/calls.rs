@@ -17,9 +17,9 @@ fn answered_call_is_hung_up_and_leaves_nothing() {
     assert_eq!(server.messages, 4, "INVITE, 180, 200, ACK");
     let events: Vec<_> = std::iter::from_fn(|| agent.poll_event()).collect();
     assert!(
-        matches!(&events[0], Event::Call(call, CallEvent::Progress(progress)) if *call == id && progress.status == 180)
+        matches!(&events[0], Event::Call(call, CallEvent::Provisional(progress)) if *call == id && progress.status == 180)
     );
-    assert!(matches!(&events[1], Event::Call(_, CallEvent::Answered(answer)) if answer.description.is_some()));
+    assert!(matches!(&events[1], Event::Call(_, CallEvent::Established(answer)) if answer.description.is_some()));
     agent.hang_up(now, id);
     server.exchange(&mut agent, flow, now);
     let ended = agent.poll_event();
@@ -37,10 +37,10 @@ fn answered_call_is_hung_up_and_leaves_nothing() {
 }
 
 #[test]
-fn unwritable_contact_is_refused_when_calling() {
+fn unwritable_contact_is_rejected_when_calling() {
     let (mut agent, flow) = agent(Config::default());
     let call = OutboundCall { contact_user: "a\r\nb".into(), ..outbound_call() };
-    let refused = agent.place_call(Duration::ZERO, flow, call);
-    assert!(matches!(refused, Err(AgentError::Unusable(_))), "{refused:?}");
+    let rejected = agent.place_call(Duration::ZERO, flow, call);
+    assert!(matches!(rejected, Err(AgentError::Unusable(_))), "{rejected:?}");
     assert!(agent.poll_transmit().is_none() && agent.usage().calls == 0, "nothing is sent or kept");
 }

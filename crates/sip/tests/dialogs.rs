@@ -143,7 +143,7 @@ fn target_is_refreshed_by_reinvite_and_update() {
     wire.events();
     let description = "Contact: <sip:three@a>\r\nContent-Type: application/sdp\r\n";
     wire.receive(&request(&invite, "INVITE", 2, description, "v=0\r\n"));
-    let Some(Event::Call(_, CallEvent::Offer { request: offer, .. })) = wire.agent.poll_event() else {
+    let Some(Event::Call(_, CallEvent::SdpOffer { request: offer, .. })) = wire.agent.poll_event() else {
         panic!("the offer is reported")
     };
     wire.agent.respond(wire.now, offer, Reply::Accept(Some(b"v=0\r\n".to_vec())));

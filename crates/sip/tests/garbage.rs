@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn a_changed_response_keeps_the_promises(edits in edits()) {
         let (_, headers) = INVITE.split_once('\n').expect("there is a first line");
-        read_everything(&edited(&format!("SIP/2.0 183 Session Progress\n{headers}"), edits))?;
+        read_everything(&edited(&format!("SIP/2.0 183 Session ProvisionalResponse\n{headers}"), edits))?;
     }
 
     #[test]
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn a_value_is_written_as_it_is_or_refused(
+    fn a_value_is_written_as_it_is_or_rejected(
         name in "[A-Za-z-]{2,20}",
         value in prop::collection::vec(prop_oneof![20 => any::<u8>(), 1 => Just(b'\r'), 1 => Just(b'\n'), 1 => Just(0)], 0..40),
         body in prop::collection::vec(any::<u8>(), 0..40),

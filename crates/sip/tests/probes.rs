@@ -123,11 +123,11 @@ fn probes_are_bounded() {
 }
 
 #[test]
-fn uri_that_cannot_be_used_is_refused() {
+fn uri_that_cannot_be_used_is_rejected() {
     let mut wire = Wire::udp();
     for uri in ["", "sip:", "tel:+1", "trunk.example.com", "sip:0.0.0.0", "sip:[::]", "sip:a\r\nb", "sip:a b"] {
-        let refused = wire.agent.probe(wire.now, wire.flow, uri, seconds(1), None);
-        assert!(matches!(refused, Err(AgentError::Unusable(_))), "{uri:?}");
+        let rejected = wire.agent.probe(wire.now, wire.flow, uri, seconds(1), None);
+        assert!(matches!(rejected, Err(AgentError::Unusable(_))), "{uri:?}");
     }
     wire.assert_empty();
 }

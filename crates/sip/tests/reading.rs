@@ -121,7 +121,7 @@ fn single_headers_must_not_occur_twice() {
     for &(name, value, reader) in readers {
         assert_eq!(reader(&response(&format!("{name}: {value}"))), None, "{name} once is accepted");
         let twice = response(&format!("{name}: {value}\nX: y\n{}: {value}", name.to_lowercase()));
-        assert_eq!(reader(&twice), Some((name, HeaderProblem::Duplicated)), "{name} twice is refused");
+        assert_eq!(reader(&twice), Some((name, HeaderProblem::Duplicated)), "{name} twice is rejected");
     }
 }
 

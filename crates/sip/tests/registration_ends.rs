@@ -93,7 +93,7 @@ fn removal_waits_for_the_pending_request() {
 
 /// A contact that the registrar certainly does not have is not removed.
 #[test]
-fn refused_registration_ends_without_removal() {
+fn rejected_registration_ends_without_removal() {
     for (status, headers) in [(403, String::new()), (401, challenge("n"))] {
         let mut wire = Wire::udp();
         let (id, request) = register(&mut wire, with_credentials());
@@ -154,7 +154,7 @@ fn new_flow_removes_the_contact_of_the_old_one() {
     assert_eq!(values(&first, "Contact"), contacts);
     wire.reply(&first, 401, &challenge("n"), "");
     let second = wire.sent_one();
-    assert_eq!(values(&second, "Contact"), contacts, "the removal is not lost with the refused request");
+    assert_eq!(values(&second, "Contact"), contacts, "the removal is not lost with the rejected request");
     assert_eq!(value(&second, "Call-ID"), value(&request, "Call-ID"));
     wire.reply(&second, 200, "", "");
     let refresh = wire.run(seconds(300)).remove(0).1;

@@ -257,17 +257,17 @@ fn response_to_an_earlier_request_is_ignored() {
     assert_eq!(times(&wire.run(seconds(300))), [300_000]);
 }
 
-/// What cannot be written is refused at once, and leaves nothing: a line end, and more routes than fit.
+/// What cannot be written is rejected at once, and leaves nothing: a line end, and more routes than fit.
 #[test]
-fn unwritable_registration_is_refused() {
+fn unwritable_registration_is_rejected() {
     let mut wire = Wire::udp();
     let contact_user = "a\r\nb".into();
-    let refused = wire.agent.register(wire.now, wire.flow, NewRegistration { contact_user, ..registration() });
-    assert!(matches!(refused, Err(AgentError::Unusable(_))), "{refused:?}");
+    let rejected = wire.agent.register(wire.now, wire.flow, NewRegistration { contact_user, ..registration() });
+    assert!(matches!(rejected, Err(AgentError::Unusable(_))), "{rejected:?}");
     for setup in [registration(), query()] {
         let routes = vec![format!("sip:{}@192.0.2.9", "a".repeat(4_000)); 20];
-        let refused = wire.agent.register(wire.now, wire.flow, NewRegistration { routes, ..setup });
-        assert_eq!(refused, Err(AgentError::TooMany("routes")));
+        let rejected = wire.agent.register(wire.now, wire.flow, NewRegistration { routes, ..setup });
+        assert_eq!(rejected, Err(AgentError::TooMany("routes")));
     }
     assert!(wire.sent().is_empty() && wire.events().is_empty());
     wire.assert_empty();

@@ -26,7 +26,7 @@ fn offered(wire: &mut Wire, invite: &Message, cseq: u32) -> RequestId {
     wire.receive(&request(invite, "INVITE", cseq, OFFER, "v=0\r\n"));
     assert!(wire.sent().is_empty(), "the caller responds");
     let mut offers = wire.events().into_iter().filter_map(|event| match event {
-        Event::Call(_, CallEvent::Offer { request, .. }) => Some(request),
+        Event::Call(_, CallEvent::SdpOffer { request, .. }) => Some(request),
         _ => None,
     });
     offers.next().unwrap()
@@ -42,10 +42,10 @@ fn cancel(invite: &Message, cseq: u32) -> Vec<u8> {
     text.replace("z9hG4bKCANCEL", "z9hG4bKINVITE").into_bytes()
 }
 
-/// A refused re-INVITE leaves the target as it was, an accepted one refreshes it (RFC 6141, 4.6).
+/// A rejected re-INVITE leaves the target as it was, an accepted one refreshes it (RFC 6141, 4.6).
 #[test]
-fn refused_reinvite_leaves_the_target() {
-    for (reply, target) in [(Reply::Refuse(488), "sip:old@192.0.2.9"), (accept(), "sip:new@192.0.2.9")] {
+fn rejected_reinvite_leaves_the_target() {
+    for (reply, target) in [(Reply::Reject(488), "sip:old@192.0.2.9"), (accept(), "sip:new@192.0.2.9")] {
         let (mut wire, id, invite) = established();
         let offer = offered(&mut wire, &invite, 1);
         wire.agent.respond(wire.now, offer, reply);
@@ -74,7 +74,7 @@ fn repeated_success_of_a_refresh_is_acknowledged_again() {
 
 /// While a re-INVITE of this side waits, the peer's gets 491; while the peer's waits, a second one gets 500 (14.2).
 #[test]
-fn offers_that_cross_are_refused() {
+fn offers_that_cross_are_rejected() {
     let (mut wire, _, invite) = established();
     let reinvite = wire.run(seconds(100)).remove(0).1;
     wire.receive(&request(&invite, "INVITE", 1, OFFER, "v=0\r\n"));
@@ -116,7 +116,7 @@ fn answer_in_ack_is_reported_once() {
     {
         let (mut wire, _, invite) = established();
         wire.receive(&request(&invite, "INVITE", 1, "Contact: <sip:new@192.0.2.9>\r\n", ""));
-        let Some(Event::Call(_, CallEvent::Offer { request: offer, description: None })) = wire.agent.poll_event()
+        let Some(Event::Call(_, CallEvent::SdpOffer { request: offer, description: None })) = wire.agent.poll_event()
         else {
             panic!("the peer wants an offer")
         };
@@ -126,10 +126,7 @@ fn answer_in_ack_is_reported_once() {
             wire.receive(&request(&invite, "ACK", 1, headers, body));
         }
         let events = wire.events();
-        assert!(
-            matches!(&events[..], [Event::Call(_, CallEvent::SessionAnswer(found))] if *found == answer),
-            "{events:?}"
-        );
+        assert!(matches!(&events[..], [Event::Call(_, CallEvent::SdpAnswer(found))] if *found == answer), "{events:?}");
         assert!(wire.sent().is_empty());
     }
 }
@@ -150,7 +147,7 @@ fn bye_ends_an_open_reinvite() {
 
 /// Neither a call that is hung up nor one that has ended accepts another session.
 #[test]
-fn reinvite_after_the_end_is_refused() {
+fn reinvite_after_the_end_is_rejected() {
     let (mut wire, id, invite) = established();
     wire.agent.hang_up(wire.now, id);
     let bye = wire.sent_one();
@@ -164,7 +161,7 @@ fn reinvite_after_the_end_is_refused() {
 
 /// A rejected refresh of this side is acknowledged within its transaction, and the call continues.
 #[test]
-fn refused_refresh_is_acknowledged_with_its_branch() {
+fn rejected_refresh_is_acknowledged_with_its_branch() {
     let (mut wire, _, _) = established();
     let reinvite = wire.run(seconds(100)).remove(0).1;
     wire.reply(&reinvite, 488, "", "");

@@ -188,7 +188,7 @@ fn requests_outside_of_calls_get_the_status_of_the_rfc() {
     }
 }
 
-/// An unknown extension is refused by name (RFC 3261, 8.2.2.3).
+/// An unknown extension is rejected by name (RFC 3261, 8.2.2.3).
 #[test]
 fn required_extension_that_is_unknown_gets_420() {
     let mut wire = Wire::udp();

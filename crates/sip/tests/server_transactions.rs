@@ -12,8 +12,8 @@ use wire::{LOCAL, SERVER, Wire, ended, reinvited, request, seconds, times};
 /// The times of retransmissions whose interval doubles up to T2, in milliseconds.
 const CAPPED: [u128; 10] = [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
 
-/// The ACK of a refusal has the branch of its INVITE.
-fn ack_of_refusal(invite: &Message, cseq: u32) -> Vec<u8> {
+/// The ACK of a rejection has the branch of its INVITE.
+fn ack_of_rejection(invite: &Message, cseq: u32) -> Vec<u8> {
     let ack = String::from_utf8(request(invite, "ACK", cseq, "", "")).unwrap();
     ack.replace("z9hG4bKACK", "z9hG4bKINVITE").into_bytes()
 }
@@ -45,21 +45,21 @@ fn success_is_repeated_until_its_ack() {
     }
 }
 
-/// Timers G and H: over UDP a refusal is repeated until its ACK comes, over streams never (17.2.1).
+/// Timers G and H: over UDP a rejection is repeated until its ACK comes, over streams never (17.2.1).
 #[test]
-fn refusal_is_repeated_until_its_ack_over_udp() {
+fn rejection_is_repeated_until_its_ack_over_udp() {
     for (transport, expected) in [(Transport::Udp, &CAPPED[..]), (Transport::Tcp, &[])] {
         let mut wire = Wire::between(transport, LOCAL, SERVER);
         let (_, invite, _) = wire.establish(wire::call(), "Contact: <sip:pbx@192.0.2.9>\r\n");
         wire.run(seconds(40));
-        let refusal = reinvited(&mut wire, &invite, 1, Reply::Refuse(488));
+        let rejection = reinvited(&mut wire, &invite, 1, Reply::Reject(488));
         let sent = wire.run(seconds(33));
         assert_eq!(times(&sent), expected);
-        assert!(sent.iter().all(|(_, message)| *message == refusal));
+        assert!(sent.iter().all(|(_, message)| *message == rejection));
         assert_eq!(wire.agent.usage().server_transactions, 0, "timer H ends it");
 
-        reinvited(&mut wire, &invite, 2, Reply::Refuse(488));
-        wire.receive(&ack_of_refusal(&invite, 2));
+        reinvited(&mut wire, &invite, 2, Reply::Reject(488));
+        wire.receive(&ack_of_rejection(&invite, 2));
         assert!(wire.run(seconds(100)).is_empty());
         assert!(wire.events().is_empty(), "the call continues");
     }
@@ -78,8 +78,8 @@ fn server_transactions_are_kept_as_long_as_needed() {
         let mut wire = Wire::between(transport, LOCAL, SERVER);
         let (_, invite, _) = wire.establish(wire::call(), "Contact: <sip:pbx@192.0.2.9>\r\n");
         if method == "INVITE" {
-            reinvited(&mut wire, &invite, 1, Reply::Refuse(488));
-            wire.receive(&ack_of_refusal(&invite, 1));
+            reinvited(&mut wire, &invite, 1, Reply::Reject(488));
+            wire.receive(&ack_of_rejection(&invite, 1));
         } else {
             wire.receive(&request(&invite, method, 1, "", ""));
         }
@@ -141,9 +141,9 @@ fn bye_is_accepted_after_many_requests() {
     wire.assert_empty();
 }
 
-/// Requests beyond the limit of their bytes are refused, except for a BYE. There is room again when they have expired.
+/// Requests beyond the limit of their bytes are rejected, except for a BYE. There is room again when they have expired.
 #[test]
-fn long_requests_are_refused_beyond_the_limit_of_bytes() {
+fn long_requests_are_rejected_beyond_the_limit_of_bytes() {
     let config = Config { max_server_bytes: 10_000, ..Config::default() };
     let mut wire = Wire::with_config(Transport::Udp, LOCAL, SERVER, config);
     let (_, invite, _) = wire.establish(wire::call(), "");

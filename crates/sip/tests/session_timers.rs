@@ -155,7 +155,7 @@ fn pending_request_of_the_peer_delays_the_refresh() {
 
 /// 481, 408 and silence end the call (RFC 4028, 10).
 #[test]
-fn refused_or_unanswered_refresh_ends_the_call() {
+fn rejected_or_unanswered_refresh_ends_the_call() {
     for status in [Some(481), Some(408), None] {
         let (mut wire, _) = established("200;refresher=uac");
         let (_, update) = next(&mut wire, seconds(100), &Method::Update);
@@ -173,9 +173,9 @@ fn refused_or_unanswered_refresh_ends_the_call() {
     }
 }
 
-/// Other refusals leave the call until it expires: 200 s less 32 s after the last refresh.
+/// Other rejections leave the call until it expires: 200 s less 32 s after the last refresh.
 #[test]
-fn other_refusals_end_the_call_when_it_expires() {
+fn other_rejections_end_the_call_when_it_expires() {
     for status in [403, 488, 503, 603] {
         let (mut wire, _) = established("200;refresher=uac");
         let (_, update) = next(&mut wire, seconds(100), &Method::Update);
@@ -229,7 +229,7 @@ fn peer_refreshes_by_reinvite() {
     wire.run(seconds(50));
     let headers = "Supported: timer\r\nSession-Expires: 200;refresher=uac\r\nContent-Type: application/sdp\r\n";
     wire.receive(&request(&invite, "INVITE", 1, headers, "v=0\r\n"));
-    let Some(Event::Call(_, CallEvent::Offer { request: id, .. })) = wire.agent.poll_event() else {
+    let Some(Event::Call(_, CallEvent::SdpOffer { request: id, .. })) = wire.agent.poll_event() else {
         panic!("the offer is reported")
     };
     wire.agent.respond(wire.now, id, Reply::Accept(Some(b"v=0\r\n".to_vec())));

@@ -124,7 +124,7 @@ fn accepted() -> Vec<(&'static str, String)> {
     ]
 }
 
-fn refused() -> Vec<(&'static str, String, MessageError)> {
+fn rejected() -> Vec<(&'static str, String, MessageError)> {
     use HeaderProblem::{Duplicated, Malformed, MethodMismatch, Missing, OutOfRange};
     let options = "OPTIONS sip:user@example.com SIP/2.0";
     let register = "REGISTER sip:example.com SIP/2.0";
@@ -174,8 +174,8 @@ fn odd_messages_are_accepted() {
 }
 
 #[test]
-fn broken_messages_are_refused() {
-    for (name, text, error) in refused() {
+fn broken_messages_are_rejected() {
+    for (name, text, error) in rejected() {
         assert_eq!(judge(&text).map(|_| ()), Err(error), "{name}");
     }
 }
@@ -183,7 +183,7 @@ fn broken_messages_are_refused() {
 /// On a stream, each is followed by an ordinary message, which must be read if the end of the odd one is known.
 #[test]
 fn odd_messages_do_not_end_a_stream() {
-    let texts = accepted().into_iter().chain(refused().into_iter().map(|(name, text, _)| (name, text)));
+    let texts = accepted().into_iter().chain(rejected().into_iter().map(|(name, text, _)| (name, text)));
     let mut read = 0;
     for (name, text) in texts {
         let Some((head, body)) = text.split_once("\n\n").filter(|(head, _)| !head.is_empty()) else { continue };

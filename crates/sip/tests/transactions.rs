@@ -85,10 +85,10 @@ fn nothing_is_repeated_on_streams() {
     assert_eq!(wire.events().len(), 2);
 }
 
-/// The ACK of a refusal has the INVITE's Request-URI, Via, Route, From, Call-ID and CSeq number, and the response's To
+/// The ACK of a rejection has the INVITE's Request-URI, Via, Route, From, Call-ID and CSeq number, and the response's To
 /// (17.1.1.3).
 #[test]
-fn ack_of_refusal_is_written_from_the_invite() {
+fn ack_of_rejection_is_written_from_the_invite() {
     for mut wire in [Wire::udp(), Wire::tcp()] {
         let routes = vec!["sip:proxy.example.com;lr".into(), "sip:second.example.com;lr".into()];
         let (_, invite) = wire.place(OutboundCall { routes, ..wire::call() });
@@ -105,10 +105,10 @@ fn ack_of_refusal_is_written_from_the_invite() {
     }
 }
 
-/// For 32 s, each retransmission of the refusal gets the same ACK, and only the first one is delivered to the call.
+/// For 32 s, each retransmission of the rejection gets the same ACK, and only the first one is delivered to the call.
 /// Over UDP, the transaction does that (timer D); over streams, the call.
 #[test]
-fn each_repeated_refusal_is_acknowledged() {
+fn each_repeated_rejection_is_acknowledged() {
     for mut wire in [Wire::udp(), Wire::tcp()] {
         let (_, invite) = wire.place(wire::call());
         wire.reply(&invite, 486, "", "");
@@ -234,7 +234,7 @@ fn response_that_does_not_match_its_branch_is_dropped() {
 
 /// A response whose branch is not that of the open INVITE is ignored (RFC 3261, 17.1.3).
 #[test]
-fn refusal_with_another_branch_is_dropped() {
+fn rejection_with_another_branch_is_dropped() {
     let mut wire = Wire::udp();
     let (_, invite) = wire.place(wire::call());
     let branch = value(&invite, "Via").split("branch=").nth(1).unwrap().split(';').next().unwrap().to_owned();
@@ -360,7 +360,7 @@ fn stale_ids_change_nothing() {
     let probe = probed(&mut wire);
     let transmits: Vec<_> = wire.transmits();
     assert!(transmits.is_empty());
-    wire.agent.respond(wire.now, info, Reply::Refuse(415));
+    wire.agent.respond(wire.now, info, Reply::Reject(415));
     let transmit = wire.transmits().remove(0);
     assert_eq!(parse(&transmit.bytes).status(), Some(415));
     wire.reply(&probe, 200, "", "");
@@ -384,7 +384,7 @@ fn stale(
     (flow, transmit): (phonegate_sip::agent::FlowId, phonegate_sip::agent::TransmitId),
 ) {
     let now = wire.now;
-    for reply in [accept(), Reply::Accept(None), Reply::Refuse(0), Reply::Refuse(u16::MAX)] {
+    for reply in [accept(), Reply::Accept(None), Reply::Reject(0), Reply::Reject(u16::MAX)] {
         wire.agent.respond(now, info, reply);
     }
     wire.agent.hang_up(now, call);

@@ -47,7 +47,7 @@ fn sip_uris_have_their_parts() {
 }
 
 #[test]
-fn malformed_uris_are_refused() {
+fn malformed_uris_are_rejected() {
     let long = format!("sip:{}@example.com", "a".repeat(5000));
     let many = format!("sip:example.com{}", ";a".repeat(65));
     let long_name = format!("sip:{}", "a".repeat(256));

@@ -71,7 +71,7 @@ struct FakeStore {
 impl FakeStore {
     fn answer(&self) -> Result<(), StoreError> {
         match self.is_away.load(Ordering::Relaxed) {
-            true => Err(StoreError::Unavailable("a test".to_owned())),
+            true => Err(StoreError::unavailable("a test")),
             false => Ok(()),
         }
     }
@@ -264,7 +264,7 @@ async fn a_permanent_failure_is_not_repeated() {
 #[tokio::test(start_paused = true)]
 async fn an_alert_of_a_week_ago_is_given_up_when_it_fails() {
     let store = Arc::<FakeStore>::default();
-    let a_week_ago = SystemTime::now() - ALERT_KEPT;
+    let a_week_ago = SystemTime::now() - MAX_ALERT_WAIT;
     let old = add(&store, a_week_ago, |alert| serde_json::to_string(alert).unwrap()).await;
     let mut scene = Scene::with_store(store, |_| Behavior::Fail);
     assert_eq!(scene.delivery().await.1.id, old.id);

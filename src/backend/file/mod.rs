@@ -4,6 +4,7 @@
 //! The file has one call a line, `requestId;phoneNumber;status;message`. A call appends a line with status `0`; who
 //! edits the status to `1` approves, to `2` refuses, and the message then tells why.
 
+mod config;
 mod index;
 
 use std::fs::OpenOptions;
@@ -19,8 +20,8 @@ use tokio::sync::Mutex;
 use super::{CallRef, CallStep, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, CallId, Failure, FailureReason, Outcome, PhoneNumber, Progress};
-use crate::config::FileConfig;
 use crate::telemetry::sanitize_untrusted;
+pub(super) use config::FileConfig;
 use index::{Line, Status, Watched};
 
 /// How often a call looks for its answer. All calls share one look.
@@ -37,7 +38,7 @@ const GONE_LOOKS: u32 = 5;
 const NEW_LINE: &str = if cfg!(windows) { "\r\n" } else { "\n" };
 
 /// One file of calls.
-pub(super) struct FileBackend {
+struct FileBackend {
     path: PathBuf,
     watched: Arc<Mutex<Watched>>,
 }
@@ -50,8 +51,7 @@ struct Place {
 }
 
 impl FileBackend {
-    pub(super) fn new(config: &FileConfig, base: &Path) -> Self {
-        let path = base.join(&config.path);
+    fn new(path: PathBuf) -> Self {
         Self { watched: Arc::new(Mutex::new(Watched::new(path.clone(), POLL_EVERY))), path }
     }
 

@@ -74,7 +74,9 @@ impl SipTrunk {
                 CallEvent::Retried(RetryReason::SessionInterval) => {
                     on_step(CallStep::Retried("The trunk asked for a longer session interval."));
                 }
-                event @ (CallEvent::Progress(_) | CallEvent::Answered(_) | CallEvent::Ended(_)) => return Some(event),
+                event @ (CallEvent::Provisional(_) | CallEvent::Established(_) | CallEvent::Ended(_)) => {
+                    return Some(event);
+                }
                 // No key counts before the first prompt.
                 event => drop(respond(&dialled.call, media, event)),
             }

@@ -1,8 +1,9 @@
 //! What a trunk is asked to dial.
 
+use super::config::{NumberFormat, SipConfig};
 use crate::admission::EmergencyNumbers;
 use crate::call::{Failure, FailureReason, PhoneNumber};
-use crate::config::{ConfigError, NumberFormat, NumbersConfig, SipConfig};
+use crate::config::{ConfigError, NumbersConfig};
 
 /// How a trunk wants numbers.
 pub struct Dialling {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use phonegate_media::dtmf::InfoError;
-use phonegate_sip::agent::{Answered, CallEvent, EndCause, Ended, Reply};
+use phonegate_sip::agent::{CallEvent, EndCause, Ended, Established, Reply};
 
 use super::SipTrunk;
 use super::conversation::{converse, farewell};
@@ -95,10 +95,10 @@ impl Live {
                 None => trunk.next_before_answer(&mut self.dialled, &self.media, on_step).await,
             };
             match event {
-                Some(CallEvent::Answered(answer)) => break answer,
+                Some(CallEvent::Established(answer)) => break answer,
                 Some(CallEvent::Ended(ended)) => return Err(self.dialled.end(&ended).0),
                 None => return Err(ended_after_answer(None)),
-                Some(CallEvent::Progress(progress)) if progress.is_forwarded => {
+                Some(CallEvent::Provisional(progress)) if progress.is_forwarded => {
                     trunk.admit_forwarded(&mut self.dialled, on_step)?;
                 }
                 Some(_) => {}
@@ -177,7 +177,7 @@ impl Live {
 }
 
 /// Uses the description that is in effect once the call is answered.
-fn accept(media: &Media, answer: &Answered) -> Result<(), super::media::MediaError> {
+fn accept(media: &Media, answer: &Established) -> Result<(), super::media::MediaError> {
     let description = answer.description.as_deref().unwrap_or_default();
     if answer.is_updated { media.accept_early_offer(description) } else { media.accept_answer(description) }
 }
@@ -192,18 +192,18 @@ async fn next(pending: &mut Option<CallEvent>, call: &mut OutgoingCall) -> Optio
 /// Responds to what the peer asks, and returns a key that arrived by INFO.
 pub(super) fn respond(call: &OutgoingCall, media: &Media, event: CallEvent) -> Option<Press> {
     match event {
-        CallEvent::Offer { request, description } => {
+        CallEvent::SdpOffer { request, description } => {
             let reply = match description {
                 Some(offer) => match media.answer_offer(&offer) {
                     Ok(answer) => Reply::Accept(Some(answer.into_bytes())),
-                    Err(_) => Reply::Refuse(488),
+                    Err(_) => Reply::Reject(488),
                 },
                 None => Reply::Accept(Some(media.offer().into_bytes())),
             };
             call.respond(request, reply);
             None
         }
-        CallEvent::SessionAnswer(Some(answer)) => {
+        CallEvent::SdpAnswer(Some(answer)) => {
             // A later answer that cannot be used leaves the session as it was.
             let _ = media.accept_answer(&answer);
             None
@@ -212,7 +212,7 @@ pub(super) fn respond(call: &OutgoingCall, media: &Media, event: CallEvent) -> O
             let press = media.receive_info(&content_type, &body);
             // An INFO without a body asks nothing (RFC 2976, section 2.2).
             let is_accepted = press.is_ok() || body.is_empty();
-            call.respond(request, if is_accepted { Reply::Accept(None) } else { Reply::Refuse(415) });
+            call.respond(request, if is_accepted { Reply::Accept(None) } else { Reply::Reject(415) });
             match press {
                 Ok(press) => Some(press),
                 // The user pressed something. Without it, the rest of the entry could be right.

@@ -4,6 +4,7 @@
 //! followed by its events; when somebody answers, [`conversation`] asks for the key. The one place where a call is
 //! verified is there.
 
+mod config;
 mod conversation;
 mod dialled;
 mod dialling;
@@ -21,7 +22,6 @@ mod settings;
 mod trust;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +30,12 @@ use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
+use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome};
-use crate::config::{Config, ConfigError, SipConfig};
+use crate::config::ConfigError;
 use crate::prompts::Prompts;
+pub use config::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 pub use dialling::Dialling;
 use driver::{Driver, Flows, OpenFlow};
 use live::Live;
@@ -55,7 +56,7 @@ const UNREGISTERED_WITHIN: Duration = Duration::from_secs(1);
 const BETWEEN_CALLS: Duration = Duration::from_millis(2);
 
 /// A SIP trunk.
-pub(super) struct SipTrunk {
+struct SipTrunk {
     settings: Settings,
     prompts: Prompts,
     flows: Flows,
@@ -75,17 +76,12 @@ enum Line {
 }
 
 impl SipTrunk {
-    /// Reads the settings that stand at `path`. Relative files lie in `base`.
-    pub(super) fn new(
-        path: &str,
-        sip: &SipConfig,
-        config: &Config,
-        prompts: Prompts,
-        base: &Path,
-    ) -> Result<Self, ConfigError> {
+    /// # Errors
+    /// A setting cannot work, or a secret or certificate cannot be read.
+    fn new(config: &SipConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            settings: Settings::new(path, sip, (&config.network, &config.numbers), base)?,
-            prompts,
+            settings: Settings::new(config, context)?,
+            prompts: context.recordings.clone(),
             flows: Flows::default(),
             driver: std::sync::OnceLock::new(),
             between_calls: tokio::sync::OnceCell::new(),

@@ -1,6 +1,6 @@
 //! What a trunk's answers mean (RFC 3261, section 21).
 
-use phonegate_sip::agent::{EndCause, Ended, PeerText, Refusal};
+use phonegate_sip::agent::{EndCause, Ended, PeerText, Rejection};
 use phonegate_sip::auth::AuthError;
 
 use crate::call::{Failure, FailureReason};
@@ -18,7 +18,7 @@ pub(super) enum Next {
 }
 
 /// The failure that a refusal means, given whether the phone may have rung.
-pub(super) fn refusal(refusal: &Refusal, may_have_rung: bool) -> (Failure, Next) {
+pub(super) fn refusal(refusal: &Rejection, may_have_rung: bool) -> (Failure, Next) {
     let code = refusal.status;
     let (reason, sentence, next) = match code {
         486 | 600 => (FailureReason::Unreachable, "The line is busy", Next::Nobody),
@@ -59,8 +59,8 @@ pub(super) fn refusal(refusal: &Refusal, may_have_rung: bool) -> (Failure, Next)
 pub(super) fn end(ended: &Ended) -> (Failure, Next) {
     let next = |next| if ended.may_have_rung { Next::Nobody } else { next };
     let (reason, text) = match &ended.cause {
-        EndCause::Refused(refused) => return refusal(refused, ended.may_have_rung),
-        EndCause::RedirectRefused(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
+        EndCause::Rejected(refused) => return refusal(refused, ended.may_have_rung),
+        EndCause::RedirectRejected(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
         EndCause::AuthenticationFailed(refused, error @ AuthError::WeakerAlgorithm { .. }) => (
             FailureReason::NotConfigured,
             format!(
@@ -110,7 +110,7 @@ pub(super) fn redirect_failed(problem: &str, may_have_rung: bool) -> (Failure, N
     (Failure::new(FailureReason::CannotPlace, sentence), next)
 }
 
-fn redirect_refused(refused: &Refusal) -> String {
+fn redirect_refused(refused: &Rejection) -> String {
     format!(
         "The trunk redirects the call to another number or host, which PhoneGate does not follow, or too often: the trunk \
          answered {}.",
@@ -125,7 +125,7 @@ pub(super) fn hung_up(reason: Option<&PeerText>) -> String {
 }
 
 /// A refusal in the trunk's own words: status, phrase and reason, sanitized.
-pub(super) fn reply(refusal: &Refusal) -> String {
+pub(super) fn reply(refusal: &Rejection) -> String {
     let reason = refusal.reason.as_ref().map(|reason| format!(", reason {}", peer_text(reason))).unwrap_or_default();
     format!("{} {}{reason}", refusal.status, peer_text(&refusal.phrase))
 }

@@ -82,7 +82,9 @@ impl SipTrunk {
                 match next {
                     Next::AnotherServer => Attempt::TryNext(failure),
                     Next::AnotherBackend => not_rung(failure),
-                    Next::Nobody if matches!(ended.cause, EndCause::Refused(_)) => Attempt::Placed(Line::Over(failure)),
+                    Next::Nobody if matches!(ended.cause, EndCause::Rejected(_)) => {
+                        Attempt::Placed(Line::Over(failure))
+                    }
                     Next::Nobody => Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure }),
                 }
             }

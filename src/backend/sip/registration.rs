@@ -138,7 +138,7 @@ impl SipTrunk {
 
 fn explain(failure: &RegistrationFailure) -> String {
     match failure {
-        RegistrationFailure::Refused(refusal) => format!("the trunk answered {}", reply(refusal)),
+        RegistrationFailure::Rejected(refusal) => format!("the trunk answered {}", reply(refusal)),
         RegistrationFailure::AuthenticationFailed(refusal, error) => {
             format!("the trunk answered {}; {error}", reply(refusal))
         }

@@ -1,6 +1,5 @@
 //! The trunk's settings, and the requests that they make.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use phonegate_sip::agent::{NewRegistration, OutboundCall, Transport};
@@ -8,14 +7,15 @@ use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::Host;
 use secrecy::ExposeSecret;
 
+use super::config::{CallerIdHeader, MediaEncryption, SipConfig};
 use super::dialling::Dialling;
 use super::driver::FlowSettings;
 use super::media::Ports;
 use super::peer::{Peer, Server};
 use super::trust::TrustedAddresses;
-use crate::backend::tls::{self, ClientIdentity};
+use crate::backend::BackendContext;
 use crate::call::{Failure, PhoneNumber};
-use crate::config::{CallerIdHeader, ConfigError, MediaEncryption, NetworkConfig, NumbersConfig, SipConfig};
+use crate::config::{ConfigError, client_identity};
 
 /// How long a contact is registered, in seconds.
 const REGISTERED_FOR: u32 = 300;
@@ -40,13 +40,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads the settings that stand at `path`. Relative files lie in `base`.
-    pub(super) fn new(
-        path: &str,
-        config: &SipConfig,
-        (network, numbers): (&NetworkConfig, &NumbersConfig),
-        base: &Path,
-    ) -> Result<Self, ConfigError> {
+    /// Checks the settings of a trunk.
+    ///
+    /// # Errors
+    /// A setting cannot work, or a secret or certificate cannot be read.
+    pub(super) fn new(config: &SipConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
+        let (path, base) = (context.path.as_str(), context.base);
         let trunks = config.trunk.with_paths(&format!("{path}.trunk"));
         let trunks = trunks.iter().map(|(path, text)| Peer::parse(path, text)).collect::<Result<Vec<_>, _>>()?;
         if trunks.is_empty() {
@@ -62,7 +61,7 @@ impl Settings {
             plain(&format!("{path}.{key}"), text.as_deref().unwrap_or("x"), "._-+")?;
         }
         plain(&format!("{path}.caller_id"), config.caller_id.as_deref().unwrap_or("1"), "+")?;
-        let dialling = Dialling::new(path, config, numbers)?;
+        let dialling = Dialling::new(path, config, context.numbers)?;
         let first_hops: Vec<&Peer> = proxy.as_ref().map_or_else(|| trunks.iter().collect(), |proxy| vec![proxy]);
         let encryption = config.media_encryption;
         if encryption == Some(MediaEncryption::Required) && !first_hops.iter().all(|hop| hop.is_tls()) {
@@ -71,7 +70,7 @@ impl Settings {
             return Err(ConfigError::invalid(format!("{path}.media_encryption"), problem));
         }
         let certificate = config.client_certificate.as_deref();
-        let identity = ClientIdentity::read(path, certificate, config.client_key.as_ref(), base)?;
+        let identity = client_identity(path, certificate, config.client_key.as_ref(), base)?;
         if identity.is_some() && !first_hops.iter().any(|hop| hop.may_use_tls()) {
             let problem = "is only for TLS; write transport=tls into the URI of the trunk or of the proxy";
             return Err(ConfigError::invalid(format!("{path}.client_certificate"), problem));
@@ -84,7 +83,7 @@ impl Settings {
             flow: FlowSettings {
                 local_address: config.local_address,
                 local_port: u16::try_from(config.local_port.get()).unwrap_or_default(),
-                tls: Arc::new(tls::client((path, config.ca_file.as_deref()), network, identity, base)?),
+                tls: Arc::new(context.network.tls_client((path, config.ca_file.as_deref()), identity, base)?),
                 trusted: Arc::new(TrustedAddresses::new(
                     &format!("{path}.signalling_addresses"),
                     &config.signalling_addresses,
@@ -184,7 +183,7 @@ impl Settings {
     }
 }
 
-fn credentials(path: &str, config: &SipConfig, base: &Path) -> Result<Option<Credentials>, ConfigError> {
+fn credentials(path: &str, config: &SipConfig, base: &std::path::Path) -> Result<Option<Credentials>, ConfigError> {
     let Some(password) = &config.password else { return Ok(None) };
     match config.auth_username.as_ref().or(config.username.as_ref()) {
         Some(username) => {

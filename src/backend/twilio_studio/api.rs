@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use phonegate_net::https_client::{self, BodyError};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,9 +12,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::super::http::{self, BodyError};
+use super::TwilioStudioConfig;
 use crate::call::{Failure, FailureReason};
-use crate::config::{ConfigError, NetworkConfig, TwilioStudioConfig};
+use crate::config::{ConfigError, NetworkConfig, build_https_client, provider_url};
 use crate::no_duplicate_keys::Json;
 use crate::telemetry::{diagnostic_text, sanitize_untrusted};
 
@@ -83,15 +84,17 @@ impl Api {
                 return Err(ConfigError::invalid(path, problem));
             }
         };
-        let url = http::provider_url(&at("base_url"), &config.base_url)?;
-        let (client, way_out) = http::client((path, config.ca_file.as_deref()), network, &url, base)?;
+        let url = provider_url(&at("base_url"), &config.base_url)?;
+        let section = (path, config.ca_file.as_deref());
+        let (builder, way_out) = network.https_client_builder(section, &url, base)?;
+        let client = build_https_client(builder)?;
         let (polls, commands) = (Semaphore::new(MAX_POLLS), Semaphore::new(MAX_COMMANDS));
         Ok(Self { client, way_out, base: url, user, password, polls, commands })
     }
 
     /// What time it is at Twilio.
     pub(super) async fn date(&self) -> Option<SystemTime> {
-        http::date(&self.client, &self.base).await
+        https_client::date(&self.client, &self.base).await
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, ApiError> {
@@ -160,8 +163,8 @@ impl Api {
             request = request.form(form);
         }
         let response = request.send().await.map_err(|error| match error.is_connect() || error.is_builder() {
-            true => ApiError::NotSent(http::explain(error)),
-            false => ApiError::Lost(http::explain(error)),
+            true => ApiError::NotSent(https_client::describe(error)),
+            false => ApiError::Lost(https_client::describe(error)),
         })?;
         match (response.status(), &method) {
             (StatusCode::NO_CONTENT, &Method::DELETE) => {}
@@ -171,8 +174,8 @@ impl Api {
             }
             _ => return Err(ApiError::Malformed),
         }
-        http::body(response).await.map_err(|error| match error {
-            BodyError::Lost(error) => ApiError::Lost(http::explain(error)),
+        https_client::body(response).await.map_err(|error| match error {
+            BodyError::Lost(error) => ApiError::Lost(https_client::describe(error)),
             BodyError::TooLong => ApiError::Malformed,
         })
     }
@@ -225,7 +228,7 @@ impl Refusal {
         }
         let status = response.status();
         let retry_after = retry_after(response.headers());
-        let body = http::body(response).await.unwrap_or_default();
+        let body = https_client::body(response).await.unwrap_or_default();
         let error: Error = parse(&body).unwrap_or_default();
         // A refusal of a start may quote its parameters, which hold the codes of the call.
         let message = match error.message.contains("code_") || error.message.contains("spoken_") {

@@ -6,13 +6,13 @@
 
 mod api;
 mod call_ref;
+mod config;
 mod flow;
 mod outcome;
 mod pace;
 mod parameters;
 mod starts;
 
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -21,11 +21,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
+use super::{
+    BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
+};
 use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
-use crate::config::{Config, ConfigError, TwilioStudioConfig};
+use crate::config::ConfigError;
 use crate::telemetry::diagnostic_text;
 use api::{Api, ApiError, is_sid};
 use call_ref::{ExecutionRef, Nonce};
@@ -35,6 +37,7 @@ use pace::Pace;
 use parameters::Parameters;
 use starts::Starts;
 
+pub use config::TwilioStudioConfig;
 pub use flow::{Installed, flow_definition, install_flow};
 
 /// A start that Twilio refuses with 429 was not processed, and is repeated so often.
@@ -63,7 +66,7 @@ const ACTIVE_AFTER_CALL: Duration = Duration::from_secs(5);
 const END_AFTER_CALL_LIMIT: Duration = Duration::from_secs(2);
 
 /// The flow and who calls.
-pub(super) struct TwilioStudio {
+struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
@@ -82,24 +85,21 @@ struct Execution {
 }
 
 impl TwilioStudio {
-    /// `path` is the backend's place in the configuration.
-    pub(super) fn new(
-        path: &str,
-        config: &TwilioStudioConfig,
-        whole: &Config,
-        base: &Path,
-    ) -> Result<Self, ConfigError> {
+    /// # Errors
+    /// A setting cannot work, or a secret cannot be read.
+    fn new(config: &TwilioStudioConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         if !is_sid("FW", &config.flow_sid) {
             let problem = "must be FW and 32 hexadecimal digits; `phonegate twilio install-flow` prints it";
-            return Err(ConfigError::invalid(format!("{path}.flow_sid"), problem));
+            return Err(context.invalid("flow_sid", problem));
         }
         if !is_e164(&config.from) {
             let problem = "must be a number of the account in E.164, such as +14255550100";
-            return Err(ConfigError::invalid(format!("{path}.from"), problem));
+            return Err(context.invalid("from", problem));
         }
-        let api = Api::new(path, config, &whole.network, base)?;
+        let api = Api::new(&context.path, config, context.network, context.base)?;
         let (flow, from) = (config.flow_sid.clone(), config.from.clone());
-        Ok(Self { api, flow, from, plan: Plan::new(whole)?, starts: Starts::default() })
+        let plan = Plan::new(context.policy, context.fraud_key, context.prompts)?;
+        Ok(Self { api, flow, from, plan, starts: Starts::default() })
     }
 
     fn executions(&self) -> [&str; 4] {

@@ -78,7 +78,7 @@ impl Faulty {
 }
 
 fn away() -> StoreError {
-    StoreError::Unavailable("it is away".to_owned())
+    StoreError::unavailable("it is away")
 }
 
 #[async_trait]
@@ -110,7 +110,7 @@ impl CallStore for Faulty {
             _ => false,
         };
         match updates.iter().any(is_refused) {
-            true => Err(StoreError::Refused("strange".to_owned())),
+            true => Err(StoreError::refused("strange")),
             false => self.kept.record(updates).await,
         }
     }

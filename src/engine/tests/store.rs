@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::faulty::Faulty;
 use super::*;
-use crate::store::{AttemptState, LEASE, LimitStore};
+use crate::store::{AttemptChange, AttemptState, LEASE, LimitStore};
 
 fn note(event: CallEvent) -> AttemptChange {
     step(event, None, None)
@@ -23,8 +23,8 @@ async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
     // They wait for each other, and so are recorded at once.
     let events =
         [CallEvent::Redirected, CallEvent::Ringing, CallEvent::Retried, CallEvent::Answered, CallEvent::Forwarded];
-    events.into_iter().for_each(|event| bench.engine.shared.ledger.note(attempt, note(event)));
-    bench.engine.recorded().await;
+    events.into_iter().for_each(|event| bench.engine.parts.store.record(attempt, note(event)));
+    bench.engine.flush().await;
     let kept = kept_steps(&store, attempt).await;
     let names = events.map(CallEvent::name).into_iter();
     let kept: Vec<_> = names.filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
@@ -36,15 +36,15 @@ async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
 async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
     let store = Arc::new(Faulty::that_waits());
     let bench = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("kept")));
-    let ledger = &bench.engine.shared.ledger;
+    let client = &bench.engine.parts.store;
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
     let unknown = Attempt { id: id(2), ..attempt };
-    (0..60_000).for_each(|_| ledger.note(unknown, note(CallEvent::Ringing)));
-    ledger.note(attempt, note(CallEvent::Forwarded));
+    (0..60_000).for_each(|_| client.record(unknown, note(CallEvent::Ringing)));
+    client.record(attempt, note(CallEvent::Forwarded));
     bench.until(|bench| bench.told("\"placed\"")).await;
     store.go_on();
-    bench.engine.recorded().await;
+    bench.engine.flush().await;
     let kept = kept_steps(&store, attempt).await;
     assert!(kept.iter().any(|name| **name == *"placed"), "{kept:?}");
     assert!(!kept.iter().any(|name| **name == *"forwarded"), "there is an end to what waits");
@@ -79,7 +79,7 @@ async fn what_a_provider_has_of_a_call_is_deleted_only_when_the_store_has_its_en
             bench.until(|bench| *bench.backend.cleaned_up.lock() == 1).await;
         } else {
             // The next process asks there.
-            bench.engine.end().await;
+            bench.engine.shut_down().await;
             assert_eq!(*bench.backend.cleaned_up.lock(), 0);
         }
     }
@@ -93,7 +93,7 @@ async fn a_lock_is_logged_once_although_the_answer_was_lost() {
     for n in 1..=3 {
         bench.begin(n, 60 * SECOND);
         bench.until(|bench| bench.registry.status(id(n)) == Some(CallStatus::Failed)).await;
-        bench.engine.recorded().await;
+        bench.engine.flush().await;
         let locks = store.locks().await.unwrap();
         assert_eq!(locks.len(), usize::from(n == 3));
         let lines = bench.lines.lock().iter().filter(|line| line.contains("locked_out")).count();
@@ -138,9 +138,9 @@ async fn nobody_is_rung_for_a_call_that_may_have_been_taken_before_the_lease_was
 async fn the_store_is_swept_after_a_while_and_then_again_of_what_is_older_than_the_audit_keeps() {
     let store = Arc::new(Faulty::default());
     let _bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
-    tokio::time::sleep(SWEEP_STORE_EVERY - SECOND).await;
+    tokio::time::sleep(background::SWEEP_STORE_EVERY - SECOND).await;
     assert!(store.swept.lock().is_empty(), "a machine's clock may be wrong when it starts");
-    tokio::time::sleep(SWEEP_STORE_EVERY + 2 * SECOND).await;
+    tokio::time::sleep(background::SWEEP_STORE_EVERY + 2 * SECOND).await;
     assert_eq!(*store.swept.lock(), [90 * 24 * 3600 * SECOND; 2]);
 }
 

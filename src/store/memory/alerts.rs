@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::MemoryStore;
-use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
+use crate::store::alerts::{ENDED_ALERT_RETENTION, MAX_ENDED_ALERTS, NEVER_TRIED, REPEAT_WINDOW, alert_lease};
 use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
-    MAX_WAITING_IN_ALL, Owner, QueuedAlert, StoreError,
+    AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
+    MAX_WAITING_ALERTS_TOTAL, Owner, QueuedAlert, StoreError,
 };
 
 /// The alerts of a store, in the order in which they were added.
@@ -39,9 +39,9 @@ impl AlertStore for MemoryStore {
         &self,
         owner: Owner,
         destinations: &[Box<str>],
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        Ok(self.1.lock().claim(owner, destinations, most, Instant::now()))
+        Ok(self.1.lock().claim(owner, destinations, limit, Instant::now()))
     }
 
     async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
@@ -61,14 +61,14 @@ impl KeptAlerts {
         let repeats = |kept: &KeptAlert| {
             kept.listed.destination == destination
                 && kept.about == about
-                && now.saturating_duration_since(kept.added) < REPEATED_WITHIN
+                && now.saturating_duration_since(kept.added) < REPEAT_WINDOW
         };
         if self.0.iter().any(repeats) {
             return AlertAdded::Repeated;
         }
         let waiting = || self.0.iter().filter(|kept| kept.ended.is_none());
         let is_full = waiting().filter(|kept| kept.listed.destination == destination).count() >= MAX_WAITING_ALERTS;
-        if is_full || waiting().count() >= MAX_WAITING_IN_ALL {
+        if is_full || waiting().count() >= MAX_WAITING_ALERTS_TOTAL {
             return AlertAdded::Full;
         }
         let (failures, error, delivered_at, is_given_up) = (0, None, None, false);
@@ -77,7 +77,7 @@ impl KeptAlerts {
         AlertAdded::New
     }
 
-    fn claim(&mut self, owner: Owner, destinations: &[Box<str>], most: usize, now: Instant) -> Vec<ClaimedAlert> {
+    fn claim(&mut self, owner: Owner, destinations: &[Box<str>], limit: usize, now: Instant) -> Vec<ClaimedAlert> {
         let mut claimed = Vec::new();
         for destination in destinations {
             let is_due = |kept: &&mut KeptAlert| {
@@ -85,7 +85,7 @@ impl KeptAlerts {
             };
             let mut due: Vec<_> = self.0.iter_mut().filter(is_due).collect();
             due.sort_by_key(|kept| (!kept.is_urgent, kept.due));
-            claimed.extend(due.into_iter().take(most).map(|kept| {
+            claimed.extend(due.into_iter().take(limit).map(|kept| {
                 kept.claimed_by = Some(owner);
                 kept.due = now + alert_lease();
                 let ListedAlert { id, destination, content, failures, .. } = kept.listed.clone();
@@ -130,8 +130,8 @@ impl KeptAlerts {
 
     pub(super) fn sweep(&mut self, now: Instant) {
         let is_older = |at: Instant, limit: Duration| now.saturating_duration_since(at) >= limit;
-        self.0.retain(|kept| kept.ended.is_none_or(|at| !is_older(at, ALERT_LISTED)));
-        for kept in self.0.iter_mut().filter(|kept| kept.ended.is_none() && is_older(kept.added, ALERT_KEPT)) {
+        self.0.retain(|kept| kept.ended.is_none_or(|at| !is_older(at, ENDED_ALERT_RETENTION)));
+        for kept in self.0.iter_mut().filter(|kept| kept.ended.is_none() && is_older(kept.added, MAX_ALERT_WAIT)) {
             kept.listed.error.get_or_insert_with(|| NEVER_TRIED.into());
             kept.give_up(now);
         }
@@ -188,7 +188,7 @@ mod tests {
     async fn an_alert_about_the_same_is_added_again_after_an_hour() {
         let store = MemoryStore::default();
         assert_eq!(store.add_alert(&alert(1)).await, Ok(AlertAdded::New));
-        tokio::time::advance(REPEATED_WITHIN - Duration::from_millis(1)).await;
+        tokio::time::advance(REPEAT_WINDOW - Duration::from_millis(1)).await;
         let second = QueuedAlert { id: Uuid::from_u128(2), ..alert(1) };
         assert_eq!(store.add_alert(&second).await, Ok(AlertAdded::Repeated));
         tokio::time::advance(Duration::from_millis(1)).await;
@@ -200,14 +200,14 @@ mod tests {
         let store = MemoryStore::default();
         store.add_alert(&alert(1)).await.unwrap();
         assert_eq!(claim(&store).await.len(), 1);
-        let listed = sweep_after(&store, ALERT_KEPT - Duration::from_secs(1)).await;
+        let listed = sweep_after(&store, MAX_ALERT_WAIT - Duration::from_secs(1)).await;
         assert!(!listed[0].is_given_up, "{listed:?}");
         let listed = sweep_after(&store, Duration::from_secs(1)).await;
         assert!(listed[0].is_given_up && listed[0].error.as_deref() == Some(NEVER_TRIED), "{listed:?}");
         assert!(claim(&store).await.is_empty(), "it is not delivered any more");
         let tried = store.record_delivery(OWNER, Uuid::from_u128(1), &DeliveryResult::Delivered).await;
         assert_eq!(tried, Ok(false), "its claim ended, too");
-        assert_eq!(sweep_after(&store, ALERT_LISTED - Duration::from_secs(1)).await.len(), 1);
+        assert_eq!(sweep_after(&store, ENDED_ALERT_RETENTION - Duration::from_secs(1)).await.len(), 1);
         assert_eq!(sweep_after(&store, Duration::from_secs(1)).await, []);
     }
 

@@ -9,15 +9,16 @@ use phonegate_approval::attempts::StoredAttempts;
 use super::counters::{Day, Line, Pending, Times};
 use super::limits::KeptDenials;
 use super::pins::KeptPin;
-use crate::backend::CallRef;
-use crate::call::{Attempt, CallEvent, CallId, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{
+    Attempt, CallEvent, CallId, CallRef, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress,
+};
 use crate::store::{
-    AttemptChange, AttemptState, Begun, Block, BlockScope, DenialLimits, EndRequest, Ended, HOLD, LEASE, LatestAttempt,
-    Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step, StoreError,
-    StoredNumber,
+    AttemptChange, AttemptState, Begun, Block, BlockScope, DEADLINE_GRACE, DenialLimits, EndRequest, Ended, LEASE,
+    LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step,
+    StoreError, StoredNumber,
 };
 
-/// The most attempts that are kept; beyond it the oldest ended ones are forgotten.
+/// Maximum number of attempts. Beyond it, those that ended first are removed.
 const MAX_ATTEMPTS: usize = 2_000;
 
 #[derive(Default)]
@@ -80,7 +81,7 @@ impl Calls {
             });
         }
         if self.sequences.contains_key(&new.attempt) {
-            return Err(StoreError::over());
+            return Err(StoreError::already_ended());
         }
         if let Some(refusal) = self.refusal(&new.number, limits, now) {
             return Ok(Begun::Refused(refusal));
@@ -246,15 +247,15 @@ impl Calls {
         Some(LatestAttempt { attempt: kept.row.attempt, number: kept.row.number_key, state })
     }
 
-    pub(super) fn claim_orphans(&mut self, owner: Owner, most: usize, now: Instant) -> Vec<Orphan> {
+    pub(super) fn claim_orphans(&mut self, owner: Owner, limit: usize, now: Instant) -> Vec<Orphan> {
         self.renew(owner, now);
         let heard_of = &self.heard_of;
         let is_gone = |owner: &Owner| heard_of.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LEASE);
         let mut orphans = Vec::new();
         for (deadline, sequence) in &self.pending {
-            let Some(kept) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < most) else { continue };
+            let Some(kept) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < limit) else { continue };
             // Long after its deadline nobody drives it any more, whoever is alive.
-            let is_left = |drive: &Owner| (*drive != owner && is_gone(drive)) || *deadline + HOLD <= now;
+            let is_left = |drive: &Owner| (*drive != owner && is_gone(drive)) || *deadline + DEADLINE_GRACE <= now;
             let Some(drive) = kept.drive.as_mut().filter(|drive| is_left(drive)) else {
                 continue;
             };

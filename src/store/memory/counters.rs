@@ -3,10 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Width of a bucket of a day, in milliseconds.
-const WIDTH: i64 = 10 * 60 * 1000;
+use crate::store::limits;
+use crate::store::millis::milliseconds;
 
-const DAY: i64 = 24 * 60 * 60 * 1000;
+/// Width of a bucket of a day, in milliseconds.
+const BUCKET: i64 = milliseconds(limits::DAY_BUCKET);
+
+const DAY: i64 = milliseconds(limits::DAY);
 
 /// Room for the calls that a number usually gets in a day. With less room the memory of numbers that are called again
 /// grows piece by piece among what lives shortly, and the allocator can give none of it back.
@@ -49,10 +52,10 @@ impl Times {
         self.0.make_contiguous().sort_unstable();
     }
 
-    /// Returns how long until the window has fewer than `most` calls, or None if it already has.
-    pub(super) fn wait(&self, most: u64, window: Duration, now: Instant) -> Option<Duration> {
+    /// Returns how long until the window has fewer than `limit` calls, or None if it already has.
+    pub(super) fn wait(&self, limit: u64, window: Duration, now: Instant) -> Option<Duration> {
         let since = self.0.partition_point(|at| now.saturating_duration_since(*at) >= window);
-        let excess = (self.0.len() - since).checked_sub(usize::try_from(most).ok()?)?;
+        let excess = (self.0.len() - since).checked_sub(usize::try_from(limit).ok()?)?;
         self.0.get(since + excess).map(|at| (*at + window).saturating_duration_since(now))
     }
 }
@@ -82,11 +85,11 @@ impl Pending {
         self.0.append(&mut other.0);
     }
 
-    /// Returns how long until fewer than `most` calls are pending, or None if that is so now.
-    pub(super) fn wait(&mut self, most: u64, now: Instant) -> Option<Duration> {
+    /// Returns how long until fewer than `limit` calls are pending, or None if that is so now.
+    pub(super) fn wait(&mut self, limit: u64, now: Instant) -> Option<Duration> {
         self.forget(now);
-        // There are more than `most` only if the limit was higher before.
-        let excess = self.0.len().checked_sub(usize::try_from(most).ok()?)?;
+        // There are more than `limit` only if the limit was higher before.
+        let excess = self.0.len().checked_sub(usize::try_from(limit).ok()?)?;
         self.0.iter().nth(excess).map(|(deadline, _)| deadline.saturating_duration_since(now))
     }
 }
@@ -119,7 +122,7 @@ struct Bucket {
 impl Day {
     pub(super) fn add(&mut self, now: i64) {
         self.forget(now);
-        let number = now.div_euclid(WIDTH);
+        let number = now.div_euclid(BUCKET);
         match self.0.back_mut().filter(|last| last.number == number) {
             Some(last) => (last.count, last.latest) = (last.count.saturating_add(1), now),
             None => self.0.push_back(Bucket { number, count: 1, latest: now }),
@@ -128,7 +131,7 @@ impl Day {
 
     /// Forgets the buckets that lie in the past as a whole. Returns whether any are left.
     pub(super) fn forget(&mut self, now: i64) -> bool {
-        let first = now.saturating_sub(DAY).div_euclid(WIDTH);
+        let first = now.saturating_sub(DAY).div_euclid(BUCKET);
         while self.0.front().is_some_and(|bucket| bucket.number < first) {
             self.0.pop_front();
         }
@@ -136,7 +139,7 @@ impl Day {
     }
 
     pub(super) fn subtract(&mut self, at: i64) {
-        let Ok(index) = self.0.binary_search_by_key(&at.div_euclid(WIDTH), |bucket| bucket.number) else { return };
+        let Ok(index) = self.0.binary_search_by_key(&at.div_euclid(BUCKET), |bucket| bucket.number) else { return };
         let Some(bucket) = self.0.get_mut(index) else { return };
         bucket.count = bucket.count.saturating_sub(1);
         if bucket.count == 0 {
@@ -144,12 +147,12 @@ impl Day {
         }
     }
 
-    /// Returns how long until fewer than `most` calls count, or None if that is so now.
-    pub(super) fn wait(&self, most: u64, now: i64) -> Option<Duration> {
+    /// Returns how long until fewer than `limit` calls count, or None if that is so now.
+    pub(super) fn wait(&self, limit: u64, now: i64) -> Option<Duration> {
         let mut sum: u64 = 0;
         for bucket in self.counted(now) {
             sum = sum.saturating_add(bucket.count);
-            if sum >= most {
+            if sum >= limit {
                 let after = bucket.latest.saturating_add(DAY).saturating_sub(now);
                 return Some(Duration::from_millis(u64::try_from(after).unwrap_or_default()));
             }

@@ -9,14 +9,12 @@ use super::calls::Calls;
 use super::counters::Times;
 use crate::call::{CallLimit, NumberKey, Outcome};
 use crate::store::denials::NumberDenials;
+use crate::store::limits::{DAY, MINUTE};
+use crate::store::millis::{milliseconds, span};
 use crate::store::{
-    Block, BlockScope, EndRequest, HOLD, LimitStore, Limits, NumberLock, Refusal, Row, StoreError, StoredNumber, Usage,
+    Block, BlockScope, DEADLINE_GRACE, EndRequest, LimitStore, Limits, NumberLock, Refusal, Row, StoreError,
+    StoredNumber, Usage,
 };
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-/// The longest window in which calls to a number are counted.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The denials of a number.
 pub(super) struct KeptDenials {
@@ -50,7 +48,7 @@ impl Calls {
             return Some(Refusal::Limit { limit: CallLimit::Denials, after: span(until.saturating_sub(clock)) });
         }
         let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
-        if ringing.is_some_and(|kept| kept.deadline + HOLD > now) {
+        if ringing.is_some_and(|kept| kept.deadline + DEADLINE_GRACE > now) {
             return Some(Refusal::InProgress);
         }
         self.exceeded(number, limits, now, clock).map(|(limit, after)| Refusal::Limit { limit, after })
@@ -85,10 +83,11 @@ impl Calls {
             return Some((CallLimit::ConcurrentCalls, after));
         }
         let country = number.country.and_then(|country| self.countries.get(&country));
-        if let Some(after) = country.zip(limits.country_per_day).and_then(|(country, most)| country.wait(most, clock)) {
+        if let Some(after) = country.zip(limits.country_per_day).and_then(|(country, limit)| country.wait(limit, clock))
+        {
             return Some((CallLimit::ByCountry, after));
         }
-        let after = limits.calls_per_day.and_then(|most| self.day.wait(most, clock))?;
+        let after = limits.calls_per_day.and_then(|limit| self.day.wait(limit, clock))?;
         Some((CallLimit::CallsPerDay, after))
     }
 
@@ -207,12 +206,8 @@ impl Calls {
     /// The store's clock: milliseconds since it was first read.
     pub(super) fn milliseconds(&mut self, now: Instant) -> i64 {
         let since = *self.clock_since.get_or_insert(now);
-        i64::try_from(now.saturating_duration_since(since).as_millis()).unwrap_or(i64::MAX)
+        milliseconds(now.saturating_duration_since(since))
     }
-}
-
-fn span(milliseconds: i64) -> Duration {
-    Duration::from_millis(u64::try_from(milliseconds).unwrap_or_default())
 }
 
 /// Returns the wall-clock time `left` milliseconds from now.

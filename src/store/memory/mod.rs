@@ -58,8 +58,8 @@ impl CallStore for MemoryStore {
         Ok(())
     }
 
-    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        Ok(self.0.lock().claim_orphans(owner, most, Instant::now()))
+    async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError> {
+        Ok(self.0.lock().claim_orphans(owner, limit, Instant::now()))
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

@@ -4,11 +4,11 @@ use std::collections::hash_map::Entry;
 
 use super::calls::Calls;
 use crate::call::{HashedNumber, KeyFingerprint, NumberKey};
-use crate::store::{Block, BlockScope, KeyUse, StoreError, StoredNumber, unknown_key};
+use crate::store::{Block, BlockScope, KeyUse, StoreError, StoredNumber, missing_key};
 
 impl Calls {
     pub(super) fn use_number_keys(&mut self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
-        match unknown_key(self.number_keys.iter().copied(), known) {
+        match missing_key(self.number_keys.iter().copied(), known) {
             Some(error) => return Err(error),
             None if usage != KeyUse::Read => self.number_keys.extend(known.first()),
             None => {}

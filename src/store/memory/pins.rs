@@ -70,7 +70,7 @@ impl PinStore for MemoryStore {
         let now = calls.milliseconds(Instant::now());
         let Some(pin) = calls.pin_of(numbers) else { return Ok(PinGuess::NotSet) };
         if pin.new.pepper != pepper {
-            return Err(StoreError::other_pepper(pin.new.pepper));
+            return Err(StoreError::pepper_mismatch(pin.new.pepper));
         }
         Ok(match pin.guesses.begin(now, limits) {
             Ok(guess) => PinGuess::Compare(PinToCompare { hash: pin.new.hash.clone(), guess }),
@@ -109,7 +109,7 @@ impl Calls {
 
     fn other_pepper(&self, pepper: PepperFingerprint) -> Option<StoreError> {
         let used = self.pins.values().next().map(|pin| pin.new.pepper);
-        used.filter(|used| *used != pepper).map(StoreError::other_pepper)
+        used.filter(|used| *used != pepper).map(StoreError::pepper_mismatch)
     }
 
     /// Moves the PIN of a number to its current key. If it has one there, that is kept.

@@ -1,14 +1,14 @@
--- Adds, claims, ends and sweeps alerts. ARGV[1] is the operation.
+-- S19: adds, claims, ends and sweeps alerts. ARGV[1] is the operation.
 
-local task = ARGV[1]
+local operation = ARGV[1]
 
-local function fetch_alert(id)
-    local alert = call('HGET', key('alerts'), id)
+local function read_alert(id)
+    local alert = call('HGET', keys.alerts, id)
     return alert and cjson.decode(alert)
 end
 
-local function keep_alert(alert)
-    call('HSET', key('alerts'), alert.id, cjson.encode(alert))
+local function write_alert(alert)
+    call('HSET', keys.alerts, alert.id, cjson.encode(alert))
 end
 
 local function subject(alert)
@@ -16,74 +16,74 @@ local function subject(alert)
 end
 
 local function queue(alert)
-    return key(alert.urgent and 'alerts_urgent' or 'alerts_due', alert.destination)
+    return alert.urgent and keys.alerts_urgent(alert.destination) or keys.alerts_due(alert.destination)
 end
 
-local function make_due(alert, at)
+local function set_due(alert, at)
     call('ZADD', queue(alert), text(at), alert.id)
 end
 
 local function remove_alert(id)
-    local alert = fetch_alert(id)
-    if alert and call('HGET', key('alert_subjects'), subject(alert)) == id then
-        call('HDEL', key('alert_subjects'), subject(alert))
+    local alert = read_alert(id)
+    if alert and call('HGET', keys.alert_subjects, subject(alert)) == id then
+        call('HDEL', keys.alert_subjects, subject(alert))
     end
-    call('HDEL', key('alerts'), id)
-    call('ZREM', key('alerts_ended'), id)
+    call('HDEL', keys.alerts, id)
+    call('ZREM', keys.alerts_ended, id)
 end
 
-local function finish_alert(alert)
+local function end_alert(alert)
     alert.ended, alert.claimed_by = now, nil
     call('ZREM', queue(alert), alert.id)
-    call('ZREM', key('alerts_waiting'), alert.id)
-    keep_alert(alert)
-    call('ZADD', key('alerts_ended'), text(now), alert.id)
+    call('ZREM', keys.alerts_waiting, alert.id)
+    write_alert(alert)
+    call('ZADD', keys.alerts_ended, text(now), alert.id)
 end
 
 -- ARGV[2]: the alert as JSON.
-if task == 'add' then
+if operation == 'add' then
     local alert = cjson.decode(ARGV[2])
-    local earlier = call('HGET', key('alert_subjects'), subject(alert))
-    earlier = earlier and fetch_alert(earlier)
-    if earlier and earlier.added + REPEATED_WITHIN > now then
+    local earlier = call('HGET', keys.alert_subjects, subject(alert))
+    earlier = earlier and read_alert(earlier)
+    if earlier and earlier.added + REPEAT_WINDOW > now then
         return {'repeated'}
     end
-    local urgent, others = key('alerts_urgent', alert.destination), key('alerts_due', alert.destination)
+    local urgent, others = keys.alerts_urgent(alert.destination), keys.alerts_due(alert.destination)
     if call('ZCARD', urgent) + call('ZCARD', others) >= MAX_WAITING_ALERTS
-        or call('ZCARD', key('alerts_waiting')) >= MAX_WAITING_IN_ALL then
+        or call('ZCARD', keys.alerts_waiting) >= MAX_WAITING_ALERTS_TOTAL then
         return {'full'}
     end
     alert.added, alert.failures = now, 0
-    keep_alert(alert)
-    call('HSET', key('alert_subjects'), subject(alert), alert.id)
-    call('ZADD', key('alerts_waiting'), text(now), alert.id)
-    make_due(alert, now)
+    write_alert(alert)
+    call('HSET', keys.alert_subjects, subject(alert), alert.id)
+    call('ZADD', keys.alerts_waiting, text(now), alert.id)
+    set_due(alert, now)
     return {'new'}
 end
 
--- ARGV[2]: the owner; ARGV[3]: maximum alerts for a destination; ARGV[4] and so on: the keys of the destinations. Returns the
--- alerts as JSON.
-if task == 'claim' then
+-- ARGV[2]: the owner; ARGV[3]: maximum number of alerts for a destination; ARGV[4] and so on: the destinations. Returns
+-- the alerts as JSON.
+if operation == 'claim' then
     local claimed = {}
     for i = 4, #ARGV do
         local left = tonumber(ARGV[3])
-        for _, from in ipairs({key('alerts_urgent', ARGV[i]), key('alerts_due', ARGV[i])}) do
+        for _, from in ipairs({keys.alerts_urgent(ARGV[i]), keys.alerts_due(ARGV[i])}) do
             while left > 0 do
                 local id = call('ZRANGEBYSCORE', from, '-inf', text(now), 'LIMIT', 0, 1)[1]
                 if not id then
                     break
                 end
-                local alert = fetch_alert(id)
+                local alert = read_alert(id)
                 if alert then
                     alert.claimed_by = ARGV[2]
-                    keep_alert(alert)
-                    make_due(alert, now + ALERT_LEASE)
+                    write_alert(alert)
+                    set_due(alert, now + ALERT_LEASE)
                     claimed[#claimed + 1] = cjson.encode(alert)
                     left = left - 1
                 else
                     -- The server evicted it, or an administrator removed it.
                     call('ZREM', from, id)
-                    call('ZREM', key('alerts_waiting'), id)
+                    call('ZREM', keys.alerts_waiting, id)
                 end
             end
         end
@@ -93,9 +93,9 @@ end
 
 -- ARGV[2]: the owner; ARGV[3]: the id; ARGV[4]: the result; ARGV[5]: why it failed; ARGV[6]: the pause in ms. Returns the
 -- result if it was recorded.
-if task == 'tried' then
+if operation == 'delivery' then
     local owner, result = ARGV[2], ARGV[4]
-    local alert = fetch_alert(ARGV[3])
+    local alert = read_alert(ARGV[3])
     if not alert or alert.claimed_by ~= owner then
         return {}
     end
@@ -105,33 +105,33 @@ if task == 'tried' then
     end
     if result == 'delivered' or result == 'given_up' then
         alert.delivered_at = result == 'delivered' and wall or nil
-        finish_alert(alert)
-        local excess = call('ZCARD', key('alerts_ended')) - MAX_ENDED_ALERTS
+        end_alert(alert)
+        local excess = call('ZCARD', keys.alerts_ended) - MAX_ENDED_ALERTS
         if excess > 0 then
-            for _, id in ipairs(call('ZRANGE', key('alerts_ended'), 0, excess - 1)) do
+            for _, id in ipairs(call('ZRANGE', keys.alerts_ended, 0, excess - 1)) do
                 remove_alert(id)
             end
         end
     else
-        keep_alert(alert)
-        make_due(alert, now + (result == 'failed' and tonumber(ARGV[6]) or 0))
+        write_alert(alert)
+        set_due(alert, now + (result == 'failed' and tonumber(ARGV[6]) or 0))
     end
     return {result}
 end
 
 -- ARGV[2]: the error of an alert that waited for too long, if no delivery was tried. It works in a server whose memory is
 -- full: it removes before it writes, and after a removal Redis lets a script write.
-if task == 'sweep' then
-    for _, id in ipairs(call('ZRANGEBYSCORE', key('alerts_ended'), '-inf', text(now - ALERT_LISTED))) do
+if operation == 'sweep' then
+    for _, id in ipairs(call('ZRANGEBYSCORE', keys.alerts_ended, '-inf', text(now - ENDED_ALERT_RETENTION))) do
         remove_alert(id)
     end
-    for _, id in ipairs(call('ZRANGEBYSCORE', key('alerts_waiting'), '-inf', text(now - ALERT_KEPT))) do
-        local alert = fetch_alert(id)
+    for _, id in ipairs(call('ZRANGEBYSCORE', keys.alerts_waiting, '-inf', text(now - MAX_ALERT_WAIT))) do
+        local alert = read_alert(id)
         if alert then
             alert.error = alert.error or ARGV[2]
-            finish_alert(alert)
+            end_alert(alert)
         else
-            call('ZREM', key('alerts_waiting'), id)
+            call('ZREM', keys.alerts_waiting, id)
         end
     end
     return {}

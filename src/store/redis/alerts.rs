@@ -1,34 +1,17 @@
 //! Alerts that wait for their delivery.
 
 use async_trait::async_trait;
-use redis::Script;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::form::{self, at, milliseconds, since_1970};
-use super::{RedisStore, from_text, strange, to_text};
-use crate::store::alerts::{ALERT_LISTED, MAX_ENDED_ALERTS, NEVER_TRIED, REPEATED_WITHIN, alert_lease};
-use crate::store::{
-    ALERT_KEPT, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_WAITING_ALERTS,
-    MAX_WAITING_IN_ALL, Owner, QueuedAlert, StoreError,
-};
-
-/// Returns the script of all changes, with its limits. For sweeps, `writes` is false: a server whose memory is full would
-/// refuse the note of the clock.
-pub(super) fn script(writes: bool, make: impl Fn(bool, &str) -> Script) -> Script {
-    let [lease, repeated, listed, kept] =
-        [alert_lease(), REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT].map(|span| span.as_millis());
-    let constants = format!(
-        "local ALERT_LEASE, REPEATED_WITHIN, ALERT_LISTED, ALERT_KEPT = {lease}, {repeated}, {listed}, {kept}\n\
-         local MAX_WAITING_ALERTS, MAX_WAITING_IN_ALL = {MAX_WAITING_ALERTS}, {MAX_WAITING_IN_ALL}\n\
-         local MAX_ENDED_ALERTS = {MAX_ENDED_ALERTS}\n"
-    );
-    make(writes, &[&constants, include_str!("alerts.lua")].concat())
-}
+use super::{RedisStore, keys, malformed, model, parse, to_json};
+use crate::store::alerts::NEVER_TRIED;
+use crate::store::millis::{from_unix, milliseconds, to_unix};
+use crate::store::{AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, Owner, QueuedAlert, StoreError};
 
 /// An alert, as JSON. The script adds what it does not serialize.
 #[derive(Serialize, Deserialize)]
-struct KeptAlert {
+struct AlertRecord {
     id: String,
     destination: Box<str>,
     about: Box<str>,
@@ -45,10 +28,10 @@ struct KeptAlert {
     delivered_at: Option<i64>,
 }
 
-impl KeptAlert {
+impl AlertRecord {
     fn new(alert: &QueuedAlert) -> Self {
         let QueuedAlert { id, destination, about, raised_at, content, is_urgent: urgent } = alert.clone();
-        let (id, raised_at) = (id.to_string(), since_1970(raised_at));
+        let (id, raised_at) = (id.to_string(), to_unix(raised_at));
         let (failures, error, ended, delivered_at) = (0, None, None, None);
         Self { id, destination, about, content, urgent, raised_at, failures, error, ended, delivered_at }
     }
@@ -61,7 +44,8 @@ impl KeptAlert {
     fn into_listed(self) -> Option<ListedAlert> {
         let Self { id, destination, content, raised_at, failures, error, ended, delivered_at, .. } = self;
         let is_given_up = ended.is_some() && delivered_at.is_none();
-        let (id, raised_at, delivered_at) = (Uuid::parse_str(&id).ok()?, at(raised_at), delivered_at.map(at));
+        let (id, raised_at, delivered_at) =
+            (Uuid::parse_str(&id).ok()?, from_unix(raised_at), delivered_at.map(from_unix));
         Some(ListedAlert { id, destination, content, raised_at, failures, error, delivered_at, is_given_up })
     }
 }
@@ -70,7 +54,7 @@ impl RedisStore {
     async fn change_alerts(&self, args: &[String]) -> Result<Vec<String>, StoreError> {
         // A master without its replicas must not change alerts, since another one may have replaced it. An empty answer
         // has changed nothing.
-        self.run_where(|answer: &Vec<String>| !answer.is_empty(), &self.scripts.alerts, args).await
+        self.run_if_writable(|answer: &Vec<String>| !answer.is_empty(), &self.scripts.alerts, args).await
     }
 
     pub(super) async fn sweep_alerts(&self) -> Result<(), StoreError> {
@@ -82,12 +66,12 @@ impl RedisStore {
 #[async_trait]
 impl AlertStore for RedisStore {
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        let answer = self.change_alerts(&["add".to_owned(), to_text(&KeptAlert::new(alert))?]).await?;
+        let answer = self.change_alerts(&["add".to_owned(), to_json(&AlertRecord::new(alert))?]).await?;
         match answer.first().map(String::as_str) {
             Some("new") => Ok(AlertAdded::New),
             Some("repeated") => Ok(AlertAdded::Repeated),
             Some("full") => Ok(AlertAdded::Full),
-            _ => Err(strange()),
+            _ => Err(malformed()),
         }
     }
 
@@ -95,12 +79,12 @@ impl AlertStore for RedisStore {
         &self,
         owner: Owner,
         destinations: &[Box<str>],
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        let task = ["claim".to_owned(), form::owner(owner), most.to_string()];
+        let task = ["claim".to_owned(), model::owner(owner), limit.to_string()];
         let args: Vec<_> = task.into_iter().chain(destinations.iter().map(ToString::to_string)).collect();
         let claimed = self.change_alerts(&args).await?;
-        claimed.iter().map(|text| from_text(text, KeptAlert::into_claimed)).collect()
+        claimed.iter().map(|text| parse(text, AlertRecord::into_claimed)).collect()
     }
 
     async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
@@ -110,15 +94,15 @@ impl AlertStore for RedisStore {
             DeliveryResult::GivenUp { error } => ("given_up", &**error, 0),
             DeliveryResult::Returned => ("given_back", "", 0),
         };
-        let owner = form::owner(owner);
-        let args = ["tried", &owner, &id.to_string(), result, error, &pause.to_string()].map(str::to_owned);
+        let owner = model::owner(owner);
+        let args = ["delivery", &owner, &id.to_string(), result, error, &pause.to_string()].map(str::to_owned);
         self.change_alerts(&args).await.map(|answer| !answer.is_empty())
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
         let mut command = redis::cmd("HVALS");
-        let texts: Vec<String> = self.query(command.arg(self.whole_key("alerts"))).await?;
-        let alerts = texts.iter().map(|text| from_text(text, KeptAlert::into_listed));
+        let texts: Vec<String> = self.query(command.arg(self.keys.single(keys::ALERTS))).await?;
+        let alerts = texts.iter().map(|text| parse(text, AlertRecord::into_listed));
         let mut alerts: Vec<ListedAlert> = alerts.collect::<Result<_, _>>()?;
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised_at));
         Ok(alerts)

@@ -1,7 +1,7 @@
 //! Reading the attempts and their steps.
 
-use super::form::{self, Kept, KeptStep};
-use super::{PAGE, RedisStore, from_text};
+use super::model::{self, AttemptRecord, StepRecord};
+use super::{PAGE, RedisStore, keys, parse};
 use crate::call::{Attempt, CallId};
 use crate::store::StoreError;
 use crate::store::audit::{Query, Row, Step};
@@ -29,7 +29,7 @@ impl RedisStore {
             return Ok(rows);
         }
         let mut command = redis::cmd("MGET");
-        command.arg(self.whole_key("first")).arg(self.whole_key("sequence"));
+        command.arg(self.keys.single(keys::FIRST_SEQUENCE)).arg(self.keys.single(keys::SEQUENCE));
         let (first, last): (Option<u64>, Option<u64>) = self.query(&command).await?;
         let mut left = first.unwrap_or(1).max(query.after.saturating_add(1))..=last.unwrap_or(0);
         loop {
@@ -45,11 +45,12 @@ impl RedisStore {
 
     pub(super) async fn steps_of(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
         let mut command = redis::cmd("HGET");
-        command.arg(self.key("i", form::key(attempt.id))).arg(attempt.generation.to_string());
+        command.arg(self.keys.per_item(keys::ID, model::id(attempt.id))).arg(attempt.generation.to_string());
         let Some(sequence): Option<u64> = self.query(&command).await? else { return Ok(Vec::new()) };
         let mut command = redis::cmd("LRANGE");
-        let texts: Vec<String> = self.query(command.arg(self.key("s", sequence)).arg(0).arg(-1)).await?;
-        let steps = texts.iter().map(|text| from_text(text, |kept: KeptStep| Some(Step::from(kept))));
+        let texts: Vec<String> =
+            self.query(command.arg(self.keys.per_item(keys::STEPS, sequence)).arg(0).arg(-1)).await?;
+        let steps = texts.iter().map(|text| parse(text, |record: StepRecord| Some(Step::from(record))));
         let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
         steps.sort_by_key(|step| step.at);
         Ok(steps)
@@ -58,7 +59,7 @@ impl RedisStore {
     /// The sequences of an id's attempts.
     async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
         let mut command = redis::cmd("HVALS");
-        let mut sequences: Vec<u64> = self.query(command.arg(self.key("i", form::key(id)))).await?;
+        let mut sequences: Vec<u64> = self.query(command.arg(self.keys.per_item(keys::ID, model::id(id)))).await?;
         sequences.sort_unstable();
         sequences.dedup();
         Ok(sequences)
@@ -67,10 +68,10 @@ impl RedisStore {
     async fn read(&self, sequences: &[u64]) -> Result<Vec<Row>, StoreError> {
         let mut command = redis::cmd("MGET");
         sequences.iter().for_each(|sequence| {
-            command.arg(self.key("a", sequence));
+            command.arg(self.keys.per_item(keys::ATTEMPT, sequence));
         });
         // An attempt may have been swept since its sequence was read.
         let texts: Vec<Option<String>> = self.query(&command).await?;
-        texts.iter().flatten().map(|text| from_text::<Kept, _>(text, Kept::into_row)).collect()
+        texts.iter().flatten().map(|text| parse::<AttemptRecord, _>(text, AttemptRecord::into_row)).collect()
     }
 }

@@ -1,175 +1,183 @@
--- Begins an attempt. ARGV: the attempt, its number's hashes by all keys, the current one first, and the limits, in one.
--- Answers with a word, and what belongs to it.
+-- Begins an attempt, or refuses it (S1, S2). ARGV[1] is a JSON array: the attempt, the hashes of its number by all keys,
+-- the current one first, and the limits. Returns the name of the result, then its values.
 
 local new, hashes, limits = unpack(cjson.decode(ARGV[1]))
 
-local used = number_keys()
-local unknown = unknown_key(used, hashes)
-if unknown then
-    return {'number_key', unknown}
+-- S14: a process that lacks a key in use could miss a block or a limit.
+local used = number_keys_in_use()
+local missing = missing_number_key(used, hashes)
+if missing then
+    return {'number_key', missing}
 end
-note_key(used, hashes[1].fingerprint)
+record_key_use(used, hashes[1].fingerprint)
 
-local function rekey_block(old, number, scope)
-    local old_field, field = old .. scope, number .. scope
-    local text_of = call('HGET', key('blocks'), old_field)
-    if not text_of then
+local function rekey_block(old, number, suffix)
+    local old_field, field = old .. suffix, number .. suffix
+    local json = call('HGET', keys.blocks, old_field)
+    if not json then
         return
     end
-    local block, there = cjson.decode(text_of), call('HGET', key('blocks'), field)
-    there = there and cjson.decode(there)
+    local block, existing = cjson.decode(json), call('HGET', keys.blocks, field)
+    existing = existing and cjson.decode(existing)
     -- Of two blocks, the one that ends later is kept.
-    if not there or there['until'] and (not block['until'] or block['until'] > there['until']) then
-        block.number = number
-        call('HSET', key('blocks'), field, cjson.encode(block))
+    if not existing or existing.until_at and (not block.until_at or block.until_at > existing.until_at) then
+        block.number_key = number
+        call('HSET', keys.blocks, field, cjson.encode(block))
     end
-    call('HDEL', key('blocks'), old_field)
+    call('HDEL', keys.blocks, old_field)
 end
 
 -- Returns the attempts that it moves, and their scores.
-local function rekey_counts(kind, old, number)
-    local counted = call('ZRANGE', key(kind, old), 0, -1, 'WITHSCORES')
+local function rekey_counter(old, new)
+    local counted = call('ZRANGE', old, 0, -1, 'WITHSCORES')
     for i = 1, #counted, 2 do
-        call('ZADD', key(kind, number), counted[i + 1], counted[i])
+        call('ZADD', new, counted[i + 1], counted[i])
     end
     if #counted > 0 then
-        call('PEXPIRE', key(kind, number), text(UNUSED))
-        call('DEL', key(kind, old))
+        call('PEXPIRE', new, text(COUNTER_TTL))
+        call('DEL', old)
     end
     return counted
 end
 
 local function rekey_denials(old, number)
-    local denials, there = denials_of(old), denials_of(number)
+    local denials, existing = denials_of(old), denials_of(number)
     if not denials then
         return
     end
     reset_denials(old)
-    denials.number = number
+    denials.number_key = number
     -- Of two records, all denials count, and the lock that ends later.
-    if there then
+    if existing then
         denials.recent = denials.recent or {}
-        for _, at in ipairs(there.recent or {}) do
+        for _, at in ipairs(existing.recent or {}) do
             table.insert(denials.recent, at)
         end
         table.sort(denials.recent)
-        denials.locks, denials.last = math.max(denials.locks, there.locks), math.max(denials.last, there.last)
-        if (there.locked_until or 0) > (denials.locked_until or 0) then
-            denials.locked_from, denials.locked_until = there.locked_from, there.locked_until
+        denials.locks, denials.last = math.max(denials.locks, existing.locks), math.max(denials.last, existing.last)
+        if (existing.locked_until or 0) > (denials.locked_until or 0) then
+            denials.locked_from, denials.locked_until = existing.locked_from, existing.locked_until
         end
     end
-    keep_denials(denials)
-    -- Attempts keep their old hash, and an administrator may unlock the number of one. No lock is longer than a day. The
-    -- hash that the denials are moved to leads nowhere, so there is no circle.
-    call('SET', key('moved', old), number, 'PX', text(DAY))
-    call('DEL', key('moved', number))
+    write_denials(denials)
+    -- An attempt keeps the hash that it began with, and an administrator may unlock the number of such an attempt. No lock
+    -- is longer than MAX_LOCK. The new hash leads nowhere, so there is no circle.
+    call('SET', keys.rehashed(old), number, 'PX', text(MAX_LOCK))
+    call('DEL', keys.rehashed(number))
 end
 
--- Rekeys the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.
+-- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.
 local function rekey(old)
-    for _, scope in ipairs({'', ':number'}) do
-        rekey_block(old.number, new.number, scope)
-        rekey_block(old.line, new.line, scope)
+    for _, suffix in ipairs({'', ':number'}) do
+        rekey_block(old.number_key, new.number_key, suffix)
+        rekey_block(old.line_key, new.line_key, suffix)
     end
-    local pin = remove_pin(old.number)
-    if pin and call('HEXISTS', key('pins'), new.number) == 0 then
-        pin.number, pin.fingerprint = new.number, hashes[1].fingerprint
+    local pin = remove_pin(old.number_key)
+    if pin and call('HEXISTS', keys.pins, new.number_key) == 0 then
+        pin.number_key, pin.key_fingerprint = new.number_key, hashes[1].fingerprint
         add_pin(pin)
     end
-    rekey_denials(old.number, new.number)
-    local ringing = call('GET', key('r', old.number))
-    local kept = fetch(ringing)
-    if kept then
-        kept.number, kept.line = new.number, new.line
-        keep(kept)
-        call('SETNX', key('r', new.number), ringing)
+    rekey_denials(old.number_key, new.number_key)
+    local ringing = call('GET', keys.ringing(old.number_key))
+    local attempt = read_attempt(ringing)
+    if attempt then
+        attempt.number_key, attempt.line_key = new.number_key, new.line_key
+        write_attempt(attempt)
+        call('SETNX', keys.ringing(new.number_key), ringing)
     end
-    call('DEL', key('r', old.number))
-    rekey_counts('n', old.number, new.number)
-    rekey_counts('l', old.line, new.line)
-    local pending = rekey_counts('lp', old.line, new.line)
+    call('DEL', keys.ringing(old.number_key))
+    rekey_counter(keys.number(old.number_key), keys.number(new.number_key))
+    rekey_counter(keys.line(old.line_key), keys.line(new.line_key))
+    local pending = rekey_counter(keys.pending_line(old.line_key), keys.pending_line(new.line_key))
     for i = 1, #pending, 2 do
-        local to_line = fetch(pending[i])
-        if to_line then
-            to_line.line = new.line
-            keep(to_line)
+        local on_line = read_attempt(pending[i])
+        if on_line then
+            on_line.line_key = new.line_key
+            write_attempt(on_line)
         end
     end
 end
 
-local before = current(new.id)
+local before = latest_attempt(new.id)
 for i = 2, #hashes do
     if used[hashes[i].fingerprint] then
         rekey(hashes[i])
-        if before and before.number == hashes[i].number then
-            before.number = new.number
+        if before and before.number_key == hashes[i].number_key then
+            before.number_key = new.number_key
         end
     end
 end
+
+-- S3: a repetition.
 if before and not before.outcome then
-    if before.number ~= new.number then
+    if before.number_key ~= new.number_key then
         return {'other_number'}
     elseif before.generation == new.generation then
         return {'new'}
     end
-    return {'elsewhere', before.generation}
+    return {'already_owned', before.generation}
 end
-if find(new) then
-    return {'over'}
+if find_attempt(new) then
+    return {'already_ended'}
 end
 
-for _, field in ipairs({new.number .. ':number', new.number, new.line}) do
-    local block = call('HGET', key('blocks'), field)
+-- S11: blocks.
+for _, field in ipairs({new.number_key .. ':number', new.number_key, new.line_key}) do
+    local block = call('HGET', keys.blocks, field)
     if block and not has_expired(cjson.decode(block)) then
         return {'blocked', block}
     end
 end
 
-local denials = denials_of(new.number)
+-- S13: locks.
+local denials = denials_of(new.number_key)
 if is_locked(denials) then
-    return limit('denials', denials.locked_until - now)
+    return refused_by('denials', denials.locked_until - now)
 end
 
-local ringing = fetch(call('GET', key('r', new.number)))
-if ringing and ringing.deadline + HOLD > now then
+-- S8: one call for each number.
+local ringing = read_attempt(call('GET', keys.ringing(new.number_key)))
+if ringing and ringing.deadline + DEADLINE_GRACE > now then
     return {'in_progress'}
 end
 
-local to_number = key('n', new.number)
+-- S12: limits.
+local to_number = keys.number(new.number_key)
 local after = wait(to_number, limits.calls_per_number, limits.per_number_window)
 if after then
-    return limit('calls_per_number', after)
+    return refused_by('calls_per_number', after)
 end
 after = wait(to_number, limits.calls_per_number_per_day, DAY)
 if after then
-    return limit('calls_per_number_per_day', after)
+    return refused_by('calls_per_number_per_day', after)
 end
-after = wait(key('l', new.line), limits.line_per_minute, MINUTE) or wait(key('lp', new.line), limits.line_in_progress, 0)
+after = wait(keys.line(new.line_key), limits.line_per_minute, MINUTE)
+    or wait(keys.pending_line(new.line_key), limits.line_in_progress, 0)
 if after then
-    return limit('calls_per_line', after)
+    return refused_by('calls_per_line', after)
 end
-after = wait(key('minute'), limits.calls_per_minute, MINUTE)
+after = wait(keys.minute, limits.calls_per_minute, MINUTE)
 if after then
-    return limit('calls_per_minute', after)
+    return refused_by('calls_per_minute', after)
 end
-after = wait(key('pending'), limits.concurrent_calls, 0)
+after = wait(keys.pending, limits.concurrent_calls, 0)
 if after then
-    return limit('concurrent_calls', after)
+    return refused_by('concurrent_calls', after)
 end
-after = new.country and wait_day(key('c', new.country), limits.country_per_day)
+after = new.country and wait_day(keys.country(new.country), limits.country_per_day)
 if after then
-    return limit('by_country', after)
+    return refused_by('by_country', after)
 end
-after = wait_day(key('day'), limits.calls_per_day)
+after = wait_day(keys.day, limits.calls_per_day)
 if after then
-    return limit('calls_per_day', after)
+    return refused_by('calls_per_day', after)
 end
 
 new.begun, new.deadline = now, now + limits.deadline
-add(new)
-call('HSET', key('i', new.id), 'current', new.sequence)
-call('SET', key('r', new.number), new.sequence)
-call('ZADD', key('d', new.owner), text(new.deadline), new.sequence)
-hear_of(new.owner)
+insert_attempt(new)
+set_latest(new)
+call('SET', keys.ringing(new.number_key), new.sequence)
+call('ZADD', keys.owner(new.owner), text(new.deadline), new.sequence)
+renew_lease(new.owner)
 count(new)
 return {'new'}

@@ -1,39 +1,32 @@
--- Counts calls for the limits. It is inserted between common.lua and the scripts that need it.
+-- S12: counts calls for the limits. It is put between common.lua and the scripts that need it.
 
--- A day is counted in buckets of ten minutes. One counts until a day after its end: at most 145 do.
-local BUCKET = 600000
-
--- The counters of a number are removed this long after its last call, in ms. The server removes them by its wall clock,
--- which may jump ahead when it is corrected after it was set back.
-local UNUSED = 2 * DAY
-
-local function limit(name, after)
-    return {'limit', name, text(after)}
+local function refused_by(limit, after)
+    return {'limit', limit, text(after)}
 end
 
 -- Returns the time until one more call is admitted, or nil if one is admitted now. Pending calls count until their
 -- deadline.
-local function wait(counted, most, within)
-    if call('ZCOUNT', counted, '(' .. text(now - within), '+inf') >= most then
-        local which = text(-most)
-        return call('ZRANGE', counted, which, which, 'WITHSCORES')[2] + within - now
+local function wait(counted, limit, window)
+    if call('ZCOUNT', counted, '(' .. text(now - window), '+inf') >= limit then
+        local index = text(-limit)
+        return call('ZRANGE', counted, index, index, 'WITHSCORES')[2] + window - now
     end
 end
 
 -- Removes up to 100 entries that are older than the window: more than one call adds, and few enough not to delay
 -- others.
-local function remove_old(counted, within)
-    local old = math.min(call('ZCOUNT', counted, '-inf', text(now - within)), 100)
+local function remove_old(counted, window)
+    local old = math.min(call('ZCOUNT', counted, '-inf', text(now - window)), 100)
     if old > 0 then
         call('ZREMRANGEBYRANK', counted, '0', text(old - 1))
     end
 end
 
 local function has_passed(bucket)
-    return (bucket + 1) * BUCKET + DAY <= now
+    return (bucket + 1) * DAY_BUCKET + DAY <= now
 end
 
--- Returns the sum of the buckets of a day, and these by their number.
+-- Returns the sum of the buckets of a day, and the buckets by their number.
 local function count_day(counted)
     local fields, sum, buckets = call('HGETALL', counted), 0, {}
     for i = 1, #fields, 2 do
@@ -46,21 +39,21 @@ local function count_day(counted)
     return sum, buckets
 end
 
--- As `wait`, for a day. Without a limit, `most` is nil.
-local function wait_day(counted, most)
-    if not most then
+-- As `wait`, for a day. Without a limit, `limit` is nil.
+local function wait_day(counted, limit)
+    if not limit then
         return
     end
-    -- Far from the limit, all buckets together are few enough, also those that have passed and are not removed yet.
+    -- Far from the limit, all buckets together are few enough, even with those that have passed and are not removed yet.
     local at_most = 0
     for _, calls in ipairs(call('HVALS', counted)) do
         at_most = at_most + calls
     end
-    if at_most < most then
+    if at_most < limit then
         return
     end
     local sum, buckets = count_day(counted)
-    if sum < most then
+    if sum < limit then
         return
     end
     local numbers = {}
@@ -70,14 +63,14 @@ local function wait_day(counted, most)
     table.sort(numbers)
     for _, bucket in ipairs(numbers) do
         sum = sum - buckets[bucket]
-        if sum < most then
-            return (bucket + 1) * BUCKET + DAY - now
+        if sum < limit then
+            return (bucket + 1) * DAY_BUCKET + DAY - now
         end
     end
 end
 
-local function count_in_day(counted)
-    local bucket = text(math.floor(now / BUCKET))
+local function add_to_day(counted)
+    local bucket = text(math.floor(now / DAY_BUCKET))
     if call('HINCRBY', counted, bucket, 1) == 1 then
         for _, field in ipairs(call('HKEYS', counted)) do
             if has_passed(tonumber(field)) then
@@ -85,46 +78,46 @@ local function count_in_day(counted)
             end
         end
     end
-    call('PEXPIRE', counted, text(UNUSED))
+    call('PEXPIRE', counted, text(COUNTER_TTL))
 end
 
 local function subtract_from_day(counted, begun)
-    local bucket = text(math.floor(begun / BUCKET))
+    local bucket = text(math.floor(begun / DAY_BUCKET))
     if call('HINCRBY', counted, bucket, -1) <= 0 then
         call('HDEL', counted, bucket)
     end
 end
 
-local function count_within(counted, kept, within)
-    remove_old(counted, within)
-    call('ZADD', counted, text(now), kept.sequence)
-    call('PEXPIRE', counted, text(UNUSED))
+local function add_to_window(counted, attempt, window)
+    remove_old(counted, window)
+    call('ZADD', counted, text(now), attempt.sequence)
+    call('PEXPIRE', counted, text(COUNTER_TTL))
 end
 
 -- Counts an attempt that begins.
-local function count(kept)
-    count_within(key('n', kept.number), kept, DAY)
-    count_within(key('l', kept.line), kept, MINUTE)
-    count_within(key('minute'), kept, MINUTE)
-    call('ZADD', key('pending'), text(kept.deadline), kept.sequence)
-    local pending = key('lp', kept.line)
+local function count(attempt)
+    add_to_window(keys.number(attempt.number_key), attempt, DAY)
+    add_to_window(keys.line(attempt.line_key), attempt, MINUTE)
+    add_to_window(keys.minute, attempt, MINUTE)
+    call('ZADD', keys.pending, text(attempt.deadline), attempt.sequence)
+    local pending = keys.pending_line(attempt.line_key)
     remove_old(pending, 0)
-    call('ZADD', pending, text(kept.deadline), kept.sequence)
-    call('PEXPIRE', pending, text(UNUSED))
-    count_in_day(key('day'))
-    if kept.country then
-        count_in_day(key('c', kept.country))
-        call('SADD', key('countries'), kept.country)
+    call('ZADD', pending, text(attempt.deadline), attempt.sequence)
+    call('PEXPIRE', pending, text(COUNTER_TTL))
+    add_to_day(keys.day)
+    if attempt.country then
+        add_to_day(keys.country(attempt.country))
+        call('SADD', keys.countries, attempt.country)
     end
 end
 
--- Subtracts an attempt that was given up; it has ended.
-local function subtract(kept)
-    call('ZREM', key('n', kept.number), kept.sequence)
-    call('ZREM', key('l', kept.line), kept.sequence)
-    call('ZREM', key('minute'), kept.sequence)
-    subtract_from_day(key('day'), kept.begun)
-    if kept.country then
-        subtract_from_day(key('c', kept.country), kept.begun)
+-- Subtracts an attempt that was withdrawn; it has ended.
+local function subtract(attempt)
+    call('ZREM', keys.number(attempt.number_key), attempt.sequence)
+    call('ZREM', keys.line(attempt.line_key), attempt.sequence)
+    call('ZREM', keys.minute, attempt.sequence)
+    subtract_from_day(keys.day, attempt.begun)
+    if attempt.country then
+        subtract_from_day(keys.country(attempt.country), attempt.begun)
     end
 end

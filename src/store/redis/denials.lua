@@ -1,36 +1,36 @@
--- The denials of numbers. It is inserted between common.lua and the scripts that need it. The rules are those of
--- `NumberDenials` in ../denials.rs.
+-- Ends attempts, and counts denials (S4, S5, S13). It is put between common.lua and the scripts that need it. The rules
+-- for denials are those of `NumberDenials` in ../denials.rs.
 
 local function denials_of(number)
-    local denials = call('GET', key('f', number))
+    local denials = call('GET', keys.denials(number))
     return denials and cjson.decode(denials)
 end
 
-local function keep_denials(denials)
-    call('SET', key('f', denials.number), cjson.encode(denials))
-    call('ZADD', key('denied'), text(denials.last), denials.number)
+local function write_denials(denials)
+    call('SET', keys.denials(denials.number_key), cjson.encode(denials))
+    call('ZADD', keys.denied, text(denials.last), denials.number_key)
 end
 
 local function is_locked(denials)
     return denials and (denials.locked_until or 0) > now
 end
 
--- Returns whether a number was locked, and resets its denials.
+-- Resets the denials of a number, and returns whether it was locked.
 local function reset_denials(number)
     local was_locked = is_locked(denials_of(number))
-    call('DEL', key('f', number))
-    call('ZREM', key('denied'), number)
+    call('DEL', keys.denials(number))
+    call('ZREM', keys.denied, number)
     return was_locked
 end
 
 -- Counts a denial. Returns the end of the lock that it causes, if it causes one.
-local function deny(kept, limits)
-    local denials = denials_of(kept.number)
+local function deny(attempt, limits)
+    local denials = denials_of(attempt.number_key)
     if is_locked(denials) then
         return
     end
-    if not denials or denials.last + DENIALS_KEPT <= now then
-        denials = {number = kept.number, locks = 0}
+    if not denials or denials.last + DENIAL_RETENTION <= now then
+        denials = {number_key = attempt.number_key, locks = 0}
     end
     local recent = {}
     for _, at in ipairs(denials.recent or {}) do
@@ -39,41 +39,44 @@ local function deny(kept, limits)
         end
     end
     recent[#recent + 1] = now
-    denials.recent, denials.last, denials.masked = recent, now, kept.masked
+    denials.recent, denials.last, denials.masked = recent, now, attempt.masked
     local locked_until
     if #recent >= limits.count then
-        -- The power is bounded: long before that, a lock is the longest one.
-        local lock = math.min(limits.lock * 2 ^ math.min(denials.locks, 40), LONGEST_LOCK)
+        -- The exponent is bounded: long before that, a lock has its maximum.
+        local lock = math.min(limits.lock * 2 ^ math.min(denials.locks, 40), MAX_LOCK)
         locked_until = now + lock
         denials.recent, denials.locks = nil, denials.locks + 1
         denials.locked_from, denials.locked_until = now, locked_until
     end
-    keep_denials(denials)
+    write_denials(denials)
     return locked_until
 end
 
--- Ends an attempt. Returns whether it has, and the end of the lock of its number that this caused, by the wall clock.
-local function finish(kept, owner, verdict)
-    if not kept or kept.outcome or kept.owner ~= owner then
+-- Ends an attempt. Returns whether it did, and the end of the lock of its number that this caused, by the wall clock.
+local function end_attempt(attempt, owner, ending)
+    -- S4: once, and by its owner.
+    if not attempt or attempt.outcome or attempt.owner ~= owner then
         return false
     end
-    if verdict.outcome == 'Verified' and kept.deadline <= now then
+    -- S5: an approval only before the deadline.
+    if ending.outcome == 'Verified' and attempt.deadline <= now then
         return false
     end
-    kept.outcome, kept.text, kept.ended, kept.ended_at = verdict.outcome, verdict.text, verdict.ended, now
-    kept.judged_by, kept.limit, kept.codes = verdict.judged_by, verdict.limit, nil
-    local locked_until = verdict.denials and deny(kept, verdict.denials)
-    kept.locked_until = locked_until and wall + locked_until - now or nil
-    if verdict.outcome == 'Verified' then
-        reset_denials(kept.number)
+    attempt.outcome, attempt.text, attempt.ended, attempt.ended_at = ending.outcome, ending.text, now, ending.ended_at
+    -- S18: the codes of a call are stored only while it is pending.
+    attempt.judged_by, attempt.limit, attempt.codes = ending.judged_by, ending.limit, nil
+    local locked_until = ending.denials and deny(attempt, ending.denials)
+    attempt.locked_until_at = locked_until and wall + locked_until - now or nil
+    if ending.outcome == 'Verified' then
+        reset_denials(attempt.number_key)
     end
-    keep(kept)
-    call('ZREM', key('pending'), kept.sequence)
-    call('ZREM', key('lp', kept.line), kept.sequence)
-    call('ZREM', key('d', owner), kept.sequence)
-    call('ZADD', key('ended'), text(now), kept.sequence)
-    if verdict.release then
-        release(kept)
+    write_attempt(attempt)
+    call('ZREM', keys.pending, attempt.sequence)
+    call('ZREM', keys.pending_line(attempt.line_key), attempt.sequence)
+    call('ZREM', keys.owner(owner), attempt.sequence)
+    call('ZADD', keys.ended, text(now), attempt.sequence)
+    if ending.release then
+        release_number(attempt)
     end
-    return true, kept.locked_until
+    return true, attempt.locked_until_at
 end

@@ -1,6 +1,6 @@
--- Ends an attempt. ARGV: which one, its owner, and the verdict, in one. Answers with whether it has ended so, and with the
--- end of the lock that this caused, if any.
+-- Ends an attempt. ARGV[1]: the attempt's id and generation, its owner and how it ends, as one JSON object. Returns
+-- whether it ended so, and the end of the lock that this caused, if any.
 
-local verdict = cjson.decode(ARGV[1])
-local has_ended, locked_until = finish(find(verdict), verdict.owner, verdict)
-return {has_ended and 1 or 0, locked_until and text(locked_until)}
+local ending = cjson.decode(ARGV[1])
+local has_ended, locked_until_at = end_attempt(find_attempt(ending), ending.owner, ending)
+return {has_ended and 1 or 0, locked_until_at and text(locked_until_at)}

@@ -1,4 +1,4 @@
--- The time, until when it is in doubt, and the current attempt of an id, ARGV[1].
+-- Returns the time, until when ages are unknown, and the latest attempt of an id, ARGV[1].
 
-local sequence = call('HGET', key('i', ARGV[1]), 'current')
-return {text(now), text(doubt), sequence and call('GET', key('a', sequence))}
+local sequence = call('HGET', keys.id(ARGV[1]), 'latest')
+return {text(now), text(unknown_until), sequence and call('GET', keys.attempt(sequence))}

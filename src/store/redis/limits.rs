@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::form::{KeptBlock, at, milliseconds, span};
-use super::{PAGE, RedisStore, from_text, strange, to_text};
+use super::model::BlockRecord;
+use super::{PAGE, RedisStore, malformed, parse, to_json};
 use crate::call::{CallLimit, Country, NumberKey};
+use crate::store::millis::{from_unix, milliseconds, span};
 use crate::store::{Begun, LimitStore, Limits, NewAttempt, NumberLock, Refusal, StoreError, Usage};
 
 /// The limits for one call, as JSON.
 #[derive(Serialize)]
-pub(super) struct KeptLimits {
+pub(super) struct LimitArgs {
     deadline: i64,
     calls_per_number: u64,
     per_number_window: i64,
@@ -27,7 +28,7 @@ pub(super) struct KeptLimits {
     country_per_day: Option<u64>,
 }
 
-impl KeptLimits {
+impl LimitArgs {
     pub(super) fn new(new: &NewAttempt, limits: &Limits) -> Self {
         let Limits {
             calls_per_number,
@@ -57,30 +58,30 @@ impl KeptLimits {
 
 /// Reads the answer of the script that begins an attempt.
 pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
-    let words: Vec<_> = answer.iter().map(String::as_str).collect();
-    Ok(match words.as_slice() {
+    let answer: Vec<_> = answer.iter().map(String::as_str).collect();
+    Ok(match answer.as_slice() {
         ["new"] => Begun::New,
-        ["elsewhere", generation] => Begun::AlreadyOwned(generation.parse().map_err(|_| strange())?),
-        ["number_key", unknown] => return Err(StoreError::other_number_key(unknown)),
+        ["already_owned", generation] => Begun::AlreadyOwned(generation.parse().map_err(|_| malformed())?),
+        ["number_key", unknown] => return Err(StoreError::missing_number_key(unknown)),
         ["other_number"] => Begun::Refused(Refusal::OtherNumber),
         ["in_progress"] => Begun::Refused(Refusal::InProgress),
         ["blocked", block] => {
-            let block = from_text::<KeptBlock, _>(block, KeptBlock::into_block)?;
+            let block = parse::<BlockRecord, _>(block, BlockRecord::into_block)?;
             Begun::Refused(Refusal::Blocked { reason: block.reason, until: block.until })
         }
         ["limit", limit, after] => {
-            let limit = CallLimit::named(limit).ok_or_else(strange)?;
-            Begun::Refused(Refusal::Limit { limit, after: after.parse().map(span).map_err(|_| strange())? })
+            let limit = CallLimit::named(limit).ok_or_else(malformed)?;
+            Begun::Refused(Refusal::Limit { limit, after: after.parse().map(span).map_err(|_| malformed())? })
         }
-        ["over"] => return Err(StoreError::over()),
-        _ => return Err(strange()),
+        ["already_ended"] => return Err(StoreError::already_ended()),
+        _ => return Err(malformed()),
     })
 }
 
-/// The denials of a number, as JSON. The scripts alone write them.
+/// The denials of a number. Only the scripts write them.
 #[derive(Deserialize)]
-struct KeptDenials {
-    number: String,
+struct DenialsRecord {
+    number_key: String,
     #[serde(default)]
     masked: Box<str>,
     locks: u32,
@@ -88,12 +89,12 @@ struct KeptDenials {
     locked_until: Option<i64>,
 }
 
-impl KeptDenials {
+impl DenialsRecord {
     /// The number and its lock, if it is locked.
     fn into_lock(self, now: i64, wall: i64) -> Option<(NumberKey, Option<NumberLock>)> {
-        let number = NumberKey::parse(&self.number)?;
+        let number = NumberKey::parse(&self.number_key)?;
         let lock = self.locked_from.zip(self.locked_until).filter(|(_, until)| *until > now);
-        let by_wall = |time: i64| at(wall.saturating_add(time).saturating_sub(now));
+        let by_wall = |time: i64| from_unix(wall.saturating_add(time).saturating_sub(now));
         let lock = lock.map(|(since, until)| NumberLock {
             number,
             masked: self.masked,
@@ -112,14 +113,14 @@ type Page = (i64, i64, String, Vec<String>, u64);
 #[async_trait]
 impl LimitStore for RedisStore {
     async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
-        // A number may move to a later page between two reads. Its last state counts.
+        // A number may move to a later page between two reads. Its last state is the right one.
         let mut found = HashMap::new();
         let (mut from, mut skipped) = (String::new(), 0_u64);
         loop {
             let args = [from.clone(), skipped.to_string(), PAGE.to_string()];
             let (now, wall, last, texts, read): Page = self.run(&self.scripts.locks_page, &args).await?;
             for text in &texts {
-                let (number, lock) = from_text(text, |kept: KeptDenials| kept.into_lock(now, wall))?;
+                let (number, lock) = parse(text, |record: DenialsRecord| record.into_lock(now, wall))?;
                 found.insert(number, lock);
             }
             if read < PAGE {
@@ -135,16 +136,16 @@ impl LimitStore for RedisStore {
 
     async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
         let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
-        self.run_where(|_| true, &self.scripts.unlock, to_text(&numbers)?).await
+        self.change(&self.scripts.unlock, to_json(&numbers)?).await
     }
 
     async fn usage(&self) -> Result<Usage, StoreError> {
         let answer: Vec<String> = self.run(&self.scripts.usage, &[""; 0]).await?;
-        let (day, countries) = answer.split_first().ok_or_else(strange)?;
-        let count = |text: &str| text.parse().map_err(|_| strange());
+        let (day, countries) = answer.split_first().ok_or_else(malformed)?;
+        let count = |text: &str| text.parse().map_err(|_| malformed());
         let of_country = |pair: &[String]| match pair {
-            [country, calls] => Ok((Country::parse(country).ok_or_else(strange)?, count(calls)?)),
-            _ => Err(strange()),
+            [country, calls] => Ok((Country::parse(country).ok_or_else(malformed)?, count(calls)?)),
+            _ => Err(malformed()),
         };
         let mut by_country: Vec<_> = countries.chunks(2).map(of_country).collect::<Result<_, _>>()?;
         by_country.sort_unstable();

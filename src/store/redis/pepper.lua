@@ -1,3 +1,3 @@
--- The fingerprint of the pepper of the PINs, if it is not ARGV[1].
+-- Returns the fingerprint of the pepper of the PINs, if it is not ARGV[1].
 
 return other_pepper(ARGV[1])

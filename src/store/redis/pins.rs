@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::form::{self, at, milliseconds, since_1970};
-use super::{RedisStore, from_text, strange, to_text};
+use super::{RedisStore, malformed, model, parse, to_json};
 use crate::call::NumberKey;
+use crate::store::millis::{from_unix, milliseconds, to_unix};
+use crate::store::pins::{Guesses, PinLock};
 use crate::store::{
-    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinState, PinStore, PinToCompare, StoreError,
-    StoredPin,
+    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredPin,
 };
 
 /// A PIN, as JSON.
 #[derive(Serialize, Deserialize)]
-struct KeptPin {
-    number: String,
-    /// Of the number key that `number` was hashed with.
-    fingerprint: String,
+struct PinRecord {
+    number_key: String,
+    /// The fingerprint of the secret with which `number_key` was hashed.
+    key_fingerprint: String,
     masked: Box<str>,
     hash: Box<str>,
     set_at: i64,
@@ -32,14 +32,14 @@ struct KeptPin {
     locked_by: Option<u64>,
 }
 
-impl KeptPin {
+impl PinRecord {
     fn new(pin: &NewPin) -> Self {
         Self {
-            number: pin.number.key.to_string(),
-            fingerprint: pin.number.fingerprint.to_string(),
+            number_key: pin.number.key.to_string(),
+            key_fingerprint: pin.number.fingerprint.to_string(),
             masked: pin.number.masked.clone(),
             hash: pin.hash.clone(),
-            set_at: since_1970(pin.set_at),
+            set_at: to_unix(pin.set_at),
             guesses: 0,
             forgiven: 0,
             locked_until: None,
@@ -51,49 +51,49 @@ impl KeptPin {
         let lock = self.locked_until.zip(self.locked_by).map(|(until, by)| PinLock { until, by });
         let (failures, left) = Guesses { begun: self.guesses, forgiven: self.forgiven, lock }.state(now);
         Some(StoredPin {
-            number: NumberKey::parse(&self.number)?,
+            number: NumberKey::parse(&self.number_key)?,
             masked: self.masked,
-            set_at: at(self.set_at),
+            set_at: from_unix(self.set_at),
             failures,
-            locked_until: left.map(|left| at(wall.saturating_add(left))),
+            locked_until: left.map(|left| from_unix(wall.saturating_add(left))),
         })
     }
 }
 
-/// The two times, the next cursor, and PINs.
+/// An answer of `pins_page.lua`: the store's clock, the wall clock, the next cursor, and PINs as JSON.
 type Page = (i64, i64, String, Vec<String>);
 
 impl RedisStore {
-    async fn change_pin(&self, task: &str, numbers: String, more: &[String]) -> Result<Vec<String>, StoreError> {
-        let args: Vec<_> = [task.to_owned(), numbers].into_iter().chain(more.iter().cloned()).collect();
-        let answer: Vec<String> = self.run_where(|_| true, &self.scripts.pins, &args).await?;
+    async fn change_pin(&self, operation: &str, numbers: String, more: &[String]) -> Result<Vec<String>, StoreError> {
+        let args: Vec<_> = [operation.to_owned(), numbers].into_iter().chain(more.iter().cloned()).collect();
+        let answer: Vec<String> = self.change(&self.scripts.pins, &args).await?;
         match answer.as_slice() {
-            [word, used] if word == "pepper" => Err(StoreError::other_pepper(used)),
-            [word, unknown] if word == "number_key" => Err(StoreError::other_number_key(unknown)),
+            [word, used] if word == "pepper" => Err(StoreError::pepper_mismatch(used)),
+            [word, unknown] if word == "number_key" => Err(StoreError::missing_number_key(unknown)),
             _ => Ok(answer),
         }
     }
 }
 
 fn hashes(numbers: &[NumberKey]) -> Result<String, StoreError> {
-    to_text(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
+    to_json(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-/// Whether the answer is the one word, and not that the number has no PIN.
+/// Returns whether the answer is `done`, and not that the number has no PIN.
 fn is_done(answer: &[String], done: &str) -> Result<bool, StoreError> {
     match answer {
         [word] if word == done => Ok(true),
         [word] if word == "not_set" => Ok(false),
-        _ => Err(strange()),
+        _ => Err(malformed()),
     }
 }
 
 #[async_trait]
 impl PinStore for RedisStore {
     async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
-        let hashes = to_text(&form::hashes(&pin.number))?;
-        let answer = self.change_pin("set", hashes, &[to_text(&KeptPin::new(pin))?, pin.pepper.to_string()]).await?;
-        is_done(&answer, "set")?.then_some(()).ok_or_else(strange)
+        let hashes = to_json(&model::hashes(&pin.number))?;
+        let answer = self.change_pin("set", hashes, &[to_json(&PinRecord::new(pin))?, pin.pepper.to_string()]).await?;
+        is_done(&answer, "set")?.then_some(()).ok_or_else(malformed)
     }
 
     async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
@@ -105,13 +105,13 @@ impl PinStore for RedisStore {
     }
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
-        // While it is read page by page, Redis may return one twice.
+        // Redis may return a PIN on two pages.
         let mut found = HashMap::new();
         let mut cursor = "0".to_owned();
         loop {
             let (now, wall, next, texts): Page = self.run(&self.scripts.pins_page, &cursor).await?;
             for text in &texts {
-                let pin = from_text(text, |kept: KeptPin| kept.into_stored(now, wall))?;
+                let pin = parse(text, |record: PinRecord| record.into_stored(now, wall))?;
                 found.insert(pin.number, pin);
             }
             if next == "0" {
@@ -129,9 +129,9 @@ impl PinStore for RedisStore {
         let words: Vec<_> = answer.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["not_set"] => PinState::NotSet,
-            ["locked", until] => PinState::Locked { until: at(until.parse().map_err(|_| strange())?) },
+            ["locked", until] => PinState::Locked { until: from_unix(until.parse().map_err(|_| malformed())?) },
             ["open"] => PinState::Open,
-            _ => return Err(strange()),
+            _ => return Err(malformed()),
         })
     }
 
@@ -146,12 +146,12 @@ impl PinStore for RedisStore {
         let words: Vec<_> = answer.iter().map(String::as_str).collect();
         Ok(match words.as_slice() {
             ["not_set"] => PinGuess::NotSet,
-            ["locked", until] => PinGuess::Locked { until: at(until.parse().map_err(|_| strange())?) },
+            ["locked", until] => PinGuess::Locked { until: from_unix(until.parse().map_err(|_| malformed())?) },
             ["compare", hash, guess] => {
-                let guess = guess.parse().map_err(|_| strange())?;
+                let guess = guess.parse().map_err(|_| malformed())?;
                 PinGuess::Compare(PinToCompare { hash: (*hash).into(), guess })
             }
-            _ => return Err(strange()),
+            _ => return Err(malformed()),
         })
     }
 
@@ -162,7 +162,7 @@ impl PinStore for RedisStore {
 
     async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
         match self.run::<Option<String>>(&self.scripts.pepper, pepper.to_string()).await? {
-            Some(used) => Err(StoreError::other_pepper(used)),
+            Some(used) => Err(StoreError::pepper_mismatch(used)),
             None => Ok(()),
         }
     }

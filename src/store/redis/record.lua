@@ -1,71 +1,76 @@
--- Records what happened. ARGV: the updates. Answers with the attempts of `ended` whose end locked their number.
+-- Records changes of attempts (S7). ARGV: the changes as JSON. Returns the attempts of `ended` whose end locked their
+-- number.
 
-local function add_step(kept, step)
-    local steps = key('s', kept.sequence)
-    for _, there in ipairs(call('LRANGE', steps, 0, -1)) do
-        if there == step then
+local function add_step(attempt, step)
+    local steps = keys.steps(attempt.sequence)
+    for _, recorded in ipairs(call('LRANGE', steps, 0, -1)) do
+        if recorded == step then
             return
         end
     end
     call('RPUSH', steps, step)
 end
 
+-- The field of an attempt with the time of a step.
+local times = {placed = 'placed_at', ringing = 'ringing_at', answered = 'answered_at'}
+
 local changes, lockouts = {}, {}
 
-function changes.step(update, kept)
-    if not kept then
+function changes.step(change, attempt)
+    if not attempt then
         return
     end
-    add_step(kept, update.step)
-    local name = update.name
-    if name == 'placed' or name == 'ringing' or name == 'answered' then
-        kept[name] = kept[name] or update.at
+    add_step(attempt, change.step)
+    local time = times[change.name]
+    if time then
+        attempt[time] = attempt[time] or change.at
     end
-    if update.reference then
-        kept.backend, kept.reference = update.backend, update.reference
-        -- The end of an attempt does not wait for what happened before it to be recorded.
-        if not kept.outcome then
-            kept.codes = update.codes
+    if change.reference then
+        attempt.backend, attempt.reference = change.backend, change.reference
+        -- The end of an attempt does not wait until earlier changes are recorded (S18).
+        if not attempt.outcome then
+            attempt.codes = change.codes
         end
-    elseif name == 'backend_refused' and not kept.reference then
-        kept.backend = update.backend
+    elseif change.name == 'backend_refused' and not attempt.reference then
+        attempt.backend = change.backend
     end
-    keep(kept)
+    write_attempt(attempt)
 end
 
-function changes.ended(update, kept)
-    finish(kept, update.owner, update)
-    -- Also if it had ended so before: the answer may have been lost.
-    if kept and kept.owner == update.owner and kept.outcome == update.outcome and kept.locked_until then
-        lockouts[#lockouts + 1] = cjson.encode(kept)
-    end
-end
-
-function changes.released(_, kept)
-    if kept then
-        release(kept)
+function changes.ended(change, attempt)
+    end_attempt(attempt, change.owner, change)
+    -- Also if an earlier change ended it so: its answer may have been lost.
+    if attempt and attempt.owner == change.owner and attempt.outcome == change.outcome and attempt.locked_until_at then
+        lockouts[#lockouts + 1] = cjson.encode(attempt)
     end
 end
 
-function changes.refused(update, kept)
-    if kept then
-        if finish(kept, kept.owner, update) then
-            subtract(kept)
+function changes.released(_, attempt)
+    if attempt then
+        release_number(attempt)
+    end
+end
+
+function changes.refused(change, attempt)
+    if attempt then
+        if end_attempt(attempt, attempt.owner, change) then
+            subtract(attempt)
         end
         return
     end
-    local row = update.row
-    row.ended_at = now
-    local before = current(row.id)
-    add(row)
-    call('ZADD', key('ended'), text(now), row.sequence)
-    if not before or before.outcome and (before.begun or 0) + update.waited <= now then
-        call('HSET', key('i', row.id), 'current', row.sequence)
+    local row = change.row
+    row.ended = now
+    local before = latest_attempt(row.id)
+    insert_attempt(row)
+    call('ZADD', keys.ended, text(now), row.sequence)
+    -- S6: it answers for its id, unless another attempt is pending or has begun since.
+    if not before or before.outcome and (before.begun or 0) + change.waited <= now then
+        set_latest(row)
     end
 end
 
 for _, argument in ipairs(ARGV) do
-    local update = cjson.decode(argument)
-    changes[update.change](update, find(update))
+    local change = cjson.decode(argument)
+    changes[change.change](change, find_attempt(change))
 end
 return lockouts

@@ -1,3 +1,3 @@
--- Says that an owner, ARGV[1], is alive.
+-- S9: renews the lease of an owner, ARGV[1].
 
-hear_of(ARGV[1])
+renew_lease(ARGV[1])

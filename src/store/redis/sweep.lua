@@ -1,80 +1,80 @@
--- Forgets some of what is older than ARGV[1], behind as many attempts that were left as ARGV[2] says. Answers with 1 where
--- there may be more, and how many were left. It writes nothing that needs memory: it must work in a server whose memory is
--- full.
+-- S17: removes up to 500 attempts that ended more than ARGV[1] ms ago, after skipping as many as ARGV[2] says. Returns 1
+-- if there may be more, and how many were skipped now because one of the two clocks says that they are newer. It writes
+-- nothing that needs memory: it must work in a server whose memory is full.
 
-local SOME = 500
+local PAGE = 500
 
-local function forget(sequence, kept)
-    if kept then
-        release(kept)
-        local id = key('i', kept.id)
-        call('HDEL', id, kept.generation)
-        if call('HGET', id, 'current') == sequence then
-            call('HDEL', id, 'current')
+local function remove_attempt(sequence, attempt)
+    if attempt then
+        release_number(attempt)
+        local id = keys.id(attempt.id)
+        call('HDEL', id, attempt.generation)
+        if call('HGET', id, 'latest') == sequence then
+            call('HDEL', id, 'latest')
         end
     end
-    call('DEL', key('a', sequence), key('s', sequence))
-    call('ZREM', key('ended'), sequence)
+    call('DEL', keys.attempt(sequence), keys.steps(sequence))
+    call('ZREM', keys.ended, sequence)
 end
 
-local old = call('ZRANGEBYSCORE', key('ended'), '-inf', text(now - ARGV[1]), 'LIMIT', ARGV[2], SOME)
-local left = 0
+local old = call('ZRANGEBYSCORE', keys.ended, '-inf', text(now - ARGV[1]), 'LIMIT', ARGV[2], PAGE)
+local skipped = 0
 for _, sequence in ipairs(old) do
-    local kept = fetch(sequence)
-    -- Of two clocks one may be ahead for a while.
-    if kept and kept.ended > wall - ARGV[1] then
-        left = left + 1
+    local attempt = read_attempt(sequence)
+    -- One of two clocks may be ahead for a while.
+    if attempt and attempt.ended_at > wall - ARGV[1] then
+        skipped = skipped + 1
     else
-        forget(sequence, kept)
+        remove_attempt(sequence, attempt)
     end
 end
 
-local first = tonumber(call('GET', key('first')) or 1)
-local last = tonumber(call('GET', key('sequence')) or 0)
-for _ = 1, 10 * SOME do
-    if first > last or call('EXISTS', key('a', text(first))) == 1 then
+local first = tonumber(call('GET', keys.first_sequence) or 1)
+local last = tonumber(call('GET', keys.sequence) or 0)
+for _ = 1, 10 * PAGE do
+    if first > last or call('EXISTS', keys.attempt(text(first))) == 1 then
         break
     end
     first = first + 1
 end
-redis.pcall('SET', key('first'), text(first))
+redis.pcall('SET', keys.first_sequence, text(first))
 
-for _, owner in ipairs(call('ZRANGEBYSCORE', key('owners'), '-inf', text(now - LEASE))) do
-    if call('ZCARD', key('d', owner)) == 0 then
-        call('ZREM', key('owners'), owner)
-        call('DEL', key('h', owner))
+for _, owner in ipairs(call('ZRANGEBYSCORE', keys.owners, '-inf', text(now - LEASE))) do
+    if call('ZCARD', keys.owner(owner)) == 0 then
+        call('ZREM', keys.owners, owner)
+        call('DEL', keys.handover(owner))
     end
 end
 
--- The numbers without a denial for DENIALS_KEPT.
-local forgiven = call('ZRANGEBYSCORE', key('denied'), '-inf', text(now - DENIALS_KEPT), 'LIMIT', '0', SOME)
+-- The numbers without a denial for DENIAL_RETENTION.
+local forgiven = call('ZRANGEBYSCORE', keys.denied, '-inf', text(now - DENIAL_RETENTION), 'LIMIT', '0', PAGE)
 for _, number in ipairs(forgiven) do
-    call('DEL', key('f', number))
-    call('ZREM', key('denied'), number)
+    call('DEL', keys.denials(number))
+    call('ZREM', keys.denied, number)
 end
 
 -- When the oldest of the attempts, blocks and denials that are left was written, as far as that is known.
 local oldest = now
 if first <= last then
-    local kept = fetch(text(first))
-    oldest = kept and (kept.begun or kept.ended_at) or 0
+    local attempt = read_attempt(text(first))
+    oldest = attempt and (attempt.begun or attempt.ended) or 0
 end
-local blocks = call('HGETALL', key('blocks'))
+local blocks = call('HGETALL', keys.blocks)
 for i = 1, #blocks, 2 do
     local block = cjson.decode(blocks[i + 1])
     if has_expired(block, tonumber(ARGV[1])) then
-        call('HDEL', key('blocks'), blocks[i])
+        call('HDEL', keys.blocks, blocks[i])
     else
-        oldest = math.min(oldest, block.since)
+        oldest = math.min(oldest, block.since_at)
     end
 end
-oldest = math.min(oldest, tonumber(call('ZRANGE', key('denied'), 0, 0, 'WITHSCORES')[2] or oldest))
+oldest = math.min(oldest, tonumber(call('ZRANGE', keys.denied, 0, 0, 'WITHSCORES')[2] or oldest))
 
--- No number is left that was hashed with these keys.
-for fingerprint, at in pairs(number_keys()) do
-    if at > 0 and at + KEY_USE_KEPT < oldest and call('HEXISTS', key('pin_keys'), fingerprint) == 0 then
-        call('HDEL', key('number_keys'), fingerprint)
+-- S14: no number is left that was hashed with these keys.
+for fingerprint, at in pairs(number_keys_in_use()) do
+    if at > 0 and at + KEY_USE_RETENTION < oldest and call('HEXISTS', keys.pin_number_keys, fingerprint) == 0 then
+        call('HDEL', keys.number_keys, fingerprint)
     end
 end
 
-return {(#old == SOME or #forgiven == SOME) and 1 or 0, left}
+return {(#old == PAGE or #forgiven == PAGE) and 1 or 0, skipped}

@@ -1,4 +1,4 @@
--- Resets the denials of a number, given as its hashes by all keys. Answers with whether it was locked.
+-- S13: resets the denials of a number, given as its hashes by all keys. Returns whether it was locked.
 
 local was_locked = 0
 for _, number in ipairs(cjson.decode(ARGV[1])) do
@@ -7,7 +7,7 @@ for _, number in ipairs(cjson.decode(ARGV[1])) do
         if reset_denials(number) then
             was_locked = 1
         end
-        number = call('GET', key('moved', number))
+        number = call('GET', keys.rehashed(number))
     end
 end
 return was_locked

@@ -1,9 +1,9 @@
--- Answers with how many attempts began within a day, then with each country and how many to it.
+-- Returns the number of attempts that began within a day, then each country and the number of attempts to it.
 
-local sum = count_day(key('day'))
+local sum = count_day(keys.day)
 local answer = {text(sum)}
-for _, country in ipairs(call('SMEMBERS', key('countries'))) do
-    sum = count_day(key('c', country))
+for _, country in ipairs(call('SMEMBERS', keys.countries)) do
+    sum = count_day(keys.country(country))
     if sum > 0 then
         answer[#answer + 1] = country
         answer[#answer + 1] = text(sum)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::errors::error_text;
 use super::{BUSY_LIMIT, schema};
 use crate::platform::{self, Grant};
 
@@ -53,9 +54,9 @@ pub(super) fn remove_copy(unfinished: &Path) -> IoResult<()> {
 pub(super) fn open(file: &Path) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let ours = || {
-        let database = Connection::open_with_flags(file, flags).map_err(super::words)?;
-        database.busy_timeout(BUSY_LIMIT).map_err(super::words)?;
-        schema::check_ours(&database)?;
+        let database = Connection::open_with_flags(file, flags).map_err(error_text)?;
+        database.busy_timeout(BUSY_LIMIT).map_err(error_text)?;
+        schema::check_ours(&database).map_err(|error| error.detail().to_owned())?;
         Ok(database)
     };
     ours().map_err(|problem: String| format!("{}: {problem}", file.display()))
@@ -63,7 +64,7 @@ pub(super) fn open(file: &Path) -> Result<Connection, String> {
 
 fn fill(database: &Connection, unfinished: &Path, copy: &Path) -> Result<(), String> {
     let name = unfinished.to_str().ok_or_else(|| format!("{}: its name is not Unicode", copy.display()))?;
-    let problem = |error| format!("{}: {}", copy.display(), super::words(error));
+    let problem = |error| format!("{}: {}", copy.display(), error_text(error));
     database.execute("VACUUM INTO ?1", [name]).map_err(problem)?;
     let written = OpenOptions::new().write(true).open(unfinished).and_then(|copy| copy.sync_all());
     written.map_err(|error| told(copy, &error))

@@ -3,32 +3,33 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
-use super::values::{self, At, milliseconds};
-use super::writer::Desk;
+use super::types::{self, WallTime};
+use super::worker::Tx;
 use super::{calls, limits};
 use crate::call::{CallId, CallLimit, Country, NumberKey};
-use crate::store::{Begun, HOLD, Limits, NewAttempt, Refusal, StoredNumber};
+use crate::store::millis::milliseconds;
+use crate::store::{Begun, DEADLINE_GRACE, Limits, NewAttempt, Refusal, StoredNumber};
 
-pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
+pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
     let NewAttempt { attempt, started, deadline, number, owner, node } = new;
-    let pending: Option<(i64, Option<NumberKey>)> = desk
+    let pending: Option<(i64, Option<NumberKey>)> = tx
         .database
         .prepare_cached("SELECT generation, number_key FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((generation, its_number)) = pending {
         return Ok(match its_number == Some(number.key) {
-            true if generation == values::generation(*attempt) => Begun::New,
-            true => Begun::AlreadyOwned(values::attempt(attempt.id, generation).generation),
+            true if generation == types::generation(*attempt) => Begun::New,
+            true => Begun::AlreadyOwned(types::attempt(attempt.id, generation).generation),
             false => Begun::Refused(Refusal::OtherNumber),
         });
     }
-    if let Some(refusal) = refusal(desk, number, limits)? {
+    if let Some(refusal) = refusal(tx, number, limits)? {
         return Ok(Begun::Refused(refusal));
     }
-    supersede(desk, attempt.id)?;
-    let deadline = desk.now.saturating_add(milliseconds(*deadline));
-    desk.database
+    supersede(tx, attempt.id)?;
+    let deadline = tx.now.saturating_add(milliseconds(*deadline));
+    tx.database
         .prepare_cached(
             "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, owner,
                  started_at, begun, deadline, rings, country)
@@ -36,22 +37,22 @@ pub(super) fn begin(desk: &Desk<'_>, new: &NewAttempt, limits: &Limits) -> rusql
         )?
         .execute(params![
             attempt.id,
-            values::generation(*attempt),
+            types::generation(*attempt),
             number.key,
             number.line,
             number.masked,
             number.full,
             node,
             owner,
-            At(*started),
-            desk.now,
+            WallTime(*started),
+            tx.now,
             deadline,
             country(number.country.as_ref()),
         ])?;
-    for (counter, at) in counted(Some(number.key), Some(number.line), number.country, desk.now, deadline) {
-        counters::add(desk, counter, at)?;
+    for (counter, at) in counted(Some(number.key), Some(number.line), number.country, tx.now, deadline) {
+        counters::add(tx, counter, at)?;
     }
-    calls::renew(desk, *owner)?;
+    calls::renew(tx, *owner)?;
     Ok(Begun::New)
 }
 
@@ -79,38 +80,38 @@ pub(super) fn country(country: Option<&Country>) -> Option<&str> {
     country.map(Country::as_str)
 }
 
-fn refusal(desk: &Desk<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Result<Option<Refusal>> {
+fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Result<Option<Refusal>> {
     // Of several blocks, the one that ends last.
-    let block = desk
+    let block = tx
         .database
         .prepare_cached(
             "SELECT reason, until_at FROM blocks
              WHERE number_key IN (?1, ?2) AND (number_key = ?1 OR whole_line = 1) AND coalesce(until_at, ?3 + 1) > ?3
              ORDER BY until_at DESC NULLS FIRST LIMIT 1",
         )?
-        .query_row(params![number.key, number.line, desk.wall], |row| {
-            let until: Option<At> = row.get(1)?;
-            Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|At(until)| until) })
+        .query_row(params![number.key, number.line, tx.wall], |row| {
+            let until: Option<WallTime> = row.get(1)?;
+            Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|WallTime(until)| until) })
         })
         .optional()?;
     if block.is_some() {
         return Ok(block);
     }
-    if let Some(after) = limits::locked_for(desk, number.key)? {
+    if let Some(after) = limits::locked_for(tx, number.key)? {
         return Ok(Some(Refusal::Limit { limit: CallLimit::Denials, after }));
     }
-    desk.database
+    tx.database
         .prepare_cached("UPDATE attempts SET rings = 0 WHERE number_key = ?1 AND rings = 1 AND deadline + ?2 <= ?3")?
-        .execute(params![number.key, milliseconds(HOLD), desk.now])?;
-    let rings = desk.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
+        .execute(params![number.key, milliseconds(DEADLINE_GRACE), tx.now])?;
+    let rings = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
     if { rings }.exists([number.key])? {
         return Ok(Some(Refusal::InProgress));
     }
-    let exceeded = limits::exceeded(desk, number, limits)?;
+    let exceeded = limits::exceeded(tx, number, limits)?;
     Ok(exceeded.map(|(limit, after)| Refusal::Limit { limit, after }))
 }
 
 /// Marks the earlier attempts of an id as not current.
-pub(super) fn supersede(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<usize> {
-    desk.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
+pub(super) fn supersede(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<usize> {
+    tx.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
 }

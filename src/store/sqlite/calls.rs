@@ -8,24 +8,25 @@ use phonegate_approval::verdict::StoredApproval;
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
-use super::values::{self, At, milliseconds, span};
-use super::writer::Desk;
+use super::types::{self, WallTime};
+use super::worker::Tx;
 use super::{alerts, begin, limits, number_keys};
-use crate::backend::CallRef;
 use crate::call::{
-    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallEvent, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress,
+    StoredOutcome,
 };
+use crate::store::millis::{milliseconds, span};
 use crate::store::{
-    AttemptChange, AttemptState, EndRequest, Ended, HOLD, LEASE, LatestAttempt, Lockout, Orphan, Owner, RecordedChange,
-    StoredNumber,
+    AttemptChange, AttemptState, DEADLINE_GRACE, EndRequest, Ended, LEASE, LatestAttempt, Lockout, Orphan, Owner,
+    RecordedChange, StoredNumber,
 };
 
 /// So many attempts are forgotten in one transaction, for which calls wait.
 const SWEPT_AT_ONCE: u32 = 500;
 
-pub(super) fn end(desk: &Desk<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
+pub(super) fn end(tx: &Tx<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
     let EndRequest { attempt, owner, at, outcome, release, denials } = end;
-    let (id, generation) = (attempt.id, values::generation(*attempt));
+    let (id, generation) = (attempt.id, types::generation(*attempt));
     let (judged_by, failure) = match outcome {
         Outcome::Verified(approval) => (Some(approval.judged_by().name()), None),
         Outcome::Failed(failure) => (None, Some(failure)),
@@ -34,8 +35,8 @@ pub(super) fn end(desk: &Desk<'_>, end: &EndRequest) -> rusqlite::Result<Ended> 
         id,
         generation,
         owner,
-        desk.now,
-        At(*at),
+        tx.now,
+        WallTime(*at),
         failure.map(|failure| failure.reason().name()),
         failure.map(|failure| failure.text()),
         release,
@@ -43,7 +44,7 @@ pub(super) fn end(desk: &Desk<'_>, end: &EndRequest) -> rusqlite::Result<Ended> 
         failure.and_then(limit_name),
     ];
     type Found = (i64, Option<NumberKey>, Option<NumberKey>, Option<Box<str>>);
-    let found: Option<Found> = desk
+    let found: Option<Found> = tx
         .database
         .prepare_cached(
             "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8, codes = NULL,
@@ -54,40 +55,35 @@ pub(super) fn end(desk: &Desk<'_>, end: &EndRequest) -> rusqlite::Result<Ended> 
         .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((deadline, number, line, masked)) = found else { return Ok(Ended::No) };
-    counters::subtract(desk, Counter::Pending, deadline)?;
+    counters::subtract(tx, Counter::Pending, deadline)?;
     if let Some(line) = line {
-        counters::subtract(desk, Counter::PendingOnLine(line), deadline)?;
+        counters::subtract(tx, Counter::PendingOnLine(line), deadline)?;
     }
     let is_denial = failure.is_some_and(|failure| failure.reason().is_denial());
     let locked_until = match number {
-        Some(number) if is_denial => limits::deny(desk, number, masked.as_deref().unwrap_or_default(), denials)?,
-        Some(number) if failure.is_none() => limits::forgive(desk, number).map(|()| None)?,
+        Some(number) if is_denial => limits::deny(tx, number, masked.as_deref().unwrap_or_default(), denials)?,
+        Some(number) if failure.is_none() => limits::forgive(tx, number).map(|()| None)?,
         _ => None,
     };
     if let Some(until) = locked_until {
-        desk.database
+        tx.database
             .prepare_cached("UPDATE attempts SET locked_until_at = ?3 WHERE id = ?1 AND generation = ?2")?
-            .execute(params![id, generation, At(until)])?;
+            .execute(params![id, generation, WallTime(until)])?;
     }
     Ok(Ended::Yes { locked_until })
 }
 
 /// Returns the lock that the end of an attempt caused, if this owner ended it for this reason.
-fn lockout(
-    desk: &Desk<'_>,
-    attempt: Attempt,
-    owner: Owner,
-    reason: FailureReason,
-) -> rusqlite::Result<Option<Lockout>> {
-    desk.database
+fn lockout(tx: &Tx<'_>, attempt: Attempt, owner: Owner, reason: FailureReason) -> rusqlite::Result<Option<Lockout>> {
+    tx.database
         .prepare_cached(
             "SELECT number_key, number, locked_until_at FROM attempts
              WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND reason = ?4 AND number_key IS NOT NULL
                  AND locked_until_at IS NOT NULL",
         )?
-        .query_row(params![attempt.id, values::generation(attempt), owner, reason.name()], |row| {
+        .query_row(params![attempt.id, types::generation(attempt), owner, reason.name()], |row| {
             let masked: Option<Box<str>> = row.get(1)?;
-            let At(until) = row.get(2)?;
+            let WallTime(until) = row.get(2)?;
             Ok(Lockout { attempt, number: row.get(0)?, masked: masked.unwrap_or_default(), until })
         })
         .optional()
@@ -98,39 +94,37 @@ fn limit_name(failure: &Failure) -> Option<&'static str> {
 }
 
 /// As [`CallStore::use_approval`](crate::store::CallStore::use_approval).
-pub(super) fn use_approval(desk: &Desk<'_>, attempt: Attempt, owner: Owner) -> rusqlite::Result<bool> {
-    desk.database
+pub(super) fn use_approval(tx: &Tx<'_>, attempt: Attempt, owner: Owner) -> rusqlite::Result<bool> {
+    tx.database
         .prepare_cached(
             "UPDATE attempts SET used_by = ?3 WHERE id = ?1 AND generation = ?2 AND current = 1 AND ended IS NOT NULL
                  AND reason IS NULL AND (used_by IS NULL OR used_by = ?3)",
         )?
-        .execute(params![attempt.id, values::generation(attempt), owner])
+        .execute(params![attempt.id, types::generation(attempt), owner])
         .map(|changed| changed > 0)
 }
 
-pub(super) fn record(desk: &Desk<'_>, update: &RecordedChange) -> rusqlite::Result<Option<Lockout>> {
+pub(super) fn record(tx: &Tx<'_>, update: &RecordedChange) -> rusqlite::Result<Option<Lockout>> {
     let RecordedChange { attempt, at, change } = update;
-    let (id, generation) = (attempt.id, values::generation(*attempt));
+    let (id, generation) = (attempt.id, types::generation(*attempt));
     match change {
         AttemptChange::Ended { owner, failure, release, denials } => {
             let outcome = Outcome::Failed(failure.clone());
             let end =
                 EndRequest { attempt: *attempt, owner: *owner, at: *at, outcome, release: *release, denials: *denials };
-            self::end(desk, &end)?;
-            return lockout(desk, *attempt, *owner, failure.reason());
+            self::end(tx, &end)?;
+            return lockout(tx, *attempt, *owner, failure.reason());
         }
         AttemptChange::Released => {
-            desk.database
+            tx.database
                 .prepare_cached("UPDATE attempts SET rings = 0 WHERE id = ?1 AND generation = ?2")?
                 .execute(params![id, generation])?;
         }
-        AttemptChange::Refused { number, node, failure } => refused(desk, update, number.as_ref(), node, failure)?,
-        AttemptChange::Step { event, backend, text } => {
-            step(desk, update, *event, backend.as_deref(), text.as_deref())?
-        }
+        AttemptChange::Refused { number, node, failure } => refused(tx, update, number.as_ref(), node, failure)?,
+        AttemptChange::Step { event, backend, text } => step(tx, update, *event, backend.as_deref(), text.as_deref())?,
         AttemptChange::Placed { backend, reference, attempts } => {
-            desk.has_codes.set(desk.has_codes.get() || attempts.is_some());
-            desk.database
+            tx.has_codes.set(tx.has_codes.get() || attempts.is_some());
+            tx.database
                 .prepare_cached(
                     "UPDATE attempts SET backend = ?3, reference = ?4, codes = CASE WHEN ended IS NULL THEN ?5 END
                      WHERE id = ?1 AND generation = ?2",
@@ -142,7 +136,7 @@ pub(super) fn record(desk: &Desk<'_>, update: &RecordedChange) -> rusqlite::Resu
                     reference.as_str(),
                     attempts.as_ref().map(|attempts| attempts.as_text())
                 ])?;
-            step(desk, update, CallEvent::Placed, Some(backend), None)?;
+            step(tx, update, CallEvent::Placed, Some(backend), None)?;
         }
     }
     Ok(None)
@@ -159,15 +153,15 @@ struct Known {
 }
 
 fn refused(
-    desk: &Desk<'_>,
+    tx: &Tx<'_>,
     update: &RecordedChange,
     number: Option<&StoredNumber>,
     node: &str,
     failure: &Failure,
 ) -> rusqlite::Result<()> {
-    let (id, generation) = (update.attempt.id, values::generation(update.attempt));
+    let (id, generation) = (update.attempt.id, types::generation(update.attempt));
     let (reason, text, limit) = (failure.reason().name(), failure.text(), limit_name(failure));
-    let known: Option<Known> = desk
+    let known: Option<Known> = tx
         .database
         .prepare_cached(
             "SELECT ended IS NOT NULL, number_key, line_key, country, begun, deadline FROM attempts
@@ -179,7 +173,7 @@ fn refused(
                 has_ended: row.get(0)?,
                 number: row.get(1)?,
                 line: row.get(2)?,
-                country: values::country(row)?,
+                country: types::country(row)?,
                 times: times.0.zip(times.1),
             })
         })
@@ -188,28 +182,28 @@ fn refused(
         if has_ended {
             return Ok(());
         }
-        desk.database
+        tx.database
             .prepare_cached(
                 "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL,
                      codes = NULL, call_limit = ?7
                  WHERE id = ?1 AND generation = ?2",
             )?
-            .execute(params![id, generation, desk.now, At(update.at), reason, text, limit])?;
+            .execute(params![id, generation, tx.now, WallTime(update.at), reason, text, limit])?;
         if let Some((begun, deadline)) = times {
             for (counter, at) in begin::counted(number, line, country, begun, deadline) {
-                counters::subtract(desk, counter, at)?;
+                counters::subtract(tx, counter, at)?;
             }
         }
         return Ok(());
     }
-    let newer = desk
+    let newer = tx
         .database
         .prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND (ended IS NULL OR begun > ?2)")?;
-    let is_current = !{ newer }.exists(params![id, desk.now.saturating_sub(milliseconds(update.waited()))])?;
+    let is_current = !{ newer }.exists(params![id, tx.now.saturating_sub(milliseconds(update.waited()))])?;
     if is_current {
-        begin::supersede(desk, id)?;
+        begin::supersede(tx, id)?;
     }
-    desk.database
+    tx.database
         .prepare_cached(
             "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, started_at,
                  ended_at, ended, reason, text, call_limit, country)
@@ -224,8 +218,8 @@ fn refused(
             number.map(|number| &number.masked),
             number.and_then(|number| number.full.as_ref()),
             node,
-            At(update.at),
-            desk.now,
+            WallTime(update.at),
+            tx.now,
             reason,
             text,
             limit,
@@ -235,13 +229,13 @@ fn refused(
 }
 
 fn step(
-    desk: &Desk<'_>,
+    tx: &Tx<'_>,
     update: &RecordedChange,
     event: CallEvent,
     backend: Option<&str>,
     text: Option<&str>,
 ) -> rusqlite::Result<()> {
-    let (id, generation, at) = (update.attempt.id, values::generation(update.attempt), At(update.at));
+    let (id, generation, at) = (update.attempt.id, types::generation(update.attempt), WallTime(update.at));
     let time = match event {
         CallEvent::Placed => Some("placed_at"),
         CallEvent::Ringing => Some("ringing_at"),
@@ -249,18 +243,18 @@ fn step(
         _ => None,
     };
     if let Some(time) = time {
-        desk.database
+        tx.database
             .prepare_cached(&format!(
                 "UPDATE attempts SET {time} = ?3 WHERE id = ?1 AND generation = ?2 AND {time} IS NULL"
             ))?
             .execute(params![id, generation, at])?;
     }
     if event == CallEvent::BackendRefused {
-        desk.database
+        tx.database
             .prepare_cached("UPDATE attempts SET backend = ?3 WHERE id = ?1 AND generation = ?2 AND reference IS NULL")?
             .execute(params![id, generation, backend])?;
     }
-    desk.database
+    tx.database
         .prepare_cached(
             "INSERT INTO steps SELECT sequence, ?3, ?4, ?5, ?6 FROM attempts
              WHERE id = ?1 AND generation = ?2 AND NOT EXISTS (SELECT 1 FROM steps
@@ -270,8 +264,8 @@ fn step(
     Ok(())
 }
 
-pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<LatestAttempt>> {
-    desk.database
+pub(super) fn find(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<Option<LatestAttempt>> {
+    tx.database
         .prepare_cached(
             "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, call_limit,
                  judged_by, ringing_at, answered_at
@@ -282,7 +276,7 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Lates
             let reason: Option<Box<str>> = row.get("reason")?;
             let state = match (ended, reason) {
                 (None, _) => AttemptState::Pending {
-                    left: left(desk, row)?,
+                    left: left(tx, row)?,
                     progress: match (row.get("ringing_at")?, row.get("answered_at")?) {
                         (_, Some::<i64>(_)) => Progress::Answered,
                         (Some::<i64>(_), None) => Progress::Ringing,
@@ -291,13 +285,13 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Lates
                 },
                 (Some(ended), reason) => AttemptState::Ended {
                     outcome: match reason {
-                        None => StoredOutcome::Verified(StoredApproval { judged_by: values::judged_by(row)? }),
-                        Some(reason) => StoredOutcome::Failed(values::failure(row, &reason)?),
+                        None => StoredOutcome::Verified(StoredApproval { judged_by: types::judged_by(row)? }),
+                        Some(reason) => StoredOutcome::Failed(types::failure(row, &reason)?),
                     },
-                    ago: span(age(desk, ended, row.get("ended_at")?)),
+                    ago: span(age(tx, ended, row.get("ended_at")?)),
                 },
             };
-            let attempt = values::attempt(id, row.get("generation")?);
+            let attempt = types::attempt(id, row.get("generation")?);
             Ok(LatestAttempt { attempt, number: row.get("number_key")?, state })
         })
         .optional()
@@ -305,36 +299,36 @@ pub(super) fn find(desk: &Desk<'_>, id: CallId) -> rusqlite::Result<Option<Lates
 
 /// How long ago something was: by the store's clock, or by the wall clock where that says more, since the store's stands
 /// still while nobody is there and the wall clock lies behind it. Too long, where the wall clock says that it is yet to come.
-fn age(desk: &Desk<'_>, at: i64, wall_at: i64) -> i64 {
-    match desk.wall - wall_at {
+fn age(tx: &Tx<'_>, at: i64, wall_at: i64) -> i64 {
+    match tx.wall - wall_at {
         ..0 => i64::MAX,
-        ago => ago.max(desk.now - at),
+        ago => ago.max(tx.now - at),
     }
 }
 
 /// How long a pending attempt may still take.
-fn left(desk: &Desk<'_>, row: &rusqlite::Row<'_>) -> rusqlite::Result<Duration> {
+fn left(tx: &Tx<'_>, row: &rusqlite::Row<'_>) -> rusqlite::Result<Duration> {
     let (begun, deadline): (i64, i64) = (row.get("begun")?, row.get("deadline")?);
-    Ok(span((deadline - begun).saturating_sub(age(desk, begun, row.get("started_at")?))))
+    Ok(span((deadline - begun).saturating_sub(age(tx, begun, row.get("started_at")?))))
 }
 
-pub(super) fn renew(desk: &Desk<'_>, owner: Owner) -> rusqlite::Result<()> {
-    desk.database
+pub(super) fn renew(tx: &Tx<'_>, owner: Owner) -> rusqlite::Result<()> {
+    tx.database
         .prepare_cached(
             "INSERT INTO owners VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET lease = max(lease, excluded.lease)",
         )?
-        .execute(params![owner, desk.now.saturating_add(milliseconds(LEASE))])
+        .execute(params![owner, tx.now.saturating_add(milliseconds(LEASE))])
         .map(|_| ())
 }
 
 /// Those that were handed over before are so again, unless the owner has `got` them.
-pub(super) fn claim_orphans(desk: &Desk<'_>, owner: Owner, most: usize, got: bool) -> rusqlite::Result<Vec<Orphan>> {
+pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, got: bool) -> rusqlite::Result<Vec<Orphan>> {
     if got {
-        desk.database
+        tx.database
             .prepare_cached("UPDATE attempts SET handed_over = 0 WHERE handed_over = 1 AND owner = ?1")?
             .execute([owner])?;
     }
-    let mut orphans = desk.database.prepare_cached(
+    let mut orphans = tx.database.prepare_cached(
         "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference, codes
          FROM attempts LEFT JOIN owners USING (owner)
          WHERE ended IS NULL
@@ -344,53 +338,54 @@ pub(super) fn claim_orphans(desk: &Desk<'_>, owner: Owner, most: usize, got: boo
     let orphan = |row: &rusqlite::Row<'_>| {
         let placed: (Option<Box<str>>, Option<String>) = (row.get("backend")?, row.get("reference")?);
         Ok(Orphan {
-            attempt: values::attempt(row.get("id")?, row.get("generation")?),
+            attempt: types::attempt(row.get("id")?, row.get("generation")?),
             number: row.get("number_key")?,
             masked: row.get("number")?,
-            left: left(desk, row)?,
-            started: row.get::<_, At>("started_at")?.0,
+            left: left(tx, row)?,
+            started: row.get::<_, WallTime>("started_at")?.0,
             placed: placed.0.zip(placed.1.map(CallRef::new)),
             attempts: row.get::<_, Option<String>>("codes")?.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
         })
     };
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let orphans: Vec<_> =
-        orphans.query_map(params![owner, desk.now, most, milliseconds(HOLD)], orphan)?.collect::<Result<_, _>>()?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let orphans: Vec<_> = orphans
+        .query_map(params![owner, tx.now, limit, milliseconds(DEADLINE_GRACE)], orphan)?
+        .collect::<Result<_, _>>()?;
     for Orphan { attempt, .. } in &orphans {
-        desk.database
+        tx.database
             .prepare_cached("UPDATE attempts SET owner = ?3, handed_over = 1 WHERE id = ?1 AND generation = ?2")?
-            .execute(params![attempt.id, values::generation(*attempt), owner])?;
+            .execute(params![attempt.id, types::generation(*attempt), owner])?;
     }
     if !orphans.is_empty() {
-        renew(desk, owner)?;
+        renew(tx, owner)?;
         // The process that wrote the codes has ended, so this one removes them from the log.
-        desk.has_codes.set(desk.has_codes.get() || orphans.iter().any(|orphan| orphan.attempts.is_some()));
+        tx.has_codes.set(tx.has_codes.get() || orphans.iter().any(|orphan| orphan.attempts.is_some()));
     }
     Ok(orphans)
 }
 
 /// Forgets some of what is old. True where there may be more.
-pub(super) fn sweep(desk: &Desk<'_>, keep: Duration) -> rusqlite::Result<bool> {
+pub(super) fn sweep(tx: &Tx<'_>, keep: Duration) -> rusqlite::Result<bool> {
     // Of two clocks one may be ahead for a while.
-    let (old, old_by_wall) = (desk.now - milliseconds(keep), desk.wall - milliseconds(keep));
-    let ended: Vec<i64> = desk
+    let (old, old_by_wall) = (tx.now - milliseconds(keep), tx.wall - milliseconds(keep));
+    let ended: Vec<i64> = tx
         .database
         .prepare_cached("SELECT sequence FROM attempts WHERE ended < ?1 AND ended_at < ?2 ORDER BY ended LIMIT ?3")?
         .query_map(params![old, old_by_wall, SWEPT_AT_ONCE], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for sequence in &ended {
-        desk.database.prepare_cached("DELETE FROM steps WHERE sequence = ?1")?.execute([sequence])?;
-        desk.database.prepare_cached("DELETE FROM attempts WHERE sequence = ?1")?.execute([sequence])?;
+        tx.database.prepare_cached("DELETE FROM steps WHERE sequence = ?1")?.execute([sequence])?;
+        tx.database.prepare_cached("DELETE FROM attempts WHERE sequence = ?1")?.execute([sequence])?;
     }
-    desk.database.prepare_cached("DELETE FROM blocks WHERE until_at <= ?1")?.execute([old_by_wall])?;
-    desk.database
+    tx.database.prepare_cached("DELETE FROM blocks WHERE until_at <= ?1")?.execute([old_by_wall])?;
+    tx.database
         .prepare_cached(
             "DELETE FROM owners WHERE lease <= ?1 AND owner NOT IN (SELECT owner FROM attempts WHERE ended IS NULL)",
         )?
-        .execute([desk.now])?;
-    limits::sweep(desk)?;
-    number_keys::sweep(desk)?;
-    alerts::sweep(desk)?;
-    let has_more_counters = counters::sweep(desk, SWEPT_AT_ONCE)?;
+        .execute([tx.now])?;
+    limits::sweep(tx)?;
+    number_keys::sweep(tx)?;
+    alerts::sweep(tx)?;
+    let has_more_counters = counters::sweep(tx, SWEPT_AT_ONCE)?;
     Ok(has_more_counters || ended.len() == SWEPT_AT_ONCE as usize)
 }

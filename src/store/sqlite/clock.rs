@@ -1,9 +1,11 @@
 //! The store's clock. It follows the wall clock, which goes on between processes and for all of them; but where somebody
 //! sets that back, it goes on by the monotonic one, so that no limit counts anew and no lease is stretched.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use rusqlite::Connection;
+
+use crate::store::millis::{milliseconds, to_unix};
 
 /// A clock of one process.
 pub(super) struct Clock {
@@ -29,15 +31,11 @@ impl Clock {
 
     /// The wall clock, wherever somebody has set it.
     pub(super) fn wall(&self) -> i64 {
-        milliseconds((self.wall)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+        to_unix((self.wall)())
     }
 
     /// Writes it down for the next process.
     pub(super) fn keep(&self, database: &Connection, now: i64) -> rusqlite::Result<()> {
         database.prepare_cached("UPDATE clock SET now = ?1 WHERE only = 1")?.execute([now]).map(|_| ())
     }
-}
-
-fn milliseconds(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

@@ -12,7 +12,7 @@ use rusqlite::trace::{TraceEvent, TraceEventCodes};
 use rusqlite::{Connection, StatementStatus};
 use uuid::Uuid;
 
-use super::writer::Desk;
+use super::worker::Tx;
 use super::{begin, calls, counters, schema};
 use crate::approval::tests::verified;
 use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
@@ -54,8 +54,8 @@ fn extension() -> StoredNumber {
 /// By statement: how many instructions it took.
 type Costs = BTreeMap<String, i32>;
 
-fn desk(database: &Connection, now: i64) -> Desk<'_> {
-    Desk { database, now, wall: now, has_codes: Default::default() }
+fn tx(database: &Connection, now: i64) -> Tx<'_> {
+    Tx { database, now, wall: now, has_codes: Default::default() }
 }
 
 fn number(n: u128) -> StoredNumber {
@@ -100,13 +100,13 @@ fn filled(calls: i64) -> Connection {
     database.set_prepared_statement_cache_capacity(64);
     schema::bring_up_to_date(&mut database, Path::new("")).unwrap();
     for n in 0..calls {
-        let desk = desk(&database, START + n * MINUTE / calls);
+        let tx = tx(&database, START + n * MINUTE / calls);
         let n = u128::try_from(n).unwrap();
         let pending = new(10_000_000 + n, StoredNumber { line: number(LINE).line, ..number(1000 + n) });
-        assert_eq!(begin::begin(&desk, &pending, &ROOMY).unwrap(), Begun::New);
+        assert_eq!(begin::begin(&tx, &pending, &ROOMY).unwrap(), Begun::New);
         let ended = new(20_000_000 + n, number(1));
-        assert_eq!(begin::begin(&desk, &ended, &ROOMY).unwrap(), Begun::New);
-        assert!(calls::end(&desk, &end(ended.attempt)).unwrap().is_done());
+        assert_eq!(begin::begin(&tx, &ended, &ROOMY).unwrap(), Begun::New);
+        assert!(calls::end(&tx, &end(ended.attempt)).unwrap().is_done());
     }
     database
 }
@@ -120,16 +120,16 @@ fn filled_for_a_day(calls: i64) -> Connection {
     let times = (0..calls).map(|n| START + MINUTE - DAY + n * (DAY - 3 * MINUTE) / calls);
     // The last one removes the buckets of those before it that are old.
     for (n, now) in (30_000_000..).zip(times.chain([START + MINUTE - 1])) {
-        let desk = desk(&database, now);
+        let tx = tx(&database, now);
         let new = new(n, number(n));
-        assert_eq!(begin::begin(&desk, &new, &ROOMY).unwrap(), Begun::New);
-        assert!(calls::end(&desk, &end(new.attempt)).unwrap().is_done());
+        assert_eq!(begin::begin(&tx, &new, &ROOMY).unwrap(), Begun::New);
+        assert!(calls::end(&tx, &end(new.attempt)).unwrap().is_done());
     }
     database
 }
 
 /// What something costs that is done at the end of that minute.
-fn cost(database: &mut Connection, work: impl Fn(&Desk<'_>)) -> Costs {
+fn cost(database: &mut Connection, work: impl Fn(&Tx<'_>)) -> Costs {
     let costs = Arc::<Mutex<Costs>>::default();
     let traced = Arc::clone(&costs);
     // A statement's counters start when it is prepared, and go on with each run.
@@ -141,7 +141,7 @@ fn cost(database: &mut Connection, work: impl Fn(&Desk<'_>)) -> Costs {
         }
     };
     database.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(trace)).unwrap();
-    work(&desk(database, START + MINUTE - 1));
+    work(&tx(database, START + MINUTE - 1));
     database.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, None::<fn(TraceEvent<'_>)>).unwrap();
     let costs = std::mem::take(&mut *costs.lock());
     assert!(!costs.is_empty(), "nothing was measured");
@@ -157,48 +157,48 @@ fn scans(database: &Connection, statement: &str) -> Vec<String> {
 }
 
 /// Something that is done with a filled database.
-type Work = fn(&Desk<'_>);
+type Work = fn(&Tx<'_>);
 
 const WORKS: [(&str, Work); 11] = [
-    ("begin", |desk| assert_eq!(begin::begin(desk, &new(1, number(2)), &ROOMY).unwrap(), Begun::New)),
-    ("begin to the number that was called often", |desk| {
-        assert_eq!(begin::begin(desk, &new(1, number(1)), &ROOMY).unwrap(), Begun::New);
+    ("begin", |tx| assert_eq!(begin::begin(tx, &new(1, number(2)), &ROOMY).unwrap(), Begun::New)),
+    ("begin to the number that was called often", |tx| {
+        assert_eq!(begin::begin(tx, &new(1, number(1)), &ROOMY).unwrap(), Begun::New);
     }),
-    ("refuse for the minute", |desk| {
+    ("refuse for the minute", |tx| {
         let limits = Limits { calls_per_minute: 3, ..ROOMY };
-        let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        let begun = begin::begin(tx, &new(1, number(2)), &limits).unwrap();
         assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerMinute, .. })), "{begun:?}");
     }),
-    ("refuse for what is pending", |desk| {
+    ("refuse for what is pending", |tx| {
         let limits = Limits { concurrent_calls: 3, ..ROOMY };
-        let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        let begun = begin::begin(tx, &new(1, number(2)), &limits).unwrap();
         assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::ConcurrentCalls, .. })), "{begun:?}");
     }),
-    ("end", |desk| assert!(calls::end(desk, &end(new(10_000_000, number(1000)).attempt)).unwrap().is_done())),
-    ("refuse for the line", |desk| {
+    ("end", |tx| assert!(calls::end(tx, &end(new(10_000_000, number(1000)).attempt)).unwrap().is_done())),
+    ("refuse for the line", |tx| {
         let limits = Limits { line_in_progress: 3, ..ROOMY };
-        let begun = begin::begin(desk, &new(1, extension()), &limits).unwrap();
+        let begun = begin::begin(tx, &new(1, extension()), &limits).unwrap();
         assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerLine, .. })), "{begun:?}");
     }),
-    ("refuse for the day", |desk| {
+    ("refuse for the day", |tx| {
         let limits = Limits { calls_per_day: Some(3), ..ROOMY };
-        let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        let begun = begin::begin(tx, &new(1, number(2)), &limits).unwrap();
         assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerDay, .. })), "{begun:?}");
     }),
-    ("deny", |desk| {
+    ("deny", |tx| {
         let failure = Failure::new(FailureReason::WrongKey, "Denied.");
         let denied = EndRequest { outcome: Outcome::Failed(failure), ..end(new(10_000_000, number(1000)).attempt) };
-        assert!(calls::end(desk, &denied).unwrap().is_done());
+        assert!(calls::end(tx, &denied).unwrap().is_done());
     }),
-    ("use an approval", |desk| {
-        assert!(calls::use_approval(desk, new(20_000_000, number(1)).attempt, OWNER).unwrap());
+    ("use an approval", |tx| {
+        assert!(calls::use_approval(tx, new(20_000_000, number(1)).attempt, OWNER).unwrap());
     }),
-    ("read what counts for the day", |desk| assert!(counters::usage(desk).unwrap().day > 100)),
-    ("give up", |desk| {
+    ("read what counts for the day", |tx| assert!(counters::usage(tx).unwrap().day > 100)),
+    ("give up", |tx| {
         let NewAttempt { attempt, number, .. } = new(10_000_001, number(1001));
         let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
         let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure };
-        calls::record(desk, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
+        calls::record(tx, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
     }),
 ];
 
@@ -222,12 +222,12 @@ fn a_call_costs_the_same_after_few_and_many_calls_of_a_day() {
     // Enough that each bucket of the day has calls.
     let (mut few, mut many) = (filled_for_a_day(1_500), filled_for_a_day(3_000));
     let refused_for = |limits: Limits| {
-        move |desk: &Desk<'_>| {
-            let begun = begin::begin(desk, &new(1, number(2)), &limits).unwrap();
+        move |tx: &Tx<'_>| {
+            let begun = begin::begin(tx, &new(1, number(2)), &limits).unwrap();
             assert!(matches!(begun, Begun::Refused(Refusal::Limit { .. })), "{begun:?}");
         }
     };
-    let begins = |desk: &Desk<'_>| assert_eq!(begin::begin(desk, &new(1, number(2)), &ROOMY).unwrap(), Begun::New);
+    let begins = |tx: &Tx<'_>| assert_eq!(begin::begin(tx, &new(1, number(2)), &ROOMY).unwrap(), Begun::New);
     let costs = |database: &mut Connection| {
         let mut costs = Vec::new();
         for limits in [
@@ -238,7 +238,7 @@ fn a_call_costs_the_same_after_few_and_many_calls_of_a_day() {
             costs.push(cost(database, refused_for(limits)));
         }
         costs.push(cost(database, begins));
-        costs.push(cost(database, |desk| drop(counters::usage(desk).unwrap())));
+        costs.push(cost(database, |tx| drop(counters::usage(tx).unwrap())));
         costs
     };
     let (few, many) = (costs(&mut few), costs(&mut many));

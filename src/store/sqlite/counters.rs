@@ -13,21 +13,23 @@ use std::time::Duration;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::values::{milliseconds, span};
-use super::writer::Desk;
+use super::worker::Tx;
 use crate::call::{Country, HashedNumber, NumberKey};
-use crate::store::{StoredNumber, Usage};
+use crate::store::millis::{milliseconds, span};
+use crate::store::{StoredNumber, Usage, limits};
 
-/// What a bucket covers, in milliseconds.
-const WIDTH: i64 = 1000;
+/// Width of a bucket, in milliseconds.
+const BUCKET: i64 = 1000;
 
-/// The same, for the counters of all calls of a day.
-const WIDTH_OF_DAYS: i64 = 10 * 60 * 1000;
+/// The same, for the counters of a day.
+const DAY_BUCKET: i64 = milliseconds(limits::DAY_BUCKET);
 
-const MINUTE: i64 = 60_000;
+const MINUTE: i64 = milliseconds(limits::MINUTE);
 
-/// The longest window in which calls to a number may be counted.
-const DAY: i64 = 24 * 60 * MINUTE;
+/// The longest window in which calls to a number are counted.
+const DAY: i64 = milliseconds(limits::DAY);
+
+const _: () = assert!(DAY_BUCKET == 600_000 && DAY == 86_400_000, "schema_5.sql counts with these numbers");
 
 /// A group of calls that is counted.
 #[derive(Clone, Copy)]
@@ -73,8 +75,8 @@ impl Counter {
     /// Returns the width of a bucket, in milliseconds.
     fn width(self) -> i64 {
         match self {
-            Self::Day | Self::Country(_) => WIDTH_OF_DAYS,
-            _ => WIDTH,
+            Self::Day | Self::Country(_) => DAY_BUCKET,
+            _ => BUCKET,
         }
     }
 
@@ -93,17 +95,17 @@ impl Counter {
 }
 
 /// The first bucket that a window ending now touches.
-fn first_bucket(desk: &Desk<'_>, window: i64, width: i64) -> i64 {
-    desk.now.saturating_sub(window).div_euclid(width)
+fn first_bucket(tx: &Tx<'_>, window: i64, width: i64) -> i64 {
+    tx.now.saturating_sub(window).div_euclid(width)
 }
 
 /// Counts a call, and removes the buckets of this counter that are older than its longest window.
-pub(super) fn add(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
+pub(super) fn add(tx: &Tx<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
     let (scope, key) = (counter.scope(), counter.key());
-    desk.database
+    tx.database
         .prepare_cached("DELETE FROM counters WHERE scope = ?1 AND key = ?2 AND bucket < ?3")?
-        .execute(params![scope, key, first_bucket(desk, counter.longest_window(), counter.width())])?;
-    desk.database
+        .execute(params![scope, key, first_bucket(tx, counter.longest_window(), counter.width())])?;
+    tx.database
         .prepare_cached(
             "INSERT INTO counters VALUES (?1, ?2, ?3, 1, ?4)
              ON CONFLICT DO UPDATE SET count = count + 1, latest = max(latest, excluded.latest)",
@@ -113,9 +115,9 @@ pub(super) fn add(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Resul
 }
 
 /// Subtracts a counted call from its bucket.
-pub(super) fn subtract(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
+pub(super) fn subtract(tx: &Tx<'_>, counter: Counter, at: i64) -> rusqlite::Result<()> {
     let (scope, key, bucket) = (counter.scope(), counter.key(), counter.bucket(at));
-    let left: Option<i64> = desk
+    let left: Option<i64> = tx
         .database
         .prepare_cached(
             "UPDATE counters SET count = count - 1 WHERE scope = ?1 AND key = ?2 AND bucket = ?3 RETURNING count",
@@ -123,23 +125,18 @@ pub(super) fn subtract(desk: &Desk<'_>, counter: Counter, at: i64) -> rusqlite::
         .query_row(params![scope, key, bucket], |row| row.get(0))
         .optional()?;
     if left.is_some_and(|left| left <= 0) {
-        desk.database
+        tx.database
             .prepare_cached("DELETE FROM counters WHERE scope = ?1 AND key = ?2 AND bucket = ?3")?
             .execute(params![scope, key, bucket])?;
     }
     Ok(())
 }
 
-/// Returns how long until the window has fewer than `most` calls, or None if it already has.
-pub(super) fn wait(
-    desk: &Desk<'_>,
-    counter: Counter,
-    most: u64,
-    window: Duration,
-) -> rusqlite::Result<Option<Duration>> {
+/// Returns how long until the window has fewer than `limit` calls, or None if it already has.
+pub(super) fn wait(tx: &Tx<'_>, counter: Counter, limit: u64, window: Duration) -> rusqlite::Result<Option<Duration>> {
     let window = milliseconds(window);
-    let since = desk.now.saturating_sub(window);
-    let mut statement = desk.database.prepare_cached(
+    let since = tx.now.saturating_sub(window);
+    let mut statement = tx.database.prepare_cached(
         "SELECT count, latest FROM counters WHERE scope = ?1 AND key = ?2 AND bucket >= ?3 ORDER BY bucket DESC",
     )?;
     let mut rows = statement.query(params![counter.scope(), counter.key(), counter.bucket(since)])?;
@@ -150,28 +147,28 @@ pub(super) fn wait(
             break;
         }
         sum = sum.saturating_add(u64::try_from(count).unwrap_or_default());
-        if sum >= most {
-            return Ok(Some(span(latest.saturating_add(window) - desk.now)));
+        if sum >= limit {
+            return Ok(Some(span(latest.saturating_add(window) - tx.now)));
         }
     }
     Ok(None)
 }
 
 /// Returns the calls that count for `calls_per_day` and `by_country` now.
-pub(super) fn usage(desk: &Desk<'_>) -> rusqlite::Result<Usage> {
-    let since = desk.now.saturating_sub(DAY);
+pub(super) fn usage(tx: &Tx<'_>) -> rusqlite::Result<Usage> {
+    let since = tx.now.saturating_sub(DAY);
     let sum = |counter: &str| {
         format!("SELECT key, sum(count) FROM counters WHERE {counter} AND bucket >= ?1 AND latest > ?2 GROUP BY key")
     };
-    let parameters = params![since.div_euclid(WIDTH_OF_DAYS), since];
+    let parameters = params![since.div_euclid(DAY_BUCKET), since];
     let count = |row: &rusqlite::Row<'_>| Ok(u64::try_from(row.get::<_, i64>(1)?).unwrap_or_default());
-    let day = desk
+    let day = tx
         .database
         .prepare_cached(&sum("scope = 6 AND key = x''"))?
         .query_row(parameters, count)
         .optional()?
         .unwrap_or_default();
-    let by_country = desk
+    let by_country = tx
         .database
         .prepare_cached(&sum("scope = 7"))?
         .query_map(parameters, |row| Ok((country(&row.get::<_, Vec<u8>>(0)?), count(row)?)))?
@@ -188,22 +185,22 @@ fn country(key: &[u8]) -> Option<Country> {
 /// For each scope of counters: the scope, the columns of the key and of the time by which attempts are counted, and the
 /// window and the width of a bucket, in milliseconds.
 const RECOUNTED: [(i64, &str, &str, i64, i64); 7] = [
-    (1, "number_key", "begun", DAY, WIDTH),
-    (2, "x''", "begun", MINUTE, WIDTH),
-    (3, "x''", "deadline", 0, WIDTH),
-    (4, "line_key", "begun", MINUTE, WIDTH),
-    (5, "line_key", "deadline", 0, WIDTH),
-    (6, "x''", "begun", DAY, WIDTH_OF_DAYS),
-    (7, "CAST(country AS BLOB)", "begun", DAY, WIDTH_OF_DAYS),
+    (1, "number_key", "begun", DAY, BUCKET),
+    (2, "x''", "begun", MINUTE, BUCKET),
+    (3, "x''", "deadline", 0, BUCKET),
+    (4, "line_key", "begun", MINUTE, BUCKET),
+    (5, "line_key", "deadline", 0, BUCKET),
+    (6, "x''", "begun", DAY, DAY_BUCKET),
+    (7, "CAST(country AS BLOB)", "begun", DAY, DAY_BUCKET),
 ];
 
 /// Makes the counters anew from the attempts.
-pub(super) fn recount(desk: &Desk<'_>) -> rusqlite::Result<()> {
-    desk.database.execute("DELETE FROM counters", [])?;
+pub(super) fn recount(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.database.execute("DELETE FROM counters", [])?;
     for (scope, key, time, window, width) in RECOUNTED {
-        let since = first_bucket(desk, window, width).saturating_mul(width);
+        let since = first_bucket(tx, window, width).saturating_mul(width);
         let pending = if time == "deadline" { "AND ended IS NULL" } else { "" };
-        desk.database.execute(
+        tx.database.execute(
             &format!(
                 "INSERT INTO counters SELECT ?3, {key}, {time} / ?2, count(*), max({time}) FROM attempts
                  WHERE {time} >= ?1 AND {key} IS NOT NULL {pending} GROUP BY {key}, {time} / ?2"
@@ -214,38 +211,38 @@ pub(super) fn recount(desk: &Desk<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Removes up to `most` old buckets of each of the numbers, lines and countries that were not called again. Returns
+/// Removes up to `limit` old buckets of each of the numbers, lines and countries that were not called again. Returns
 /// whether there may be more.
-pub(super) fn sweep(desk: &Desk<'_>, most: u32) -> rusqlite::Result<bool> {
+pub(super) fn sweep(tx: &Tx<'_>, limit: u32) -> rusqlite::Result<bool> {
     let mut has_more = false;
-    for (scope, window, width) in [(1, DAY, WIDTH), (4, MINUTE, WIDTH), (5, 0, WIDTH), (7, DAY, WIDTH_OF_DAYS)] {
-        let old: Vec<(Vec<u8>, i64)> = desk
+    for (scope, window, width) in [(1, DAY, BUCKET), (4, MINUTE, BUCKET), (5, 0, BUCKET), (7, DAY, DAY_BUCKET)] {
+        let old: Vec<(Vec<u8>, i64)> = tx
             .database
             .prepare_cached(
                 "SELECT key, bucket FROM counters WHERE scope = ?3 AND bucket < ?1 ORDER BY bucket LIMIT ?2",
             )?
-            .query_map(params![first_bucket(desk, window, width), most, scope], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params![first_bucket(tx, window, width), limit, scope], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         for (key, bucket) in &old {
-            desk.database
+            tx.database
                 .prepare_cached("DELETE FROM counters WHERE scope = ?3 AND key = ?1 AND bucket = ?2")?
                 .execute(params![key, bucket, scope])?;
         }
-        has_more |= old.len() == most as usize;
+        has_more |= old.len() == limit as usize;
     }
     Ok(has_more)
 }
 
 /// Moves the counters of a number and of its line to their current keys.
-pub(super) fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
+pub(super) fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
     for (scope, old, new) in [(1, old.number, number.key), (4, old.line, number.line), (5, old.line, number.line)] {
-        desk.database
+        tx.database
             .prepare_cached(
                 "INSERT INTO counters SELECT scope, ?2, bucket, count, latest FROM counters WHERE scope = ?3 AND key = ?1
                  ON CONFLICT DO UPDATE SET count = count + excluded.count, latest = max(latest, excluded.latest)",
             )?
             .execute(params![old, new, scope])?;
-        desk.database
+        tx.database
             .prepare_cached("DELETE FROM counters WHERE scope = ?2 AND key = ?1")?
             .execute(params![old, scope])?;
     }

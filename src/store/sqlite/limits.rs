@@ -7,35 +7,32 @@ use rusqlite::{OptionalExtension, params};
 
 use super::SqliteStore;
 use super::counters::{self, Counter};
-use super::values::{milliseconds, span};
-use super::writer::Desk;
+use super::worker::Tx;
 use crate::call::{CallLimit, NumberKey};
-use crate::store::denials::{DENIALS_KEPT, NumberDenials};
+use crate::store::denials::{DENIAL_RETENTION, NumberDenials};
+use crate::store::limits::{DAY, MINUTE};
+use crate::store::millis::{milliseconds, span};
 use crate::store::{DenialLimits, LimitStore, Limits, NumberLock, StoreError, StoredNumber, Usage};
-
-const MINUTE: Duration = Duration::from_secs(60);
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[async_trait]
 impl LimitStore for SqliteStore {
     async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
-        self.writer.read(locks).await
+        self.worker.read(locks).await
     }
 
     async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
         let numbers = numbers.to_vec();
-        self.writer.write(move |desk| unlock(desk, &numbers)).await
+        self.worker.write(move |tx| unlock(tx, &numbers)).await
     }
 
     async fn usage(&self) -> Result<Usage, StoreError> {
-        self.writer.read(counters::usage).await
+        self.worker.read(counters::usage).await
     }
 }
 
 /// Returns the first limit that admits no call to this number, and after how long it may admit one.
 pub(super) fn exceeded(
-    desk: &Desk<'_>,
+    tx: &Tx<'_>,
     number: &StoredNumber,
     limits: &Limits,
 ) -> rusqlite::Result<Option<(CallLimit, Duration)>> {
@@ -49,11 +46,11 @@ pub(super) fn exceeded(
         Some((CallLimit::CallsPerLine, pending_on_line, limits.line_in_progress, Duration::ZERO)),
         Some((CallLimit::CallsPerMinute, Counter::Minute, limits.calls_per_minute, MINUTE)),
         Some((CallLimit::ConcurrentCalls, Counter::Pending, limits.concurrent_calls, Duration::ZERO)),
-        country.map(|(counter, most)| (CallLimit::ByCountry, counter, most, DAY)),
-        limits.calls_per_day.map(|most| (CallLimit::CallsPerDay, Counter::Day, most, DAY)),
+        country.map(|(counter, max)| (CallLimit::ByCountry, counter, max, DAY)),
+        limits.calls_per_day.map(|max| (CallLimit::CallsPerDay, Counter::Day, max, DAY)),
     ];
-    for (limit, counter, most, window) in checked.into_iter().flatten() {
-        if let Some(after) = counters::wait(desk, counter, most, window)? {
+    for (limit, counter, max, window) in checked.into_iter().flatten() {
+        if let Some(after) = counters::wait(tx, counter, max, window)? {
             return Ok(Some((limit, after)));
         }
     }
@@ -61,47 +58,47 @@ pub(super) fn exceeded(
 }
 
 /// Returns how long a number is still locked.
-pub(super) fn locked_for(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<Option<Duration>> {
-    let until: Option<i64> = desk
+pub(super) fn locked_for(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Option<Duration>> {
+    let until: Option<i64> = tx
         .database
         .prepare_cached("SELECT locked_until FROM denials WHERE number_key = ?1 AND locked_until > ?2")?
-        .query_row(params![number, desk.now], |row| row.get(0))
+        .query_row(params![number, tx.now], |row| row.get(0))
         .optional()?;
-    Ok(until.map(|until| span(until.saturating_sub(desk.now))))
+    Ok(until.map(|until| span(until.saturating_sub(tx.now))))
 }
 
 /// Counts a denial. Returns the end of the lock that it causes, by the wall clock.
 pub(super) fn deny(
-    desk: &Desk<'_>,
+    tx: &Tx<'_>,
     number: NumberKey,
     masked: &str,
     limits: &DenialLimits,
 ) -> rusqlite::Result<Option<SystemTime>> {
-    let before = find(desk, number)?.unwrap_or_default();
+    let before = find(tx, number)?.unwrap_or_default();
     let mut denials = before.clone();
-    let until = denials.deny(desk.now, limits);
+    let until = denials.deny(tx.now, limits);
     if denials != before {
-        keep(desk, number, masked, &denials)?;
+        keep(tx, number, masked, &denials)?;
     }
-    Ok(until.and_then(|until| in_wall_time(desk, until)))
+    Ok(until.and_then(|until| in_wall_time(tx, until)))
 }
 
 /// Resets the denials and locks of a number.
-pub(super) fn forgive(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<()> {
-    desk.database.prepare_cached("DELETE FROM denials WHERE number_key = ?1")?.execute([number]).map(|_| ())
+pub(super) fn forgive(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<()> {
+    tx.database.prepare_cached("DELETE FROM denials WHERE number_key = ?1")?.execute([number]).map(|_| ())
 }
 
-fn unlock(desk: &Desk<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
+fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
     let mut was_locked = false;
     for number in numbers {
-        was_locked |= locked_for(desk, *number)?.is_some();
-        forgive(desk, *number)?;
+        was_locked |= locked_for(tx, *number)?.is_some();
+        forgive(tx, *number)?;
     }
     Ok(was_locked)
 }
 
-fn find(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<Option<NumberDenials>> {
-    desk.database
+fn find(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Option<NumberDenials>> {
+    tx.database
         .prepare_cached("SELECT recent, locks, locked_from, locked_until FROM denials WHERE number_key = ?1")?
         .query_row([number], |row| {
             let recent = serde_json::from_str(&row.get::<_, Box<str>>("recent")?);
@@ -115,8 +112,8 @@ fn find(desk: &Desk<'_>, number: NumberKey) -> rusqlite::Result<Option<NumberDen
         .optional()
 }
 
-fn keep(desk: &Desk<'_>, number: NumberKey, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
-    desk.database
+fn keep(tx: &Tx<'_>, number: NumberKey, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
+    tx.database
         .prepare_cached("INSERT OR REPLACE INTO denials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
             number,
@@ -125,20 +122,20 @@ fn keep(desk: &Desk<'_>, number: NumberKey, masked: &str, denials: &NumberDenial
             denials.locks,
             denials.lock.map(|(from, _)| from),
             denials.lock.map(|(_, until)| until),
-            denials.last().unwrap_or(desk.now),
-            desk.wall,
+            denials.last().unwrap_or(tx.now),
+            tx.wall,
         ])
         .map(|_| ())
 }
 
-fn locks(desk: &Desk<'_>) -> rusqlite::Result<Vec<NumberLock>> {
-    desk.database
+fn locks(tx: &Tx<'_>) -> rusqlite::Result<Vec<NumberLock>> {
+    tx.database
         .prepare_cached(
             "SELECT number_key, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
              ORDER BY locked_from DESC",
         )?
-        .query_map([desk.now], |row| {
-            let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(desk, row.get(column)?));
+        .query_map([tx.now], |row| {
+            let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(tx, row.get(column)?));
             Ok(NumberLock {
                 number: row.get("number_key")?,
                 masked: row.get("number")?,
@@ -151,24 +148,24 @@ fn locks(desk: &Desk<'_>) -> rusqlite::Result<Vec<NumberLock>> {
 }
 
 /// Moves the denials of a number to its current key, and adds them to those that it has there.
-pub(super) fn rekey(desk: &Desk<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
-    let Some(moved) = find(desk, old)? else { return Ok(()) };
-    let mut denials = find(desk, number.key)?.unwrap_or_default();
+pub(super) fn rekey(tx: &Tx<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
+    let Some(moved) = find(tx, old)? else { return Ok(()) };
+    let mut denials = find(tx, number.key)?.unwrap_or_default();
     denials.merge(moved);
-    forgive(desk, old)?;
-    keep(desk, number.key, &number.masked, &denials)
+    forgive(tx, old)?;
+    keep(tx, number.key, &number.masked, &denials)
 }
 
-/// Removes denials that are older than [`DENIALS_KEPT`].
-pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
-    desk.database
+/// Removes denials that are older than [`DENIAL_RETENTION`].
+pub(super) fn sweep(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.database
         .prepare_cached("DELETE FROM denials WHERE last <= ?1")?
-        .execute([desk.now.saturating_sub(milliseconds(DENIALS_KEPT))])
+        .execute([tx.now.saturating_sub(milliseconds(DENIAL_RETENTION))])
         .map(|_| ())
 }
 
 /// Converts a time of the store's clock, which may be ahead of the wall clock, to wall-clock time.
-fn in_wall_time(desk: &Desk<'_>, at: i64) -> Option<SystemTime> {
-    let wall = desk.wall.saturating_add(at.saturating_sub(desk.now));
+fn in_wall_time(tx: &Tx<'_>, at: i64) -> Option<SystemTime> {
+    let wall = tx.wall.saturating_add(at.saturating_sub(tx.now));
     SystemTime::UNIX_EPOCH.checked_add(span(wall))
 }

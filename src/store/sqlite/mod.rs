@@ -1,6 +1,6 @@
 //! Calls in a file of SQLite on this machine: the service's, and whoever reads it beside it.
 //!
-//! One thread owns the database ([`writer`]); commits are shared by what waits for them. The journal is a write-ahead
+//! One thread owns the database ([`worker`]); commits are shared by what waits for them. The journal is a write-ahead
 //! log, so that a reader never waits for the writer, and each commit is on the disk before it is told (`synchronous =
 //! FULL`, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
 
@@ -14,14 +14,15 @@ mod codes;
 #[cfg(test)]
 mod cost;
 mod counters;
+mod errors;
 mod limits;
 mod number_keys;
 mod pins;
 mod restore;
 mod schema;
-mod values;
+mod types;
 mod versions;
-mod writer;
+mod worker;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,15 +34,16 @@ use rusqlite::{Connection, ErrorCode};
 use super::audit::{Query, Row, Step};
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
-    RecordedChange, Scope, StoreError,
+    RecordedChange, Scope, StoreError, StoreErrorCause,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
+use errors::to_store_error;
 pub use restore::{OnlyNewer, Restore};
 pub use versions::{SchemaVersion, back_up_before_migration, kept_beside, new_backup, schema_version};
-use writer::{Desk, Writer};
+use worker::{Tx, Worker};
 
 /// How long SQLite waits for another process that writes.
 const BUSY_LIMIT: Duration = Duration::from_secs(4);
@@ -49,7 +51,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// A store in a file.
 pub struct SqliteStore {
-    writer: Writer,
+    worker: Worker,
     file: Box<Path>,
     /// Has the last answer to a taking up been got?
     got: AtomicBool,
@@ -59,8 +61,8 @@ impl SqliteStore {
     /// Opens the file, or makes it, for this user alone; copies an older one and brings it to this version's schema.
     ///
     /// # Errors
-    /// In words: where it cannot be opened, is no such file, or belongs to a newer version.
-    pub fn open(file: &Path) -> Result<Self, String> {
+    /// If it cannot be opened, is another program's, or has the schema of a newer version.
+    pub fn open(file: &Path) -> Result<Self, StoreError> {
         Self::open_with_clock(file, SystemTime::now)
     }
 
@@ -68,37 +70,41 @@ impl SqliteStore {
     ///
     /// # Errors
     /// As [`SqliteStore::open`].
-    pub fn open_with_clock(file: &Path, wall: fn() -> SystemTime) -> Result<Self, String> {
+    pub fn open_with_clock(file: &Path, wall: fn() -> SystemTime) -> Result<Self, StoreError> {
         // SQLite gives the files beside it the same permissions. One that is there is not opened: to close it again would
         // take the locks of a connection that this process may have (fcntl(2), "Record locks").
         match platform::private_file().write(true).create_new(true).open(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.to_string()),
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(StoreError::unavailable(error).caused_by(Some(StoreErrorCause::FileInaccessible)));
+            }
             _ => {}
         }
         let database = open(file)?;
-        let writer = Writer::start(database, Clock::new(wall)).map_err(|error| error.to_string())?;
-        Ok(Self { writer, file: file.into(), got: AtomicBool::new(false) })
+        let worker = Worker::start(database, Clock::new(wall)).map_err(StoreError::unavailable)?;
+        Ok(Self { worker, file: file.into(), got: AtomicBool::new(false) })
     }
 }
 
-fn words(error: rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
-        _ => "it is no database of PhoneGate's".to_owned(),
-    }
-}
-
-fn open(file: &Path) -> Result<Connection, String> {
-    let mut database = Connection::open(file).map_err(words)?;
-    database.busy_timeout(BUSY_LIMIT).map_err(words)?;
-    database.set_prepared_statement_cache_capacity(64);
+fn open(file: &Path) -> Result<Connection, StoreError> {
+    let mut database = connect(file).map_err(|error| to_store_error(&error))?;
     schema::check_ours(&database)?;
-    let mode = turn_to_write_ahead_log(&database).map_err(words)?;
+    let mode = turn_to_write_ahead_log(&database).map_err(|error| to_store_error(&error))?;
     if mode != "wal" {
-        return Err(format!("its journal cannot be a write-ahead log ({mode}); it must lie on a disk of this machine"));
+        return Err(StoreError::refused(format_args!(
+            "its journal cannot be a write-ahead log ({mode}); it must be on a disk of this machine"
+        )));
     }
-    database.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;").map_err(words)?;
+    database
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;")
+        .map_err(|error| to_store_error(&error))?;
     schema::bring_up_to_date(&mut database, file)?;
+    Ok(database)
+}
+
+fn connect(file: &Path) -> rusqlite::Result<Connection> {
+    let database = Connection::open(file)?;
+    database.busy_timeout(BUSY_LIMIT)?;
+    database.set_prepared_statement_cache_capacity(64);
     Ok(database)
 }
 
@@ -127,93 +133,93 @@ impl CallStore for SqliteStore {
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         let (new, limits) = (new.clone(), *limits);
-        let begin = move |desk: &Desk<'_>| match number_keys::bring_up_to_date(desk, &new.number)? {
+        let begin = move |tx: &Tx<'_>| match number_keys::bring_up_to_date(tx, &new.number)? {
             Some(error) => Ok(Err(error)),
-            None => begin::begin(desk, &new, &limits).map(Ok),
+            None => begin::begin(tx, &new, &limits).map(Ok),
         };
-        self.writer.begin(begin).await?
+        self.worker.begin(begin).await?
     }
 
     async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
         let end = end.clone();
-        self.writer.write(move |desk| calls::end(desk, &end)).await
+        self.worker.write(move |tx| calls::end(tx, &end)).await
     }
 
     async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         let updates = updates.to_vec();
-        self.writer
-            .write(move |desk| updates.iter().filter_map(|update| calls::record(desk, update).transpose()).collect())
+        self.worker
+            .write(move |tx| updates.iter().filter_map(|update| calls::record(tx, update).transpose()).collect())
             .await
     }
 
     async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
-        self.writer.write(move |desk| calls::use_approval(desk, attempt, owner)).await
+        self.worker.write(move |tx| calls::use_approval(tx, attempt, owner)).await
     }
 
     async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
-        self.writer.read(move |desk| calls::find(desk, id)).await
+        self.worker.read(move |tx| calls::find(tx, id)).await
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        self.writer.write(move |desk| calls::renew(desk, owner)).await
+        self.worker.write(move |tx| calls::renew(tx, owner)).await
     }
 
-    async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
+    async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError> {
         // An answer may come too late for whoever asked, and then it is lost.
         let got = self.got.swap(false, Ordering::AcqRel);
-        let orphans = self.writer.count(move |desk| calls::claim_orphans(desk, owner, most, got)).await?;
+        let orphans = self.worker.count(move |tx| calls::claim_orphans(tx, owner, limit, got)).await?;
         self.got.store(true, Ordering::Release);
         Ok(orphans)
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
         let block = block.clone();
-        self.writer.write(move |desk| audit::block(desk, &block)).await
+        self.worker.write(move |tx| audit::block(tx, &block)).await
     }
 
     async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
-        self.writer.write(move |desk| audit::unblock(desk, number)).await
+        self.worker.write(move |tx| audit::unblock(tx, number)).await
     }
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
-        self.writer.read(audit::blocks).await
+        self.worker.read(audit::blocks).await
     }
 
     async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
         let known = known.to_vec();
-        let use_keys = move |desk: &Desk<'_>| number_keys::use_keys(desk, &known, usage);
+        let use_keys = move |tx: &Tx<'_>| number_keys::use_keys(tx, &known, usage);
         let error = match usage {
-            KeyUse::Read => self.writer.read(use_keys).await?,
-            KeyUse::Write | KeyUse::WriteAny => self.writer.write(use_keys).await?,
+            KeyUse::Read => self.worker.read(use_keys).await?,
+            KeyUse::Write | KeyUse::WriteAny => self.worker.write(use_keys).await?,
         };
         error.map_or(Ok(()), Err)
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
         let query = query.clone();
-        self.writer.read(move |desk| audit::rows(desk, &query)).await
+        self.worker.read(move |tx| audit::rows(tx, &query)).await
     }
 
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
-        self.writer.read(move |desk| audit::steps(desk, attempt)).await
+        self.worker.read(move |tx| audit::steps(tx, attempt)).await
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
-        while self.writer.write(move |desk| calls::sweep(desk, keep)).await? {}
+        while self.worker.write(move |tx| calls::sweep(tx, keep)).await? {}
         Ok(())
     }
 
     fn is_working(&self) -> bool {
-        self.writer.is_working()
+        self.worker.is_working()
     }
 
     async fn check(&self) -> Result<String, StoreError> {
-        let count = self.writer.read(audit::count).await?;
+        let count = self.worker.read(audit::count).await?;
         Ok(format!("{} ({count} calls)", self.file.display()))
     }
 
     fn close(&self, within: Duration) -> bool {
-        self.writer.close(within)
+        self.worker.close(within)
     }
 }
 

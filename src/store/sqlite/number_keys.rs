@@ -2,17 +2,17 @@
 
 use rusqlite::params;
 
-use super::values::milliseconds;
-use super::writer::Desk;
+use super::worker::Tx;
 use super::{counters, limits, pins};
 use crate::call::{HashedNumber, KeyFingerprint};
-use crate::store::{KEY_USE_KEPT, KEY_USE_NOTED_EVERY, KeyUse, StoreError, StoredNumber, unknown_key};
+use crate::store::millis::milliseconds;
+use crate::store::{KEY_USE_INTERVAL, KEY_USE_RETENTION, KeyUse, StoreError, StoredNumber, missing_key};
 
 /// The fingerprints, each with the time of its last use by the wall clock, in milliseconds since 1970.
 type Used = Vec<(KeyFingerprint, i64)>;
 
-fn used(desk: &Desk<'_>) -> rusqlite::Result<Used> {
-    desk.database
+fn used(tx: &Tx<'_>) -> rusqlite::Result<Used> {
+    tx.database
         .prepare_cached("SELECT fingerprint, used_at FROM number_keys")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
@@ -20,58 +20,54 @@ fn used(desk: &Desk<'_>) -> rusqlite::Result<Used> {
 
 /// Rekeys a number that is about to be called to its current key. Returns an error if the file has numbers that were
 /// hashed with a key with which this number was not: they may include its blocks and limits.
-pub(super) fn bring_up_to_date(desk: &Desk<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
-    let used = used(desk)?;
+pub(super) fn bring_up_to_date(tx: &Tx<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
+    let used = used(tx)?;
     let known: Vec<_> = number.fingerprints().collect();
-    if let Some(error) = unknown_key(used.iter().map(|(fingerprint, _)| *fingerprint), &known) {
+    if let Some(error) = missing_key(used.iter().map(|(fingerprint, _)| *fingerprint), &known) {
         return Ok(Some(error));
     }
     let is_used = |other: &&HashedNumber| used.iter().any(|(fingerprint, _)| *fingerprint == other.fingerprint);
     for old in number.otherwise.iter().filter(is_used) {
-        rekey(desk, old, number)?;
+        rekey(tx, old, number)?;
     }
-    note_use(desk, &used, number.fingerprint)?;
+    note_use(tx, &used, number.fingerprint)?;
     Ok(None)
 }
 
 /// As [`CallStore::use_number_keys`](crate::store::CallStore::use_number_keys).
-pub(super) fn use_keys(
-    desk: &Desk<'_>,
-    known: &[KeyFingerprint],
-    usage: KeyUse,
-) -> rusqlite::Result<Option<StoreError>> {
-    let used = used(desk)?;
-    if let Some(error) = unknown_key(used.iter().map(|(fingerprint, _)| *fingerprint), known) {
+pub(super) fn use_keys(tx: &Tx<'_>, known: &[KeyFingerprint], usage: KeyUse) -> rusqlite::Result<Option<StoreError>> {
+    let used = used(tx)?;
+    if let Some(error) = missing_key(used.iter().map(|(fingerprint, _)| *fingerprint), known) {
         return Ok(Some(error));
     }
     if let Some(current) = known.first().filter(|_| usage != KeyUse::Read) {
-        note_use(desk, &used, *current)?;
+        note_use(tx, &used, *current)?;
     }
     if usage == KeyUse::WriteAny {
-        desk.database.prepare_cached("UPDATE number_keys SET used_at = max(used_at, ?1)")?.execute([desk.wall])?;
+        tx.database.prepare_cached("UPDATE number_keys SET used_at = max(used_at, ?1)")?.execute([tx.wall])?;
     }
     Ok(None)
 }
 
-fn note_use(desk: &Desk<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::Result<()> {
-    let recent = desk.wall.saturating_sub(milliseconds(KEY_USE_NOTED_EVERY));
+fn note_use(tx: &Tx<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::Result<()> {
+    let recent = tx.wall.saturating_sub(milliseconds(KEY_USE_INTERVAL));
     if used.iter().any(|(fingerprint, at)| *fingerprint == current && *at > recent) {
         return Ok(());
     }
-    desk.database
+    tx.database
         .prepare_cached(
             "INSERT INTO number_keys VALUES (?1, ?2)
              ON CONFLICT (fingerprint) DO UPDATE SET used_at = max(used_at, excluded.used_at)",
         )?
-        .execute(params![current, desk.wall])
+        .execute(params![current, tx.wall])
         .map(|_| ())
 }
 
 /// Moves the calls, counters, denials, blocks and the PIN of a number to its current key. Of two blocks, the one that ends
 /// later is kept.
-fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
+fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
     for (old, new) in [(old.number, number.key), (old.line, number.line)] {
-        desk.database
+        tx.database
             .prepare_cached(
                 "INSERT INTO blocks SELECT ?2, whole_line, number, reason, since_at, until_at FROM blocks
                      WHERE number_key = ?1
@@ -81,11 +77,11 @@ fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite
                          AND (excluded.until_at IS NULL OR excluded.until_at > blocks.until_at)",
             )?
             .execute(params![old, new])?;
-        desk.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
+        tx.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
     }
-    pins::rekey(desk, old.number, number)?;
-    limits::rekey(desk, old.number, number)?;
-    let is_called: bool = desk
+    pins::rekey(tx, old.number, number)?;
+    limits::rekey(tx, old.number, number)?;
+    let is_called: bool = tx
         .database
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM attempts WHERE number_key = ?1)
@@ -97,19 +93,19 @@ fn rekey(desk: &Desk<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite
     }
     // A unique index allows one ringing call per number. If there are two, which no process permits, the old one is
     // kept.
-    desk.database
+    tx.database
         .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2 WHERE number_key = ?1")?
         .execute(params![old.number, number.key])?;
     // The line's other numbers, too: their calls count for the line.
-    desk.database
+    tx.database
         .prepare_cached("UPDATE attempts SET line_key = ?2 WHERE line_key = ?1")?
         .execute(params![old.line, number.line])?;
-    counters::rekey(desk, old, number)
+    counters::rekey(tx, old, number)
 }
 
 /// Deletes the fingerprints of keys that no number uses any more: every call, block and denial is newer than their last use.
-pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
-    desk.database
+pub(super) fn sweep(tx: &Tx<'_>) -> rusqlite::Result<()> {
+    tx.database
         .prepare_cached(
             "DELETE FROM number_keys WHERE used_at + ?1 < ?2
                  AND NOT EXISTS (SELECT 1 FROM attempts WHERE started_at <= used_at + ?1)
@@ -117,6 +113,6 @@ pub(super) fn sweep(desk: &Desk<'_>) -> rusqlite::Result<()> {
                  AND NOT EXISTS (SELECT 1 FROM denials WHERE last_at <= used_at + ?1)
                  AND NOT EXISTS (SELECT 1 FROM pins WHERE key_fingerprint = fingerprint)",
         )?
-        .execute(params![milliseconds(KEY_USE_KEPT), desk.wall])
+        .execute(params![milliseconds(KEY_USE_RETENTION), tx.wall])
         .map(|_| ())
 }

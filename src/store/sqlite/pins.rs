@@ -7,9 +7,10 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
 use super::number_keys;
-use super::values::{At, span};
-use super::writer::Desk;
+use super::types::WallTime;
+use super::worker::Tx;
 use crate::call::NumberKey;
+use crate::store::millis::span;
 use crate::store::{
     Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinState, PinStore, PinToCompare, StoreError,
     StoredNumber, StoredPin,
@@ -19,26 +20,26 @@ use crate::store::{
 impl PinStore for SqliteStore {
     async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
         let pin = pin.clone();
-        self.writer.write(move |desk| set(desk, &pin)).await?.map_or(Ok(()), Err)
+        self.worker.write(move |tx| set(tx, &pin)).await?.map_or(Ok(()), Err)
     }
 
     async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
         let numbers = numbers.to_vec();
-        self.writer.write(move |desk| remove(desk, &numbers)).await
+        self.worker.write(move |tx| remove(tx, &numbers)).await
     }
 
     async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
         let numbers = numbers.to_vec();
-        self.writer.write(move |desk| unlock(desk, &numbers)).await
+        self.worker.write(move |tx| unlock(tx, &numbers)).await
     }
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
-        self.writer.read(list).await
+        self.worker.read(list).await
     }
 
     async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
         let numbers = numbers.to_vec();
-        self.writer.read(move |desk| state(desk, &numbers)).await
+        self.worker.read(move |tx| state(tx, &numbers)).await
     }
 
     async fn begin_pin_guess(
@@ -48,16 +49,16 @@ impl PinStore for SqliteStore {
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
         let (numbers, limits) = (numbers.to_vec(), *limits);
-        self.writer.write(move |desk| begin_guess(desk, &numbers, pepper, &limits)).await?
+        self.worker.write(move |tx| begin_guess(tx, &numbers, pepper, &limits)).await?
     }
 
     async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
         let (numbers, compared) = (numbers.to_vec(), compared.clone());
-        self.writer.write(move |desk| was_right(desk, &numbers, &compared)).await
+        self.worker.write(move |tx| was_right(tx, &numbers, &compared)).await
     }
 
     async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
-        self.writer.read(move |desk| other_pepper(desk, pepper)).await?.map_or(Ok(()), Err)
+        self.worker.read(move |tx| other_pepper(tx, pepper)).await?.map_or(Ok(()), Err)
     }
 }
 
@@ -68,9 +69,9 @@ struct Found {
     guesses: Guesses,
 }
 
-fn find(desk: &Desk<'_>, numbers: &[NumberKey]) -> rusqlite::Result<Option<Found>> {
+fn find(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<Option<Found>> {
     for number in numbers {
-        let found = desk
+        let found = tx
             .database
             .prepare_cached(
                 "SELECT number_key, hash, guesses, forgiven, locked_until, locked_by FROM pins WHERE number_key = ?1",
@@ -95,9 +96,9 @@ fn guesses(row: &Row<'_>) -> rusqlite::Result<Guesses> {
     Ok(Guesses { begun: count("guesses")?, forgiven: count("forgiven")?, lock })
 }
 
-fn keep(desk: &Desk<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Result<()> {
+fn keep(tx: &Tx<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Result<()> {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    desk.database
+    tx.database
         .prepare_cached(
             "UPDATE pins SET guesses = ?2, forgiven = ?3, locked_until = ?4, locked_by = ?5 WHERE number_key = ?1",
         )?
@@ -112,110 +113,110 @@ fn keep(desk: &Desk<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Resu
 }
 
 /// The error for the pepper of the file's PINs, if it is another one.
-fn other_pepper(desk: &Desk<'_>, pepper: PepperFingerprint) -> rusqlite::Result<Option<StoreError>> {
+fn other_pepper(tx: &Tx<'_>, pepper: PepperFingerprint) -> rusqlite::Result<Option<StoreError>> {
     // All rows have the same.
     let used: Option<String> =
-        desk.database.prepare_cached("SELECT pepper FROM pins LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
-    Ok(used.filter(|used| *used != pepper.to_string()).map(StoreError::other_pepper))
+        tx.database.prepare_cached("SELECT pepper FROM pins LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
+    Ok(used.filter(|used| *used != pepper.to_string()).map(StoreError::pepper_mismatch))
 }
 
-fn set(desk: &Desk<'_>, pin: &NewPin) -> rusqlite::Result<Option<StoreError>> {
-    if let Some(error) = other_pepper(desk, pin.pepper)? {
+fn set(tx: &Tx<'_>, pin: &NewPin) -> rusqlite::Result<Option<StoreError>> {
+    if let Some(error) = other_pepper(tx, pin.pepper)? {
         return Ok(Some(error));
     }
     // This also moves a PIN that the number has by another key.
-    if let Some(error) = number_keys::bring_up_to_date(desk, &pin.number)? {
+    if let Some(error) = number_keys::bring_up_to_date(tx, &pin.number)? {
         return Ok(Some(error));
     }
     let NewPin { number, hash, pepper, set_at } = pin;
-    desk.database
+    tx.database
         .prepare_cached(
             "INSERT INTO pins (number_key, key_fingerprint, number, hash, pepper, set_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (number_key) DO UPDATE SET key_fingerprint = excluded.key_fingerprint,
                  number = excluded.number, hash = excluded.hash, pepper = excluded.pepper, set_at = excluded.set_at,
                  forgiven = guesses, locked_until = NULL, locked_by = NULL",
         )?
-        .execute(params![number.key, number.fingerprint, number.masked, hash, pepper, At(*set_at)])?;
+        .execute(params![number.key, number.fingerprint, number.masked, hash, pepper, WallTime(*set_at)])?;
     Ok(None)
 }
 
-fn remove(desk: &Desk<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
+fn remove(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
     let mut is_removed = false;
     for number in numbers {
-        let removed = desk.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([number])?;
+        let removed = tx.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([number])?;
         is_removed |= removed > 0;
     }
     Ok(is_removed)
 }
 
-fn unlock(desk: &Desk<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
-    let Some(mut found) = find(desk, numbers)? else { return Ok(false) };
+fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
+    let Some(mut found) = find(tx, numbers)? else { return Ok(false) };
     found.guesses.forgive_all();
-    keep(desk, found.number, &found.guesses).map(|()| true)
+    keep(tx, found.number, &found.guesses).map(|()| true)
 }
 
-fn list(desk: &Desk<'_>) -> rusqlite::Result<Vec<StoredPin>> {
-    desk.database
+fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
+    tx.database
         .prepare_cached(
             "SELECT number_key, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
         )?
         .query_map([], |row| {
-            let (failures, left) = guesses(row)?.state(desk.now);
+            let (failures, left) = guesses(row)?.state(tx.now);
             Ok(StoredPin {
                 number: row.get("number_key")?,
                 masked: row.get("number")?,
-                set_at: row.get::<_, At>("set_at")?.0,
+                set_at: row.get::<_, WallTime>("set_at")?.0,
                 failures,
-                locked_until: left.map(|left| wall(desk, left)),
+                locked_until: left.map(|left| wall(tx, left)),
             })
         })?
         .collect()
 }
 
-fn state(desk: &Desk<'_>, numbers: &[NumberKey]) -> rusqlite::Result<PinState> {
-    Ok(match find(desk, numbers)?.map(|found| found.guesses.state(desk.now)) {
+fn state(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<PinState> {
+    Ok(match find(tx, numbers)?.map(|found| found.guesses.state(tx.now)) {
         None => PinState::NotSet,
-        Some((_, Some(left))) => PinState::Locked { until: wall(desk, left) },
+        Some((_, Some(left))) => PinState::Locked { until: wall(tx, left) },
         Some((_, None)) => PinState::Open,
     })
 }
 
 fn begin_guess(
-    desk: &Desk<'_>,
+    tx: &Tx<'_>,
     numbers: &[NumberKey],
     pepper: PepperFingerprint,
     limits: &PinLimits,
 ) -> rusqlite::Result<Result<PinGuess, StoreError>> {
-    let Some(mut found) = find(desk, numbers)? else { return Ok(Ok(PinGuess::NotSet)) };
-    if let Some(error) = other_pepper(desk, pepper)? {
+    let Some(mut found) = find(tx, numbers)? else { return Ok(Ok(PinGuess::NotSet)) };
+    if let Some(error) = other_pepper(tx, pepper)? {
         return Ok(Err(error));
     }
     let before = found.guesses.clone();
-    let answer = match found.guesses.begin(desk.now, limits) {
+    let answer = match found.guesses.begin(tx.now, limits) {
         Ok(guess) => PinGuess::Compare(PinToCompare { hash: found.hash, guess }),
-        Err(until) => PinGuess::Locked { until: wall(desk, until.saturating_sub(desk.now)) },
+        Err(until) => PinGuess::Locked { until: wall(tx, until.saturating_sub(tx.now)) },
     };
     if found.guesses != before {
-        keep(desk, found.number, &found.guesses)?;
+        keep(tx, found.number, &found.guesses)?;
     }
     Ok(Ok(answer))
 }
 
-fn was_right(desk: &Desk<'_>, numbers: &[NumberKey], compared: &PinToCompare) -> rusqlite::Result<bool> {
-    let Some(mut found) = find(desk, numbers)?.filter(|found| found.hash == compared.hash) else { return Ok(false) };
+fn was_right(tx: &Tx<'_>, numbers: &[NumberKey], compared: &PinToCompare) -> rusqlite::Result<bool> {
+    let Some(mut found) = find(tx, numbers)?.filter(|found| found.hash == compared.hash) else { return Ok(false) };
     found.guesses.was_right(compared.guess);
-    keep(desk, found.number, &found.guesses).map(|()| true)
+    keep(tx, found.number, &found.guesses).map(|()| true)
 }
 
 /// Moves the PIN of a number to its current key. If it has one there, that is kept.
-pub(super) fn rekey(desk: &Desk<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
-    desk.database
+pub(super) fn rekey(tx: &Tx<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
+    tx.database
         .prepare_cached("UPDATE OR IGNORE pins SET number_key = ?2, key_fingerprint = ?3 WHERE number_key = ?1")?
         .execute(params![old, number.key, number.fingerprint])?;
-    desk.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([old]).map(|_| ())
+    tx.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([old]).map(|_| ())
 }
 
 /// Returns the wall-clock time in `left` milliseconds.
-fn wall(desk: &Desk<'_>, left: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH.checked_add(span(desk.wall.saturating_add(left))).unwrap_or(SystemTime::UNIX_EPOCH)
+fn wall(tx: &Tx<'_>, left: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH.checked_add(span(tx.wall.saturating_add(left))).unwrap_or(SystemTime::UNIX_EPOCH)
 }

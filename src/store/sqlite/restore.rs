@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::backup::{self, give_name, remove_copy, sync_folder_of, with_end};
+use super::errors::error_text;
 use super::versions::{self, Kind};
-use super::{BUSY_LIMIT, schema, words};
+use super::{BUSY_LIMIT, schema};
 use crate::call::CallId;
 use crate::platform::{self, Grant, SavedAccess};
 
@@ -81,20 +82,20 @@ impl Restore {
     /// In words: if either cannot be read.
     pub fn plan(file: &Path) -> Result<Option<Self>, String> {
         let newer = backup::open(file)?;
-        let version = schema::version(&newer)?;
+        let version = version_of(&newer)?;
         let mut backups = versions::list(file, Kind::Backup);
         backups.retain(|(older, _)| *older < version);
         // The newest one of the highest version: the sort keeps the order of the times.
         backups.sort_by_key(|(older, _)| std::cmp::Reverse(*older));
         // A name is not trusted: the file may have been migrated between the choice of the name and the copy.
         let opened = backups.into_iter().find_map(|(older, path)| match backup::open(&path) {
-            Ok(copy) if schema::version(&copy) != Ok(older) => None,
+            Ok(copy) if version_of(&copy) != Ok(older) => None,
             Ok(copy) => Some(Ok((older, path, copy))),
             Err(error) => Some(Err(error)),
         });
         let Some((older, path, copy)) = opened.transpose()? else { return Ok(None) };
         let one = |database: &Connection, sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0));
-        let last = one(&copy, "SELECT coalesce(max(sequence), 0) FROM attempts").map_err(words)?;
+        let last = one(&copy, "SELECT coalesce(max(sequence), 0) FROM attempts").map_err(error_text)?;
         let count = |database, sql| one(database, sql).map(|count| u64::try_from(count).unwrap_or_default());
         let calls = newer
             .prepare("SELECT id, number FROM attempts WHERE sequence > ?1 ORDER BY sequence")
@@ -102,15 +103,15 @@ impl Restore {
                 let only = calls.query_map([last], |row| Ok(OnlyNewer { id: row.get(0)?, number: row.get(1)? }))?;
                 only.collect::<Result<Vec<_>, _>>()
             })
-            .map_err(words)?;
+            .map_err(error_text)?;
         let lost_pins = match (older, version) {
-            (..WITH_PINS, WITH_PINS..) => count(&newer, "SELECT count(*) FROM pins").map_err(words)?,
+            (..WITH_PINS, WITH_PINS..) => count(&newer, "SELECT count(*) FROM pins").map_err(error_text)?,
             _ => 0,
         };
         let lost_locks = match (older, version) {
             (..WITH_LOCKS, WITH_LOCKS..) => {
                 let locked = "SELECT count(*) FROM denials WHERE locked_until > (SELECT now FROM clock)";
-                count(&newer, locked).map_err(words)?
+                count(&newer, locked).map_err(error_text)?
             }
             _ => 0,
         };
@@ -121,8 +122,8 @@ impl Restore {
             older,
             kept: versions::new_path(file, version, Kind::Replaced)?,
             calls,
-            pending: count(&copy, "SELECT count(*) FROM attempts WHERE ended IS NULL").map_err(words)?,
-            blocks: count(&newer, "SELECT count(*) FROM blocks").map_err(words)?,
+            pending: count(&copy, "SELECT count(*) FROM attempts WHERE ended IS NULL").map_err(error_text)?,
+            blocks: count(&newer, "SELECT count(*) FROM blocks").map_err(error_text)?,
             lost_pins,
             lost_locks,
         }))
@@ -145,7 +146,7 @@ impl Restore {
                 "{} is in use ({}): stop the service FIMService and every program that reads the calls, such as \
                  phonegate calls --follow, then run this command again",
                 self.file.display(),
-                words(error)
+                error_text(error)
             )),
         }
     }
@@ -174,7 +175,7 @@ impl Restore {
     /// Makes sure that nothing has been restored or migrated since the plan was made, and that the file is unused.
     fn must_be_as_planned(&self) -> Result<(), String> {
         self.must_be_unused()?;
-        let is_planned = schema::version(&open(&self.file)?)? == self.version && self.kept.symlink_metadata().is_err();
+        let is_planned = version_of(&open(&self.file)?)? == self.version && self.kept.symlink_metadata().is_err();
         match is_planned {
             true => Ok(()),
             false => Err(format!("{} has changed meanwhile: run this command again", self.file.display())),
@@ -235,7 +236,11 @@ impl Restore {
                 ))
             })
             .map_err(|error| {
-                format!("the block list and PINs of {} cannot be carried over: {}", self.file.display(), words(error))
+                format!(
+                    "the block list and PINs of {} cannot be carried over: {}",
+                    self.file.display(),
+                    error_text(error)
+                )
             })
     }
 
@@ -250,9 +255,13 @@ impl Restore {
     }
 }
 
+fn version_of(database: &Connection) -> Result<u32, String> {
+    schema::version(database).map_err(|error| error.detail().to_owned())
+}
+
 fn open(file: &Path) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(file, flags)
         .and_then(|database| database.busy_timeout(BUSY_LIMIT).map(|()| database));
-    database.map_err(|error| format!("{}: {}", file.display(), words(error)))
+    database.map_err(|error| format!("{}: {}", file.display(), error_text(error)))
 }

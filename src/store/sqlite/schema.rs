@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::errors::to_store_error;
 use super::{BUSY_LIMIT, versions};
-use crate::fault;
+use crate::failpoint;
+use crate::store::StoreError;
 
 /// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
 /// is never changed.
@@ -28,28 +30,28 @@ const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
 const APPLICATION: u32 = 0x5048_6774;
 
 /// Refuses what another program keeps, and changes nothing.
-pub(super) fn check_ours(database: &Connection) -> Result<(), String> {
+pub(super) fn check_ours(database: &Connection) -> Result<(), StoreError> {
     let is_ours = "SELECT application_id = ?1 OR NOT EXISTS (SELECT 1 FROM sqlite_schema) FROM pragma_application_id";
-    match database.query_row(is_ours, [APPLICATION], |row| row.get(0)).map_err(words)? {
+    match database.query_row(is_ours, [APPLICATION], |row| row.get(0)).map_err(|error| to_store_error(&error))? {
         true => Ok(()),
-        false => Err("it is a database of another program; name another file".to_owned()),
+        false => Err(StoreError::refused("it is a database of another program; name another file")),
     }
 }
 
 /// Brings a database to the newest version. One that has something in it is copied first.
-pub(super) fn bring_up_to_date(database: &mut Connection, file: &Path) -> Result<(), String> {
+pub(super) fn bring_up_to_date(database: &mut Connection, file: &Path) -> Result<(), StoreError> {
     migrate(database, &migrations(), |version| versions::keep(file, version))
 }
 
 /// Makes a database of an older version.
 #[cfg(test)]
-pub(super) fn make_version(database: &mut Connection, version: usize) -> Result<(), String> {
+pub(super) fn make_version(database: &mut Connection, version: usize) -> Result<(), StoreError> {
     migrate(database, MIGRATIONS.get(..version).unwrap_or_default(), |_| Ok(()))
 }
 
 /// Brings a database to the version after the newest one.
 #[cfg(test)]
-pub(super) fn migrate_with(database: &mut Connection, file: &Path, next: &str) -> Result<(), String> {
+pub(super) fn migrate_with(database: &mut Connection, file: &Path, next: &str) -> Result<(), StoreError> {
     let migrations: Vec<_> = MIGRATIONS.into_iter().chain([next]).collect();
     migrate(database, &migrations, |version| versions::keep(file, version))
 }
@@ -60,12 +62,12 @@ pub(super) fn newest() -> u32 {
 }
 
 /// The schema version of a database.
-pub(super) fn version(database: &Connection) -> Result<u32, String> {
-    database.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(words)
+pub(super) fn version(database: &Connection) -> Result<u32, StoreError> {
+    database.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| to_store_error(&error))
 }
 
 fn migrations() -> Vec<&'static str> {
-    let next = fault::is_set("store.next_schema").then_some(OF_THE_NEXT);
+    let next = failpoint::is_set("store.next_schema").then_some(OF_THE_NEXT);
     MIGRATIONS.into_iter().chain(next).collect()
 }
 
@@ -73,19 +75,12 @@ fn count(migrations: &[&str]) -> u32 {
     u32::try_from(migrations.len()).unwrap_or(u32::MAX)
 }
 
-fn words(error: rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) => failure.to_string(),
-        error => error.to_string(),
-    }
-}
-
 /// Migrates a database; `keep` copies one that has something in it, of this version.
 fn migrate(
     database: &mut Connection,
     migrations: &[&str],
     keep: impl FnOnce(u32) -> Result<(), String>,
-) -> Result<(), String> {
+) -> Result<(), StoreError> {
     let newest = count(migrations);
     // Whoever has nothing to do waits for nobody.
     let before = version(database)?;
@@ -93,34 +88,35 @@ fn migrate(
         return Ok(());
     }
     if (1..newest).contains(&before) {
-        database.busy_timeout(MIGRATION_LIMIT).map_err(words)?;
+        database.busy_timeout(MIGRATION_LIMIT).map_err(|error| to_store_error(&error))?;
     }
     // Of two processes that start at once, one waits for the other. Nobody else writes until this one is done, so the
     // copy has everything.
-    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(words)?;
+    let transaction =
+        database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| to_store_error(&error))?;
     let version = version(&transaction)?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| migrations.get(version..)) else {
-        return Err(format!(
+        return Err(StoreError::refused(format_args!(
             "it was written by a newer PhoneGate (schema version {version}, this one knows {newest}): install that \
              again, or use it to restore the copy from before the upgrade (phonegate revert --restore-calls)"
-        ));
+        )));
     };
     if version > 0 && !missing.is_empty() {
         keep(version).map_err(|problem| {
-            format!(
+            StoreError::unavailable(format_args!(
                 "it has schema version {version} and was not upgraded to version {newest}, because it could not be copied \
                  first: {problem}. Free disk space, allow the service's account to write to the folder, and start again"
-            )
+            ))
         })?;
     }
     for migration in missing {
-        transaction.execute_batch(migration).map_err(words)?;
+        transaction.execute_batch(migration).map_err(|error| to_store_error(&error))?;
     }
     if !missing.is_empty() {
-        transaction.pragma_update(None, "user_version", newest).map_err(words)?;
+        transaction.pragma_update(None, "user_version", newest).map_err(|error| to_store_error(&error))?;
     }
-    transaction.commit().map_err(words)?;
-    database.busy_timeout(BUSY_LIMIT).map_err(words)
+    transaction.commit().map_err(|error| to_store_error(&error))?;
+    database.busy_timeout(BUSY_LIMIT).map_err(|error| to_store_error(&error))
 }
 
 #[cfg(test)]
@@ -158,7 +154,7 @@ mod tests {
         migrate(&mut database, &[FIRST], never).unwrap();
         migrate(&mut database, &[FIRST, SECOND], |_| Ok(())).unwrap();
         let error = migrate(&mut database, &[FIRST], never).unwrap_err();
-        assert!(error.contains("newer PhoneGate (schema version 2, this one knows 1)"), "{error}");
+        assert!(error.detail().contains("newer PhoneGate (schema version 2, this one knows 1)"), "{error}");
     }
 
     #[test]
@@ -179,7 +175,8 @@ mod tests {
         migrate(&mut database, &[FIRST], never).unwrap();
         let error = migrate(&mut database, &[FIRST, SECOND], |_| Err("the disk is full".to_owned())).unwrap_err();
         assert!(
-            error.contains("not upgraded to version 2") && error.contains("the disk is full. Free disk space"),
+            error.detail().contains("not upgraded to version 2")
+                && error.detail().contains("the disk is full. Free disk space"),
             "{error}"
         );
         assert_eq!(version(&database).unwrap(), 1);

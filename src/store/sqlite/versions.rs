@@ -64,7 +64,7 @@ impl SchemaVersion {
 /// In words: if the file cannot be read, or is no database of PhoneGate's.
 pub fn schema_version(file: &Path) -> Result<SchemaVersion, String> {
     let database = backup::open(file)?;
-    let version = schema::version(&database).map_err(|problem| format!("{}: {problem}", file.display()))?;
+    let version = schema::version(&database).map_err(|error| format!("{}: {}", file.display(), error.detail()))?;
     Ok(SchemaVersion { file: version, newest: schema::newest() })
 }
 
@@ -171,6 +171,7 @@ mod tests {
     use super::super::restore::Restore;
     use super::super::{open, schema};
     use super::*;
+    use crate::store::StoreError;
 
     const NEXT: &str = "CREATE TABLE of_the_next_version (number INTEGER NOT NULL) STRICT;";
 
@@ -214,7 +215,7 @@ mod tests {
         ids.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     }
 
-    fn upgrade(file: &Path) -> Result<(), String> {
+    fn upgrade(file: &Path) -> Result<(), StoreError> {
         let mut database = Connection::open(file).unwrap();
         database.busy_timeout(super::super::BUSY_LIMIT).unwrap();
         schema::migrate_with(&mut database, file, NEXT)
@@ -245,7 +246,7 @@ mod tests {
             let upgrading: Vec<_> = (0..4).map(|_| scope.spawn(|| upgrade(&file))).collect();
             upgrading.into_iter().for_each(|upgraded| assert_eq!(upgraded.join().unwrap(), Ok(())));
         });
-        assert!(open(&file).unwrap_err().contains("written by a newer PhoneGate"));
+        assert!(open(&file).unwrap_err().detail().contains("written by a newer PhoneGate"));
         assert!(schema_version(&file).unwrap().is_newer());
         let backups = list(&file, Kind::Backup);
         assert_eq!(backups.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [version]);
@@ -284,6 +285,7 @@ mod tests {
         let mut database = Connection::open(&file).unwrap();
         let nowhere = file.with_file_name("no/such/folder/calls.db");
         let error = schema::migrate_with(&mut database, &nowhere, NEXT).unwrap_err();
+        let error = error.detail();
         assert!(
             error.contains(&format!("has schema version {version}")) && error.contains("Free disk space"),
             "{error}"

@@ -3,38 +3,21 @@
 //! The registry's own source is compiled here with loom's locks in place of parking_lot's.
 #![allow(dead_code, unused_imports, reason = "the model uses a part of the modules")]
 
-#[path = "../../../src/call/mod.rs"]
-mod call;
-#[path = "../../../src/clock.rs"]
-mod clock;
 #[path = "../../../src/registry/mod.rs"]
 mod registry;
-/// No call sleeps here.
-mod platform {
-    pub(crate) fn since_boot() -> std::time::Duration {
-        std::time::Duration::ZERO
-    }
-}
-mod config {
-    #[derive(Clone, Copy, Debug)]
-    pub enum Level {
-        Error,
-        Warn,
-        Info,
-        Debug,
-    }
-}
 mod sync {
     pub(crate) use phonegate_model::{Condvar, Mutex};
 }
 
 use std::time::{Duration, Instant};
 
-use call::{Attempt, CallId, CallStatus, Failure, FailureReason, PhoneNumber, StoredOutcome};
-use clock::{Deadline, Moment};
+use phonegate_core::{call, clock};
+
 use loom::sync::Arc;
 use loom::thread;
 use phonegate_approval::verdict::StoredApproval;
+use phonegate_core::call::{Attempt, CallId, CallStatus, Failure, FailureReason, PhoneNumber, StoredOutcome};
+use phonegate_core::clock::{Deadline, Moment};
 use registry::{Begun, Registry};
 use uuid::Uuid;
 

@@ -17,8 +17,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use phonegate::backend::twilio_studio::{Installed, install_flow};
-use phonegate::config::{self, BackendConfig};
+use phonegate::backend::twilio_studio::{Installed, TwilioStudioConfig, install_flow};
+use phonegate::config;
 use serde_json::{Value, json};
 
 use state::Studio;
@@ -162,8 +162,8 @@ impl Twilio {
 
     /// Installs the flow for these settings.
     pub fn install(&self, settings: &Value) -> Installed {
-        let config = config::parse(&self.configuration(settings).to_string()).unwrap();
-        let BackendConfig::TwilioStudio(backend) = &config.backends["cloud"] else { panic!("another backend") };
+        let config = config::parse(&self.configuration(settings).to_string(), &phonegate::TYPES).unwrap();
+        let backend = config.backends["cloud"].settings::<TwilioStudioConfig>().expect("the backend is of this type");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(install_flow("cloud", backend, &config, "".as_ref())).unwrap()
     }

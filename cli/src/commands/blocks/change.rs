@@ -1,4 +1,4 @@
-//! Adding to the list, and removing.
+//! Adds and removes blocks.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,10 +11,7 @@ use super::{Add, Record, end, extent, has_extension};
 use crate::commands::stored_number::StoredNumber;
 use crate::error::{CommandError, Exit};
 use crate::output;
-use crate::store_reader::StoreReader;
-
-/// Stands for a number of which nothing but its key is known.
-const UNKNOWN: &str = "(not known)";
+use crate::store_reader::{StoreReader, unknown_number};
 
 pub(super) fn add(
     arguments: &Add,
@@ -22,19 +19,19 @@ pub(super) fn add(
     log: impl FnOnce() -> Result<BlockLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let Wanted { block, older_keys, usage } = wanted(arguments, reader, json)?;
-    let there = on_the_list(&[&[block.number], &*older_keys].concat(), reader)?;
-    let (same, other): (Vec<_>, Vec<_>) = there.into_iter().partition(|there| there.scope == block.scope);
+    let NewBlock { block, older_keys, usage } = new_block(arguments, reader, json)?;
+    let existing = on_the_list(&[&[block.number], &*older_keys].concat(), reader)?;
+    let (same, other): (Vec<_>, Vec<_>) = existing.into_iter().partition(|there| there.scope == block.scope);
     let (replaced, other) = (last(same), last(other));
     let zone = TimeZone::system();
     if let Some(longer) = replaced.as_ref().filter(|there| !arguments.replace && outlasts(there, &block)) {
         return Err(CommandError::failed(format!(
-            "{} is blocked already, {}: {}. That is longer than what this would put in its place; if you mean it, add \
-             --replace",
+            "{} is blocked already, and for longer: {}: {}",
             longer.masked,
             end(longer, &zone),
             longer.reason
-        )));
+        ))
+        .hint("add --replace to replace that block"));
     }
     let log = log()?;
     reader.use_number_keys(usage)?;
@@ -60,11 +57,11 @@ pub(super) fn add(
             block.reason
         ));
         if let Some(replaced) = &replaced {
-            output::print(&format!("replaces: {}, {}", replaced.reason, end(replaced, &zone)));
+            output::print(&format!("replaced: {}, {}", replaced.reason, end(replaced, &zone)));
         }
         if let Some(other) = &other {
             output::print(&format!(
-                "also blocked: {}, {}: {}; `phonegate blocks remove` lifts both",
+                "also blocked: {}, {}: {}; `phonegate blocks remove` removes both",
                 extent(other),
                 end(other, &zone),
                 other.reason
@@ -76,21 +73,21 @@ pub(super) fn add(
 }
 
 /// The block that `add` is to write.
-struct Wanted {
+struct NewBlock {
     block: Block,
-    /// Hashes of the same number with other keys: it may be on the list under these too.
+    /// Hashes of the same number with other keys. The list may have the number under these, too.
     older_keys: Vec<NumberKey>,
-    /// Which keys the hash of the block may need.
+    /// The number keys that the hash of the block may need.
     usage: KeyUse,
 }
 
-fn wanted(arguments: &Add, reader: &StoreReader, json: bool) -> Result<Wanted, CommandError> {
+fn new_block(arguments: &Add, reader: &StoreReader, json: bool) -> Result<NewBlock, CommandError> {
     let text = arguments.number.join(" ");
     let mut older_keys = Vec::new();
     let (number, masked, usage) = match (arguments.call, NumberKey::parse(text.trim())) {
-        // The administrator may know it by its masked form alone.
+        // The administrator may know only the masked number.
         (Some(id), _) => {
-            let (key, masked) = reader.of_call(id)?;
+            let (key, masked) = reader.number_of_call(id)?;
             (key, masked, KeyUse::WriteAny)
         }
         (None, Some(key)) => (key, of_key(key, json, reader)?, KeyUse::WriteAny),
@@ -106,7 +103,7 @@ fn wanted(arguments: &Add, reader: &StoreReader, json: bool) -> Result<Wanted, C
         Some(days) => Some(
             since
                 .checked_add(Duration::from_secs(u64::from(days) * 24 * 60 * 60))
-                .ok_or_else(|| CommandError::usage("so many days are beyond this machine's calendar"))?,
+                .ok_or_else(|| CommandError::usage("the end of the block is after the last supported year"))?,
         ),
     };
     let scope = match arguments.only_this_number || has_extension(&masked) {
@@ -114,7 +111,7 @@ fn wanted(arguments: &Add, reader: &StoreReader, json: bool) -> Result<Wanted, C
         false => BlockScope::Line,
     };
     let block = Block { number, scope, masked, reason: arguments.reason.clone(), since, until };
-    Ok(Wanted { block, older_keys, usage })
+    Ok(NewBlock { block, older_keys, usage })
 }
 
 /// Returns the blocks under these keys of a number.
@@ -137,7 +134,7 @@ fn outlasts(there: &Block, new: &Block) -> bool {
     }
 }
 
-/// The masked number of a key, as far as it was called or is blocked.
+/// Returns the masked number of a key. It is known if the number was called or is blocked.
 fn of_key(key: NumberKey, json: bool, reader: &StoreReader) -> Result<Box<str>, CommandError> {
     if let Some(masked) = reader.masked(key)? {
         return Ok(masked);
@@ -145,8 +142,7 @@ fn of_key(key: NumberKey, json: bool, reader: &StoreReader) -> Result<Box<str>, 
     if let Some(block) = last(on_the_list(&[key], reader)?) {
         return Ok(block.masked);
     }
-    output::warning(json, "no call to a number of this key is kept; is it the right one?");
-    Ok(UNKNOWN.into())
+    Ok(unknown_number(json))
 }
 
 pub(super) fn remove(
@@ -157,10 +153,9 @@ pub(super) fn remove(
 ) -> Result<Exit, CommandError> {
     let keys = reader.keys(&number.text())?;
     let missing = || {
-        CommandError::failed(
-            "that number is not on the list; `phonegate blocks list` shows it (a number with an extension has a block of \
-             its own), and `numbers.blocked` in the configuration is a list of its own",
-        )
+        CommandError::failed("the number is not on the block list")
+            .hint("`phonegate blocks list` shows the list; a number with an extension has a block of its own")
+            .hint("`numbers.blocked` in the configuration is a separate list")
     };
     let blocks = on_the_list(&keys, reader)?;
     let masked = blocks.first().ok_or_else(missing)?.masked.clone();
@@ -174,7 +169,7 @@ pub(super) fn remove(
     }
     let zone = TimeZone::system();
     if !json {
-        output::print(&format!("{masked} is not on the block list any more."));
+        output::print(&format!("{masked} is no longer on the block list."));
     }
     for block in &blocks {
         log.removed(block);

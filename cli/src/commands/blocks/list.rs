@@ -4,7 +4,7 @@ use comfy_table::Table;
 use jiff::tz::TimeZone;
 use phonegate::store::Block;
 
-use super::{FOR_EVER, Record, extent};
+use super::{FOREVER, Record, extent};
 use crate::error::{CommandError, Exit};
 use crate::output;
 use crate::store_reader::StoreReader;
@@ -17,7 +17,7 @@ pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError
     } else if blocks.is_empty() {
         output::note("No number is blocked.");
     } else {
-        output::print_table(&table(&blocks));
+        output::print_cut_table(&table(&blocks));
         output::print("To remove a block: phonegate blocks remove KEY");
     }
     Ok(Exit::Done)
@@ -32,7 +32,7 @@ fn table(blocks: &[Block]) -> Table {
             &*block.masked,
             extent(block),
             &time::local(block.since, &zone),
-            &block.until.map_or_else(|| FOR_EVER.to_owned(), |until| time::local(until, &zone)),
+            &block.until.map_or_else(|| FOREVER.to_owned(), |until| time::local(until, &zone)),
             &block.number.to_string(),
             &block.reason,
         ]);

@@ -1,4 +1,4 @@
-//! New calls and changes of pending ones, as they come.
+//! `phonegate calls --follow`: shows new calls, and changes of pending ones.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver};
@@ -12,58 +12,58 @@ use super::format::CallPrinter;
 use crate::error::{CommandError, Exit};
 use crate::store_reader::StoreReader;
 
-/// How often the store is asked.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Time between two queries.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// So many of the newest are looked through for pending ones at the start. There are no more calls at once.
-const AT_START: usize = 10_000;
+/// Maximum number of attempts that are searched for pending ones at the start.
+const INITIAL_LIMIT: usize = 10_000;
 
-/// So many rows are read at once.
+/// Maximum number of attempts that are read at once.
 const PAGE: usize = 1_000;
 
-/// What has been shown, and what may still change.
+/// The attempts that were shown and may still change.
 pub(super) struct Follower {
-    /// Without a reason: a pending attempt has none yet.
+    /// The query without its reason, since a pending attempt has none yet.
     query: Query,
     reason: Option<FailureReason>,
-    /// The attempts after the last one before which all have ended.
+    /// The attempts from the first pending one on, by their sequence.
     seen: BTreeMap<u64, Row>,
 }
 
 impl Follower {
-    /// From now on.
+    /// Starts to follow the calls that match a query.
     pub(super) fn start(reader: &StoreReader, query: &Query) -> Result<Self, CommandError> {
         reader.block_on(Self::from(&*reader.store, query))
     }
 
     async fn from(store: &dyn CallStore, query: &Query) -> Result<Self, StoreError> {
-        let all = Query { reason: None, limit: AT_START, newest_first: true, ..query.clone() };
+        let all = Query { reason: None, limit: INITIAL_LIMIT, newest_first: true, ..query.clone() };
         let rows = store.rows(&all).await?;
         let mut follower = Self { query: all, reason: query.reason, seen: BTreeMap::new() };
-        follower.see(rows);
+        follower.remember(rows);
         Ok(follower)
     }
 
-    /// Shows what comes until Ctrl-C, or until nobody reads any more. A store that does not answer is asked again.
+    /// Prints changes until Ctrl-C, or until the reader closes stdout. If the store does not answer, tries again.
     pub(super) fn run(mut self, reader: &StoreReader, mut printer: CallPrinter) -> Result<Exit, CommandError> {
         let interrupted = on_interrupt()?;
-        let mut was_away = false;
+        let mut was_unavailable = false;
         while printer.flush() {
-            if interrupted.recv_timeout(LOOK_EVERY).is_ok() {
+            if interrupted.recv_timeout(POLL_INTERVAL).is_ok() {
                 return Ok(Exit::Interrupted);
             }
-            // As long as nothing is written, no write tells it.
+            // Without a write, a closed pipe is not noticed otherwise.
             if platform::is_stdout_left() {
                 return Ok(Exit::Done);
             }
             match reader.try_block_on(self.changes(&*reader.store)) {
                 Ok(changed) => {
-                    if std::mem::take(&mut was_away) {
+                    if std::mem::take(&mut was_unavailable) {
                         printer.warn("the store answers again");
                     }
                     changed.iter().for_each(|row| printer.row(row));
                 }
-                Err(error) if !std::mem::replace(&mut was_away, true) => {
+                Err(error) if !std::mem::replace(&mut was_unavailable, true) => {
                     printer.warn(&format!("{error}; trying again"))
                 }
                 Err(_) => {}
@@ -72,7 +72,7 @@ impl Follower {
         Ok(Exit::Done)
     }
 
-    /// What is new since the last time.
+    /// Returns what has changed since the last time.
     async fn changes(&mut self, store: &dyn CallStore) -> Result<Vec<Row>, StoreError> {
         let mut changed = Vec::new();
         let mut page = Query { limit: PAGE, newest_first: false, after: self.query.after, ..self.query.clone() };
@@ -85,13 +85,13 @@ impl Follower {
                 _ => break,
             }
         }
-        self.see(changed.clone());
+        self.remember(changed.clone());
         changed.retain(|row| self.reason.is_none_or(|reason| is_for(row, reason)));
         Ok(changed)
     }
 
-    /// Remembers rows, and forgets those before the first that may still change.
-    fn see(&mut self, rows: Vec<Row>) {
+    /// Remembers rows, and drops those before the first pending one.
+    fn remember(&mut self, rows: Vec<Row>) {
         self.seen.extend(rows.into_iter().map(|row| (row.sequence, row)));
         let is_pending = |row: &&Row| row.outcome == RowOutcome::Pending;
         let first_pending = self.seen.values().find(is_pending).map(|row| row.sequence.saturating_sub(1));
@@ -107,10 +107,10 @@ fn is_for(row: &Row, reason: FailureReason) -> bool {
 
 fn on_interrupt() -> Result<Receiver<()>, CommandError> {
     let (sender, interrupted) = mpsc::channel();
-    // Nobody waits for it any more once the command ends.
+    // At the end of the command, the receiver is gone.
     ctrlc::set_handler(move || {
         let _ = sender.send(());
     })
-    .map_err(|error| CommandError::failed(format!("cannot be told of Ctrl-C: {error}")))?;
+    .map_err(|error| CommandError::failed(format!("cannot install a Ctrl-C handler: {error}")))?;
     Ok(interrupted)
 }

@@ -1,4 +1,4 @@
-//! Calls as lines: of a table, of JSON, of comma-separated values.
+//! Prints calls as a table, as JSON lines or as comma-separated values.
 
 use std::io::{self, BufWriter, Stdout, Write};
 
@@ -13,11 +13,11 @@ use crate::csv_output::{as_text, io_error, no_formula};
 use crate::output::{self, Format};
 use crate::time;
 
-/// The least width of the column of backends.
+/// Minimum width of the column of backends, in characters.
 const MIN_BACKENDS: usize = 10;
 
-/// The columns of comma-separated values, named as in [`CallRecord`]. What is made to be handed on has no key, which tells the
-/// number to whoever tries every one.
+/// The columns of comma-separated values, named as in [`CallRecord`]. They do not include the key, since it identifies the
+/// number and such files are given to others.
 const COLUMNS: [&str; 19] = [
     "id",
     "attempt",
@@ -40,7 +40,7 @@ const COLUMNS: [&str; 19] = [
     "locked_until",
 ];
 
-/// A line for programs. Its names are documented in `phonegate calls --help`, and scripts depend on them.
+/// A line of `--json`. `phonegate calls --help` documents its names, and scripts depend on them.
 #[derive(Serialize)]
 pub(super) struct CallRecord<'a> {
     event: &'static str,
@@ -139,13 +139,13 @@ impl<'a> CallRecord<'a> {
     }
 }
 
-/// Shows calls on stdout.
+/// Prints calls on stdout.
 pub(super) struct CallPrinter {
     out: Out,
     zone: TimeZone,
-    /// The width of the column of backends.
+    /// Width of the column of backends, in characters.
     backends: usize,
-    /// Nobody reads any more, or the disk is full.
+    /// Whether a write failed: the pipe is closed, or the disk is full.
     broken: bool,
 }
 
@@ -156,7 +156,7 @@ enum Out {
 }
 
 impl CallPrinter {
-    /// A printer for calls by backends whose names are up to `backends` characters long.
+    /// Creates a printer. `backends` is the length of the longest name of a backend, in characters.
     pub(super) fn new(format: Format, backends: usize) -> Self {
         let buffered = || BufWriter::new(io::stdout());
         let out = match format {
@@ -171,6 +171,7 @@ impl CallPrinter {
         printer
     }
 
+    /// Prints a call.
     pub(super) fn row(&mut self, row: &Row) {
         let written = match &mut self.out {
             Out::Table { out, has_header } => {
@@ -185,7 +186,7 @@ impl CallPrinter {
         self.broken |= !output::is_written(written);
     }
 
-    /// Shows all of it now. False where nobody sees it.
+    /// Flushes the output. Returns whether it still has a reader.
     pub(super) fn flush(&mut self) -> bool {
         let flushed = match &mut self.out {
             Out::Table { out, .. } | Out::Json(out) => out.flush(),
@@ -195,7 +196,7 @@ impl CallPrinter {
         !self.broken
     }
 
-    /// Says what the reader should know, between the lines.
+    /// Prints a warning between the calls.
     pub(super) fn warn(&mut self, text: &str) {
         self.flush();
         output::warning(matches!(self.out, Out::Json(_)), text);
@@ -221,16 +222,16 @@ fn line(row: &Row, zone: &TimeZone, backends: usize) -> String {
 }
 
 fn columns([started, outcome, number, backend, answered, ended, id]: [&str; 7], backends: usize) -> String {
-    // A backend that is not in the configuration any more may have had a longer name.
+    // A backend that is no longer in the configuration may have a longer name.
     let backend = output::cut(backend, backends);
     format!("{started:<19}  {outcome:<17}  {number:<17}  {backend:<backends$}  {answered:>8}  {ended:>7}  {id}\n")
 }
 
-/// How an attempt stands, in a word.
+/// Describes the outcome or the state of an attempt in a word.
 fn outcome(row: &Row) -> &'static str {
     match (&row.outcome, CallState::of(row)) {
         (RowOutcome::Failed(failure), _) => failure.reason().name(),
-        (_, Some(pending)) => pending.word(),
+        (_, Some(state)) => state.label(),
         (_, None) => "verified",
     }
 }

@@ -1,4 +1,4 @@
-//! Which calls are asked for, and listing them.
+//! `phonegate calls list`: lists the calls that match the arguments.
 
 use std::time::SystemTime;
 
@@ -14,42 +14,44 @@ use crate::output::{self, Format};
 use crate::store_reader::StoreReader;
 use crate::time;
 
-/// So many are shown to a human reader who names no limit, and so many before those that are followed.
-const USUAL_LIMIT: usize = 100;
-const BEFORE_FOLLOWING: usize = 10;
+/// The default of `--limit` for a table.
+const DEFAULT_LIMIT: usize = 100;
 
-/// Which calls, and how they are shown.
+/// The default of `--limit` with `--follow`.
+const DEFAULT_LIMIT_OF_FOLLOW: usize = 10;
+
+/// The arguments of `phonegate calls list`.
 #[derive(Args)]
 pub(super) struct List {
-    /// Those that began at or after this time: 2h or 7d ago, or 2026-03-01, or 2026-03-01T09:30.
+    /// Calls that began at or after this time: 2h or 7d ago, or 2026-03-01, or 2026-03-01T09:30.
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     since: Option<SystemTime>,
-    /// Those that began before this time.
+    /// Calls that began before this time.
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<SystemTime>,
-    /// Those that failed for this reason.
+    /// Calls that failed for this reason.
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reasons())]
     pub(super) reason: Option<FailureReason>,
-    /// Those to this number, in which spaces need no quotation marks; without an extension, to the whole line. Or by the
-    /// key that --json shows, or by the id of a call to it (a GUID with its hyphens).
+    /// Calls to this number; without an extension, to the whole line. Spaces need no quotation marks. Or the key of the
+    /// number, which --json shows, or the id of a call to it (a GUID with its hyphens).
     #[arg(long, value_name = "NUMBER|KEY|ID", num_args = 1..)]
     number: Option<Vec<String>>,
-    /// Those of this id.
+    /// Calls with this id.
     #[arg(long, value_name = "ID", value_parser = CallId::parse)]
     id: Option<CallId>,
-    /// The last N of them. [default: 100; all with --json or --csv; 10 before those that --follow waits for]
+    /// The last N of these calls. [default: 100; with --json or --csv, all; with --follow, 10]
     #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<usize>,
-    /// Prints comma-separated values.
+    /// Prints comma-separated values. Not with --json.
     #[arg(long)]
     csv: bool,
-    /// Goes on with new calls, and with changes of pending ones, until Ctrl-C.
+    /// Waits for new calls and for changes of pending ones, until Ctrl-C.
     #[arg(long, conflicts_with = "until")]
     follow: bool,
 }
 
 fn limit(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|limit| *limit > 0).ok_or("write how many: 1 or more")
+    text.parse().ok().filter(|limit| *limit > 0).ok_or("write a number of at least 1")
 }
 
 fn reasons() -> impl TypedValueParser<Value = FailureReason> {
@@ -70,12 +72,12 @@ pub(super) fn run(list: &List, reader: &StoreReader, json: bool) -> Result<Exit,
         Query { since: list.since, until: list.until, id: list.id, numbers, reason: list.reason, ..Query::default() };
     let format = Format::of(json, list.csv)?;
     let limit = list.limit.or(match (list.follow, format) {
-        (true, _) => Some(BEFORE_FOLLOWING),
-        (_, Format::Table) => Some(USUAL_LIMIT),
+        (true, _) => Some(DEFAULT_LIMIT_OF_FOLLOW),
+        (_, Format::Table) => Some(DEFAULT_LIMIT),
         _ => None,
     });
     let mut printer = CallPrinter::new(format, reader.longest_backend());
-    // Asked before what is shown, so that nothing falls between.
+    // Started before the calls are listed, so that no change is missed.
     let follower = list.follow.then(|| follow::Follower::start(reader, &query)).transpose()?;
     let Shown { count, more } = show(reader, &query, limit, &mut printer)?;
     if let Some(follower) = follower {
@@ -83,17 +85,19 @@ pub(super) fn run(list: &List, reader: &StoreReader, json: bool) -> Result<Exit,
     }
     printer.flush();
     if more && list.limit.is_none() {
-        output::note(&format!("These are the last {count}; --limit N shows more, --since TIME others."));
+        output::note(&format!("These are the last {count}; --limit N shows more, --since TIME selects others."));
     }
     if count == 0 && format == Format::Table {
-        output::note("There is no such call.");
+        output::note("No call matches.");
     }
     Ok(Exit::Done)
 }
 
-/// How many were shown, and whether there were more.
+/// What was shown.
 struct Shown {
+    /// Number of calls.
     count: usize,
+    /// Whether more calls match.
     more: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `phonegate calls show`: one call, step by step.
+//! `phonegate calls show`: shows one call step by step.
 
 use std::time::SystemTime;
 
@@ -18,27 +18,26 @@ use crate::store_reader::StoreReader;
 use crate::time;
 
 const HELP: &str = "\
-Times are seconds since the host asked for the call.
+Times are seconds since the request of the host.
 
 Example:
   phonegate calls show 6f9619ff-8b86-d011-b42d-00c04fc964ff
 
---json prints one object a line, for each attempt, the first one first:
-  call   as `phonegate calls --json`
-  step   id, attempt, ms (since the attempt began, where the clock was not set back), at (UTC), step (its name in the
-         log), backend, text
-  error  text: see exit codes 1 and 2
+--json prints one object a line, the attempts in their order:
+  call   as in `phonegate calls --json`
+  step   id, attempt, ms (since the start of the attempt; left out if the clock was set back), at (UTC), step (its name in
+         the log), backend, text
 
 Exit codes:
   0  done
   1  there is no such call, or the store cannot be read
-  2  usage or configuration";
+  2  wrong usage or configuration";
 
 /// The arguments of `phonegate calls show`.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(super) struct Show {
-    /// The call's id, as the host gave it.
+    /// The id that the host gave the call.
     #[arg(value_name = "ID", value_parser = CallId::parse)]
     id: CallId,
 }
@@ -58,7 +57,7 @@ struct StepRecord<'a> {
     text: Option<&'a str>,
 }
 
-/// Tells the story of a call.
+/// Shows a call.
 pub(super) fn run(show: &Show, reader: &StoreReader, json: bool) -> Result<Exit, CommandError> {
     let mut attempts = Vec::new();
     reader.each(Query { id: Some(show.id), ..Query::default() }, |row| {
@@ -67,10 +66,8 @@ pub(super) fn run(show: &Show, reader: &StoreReader, json: bool) -> Result<Exit,
         Ok(())
     })?;
     if attempts.is_empty() {
-        return Err(CommandError::failed(format!(
-            "no call {} is known: it may have ended more than `audit.keep_days` ago, or another store has it",
-            show.id
-        )));
+        return Err(CommandError::failed(format!("the store has no call {}", show.id))
+            .hint("it may have ended more than `audit.keep_days` ago, or be in another store"));
     }
     if json {
         attempts.iter().for_each(|(row, steps)| records(row, steps));
@@ -83,7 +80,7 @@ pub(super) fn run(show: &Show, reader: &StoreReader, json: bool) -> Result<Exit,
         if count > 1 {
             output::print(&format!("\nAttempt {} of {count}", n + 1));
         }
-        story(row, steps, &zone).iter().for_each(|line| output::print(line));
+        lines(row, steps, &zone).iter().for_each(|line| output::print(line));
     }
     Ok(Exit::Done)
 }
@@ -105,21 +102,21 @@ fn records(row: &Row, steps: &[Step]) {
     }
 }
 
-fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
+fn lines(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
     let number = row.full_number.as_ref().or(row.number.as_ref());
-    let asked = format!("{}, asked for on {}", time::local(row.started, zone), row.node);
+    let requested = format!("{}, requested on {}", time::local(row.started, zone), row.node);
     let whom = number.map(|number| format!("to {number}")).into_iter();
-    let line = |at: SystemTime, words: &str| {
+    let line = |at: SystemTime, text: &str| {
         let since = time::between(row.started, Some(at));
         let since = since.map_or_else(|| "?".to_owned(), |since| format!("{:.3} s", since.as_secs_f64()));
-        format!("{since:>11}  {words}")
+        format!("{since:>11}  {text}")
     };
-    let tell = |step: &Step| line(step.at, &words(step));
-    // A provider is cleared up after the call, too.
+    let step_line = |step: &Step| line(step.at, &describe(step));
+    // The clean-up at the provider comes after the end of the call.
     let (before, after): (Vec<_>, Vec<_>) = steps.iter().partition(|step| row.ended.is_none_or(|end| step.at <= end));
     let end = match &row.outcome {
         RowOutcome::Pending if CallState::of(row) == Some(CallState::Gone) => {
-            "             It has not ended: its process is gone. The service ends it, or goes on with it, when it starts."
+            "             It has not ended, and its process is gone. When the service starts, it claims the call or ends it."
                 .to_owned()
         }
         RowOutcome::Pending => "             It has not ended yet.".to_owned(),
@@ -131,20 +128,20 @@ fn story(row: &Row, steps: &[Step], zone: &TimeZone) -> Vec<String> {
         }
     };
     let lock = row.locked_until.map(|until| lock(row, until, zone));
-    let told = before.into_iter().map(tell).chain([end]).chain(lock).chain(after.into_iter().map(tell));
-    std::iter::once(asked).chain(whom).chain(told).collect()
+    let steps = before.into_iter().map(step_line).chain([end]).chain(lock).chain(after.into_iter().map(step_line));
+    std::iter::once(requested).chain(whom).chain(steps).collect()
 }
 
-/// Formats the lock of the number that the call caused.
+/// Formats the lock that the call caused.
 fn lock(row: &Row, until: SystemTime, zone: &TimeZone) -> String {
     format!(
-        "             The number was locked then, until {} (limits.denials). `phonegate limits unlock {}` ends the lock.",
+        "             This call locked the number until {} (limits.denials). `phonegate limits unlock {}` ends the lock.",
         time::local(until, zone),
         row.attempt.id
     )
 }
 
-/// Says who judged an approval. Nothing, if a version recorded it that did not record this.
+/// Names who judged an approval. Empty if the version that recorded the call did not record it.
 fn judge(judged_by: Option<JudgedBy>) -> &'static str {
     match judged_by {
         Some(JudgedBy::PhoneGate) => " Judged by PhoneGate.",
@@ -153,16 +150,17 @@ fn judge(judged_by: Option<JudgedBy>) -> &'static str {
     }
 }
 
-fn words(step: &Step) -> String {
+/// Describes a step.
+fn describe(step: &Step) -> String {
     let backend = step.backend.as_deref().map(|backend| format!(" by {backend}")).unwrap_or_default();
     let text = step.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
     let name = match CallEvent::from_name(&step.name) {
         Some(CallEvent::BackendRefused) => "refused",
-        // A text says why it failed.
+        // The text is the reason of a failure.
         Some(CallEvent::HungUp) if step.text.is_some() => "not hung up",
         Some(CallEvent::HungUp) => "hung up",
-        Some(CallEvent::CleanedUp) if step.text.is_some() => "not cleared up",
-        Some(CallEvent::CleanedUp) => "cleared up",
+        Some(CallEvent::CleanedUp) if step.text.is_some() => "not cleaned up",
+        Some(CallEvent::CleanedUp) => "cleaned up",
         Some(CallEvent::Claimed) => "claimed by another process",
         Some(CallEvent::ServerFailed) => "asked another server",
         Some(CallEvent::Retried) => "requested again",

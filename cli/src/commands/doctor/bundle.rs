@@ -1,4 +1,4 @@
-//! The zip file for whoever helps: nothing goes into it that was not scrubbed.
+//! Writes the zip file for support. Every text in it is scrubbed.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -13,9 +13,9 @@ use super::calls::Tail;
 use super::findings::Findings;
 use super::scrub::Scrubber;
 use crate::error::CommandError;
-use crate::mim::settings;
+use phonegate_deploy::settings;
 
-/// What goes into it.
+/// The contents of the zip file.
 pub(super) struct Contents<'a> {
     pub(super) findings: &'a Findings,
     pub(super) config: Option<&'a str>,
@@ -23,10 +23,10 @@ pub(super) struct Contents<'a> {
     pub(super) logs: &'a [Tail],
 }
 
-/// Writes it beside its place first, so that a half-written one is never taken for it.
+/// Writes the zip file under another name first, so that an incomplete one never has its name.
 ///
 /// # Errors
-/// Where there is such a file already, or it cannot be written.
+/// If the file exists already, or cannot be written.
 pub(super) fn write(path: &Path, contents: &Contents<'_>, scrubber: &Scrubber) -> Result<(), CommandError> {
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{}: {error}", path.display()));
     let folder = match path.parent() {
@@ -36,11 +36,14 @@ pub(super) fn write(path: &Path, contents: &Contents<'_>, scrubber: &Scrubber) -
     let mut file = NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
     fill(file.as_file_mut(), contents, scrubber).map_err(|error| failed(&error))?;
     match file.persist_noclobber(path) {
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            Err(CommandError::usage(format!("{} is there already; name another file", path.display())))
-        }
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
         persisted => persisted.map(drop).map_err(|error| failed(&error.error)),
     }
+}
+
+/// Returns the error for a file that exists already.
+pub(super) fn exists(path: &Path) -> CommandError {
+    CommandError::usage(format!("{} exists already", path.display())).hint("name another file")
 }
 
 fn fill(file: &mut std::fs::File, contents: &Contents<'_>, scrubber: &Scrubber) -> io::Result<()> {
@@ -48,7 +51,7 @@ fn fill(file: &mut std::fs::File, contents: &Contents<'_>, scrubber: &Scrubber) 
     let mut zip = ZipWriter::new(file);
     let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
     let report = format!(
-        "phonegate doctor {}, {now}\nSecrets and telephone numbers were taken out of all files here.\n\n{}\n\n{}\n",
+        "phonegate doctor {}, {now}\nSecrets and telephone numbers were removed from all files here.\n\n{}\n\n{}\n",
         env!("CARGO_PKG_VERSION"),
         findings.table(),
         findings.conclusion()
@@ -57,13 +60,13 @@ fn fill(file: &mut std::fs::File, contents: &Contents<'_>, scrubber: &Scrubber) 
     let lines: Result<Vec<_>, _> = findings.0.iter().map(serde_json::to_string).collect();
     add(&mut zip, "report.jsonl", &(lines.map_err(io::Error::other)?.join("\n") + "\n"))?;
     if let Some(config) = config {
-        let left_out = |why: String| format!("left out: {why}, so that it is not known what in it is secret\n");
+        let left_out = |why: String| format!("left out: {why}, so its secrets cannot be recognized\n");
         add(&mut zip, "phonegate.json", &scrubber.config(config).unwrap_or_else(left_out))?;
     }
     if let Some(mfa_settings) = mfa_settings {
         let masked = match settings::masked(mfa_settings) {
-            Ok(masked) => scrubber.words(&masked),
-            Err(error) => format!("left out: {}\n", scrubber.words(&error.message)),
+            Ok(masked) => scrubber.technical_text(&masked),
+            Err(error) => format!("left out: {}\n", scrubber.technical_text(&error.message)),
         };
         add(&mut zip, settings::FILE_NAME, &masked)?;
     }

@@ -1,11 +1,11 @@
-//! What was found out, one line for each part.
+//! The findings: one line for each part of the installation.
 
 use comfy_table::Table;
 use serde::Serialize;
 
 use crate::output;
 
-/// What is known of one part.
+/// A finding about one part. Also a line of `--json`, whose names scripts depend on.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     event: &'static str,
@@ -14,21 +14,21 @@ pub(super) struct Finding {
     pub(super) text: String,
 }
 
-/// How a part is.
+/// The result of examining a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
-    /// As it should be.
+    /// The part is good.
     Ok,
-    /// It works, but somebody should look.
+    /// The part works, but needs attention.
     Warning,
-    /// It keeps calls from being placed.
+    /// The part prevents calls.
     Failed,
-    /// It was not looked at.
+    /// The part was not examined.
     Skipped,
 }
 
-/// Everything, in the order in which it was found out.
+/// All findings, in the order of the examination.
 #[derive(Debug, Default)]
 pub(super) struct Findings(pub(super) Vec<Finding>);
 
@@ -55,7 +55,7 @@ impl Findings {
         table
     }
 
-    /// In a sentence.
+    /// Returns a sentence about all findings.
     pub(super) fn conclusion(&self) -> String {
         let (failed, warnings) = (self.count(Verdict::Failed), self.count(Verdict::Warning));
         match (failed, warnings) {

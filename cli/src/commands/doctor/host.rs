@@ -1,4 +1,4 @@
-//! What lies in the folder of MIM's service, and how the service is.
+//! Examines the folder of MIM's service, and the service.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,18 +10,19 @@ use serde::Deserialize;
 
 use super::findings::{Findings, Verdict};
 use crate::commands::library_version::Library;
-use crate::install::SHIM;
-use crate::mim::contract::{self, Contract, Found};
-use crate::mim::runtime::Runtime;
-use crate::mim::shim::Shim;
-use crate::mim::{is_same_file, service, settings};
-use crate::permissions;
+use phonegate_deploy::contract::{self, Contract, Found};
+use phonegate_deploy::find::ServiceFolder;
+use phonegate_deploy::find::runtime::Runtime;
+use phonegate_deploy::service::{self, ServiceState};
+use phonegate_deploy::shim::{FILE_NAME as SHIM, Shim};
+use phonegate_deploy::{is_same_file, permissions, settings};
 
 const INSTALL_AGAIN: &str = "run `phonegate install` again";
 
-/// A library that hangs while it is loaded is no good.
-const LOAD_WITHIN: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Maximum time to load the library.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time between two checks whether the library is loaded.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The answer of `phonegate --json library-version`.
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ enum Answer {
     Error { text: String },
 }
 
-/// Looks at this program, and at the machine's service.
+/// Examines this program, and the service of the machine.
 pub(super) fn machine(findings: &mut Findings) {
     let place = std::env::current_exe().map_or_else(|error| error.to_string(), |path| path.display().to_string());
     let version = env!("CARGO_PKG_VERSION");
@@ -44,7 +45,7 @@ pub(super) fn machine(findings: &mut Findings) {
     match (service::state(), Account::of_service(HOST_SERVICE)) {
         (Err(why), _) => findings.add("service", Verdict::Failed, why),
         (Ok(state), account) => {
-            let verdict = if state == "running" { Verdict::Ok } else { Verdict::Warning };
+            let verdict = if state == ServiceState::Running { Verdict::Ok } else { Verdict::Warning };
             let account = match account {
                 Ok(Some(account)) => account.name().to_owned(),
                 Ok(None) => "an account that is not registered".to_owned(),
@@ -55,28 +56,28 @@ pub(super) fn machine(findings: &mut Findings) {
     }
 }
 
-/// The folder of MIM's service, where there is one.
+/// Finds the folder of MIM's service.
 pub(super) fn folder(named: Option<&Path>, findings: &mut Findings) -> Option<PathBuf> {
     if named.is_none() && !cfg!(windows) {
         findings.add("service folder", Verdict::Skipped, "only on Windows, or with --service-dir");
         return None;
     }
-    match service::folder(named) {
+    match ServiceFolder::find(named) {
         Ok(folder) => {
             findings.add("service folder", Verdict::Ok, format!("{} ({})", folder.path.display(), folder.found_by));
             Some(folder.path)
         }
         Err(error) => {
-            findings.add("service folder", Verdict::Failed, error.message);
+            findings.add("service folder", Verdict::Failed, error.to_string());
             None
         }
     }
 }
 
-/// Looks at what install has laid into the folder, and at what it has to fit.
+/// Examines what `phonegate install` put into the folder, and what it must fit.
 pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findings) {
     let account = Account::of_service(HOST_SERVICE).ok().flatten();
-    if let Some(danger) = permissions::could_replace(folder, account.as_ref()) {
+    if let Some(danger) = permissions::check_service_folder(folder, account.as_ref()) {
         findings.add("permissions", Verdict::Warning, danger);
     }
     let runtime = Runtime::of(folder, platform::windows_folder().as_deref());
@@ -96,7 +97,7 @@ fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings
     let Found { contract, others, passed_over } = match contract::find(folder, &gac, runtime) {
         Ok(found) => found,
         Err(error) => {
-            findings.add("contract", Verdict::Failed, error.message);
+            findings.add("contract", Verdict::Failed, error.to_string());
             return None;
         }
     };
@@ -108,10 +109,10 @@ fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings
         _ => findings.add("contract", Verdict::Ok, contract.to_string()),
     }
     for other in others {
-        findings.add("contract", Verdict::Ok, format!("also there, not taken: {other}"));
+        findings.add("contract", Verdict::Ok, format!("also found, not used: {other}"));
     }
     for over in passed_over {
-        findings.add("contract", Verdict::Warning, format!("passed over: {} {}", over.path.display(), over.why));
+        findings.add("contract", Verdict::Warning, format!("skipped: {} {}", over.path.display(), over.why));
     }
     Some(contract)
 }
@@ -121,7 +122,7 @@ fn library_in(folder: &Path, findings: &mut Findings) -> Option<Library> {
     let path = folder.join(format!("{prefix}phonegate{suffix}"));
     let place = path.display();
     if !path.is_file() {
-        findings.add("library", Verdict::Failed, format!("there is no {place}: run `phonegate install`"));
+        findings.add("library", Verdict::Failed, format!("{place} does not exist: run `phonegate install`"));
         return None;
     }
     match ask_library(&path) {
@@ -140,7 +141,7 @@ fn library_in(folder: &Path, findings: &mut Findings) -> Option<Library> {
     }
 }
 
-/// Lets another process load it: a damaged one could end this one.
+/// Loads the library in another process, because a damaged one could end this one.
 fn ask_library(path: &Path) -> Result<Library, String> {
     let tool = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut child = Command::new(tool)
@@ -153,13 +154,13 @@ fn ask_library(path: &Path) -> Result<Library, String> {
         .map_err(|error| error.to_string())?;
     let started = Instant::now();
     while child.try_wait().map_err(|error| error.to_string())?.is_none() {
-        if started.elapsed() > LOAD_WITHIN {
-            // It may have ended by itself meanwhile.
+        if started.elapsed() > LOAD_TIMEOUT {
+            // The process may have ended in the meantime.
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("it was not loaded within {} s", LOAD_WITHIN.as_secs()));
+            return Err(format!("it was not loaded within {} s", LOAD_TIMEOUT.as_secs()));
         }
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(POLL_INTERVAL);
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     match serde_json::from_slice(&output.stdout) {
@@ -179,7 +180,7 @@ fn shim_in(
     let path = folder.join(SHIM);
     let place = path.display();
     if !path.is_file() {
-        return findings.add("shim", Verdict::Failed, format!("there is no {place}: run `phonegate install`"));
+        return findings.add("shim", Verdict::Failed, format!("{place} does not exist: run `phonegate install`"));
     }
     let shim = match Shim::read(&path) {
         Ok(shim) => shim,
@@ -189,13 +190,13 @@ fn shim_in(
     let is = format!("ABI {abi}, for {compiled_for} and {name} {version}: {place}");
     let (verdict, but) = match (library, runtime, contract) {
         (Some(library), _, _) if library.abi != *abi => {
-            (Verdict::Failed, format!("; the library speaks ABI {}: {INSTALL_AGAIN}", library.abi))
+            (Verdict::Failed, format!("; the library has ABI {}: {INSTALL_AGAIN}", library.abi))
         }
         (_, Some(runtime), _) if !runtime.loads(compiled_for) => {
             (Verdict::Failed, format!("; the service's CLR, {}, cannot load it: {INSTALL_AGAIN}", runtime.version))
         }
         (_, _, Some(contract)) if contract.name != *name || contract.version != *version => {
-            let now = format!("; the contract is {} {} now: {INSTALL_AGAIN}", contract.name, contract.version);
+            let now = format!("; the contract is now {} {}: {INSTALL_AGAIN}", contract.name, contract.version);
             (Verdict::Warning, now)
         }
         _ => (Verdict::Ok, String::new()),
@@ -207,13 +208,15 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
     const PART: &str = "MIM's settings";
     let path = folder.join(settings::FILE_NAME);
     let Some(file) = mfa_settings else {
-        let why = settings::read(&path).err().map_or_else(|| "changed meanwhile".to_owned(), |error| error.message);
+        let why = settings::read(&path)
+            .err()
+            .map_or_else(|| "the file has changed in the meantime".to_owned(), |error| error.to_string());
         return findings.add(PART, Verdict::Failed, why);
     };
     let shim = folder.join(SHIM);
     let named = match settings::provider(file) {
         Ok(named) => named,
-        Err(error) => return findings.add(PART, Verdict::Failed, error.message),
+        Err(error) => return findings.add(PART, Verdict::Failed, error.to_string()),
     };
     let (verdict, text) = match named.as_deref() {
         None => (Verdict::Failed, "no CustomPhoneProvider is named: run `phonegate install`".to_owned()),
@@ -222,14 +225,14 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
             (Verdict::Failed, format!("the provider is {named}: the quotation marks break it; {INSTALL_AGAIN}"))
         }
         Some(named) if Path::new(named).is_file() => {
-            (Verdict::Warning, format!("the provider is {named}, and not {}", shim.display()))
+            (Verdict::Warning, format!("the provider is {named}, not {}", shim.display()))
         }
         Some(named) => (Verdict::Failed, format!("the provider is {named}, which does not exist; {INSTALL_AGAIN}")),
     };
     findings.add(PART, verdict, text);
-    let others = settings::others(file).unwrap_or_default();
+    let others = settings::other_entries(file).unwrap_or_default();
     if !others.is_empty() {
-        let text = format!("other entries beside the provider: {}; {INSTALL_AGAIN}", others.join(", "));
+        let text = format!("other entries besides the provider: {}; {INSTALL_AGAIN}", others.join(", "));
         findings.add(PART, Verdict::Warning, text);
     }
 }

@@ -1,4 +1,4 @@
-//! `phonegate doctor`: everything that an administrator in error, and whoever helps, wants to know.
+//! `phonegate doctor`: examines the installation, and writes a file for support.
 
 mod bundle;
 mod calls;
@@ -14,74 +14,73 @@ use serde_json::json;
 use crate::Globals;
 use crate::context::LIBRARY_LOG;
 use crate::error::{CommandError, Exit};
-use crate::mim::{read_bounded, settings};
 use crate::output::{self, Spinner};
 use bundle::Contents;
 use calls::Tail;
 use findings::{Findings, Verdict};
+use phonegate_deploy::{read_bounded, settings};
 use scrub::Scrubber;
 
-/// The longest configuration that is read.
+/// Maximum size of a configuration that is read, in bytes.
 const MAX_CONFIG: u64 = 1024 * 1024;
 
-/// So many lines of the log are shown.
+/// Number of lines of the log that are shown.
 const SHOWN_LINES: usize = 5;
 
 const HELP: &str = "\
 Examples:
   phonegate doctor                          on the server, as an administrator
-  phonegate doctor --zip for-support.zip    the same, and a file for whoever helps
+  phonegate doctor --zip for-support.zip    also writes a file for support
   phonegate doctor --json --service-dir \"D:\\MIM\\2010\\Service\"
 
-It rings nobody, and changes nothing but the tool's own log. It looks at
-  tool, library, shim    versions, the version of the interface between them (ABI), and whether they fit
+It rings no phone, and changes nothing but its own log. It examines
+  tool, library, shim    their versions, the version of the interface between them (ABI), and whether they fit
   service                state and account of FIMService; only on Windows
-  service folder         where it is, and how it was found
-  runtime                the .NET runtime that the service uses
-  contract               the assembly of MIM's that the shim was compiled against
+  service folder         its path, and how it was found
+  runtime                the .NET runtime of the service
+  contract               the assembly of MIM that the shim was compiled against
   MIM's settings         whether MfaSettings.xml names the shim, and nothing else
-  configuration          the one that is named, else the service's
-  permissions            who else could read it or the calls that are kept, or replace what MIM loads
-  metrics                where the file of figures cannot be written
-  state folder           whether the service, and nobody else, can write its logs and state
-  store                  whether the place where calls are kept can be used
+  configuration          the one that --config names, else the service's
+  permissions            who else can read it or the calls in the store, or replace what MIM loads
+  metrics                whether the metrics file can be written
+  state folder           whether the service, and no other account, can write logs and state
+  store                  whether the store of calls can be used
   PINs                   how many are set, if there is a pepper or calls ask for PINs
-  backend, clock         whether each backend in use could place calls, and whether this machine's clock is right
+  backend, clock         whether each backend in use can place calls, and whether this machine's clock is right
   log, tool's log        the last lines
 
-The zip file has the report, the configuration, MfaSettings.xml and the ends of the logs. Secrets and telephone numbers
-are taken out of all of them; look into it all the same before you hand it on.
+The zip file contains the report, the configuration, MfaSettings.xml and the ends of the logs. Secrets and telephone
+numbers are removed from all of them. Look through the file before you pass it on.
 
 --json prints one object a line:
   finding   part, result (ok, warning, failed or skipped), text
   log       line: one of the last lines of the service's log
-  examined  ok (nothing failed), failed, warnings (how many), zip (the file, absent without --zip)
-  error     text
+  examined  ok (nothing failed), failed, warnings (numbers of findings), zip (the file; left out without --zip)
 
 Exit codes:
   0  nothing failed; there may be warnings
   1  something failed
-  2  usage";
+  2  wrong usage";
 
 /// The arguments of `phonegate doctor`.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
+    /// The folder of MIM's service. [default: that of the registered service FIMService, else the usual one]
     #[arg(long, value_name = "FOLDER")]
     service_dir: Option<PathBuf>,
-    /// Writes a zip file for whoever helps, without secrets and telephone numbers. It must not exist yet.
+    /// Writes a zip file for support, without secrets and telephone numbers. The file must not exist yet.
     #[arg(long, value_name = "FILE")]
     zip: Option<PathBuf>,
 }
 
-/// Looks at everything.
+/// Examines the installation.
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, CommandError> {
     if let Some(zip) = arguments.zip.as_deref().filter(|zip| zip.exists()) {
-        return Err(CommandError::usage(format!("{} is there already; name another file", zip.display())));
+        return Err(bundle::exists(zip));
     }
     let spinner = Spinner::start(globals.json);
-    spinner.set_message("looking at the installation");
+    spinner.set_message("examining the installation");
     let mut findings = Findings::default();
     host::machine(&mut findings);
     let folder = host::folder(arguments.service_dir.as_deref(), &mut findings);
@@ -97,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let logs = calls::examine(config_path.as_deref(), &spinner, &mut findings);
     let logs = calls::logs(logs.as_deref(), &mut findings);
     for finding in &mut findings.0 {
-        finding.text = scrubber.words(&finding.text);
+        finding.text = scrubber.technical_text(&finding.text);
     }
     drop(spinner);
 
@@ -111,7 +110,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     Ok(if findings.count(Verdict::Failed) == 0 { Exit::Done } else { Exit::Failed })
 }
 
-/// Those of the service's log.
+/// Returns the last lines of the service's log.
 fn last_lines(logs: &[Tail]) -> &[String] {
     let lines = logs.iter().find(|log| log.name == LIBRARY_LOG).map_or([].as_slice(), |log| log.lines.as_slice());
     lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default()

@@ -1,7 +1,8 @@
-//! Takes secrets and telephone numbers out of what an administrator hands to somebody else.
+//! Removes secrets and telephone numbers from texts for support.
 //!
-//! Twice, so that neither way has to be perfect: what is shown of a configuration is a list of what may be shown, and
-//! whatever else stands in it, or in the files and variables that it names, is looked for in every other text.
+//! There are two mechanisms, so that neither has to be perfect. Of a configuration, only values that are known to be
+//! harmless are shown. All its other values, and those of the files and variables that it names, are searched for and
+//! hidden in every other text.
 
 use std::path::{Path, PathBuf};
 
@@ -14,21 +15,21 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::CommandError;
-use crate::mim::{read_bounded, settings};
+use phonegate_deploy::{read_bounded, settings};
 
 const HIDDEN: &str = "…";
 
-/// A shorter text is found in too many words that have nothing to do with it.
+/// Minimum length of a secret that is searched for, in characters. Shorter ones occur in too many unrelated words.
 const MIN_SECRET: usize = 6;
 
-/// The longest secret that the library takes, in bytes.
+/// Maximum size of a secret, in bytes. The library accepts no longer one.
 const MAX_SECRET: u64 = 4096;
 
-/// So many digits without anything between them may be a number where versions and addresses stand, too.
+/// Minimum number of adjacent digits that are treated as a telephone number in a text with versions and addresses.
 const NUMBER_DIGITS: usize = 7;
 
-/// Keys of the configuration whose texts are words of its own language.
-const WORDS: [&str; 20] = [
+/// Keys of the configuration whose texts are keywords, which are shown.
+const KEYWORD_KEYS: [&str; 20] = [
     "type",
     "method",
     "use",
@@ -51,8 +52,8 @@ const WORDS: [&str; 20] = [
     "$schema",
 ];
 
-/// Keys whose numbers are numbers. Under another key one may be a secret, or somebody's.
-const NUMBERS: [&str; 31] = [
+/// Keys whose numbers are shown. Under another key, a number may be a secret or a telephone number.
+const NUMBER_KEYS: [&str; 31] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -86,8 +87,8 @@ const NUMBERS: [&str; 31] = [
     "repeat",
 ];
 
-/// Keys whose texts are addresses and paths, in which a user or a number may stand.
-const PLACES: [&str; 13] = [
+/// Keys whose texts are addresses and paths. They are shown without users and numbers.
+const ADDRESS_KEYS: [&str; 13] = [
     "trunk",
     "server",
     "outbound_proxy",
@@ -103,27 +104,26 @@ const PLACES: [&str; 13] = [
     "textfile",
 ];
 
-/// The key whose texts are beginnings of numbers, and are shown unless they may be a whole number.
-const PREFIXES: &str = "blocked_prefixes";
+/// The key whose texts are prefixes of numbers. They are shown, unless one is long enough for a whole number.
+const PREFIXES_KEY: &str = "blocked_prefixes";
 
-/// Knows what to hide.
+/// Hides secrets and telephone numbers.
 pub(super) struct Scrubber {
-    /// The longest first, since one may be a part of another.
+    /// The known secrets, the longest first, since one may be a part of another.
     secrets: Vec<String>,
-    /// Where the configuration's relative paths lie.
+    /// The folder of the relative paths in the configuration.
     base: PathBuf,
     user: Regex,
     digits: Regex,
 }
 
 impl Scrubber {
-    /// Learns from a configuration, whose relative paths lie in `base`, and from MIM's settings, as far as there are
-    /// such files and they can be read.
+    /// Collects the secrets of a configuration, whose relative paths are in the folder `base`, and of MIM's settings.
     pub(super) fn new(config: Option<&str>, base: &Path, mfa_settings: Option<&[u8]>) -> Result<Self, CommandError> {
         let mut this = Self {
             secrets: mfa_settings.map(settings::hidden_texts).unwrap_or_default(),
             base: base.to_owned(),
-            // A password may have anything in it but a blank.
+            // A password may contain any character but a blank.
             user: regex(r#"(?i)((?:\b(?:sips?|tel|https?|wss?|socks[45][ah]?):(?://)?)?)[^\s<>"'@]\S*@"#)?,
             digits: regex(&format!(r"\d{{{NUMBER_DIGITS},}}"))?,
         };
@@ -140,12 +140,12 @@ impl Scrubber {
 
     fn learn(&mut self, key: &str, value: &Value) {
         match value {
-            // By the codes of countries: languages, and limits.
+            // An object by country has languages or limits.
             Value::Object(map) if key == "by_country" => map.values().for_each(|value| self.learn("language", value)),
             Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(key, value)),
             Value::Array(values) => values.iter().for_each(|value| self.learn(key, value)),
             Value::String(text) => self.learn_text(key, text),
-            Value::Number(number) if !NUMBERS.contains(&key) => self.secrets.push(number.to_string()),
+            Value::Number(number) if !NUMBER_KEYS.contains(&key) => self.secrets.push(number.to_string()),
             Value::Number(_) | Value::Null | Value::Bool(_) => {}
         }
     }
@@ -158,10 +158,10 @@ impl Scrubber {
                 self.secrets.extend(opened.and_then(|opened| text_of(&opened)));
                 self.secrets.push(text.to_owned());
             }
-            _ if WORDS.contains(&key) => {}
-            PREFIXES if is_short_prefix(text) => {}
-            _ if PLACES.contains(&key) => {
-                // Of an address, whoever is named in it, and the password.
+            _ if KEYWORD_KEYS.contains(&key) => {}
+            PREFIXES_KEY if is_short_prefix(text) => {}
+            _ if ADDRESS_KEYS.contains(&key) => {
+                // The user and the password in an address are secrets.
                 if let Some((user, _)) = text.rsplit_once('@') {
                     let user = user.rsplit_once("//").map_or(user, |(_, user)| user);
                     let user = user.strip_prefix("sip:").or(user.strip_prefix("sips:")).unwrap_or(user);
@@ -173,8 +173,8 @@ impl Scrubber {
         }
     }
 
-    /// The secret that is in that variable or file. None where there is no such one: whoever has mistaken the place has
-    /// written the secret itself there.
+    /// Returns the secret in a variable or file. `None` if it does not exist: then the configuration may have the secret
+    /// itself in its place.
     fn named(&self, key: &str, text: &str) -> Option<String> {
         match key {
             "env" => std::env::var(text).ok(),
@@ -182,15 +182,15 @@ impl Scrubber {
         }
     }
 
-    /// Of a configuration that is not JSON, the texts in quotation marks and the numbers, each after the key that comes
-    /// before it.
+    /// Collects secrets from a configuration that is not valid JSON: quoted texts and numbers, each with the key before
+    /// it.
     fn learn_damaged(&mut self, config: &str) -> Result<(), CommandError> {
         let mut key = String::new();
         let values = regex(r#"("(?:[^"\\]|\\.)*")(\s*:)?|\d+"#)?;
         for found in values.captures_iter(config) {
             let text = found.get(0).map_or("", |text| text.as_str());
             let Some(quoted) = found.get(1).map(|text| text.as_str()) else {
-                if !NUMBERS.contains(&key.as_str()) {
+                if !NUMBER_KEYS.contains(&key.as_str()) {
                     self.secrets.push(text.to_owned());
                 }
                 continue;
@@ -204,9 +204,9 @@ impl Scrubber {
         Ok(())
     }
 
-    /// Text in which versions and addresses may stand: what is known to be secret, the users in addresses, and long
-    /// runs of digits are hidden.
-    pub(super) fn words(&self, text: &str) -> String {
+    /// Scrubs a text that may contain versions and addresses: hides known secrets, users in addresses, and long runs of
+    /// digits.
+    pub(super) fn technical_text(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for secret in &self.secrets {
             text = text.replace(secret, HIDDEN);
@@ -215,16 +215,16 @@ impl Scrubber {
         self.digits.replace_all(&text, HIDDEN).into_owned()
     }
 
-    /// Text from anywhere: whatever may be a number is masked besides.
+    /// Scrubs any text: also masks everything that may be a telephone number.
     pub(super) fn text(&self, text: &str) -> String {
-        mask_numbers(&self.words(text))
+        mask_numbers(&self.technical_text(text))
     }
 
-    /// A line of the log.
+    /// Scrubs a line of the log.
     pub(super) fn log_line(&self, line: &str) -> String {
         match serde_json::from_str::<Map<String, Value>>(line) {
             Ok(record) => {
-                let scrubbed = record.iter().map(|(key, value)| (self.words(key), self.logged(key, value)));
+                let scrubbed = record.iter().map(|(key, value)| (self.technical_text(key), self.logged(key, value)));
                 Value::Object(scrubbed.collect()).to_string()
             }
             Err(_) => self.text(line),
@@ -233,24 +233,24 @@ impl Scrubber {
 
     fn logged(&self, key: &str, value: &Value) -> Value {
         match (key, value) {
-            // They are what tells one call from another, and nothing else would fit their form.
+            // Ids and times distinguish calls, and no secret has their form.
             ("id", Value::String(id)) if Uuid::try_parse(id).is_ok() => value.clone(),
             ("time", Value::String(time)) if is_time(time) => value.clone(),
             (_, Value::String(text)) => self.text(text).into(),
             (_, Value::Number(number)) => self.number(number),
             (key, Value::Array(values)) => values.iter().map(|value| self.logged(key, value)).collect(),
             (_, Value::Object(map)) => {
-                let scrubbed = map.iter().map(|(key, value)| (self.words(key), self.logged(key, value)));
+                let scrubbed = map.iter().map(|(key, value)| (self.technical_text(key), self.logged(key, value)));
                 Value::Object(scrubbed.collect())
             }
             (_, Value::Null | Value::Bool(_)) => value.clone(),
         }
     }
 
-    /// The configuration.
+    /// Scrubs a configuration.
     ///
     /// # Errors
-    /// Where it is not JSON, so that it is not known what is what in it.
+    /// If it is not valid JSON, so that its values cannot be recognized.
     pub(super) fn config(&self, text: &str) -> Result<String, String> {
         let value = read_json(text).ok_or("it is not JSON")?;
         serde_json::to_string_pretty(&self.shown("", &value)).map_err(|error| error.to_string())
@@ -258,17 +258,22 @@ impl Scrubber {
 
     fn shown(&self, key: &str, value: &Value) -> Value {
         match value {
-            Value::Object(map) if key == "by_country" => {
-                map.iter().map(|(country, value)| (self.words(country), self.shown("language", value))).collect()
+            Value::Object(map) if key == "by_country" => map
+                .iter()
+                .map(|(country, value)| (self.technical_text(country), self.shown("language", value)))
+                .collect(),
+            Value::Object(map) => {
+                map.iter().map(|(key, value)| (self.technical_text(key), self.shown(key, value))).collect()
             }
-            Value::Object(map) => map.iter().map(|(key, value)| (self.words(key), self.shown(key, value))).collect(),
             Value::Array(values) => values.iter().map(|value| self.shown(key, value)).collect(),
-            Value::String(text) if WORDS.contains(&key) || PLACES.contains(&key) => self.words(text).into(),
-            Value::String(text) if matches!(key, "env" | "file") && self.named(key, text).is_some() => {
-                self.words(text).into()
+            Value::String(text) if KEYWORD_KEYS.contains(&key) || ADDRESS_KEYS.contains(&key) => {
+                self.technical_text(text).into()
             }
-            Value::String(text) if key == PREFIXES && is_short_prefix(text) => self.words(text).into(),
-            Value::Number(number) if NUMBERS.contains(&key) => self.number(number),
+            Value::String(text) if matches!(key, "env" | "file") && self.named(key, text).is_some() => {
+                self.technical_text(text).into()
+            }
+            Value::String(text) if key == PREFIXES_KEY && is_short_prefix(text) => self.technical_text(text).into(),
+            Value::Number(number) if NUMBER_KEYS.contains(&key) => self.number(number),
             Value::String(_) | Value::Number(_) => HIDDEN.into(),
             Value::Null | Value::Bool(_) => value.clone(),
         }
@@ -276,14 +281,14 @@ impl Scrubber {
 
     fn number(&self, number: &serde_json::Number) -> Value {
         let text = number.to_string();
-        match text == self.words(&text) && digits_in(&text) < NUMBER_DIGITS {
+        match text == self.technical_text(&text) && digits_in(&text) < NUMBER_DIGITS {
             true => number.clone().into(),
             false => HIDDEN.into(),
         }
     }
 }
 
-/// Whether a text can be the beginning of a number, and is too short for a whole one.
+/// Returns whether a text is a prefix of a number, and too short for a whole one.
 fn is_short_prefix(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit() || "+? ".contains(c)) && digits_in(text) < NUMBER_DIGITS
 }
@@ -304,7 +309,7 @@ fn text_of(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().map(|text| text.trim_start_matches('\u{feff}').trim().to_owned())
 }
 
-/// As the log writes it: `2026-01-31T12:00:00.123456789Z`.
+/// Returns whether a text is a time of the log: `2026-01-31T12:00:00.123456789Z`.
 fn is_time(text: &str) -> bool {
     text.len() <= 35 && text.contains('T') && text.ends_with('Z') && {
         let rest = text.trim_end_matches('Z');

@@ -1,4 +1,4 @@
-//! Lists locked numbers and the calls that count for daily limits, for people and for programs.
+//! Lists locked numbers, and the calls that count for the daily limits.
 
 use std::collections::BTreeMap;
 

@@ -22,18 +22,18 @@ Someone who knows a user's password may cause such calls: before you unlock, ask
 `phonegate calls --number ID` shows them.
 
 Examples:
-  phonegate limits list                                            what is locked, and the use of the daily limits
+  phonegate limits list                                            locked numbers, and the use of the daily limits
   phonegate limits unlock +1 4255551212
-  phonegate limits unlock 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call, as an event names it
-  phonegate limits unlock 0f343b0931126a20f133d67c2b018a3b         by the key that the list shows
+  phonegate limits unlock 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call, from an event
+  phonegate limits unlock 0f343b0931126a20f133d67c2b018a3b         the number of a key, from the list
 
 Each unlock is a line in phonegate-tool.log, in `log.directory`, which says who made it. On Windows, it is also event
 1009 in the Event Log.
 
 Exit codes:
   0  done; unlock: also if the number was not locked
-  1  unlock: there is no such call; or the store cannot be used, or is not there yet
-  2  usage or configuration";
+  1  unlock: there is no such call; or the store cannot be used, or does not exist yet
+  2  wrong usage or configuration";
 
 const LIST: &str = "\
 A day is the last 24 hours. A call may count for up to ten minutes longer. Refused calls do not count.
@@ -42,21 +42,20 @@ A day is the last 24 hours. A call may count for up to ten minutes longer. Refus
   lock   of a number that is locked now: key, number (masked), since, until (UTC), locks (how many in a row, this one
          included)
   usage  of a daily limit: limit (calls_per_day or by_country), country (of by_country), calls, cap (left out: no cap)
-  error  text: see exit codes 1 and 2 of `phonegate limits --help`
 A key identifies the number to anyone who hashes every number: treat it like the number.";
 
 const UNLOCK: &str = "\
 Ends the lock, and resets the counts of denials and locks: the next lock is as short as the first one.
 
---json prints one object: event (unlocked), key, number (masked), was_locked, and of the lock since, until (UTC) and
-locks; or event (warning or error), text.
+--json prints one object: event (unlocked), key, number (masked), was_locked, and the lock's since, until (UTC) and
+locks.
 
 Exit codes:
   0  done, also if the number was not locked
   1  there is no such call, or the store cannot be used
-  2  usage or configuration";
+  2  wrong usage or configuration";
 
-/// The verbs of `phonegate limits`.
+/// The commands of `phonegate limits`.
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
 pub(crate) enum LimitsCommand {
@@ -68,7 +67,7 @@ pub(crate) enum LimitsCommand {
     Unlock(StoredNumber),
 }
 
-/// Does what the verb says.
+/// Runs a command of `phonegate limits`.
 pub(crate) fn run(command: &LimitsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
     let reader = StoreReader::open(&context)?;

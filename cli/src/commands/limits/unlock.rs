@@ -9,11 +9,8 @@ use crate::audit_log::AuditLog;
 use crate::commands::stored_number::StoredNumber;
 use crate::error::{CommandError, Exit};
 use crate::output;
-use crate::store_reader::{KnownNumber, StoreReader};
+use crate::store_reader::{KnownNumber, StoreReader, unknown_number};
 use crate::time;
-
-/// Shown in place of a number of which only the key is known.
-const UNKNOWN: &str = "(not known)";
 
 /// The line of `--json`. Scripts depend on its names.
 #[derive(Serialize)]
@@ -39,18 +36,15 @@ pub(super) fn run(
     let KnownNumber { keys, masked } = reader.known_number(&number.text())?;
     let locks = reader.block_on(reader.store.locks())?;
     let lock = locks.into_iter().find(|lock| keys.contains(&lock.number));
-    let masked = lock.as_ref().map(|lock| lock.masked.clone()).or(masked).unwrap_or_else(|| {
-        output::warning(json, "no call to a number with this key is kept; check that it is the right one");
-        UNKNOWN.into()
-    });
+    let masked = lock.as_ref().map(|lock| lock.masked.clone()).or(masked).unwrap_or_else(|| unknown_number(json));
     let log = log()?;
     let was_locked = reader.block_on(reader.store.unlock(&keys))?;
     let by = format!("by {}", platform::user_name());
     match (was_locked, &lock) {
-        (true, Some(lock)) => log.write(GateEvent::Unlocked, &masked, &format!("{by}; it was: {}", words(lock))),
-        // It was locked after the list was read.
+        (true, Some(lock)) => log.write(GateEvent::Unlocked, &masked, &format!("{by}; it was: {}", describe(lock))),
+        // The number was locked after the list was read.
         (true, None) => log.write(GateEvent::Unlocked, &masked, &by),
-        // Its denials are reset nevertheless, which is logged, too.
+        // Its denials are reset all the same.
         (false, _) => log.write(GateEvent::DenialsReset, &masked, &format!("{by}; it was not locked")),
     }
     if json {
@@ -65,10 +59,10 @@ pub(super) fn run(
             locks: lock.map(|lock| lock.locks),
         });
     } else if was_locked {
-        output::print(&format!("{masked} is not locked any more; denials are counted from 0 again."));
+        output::print(&format!("{masked} is no longer locked; denials are counted from 0 again."));
     } else {
         output::print(&format!(
-            "{masked} was not locked; denials are counted from 0 again. `phonegate limits list` shows what is locked (a \
+            "{masked} was not locked; denials are counted from 0 again. `phonegate limits list` shows locked numbers (a \
              number with an extension has a lock of its own)."
         ));
     }
@@ -77,7 +71,7 @@ pub(super) fn run(
 }
 
 /// Formats a lock for the audit log.
-fn words(lock: &NumberLock) -> String {
+fn describe(lock: &NumberLock) -> String {
     let NumberLock { since, until, locks, .. } = lock;
     format!("locked from {} until {}, lock {locks} in a row", time::utc(*since), time::utc(*until))
 }

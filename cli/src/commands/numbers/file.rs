@@ -1,4 +1,4 @@
-//! Reading a column of comma-separated values, as MIM's portal, PowerShell and Excel export them.
+//! Reads the numbers from a column of a file of comma-separated values.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use csv::StringRecord;
 
 use crate::csv_input::{self, Rows};
 
-/// The largest file, in bytes: a million users with a few columns.
+/// Maximum size of the file, in bytes: enough for a million users with a few columns.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The texts in this column, each with its line.
+/// Returns the texts of a column, each with its line.
 ///
 /// # Errors
 /// What is wrong with the file, and what to do.
@@ -31,11 +31,11 @@ fn column_of(text: &str, column: &str) -> Result<Vec<(u64, String)>, String> {
 }
 
 fn no_column(column: &str, header: &StringRecord) -> String {
-    // The names are sanitized: in a file without a header, the first row has numbers.
+    // The names are sanitized, because the first row of a file without a header has numbers.
     let names: Vec<_> = header.iter().map(phonegate::telemetry::sanitize_untrusted).collect();
     match names.join(", ") {
-        names if names.is_empty() => "is empty; its first row must name the columns".to_owned(),
-        names => format!("has no column `{column}`; its first row names: {names}. Choose one by --column NAME"),
+        names if names.is_empty() => "is empty; the first row must name the columns".to_owned(),
+        names => format!("has no column `{column}`; the first row names: {names}. Choose one by --column NAME"),
     }
 }
 
@@ -59,15 +59,15 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_that_of_the_file_after_cells_with_line_breaks() {
+    fn lines_are_counted_after_cells_with_line_breaks() {
         let text = "name,phone\n\"Ann\nB.\",1\nBob,2\n";
         assert_eq!(column_of(text, "phone"), Ok(vec![(2, "1".to_owned()), (4, "2".to_owned())]));
     }
 
     #[test]
-    fn a_missing_column_is_named_beside_those_that_are_there() {
+    fn the_error_names_a_missing_column_and_the_existing_ones() {
         let error = column_of("name,mobile\n", "phone").unwrap_err();
-        assert_eq!(error, "has no column `phone`; its first row names: name, mobile. Choose one by --column NAME");
+        assert_eq!(error, "has no column `phone`; the first row names: name, mobile. Choose one by --column NAME");
         assert!(column_of("", "phone").unwrap_err().contains("is empty"));
         let error = column_of("Ann,+1 4255551212\n", "phone").unwrap_err();
         assert!(!error.contains("4255551212") && !error.contains("425555"), "{error}");

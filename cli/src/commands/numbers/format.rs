@@ -11,7 +11,7 @@ use super::{Checked, Summary};
 use crate::csv_output::{io_error, no_formula};
 use crate::output::{self, Format};
 
-/// One number. Its names are documented in `phonegate numbers check --help`, and scripts depend on them.
+/// A line of `--json`. `phonegate numbers check --help` documents its names, and scripts depend on them.
 #[derive(Serialize)]
 struct NumberRecord<'a> {
     event: &'static str,
@@ -33,14 +33,14 @@ struct NumberRecord<'a> {
 
 const COLUMNS: [&str; 8] = ["row", "written", "number", "country", "type", "result", "reason", "text"];
 
-/// Shows numbers on stdout.
-pub(super) struct Listing {
+/// Prints numbers on stdout.
+pub(super) struct NumberPrinter {
     format: Format,
     full: bool,
     csv: Option<csv::Writer<io::Stdout>>,
 }
 
-impl Listing {
+impl NumberPrinter {
     pub(super) fn new(format: Format, full: bool) -> Self {
         let mut csv = (format == Format::Csv).then(|| csv::Writer::from_writer(io::stdout()));
         if let Some(csv) = &mut csv {

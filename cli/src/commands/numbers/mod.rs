@@ -1,4 +1,4 @@
-//! `phonegate numbers`: shows how telephone numbers are read, without placing a call.
+//! `phonegate numbers`: shows how telephone numbers are read, and whether they may be called.
 
 mod file;
 mod format;
@@ -8,47 +8,47 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use phonegate::admission::{Admission, Reading};
-use phonegate::backend::Dialling;
+use phonegate::backend::sip::{Dialling, SipConfig};
 use phonegate::call::{Failure, FailureReason, PhoneNumber};
-use phonegate::config::{BackendConfig, Config, ConfigError};
+use phonegate::config::{Config, ConfigError};
 
 use crate::Globals;
 use crate::context::Context;
 use crate::error::{CommandError, Exit};
 use crate::output::Format;
-use format::Listing;
+use format::NumberPrinter;
 
 /// The attribute in which MIM keeps the number that PhoneGate is to call.
 const MIM_ATTRIBUTE: &str = "msidmPhoneGatePhoneNumber";
 
 const HELP: &str = "\
-Reads numbers as a call would, by the section `numbers` of the configuration, and says which of them may be called.
-It places no call and contacts no provider. Run it on an export of all users before PhoneGate goes spinner.
+Reads numbers as a call would, by the section `numbers` of the configuration, and shows which of them may be
+called. It places no call and contacts no provider. Run it on an export of all users before PhoneGate goes spinner.
 
 Examples:
-  phonegate numbers check \"+1 4255551212\" \"49 151 23456789\"      quotation marks round each number
+  phonegate numbers check \"+1 4255551212\" \"49 151 23456789\"      quotation marks around each number
   phonegate numbers check --file users.csv                       the column msidmPhoneGatePhoneNumber
   phonegate numbers check --file users.csv --column mobile --csv > read.csv
-  phonegate numbers check --file users.csv --full --json         with the whole numbers: keep the output safe
+  phonegate numbers check --file users.csv --full --json         with whole numbers: keep the output safe
 
-The first row of the file names its columns. Commas, semicolons and tabs are understood, in UTF-8, UTF-16 with a byte
-order mark, and Windows-1252. `--file -` reads standard input.
+The first row of the file names its columns. The separator is a comma, semicolon or tab; the encoding is UTF-8, UTF-16
+with a byte order mark, or Windows-1252. `--file -` is standard input.
 
 --json prints one object a line, --csv the same fields as columns:
-  number   row (the line of the file, or the place among the arguments), number (E.164, masked unless --full), country
+  number   row (the line of the file, or the position among the arguments), number (E.164, masked unless --full), country
            (ISO 3166-1), type (as in `numbers.allowed_types`), result (admitted or refused), reason and text of a
            refusal; with --full also written (the text that was read)
-  summary  numbers, admitted, refused (how many for each reason), empty (rows without a number); not in --csv
+  summary  numbers, admitted, refused (a number for each reason), empty (rows without a number); not in --csv
 
 Exit codes:
   0  all numbers may be called
-  1  one of them may not
-  2  usage or configuration, or the file cannot be read";
+  1  at least one may not
+  2  wrong usage or configuration, or the file cannot be read";
 
-/// The verbs of `phonegate numbers`.
+/// The commands of `phonegate numbers`.
 #[derive(Subcommand)]
 pub(crate) enum NumbersCommand {
-    /// Says how each number is read, and whether it may be called.
+    /// Shows how each number is read, and whether it may be called.
     Check(Check),
 }
 
@@ -62,20 +62,20 @@ pub(crate) struct Check {
     /// A file of comma-separated values with one row for each user.
     #[arg(long, value_name = "FILE.csv")]
     file: Option<PathBuf>,
-    /// The column of the numbers. [default: msidmPhoneGatePhoneNumber]
+    /// The column with the numbers. [default: msidmPhoneGatePhoneNumber]
     #[arg(long, value_name = "NAME", requires = "file", conflicts_with = "numbers")]
     column: Option<String>,
     /// Shows whole numbers instead of masked ones.
     #[arg(long)]
     full: bool,
-    /// Prints comma-separated values.
+    /// Prints comma-separated values. Not with --json.
     #[arg(long)]
     csv: bool,
 }
 
-/// A text, and how it was read.
+/// A text, and what was read from it.
 struct Checked {
-    /// The line of the file, or the place among the arguments.
+    /// The line of the file, or the position among the arguments.
     row: u64,
     written: String,
     read: Result<Reading, Failure>,
@@ -90,7 +90,7 @@ impl Checked {
     }
 }
 
-/// What is counted over all numbers.
+/// Counts of all numbers.
 #[derive(Default)]
 struct Summary {
     numbers: usize,
@@ -111,25 +111,23 @@ impl Summary {
     }
 }
 
-/// The SIP trunks in use, if every call goes over one of them.
+/// Returns the SIP trunks in use, if every call uses one of them; else nothing.
 fn trunks(config: &Config) -> Result<Vec<Dialling>, ConfigError> {
-    let in_use = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    let trunks: Result<Vec<_>, _> = in_use
-        .filter_map(|(name, backend)| match backend {
-            BackendConfig::Sip(sip) => Some(Dialling::new(&format!("backends.{name}"), sip, &config.numbers)),
-            _ => None,
-        })
+    let trunks: Result<Vec<_>, _> = config
+        .in_use()
+        .filter_map(|(name, backend)| Some((name, backend.settings::<SipConfig>()?)))
+        .map(|(name, sip)| Dialling::new(&format!("backends.{name}"), sip, &config.numbers))
         .collect();
     trunks.map(|trunks| if trunks.len() == config.use_order.len() { trunks } else { Vec::new() })
 }
 
-/// Why no trunk dials a number.
+/// Returns why no trunk dials a number, or `None` if one does.
 fn undialled(trunks: &[Dialling], number: &PhoneNumber) -> Option<Failure> {
     let mut refusals = trunks.iter().map(|trunk| trunk.dialled(number).err()).collect::<Option<Vec<_>>>()?;
     refusals.pop()
 }
 
-/// Runs a verb of `phonegate numbers`.
+/// Runs a command of `phonegate numbers`.
 pub(crate) fn run(command: &NumbersCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let NumbersCommand::Check(arguments) = command;
     let config = Context::load(globals.config())?.loaded.config;
@@ -142,7 +140,7 @@ pub(crate) fn run(command: &NumbersCommand, globals: &Globals) -> Result<Exit, C
         }
         None => (1..).zip(arguments.numbers.iter().cloned()).collect(),
     };
-    let mut listing = Listing::new(format, arguments.full);
+    let mut printer = NumberPrinter::new(format, arguments.full);
     let mut summary = Summary::default();
     for (row, written) in written {
         if written.trim().is_empty() {
@@ -157,8 +155,8 @@ pub(crate) fn run(command: &NumbersCommand, globals: &Globals) -> Result<Exit, C
         }
         let checked = Checked { row, written, read };
         summary.count(checked.refusal().map(Failure::reason));
-        listing.add(&checked);
+        printer.add(&checked);
     }
-    listing.finish(&summary);
+    printer.finish(&summary);
     Ok(if summary.refused.is_empty() { Exit::Done } else { Exit::Failed })
 }

@@ -1,4 +1,4 @@
-//! Setting, removing and unlocking one PIN.
+//! Sets, removes and unlocks PINs.
 
 use std::time::SystemTime;
 
@@ -28,10 +28,8 @@ pub(super) fn set(
     let pins = setter.pins(reader)?;
     // The error does not show what was read: it may be a PIN in the wrong place.
     let number = admission(context)?.read(&arguments.number.join(" ")).map_err(|failure| {
-        CommandError::usage(format!(
-            "the number cannot be read ({}). Write it as +14255551212. The PIN is asked for, and is never an argument",
-            failure.reason().name()
-        ))
+        CommandError::usage(format!("the number cannot be read ({})", failure.reason().name()))
+            .hint("write the number as +14255551212; the PIN is asked for, and is never an argument")
     })?;
     let pin = input::pin(arguments, &number, setter.rules)?;
     let replaced = of_number(&pins, &number);
@@ -41,7 +39,7 @@ pub(super) fn set(
     match json {
         true => output::json_line(&set_record(number.key(), &number.to_string(), None, replaced.is_some())),
         false => {
-            let instead = if replaced.is_some() { ", in place of the one that it had" } else { "" };
+            let instead = if replaced.is_some() { ", and replaces the one before" } else { "" };
             output::print(&format!("The PIN of {number} is set{instead}."));
         }
     }
@@ -51,11 +49,11 @@ pub(super) fn set(
 
 /// Writes that a PIN was set, and which one it replaces.
 pub(super) fn write_set(log: &AuditLog, masked: &str, replaced: Option<&StoredPin>) {
-    let replaced = replaced.map(|pin| format!("; replaces: {}", words(pin))).unwrap_or_default();
+    let replaced = replaced.map(|pin| format!("; replaces: {}", describe(pin))).unwrap_or_default();
     log.write(GateEvent::PinSet, masked, &format!("by {}{replaced}", platform::user_name()));
 }
 
-/// The line of `--json` about a PIN that was just set.
+/// Returns the line of `--json` about a PIN that was just set.
 pub(super) fn set_record(key: NumberKey, masked: &str, line: Option<u64>, is_replaced: bool) -> Record<'_> {
     Record {
         event: "set",
@@ -85,7 +83,7 @@ pub(super) fn reset(
     }
     write_removed(&log, &pin, json);
     if !json {
-        output::print(&format!("{} has no PIN any more.", pin.masked));
+        output::print(&format!("{} no longer has a PIN.", pin.masked));
     }
     log.close(json, CHANGED);
     Ok(Exit::Done)
@@ -99,7 +97,7 @@ fn reset_all(
     let pins = reader.block_on(reader.store.pins())?;
     let log = log()?;
     let removed = remove_all(&pins, reader, &log, json);
-    // Also if only some were removed.
+    // Some may have been removed even if an error occurred.
     log.close(json, "PINs were removed");
     let removed = removed?;
     if !json {
@@ -112,7 +110,7 @@ fn reset_all(
 fn remove_all(pins: &[StoredPin], reader: &StoreReader, log: &AuditLog, json: bool) -> Result<usize, CommandError> {
     let mut removed = 0;
     for pin in pins {
-        // Another process may have removed it meanwhile.
+        // Another process may have removed it in the meantime.
         if reader.block_on(reader.store.remove_pin(&[pin.number]))? {
             write_removed(log, pin, json);
             removed += 1;
@@ -121,9 +119,9 @@ fn remove_all(pins: &[StoredPin], reader: &StoreReader, log: &AuditLog, json: bo
     Ok(removed)
 }
 
-/// Writes that a PIN was removed, into the log and as JSON.
+/// Writes that a PIN was removed, to the audit log and as JSON.
 fn write_removed(log: &AuditLog, pin: &StoredPin, json: bool) {
-    log.write(GateEvent::PinRemoved, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(pin)));
+    log.write(GateEvent::PinRemoved, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), describe(pin)));
     if json {
         output::json_line(&Record::of("removed", pin));
     }
@@ -140,11 +138,15 @@ pub(super) fn unlock(
     if !reader.block_on(reader.store.unlock_pin(&keys))? {
         return Err(not_set());
     }
-    log.write(GateEvent::PinUnlocked, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), words(&pin)));
+    log.write(
+        GateEvent::PinUnlocked,
+        &pin.masked,
+        &format!("by {}; it was: {}", platform::user_name(), describe(&pin)),
+    );
     match json {
         true => output::json_line(&Record::of("unlocked", &pin)),
         false => {
-            let was = if pin.locked_until.is_some() { "is not locked any more" } else { "was not locked" };
+            let was = if pin.locked_until.is_some() { "is no longer locked" } else { "was not locked" };
             output::print(&format!("The PIN of {} {was}; wrong PINs are counted from 0 again.", pin.masked));
         }
     }
@@ -152,7 +154,7 @@ pub(super) fn unlock(
     Ok(Exit::Done)
 }
 
-/// The keys of a number, and its PIN.
+/// Finds the keys of a number, and its PIN.
 fn found(number: &str, reader: &StoreReader) -> Result<(Vec<NumberKey>, StoredPin), CommandError> {
     let keys = reader.keys(number)?;
     let pins = reader.block_on(reader.store.pins())?;
@@ -161,14 +163,12 @@ fn found(number: &str, reader: &StoreReader) -> Result<(Vec<NumberKey>, StoredPi
 }
 
 fn not_set() -> CommandError {
-    CommandError::failed(
-        "no PIN is set for that number; `phonegate pins list` shows those that have one (a number with an extension has a \
-         PIN of its own)",
-    )
+    CommandError::failed("no PIN is set for that number")
+        .hint("`phonegate pins list` shows the numbers with a PIN; a number with an extension has a PIN of its own")
 }
 
 /// Formats a PIN for the audit log: when it was set, the wrong PINs since then, and its lock.
-fn words(pin: &StoredPin) -> String {
+fn describe(pin: &StoredPin) -> String {
     let locked = pin.locked_until.map(|until| format!(", locked until {}", time::utc(until))).unwrap_or_default();
     format!("set {}, {} wrong PINs since{locked}", time::utc(pin.set_at), pin.failures)
 }

@@ -1,4 +1,4 @@
-//! Setting the PINs of a file: every row is checked first, then the PINs are set one after the other.
+//! Sets the PINs of a file: checks every row, then sets one PIN after the other.
 
 use std::collections::HashMap;
 
@@ -18,24 +18,24 @@ use crate::error::{CommandError, Exit};
 use crate::output::{self, Spinner};
 use crate::store_reader::{StoreReader, admission};
 
-/// The largest file, in bytes: a million numbers and their PINs.
+/// Maximum size of the file, in bytes: enough for a million numbers and PINs.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
-/// A row that can be used.
+/// A valid row.
 struct Entry {
     line: u64,
     number: PhoneNumber,
     pin: Pin,
 }
 
-/// A row that cannot be used. The text shows neither a number nor a PIN.
+/// A row that cannot be used. The text contains neither a number nor a PIN.
 #[derive(Debug, PartialEq, Eq)]
 struct RefusedRow {
     line: u64,
     text: String,
 }
 
-/// What the rows of a file are.
+/// The rows of a file.
 #[derive(Default)]
 struct Checked {
     entries: Vec<Entry>,
@@ -65,7 +65,7 @@ pub(super) fn run(
         return Err(in_file(format!("{} of {rows} rows cannot be used, so no PIN was set", refused.len())));
     }
     let replaced = if arguments.dry_run {
-        // It makes no file.
+        // A dry run creates no store.
         let pins = StoreReader::open_existing(context)?.map_or(Ok(Vec::new()), |reader| setter.pins(&reader))?;
         let before = Before::new(pins);
         entries.iter().filter(|entry| before.pin(&entry.number).is_some()).count()
@@ -74,7 +74,7 @@ pub(super) fn run(
         let before = Before::new(setter.pins(&reader)?);
         let log = log()?;
         let replaced = set_all(entries, &setter.into_checker(&reader), &before, &reader, &log, arguments, json);
-        // Also if only some were set.
+        // Some may have been set even if an error occurred.
         log.close(json, "PINs were set");
         replaced?
     };
@@ -84,13 +84,13 @@ pub(super) fn run(
         })),
         false => {
             let done = if arguments.dry_run { "could be set" } else { "set" };
-            output::print(&format!("PINs {done}: {total}; {replaced} of them in place of another."));
+            output::print(&format!("PINs {done}: {total}; {replaced} of them replace others."));
         }
     }
     Ok(Exit::Done)
 }
 
-/// The PINs that were set before.
+/// The PINs that were set before the import.
 struct Before(HashMap<NumberKey, StoredPin>);
 
 impl Before {
@@ -141,10 +141,10 @@ fn set_all(
 fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<Checked, String> {
     let mut rows = Rows::of(text);
     let header = rows.header()?;
-    // Without a header, the first row has a PIN: it is not shown.
+    // The first row is not shown: without a header, it contains a PIN.
     let (Some(of_number), Some(of_pin)) = (csv_input::column(&header, "number"), csv_input::column(&header, "pin"))
     else {
-        return Err("its first row must name the columns `number` and `pin`".to_owned());
+        return Err("the first row must name the columns `number` and `pin`".to_owned());
     };
     let mut lines: HashMap<NumberKey, u64> = HashMap::new();
     let mut checked = Checked::default();
@@ -160,7 +160,7 @@ fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<Checked, St
         }
     }
     match checked.entries.is_empty() && checked.refused.is_empty() {
-        true => Err("it has no row below the names of the columns".to_owned()),
+        true => Err("there is no row below the names of the columns".to_owned()),
         false => Ok(checked),
     }
 }
@@ -173,13 +173,13 @@ fn entry(
     rules: PinRules,
     lines: &mut HashMap<NumberKey, u64>,
 ) -> Result<Entry, String> {
-    // A failure's text shows a part of what was read, which may be a PIN in the wrong column.
+    // The text of a failure shows a part of the input, which may be a PIN in the wrong column.
     let number = numbers.read(number).map_err(|failure| {
         format!("the number cannot be read ({}); `phonegate numbers check` says why", failure.reason().name())
     })?;
     let pin = rules.check(pin, &number).map_err(|refused| refused.to_string())?;
     match lines.insert(number.key(), line) {
         None => Ok(Entry { line, number, pin }),
-        Some(first) => Err(format!("the number is that of line {first}; keep one of them")),
+        Some(first) => Err(format!("the number is in line {first}, too; remove one of the lines")),
     }
 }

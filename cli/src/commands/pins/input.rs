@@ -1,4 +1,4 @@
-//! Reading a PIN: from the terminal without an echo, from a file, or from standard input.
+//! Reads a PIN from the terminal without an echo, from a file, or from standard input.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -12,13 +12,13 @@ use zeroize::Zeroizing;
 use super::Set;
 use crate::error::CommandError;
 
-/// The longest file of a PIN, in bytes: a PIN, a byte order mark and a line break.
+/// Maximum size of the input, in bytes: a PIN, a byte order mark and a line break.
 const MAX_BYTES: u64 = 64;
 
 /// Reads the PIN for a number, and checks it.
 ///
 /// # Errors
-/// The PIN cannot be read, or is refused. The error never shows it.
+/// If the PIN cannot be read, or is refused. The error never shows it.
 pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Result<Pin, CommandError> {
     let accepted = |text: &str| rules.check(text, number).map_err(|refused| CommandError::usage(refused.to_string()));
     match &arguments.pin_file {
@@ -29,7 +29,7 @@ pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Res
             let pin = accepted(&typed)?;
             match *ask("Once more: ")? == *typed {
                 true => Ok(pin),
-                false => Err(CommandError::usage("the two are not the same; no PIN was set")),
+                false => Err(CommandError::usage("the two PINs differ; no PIN was set")),
             }
         }
     }
@@ -37,9 +37,8 @@ pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Res
 
 fn ask(prompt: &str) -> Result<Zeroizing<String>, CommandError> {
     rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
-        CommandError::usage(format!(
-            "cannot read the PIN from a terminal: {error}. Without a terminal, use --pin-file FILE or --pin-stdin"
-        ))
+        CommandError::usage(format!("cannot read the PIN from a terminal: {error}"))
+            .hint("without a terminal, use --pin-file FILE or --pin-stdin")
     })
 }
 
@@ -52,9 +51,8 @@ fn from_file(path: &Path) -> Result<Zeroizing<String>, CommandError> {
 fn from_stdin() -> Result<Zeroizing<String>, CommandError> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        return Err(CommandError::usage(
-            "standard input is a terminal, which would show the PIN; leave out --pin-stdin",
-        ));
+        return Err(CommandError::usage("standard input is a terminal, which would show the PIN")
+            .hint("leave out --pin-stdin: then the PIN is asked for"));
     }
     read(stdin.lock()).map_err(|problem| CommandError::usage(format!("standard input: {problem}")))
 }
@@ -66,11 +64,11 @@ fn read(source: impl Read) -> Result<Zeroizing<String>, String> {
     let is_short = u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_BYTES);
     match std::str::from_utf8(&bytes) {
         Ok(text) if is_short => Ok(Zeroizing::new(text.to_owned())),
-        _ => Err("it must have the digits of one PIN, and nothing else".to_owned()),
+        _ => Err("it must contain the digits of one PIN, and nothing else".to_owned()),
     }
 }
 
-/// The text without a byte order mark and the line break at its end.
+/// Returns the text without a byte order mark and without the line break at its end.
 fn digits(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n'])
 }

@@ -1,4 +1,4 @@
-//! The numbers that have a PIN.
+//! Lists the numbers that have a PIN.
 
 use comfy_table::Table;
 use jiff::tz::TimeZone;

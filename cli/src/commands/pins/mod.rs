@@ -1,4 +1,4 @@
-//! `phonegate pins`: the PINs of the methods `pin` and `pin_and_code`.
+//! `phonegate pins`: the PINs of users, for the methods `pin` and `pin_and_code`.
 
 mod change;
 mod import;
@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::error::{CommandError, Exit};
 use crate::store_reader::StoreReader;
 use crate::time;
-pub(crate) use state::state;
+pub(crate) use state::{PinState, state};
 
 const HELP: &str = "\
 With `approval.method` set to `pin` or `pin_and_code`, a user approves a call with the PIN that is set here for the
@@ -32,53 +32,52 @@ fail as PinNotSet. After `approval.pin.max_failures` wrong PINs in a row, calls 
 `approval.pin.lock_minutes`. A number with an extension has a PIN of its own. Every node that shares the store knows the
 PINs.
 
-A PIN has 4 to 12 digits, and at least `approval.pin.min_digits`. One repeated digit, sequences such as 2345 and the like
-are refused. A PIN is never an argument: other users of the machine can read those.
+A PIN has 4 to 12 digits, and at least `approval.pin.min_digits`. Guessable PINs, such as one repeated digit or 2345, are
+refused. A PIN is never an argument, because other users of the machine can read arguments.
 
 Examples:
-  phonegate pins set +1 4255551212                      asks twice for the PIN, and does not show it
-  phonegate pins set +1 4255551212 --pin-file pin.txt   takes it from a file
+  phonegate pins set +1 4255551212                      asks for the PIN twice, without showing it
+  phonegate pins set +1 4255551212 --pin-file pin.txt   reads it from a file
   phonegate pins import pins.csv --dry-run              checks a file of numbers and PINs
   phonegate pins import pins.csv                        sets all of them; delete the file afterwards
-  phonegate pins list                                   which numbers have a PIN, and which are locked
+  phonegate pins list                                   the numbers that have a PIN, and locks
   phonegate pins unlock +1 4255551212                   ends a lock
   phonegate pins reset +1 4255551212                    removes the PIN
-  phonegate pins reset --all                            removes all PINs, as before a change of the pepper
+  phonegate pins reset --all                            removes all PINs, before a change of the pepper
 
-Who sets, removes or unlocks a PIN is a line in phonegate-tool.log, in `log.directory`.
+Each change is a line in phonegate-tool.log, in `log.directory`, which says who made it.
 
 Exit codes:
   0  done
   1  reset, unlock: no PIN is set for the number; or the store cannot be used
-  2  usage or configuration, or a number or PIN that is refused";
+  2  wrong usage or configuration, or a number or PIN that is refused";
 
 const RECORDS: &str = "\
 --json prints one object a line: event (pin; set; removed; unlocked), key, number (masked), set (UTC), failures (wrong
-PINs in a row), locked_until (UTC; left out: not locked); set also has replaced (whether there was a PIN before). Two more
-events have a text: warning, and error, after which the exit code is 1 or 2. A key identifies the number to anyone who
-hashes every number: treat it like the number.";
+PINs in a row), locked_until (UTC; left out: not locked); set also has replaced (whether there was a PIN before). A key
+identifies the number to anyone who hashes every number: treat it like the number.";
 
 const IMPORT: &str = "\
-The first row of the file names its columns, among them `number` and `pin`. Commas, semicolons and tabs are understood,
-in UTF-8, UTF-16 with a byte order mark, and Windows-1252. In Excel, format both columns as text before you fill them:
-otherwise it drops the leading zeros of PINs. `-` reads standard input.
+The first row of the file names its columns; two of them must be `number` and `pin`. The separator is a comma, semicolon
+or tab; the encoding is UTF-8, UTF-16 with a byte order mark, or Windows-1252. In Excel, format both columns as text
+before you fill them: otherwise it drops the leading zeros of PINs. FILE - is standard input.
 
-Every row is checked before the first PIN is set. If one is refused, none is set. The PINs are set one after the other;
-each takes about 20 ms. If that is interrupted, run it again: it sets all of them again.
+Every row is checked before the first PIN is set. If one is refused, no PIN is set. Each PIN takes about 20 ms. If the
+command is interrupted, run it again: it sets all PINs again.
 
 --json prints one object a line: refused (line, text) for each row that cannot be used; set (line, key, number, set,
 replaced) for each PIN; imported (pins, replaced, dry_run) at the end.
 
 Exit codes:
-  0  all PINs were set, or could be
+  0  all PINs were set; with --dry-run, they can be set
   1  the store cannot be used; the error says how many PINs were set
-  2  usage or configuration, or a row that cannot be used; no PIN was set";
+  2  wrong usage or configuration, or a row that cannot be used; no PIN was set";
 
-/// The verbs of `phonegate pins`.
+/// The commands of `phonegate pins`.
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
 pub(crate) enum PinsCommand {
-    /// Sets the PIN of a number, in place of the one that it has. Ends a lock.
+    /// Sets the PIN of a number, and ends its lock.
     #[command(after_help = RECORDS)]
     Set(Set),
     /// Sets the PINs of many numbers, from a file.
@@ -98,10 +97,10 @@ pub(crate) enum PinsCommand {
 /// The arguments of `phonegate pins set`.
 #[derive(Args)]
 pub(crate) struct Set {
-    /// The number, as +1 4255551212; spaces need no quotation marks.
+    /// The number, such as +1 4255551212; spaces need no quotation marks.
     #[arg(required = true, value_name = "NUMBER")]
     number: Vec<String>,
-    /// Reads the PIN from a file that has nothing else in it.
+    /// Reads the PIN from a file that contains nothing else.
     #[arg(long, value_name = "FILE", conflicts_with = "pin_stdin")]
     pin_file: Option<PathBuf>,
     /// Reads the PIN from standard input.
@@ -126,7 +125,7 @@ pub(crate) struct Reset {
     /// The number, or its key, which `phonegate pins list` shows, or the id of a call to it (a GUID with its hyphens).
     #[arg(required_unless_present = "all", value_name = "NUMBER|KEY|ID")]
     number: Vec<String>,
-    /// Removes the PINs of all numbers, as before a change of the pepper.
+    /// Removes the PINs of all numbers, before a change of the pepper.
     #[arg(long, conflicts_with = "number")]
     all: bool,
 }
@@ -164,7 +163,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// What PINs are set with.
+/// What is needed to set PINs.
 struct Setter {
     pepper: Pepper,
     rules: PinRules,
@@ -172,21 +171,18 @@ struct Setter {
 }
 
 impl Setter {
-    /// Reads the configuration, in which there must be a pepper.
+    /// Reads the configuration, which must have a pepper.
     fn new(Context { file, loaded }: &Context) -> Result<Self, CommandError> {
         let config = &loaded.config.approval.pin;
         let missing = || {
-            CommandError::usage(format!(
-                "{}: {PEPPER} is missing: PINs are hashed with this secret of at least 32 characters. `openssl rand -hex \
-                 32` makes one; docs/operations.md (\"PINs\") says how to keep it",
-                file.display()
-            ))
+            CommandError::usage(format!("{}: {PEPPER} is missing; PINs are hashed with it", file.display()))
+                .hint("`openssl rand -hex 32` makes a pepper; docs/operations.md, \"PINs\", says how to keep it")
         };
         let pepper = config.read_pepper(&loaded.base).map_err(|error| error.in_file(file))?.ok_or_else(missing)?;
         Ok(Self { pepper, rules: config.rules(), limits: config.limits() })
     }
 
-    /// The PINs of a store, which must have been hashed with this pepper.
+    /// Returns the PINs of a store, and checks that they were hashed with this pepper.
     fn pins(&self, reader: &StoreReader) -> Result<Vec<StoredPin>, CommandError> {
         reader.block_on(reader.store.use_pepper(self.pepper.fingerprint()))?;
         reader.block_on(reader.store.pins())
@@ -208,20 +204,21 @@ fn set(checker: &PinChecker, number: &PhoneNumber, pin: Pin, reader: &StoreReade
     reader.block_on(set)?.map_err(|error| CommandError::failed(error.to_string()))
 }
 
-/// Returns the PIN of a number among those that are set.
+/// Returns the PIN of a number.
 fn of_number<'a>(pins: &'a [StoredPin], number: &PhoneNumber) -> Option<&'a StoredPin> {
     let keys = number_keys(number);
     pins.iter().find(|pin| keys.contains(&pin.number))
 }
 
-/// Does what the verb says.
+/// Runs a command of `phonegate pins`.
 pub(crate) fn run(command: &PinsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
     if context.loaded.config.store.kind == StoreKind::Memory {
         return Err(CommandError::usage(format!(
-            "{}: store.type is memory, which ends with its process, so no PIN can be set in it; use \"sqlite\" or \"redis\"",
+            "{}: store.type is memory, which ends with its process, so no PIN can be set in it",
             context.file.display()
-        )));
+        ))
+        .hint("set store.type to \"sqlite\" or \"redis\""));
     }
     let (json, log) = (globals.json, || AuditLog::start(&context));
     match command {

@@ -1,4 +1,4 @@
-//! How many PINs are set, for `phonegate check` and `phonegate doctor`.
+//! Counts PINs, for `phonegate check` and `phonegate doctor`.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::store_reader::StoreReader;
 
-/// How many numbers have a PIN.
+/// The numbers of PINs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PinState {
-    /// PINs that are set.
+    /// Number of PINs that are set.
     pub(crate) set: usize,
-    /// PINs that are locked now.
+    /// Number of PINs that are locked now.
     pub(crate) locked: usize,
     /// Whether calls ask for a PIN.
     in_use: bool,
@@ -30,7 +30,7 @@ impl PinState {
     }
 }
 
-/// As in `12 are set, 1 of them is locked`.
+/// Formats as `12 are set, 1 of them is locked`.
 impl fmt::Display for PinState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.set {
@@ -49,7 +49,7 @@ impl fmt::Display for PinState {
 /// Counts the PINs, if calls ask for them or a pepper is configured, and checks that they were hashed with that pepper.
 ///
 /// # Errors
-/// The pepper or the store cannot be used.
+/// If the pepper or the store cannot be used.
 pub(crate) fn state(context: &Context) -> Result<Option<PinState>, CommandError> {
     let approval = &context.loaded.config.approval;
     let pepper = approval.pin.read_pepper(&context.loaded.base).map_err(|error| error.in_file(&context.file))?;

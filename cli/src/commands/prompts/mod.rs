@@ -1,4 +1,4 @@
-//! `phonegate prompts`: what users hear.
+//! `phonegate prompts`: lists, checks and plays what users hear.
 
 mod help;
 
@@ -22,20 +22,20 @@ use crate::context::Context;
 use crate::error::{CommandError, Exit};
 use crate::output;
 
-/// The silence between two pieces that are not said one after another: a second, in samples.
+/// The pause between recordings that do not belong to one prompt, in samples: one second.
 const PAUSE: usize = SAMPLE_RATE as usize;
 
-/// The verbs of `phonegate prompts`.
+/// The commands of `phonegate prompts`.
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
 pub(crate) enum PromptsCommand {
-    /// Shows the languages and their recordings.
+    /// Lists the languages and their recordings.
     #[command(after_help = LIST_HELP)]
     List,
-    /// Checks own recordings, and the languages that the configuration names. Tells every fault.
+    /// Checks your recordings and the configured languages, and reports every fault.
     #[command(after_help = CHECK_HELP)]
     Check,
-    /// Writes what a user hears into a file.
+    /// Writes what a user hears to a WAV file.
     Play(Play),
     /// Prints the sentences of PhoneGate's recordings.
     Say(Say),
@@ -48,16 +48,16 @@ pub(crate) struct Play {
     /// The file to write.
     #[arg(value_name = "FILE.wav")]
     file: PathBuf,
-    /// The language, such as de-DE or de. Absent: the configuration's default.
+    /// The language, such as de-DE or de. [default: that of the configuration]
     #[arg(long)]
     language: Option<String>,
-    /// One recording.
+    /// Writes only this recording.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["method", "code"])]
     prompt: Option<PieceName>,
-    /// What a user hears by this method of approval. Absent with --code: code.
+    /// Writes the prompt of this method of approval. [default with --code: code]
     #[arg(long)]
     method: Option<MethodName>,
-    /// The code that the user is to press: 1 to 4 digits.
+    /// The code that the prompt says: 1 to 4 digits.
     #[arg(long, value_name = "DIGITS", value_parser = code)]
     code: Option<String>,
 }
@@ -66,12 +66,12 @@ pub(crate) struct Play {
 #[derive(Args)]
 #[command(after_help = SAY_HELP)]
 pub(crate) struct Say {
-    /// The language, such as de-DE or de. Absent: all of them.
+    /// The language, such as de-DE or de. [default: all]
     #[arg(long)]
     language: Option<String>,
 }
 
-/// A piece as an argument: by the name of its file.
+/// A recording as an argument, by the name of its file.
 #[derive(Clone, Copy)]
 struct PieceName(Piece);
 
@@ -101,7 +101,7 @@ impl ValueEnum for MethodName {
     }
 }
 
-/// Reads a code.
+/// Parses a code.
 fn code(text: &str) -> Result<String, String> {
     let has_length = u8::try_from(text.len()).is_ok_and(|length| CODE_DIGITS.contains(&length));
     match has_length && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -110,7 +110,7 @@ fn code(text: &str) -> Result<String, String> {
     }
 }
 
-/// Does what a verb says.
+/// Runs a command of `phonegate prompts`.
 pub(crate) fn run(command: &PromptsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     match command {
         PromptsCommand::List => list(globals),
@@ -155,9 +155,10 @@ fn list(globals: &Globals) -> Result<Exit, CommandError> {
         output::json_line(&json!({ "event": "prompts", "language": default.tag(), "by_country": by_country }));
         return Ok(Exit::Done);
     }
-    output::print(&format!("{table}\n\nThe default is {}.", default.tag()));
+    output::print_table(&table);
+    output::print(&format!("\nThe default is {}.", default.tag()));
     for (code, language) in countries {
-        output::print(&format!("Numbers of {code} are spoken to in {}.", language.tag()));
+        output::print(&format!("Calls to numbers of {code} are in {}.", language.tag()));
     }
     Ok(Exit::Done)
 }
@@ -176,7 +177,7 @@ fn check(globals: &Globals) -> Result<Exit, CommandError> {
                     "event": "checked", "ok": true, "config": file, "languages": languages.len(), "own": own,
                 })),
                 false => output::print(&format!(
-                    "{file}\n\nAll is well: {} languages, {own} own recordings.",
+                    "{file}\n\nNo faults: {} languages, {own} of the recordings are your own.",
                     languages.len()
                 )),
             }
@@ -219,7 +220,7 @@ fn play(arguments: &Play, globals: &Globals) -> Result<Exit, CommandError> {
     let file = arguments.file.display();
     write(&arguments.file, &samples).map_err(|error| match error {
         hound::Error::IoError(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            CommandError::usage(format!("{file} is there already, and is not overwritten; name another file"))
+            CommandError::usage(format!("{file} exists already, and is not overwritten")).hint("name another file")
         }
         error => CommandError::failed(format!("cannot write {file}: {error}")),
     })?;
@@ -241,7 +242,7 @@ fn play(arguments: &Play, globals: &Globals) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// The method whose prompt `play` writes. `None`: it writes recordings one by one.
+/// Returns the method whose prompt `play` writes. `None` if it writes recordings.
 fn method(arguments: &Play) -> Result<Option<Method>, CommandError> {
     let Some(method) =
         arguments.method.map(|MethodName(method)| method).or(arguments.code.as_ref().map(|_| Method::Code))
@@ -250,15 +251,16 @@ fn method(arguments: &Play) -> Result<Option<Method>, CommandError> {
     };
     let name = method.name();
     match (method.has_code(), &arguments.code) {
-        (true, None) => Err(CommandError::usage(format!("the method {name} says a code; add one: --code 471"))),
-        (false, Some(_)) => {
-            Err(CommandError::usage(format!("the method {name} says no code; leave out --code, or name another")))
+        (true, None) => {
+            Err(CommandError::usage(format!("the prompt of the method {name} says a code")).hint("add one: --code 471"))
         }
+        (false, Some(_)) => Err(CommandError::usage(format!("the prompt of the method {name} says no code"))
+            .hint("leave out --code, or name another method")),
         _ => Ok(Some(method)),
     }
 }
 
-/// What `play` writes: the prompt of a method, one piece, or all pieces that the language has.
+/// Returns what `play` writes: the pieces of a prompt, one recording, or all recordings of the language.
 fn chosen(arguments: &Play, method: Option<Method>, language: &Language) -> Vec<Piece> {
     match (method, arguments.prompt) {
         (Some(method), _) => pieces(method, 1, arguments.code.as_deref().unwrap_or_default()).collect(),
@@ -267,7 +269,7 @@ fn chosen(arguments: &Play, method: Option<Method>, language: &Language) -> Vec<
     }
 }
 
-/// The recordings with [`PAUSE`] between them.
+/// Joins recordings with [`PAUSE`] between them.
 fn one_by_one(language: &Language, pieces: &[Piece]) -> Result<Vec<i16>, ComposeError> {
     let recording = |piece: &Piece| language.get(*piece).ok_or(ComposeError::Missing(*piece));
     let recordings: Vec<_> = pieces.iter().map(recording).collect::<Result<_, _>>()?;
@@ -303,12 +305,12 @@ fn say(arguments: &Say, json: bool) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// The prompts of the library, which has every piece.
+/// Returns PhoneGate's own prompts, which are complete.
 fn library_prompts() -> Result<Prompts, ConfigError> {
     Prompts::load(&PromptsConfig::default(), ApprovalMethod::default().into(), Path::new(""))
 }
 
-/// The prompts of the configuration; where nobody named one and there is none, those of the library.
+/// Returns the prompts of the configuration. If none is named and none exists, warns and returns PhoneGate's own.
 fn load(globals: &Globals) -> Result<(PromptsConfig, Prompts), CommandError> {
     let is_named = globals.config().is_some() || std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty());
     match Context::load(globals.config()) {
@@ -318,7 +320,7 @@ fn load(globals: &Globals) -> Result<(PromptsConfig, Prompts), CommandError> {
             Ok((loaded.config.prompts, prompts))
         }
         Err(error) if error.kind() == ErrorKind::NotFound && !is_named => {
-            output::warning(globals.json, "there is no configuration, so these are PhoneGate's prompts");
+            output::warning(globals.json, "there is no configuration, so these are PhoneGate's own prompts");
             let config = PromptsConfig::default();
             let prompts = library_prompts()?;
             Ok((config, prompts))
@@ -327,10 +329,12 @@ fn load(globals: &Globals) -> Result<(PromptsConfig, Prompts), CommandError> {
     }
 }
 
+/// Finds a language by its tag.
 fn find(prompts: &Prompts, tag: &str) -> Result<Language, CommandError> {
     prompts.language(tag).ok_or_else(|| {
         let known: Vec<_> = prompts.languages().iter().map(Language::tag).collect();
-        CommandError::usage(format!("there are no prompts in `{tag}`; there are {}", known.join(", ")))
+        CommandError::usage(format!("there are no prompts in the language `{tag}`"))
+            .hint(format!("the languages are {}", known.join(", ")))
     })
 }
 

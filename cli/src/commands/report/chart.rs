@@ -1,19 +1,20 @@
-//! Charts, as SVG that takes its colours from the page.
+//! Draws charts as SVG. The colours are those of the style sheet of the page.
 
 use std::ops::RangeInclusive;
 
 use jiff::civil::Weekday;
 use maud::{Markup, html};
 
-use super::figures::{Bar, Histogram, Kind, Per};
 use super::format;
+use super::statistics::{Bar, Histogram, Interval, OutcomeKind};
 
-/// A coordinate.
+/// Formats a coordinate.
 fn at(x: f64) -> String {
     format!("{x:.1}")
 }
 
-/// The lines of a scale from 0 to `most` or a little more: 3 to 6 of them, at round numbers. One call is no high bar.
+/// Returns the values of 3 to 6 grid lines at round numbers, from 0 to `most` or a little more. The scale reaches at least
+/// 4, so that a single call is not a high bar.
 fn scale(most: u64) -> Vec<u64> {
     let most = most.max(4);
     let steps = (0..19).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_u64.pow(power)));
@@ -21,7 +22,7 @@ fn scale(most: u64) -> Vec<u64> {
     (0..=most.div_ceil(step)).map(|n| n * step).collect()
 }
 
-/// The patterns with which kinds are told apart without colours.
+/// Draws the patterns that distinguish kinds without colours.
 pub(super) fn patterns() -> Markup {
     html! {
         svg.patterns aria-hidden="true" width="0" height="0" {
@@ -44,13 +45,13 @@ pub(super) fn patterns() -> Markup {
     }
 }
 
-/// A sample of a kind's colour and pattern.
-pub(super) fn swatch(kind: Kind) -> Markup {
+/// Draws a sample of a kind's colour and pattern.
+pub(super) fn swatch(kind: OutcomeKind) -> Markup {
     html! { svg.swatch aria-hidden="true" viewBox="0 0 14 14" { rect class=(kind.class()) width="14" height="14" rx="3" {} } }
 }
 
-/// One bar of all kinds side by side. In parts of a hundred of its width, which leave the patterns as they are.
-pub(super) fn shares(kinds: &[(Kind, u64)]) -> Markup {
+/// Draws one bar of all kinds side by side. Positions are percentages, so that scaling does not distort the patterns.
+pub(super) fn shares(kinds: &[(OutcomeKind, u64)]) -> Markup {
     let total: u64 = kinds.iter().map(|(_, count)| count).sum();
     let there = kinds.iter().filter(|(_, count)| *count > 0);
     let widths: Vec<_> =
@@ -76,8 +77,8 @@ fn percent(part: f64) -> String {
     format!("{part:.2}%")
 }
 
-/// Outcomes over time, as stacked bars.
-pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
+/// Draws outcomes over time, as stacked bars.
+pub(super) fn over_time(bars: &[Bar], interval: Interval) -> Markup {
     const WIDTH: f64 = 1040.0;
     const HEIGHT: f64 = 280.0;
     const LEFT: f64 = 44.0;
@@ -93,41 +94,41 @@ pub(super) fn over_time(bars: &[Bar], per: Per) -> Markup {
     let width = (step * 0.76).min(46.0);
     let middle = |n: usize| LEFT + step * (n as f64 + 0.5);
     html! {
-        svg.chart.wide viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(format!("Outcomes {}; the table below has the figures", format::each(per))) {
-            @for (n, _) in bars.iter().enumerate().filter(|(_, bar)| per == Per::Day && is_weekend(bar)) {
+        svg.chart.wide viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(format!("Outcomes {}; the table below has the numbers", format::each(interval))) {
+            @for (n, _) in bars.iter().enumerate().filter(|(_, bar)| interval == Interval::Day && is_weekend(bar)) {
                 rect.weekend x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
             }
             @for line in &lines {
                 line.grid x1=(at(LEFT)) x2=(at(WIDTH)) y1=(at(y(*line))) y2=(at(y(*line))) {}
                 text.tick x=(at(LEFT - 8.0)) y=(at(y(*line) + 4.0)) text-anchor="end" { (format::brief(*line)) }
             }
-            @for kind in Kind::ALL {
+            @for kind in OutcomeKind::ALL {
                 path class={ "part " (kind.class()) } d=(path(bars, kind, &|n| middle(n) - width / 2.0, (y(0), &height), width)) {}
             }
             @for (n, bar) in bars.iter().enumerate() {
                 g.bar {
-                    title { (told(bar, per)) }
+                    title { (tooltip(bar, interval)) }
                     rect.hover x=(at(middle(n) - step / 2.0)) y=(at(TOP)) width=(at(step)) height=(at(PLOT)) {}
                 }
-                @if has_tick(bars.len(), n, bar, per) {
-                    text.tick x=(at(middle(n).min(WIDTH - 28.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (format::tick(per, bar.first)) }
+                @if has_tick(bars.len(), n, bar, interval) {
+                    text.tick x=(at(middle(n).min(WIDTH - 28.0))) y=(at(HEIGHT - 8.0)) text-anchor="middle" { (format::tick(interval, bar.first)) }
                 }
             }
         }
     }
 }
 
-/// What of all bars is of one kind: one path, since on paper each use of a pattern is a picture of its own.
+/// Returns the path of one kind in all bars. It is one path, because a printer makes a picture of each use of a pattern.
 fn path(
     bars: &[Bar],
-    kind: Kind,
+    kind: OutcomeKind,
     x: &dyn Fn(usize) -> f64,
     (floor, height): (f64, &dyn Fn(u64) -> f64),
     width: f64,
 ) -> String {
-    // One call among hundreds is seen all the same, and does not hide the one below it.
+    // A single call among hundreds remains visible, and does not cover the kind below it.
     let height = |bar: &Bar, kind| if bar.tally.of(kind) > 0 { height(bar.tally.of(kind)).max(2.4) } else { 0.0 };
-    let below = Kind::ALL.into_iter().take_while(|below| *below != kind);
+    let below = OutcomeKind::ALL.into_iter().take_while(|below| *below != kind);
     let mut path = String::new();
     for (n, bar) in bars.iter().enumerate().filter(|(_, bar)| bar.tally.of(kind) > 0) {
         let top = floor - below.clone().map(|below| height(bar, below)).sum::<f64>() - height(bar, kind);
@@ -136,24 +137,25 @@ fn path(
     path
 }
 
-fn told(bar: &Bar, per: Per) -> String {
-    let kinds = Kind::ALL.into_iter().map(|kind| (kind, bar.tally.of(kind))).filter(|(_, count)| *count > 0);
+/// Returns the text that the browser shows for a bar.
+fn tooltip(bar: &Bar, interval: Interval) -> String {
+    let kinds = OutcomeKind::ALL.into_iter().map(|kind| (kind, bar.tally.of(kind))).filter(|(_, count)| *count > 0);
     let kinds: String = kinds.map(|(kind, count)| format!("\n{}: {}", kind.name(), format::number(count))).collect();
-    format!("{}: {}{kinds}", format::bar(per, bar.first), format::calls(bar.tally.total()))
+    format!("{}: {}{kinds}", format::bar(interval, bar.first), format::calls(bar.tally.total()))
 }
 
 fn is_weekend(bar: &Bar) -> bool {
     bar.first.weekday().to_monday_zero_offset() >= 5
 }
 
-fn has_tick(bars: usize, n: usize, bar: &Bar, per: Per) -> bool {
-    match per {
-        Per::Day if bars > 14 => bar.first.weekday() == Weekday::Monday,
+fn has_tick(bars: usize, n: usize, bar: &Bar, interval: Interval) -> bool {
+    match interval {
+        Interval::Day if bars > 14 => bar.first.weekday() == Weekday::Monday,
         _ => n.is_multiple_of(bars.div_ceil(14).max(1)),
     }
 }
 
-/// How many took how long.
+/// Draws a histogram of durations.
 pub(super) fn times(histogram: &Histogram, class: &str, what: &str) -> Markup {
     const WIDTH: f64 = 500.0;
     const HEIGHT: f64 = 210.0;
@@ -199,29 +201,29 @@ pub(super) fn times(histogram: &Histogram, class: &str, what: &str) -> Markup {
     }
 }
 
-/// A line from the top of a chart down, and its words beside it, which stand on the line of text at `y`.
+/// A vertical line in a chart, and its label, whose baseline is at `y`.
 struct Mark {
     x: f64,
     y: f64,
-    words: String,
+    label: String,
     is_left: bool,
 }
 
 impl Mark {
-    fn new(x: f64, y: f64, words: String, width: f64) -> Self {
-        let mark = Self { x, y, words, is_left: false };
+    fn new(x: f64, y: f64, label: String, width: f64) -> Self {
+        let mark = Self { x, y, label, is_left: false };
         Self { is_left: *mark.scope().end() > width, ..mark }
     }
 
-    /// From where to where the words reach, at most: on a narrow screen they are larger.
+    /// Returns the horizontal range of the label. Letters are larger on a narrow screen, so this is an upper bound.
     fn scope(&self) -> RangeInclusive<f64> {
-        let length = 6.0 + 8.0 * self.words.chars().count() as f64;
+        let length = 6.0 + 8.0 * self.label.chars().count() as f64;
         if self.is_left { self.x - length..=self.x - 3.0 } else { self.x + 3.0..=self.x + length }
     }
 
-    /// The line has a gap where it would go through the other one's words.
+    /// Draws the line with a gap where it would cross the label of `other`.
     fn draw(&self, bottom: f64, other: &Self) -> Markup {
-        let Self { x, y, words, is_left } = self;
+        let Self { x, y, label, is_left } = self;
         let gap = match other.scope().contains(x) && other.y > *y {
             true => format!("V{}M{} {}", at(other.y - 13.0), at(*x), at(other.y + 5.0)),
             false => String::new(),
@@ -229,13 +231,13 @@ impl Mark {
         let (anchor, text) = if *is_left { ("end", x - 6.0) } else { ("start", x + 6.0) };
         html! {
             path.mark d=(format!("M{} {}{gap}V{}", at(*x), at(y - 9.0), at(bottom))) {}
-            text.mark-words x=(at(text)) y=(at(*y)) text-anchor=(anchor) { (words) }
+            text.mark-words x=(at(text)) y=(at(*y)) text-anchor=(anchor) { (label) }
         }
     }
 }
 
-/// A bar from the left, of a share of its room.
-pub(super) fn bar(kind: Kind, share: f64) -> Markup {
+/// Draws a bar from the left that fills this share of its space, from 0 to 1.
+pub(super) fn bar(kind: OutcomeKind, share: f64) -> Markup {
     html! {
         svg.row-bar aria-hidden="true" width=(format!("{:.1}%", (share * 100.0).max(0.5))) height="14" {
             rect class=(kind.class()) width="100%" height="14" rx="3" {}
@@ -243,7 +245,7 @@ pub(super) fn bar(kind: Kind, share: f64) -> Markup {
     }
 }
 
-/// Small bars over time.
+/// Draws small bars over time.
 pub(super) fn sparkline(counts: &[u64]) -> Markup {
     let most = counts.iter().max().copied().unwrap_or_default().max(1) as f64;
     let step = 300.0 / counts.len().max(1) as f64;
@@ -263,7 +265,7 @@ mod tests {
     use super::{Mark, scale};
 
     #[test]
-    fn a_scale_has_round_numbers_and_reaches_what_it_measures() {
+    fn a_scale_has_round_numbers_and_reaches_the_maximum() {
         for (most, lines) in [
             (0, vec![0, 1, 2, 3, 4]),
             (1, vec![0, 1, 2, 3, 4]),
@@ -277,8 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_one_mark_leaves_out_the_words_of_another() {
-        let mark = |x: f64, y: f64, words: &str| Mark::new(x, y, words.to_owned(), 500.0);
+    fn the_line_of_a_mark_does_not_cross_the_label_of_another() {
+        let mark = |x: f64, y: f64, label: &str| Mark::new(x, y, label.to_owned(), 500.0);
         let lines = |half: f64, most: f64| {
             let (half, most) = (mark(half, 12.0, "half within 9 s"), mark(most, 29.0, "95 of 100 within 28 s"));
             [half.draw(180.0, &most), most.draw(180.0, &half)].map(|drawn| drawn.into_string())
@@ -288,7 +290,7 @@ mod tests {
             assert_eq!(first.contains("V16.0M330.0 34.0V180.0"), has_gap, "{first}");
             assert!(second.contains(&format!("M{most:.1} 20.0V180.0")), "{second}");
         }
-        // As wide as a letter is at most.
+        // 7 is the maximum width of a letter.
         assert!(*mark(460.0, 29.0, "95 of 100 within 28 s").scope().start() <= 460.0 - 6.0 - 21.0 * 7.0);
     }
 }

@@ -2,139 +2,131 @@
 
 use phonegate::call::FailureReason;
 
-use super::figures::{Figures, Kind};
 use super::format;
 use super::limits_page::name;
+use super::statistics::{OutcomeKind, Statistics};
 
-/// Of fewer calls nothing is said about what part of them failed.
-const ENOUGH: u64 = 20;
+/// Minimum number of calls for a finding about a share of them.
+const MIN_CALLS: u64 = 20;
 
-/// So many refused calls to one number are told.
-const MANY_REFUSED: u64 = 10;
+/// Minimum number of refused calls to one number for a finding.
+const MIN_REFUSED: u64 = 10;
 
-/// What it is, and the command that shows more.
-pub(super) fn findings(figures: &Figures) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut told = Vec::new();
-    let mut of_reason = |found: &mut Vec<_>, text: String, reason: FailureReason| {
-        told.push(reason);
-        found.push((text, show(figures, &format!("--reason {}", reason.name()))));
-    };
-    let fraud = figures.all.of(Kind::Fraud);
-    if fraud > 0 {
-        let reports = format::counted(
-            fraud,
-            "user said that a call was not theirs",
-            "times a user said that a call was not theirs",
-        );
-        let text = format!("{reports}. Who began these requests may know a password.");
-        of_reason(&mut found, text, FailureReason::FraudReported);
+/// Something that an administrator should look into.
+pub(super) struct Finding {
+    pub(super) text: String,
+    /// The command that shows more.
+    pub(super) command: String,
+    /// The reason of the failures that it is about, if they have one.
+    reason: Option<FailureReason>,
+}
+
+impl Finding {
+    /// A finding about the calls that failed for a reason.
+    fn of_reason(stats: &Statistics, reason: FailureReason, text: String) -> Self {
+        Self { text, command: calls_command(stats, &format!("--reason {}", reason.name())), reason: Some(reason) }
     }
-    let defects = figures.reasons.get(&FailureReason::Internal).copied().unwrap_or_default();
-    if defects > 0 {
-        let text = format!(
-            "{} failed by a defect of PhoneGate (Internal). Please report it, with what phonegate doctor --zip writes.",
-            format::calls(defects)
-        );
-        of_reason(&mut found, text, FailureReason::Internal);
-    }
-    let is_trouble = |reason: FailureReason| Kind::of(reason) == Kind::Trouble && reason != FailureReason::Internal;
-    if let Some((reason, count)) = figures.reasons().into_iter().find(|(reason, _)| is_trouble(*reason)) {
-        let text = format!("{} failed as {}: {}.", format::calls(count), reason.name(), format::meaning(reason));
-        of_reason(&mut found, text, reason);
-    }
-    found.extend(gone(figures));
-    found.extend(caps(figures));
-    found.extend(locked(figures));
-    found.extend(refused(figures));
-    if let Some(suspect) = figures.most_refused().filter(|suspect| suspect.refused >= MANY_REFUSED) {
-        found.push((
-            format!(
-                "{} to {} were refused. Does somebody try to wear a user down?",
-                format::calls(suspect.refused),
-                suspect.masked
-            ),
-            show(figures, &format!("--number {}", suspect.newest)),
-        ));
-    }
-    let no_key = figures.reasons.get(&FailureReason::NoKeyPressed).copied().unwrap_or_default();
-    if figures.placed >= ENOUGH && no_key * 4 > figures.placed {
-        let share = format::percent(no_key, figures.placed);
-        let text = format!("In {share} of the calls placed nothing was pressed. Do keys arrive?");
-        of_reason(&mut found, text, FailureReason::NoKeyPressed);
-    }
-    let (ended, verified) = (figures.ended(), figures.verified());
-    if let Some((reason, count)) = figures.reasons().first().copied()
-        && ended >= ENOUGH
-        && verified * 2 < ended
-        && !told.contains(&reason)
-    {
-        found.push((
-            format!(
-                "Of {} that ended, {} approved. {} failed as {}: {}.",
-                format::calls(ended),
-                format::are_approved(verified, ended),
-                format::number(count),
-                reason.name(),
-                format::meaning(reason)
-            ),
-            show(figures, &format!("--reason {}", reason.name())),
-        ));
-    }
+}
+
+/// Returns the findings, the most urgent first.
+pub(super) fn findings(stats: &Statistics) -> Vec<Finding> {
+    let mut found: Vec<_> = fraud(stats).into_iter().chain(defects(stats)).chain(trouble(stats)).collect();
+    found.extend(gone(stats));
+    found.extend(caps(stats));
+    found.extend(locked(stats));
+    found.extend(refused(stats));
+    found.extend(refused_number(stats));
+    found.extend(no_key(stats));
+    let is_reported = |reason| found.iter().any(|finding| finding.reason == Some(reason));
+    let few = few_approved(stats).filter(|finding| !finding.reason.is_some_and(is_reported));
+    found.extend(few);
     found
 }
 
-/// The calls of the report's time alone.
-pub(super) fn show(figures: &Figures, which: &str) -> String {
-    let (since, until) = figures.as_arguments();
-    format!("phonegate calls {which} --since {since} --until {until}")
+/// Returns the command that lists the calls of the report's time.
+pub(super) fn calls_command(stats: &Statistics, filter: &str) -> String {
+    let (since, until) = stats.as_arguments();
+    format!("phonegate calls {filter} --since {since} --until {until}")
 }
 
-/// A service that runs ends calls that others have left.
-fn gone(figures: &Figures) -> Option<(String, String)> {
-    let newest = figures.gone.last()?;
-    let calls = format::counted(figures.gone.len() as u64, "call has", "calls have");
-    let text = format!("{calls} not ended: the process is gone, and nobody has taken it up. Does the service run?");
-    Some((text, format!("phonegate calls show {newest}")))
+fn count(stats: &Statistics, reason: FailureReason) -> u64 {
+    stats.reasons.get(&reason).copied().unwrap_or_default()
 }
 
-/// Reports daily limits that refused calls, with the number of days.
-fn caps(figures: &Figures) -> Vec<(String, String)> {
-    let found = figures.limits.caps().map(|(cap, days)| {
+/// Users reported fraud.
+fn fraud(stats: &Statistics) -> Option<Finding> {
+    let fraud = stats.all.of(OutcomeKind::Fraud);
+    let reports =
+        format::counted(fraud, "user said that a call was not theirs", "times a user said that a call was not theirs");
+    let text = format!("{reports}. The person who made the request may know the user's password.");
+    (fraud > 0).then(|| Finding::of_reason(stats, FailureReason::FraudReported, text))
+}
+
+/// Calls failed because of defects in PhoneGate.
+fn defects(stats: &Statistics) -> Option<Finding> {
+    let defects = count(stats, FailureReason::Internal);
+    let text = format!(
+        "{} failed because of a defect in PhoneGate (Internal). Please report it, with the file of phonegate doctor --zip.",
+        format::calls(defects)
+    );
+    (defects > 0).then(|| Finding::of_reason(stats, FailureReason::Internal, text))
+}
+
+/// The most frequent technical reason.
+fn trouble(stats: &Statistics) -> Option<Finding> {
+    let is_trouble = |reason| OutcomeKind::of(reason) == OutcomeKind::Trouble && reason != FailureReason::Internal;
+    let (reason, count) = stats.reasons().into_iter().find(|(reason, _)| is_trouble(*reason))?;
+    let text = format!("{} failed as {}: {}.", format::calls(count), reason.name(), format::meaning(reason));
+    Some(Finding::of_reason(stats, reason, text))
+}
+
+/// Calls have not ended: a running service would have claimed them.
+fn gone(stats: &Statistics) -> Option<Finding> {
+    let newest = stats.gone.last()?;
+    let calls = format::counted(stats.gone.len() as u64, "call has", "calls have");
+    let text =
+        format!("{calls} not ended: the process is gone, and no other has claimed the call. Does the service run?");
+    Some(Finding { text, command: format!("phonegate calls show {newest}"), reason: None })
+}
+
+/// Daily limits refused calls.
+fn caps(stats: &Statistics) -> Vec<Finding> {
+    let found = stats.limits.caps().map(|(cap, days)| {
         let days = format::counted(days.len() as u64, "day", "days");
         let text = format!("{} was reached on {days}. Is it too low, or is it an attack?", name(cap));
-        (text, show(figures, &format!("--reason {}", FailureReason::Throttled.name())))
+        let command = calls_command(stats, &format!("--reason {}", FailureReason::Throttled.name()));
+        Finding { text, command, reason: None }
     });
     found.collect()
 }
 
-/// Reports that numbers were locked.
-fn locked(figures: &Figures) -> Option<(String, String)> {
-    let all = figures.limits.locked();
+/// Numbers were locked.
+fn locked(stats: &Statistics) -> Option<Finding> {
+    let all = stats.limits.locked();
     let (most, _) = all.first()?;
     let numbers = format::counted(all.len() as u64, "number was", "numbers were");
-    let times = match figures.limits.locks() {
+    let times = match stats.limits.locks() {
         locks if locks == all.len() as u64 => String::new(),
         locks => format!(" {} times (most often {})", format::number(locks), most.masked),
     };
     let text = format!("{numbers} locked{times}, because calls were not approved. Did these users ask for the calls?");
-    Some((text, show(figures, &format!("--number {}", most.newest))))
+    Some(Finding { text, command: calls_command(stats, &format!("--number {}", most.newest)), reason: None })
 }
 
-/// Many of all calls were refused, to however many numbers.
-fn refused(figures: &Figures) -> Option<(String, String)> {
-    let (count, total) = (figures.all.of(Kind::Refused), figures.total());
-    let is_refusal = |(reason, _): &(FailureReason, u64)| Kind::of(*reason) == Kind::Refused;
-    let (reason, most) = figures.reasons().into_iter().find(is_refusal)?;
-    if count < ENOUGH || count * 4 < total {
+/// A large share of all calls was refused.
+fn refused(stats: &Statistics) -> Option<Finding> {
+    let (count, total) = (stats.all.of(OutcomeKind::Refused), stats.total());
+    let is_refusal = |(reason, _): &(FailureReason, u64)| OutcomeKind::of(*reason) == OutcomeKind::Refused;
+    let (reason, most) = stats.reasons().into_iter().find(is_refusal)?;
+    if count < MIN_CALLS || count * 4 < total {
         return None;
     }
-    let numbers = match figures.refused_numbers() {
+    let numbers = match stats.refused_numbers() {
         0 => String::new(),
         numbers => format!(" to {}", format::counted(numbers, "number", "numbers")),
     };
     let text = format!(
-        "{}{numbers} were refused by the gate, {} of all; {} of them as {}: {}. Does somebody try numbers, or are the limits \
+        "{}{numbers} were refused by the gate, {} of all; {} of them as {}: {}. Does someone try numbers, or are the limits \
          too low?",
         format::calls(count),
         format::percent(count, total),
@@ -142,5 +134,40 @@ fn refused(figures: &Figures) -> Option<(String, String)> {
         reason.name(),
         format::meaning(reason)
     );
-    Some((text, show(figures, &format!("--reason {}", reason.name()))))
+    Some(Finding { reason: None, ..Finding::of_reason(stats, reason, text) })
+}
+
+/// Many calls to one number were refused.
+fn refused_number(stats: &Statistics) -> Option<Finding> {
+    let suspect = stats.most_refused().filter(|suspect| suspect.refused >= MIN_REFUSED)?;
+    let text = format!(
+        "{} to {} were refused. Does someone try to wear a user down?",
+        format::calls(suspect.refused),
+        suspect.masked
+    );
+    Some(Finding { text, command: calls_command(stats, &format!("--number {}", suspect.newest)), reason: None })
+}
+
+/// In a large share of the placed calls, the user pressed nothing.
+fn no_key(stats: &Statistics) -> Option<Finding> {
+    let no_key = count(stats, FailureReason::NoKeyPressed);
+    let share = format::percent(no_key, stats.placed);
+    let text = format!("In {share} of the calls placed, nothing was pressed. Do keys arrive?");
+    let is_large = stats.placed >= MIN_CALLS && no_key * 4 > stats.placed;
+    is_large.then(|| Finding::of_reason(stats, FailureReason::NoKeyPressed, text))
+}
+
+/// Less than half of the calls were approved. Names the most frequent reason.
+fn few_approved(stats: &Statistics) -> Option<Finding> {
+    let (ended, verified) = (stats.ended(), stats.verified());
+    let (reason, count) = stats.reasons().first().copied()?;
+    let text = format!(
+        "Of {} that ended, {} approved. {} failed as {}: {}.",
+        format::calls(ended),
+        format::are_approved(verified, ended),
+        format::number(count),
+        reason.name(),
+        format::meaning(reason)
+    );
+    (ended >= MIN_CALLS && verified * 2 < ended).then(|| Finding::of_reason(stats, reason, text))
 }

@@ -1,11 +1,11 @@
-//! The words of a report: numbers, dates, and what reasons mean.
+//! Formats numbers, dates and reasons for a report.
 
 use jiff::civil::Date;
 use phonegate::call::{CallLimit, FailureReason};
 
-use super::figures::{Kind, Per};
+use super::statistics::{Interval, OutcomeKind};
 
-/// `12,345`.
+/// Formats a number: `12,345`.
 pub(super) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut shown = String::new();
@@ -18,17 +18,17 @@ pub(super) fn number(n: u64) -> String {
     shown
 }
 
-/// `1 call`, `12,345 calls`.
+/// Formats a number of calls: `1 call`, `12,345 calls`.
 pub(super) fn calls(n: u64) -> String {
     counted(n, "call", "calls")
 }
 
-/// The number, and what it counts.
+/// Formats a number and what it counts.
 pub(super) fn counted(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", number(n), if n == 1 { one } else { more })
 }
 
-/// In four characters at most, such as `999`, `1.2k`, `12k`, for so many as there are calls.
+/// Formats a number in at most four characters: `999`, `1.2k`, `12k`.
 pub(super) fn brief(n: u64) -> String {
     let of = |unit: f64, name: &str| {
         let count = n as f64 / unit;
@@ -42,7 +42,7 @@ pub(super) fn brief(n: u64) -> String {
     }
 }
 
-/// `87 %`. Not 0 or 100 where it is not all or nothing.
+/// Formats a share: `87 %`. `0 %` and `100 %` mean exactly none and all.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     let share = part as f64 * 100.0 / whole as f64;
     match share {
@@ -53,7 +53,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// `48 % were`, `none was`, `all were`: as many as were approved of all.
+/// Formats the share of approved calls as a subject and verb: `48 % were`, `none was`, `all were`.
 pub(super) fn are_approved(verified: u64, all: u64) -> String {
     match verified {
         _ if verified == all => "all were".to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn are_approved(verified: u64, all: u64) -> String {
     }
 }
 
-/// `7.4 s`, `12 s`, `2 min`.
+/// Formats a duration in seconds: `7.4 s`, `12 s`, `2 min`.
 pub(super) fn seconds(time: f64) -> String {
     match time {
         _ if time >= 120.0 => format!("{:.0} min", time / 60.0),
@@ -71,45 +71,46 @@ pub(super) fn seconds(time: f64) -> String {
     }
 }
 
-/// `by day`.
-pub(super) fn each(per: Per) -> &'static str {
-    match per {
-        Per::Day => "by day",
-        Per::Week => "by week",
-        Per::Month => "by month",
+/// Formats an interval: `by day`.
+pub(super) fn each(interval: Interval) -> &'static str {
+    match interval {
+        Interval::Day => "by day",
+        Interval::Week => "by week",
+        Interval::Month => "by month",
     }
 }
 
-/// `2 Mar`, `2 Mar 2026`.
+/// Formats a day: `2 Mar`.
 pub(super) fn day(date: Date) -> String {
     date.strftime("%-d %b").to_string()
 }
 
+/// Formats a day with its year: `2 Mar 2026`.
 pub(super) fn day_and_year(date: Date) -> String {
     date.strftime("%-d %b %Y").to_string()
 }
 
-/// What a bar stands for.
-pub(super) fn bar(per: Per, first: Date) -> String {
-    match per {
-        Per::Day => first.strftime("%a %-d %b %Y").to_string(),
-        Per::Week => format!("week of {}", day_and_year(first)),
-        Per::Month => first.strftime("%B %Y").to_string(),
+/// Formats the interval that a bar covers.
+pub(super) fn bar(interval: Interval, first: Date) -> String {
+    match interval {
+        Interval::Day => first.strftime("%a %-d %b %Y").to_string(),
+        Interval::Week => format!("week of {}", day_and_year(first)),
+        Interval::Month => first.strftime("%B %Y").to_string(),
     }
 }
 
-/// Under a bar.
-pub(super) fn tick(per: Per, first: Date) -> String {
-    match per {
-        Per::Day | Per::Week => day(first),
-        Per::Month => first.strftime("%b %y").to_string(),
+/// Formats the label under a bar.
+pub(super) fn tick(interval: Interval, first: Date) -> String {
+    match interval {
+        Interval::Day | Interval::Week => day(first),
+        Interval::Month => first.strftime("%b %y").to_string(),
     }
 }
 
 pub(super) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-impl Kind {
-    /// For a class in the style sheet.
+impl OutcomeKind {
+    /// Returns the class in the style sheet.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Verified => "verified",
@@ -120,18 +121,19 @@ impl Kind {
         }
     }
 
+    /// Returns the name that the page shows.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Verified => "Approved",
             Self::Declined => "Not approved",
             Self::Refused => "Refused by the gate",
-            Self::Trouble => "Technical trouble",
+            Self::Trouble => "Technical failure",
             Self::Fraud => "Fraud reported",
         }
     }
 }
 
-/// What a reason means.
+/// Describes a reason.
 pub(super) fn meaning(reason: FailureReason) -> &'static str {
     match reason {
         FailureReason::NoKeyPressed => "answered, nothing pressed; often voicemail",
@@ -150,7 +152,7 @@ pub(super) fn meaning(reason: FailureReason) -> &'static str {
         FailureReason::Interrupted => "the service stopped during the call",
         FailureReason::PinLocked => "the number's PIN was locked after wrong ones",
         FailureReason::PinNotSet => "no PIN is set for the number",
-        FailureReason::AlreadyUsed => "the approval was used before",
+        FailureReason::AlreadyUsed => "the approval was used already",
         FailureReason::NotConfigured => "configuration or credentials",
         FailureReason::UnknownCall => "no such call was known",
         FailureReason::Internal => "a defect of PhoneGate",
@@ -176,7 +178,7 @@ mod tests {
     use super::{brief, number, percent, seconds};
 
     #[test]
-    fn numbers_are_shown_as_people_read_them() {
+    fn numbers_and_shares_are_short_and_exact() {
         for (n, shown, short) in [
             (0, "0", "0"),
             (999, "999", "999"),

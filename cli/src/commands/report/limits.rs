@@ -35,7 +35,7 @@ pub(super) struct Locked {
 
 /// Limits that refused calls, and locks.
 #[derive(Default)]
-pub(super) struct LimitFigures {
+pub(super) struct LimitStatistics {
     refused: HashMap<CallLimit, u64>,
     /// When each cap refused its first call of a day.
     caps: BTreeMap<Cap, BTreeMap<Date, ZonedDateTime>>,
@@ -45,7 +45,7 @@ pub(super) struct LimitFigures {
     pub(super) locked_now: u64,
 }
 
-impl LimitFigures {
+impl LimitStatistics {
     /// Counts an attempt that failed at this time, if that is known.
     pub(super) fn count(&mut self, row: &Row, failure: &Failure, time: Option<&ZonedDateTime>) {
         if let Some(limit) = failure.limit() {

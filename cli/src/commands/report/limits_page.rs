@@ -5,8 +5,8 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use phonegate::call::CallLimit;
 
-use super::figures::Figures;
 use super::limits::{Cap, Locked, NAMED};
+use super::statistics::Statistics;
 use super::{chart, format};
 use crate::time;
 
@@ -14,23 +14,23 @@ use crate::time;
 const DAYS: usize = 6;
 
 /// Renders the limits that refused calls, and when daily limits were reached.
-pub(super) fn refused(figures: &Figures) -> Markup {
+pub(super) fn refused(stats: &Statistics) -> Markup {
     let refused: Vec<_> = CallLimit::ALL
         .into_iter()
         .enumerate()
-        .map(|(n, limit)| (n, limit, figures.limits.refused(limit)))
+        .map(|(n, limit)| (n, limit, stats.limits.refused(limit)))
         .filter(|(.., count)| *count > 0)
         .collect();
     html! {
         section.card {
             h2 { "Refused by limits" }
-            p.about { "Attempts that a limit of the configuration refused, " (format::each(figures.per)) "; each row has a scale of its own." }
-            @if refused.is_empty() { p.nothing { "There is none." } }
+            p.about { "Attempts that a limit of the configuration refused, " (format::each(stats.interval)) "; each row has a scale of its own." }
+            @if refused.is_empty() { p.nothing { "None." } }
             @else {
                 table.refusals {
                     thead { tr { th scope="col" { "Limit" } th.bars scope="col" { span.unseen { "Over time" } } th.n scope="col" { "Calls" } } }
                     tbody { @for (n, limit, count) in refused {
-                        @let counts: Vec<u64> = figures.bars.iter().map(|bar| bar.limits.get(n).copied().unwrap_or_default()).collect();
+                        @let counts: Vec<u64> = stats.bars.iter().map(|bar| bar.limits.get(n).copied().unwrap_or_default()).collect();
                         tr {
                             th scope="row" { span { (limit.name()) small { (format::of_limit(limit)) } } }
                             td.bars { (chart::sparkline(&counts)) }
@@ -38,7 +38,7 @@ pub(super) fn refused(figures: &Figures) -> Markup {
                         }
                     } }
                 }
-                @for (cap, days) in figures.limits.caps() { p.after { (reached(cap, &days)) } }
+                @for (cap, days) in stats.limits.caps() { p.after { (reached(cap, &days)) } }
                 p.after { "What counts now: " code { "phonegate limits list" } }
             }
         }
@@ -65,17 +65,17 @@ pub(super) fn name(cap: Cap) -> String {
 }
 
 /// Renders the numbers that were locked.
-pub(super) fn locked(figures: &Figures) -> Markup {
-    let locked = figures.limits.locked();
-    let zone = figures.from.time_zone();
+pub(super) fn locked(stats: &Statistics) -> Markup {
+    let locked = stats.limits.locked();
+    let zone = stats.from.time_zone();
     html! {
         section.card {
             h2 { "Locked numbers" }
             p.about {
                 "Numbers that were locked, because their calls were not approved. "
-                @match figures.limits.locked_now { 0 => "None is locked now.", 1 => "1 is locked now.", now => { (format::number(now)) " are locked now." } }
+                @match stats.limits.locked_now { 0 => "None is locked now.", 1 => "1 is locked now.", now => { (format::number(now)) " are locked now." } }
             }
-            @if locked.is_empty() { p.nothing { "There is none." } }
+            @if locked.is_empty() { p.nothing { "None." } }
             @else {
                 table.plain-rows.locks {
                     thead { tr { th scope="col" { "Number, and ID of the call" } th.n scope="col" { "Last lock" } th.n scope="col" { "Locks" } th.n scope="col" { "Denials" } } }

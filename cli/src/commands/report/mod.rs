@@ -1,12 +1,12 @@
-//! `phonegate report`: what became of the calls, on one page to look at.
+//! `phonegate report`: writes a page of statistics about calls.
 
 mod chart;
-mod figures;
 mod findings;
 mod format;
 mod limits;
 mod limits_page;
 mod page;
+mod statistics;
 
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Write};
@@ -26,26 +26,26 @@ use crate::error::{CommandError, Exit};
 use crate::output::{self, Spinner};
 use crate::store_reader::StoreReader;
 use crate::time;
-use figures::Figures;
+use statistics::Statistics;
 
 const HELP: &str = "\
-Writes one page that needs nothing else: no network, no script. Open it in a browser, print it, send it. It has figures
-of all calls, and masked numbers of those that were reported, refused or locked most, each with the id of the newest
-such call, by which the commands find it; the page reveals no whole number. Only its owner may read the file. An
-existing file is replaced; FILE is - for stdout. Days and hours are those of this machine's time zone, and charts begin
-with the first call that is kept.
+Writes one HTML page that needs neither network nor scripts: open it in a browser, print it, send it. It has statistics
+of all calls, and the masked numbers that were reported, refused or locked most often, each with the id of its newest
+such call, by which other commands find the number. Only the owner of the file may read it. An existing file is
+replaced. FILE - is stdout, not with --json. Days and hours are those of this machine's time zone. Charts start with the
+first call in the store.
 
 Examples:
   phonegate report --html report.html                          the last 30 days
   phonegate report --html march.html --since 2026-03-01 --until 2026-04-01
   phonegate report --html - | ssh web 'cat > report.html'
 
---json prints one object: event (written), file, calls, verified; or event (error), text, see exit codes 1 and 2.
+--json prints one object: event (written), file, calls, verified.
 
 Exit codes:
   0  written
-  1  the store cannot be read, or is not there yet; or the file cannot be written
-  2  usage or configuration";
+  1  the store cannot be read, or does not exist yet; or the file cannot be written
+  2  wrong usage or configuration";
 
 /// The arguments of `phonegate report`.
 #[derive(Args)]
@@ -67,39 +67,37 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let json = globals.json;
     let target = Target::of(&arguments.html)?;
     if json && target == Target::Stdout {
-        return Err(CommandError::usage("--json prints to stdout, and so does --html -; name a file"));
+        return Err(CommandError::usage("--json and --html - both print to stdout").hint("name a file by --html FILE"));
     }
     let reader = StoreReader::open(&Context::load(globals.config())?)?;
     let zone = TimeZone::system();
     let now = SystemTime::now();
     let until = arguments.until.unwrap_or(now);
     time::in_order(arguments.since, until)?;
-    // What has not come yet is no time without calls.
+    // The future is not a time without calls.
     let until = if arguments.since < now { until.min(now) } else { until };
-    let beyond = || CommandError::usage("--since and --until are beyond this machine's calendar");
+    let beyond = || CommandError::usage("--since or --until is outside of the supported years");
     let from = time::zoned(arguments.since, &zone).ok_or_else(beyond)?;
     let to = time::zoned(until, &zone).ok_or_else(beyond)?;
     let spinner = Spinner::start(json);
     spinner.set_message("reading calls");
-    // A call that begins while this reads is in the next report.
+    // A call that begins meanwhile is left to the next report.
     let all = Query { since: Some(arguments.since), until: Some(until), ..Query::default() };
     let first = reader.block_on(reader.store.rows(&Query { limit: 1, ..all.clone() }))?;
     let first = first.first().and_then(|row| time::zoned(row.started, &zone));
-    let mut figures = Figures::new(from, to, first.as_ref());
+    let mut stats = Statistics::new(from, to, first.as_ref());
     reader.each(all, |row| {
-        figures.count(&row);
+        stats.count(&row);
         Ok(())
     })?;
     let blocks = reader.block_on(reader.store.blocks())?;
     // A number may have a block of each scope.
-    figures.blocked_now = blocks.iter().map(|block| block.number).collect::<HashSet<_>>().len() as u64;
-    figures.limits.locked_now = reader.block_on(reader.store.locks())?.len() as u64;
+    stats.blocked_now = blocks.iter().map(|block| block.number).collect::<HashSet<_>>().len() as u64;
+    stats.limits.locked_now = reader.block_on(reader.store.locks())?.len() as u64;
     drop(spinner);
     let file = arguments.html.display();
-    target
-        .write(&page::page(&figures, &ZonedDateTime::now()))
-        .map_err(|error| cannot_write(&arguments.html, &error))?;
-    let (calls, verified) = (figures.total(), figures.verified());
+    target.write(&page::page(&stats, &ZonedDateTime::now())).map_err(|error| cannot_write(&arguments.html, &error))?;
+    let (calls, verified) = (stats.total(), stats.verified());
     match (target, json) {
         (Target::Stdout, _) => {}
         (_, true) => {
@@ -111,11 +109,11 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// Where the page goes.
+/// Where the page is written to.
 #[derive(PartialEq, Eq)]
 enum Target {
     Stdout,
-    /// A file, or none yet; never a link, since what takes a file's place would take the link's.
+    /// A regular file, or a path without a file. Links are resolved, so that the file is replaced and not the link.
     File(PathBuf),
 }
 
@@ -124,23 +122,21 @@ impl Target {
         if file.as_os_str() == "-" {
             return Ok(Self::Stdout);
         }
-        let strange = |what| {
+        let refused = |what| {
             let file = file.display();
-            CommandError::failed(format!(
-                "{file} is {what}, which a report does not replace; name a file, or - for stdout"
-            ))
+            CommandError::failed(format!("{file} is {what}, which a report does not replace"))
         };
         match (file.canonicalize(), file.symlink_metadata()) {
             (Ok(there), _) if there.is_file() => Ok(Self::File(there)),
-            (Ok(there), _) if there.is_dir() => Err(strange("a folder")),
-            (Ok(_), _) => Err(strange("a device or a pipe")),
+            (Ok(there), _) if there.is_dir() => Err(refused("a folder")),
+            (Ok(_), _) => Err(refused("a device or a pipe")),
             (Err(_), Err(error)) if error.kind() == ErrorKind::NotFound => Ok(Self::File(file.to_owned())),
-            (Err(_), Ok(_)) => Err(strange("a link that leads to nothing")),
+            (Err(_), Ok(_)) => Err(refused("a link to a missing file")),
             (Err(error), Err(_)) => Err(cannot_write(file, &error)),
         }
     }
 
-    /// All of it, or nothing: a page that somebody is looking at is never half of one.
+    /// Writes the whole page, or nothing: a reader never sees an incomplete page.
     fn write(&self, page: &str) -> io::Result<()> {
         let file = match self {
             Self::Stdout => return output::print_all(page),
@@ -150,7 +146,7 @@ impl Target {
         let private = |path: &Path| platform::create_private_file(path, Grant::CurrentUser);
         let (mut part, name) = tempfile::Builder::new().make_in(folder, private)?.into_parts();
         part.write_all(page.as_bytes())?;
-        // Windows renames no file that is open.
+        // Windows cannot rename an open file.
         drop(part);
         name.persist(file).map_err(|error| error.error)
     }
@@ -158,7 +154,7 @@ impl Target {
 
 fn cannot_write(file: &Path, error: &io::Error) -> CommandError {
     let file = file.display();
-    CommandError::failed(format!("cannot write {file}: {error}; name a file in a folder that you may write to"))
+    CommandError::failed(format!("cannot write {file}: {error}")).hint("name a file in a folder that you may write to")
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! What a report counts and says, on rows made for it.
+//! Tests of the report, with rows made for them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod charts;
+mod findings;
 mod limits;
 mod svg;
-mod worth;
 
 use std::time::{Duration, SystemTime};
 
@@ -13,15 +13,15 @@ use phonegate::call::{Attempt, CallId, Failure, FailureReason, NumberKey};
 use phonegate::store::{Row, RowOutcome};
 use uuid::Uuid;
 
-use super::figures::{Figures, Kind, Per};
 use super::page::page;
+use super::statistics::{Interval, OutcomeKind, Statistics};
 
 fn time(text: &str) -> ZonedDateTime {
     format!("{text}[Europe/Berlin]").parse().unwrap()
 }
 
-fn figures(from: &str, to: &str) -> Figures {
-    Figures::new(time(from), time(to), None)
+fn stats(from: &str, to: &str) -> Statistics {
+    Statistics::new(time(from), time(to), None)
 }
 
 fn row(started: &str, outcome: RowOutcome) -> Row {
@@ -53,9 +53,9 @@ fn failed(reason: FailureReason) -> RowOutcome {
 }
 
 #[test]
-fn every_attempt_is_counted_on_the_day_and_in_the_hour_of_its_own_time_zone() {
-    let mut figures = figures("2026-03-28T00:00", "2026-03-31T00:00");
-    assert_eq!((figures.per, figures.bars.len()), (Per::Day, 3));
+fn attempts_count_on_the_day_and_hour_of_the_time_zone() {
+    let mut stats = stats("2026-03-28T00:00", "2026-03-31T00:00");
+    assert_eq!((stats.interval, stats.bars.len()), (Interval::Day, 3));
     // The clocks are set forward on the 29th.
     for (started, bar, weekday, hour) in [
         ("2026-03-28T23:59:59", 0, 5, 23),
@@ -63,25 +63,25 @@ fn every_attempt_is_counted_on_the_day_and_in_the_hour_of_its_own_time_zone() {
         ("2026-03-29T23:30", 1, 6, 23),
         ("2026-03-30T03:00", 2, 0, 3),
     ] {
-        let before = (figures.bars[bar].tally.total(), figures.hours[weekday][hour]);
-        figures.count(&row(started, RowOutcome::Verified));
-        assert_eq!((figures.bars[bar].tally.total(), figures.hours[weekday][hour]), (before.0 + 1, before.1 + 1));
+        let before = (stats.bars[bar].tally.total(), stats.hours[weekday][hour]);
+        stats.count(&row(started, RowOutcome::Verified));
+        assert_eq!((stats.bars[bar].tally.total(), stats.hours[weekday][hour]), (before.0 + 1, before.1 + 1));
     }
-    assert_eq!((figures.total(), figures.verified()), (4, 4));
+    assert_eq!((stats.total(), stats.verified()), (4, 4));
 }
 
 #[test]
-fn each_reason_is_of_the_kind_that_says_what_to_do() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+fn each_reason_has_its_kind_of_outcome() {
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for reason in FailureReason::ALL {
-        figures.count(&row("2026-03-01T12:00", failed(reason)));
+        stats.count(&row("2026-03-01T12:00", failed(reason)));
     }
-    figures.count(&Row { ended: None, ..row("2026-03-01T12:00", RowOutcome::Pending) });
-    let kinds = Kind::ALL.map(|kind| figures.all.of(kind));
-    assert_eq!((kinds, figures.all.pending), ([0, 8, 6, 5, 1], 1));
-    assert_eq!(figures.bars[0].refusals, [1; 5]);
-    assert_eq!(figures.suspects()[0].refused, 6);
-    assert_eq!(figures.suspects()[0].fraud, 1);
+    stats.count(&Row { ended: None, ..row("2026-03-01T12:00", RowOutcome::Pending) });
+    let kinds = OutcomeKind::ALL.map(|kind| stats.all.of(kind));
+    assert_eq!((kinds, stats.all.pending), ([0, 8, 6, 5, 1], 1));
+    assert_eq!(stats.bars[0].refusals, [1; 5]);
+    assert_eq!(stats.suspects()[0].refused, 6);
+    assert_eq!(stats.suspects()[0].fraud, 1);
 }
 
 /// A call to the n-th number.
@@ -96,20 +96,20 @@ fn to_number(n: u128, outcome: RowOutcome) -> Row {
 }
 
 #[test]
-fn numbers_with_reports_of_fraud_come_before_those_with_many_refusals() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+fn reported_numbers_come_before_refused_ones() {
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for n in 1..=9 {
-        (0..20 + n).for_each(|_| figures.count(&to_number(n, failed(FailureReason::AlreadyInProgress))));
+        (0..20 + n).for_each(|_| stats.count(&to_number(n, failed(FailureReason::AlreadyInProgress))));
     }
-    figures.count(&to_number(77, failed(FailureReason::FraudReported)));
-    (0..2).for_each(|_| figures.count(&to_number(78, failed(FailureReason::FraudReported))));
+    stats.count(&to_number(77, failed(FailureReason::FraudReported)));
+    (0..2).for_each(|_| stats.count(&to_number(78, failed(FailureReason::FraudReported))));
     let newest = |n: u128| {
         let masked = format!("+1******{n:04}");
-        figures.suspects().iter().find(|suspect| *suspect.masked == *masked).unwrap().newest
+        stats.suspects().iter().find(|suspect| *suspect.masked == *masked).unwrap().newest
     };
-    let shown: Vec<_> = figures.suspects().iter().map(|suspect| &*suspect.masked).collect();
+    let shown: Vec<_> = stats.suspects().iter().map(|suspect| &*suspect.masked).collect();
     assert_eq!(shown[..4], ["+1******0078", "+1******0077", "+1******0009", "+1******0008"]);
-    let page = page(&figures, &time("2026-03-02T08:00"));
+    let page = page(&stats, &time("2026-03-02T08:00"));
     let (found, watched) = page.split_once("Numbers to watch").unwrap();
     for (words, place) in [
         ("29 calls to +1******0009 were refused.", found),
@@ -125,15 +125,15 @@ fn numbers_with_reports_of_fraud_come_before_those_with_many_refusals() {
 }
 
 #[test]
-fn where_few_calls_were_approved_the_page_says_why() {
+fn the_page_says_why_few_calls_were_approved() {
     let few = |verified: u64, others: &[(FailureReason, u64)]| {
-        let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
-        (0..verified).for_each(|_| figures.count(&row("2026-03-01T12:00", RowOutcome::Verified)));
+        let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
+        (0..verified).for_each(|_| stats.count(&row("2026-03-01T12:00", RowOutcome::Verified)));
         for (reason, count) in others {
             (0..*count)
-                .for_each(|_| figures.count(&Row { number_key: None, ..row("2026-03-01T12:00", failed(*reason)) }));
+                .for_each(|_| stats.count(&Row { number_key: None, ..row("2026-03-01T12:00", failed(*reason)) }));
         }
-        page(&figures, &time("2026-03-02T08:00"))
+        page(&stats, &time("2026-03-02T08:00"))
     };
     let nobody =
         "Of 100 calls that ended, none was approved. 100 failed as Unreachable: busy, not answered or rejected.";
@@ -157,17 +157,17 @@ fn where_few_calls_were_approved_the_page_says_why() {
 }
 
 #[test]
-fn a_backend_has_the_calls_that_it_refused_and_they_were_not_placed() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+fn refused_calls_count_for_the_backend_but_not_as_placed() {
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     let refused = Row {
         placed: None,
         ringing: None,
         answered: None,
         ..row("2026-03-01T12:00", failed(FailureReason::CannotPlace))
     };
-    (0..3).for_each(|_| figures.count(&refused));
-    assert_eq!((figures.placed, figures.backends["trunk"].of(Kind::Trouble)), (0, 3));
-    let page = page(&figures, &time("2026-03-02T08:00"));
+    (0..3).for_each(|_| stats.count(&refused));
+    assert_eq!((stats.placed, stats.backends["trunk"].of(OutcomeKind::Trouble)), (0, 3));
+    let page = page(&stats, &time("2026-03-02T08:00"));
     assert!(
         page.contains(
             r#"<th scope="row">trunk</th><td class="n">3</td><td class="n">0 %</td><td class="n">100 %</td>"#
@@ -177,96 +177,96 @@ fn a_backend_has_the_calls_that_it_refused_and_they_were_not_placed() {
 }
 
 #[test]
-fn a_table_of_nothing_is_not_shown() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+fn an_empty_table_is_not_shown() {
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     let invalid = failed(FailureReason::InvalidNumber);
-    figures.count(&Row {
+    stats.count(&Row {
         backend: None,
         placed: None,
         number: None,
         number_key: None,
         ..row("2026-03-01T12:00", invalid)
     });
-    let page = page(&figures, &time("2026-03-02T08:00"));
-    assert_eq!(page.matches("There is none.").count(), 4, "numbers to watch, limits, locks and backends: {page}");
+    let page = page(&stats, &time("2026-03-02T08:00"));
+    assert_eq!(page.matches("None.").count(), 4, "numbers to watch, limits, locks and backends: {page}");
     assert!(!page.contains("<tbody></tbody>"), "{page}");
 }
 
 #[test]
-fn long_times_are_shown_by_weeks_and_months() {
-    for (to, per, bars) in [
-        ("2026-04-11T00:00", Per::Day, 100),
-        ("2026-04-12T00:00", Per::Week, 15),
-        ("2026-12-31T12:00", Per::Week, 53),
-        ("2029-12-31T12:00", Per::Month, 48),
+fn long_periods_are_shown_by_weeks_and_months() {
+    for (to, interval, bars) in [
+        ("2026-04-11T00:00", Interval::Day, 100),
+        ("2026-04-12T00:00", Interval::Week, 15),
+        ("2026-12-31T12:00", Interval::Week, 53),
+        ("2029-12-31T12:00", Interval::Month, 48),
     ] {
-        let mut figures = figures("2026-01-01T00:00", to);
-        assert_eq!((figures.per, figures.bars.len()), (per, bars), "{to}");
-        figures.count(&row("2026-01-01T00:00", RowOutcome::Verified));
+        let mut stats = stats("2026-01-01T00:00", to);
+        assert_eq!((stats.interval, stats.bars.len()), (interval, bars), "{to}");
+        stats.count(&row("2026-01-01T00:00", RowOutcome::Verified));
         let last = time(to).checked_sub(Duration::from_secs(1)).unwrap().datetime().to_string();
-        figures.count(&row(&last, RowOutcome::Verified));
-        assert_eq!(figures.bars.first().unwrap().tally.total(), 1);
-        assert_eq!(figures.bars.last().unwrap().tally.total(), 1);
+        stats.count(&row(&last, RowOutcome::Verified));
+        assert_eq!(stats.bars.first().unwrap().tally.total(), 1);
+        assert_eq!(stats.bars.last().unwrap().tally.total(), 1);
     }
 }
 
 #[test]
-fn times_have_their_middle_and_no_one_is_left_out() {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
-    assert!(figures.to_answer.histogram().is_none());
+fn a_histogram_has_its_median_and_every_duration() {
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
+    assert!(stats.to_answer.histogram().is_none());
     for seconds in (1..=99).chain([4000]) {
         let mut row = row("2026-03-01T12:00", RowOutcome::Verified);
         row.answered = Some(row.started + Duration::from_secs(seconds));
-        figures.count(&row);
+        stats.count(&row);
     }
     // The clock was set back in between: nothing is known.
     let mut strange = row("2026-03-01T12:00", RowOutcome::Verified);
     strange.answered = Some(strange.started - Duration::from_secs(60));
-    figures.count(&strange);
-    let histogram = figures.to_answer.histogram().unwrap();
+    stats.count(&strange);
+    let histogram = stats.to_answer.histogram().unwrap();
     assert_eq!((histogram.median, histogram.p95), (50.0, 95.0));
     assert_eq!(histogram.counts.iter().sum::<u64>(), 100);
 }
 
 #[test]
-fn whatever_stands_in_a_row_is_text() {
+fn values_of_a_row_are_escaped() {
     let evil = "\"><script>alert(1)</script><img src=http://evil.example/>";
-    let mut figures = figures("2026-03-01T00:00", "2026-03-02T00:00");
+    let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for reason in [FailureReason::Throttled, FailureReason::FraudReported] {
-        figures.count(&Row {
+        stats.count(&Row {
             number: Some(evil.into()),
             node: evil.into(),
             backend: Some(evil.into()),
             ..row("2026-03-01T12:00", failed(reason))
         });
     }
-    let page = page(&figures, &time("2026-03-02T08:00"));
+    let page = page(&stats, &time("2026-03-02T08:00"));
     assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
     assert_eq!(page.matches("&lt;script&gt;").count(), 3, "number, node and backend");
 }
 
 #[test]
-fn a_page_says_what_there_was_and_what_is_worth_a_look() {
-    let mut figures = figures("2026-03-01T00:00", "2026-04-01T00:00");
-    let empty = page(&figures, &time("2026-04-01T08:00"));
+fn the_page_shows_totals_and_findings() {
+    let mut stats = stats("2026-03-01T00:00", "2026-04-01T00:00");
+    let empty = page(&stats, &time("2026-04-01T08:00"));
     assert!(empty.contains("There were no calls in this time.") && empty.contains("1 Mar to 31 Mar 2026"), "{empty}");
     assert!(!empty.contains("NaN") && !empty.contains("inf"));
     for _ in 0..30 {
-        figures.count(&row("2026-03-09T09:30", RowOutcome::Verified));
+        stats.count(&row("2026-03-09T09:30", RowOutcome::Verified));
     }
-    let calm = page(&figures, &time("2026-04-01T08:00"));
+    let calm = page(&stats, &time("2026-04-01T08:00"));
     assert!(
         calm.contains("Nothing stands out") && calm.contains("Of 30 that were placed, all were approved."),
         "{calm}"
     );
     assert!(calm.contains("Mondays from 9:00") && calm.contains("Europe/Berlin"), "{calm}");
     for _ in 0..12 {
-        figures.count(&row("2026-03-10T10:30", failed(FailureReason::Throttled)));
-        figures.count(&row("2026-03-10T10:30", failed(FailureReason::NoKeyPressed)));
+        stats.count(&row("2026-03-10T10:30", failed(FailureReason::Throttled)));
+        stats.count(&row("2026-03-10T10:30", failed(FailureReason::NoKeyPressed)));
     }
-    figures.count(&row("2026-03-11T10:30", failed(FailureReason::FraudReported)));
-    figures.count(&row("2026-03-11T10:30", failed(FailureReason::CannotPlace)));
-    let page = page(&figures, &time("2026-04-01T08:00"));
+    stats.count(&row("2026-03-11T10:30", failed(FailureReason::FraudReported)));
+    stats.count(&row("2026-03-11T10:30", failed(FailureReason::CannotPlace)));
+    let page = page(&stats, &time("2026-04-01T08:00"));
     for words in [
         "1 user said that a call was not theirs",
         "phonegate calls --reason FraudReported",

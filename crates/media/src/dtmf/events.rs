@@ -13,9 +13,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Digit;
-
-/// Timestamp units per second of a telephone event that is negotiated with G.711.
-const CLOCK_RATE: u32 = 8000;
+use crate::rtp::{CLOCK_RATE, PACKET_SAMPLES};
 
 /// Longest duration in one packet. A longer press continues in a new segment (RFC 4733, section 2.5.1.3).
 const MAX_SEGMENT: u32 = 0xffff;
@@ -31,10 +29,10 @@ const MAX_PAST_EVENTS: usize = 16;
 const MAX_LATE: i64 = 100;
 
 /// Longest distance between packets of a press whose timestamp advances, in sequence numbers: two packets may be lost.
-const MAX_SHIFTED: i64 = 3;
+const MAX_SHIFTED: u8 = 3;
 
 /// `MAX_SHIFTED` in timestamp units, at 20 ms per packet.
-const MAX_SHIFT: u32 = 480;
+const MAX_SHIFT: u32 = MAX_SHIFTED as u32 * PACKET_SAMPLES;
 
 /// Position of an event packet in its stream, from its RTP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,7 +263,7 @@ impl Event {
     /// with each packet, as for audio. Another press cannot begin so soon with such a duration.
     fn is_shifted_by(&self, packet: &Packet) -> bool {
         let ahead = packet.timestamp.wrapping_sub(self.timestamp);
-        let is_next = packet.sequence <= self.highest.saturating_add(MAX_SHIFTED);
+        let is_next = packet.sequence <= self.highest.saturating_add(MAX_SHIFTED.into());
         let is_in_step = match self.has_ended {
             false => packet.duration > self.duration && packet.duration.wrapping_sub(self.duration) == ahead,
             true => packet.is_end && packet.duration == self.duration && ahead <= MAX_SHIFT,

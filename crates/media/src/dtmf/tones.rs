@@ -3,10 +3,11 @@
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw};
 
+use crate::rtp::CLOCK_RATE;
 use crate::sdp::Codec;
 
-/// Sample rate of G.711, in Hz.
-const SAMPLE_RATE: f32 = 8000.0;
+/// Samples a second.
+const SAMPLE_RATE: f32 = CLOCK_RATE as f32;
 
 /// Frequencies of the rows and of the columns of a keypad, in Hz.
 const ROWS: [f32; 4] = [697.0, 770.0, 852.0, 941.0];

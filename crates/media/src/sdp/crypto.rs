@@ -109,6 +109,28 @@ impl LocalKeys {
     }
 }
 
+/// Whether the audio is encrypted by SRTP with keys in the description (RFC 4568).
+#[derive(Clone, Debug)]
+pub enum Encryption {
+    /// Never.
+    Off,
+    /// If the peer supports it. The offer has keys within `RTP/AVP`: a peer that does not support them answers without,
+    /// but would reject `RTP/SAVP`. After encryption was negotiated, a description without it is rejected.
+    Optional(LocalKeys),
+    /// Always. The offer is `RTP/SAVP`.
+    Required(LocalKeys),
+}
+
+impl Encryption {
+    /// Returns the keys of this side, unless encryption is off.
+    pub(super) fn keys(&self) -> Option<&LocalKeys> {
+        match self {
+            Self::Off => None,
+            Self::Optional(keys) | Self::Required(keys) => Some(keys),
+        }
+    }
+}
+
 /// A key of the peer, from a `crypto` attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerKey {

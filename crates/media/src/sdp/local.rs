@@ -3,29 +3,9 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::judge::{self, PeerOffer, Requirements};
-use super::{Codec, Direction, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT};
-
-/// Whether the audio is encrypted by SRTP with keys in the description (RFC 4568).
-#[derive(Clone, Debug)]
-pub enum Encryption {
-    /// Never.
-    Off,
-    /// If the peer supports it. The offer has keys within `RTP/AVP`: a peer that does not support them answers without,
-    /// but would reject `RTP/SAVP`. After encryption was negotiated, a description without it is rejected.
-    Optional(LocalKeys),
-    /// Always. The offer is `RTP/SAVP`.
-    Required(LocalKeys),
-}
-
-impl Encryption {
-    fn keys(&self) -> Option<&LocalKeys> {
-        match self {
-            Self::Off => None,
-            Self::Optional(keys) | Self::Required(keys) => Some(keys),
-        }
-    }
-}
+use super::check::{self, PeerOffer, Requirements};
+use super::{Codec, Direction, Encryption, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT};
+use crate::rtp::{CLOCK_RATE, PACKET_MILLISECONDS};
 
 /// This side of the session of one call.
 ///
@@ -38,7 +18,7 @@ impl Encryption {
 /// let mut session = LocalSession::new("192.0.2.1:4000".parse().unwrap(), 7, Encryption::Off);
 /// assert!(session.offer().contains("m=audio 4000 RTP/AVP 0 8 101\r\n"));
 /// let answer = b"v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 6000 RTP/AVP 8 101\r\n";
-/// let remote = session.judge_answer(answer).unwrap();
+/// let remote = session.check_answer(answer).unwrap();
 /// assert_eq!((remote.codec, remote.event_type), (Codec::Pcma, Some(101)));
 /// ```
 #[derive(Debug)]
@@ -96,8 +76,8 @@ impl LocalSession {
     /// # Errors
     ///
     /// See [`SdpError`]. The audio cannot be used; an earlier session is not changed.
-    pub fn judge_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
-        let remote = judge::answer(sdp, self.requirements())?;
+    pub fn check_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+        let remote = check::answer(sdp, self.requirements())?;
         self.was_encrypted |= remote.key.is_some();
         Ok(remote)
     }
@@ -107,8 +87,8 @@ impl LocalSession {
     /// # Errors
     ///
     /// See [`SdpError`]. Reject the offer with 488; the session is not changed.
-    pub fn judge_offer(&self, sdp: &[u8]) -> Result<PeerOffer, SdpError> {
-        judge::offer(sdp, self.requirements())
+    pub fn check_offer(&self, sdp: &[u8]) -> Result<PeerOffer, SdpError> {
+        check::offer(sdp, self.requirements())
     }
 
     fn requirements(&self) -> Requirements<'_> {
@@ -154,11 +134,12 @@ impl LocalSession {
         }
         audio.push_str("\r\n");
         for codec in codecs {
-            let _ = write!(audio, "a=rtpmap:{} {}/8000\r\n", codec.payload_type(), codec.name());
+            let _ = write!(audio, "a=rtpmap:{} {}/{CLOCK_RATE}\r\n", codec.payload_type(), codec.name());
         }
         if let Some(events) = event_type {
-            let _ = write!(audio, "a=rtpmap:{events} telephone-event/8000\r\na=fmtp:{events} 0-16\r\n");
+            let _ = write!(audio, "a=rtpmap:{events} telephone-event/{CLOCK_RATE}\r\na=fmtp:{events} 0-16\r\n");
         }
-        audio + "a=ptime:20\r\na=maxptime:20\r\n"
+        let _ = write!(audio, "a=ptime:{PACKET_MILLISECONDS}\r\na=maxptime:{PACKET_MILLISECONDS}\r\n");
+        audio
     }
 }

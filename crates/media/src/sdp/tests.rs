@@ -24,11 +24,11 @@ fn modes() -> [Encryption; 3] {
 }
 
 fn answer(media: &str) -> Result<RemoteMedia, SdpError> {
-    session(Encryption::Off).judge_answer(format!("{HEAD}{media}").as_bytes())
+    session(Encryption::Off).check_answer(format!("{HEAD}{media}").as_bytes())
 }
 
 fn offer(media: &str) -> Result<PeerOffer, SdpError> {
-    session(Encryption::Off).judge_offer(format!("{HEAD}{media}").as_bytes())
+    session(Encryption::Off).check_offer(format!("{HEAD}{media}").as_bytes())
 }
 
 fn media_lines(sdp: &str) -> Vec<&str> {
@@ -123,14 +123,14 @@ fn an_answer_that_cannot_be_used_says_why() {
     ] {
         assert_eq!(answer(media), Err(error), "{media}");
     }
-    let judge = |sdp: &[u8]| session(Encryption::Off).judge_answer(sdp).unwrap_err();
-    assert_eq!(judge(b""), SdpError::Malformed);
-    assert_eq!(judge(b"v=1\r\n"), SdpError::Malformed);
-    assert_eq!(judge(GOOD.as_bytes()), SdpError::Malformed);
-    assert_eq!(judge(format!("v=0\r\n{GOOD}").as_bytes()), SdpError::Address, "no c= line");
-    assert_eq!(judge(&vec![b'v'; MAX_BYTES + 1]), SdpError::TooLarge);
-    assert_eq!(judge(format!("{HEAD}{}", "a=x\r\n".repeat(MAX_LINES)).as_bytes()), SdpError::TooLarge);
-    assert_eq!(judge(format!("{HEAD}{}", GOOD.repeat(MAX_MEDIA + 1)).as_bytes()), SdpError::TooLarge);
+    let check = |sdp: &[u8]| session(Encryption::Off).check_answer(sdp).unwrap_err();
+    assert_eq!(check(b""), SdpError::Malformed);
+    assert_eq!(check(b"v=1\r\n"), SdpError::Malformed);
+    assert_eq!(check(GOOD.as_bytes()), SdpError::Malformed);
+    assert_eq!(check(format!("v=0\r\n{GOOD}").as_bytes()), SdpError::Address, "no c= line");
+    assert_eq!(check(&vec![b'v'; MAX_BYTES + 1]), SdpError::TooLarge);
+    assert_eq!(check(format!("{HEAD}{}", "a=x\r\n".repeat(MAX_LINES)).as_bytes()), SdpError::TooLarge);
+    assert_eq!(check(format!("{HEAD}{}", GOOD.repeat(MAX_MEDIA + 1)).as_bytes()), SdpError::TooLarge);
 }
 
 #[test]
@@ -155,13 +155,13 @@ fn unused_lines_may_hold_anything() {
         format!("{HEAD}m=audio 0 RTP/SAVP 0\r\n{GOOD}"),
         format!("{HEAD}{GOOD}c=IN IP4 192.0.2.9\r\nc=IN IP4 192.0.2.9\r\n"),
     ] {
-        let remote = session(Encryption::Off).judge_answer(sdp.as_bytes()).unwrap();
+        let remote = session(Encryption::Off).check_answer(sdp.as_bytes()).unwrap();
         let seen = (remote.rtp, remote.codec, remote.event_types.contains(101), remote.is_on_hold());
         assert_eq!(seen, ("192.0.2.9:4000".parse().unwrap(), Codec::Pcmu, true, false), "{sdp}");
     }
     let mut odd_bytes = format!("{HEAD}{GOOD}").into_bytes();
     odd_bytes.extend(b"i=\xff\xfe\r\na=x:\xff\r\n");
-    assert!(session(Encryption::Off).judge_answer(&odd_bytes).is_ok());
+    assert!(session(Encryption::Off).check_answer(&odd_bytes).is_ok());
 }
 
 #[test]
@@ -193,10 +193,10 @@ fn addresses_of_media_and_of_both_families_are_read() {
     let mut session = LocalSession::new("[2001:db8::1]:4002".parse().unwrap(), 5, Encryption::Off);
     assert!(session.offer().contains("c=IN IP6 2001:db8::1\r\n"));
     let six = format!("v=0\r\nc=IN IP6 2001:db8::9\r\n{GOOD}");
-    assert_eq!(session.judge_answer(six.as_bytes()).unwrap().rtp, "[2001:db8::9]:4000".parse().unwrap());
-    assert_eq!(session.judge_answer(format!("{HEAD}{GOOD}").as_bytes()), Err(SdpError::Address));
+    assert_eq!(session.check_answer(six.as_bytes()).unwrap().rtp, "[2001:db8::9]:4000".parse().unwrap());
+    assert_eq!(session.check_answer(format!("{HEAD}{GOOD}").as_bytes()), Err(SdpError::Address));
     let mapped = six.replace("2001:db8::9", "::ffff:192.0.2.9");
-    assert_eq!(session.judge_answer(mapped.as_bytes()), Err(SdpError::Address));
+    assert_eq!(session.check_answer(mapped.as_bytes()), Err(SdpError::Address));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn the_version_grows_only_if_the_description_changes() {
     let version = |sdp: &str| sdp.lines().nth(1).unwrap().split(' ').nth(2).unwrap().to_owned();
     let mut local = session(Encryption::Off);
     let mut versions = vec![version(&local.offer()), version(&local.offer())];
-    let hold = local.judge_offer(format!("{HEAD}{GOOD}a=sendonly\r\n").as_bytes()).unwrap();
+    let hold = local.check_offer(format!("{HEAD}{GOOD}a=sendonly\r\n").as_bytes()).unwrap();
     versions.extend([version(&local.answer(&hold)), version(&local.answer(&hold)), version(&local.offer())]);
     assert_eq!(versions, ["5", "5", "6", "6", "7"]);
     assert!(
@@ -278,17 +278,17 @@ fn an_offer_is_answered_in_kind() {
     );
     let sdp = format!("{HEAD}{media}");
     let mut local = session(Encryption::Optional(keys()));
-    let offer = local.judge_offer(sdp.as_bytes()).unwrap();
+    let offer = local.check_offer(sdp.as_bytes()).unwrap();
     let answer = local.answer(&offer);
     assert!(answer.contains("m=audio 4002 RTP/AVP 8 96\r\na=rtpmap:8 PCMA/8000\r\n"), "{answer}");
     assert!(answer.contains("a=crypto:9 AES_CM_128_HMAC_SHA1_32 inline:AgICAgIC"), "{answer}");
-    assert_eq!(session(Encryption::Required(keys())).judge_offer(sdp.as_bytes()), Err(SdpError::Unencrypted));
-    let plain = session(Encryption::Off).judge_offer(sdp.as_bytes()).unwrap();
+    assert_eq!(session(Encryption::Required(keys())).check_offer(sdp.as_bytes()), Err(SdpError::Unencrypted));
+    let plain = session(Encryption::Off).check_offer(sdp.as_bytes()).unwrap();
     assert!(!session(Encryption::Off).answer(&plain).contains("crypto"));
     let savp = sdp.replace("RTP/AVP", "RTP/SAVP");
-    assert_eq!(session(Encryption::Off).judge_offer(savp.as_bytes()), Err(SdpError::Encryption));
+    assert_eq!(session(Encryption::Off).check_offer(savp.as_bytes()), Err(SdpError::Encryption));
     let mut required = session(Encryption::Required(keys()));
-    let offer = required.judge_offer(savp.as_bytes()).unwrap();
+    let offer = required.check_offer(savp.as_bytes()).unwrap();
     assert!(required.answer(&offer).contains("m=audio 4002 RTP/SAVP 8 96\r\n"));
 }
 
@@ -304,8 +304,8 @@ fn our_offer_and_our_answer_agree() {
             Encryption::Required(_) => Encryption::Required(other_keys),
         };
         let mut callee = LocalSession::new("192.0.2.2:6000".parse().unwrap(), 9, encryption.clone());
-        let offer = callee.judge_offer(caller.offer().as_bytes()).unwrap();
-        let remote = caller.judge_answer(callee.answer(&offer).as_bytes()).unwrap();
+        let offer = callee.check_offer(caller.offer().as_bytes()).unwrap();
+        let remote = caller.check_answer(callee.answer(&offer).as_bytes()).unwrap();
         assert_eq!((remote.codec, remote.event_type, remote.rtp.port()), (Codec::Pcmu, Some(101), 6000));
         assert_eq!(remote.key.is_some(), !matches!(encryption, Encryption::Off));
     }
@@ -334,10 +334,10 @@ proptest! {
         for sdp in [&mutated, &garbage, &format!("v=0\r\n{words}").into_bytes()] {
             for encryption in modes() {
                 let mut local = session(encryption);
-                if let Ok(remote) = local.judge_answer(sdp) {
+                if let Ok(remote) = local.check_answer(sdp) {
                     prop_assert!(remote.rtp.port() != 0 && remote.rtp.is_ipv4() || remote.is_on_hold());
                 }
-                if let Ok(offer) = local.judge_offer(sdp) {
+                if let Ok(offer) = local.check_offer(sdp) {
                     let answer = local.answer(&offer);
                     // Nothing of the peer breaks out of its line, and the answer is bounded.
                     prop_assert!(answer.len() < 8192 && answer.is_ascii());

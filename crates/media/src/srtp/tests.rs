@@ -20,7 +20,7 @@ fn peer_key(keys: &LocalKeys, suite: CryptoSuite) -> PeerKey {
     let line = offer.lines().find(|line| line.contains(suite.name())).unwrap();
     let answer = format!("v=0\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/SAVP 0 101\r\n{line}\r\n");
     let mut local = LocalSession::new("192.0.2.1:4002".parse().unwrap(), 1, Encryption::Required(self::keys(200)));
-    local.judge_answer(answer.as_bytes()).unwrap().key.unwrap()
+    local.check_answer(answer.as_bytes()).unwrap().key.unwrap()
 }
 
 /// The two ends of a call.

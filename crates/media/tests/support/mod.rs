@@ -104,14 +104,14 @@ impl Call {
 
     /// Applies an answer of the peer.
     pub fn receive_answer(&mut self, sdp: &str) -> RemoteMedia {
-        let remote = self.local.judge_answer(sdp.as_bytes()).unwrap();
+        let remote = self.local.check_answer(sdp.as_bytes()).unwrap();
         self.media.set_remote(&remote).unwrap();
         remote
     }
 
     /// Applies an offer of the peer, and returns the answer.
     pub fn receive_offer(&mut self, sdp: &str) -> String {
-        let offer = self.local.judge_offer(sdp.as_bytes()).unwrap();
+        let offer = self.local.check_offer(sdp.as_bytes()).unwrap();
         let answer = self.local.answer(&offer);
         self.media.set_remote(offer.remote()).unwrap();
         answer
@@ -121,7 +121,7 @@ impl Call {
     pub fn rekey(&mut self, seed: u8) -> RemoteMedia {
         let keys = keys(seed);
         let mut peer = LocalSession::new(port(NAMED), 9, Encryption::Required(keys.clone()));
-        let offer = peer.judge_offer(self.local.offer().as_bytes()).unwrap();
+        let offer = peer.check_offer(self.local.offer().as_bytes()).unwrap();
         let answer = peer.answer(&offer);
         let mut srtp = Srtp::new(&keys).unwrap();
         srtp.set_peer_key(offer.remote().key.as_ref().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Limits the responses to requests outside of calls. Without a limit, a flood of requests is answered by a flood of
+//! Limits the responses to requests outside of calls. Without a limit, a flood of requests causes a flood of
 //! responses, each as long as its request.
 
 use std::time::Duration;

@@ -20,7 +20,7 @@ pub struct Config {
     /// Default: 10 s.
     pub max_response_delay: Duration,
     /// Maximum calls, including those that have ended but may still ring. A new call evicts the oldest ended call that
-    /// is kept only to answer retransmissions.
+    /// is kept only for retransmissions.
     pub max_calls: usize,
     /// Maximum flows.
     pub max_flows: usize,

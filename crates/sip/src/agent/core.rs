@@ -1,6 +1,6 @@
 //! State that calls, registrations and probes share: flows, transactions, timers, random numbers and queues.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use crate::agent::config::Config;
 use crate::agent::event::{CallId, Event, ProbeId, RegistrationId, RequestId};
 use crate::agent::flow::{Flow, FlowId, FlowState, Transmit, TransmitId};
 use crate::agent::response::ResponseBuilder;
+use crate::agent::timers::{TimerKey, Timers};
+use crate::agent::usage::{DropCounts, Usage};
 use crate::message::{Message, Method};
 use crate::transaction::{ClientKey, ClientTransaction, ServerKey, ServerTransaction};
 
@@ -22,52 +24,6 @@ pub(crate) enum Owner {
     Probe(ProbeId),
 }
 
-/// The owner of a timer. Each has at most one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum TimerKey {
-    Client(ClientKey),
-    Server(RequestId),
-    Call(CallId),
-    Registration(RegistrationId),
-}
-
-/// Messages dropped since the agent was created, by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DropCounts {
-    /// Messages that cannot be parsed, or that lack a mandatory header.
-    pub malformed: u64,
-    /// Responses that match no request of this side or have more than one Via, ACKs that match no INVITE, and input on
-    /// a flow that is unknown or of the other kind.
-    pub unmatched: u64,
-    /// Messages beyond a limit: transactions, dialogs, PRACKs, queues, or responses outside of calls.
-    pub full: u64,
-}
-
-/// Current resource usage of an agent. All fields except `flows` are zero when everything has ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Usage {
-    /// Calls, including those that have ended and are kept to answer retransmissions.
-    pub calls: usize,
-    /// Registrations.
-    pub registrations: usize,
-    /// Probes.
-    pub probes: usize,
-    /// Client transactions: requests of this side.
-    pub client_transactions: usize,
-    /// Server transactions: requests of peers within calls.
-    pub server_transactions: usize,
-    /// Timers.
-    pub timers: usize,
-    /// Open flows.
-    pub flows: usize,
-    /// Transmits that wait to be polled.
-    pub transmits: usize,
-    /// Events that wait to be polled.
-    pub events: usize,
-}
-
 /// The part of the agent that calls and registrations use.
 pub(crate) struct Core {
     pub(crate) now: Duration,
@@ -80,8 +36,7 @@ pub(crate) struct Core {
     servers_of_calls: HashMap<CallId, usize>,
     /// Total bytes of the requests in all server transactions.
     server_bytes: usize,
-    timers: BTreeSet<(Duration, TimerKey)>,
-    deadlines: HashMap<TimerKey, Duration>,
+    pub(crate) timers: Timers,
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) drops: DropCounts,
@@ -104,8 +59,7 @@ impl Core {
             server_keys: HashMap::new(),
             servers_of_calls: HashMap::new(),
             server_bytes: 0,
-            timers: BTreeSet::new(),
-            deadlines: HashMap::new(),
+            timers: Timers::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             drops: DropCounts::default(),
@@ -166,32 +120,29 @@ impl Core {
     }
 
     /// Starts a client transaction: sends the request and retransmits it until a response arrives. If the flow is
-    /// closed, the transaction times out at once.
+    /// closed, or there is no `request` because it could not be written, the transaction times out at once.
     pub(crate) fn start_client(
         &mut self,
         owner: Owner,
         key: ClientKey,
         (flow, destination): (FlowId, SocketAddr),
-        (method, request): (&Method, Vec<u8>),
+        request: Option<Message>,
         timeout: Option<Duration>,
     ) {
         let timers = self.config.timers;
         let is_reliable = self.flow(flow).is_some_and(|flow| flow.transport.is_reliable());
-        let mut transaction = ClientTransaction::new(
-            self.now,
-            (flow, destination),
-            request.clone(),
-            (*method == Method::Invite, is_reliable),
-            (&timers, timeout.unwrap_or(timers.timeout())),
-        );
+        let sent = request.as_ref().and_then(|request| self.send(flow, destination, request.as_bytes().to_vec()));
+        let timeout = timeout.unwrap_or(timers.timeout());
+        let mut transaction =
+            ClientTransaction::new(self.now, (flow, destination), request, is_reliable, (&timers, timeout));
         if matches!(owner, Owner::Probe(_)) {
             transaction.fail_at_once();
         }
-        match self.send(flow, destination, request) {
+        match sent {
             Some(id) => transaction.sent(id),
             None => transaction.fail(self.now),
         }
-        self.set_timer(TimerKey::Client(key), transaction.next_timeout());
+        self.timers.set(TimerKey::Client(key), transaction.next_timeout());
         self.clients.insert(key, (owner, transaction));
     }
 
@@ -199,30 +150,22 @@ impl Core {
         self.clients.get_mut(&key)
     }
 
-    /// Makes a transaction time out at once.
-    pub(crate) fn fail_client(&mut self, key: ClientKey) {
-        let now = self.now;
-        if let Some((_, transaction)) = self.clients.get_mut(&key) {
-            transaction.fail(now);
-        }
-        self.client_changed(key);
-    }
-
     /// Updates the timer after a change of the transaction.
     pub(crate) fn client_changed(&mut self, key: ClientKey) {
         let next = self.clients.get(&key).and_then(|(_, transaction)| transaction.next_timeout());
-        self.set_timer(TimerKey::Client(key), next);
+        self.timers.set(TimerKey::Client(key), next);
     }
 
     pub(crate) fn remove_client(&mut self, key: ClientKey) {
         self.clients.remove(&key);
-        self.set_timer(TimerKey::Client(key), None);
+        self.timers.set(TimerKey::Client(key), None);
     }
 
     /// Retransmits the request of a transaction.
     pub(crate) fn retransmit(&mut self, key: ClientKey) {
         let Some((_, transaction)) = self.clients.get(&key) else { return };
-        let (flow, destination, request) = (transaction.flow, transaction.destination, transaction.request().to_vec());
+        let Some(request) = transaction.request().map(|request| request.as_bytes().to_vec()) else { return };
+        let (flow, destination) = (transaction.flow, transaction.destination);
         // While a queue is full, a retransmission is skipped, as if the network had lost it.
         let sent = if self.is_congested() { None } else { self.send(flow, destination, request) };
         if let (Some(id), Some((_, transaction))) = (sent, self.clients.get_mut(&key)) {
@@ -273,7 +216,7 @@ impl Core {
         let is_reliable = self.flow(flow).is_some_and(|flow| flow.transport.is_reliable());
         let respond_by = self.now.saturating_add(self.config.max_response_delay);
         let server = ServerTransaction::new((key.clone(), call), (flow, source), request, is_reliable, respond_by);
-        self.set_timer(TimerKey::Server(id), Some(server.next_timeout()));
+        self.timers.set(TimerKey::Server(id), Some(server.next_timeout()));
         self.servers_of_calls.insert(call, in_call.saturating_add(1));
         self.server_keys.insert(key, id);
         self.servers.insert(id, server);
@@ -298,7 +241,7 @@ impl Core {
         let product = self.config.product.clone();
         let tag = self.stateless_tag.clone();
         let Some(server) = self.servers.get(&id) else { return };
-        let Some(request) = server.unanswered() else { return };
+        let Some(request) = server.pending_request() else { return };
         let (flow, source) = (server.flow, server.source);
         let Ok((destination, response)) =
             write(ResponseBuilder::new(request, source, status, (&product, &tag))).build()
@@ -328,7 +271,7 @@ impl Core {
         let (flow, source) = (server.flow, server.source);
         let Some(response) = server.response().map(<[u8]>::to_vec) else {
             // The caller has not responded yet: 100 stops the retransmissions (RFC 3261, 17.2.1).
-            let trying = server.unanswered().filter(|request| request.method() == Some(&Method::Invite));
+            let trying = server.pending_request().filter(|request| request.method() == Some(&Method::Invite));
             let names = (&*self.config.product, &*self.stateless_tag);
             let trying = trying.and_then(|request| ResponseBuilder::new(request, source, 100, names).build().ok());
             if let Some((destination, trying)) = trying.filter(|_| !self.is_congested()) {
@@ -345,7 +288,7 @@ impl Core {
     /// Updates the timer after a change of the transaction.
     pub(crate) fn server_changed(&mut self, id: RequestId) {
         let next = self.servers.get(&id).map(ServerTransaction::next_timeout);
-        self.set_timer(TimerKey::Server(id), next);
+        self.timers.set(TimerKey::Server(id), next);
     }
 
     pub(crate) fn remove_server(&mut self, id: RequestId) {
@@ -357,38 +300,7 @@ impl Core {
                 _ => drop(self.servers_of_calls.remove(&server.call)),
             }
         }
-        self.set_timer(TimerKey::Server(id), None);
-    }
-
-    /// Sets the timer of this owner, or removes it if `at` is `None`.
-    pub(crate) fn set_timer(&mut self, key: TimerKey, at: Option<Duration>) {
-        let before = match at {
-            Some(at) => self.deadlines.insert(key, at),
-            None => self.deadlines.remove(&key),
-        };
-        if before == at {
-            return;
-        }
-        if let Some(before) = before {
-            self.timers.remove(&(before, key));
-        }
-        if let Some(at) = at {
-            self.timers.insert((at, key));
-        }
-    }
-
-    pub(crate) fn next_timeout(&self) -> Option<Duration> {
-        self.timers.first().map(|(at, _)| *at)
-    }
-
-    /// Removes and returns the timers that are due, earliest first.
-    pub(crate) fn take_due_timers(&mut self) -> Vec<TimerKey> {
-        let now = self.now;
-        let due: Vec<_> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| *key).collect();
-        for key in &due {
-            self.set_timer(*key, None);
-        }
-        due
+        self.timers.set(TimerKey::Server(id), None);
     }
 
     /// Returns the resource usage of this part of the agent.
@@ -408,5 +320,5 @@ impl Core {
 /// Minimum T1. A smaller setting is raised to it.
 const MIN_T1: Duration = Duration::from_millis(10);
 
-/// Maximum server transactions of one call, including those that are kept to answer retransmissions.
+/// Maximum server transactions of one call, including those that are kept for retransmissions.
 const MAX_SERVERS_A_CALL: usize = 64;

@@ -43,7 +43,7 @@ pub struct OutboundCall {
     pub headers: Vec<(String, String)>,
     /// The session description that the INVITE offers.
     pub offer: Vec<u8>,
-    /// Credentials for digest challenges. `None`: a challenge ends the call with [`EndCause::Refused`].
+    /// Credentials for digest challenges. `None`: a challenge ends the call with [`EndCause::Rejected`].
     pub credentials: Option<Credentials>,
     /// Whether reliable provisional responses are supported (100rel, RFC 3262).
     pub reliable_provisional: bool,
@@ -90,20 +90,20 @@ pub enum CallEvent {
     /// [`UserAgent::follow_redirect`](crate::agent::UserAgent::follow_redirect), or hang up.
     Redirected(SipUri),
     /// A provisional response above 100.
-    Progress(Progress),
-    /// The call is answered.
-    Answered(Answered),
-    /// The peer offers to change the session. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond).
-    Offer {
+    Provisional(ProvisionalResponse),
+    /// A 2xx established the call.
+    Established(Established),
+    /// The peer wants to change the session. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond).
+    SdpOffer {
         /// The request to respond to.
         request: RequestId,
-        /// The peer's offer, to be answered. `None`: the peer wants an offer from this side, and its answer will follow
-        /// in [`CallEvent::SessionAnswer`].
+        /// The SDP offer of the peer. `None`: the peer wants an offer from this side, and its SDP answer will follow in
+        /// [`CallEvent::SdpAnswer`].
         description: Option<Vec<u8>>,
     },
-    /// The peer answered an offer that this side sent during the call. `None`: it sent no answer, so the session does
+    /// The SDP answer to an offer that this side sent during the call. `None`: the peer sent none, so the session does
     /// not change.
-    SessionAnswer(Option<Vec<u8>>),
+    SdpAnswer(Option<Vec<u8>>),
     /// An INFO. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond): 200, or 415 if the body is not
     /// supported.
     Info {
@@ -124,10 +124,12 @@ impl fmt::Debug for CallEvent {
         match self {
             Self::Retried(reason) => f.debug_tuple("Retried").field(reason).finish(),
             Self::Redirected(_) => f.write_str("Redirected"),
-            Self::Progress(progress) => f.debug_tuple("Progress").field(progress).finish(),
-            Self::Answered(answered) => f.debug_tuple("Answered").field(answered).finish(),
-            Self::Offer { request, .. } => f.debug_struct("Offer").field("request", request).finish_non_exhaustive(),
-            Self::SessionAnswer(answer) => f.debug_tuple("SessionAnswer").field(&answer.is_some()).finish(),
+            Self::Provisional(response) => f.debug_tuple("Provisional").field(response).finish(),
+            Self::Established(answered) => f.debug_tuple("Established").field(answered).finish(),
+            Self::SdpOffer { request, .. } => {
+                f.debug_struct("SdpOffer").field("request", request).finish_non_exhaustive()
+            }
+            Self::SdpAnswer(answer) => f.debug_tuple("SdpAnswer").field(&answer.is_some()).finish(),
             Self::Info { request, .. } => f.debug_struct("Info").field("request", request).finish_non_exhaustive(),
             Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
         }
@@ -136,7 +138,7 @@ impl fmt::Debug for CallEvent {
 
 /// A provisional response (RFC 3261, 21.1).
 #[derive(Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct ProvisionalResponse {
     /// The status, 101 to 199.
     pub status: u16,
     /// The session description, if the response has one: early media.
@@ -146,9 +148,9 @@ pub struct Progress {
     pub is_forwarded: bool,
 }
 
-impl fmt::Debug for Progress {
+impl fmt::Debug for ProvisionalResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Progress")
+        f.debug_struct("ProvisionalResponse")
             .field("status", &self.status)
             .field("has_description", &self.description.is_some())
             .field("is_forwarded", &self.is_forwarded)
@@ -156,21 +158,21 @@ impl fmt::Debug for Progress {
     }
 }
 
-/// The answer to a call.
+/// The 2xx that established a call.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Answered {
-    /// The peer's description that is in effect: the answer in the 2xx or in an earlier response of the same dialog, or
-    /// its later offer. `None`: the peer sent none.
+pub struct Established {
+    /// The peer's description that is in effect: the SDP answer in the 2xx or in an earlier response of the same dialog,
+    /// or its later offer. `None`: the peer sent none.
     pub description: Option<Vec<u8>>,
-    /// Whether the description is an offer of an UPDATE before the answer, to which the caller has already responded.
+    /// Whether the description is the offer of an UPDATE before the 2xx, to which the caller has already responded.
     pub is_updated: bool,
     /// Whether the peer reported that the call was forwarded.
     pub is_forwarded: bool,
 }
 
-impl fmt::Debug for Answered {
+impl fmt::Debug for Established {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answered")
+        f.debug_struct("Established")
             .field("has_description", &self.description.is_some())
             .field("is_updated", &self.is_updated)
             .field("is_forwarded", &self.is_forwarded)
@@ -208,15 +210,15 @@ pub struct Ended {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// A final response refused the call.
-    Refused(Refusal),
+    /// A final response rejected the call.
+    Rejected(Rejection),
     /// The trunk redirected the call to another number or to a host that is not the trunk's, or too often.
-    RedirectRefused(Refusal),
-    /// The challenge of the server or a proxy cannot be answered.
-    AuthenticationFailed(Refusal, AuthError),
-    /// The caller hung up before the call was answered.
+    RedirectRejected(Rejection),
+    /// No credentials can be sent for the challenge of the server or a proxy.
+    AuthenticationFailed(Rejection, AuthError),
+    /// The caller hung up before the call was established.
     Cancelled,
-    /// The caller hung up after the call was answered.
+    /// The caller hung up after the call was established.
     HungUp,
     /// The peer hung up.
     PeerHungUp {
@@ -228,7 +230,7 @@ pub enum EndCause {
     /// No response to the INVITE came within 64 times T1, or no final response within
     /// [`Config::max_ringing`](super::Config).
     NoResponse,
-    /// The connection closed, or the INVITE could not be sent, before the call was answered.
+    /// The connection closed, or the INVITE could not be sent, before the call was established.
     ConnectionLost,
     /// The peer no longer knows the call, does not acknowledge, or did not refresh the session in time (RFC 4028).
     SessionLost,
@@ -256,9 +258,9 @@ impl fmt::Debug for PeerText {
     }
 }
 
-/// A final response that refused a call.
+/// A final response that rejected a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     /// The status, 300 to 699.
     pub status: u16,
     /// The reason phrase.
@@ -271,22 +273,22 @@ pub struct Refusal {
     pub retry_after: Option<u32>,
 }
 
-/// The caller's response to [`CallEvent::Offer`] or [`CallEvent::Info`].
+/// The caller's response to [`CallEvent::SdpOffer`] or [`CallEvent::Info`].
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// 200. For an offer: the answer, or an offer if the peer wants one. For INFO: `None`.
+    /// 200. For an SDP offer: the SDP answer, or an offer if the peer wants one. For INFO: `None`.
     Accept(Option<Vec<u8>>),
     /// A final response with this status, 300 to 699; any other value is sent as 500. Usually 488 for an offer, 415 for
     /// an INFO.
-    Refuse(u16),
+    Reject(u16),
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accept(description) => f.debug_tuple("Accept").field(&description.is_some()).finish(),
-            Self::Refuse(status) => f.debug_tuple("Refuse").field(status).finish(),
+            Self::Reject(status) => f.debug_tuple("Reject").field(status).finish(),
         }
     }
 }
@@ -342,10 +344,10 @@ pub enum RegistrationEvent {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RegistrationFailure {
-    /// The registrar refused.
-    Refused(Refusal),
-    /// The challenge cannot be answered.
-    AuthenticationFailed(Refusal, AuthError),
+    /// The registrar rejected.
+    Rejected(Rejection),
+    /// No credentials can be sent for the challenge.
+    AuthenticationFailed(Rejection, AuthError),
     /// No response came, the connection closed, or the request could not be sent.
     NoResponse,
     /// The registrar accepted the request, but granted a lifetime of 0 s.

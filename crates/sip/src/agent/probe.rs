@@ -6,7 +6,7 @@ use super::core::{Core, Owner};
 use super::event::{ProbeId, ProbeResult};
 use super::flow::{Flow, FlowId};
 use crate::auth::{Authenticator, Credentials, RequestAuth, RequestParts};
-use crate::invite::{challenges, contact, via};
+use crate::invite::{challenges, contact, own_message, via};
 use crate::message::{Message, MessageBuilder, Method, header};
 use crate::transaction::ClientKey;
 
@@ -20,7 +20,7 @@ pub(super) struct Probe {
     cseq: u32,
     auth: Option<Authenticator>,
     request_auth: RequestAuth,
-    /// When no response is waited for any longer.
+    /// When the agent stops waiting for a response.
     deadline: Duration,
 }
 
@@ -50,31 +50,25 @@ impl Probe {
     /// Handles a final response. Returns the result, or `None` if the OPTIONS was sent again with credentials.
     pub(super) fn handle_response(&mut self, core: &mut Core, response: &Message) -> Option<ProbeResult> {
         let status = response.status().unwrap_or_default();
-        let is_answered = matches!(status, 401 | 407)
+        let is_authorized = matches!(status, 401 | 407)
             && self
                 .auth
                 .as_mut()
                 .is_some_and(|auth| auth.challenged(&mut self.request_auth, challenges(response)).is_ok());
-        if is_answered && self.send(core) { None } else { Some(ProbeResult::Responded(status)) }
+        if is_authorized && self.send(core) { None } else { Some(ProbeResult::Responded(status)) }
     }
 
     fn send(&mut self, core: &mut Core) -> bool {
         self.cseq = self.cseq.saturating_add(1);
         let (key, random) = (core.new_client_key(), core.random_bytes());
         let Some(flow) = core.flow(self.flow) else { return false };
-        let Some(bytes) = self.write(core, &flow, key, random) else { return false };
+        let Some(request) = self.write(core, &flow, key, random) else { return false };
         let timeout = self.deadline.saturating_sub(core.now);
-        core.start_client(
-            Owner::Probe(self.id),
-            key,
-            (self.flow, flow.remote),
-            (&Method::Options, bytes),
-            Some(timeout),
-        );
+        core.start_client(Owner::Probe(self.id), key, (self.flow, flow.remote), Some(request), Some(timeout));
         true
     }
 
-    fn write(&mut self, core: &Core, flow: &Flow, key: ClientKey, random: [u8; 16]) -> Option<Vec<u8>> {
+    fn write(&mut self, core: &Core, flow: &Flow, key: ClientKey, random: [u8; 16]) -> Option<Message> {
         let mut builder = MessageBuilder::request(&Method::Options, &self.uri)
             .header(header::VIA, via(flow, key))
             .header(header::MAX_FORWARDS, "70")
@@ -89,10 +83,10 @@ impl Probe {
         }
         if let Some(auth) = &mut self.auth {
             let parts = RequestParts { method: b"OPTIONS", uri: self.uri.as_bytes(), body: b"" };
-            for answer in auth.answer(&mut self.request_auth, &parts, random).ok()? {
-                builder = builder.header(answer.header(), answer.value());
+            for authorization in auth.authorize(&mut self.request_auth, &parts, random).ok()? {
+                builder = builder.header(authorization.header(), authorization.value());
             }
         }
-        builder.build().ok()
+        own_message(&builder.build().ok()?)
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for Algorithm {
 /// A quality of protection (`qop`). The order is by preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Qop {
-    /// The body is hashed too. A proxy that changes the body invalidates such an answer, so this is the second choice.
+    /// The body is hashed too. A proxy that changes the body invalidates such credentials, so this is the second choice.
     AuthInt,
     /// Method and Request-URI are hashed.
     Auth,

@@ -1,61 +1,57 @@
-//! The challenges of one call or registration, and their answers.
+//! The challenges of one call or registration, and the credentials for them.
 
 use super::algorithm::hexadecimal;
-use super::known::{Known, Realm};
-use super::request::Answered;
-use super::{Algorithm, Answer, AuthError, Challenge, ChallengeError, ChallengeKind, Credentials};
-use super::{RequestAuth, RequestParts, answer};
+use super::realms::{Realm, Realms};
+use super::request::SentAuthorization;
+use super::{Algorithm, AuthError, Authorization, Challenge, ChallengeError, ChallengeKind, Credentials};
+use super::{RequestAuth, RequestParts, authorization};
 
 /// The maximum number of challenges in one response.
 pub const MAX_CHALLENGES: usize = 16;
 
-/// The maximum number of realms that are answered in one call or registration. A realm of a server and the same realm
-/// of a proxy count as two.
-pub const MAX_REALMS: usize = 4;
-
-/// Answers the challenges of one call or registration.
+/// Creates the credentials for the challenges of one call or registration.
 ///
-/// It remembers the strongest accepted algorithm, for servers and for proxies separately, and never answers a weaker
-/// one later, whatever the realm, with or without `stale`.
+/// It remembers the strongest accepted algorithm, for servers and for proxies separately, and never uses a weaker one
+/// later, whatever the realm, with or without `stale`.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     credentials: Credentials,
-    known: Known,
+    realms: Realms,
 }
 
 impl Authenticator {
     /// Creates the authenticator of a new call or registration.
     pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, known: Known::default() }
+        Self { credentials, realms: Realms::default() }
     }
 
     /// Forgets all challenges, but keeps the required algorithms and the realms.
     ///
     /// Call it before another target of the same call, such as a redirect or the next server.
     pub fn forget_challenges(&mut self) {
-        self.known.forget_challenges();
+        self.realms.forget_challenges();
     }
 
     /// Returns the strongest accepted algorithm. A weaker one is rejected.
     pub fn required_algorithm(&self, kind: ChallengeKind) -> Option<Algorithm> {
-        self.known.floor(kind)
+        self.realms.floor(kind)
     }
 
     /// Records the challenges of a response to a request, each with its kind according to the name of its header.
     ///
-    /// If this succeeds, send the request again with the headers that [`answer`](Self::answer) returns and a higher
+    /// If this succeeds, send the request again with the headers that [`authorize`](Self::authorize) returns and a higher
     /// CSeq (RFC 3261, section 22.2). A response may have challenges of several realms, because a forking proxy
-    /// collects them (RFC 3261, section 16.7). Of each kind, only those with the strongest algorithm are answered. This
-    /// is stricter than RFC 8760, section 2.4, which lets the server set the order.
+    /// collects them (RFC 3261, section 16.7). Of each kind, only those with the strongest algorithm are used. This is
+    /// stricter than RFC 8760, section 2.4, which lets the server set the order.
     ///
     /// # Errors
     ///
     /// The request must not be sent again. The state does not change, except that the response is counted.
-    /// - [`AuthError::WrongCredentials`] if the server rejected the answer with the same nonce, or repeatedly with new
-    ///   ones;
+    /// - [`AuthError::WrongCredentials`] if the server rejected the credentials with the same nonce, or repeatedly with
+    ///   new ones;
     /// - [`AuthError::WeakerAlgorithm`] if no challenge is as strong as an earlier one of its kind;
     /// - [`AuthError::TooManyChallenges`] and [`AuthError::TooManyRealms`] if a limit is reached;
-    /// - [`AuthError::NoChallenge`] and [`AuthError::Unusable`] if nothing can be answered.
+    /// - [`AuthError::NoChallenge`] and [`AuthError::Unusable`] if no challenge can be used.
     pub fn challenged<'a>(
         &mut self,
         request: &mut RequestAuth,
@@ -64,18 +60,18 @@ impl Authenticator {
         request.begin_round()?;
         let offered = self.choose(headers)?;
         // Work on copies, so that a rejected response changes nothing.
-        let mut judged = request.clone();
-        let mut known = self.known.clone();
+        let mut checked = request.clone();
+        let mut realms = self.realms.clone();
         for (kind, challenge) in offered {
-            judged.judge(kind, &challenge)?;
-            known.learn(kind, challenge)?;
+            checked.check_challenge(kind, &challenge)?;
+            realms.record(kind, challenge)?;
         }
-        *request = judged;
-        self.known = known;
+        *request = checked;
+        self.realms = realms;
         Ok(())
     }
 
-    /// Returns the headers that answer all challenges so far, for one transmission of a request.
+    /// Returns the credentials for all challenges so far, for one transmission of a request.
     ///
     /// Call it for each request, including those before any challenge, and for each retry with other credentials. There
     /// are two exceptions: an ACK has the same credentials as its INVITE, and a CANCEL has none (RFC 3261, section
@@ -86,17 +82,17 @@ impl Authenticator {
     /// # Errors
     ///
     /// [`AuthError::InvalidRequest`] if the method or the Request-URI cannot be written into a header.
-    pub fn answer(
+    pub fn authorize(
         &mut self,
         request: &mut RequestAuth,
         parts: &RequestParts<'_>,
         random: [u8; 16],
-    ) -> Result<Vec<Answer>, AuthError> {
+    ) -> Result<Vec<Authorization>, AuthError> {
         parts.check()?;
         let new_cnonce = hexadecimal(&random);
-        let mut answers = Vec::new();
+        let mut authorizations = Vec::new();
         let mut answered = Vec::new();
-        for Realm { kind, name, challenge, nonce, .. } in self.known.realms_mut() {
+        for Realm { kind, name, challenge, nonce, .. } in self.realms.realms_mut() {
             let Some(challenge) = challenge else { continue };
             // A count is never reused. The server will send a new nonce.
             let Some(count) = nonce.count.checked_add(1) else { continue };
@@ -105,13 +101,13 @@ impl Authenticator {
                 true => &*nonce.session_cnonce.get_or_insert_with(|| new_cnonce.clone()),
                 false => &new_cnonce,
             };
-            let value = answer::write(challenge, &self.credentials, parts, cnonce, count);
-            answers.push(Answer { kind: *kind, value });
+            let value = authorization::write(challenge, &self.credentials, parts, cnonce, count);
+            authorizations.push(Authorization { kind: *kind, value });
             let (realm, nonce) = (name.clone(), nonce.value.clone());
-            answered.push(Answered { kind: *kind, realm, nonce, algorithm: challenge.algorithm });
+            answered.push(SentAuthorization { kind: *kind, realm, nonce, algorithm: challenge.algorithm });
         }
-        request.set_answered(answered);
-        Ok(answers)
+        request.set_sent(answered);
+        Ok(authorizations)
     }
 
     /// Chooses at most one challenge for each realm: one with the strongest algorithm of its kind, and not weaker than
@@ -161,7 +157,7 @@ impl Authenticator {
     }
 }
 
-/// Ranks a problem by how close the challenge was to being answered. The closest one says most about the cause.
+/// Ranks a problem by how close the challenge was to being usable. The closest one says most about the cause.
 fn closeness(error: &AuthError) -> (u8, Option<Algorithm>) {
     match error {
         AuthError::NoChallenge => (0, None),

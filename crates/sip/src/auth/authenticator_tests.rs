@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::ChallengeKind::{Proxy, Server};
 use super::*;
-use crate::auth::MAX_ROUNDS;
+use crate::auth::{MAX_REALMS, MAX_ROUNDS};
 
 const INVITE: RequestParts<'_> =
     RequestParts { method: b"INVITE", uri: b"sip:+14255550100@trunk.example.com", body: b"v=0" };
@@ -25,10 +25,10 @@ impl Call {
         self.request = RequestAuth::default();
     }
 
-    fn answers(&mut self) -> Vec<String> {
-        let answers = self.authenticator.answer(&mut self.request, &INVITE, [9; 16]).unwrap();
-        let text = |answer: &Answer| format!("{}: {}", answer.header(), String::from_utf8_lossy(answer.value()));
-        answers.iter().map(text).collect()
+    fn authorizations(&mut self) -> Vec<String> {
+        let authorizations = self.authenticator.authorize(&mut self.request, &INVITE, [9; 16]).unwrap();
+        let text = |answer: &Authorization| format!("{}: {}", answer.header(), String::from_utf8_lossy(answer.value()));
+        authorizations.iter().map(text).collect()
     }
 
     fn challenged(&mut self, kind: ChallengeKind, values: &[&str]) -> Result<(), AuthError> {
@@ -38,7 +38,7 @@ impl Call {
 
     /// Sends the request, which is refused with a challenge.
     fn refused(&mut self, kind: ChallengeKind, value: &str) -> Result<(), AuthError> {
-        self.answers();
+        self.authorizations();
         self.challenged(kind, &[value])
     }
 }
@@ -72,9 +72,9 @@ fn strongest_supported_challenge_is_answered_in_any_order() {
     ] {
         let mut call = Call::new();
         assert_eq!(call.challenged(Server, &offered), Ok(()), "{offered:?}");
-        let answers = call.answers();
-        assert_eq!(answers.len(), 1, "one answer a realm: {answers:?}");
-        assert_eq!(parameter(&answers[0], "nonce"), Some(nonce), "{offered:?}: {answers:?}");
+        let authorizations = call.authorizations();
+        assert_eq!(authorizations.len(), 1, "one answer a realm: {authorizations:?}");
+        assert_eq!(parameter(&authorizations[0], "nonce"), Some(nonce), "{offered:?}: {authorizations:?}");
     }
 }
 
@@ -93,7 +93,7 @@ fn refusals_name_what_came_closest() {
     ] {
         let mut call = Call::new();
         assert_eq!(call.challenged(Server, &offered), Err(reason), "{offered:?}");
-        assert!(call.answers().is_empty(), "nothing was learned");
+        assert!(call.authorizations().is_empty(), "nothing was learned");
     }
 }
 
@@ -109,11 +109,11 @@ fn every_error_is_a_sentence_without_credentials() {
     ];
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert_eq!(texts[1], "the challenge's algorithm \"X\" is not supported");
-    assert_eq!(texts[2], "the challenge asks for MD5, although SHA-256 was used before; it was not answered");
+    assert_eq!(texts[2], "the challenge asks for MD5, although SHA-256 was used before; no credentials were sent");
     let mut call = Call::new();
     call.challenged(Server, &[&challenge("r", "n", "qop=auth")]).unwrap();
-    let answers = call.authenticator.answer(&mut call.request, &INVITE, [1; 16]).unwrap();
-    let shown = format!("{:?} {answers:?}", call.authenticator);
+    let authorizations = call.authenticator.authorize(&mut call.request, &INVITE, [1; 16]).unwrap();
+    let shown = format!("{:?} {authorizations:?}", call.authenticator);
     assert!(!shown.contains("gate") && !shown.contains("made-up") && !shown.contains("response"), "{shown}");
 }
 
@@ -124,11 +124,16 @@ fn proxy_and_server_are_both_answered_in_each_request() {
     call.refused(Server, &challenge("server", "s", "algorithm=SHA-256, qop=auth")).unwrap();
     // The proxy's nonce was used once already, before the server challenged.
     for (proxy_count, server_count) in [("00000002", "00000001"), ("00000003", "00000002"), ("00000004", "00000003")] {
-        let answers = call.answers();
-        assert!(answers[0].starts_with("Proxy-Authorization: Digest ") && answers[0].contains("realm=\"proxy\""));
-        assert!(answers[1].starts_with("Authorization: Digest ") && answers[1].contains("realm=\"server\""));
-        assert_eq!(parameter(&answers[0], "nc"), Some(proxy_count));
-        assert_eq!(parameter(&answers[1], "nc"), Some(server_count));
+        let authorizations = call.authorizations();
+        assert!(
+            authorizations[0].starts_with("Proxy-Authorization: Digest ")
+                && authorizations[0].contains("realm=\"proxy\"")
+        );
+        assert!(
+            authorizations[1].starts_with("Authorization: Digest ") && authorizations[1].contains("realm=\"server\"")
+        );
+        assert_eq!(parameter(&authorizations[0], "nc"), Some(proxy_count));
+        assert_eq!(parameter(&authorizations[1], "nc"), Some(server_count));
         call.next_request();
     }
 }
@@ -139,7 +144,7 @@ fn proxy_and_server_may_share_realm_and_nonce() {
     let mut call = Call::new();
     assert_eq!(call.refused(Proxy, &same), Ok(()));
     assert_eq!(call.refused(Server, &same), Ok(()), "the server has seen no answer yet");
-    assert_eq!(call.answers().len(), 2);
+    assert_eq!(call.authorizations().len(), 2);
     assert_eq!(call.refused(Proxy, &same), Err(AuthError::WrongCredentials));
 }
 
@@ -150,9 +155,9 @@ fn collected_challenges_of_a_fork_are_all_answered() {
     let mut call = Call::new();
     let headers = [(Proxy, a.as_bytes()), (Server, b.as_bytes()), (Proxy, b.as_bytes())];
     call.authenticator.challenged(&mut call.request, headers).unwrap();
-    let answers = call.answers();
+    let authorizations = call.authorizations();
     let shown: Vec<_> =
-        answers.iter().map(|answer| (answer.starts_with("Proxy-"), parameter(answer, "realm"))).collect();
+        authorizations.iter().map(|answer| (answer.starts_with("Proxy-"), parameter(answer, "realm"))).collect();
     assert_eq!(shown, [(true, Some("a")), (false, Some("b")), (true, Some("b"))]);
 }
 
@@ -161,8 +166,8 @@ fn client_nonce_is_the_callers_randomness() {
     let mut call = Call::new();
     call.challenged(Server, &[&challenge("r", "n", "qop=auth")]).unwrap();
     for byte in [0x01, 0xfe] {
-        let answers = call.authenticator.answer(&mut call.request, &INVITE, [byte; 16]).unwrap();
-        let text = String::from_utf8_lossy(answers[0].value()).into_owned();
+        let authorizations = call.authenticator.authorize(&mut call.request, &INVITE, [byte; 16]).unwrap();
+        let text = String::from_utf8_lossy(authorizations[0].value()).into_owned();
         assert_eq!(parameter(&text, "cnonce"), Some(&*format!("{byte:02x}").repeat(16)));
     }
 }
@@ -172,8 +177,8 @@ fn client_nonce_is_the_callers_randomness() {
 fn session_algorithm_keeps_its_client_nonce_for_a_nonce() {
     let mut call = Call::new();
     let cnonce = |call: &mut Call, byte: u8| {
-        let answers = call.authenticator.answer(&mut call.request, &INVITE, [byte; 16]).unwrap();
-        parameter(&String::from_utf8_lossy(answers[0].value()), "cnonce").unwrap().to_owned()
+        let authorizations = call.authenticator.authorize(&mut call.request, &INVITE, [byte; 16]).unwrap();
+        parameter(&String::from_utf8_lossy(authorizations[0].value()), "cnonce").unwrap().to_owned()
     };
     call.challenged(Server, &[&challenge("r", "1", "algorithm=SHA-256-sess, qop=auth")]).unwrap();
     let first = cnonce(&mut call, 1);
@@ -205,9 +210,9 @@ fn new_nonce_is_answered_with_and_without_stale() {
         for number in 0..50 {
             let nonce = format!("n{number}");
             assert_eq!(call.refused(Server, &challenge("r", &nonce, more)), Ok(()), "{more}, request {number}");
-            let answers = call.answers();
-            assert_eq!(parameter(&answers[0], "nonce"), Some(&*nonce));
-            assert_eq!(parameter(&answers[0], "nc"), Some("00000001"), "a new nonce counts from 1");
+            let authorizations = call.authorizations();
+            assert_eq!(parameter(&authorizations[0], "nonce"), Some(&*nonce));
+            assert_eq!(parameter(&authorizations[0], "nc"), Some("00000001"), "a new nonce counts from 1");
             call.next_request();
         }
     }
@@ -219,11 +224,11 @@ fn requests_that_cross_do_not_make_the_password_wrong() {
     let (one, two) = (challenge("r", "1", "qop=auth"), challenge("r", "2", "qop=auth"));
     let mut call = Call::new();
     let mut other = RequestAuth::default();
-    assert!(call.authenticator.answer(&mut other, &INVITE, [0; 16]).unwrap().is_empty());
+    assert!(call.authenticator.authorize(&mut other, &INVITE, [0; 16]).unwrap().is_empty());
     call.refused(Server, &one).unwrap();
-    call.answers();
+    call.authorizations();
     assert_eq!(call.authenticator.challenged(&mut other, [(Server, one.as_bytes())]), Ok(()), "it carried no answer");
-    call.authenticator.answer(&mut other, &INVITE, [0; 16]).unwrap();
+    call.authenticator.authorize(&mut other, &INVITE, [0; 16]).unwrap();
     call.challenged(Server, &[&two]).unwrap();
     assert_eq!(call.authenticator.challenged(&mut other, [(Server, two.as_bytes())]), Ok(()), "it carried another");
 }
@@ -282,8 +287,8 @@ fn weaker_algorithm_is_refused_for_the_whole_call() {
             for is_later in [false, true] {
                 let weak = AuthError::WeakerAlgorithm { offered: Algorithm::Md5, required: Algorithm::Sha256 };
                 assert_eq!(call.refused(kind, &weaker), Err(weak), "{weaker}");
-                let answers = call.answers();
-                assert!(answers.iter().all(|answer| answer.contains("algorithm=SHA-256")), "{answers:?}");
+                let authorizations = call.authorizations();
+                assert!(authorizations.iter().all(|answer| answer.contains("algorithm=SHA-256")), "{authorizations:?}");
                 call.next_request();
                 if !is_later {
                     call.authenticator.forget_challenges();
@@ -310,8 +315,8 @@ fn stronger_challenge_replaces_weaker_ones_of_its_kind() {
     call.refused(Server, &challenge("old", "n", "algorithm=MD5, qop=auth")).unwrap();
     call.refused(Proxy, &challenge("proxy", "n", "algorithm=MD5, qop=auth")).unwrap();
     call.refused(Server, &challenge("new", "n", "algorithm=SHA-256, qop=auth")).unwrap();
-    let answers = call.answers();
-    let realms: Vec<_> = answers.iter().map(|answer| parameter(answer, "realm")).collect();
+    let authorizations = call.authorizations();
+    let realms: Vec<_> = authorizations.iter().map(|answer| parameter(answer, "realm")).collect();
     assert_eq!(realms, [Some("proxy"), Some("new")], "the realm with MD5 is not answered any more");
 
     let mut call = Call::new();
@@ -327,9 +332,9 @@ fn weaker_realm_beside_a_stronger_one_is_not_answered() {
     for offered in [[&*sha, &md5], [&md5, &sha]] {
         let mut call = Call::new();
         call.challenged(Server, &offered).unwrap();
-        let answers = call.answers();
-        assert_eq!(answers.len(), 1, "{answers:?}");
-        assert_eq!(parameter(&answers[0], "algorithm"), Some("SHA-256"));
+        let authorizations = call.authorizations();
+        assert_eq!(authorizations.len(), 1, "{authorizations:?}");
+        assert_eq!(parameter(&authorizations[0], "algorithm"), Some("SHA-256"));
     }
 }
 
@@ -337,14 +342,14 @@ fn weaker_realm_beside_a_stronger_one_is_not_answered() {
 fn refused_response_changes_nothing_that_is_known() {
     let mut call = Call::new();
     call.refused(Server, &challenge("r", "1", "algorithm=SHA-256, qop=auth")).unwrap();
-    let before = call.answers();
+    let before = call.authorizations();
     let new_realm = challenge("a", "2", "algorithm=SHA-512-256, qop=auth");
     let same_nonce = challenge("r", "1", "algorithm=SHA-256, qop=auth");
     let headers = [(Proxy, new_realm.as_bytes()), (Server, same_nonce.as_bytes())];
     let error = call.authenticator.challenged(&mut call.request, headers);
     assert_eq!(error, Err(AuthError::WrongCredentials));
     assert_eq!(call.authenticator.required_algorithm(Proxy), None);
-    assert_eq!(call.answers().len(), before.len(), "the new realm was not kept");
+    assert_eq!(call.authorizations().len(), before.len(), "the new realm was not kept");
 }
 
 #[test]
@@ -353,13 +358,13 @@ fn count_goes_on_when_an_older_nonce_returns() {
     for (nonce, count) in [("1", "00000001"), ("2", "00000001"), ("1", "00000002"), ("2", "00000002")] {
         call.next_request();
         call.challenged(Server, &[&challenge("r", nonce, "qop=auth")]).unwrap();
-        assert_eq!(parameter(&call.answers()[0], "nc"), Some(count), "{nonce}");
+        assert_eq!(parameter(&call.authorizations()[0], "nc"), Some(count), "{nonce}");
     }
     call.authenticator.forget_challenges();
     call.next_request();
-    assert!(call.answers().is_empty(), "forgotten challenges are not answered");
+    assert!(call.authorizations().is_empty(), "forgotten challenges are not answered");
     call.challenged(Server, &[&challenge("r", "2", "qop=auth")]).unwrap();
-    assert_eq!(parameter(&call.answers()[0], "nc"), Some("00000003"));
+    assert_eq!(parameter(&call.authorizations()[0], "nc"), Some("00000003"));
 }
 
 #[test]
@@ -367,17 +372,17 @@ fn unwritable_request_counts_no_nonce() {
     let mut call = Call::new();
     call.challenged(Server, &[&challenge("r", "n", "qop=auth")]).unwrap();
     let bad = RequestParts { uri: b"sip:a\r\n", ..INVITE };
-    assert_eq!(call.authenticator.answer(&mut call.request, &bad, [0; 16]), Err(AuthError::InvalidRequest));
-    assert_eq!(parameter(&call.answers()[0], "nc"), Some("00000001"));
+    assert_eq!(call.authenticator.authorize(&mut call.request, &bad, [0; 16]), Err(AuthError::InvalidRequest));
+    assert_eq!(parameter(&call.authorizations()[0], "nc"), Some("00000001"));
 }
 
 #[test]
 fn used_up_nonce_is_not_answered() {
     let mut call = Call::new();
     call.challenged(Server, &[&challenge("r", "n", "qop=auth")]).unwrap();
-    call.authenticator.known.realms_mut().for_each(|realm| realm.nonce.count = u32::MAX - 1);
-    assert_eq!(parameter(&call.answers()[0], "nc"), Some("ffffffff"));
-    assert!(call.answers().is_empty(), "the count would repeat");
+    call.authenticator.realms.realms_mut().for_each(|realm| realm.nonce.count = u32::MAX - 1);
+    assert_eq!(parameter(&call.authorizations()[0], "nc"), Some("ffffffff"));
+    assert!(call.authorizations().is_empty(), "the count would repeat");
     call.challenged(Server, &[&challenge("r", "m", "qop=auth")]).unwrap();
-    assert_eq!(parameter(&call.answers()[0], "nc"), Some("00000001"), "a new nonce");
+    assert_eq!(parameter(&call.authorizations()[0], "nc"), Some("00000001"), "a new nonce");
 }

@@ -7,9 +7,9 @@ use super::grammar::{self, Scheme, Text};
 /// The maximum length of a header's value with challenges, in bytes.
 pub const MAX_CHALLENGE_LENGTH: usize = 4096;
 
-/// A digest challenge that can be answered (RFC 7616, section 3.3; RFC 3261, section 20.44).
+/// A supported digest challenge (RFC 7616, section 3.3; RFC 3261, section 20.44).
 ///
-/// `domain`, `charset`, `userhash` and unknown parameters are ignored: an answer always has the plain user name, in
+/// `domain`, `charset`, `userhash` and unknown parameters are ignored: credentials always have the plain user name, in
 /// UTF-8, which a server that offers `userhash` accepts too (RFC 7616, section 3.4.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
@@ -20,7 +20,7 @@ pub struct Challenge {
     pub(super) algorithm: Algorithm,
     /// Whether the challenge asks for the algorithm's `-sess` variant.
     pub(super) session: bool,
-    /// Whether the challenge names its algorithm. If it does, so does the answer.
+    /// Whether the challenge names its algorithm. If it does, so do the credentials.
     pub(super) is_named: bool,
     pub(super) qop: Option<Qop>,
 }
@@ -85,18 +85,18 @@ impl Challenge {
         self.algorithm
     }
 
-    /// Returns whether the server reports that only the nonce of the rejected answer was too old.
+    /// Returns whether the server reports that only the nonce of the rejected credentials was too old.
     pub fn is_stale(&self) -> bool {
         self.stale
     }
 
-    /// Returns the sort key of challenges of one realm. The greatest is answered.
+    /// Returns the sort key of challenges of one realm. The greatest is used.
     pub(super) fn preference(&self) -> (Algorithm, Option<Qop>) {
         (self.algorithm, self.qop)
     }
 }
 
-/// Rejects a text that would break the header line when an answer repeats it.
+/// Rejects a text that would break the header line when credentials repeat it.
 fn repeatable(text: Option<&Text>) -> Result<Option<Text>, ChallengeError> {
     match text {
         Some(text) if text.quoted().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') => {

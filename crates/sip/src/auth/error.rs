@@ -1,4 +1,4 @@
-//! Errors of challenges and of their answers.
+//! Errors of challenges and credentials.
 
 use super::Algorithm;
 
@@ -12,7 +12,7 @@ pub enum ChallengeError {
     /// The header's value has too many challenges, or one challenge has too many parameters.
     #[error("the challenge has too many parts")]
     TooManyParts,
-    /// The value does not follow the grammar, or contains a control character in a parameter that an answer repeats.
+    /// The value does not follow the grammar, or contains a control character in a parameter that credentials repeat.
     #[error("the challenge is malformed")]
     Malformed,
     /// A parameter that this crate uses occurs twice.
@@ -32,7 +32,7 @@ pub enum ChallengeError {
     UnsupportedQop,
 }
 
-/// Why credentials cannot be used, or why a request cannot be sent again with an answer.
+/// Why credentials cannot be used, or why a request cannot be sent again with them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
@@ -43,15 +43,15 @@ pub enum AuthError {
     #[error(transparent)]
     Unusable(#[from] ChallengeError),
     /// All usable challenges ask for a weaker algorithm than an earlier one of the same kind did. The cause may be an
-    /// attacker who wants an answer that is easier to break.
-    #[error("the challenge asks for {offered}, although {required} was used before; it was not answered")]
+    /// attacker who wants credentials that are easier to break.
+    #[error("the challenge asks for {offered}, although {required} was used before; no credentials were sent")]
     WeakerAlgorithm {
         /// The strongest algorithm of the response.
         offered: Algorithm,
         /// The strongest algorithm used before.
         required: Algorithm,
     },
-    /// The server rejected an answer, and did not report its nonce as stale.
+    /// The server rejected credentials, and did not report their nonce as stale.
     #[error("the server rejected the user name or the password")]
     WrongCredentials,
     /// The response has more than [`MAX_CHALLENGES`](super::MAX_CHALLENGES) challenges, or the request was challenged
@@ -66,6 +66,6 @@ pub enum AuthError {
     InvalidCredentials,
     /// The method or the Request-URI is empty or holds a control character, or the Request-URI holds a blank, a
     /// quotation mark or a backslash.
-    #[error("the method or the Request-URI cannot be written into an answer")]
+    #[error("the method or the Request-URI cannot be written into a header")]
     InvalidRequest,
 }

@@ -18,7 +18,7 @@ pub(super) struct Scheme<'a> {
 
 /// A parameter's value as it appears inside a quoted string: with escapes, without quotation marks.
 ///
-/// An answer repeats this text unchanged, for peers that compare it byte by byte.
+/// Credentials repeat this text unchanged, for servers that compare it byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text(Box<[u8]>);
 

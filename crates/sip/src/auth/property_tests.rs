@@ -64,11 +64,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Reads an answer as a server would: by the parser of challenges, which has the same grammar.
-fn algorithm_of(answer: &Answer) -> Algorithm {
+fn algorithm_of(answer: &Authorization) -> Algorithm {
     Challenge::read_all(answer.value()).remove(0).unwrap().algorithm()
 }
 
-fn count_of(answer: &Answer) -> Option<(String, u32)> {
+fn count_of(answer: &Authorization) -> Option<(String, u32)> {
     let text = String::from_utf8_lossy(answer.value()).into_owned();
     let after = |name: &str| text.split(name).nth(1).map(str::to_owned);
     let identity = format!("{} {} {}", answer.header(), after("realm=")?, after("nonce=")?);
@@ -96,9 +96,9 @@ proptest! {
                     prop_assert!(answered_rounds <= MAX_ROUNDS && request.rounds() <= MAX_ROUNDS);
                 }
             }
-            let answers = authenticator.answer(&mut request, &BYE, [3; 16]).unwrap();
-            prop_assert!(answers.len() <= MAX_REALMS);
-            for answer in &answers {
+            let authorizations = authenticator.authorize(&mut request, &BYE, [3; 16]).unwrap();
+            prop_assert!(authorizations.len() <= MAX_REALMS);
+            for answer in &authorizations {
                 prop_assert!(answer.value().len() < 3 * MAX_CHALLENGE_LENGTH);
                 prop_assert!(!answer.value().iter().any(u8::is_ascii_control));
                 let algorithm = algorithm_of(answer);
@@ -120,22 +120,23 @@ proptest! {
             }
             let value = format!("Digest realm=\"r\", nonce=\"n{nonce}\", qop=auth, stale=true");
             authenticator.challenged(&mut request, [(ChallengeKind::Proxy, value.as_bytes())]).unwrap();
-            for answer in authenticator.answer(&mut request, &BYE, [3; 16]).unwrap() {
-                let (identity, count) = count_of(&answer).unwrap();
+            for authorization in authenticator.authorize(&mut request, &BYE, [3; 16]).unwrap() {
+                let (identity, count) = count_of(&authorization).unwrap();
                 prop_assert_eq!(count, counts.get(&identity).copied().unwrap_or(0) + 1);
                 counts.insert(identity, count);
             }
         }
     }
 
-    /// A server that refuses everything, always with the same realm and without `stale`, gets at most three answers.
+    /// A server that rejects everything, always with the same realm and without `stale`, gets credentials at most three
+    /// times.
     #[test]
     fn wrong_password_is_sent_at_most_three_times(nonces in prop::collection::vec(0..5_u8, 12)) {
         let mut authenticator = Authenticator::new(Credentials::new("gate", "made-up").unwrap());
         let mut request = RequestAuth::default();
         let mut sent = 0;
         for nonce in nonces {
-            sent += authenticator.answer(&mut request, &BYE, [3; 16]).unwrap().len();
+            sent += authenticator.authorize(&mut request, &BYE, [3; 16]).unwrap().len();
             let value = format!("Digest realm=\"r\", nonce=\"n{nonce}\"");
             if let Err(error) = authenticator.challenged(&mut request, [(ChallengeKind::Server, value.as_bytes())]) {
                 prop_assert_eq!(error, AuthError::WrongCredentials);
@@ -175,16 +176,16 @@ fn every_order_of_challenges_only_grows_stronger() {
         let mut strongest = Algorithm::Md5;
         for offer in &order {
             let mut request = RequestAuth::default();
-            authenticator.answer(&mut request, &BYE, [3; 16]).unwrap();
+            authenticator.authorize(&mut request, &BYE, [3; 16]).unwrap();
             let value = format!("Digest {offer}");
             let offered = Challenge::read_all(value.as_bytes()).remove(0).unwrap().algorithm();
             let result = authenticator.challenged(&mut request, [(ChallengeKind::Server, value.as_bytes())]);
             let weaker = AuthError::WeakerAlgorithm { offered, required: strongest };
             assert_eq!(result, if offered < strongest { Err(weaker) } else { Ok(()) }, "{offer} in {order:?}");
             strongest = strongest.max(offered);
-            let answers = authenticator.answer(&mut request, &BYE, [3; 16]).unwrap();
-            assert!(!answers.is_empty(), "{offer} in {order:?}");
-            assert!(answers.iter().all(|answer| algorithm_of(answer) == strongest), "{offer} in {order:?}");
+            let authorizations = authenticator.authorize(&mut request, &BYE, [3; 16]).unwrap();
+            assert!(!authorizations.is_empty(), "{offer} in {order:?}");
+            assert!(authorizations.iter().all(|answer| algorithm_of(answer) == strongest), "{offer} in {order:?}");
         }
     }
 }

@@ -1,30 +1,30 @@
-//! The answers that one request has sent, over all its retries.
+//! The credentials that one request has sent, over all its retries.
 
 use super::challenge::Challenge;
 use super::{Algorithm, AuthError, ChallengeKind};
 
-/// The maximum number of responses with challenges that are answered for one request.
+/// Maximum responses with challenges after which one request is sent again.
 pub const MAX_ROUNDS: u32 = 6;
 
-/// The maximum number of answers without `stale` that a realm may reject although it issued their nonce for this
-/// request. Some servers accept a nonce only once and omit `stale`.
+/// Maximum credentials that a realm may reject without `stale`, although it issued their nonce for this request. Some
+/// servers accept a nonce only once and omit `stale`.
 const MAX_REFUSALS: u32 = 1;
 
-/// The answers that one request has sent, over all its retries.
+/// The credentials that one request has sent, over all its retries.
 ///
 /// Start with [`RequestAuth::default`] for each new request, and keep the value until the request is accepted or
 /// abandoned.
 #[derive(Clone, Debug, Default)]
 pub struct RequestAuth {
     rounds: u32,
-    /// The answers in the last retry.
-    answered: Vec<Answered>,
+    /// The credentials in the last retry.
+    answered: Vec<SentAuthorization>,
     /// The realms that challenged this request.
     realms: Vec<RealmProgress>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Answered {
+pub(super) struct SentAuthorization {
     pub(super) kind: ChallengeKind,
     pub(super) realm: Vec<u8>,
     pub(super) nonce: Vec<u8>,
@@ -44,7 +44,7 @@ impl RequestAuth {
         self.rounds
     }
 
-    pub(super) fn set_answered(&mut self, answered: Vec<Answered>) {
+    pub(super) fn set_sent(&mut self, answered: Vec<SentAuthorization>) {
         self.answered = answered;
     }
 
@@ -58,10 +58,10 @@ impl RequestAuth {
     }
 
     /// Returns an error if a challenge means that the credentials are wrong.
-    pub(super) fn judge(&mut self, kind: ChallengeKind, challenge: &Challenge) -> Result<(), AuthError> {
+    pub(super) fn check_challenge(&mut self, kind: ChallengeKind, challenge: &Challenge) -> Result<(), AuthError> {
         let realm = challenge.realm.value();
         let answered = self.answered.iter().filter(|answered| answered.kind == kind && answered.realm == realm);
-        // A challenge with a stronger algorithm than the rejected answer does not mean that the credentials are wrong.
+        // A challenge with a stronger algorithm than that of the rejected credentials does not mean that they are wrong.
         let refused = answered.max_by_key(|answered| answered.algorithm);
         let refused = refused.filter(|refused| !challenge.stale && refused.algorithm >= challenge.algorithm);
         if refused.is_some_and(|refused| refused.nonce == challenge.nonce.value()) {

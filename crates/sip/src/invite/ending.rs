@@ -5,8 +5,8 @@ use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Ended};
 
 impl Call {
-    /// Hangs up: by CANCEL before the answer, by BYE after it. The end is reported when the peer confirms it or fails
-    /// to respond in time.
+    /// Hangs up: by CANCEL before the 2xx, by BYE after it. The end is reported when the peer confirms it or fails to
+    /// respond in time.
     pub(crate) fn hang_up(&mut self, core: &mut Core) {
         match self.stage {
             Stage::Inviting => {
@@ -29,8 +29,8 @@ impl Call {
     /// Enters the stage that waits for the peer's confirmation of a BYE.
     pub(super) fn close(&mut self, core: &mut Core, closing: Closing) {
         self.stage = Stage::Closing(closing);
-        self.give_up_at = None;
-        self.refuse_peer_requests(core);
+        self.stage_ends_at = None;
+        self.reject_peer_requests(core);
     }
 
     /// Handles the response to a BYE, or its timeout.
@@ -51,7 +51,7 @@ impl Call {
 
     fn report_end(&mut self, core: &mut Core, cause: EndCause, may_still_ring: bool) {
         self.stage = Stage::Over;
-        self.refuse_peer_requests(core);
+        self.reject_peer_requests(core);
         self.drop_requests(core, |request| request.purpose != Purpose::Bye);
         let may_have_rung = self.may_have_rung || may_still_ring;
         self.emit(core, CallEvent::Ended(Ended { cause, may_have_rung, may_still_ring }));
@@ -70,21 +70,21 @@ impl Call {
                 self.send_cancel(core);
             }
             let wait = core.config.max_ringing.max(core.config.timers.timeout());
-            self.give_up_at = Some(core.now.saturating_add(wait));
+            self.stage_ends_at = Some(core.now.saturating_add(wait));
         } else {
             self.keep_for_retransmissions(core);
         }
     }
 
-    /// Keeps an ended call while retransmissions of its messages, or answers of late forks, may arrive.
+    /// Keeps an ended call while retransmissions of its messages, or 2xx of late forks, may arrive.
     pub(super) fn keep_for_retransmissions(&mut self, core: &mut Core) {
         if self.stage == Stage::Over {
-            self.give_up_at = Some(core.now.saturating_add(core.config.timers.timeout()));
+            self.stage_ends_at = Some(core.now.saturating_add(core.config.timers.timeout()));
         }
     }
 
     /// Handles the timeout of the stage.
-    pub(super) fn handle_give_up(&mut self, core: &mut Core) {
+    pub(super) fn handle_stage_timeout(&mut self, core: &mut Core) {
         match self.stage {
             Stage::Inviting if self.is_hang_up_requested => self.finish(core, EndCause::Cancelled),
             // It rang for too long.
@@ -103,7 +103,7 @@ impl Call {
     }
 
     /// Rejects the requests of the peer that the caller has not responded to.
-    fn refuse_peer_requests(&mut self, core: &mut Core) {
+    fn reject_peer_requests(&mut self, core: &mut Core) {
         for request in std::mem::take(&mut self.peer_requests) {
             let status = match request.kind {
                 PeerRequestKind::Offer { is_invite: true, .. } => 487,

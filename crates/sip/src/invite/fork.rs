@@ -11,15 +11,15 @@ pub(super) struct Fork {
     pub(super) is_confirmed: bool,
     /// Whether the peer has sent BYE, which may arrive before its 2xx.
     pub(super) is_ended_by_peer: bool,
-    /// Whether this side's BYE was not answered. It is sent again when the peer sends something.
-    pub(super) is_bye_unanswered: bool,
-    /// The ACKs of the latest INVITEs in this dialog, by CSeq, newest last. They answer retransmitted 2xx responses.
+    /// Whether this side's BYE got no response. It is sent again when the peer sends something.
+    pub(super) is_bye_unconfirmed: bool,
+    /// The ACKs of the latest INVITEs in this dialog, by CSeq, newest last. Sent again for each retransmitted 2xx.
     pub(super) acks: Vec<(u32, Vec<u8>)>,
     /// The RSeq of the last reliable provisional response (RFC 3262, 4).
     pub(super) rseq: Option<u32>,
     /// The peer's latest description.
     pub(super) description: Option<Vec<u8>>,
-    /// Whether the offer of the INVITE is answered, so that a description in a later response is ignored.
+    /// Whether the INVITE's offer has its SDP answer, so that a description in a later response is ignored.
     pub(super) is_agreed: bool,
     /// Whether the description is an offer of the peer that this side has accepted.
     pub(super) is_updated: bool,
@@ -30,14 +30,14 @@ pub(super) struct Fork {
 }
 
 impl Fork {
-    /// Creates a fork that has not answered. `offer` is the description that this side sent in the INVITE.
+    /// Creates a fork without a 2xx. `offer` is the description that this side sent in the INVITE.
     pub(super) fn new(id: u32, dialog: Dialog, offer: Vec<u8>) -> Self {
         Self {
             id,
             dialog,
             is_confirmed: false,
             is_ended_by_peer: false,
-            is_bye_unanswered: false,
+            is_bye_unconfirmed: false,
             acks: Vec::new(),
             rseq: None,
             description: None,

@@ -1,14 +1,16 @@
 //! Requests within a dialog, and the responses to them (RFC 3261, 12.2.1).
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::outgoing::{own_limits, via};
 use super::responses::{challenges, description};
+use super::write::{own_message, via};
 use super::{Call, Purpose, RequestFailure, SentRequest, SessionTimer};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause};
 use crate::auth::{RequestAuth, RequestParts};
 use crate::message::{Essentials, Message, Method, header};
+use crate::transaction::ClientKey;
 
 /// Pause before a refresh is retried after its connection was lost.
 const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -21,6 +23,9 @@ const MAX_PRACKS: u32 = 64;
 
 /// Maximum transmissions of one request with changed credentials or another session interval.
 const MAX_TRIES: u32 = 8;
+
+/// Stands in for the destination of a request that cannot be sent.
+const UNSPECIFIED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl Purpose {
     pub(super) fn method(&self) -> Method {
@@ -50,11 +55,11 @@ impl Call {
         self.send_request(core, fork, Purpose::Bye, RequestAuth::default(), 0);
     }
 
-    /// Sends the BYE again that a peer did not answer, because the peer has sent something.
+    /// Sends an unconfirmed BYE again, because the peer has sent something.
     pub(super) fn repeat_bye(&mut self, core: &mut Core, fork_id: u32) {
         let Some(fork) = self.fork(fork_id) else { return };
-        let is_needed = fork.is_bye_unanswered && !fork.is_ended_by_peer;
-        fork.is_bye_unanswered = false;
+        let is_needed = fork.is_bye_unconfirmed && !fork.is_ended_by_peer;
+        fork.is_bye_unconfirmed = false;
         if is_needed {
             self.send_bye(core, fork_id);
             self.keep_for_retransmissions(core);
@@ -74,51 +79,62 @@ impl Call {
             core.drops.full = core.drops.full.saturating_add(1);
             return;
         }
-        let (key, random) = (core.new_client_key(), core.random_bytes());
-        let (flow_id, owner, method) = (self.flow, self.owner(), purpose.method());
-        let flow = core.flow(flow_id);
-        let session_headers = self.session_headers(fork_id);
-        let contact = flow.map(|flow| self.contact(&flow)).unwrap_or_default();
-        let Some(fork) = self.forks.iter_mut().find(|fork| fork.id == fork_id) else { return };
-        let cseq = fork.dialog.next_cseq();
-        let written = flow.and_then(|flow| {
-            let body = if purpose == Purpose::Reinvite { fork.local_description.clone() } else { Vec::new() };
-            let mut builder = fork.dialog.request(&method, cseq, &via(&flow, key));
-            match &purpose {
-                Purpose::Prack(rack) => builder = builder.header(header::RACK, rack),
-                Purpose::Bye => {}
-                Purpose::Update | Purpose::Reinvite => {
-                    builder = builder
-                        .header(header::CONTACT, &contact)
-                        .header(header::ALLOW, super::outgoing::ALLOW)
-                        .header(header::SUPPORTED, "timer");
-                    for (name, value) in session_headers {
-                        builder = builder.header(name, value);
-                    }
-                }
-            }
-            if !core.config.product.is_empty() {
-                builder = builder.header(header::USER_AGENT, &core.config.product);
-            }
-            if let Some(authenticator) = &mut self.auth {
-                let uri = fork.dialog.request_uri();
-                let parts = RequestParts { method: method.as_str().as_bytes(), uri: uri.as_bytes(), body: &body };
-                for answer in authenticator.answer(&mut auth, &parts, random).ok()? {
-                    builder = builder.header(answer.header(), answer.value());
-                }
-            }
-            if !body.is_empty() {
-                builder = builder.body("application/sdp", body);
-            }
-            Some((fork.dialog.destination(&flow), builder.build().ok()?))
-        });
-        let (destination, bytes) = written.unwrap_or((std::net::SocketAddr::from(([0, 0, 0, 0], 0)), Vec::new()));
-        let is_unwritable = bytes.is_empty();
-        self.requests.push(SentRequest { key, fork: fork_id, purpose, auth, tries: tries.saturating_add(1) });
-        core.start_client(owner, key, (flow_id, destination), (&method, bytes), None);
-        if is_unwritable {
-            core.fail_client(key);
+        if self.fork(fork_id).is_none() {
+            return;
         }
+        let key = core.new_client_key();
+        let (destination, request) = self.write_request(core, fork_id, key, &purpose, &mut auth).unzip();
+        let destination = destination.unwrap_or(UNSPECIFIED);
+        self.requests.push(SentRequest { key, fork: fork_id, purpose, auth, tries: tries.saturating_add(1) });
+        core.start_client(self.owner(), key, (self.flow, destination), request, None);
+    }
+
+    /// Writes a request in a dialog, and returns its destination. `None` if the flow is closed or the request cannot be
+    /// written.
+    fn write_request(
+        &mut self,
+        core: &mut Core,
+        fork_id: u32,
+        key: ClientKey,
+        purpose: &Purpose,
+        auth: &mut RequestAuth,
+    ) -> Option<(SocketAddr, Message)> {
+        let (method, random) = (purpose.method(), core.random_bytes());
+        let session_headers = self.session_headers(fork_id);
+        let flow = core.flow(self.flow);
+        let contact = flow.map(|flow| self.contact(&flow)).unwrap_or_default();
+        let fork = self.forks.iter_mut().find(|fork| fork.id == fork_id)?;
+        let cseq = fork.dialog.next_cseq();
+        let flow = flow?;
+        let body = if *purpose == Purpose::Reinvite { fork.local_description.clone() } else { Vec::new() };
+        let mut builder = fork.dialog.request(&method, cseq, &via(&flow, key));
+        match purpose {
+            Purpose::Prack(rack) => builder = builder.header(header::RACK, rack),
+            Purpose::Bye => {}
+            Purpose::Update | Purpose::Reinvite => {
+                builder = builder
+                    .header(header::CONTACT, &contact)
+                    .header(header::ALLOW, super::write::ALLOW)
+                    .header(header::SUPPORTED, "timer");
+                for (name, value) in session_headers {
+                    builder = builder.header(name, value);
+                }
+            }
+        }
+        if !core.config.product.is_empty() {
+            builder = builder.header(header::USER_AGENT, &core.config.product);
+        }
+        if let Some(authenticator) = &mut self.auth {
+            let uri = fork.dialog.request_uri();
+            let parts = RequestParts { method: method.as_str().as_bytes(), uri: uri.as_bytes(), body: &body };
+            for authorization in authenticator.authorize(auth, &parts, random).ok()? {
+                builder = builder.header(authorization.header(), authorization.value());
+            }
+        }
+        if !body.is_empty() {
+            builder = builder.body("application/sdp", body);
+        }
+        Some((fork.dialog.destination(&flow), own_message(&builder.build().ok()?)?))
     }
 
     pub(super) fn handle_in_dialog_response(
@@ -147,7 +163,7 @@ impl Call {
             // A peer that asks for credentials has not accepted the BYE. Any other response ends the call (RFC 3261,
             // 15.1.1).
             Purpose::Bye => self.handle_hung_up(core, !matches!(status, 401 | 407)),
-            Purpose::Update | Purpose::Reinvite => self.handle_refresh_refused(core, &request, status, response),
+            Purpose::Update | Purpose::Reinvite => self.handle_refresh_rejected(core, &request, status, response),
         }
     }
 
@@ -160,7 +176,7 @@ impl Call {
             Purpose::Prack(_) => {}
             Purpose::Bye => {
                 if let Some(fork) = self.fork(request.fork) {
-                    fork.is_bye_unanswered = true;
+                    fork.is_bye_unconfirmed = true;
                 }
                 self.handle_hung_up(core, false);
             }
@@ -212,11 +228,10 @@ impl Call {
             fork.timer = timer;
         }
         if is_invite {
-            let invite = core.client(request.key).map(|(_, client)| client.request().to_vec());
-            let invite = invite.and_then(|invite| Message::from_datagram(&invite, &own_limits()).ok());
+            let invite = core.client(request.key).and_then(|(_, client)| client.request().cloned());
             self.acknowledge_success(core, request.fork, invite.as_ref(), essentials.cseq.number);
             if answer.is_some() && self.is_established(request.fork) {
-                self.emit(core, CallEvent::SessionAnswer(answer));
+                self.emit(core, CallEvent::SdpAnswer(answer));
             }
         }
     }

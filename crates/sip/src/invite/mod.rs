@@ -1,9 +1,10 @@
 //! One outbound call: from its INVITE until no phone can ring because of it.
 //!
-//! - `outgoing` writes INVITE, ACK and CANCEL;
-//! - `responses` handles the responses to the INVITE: forks, challenges, redirections;
+//! - `write` writes INVITE, ACK and CANCEL;
+//! - `responses` handles the responses to the INVITE, `forwarding` what they report, `fork` the dialogs that they create;
+//! - `retries` sends the INVITE again after a challenge, a 422 or a redirection;
 //! - `in_dialog` sends PRACK, BYE and refreshes, and handles the responses to them;
-//! - `requests` handles the peer's requests;
+//! - `uas` handles the peer's requests in the call;
 //! - `session_timer` keeps the session alive (RFC 4028);
 //! - `ending` cancels, hangs up, and reports the end.
 
@@ -11,23 +12,25 @@ mod ending;
 mod fork;
 mod forwarding;
 mod in_dialog;
-mod outgoing;
-mod requests;
 mod responses;
+mod retries;
 mod session_timer;
+mod uas;
+mod write;
 
 use std::time::Duration;
 
-use crate::agent::core::{Core, Owner, TimerKey};
+use crate::agent::core::{Core, Owner};
 use crate::agent::event::{CallEvent, CallId, EndCause, Event, OutboundCall, RequestId, RetryReason};
 use crate::agent::flow::{FlowId, Transport};
+use crate::agent::timers::TimerKey;
 use crate::auth::{Authenticator, RequestAuth};
 use crate::message::{Essentials, Message};
 use crate::transaction::ClientKey;
 
-pub(crate) use outgoing::{ack_or_cancel, contact, own_limits, via};
-pub(crate) use requests::{capabilities, unsupported};
-pub(crate) use responses::{challenges, refusal};
+pub(crate) use responses::{challenges, rejection};
+pub(crate) use uas::{capabilities, unsupported};
+pub(crate) use write::{ack_or_cancel, contact, own_message, via};
 
 use fork::Fork;
 use session_timer::SessionTimer;
@@ -51,7 +54,7 @@ pub(crate) struct Call {
     auth: Option<Authenticator>,
     invite_auth: RequestAuth,
     session_interval: Option<u32>,
-    /// The smallest session interval that the peer accepts, if it refused a smaller one.
+    /// The smallest session interval that the peer accepts, if it rejected a smaller one.
     min_interval: Option<u32>,
     retries: u32,
     /// The Request-URIs before the redirections so far.
@@ -76,7 +79,7 @@ pub(crate) struct Call {
     is_encrypted: bool,
     /// When the stage times out: a call that rings for too long, a server that does not respond to a CANCEL, or the end
     /// of the time in which retransmissions are expected.
-    give_up_at: Option<Duration>,
+    stage_ends_at: Option<Duration>,
 }
 
 /// The state of a call.
@@ -86,7 +89,7 @@ enum Stage {
     Inviting,
     /// The caller decides whether to follow a redirection.
     Redirecting,
-    /// This fork answered.
+    /// This fork sent the 2xx that established the call.
     Established(u32),
     /// This side ends the call, and reports the end when the peer has confirmed it.
     Closing(Closing),
@@ -152,7 +155,7 @@ struct PeerRequest {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerRequestKind {
-    Offer { is_invite: bool, has_description: bool, cseq: u32, is_answered: bool },
+    Offer { is_invite: bool, has_description: bool, cseq: u32, is_accepted: bool },
     Info,
 }
 
@@ -184,7 +187,7 @@ impl Call {
             may_have_rung: false,
             is_forwarded: false,
             is_encrypted: core.flow(flow).is_some_and(|flow| flow.transport == Transport::Tls),
-            give_up_at: None,
+            stage_ends_at: None,
             setup,
         };
         call.send_invite(core);
@@ -193,20 +196,20 @@ impl Call {
 
     /// Returns whether the call can be removed.
     pub(crate) fn is_finished(&self) -> bool {
-        self.stage == Stage::Over && self.give_up_at.is_none() && self.requests.is_empty()
+        self.stage == Stage::Over && self.stage_ends_at.is_none() && self.requests.is_empty()
     }
 
     /// Returns whether this side still has something to send: the call goes on, or its phone may ring or be off the hook.
     pub(crate) fn needs_flow(&self) -> bool {
-        let needs_bye = |fork: &Fork| fork.is_bye_unanswered && !fork.is_ended_by_peer;
+        let needs_bye = |fork: &Fork| fork.is_bye_unconfirmed && !fork.is_ended_by_peer;
         self.stage != Stage::Over || self.invite_is_open() || self.forks.iter().any(needs_bye)
     }
 
-    /// Returns until when an ended call is kept only to answer retransmissions. `None` if it is kept for another
+    /// Returns until when an ended call is kept only for retransmissions. `None` if it is kept for another
     /// reason.
     pub(crate) fn kept_until(&self) -> Option<Duration> {
         let is_open = self.invite.as_ref().is_some_and(|invite| !invite.is_final);
-        self.give_up_at.filter(|_| self.stage == Stage::Over && !is_open && self.requests.is_empty())
+        self.stage_ends_at.filter(|_| self.stage == Stage::Over && !is_open && self.requests.is_empty())
     }
 
     /// Returns whether this is the transaction of the INVITE that was sent last.
@@ -252,9 +255,9 @@ impl Call {
 
     /// Handles the call's own timer.
     pub(crate) fn handle_timeout(&mut self, core: &mut Core) {
-        if self.give_up_at.is_some_and(|at| at <= core.now) {
-            self.give_up_at = None;
-            self.handle_give_up(core);
+        if self.stage_ends_at.is_some_and(|at| at <= core.now) {
+            self.stage_ends_at = None;
+            self.handle_stage_timeout(core);
         }
         self.handle_session_timers(core);
         self.update_timer(core);
@@ -322,8 +325,8 @@ impl Call {
 
     fn update_timer(&mut self, core: &mut Core) {
         let timers = self.forks.iter().filter_map(|fork| fork.timer.as_ref().map(SessionTimer::next_timeout));
-        let next = timers.chain(self.give_up_at).min();
-        core.set_timer(TimerKey::Call(self.id), next);
+        let next = timers.chain(self.stage_ends_at).min();
+        core.timers.set(TimerKey::Call(self.id), next);
     }
 }
 

@@ -2,13 +2,11 @@
 
 use super::forwarding::reports_forwarding;
 use super::{Call, Closing, Fork, MAX_FORKS, RequestFailure, SessionTimer, Stage};
-use crate::agent::AgentError;
 use crate::agent::core::Core;
-use crate::agent::event::{Answered, CallEvent, EndCause, PeerText, Progress, Refusal, RetryReason};
-use crate::agent::flow::{FlowId, Transport};
-use crate::auth::{AuthError, ChallengeKind, RequestAuth};
+use crate::agent::event::{CallEvent, EndCause, Established, PeerText, ProvisionalResponse, Rejection};
+use crate::auth::ChallengeKind;
 use crate::dialog::Dialog;
-use crate::message::{Essentials, Host, Message, Method, NameAddr, SipUri, Uri, header};
+use crate::message::{Essentials, Message, Method, header};
 
 impl Call {
     /// Handles a response to an INVITE. `is_stray`: the INVITE's transaction has ended.
@@ -22,7 +20,7 @@ impl Call {
         let status = response.status().unwrap_or_default();
         let is_current = self.cseq == essentials.cseq.number;
         if is_stray && is_current && status >= 300 {
-            self.acknowledge_refusal(core, response);
+            self.acknowledge_rejection(core, response);
         }
         self.is_forwarded |= reports_forwarding(response, &self.setup.target);
         match status {
@@ -30,7 +28,7 @@ impl Call {
             // A response to an earlier INVITE, or a provisional or failure response to a re-INVITE, is ignored here.
             _ if !is_current || !self.invite_is_open() => {}
             100..=199 => self.handle_provisional(core, status, response, essentials),
-            _ => self.handle_refusal(core, status, response),
+            _ => self.handle_rejection(core, status, response),
         }
     }
 
@@ -56,7 +54,7 @@ impl Call {
         }
         if self.stage == Stage::Inviting && !self.is_hang_up_requested && !is_repetition {
             let is_forwarded = self.is_forwarded;
-            self.emit(core, CallEvent::Progress(Progress { status, description, is_forwarded }));
+            self.emit(core, CallEvent::Provisional(ProvisionalResponse { status, description, is_forwarded }));
         }
     }
 
@@ -103,7 +101,7 @@ impl Call {
             return Some(fork);
         }
         if self.forks.len() >= MAX_FORKS {
-            // A fork that did not answer makes room for one that did.
+            // A fork without a 2xx makes room for one with it.
             let is_success = message.status().is_some_and(|status| status >= 200);
             let early = self.forks.iter().position(|fork| !fork.is_confirmed).filter(|_| is_success)?;
             let dropped = self.forks.remove(early);
@@ -157,15 +155,15 @@ impl Call {
             }
             Stage::Inviting => {
                 self.stage = Stage::Established(fork_id);
-                self.give_up_at = None;
-                self.refuse_early_offers(core);
-                // The proxy cancels the other forks. One that answers nevertheless is hung up, in its own dialog.
+                self.stage_ends_at = None;
+                self.reject_early_offers(core);
+                // The proxy cancels the other forks. If one sends a 2xx all the same, it is hung up in its own dialog.
                 self.requests.retain(|request| request.fork == fork_id);
                 if let Some(fork) = self.fork(fork_id) {
                     fork.timer = new_timer;
                 }
                 let is_forwarded = self.is_forwarded;
-                self.emit(core, CallEvent::Answered(Answered { description, is_updated, is_forwarded }));
+                self.emit(core, CallEvent::Established(Established { description, is_updated, is_forwarded }));
             }
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over if is_ended_by_peer => {}
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over => {
@@ -175,7 +173,7 @@ impl Call {
         }
     }
 
-    fn handle_refusal(&mut self, core: &mut Core, status: u16, response: &Message) {
+    fn handle_rejection(&mut self, core: &mut Core, status: u16, response: &Message) {
         if let Some(invite) = &mut self.invite {
             invite.is_final = true;
         }
@@ -191,108 +189,16 @@ impl Call {
             self.finish(core, EndCause::Cancelled);
             return;
         }
-        let refusal = refusal(status, response);
+        let rejection = rejection(status, response);
         let cause = match status {
-            300..=399 => self.redirect(core, refusal, response),
-            401 | 407 => self.answer_challenge(core, refusal, response),
-            422 => self.raise_interval(core, refusal, response),
-            _ => Some(EndCause::Refused(refusal)),
+            300..=399 => self.redirect(core, rejection, response),
+            401 | 407 => self.authorize_again(core, rejection, response),
+            422 => self.raise_interval(core, rejection, response),
+            _ => Some(EndCause::Rejected(rejection)),
         };
         if let Some(cause) = cause {
             self.finish(core, cause);
         }
-    }
-
-    /// Sends the INVITE again with credentials. Returns the end cause if that is impossible.
-    fn answer_challenge(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
-        let Some(auth) = &mut self.auth else { return Some(EndCause::Refused(refusal)) };
-        if let Err(error) = auth.challenged(&mut self.invite_auth, challenges(response)) {
-            return Some(EndCause::AuthenticationFailed(refusal, error));
-        }
-        if !self.may_retry() {
-            return Some(EndCause::AuthenticationFailed(refusal, AuthError::TooManyChallenges));
-        }
-        self.retry(core, RetryReason::Challenged);
-        None
-    }
-
-    /// Sends the INVITE again with the session interval that the peer requires (RFC 4028, 7.4). Returns the end cause
-    /// if that is impossible.
-    fn raise_interval(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
-        let minimum = response.min_se().ok().flatten();
-        let current = self.session_interval.unwrap_or(0).max(self.min_interval.unwrap_or(0));
-        let Some(minimum) = minimum.filter(|minimum| *minimum > current) else {
-            return Some(EndCause::Refused(refusal));
-        };
-        if !self.may_retry() {
-            return Some(EndCause::Refused(refusal));
-        }
-        self.session_interval = Some(minimum);
-        self.min_interval = Some(minimum);
-        self.retry(core, RetryReason::SessionInterval);
-        None
-    }
-
-    /// Asks the caller to follow a redirection to one of the trunk's own servers. Returns the end cause if it leads
-    /// elsewhere.
-    fn redirect(&mut self, core: &mut Core, refusal: Refusal, response: &Message) -> Option<EndCause> {
-        let mut contacts = response.contacts().unwrap_or_default();
-        // The most preferred one first; those of one preference stay in their order.
-        contacts.sort_by(|one, other| preference(other).total_cmp(&preference(one)));
-        let target = contacts.into_iter().find_map(|contact| match contact.uri() {
-            Ok(Uri::Sip(uri)) if self.is_own_server(&uri) && !self.was_target(&uri.to_request_uri()) => Some(uri),
-            _ => None,
-        });
-        let Some(target) = target.filter(|_| self.may_retry()) else {
-            return Some(EndCause::RedirectRefused(refusal));
-        };
-        self.targets.push(std::mem::replace(&mut self.setup.target, target.to_request_uri()));
-        self.stage = Stage::Redirecting;
-        self.give_up_at = Some(core.now.saturating_add(core.config.max_ringing));
-        self.emit(core, CallEvent::Redirected(target));
-        None
-    }
-
-    /// Returns whether the call was sent to this Request-URI already.
-    fn was_target(&self, uri: &str) -> bool {
-        self.setup.target == uri || self.targets.iter().any(|target| target == uri)
-    }
-
-    /// Returns whether a redirection leads to the same number at one of the trunk's own servers, and is not less secure.
-    fn is_own_server(&self, uri: &SipUri) -> bool {
-        let Ok(Uri::Sip(asked)) = Uri::parse(&self.setup.target) else { return false };
-        let is_trunk = *uri.host() == *asked.host() || self.setup.trunk.contains(uri.host());
-        let is_safe = uri.is_secure() || !asked.is_secure();
-        // `maddr` would name another host than the one that is checked here (RFC 3261, 19.1.1).
-        let is_trunk = is_trunk && !uri.params().has("maddr");
-        asked.user().is_some()
-            && uri.has_same_user(&asked)
-            && is_trunk
-            && is_safe
-            && !matches!(uri.host(), Host::Ip(ip) if ip.is_unspecified())
-    }
-
-    /// Sends the INVITE to the server that a redirection named.
-    pub(crate) fn follow_redirect(
-        &mut self,
-        core: &mut Core,
-        flow: FlowId,
-        transport: Transport,
-    ) -> Result<(), AgentError> {
-        if self.stage != Stage::Redirecting {
-            return Err(AgentError::NotRedirected);
-        }
-        if self.is_encrypted && transport != Transport::Tls {
-            return Err(AgentError::WeakerTransport);
-        }
-        self.flow = flow;
-        if let Some(auth) = &mut self.auth {
-            auth.forget_challenges();
-        }
-        self.invite_auth = RequestAuth::default();
-        self.retry(core, RetryReason::Redirected);
-        self.update_timer(core);
-        Ok(())
     }
 
     pub(super) fn handle_invite_failure(&mut self, core: &mut Core, failure: RequestFailure) {
@@ -332,7 +238,7 @@ impl Call {
         let key = core.new_client_key();
         let flow_id = self.flow;
         let Some(fork) = self.fork(fork_id) else { return };
-        let mut builder = fork.dialog.request(&Method::Ack, cseq, &super::outgoing::via(&flow, key));
+        let mut builder = fork.dialog.request(&Method::Ack, cseq, &super::write::via(&flow, key));
         for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
             for value in invite.into_iter().flat_map(|invite| invite.header_values(name)) {
                 builder = builder.header(name, value);
@@ -351,12 +257,6 @@ impl Call {
 /// Maximum ACKs that a dialog keeps: those of the INVITE and of the latest re-INVITE.
 const MAX_ACKS: usize = 2;
 
-/// The preference of a Contact, from 0 to 1 (RFC 3261, 20.10).
-fn preference(contact: &NameAddr) -> f32 {
-    let q = contact.params().get("q").and_then(|q| q.parse().ok());
-    q.filter(|q: &f32| (0.0..=1.0).contains(q)).unwrap_or(1.0)
-}
-
 /// Returns the challenges of a response.
 pub(crate) fn challenges(response: &Message) -> impl Iterator<Item = (ChallengeKind, &[u8])> {
     [ChallengeKind::Server, ChallengeKind::Proxy]
@@ -365,8 +265,8 @@ pub(crate) fn challenges(response: &Message) -> impl Iterator<Item = (ChallengeK
 }
 
 /// Returns the reported parts of a final response.
-pub(crate) fn refusal(status: u16, response: &Message) -> Refusal {
-    Refusal {
+pub(crate) fn rejection(status: u16, response: &Message) -> Rejection {
+    Rejection {
         status,
         phrase: PeerText::new(response.reason_phrase().unwrap_or_default()),
         reason: reason_text(response),
@@ -393,8 +293,8 @@ fn allows_update(message: &Message) -> bool {
 ///
 /// False only for statuses that a server sends without alerting a phone: rejected requests, unknown numbers, missing
 /// credentials, and its own failures. Busy, declined, unavailable, timed out and cancelled come from a phone, or from a
-/// server that waited for one. So do the causes of a gateway that the telephone network gives of the called phone (ITU-T Q.850: cleared,
-/// busy, no answer, rejected), whatever the status: the 18x before it may be lost.
+/// server that waited for one. So do these Q.850 causes of the telephone network, whatever the status: cleared, busy, no
+/// answer, rejected. The 18x before it may be lost.
 fn may_have_rung(status: u16, q850: Option<u16>) -> bool {
     let is_servers_own = matches!(
         status,

@@ -21,7 +21,7 @@ pub(super) struct SessionTimer {
     refresh_at: Option<Duration>,
     is_refresher: bool,
     /// When the session is ended: a third of the interval, but at most 32 s, before it expires (RFC 4028, 10).
-    give_up_at: Duration,
+    ends_at: Duration,
 }
 
 impl SessionTimer {
@@ -30,7 +30,7 @@ impl SessionTimer {
         let interval = Duration::from_secs(u64::from(seconds));
         let margin = Duration::from_secs(u64::from(seconds / 3).min(32));
         let refresh_at = is_refresher.then(|| now.saturating_add(interval / 2));
-        Self { seconds, refresh_at, is_refresher, give_up_at: now.saturating_add(interval.saturating_sub(margin)) }
+        Self { seconds, refresh_at, is_refresher, ends_at: now.saturating_add(interval.saturating_sub(margin)) }
     }
 
     /// Reads the interval that a 2xx to a request of this side agrees on. `None`: the session does not expire.
@@ -56,7 +56,7 @@ impl SessionTimer {
     }
 
     pub(super) fn next_timeout(&self) -> Duration {
-        self.refresh_at.map_or(self.give_up_at, |at| at.min(self.give_up_at))
+        self.refresh_at.map_or(self.ends_at, |at| at.min(self.ends_at))
     }
 }
 
@@ -66,7 +66,7 @@ impl Call {
             super::Stage::Established(id) => Some(id),
             _ => None,
         };
-        // A refresh may be answered after the end of the call. A timer that is never handled would stay due.
+        // The 2xx of a refresh may arrive after the end of the call. A timer that is never handled would stay due.
         for fork in self.forks.iter_mut().filter(|fork| Some(fork.id) != established) {
             fork.timer = None;
         }
@@ -74,7 +74,7 @@ impl Call {
         let now = core.now;
         let Some(fork) = self.fork(id) else { return };
         let Some(timer) = &mut fork.timer else { return };
-        if timer.give_up_at <= now {
+        if timer.ends_at <= now {
             fork.timer = None;
             self.lose_session(core, id);
         } else if timer.refresh_at.is_some_and(|at| at <= now) {
@@ -99,7 +99,7 @@ impl Call {
 
     /// Handles a rejected refresh. If the peer may accept it later or in another form, it is retried; otherwise the
     /// session expires.
-    pub(super) fn handle_refresh_refused(
+    pub(super) fn handle_refresh_rejected(
         &mut self,
         core: &mut Core,
         request: &SentRequest,

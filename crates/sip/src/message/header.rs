@@ -83,7 +83,7 @@ pub(crate) fn canonical_name(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|known| known.as_bytes().eq_ignore_ascii_case(long)).copied()
 }
 
-/// Replaces a compact form by its name.
+/// Returns the full name of a compact form.
 fn long_name(name: &[u8]) -> &[u8] {
     let &[letter] = name else { return name };
     match letter.to_ascii_lowercase() {

@@ -164,8 +164,8 @@ impl Message {
         self.bytes.get(self.body.clone()).unwrap_or_default()
     }
 
-    /// Returns the message as it came, but for empty lines before it, the ends of folded lines, which are blanks,
-    /// and what came after the body.
+    /// Returns the message as it was received, without empty lines before it and bytes after the body, and with blanks
+    /// instead of the line ends of folded lines.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -30,7 +30,7 @@ impl Message {
     /// Parses the headers that every message must have.
     ///
     /// # Errors
-    /// The first header that is missing, duplicated or malformed. The agent answers such a request with 400 if its Via
+    /// The first header that is missing, duplicated or malformed. The agent responds to such a request with 400 if its Via
     /// can be parsed, and drops such a response.
     pub fn essentials(&self) -> Result<Essentials<'_>, MessageError> {
         let essentials = Essentials {

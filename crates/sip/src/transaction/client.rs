@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::agent::config::TimerValues;
 use crate::agent::flow::{FlowId, TransmitId};
+use crate::message::{Message, Method};
 
 /// Begins every branch of RFC 3261 (8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -45,7 +46,8 @@ impl ClientKey {
 pub(crate) struct ClientTransaction {
     pub(crate) flow: FlowId,
     pub(crate) destination: SocketAddr,
-    request: Vec<u8>,
+    /// `None` if it could not be written.
+    request: Option<Message>,
     /// The ACK of the final response to an INVITE, unless that is a 2xx. Empty until then.
     ack: Vec<u8>,
     is_invite: bool,
@@ -105,16 +107,16 @@ impl ClientTransaction {
     pub(crate) fn new(
         now: Duration,
         (flow, destination): (FlowId, SocketAddr),
-        request: Vec<u8>,
-        (is_invite, is_reliable): (bool, bool),
+        request: Option<Message>,
+        is_reliable: bool,
         (timers, timeout): (&TimerValues, Duration),
     ) -> Self {
         Self {
             flow,
             destination,
+            is_invite: request.as_ref().is_some_and(|request| request.method() == Some(&Method::Invite)),
             request,
             ack: Vec::new(),
-            is_invite,
             is_reliable,
             state: State::Waiting,
             interval: timers.t1,
@@ -127,8 +129,9 @@ impl ClientTransaction {
         }
     }
 
-    pub(crate) fn request(&self) -> &[u8] {
-        &self.request
+    /// Returns the request, if it could be written.
+    pub(crate) fn request(&self) -> Option<&Message> {
+        self.request.as_ref()
     }
 
     /// Returns the ACK of the final response. Empty if there is none.

@@ -96,7 +96,7 @@ impl ServerTransaction {
     }
 
     /// Returns the request, if there is no response yet.
-    pub(crate) fn unanswered(&self) -> Option<&Message> {
+    pub(crate) fn pending_request(&self) -> Option<&Message> {
         match &self.state {
             State::Waiting(request) => Some(request),
             State::Responded { .. } | State::Acknowledged => None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use phonegate_sip::agent::{CallEvent, EndCause};
 use phonegate_sip::auth::{Algorithm, AuthError};
 
-use crate::net::story::{Story, UDP, both, remote};
+use crate::net::scenario::{Scenario, UDP, both, remote};
 use crate::net::text::{Text, header};
 
 const FOREIGN: &str = "203.0.113.66";
@@ -26,29 +26,29 @@ const ASTRAY: &[&[&str]] = &[
 #[test]
 fn no_request_follows_a_foreign_contact_or_route() {
     for lines in ASTRAY {
-        both(|story| {
-            let (call, invite) = story.invite();
+        both(|scenario| {
+            let (call, invite) = scenario.invite();
             let challenge = "Proxy-Authenticate: Digest realm=\"trunk\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
-            story.send(&Text::reply(&invite, "407 Proxy Authentication Required").tag("x").line(challenge));
-            story.receive("ACK");
-            let invite = story.receive("INVITE");
-            assert!(matches!(story.call_event(), CallEvent::Retried(_)), "the challenge is answered");
+            scenario.send(&Text::reply(&invite, "407 Proxy Authentication Required").tag("x").line(challenge));
+            scenario.receive("ACK");
+            let invite = scenario.receive("INVITE");
+            assert!(matches!(scenario.call_event(), CallEvent::Retried(_)), "the challenge is answered");
             let with = |text: Text| lines.iter().fold(text, |text, line| text.line(line));
             let ringing = with(Text::reply(&invite, "180 Ringing").tag("callee"));
-            story.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
-            let prack = story.receive("PRACK");
-            story.progress();
-            story.reply(&prack, "200 OK");
-            story.send(&with(Text::reply(&invite, "200 OK").tag("callee")).sdp("callee"));
-            story.receive("ACK");
-            story.answered();
-            story.hang_up(call);
-            let bye = story.receive_at("BYE");
-            assert_eq!(bye.destination, remote(story.path), "not even the foreign port counts: {lines:?}");
-            story.reply(&bye.message, "200 OK");
-            assert!(!story.ended().may_still_ring, "the trunk confirmed the end");
-            assert!(story.net.strays.is_empty(), "nothing went elsewhere");
-            story.nothing_left();
+            scenario.send(&ringing.line("Require: 100rel").line("RSeq: 1"));
+            let prack = scenario.receive("PRACK");
+            scenario.progress();
+            scenario.reply(&prack, "200 OK");
+            scenario.send(&with(Text::reply(&invite, "200 OK").tag("callee")).sdp("callee"));
+            scenario.receive("ACK");
+            scenario.answered();
+            scenario.hang_up(call);
+            let bye = scenario.receive_at("BYE");
+            assert_eq!(bye.destination, remote(scenario.path), "not even the foreign port counts: {lines:?}");
+            scenario.reply(&bye.message, "200 OK");
+            assert!(!scenario.ended().may_still_ring, "the trunk confirmed the end");
+            assert!(scenario.net.strays.is_empty(), "nothing went elsewhere");
+            scenario.nothing_left();
         });
     }
 }
@@ -63,13 +63,13 @@ fn no_response_follows_a_foreign_via() {
         "SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bKa4;received=203.0.113.66;rport=9",
         "SIP/2.0/UDP evil.example.com;branch=z9hG4bKa5",
     ] {
-        let mut story = Story::new(UDP);
-        let (call, mut dialog) = story.answered_call();
-        story.send(&dialog.request("OPTIONS").replace("Via", format!("Via: {via}")));
-        let response = story.receive_at("200 OPTIONS");
+        let mut scenario = Scenario::new(UDP);
+        let (call, mut dialog) = scenario.answered_call();
+        scenario.send(&dialog.request("OPTIONS").replace("Via", format!("Via: {via}")));
+        let response = scenario.receive_at("200 OPTIONS");
         assert_eq!(response.destination.ip(), remote(UDP).ip(), "{via}");
-        assert!(story.net.strays.is_empty(), "nothing goes to {FOREIGN}");
-        story.finish(call);
+        assert!(scenario.net.strays.is_empty(), "nothing goes to {FOREIGN}");
+        scenario.finish(call);
     }
 }
 
@@ -77,23 +77,25 @@ fn no_response_follows_a_foreign_via() {
 #[test]
 fn a_digest_is_never_downgraded_in_an_invite() {
     for stale in ["", ", stale=true"] {
-        both(|story| {
-            let (_, invite) = story.invite();
+        both(|scenario| {
+            let (_, invite) = scenario.invite();
             let challenge = |algorithm: &str, nonce: &str, stale: &str| {
                 format!("Proxy-Authenticate: Digest realm=\"t\", nonce=\"{nonce}\", algorithm={algorithm}{stale}")
             };
             let first = Text::reply(&invite, "407 Proxy Authentication Required").tag("x");
-            story.send(&first.line(challenge("SHA-256", "n1", "")));
-            story.receive("ACK");
-            let invite = story.receive("INVITE");
-            assert!(matches!(story.call_event(), CallEvent::Retried(_)), "SHA-256 is answered");
+            scenario.send(&first.line(challenge("SHA-256", "n1", "")));
+            scenario.receive("ACK");
+            let invite = scenario.receive("INVITE");
+            assert!(matches!(scenario.call_event(), CallEvent::Retried(_)), "SHA-256 is answered");
             let second = Text::reply(&invite, "407 Proxy Authentication Required").tag("x");
-            story.send(&second.line(challenge("MD5", "n2", stale)));
-            story.receive("ACK");
-            let EndCause::AuthenticationFailed(_, error) = story.ended().cause else { panic!("MD5 is not answered") };
+            scenario.send(&second.line(challenge("MD5", "n2", stale)));
+            scenario.receive("ACK");
+            let EndCause::AuthenticationFailed(_, error) = scenario.ended().cause else {
+                panic!("MD5 is not answered")
+            };
             let weaker = AuthError::WeakerAlgorithm { offered: Algorithm::Md5, required: Algorithm::Sha256 };
             assert_eq!(error, weaker, "the end says why");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
@@ -103,15 +105,15 @@ fn a_challenge_that_is_no_digest_is_not_answered() {
     for challenge in
         ["Basic realm=\"trunk\"", "Digest realm=\"trunk\"", "Digest realm=\"t\", nonce=\"n\", algorithm=ROT13"]
     {
-        both(|story| {
-            story.place(story.call());
-            let invite = story.receive("INVITE");
-            let refusal = Text::reply(&invite, "401 Unauthorized").tag("x");
-            story.send(&refusal.line(format!("WWW-Authenticate: {challenge}")));
-            story.receive("ACK");
-            let ended = story.ended();
+        both(|scenario| {
+            scenario.place(scenario.call());
+            let invite = scenario.receive("INVITE");
+            let rejection = Text::reply(&invite, "401 Unauthorized").tag("x");
+            scenario.send(&rejection.line(format!("WWW-Authenticate: {challenge}")));
+            scenario.receive("ACK");
+            let ended = scenario.ended();
             assert!(matches!(ended.cause, EndCause::AuthenticationFailed(..)), "{challenge}: {ended:?}");
-            story.nothing_left();
+            scenario.nothing_left();
         });
     }
 }
@@ -119,8 +121,8 @@ fn a_challenge_that_is_no_digest_is_not_answered() {
 /// A node that knows the Call-ID, but not the tags.
 #[test]
 fn a_request_with_wrong_tags_ends_nothing() {
-    both(|story| {
-        let (call, dialog) = story.answered_call();
+    both(|scenario| {
+        let (call, dialog) = scenario.answered_call();
         for (header, value) in [
             ("From", "From: <sip:callee@192.0.2.7>;tag=guess".to_owned()),
             ("From", "From: <sip:callee@192.0.2.7>".to_owned()),
@@ -140,25 +142,25 @@ fn a_request_with_wrong_tags_ends_nothing() {
                 peer.local = dialog.local.clone();
                 let mut branch = peer.request(method).replace(header, &value);
                 let unique = format!("{}{}{}", header, value.len(), method);
-                let transport = if story.is_udp() { "UDP" } else { "TCP" };
+                let transport = if scenario.is_udp() { "UDP" } else { "TCP" };
                 branch =
                     branch.replace("Via", format!("Via: SIP/2.0/{transport} 192.0.2.7;branch=z9hG4bK{unique};rport"));
-                story.send(&if method == "INVITE" || method == "UPDATE" { branch.sdp("evil") } else { branch });
-                story.receive(&format!("481 {method}"));
+                scenario.send(&if method == "INVITE" || method == "UPDATE" { branch.sdp("evil") } else { branch });
+                scenario.receive(&format!("481 {method}"));
             }
         }
-        story.quiet(Duration::from_secs(40));
+        scenario.quiet(Duration::from_secs(40));
         let mut unread = Vec::new();
-        story.take_new(&mut unread);
-        story.finish(call);
+        scenario.take_new(&mut unread);
+        scenario.finish(call);
     });
 }
 
 /// Call-ID, CSeq and both tags must be those of the request, whatever the branch says.
 #[test]
 fn a_response_to_another_dialog_changes_nothing() {
-    both(|story| {
-        let (call, invite) = story.invite();
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
         let (call_id, from) = (header(&invite, "Call-ID"), header(&invite, "From"));
         for (name, line) in [
             ("Call-ID", format!("Call-ID: {call_id}x")),
@@ -168,20 +170,20 @@ fn a_response_to_another_dialog_changes_nothing() {
             ("CSeq", "CSeq: 1 OPTIONS".to_owned()),
         ] {
             for status in ["180 Ringing", "200 OK", "401 Unauthorized", "486 Busy Here"] {
-                let forged = story.in_dialog(&invite, status, "evil").replace(name, &line).sdp("evil");
-                story.net.send(story.link, forged.build());
+                let forged = scenario.in_dialog(&invite, status, "evil").replace(name, &line).sdp("evil");
+                scenario.net.send(scenario.link, forged.build());
             }
         }
-        story.quiet(Duration::from_millis(300));
-        story.answer(&invite, "callee");
-        story.hang_up(call);
-        let bye = story.receive("BYE");
+        scenario.quiet(Duration::from_millis(300));
+        scenario.answer(&invite, "callee");
+        scenario.hang_up(call);
+        let bye = scenario.receive("BYE");
         let to = header(&bye, "To");
-        story.send(&Text::reply(&bye, "200 OK").replace("To", format!("To: {to}x")));
-        story.quiet(Duration::from_millis(300));
-        story.reply(&bye, "200 OK");
-        story.ended();
-        story.nothing_left();
+        scenario.send(&Text::reply(&bye, "200 OK").replace("To", format!("To: {to}x")));
+        scenario.quiet(Duration::from_millis(300));
+        scenario.reply(&bye, "200 OK");
+        scenario.ended();
+        scenario.nothing_left();
     });
 }
 
@@ -190,8 +192,8 @@ fn a_response_to_another_dialog_changes_nothing() {
 fn guessed_messages_end_no_call() {
     let stranger: SocketAddr = "203.0.113.66:5060".parse().expect("it is an address");
     for source in [stranger, remote(UDP)] {
-        let mut story = Story::new(UDP);
-        let (call, _) = story.answered_call();
+        let mut scenario = Scenario::new(UDP);
+        let (call, _) = scenario.answered_call();
         for (index, method) in ["BYE", "CANCEL", "INVITE", "ACK", "UPDATE", "INFO", "REGISTER"].into_iter().enumerate()
         {
             for tag in ["", ";tag=1"] {
@@ -201,43 +203,43 @@ fn guessed_messages_end_no_call() {
                     .line(format!("To: <sip:gate@192.0.2.7>{tag}"))
                     .line(format!("Call-ID: {index}"))
                     .line(format!("CSeq: 1 {method}"));
-                story.net.send_from(story.link, source, text.build());
+                scenario.net.send_from(scenario.link, source, text.build());
             }
         }
-        story.wait(Duration::from_secs(40));
+        scenario.wait(Duration::from_secs(40));
         let mut responses = Vec::new();
-        story.take_new(&mut responses);
-        story.quiet(Duration::from_secs(5));
-        story.finish(call);
+        scenario.take_new(&mut responses);
+        scenario.quiet(Duration::from_secs(5));
+        scenario.finish(call);
     }
 }
 
 #[test]
 fn a_digest_is_never_downgraded_in_a_bye() {
-    both(|story| {
-        let (call, invite) = story.invite();
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
         let challenge = "Proxy-Authenticate: Digest realm=\"t\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
-        story.send(&Text::reply(&invite, "407 Proxy Authentication Required").tag("x").line(challenge));
-        story.receive("ACK");
-        let invite = story.receive("INVITE");
-        assert!(matches!(story.call_event(), CallEvent::Retried(_)), "SHA-256 is answered");
-        story.answer(&invite, "callee");
-        story.hang_up(call);
-        let bye = story.receive("BYE");
+        scenario.send(&Text::reply(&invite, "407 Proxy Authentication Required").tag("x").line(challenge));
+        scenario.receive("ACK");
+        let invite = scenario.receive("INVITE");
+        assert!(matches!(scenario.call_event(), CallEvent::Retried(_)), "SHA-256 is answered");
+        scenario.answer(&invite, "callee");
+        scenario.hang_up(call);
+        let bye = scenario.receive("BYE");
         let weaker = "Proxy-Authenticate: Digest realm=\"t\", nonce=\"n2\", algorithm=MD5, stale=true";
-        story.send(&Text::reply(&bye, "407 Proxy Authentication Required").line(weaker));
-        let ended = story.ended();
+        scenario.send(&Text::reply(&bye, "407 Proxy Authentication Required").line(weaker));
+        let ended = scenario.ended();
         assert_eq!(ended.cause, EndCause::HungUp, "the caller hung up");
         assert!(ended.may_still_ring, "the peer did not take the BYE");
-        story.nothing_left();
+        scenario.nothing_left();
     });
 }
 
 /// A node that knows all but the branch, which is the agent's secret.
 #[test]
 fn a_response_with_a_wrong_branch_changes_nothing() {
-    both(|story| {
-        let (call, invite) = story.invite();
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
         let via = header(&invite, "Via");
         let branch = invite.top_via().unwrap().branch().unwrap().to_owned();
         for guess in [
@@ -248,18 +250,18 @@ fn a_response_with_a_wrong_branch_changes_nothing() {
         ] {
             let via = via.replace(&branch, &guess);
             for status in ["180 Ringing", "200 OK", "302 Moved", "486 Busy Here"] {
-                let forged = story.in_dialog(&invite, status, "evil").replace("Via", format!("Via: {via}"));
-                story.send(&forged.sdp("evil"));
+                let forged = scenario.in_dialog(&invite, status, "evil").replace("Via", format!("Via: {via}"));
+                scenario.send(&forged.sdp("evil"));
             }
         }
         // A response with two Vias was meant for another node (RFC 3261, 8.1.3.3).
         let twice =
-            story.in_dialog(&invite, "486 Busy Here", "evil").line("Via: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKb");
-        story.send(&twice);
+            scenario.in_dialog(&invite, "486 Busy Here", "evil").line("Via: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bKb");
+        scenario.send(&twice);
         let other = header(&invite, "CSeq").replace("INVITE", "BYE");
-        story.send(&story.in_dialog(&invite, "486 Busy Here", "evil").replace("CSeq", format!("CSeq: {other}")));
-        story.quiet(Duration::from_millis(300));
-        story.answer(&invite, "callee");
-        story.finish(call);
+        scenario.send(&scenario.in_dialog(&invite, "486 Busy Here", "evil").replace("CSeq", format!("CSeq: {other}")));
+        scenario.quiet(Duration::from_millis(300));
+        scenario.answer(&invite, "callee");
+        scenario.finish(call);
     });
 }

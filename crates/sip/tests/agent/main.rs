@@ -1,6 +1,6 @@
 //! The agent against peers, in virtual time.
 //!
-//! A story is a test that plays the peer step by step: see [`net::story`]. Most stories are played over UDP and TCP, and
+//! A scenario is a test that plays the peer step by step: see [`net::scenario`]. Most scenarios are played over UDP and TCP, and
 //! many over all paths: by IPv6, through loose and strict routers, with a challenge at each request. The network
 //! inspects each message of the agent as a strict peer would. If a test fails, it shows what was sent.
 //!
@@ -13,16 +13,16 @@ mod seeds;
 mod attacks_floods;
 mod attacks_redirects;
 mod attacks_requests;
-mod stories_calls;
-mod stories_connections;
-mod stories_forks;
-mod stories_limits;
-mod stories_races;
-mod stories_registration;
-mod stories_reliable;
-mod stories_requests;
-mod stories_retries;
-mod stories_ringing;
-mod stories_sessions;
-mod stories_syntax;
-mod stories_timers;
+mod scenarios_calls;
+mod scenarios_connections;
+mod scenarios_forks;
+mod scenarios_limits;
+mod scenarios_races;
+mod scenarios_registration;
+mod scenarios_reliable;
+mod scenarios_requests;
+mod scenarios_retries;
+mod scenarios_ringing;
+mod scenarios_sessions;
+mod scenarios_syntax;
+mod scenarios_timers;

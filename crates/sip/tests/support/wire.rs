@@ -237,7 +237,7 @@ pub fn ended(wire: &mut Wire) -> Option<EndCause> {
 pub fn reinvited(wire: &mut Wire, invite: &Message, cseq: u32, reply: Reply) -> Message {
     wire.receive(&request(invite, "INVITE", cseq, OFFER, "v=0\r\n"));
     let offer = wire.events().into_iter().find_map(|event| match event {
-        Event::Call(_, CallEvent::Offer { request, .. }) => Some(request),
+        Event::Call(_, CallEvent::SdpOffer { request, .. }) => Some(request),
         _ => None,
     });
     wire.agent.respond(wire.now, offer.unwrap(), reply);

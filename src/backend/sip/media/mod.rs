@@ -32,7 +32,7 @@ pub(super) use playout::{SpeechEvent, SpeechProgress};
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 
-use crate::config::MediaEncryption;
+use crate::backend::sip::MediaEncryption;
 use crate::prompts::Composition;
 use sender::Sender;
 use ticker::Tick;
@@ -143,7 +143,7 @@ impl Media {
     /// Why the call cannot go on, or, for a later one, why the session goes on as it was.
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
-        let remote = state.local.judge_answer(sdp)?;
+        let remote = state.local.check_answer(sdp)?;
         state.agree(remote)
     }
 
@@ -154,7 +154,7 @@ impl Media {
     /// Why it is refused; the session goes on as it was.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
         let mut state = self.shared.state.lock();
-        let offer = state.local.judge_offer(sdp)?;
+        let offer = state.local.check_offer(sdp)?;
         if state.remote.is_some() {
             state.agree(offer.remote().clone())?;
         }
@@ -168,7 +168,7 @@ impl Media {
     /// As [`Media::accept_answer`].
     pub(super) fn accept_early_offer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
-        let offer = state.local.judge_offer(sdp)?;
+        let offer = state.local.check_offer(sdp)?;
         state.agree(offer.remote().clone())
     }
 

@@ -11,8 +11,9 @@ use tokio::net::UdpSocket;
 
 use super::ticker::Ticker;
 use super::{Shared, random};
+use crate::backend::sip::config::PortRange;
 use crate::backend::sip::dscp::{TrafficClass, mark};
-use crate::config::{ConfigError, PortRange};
+use crate::config::ConfigError;
 
 /// The ports that calls may use, and the clock of their audio.
 pub(in crate::backend::sip) struct Ports {

@@ -57,7 +57,7 @@ impl Peer {
         let Encryption::Required(keys) = encryption(MediaEncryption::Required).unwrap() else { panic!("it has keys") };
         let address = self.socket.local_addr().unwrap();
         let mut local = LocalSession::new(address, 1, Encryption::Required(keys.clone()));
-        let offer = local.judge_offer(offer.as_bytes()).unwrap();
+        let offer = local.check_offer(offer.as_bytes()).unwrap();
         let mut srtp = Srtp::new(&keys).unwrap();
         srtp.set_peer_key(offer.remote().key.as_ref().unwrap()).unwrap();
         self.srtp = Some(srtp);
@@ -118,7 +118,7 @@ impl Peer {
 }
 
 fn ports() -> Arc<Ports> {
-    Ports::new("rtp_ports", &crate::config::PortRange::default()).unwrap()
+    Ports::new("rtp_ports", &crate::backend::sip::PortRange::default()).unwrap()
 }
 
 const SETTINGS: MediaSettings =

@@ -252,13 +252,14 @@ mod walker;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use phonegate_approval::policy::Policy;
+
     use super::walker::{Act, Callee, problems, run};
     use super::*;
+    use crate::config::{FraudKey, PromptsConfig};
 
     fn flow(method: Method, attempts: u8) -> Value {
-        let config = r#"{ "use": ["a"], "allow_test_backends": true, "backends": { "a": { "type": "simulated" } },
-            "numbers": { "default_country": "US" } }"#;
-        let plan = Plan::new(&crate::config::parse(config).unwrap()).unwrap();
+        let plan = Plan::new(Policy::default(), FraudKey::default(), &PromptsConfig::default()).unwrap();
         definition(&Plan { method, attempts, ..plan })
     }
 

@@ -6,13 +6,14 @@ mod speech;
 
 use std::path::Path;
 
-use phonegate_approval::policy::Method;
+use phonegate_approval::policy::{Method, Policy};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::TwilioStudioConfig;
 use super::api::{Api, ApiError, is_sid};
 use crate::call::{Failure, FailureReason};
-use crate::config::{Config, ConfigError, FraudKey, TwilioStudioConfig};
+use crate::config::{Config, ConfigError, FraudKey, PromptsConfig};
 pub(super) use speech::{Languages, Speech};
 
 /// Its name in the account: a flow of that name is replaced.
@@ -30,14 +31,13 @@ pub(super) struct Plan {
 impl Plan {
     /// # Errors
     /// The configuration names a language in which a flow cannot ask.
-    pub(super) fn new(config: &Config) -> Result<Self, ConfigError> {
-        let policy = config.approval_policy()?;
+    pub(super) fn new(policy: Policy, fraud_key: FraudKey, prompts: &PromptsConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             method: policy.method(),
             attempts: policy.attempts(),
             repeats: policy.repeats(),
-            fraud_key: config.fraud.key,
-            languages: Languages::new(&config.prompts)?,
+            fraud_key,
+            languages: Languages::new(prompts)?,
         })
     }
 
@@ -52,7 +52,7 @@ impl Plan {
 /// # Errors
 /// The configuration names a language in which a flow cannot ask.
 pub fn flow_definition(config: &Config) -> Result<Value, ConfigError> {
-    Ok(definition::definition(&Plan::new(config)?))
+    Ok(definition::definition(&Plan::new(config.approval_policy()?, config.fraud.key, &config.prompts)?))
 }
 
 /// A flow that was installed.

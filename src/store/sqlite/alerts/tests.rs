@@ -18,8 +18,8 @@ fn database() -> Connection {
     database
 }
 
-fn desk(database: &Connection, now: i64) -> Desk<'_> {
-    Desk { database, now, wall: now, has_codes: Default::default() }
+fn tx(database: &Connection, now: i64) -> Tx<'_> {
+    Tx { database, now, wall: now, has_codes: Default::default() }
 }
 
 fn alert(n: u128) -> QueuedAlert {
@@ -34,52 +34,52 @@ fn alert(n: u128) -> QueuedAlert {
 }
 
 fn claimed(database: &Connection, now: i64) -> Vec<Uuid> {
-    let claimed = claim(&desk(database, now), OWNER, &["a".into()], 10).unwrap();
+    let claimed = claim(&tx(database, now), OWNER, &["a".into()], 10).unwrap();
     claimed.into_iter().map(|alert| alert.id).collect()
 }
 
 fn swept(database: &Connection, now: i64) -> Vec<ListedAlert> {
-    sweep(&desk(database, now)).unwrap();
-    list(&desk(database, now)).unwrap()
+    sweep(&tx(database, now)).unwrap();
+    list(&tx(database, now)).unwrap()
 }
 
 #[test]
 fn an_alert_about_the_same_is_added_again_after_an_hour() {
     let database = database();
-    assert_eq!(add(&desk(&database, START), &alert(1)).unwrap(), AlertAdded::New);
+    assert_eq!(add(&tx(&database, START), &alert(1)).unwrap(), AlertAdded::New);
     let second = QueuedAlert { id: Uuid::from_u128(2), ..alert(1) };
-    let hour = milliseconds(REPEATED_WITHIN);
-    assert_eq!(add(&desk(&database, START + hour - 1), &second).unwrap(), AlertAdded::Repeated);
-    assert_eq!(add(&desk(&database, START + hour), &second).unwrap(), AlertAdded::New);
+    let hour = milliseconds(REPEAT_WINDOW);
+    assert_eq!(add(&tx(&database, START + hour - 1), &second).unwrap(), AlertAdded::Repeated);
+    assert_eq!(add(&tx(&database, START + hour), &second).unwrap(), AlertAdded::New);
 }
 
 #[test]
 fn a_claim_ends_with_its_lease_and_the_longest_due_is_first() {
     let database = database();
     for n in [3, 1, 2] {
-        add(&desk(&database, START + n as i64), &alert(n)).unwrap();
+        add(&tx(&database, START + n as i64), &alert(n)).unwrap();
     }
     let ids = [1, 2, 3].map(Uuid::from_u128);
     assert_eq!(claimed(&database, START + 3), ids);
     let end = START + 3 + milliseconds(alert_lease());
     assert!(claimed(&database, end - 1).is_empty());
-    assert!(is_any_due(&desk(&database, end), &["b".into(), "a".into()]).unwrap());
-    assert!(!is_any_due(&desk(&database, end - 1), &["b".into(), "a".into()]).unwrap());
+    assert!(is_any_due(&tx(&database, end), &["b".into(), "a".into()]).unwrap());
+    assert!(!is_any_due(&tx(&database, end - 1), &["b".into(), "a".into()]).unwrap());
     assert_eq!(claimed(&database, end).len(), 3);
 }
 
 #[test]
 fn an_alert_waits_seven_days_and_is_listed_another_day() {
     let database = database();
-    add(&desk(&database, START), &alert(1)).unwrap();
+    add(&tx(&database, START), &alert(1)).unwrap();
     assert_eq!(claimed(&database, START).len(), 1);
-    let given_up = START + milliseconds(ALERT_KEPT);
+    let given_up = START + milliseconds(MAX_ALERT_WAIT);
     assert!(!swept(&database, given_up - 1)[0].is_given_up);
     let listed = swept(&database, given_up);
     assert!(listed[0].is_given_up && listed[0].error.as_deref() == Some(NEVER_TRIED), "{listed:?}");
     assert!(claimed(&database, given_up).is_empty());
-    assert!(!record(&desk(&database, given_up), OWNER, alert(1).id, &DeliveryResult::Delivered).unwrap());
-    let removed = given_up + milliseconds(ALERT_LISTED);
+    assert!(!record(&tx(&database, given_up), OWNER, alert(1).id, &DeliveryResult::Delivered).unwrap());
+    let removed = given_up + milliseconds(ENDED_ALERT_RETENTION);
     assert_eq!(swept(&database, removed - 1).len(), 1);
     assert_eq!(swept(&database, removed), []);
 }
@@ -89,11 +89,11 @@ fn of_ended_alerts_the_last_thousand_are_kept() {
     let database = database();
     for n in 0..=MAX_ENDED_ALERTS as u128 {
         let now = START + n as i64;
-        add(&desk(&database, now), &alert(n)).unwrap();
+        add(&tx(&database, now), &alert(n)).unwrap();
         assert_eq!(claimed(&database, now), [Uuid::from_u128(n)]);
-        assert!(record(&desk(&database, now), OWNER, alert(n).id, &DeliveryResult::Delivered).unwrap());
+        assert!(record(&tx(&database, now), OWNER, alert(n).id, &DeliveryResult::Delivered).unwrap());
     }
-    let listed = list(&desk(&database, START)).unwrap();
+    let listed = list(&tx(&database, START)).unwrap();
     assert_eq!((listed.len(), listed.last().unwrap().id), (MAX_ENDED_ALERTS, Uuid::from_u128(1)));
 }
 

@@ -38,7 +38,7 @@ fn scrubber(config: &Value) -> Scrubber {
 }
 
 #[test]
-fn what_may_be_shown_of_a_configuration_is_shown_and_nothing_else() {
+fn only_harmless_values_of_a_configuration_are_shown() {
     let config = json!({
         "use": ["trunk"],
         "backends": { "trunk": {
@@ -62,7 +62,7 @@ fn what_may_be_shown_of_a_configuration_is_shown_and_nothing_else() {
 }
 
 #[test]
-fn a_secret_in_the_place_of_its_name_or_as_a_number_is_hidden() {
+fn a_misplaced_or_numeric_secret_is_hidden() {
     for (password, secret) in [
         (json!({ "env": "THE-TOKEN" }), "THE-TOKEN"),
         (json!({ "file": "THE-TOKEN" }), "THE-TOKEN"),
@@ -78,39 +78,39 @@ fn a_secret_in_the_place_of_its_name_or_as_a_number_is_hidden() {
         let damaged = text.trim_end_matches('}');
         for config in [text.as_str(), damaged] {
             let scrubber = Scrubber::new(Some(config), Path::new(""), None).map_err(|error| error.message).unwrap();
-            let words = scrubber.words(&format!("the variable {secret} is not set"));
+            let words = scrubber.technical_text(&format!("the variable {secret} is not set"));
             assert!(secret.len() < MIN_SECRET || !words.contains(secret), "{config}: {words}");
         }
     }
 }
 
 #[test]
-fn the_names_of_a_variable_and_a_file_that_hold_a_secret_are_shown_and_the_secret_is_not() {
+fn names_of_secret_files_are_shown_and_secrets_are_not() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("trunk.txt"), "s3cret-one").unwrap();
     let config = json!({ "a": { "file": "trunk.txt" }, "b": { "env": "CARGO_MANIFEST_DIR" } }).to_string();
     let scrubber = Scrubber::new(Some(&config), folder.path(), None).map_err(|error| error.message).unwrap();
     let shown = scrubber.config(&config).unwrap();
     assert!(shown.contains("\"trunk.txt\"") && shown.contains("\"CARGO_MANIFEST_DIR\""), "{shown}");
-    assert_eq!(scrubber.words(concat!("s3cret-one ", env!("CARGO_MANIFEST_DIR"))), "… …");
+    assert_eq!(scrubber.technical_text(concat!("s3cret-one ", env!("CARGO_MANIFEST_DIR"))), "… …");
 }
 
 #[test]
-fn a_user_in_an_address_is_hidden_whatever_is_in_the_password() {
+fn a_user_in_an_address_is_hidden_with_any_password() {
     let scrubber = scrubber(&json!({}));
     for user in ["u:p'x", "u:p\"x", "u:<p>x", "u:p@x", "u:p,x", "'u:px"] {
         for scheme in ["http://", "sip:", ""] {
-            let words = scrubber.words(&format!("by {scheme}{user}@proxy:3128 now"));
+            let words = scrubber.technical_text(&format!("by {scheme}{user}@proxy:3128 now"));
             assert!(words.ends_with("…@proxy:3128 now") && !words.contains("u:"), "{words}");
         }
     }
 }
 
 #[test]
-fn versions_addresses_and_times_stay_readable() {
+fn versions_addresses_and_times_remain_readable() {
     let scrubber = scrubber(&json!({}));
     let words = "CLR v4.0.30319, Version=4.5.202.0, 192.168.100.200:5061, C:\\MIM\\2010\\Service";
-    assert_eq!(scrubber.words(words), words);
+    assert_eq!(scrubber.technical_text(words), words);
     let line = json!({
         "time": "2026-01-31T12:00:00.123456789Z", "id": "12345678-1234-1234-1234-123456789012", "ms": 4200,
         "number": "+1******1212", "attributes": ["locale"]
@@ -148,12 +148,12 @@ fn add_keys<'a>(schema: &'a Value, root: &'a Value, keys: &mut BTreeMap<&'a str,
 
 #[test]
 fn each_key_of_the_configuration_is_classified_once() {
-    let schema: Value = serde_json::from_str(&phonegate::config::schema()).unwrap();
+    let schema: Value = serde_json::from_str(&phonegate::config::schema(&phonegate::TYPES)).unwrap();
     let mut keys = BTreeMap::new();
     add_keys(&schema, &schema, &mut keys);
     assert!(keys.contains_key("password") && keys.contains_key("deadline_s"), "{keys:?}");
-    let prefixes = [PREFIXES];
-    let lists: [&[&str]; 5] = [&WORDS, &NUMBERS, &PLACES, &HIDDEN_KEYS, &prefixes];
+    let prefixes = [PREFIXES_KEY];
+    let lists: [&[&str]; 5] = [&KEYWORD_KEYS, &NUMBER_KEYS, &ADDRESS_KEYS, &HIDDEN_KEYS, &prefixes];
     for (key, schema) in keys {
         let count = lists.iter().filter(|list| list.contains(&key)).count();
         assert_eq!(count, 1, "`{key}` must be in one list: may a support file show its values? {schema}");
@@ -161,7 +161,7 @@ fn each_key_of_the_configuration_is_classified_once() {
 }
 
 #[test]
-fn the_rules_for_numbers_are_shown_and_stay_in_the_log() {
+fn rules_for_numbers_are_shown_and_remain_in_the_log() {
     let config = json!({
         "strict_permissions": true,
         "backends": { "trunk": {
@@ -185,25 +185,25 @@ fn the_rules_for_numbers_are_shown_and_stay_in_the_log() {
     let shown: Value = serde_json::from_str(&scrubber.config(&config.to_string()).unwrap()).unwrap();
     assert_eq!(shown, config);
     let words = "the number is of the type fixed_line_or_mobile, and not of national ones, at sbc2.contoso.local";
-    assert_eq!(scrubber.words(words), words);
+    assert_eq!(scrubber.technical_text(words), words);
 }
 
 #[test]
-fn what_does_not_belong_below_a_country_is_hidden() {
+fn unknown_values_of_a_country_are_hidden() {
     let config = json!({ "limits": { "by_country": { "LV": { "per_day": 10, "from": "s3cret-text" } } } });
     let scrubber = scrubber(&config);
     let shown: Value = serde_json::from_str(&scrubber.config(&config.to_string()).unwrap()).unwrap();
     assert_eq!(shown, json!({ "limits": { "by_country": { "LV": { "per_day": 10, "from": HIDDEN } } } }));
-    assert_eq!(scrubber.words("it is s3cret-text"), "it is …");
+    assert_eq!(scrubber.technical_text("it is s3cret-text"), "it is …");
 }
 
 #[test]
-fn a_whole_number_in_the_place_of_a_prefix_is_hidden() {
+fn a_whole_number_in_place_of_a_prefix_is_hidden() {
     for text in ["+1 425 555 0199", "+14255550199", "+1 425 555", "s3cret-text"] {
         let config = json!({ "numbers": { "blocked_prefixes": [text] } });
         let scrubber = scrubber(&config);
         let shown = scrubber.config(&config.to_string()).unwrap();
         assert!(!shown.contains(text) && shown.contains(HIDDEN), "{shown}");
-        assert!(!scrubber.words(&format!("blocked: {text}")).contains(text), "{text}");
+        assert!(!scrubber.technical_text(&format!("blocked: {text}")).contains(text), "{text}");
     }
 }

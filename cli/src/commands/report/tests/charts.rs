@@ -5,10 +5,10 @@ use std::time::Duration;
 use phonegate::call::FailureReason;
 use phonegate::store::{Row, RowOutcome};
 
-use super::super::figures::Figures;
 use super::super::page::page;
+use super::super::statistics::Statistics;
 use super::svg::{Area, Element, corners};
-use super::{failed, figures, row, time};
+use super::{failed, row, stats, time};
 
 /// A Monday, and ten days from then on.
 const FIRST: i64 = 2;
@@ -19,7 +19,7 @@ const KINDS: [(&str, &str, Option<FailureReason>); 5] = [
     ("verified", "Approved", None),
     ("declined", "Not approved", Some(FailureReason::WrongKey)),
     ("refused", "Refused by the gate", Some(FailureReason::Throttled)),
-    ("trouble", "Technical trouble", Some(FailureReason::CannotPlace)),
+    ("trouble", "Technical failure", Some(FailureReason::CannotPlace)),
     ("fraud", "Fraud reported", Some(FailureReason::FraudReported)),
 ];
 
@@ -27,18 +27,18 @@ fn outcome(reason: Option<FailureReason>) -> RowOutcome {
     reason.map_or(RowOutcome::Verified, failed)
 }
 
-fn ten_days() -> Figures {
-    figures("2026-03-02T00:00", "2026-03-12T00:00")
+fn ten_days() -> Statistics {
+    stats("2026-03-02T00:00", "2026-03-12T00:00")
 }
 
 /// Counts calls of one outcome that began in an hour of one of the days.
-fn count(figures: &mut Figures, day: usize, hour: usize, calls: u64, outcome: &RowOutcome) {
+fn count(stats: &mut Statistics, day: usize, hour: usize, calls: u64, outcome: &RowOutcome) {
     let started = format!("2026-03-{:02}T{hour:02}:15", FIRST + day as i64);
-    (0..calls).for_each(|_| figures.count(&row(&started, outcome.clone())));
+    (0..calls).for_each(|_| stats.count(&row(&started, outcome.clone())));
 }
 
-fn drawn(figures: &Figures) -> String {
-    page(figures, &time("2026-03-12T08:00"))
+fn drawn(stats: &Statistics) -> String {
+    page(stats, &time("2026-03-12T08:00"))
 }
 
 /// Whether two places are one, as far as an eye can tell.
@@ -47,33 +47,33 @@ fn is_at(place: f64, expected: f64, what: &str) {
     assert!((place - expected).abs() < 0.3, "{what}: at {place}, and not at {expected}");
 }
 
-/// How high a chart's calls are by the lines and figures at its left: the height of none, and of each.
+/// How high a chart's calls are by the lines and labels at its left: the height of none, and of each.
 fn scale(chart: &Element) -> (f64, f64) {
     let lines: Vec<f64> = chart.all("line.grid").iter().map(|line| line.length("y1")).collect();
-    let figures: Vec<_> =
+    let labels: Vec<_> =
         chart.all("text.tick").into_iter().filter(|tick| tick.attribute("text-anchor") == "end").collect();
-    assert!(lines.len() == figures.len() && lines.len() > 2, "{chart:?}");
-    for (line, figure) in lines.iter().zip(&figures) {
-        assert!((line - figure.length("y")).abs() < 6.0, "{} stands beside its line", figure.text);
+    assert!(lines.len() == labels.len() && lines.len() > 2, "{chart:?}");
+    for (line, label) in lines.iter().zip(&labels) {
+        assert!((line - label.length("y")).abs() < 6.0, "{} stands beside its line", label.text);
     }
-    let calls = |n: usize| figures[n].text.parse::<f64>().unwrap();
+    let calls = |n: usize| labels[n].text.parse::<f64>().unwrap();
     let last = lines.len() - 1;
     assert_eq!(calls(0), 0.0);
     (lines[0], (lines[0] - lines[last]) / calls(last))
 }
 
 #[test]
-fn each_day_has_a_stack_of_its_outcomes_as_high_as_they_are_many() {
+fn each_day_has_a_stack_of_its_outcomes() {
     let days = [(0, [40, 20, 10, 10, 20]), (2, [80, 0, 5, 0, 0]), (3, [0, 30, 0, 0, 10]), (9, [10, 10, 10, 10, 10])];
-    let mut figures = ten_days();
+    let mut stats = ten_days();
     for (day, counts) in days {
         for ((_, _, reason), calls) in KINDS.into_iter().zip(counts) {
-            count(&mut figures, day, 12, calls, &outcome(reason));
+            count(&mut stats, day, 12, calls, &outcome(reason));
         }
     }
     // What has not ended is of no kind.
-    figures.count(&Row { ended: None, ..row("2026-03-03T12:00", RowOutcome::Pending) });
-    let section = Element::section(&drawn(&figures), "Outcomes by day");
+    stats.count(&Row { ended: None, ..row("2026-03-03T12:00", RowOutcome::Pending) });
+    let section = Element::section(&drawn(&stats), "Outcomes by day");
     let chart = section.one("svg.chart");
     let (floor, each) = scale(chart);
 
@@ -111,12 +111,12 @@ fn each_day_has_a_stack_of_its_outcomes_as_high_as_they_are_many() {
 }
 
 #[test]
-fn one_call_among_hundreds_is_seen_and_hides_no_other() {
-    let mut figures = ten_days();
+fn a_single_call_among_hundreds_is_visible() {
+    let mut stats = ten_days();
     for ((_, _, reason), calls) in KINDS.into_iter().zip([1, 700, 1, 1, 1]) {
-        count(&mut figures, 4, 12, calls, &outcome(reason));
+        count(&mut stats, 4, 12, calls, &outcome(reason));
     }
-    let section = Element::section(&drawn(&figures), "Outcomes by day");
+    let section = Element::section(&drawn(&stats), "Outcomes by day");
     let (mut below, mut left) = (scale(section.one("svg.chart")).0, 0.0);
     for (class, ..) in KINDS {
         let areas = section.one("svg.chart").one(&format!("path.{class}")).areas();
@@ -131,19 +131,19 @@ fn one_call_among_hundreds_is_seen_and_hides_no_other() {
 }
 
 #[test]
-fn each_reason_has_a_bar_as_long_as_it_is_frequent_in_the_colour_of_its_kind() {
+fn each_reason_has_a_bar_of_its_count_and_kind() {
     let reasons = [
         (FailureReason::NoKeyPressed, 40, "declined"),
         (FailureReason::Blocked, 20, "refused"),
         (FailureReason::Interrupted, 10, "trouble"),
         (FailureReason::FraudReported, 2, "fraud"),
     ];
-    let mut figures = ten_days();
+    let mut stats = ten_days();
     for (reason, calls, _) in reasons.into_iter().rev() {
-        count(&mut figures, 1, 12, calls, &failed(reason));
+        count(&mut stats, 1, 12, calls, &failed(reason));
     }
-    count(&mut figures, 1, 12, 100, &RowOutcome::Verified);
-    let section = Element::section(&drawn(&figures), "Why calls failed");
+    count(&mut stats, 1, 12, 100, &RowOutcome::Verified);
+    let section = Element::section(&drawn(&stats), "Why calls failed");
     let rows = section.one("tbody").all("tr");
     assert_eq!(rows.len(), reasons.len());
     for (row, (reason, calls, class)) in rows.into_iter().zip(reasons) {
@@ -184,30 +184,30 @@ fn shows_times(section: &Element, class: &str, times: &[(f64, u64)], median: f64
 }
 
 #[test]
-fn times_to_answer_and_to_approve_have_bars_as_high_as_they_are_frequent_and_marks() {
-    let mut figures = ten_days();
+fn histograms_have_bars_and_marks() {
+    let mut stats = ten_days();
     for (answered, ended, calls) in [(1, 3, 12), (2, 4, 6), (6, 7, 1)] {
         let mut row = row("2026-03-03T12:00", RowOutcome::Verified);
         row.answered = Some(row.started + Duration::from_secs(answered));
         row.ended = Some(row.started + Duration::from_secs(ended));
-        (0..calls).for_each(|_| figures.count(&row));
+        (0..calls).for_each(|_| stats.count(&row));
         // Whoever did not approve counts for the answer alone.
-        (0..calls).for_each(|_| figures.count(&Row { outcome: failed(FailureReason::WrongKey), ..row.clone() }));
+        (0..calls).for_each(|_| stats.count(&Row { outcome: failed(FailureReason::WrongKey), ..row.clone() }));
     }
-    let page = drawn(&figures);
+    let page = drawn(&stats);
     let [answer, approve] = ["Time to answer", "Time to approve"].map(|heading| Element::section(&page, heading));
     shows_times(&answer, "plain", &[(1.0, 24), (2.0, 12), (6.0, 2)], 1.0, 6.0);
     shows_times(&approve, "verified", &[(3.0, 12), (4.0, 6), (7.0, 1)], 3.0, 7.0);
 }
 
 #[test]
-fn an_hour_is_the_darker_the_more_calls_began_in_it() {
+fn busier_hours_are_darker() {
     let busy = [(0, 9, 10), (0, 10, 5), (2, 0, 1), (6, 23, 8)];
-    let mut figures = ten_days();
+    let mut stats = ten_days();
     for (day, hour, calls) in busy {
-        count(&mut figures, day, hour, calls, &RowOutcome::Verified);
+        count(&mut stats, day, hour, calls, &RowOutcome::Verified);
     }
-    let section = Element::section(&drawn(&figures), "Busiest hours");
+    let section = Element::section(&drawn(&stats), "Busiest hours");
     let hours: Vec<_> = section.one("thead").all("th").iter().map(|hour| hour.text.clone()).collect();
     assert_eq!((hours.len(), &*hours[0], &*hours[23], &*hours[24]), (25, "0", "23", "All"));
     let mut heat = Vec::new();
@@ -230,7 +230,7 @@ fn an_hour_is_the_darker_the_more_calls_began_in_it() {
 }
 
 #[test]
-fn attempts_that_were_refused_are_drawn_on_their_days_for_each_reason() {
+fn refused_attempts_are_drawn_by_day_and_reason() {
     let refused = [
         (FailureReason::Throttled, &[(0, 4), (3, 2), (9, 1)][..]),
         (FailureReason::Blocked, &[(9, 1)]),
@@ -238,12 +238,12 @@ fn attempts_that_were_refused_are_drawn_on_their_days_for_each_reason() {
         (FailureReason::AlreadyInProgress, &[(1, 2), (2, 2)]),
         (FailureReason::InvalidNumber, &[]),
     ];
-    let mut figures = ten_days();
+    let mut stats = ten_days();
     for (reason, days) in refused {
-        days.iter().for_each(|(day, calls)| count(&mut figures, *day, 12, *calls, &failed(reason)));
+        days.iter().for_each(|(day, calls)| count(&mut stats, *day, 12, *calls, &failed(reason)));
     }
-    count(&mut figures, 7, 12, 50, &failed(FailureReason::NoKeyPressed));
-    let section = Element::section(&drawn(&figures), "Refused by the gate");
+    count(&mut stats, 7, 12, 50, &failed(FailureReason::NoKeyPressed));
+    let section = Element::section(&drawn(&stats), "Refused by the gate");
     let rows = section.one("tbody").all("tr");
     assert_eq!(rows.len(), refused.len());
     for (row, (reason, days)) in rows.into_iter().zip(refused) {

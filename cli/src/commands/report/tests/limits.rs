@@ -22,16 +22,16 @@ fn started_at(text: &str) -> SystemTime {
     SystemTime::try_from(time(text).timestamp()).unwrap()
 }
 
-fn page_of(rows: &[Row]) -> (Figures, String) {
-    let mut figures = figures("2026-03-01T00:00", "2026-03-11T00:00");
-    rows.iter().for_each(|row| figures.count(row));
-    let page = page(&figures, &time("2026-03-11T08:00"));
-    (figures, page)
+fn page_of(rows: &[Row]) -> (Statistics, String) {
+    let mut stats = stats("2026-03-01T00:00", "2026-03-11T00:00");
+    rows.iter().for_each(|row| stats.count(row));
+    let page = page(&stats, &time("2026-03-11T08:00"));
+    (stats, page)
 }
 
 #[test]
 fn each_limit_has_its_refusals_by_day() {
-    let (figures, page) = page_of(&[
+    let (stats, page) = page_of(&[
         refused("2026-03-01T10:00", 1, CallLimit::CallsPerNumber),
         refused("2026-03-03T10:00", 1, CallLimit::CallsPerNumber),
         refused("2026-03-03T11:00", 2, CallLimit::Denials),
@@ -39,12 +39,12 @@ fn each_limit_has_its_refusals_by_day() {
     ]);
     let of = |limit: CallLimit| {
         let n = CallLimit::ALL.iter().position(|of| *of == limit).unwrap();
-        let days: Vec<_> = figures.bars.iter().map(|bar| bar.limits[n]).take(3).collect();
-        (figures.limits.refused(limit), days)
+        let days: Vec<_> = stats.bars.iter().map(|bar| bar.limits[n]).take(3).collect();
+        (stats.limits.refused(limit), days)
     };
     assert_eq!(of(CallLimit::CallsPerNumber), (2, vec![1, 0, 1]));
     assert_eq!(of(CallLimit::Denials), (1, vec![0, 0, 1]));
-    assert_eq!(figures.bars[0].refusals[0], 2, "the provider's Throttled, too");
+    assert_eq!(stats.bars[0].refusals[0], 2, "the provider's Throttled, too");
     let card = page.split_once("Refused by limits").unwrap().1.split_once("Locked numbers").unwrap().0;
     assert!(card.contains("calls_per_number<small>calls to one number</small>"), "{card}");
     assert!(card.contains("denials<small>") && !card.contains("calls_per_day"), "{card}");
@@ -84,8 +84,8 @@ fn a_locked_number_has_its_locks_and_its_denials() {
     rows.push(denied("2026-03-06T23:30", 8, true));
     rows.push(denied("2026-03-06T10:00", 9, false));
     let newest = rows[5].attempt.id;
-    let (figures, page) = page_of(&rows);
-    let locked: Vec<_> = figures
+    let (stats, page) = page_of(&rows);
+    let locked: Vec<_> = stats
         .limits
         .locked()
         .iter()

@@ -6,9 +6,9 @@ use super::*;
 fn an_answer_encrypts_exactly_as_offered() {
     let line = |tag: &str, suite: &str, rest: &str| format!("a=crypto:{tag} {suite} {KEY}{rest}\r\n");
     let (strong, weak) = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32");
-    let judge = |encryption: Encryption, transport: &str, lines: &str| {
+    let check = |encryption: Encryption, transport: &str, lines: &str| {
         let sdp = format!("{HEAD}{}{lines}", GOOD.replace("RTP/AVP", transport));
-        session(encryption).judge_answer(sdp.as_bytes()).map(|remote| remote.key.map(|key| key.suite()))
+        session(encryption).check_answer(sdp.as_bytes()).map(|remote| remote.key.map(|key| key.suite()))
     };
     let (optional, required) = (Encryption::Optional(keys()), Encryption::Required(keys()));
     for (good, suite) in [
@@ -18,8 +18,8 @@ fn an_answer_encrypts_exactly_as_offered() {
         (line("1", strong, "|1048576  WSH=64 "), CryptoSuite::AesCm128HmacSha1_80),
         (line("1", " aes_cm_128_hmac_sha1_80", ""), CryptoSuite::AesCm128HmacSha1_80),
     ] {
-        assert_eq!(judge(required.clone(), "RTP/SAVP", &good), Ok(Some(suite)), "{good}");
-        assert_eq!(judge(optional.clone(), "RTP/AVP", &good), Ok(Some(suite)), "{good}");
+        assert_eq!(check(required.clone(), "RTP/SAVP", &good), Ok(Some(suite)), "{good}");
+        assert_eq!(check(optional.clone(), "RTP/AVP", &good), Ok(Some(suite)), "{good}");
     }
     let own_key = session(required.clone()).offer();
     let echo = own_key.lines().find(|line| line.starts_with("a=crypto:1 ")).unwrap();
@@ -42,13 +42,13 @@ fn an_answer_encrypts_exactly_as_offered() {
         "a=crypto\r\n".to_owned(),
         format!("{echo}\r\n"),
     ] {
-        assert_eq!(judge(required.clone(), "RTP/SAVP", &bad), Err(SdpError::Encryption), "{bad}");
-        assert_eq!(judge(optional.clone(), "RTP/AVP", &bad), Err(SdpError::Encryption), "{bad}");
+        assert_eq!(check(required.clone(), "RTP/SAVP", &bad), Err(SdpError::Encryption), "{bad}");
+        assert_eq!(check(optional.clone(), "RTP/AVP", &bad), Err(SdpError::Encryption), "{bad}");
     }
-    assert_eq!(judge(optional.clone(), "RTP/AVP", ""), Ok(None));
-    assert_eq!(judge(required.clone(), "RTP/SAVP", ""), Err(SdpError::Encryption));
-    assert_eq!(judge(required, "RTP/AVP", &line("1", strong, "")), Err(SdpError::Unencrypted));
-    assert!(matches!(judge(optional, "RTP/SAVP", &line("1", strong, "")), Err(SdpError::Transport(_))));
+    assert_eq!(check(optional.clone(), "RTP/AVP", ""), Ok(None));
+    assert_eq!(check(required.clone(), "RTP/SAVP", ""), Err(SdpError::Encryption));
+    assert_eq!(check(required, "RTP/AVP", &line("1", strong, "")), Err(SdpError::Unencrypted));
+    assert!(matches!(check(optional, "RTP/SAVP", &line("1", strong, "")), Err(SdpError::Transport(_))));
 }
 
 #[test]
@@ -56,10 +56,10 @@ fn keys_stay_out_of_debug() {
     let mut local = session(Encryption::Required(keys()));
     let offered = local.offer();
     let sdp = format!("{HEAD}m=audio 4000 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n");
-    let remote = local.judge_answer(sdp.as_bytes()).unwrap();
+    let remote = local.check_answer(sdp.as_bytes()).unwrap();
     assert_eq!(remote.key.as_ref().unwrap().master_key().key(), b"wDfvg&T+)xG7@fb5");
     assert_eq!(remote.key.as_ref().unwrap().master_key().salt().len(), 14);
-    let shown = format!("{local:?} {remote:?} {:?}", local.judge_offer(sdp.as_bytes()));
+    let shown = format!("{local:?} {remote:?} {:?}", local.check_offer(sdp.as_bytes()));
     let secrets = ["d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj", "AQEBAQEB", "[1, 1", "[119"];
     assert!(offered.contains("AQEBAQEB"));
     assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
@@ -74,15 +74,15 @@ fn a_call_that_was_encrypted_stays_encrypted() {
     let (plain, encrypted) = (plain.as_bytes(), encrypted.as_bytes());
     let optional = || session(Encryption::Optional(keys()));
     let mut answered = optional();
-    assert_eq!(answered.judge_answer(plain).map(|remote| remote.key), Ok(None), "the peer cannot encrypt");
-    assert!(answered.judge_offer(plain).is_ok());
-    assert!(answered.judge_answer(encrypted).is_ok_and(|remote| remote.key.is_some()), "it can now");
-    assert_eq!(answered.judge_answer(plain), Err(SdpError::Unencrypted));
-    assert_eq!(answered.judge_offer(plain), Err(SdpError::Unencrypted));
-    assert!(answered.judge_offer(encrypted).is_ok());
+    assert_eq!(answered.check_answer(plain).map(|remote| remote.key), Ok(None), "the peer cannot encrypt");
+    assert!(answered.check_offer(plain).is_ok());
+    assert!(answered.check_answer(encrypted).is_ok_and(|remote| remote.key.is_some()), "it can now");
+    assert_eq!(answered.check_answer(plain), Err(SdpError::Unencrypted));
+    assert_eq!(answered.check_offer(plain), Err(SdpError::Unencrypted));
+    assert!(answered.check_offer(encrypted).is_ok());
     let mut offered = optional();
-    let offer = offered.judge_offer(encrypted).unwrap();
-    assert!(offered.judge_offer(plain).is_ok(), "an offer counts when it is answered");
+    let offer = offered.check_offer(encrypted).unwrap();
+    assert!(offered.check_offer(plain).is_ok(), "an offer counts when it is answered");
     offered.answer(&offer);
-    assert_eq!(offered.judge_offer(plain), Err(SdpError::Unencrypted));
+    assert_eq!(offered.check_offer(plain), Err(SdpError::Unencrypted));
 }

@@ -24,7 +24,7 @@ pub struct Invite {
     branch: String,
     has_response: bool,
     /// The value of To of a final response that is no 2xx.
-    refused: Option<Vec<u8>>,
+    rejected: Option<Vec<u8>>,
     accepted: bool,
 }
 
@@ -71,7 +71,7 @@ impl CallSeen {
         }
         invite.has_response = true;
         if status >= 300 {
-            invite.refused = message.header_values("To").next().map(<[u8]>::to_vec);
+            invite.rejected = message.header_values("To").next().map(<[u8]>::to_vec);
             return;
         }
         invite.accepted |= status >= 200;
@@ -196,7 +196,7 @@ impl CallSeen {
                 message: message.clone(),
                 branch: branch.to_owned(),
                 has_response: false,
-                refused: None,
+                rejected: None,
                 accepted: false,
             });
         }
@@ -208,7 +208,7 @@ impl CallSeen {
         let via = invite.message.top_via().map_err(|error| error.to_string())?;
         let is_elsewhere = via.port() != Some(local.port());
         demand(invite.has_response || is_elsewhere, "a CANCEL goes out before any response")?;
-        demand(invite.refused.is_none(), "a CANCEL follows a final response")?;
+        demand(invite.rejected.is_none(), "a CANCEL follows a final response")?;
         invite.check_copy(message, &["Via", "Route", "From", "To", "Call-ID"])
     }
 }
@@ -216,9 +216,9 @@ impl CallSeen {
 impl Invite {
     /// Checks the ACK of a final response that is no 2xx (RFC 3261, 17.1.1.3).
     fn check_ack(&self, message: &Message) -> Result<(), String> {
-        let to = self.refused.as_deref().ok_or("an ACK with the INVITE's branch follows no refusal")?;
+        let to = self.rejected.as_deref().ok_or("an ACK with the INVITE's branch follows no rejection")?;
         demand(message.header_values("To").next() == Some(to), "the To of an ACK is not that of the response")?;
-        demand(message.body().is_empty(), "an ACK of a refusal has a body")?;
+        demand(message.body().is_empty(), "an ACK of a rejection has a body")?;
         self.check_copy(message, &["Via", "Route", "From", "Call-ID"])
     }
 

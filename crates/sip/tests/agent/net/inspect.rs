@@ -27,8 +27,8 @@ pub struct Inspector {
 }
 
 /// Fails with this text unless the condition holds.
-pub fn demand(condition: bool, refusal: &str) -> Result<(), String> {
-    if condition { Ok(()) } else { Err(refusal.to_owned()) }
+pub fn demand(condition: bool, rejection: &str) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(rejection.to_owned()) }
 }
 
 impl Inspector {
@@ -64,7 +64,7 @@ impl Inspector {
     /// Checks what the agent sends.
     ///
     /// # Errors
-    /// Says what a strict peer would refuse.
+    /// Says what a strict peer would reject.
     pub fn agent_sent(&mut self, flow: &Flow, message: &Message) -> Result<(), String> {
         let essentials = message.essentials().map_err(|error| error.to_string())?;
         demand(message.header_values("Content-Length").count() == 1, "there is not one Content-Length")?;
@@ -153,7 +153,7 @@ impl Inspector {
 
 /// Checks what every request must have (RFC 3261, 8.1.1, 18.1.1; RFC 3581, 3).
 ///
-/// A CANCEL, and the ACK of a refusal, share the branch of their INVITE, and so its Via, also over a connection that took
+/// A CANCEL, and the ACK of a rejection, share the branch of their INVITE, and so its Via, also over a connection that took
 /// the place of the INVITE's.
 fn check_form(flow: &Flow, message: &Message, branch: &str, shares_branch: bool) -> Result<(), String> {
     let method = message.method().map_or("", Method::as_str);

@@ -308,8 +308,8 @@ impl Network {
             self.strays.push((destination, bytes));
             return;
         }
-        if let Err(refusal) = self.inspector.agent_sent(&flow, &message) {
-            panic!("a peer refuses what the agent sent: {refusal}");
+        if let Err(rejection) = self.inspector.agent_sent(&flow, &message) {
+            panic!("a peer rejects what the agent sent: {rejection}");
         }
         match health {
             Health::Good => {

@@ -21,7 +21,7 @@ pub const TCP: Path = Path { transport: Transport::Tcp, ..UDP };
 const LOOSE: &[&str] = &["<sip:p2.example.net;lr>", "\"Edge\" <sip:192.0.2.7:5070;lr=on>;x=1"];
 const STRICT: &[&str] = &["<sip:p2.example.net;lr>, <sip:strict@192.0.2.7:5070>"];
 
-/// The paths over which stories are repeated.
+/// The paths over which scenarios are repeated.
 pub const PATHS: &[Path] = &[
     UDP,
     TCP,

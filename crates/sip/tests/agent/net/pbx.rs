@@ -18,7 +18,7 @@ pub struct PbxCall {
     pub(super) plan: Plan,
     pub(super) invite: Message,
     pub phones: Vec<Phone>,
-    pub(super) refusal: Option<Vec<u8>>,
+    pub(super) rejection: Option<Vec<u8>>,
     nonce: String,
     redirected: bool,
     /// Whether a phone rang or would have rung.
@@ -163,7 +163,7 @@ impl Pbx {
                 plan,
                 invite: message.clone(),
                 phones: Vec::new(),
-                refusal: None,
+                rejection: None,
                 nonce: String::new(),
                 redirected: false,
                 rang: false,
@@ -179,25 +179,25 @@ impl Pbx {
             assert!(!is_new, "an INVITE came while phones of an earlier one may ring");
             return;
         }
-        call.refusal = None;
+        call.rejection = None;
         call.invite = message.clone();
         let tagged = |status: &str| Text::reply(message, status).tag("pbx");
         if call.plan.challenges != Challenges::Never && !call.is_authentic(message) {
             let text = self.challenge(c, message);
-            return self.refuse_invite(c, key, text);
+            return self.reject_invite(c, key, text);
         }
         let call = &mut self.calls[c];
         let interval = message.session_expires().ok().flatten().map_or(u32::MAX, |session| session.seconds);
         if call.plan.wants_interval && interval < 120 {
-            return self.refuse_invite(c, key, tagged("422 Session Interval Too Small").line("Min-SE: 120"));
+            return self.reject_invite(c, key, tagged("422 Session Interval Too Small").line("Min-SE: 120"));
         }
         if call.plan.redirects && !call.redirected {
             call.redirected = true;
             let contact = "Contact: <sip:+14255550100@192.0.2.7:5072>";
-            return self.refuse_invite(c, key, tagged("302 Moved Temporarily").line(contact));
+            return self.reject_invite(c, key, tagged("302 Moved Temporarily").line(contact));
         }
-        if let Some(refusal) = call.plan.refusal {
-            return self.refuse_invite(c, key, tagged(refusal));
+        if let Some(rejection) = call.plan.rejection {
+            return self.reject_invite(c, key, tagged(rejection));
         }
         call.rang = true;
         let via = self.via.clone();
@@ -230,11 +230,11 @@ impl Pbx {
         self.reply(arrival.link, key, &text);
     }
 
-    fn refuse_invite(&mut self, c: usize, key: (String, String), text: Text) {
+    fn reject_invite(&mut self, c: usize, key: (String, String), text: Text) {
         if !self.calls[c].plan.silent {
             self.replies.insert(key, text.build());
         }
-        self.refuse(c, text);
+        self.reject(c, text);
     }
 
     fn challenge(&mut self, c: usize, message: &Message) -> Text {
@@ -249,7 +249,7 @@ impl Pbx {
     fn ack(&mut self, c: usize, branch: &str, to_tag: Option<String>) {
         let call = &mut self.calls[c];
         if call.invite.top_via().is_ok_and(|via| via.branch() == Some(branch)) {
-            call.refusal = None;
+            call.rejection = None;
             return;
         }
         if let Some(phone) = call.phones.iter_mut().find(|phone| Some(&phone.name) == to_tag.as_ref()) {
@@ -279,7 +279,7 @@ impl Pbx {
         if call.phones.iter().any(|phone| phone.connected_at > Duration::ZERO) {
             return;
         }
-        self.refuse(c, Text::reply(&self.calls[c].invite, "487 Request Terminated").tag("pbx"));
+        self.reject(c, Text::reply(&self.calls[c].invite, "487 Request Terminated").tag("pbx"));
     }
 
     fn in_dialog(&mut self, arrival: &Arrival, c: usize, key: (String, String), tag: &str) {

@@ -93,8 +93,8 @@ impl Pbx {
                 }
             }
             Task::SendRefusal(c, pause, until) => {
-                if let (Some(refusal), true) = (self.calls[c].refusal.clone(), self.now < until) {
-                    self.send(c, refusal);
+                if let (Some(rejection), true) = (self.calls[c].rejection.clone(), self.now < until) {
+                    self.send(c, rejection);
                     if !self.is_stream {
                         self.after(pause, Task::SendRefusal(c, (pause * 2).min(T2), until));
                     }
@@ -165,7 +165,7 @@ impl Pbx {
     pub(super) fn answer(&mut self, c: usize, p: usize) {
         let call = &mut self.calls[c];
         let taken = call.phones.iter().any(|phone| phone.hook == Hook::Connected);
-        if call.phones[p].hook != Hook::Ringing || call.refusal.is_some() || taken && !call.plan.several_answer {
+        if call.phones[p].hook != Hook::Ringing || call.rejection.is_some() || taken && !call.plan.several_answer {
             return;
         }
         let mut text = response(call, "200 OK", p).line("Allow: INVITE, ACK, BYE, CANCEL, UPDATE, INFO");
@@ -190,7 +190,7 @@ impl Pbx {
         }
     }
 
-    /// Stops a phone that rings. If it was the last one, the call is refused.
+    /// Stops a phone that rings. If it was the last one, the call is rejected.
     pub(super) fn stop(&mut self, c: usize, p: usize) {
         let call = &mut self.calls[c];
         let phone = &mut call.phones[p];
@@ -202,14 +202,14 @@ impl Pbx {
                 let is_honest = self.is_stream && !self.features.has("silence");
                 let is_honest = is_honest && call.phones.iter().all(|phone| phone.plan.announces);
                 let status = if is_honest { call.plan.decline } else { "480 Temporarily Unavailable" };
-                self.refuse(c, Text::reply(&self.calls[c].invite, status).tag("pbx"));
+                self.reject(c, Text::reply(&self.calls[c].invite, status).tag("pbx"));
             }
         }
     }
 
-    pub(super) fn refuse(&mut self, c: usize, text: Text) {
-        if self.calls[c].refusal.is_none() {
-            self.calls[c].refusal = Some(text.build());
+    pub(super) fn reject(&mut self, c: usize, text: Text) {
+        if self.calls[c].rejection.is_none() {
+            self.calls[c].rejection = Some(text.build());
             self.run(Task::SendRefusal(c, T1, self.now + TIMEOUT));
         }
     }

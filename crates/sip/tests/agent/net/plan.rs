@@ -15,7 +15,7 @@ pub const FEATURES: &[&str] = &[
     "reliable",
     "early",
     "requests",
-    "refusals",
+    "rejections",
     "cancels",
     "crash",
     "silence",
@@ -93,7 +93,7 @@ pub struct Plan {
     pub wants_interval: bool,
     /// 302 to the first INVITE.
     pub redirects: bool,
-    pub refusal: Option<&'static str>,
+    pub rejection: Option<&'static str>,
     /// What the PBX responds once no phone rings any more.
     pub decline: &'static str,
     pub phones: Vec<PhonePlan>,
@@ -123,16 +123,16 @@ impl Plan {
         let each = chance("challenges", 30);
         let wants_interval = chance("retries", 30);
         let redirects = chance("retries", 30);
-        let refuses = chance("refusals", 20);
+        let rejects = chance("rejections", 20);
         let several = chance("forks", 60);
         let several_answer = chance("forks", 50);
         let odd_cancel = chance("cancels", 60);
-        let refused_cancel = chance("cancels", 50);
+        let rejected_cancel = chance("cancels", 50);
         let requests = chance("requests", 80);
         let session = chance("timers", 60);
-        let refusals = ["403 Forbidden", "404 Not Found", "486 Busy Here", "503 Service Unavailable", "603 Decline"];
-        let refusal = refusals[random.usize(0..refusals.len())];
-        let decline = refusals[random.usize(0..refusals.len())];
+        let rejections = ["403 Forbidden", "404 Not Found", "486 Busy Here", "503 Service Unavailable", "603 Decline"];
+        let rejection = rejections[random.usize(0..rejections.len())];
+        let decline = rejections[random.usize(0..rejections.len())];
         let phones = (0..3).map(|_| PhonePlan::new(random, features)).collect::<Vec<_>>();
         let count = random.usize(2..=3);
         let methods = ["INVITE", "EMPTY", "UPDATE", "INFO", "OPTIONS", "PING", "BYE"];
@@ -149,11 +149,11 @@ impl Plan {
             },
             wants_interval,
             redirects,
-            refusal: refuses.then_some(refusal),
+            rejection: rejects.then_some(rejection),
             decline,
             phones: phones[..if several { count } else { 1 }].to_vec(),
             several_answer,
-            cancels: match (odd_cancel, refused_cancel) {
+            cancels: match (odd_cancel, rejected_cancel) {
                 (false, _) => Cancels::Obeyed,
                 (true, false) => Cancels::Crossed,
                 (true, true) => Cancels::Refused,

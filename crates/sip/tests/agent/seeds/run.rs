@@ -13,7 +13,7 @@ use crate::net::network::{Conditions, Health, Network, Step};
 use crate::net::pbx::{Pbx, PbxCall};
 use crate::net::phones::{Hook, Phone};
 use crate::net::plan::Features;
-use crate::net::story::{PASSWORD, USER, assert_empty};
+use crate::net::scenario::{PASSWORD, USER, assert_empty};
 use crate::net::text::sdp;
 pub use caller::EVENT_KINDS;
 

@@ -10,7 +10,7 @@ use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::{Host, SipUri};
 
 use super::{Action, END_BOUND, Placed, Run, address};
-use crate::net::story::{PASSWORD, USER};
+use crate::net::scenario::{PASSWORD, USER};
 use crate::net::text::sdp;
 
 impl Run {
@@ -74,7 +74,7 @@ impl Run {
             self.seen.insert(event_kind(&event));
             match event {
                 CallEvent::Redirected(uri) => self.follow(id, &uri),
-                CallEvent::Answered(answered) => {
+                CallEvent::Established(answered) => {
                     assert!(self.calls[index].answered.is_none(), "the call is answered twice");
                     let description = answered.description.expect("each phone answers with a description");
                     let number = self.calls[index].number.clone();
@@ -84,24 +84,24 @@ impl Run {
                     assert!(known, "the answer is of no phone that answered");
                     self.calls[index].answered = Some(description);
                 }
-                CallEvent::Offer { request, description } => {
+                CallEvent::SdpOffer { request, description } => {
                     let ours = sdp(if description.is_some() { "our answer" } else { "our offer" });
-                    self.respond(request, Reply::Accept(Some(ours)), Reply::Refuse(488));
+                    self.respond(request, Reply::Accept(Some(ours)), Reply::Reject(488));
                 }
-                CallEvent::Info { request, .. } => self.respond(request, Reply::Accept(None), Reply::Refuse(415)),
+                CallEvent::Info { request, .. } => self.respond(request, Reply::Accept(None), Reply::Reject(415)),
                 CallEvent::Ended(ended) => self.ended(index, at, ended),
                 _ => {}
             }
         }
     }
 
-    fn respond(&mut self, request: RequestId, accept: Reply, refuse: Reply) {
+    fn respond(&mut self, request: RequestId, accept: Reply, reject: Reply) {
         let (pause, choice) = (self.seconds(3), self.random.u8(0..10));
         let is_prompt = !self.features.has("replies");
         match choice {
             _ if is_prompt => self.after(Duration::ZERO, Action::Respond(request, accept)),
             0..=4 => self.after(pause, Action::Respond(request, accept)),
-            5..=8 => self.after(pause, Action::Respond(request, refuse)),
+            5..=8 => self.after(pause, Action::Respond(request, reject)),
             _ => {}
         }
     }
@@ -154,7 +154,7 @@ pub const EVENT_KINDS: &[&str] = &[
     "INFO",
     "redirected",
     "retried",
-    "refused",
+    "rejected",
     "cancelled",
     "hung up",
     "hung up by the peer",
@@ -172,13 +172,13 @@ fn event_kind(event: &CallEvent) -> &'static str {
     match event {
         CallEvent::Retried(_) => "retried",
         CallEvent::Redirected(_) => "redirected",
-        CallEvent::Answered(_) => "answered",
-        CallEvent::Offer { description: None, .. } => "wish for an offer",
-        CallEvent::Offer { .. } => "offer",
-        CallEvent::SessionAnswer(_) => "answer to an offer",
+        CallEvent::Established(_) => "answered",
+        CallEvent::SdpOffer { description: None, .. } => "wish for an offer",
+        CallEvent::SdpOffer { .. } => "offer",
+        CallEvent::SdpAnswer(_) => "answer to an offer",
         CallEvent::Info { .. } => "INFO",
         CallEvent::Ended(ended) => match ended.cause {
-            EndCause::Refused(_) => "refused",
+            EndCause::Rejected(_) => "rejected",
             EndCause::Cancelled => "cancelled",
             EndCause::HungUp => "hung up",
             EndCause::PeerHungUp { .. } => "hung up by the peer",

@@ -1,0 +1,233 @@
+//! Why calls fail.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::CallLimit;
+
+/// Why a call failed: what an administrator can look up, and the text that the host is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    reason: FailureReason,
+    text: Box<str>,
+    limit: Option<CallLimit>,
+}
+
+impl Failure {
+    /// A failure with a sentence of ours, to which the reason's name is added.
+    pub fn new(reason: FailureReason, sentence: impl fmt::Display) -> Self {
+        Self::verbatim(reason, format!("{sentence} ({reason})"))
+    }
+
+    /// A failure with a text that is shown as it is.
+    pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
+        let text = text.into();
+        Self { reason, text, limit: None }
+    }
+
+    /// Returns a failure as Throttled by a limit of the configuration.
+    pub fn limited(limit: CallLimit, sentence: impl fmt::Display) -> Self {
+        Self::new(FailureReason::Throttled, sentence).by_limit(Some(limit))
+    }
+
+    /// Returns the same failure with this limit.
+    pub fn by_limit(self, limit: Option<CallLimit>) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Returns the limit of the configuration that refused the call, if one did.
+    pub fn limit(&self) -> Option<CallLimit> {
+        self.limit
+    }
+
+    /// What to look up.
+    pub fn reason(&self) -> FailureReason {
+        self.reason
+    }
+
+    /// All that is known of it, as it is stored and logged. The host is given this, or [`Failure::brief`].
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A text that names the reason alone: it has no provider's words, no country and no number in it.
+    pub fn brief(&self) -> String {
+        format!("{} ({})", self.reason.sentence(), self.reason)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// The reasons for a failure. The names are written to logs; the codes are those of Azure MFA, which administrators
+/// know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum FailureReason {
+    /// Answered, nothing pressed (often voicemail). Azure 4.
+    NoKeyPressed,
+    /// Every attempt was another entry. Azure 12.
+    WrongKey,
+    /// Hung up without a key. Azure 10, 108.
+    CallEnded,
+    /// No outcome before the deadline. Azure 11, 144.
+    DeadlinePassed,
+    /// The provider detected a machine. Azure 13.
+    Voicemail,
+    /// The number is on the block list. Azure 14.
+    Blocked,
+    /// Not a valid, dialable number. Azure 100, 107.
+    InvalidNumber,
+    /// Another request is ringing this number now. Azure 101.
+    AlreadyInProgress,
+    /// Busy, no answer or rejected. Azure 102.
+    Unreachable,
+    /// Outside the allowed countries, or premium rate. Azure 103.
+    CountryNotAllowed,
+    /// The fraud key was pressed. Azure 112.
+    FraudReported,
+    /// The provider or trunk refused. Azure 117.
+    CannotPlace,
+    /// Our limits, or the provider's. Azure 150.
+    Throttled,
+    /// The service stopped and the call could not be taken up.
+    Interrupted,
+    /// The PIN of the number is locked after too many wrong ones.
+    PinLocked,
+    /// No PIN is set for the number.
+    PinNotSet,
+    /// The approval was used up by an earlier answer (`call.single_use`).
+    AlreadyUsed,
+    /// Configuration or credentials.
+    NotConfigured,
+    /// No such call id.
+    UnknownCall,
+    /// A defect of ours.
+    Internal,
+}
+
+impl FailureReason {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::NoKeyPressed,
+        Self::WrongKey,
+        Self::CallEnded,
+        Self::DeadlinePassed,
+        Self::Voicemail,
+        Self::Blocked,
+        Self::InvalidNumber,
+        Self::AlreadyInProgress,
+        Self::Unreachable,
+        Self::CountryNotAllowed,
+        Self::FraudReported,
+        Self::CannotPlace,
+        Self::Throttled,
+        Self::Interrupted,
+        Self::PinLocked,
+        Self::PinNotSet,
+        Self::AlreadyUsed,
+        Self::NotConfigured,
+        Self::UnknownCall,
+        Self::Internal,
+    ];
+
+    /// The reason of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoKeyPressed => "NoKeyPressed",
+            Self::WrongKey => "WrongKey",
+            Self::CallEnded => "CallEnded",
+            Self::DeadlinePassed => "DeadlinePassed",
+            Self::Voicemail => "Voicemail",
+            Self::Blocked => "Blocked",
+            Self::InvalidNumber => "InvalidNumber",
+            Self::AlreadyInProgress => "AlreadyInProgress",
+            Self::Unreachable => "Unreachable",
+            Self::CountryNotAllowed => "CountryNotAllowed",
+            Self::FraudReported => "FraudReported",
+            Self::CannotPlace => "CannotPlace",
+            Self::Throttled => "Throttled",
+            Self::Interrupted => "Interrupted",
+            Self::PinLocked => "PinLocked",
+            Self::PinNotSet => "PinNotSet",
+            Self::AlreadyUsed => "AlreadyUsed",
+            Self::NotConfigured => "NotConfigured",
+            Self::UnknownCall => "UnknownCall",
+            Self::Internal => "Internal",
+        }
+    }
+
+    /// What it means for a user, who is to learn neither why a number was refused nor who places calls.
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::NoKeyPressed => "No key was pressed.",
+            Self::WrongKey => "The wrong key was pressed.",
+            Self::CallEnded => "The call ended before it was approved.",
+            Self::DeadlinePassed => "The call was not approved in time.",
+            Self::Voicemail => "An answering machine took the call.",
+            Self::Blocked | Self::InvalidNumber | Self::CountryNotAllowed => "This number cannot be called.",
+            Self::AlreadyInProgress => "Another request is in progress.",
+            Self::Unreachable => "The phone could not be reached.",
+            Self::FraudReported => "The request was reported as fraud.",
+            Self::CannotPlace => "The call could not be placed.",
+            Self::Throttled => "There are too many calls. Try again later.",
+            Self::Interrupted => "The call was interrupted.",
+            Self::PinLocked => "The PIN is locked. Try again later.",
+            Self::PinNotSet => "No PIN is set for this phone.",
+            Self::AlreadyUsed => "The approval has been used already.",
+            Self::NotConfigured => "The telephone service is not set up.",
+            Self::UnknownCall => "There is no such call.",
+            Self::Internal => "An internal error occurred.",
+        }
+    }
+
+    /// Returns whether the call reached the user's phone, or its voicemail, and was not approved there. These calls count
+    /// for `limits.denials`.
+    pub fn is_denial(self) -> bool {
+        matches!(self, Self::WrongKey | Self::NoKeyPressed | Self::CallEnded | Self::FraudReported)
+    }
+
+    /// The result code of Azure MFA with this meaning, if there was one; the first where there were two.
+    pub fn azure_code(self) -> Option<u16> {
+        match self {
+            Self::NoKeyPressed => Some(4),
+            Self::WrongKey => Some(12),
+            Self::CallEnded => Some(10),
+            Self::DeadlinePassed => Some(11),
+            Self::Voicemail => Some(13),
+            Self::Blocked => Some(14),
+            Self::InvalidNumber => Some(100),
+            Self::AlreadyInProgress => Some(101),
+            Self::Unreachable => Some(102),
+            Self::CountryNotAllowed => Some(103),
+            Self::FraudReported => Some(112),
+            Self::CannotPlace => Some(117),
+            Self::Throttled => Some(150),
+            Self::Interrupted
+            | Self::PinLocked
+            | Self::PinNotSet
+            | Self::AlreadyUsed
+            | Self::NotConfigured
+            | Self::UnknownCall
+            | Self::Internal => None,
+        }
+    }
+}
+
+/// As in a failure's text: `Unreachable, code 102`.
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.azure_code() {
+            Some(code) => write!(f, "{}, code {code}", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}

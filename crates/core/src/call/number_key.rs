@@ -1,0 +1,128 @@
+//! Hashes by which the store and this process identify numbers.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The prefix of every text that is hashed, so that the hash is of no use for anything else.
+const NUMBER: &str = "phonegate number\0";
+
+/// A hash of a number: the first 16 bytes of an HMAC-SHA-256 with `privacy.number_key`, or of a SHA-256 without it. The
+/// latter is personal data all the same: hashing every number shows which one it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NumberKey([u8; 16]);
+
+impl NumberKey {
+    /// Returns the first 16 bytes of a longer hash.
+    pub fn of_hash(hash: &[u8]) -> Self {
+        let mut key = [0; 16];
+        key.iter_mut().zip(hash).for_each(|(key, byte)| *key = *byte);
+        Self(key)
+    }
+
+    /// Returns the key with these bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// The key in these 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        // Uuid reads other forms, too.
+        let digits = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        digits.then(|| Uuid::try_parse(text).ok()).flatten().map(|uuid| Self(uuid.into_bytes()))
+    }
+}
+
+/// 32 hexadecimal digits.
+impl fmt::Display for NumberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NumberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Identifies the secret with which numbers were hashed, without revealing it. The store keeps it beside the hashes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyFingerprint([u8; 8]);
+
+impl KeyFingerprint {
+    /// The fingerprint for numbers that were hashed without a secret.
+    pub const UNKEYED: Self = Self([0; 8]);
+
+    /// The first 8 bytes of a hash that was made with the secret.
+    pub fn of_hash(hash: &[u8]) -> Self {
+        let mut fingerprint = [0; 8];
+        fingerprint.iter_mut().zip(hash).for_each(|(fingerprint, byte)| *fingerprint = *byte);
+        Self(fingerprint)
+    }
+
+    /// Parses what `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "none" {
+            return Some(Self::UNKEYED);
+        }
+        let is_hex = text.len() == 16 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_hex.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(|number| Self(number.to_be_bytes()))
+    }
+}
+
+/// 16 hexadecimal digits, or `none` without a secret.
+impl fmt::Display for KeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UNKEYED => f.write_str("none"),
+            Self(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+impl fmt::Debug for KeyFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A number hashed with one secret, or without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HashedNumber {
+    /// The fingerprint of the secret.
+    pub fingerprint: KeyFingerprint,
+    /// The number with its extension.
+    pub number: NumberKey,
+    /// Its line, which all its extensions share.
+    pub line: NumberKey,
+}
+
+impl HashedNumber {
+    /// Hashes a number and its line; `hash` gets each of them as text.
+    pub fn new(
+        fingerprint: KeyFingerprint,
+        e164: &str,
+        extension: Option<&str>,
+        hash: impl Fn(&[&str]) -> NumberKey,
+    ) -> Self {
+        let line = hash(&[NUMBER, e164]);
+        let number = extension.map_or(line, |extension| hash(&[NUMBER, e164, "x", extension]));
+        Self { fingerprint, number, line }
+    }
+
+    /// Hashes a number without a secret.
+    pub fn unkeyed(e164: &str, extension: Option<&str>) -> Self {
+        Self::new(KeyFingerprint::UNKEYED, e164, extension, |parts| {
+            let mut digest = Sha256::new();
+            parts.iter().for_each(|part| digest.update(part));
+            NumberKey::of_hash(&digest.finalize())
+        })
+    }
+}

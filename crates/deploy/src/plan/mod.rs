@@ -1,0 +1,203 @@
+//! Plans an installation: examines the machine, compiles the shim and tries the configuration out. It changes nothing
+//! outside of a temporary folder.
+
+mod bundle;
+mod calls;
+mod configuration;
+mod firewall;
+mod library_hash;
+mod shim_compiler;
+mod site;
+mod trial;
+mod work_folder;
+
+use std::path::{Path, PathBuf};
+
+use phonegate::config;
+use phonegate::platform::Account;
+
+use crate::change::FileKind;
+use crate::event_source;
+use crate::{Change, DeployError, Progress, backups, settings, shim};
+use bundle::Bundle;
+use configuration::Source;
+pub use library_hash::of as library_sha256;
+use site::Site;
+use work_folder::WorkFolder;
+
+const SCHEMA: &str = "phonegate.schema.json";
+
+/// What to install, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// The folder of MIM's service. `None`: the folder of the registered service, else the default one.
+    pub service_dir: Option<&'a Path>,
+    /// The configuration to copy. `None`: the one in the service's folder, else a starter to be edited.
+    pub config: Option<&'a Path>,
+    /// The C# compiler. `None`: the one of .NET Framework.
+    pub csc: Option<&'a Path>,
+    /// The SHA-256 of the library that belongs to this program, as [`library_sha256`] computes it. `None`: unknown, so
+    /// `trust_folder` is needed.
+    pub library_sha256: Option<&'a str>,
+    /// Does not check whether the backends can place calls.
+    pub skip_check: bool,
+    /// Allows backends that approve without a telephone.
+    pub allow_test_backends: bool,
+    /// Does not check who can write to the folders, and whether the library belongs to this program.
+    pub trust_folder: bool,
+}
+
+/// What an installation finds and would change.
+pub struct Plan {
+    /// The folder of MIM's service.
+    pub folder: PathBuf,
+    /// What was found, in order.
+    pub findings: Vec<Finding>,
+    /// What works, but should be corrected.
+    pub warnings: Vec<String>,
+    /// The changes, in the order in which they are made.
+    pub changes: Vec<Change>,
+    /// The change of `MfaSettings.xml` as a unified diff without its secrets. `None` if it does not change.
+    pub diff: Option<String>,
+    /// Whether there is no configuration yet. The changes then only write a starter, which must be edited.
+    pub writes_starter: bool,
+    /// The account of MIM's service. `None` if the service is not registered.
+    pub(crate) account: Option<Account>,
+}
+
+/// One finding of a plan.
+pub struct Finding {
+    /// What it is about, such as `contract`.
+    pub what: &'static str,
+    /// What was found.
+    pub text: String,
+}
+
+/// The findings and warnings of a plan that is being made.
+#[derive(Default)]
+struct Notes {
+    findings: Vec<Finding>,
+    warnings: Vec<String>,
+}
+
+impl Notes {
+    fn found(&mut self, what: &'static str, text: String) {
+        self.findings.push(Finding { what, text });
+    }
+}
+
+/// Plans an installation.
+///
+/// # Errors
+/// If anything would prevent the installation, or PhoneGate would not work after it.
+pub fn plan(options: &Options<'_>, progress: &mut impl Progress) -> Result<Plan, DeployError> {
+    let mut notes = Notes::default();
+    let site = Site::find(options, &mut notes)?;
+    let edit = SettingsEdit::plan(&site.folder)?;
+    let work = WorkFolder::new()?;
+    let bundle = Bundle::open(&work.path, options)?;
+    let new_shim = shim_compiler::plan(&site.folder, options.csc, &work.path, &mut notes, progress)?;
+
+    let config_path = site.folder.join(config::FILE_NAME);
+    let country = settings::default_country(&edit.before)?;
+    let (mut changes, mut diff) = (Vec::new(), None);
+    let source = Source::choose(options.config, &config_path)?;
+    let writes_starter = matches!(source, Source::Starter);
+    if writes_starter {
+        let starter = configuration::starter(&config_path, country.as_ref(), &mut notes);
+        changes.extend(schema_change(&site.folder));
+        changes.extend(file_change("configuration", config_path, starter.into_bytes(), FileKind::Private));
+    } else {
+        let planner = configuration::Planner { options, site: &site, path: &config_path, work: &work.path };
+        changes.extend(planner.plan(&source, country.as_ref(), &mut notes, progress)?);
+        changes.extend(schema_change(&site.folder));
+        changes.extend(file_change("tool", site.folder.join(tool_name()), bundle.tool, FileKind::Program));
+        let library = site.folder.join(library_name());
+        let event_source = event_source::is_missing(&library).then(|| Change::EventSource { library: library.clone() });
+        changes.extend(file_change("library", library, bundle.library, FileKind::Shared));
+        let shim_path = site.folder.join(shim::FILE_NAME);
+        changes.extend(new_shim.and_then(|contents| file_change("shim", shim_path, contents, FileKind::Shared)));
+        changes.extend(event_source);
+        if edit.after != edit.before {
+            diff = Some(settings::diff(&edit.before, &edit.after)?);
+            changes.extend(edit.changes(&site.folder, &mut notes)?);
+        }
+    }
+    let Notes { findings, warnings } = notes;
+    Ok(Plan { folder: site.folder, account: site.account, findings, warnings, changes, diff, writes_starter })
+}
+
+/// How `MfaSettings.xml` changes.
+struct SettingsEdit {
+    path: PathBuf,
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl SettingsEdit {
+    /// # Errors
+    /// If the file cannot be edited, or a shim that is not PhoneGate's has the name of ours.
+    fn plan(folder: &Path) -> Result<Self, DeployError> {
+        let path = folder.join(settings::FILE_NAME);
+        let before = settings::read(&path)?;
+        let shim_path = folder.join(shim::FILE_NAME);
+        let shim_text = shim_path.to_str().ok_or_else(|| {
+            DeployError::usage(format!(
+                "{} is not Unicode, so {} cannot name it",
+                shim_path.display(),
+                settings::FILE_NAME
+            ))
+        })?;
+        let after = settings::with_provider(&before, shim_text)?;
+        if shim::is_foreign(&shim_path)? {
+            return Err(DeployError::usage(format!("{} exists already, and is not PhoneGate's", shim_path.display()))
+                .hint(format!(
+                    "rename it, and change {} if that names it, then run install again",
+                    settings::FILE_NAME
+                )));
+        }
+        Ok(Self { path, before, after })
+    }
+
+    fn changes(self, folder: &Path, notes: &mut Notes) -> Result<[Change; 2], DeployError> {
+        let cleared = settings::other_entries(&self.before)?;
+        if !cleared.is_empty() {
+            notes.found("to be cleared", format!("{} of {}", cleared.join(", "), self.path.display()));
+        }
+        let Self { path, before, after } = self;
+        let backup = backups::new_path(folder)?;
+        Ok([
+            Change::Backup { path: backup, contents: before.clone(), original: path.clone() },
+            Change::Settings { path, before, after },
+        ])
+    }
+}
+
+/// Returns the names of the installed files, without the configuration.
+pub(crate) fn installed_files() -> [String; 4] {
+    [shim::FILE_NAME.to_owned(), library_name(), tool_name(), SCHEMA.to_owned()]
+}
+
+fn tool_name() -> String {
+    format!("phonegate{}", std::env::consts::EXE_SUFFIX)
+}
+
+/// Returns the file name of the library on this operating system.
+pub fn library_name() -> String {
+    format!("{}phonegate{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, DeployError> {
+    std::fs::read(path).map_err(|error| DeployError::failed(format!("cannot read {}: {error}", path.display())))
+}
+
+fn schema_change(folder: &Path) -> Option<Change> {
+    file_change("schema", folder.join(SCHEMA), config::schema(&phonegate::TYPES).into_bytes(), FileKind::Shared)
+}
+
+/// Returns the change that gives a file these contents. `None` if it has them already.
+fn file_change(step: &'static str, path: PathBuf, contents: Vec<u8>, kind: FileKind) -> Option<Change> {
+    let is_current = std::fs::read(&path).is_ok_and(|present| present == contents);
+    let replaces = path.exists();
+    (!is_current).then_some(Change::File { step, path, contents, kind, replaces })
+}

@@ -1,0 +1,150 @@
+//! A simulated telephone: answers, presses and hangs up as configured. For tests and demonstrations; it rings nobody.
+
+mod config;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use phonegate_approval::attempts::Attempts;
+use phonegate_approval::script::Piece;
+use phonegate_approval::secret::{Entry, PIN_DIGITS, Pin};
+use phonegate_approval::verdict::{Answer, EndedBy};
+use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
+
+use super::{BackendContext, CallRef, CallStep, PlaceError, StepSink, TelephonyBackend};
+use crate::approval::Approver;
+use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
+use crate::config::{ConfigError, Secret};
+use crate::failpoint;
+use config::Press;
+pub(super) use config::SimulatedConfig;
+
+/// A telephone that does the same at each call.
+struct Simulated {
+    answer_after: Duration,
+    press_after: Duration,
+    press: Press,
+    pin: Option<Pin>,
+}
+
+impl Simulated {
+    /// # Errors
+    /// The PIN cannot be read, or is none.
+    fn new(config: &SimulatedConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
+        let read_pin = |secret: &Secret| {
+            let pin = context.resolve("pin", secret)?;
+            Pin::from_digits(pin.expose_secret()).ok_or_else(|| {
+                let (min, max) = (PIN_DIGITS.start(), PIN_DIGITS.end());
+                context.invalid("pin", format_args!("is no PIN: it must be {min} to {max} digits"))
+            })
+        };
+        Ok(Self {
+            answer_after: config.answer_after_ms.milliseconds(),
+            press_after: config.press_after_ms.milliseconds(),
+            press: config.press,
+            pin: config.pin.as_ref().map(read_pin).transpose()?,
+        })
+    }
+}
+
+#[async_trait]
+impl TelephonyBackend for Simulated {
+    async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
+        failpoint::hit("backend.place");
+        Ok(CallRef::new(call.attempt.generation.to_string()))
+    }
+
+    async fn follow(&self, _: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
+        on_step(CallStep::Progress(Progress::Ringing));
+        tokio::time::sleep(self.answer_after).await;
+        failpoint::hit("backend.follow");
+        let failed = |reason, sentence| Outcome::Failed(Failure::new(reason, sentence));
+        match self.press {
+            Press::Busy => return failed(FailureReason::Unreachable, "The simulated phone is busy."),
+            Press::NoAnswer => return failed(FailureReason::Unreachable, "The simulated phone was not answered."),
+            Press::Right | Press::Key(_) | Press::None | Press::HangUp => {
+                on_step(CallStep::Progress(Progress::Answered))
+            }
+        }
+        tokio::time::sleep(self.press_after).await;
+        let (digits, ended_by) = match self.press {
+            Press::Right => (approving_entry(approver.attempts(), self.pin.as_ref()), EndedBy::Pound),
+            Press::Key('#') => (Entry::default(), EndedBy::Pound),
+            Press::Key(key) => (Entry::from_text(key.encode_utf8(&mut [0; 4])), EndedBy::Pound),
+            Press::None => (Entry::default(), EndedBy::Pause),
+            _ => return failed(FailureReason::CallEnded, "The simulated phone hung up without a key."),
+        };
+        approver.judge(Answer::Entry { attempt: 1, digits, ended_by }).await
+    }
+
+    async fn hang_up(&self, _: &CallRef) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        Ok("simulated; rings nobody".to_owned())
+    }
+}
+
+/// Returns what approves the first attempt: the PIN, if the method asks for one, then the code that the user hears.
+fn approving_entry(attempts: &Attempts, pin: Option<&Pin>) -> Entry {
+    let policy = attempts.policy();
+    let pin = pin.filter(|_| policy.method().has_pin()).map(Pin::as_bytes).unwrap_or_default();
+    let pieces = attempts.script(1).into_iter().flat_map(|script| script.pieces());
+    let spoken = pieces.filter_map(|piece| match piece {
+        Piece::Digit(digit) => char::from_digit(digit.into(), 10),
+        _ => None,
+    });
+    // The code is spoken twice.
+    let code = spoken.take(usize::from(policy.code_digits()));
+    // Large enough for both, so that no shorter copy stays in memory.
+    let mut keys = Zeroizing::new(String::with_capacity(32));
+    keys.extend(pin.iter().copied().map(char::from).chain(code));
+    Entry::from_text(&keys)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use phonegate_approval::policy::Method;
+    use phonegate_approval::verdict::{ProviderVerdicts, Verdict};
+
+    use super::*;
+    use crate::approval::tests::attempts;
+
+    /// The judge's verdict about what the phone with this PIN presses: `approved`, `denied`, or the PIN that it checks.
+    fn verdict(method: Method, pin: Option<&str>) -> String {
+        let pin = pin.map(|pin| Pin::from_digits(pin).unwrap());
+        let attempts = attempts(method);
+        let digits = approving_entry(&attempts, pin.as_ref());
+        let answer = Answer::Entry { attempt: 1, digits, ended_by: EndedBy::Pound };
+        match attempts.judge(ProviderVerdicts::Refused, &answer) {
+            Verdict::Approved(_) => "approved".to_owned(),
+            Verdict::CheckPin(check) => String::from_utf8(check.pin().as_bytes().to_vec()).unwrap(),
+            Verdict::Denied(_) => "denied".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_phone_presses_its_pin_only_if_the_method_asks_for_one() {
+        for pin in ["7391", "739104862057"] {
+            for (method, expected) in
+                [(Method::Code, "approved"), (Method::Pound, "approved"), (Method::Pin, pin), (Method::PinAndCode, pin)]
+            {
+                assert_eq!(verdict(method, Some(pin)), expected, "{method:?} with {pin}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_phone_without_a_pin_is_denied_if_the_method_asks_for_one() {
+        for method in [Method::Pin, Method::PinAndCode] {
+            assert_eq!(verdict(method, None), "denied", "{method:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A walk through every state that any sequence of inputs reaches.
+
+use super::*;
+
+/// Inputs beyond this are not tried: the longest sequence is shorter, but for repeated pauses.
+const MAX_DEPTH: usize = 60;
+
+/// What the walk knows of an attempt without the machine.
+#[derive(Clone, Debug, Default)]
+struct Facts {
+    /// How often it was published, ceded, mirrored or rejected.
+    reported: usize,
+    may_ring: bool,
+    /// Whether a backend has its line, or may have.
+    is_placed: bool,
+    store_confirmed: bool,
+    /// Whether the store's last answer showed another owner that follows the call.
+    is_remote: bool,
+    is_ceded: bool,
+}
+
+/// A machine, what it asked for last, and what is known of its attempt.
+#[derive(Clone, Debug)]
+struct Node {
+    machine: AttemptMachine,
+    action: Action,
+    facts: Facts,
+}
+
+fn conditions() -> impl Iterator<Item = Conditions> {
+    (0..8).map(|bits| Conditions {
+        is_shutting_down: bits & 1 != 0,
+        is_deadline_passed: bits & 2 != 0,
+        is_lease_held: bits & 4 != 0,
+    })
+}
+
+fn states() -> Vec<Input> {
+    let failed = [FailureReason::Interrupted, FailureReason::WrongKey, FailureReason::FraudReported];
+    let mut states = vec![Input::State(Err(away())), Input::State(Ok(None)), pending(), ended_verified()];
+    states.extend(failed.map(|reason| ended_failed(failure(reason))));
+    states.push(ended_failed(deadline_passed()));
+    states
+}
+
+fn polls() -> Vec<Input> {
+    let said = [FailureReason::WrongKey, FailureReason::FraudReported].map(|reason| Ok(failure(reason)));
+    said.into_iter().chain([Err(deadline_passed())]).map(Input::Polled).collect()
+}
+
+/// All answers to an action, and a panic.
+fn answers(action: &Action) -> Vec<Input> {
+    let must_end = [Input::MustEnd(EndCause::Shutdown), Input::MustEnd(EndCause::Deadline)];
+    let placed = [Input::Placed, not_placed(MayRing::No), not_placed(MayRing::Yes)];
+    let mut answers = match action {
+        Action::Begin => {
+            vec![Input::Begun, Input::AlreadyOwned(7), Input::NotBegun(failure(FailureReason::Throttled))]
+        }
+        Action::Place(_) => placed.into_iter().chain(must_end).collect(),
+        Action::AwaitReference => placed.into(),
+        Action::Follow => {
+            let failures = [FailureReason::WrongKey, FailureReason::FraudReported].map(failed);
+            let others = [Input::Outcome(verified()), Input::CannotJudge];
+            failures.into_iter().chain(others).chain(must_end).collect()
+        }
+        Action::FinalPoll | Action::PollForFraud => polls(),
+        Action::Verify(_) => vec![Input::Verified(Ok(true)), Input::Verified(Ok(false)), Input::Verified(Err(away()))],
+        Action::End { .. } => vec![Input::Ended(true), Input::Ended(false)],
+        Action::ReadState => states(),
+        Action::HangUp => vec![Input::HungUp(true), Input::HungUp(false)],
+        Action::AwaitWrites => vec![Input::Written(true), Input::Written(false)],
+        Action::Mirror(_) | Action::Reject(_) | Action::Done => return Vec::new(),
+        _ => vec![Input::Done],
+    };
+    answers.push(Input::Panicked);
+    answers
+}
+
+impl Facts {
+    /// Learns from the answer to an action.
+    fn learn(&mut self, action: &Action, input: &Input) {
+        match input {
+            Input::Placed => {
+                self.is_placed = true;
+                // This process alone knows a reference that arrives after the attempt was ceded.
+                self.is_remote &= !matches!(action, Action::AwaitReference);
+            }
+            Input::NotPlaced(PlaceError { may_ring: MayRing::No, .. }) | Input::Outcome(_) | Input::HungUp(true) => {
+                self.may_ring = false;
+            }
+            Input::Polled(Ok(_)) => self.may_ring = false,
+            Input::Verified(Ok(true)) => self.store_confirmed = true,
+            Input::State(state) => {
+                self.is_remote = match state {
+                    Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Verified(_), .. })) => {
+                        self.store_confirmed = true;
+                        true
+                    }
+                    Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Failed(kept), .. })) => {
+                        kept.reason() != FailureReason::Interrupted
+                    }
+                    Ok(Some(AttemptState::Pending { .. })) | Err(_) => true,
+                    Ok(None) => false,
+                };
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks the promises for the next action.
+    fn check(&mut self, action: &Action, machine: &AttemptMachine, now: Conditions) {
+        let may_release = !self.may_ring || now.is_deadline_passed;
+        let outlives = machine.backend().is_some_and(|index| machine.backends[index].outlives_process);
+        match action {
+            Action::Place(_) => {
+                assert!(!self.may_ring && !self.is_placed, "a second phone rings");
+                assert!(!now.is_shutting_down && !now.is_deadline_passed && now.is_lease_held, "a call that is over");
+                self.may_ring = true;
+            }
+            Action::Publish(outcome) => {
+                self.reported += 1;
+                if matches!(outcome, Outcome::Verified(_)) {
+                    assert!(self.store_confirmed, "Success without the store");
+                }
+            }
+            Action::Cede => {
+                (self.reported, self.is_ceded) = (self.reported + 1, true);
+            }
+            Action::Mirror(_) | Action::Reject(_) => {
+                self.reported += 1;
+                assert!(!self.may_ring, "a phone that may ring is left alone");
+            }
+            Action::End { failure, release } | Action::QueueEnd { failure, release } => {
+                assert!(!release || may_release, "the store releases a number that may ring");
+                assert!(self.reported == 0, "ended as {failure} after it was published");
+            }
+            Action::Verify(_) => assert!(may_release, "the store releases a number that may ring"),
+            Action::Release => {
+                assert!(may_release, "a number that may ring is released");
+                assert!(!self.is_ceded || machine.is_placed, "the number of another process's call is released");
+            }
+            Action::ReleaseLocally => assert!(may_release, "a number that may ring is released"),
+            Action::HangUp | Action::CleanUp => {
+                assert!(self.is_placed, "there is no line to end");
+                assert!(!self.is_ceded || !self.is_remote || !outlives, "the line of another process's call is ended");
+            }
+            Action::Done => assert_eq!(self.reported, 1, "published, ceded, mirrored or rejected once"),
+            _ => {}
+        }
+        assert!(self.reported <= 1, "reported twice");
+    }
+}
+
+/// Walks from a machine through all that it reaches, and returns how many states that were.
+fn walk(mut machine: AttemptMachine, facts: Facts) -> usize {
+    let action = machine.start();
+    let mut nodes = vec![(Node { machine, action, facts }, 0)];
+    let mut seen = HashSet::new();
+    while let Some((node, depth)) = nodes.pop() {
+        assert!(depth <= MAX_DEPTH, "no end: {node:?}");
+        for input in answers(&node.action) {
+            for now in conditions() {
+                let mut next = node.clone();
+                next.facts.learn(&node.action, &input);
+                next.action = next.machine.next(input.clone(), now);
+                next.facts.check(&next.action, &next.machine, now);
+                if seen.insert(format!("{next:?}")) {
+                    nodes.push((next, depth + 1));
+                }
+            }
+        }
+    }
+    seen.len()
+}
+
+#[test]
+fn every_sequence_of_inputs_of_a_new_attempt_keeps_the_promises() {
+    for outlives_process in [true, false] {
+        let states = walk(AttemptMachine::new(backends(outlives_process)), Facts::default());
+        assert!(states > 200, "only {states} states were reached");
+    }
+}
+
+#[test]
+fn every_sequence_of_inputs_of_a_claimed_attempt_keeps_them() {
+    for outlives_process in [true, false] {
+        for call in [ClaimedCall::Unknown, ClaimedCall::UnknownBackend("gone".into()), ClaimedCall::Placed(0)] {
+            let is_placed = matches!(call, ClaimedCall::Placed(_));
+            let facts = Facts { may_ring: true, is_placed, ..Facts::default() };
+            let states = walk(AttemptMachine::claimed(backends(outlives_process), call), facts);
+            assert!(states > 10, "only {states} states were reached");
+        }
+    }
+}
+
+/// A machine that gets the same answer again and again ends, unless the store fails to answer before the deadline.
+#[test]
+fn every_attempt_ends_once_its_deadline_has_passed() {
+    let late = Conditions { is_deadline_passed: true, ..CALM };
+    let mut machine = fresh();
+    let mut action = machine.start();
+    let mut picks = [3_usize, 1, 4, 1, 5, 9, 2, 6].into_iter().cycle();
+    for _ in 0..200 {
+        let mut steps = 0;
+        while let Some(input) = {
+            let mut answers = answers(&action);
+            let pick = picks.next().unwrap() % answers.len().max(1);
+            (!answers.is_empty()).then(|| answers.swap_remove(pick))
+        } {
+            action = machine.next(input, late);
+            steps += 1;
+            assert!(steps < 30, "no end: {machine:?}");
+        }
+        machine = fresh();
+        action = machine.start();
+        picks.next();
+    }
+}

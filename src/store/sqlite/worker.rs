@@ -1,0 +1,276 @@
+//! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
+//! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::clock::Clock;
+use super::codes::CodesInLog;
+use super::counters;
+use super::errors::to_store_error;
+use crate::store::StoreError;
+use crate::store::begin_queue::BeginQueue;
+
+/// So many jobs share a commit at most.
+const BATCH: usize = 512;
+
+/// How long after a commit the thread counts as working.
+const WORKING: Duration = Duration::from_secs(1);
+
+/// How long whoever drops the store without closing it waits for its thread.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a job may use.
+pub(super) struct Tx<'a> {
+    pub(super) database: &'a Connection,
+    /// The store's clock, in milliseconds.
+    pub(super) now: i64,
+    /// The wall clock, by which blocks end that people have set.
+    pub(super) wall: i64,
+    /// Set by what writes codes.
+    pub(super) has_codes: Cell<bool>,
+}
+
+/// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
+pub(super) struct Worker {
+    jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
+    queue: BeginQueue,
+    /// When the last transaction that may write was committed.
+    last_commit: Arc<Mutex<Option<Instant>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Closed when the thread is about to end.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// What a job does with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Access {
+    /// It reads, which waits for no other process.
+    Read,
+    /// It may write.
+    Write,
+    /// It may write, and relies on the counters of calls, which are recounted before the first of these jobs.
+    Count,
+}
+
+/// Something to do in a transaction.
+trait Job: Send {
+    fn access(&self) -> Access;
+
+    fn work(&mut self, tx: &Tx<'_>);
+
+    /// The transaction was committed, or was not.
+    fn done(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct PendingJob<T, F> {
+    access: Access,
+    work: F,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+    /// Its place among the calls that wait to begin, if it is one.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<T, F> Job for PendingJob<T, F>
+where
+    T: Send,
+    F: FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send,
+{
+    fn access(&self) -> Access {
+        self.access
+    }
+
+    fn work(&mut self, tx: &Tx<'_>) {
+        // Whoever has given up takes it that this never happens.
+        if self.reply.is_closed() {
+            return;
+        }
+        self.result = Some(in_savepoint(tx, &mut self.work).map_err(|error| to_store_error(&error)));
+    }
+
+    fn done(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = match (committed, self.result) {
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(StoreError::unavailable("the database did not get to it")),
+            (Err(error), _) => Err(error),
+        };
+        // Who asked may have given up.
+        let _ = self.reply.send(result);
+    }
+}
+
+impl Worker {
+    /// Starts the thread, which owns the database from now on.
+    pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
+        let (jobs, queue) = channel();
+        let (ending, ended) = channel();
+        let last_commit = Arc::<Mutex<Option<Instant>>>::default();
+        let committing = Arc::clone(&last_commit);
+        let thread = std::thread::Builder::new().name("phonegate-store".to_owned()).spawn(move || {
+            run(database, clock, &queue, &committing);
+            drop(ending);
+        })?;
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            queue: BeginQueue::default(),
+            last_commit,
+            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// Has the thread do something, whole or not at all, and waits until it is on the disk.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Access::Write, None, work).await
+    }
+
+    /// Has the thread look something up, which waits for no other process.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Access::Read, None, work).await
+    }
+
+    /// As [`Worker::write`], for what begins a call: refused at once when too many of these wait.
+    pub(super) async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = self.queue.enter()?;
+        self.ask(Access::Count, Some(place), work).await
+    }
+
+    /// As [`Worker::write`], for what relies on the counters of calls.
+    pub(super) async fn count<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Access::Count, None, work).await
+    }
+
+    /// Returns whether the thread has just committed something.
+    pub(super) fn is_working(&self) -> bool {
+        self.last_commit.lock().is_some_and(|at| at.elapsed() < WORKING)
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        access: Access,
+        place: Option<OwnedSemaphorePermit>,
+        work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let gone = || StoreError::unavailable("its thread has ended");
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(PendingJob { access, work, result: None, reply, _place: place });
+        self.jobs.lock().as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(gone)?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Ends the thread, which closes the database and writes its journal back. False where a disk that does not answer
+    /// takes it longer than that.
+    pub(super) fn close(&self, within: Duration) -> bool {
+        *self.jobs.lock() = None;
+        let is_stuck = self.ended.lock().recv_timeout(within) == Err(RecvTimeoutError::Timeout);
+        if let Some(thread) = self.thread.lock().take_if(|_| !is_stuck) {
+            let _ = thread.join();
+        }
+        !is_stuck
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.jobs.get_mut().is_some() {
+            self.close(END_LIMIT);
+        }
+    }
+}
+
+fn run(
+    mut database: Connection,
+    mut clock: Clock,
+    queue: &Receiver<Box<dyn Job>>,
+    last_commit: &Mutex<Option<Instant>>,
+) {
+    let mut is_counted = false;
+    let mut codes = CodesInLog::new();
+    loop {
+        let first = match codes.due() {
+            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => queue.recv_timeout(due),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => {
+                codes.reset(&database);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut jobs = vec![first];
+        jobs.extend(queue.try_iter().take(BATCH - 1));
+        let access = jobs.iter().map(|job| job.access()).max().unwrap_or(Access::Read);
+        let must_count = access == Access::Count && !is_counted;
+        let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count);
+        if committed != Ok(false) {
+            codes.were_written();
+        }
+        let committed = committed.map(|_| ()).map_err(|error| to_store_error(&error));
+        is_counted |= must_count && committed.is_ok();
+        if committed.is_ok() && access > Access::Read {
+            *last_commit.lock() = Some(Instant::now());
+        }
+        jobs.into_iter().for_each(|job| job.done(committed.clone()));
+    }
+}
+
+/// Returns whether codes were written.
+fn commit(
+    database: &mut Connection,
+    clock: &mut Clock,
+    jobs: &mut [Box<dyn Job>],
+    access: Access,
+    must_count: bool,
+) -> rusqlite::Result<bool> {
+    let behavior = match access {
+        Access::Read => TransactionBehavior::Deferred,
+        Access::Write | Access::Count => TransactionBehavior::Immediate,
+    };
+    let transaction = database.transaction_with_behavior(behavior)?;
+    let changes = transaction.total_changes();
+    let tx =
+        Tx { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction, has_codes: Cell::new(false) };
+    if must_count {
+        counters::recount(&tx)?;
+    }
+    jobs.iter_mut().for_each(|job| job.work(&tx));
+    // Whoever only asked leaves the disk alone.
+    if transaction.total_changes() != changes {
+        clock.keep(&transaction, tx.now)?;
+    }
+    let has_codes = tx.has_codes.get();
+    transaction.commit().map(|()| has_codes)
+}
+
+/// A job that fails half-way leaves nothing behind, and does not concern the others.
+fn in_savepoint<T>(tx: &Tx<'_>, work: &mut impl FnMut(&Tx<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    tx.database.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let result = work(tx);
+    if result.is_err() {
+        tx.database.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    tx.database.prepare_cached("RELEASE job")?.execute([])?;
+    result
+}
