@@ -248,12 +248,12 @@ fn every_fault_of_a_folder_is_told_at_once() {
     let faults = own.load_all(Method::Pound).unwrap_err();
     for fault in [
         "fr-FR/goodbye.mp3: is not a WAV file by its name",
-        "fr-FR/greting.wav: is no prompt's name; there are intro, press_code, digit_0, digit_1, ",
+        "fr-FR/greting.wav: is not the name of a prompt; the names are intro, press_code, digit_0, digit_1, ",
         "fr-FR/verified.wav: is not a WAV file",
-        "it-it: is the language of another folder beside it",
+        "it-it: has the same language as another folder beside it",
         "ja-JP: is a language that PhoneGate does not bring, and lacks press_pound.wav, not_you.wav, wrong_key.wav, \
          verified.wav, fraud_reported.wav, goodbye.wav",
-        "old recordings: its name is no language's tag, such as en-US",
+        "old recordings: its name is not a language tag such as en-US",
     ] {
         assert!(faults.iter().any(|told| told.starts_with(fault)), "{fault}\nis not in {faults:#?}");
     }
