@@ -17,13 +17,13 @@ const MIN_DIGITS_AFTER_SLASH: usize = 4;
 /// The parts of a written number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrittenNumber {
-    /// Whether `+` stands before the digits.
+    /// Whether `+` precedes the digits.
     pub(super) has_plus: bool,
     /// The digits before the first separator.
     pub(super) first_group: String,
     /// All digits but those of the extension.
     pub(super) digits: String,
-    /// The same without a `(0)` between them.
+    /// The digits without those of a `(0)`.
     without_zero: Option<String>,
     /// The digits to dial after the answer.
     pub(super) extension: Option<String>,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_named() {
+    fn refusals_name_the_problem() {
         for (text, error) in [
             ("", FormError::Empty),
             ("+", FormError::Empty),

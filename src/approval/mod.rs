@@ -168,7 +168,7 @@ pub(crate) mod tests {
     use crate::call::PhoneNumber;
     use crate::store::{MemoryStore, PinLimits, PinStore};
 
-    /// What the user of a call by this method is to press.
+    /// Returns the codes of a call by this method.
     pub(crate) fn attempts(method: Method) -> Arc<Attempts> {
         let fill = |bytes: &mut [u8]| -> Result<(), Infallible> {
             bytes.fill_with(|| fastrand::u8(..));

@@ -177,7 +177,7 @@ pub(crate) fn provider_url(path: &str, text: &str) -> Result<Url, ConfigError> {
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
-        _ => return invalid("must begin with https:// (http:// is for this machine's own addresses alone)"),
+        _ => return invalid("must begin with https:// (http:// is only for this machine's own addresses)"),
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return invalid("must be a scheme, a host and perhaps a port, nothing else");

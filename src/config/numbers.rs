@@ -22,7 +22,7 @@ pub struct NumbersConfig {
     pub allowed_types: Vec<NumberType>,
     /// Numbers that are never called, whatever their extension.
     pub blocked: Vec<String>,
-    /// Prefixes of numbers that are never called, in E.164; `?` stands for any digit. The default is the premium-rate
+    /// Prefixes of numbers that are never called, in E.164; `?` matches any digit. The default is the premium-rate
     /// exchange 976 of North America.
     pub blocked_prefixes: Vec<String>,
 }

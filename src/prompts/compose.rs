@@ -36,7 +36,7 @@ pub enum ComposeError {
 /// them. Cheap to clone.
 #[derive(Clone)]
 pub struct Composition {
-    /// Each recording, and where it begins, in samples.
+    /// Each recording with its start, in samples.
     recordings: Arc<[(usize, Recording)]>,
     len: usize,
 }

@@ -32,7 +32,7 @@ pub(super) fn add(folder: &Path, method: Method, languages: &mut Vec<Language>, 
         let problem = if !is_tag(&name) {
             "its name is not a language tag such as en-US"
         } else if seen.iter().any(|tag| same_tag(tag, &name)) {
-            "has the same language as another folder beside it"
+            "has the same language as another folder"
         } else if seen.len() == MAX_LANGUAGES {
             return faults.push(fault(folder, format_args!("has more than {MAX_LANGUAGES} languages")));
         } else {
@@ -105,7 +105,7 @@ fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Re
         match (piece, is_wav) {
             (Some(piece), true) => {
                 if files.insert(piece, path.clone()).is_some() {
-                    faults.push(fault(&path, format_args!("there is another {}.wav beside it", piece.name())));
+                    faults.push(fault(&path, format_args!("there is another {}.wav in the folder", piece.name())));
                 }
             }
             (None, _) if stem.eq_ignore_ascii_case(OsStr::new(GREETING)) => {

@@ -12,7 +12,7 @@ pub(super) struct Chunks<'a> {
     pub(super) format: &'a [u8],
     /// The body of the data chunk.
     pub(super) data: &'a [u8],
-    /// Whether the size of the data is unknown, so that they are what is left of the file.
+    /// Whether the size of the data is unknown. The data are then the rest of the file.
     pub(super) is_streamed: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn chunks(file: &[u8]) -> Result<Chunks<'_>, WavError> {
     find(body, Padding::Even).or_else(|error| find(body, Padding::None).map_err(|_| error))
 }
 
-/// Where the chunk after one of odd size begins.
+/// The position of the chunk after one of odd size.
 #[derive(Clone, Copy)]
 enum Padding {
     /// At the next even place, as it should.

@@ -36,7 +36,7 @@ const A_LAW: u16 = 6;
 const MU_LAW: u16 = 7;
 const EXTENSIBLE: u16 = 0xFFFE;
 
-/// What follows the tag in the sub-format of WAVE_FORMAT_EXTENSIBLE: the GUID XXXX0000-0000-0010-8000-00AA00389B71.
+/// The bytes after the tag in the sub-format of WAVE_FORMAT_EXTENSIBLE: the GUID XXXX0000-0000-0010-8000-00AA00389B71.
 const SUB_FORMAT: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71];
 
 /// The reason why a file cannot be used as a recording.

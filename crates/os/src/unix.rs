@@ -41,7 +41,7 @@ fn own_image() -> Option<libc::Dl_info> {
     let address = (own_image as fn() -> Option<libc::Dl_info>) as *const libc::c_void;
     // SAFETY: the address is code of this image, and `info` is a valid place for the answer.
     let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
-    // SAFETY: all zeroes is a valid Dl_info (null pointers), and dladdr wrote valid fields where it found something.
+    // SAFETY: all zeroes is a valid Dl_info (null pointers), and dladdr wrote valid fields if it found something.
     let info = unsafe { info.assume_init() };
     (found != 0 && !info.dli_fname.is_null()).then_some(info)
 }
@@ -126,7 +126,7 @@ fn name_of(user: libc::uid_t) -> Option<String> {
     if failed != 0 || found.is_null() {
         return None;
     }
-    // SAFETY: it found the user, and so filled the entry; the name ends with a NUL and lies in `texts`.
+    // SAFETY: the user was found, so the entry is filled; the name ends with a NUL and is in `texts`.
     let name = unsafe { CStr::from_ptr((*found).pw_name) };
     Some(name.to_string_lossy().into_owned())
 }

@@ -78,7 +78,7 @@ pub(super) fn current_user() -> io::Result<String> {
     }
     // SAFETY: the call wrote a TOKEN_USER at the buffer's start, which is aligned for it.
     let user = unsafe { &*buffer.as_ptr().cast::<TOKEN_USER>() };
-    // SAFETY: its SID lies in the buffer too.
+    // SAFETY: its SID is in the buffer, too.
     unsafe { text_of(user.User.Sid) }
 }
 

@@ -203,7 +203,7 @@ impl Access {
         let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
         let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
         let no = std::ptr::null_mut();
-        // SAFETY: the path ends with a NUL, and the others are places for the answers, or null where none is wanted.
+        // SAFETY: the path ends with a NUL, and the others are places for the answers, or null for those that are not needed.
         let code = unsafe {
             GetNamedSecurityInfoW(
                 path.as_ptr(),
@@ -227,7 +227,7 @@ impl Access {
     }
 
     fn owner(&self) -> io::Result<String> {
-        // SAFETY: the owner lies in the descriptor, which lives as long as this.
+        // SAFETY: the owner is in the descriptor, which lives as long as this.
         unsafe { text_of(self.owner) }
     }
 
@@ -239,7 +239,7 @@ impl Access {
             // Without a list, every account has all rights.
             return Ok(vec![(EVERYBODY.to_owned(), GENERIC_ALL)]);
         }
-        // SAFETY: the list lies in the descriptor, which lives as long as this.
+        // SAFETY: the list is in the descriptor, which lives as long as this.
         let count = unsafe { (*self.list).AceCount };
         let mut entries = Vec::new();
         for index in 0..u32::from(count) {
@@ -274,7 +274,7 @@ fn set(path: &Path, list: *const ACL, protected: bool) -> io::Result<()> {
     };
     let what = DACL_SECURITY_INFORMATION | inheritance;
     let no = std::ptr::null_mut();
-    // SAFETY: the path ends with a NUL; the list is null or lies in a descriptor that the caller keeps.
+    // SAFETY: the path ends with a NUL; the list is null or in a descriptor that the caller keeps.
     succeeded(unsafe { SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, no, no, list, std::ptr::null()) })
 }
 
