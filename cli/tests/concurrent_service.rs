@@ -35,7 +35,7 @@ fn longer_than_a_lease() {
 
 /// The calls that a log tells to have been taken up.
 fn taken_up(log: &[Value]) -> Vec<&str> {
-    let lines = log.iter().filter(|line| line["event"] == "taken_up");
+    let lines = log.iter().filter(|line| line["event"] == "claimed");
     lines.map(|line| line["id"].as_str().unwrap()).collect()
 }
 
@@ -53,12 +53,12 @@ fn the_tool_and_a_living_service_keep_their_own_calls_for_longer_than_a_lease() 
     let ringing = place.rings(2);
     longer_than_a_lease();
     assert_eq!(outcomes(&place), ["pending"; 2]);
-    assert_eq!((taken_up(&service.log()), place.log().contains("taken_up")), (vec![], false));
+    assert_eq!((taken_up(&service.log()), place.log().contains("claimed")), (vec![], false));
 
     place.answer("1;");
     calling.wait().exits(0).record("verified");
     assert_eq!(service.ends(id(1)).0, CallStatus::Success);
-    assert_eq!((taken_up(&service.end()), place.log().contains("taken_up")), (vec![], false));
+    assert_eq!((taken_up(&service.end()), place.log().contains("claimed")), (vec![], false));
     assert_eq!(outcomes(&place), ["verified"; 2]);
     assert_eq!(place.rings(2), ringing.replace(";0;", ";1;"), "each rang once");
 }
@@ -93,7 +93,7 @@ fn a_call_whose_process_was_killed_is_taken_up_by_a_service_and_by_no_call_of_th
     let calling = call(&place, NUMBER);
     place.rings(2);
     longer_than_a_lease();
-    assert!(!place.log().contains("taken_up"), "{}", place.log());
+    assert!(!place.log().contains("claimed"), "{}", place.log());
     let service = service(&place);
     wait_until("the service has taken it up", || taken_up(&service.log()) == [id.to_string()]);
     place.answer("1;");

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::DenialLimits;
 use crate::call::{
-    Attempt, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress,
-    StoredOutcome,
+    Attempt, CallEvent, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber,
+    Progress, StoredOutcome,
 };
 
 /// A process instance that drives attempts.
@@ -145,11 +145,11 @@ impl RecordedChange {
 /// What happened to an attempt.
 #[derive(Debug, Clone)]
 pub enum AttemptChange {
-    /// A step of its story: its name in logs, the backend, and more about it. `ringing` and `answered` are progress. That
-    /// of a `backend_refused` is the attempt's backend until one has placed it.
+    /// A step. `Ringing` and `Answered` are also the attempt's progress. The backend of `BackendRefused` is the attempt's
+    /// backend until one has placed it.
     Step {
-        /// The name.
-        name: Box<str>,
+        /// What happened.
+        event: CallEvent,
         /// The backend.
         backend: Option<Arc<str>>,
         /// More about it, without personal data.

@@ -3,7 +3,7 @@
 //! The log belongs to its gate. Nothing here is global, so that a host's own logging is left alone, and a gate that
 //! is started anew logs anew.
 
-mod event;
+mod entry;
 mod file;
 mod metrics;
 mod system;
@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use event::Event;
+pub use entry::{LogEntry, LogEvent};
 pub use metrics::{AlertResult, Metrics, StoreOperation};
 pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 pub use textfile::TextFile;
 
+use crate::call::GateEvent;
 use crate::level::Level;
 pub use crate::redact::{diagnostic_text, mask_numbers, sanitize_untrusted};
 use file::RollingFile;
@@ -128,8 +129,8 @@ impl Receivers {
 
 impl Line {
     fn lines_dropped(count: u64) -> Self {
-        let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
-        Self { level: Level::Warn, text: Some(event.to_line(Level::Warn)), system: None }
+        let entry = LogEntry { count: Some(count), ..LogEntry::new(GateEvent::LinesDropped) };
+        Self { level: entry.level, text: Some(entry.to_line()), system: None }
     }
 }
 
@@ -162,10 +163,11 @@ impl Log {
         Ok(Self(Arc::new(Inner { level, has_system, lines: RwLock::new(Some(sender)), dropped, thread })))
     }
 
-    /// Writes a line, without ever waiting.
-    pub fn write(&self, level: Level, event: &Event<'_>) {
-        let text = (level <= self.0.level).then(|| event.to_line(level));
-        let system = self.0.has_system.then(|| SystemEvent::of(level, event)).flatten();
+    /// Writes an entry. Never waits.
+    pub fn write(&self, entry: &LogEntry<'_>) {
+        let level = entry.level;
+        let text = (level <= self.0.level).then(|| entry.to_line());
+        let system = self.0.has_system.then(|| SystemEvent::of(entry)).flatten();
         if text.is_none() && system.is_none() {
             return;
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Event, Log, Metrics};
-use crate::level::Level;
+use super::{Log, LogEntry, Metrics};
+use crate::call::GateEvent;
 use crate::platform;
 use crate::registry::Registry;
 
@@ -54,9 +54,9 @@ impl TextFile {
         match &written {
             Err(error) if !*fails => {
                 let text = format!("metrics.textfile: {}: {error}", self.path.display());
-                self.log.write(Level::Warn, &Event { event: "metrics_fail", text: Some(&text), ..Event::default() });
+                self.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::MetricsFail) });
             }
-            Ok(()) if *fails => self.log.write(Level::Info, &Event { event: "metrics_work", ..Event::default() }),
+            Ok(()) if *fails => self.log.write(&LogEntry::new(GateEvent::MetricsWork)),
             _ => {}
         }
         *fails = written.is_err();

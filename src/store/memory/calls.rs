@@ -9,7 +9,9 @@ use phonegate_approval::attempts::StoredAttempts;
 use super::counters::{Day, Line, Pending, Times};
 use super::limits::KeptDenials;
 use super::pins::KeptPin;
-use crate::call::{Attempt, CallId, CallRef, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{
+    Attempt, CallEvent, CallId, CallRef, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress,
+};
 use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, DEADLINE_GRACE, DenialLimits, EndRequest, Ended, LEASE,
     LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step,
@@ -205,24 +207,25 @@ impl Calls {
                     }
                 }
             },
-            AttemptChange::Step { name, backend, text } => {
+            AttemptChange::Step { event, backend, text } => {
                 let step = Step {
                     at: *at,
-                    name: name.clone(),
+                    name: event.name().into(),
                     backend: backend.as_deref().map(Into::into),
                     text: text.clone(),
                 };
                 if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    kept.take(step);
+                    kept.take(*event, step);
                 }
             }
             AttemptChange::Placed { backend, reference, attempts } => {
-                let step = Step { at: *at, name: "placed".into(), backend: Some((**backend).into()), text: None };
+                let (event, backend) = (CallEvent::Placed, Box::<str>::from(&**backend));
+                let step = Step { at: *at, name: event.name().into(), backend: Some(backend.clone()), text: None };
                 if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    kept.row.backend = Some((**backend).into());
-                    kept.placed = Some(((**backend).into(), reference.clone()));
+                    kept.row.backend = Some(backend.clone());
+                    kept.placed = Some((backend, reference.clone()));
                     kept.attempts = attempts.clone().filter(|_| kept.drive.is_some());
-                    kept.take(step);
+                    kept.take(event, step);
                 }
             }
         }
@@ -349,18 +352,18 @@ impl Kept {
         Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
     }
 
-    fn take(&mut self, step: Step) {
-        let progress = match &*step.name {
-            "placed" => Some((&mut self.row.placed, Progress::Dialling)),
-            "ringing" => Some((&mut self.row.ringing, Progress::Ringing)),
-            "answered" => Some((&mut self.row.answered, Progress::Answered)),
+    fn take(&mut self, event: CallEvent, step: Step) {
+        let progress = match event {
+            CallEvent::Placed => Some((&mut self.row.placed, Progress::Dialling)),
+            CallEvent::Ringing => Some((&mut self.row.ringing, Progress::Ringing)),
+            CallEvent::Answered => Some((&mut self.row.answered, Progress::Answered)),
             _ => None,
         };
         if let Some((time, progress)) = progress {
             time.get_or_insert(step.at);
             self.progress = self.progress.max(progress);
         }
-        if &*step.name == "backend_refused" && self.placed.is_none() {
+        if event == CallEvent::BackendRefused && self.placed.is_none() {
             self.row.backend = step.backend.clone();
         }
         if !self.steps.contains(&step) {

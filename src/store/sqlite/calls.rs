@@ -12,7 +12,8 @@ use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{alerts, begin, limits, number_keys};
 use crate::call::{
-    Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallEvent, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress,
+    StoredOutcome,
 };
 use crate::store::millis::{milliseconds, span};
 use crate::store::{
@@ -120,7 +121,7 @@ pub(super) fn record(tx: &Tx<'_>, update: &RecordedChange) -> rusqlite::Result<O
                 .execute(params![id, generation])?;
         }
         AttemptChange::Refused { number, node, failure } => refused(tx, update, number.as_ref(), node, failure)?,
-        AttemptChange::Step { name, backend, text } => step(tx, update, name, backend.as_deref(), text.as_deref())?,
+        AttemptChange::Step { event, backend, text } => step(tx, update, *event, backend.as_deref(), text.as_deref())?,
         AttemptChange::Placed { backend, reference, attempts } => {
             tx.has_codes.set(tx.has_codes.get() || attempts.is_some());
             tx.database
@@ -135,7 +136,7 @@ pub(super) fn record(tx: &Tx<'_>, update: &RecordedChange) -> rusqlite::Result<O
                     reference.as_str(),
                     attempts.as_ref().map(|attempts| attempts.as_text())
                 ])?;
-            step(tx, update, "placed", Some(backend), None)?;
+            step(tx, update, CallEvent::Placed, Some(backend), None)?;
         }
     }
     Ok(None)
@@ -230,15 +231,15 @@ fn refused(
 fn step(
     tx: &Tx<'_>,
     update: &RecordedChange,
-    name: &str,
+    event: CallEvent,
     backend: Option<&str>,
     text: Option<&str>,
 ) -> rusqlite::Result<()> {
     let (id, generation, at) = (update.attempt.id, types::generation(update.attempt), WallTime(update.at));
-    let time = match name {
-        "placed" => Some("placed_at"),
-        "ringing" => Some("ringing_at"),
-        "answered" => Some("answered_at"),
+    let time = match event {
+        CallEvent::Placed => Some("placed_at"),
+        CallEvent::Ringing => Some("ringing_at"),
+        CallEvent::Answered => Some("answered_at"),
         _ => None,
     };
     if let Some(time) = time {
@@ -248,7 +249,7 @@ fn step(
             ))?
             .execute(params![id, generation, at])?;
     }
-    if name == "backend_refused" {
+    if event == CallEvent::BackendRefused {
         tx.database
             .prepare_cached("UPDATE attempts SET backend = ?3 WHERE id = ?1 AND generation = ?2 AND reference IS NULL")?
             .execute(params![id, generation, backend])?;
@@ -259,7 +260,7 @@ fn step(
              WHERE id = ?1 AND generation = ?2 AND NOT EXISTS (SELECT 1 FROM steps
                  WHERE steps.sequence = attempts.sequence AND (at, name) = (?3, ?4) AND backend IS ?5 AND text IS ?6)",
         )?
-        .execute(params![id, generation, at, name, backend, text])?;
+        .execute(params![id, generation, at, event.name(), backend, text])?;
     Ok(())
 }
 
