@@ -147,23 +147,23 @@ macro_rules! stories {
 }
 
 stories! {
-    // Rule 8.
+    // B8.
     the_right_key_verifies: Verified,
     another_key_is_a_wrong_key: WrongKey,
-    // Rule 9: a call that is not approved fails, with its reason.
+    // B9: a call that is not approved fails, with its reason.
     no_key_is_no_key_pressed: NoKey,
     a_busy_phone_is_unreachable: Busy,
     an_unanswered_phone_is_unreachable: NoAnswer,
     hanging_up_without_a_key_ends_the_call: HungUpByTheUser,
-    // Rules 9, 10 and 20.
+    // B9, B10 and B20.
     a_number_that_the_provider_refuses_is_invalid: BadNumber,
     refused_credentials_are_not_configured: RefusedCredentials,
     a_provider_that_limits_the_rate_throttles: RateLimited,
     a_malformed_reply_never_verifies: MalformedReply,
-    // Rule 16.
+    // B16.
     a_slow_reply_is_waited_for: SlowReply,
     a_connection_lost_while_placing_fails_the_call: LostWhilePlacing,
     a_lost_connection_never_decides_an_outcome: LostWhileFollowing,
-    // Rules 14 and 17.
+    // B14 and B17.
     the_deadline_ends_a_call_without_an_outcome: Deadline,
 }

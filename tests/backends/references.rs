@@ -48,7 +48,7 @@ fn for_each(test: impl Fn(&dyn Rig, &dyn Fn() -> TestBackend)) {
     }
 }
 
-/// Rules 11 to 13.
+/// B11 and B13.
 #[test]
 fn following_can_be_dropped_and_resumed() {
     for_each(|rig, start| {
@@ -72,7 +72,7 @@ fn a_simulated_call_ends_with_its_process() {
     assert!(!TestBackend::new(&settings).backend.outlives_its_process());
 }
 
-/// Rules 5 and 6.
+/// B5 and B6.
 #[test]
 fn a_reference_is_unique_and_without_personal_data() {
     for_each(|rig, start| {
@@ -88,7 +88,7 @@ fn a_reference_is_unique_and_without_personal_data() {
     });
 }
 
-/// Rules 5 and 8.
+/// B5 and B8.
 #[test]
 fn an_approval_never_verifies_a_later_attempt() {
     for_each(|rig, start| {
@@ -107,7 +107,7 @@ fn an_approval_never_verifies_a_later_attempt() {
     });
 }
 
-/// Rule 7.
+/// B7.
 #[test]
 fn a_text_that_is_no_reference_never_verifies() {
     for_each(|rig, start| {
@@ -136,7 +136,7 @@ fn a_check_rings_no_phone() {
     });
 }
 
-/// Rules 7, 12 and 13: a dialog ends with its process.
+/// B7 and B13: a dialog ends with its process.
 #[test]
 fn a_sip_call_is_followed_by_its_own_process_only() {
     let steps = [

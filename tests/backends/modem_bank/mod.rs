@@ -135,10 +135,10 @@ impl ModemBank {
             match reply.split(' ').collect::<Vec<_>>()[..] {
                 ["RINGING"] => on_step(CallStep::Progress(Progress::Ringing)),
                 ["ANSWERED"] => on_step(CallStep::Progress(Progress::Answered)),
-                // Rule 8: the approver judges, and nothing else here approves.
+                // B8: the approver judges, and nothing else here approves.
                 ["PRESSED", keys, end] => return Some(approver.judge(answer(keys, end)).await),
                 ["FAILED", reason] => return Some(Outcome::Failed(call_failure(reason))),
-                // Rule 9: anything else is a failure.
+                // B9: anything else is a failure.
                 _ => return Some(Outcome::Failed(malformed(&reply))),
             }
         }
@@ -148,10 +148,10 @@ impl ModemBank {
 #[async_trait]
 impl TelephonyBackend for ModemBank {
     async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
-        // Rules 5 and 6: unique for all time, without personal data.
+        // B5 and B6: unique for all time, without personal data.
         let id = Uuid::new_v4();
         let code = code_to_say(call);
-        // Rule 10: only a request that was not sent, and a refusal, certainly ring no phone.
+        // B10: only a request that was not sent, and a refusal, certainly ring no phone.
         match self.ask(&format!("CALL {id} {} {code}", call.number.e164())).await {
             Ok(reply) if reply == "ACCEPTED" => Ok(CallRef::new(id.to_string())),
             Ok(reply) => Err(match reply.strip_prefix("REFUSED ") {
@@ -166,12 +166,12 @@ impl TelephonyBackend for ModemBank {
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        // Rule 7: any text may come back as a reference.
+        // B7: any text may come back as a reference.
         let Ok(id) = Uuid::try_parse(reference.as_str()) else {
             let sentence = "The reference of the call is not one of a modem bank.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
         };
-        // Rule 13: the bank repeats the steps of a call, so following can be dropped and begun again.
+        // B13: the bank repeats the steps of a call, so following can be dropped and begun again.
         for _ in 0..MAX_FOLLOW_TRIES {
             if let Some(outcome) = self.follow_once(id, approver, on_step).await {
                 return outcome;
@@ -190,7 +190,7 @@ impl TelephonyBackend for ModemBank {
         }
     }
 
-    // Rule 11: the bank keeps a call, whoever follows it.
+    // B11: the bank keeps a call, whoever follows it.
     fn outlives_its_process(&self) -> bool {
         true
     }
@@ -243,7 +243,7 @@ fn refusal(reason: &str) -> Failure {
     Failure::new(reason, sentence)
 }
 
-/// Rule 19: text of the provider is sanitized.
+/// B19: text of the provider is sanitized.
 fn malformed(reply: &str) -> Failure {
     let sentence = format!("The modem bank replied \"{}\", which is not known.", sanitize_untrusted(reply));
     Failure::new(FailureReason::CannotPlace, sentence)
