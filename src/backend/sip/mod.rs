@@ -249,7 +249,7 @@ impl TelephonyBackend for SipTrunk {
         ended
     }
 
-    async fn keep_up(&self, report: HealthSink<'_>, is_service: bool) {
+    async fn run_background(&self, report: HealthSink<'_>, is_service: bool) {
         if !is_service {
             self.leave_registrations_to_service();
             return self.reconnect_for_calls().await;

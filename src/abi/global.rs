@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use super::{CallResult, callback};
+use super::{ResultCode, callback};
 use crate::TYPES;
 use crate::alerts::AlertKind;
 use crate::alerts::direct::{HourlyLimit, Undelivered, report_refusal};
@@ -111,13 +111,13 @@ fn bit(status: CallStatus) -> u8 {
 }
 
 /// Starts the gate from the file at `path`.
-pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (CallResult, String)> {
+pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (ResultCode, String)> {
     let path = path.map(absolute);
     let mut start = START.lock();
     if let Some(running) = &*RUNNING.load() {
         return match path {
             Some(path) if path != running.path => Err((
-                CallResult::AlreadyInitialized,
+                ResultCode::AlreadyInitialized,
                 "PhoneGate already runs with another configuration; call PhoneGateShutdown first.".to_owned(),
             )),
             _ => Ok(()),
@@ -126,13 +126,13 @@ pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (CallResult, Strin
     if path.is_some() {
         start.path = path;
     }
-    start.running(None).map(|_| ()).map_err(|error| (CallResult::Config(error.kind()), error.to_string()))
+    start.running(None).map(|_| ()).map_err(|error| (ResultCode::Config(error.kind()), error.to_string()))
 }
 
 /// Ends the gate, if one is running or just being started.
-pub(super) fn shut_down(timeout: Duration) -> CallResult {
+pub(super) fn shut_down(timeout: Duration) -> ResultCode {
     let end = Instant::now() + timeout;
-    let Some(mut start) = START.try_lock_until(end) else { return CallResult::TimedOut };
+    let Some(mut start) = START.try_lock_until(end) else { return ResultCode::TimedOut };
     DIRECT_STATUSES.store(0, Ordering::Release);
     let running = RUNNING.swap(None);
     let Start { refusals, alerting, alerted, .. } = std::mem::replace(&mut *start, Start::NEW);
@@ -146,7 +146,7 @@ pub(super) fn shut_down(timeout: Duration) -> CallResult {
         let _ = ended.recv_timeout(left().min(ALERT_GRACE));
     }
     let all_told = refusals.is_none_or(|refusals| refusals.close(left()));
-    if gate_ended && all_told { CallResult::Ok } else { CallResult::TimedOut }
+    if gate_ended && all_told { ResultCode::Ok } else { ResultCode::TimedOut }
 }
 
 /// Writes a line to the gate's log, started if need be. Where it cannot start, to where that was told.
@@ -203,7 +203,7 @@ impl Start {
     }
 
     fn path(&self) -> Result<PathBuf, ConfigError> {
-        self.path.clone().map_or_else(config::usual_path, Ok).map(absolute)
+        self.path.clone().map_or_else(config::default_path, Ok).map(absolute)
     }
 
     /// Sends an alert to the destinations that the refused configuration names.

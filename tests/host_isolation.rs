@@ -1,4 +1,4 @@
-//! The library is a guest: it leaves its host's process as it found it.
+//! The library does not change the state of the host's process.
 
 mod support;
 
@@ -15,7 +15,7 @@ type Status = unsafe extern "C" fn(*const c_char) -> i32;
 type Initialize = unsafe extern "C" fn(*const c_char, *mut c_char, usize, *mut usize) -> i32;
 type Shutdown = unsafe extern "C" fn(u32) -> i32;
 
-/// What a library could change behind its host's back.
+/// The state of a process that a library could change.
 #[derive(Debug, PartialEq)]
 struct Process {
     signals: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ impl Process {
 }
 
 #[test]
-fn a_whole_life_leaves_signals_environment_folder_and_threads_as_they_were() {
+fn a_start_and_shutdown_leave_the_process_state_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let config = json!({
         "use": ["demo"],
@@ -77,11 +77,11 @@ fn a_whole_life_leaves_signals_environment_folder_and_threads_as_they_were() {
         }
     }
     support::abi::uses_no_sqlite_itself();
-    assert_eq!(Process::now(), before, "also its threads are gone when the shutdown returns");
+    assert_eq!(Process::now(), before, "its threads have ended when the shutdown returns");
 }
 
 #[test]
-fn the_library_writes_to_neither_output_of_its_host() {
+fn the_library_never_writes_to_stdout_or_stderr() {
     let folder = tempfile::tempdir().unwrap();
     let demo = fs::read_to_string(support::project_folder().join("examples/demo.json")).unwrap();
     let mut demo: serde_json::Value = serde_json::from_str(&demo).unwrap();
@@ -96,7 +96,7 @@ fn the_library_writes_to_neither_output_of_its_host() {
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{stdout}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-    // The example indents what it was told through the log callback.
+    // The example indents the lines of the log callback.
     let others: Vec<_> = stdout.lines().filter(|line| !line.starts_with("  {")).collect();
     assert_eq!(others, ["Calling. The library's own words:", "Verified: the right key was pressed."]);
 }

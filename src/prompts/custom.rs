@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use phonegate_approval::policy::Method;
 use phonegate_approval::script::{ALL_DIGITS, Piece, pieces};
 
-use super::{Language, Spoken, is_tag, same_tag, wav};
+use super::{Language, PromptAudio, is_tag, same_tag, wav};
 use crate::config::{ConfigError, read_file};
 
 /// The longest file, in bytes: a minute of stereo at 48 kHz and 32 bits.
@@ -64,7 +64,7 @@ fn add_language(
             format!("is a language that PhoneGate does not bring, and lacks {}", file_names(missing).join(", "));
         faults.push(fault(folder, problem));
     }
-    let mut spoken = there.map(|language| (*language.spoken).clone()).unwrap_or_default();
+    let mut spoken = there.map(|language| (*language.audio).clone()).unwrap_or_default();
     let before = faults.len();
     for (piece, file) in files {
         match read(&file) {
@@ -123,10 +123,10 @@ fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Re
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<Spoken, ConfigError> {
+fn read(file: &Path) -> Result<PromptAudio, ConfigError> {
     let bytes = read_file(file, MAX_BYTES).map_err(|error| fault(file, error))?;
     let recording = wav::read(&bytes).map_err(|problem| fault(file, problem))?;
-    Ok(Spoken::Own(file.to_owned(), recording))
+    Ok(PromptAudio::Custom(file.to_owned(), recording))
 }
 
 /// What is in a folder, by name; what is hidden is not meant.

@@ -1,4 +1,4 @@
-//! What holds for the shim on every system: `tell!(Mim::on_linux)` makes a test of each story.
+//! The scenarios of the shim on every system. `test_all!(Mim::on_linux)` defines a test for each of them.
 
 use std::fs;
 use std::path::Path;
@@ -9,45 +9,45 @@ use super::Mim;
 use super::Numbers::{self, Listed, Others};
 use crate::support::project_folder;
 
-/// Where a story takes place.
+/// Creates the host of a scenario.
 type On = fn(Numbers) -> Mim;
 
-macro_rules! tell {
+macro_rules! test_all {
     ($on:expr) => {
-        crate::mim_host::stories::tell!($on;
-            load_from_and_one_instance_serve_sixty_four_calls_at_once
-            load_from_and_an_instance_for_each_call_serve_sixty_four_calls_at_once
-            load_file_and_one_instance_serve_sixty_four_calls_at_once
-            load_file_and_an_instance_for_each_call_serve_sixty_four_calls_at_once
+        crate::mim_host::scenarios::test_all!($on;
+            load_from_serves_sixty_four_calls_by_one_instance
+            load_from_serves_sixty_four_calls_by_an_instance_each
+            load_file_serves_sixty_four_calls_by_one_instance
+            load_file_serves_sixty_four_calls_by_an_instance_each
             a_contract_with_other_numbers_gets_the_same_statuses
-            a_host_that_ends_while_calls_ring_is_not_held_up
-            insults_are_answered_and_explained_and_never_verified
-            an_unreadable_configuration_fails_closed_and_is_explained
+            a_host_can_exit_at_once_while_calls_ring
+            bad_inputs_are_explained_and_never_verified
+            an_unreadable_configuration_fails_closed_with_a_text
             the_assembly_has_one_type_and_is_for_clr_2
-            statuses_agree_with_the_header_and_an_unknown_one_is_failed
-            a_missing_library_fails_closed_and_names_the_path_tried
-            a_library_that_is_put_in_place_later_needs_no_restart
-            a_library_elsewhere_is_never_preferred_to_the_one_beside_the_shim
-            a_shim_read_into_memory_finds_the_library_in_the_folder_of_the_program
-            a_library_of_another_version_fails_closed_and_says_to_install_again
-            a_library_that_lacks_a_function_fails_closed_and_is_explained
-            a_library_of_the_wrong_bitness_fails_closed_and_is_told
+            statuses_match_the_header_and_unknown_ones_are_failed
+            a_missing_library_fails_closed_and_names_its_path
+            a_library_that_appears_later_needs_no_restart
+            only_the_library_in_the_shims_folder_is_loaded
+            a_shim_in_memory_loads_the_library_beside_the_program
+            a_library_of_another_version_fails_closed_with_a_hint
+            a_library_without_a_function_fails_closed_with_a_hint
+            a_32_bit_library_fails_closed_with_a_text
             a_long_failure_message_arrives_whole
-            an_endless_failure_message_is_cut_between_characters
+            a_huge_failure_message_is_cut_between_characters
             delivery_attributes_reach_the_library_as_json
-            text_that_is_not_unicode_or_has_a_nul_reaches_the_library_as_invalid_utf_8
+            malformed_text_reaches_the_library_as_invalid_utf_8
         );
     };
-    ($on:expr; $($story:ident)*) => {
+    ($on:expr; $($scenario:ident)*) => {
         $(#[test]
-        fn $story() {
-            crate::mim_host::stories::$story($on);
+        fn $scenario() {
+            crate::mim_host::scenarios::$scenario($on);
         })*
     };
 }
-pub(crate) use tell;
+pub(crate) use test_all;
 
-/// So many calls, every fourth to a blocked number, are begun at once.
+/// Number of calls that are started at once. Every fourth is to a blocked number.
 const CALLS: usize = 64;
 
 /// A host with the real library and its simulated backend.
@@ -94,19 +94,19 @@ fn places_sixty_four_calls_at_once(mim: Mim, load: &str, instances: &str) {
     assert_eq!(run.of("call").len(), CALLS);
 }
 
-pub fn load_from_and_one_instance_serve_sixty_four_calls_at_once(on: On) {
+pub fn load_from_serves_sixty_four_calls_by_one_instance(on: On) {
     places_sixty_four_calls_at_once(on(Listed), "from", "one");
 }
 
-pub fn load_from_and_an_instance_for_each_call_serve_sixty_four_calls_at_once(on: On) {
+pub fn load_from_serves_sixty_four_calls_by_an_instance_each(on: On) {
     places_sixty_four_calls_at_once(on(Listed), "from", "each");
 }
 
-pub fn load_file_and_one_instance_serve_sixty_four_calls_at_once(on: On) {
+pub fn load_file_serves_sixty_four_calls_by_one_instance(on: On) {
     places_sixty_four_calls_at_once(on(Listed), "file", "one");
 }
 
-pub fn load_file_and_an_instance_for_each_call_serve_sixty_four_calls_at_once(on: On) {
+pub fn load_file_serves_sixty_four_calls_by_an_instance_each(on: On) {
     places_sixty_four_calls_at_once(on(Listed), "file", "each");
 }
 
@@ -114,8 +114,8 @@ pub fn a_contract_with_other_numbers_gets_the_same_statuses(on: On) {
     places_sixty_four_calls_at_once(on(Others), "from", "one");
 }
 
-/// Had the end waited for the calls, it would have come too late.
-pub fn a_host_that_ends_while_calls_ring_is_not_held_up(on: On) {
+/// The test would time out if the exit waited for the calls.
+pub fn a_host_can_exit_at_once_while_calls_ring(on: On) {
     let rings = json!({"type": "simulated", "answer_after_ms": 600_000});
     let mim = on(Listed);
     let configuration = json!({"use": ["demo"], "allow_test_backends": true, "backends": {"demo": rings},
@@ -129,13 +129,13 @@ pub fn a_host_that_ends_while_calls_ring_is_not_held_up(on: On) {
     assert_eq!(run.of("call").len(), 16);
 }
 
-pub fn insults_are_answered_and_explained_and_never_verified(on: On) {
-    let run = gate(on(Listed), 1).run(&["insults", &number(0)]);
+pub fn bad_inputs_are_explained_and_never_verified(on: On) {
+    let run = gate(on(Listed), 1).run(&["bad-inputs", &number(0)]);
     assert_eq!(run.code, Some(0));
-    assert!(run.of("insult").len() > 60, "{}", run.of("insult").len());
+    assert!(run.of("bad-input").len() > 60, "{}", run.of("bad-input").len());
 }
 
-pub fn an_unreadable_configuration_fails_closed_and_is_explained(on: On) {
+pub fn an_unreadable_configuration_fails_closed_with_a_text(on: On) {
     let mim = gate(on(Listed), 1).configuration("{\"use\": [\"nothing\"]");
     let run = mim.place("calls", &one_call("Failed"), &[]);
     assert_eq!(run.code, Some(0));
@@ -150,8 +150,8 @@ pub fn the_assembly_has_one_type_and_is_for_clr_2(on: On) {
     assert_eq!(assembly[0][..2], ["v2.0.50727", "1"]);
 }
 
-/// What the shim makes of each number that a library could return.
-pub fn statuses_agree_with_the_header_and_an_unknown_one_is_failed(on: On) {
+/// Tests each number that a library could return.
+pub fn statuses_match_the_header_and_unknown_ones_are_failed(on: On) {
     let mut mim = on(Others);
     for (native, expected) in [
         ("PHONEGATE_SUCCESS", "Success"),
@@ -169,7 +169,7 @@ pub fn statuses_agree_with_the_header_and_an_unknown_one_is_failed(on: On) {
     assert_eq!(pending.run(&["attributes", &number(0)]).code, Some(0));
 }
 
-pub fn a_missing_library_fails_closed_and_names_the_path_tried(on: On) {
+pub fn a_missing_library_fails_closed_and_names_its_path(on: On) {
     let mim = on(Listed).decoy(&["-DSTATUS=PHONEGATE_SUCCESS"]);
     for load in ["from", "file"] {
         let run = mim.place("calls", &one_call("Failed"), &["--load", load]);
@@ -182,23 +182,23 @@ pub fn a_missing_library_fails_closed_and_names_the_path_tried(on: On) {
     }
 }
 
-pub fn a_library_that_is_put_in_place_later_needs_no_restart(on: On) {
+pub fn a_library_that_appears_later_needs_no_restart(on: On) {
     let mim = on(Listed);
     let elsewhere = mim.folder().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     let library = mim.fake_in(&elsewhere, &["-DSTATUS=PHONEGATE_SUCCESS"]);
-    let run = mim.run(&["mended", &number(0), &mim.path_in_host(&library)]);
+    let run = mim.run(&["repaired", &number(0), &mim.path_in_host(&library)]);
     assert_eq!(run.code, Some(0));
 }
 
-pub fn a_library_elsewhere_is_never_preferred_to_the_one_beside_the_shim(on: On) {
+pub fn only_the_library_in_the_shims_folder_is_loaded(on: On) {
     let mim = on(Listed).fake(&["-DSTATUS=PHONEGATE_FAILED"]).decoy(&["-DSTATUS=PHONEGATE_SUCCESS"]);
     for load in ["from", "file"] {
         assert_eq!(mim.place("calls", &one_call("Failed"), &["--load", load]).code, Some(0));
     }
 }
 
-pub fn a_shim_read_into_memory_finds_the_library_in_the_folder_of_the_program(on: On) {
+pub fn a_shim_in_memory_loads_the_library_beside_the_program(on: On) {
     let mim = on(Listed);
     let run = mim.place("calls", &one_call("Failed"), &["--load", "bytes"]);
     let (_, message) = run.only_call();
@@ -209,7 +209,7 @@ pub fn a_shim_read_into_memory_finds_the_library_in_the_folder_of_the_program(on
     assert_eq!(mim.place("calls", &one_call("Success"), &["--load", "bytes"]).code, Some(0));
 }
 
-pub fn a_library_of_another_version_fails_closed_and_says_to_install_again(on: On) {
+pub fn a_library_of_another_version_fails_closed_with_a_hint(on: On) {
     let run =
         on(Listed).fake(&["-DABI_VERSION=99", "-DSTATUS=PHONEGATE_SUCCESS"]).place("calls", &one_call("Failed"), &[]);
     let (status, message) = run.only_call();
@@ -218,7 +218,7 @@ pub fn a_library_of_another_version_fails_closed_and_says_to_install_again(on: O
     assert!(message.contains("run install again"), "{message}");
 }
 
-pub fn a_library_that_lacks_a_function_fails_closed_and_is_explained(on: On) {
+pub fn a_library_without_a_function_fails_closed_with_a_hint(on: On) {
     let mut mim = on(Listed);
     for lacking in ["PhoneGateAbiVersion", "InitiateCall", "GetCallStatus", "GetFailureMessage"] {
         mim = mim.fake(&[&format!("-D{lacking}=Renamed"), "-DSTATUS=PHONEGATE_SUCCESS"]);
@@ -230,7 +230,7 @@ pub fn a_library_that_lacks_a_function_fails_closed_and_is_explained(on: On) {
     }
 }
 
-pub fn a_library_of_the_wrong_bitness_fails_closed_and_is_told(on: On) {
+pub fn a_32_bit_library_fails_closed_with_a_text(on: On) {
     let mim = on(Listed).fake(&["-DSTATUS=PHONEGATE_SUCCESS"]);
     mim.spoil_bitness();
     let run = mim.place("calls", &one_call("Failed"), &[]);
@@ -249,7 +249,7 @@ pub fn a_long_failure_message_arrives_whole(on: On) {
     assert_eq!(run.only_call(), ("Failed", "\u{e9}".repeat(3000).as_str()));
 }
 
-pub fn an_endless_failure_message_is_cut_between_characters(on: On) {
+pub fn a_huge_failure_message_is_cut_between_characters(on: On) {
     let run = on(Listed).fake(&["-DSTATUS=PHONEGATE_FAILED", "-DMESSAGE_CHARACTERS=0x30000000"]).place(
         "calls",
         &one_call("Failed"),
@@ -258,7 +258,7 @@ pub fn an_endless_failure_message_is_cut_between_characters(on: On) {
     assert_eq!(run.only_call(), ("Failed", "\u{e9}".repeat(32_767).as_str()));
 }
 
-/// What the fake library wrote down of one run: the three texts of each InitiateCall.
+/// Returns what the fake library recorded in one run: the three texts of each InitiateCall.
 fn recorded(on: On, status: &str, arguments: &[&str]) -> Vec<Vec<Vec<u8>>> {
     let mim = on(Listed).fake(&[&format!("-DSTATUS={status}")]);
     let record = mim.folder().join("record");
@@ -285,9 +285,9 @@ pub fn delivery_attributes_reach_the_library_as_json(on: On) {
     assert_eq!(value["lone\u{fffd}"], "\u{fffd}x\u{fffd}\u{fffd}\u{1f600}\u{fffd}");
 }
 
-/// A text that was cut at a NUL, or mended, could name another number or another call.
-pub fn text_that_is_not_unicode_or_has_a_nul_reaches_the_library_as_invalid_utf_8(on: On) {
-    let lines = recorded(on, "PHONEGATE_SUCCESS", &["insults", "+14255551000"]);
+/// A text that was cut at a NUL, or repaired, could name another number or another call.
+pub fn malformed_text_reaches_the_library_as_invalid_utf_8(on: On) {
+    let lines = recorded(on, "PHONEGATE_SUCCESS", &["bad-inputs", "+14255551000"]);
     let numbers: Vec<String> = lines.iter().map(|line| line[0].escape_ascii().to_string()).collect();
     for (expected, times) in [
         ("(null)", 1),

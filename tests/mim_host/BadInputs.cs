@@ -1,11 +1,11 @@
-// What no sane host would hand over: all of it must be answered, none of it may throw, and nothing bad may be verified.
+// Bad inputs: each must get an answer, none may throw, and none may be verified.
 using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Threading;
 using Microsoft.IdentityManagement.PhoneServiceProvider;
 
-public static class Insults
+public static class BadInputs
 {
     private enum Colour { Red = 1 }
 
@@ -103,13 +103,13 @@ public static class Insults
         return attributes;
     }
 
-    // How a call ended; Pending where it did not.
+    // Waits for the end of a call. Returns Pending if it did not end within a minute.
     public static PhoneCallStatus End(IPhoneServiceProvider provider, Guid call)
     {
         return End(provider, call.ToString());
     }
 
-    // An unknown id is pending, too, while it is looked up.
+    // An unknown id is also pending while the library queries the store.
     private static PhoneCallStatus End(IPhoneServiceProvider provider, string callId)
     {
         DateTime end = DateTime.UtcNow.AddMinutes(1);
@@ -127,7 +127,7 @@ public static class Insults
     {
         string message = provider.GetFailureMessage(callId);
         bool good = status == expected && !string.IsNullOrEmpty(message);
-        Console.WriteLine(string.Join("\t", new string[] { "insult", good ? "ok" : "WRONG", name, status.ToString(), MimHost.OneLine(message) }));
+        Console.WriteLine(string.Join("\t", new string[] { "bad-input", good ? "ok" : "WRONG", name, status.ToString(), MimHost.OneLine(message) }));
         return good;
     }
 
