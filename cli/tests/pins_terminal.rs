@@ -97,7 +97,7 @@ fn set(place: &Place, first: &str, second: Option<&str>) -> (Option<i32>, String
     terminal.asks(&format!("PIN for {MASKED}: "));
     terminal.types(&format!("{first}\r"));
     if let Some(second) = second {
-        terminal.asks("Once more: ");
+        terminal.asks("Repeat the PIN: ");
         terminal.types(&format!("{second}\r"));
     }
     terminal.ends()
@@ -124,7 +124,7 @@ fn two_different_pins_set_none() {
     let place = place();
     let (code, shown) = set(&place, PIN, Some("739105"));
     assert_eq!(code, Some(2), "{shown}");
-    assert!(shown.contains("the two are not the same; no PIN was set"), "{shown}");
+    assert!(shown.contains("the two PINs differ; no PIN was set"), "{shown}");
     assert!(!shown.contains("7391"), "{shown}");
     assert_eq!(pins(&place), 0);
 }
@@ -134,7 +134,7 @@ fn a_refused_pin_is_not_asked_for_again() {
     let place = place();
     let (code, shown) = set(&place, "2345", None);
     assert_eq!(code, Some(2), "{shown}");
-    assert!(!shown.contains("2345") && !shown.contains("Once more"), "{shown}");
+    assert!(!shown.contains("2345") && !shown.contains("Repeat"), "{shown}");
     assert_eq!(pins(&place), 0);
 }
 

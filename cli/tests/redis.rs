@@ -173,7 +173,7 @@ fn without_redis_only_test_calls_work() {
         assert_eq!(ran.stdout, "Verified: the user approved.\n");
         for verb in [&["calls"][..], &["blocks", "list"], &["report", "--html", "report.html"], &["check"]] {
             let ran = place.run(verb).exits(1);
-            let words = "does Redis run, and may this machine and user reach `store.url`?";
+            let words = "check that Redis runs, and that this machine and user can reach `store.url`";
             assert!(ran.all().contains(words), "{verb:?}: {}", ran.all());
         }
         assert!(!place.path().join("report.html").exists());
