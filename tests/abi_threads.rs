@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use phonegate::abi::CallResult;
+use phonegate::abi::ResultCode;
 use phonegate::config::ErrorKind;
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, approves, fresh_id, fresh_number, is_busy, rings_on};
@@ -56,7 +56,7 @@ fn of_two_configurations_at_once_one_runs_and_the_other_is_told() {
         let accepted = AtomicUsize::new(0);
         on_threads(|thread| match abi.initialize(Some(&files[thread])).0 {
             OK => _ = accepted.fetch_add(1, Ordering::SeqCst),
-            refused => assert_eq!(refused, CallResult::AlreadyInitialized.code()),
+            refused => assert_eq!(refused, ResultCode::AlreadyInitialized.code()),
         });
         assert_eq!(accepted.into_inner(), 1, "one configuration is in use, so one thread was told OK");
         assert_eq!(abi.shut_down(60_000), OK);
@@ -193,7 +193,7 @@ fn a_callback_that_hangs_holds_up_no_shutdown_beyond_its_time() {
     assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
     abi.still_places_calls();
     has_entered.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(abi.shut_down(50), CallResult::TimedOut.code());
+    assert_eq!(abi.shut_down(50), ResultCode::TimedOut.code());
     abi.still_places_calls();
     may_leave.send(()).unwrap();
     // SAFETY: there is no callback after this.
@@ -267,7 +267,7 @@ fn a_callback_may_place_calls_but_neither_start_nor_end_the_gate() {
     let [begun, status, initialized, ended, set] = told.recv_timeout(PATIENCE).unwrap();
     assert!(begun == PENDING || begun == SUCCESS);
     assert_eq!(status, SUCCESS);
-    assert_eq!([initialized, ended, set], [CallResult::InCallback.code(); 3]);
+    assert_eq!([initialized, ended, set], [ResultCode::InCallback.code(); 3]);
     // SAFETY: there is no callback after this.
     assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
     abi.still_places_calls();

@@ -238,7 +238,7 @@ fn a_relative_path_in_the_environment_is_refused() {
     let set = |path: &str| {
         // SAFETY: nextest gives each test a process of its own, and no other thread runs yet.
         unsafe { std::env::set_var(config::PATH_VARIABLE, path) };
-        config::usual_path()
+        config::default_path()
     };
     for relative in ["phonegate.json", "conf/phonegate.json", "./phonegate.json", "../phonegate.json"] {
         let error = set(relative).unwrap_err().to_string();

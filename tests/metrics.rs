@@ -10,8 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use phonegate::call::{CallLimit, CallStatus, Failure, FailureReason, StoredOutcome};
 use phonegate::config::Level;
-use phonegate::registry::Registry;
-use phonegate::telemetry::{Log, Metrics, Sinks, TextFile};
+use phonegate::telemetry::{CallCounts, Log, Metrics, PrometheusTextfile, Sinks};
 use serde_json::{Value, json};
 use support::abi::{Abi, approves};
 use support::approval::stored_as_verified;
@@ -235,7 +234,7 @@ fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
 }
 
 /// A metrics file without a gate, its metrics, and the events in its log.
-fn text_file(path: &Path) -> (Arc<TextFile>, Metrics, impl Fn() -> Vec<String> + use<>) {
+fn text_file(path: &Path) -> (Arc<PrometheusTextfile>, Metrics, impl Fn() -> Vec<String> + use<>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&events);
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, line: &str| {
@@ -247,8 +246,7 @@ fn text_file(path: &Path) -> (Arc<TextFile>, Metrics, impl Fn() -> Vec<String> +
     for _ in 0..1000 {
         metrics.ended(&stored_as_verified(), Some("demo"), Duration::from_secs(5));
     }
-    let registry = Arc::new(Registry::new(Duration::from_secs(1)));
-    let file = Arc::new(TextFile::new(path.to_owned(), metrics.clone(), registry, log.clone()));
+    let file = Arc::new(PrometheusTextfile::new(path.to_owned(), metrics.clone(), CallCounts::default, log.clone()));
     (file, metrics, move || {
         log.close(support::PATIENCE);
         events.lock().unwrap().clone()

@@ -42,7 +42,7 @@ fn prometheus_finds_nothing_wrong_and_node_exporter_shows_every_figure() {
 #[test]
 fn the_documents_tell_of_every_figure_and_their_examples_are_such_that_prometheus_takes_them() {
     let operations = std::fs::read_to_string(support::project_folder().join("docs/operations.md")).unwrap();
-    let text = Metrics::new(["demo"]).unwrap().to_text(0, 0).unwrap();
+    let text = Metrics::new(["demo"]).unwrap().to_text(Default::default()).unwrap();
     let written: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let mut told: Vec<_> =
         operations.lines().filter_map(|line| line.strip_prefix("| `phonegate_")?.split_once('`')).collect();

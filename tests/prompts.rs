@@ -223,7 +223,7 @@ fn an_own_recording_takes_the_place_of_the_library_s_and_may_add_a_language() {
     let prompts = own.load().unwrap();
     let german = prompts.language_for(Some("de-DE"), None);
     assert!(amplitude(&german.get(Piece::Intro).unwrap(), 700.0) > 0.4);
-    assert_eq!(german.own_file(Piece::Intro), Some(&*own.at("de_de/Intro.WAV")));
+    assert_eq!(german.custom_file(Piece::Intro), Some(&*own.at("de_de/Intro.WAV")));
     let original = embedded().language_for(Some("de-DE"), None);
     assert_eq!(german.get(Piece::Goodbye), original.get(Piece::Goodbye));
     assert_ne!(german.get(Piece::Intro).unwrap(), original.get(Piece::Intro).unwrap());

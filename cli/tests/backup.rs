@@ -24,7 +24,7 @@ fn a_backup_during_a_call_is_complete_and_restorable() {
     let written = place.run(&["backup", "copy.db", "--json"]).exits(0).record("written");
     let copy = place.path().join("copy.db");
     assert_eq!(written, json!({ "event": "written", "file": "copy.db", "bytes": copy.metadata().unwrap().len() }));
-    assert_eq!(platform::exposure(&copy, Grant::CurrentUser).unwrap().in_words(), None);
+    assert_eq!(platform::exposure(&copy, Grant::CurrentUser).unwrap().describe(), None);
     place.answer("1;");
     ringing.wait().exits(0);
     assert_eq!(calls(&place)[0]["outcome"], "verified");

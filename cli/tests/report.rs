@@ -57,7 +57,7 @@ fn a_report_is_private_and_replaces_the_old_one() {
     let page = place.path().join("report.html");
     let link = place.path().join("link.html");
     place.run(&["report", "--html", "report.html"]).exits(0);
-    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().in_words(), None);
+    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().describe(), None);
     fs::write(&page, "the old one").unwrap();
     std::os::unix::fs::symlink("report.html", &link).unwrap();
     place.run(&["report", "--html", "link.html"]).exits(0);

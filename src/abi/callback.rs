@@ -5,7 +5,7 @@ use std::ffi::{CString, c_char, c_void};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::CallResult;
+use super::ResultCode;
 use crate::config::Level;
 
 /// `phonegate_log_callback`.
@@ -41,9 +41,9 @@ pub(super) fn inside() -> bool {
 }
 
 /// Replaces the callback, and waits until none that was set before is running. The new one may run meanwhile.
-pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> CallResult {
+pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> ResultCode {
     if inside() {
-        return CallResult::InCallback;
+        return ResultCode::InCallback;
     }
     let mut state = STATE.lock();
     state.callback = function.map(|function| Callback { function, user_data });
@@ -52,7 +52,7 @@ pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> Call
     while state.running.iter().any(|running| *running < generation) {
         IDLE.wait(&mut state);
     }
-    CallResult::Ok
+    ResultCode::Ok
 }
 
 /// Hands a line to the callback, if there is one.

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use super::slot;
+use super::global;
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("PhoneGate must be built with panic = \"unwind\": a host must outlive a defect in it");
@@ -46,8 +46,8 @@ fn hook_panics() {
             let ours = INSIDE.try_with(Cell::get).unwrap_or(false)
                 || std::thread::current().name().is_some_and(|name| name.starts_with("phonegate"));
             match info.location() {
-                Some(place) if ours => slot::log_panic(&format!("a panic at {}:{}", place.file(), place.line())),
-                _ if ours => slot::log_panic("a panic at an unknown place"),
+                Some(place) if ours => global::log_panic(&format!("a panic at {}:{}", place.file(), place.line())),
+                _ if ours => global::log_panic("a panic at an unknown place"),
                 _ => before(info),
             }
         }));

@@ -3,8 +3,8 @@
 
 mod callback;
 mod exports;
+mod global;
 mod guard;
-mod slot;
 mod text;
 
 pub use callback::LogCallback;
@@ -20,7 +20,7 @@ pub const ABI_VERSION: u32 = 1;
 
 /// A `phonegate_result`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallResult {
+pub enum ResultCode {
     /// `PHONEGATE_OK`
     Ok,
     /// `PHONEGATE_INVALID_ARGUMENT`
@@ -43,7 +43,7 @@ pub enum CallResult {
     Internal,
 }
 
-impl CallResult {
+impl ResultCode {
     /// Its number in the header.
     pub fn code(self) -> i32 {
         match self {

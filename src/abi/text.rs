@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::CallResult;
+use super::ResultCode;
 
 /// The longest phone number or id, in bytes.
 pub(super) const MAX_WORD: usize = 256;
@@ -32,7 +32,7 @@ impl BadText {
     }
 }
 
-impl From<BadText> for CallResult {
+impl From<BadText> for ResultCode {
     fn from(bad: BadText) -> Self {
         match bad {
             BadText::Null => Self::InvalidArgument,
@@ -82,27 +82,27 @@ impl Buffer {
     ///
     /// # Safety
     /// `buffer` is NULL or writable for `capacity` bytes, `needed` is NULL or writable, until the last use.
-    pub(super) unsafe fn new(buffer: *mut c_char, capacity: usize, needed: *mut usize) -> Result<Self, CallResult> {
+    pub(super) unsafe fn new(buffer: *mut c_char, capacity: usize, needed: *mut usize) -> Result<Self, ResultCode> {
         if buffer.is_null() && capacity > 0 {
-            return Err(CallResult::InvalidArgument);
+            return Err(ResultCode::InvalidArgument);
         }
         Ok(Self { start: buffer.cast(), capacity, needed })
     }
 
     /// Writes as much of `text` as fits, cut at a character's boundary, and its NUL.
-    pub(super) fn write(self, text: &str) -> CallResult {
+    pub(super) fn write(self, text: &str) -> ResultCode {
         // A NUL inside would cut the text for a C caller.
         let text = text.split('\0').next().unwrap_or_default();
         if !self.needed.is_null() {
             // SAFETY: by the promise to `new`, it is writable; `write_unaligned` asks for no alignment.
             unsafe { self.needed.write_unaligned(text.len() + 1) };
         }
-        let Some(room) = self.capacity.checked_sub(1) else { return CallResult::BufferTooSmall };
+        let Some(room) = self.capacity.checked_sub(1) else { return ResultCode::BufferTooSmall };
         let shown = text.floor_char_boundary(room);
         // SAFETY: `shown` is at most `capacity - 1` and at most the text's length; `copy` allows any overlap.
         unsafe { std::ptr::copy(text.as_ptr(), self.start, shown) };
         // SAFETY: `shown` is below `capacity`.
         unsafe { self.start.add(shown).write(0) };
-        if shown == text.len() { CallResult::Ok } else { CallResult::BufferTooSmall }
+        if shown == text.len() { ResultCode::Ok } else { ResultCode::BufferTooSmall }
     }
 }

@@ -2,16 +2,13 @@
 
 mod warnings;
 
-use std::path::Path;
 use std::time::Duration;
 
 use phonegate_approval::policy::{self, Policy, PolicyError};
-use phonegate_approval::secret::PIN_DIGITS;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Bounded, Config, ConfigError, Secret};
-use crate::approval::pins::{Pepper, PinRules};
 use crate::limits::PinLimits;
 
 /// The path of the pepper in the configuration.
@@ -77,27 +74,12 @@ pub struct PinConfig {
 }
 
 impl PinConfig {
-    /// Reads the pepper, if there is one. Relative files lie in `base`.
-    ///
-    /// # Errors
-    /// It cannot be read, or is too short.
-    pub fn read_pepper(&self, base: &Path) -> Result<Option<Pepper>, ConfigError> {
-        let Some(secret) = &self.pepper else { return Ok(None) };
-        let pepper = Pepper::new(&secret.resolve(base, PEPPER)?);
-        pepper.map(Some).map_err(|too_short| ConfigError::invalid(PEPPER, too_short))
-    }
-
-    /// The limits of wrong PINs.
+    /// Returns the limits of wrong PINs.
     pub fn limits(&self) -> PinLimits {
         PinLimits {
             max_failures: u32::try_from(self.max_failures.get()).unwrap_or(1),
             lock: Duration::from_secs(self.lock_minutes.get().saturating_mul(60)),
         }
-    }
-
-    /// The rules for PINs that are set.
-    pub fn rules(&self) -> PinRules {
-        PinRules { min_digits: u8::try_from(self.min_digits.get()).unwrap_or(*PIN_DIGITS.end()) }
     }
 
     /// The secrets, each with its path inside the file.

@@ -37,7 +37,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// If the variable has a relative path, or the module's own place cannot be found.
-pub fn usual_path() -> Result<PathBuf, ConfigError> {
+pub fn default_path() -> Result<PathBuf, ConfigError> {
     match std::env::var_os(PATH_VARIABLE).map(PathBuf::from) {
         Some(path) if path.is_absolute() => Ok(path),
         Some(path) if !path.as_os_str().is_empty() => Err(ConfigError::new(

@@ -43,7 +43,7 @@ pub use error::{ConfigError, ErrorKind};
 pub(crate) use file::read_file;
 pub use fraud::{FraudConfig, FraudKey};
 pub use limits::{CountryLimits, DenialsConfig, LimitsConfig, LineLimits};
-pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, load, load_with_text, parse, usual_path};
+pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, default_path, load, load_with_text, parse};
 pub use network::NetworkConfig;
 pub(crate) use network::{build_https_client, client_identity, provider_url};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};

@@ -14,7 +14,7 @@ use super::{Gate, MAX_STATUS_WAITS};
 use crate::admission::{Admission, NumberHasher};
 use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
-use crate::approval::pins::{CheckError, PinChecker};
+use crate::approval::pins::{CheckError, Pepper, PinChecker};
 use crate::backend;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::engine::{Engine, StorePolicy};
@@ -22,7 +22,7 @@ use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store::{self, CallStore};
-use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile};
+use crate::telemetry::{CallCounts, Event, Log, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
 /// The runtime's threads that drive calls, whatever their number.
 const WORKERS: usize = 2;
@@ -118,10 +118,11 @@ impl Gate {
         }
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
-        let figures =
-            config.metrics.textfile.as_ref().map(|file| {
-                Arc::new(TextFile::new(base.join(file), metrics.clone(), Arc::clone(&registry), log.clone()))
-            });
+        let textfile = config.metrics.textfile.as_ref().map(|file| {
+            let calls = Arc::clone(&registry);
+            let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
+            Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone()))
+        });
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
@@ -143,8 +144,8 @@ impl Gate {
             let log = log.clone();
             runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
         }
-        if let Some(figures) = &figures {
-            runtime.spawn(Arc::clone(figures).keep_written());
+        if let Some(textfile) = &textfile {
+            runtime.spawn(Arc::clone(textfile).write_loop());
         }
         Ok(Self {
             admission,
@@ -153,7 +154,7 @@ impl Gate {
             backends,
             log,
             alerts,
-            figures,
+            textfile,
             policy,
             call: config.call,
             messages: config.messages,
@@ -174,7 +175,7 @@ fn pin_checker(
     if !policy::Method::from(config.approval.method).has_pin() {
         return Ok(None);
     }
-    let pepper = config.approval.pin.read_pepper(base)?;
+    let pepper = Pepper::read(&config.approval.pin, base)?;
     let pepper = pepper.ok_or_else(|| ConfigError::invalid(PEPPER, "is missing"))?;
     let log = log.clone();
     let report = move |error: &CheckError| {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use phonegate_approval::script::Piece;
 use serde_json::Value;
 
-use super::{Language, Recording, Spoken, wav};
+use super::{Language, PromptAudio, Recording, wav};
 
 /// A recording that is inflated and decoded when it is first said.
 pub(super) type Embedded = LazyLock<Recording>;
@@ -44,7 +44,7 @@ fn read(deflated: &[u8]) -> Recording {
 /// The languages of this library.
 pub(super) fn languages() -> Vec<Language> {
     let language = |(tag, spoken): &'static (&str, [Embedded; Piece::ALL.len()])| {
-        Language::new(tag, Piece::ALL.into_iter().zip(spoken.iter().map(Spoken::Embedded)).collect())
+        Language::new(tag, Piece::ALL.into_iter().zip(spoken.iter().map(PromptAudio::Embedded)).collect())
     };
     LANGUAGES.iter().map(language).collect()
 }

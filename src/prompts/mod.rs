@@ -1,8 +1,8 @@
 //! What users hear: the recordings of each language, those of this library or an administrator's own.
 
 mod compose;
+mod custom;
 mod embedded;
-mod own;
 mod riff;
 mod wav;
 
@@ -26,21 +26,21 @@ pub const SAMPLE_RATE: u32 = 8_000;
 
 /// A recording of this library, or an administrator's own with its file.
 #[derive(Clone, Debug)]
-enum Spoken {
+enum PromptAudio {
     Embedded(&'static Embedded),
-    Own(PathBuf, Recording),
+    Custom(PathBuf, Recording),
 }
 
 /// A language with its recordings. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Language {
     tag: Arc<str>,
-    spoken: Arc<BTreeMap<Piece, Spoken>>,
+    audio: Arc<BTreeMap<Piece, PromptAudio>>,
 }
 
 impl Language {
-    fn new(tag: &str, spoken: BTreeMap<Piece, Spoken>) -> Self {
-        Self { tag: tag.into(), spoken: Arc::new(spoken) }
+    fn new(tag: &str, audio: BTreeMap<Piece, PromptAudio>) -> Self {
+        Self { tag: tag.into(), audio: Arc::new(audio) }
     }
 
     /// Its tag of BCP 47: `de-DE`.
@@ -50,17 +50,17 @@ impl Language {
 
     /// The recording of a piece. `None` for a piece that only other methods say, in a language of the administrator.
     pub fn get(&self, piece: Piece) -> Option<Recording> {
-        Some(match self.spoken.get(&piece)? {
-            Spoken::Embedded(recording) => Arc::clone(recording),
-            Spoken::Own(_, recording) => Arc::clone(recording),
+        Some(match self.audio.get(&piece)? {
+            PromptAudio::Embedded(recording) => Arc::clone(recording),
+            PromptAudio::Custom(_, recording) => Arc::clone(recording),
         })
     }
 
     /// The administrator's file that it was read from. None: it is one of this library.
-    pub fn own_file(&self, piece: Piece) -> Option<&Path> {
-        match self.spoken.get(&piece)? {
-            Spoken::Embedded(_) => None,
-            Spoken::Own(file, _) => Some(file),
+    pub fn custom_file(&self, piece: Piece) -> Option<&Path> {
+        match self.audio.get(&piece)? {
+            PromptAudio::Embedded(_) => None,
+            PromptAudio::Custom(file, _) => Some(file),
         }
     }
 
@@ -102,7 +102,7 @@ impl Prompts {
         let mut languages = embedded::languages();
         let mut faults = Vec::new();
         if let Some(folder) = &config.directory {
-            own::add(&base.join(folder), method, &mut languages, &mut faults);
+            custom::add(&base.join(folder), method, &mut languages, &mut faults);
         }
         let named = |path: &str, tag: &str, faults: &mut Vec<ConfigError>| {
             let found = find(&languages, tag, &[]);
@@ -144,7 +144,7 @@ impl Prompts {
 
     /// The languages that tell users to press zero to report a fraud, as this library's recordings do.
     pub fn saying_zero(&self) -> Vec<&str> {
-        let says_zero = |language: &&Language| language.own_file(Piece::NotYou).is_none();
+        let says_zero = |language: &&Language| language.custom_file(Piece::NotYou).is_none();
         self.languages.iter().filter(says_zero).map(Language::tag).collect()
     }
 

@@ -36,7 +36,7 @@ fn every_language_says_every_piece() {
         for piece in Piece::ALL {
             let length = language.get(piece).unwrap().len();
             assert!(length > 800, "{}/{} is longer than 100 ms", language.tag(), piece.name());
-            assert_eq!(language.own_file(piece), None);
+            assert_eq!(language.custom_file(piece), None);
         }
         let length = |digit: &u8| language.get(Piece::Digit(*digit)).unwrap().len();
         let longest = (0..10).max_by_key(length).unwrap().to_string().repeat(3);

@@ -50,7 +50,7 @@ impl Picture {
 
 /// Returns the colours of the style sheet for this colour scheme.
 pub fn palette(scheme: Scheme) -> HashMap<&'static str, Colour> {
-    let style = include_str!("../../src/report/page.css");
+    let style = include_str!("../../src/commands/report/page.css");
     let (light, dark) = style.split_once("(prefers-color-scheme: dark)").unwrap();
     let mut palette = HashMap::new();
     let mut name_all = |block: &'static str| {

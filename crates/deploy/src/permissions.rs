@@ -135,7 +135,8 @@ pub fn check_service_folder(folder: &Path, account: Option<&Account>) -> Option<
     }
 }
 
-/// Returns the access of others to a path, besides the account of the service, or this user if it is not registered.
+/// Returns who has access to a path besides administrators and the account of the service, or, if that is not
+/// registered, this user.
 fn exposure(path: &Path, account: Option<&Account>) -> io::Result<Exposure> {
     platform::exposure(path, account.map_or(Grant::CurrentUser, Grant::Account))
 }

@@ -33,7 +33,7 @@ pub struct Exposure {
     pub writers: Vec<String>,
     /// Whether the account that should be able to read it, or to change what is in it where it is a folder, has no entry
     /// for that. What it may do as a member of a group is not looked at.
-    pub lacking: bool,
+    pub lacks_grant: bool,
 }
 
 impl Exposure {
@@ -47,7 +47,7 @@ impl Exposure {
     }
 
     /// Who beyond those who should can use it, and for what. None where nobody can.
-    pub fn in_words(&self) -> Option<String> {
+    pub fn describe(&self) -> Option<String> {
         self.why_unsafe().or_else(|| match self.readers.as_slice() {
             [] => None,
             readers => Some(format!("{} can read it", readers.join(" and "))),

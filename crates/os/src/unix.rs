@@ -132,7 +132,7 @@ fn name_of(user: libc::uid_t) -> Option<String> {
 }
 
 /// Is stdout a pipe that nobody reads any more, or a terminal that is gone?
-pub fn is_stdout_left() -> bool {
+pub fn is_stdout_closed() -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
     // SAFETY: it is one valid pollfd, as is said; that its descriptor may be closed is told in the answer.
     let told = unsafe { libc::poll(&mut stdout, 1, 0) };
@@ -211,7 +211,7 @@ impl SavedAccess {
     ///
     /// # Errors
     /// Where this process may not.
-    pub fn give(&self, path: &Path) -> io::Result<()> {
+    pub fn apply(&self, path: &Path) -> io::Result<()> {
         let meta = std::fs::metadata(path)?;
         if (meta.uid(), meta.gid()) != (self.owner, self.group) {
             std::os::unix::fs::chown(path, Some(self.owner), Some(self.group))?;
@@ -239,7 +239,7 @@ fn exposure_of(meta: &Metadata) -> Exposure {
         owner: (meta.uid() != me && meta.uid() != 0).then(|| format!("user {}", meta.uid())),
         readers: others(0o040, 0o004),
         writers: others(0o020, 0o002),
-        lacking: false,
+        lacks_grant: false,
     }
 }
 

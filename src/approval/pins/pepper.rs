@@ -1,11 +1,13 @@
 //! The pepper: a secret that every hash of a PIN needs, and that is not in the store.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use crate::config::{ConfigError, PEPPER, PinConfig};
 use crate::store::PepperFingerprint;
 
 /// The prefix of what is hashed for the fingerprint, so that the hash is of no use for anything else.
@@ -45,7 +47,17 @@ impl Pepper {
         Ok(Self { secret: Arc::new(text.into()), fingerprint: PepperFingerprint::of_hash(&hash) })
     }
 
-    /// Identifies the pepper without revealing it.
+    /// Reads the pepper of a configuration, if it has one. A relative file is resolved against `base`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is too short.
+    pub fn read(config: &PinConfig, base: &Path) -> Result<Option<Self>, ConfigError> {
+        let Some(secret) = &config.pepper else { return Ok(None) };
+        let pepper = Self::new(&secret.resolve(base, PEPPER)?);
+        pepper.map(Some).map_err(|too_short| ConfigError::invalid(PEPPER, too_short))
+    }
+
+    /// Returns the fingerprint, which identifies the pepper without revealing it.
     pub fn fingerprint(&self) -> PepperFingerprint {
         self.fingerprint
     }

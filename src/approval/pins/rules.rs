@@ -3,6 +3,7 @@
 use phonegate_approval::secret::{PIN_DIGITS, Pin};
 
 use crate::call::PhoneNumber;
+use crate::config::PinConfig;
 
 /// Which PINs may be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,12 @@ pub enum PinRefused {
     /// The end of the user's number, or the extension.
     #[error("the PIN is the end of the telephone number, or the extension, which is guessed first: choose another one")]
     InNumber,
+}
+
+impl From<&PinConfig> for PinRules {
+    fn from(config: &PinConfig) -> Self {
+        Self { min_digits: u8::try_from(config.min_digits.get()).unwrap_or(*PIN_DIGITS.end()) }
+    }
 }
 
 impl PinRules {

@@ -136,7 +136,7 @@ impl SavedAccess {
     ///
     /// # Errors
     /// Where this process may not.
-    pub fn give(&self, path: &Path) -> io::Result<()> {
+    pub fn apply(&self, path: &Path) -> io::Result<()> {
         set(path, self.0.list, self.0.protected)
     }
 }
@@ -182,7 +182,7 @@ fn examine(path: &Path, grant: Grant<'_>, reading: u32) -> io::Result<Exposure> 
         owner: (!may_own(&owner)).then(|| name_of(&owner)),
         readers: others(reading),
         writers: others(WRITE),
-        lacking: matches!(grant, Grant::Account(account) if granted(&account.sid) & needed != needed),
+        lacks_grant: matches!(grant, Grant::Account(account) if granted(&account.sid) & needed != needed),
     })
 }
 

@@ -165,6 +165,6 @@ pub fn since_boot() -> Duration {
 }
 
 /// Is stdout a pipe that nobody reads any more? Windows tells that to nobody but whoever writes to it.
-pub fn is_stdout_left() -> bool {
+pub fn is_stdout_closed() -> bool {
     false
 }
