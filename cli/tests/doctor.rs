@@ -28,14 +28,14 @@ fn doctor(site: &Site, arguments: &[&str]) -> Ran {
     site.command(&["doctor"]).args(arguments).output().unwrap().into()
 }
 
-/// The findings about one part: the result and the text of each.
+/// Returns the findings about one part: the result and the text of each.
 fn about(ran: &Ran, part: &str) -> Vec<(String, String)> {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
     let findings = ran.records().into_iter().filter(|record| record["event"] == "finding" && record["part"] == part);
     findings.map(|finding| (text(&finding, "result"), text(&finding, "text"))).collect()
 }
 
-/// There is such a finding.
+/// Checks that there is such a finding.
 #[track_caller]
 fn finds(ran: &Ran, part: &str, result: &str, words: &str) {
     let found = about(ran, part);
@@ -45,7 +45,7 @@ fn finds(ran: &Ran, part: &str, result: &str, words: &str) {
     );
 }
 
-/// A C library in place of the one that is installed.
+/// Replaces the installed library with a C library.
 fn replace_library(site: &Site, code: &str) {
     let source = site.bundle().join("library.c");
     fs::write(&source, code).unwrap();
@@ -164,7 +164,7 @@ fn each_fault_of_an_installation_is_named() {
             |site| change_settings(site, |text| text.replace("<CustomP", "<GROUP_KEY>x</GROUP_KEY><CustomP")),
             "MIM's settings",
             "warning",
-            "other entries beside the provider: GROUP_KEY",
+            "other entries in addition to the provider: GROUP_KEY",
         ),
         (|site| fs::write(site.config(), "{").unwrap(), "configuration", "failed", "phonegate.json"),
         (
@@ -192,7 +192,7 @@ fn change_settings(site: &Site, change: fn(String) -> String) {
     fs::write(site.settings(), changed).unwrap();
 }
 
-/// Puts back what [`Site::files`] has read.
+/// Restores the files that [`Site::files`] read.
 fn restore(site: &Site, files: &site::Files) {
     for (name, contents) in files {
         let end = contents.windows(6).rposition(|bytes| bytes == b"\nmode ").unwrap();

@@ -161,7 +161,7 @@ fn describe(step: &Step) -> String {
         "hang_up" => "hung up",
         "clean_up" if step.text.is_some() => "not cleaned up",
         "clean_up" => "cleaned up",
-        "taken_up" => "taken up by another process",
+        "taken_up" => "claimed by another process",
         "server_failed" => "asked another server",
         "retried" => "requested again",
         "forwarded" => "forwarded to another phone",
