@@ -12,12 +12,12 @@ use super::global::{self, REGISTRY};
 use super::guard::guarded;
 use super::text::{self, BadText, Buffer};
 use super::{ABI_VERSION, ResultCode};
-use crate::call::{CallId, CallStatus, Failure, FailureReason};
+use crate::call::{CallEvent, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, Level};
 use crate::failpoint;
 use crate::gate::{self, CallRequest, Gate};
-use crate::telemetry::Event;
+use crate::telemetry::LogEntry;
 
 /// The delivery attributes that name the language of a call, in either case.
 const LANGUAGE_ATTRIBUTES: [&str; 2] = ["language", "locale"];
@@ -213,7 +213,7 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
 /// Remembers why a call was refused, and tells.
 fn refuse(id: CallId, failure: Failure) -> CallStatus {
     if global::with_gate(|gate| gate.refuse(id, failure.clone())).is_err() {
-        global::log(Level::Warn, &Event::refused(Some(id), &failure));
+        log_refused(Some(id), &failure);
         REGISTRY.begin(id, Err(failure), Deadline::after(Moment::now(), Duration::ZERO));
     }
     CallStatus::Failed
@@ -221,8 +221,12 @@ fn refuse(id: CallId, failure: Failure) -> CallStatus {
 
 /// Tells the log of a request that cannot be remembered, since it has no id.
 fn refuse_nameless(failure: &Failure) -> CallStatus {
-    global::log(Level::Warn, &Event::refused(None, failure));
+    log_refused(None, failure);
     CallStatus::Failed
+}
+
+fn log_refused(id: Option<CallId>, failure: &Failure) {
+    global::log(&LogEntry { level: Level::Warn, ..LogEntry::refused(CallEvent::Refused, id, failure) });
 }
 
 /// Reads a call id. Inlined into each export, so that the id stays in registers; the error path is not inlined.

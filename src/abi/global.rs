@@ -14,13 +14,13 @@ use super::{ResultCode, callback};
 use crate::TYPES;
 use crate::alerts::AlertKind;
 use crate::alerts::direct::{HourlyLimit, Undelivered, report_refusal};
-use crate::call::{CallId, CallStatus};
+use crate::call::{CallId, CallStatus, GateEvent};
 use crate::clock::Moment;
 use crate::config::{self, ConfigError, Level, Messages};
 use crate::gate::{Gate, LogTo};
 use crate::platform;
 use crate::registry::{Registry, Snapshot};
-use crate::telemetry::{Event, Log, Sinks, Tee, system_log};
+use crate::telemetry::{Log, LogEntry, Sinks, Tee, system_log};
 
 /// Maximum time to deliver the alert about a refused configuration.
 const ALERT_LIMIT: Duration = Duration::from_secs(20);
@@ -150,18 +150,18 @@ pub(super) fn shut_down(timeout: Duration) -> ResultCode {
 }
 
 /// Writes a line to the gate's log, started if need be. Where it cannot start, to where that was told.
-pub(super) fn log(level: Level, event: &Event<'_>) {
-    if with_gate(|gate| gate.log(level, event)).is_err()
+pub(super) fn log(entry: &LogEntry<'_>) {
+    if with_gate(|gate| gate.log(entry)).is_err()
         && let Some(refusals) = &START.lock().refusals
     {
-        refusals.write(level, event);
+        refusals.write(entry);
     }
 }
 
 /// Writes that a panic was caught, where a gate has a log for it.
 pub(super) fn log_panic(text: &str) {
     if let Some(running) = &*RUNNING.load() {
-        running.gate.log(Level::Error, &Event { event: "defect", text: Some(text), ..Event::default() });
+        running.gate.log(&LogEntry { text: Some(text), ..LogEntry::new(GateEvent::Defect) });
     }
 }
 
@@ -215,7 +215,7 @@ impl Start {
             for Undelivered { destination, error } in undelivered {
                 let text = format!("configuration to {destination}: {error}");
                 if let Some(log) = &log {
-                    log.write(Level::Warn, &Event { event: "alert_given_up", text: Some(&text), ..Event::default() });
+                    log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::AlertGivenUp) });
                 }
             }
             // Fails if no shutdown waits for it.
@@ -251,6 +251,6 @@ fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
         .or_else(|_| Log::start(Level::Info, Sinks { tee: Some(tee), system: system(), ..Sinks::default() }))
         .ok()?;
     let text = error.to_string();
-    log.write(Level::Warn, &Event { event: "not_configured", text: Some(&text), ..Event::default() });
+    log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::NotConfigured) });
     Some(log)
 }

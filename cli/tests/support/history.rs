@@ -9,7 +9,7 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use phonegate::admission::Admission;
 use phonegate::backend::CallRef;
-use phonegate::call::{Attempt, CallId, CallLimit, Failure, FailureReason, Outcome, PhoneNumber};
+use phonegate::call::{Attempt, CallEvent, CallId, CallLimit, Failure, FailureReason, Outcome, PhoneNumber};
 use phonegate::store::{
     AttemptChange, Begun, CallStore, DenialLimits, EndRequest, NewAttempt, Owner, RecordedChange, SqliteStore,
     StoredNumber,
@@ -178,12 +178,9 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
         let mut step = |after: Duration, change| {
             updates.push(RecordedChange { attempt: call.attempt, at: call.started + after, change });
         };
-        let name = |name: &str| AttemptChange::Step {
-            name: name.into(),
-            backend: Some(Arc::clone(&call.backend)),
-            text: None,
-        };
-        step(Duration::from_millis(2), name("dialling"));
+        let backend = || Some(Arc::clone(&call.backend));
+        let event = |event: CallEvent| AttemptChange::Step { event, backend: backend(), text: None };
+        step(Duration::from_millis(2), event(CallEvent::Dialling));
         if call.is_placed() {
             let placed = AttemptChange::Placed {
                 backend: Arc::clone(&call.backend),
@@ -192,11 +189,11 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
             };
             step(Duration::from_millis(300), placed);
         } else {
-            step(Duration::from_millis(300), name("backend_refused"));
+            step(Duration::from_millis(300), event(CallEvent::BackendRefused));
         }
         if let Some(answered) = call.answered {
-            step(Duration::from_millis(1400), name("ringing"));
-            step(answered, name("answered"));
+            step(Duration::from_millis(1400), event(CallEvent::Ringing));
+            step(answered, event(CallEvent::Answered));
         }
     }
     for call in refused {

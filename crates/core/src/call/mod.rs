@@ -3,6 +3,7 @@
 
 mod call_ref;
 mod country;
+mod event;
 mod failure;
 mod limit;
 mod number_key;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use crate::clock::Deadline;
 pub use call_ref::CallRef;
 pub use country::Country;
+pub use event::{CallEvent, GateEvent};
 pub use failure::{Failure, FailureReason};
 pub use limit::CallLimit;
 pub use number_key::{HashedNumber, KeyFingerprint, NumberKey};
@@ -250,17 +252,6 @@ pub enum Progress {
     Ringing,
     /// Somebody, or a machine, answered.
     Answered,
-}
-
-impl Progress {
-    /// Its name in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Progress::Dialling => "dialling",
-            Progress::Ringing => "ringing",
-            Progress::Answered => "answered",
-        }
-    }
 }
 
 /// How a call ended, as it was judged in this process.
