@@ -143,7 +143,7 @@ proptest! {
                 Operation::Settle { attempt, verified } => {
                     if let Some((attempt, n, _)) = attempts.get(attempt % attempts.len().max(1)) {
                         let outcome = if verified { VERIFIED } else { wrong_key() };
-                        let settled = registry.settle(*attempt, outcome, now);
+                        let settled = registry.end(*attempt, outcome, now);
                         let call = model.calls.get_mut(n).filter(|call| call.generation == attempt.generation);
                         match call.filter(|call| call.ended.is_none()) {
                             None => prop_assert_eq!(settled, None),
@@ -196,7 +196,7 @@ fn an_approval_after_the_deadline_by_either_clock_fails() {
         let (registry, now) = (Registry::new(KEEP), Moment::now());
         let attempt = begun(&registry, 1, now);
         let Some(StoredOutcome::Failed(failure)) =
-            registry.settle(attempt, VERIFIED, now.moved(monotonic, monotonic, wall))
+            registry.end(attempt, VERIFIED, now.moved(monotonic, monotonic, wall))
         else {
             panic!("approved {monotonic:?} and {wall:?} after the start")
         };
@@ -223,7 +223,7 @@ fn a_success_is_forgotten_after_its_time_by_either_clock() {
     for (monotonic, wall) in [(KEEP, zero), (zero, KEEP)] {
         let (registry, now) = (Registry::new(KEEP), Moment::now());
         let attempt = begun(&registry, 1, now);
-        registry.settle(attempt, VERIFIED, now);
+        registry.end(attempt, VERIFIED, now);
         let almost = KEEP - Duration::from_secs(1);
         let before = now.moved(monotonic.min(almost), monotonic.min(almost), wall.min(almost));
         assert_eq!(registry.status_at(id(1), || before), Some(CallStatus::Success));
@@ -238,7 +238,7 @@ fn a_success_that_was_forgotten_stays_so_when_a_new_gate_keeps_longer() {
     let registry = Registry::new(Duration::from_secs(1));
     let start = Moment::now();
     let attempt = begun(&registry, 1, start);
-    registry.settle(attempt, VERIFIED, start);
+    registry.end(attempt, VERIFIED, start);
     registry.keep_finished_for(KEEP);
     let two = Duration::from_secs(2);
     let later = start.moved(two, two, two);
@@ -255,7 +255,7 @@ fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
     assert_eq!((failure.reason(), of), (FailureReason::AlreadyInProgress, attempt));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure.clone()));
     assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
-    registry.settle(attempt, VERIFIED, now);
+    registry.end(attempt, VERIFIED, now);
     assert_eq!(registry.status(id(1)), Some(CallStatus::Success));
     assert_eq!(registry.snapshot(id(1)).unwrap().failure, Some(failure), "the host may ask for it late");
 }
@@ -279,7 +279,7 @@ fn calls_beyond_the_bound_are_throttled_until_one_ends() {
     let third = registry.begin(id(3), Ok(number(1003)), Deadline::after(now, DEADLINE));
     let Begun::Refused(failure, _) = third else { panic!("{third:?}") };
     assert_eq!(failure.reason(), FailureReason::Throttled);
-    registry.settle(first, wrong_key(), now);
+    registry.end(first, wrong_key(), now);
     begun(&registry, 3, now);
 }
 
@@ -318,7 +318,7 @@ fn an_approval_is_used_up_once_and_by_the_ticket_of_its_entry() {
     let deadline = Deadline::after(Moment::now(), DEADLINE);
     let Begun::New(attempt) = registry.begin(id(1), Ok(number(1000)), deadline) else { panic!("it is new") };
     assert_eq!(registry.approval_to_use(id(1), || 7), None, "it is pending");
-    registry.settle(attempt, VERIFIED, Moment::now()).unwrap();
+    registry.end(attempt, VERIFIED, Moment::now()).unwrap();
     let first = registry.approval_to_use(id(1), || 7).unwrap();
     assert_eq!((first.attempt, first.ticket, first.is_granted), (attempt, 7, false));
     registry.grant(&first);

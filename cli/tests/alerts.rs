@@ -1,4 +1,4 @@
-//! `phonegate alerts`: testing the destinations, and listing what waits.
+//! `phonegate alerts`: tests destinations, and lists alerts.
 
 mod support;
 
@@ -67,7 +67,7 @@ fn a_test_alert_goes_to_every_destination() {
 }
 
 #[test]
-fn a_destination_that_fails_a_test_is_named_with_its_reason() {
+fn a_destination_that_rejects_a_test_alert_is_named() {
     let runtime = runtime();
     let server = receiver(&runtime);
     let silent = format!("http://{}", nobody());

@@ -1,4 +1,4 @@
-//! Tests `phonegate backup`.
+//! `phonegate backup`.
 
 mod support;
 
@@ -41,12 +41,12 @@ fn a_backup_during_a_call_is_complete_and_restorable() {
 }
 
 #[test]
-fn an_existing_file_is_kept_and_a_failure_leaves_none() {
+fn backup_replaces_no_file_and_leaves_no_partial_one() {
     let place = Place::with_store(&kept(None));
-    fs::write(place.path().join("other.db"), "somebody's").unwrap();
+    fs::write(place.path().join("other.db"), "another file").unwrap();
     let ran = place.run(&["backup", "other.db"]).exits(1);
     assert!(ran.stderr.contains("other.db is there already; name a new file"), "{}", ran.stderr);
-    assert_eq!(fs::read_to_string(place.path().join("other.db")).unwrap(), "somebody's");
+    assert_eq!(fs::read_to_string(place.path().join("other.db")).unwrap(), "another file");
     let ran = place.run(&["backup", "there/is/no/such/folder.db"]).exits(1);
     assert!(ran.stderr.contains("name a file in a folder that you may write to"), "{}", ran.stderr);
 
@@ -57,7 +57,7 @@ fn an_existing_file_is_kept_and_a_failure_leaves_none() {
 }
 
 #[test]
-fn a_store_that_is_not_a_file_is_refused_with_a_hint() {
+fn backup_of_a_store_without_a_file_says_what_to_do() {
     let place = Place::with(&kept(None));
     let store = |store: Value| {
         let mut config = kept(None);
@@ -81,7 +81,7 @@ fn a_store_that_is_not_a_file_is_refused_with_a_hint() {
 }
 
 #[test]
-fn a_backup_contains_no_deleted_data() {
+fn deleted_rows_are_in_no_backup() {
     let place = Place::with_store(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "a word of its own"]).exits(0);
     place.run(&["blocks", "remove", NUMBER]).exits(0);

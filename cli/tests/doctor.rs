@@ -1,4 +1,4 @@
-//! What `phonegate doctor` promises, on a stand-in of a machine with MIM.
+//! `phonegate doctor`, with a stand-in of a machine with MIM.
 
 #[path = "support/provider.rs"]
 mod provider;
@@ -55,7 +55,7 @@ fn replace_library(site: &Site, code: &str) {
 }
 
 #[test]
-fn every_part_of_a_whole_installation_is_found_and_nothing_is_wrong() {
+fn a_good_installation_has_no_findings() {
     let site = installed();
     let before = site.files();
     let ran = doctor(&site, &["--json"]).exits(0);
@@ -218,7 +218,7 @@ fn a_shim_that_the_services_runtime_cannot_load_is_named() {
 }
 
 #[test]
-fn calls_that_others_can_read_and_figures_without_a_place_are_warned_about() {
+fn readable_calls_and_unwritable_metrics_are_warnings() {
     let site = installed();
     let kept = tempfile::tempdir().unwrap();
     let mut config = support::simulated(None, 0);
@@ -253,7 +253,7 @@ fn approval_by_pound_is_a_finding() {
 }
 
 #[test]
-fn a_store_that_can_never_be_made_is_named() {
+fn a_store_that_cannot_be_created_is_named() {
     let site = installed();
     for store in ["/proc/nope/calls.db", "phonegate.json/calls.db"] {
         let mut config = support::simulated(None, 0);
@@ -291,7 +291,7 @@ fn the_clock_is_compared_with_the_providers() {
     }
 }
 
-/// The time, so many seconds from now, as HTTP writes it.
+/// Returns the time this many seconds from now, in the format of HTTP.
 fn http_date(offset: i32) -> String {
     let arguments = ["-u", "-d", &format!("{offset} seconds"), "+%a, %d %b %Y %H:%M:%S GMT"];
     let date = Command::new("date").args(arguments).env("LC_ALL", "C").output().unwrap();
@@ -299,7 +299,7 @@ fn http_date(offset: i32) -> String {
 }
 
 #[test]
-fn a_zip_file_is_never_written_over() {
+fn a_zip_file_is_never_overwritten() {
     let site = installed();
     let zip = site.bundle().join("support.zip");
     doctor(&site, &["--zip", zip.to_str().unwrap()]).exits(0);

@@ -1,5 +1,4 @@
-//! What `phonegate doctor --zip` promises to whoever hands the file on: after a whole run of a machine, with calls that
-//! succeed and fail, no secret and no telephone number is in any file of it.
+//! `phonegate doctor --zip`, after calls that succeed and fail: no file in the zip file has a secret or a telephone number.
 
 #[path = "support/provider.rs"]
 mod provider;
@@ -69,7 +68,7 @@ fn config(provider: &Provider, state: &Path) -> Value {
     config
 }
 
-/// Not in the state folder of whoever runs this test.
+/// Uses a state folder of its own.
 fn store(state: &Path) -> Value {
     json!({ "path": state.join("phonegate.db") })
 }
@@ -142,13 +141,13 @@ fn doctor(site: &Site, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
+fn doctor_shows_no_secret_and_no_number() {
     let site = Site::new();
     let mut simulated = simulated(None, 0);
     simulated["store"] = store(&site.state());
     site.configure(&simulated);
     site.install(&[]).exits(0);
-    // One after the other: a phone that exists only in the process, and a provider that quotes what it was told.
+    // First a simulated phone, then a provider that quotes the request.
     place_calls(&site.config());
     let provider = Provider::start();
     let quoting = format!("The number {} is not valid for {TOKEN}", NUMBERS[0]);
@@ -165,11 +164,11 @@ fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
     let logs = ["phonegate.log", "phonegate-tool.log"].map(|name| site.state().join(name));
     doctor(&site, &[]);
     for log in &logs {
-        // The provider's own words are logged, and nothing else of a secret.
+        // The log has the message of the provider, and no other part of a secret.
         is_clean("what was logged", &fs::read_to_string(log).unwrap());
         sully(log);
     }
-    // A proxy that nobody is behind, and what does not belong into a configuration, last: no call would be placed.
+    // An unreachable proxy and unknown keys come last, since they prevent calls.
     with_all["network"]["proxy"] = "http://hunter2-proxy-user:hunter2-proxy-p@ss:word@127.0.0.1:9".into();
     let whole = with_all.to_string();
     let damaged = whole.trim_end_matches('}').to_owned();

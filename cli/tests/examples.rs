@@ -26,7 +26,7 @@ fn name(path: &Path) -> &str {
 }
 
 #[test]
-fn every_example_is_accepted_and_told_of_in_the_readme() {
+fn each_example_is_valid_and_in_the_readme() {
     let examples = examples();
     assert_eq!(
         examples.iter().map(|path| name(path)).collect::<Vec<_>>(),
@@ -39,19 +39,19 @@ fn every_example_is_accepted_and_told_of_in_the_readme() {
     }
 }
 
-/// The gate starts with each of them, its secrets included. The provider's address alone is another: this machine's,
-/// where nobody listens.
+/// The gate starts with each of them and with its secrets. Only the address of the provider is replaced by one where
+/// nothing listens.
 #[test]
 fn a_gate_starts_with_every_example() {
-    let nobody = format!("http://{}", nobody());
+    let address = format!("http://{}", nobody());
     for path in examples() {
         let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let is_cloud = config["backends"]["cloud"].is_object();
         let is_real = is_cloud || config["backends"]["trunk"].is_object();
         if is_cloud {
-            config["backends"]["cloud"]["base_url"] = json!(nobody);
+            config["backends"]["cloud"]["base_url"] = json!(address);
         } else if is_real {
-            config["backends"]["trunk"]["trunk"] = json!(nobody.replace("http://", "sip:") + ";transport=tcp");
+            config["backends"]["trunk"]["trunk"] = json!(address.replace("http://", "sip:") + ";transport=tcp");
         }
         let place = Place::with(&config);
         let mut command = place.command(&["check", "--json"]);
@@ -67,7 +67,7 @@ fn a_gate_starts_with_every_example() {
 }
 
 #[test]
-fn the_example_of_a_demonstration_verifies() {
+fn the_demo_example_verifies() {
     let demo = examples().into_iter().find(|path| name(path) == "demo.json").unwrap();
     Place::empty().run(&["call", NUMBER, "--config", demo.to_str().unwrap()]).exits(0);
 }

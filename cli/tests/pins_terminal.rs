@@ -58,7 +58,7 @@ impl Terminal {
     fn asks(&mut self, prompt: &str) {
         while !self.text.contains(prompt) {
             let bytes = self.shown.recv_timeout(support::PATIENCE);
-            let bytes = bytes.unwrap_or_else(|_| panic!("waited in vain for {prompt} after {:?}", self.text));
+            let bytes = bytes.unwrap_or_else(|_| panic!("timed out waiting for {prompt} after {:?}", self.text));
             self.text.push_str(&String::from_utf8(bytes).unwrap());
         }
         let fd = self.keyboard.as_raw_fd();
@@ -150,7 +150,7 @@ fn standard_input_that_is_a_terminal_is_refused() {
 
 /// As under a scheduler: there is nothing to ask.
 #[test]
-fn without_a_terminal_the_error_names_the_other_ways() {
+fn without_a_terminal_the_error_names_the_options() {
     let place = place();
     let mut command = place.command(&["pins", "set", NUMBER]);
     // SAFETY: setsid is safe between fork and exec.

@@ -1,5 +1,4 @@
-//! What a reader sees of `phonegate report`, in Chromium and on paper. The pictures stay in `target/tmp/report`, to be
-//! looked at.
+//! The page of `phonegate report` in Chromium and on paper. The pictures are kept in `target/tmp/report`.
 
 #[path = "support/browser.rs"]
 mod browser;
@@ -16,7 +15,7 @@ use browser::{Browser, Scheme};
 use picture::{Picture, of_paper, palette};
 use support::{Place, kept};
 
-/// A page of so many generated calls of so many days, in a folder that stays.
+/// Writes a page about this many generated calls of this many days, into a folder that is kept.
 fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
     let place = Place::with(&kept(None));
     history::fill(&place.path().join("calls.db"), days, calls);
@@ -77,7 +76,7 @@ fn the_page_is_seen_in_light_and_in_dark() {
 }
 
 #[test]
-fn the_page_is_printed_in_colours_on_white_paper_also_for_whoever_prefers_dark() {
+fn the_page_is_printed_on_white_even_with_a_dark_scheme() {
     let page = page_of("printed", 42, 6_000);
     let browser = Browser::start();
     let [sheets, bare] = [page.clone(), without_charts(&page)].map(|page| {
@@ -101,7 +100,7 @@ fn the_page_is_printed_in_colours_on_white_paper_also_for_whoever_prefers_dark()
 }
 
 #[test]
-fn the_page_asks_the_network_for_nothing_and_the_browser_has_no_complaint() {
+fn the_page_loads_nothing_and_the_browser_has_no_complaint() {
     let page = page_of("few", 30, 7);
     let browser = Browser::start();
     let png = page.with_extension("png");

@@ -8,13 +8,13 @@ use super::call_guard::CallGuard;
 use crate::call::{Attempt, Failure, FailureReason, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
-use crate::store::{AttemptState, HOLD, LEASE, RENEW_EVERY};
+use crate::store::{AttemptState, DEADLINE_GRACE, LEASE, RENEW_EVERY};
 
 /// Interval at which the store is asked about a call that another process drives.
 const POLL_EVERY: Duration = Duration::from_millis(300);
 
 /// How long after its deadline a remote call counts as lost, if it is still pending in the store.
-pub(super) const REMOTE_OVERDUE: Duration = HOLD;
+pub(super) const REMOTE_OVERDUE: Duration = DEADLINE_GRACE;
 
 // By then another process has had the time to claim the call, if its owner is gone.
 const _: () = assert!(LEASE.as_millis() + RENEW_EVERY.as_millis() < REMOTE_OVERDUE.as_millis());

@@ -61,7 +61,7 @@ impl Publisher {
         }
         // A repeat may have taken the place of a claimed call in the registry. The repeat is published from the store.
         let of_claimed = call.is_claimed().then(|| outcome.clone());
-        let outcome = self.registry.settle_late(call.attempt, outcome, ago, at).or(of_claimed)?;
+        let outcome = self.registry.end_earlier(call.attempt, outcome, ago, at).or(of_claimed)?;
         match &outcome {
             StoredOutcome::Verified(_) => self.log_step(call, Level::Info, "verified", backend),
             StoredOutcome::Failed(failure) => {

@@ -1,10 +1,9 @@
 //! The state of every call, readable by any thread at any time.
 //!
-//! Calls lie in shards, each behind a lock that is held for memory work alone. Two things change a call once it has
-//! begun: [`Registry::advance`] and [`Registry::settle`]. Both name the attempt, so what arrives late for an earlier
-//! attempt of the same id changes nothing.
+//! Calls are kept in shards. The lock of a shard is held for work in memory only. Each change of a call names its attempt,
+//! so what arrives late for an earlier attempt of the same id changes nothing.
 
-mod elsewhere;
+mod remote;
 mod shard;
 
 use std::collections::HashMap;
@@ -17,24 +16,24 @@ use crate::call::{
 };
 use crate::clock::{Deadline, Moment};
 use crate::sync::Mutex;
-pub use elsewhere::{Adopted, AttemptEnd};
+pub use remote::{Adopted, AttemptEnd};
 use shard::{Calls, Entry, Origin, Shard, Verified};
 
 const SHARDS: usize = 64;
 
-/// The most calls that are known at once, in all; beyond it the oldest ended ones are forgotten early.
+/// Maximum calls, pending and ended. Beyond it the calls that ended first are forgotten early.
 pub const MAX_CALLS: usize = 1 << 20;
 
-/// The most calls that are pending at once; beyond it new ones are Throttled.
+/// Maximum pending calls. Beyond it new ones fail as Throttled.
 pub const MAX_PENDING: usize = 10_000;
 
-/// So many bits of a generation are zero when counting begins: every reader of JSON holds the other 52.
+/// Leading zero bits of the first generation: JSON readers that use floating-point numbers hold 53 bits.
 const GENERATION_SPARE_BITS: u32 = 12;
 
 /// All calls of this process.
 pub struct Registry {
     shards: Box<[Shard]>,
-    /// Who rings which number. Taken only under a shard's lock, or alone.
+    /// The attempt that rings each number. Locked only under the lock of a shard, or alone.
     ringing: Mutex<HashMap<NumberKey, Attempt>>,
     generations: AtomicU64,
     pending: AtomicUsize,
@@ -43,16 +42,16 @@ pub struct Registry {
     max_ended_per_shard: usize,
 }
 
-/// What became of [`Registry::begin`].
+/// The result of [`Registry::begin`].
 #[derive(Debug, PartialEq)]
 pub enum Begun {
-    /// A new attempt: place it.
+    /// A new attempt, to be placed.
     New(Attempt),
-    /// A repeat of this attempt, which is pending: nothing to do.
+    /// A repeat of this attempt, which is pending.
     StillPending(Attempt),
-    /// Refused, as this attempt, which is remembered.
+    /// Refused. The refusal is kept as this attempt.
     Refused(Failure, Attempt),
-    /// Refused, while this attempt of the same id is pending and goes on.
+    /// Refused. This attempt of the same id is pending and goes on.
     RefusedRepeat(Failure, Attempt),
 }
 
@@ -67,12 +66,12 @@ pub struct ApprovalToUse {
     pub is_granted: bool,
 }
 
-/// What one look at a call shows.
+/// What is known of a call at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// What the host is told.
+    /// The status for the host.
     pub status: CallStatus,
-    /// How far it has come, while pending.
+    /// The progress, while pending.
     pub progress: Option<Progress>,
     /// Why it failed, or why a repeat of it was refused.
     pub failure: Option<Failure>,
@@ -84,12 +83,12 @@ impl Registry {
         Self::with_bounds(keep_finished, MAX_PENDING, MAX_CALLS)
     }
 
-    /// As [`Registry::new`], with bounds of one's own.
+    /// As [`Registry::new`], with other maxima of pending calls and of all calls.
     pub fn with_bounds(keep_finished: Duration, max_pending: usize, max_calls: usize) -> Self {
         let registry = Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             ringing: Mutex::default(),
-            // Another process counts from elsewhere.
+            // Random, so that two processes hardly ever use the same generation.
             generations: AtomicU64::new(RandomState::new().hash_one(std::process::id()) >> GENERATION_SPARE_BITS),
             pending: AtomicUsize::new(0),
             keep_finished_s: AtomicU32::new(0),
@@ -100,19 +99,19 @@ impl Registry {
         registry
     }
 
-    /// Sets after what time ended calls are forgotten, in whole seconds.
+    /// Sets how long ended calls are kept, in whole seconds.
     pub fn keep_finished_for(&self, keep: Duration) {
         let seconds = u32::try_from(keep.as_secs()).unwrap_or(u32::MAX);
         self.keep_finished_s.store(seconds, Ordering::Relaxed);
     }
 
-    /// Begins a call, given what admission thinks of its number. The call rings nobody yet.
+    /// Begins a call, given its admitted number or the refusal.
     pub fn begin(&self, id: CallId, admitted: Result<PhoneNumber, Failure>, deadline: Deadline) -> Begun {
         let now = deadline.start();
         let mut calls = self.shard(id).calls.lock();
         self.forget_old(&mut calls, now);
         if admitted.is_ok() {
-            self.let_go(&mut calls, id);
+            self.drop_remote(&mut calls, id);
         }
         if let Some(Entry::Pending(pending)) = calls.by_id.get_mut(&id) {
             let generation = pending.origin.generation;
@@ -134,7 +133,7 @@ impl Registry {
         }
     }
 
-    /// Notes how far a pending attempt has come. False where it is not pending (any more), or not news.
+    /// Records the progress of a pending attempt. Returns whether that changed it.
     pub fn advance(&self, attempt: Attempt, progress: Progress) -> bool {
         let mut calls = self.shard(attempt.id).calls.lock();
         match calls.pending(attempt) {
@@ -146,14 +145,14 @@ impl Registry {
         }
     }
 
-    /// Ends a pending attempt, once. Its number stays claimed until [`Registry::release`]. Returns the outcome as it
-    /// was kept, which is DeadlinePassed where approval came too late, or None where the attempt is not pending.
-    pub fn settle(&self, attempt: Attempt, outcome: StoredOutcome, now: Moment) -> Option<StoredOutcome> {
-        self.settle_late(attempt, outcome, Duration::ZERO, now)
+    /// Ends a pending attempt. Its number stays claimed until [`Registry::release`]. Returns the outcome as it is kept: an
+    /// approval after the deadline is kept as DeadlinePassed. Returns `None` if the attempt is not pending.
+    pub fn end(&self, attempt: Attempt, outcome: StoredOutcome, now: Moment) -> Option<StoredOutcome> {
+        self.end_earlier(attempt, outcome, Duration::ZERO, now)
     }
 
-    /// As [`Registry::settle`], for an attempt that ended so long ago in another process.
-    pub fn settle_late(
+    /// As [`Registry::end`], for an attempt that ended in another process, `ago` before now.
+    pub fn end_earlier(
         &self,
         attempt: Attempt,
         outcome: StoredOutcome,
@@ -226,12 +225,12 @@ impl Registry {
         true
     }
 
-    /// Is this attempt pending here?
+    /// Returns whether this attempt is pending here.
     pub fn is_pending(&self, attempt: Attempt) -> bool {
         self.shard(attempt.id).calls.lock().pending(attempt).is_some()
     }
 
-    /// Gives the attempt's number free: its phone does not ring any more.
+    /// Releases the attempt's number: its phone rings no more.
     pub fn release(&self, attempt: Attempt, number: NumberKey) {
         let mut ringing = self.ringing.lock();
         if ringing.get(&number) == Some(&attempt) {
@@ -239,12 +238,12 @@ impl Registry {
         }
     }
 
-    /// The status of a call, or None where it is unknown or forgotten.
+    /// Returns the status of a call, `None` if it is unknown or forgotten.
     pub fn status(&self, id: CallId) -> Option<CallStatus> {
         self.status_at(id, Moment::now)
     }
 
-    /// As [`Registry::status`], with clocks of one's own. They are read only where they matter.
+    /// As [`Registry::status`], with the caller's clocks. They are read only if the call is verified.
     pub fn status_at(&self, id: CallId, now: impl FnOnce() -> Moment) -> Option<CallStatus> {
         self.shard(id).calls.lock().status(id, self.keep_finished(), now)
     }
@@ -264,7 +263,7 @@ impl Registry {
         }
     }
 
-    /// As [`Registry::wait`], for one attempt alone: None where another one has taken its place.
+    /// As [`Registry::wait`], for one attempt. Returns `None` if another attempt has taken its place.
     pub fn wait_for(&self, attempt: Attempt, until: Instant) -> Option<CallStatus> {
         self.wait_while(attempt.id, until, |entry| entry.origin().generation == attempt.generation, || false)
     }
@@ -273,7 +272,7 @@ impl Registry {
         &self,
         id: CallId,
         until: Instant,
-        is_meant: impl Fn(&Entry) -> bool,
+        is_awaited: impl Fn(&Entry) -> bool,
         is_over: impl Fn() -> bool,
     ) -> Option<CallStatus> {
         let shard = self.shard(id);
@@ -281,7 +280,7 @@ impl Registry {
         let mut in_time = true;
         loop {
             let status = match calls.by_id.get(&id) {
-                Some(entry) if is_meant(entry) => calls.status(id, self.keep_finished(), Moment::now),
+                Some(entry) if is_awaited(entry) => calls.status(id, self.keep_finished(), Moment::now),
                 _ => None,
             };
             if status != Some(CallStatus::Pending) || !in_time || is_over() {
@@ -291,7 +290,7 @@ impl Registry {
         }
     }
 
-    /// All that is known of a call.
+    /// Returns what is known of a call.
     pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
         let calls = self.shard(id).calls.lock();
         let status = calls.status(id, self.keep_finished(), Moment::now)?;
@@ -303,24 +302,24 @@ impl Registry {
         Some(Snapshot { status, progress, failure: failure.cloned() })
     }
 
-    /// Forgets what ended longer ago than is kept.
+    /// Forgets calls that ended longer ago than they are kept.
     pub fn sweep(&self, now: Moment) {
         for shard in &self.shards {
             self.forget_old(&mut shard.calls.lock(), now);
         }
     }
 
-    /// How many calls are known, pending ones included.
+    /// Returns the number of calls, pending and ended.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.calls.lock().by_id.len()).sum()
     }
 
-    /// How many calls are pending.
+    /// Returns the number of pending calls.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Is no call known?
+    /// Returns whether there is no call.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -331,7 +330,7 @@ impl Registry {
 
     #[expect(clippy::indexing_slicing, reason = "there are SHARDS shards, and the index is below SHARDS")]
     fn shard(&self, id: CallId) -> &Shard {
-        // The last byte of a GUID is among its most random ones.
+        // The last byte of a GUID is among the most random ones.
         &self.shards[usize::from(id.to_bytes()[15]) % SHARDS]
     }
 

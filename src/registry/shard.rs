@@ -1,4 +1,4 @@
-//! What lies behind one lock: the calls of a shard, by id, and in the order of their ends.
+//! The calls behind one lock, by id and in the order of their ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -36,14 +36,14 @@ pub(super) struct Origin {
     /// The attempt's generation in the store. Differs from `generation` if the entry mirrors an attempt of another
     /// process.
     pub(super) stored: u64,
-    /// Another process drives it, and this one watches.
-    pub(super) is_elsewhere: bool,
+    /// Whether another process drives it and this one mirrors it.
+    pub(super) is_remote: bool,
 }
 
 pub(super) struct Failed {
     pub(super) origin: Origin,
     pub(super) failure: Failure,
-    /// Whom it was to ring, where that was a number that may be called.
+    /// The number that it was to ring, if it may be called.
     pub(super) number: Option<NumberKey>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Verified {
     /// The number that approved, if it is known here.
     pub(super) number: Option<NumberKey>,
     pub(super) at: Moment,
-    /// How long it was to be kept then: a gate that is started anew cannot bring it back.
+    /// How long the gate that recorded it keeps calls. A later gate cannot keep it longer.
     pub(super) keep: Duration,
     pub(super) refused_repeat: Option<Box<Failure>>,
     /// Identifies this entry to the store, once it has asked for the approval.
@@ -66,14 +66,14 @@ pub(super) struct Pending {
     pub(super) number: NumberKey,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
-    /// Why a repeat of this pending call was refused: the host will ask.
+    /// Why a repeat of this pending call was refused. The host will ask.
     pub(super) refused_repeat: Option<Box<Failure>>,
 }
 
 impl Origin {
     /// An attempt of this process.
     pub(super) fn here(generation: u64) -> Self {
-        Self { generation, stored: generation, is_elsewhere: false }
+        Self { generation, stored: generation, is_remote: false }
     }
 }
 
@@ -120,7 +120,7 @@ impl Entry {
         }
     }
 
-    /// Was it refused, and not for this number? Then nothing that becomes of this number answers for it.
+    /// Returns whether it failed for another number than this one. Then an outcome of this number is not its outcome.
     pub(super) fn is_of_another_number(&self, number: Option<NumberKey>) -> bool {
         matches!(self, Self::Failed(failed) if failed.number.is_none() || failed.number != number)
     }

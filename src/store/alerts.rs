@@ -1,4 +1,4 @@
-//! Alerts that wait for their delivery.
+//! Alerts that wait for their delivery (S19).
 
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +41,7 @@ pub(super) fn alert_lease() -> Duration {
     if failpoint::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
 }
 
-/// The alerts of a store. Each is for one destination. A node delivers those for the destinations that it has.
+/// The alerts of a store (S19). Each is for one destination. A node delivers those for the destinations that it has.
 ///
 /// Every store guarantees, by its own clock:
 ///

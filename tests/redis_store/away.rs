@@ -1,4 +1,4 @@
-//! Redis is away for a while, or has lost something.
+//! Redis is unreachable for a while, is full (S20), or has lost something.
 
 use futures_util::FutureExt;
 use phonegate::store::{AlertAdded, AlertStore, QueuedAlert};
@@ -7,7 +7,7 @@ use super::*;
 use crate::support::approval::verified;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
+async fn a_server_that_is_away_is_reported_and_used_again() {
     let mut redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -31,7 +31,7 @@ async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_on() {
+async fn a_server_that_stands_still_is_reported_and_used_again() {
     let redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -50,7 +50,7 @@ async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it_goes_on() {
+async fn a_call_withdrawn_while_redis_stood_still_never_begins() {
     let redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -79,7 +79,7 @@ async fn a_lease_runs_out(node: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_loses_calls_to_another_because_redis_was_away() {
+async fn no_lease_expires_while_redis_is_away() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
@@ -100,7 +100,7 @@ async fn nobody_loses_calls_to_another_because_redis_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
+async fn claims_whose_answer_was_lost_are_returned_again() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
@@ -129,7 +129,7 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
+async fn a_deleted_call_stops_no_other_claim() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     for n in 1..=3 {
@@ -144,7 +144,7 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_that_redis_lost_holds_up_none_of_the_others() {
+async fn a_lost_alert_stops_no_other_delivery() {
     let redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -192,7 +192,7 @@ async fn a_sweep_gives_up_alerts_when_memory_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
+async fn a_server_with_full_memory_refuses_calls_and_can_be_swept() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let block = Block {
@@ -219,7 +219,7 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
+async fn a_call_behind_too_many_others_is_refused_at_once() {
     let redis = Redis::start();
     let store = std::sync::Arc::new(open(&redis.url()));
     redis.pause();

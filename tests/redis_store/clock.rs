@@ -1,4 +1,4 @@
-//! The clock of Redis, which somebody may set.
+//! The clock of Redis, which an administrator may set (S10).
 
 use super::*;
 use crate::support::approval::verified;
@@ -66,7 +66,7 @@ async fn span_of(store: &RedisStore, n: u128) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
+async fn a_server_clock_that_was_set_back_gives_no_more_time() {
     let redis = Redis::start();
     let store = open(&redis.url());
     for n in [1, 2] {
@@ -91,7 +91,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_forgotten() {
+async fn a_call_with_a_time_in_the_future_stops_no_sweep() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let ahead = SystemTime::now() + Duration::from_secs(86_400 * 365);
@@ -107,7 +107,7 @@ async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_was_away() {
+async fn a_server_clock_that_stood_still_gives_no_more_time() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
@@ -121,7 +121,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_wa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_worked_off_while_nobody_is_there_leaves_what_was_before_in_doubt() {
+async fn ages_from_before_a_clock_catches_up_unused_are_unknown() {
     let redis = Redis::start();
     let store = open(&redis.url());
     // The server's clock was set back by an hour, and then a call is verified.

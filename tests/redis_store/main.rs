@@ -1,15 +1,15 @@
-//! What is Redis's own.
+//! What only the store in Redis promises.
 
 mod away;
 mod clock;
 mod codes;
+mod connect;
 mod limits;
-mod named;
 mod number_keys;
+mod redirects;
 mod sites;
 #[path = "../support/mod.rs"]
 mod support;
-mod way;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};

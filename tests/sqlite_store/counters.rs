@@ -414,7 +414,7 @@ fn a_process_that_only_reads_recounts_nothing() {
 const CHILD: &str = "PHONEGATE_TEST_COUNTERS";
 
 #[test]
-fn a_process_that_is_killed_leaves_counters_that_equal_a_recount() {
+fn a_killed_process_leaves_counters_that_equal_a_recount() {
     if let Some(file) = std::env::var_os(CHILD) {
         return begin_and_end_for_ever(Path::new(&file));
     }
@@ -425,7 +425,7 @@ fn a_process_that_is_killed_leaves_counters_that_equal_a_recount() {
     for round in 1..=10 {
         let before = begun();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "counters::a_process_that_is_killed_leaves_counters_that_equal_a_recount", "--nocapture"])
+            .args(["--exact", "counters::a_killed_process_leaves_counters_that_equal_a_recount", "--nocapture"])
             .env(CHILD, &file)
             .stdout(Stdio::piped())
             .spawn()

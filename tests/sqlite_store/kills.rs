@@ -367,7 +367,7 @@ impl KillLoop {
         user.kill(&mut heard);
         heard.is_in(&file, what);
         let backups = || {
-            phonegate::store::kept_beside(&file)
+            phonegate::store::backup_files(&file)
                 .into_iter()
                 .filter(|path| !path.to_str().unwrap().contains(".unfinished"))
         };

@@ -1,11 +1,11 @@
-//! Whoever else uses the file at the same time.
+//! Other programs that use the file at the same time, and calls that wait (S20).
 
 use futures_util::FutureExt;
 
 use super::*;
 
 #[test]
-fn another_process_that_holds_the_file_holds_up_nothing_for_long_and_all_heals() {
+fn a_process_that_locks_the_file_blocks_no_call_for_long() {
     let (_folder, file) = file();
     let gate = gate(&file, no_limits(), json!({}));
     let other = Connection::open(&file).unwrap();
@@ -86,7 +86,7 @@ fn another_process_that_writes_holds_up_no_reader() {
 }
 
 #[test]
-fn calls_that_were_handed_over_too_late_are_handed_over_again() {
+fn claims_that_were_answered_too_late_are_returned_again() {
     let (_folder, file) = file();
     let killed = SqliteStore::open_with_clock(&file, || SystemTime::now() - 2 * LEASE).unwrap();
     let new = new(1);
@@ -158,7 +158,7 @@ fn what_waits_for_the_disk_shares_one_commit() {
 }
 
 #[test]
-fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
+fn a_call_behind_too_many_others_is_refused_at_once() {
     let (_folder, file) = file();
     let store = SqliteStore::open(&file).unwrap();
     let key = |n: u128| phonegate::call::NumberKey::parse(&format!("{n:032x}")).unwrap();

@@ -1,4 +1,4 @@
-//! Calls whose owner is gone.
+//! Claims of calls whose owner is gone (S9).
 
 use phonegate_approval::policy::Method;
 
@@ -19,7 +19,7 @@ async fn claim_orphans(store: &Arc<dyn CallStore>, owner: Owner, most: usize) ->
 }
 
 #[test]
-fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() {
+fn orphans_are_claimed_with_all_that_was_recorded() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         for n in [1, 2, 3] {
@@ -59,7 +59,7 @@ fn calls_of_an_owner_that_is_gone_are_taken_up_with_all_that_is_known_of_them() 
 }
 
 #[test]
-fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
+fn calls_of_an_owner_that_renews_its_lease_are_not_claimed() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         let gone = NewAttempt { owner: A_THIRD, ..new(attempt(2, 1), number(2)) };
@@ -75,7 +75,7 @@ fn calls_of_an_owner_that_renews_its_lease_stay_its_own() {
 }
 
 #[test]
-fn a_call_whose_deadline_has_just_passed_is_its_living_owners_to_end() {
+fn a_call_that_is_just_overdue_stays_with_its_live_owner() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         let deadline = Duration::from_millis(100);
@@ -88,7 +88,7 @@ fn a_call_whose_deadline_has_just_passed_is_its_living_owners_to_end() {
 }
 
 #[test]
-fn a_call_is_taken_up_by_one_owner_and_not_too_many_at_once() {
+fn each_orphan_is_claimed_once_within_the_limit() {
     on_every_store(async |open| {
         let store = open();
         for n in 1..=20 {

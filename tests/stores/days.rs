@@ -1,4 +1,4 @@
-//! Limits of a day: for a number, for a country, and for all calls.
+//! Limits of a day: for a number, for a country, and for all calls (S12).
 
 use super::limits::block_of;
 use super::number_keys::keyed;

@@ -1,4 +1,4 @@
-//! Numbers that are locked after denials.
+//! Numbers that are locked after denials (S13).
 
 use super::number_keys::{Keys, keyed_extension};
 use super::*;

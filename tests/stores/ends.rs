@@ -1,4 +1,4 @@
-//! How attempts end, and which one answers for an id.
+//! How attempts end (S4, S5), and which one answers for an id (S6).
 
 use super::*;
 use crate::support::approval::verified;
@@ -138,7 +138,7 @@ fn attempts_before_the_current_one_never_answer() {
 }
 
 #[test]
-fn what_another_owner_says_ends_nothing() {
+fn a_change_by_another_owner_ends_nothing() {
     on_every_store(async |open| {
         let store = open();
         let one = attempt(1, 1);

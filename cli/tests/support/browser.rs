@@ -1,5 +1,4 @@
-//! Chromium without a window, which sees a page as a reader does. All that it would fetch from a network goes to a
-//! proxy of the test's own, which notes it and gives nothing.
+//! Headless Chromium. All its requests go to a proxy of the test, which records them and answers none.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

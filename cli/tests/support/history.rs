@@ -1,5 +1,5 @@
-//! Weeks of calls in a store of SQLite, as a company of some size makes them: on workdays more than on Sundays, in the
-//! morning more than at night, now and then with trouble.
+//! Generates weeks of calls in a store of SQLite, as in a company: more on workdays than on Sundays, more in the morning
+//! than at night, and some that fail.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl History {
 
     fn call(&mut self) -> Call {
         let (days_ago, started) = self.started();
-        // The trunk was out of order for three days, not all of a weekend, and somebody tried numbers on another day.
+        // The trunk was out of order for three days, not all of a weekend, and an attacker tried numbers on another day.
         let outage = (self.days / 3..self.days / 3 + 3).contains(&days_ago);
         let attack = days_ago == self.days / 5;
         let chance = self.random.u32(0..1000);

@@ -1,4 +1,4 @@
-//! Pictures of a report's page, by their pixels, and the colours that its style sheet names.
+//! Pixels of pictures of the report's page, and the colours of its style sheet.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -48,9 +48,9 @@ impl Picture {
     }
 }
 
-/// The colours that the style sheet names for whoever prefers this scheme.
+/// Returns the colours of the style sheet for this colour scheme.
 pub fn palette(scheme: Scheme) -> HashMap<&'static str, Colour> {
-    let style = include_str!("../../src/report/page.css");
+    let style = include_str!("../../src/commands/report/page.css");
     let (light, dark) = style.split_once("(prefers-color-scheme: dark)").unwrap();
     let mut palette = HashMap::new();
     let mut name_all = |block: &'static str| {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::errors::error_text;
-use super::{BUSY_LIMIT, schema};
+use super::file::BUSY_TIMEOUT;
+use super::schema;
 use crate::platform::{self, Grant};
 
 /// How the name of a copy ends until it is whole.
@@ -55,8 +56,8 @@ pub(super) fn open(file: &Path) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let ours = || {
         let database = Connection::open_with_flags(file, flags).map_err(error_text)?;
-        database.busy_timeout(BUSY_LIMIT).map_err(error_text)?;
-        schema::check_ours(&database).map_err(|error| error.detail().to_owned())?;
+        database.busy_timeout(BUSY_TIMEOUT).map_err(error_text)?;
+        schema::check_application_id(&database).map_err(|error| error.detail().to_owned())?;
         Ok(database)
     };
     ours().map_err(|problem: String| format!("{}: {problem}", file.display()))

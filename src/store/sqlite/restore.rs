@@ -8,8 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::backup::{self, give_name, remove_copy, sync_folder_of, with_end};
 use super::errors::error_text;
-use super::versions::{self, Kind};
-use super::{BUSY_LIMIT, schema};
+use super::file::BUSY_TIMEOUT;
+use super::migration_backup::{self, Kind};
+use super::schema;
 use crate::call::CallId;
 use crate::platform::{self, Grant, SavedAccess};
 
@@ -83,7 +84,7 @@ impl Restore {
     pub fn plan(file: &Path) -> Result<Option<Self>, String> {
         let newer = backup::open(file)?;
         let version = version_of(&newer)?;
-        let mut backups = versions::list(file, Kind::Backup);
+        let mut backups = migration_backup::list(file, Kind::Backup);
         backups.retain(|(older, _)| *older < version);
         // The newest one of the highest version: the sort keeps the order of the times.
         backups.sort_by_key(|(older, _)| std::cmp::Reverse(*older));
@@ -120,7 +121,7 @@ impl Restore {
             version,
             backup: path,
             older,
-            kept: versions::new_path(file, version, Kind::Replaced)?,
+            kept: migration_backup::new_path(file, version, Kind::Replaced)?,
             calls,
             pending: count(&copy, "SELECT count(*) FROM attempts WHERE ended IS NULL").map_err(error_text)?,
             blocks: count(&newer, "SELECT count(*) FROM blocks").map_err(error_text)?,
@@ -262,6 +263,6 @@ fn version_of(database: &Connection) -> Result<u32, String> {
 fn open(file: &Path) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(file, flags)
-        .and_then(|database| database.busy_timeout(BUSY_LIMIT).map(|()| database));
+        .and_then(|database| database.busy_timeout(BUSY_TIMEOUT).map(|()| database));
     database.map_err(|error| format!("{}: {}", file.display(), error_text(error)))
 }

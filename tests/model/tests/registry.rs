@@ -80,10 +80,10 @@ fn an_attempt_is_settled_once_and_a_reader_never_sees_it_change_again() {
         let registry = registry();
         let attempt = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
-        let thread = thread::spawn(move || other.settle(attempt, VERIFIED, Moment::now()).is_some());
+        let thread = thread::spawn(move || other.end(attempt, VERIFIED, Moment::now()).is_some());
         let reader = Arc::clone(&registry);
         let reader = thread::spawn(move || [reader.status(id(1)), reader.status(id(1))]);
-        let failed_first = registry.settle(attempt, wrong_key(), Moment::now()).is_some();
+        let failed_first = registry.end(attempt, wrong_key(), Moment::now()).is_some();
         assert_ne!(thread.join().unwrap(), failed_first);
         let end = if failed_first { CallStatus::Failed } else { CallStatus::Success };
         assert_eq!(registry.status(id(1)), Some(end));
@@ -100,9 +100,9 @@ fn a_late_approval_of_an_earlier_attempt_never_approves_the_next_one() {
         let earlier = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
         let late = thread::spawn(move || {
-            other.settle(earlier, VERIFIED, Moment::now());
+            other.end(earlier, VERIFIED, Moment::now());
         });
-        registry.settle(earlier, wrong_key(), Moment::now());
+        registry.end(earlier, wrong_key(), Moment::now());
         registry.release(earlier, number(1).key());
         let next = begin(&registry, id(1), number(1));
         assert!(matches!(next, Begun::New(_)), "{next:?}");
@@ -120,7 +120,7 @@ fn who_waits_is_woken_by_the_end() {
         let other = Arc::clone(&registry);
         let waiting =
             thread::spawn(move || other.wait(id(1), Instant::now(), &std::sync::atomic::AtomicBool::new(false)));
-        registry.settle(attempt, VERIFIED, Moment::now());
+        registry.end(attempt, VERIFIED, Moment::now());
         assert_eq!(waiting.join().unwrap(), Some(CallStatus::Success));
     });
 }
@@ -133,9 +133,9 @@ fn who_waits_for_an_attempt_never_gets_the_success_of_a_later_one() {
         let other = Arc::clone(&registry);
         let waiting = thread::spawn(move || other.wait_for(refused, Instant::now()));
         registry.release(refused, number(1).key());
-        registry.settle(refused, wrong_key(), Moment::now());
+        registry.end(refused, wrong_key(), Moment::now());
         let later = begun(&registry, id(1), number(2));
-        registry.settle(later, VERIFIED, Moment::now());
+        registry.end(later, VERIFIED, Moment::now());
         assert_ne!(waiting.join().unwrap(), Some(CallStatus::Success));
     });
 }
@@ -147,7 +147,7 @@ fn a_number_is_free_again_exactly_when_its_attempt_has_let_it_go() {
         let attempt = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
         let ends = thread::spawn(move || {
-            other.settle(attempt, wrong_key(), Moment::now());
+            other.end(attempt, wrong_key(), Moment::now());
             other.release(attempt, number(1).key());
         });
         let during = begin(&registry, id(2), number(1));

@@ -35,7 +35,7 @@ fn an_entry_lasts_as_long_as_no_pause_reaches_3_seconds() {
 }
 
 #[test]
-fn a_key_from_before_the_code_poisons_its_entry() {
+fn an_early_key_makes_its_entry_wrong() {
     for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let right = right_entry(&attempts, 1) + "#";

@@ -11,25 +11,25 @@ use crate::clock::{Deadline, Moment};
 const MAX_STARTS: usize = 64;
 
 /// Maximum time that a start is queued.
-const WAIT_LIMIT: Duration = Duration::from_secs(10);
+const QUEUE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Permits to start calls. A queued start is dropped at its deadline, and when the gate ends.
-pub(super) struct Starts(Semaphore);
+/// Permits to start calls. A queued start fails at its deadline, and when the gate shuts down.
+pub(super) struct StartQueue(Semaphore);
 
-impl Default for Starts {
+impl Default for StartQueue {
     fn default() -> Self {
         Self(Semaphore::new(MAX_STARTS))
     }
 }
 
-impl Starts {
+impl StartQueue {
     /// Waits for a permit to start a call.
     ///
     /// # Errors
-    /// If there was no permit in time, or the gate has ended. The call must not be started.
-    pub(super) async fn turn(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Failure> {
-        match tokio::time::timeout(WAIT_LIMIT, self.0.acquire()).await {
-            Ok(Ok(turn)) if !deadline.passed(Moment::now()) => Ok(turn),
+    /// There was no permit in time, or the gate shuts down. The call must not be started.
+    pub(super) async fn acquire(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Failure> {
+        match tokio::time::timeout(QUEUE_LIMIT, self.0.acquire()).await {
+            Ok(Ok(permit)) if !deadline.passed(Moment::now()) => Ok(permit),
             Ok(Ok(_)) => {
                 let sentence = "The call's deadline passed before it could be started.";
                 Err(Failure::new(FailureReason::DeadlinePassed, sentence))
@@ -42,16 +42,16 @@ impl Starts {
         }
     }
 
-    /// Never completes. Dropping the future closes the queue: queued and later starts fail.
-    pub(super) async fn while_open(&self) {
-        let _end = End(&self.0);
+    /// Keeps the queue open, and never completes. Dropping the future closes the queue: queued and later starts fail.
+    pub(super) async fn keep_open(&self) {
+        let _close = CloseOnDrop(&self.0);
         std::future::pending().await
     }
 }
 
-struct End<'a>(&'a Semaphore);
+struct CloseOnDrop<'a>(&'a Semaphore);
 
-impl Drop for End<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
         self.0.close();
     }

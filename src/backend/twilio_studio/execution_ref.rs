@@ -8,8 +8,8 @@ use super::api::is_sid;
 /// Random bits in a nonce.
 const NONCE_BITS: usize = 128;
 
-/// An Execution, and what only its own result can have. The text of a [`CallRef`] is `FN…:nonce`; before there were
-/// nonces it was `FN…`.
+/// An Execution, and the nonce that only its own result contains. The text of a [`CallRef`] is `FN…:nonce`. Earlier
+/// versions without nonces wrote `FN…`.
 pub(super) struct ExecutionRef<'a> {
     /// The Execution: `FN…`.
     pub(super) execution: &'a str,
@@ -25,7 +25,7 @@ impl<'a> ExecutionRef<'a> {
         }
     }
 
-    /// The reference to a new Execution. `None`: it is not one.
+    /// Returns the reference to a new Execution. `None` if this is not the identifier of one.
     pub(super) fn of(execution: &'a str, nonce: &'a Nonce) -> Option<CallRef> {
         is_sid("FN", execution).then(|| CallRef::new(format!("{execution}:{nonce}")))
     }
@@ -35,7 +35,7 @@ impl<'a> ExecutionRef<'a> {
 pub(super) struct Nonce(u128);
 
 impl Nonce {
-    /// `fill` fills a buffer with random bytes.
+    /// Draws a nonce. `fill` fills a buffer with random bytes.
     pub(super) fn draw<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
         let mut bytes = [0; NONCE_BITS / 8];
         fill(&mut bytes)?;

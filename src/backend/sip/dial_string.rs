@@ -1,35 +1,37 @@
-//! What a trunk is asked to dial.
+//! Formats numbers as a trunk expects them.
 
 use super::config::{NumberFormat, SipConfig};
 use crate::admission::EmergencyNumbers;
 use crate::call::{Failure, FailureReason, PhoneNumber};
 use crate::config::{ConfigError, NumbersConfig};
 
-/// How a trunk wants numbers.
-pub struct Dialling {
+/// Formats numbers for a trunk, by `number_format` and `number_prefix`, and rejects those that start with an emergency
+/// number.
+pub struct DialStringFormat {
     format: NumberFormat,
     prefix: String,
     emergency: EmergencyNumbers,
 }
 
-impl Dialling {
+impl DialStringFormat {
     /// Reads the settings of the trunk whose configuration is at `path`.
     ///
     /// # Errors
-    /// A prefix that cannot be dialled, or countries that `numbers` does not name rightly.
+    /// The prefix contains a character that cannot be dialled, or `numbers` names an unknown country.
     pub fn new(path: &str, config: &SipConfig, numbers: &NumbersConfig) -> Result<Self, ConfigError> {
         let prefix = config.number_prefix.clone().unwrap_or_default();
         if !prefix.chars().all(|c| c.is_ascii_digit() || "+*#".contains(c)) {
-            return Err(ConfigError::invalid(format!("{path}.number_prefix"), "may have digits, +, * and # alone"));
+            return Err(ConfigError::invalid(format!("{path}.number_prefix"), "may contain only digits, +, * and #"));
         }
         Ok(Self { format: config.number_format, prefix, emergency: EmergencyNumbers::new(numbers)? })
     }
 
-    /// What is dialled for a number.
+    /// Returns the dial string of a number.
     ///
     /// # Errors
-    /// CannotPlace if a PBX could take its first digits, with or without the prefix, for an emergency number.
-    pub fn dialled(&self, number: &PhoneNumber) -> Result<String, Failure> {
+    /// [`FailureReason::CannotPlace`] if the dial string, with or without the prefix, starts with an emergency number, which
+    /// a PBX that dials digit by digit would call.
+    pub fn dial_string(&self, number: &PhoneNumber) -> Result<String, Failure> {
         let digits = match self.format {
             NumberFormat::E164Plus => return Ok(format!("{}{}", self.prefix, number.e164())),
             NumberFormat::E164 => number.e164().trim_start_matches('+'),
@@ -42,7 +44,7 @@ impl Dialling {
             Some(emergency) => Err(Failure::new(
                 FailureReason::CannotPlace,
                 format_args!(
-                    "{number} is not dialled: as this trunk wants numbers, it starts with the emergency number \
+                    "{number} is not dialled: in this trunk's number format, it starts with the emergency number \
                      {emergency}. Set `number_format` to e164_plus."
                 ),
             )),

@@ -1,4 +1,4 @@
-//! What the conversation does with prompts and keys, in virtual time. What each key means, the tests of the judge show.
+//! The dialogue with a simulated user, in virtual time. The tests of `phonegate_approval` show what each digit means.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::cell::Cell;
@@ -10,13 +10,13 @@ use phonegate_approval::policy::{Method, Policy};
 use phonegate_approval::verdict::ProviderVerdicts;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::media::UNCLEAR_KEY;
+use super::super::media::UNCLEAR_DIGIT;
 use super::*;
 
-/// How long each piece of a prompt is.
+/// Duration of each piece of a prompt.
 const PIECE: Duration = Duration::from_millis(800);
 
-/// When a key is pressed.
+/// When a digit is pressed.
 #[derive(Clone, Copy)]
 enum When {
     /// After the answer, in milliseconds.
@@ -33,30 +33,30 @@ enum What {
     Code(usize),
 }
 
-/// A user who presses keys, and a telephone that speaks to them.
+/// A user who presses digits by a plan, and the audio that the user hears.
 struct User {
     start: Instant,
     plan: Vec<(When, What)>,
     presses: VecDeque<(Instant, char)>,
     /// The code of each prompt.
     heard: Vec<String>,
-    /// What is to be spoken of the prompt.
-    speech: VecDeque<(Instant, SpeechProgress)>,
+    /// The remaining progress of the prompt.
+    playback: VecDeque<(Instant, PlaybackProgress)>,
     dialled: Option<String>,
-    takes_keys: bool,
+    accepts_events: bool,
 }
 
 impl User {
-    fn who(plan: &[(When, What)]) -> Self {
+    fn with_plan(plan: &[(When, What)]) -> Self {
         let start = Instant::now();
         let mut user = Self {
             start,
             plan: plan.to_vec(),
             presses: VecDeque::new(),
             heard: Vec::new(),
-            speech: VecDeque::new(),
+            playback: VecDeque::new(),
             dialled: None,
-            takes_keys: true,
+            accepts_events: true,
         };
         for (when, what) in plan {
             if let (When::At(at), What::Key(key)) = (when, what) {
@@ -67,12 +67,12 @@ impl User {
     }
 }
 
-impl Line for User {
+impl CallAudio for User {
     fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
-    fn speak(&mut self, script: Script<'_>) -> Result<(), ComposeError> {
+    fn play(&mut self, script: Script<'_>) -> Result<(), ComposeError> {
         let pieces: Vec<_> = script.pieces().collect();
         let code = pieces.iter().filter_map(|piece| match piece {
             Piece::Digit(digit) => Some(digit.to_string()),
@@ -80,7 +80,7 @@ impl Line for User {
         });
         let code: String = code.collect();
         self.heard.push(match pieces.first() {
-            // It is said twice.
+            // A first prompt has its code twice.
             Some(Piece::Intro | Piece::WrongKey) => {
                 let (once, twice) = code.split_at(code.len() / 2);
                 assert_eq!(once, twice, "the code is said twice");
@@ -91,13 +91,13 @@ impl Line for User {
         let mut at = Instant::now();
         let heard = at + Duration::from_secs(1);
         for index in 0..pieces.len() {
-            self.speech.push_back((at, SpeechProgress::PieceBegan(index)));
+            self.playback.push_back((at, PlaybackProgress::PieceBegan(index)));
             at += PIECE;
             if (at - PIECE..at).contains(&heard) {
-                self.speech.push_back((heard, SpeechProgress::SecondSent));
+                self.playback.push_back((heard, PlaybackProgress::FirstSecondSent));
             }
         }
-        self.speech.push_back((at, SpeechProgress::Ended));
+        self.playback.push_back((at, PlaybackProgress::Ended));
         for (when, what) in &self.plan {
             let When::AfterPrompt(prompt, after) = when else { continue };
             if *prompt != self.heard.len() {
@@ -113,47 +113,47 @@ impl Line for User {
         Ok(())
     }
 
-    fn stop_speaking(&mut self) {
-        self.speech.clear();
+    fn stop(&mut self) {
+        self.playback.clear();
     }
 
-    async fn event(&mut self) -> LineEvent {
-        let (speech, press) = (self.speech.front().map(|(at, _)| *at), self.presses.front().map(|(at, _)| *at));
-        match (speech, press) {
+    async fn next_event(&mut self) -> AudioEvent {
+        let (playback, press) = (self.playback.front().map(|(at, _)| *at), self.presses.front().map(|(at, _)| *at));
+        match (playback, press) {
             (None, None) => std::future::pending().await,
-            (Some(speech), press) if press.is_none_or(|press| speech <= press) => {
-                sleep_until(speech).await;
-                let progress = self.speech.pop_front().unwrap().1;
-                LineEvent::Speech(SpeechEvent { at: speech - self.start, progress })
+            (Some(playback), press) if press.is_none_or(|press| playback <= press) => {
+                sleep_until(playback).await;
+                let progress = self.playback.pop_front().unwrap().1;
+                AudioEvent::Playback(PlaybackEvent { at: playback - self.start, progress })
             }
             (_, press) => {
                 sleep_until(press.unwrap()).await;
                 let (at, key) = self.presses.pop_front().unwrap();
-                LineEvent::Key(Press { key, began: at - self.start })
+                AudioEvent::Digit(DigitPress { digit: key, began: at - self.start })
             }
         }
     }
 
-    async fn press(&mut self, digits: &str) -> bool {
+    async fn send_digits(&mut self, digits: &str) -> bool {
         self.dialled = Some(digits.to_owned());
-        self.takes_keys
+        self.accepts_events
     }
 
-    fn forget_keys(&mut self) {
+    fn discard_digits(&mut self) {
         self.presses.retain(|(at, _)| *at >= Instant::now());
     }
 }
 
-/// `None` if it is verified, else the reason; and how many prompts were spoken.
-fn held(method: Method, plan: &[(When, What)]) -> (Option<FailureReason>, usize) {
-    held_with(Policy::default().with_method(method), plan)
+/// Returns the reason of the failure, `None` if the call is verified, and the number of prompts.
+fn outcome_of(method: Method, plan: &[(When, What)]) -> (Option<FailureReason>, usize) {
+    outcome_with(Policy::default().with_method(method), plan)
 }
 
-fn held_with(policy: Policy, plan: &[(When, What)]) -> (Option<FailureReason>, usize) {
+fn outcome_with(policy: Policy, plan: &[(When, What)]) -> (Option<FailureReason>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let mut user = User::who(plan);
-        let outcome = converse(&mut user, &approver(policy), &Pins::keeping(PinAnswer::NotSet), None).await;
+        let mut user = User::with_plan(plan);
+        let outcome = run_ivr(&mut user, &approver(policy), &Pins::with_result(PinAnswer::NotSet), None).await;
         (reason(&outcome), user.heard.len())
     })
 }
@@ -177,19 +177,19 @@ use What::{Code, Key as Pressed};
 use When::{AfterPrompt, At};
 
 #[test]
-fn the_code_that_was_spoken_verifies() {
-    assert_eq!(held(Method::Code, &[(AfterPrompt(1, 500), Code(1))]), (None, 1));
+fn the_spoken_code_verifies() {
+    assert_eq!(outcome_of(Method::Code, &[(AfterPrompt(1, 500), Code(1))]), (None, 1));
 }
 
 #[test]
 fn the_code_of_an_earlier_attempt_is_wrong() {
     let wrong = [(AfterPrompt(1, 500), Pressed('*')), (AfterPrompt(1, 900), Pressed('#'))];
     let right = [wrong[0], wrong[1], (AfterPrompt(2, 500), Code(2))];
-    assert_eq!(held(Method::Code, &right), (None, 2), "the next attempt has a code of its own");
+    assert_eq!(outcome_of(Method::Code, &right), (None, 2), "the next attempt has a code of its own");
     // One of 576 codes is the same by chance.
     let policy = Policy::default().with_code_digits(4).unwrap();
     let stale =
-        (0..20).filter(|_| held_with(policy, &[wrong[0], wrong[1], (AfterPrompt(2, 500), Code(1))]).0.is_none());
+        (0..20).filter(|_| outcome_with(policy, &[wrong[0], wrong[1], (AfterPrompt(2, 500), Code(1))]).0.is_none());
     assert!(stale.count() < 3, "the code of the first attempt does not approve in the second");
 }
 
@@ -197,83 +197,83 @@ fn the_code_of_an_earlier_attempt_is_wrong() {
 fn a_recording_of_pound_keys_never_approves() {
     let recording: Vec<_> = (0..900).map(|n| (At(n * 100), Pressed('#'))).collect();
     for method in [Method::Code, Method::Pound] {
-        assert_eq!(held(method, &recording), (Some(FailureReason::WrongKey), 2), "{method:?}");
+        assert_eq!(outcome_of(method, &recording), (Some(FailureReason::WrongKey), 2), "{method:?}");
     }
 }
 
 #[test]
 fn the_pound_key_verifies_and_the_fraud_key_before_it_reports() {
-    assert_eq!(held(Method::Pound, &[(At(1_100), Pressed('#'))]), (None, 1));
+    assert_eq!(outcome_of(Method::Pound, &[(At(1_100), Pressed('#'))]), (None, 1));
     for method in [Method::Pound, Method::Code] {
         let report = [(At(100), Pressed('0')), (At(900), Pressed('#'))];
-        assert_eq!(held(method, &report).0, Some(FailureReason::FraudReported), "{method:?}");
+        assert_eq!(outcome_of(method, &report).0, Some(FailureReason::FraudReported), "{method:?}");
     }
 }
 
 #[test]
-fn another_fraud_key_takes_the_place_of_zero() {
+fn another_fraud_key_replaces_zero() {
     let policy = Policy::default().with_method(Method::Pound).with_fraud_key('9').unwrap().with_attempts(1).unwrap();
-    let with = |key| held_with(policy, &[(At(2_000), Pressed(key)), (At(2_500), Pressed('#'))]).0;
+    let with = |key| outcome_with(policy, &[(At(2_000), Pressed(key)), (At(2_500), Pressed('#'))]).0;
     assert_eq!(with('9'), Some(FailureReason::FraudReported));
     assert_eq!(with('0'), Some(FailureReason::WrongKey));
 }
 
-/// The media reports a press of which only one packet arrived as an unclear key: it may have been the fraud key.
+/// The media reports a press of which only one packet arrived as an unclear digit: it may have been the fraud key.
 #[test]
-fn an_entry_with_an_unclear_key_is_wrong() {
+fn an_entry_with_an_unclear_digit_is_wrong() {
     let policy = Policy::default().with_method(Method::Pound).with_attempts(1).unwrap();
-    let unclear = [(At(2_000), Pressed(UNCLEAR_KEY)), (At(2_200), Pressed('#'))];
-    assert_eq!(held_with(policy, &unclear).0, Some(FailureReason::WrongKey));
+    let unclear = [(At(2_000), Pressed(UNCLEAR_DIGIT)), (At(2_200), Pressed('#'))];
+    assert_eq!(outcome_with(policy, &unclear).0, Some(FailureReason::WrongKey));
 }
 
 #[test]
-fn silence_is_no_key_after_as_many_prompts_as_configured() {
+fn silence_fails_after_the_configured_prompts() {
     for method in [Method::Code, Method::Pound] {
-        assert_eq!(held(method, &[]), (Some(FailureReason::NoKeyPressed), 3));
+        assert_eq!(outcome_of(method, &[]), (Some(FailureReason::NoKeyPressed), 3));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_extension_that_cannot_be_dialled_ends_the_call_before_a_word_is_said() {
-    let mut user = User { takes_keys: false, ..User::who(&[(At(10_000), Pressed('#'))]) };
+async fn an_extension_that_cannot_be_dialled_plays_no_prompt() {
+    let mut user = User { accepts_events: false, ..User::with_plan(&[(At(10_000), Pressed('#'))]) };
     let outcome =
-        converse(&mut user, &approver(Policy::default()), &Pins::keeping(PinAnswer::NotSet), Some("42")).await;
+        run_ivr(&mut user, &approver(Policy::default()), &Pins::with_result(PinAnswer::NotSet), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::CannotPlace));
     assert_eq!((user.dialled.as_deref(), user.heard.len()), (Some("42"), 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_before_the_first_prompt_never_count() {
-    let mut user = User::who(&[(At(0), Pressed('#')), (At(900), Pressed('#')), (At(1_500), Pressed('#'))]);
+async fn digits_before_the_first_prompt_never_count() {
+    let mut user = User::with_plan(&[(At(0), Pressed('#')), (At(900), Pressed('#')), (At(1_500), Pressed('#'))]);
     let approver = approver(Policy::default().with_method(Method::Pound));
-    let outcome = converse(&mut user, &approver, &Pins::keeping(PinAnswer::NotSet), Some("42")).await;
+    let outcome = run_ivr(&mut user, &approver, &Pins::with_result(PinAnswer::NotSet), Some("42")).await;
     assert_eq!(reason(&outcome), Some(FailureReason::NoKeyPressed));
 }
 
 /// The PIN of the user.
 const PIN: &str = "2580";
 
-/// How long the check of a PIN takes.
+/// Duration of the check of a PIN.
 const CHECK: Duration = Duration::from_secs(2);
 
-/// A store of PINs.
+/// A stub of the PIN store.
 struct Pins {
-    /// The answer to the right PIN. Another one is wrong.
-    to_right: PinAnswer,
+    /// The result for the right PIN. Any other PIN is wrong.
+    right: PinAnswer,
     /// `None`: the check never ends.
     takes: Option<Duration>,
     checks: Cell<usize>,
-    /// Wrong entries that had no PIN to check.
+    /// Wrong entries without a PIN to check.
     failures: Cell<usize>,
 }
 
 impl Pins {
-    fn keeping(to_right: PinAnswer) -> Self {
-        Self { to_right, takes: Some(CHECK), checks: Cell::new(0), failures: Cell::new(0) }
+    fn with_result(right: PinAnswer) -> Self {
+        Self { right, takes: Some(CHECK), checks: Cell::new(0), failures: Cell::new(0) }
     }
 }
 
-impl CheckPin for Pins {
+impl PinChecker for Pins {
     async fn count_failure(&self) {
         self.failures.set(self.failures.get() + 1);
     }
@@ -284,12 +284,12 @@ impl CheckPin for Pins {
             Some(takes) => tokio::time::sleep(takes).await,
             None => std::future::pending().await,
         }
-        if pin.as_bytes() == PIN.as_bytes() { self.to_right } else { PinAnswer::Wrong }
+        if pin.as_bytes() == PIN.as_bytes() { self.right } else { PinAnswer::Wrong }
     }
 }
 
-/// The result of a call with the method `pin` in which keys are pressed after the prompts: these after the first, those
-/// after the second. `None` if it is verified; and how many PINs were checked.
+/// Runs a call with the method `pin` in which these digits are pressed after the first and after the second prompt. Returns
+/// the reason of the failure, `None` if the call is verified, and the number of PINs that were checked.
 fn checked(pins: &Pins, [first, second]: [&str; 2]) -> (Option<FailureReason>, usize) {
     let after = |prompt, keys: &str| {
         let keys: Vec<_> = keys.chars().zip(0..).collect();
@@ -298,21 +298,21 @@ fn checked(pins: &Pins, [first, second]: [&str; 2]) -> (Option<FailureReason>, u
     let plan: Vec<_> = after(1, first).chain(after(2, second)).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let approver = approver(Policy::default().with_method(Method::Pin));
-    let outcome = runtime.block_on(converse(&mut User::who(&plan), &approver, pins, None));
+    let outcome = runtime.block_on(run_ivr(&mut User::with_plan(&plan), &approver, pins, None));
     (reason(&outcome), pins.checks.get())
 }
 
 #[test]
-fn the_right_pin_verifies_also_after_a_wrong_one() {
-    assert_eq!(checked(&Pins::keeping(PinAnswer::Right), ["2580#", ""]), (None, 1));
-    assert_eq!(checked(&Pins::keeping(PinAnswer::Right), ["2581#", "2580#"]), (None, 2));
-    assert_eq!(checked(&Pins::keeping(PinAnswer::Right), ["2581#", "0852#"]), (Some(FailureReason::WrongKey), 2));
+fn the_right_pin_verifies_even_after_a_wrong_one() {
+    assert_eq!(checked(&Pins::with_result(PinAnswer::Right), ["2580#", ""]), (None, 1));
+    assert_eq!(checked(&Pins::with_result(PinAnswer::Right), ["2581#", "2580#"]), (None, 2));
+    assert_eq!(checked(&Pins::with_result(PinAnswer::Right), ["2581#", "0852#"]), (Some(FailureReason::WrongKey), 2));
 }
 
 #[test]
-fn a_pin_that_cannot_be_compared_ends_the_call_at_once() {
+fn a_pin_that_cannot_be_compared_ends_the_call() {
     for answer in [PinAnswer::Locked, PinAnswer::NotSet, PinAnswer::Failed] {
-        let pins = Pins::keeping(answer);
+        let pins = Pins::with_result(answer);
         let (reason, checks) = checked(&pins, ["2580#", "2580#"]);
         assert!(reason.is_some() && checks == 1, "{answer:?}: {reason:?}");
     }
@@ -320,14 +320,14 @@ fn a_pin_that_cannot_be_compared_ends_the_call_at_once() {
 
 #[test]
 fn a_pin_check_that_never_ends_is_a_failure() {
-    let pins = Pins { takes: None, ..Pins::keeping(PinAnswer::Right) };
+    let pins = Pins { takes: None, ..Pins::with_result(PinAnswer::Right) };
     let (reason, checks) = checked(&pins, ["2580#", ""]);
     assert!(reason.is_some() && checks == 1, "{reason:?}");
 }
 
-/// The keys are read while the check goes on, or the report would come too late.
+/// Digits are read during the check, or the report would come too late.
 #[test]
 fn a_fraud_report_during_a_pin_check_counts() {
-    let pins = Pins::keeping(PinAnswer::Right);
+    let pins = Pins::with_result(PinAnswer::Right);
     assert_eq!(checked(&pins, ["2580#0#", ""]), (Some(FailureReason::FraudReported), 1));
 }

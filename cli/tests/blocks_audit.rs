@@ -1,4 +1,4 @@
-//! What remains of a change of the block list, and what guards a block that lasts longer.
+//! The audit lines of `phonegate blocks`, and the protection of longer blocks.
 
 mod support;
 
@@ -6,14 +6,14 @@ use phonegate::platform;
 use serde_json::Value;
 use support::{HIDDEN, MASKED, NUMBER, Place, kept};
 
-/// The lines of the tool's log that tell of this event.
+/// Returns the lines of the tool's log about this event.
 fn logged(place: &Place, event: &str) -> Vec<Value> {
     let lines: Vec<Value> = place.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     lines.into_iter().filter(|line| line["event"] == event).collect()
 }
 
 #[test]
-fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_replaced() {
+fn each_change_is_logged_with_its_user_and_old_block() {
     let mut config = kept(None);
     config["log"] = serde_json::json!({ "level": "error" });
     let place = Place::with_store(&config);
@@ -24,24 +24,27 @@ fn a_change_of_the_block_list_leaves_a_line_that_says_who_made_it_and_what_it_re
     place.run(&["blocks", "remove", NUMBER]).exits(0);
 
     let (added, removed) = (logged(&place, "block_added"), logged(&place, "block_removed"));
-    let told = [&added[0], &added[1], &removed[0]].map(|line| line["text"].as_str().unwrap());
+    let texts = [&added[0], &added[1], &removed[0]].map(|line| line["text"].as_str().unwrap());
     let user = platform::user_name();
-    assert!(told[0].starts_with(&format!("by {user}: ask ")) && told[0].contains(", whole line, until 2"), "{told:?}");
     assert!(
-        told[1].starts_with(&format!("by {user}: left the company, whole line, forever; replaces: ask ")),
-        "{told:?}"
+        texts[0].starts_with(&format!("by {user}: ask ")) && texts[0].contains(", whole line, until 2"),
+        "{texts:?}"
     );
-    assert_eq!(told[2], format!("by {user}; it was: left the company, whole line, forever"));
+    assert!(
+        texts[1].starts_with(&format!("by {user}: left the company, whole line, forever; replaces: ask ")),
+        "{texts:?}"
+    );
+    assert_eq!(texts[2], format!("by {user}; it was: left the company, whole line, forever"));
     assert!([&added[..], &removed].concat().iter().all(|line| line["number"] == MASKED), "{added:?}, {removed:?}");
     assert!(!place.log().contains(HIDDEN) && !place.log().contains("555-12"), "{}", place.log());
-    // What changes nothing leaves no line.
+    // A command that changes nothing writes no line.
     place.run(&["blocks", "remove", NUMBER]).exits(1);
     place.run(&["blocks", "list"]).exits(0);
     assert_eq!((logged(&place, "block_added").len(), logged(&place, "block_removed").len()), (2, 1));
 }
 
 #[test]
-fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
+fn a_longer_block_is_replaced_only_with_replace() {
     let place = Place::with(&kept(Some("0")));
     place.run(&["call", "--store", NUMBER]).exits(1);
     let of_fraud = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
@@ -59,7 +62,7 @@ fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
         assert_eq!(replaced[name], of_fraud[name]);
     }
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), block);
-    // What lasts longer than what is there needs no word, and what is forever is the longest.
+    // A longer block needs no --replace. A block without an end is the longest.
     let exactly = ["blocks", "add", NUMBER, "--only-this-number"];
     assert_eq!(place.run(&exactly).exits(0).stdout.lines().count(), 2);
     place.run(&[&exactly[..], &["--reason", "again"]].concat()).exits(0);
@@ -67,7 +70,7 @@ fn a_block_that_lasts_longer_is_replaced_only_where_that_is_meant() {
 }
 
 #[test]
-fn a_change_that_could_leave_no_line_is_not_made() {
+fn no_change_is_made_without_an_audit_log() {
     let mut config = kept(None);
     config["log"] = serde_json::json!({ "directory": "phonegate.json" });
     let place = Place::with_store(&config);
@@ -77,7 +80,7 @@ fn a_change_that_could_leave_no_line_is_not_made() {
 }
 
 #[test]
-fn which_of_the_two_lists_a_number_is_on_is_said() {
+fn a_failure_names_the_list_that_blocks_the_number() {
     let mut config = kept(None);
     config["numbers"]["blocked"] = serde_json::json!([NUMBER]);
     let place = Place::with(&config);

@@ -9,7 +9,7 @@ use support::ports::nobody;
 use support::{NUMBER, Place, kept, simulated};
 
 #[test]
-fn whoever_only_looks_makes_no_store_where_none_is() {
+fn reading_commands_create_no_store() {
     let place = Place::with(&kept(None));
     let id = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
     for verb in [
@@ -34,7 +34,7 @@ fn whoever_only_looks_makes_no_store_where_none_is() {
 }
 
 #[test]
-fn a_block_in_a_store_that_is_new_is_warned_about() {
+fn a_block_in_a_new_store_is_a_warning() {
     let place = Place::with(&kept(None));
     let ran = place.run(&["blocks", "add", NUMBER, "--json"]).exits(0);
     let warning = ran.record("warning")["text"].as_str().unwrap().to_owned();
@@ -44,7 +44,7 @@ fn a_block_in_a_store_that_is_new_is_warned_about() {
 }
 
 #[test]
-fn a_file_of_figures_that_is_a_folder_or_has_no_name_is_told() {
+fn a_bad_path_of_the_metrics_file_is_reported() {
     let mut config = simulated(None, 0);
     config["metrics"] = json!({ "textfile": "phonegate.prom" });
     let place = Place::with(&config);

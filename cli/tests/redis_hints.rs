@@ -1,4 +1,4 @@
-//! The advice of the command if Redis refuses.
+//! The hints of the command if Redis refuses.
 
 #[allow(dead_code, reason = "a part of it is used")]
 #[path = "../../tests/support/certificate.rs"]

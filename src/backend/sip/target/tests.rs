@@ -1,4 +1,4 @@
-//! Look-ups through a name server on this machine. The addresses of hosts are the operating system's: `localhost`.
+//! Look-ups through a name server on this machine. Hosts are resolved by the operating system: `localhost`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -26,7 +26,7 @@ fn naptr(order: u16, service: &str, replacement: &str) -> Record {
     Record::from_rdata(name("pbx.example."), 60, RData::NAPTR(rule))
 }
 
-/// A resolver whose name server has these records.
+/// Returns a resolver whose name server has these records.
 async fn resolver(records: Vec<Record>) -> TokioResolver {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut connection = ConnectionConfig::udp();
@@ -55,18 +55,18 @@ async fn resolver(records: Vec<Record>) -> TokioResolver {
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap()
 }
 
-/// The servers of `uri`, each as its transport and port, over IPv4.
+/// Resolves a URI. Returns the transport and port of each server with an IPv4 address.
 async fn found(uri: &str, records: Vec<Record>) -> Vec<(Transport, u16)> {
-    let peer = Peer::parse("trunk", uri).unwrap();
-    let port = peer.uri.port();
-    let servers = peer.look_up(Some(&resolver(records).await), &peer.host(), port).await.unwrap();
-    assert!(servers.iter().all(|server| server.name == peer.host()), "the certificate's name is the trunk's");
+    let target = Target::parse("trunk", uri).unwrap();
+    let port = target.uri.port();
+    let servers = target.look_up(Some(&resolver(records).await), &target.host(), port).await.unwrap();
+    assert!(servers.iter().all(|server| server.name == target.host()), "the certificate's name is the trunk's");
     let ipv4 = servers.iter().filter(|server| server.address.is_ipv4());
     ipv4.map(|server| (server.transport, server.address.port())).collect()
 }
 
 #[tokio::test]
-async fn naptr_tells_the_transports_in_their_order() {
+async fn naptr_orders_the_transports() {
     let mut records = vec![
         naptr(20, "SIP+D2U", "_sip._udp.pbx.example."),
         naptr(10, "SIP+D2T", "_sip._tcp.pbx.example."),
@@ -81,7 +81,7 @@ async fn naptr_tells_the_transports_in_their_order() {
 }
 
 #[tokio::test]
-async fn heavier_srv_target_is_mostly_first_and_the_lighter_one_sometimes() {
+async fn srv_targets_come_first_in_proportion_to_their_weight() {
     let weighted = |port, weight| {
         let rdata = SRV::new(1, weight, port, name("localhost."));
         Record::from_rdata(name("_sip._udp.pbx.example."), 60, RData::SRV(rdata))
@@ -107,7 +107,7 @@ async fn root_as_an_srv_target_is_no_server() {
 }
 
 #[tokio::test]
-async fn srv_tells_the_servers_by_priority() {
+async fn srv_orders_the_servers_by_priority() {
     let records = vec![
         srv("_sip._tcp.pbx.example.", 20, 5082),
         srv("_sip._tcp.pbx.example.", 10, 5081),
@@ -119,7 +119,7 @@ async fn srv_tells_the_servers_by_priority() {
 }
 
 #[tokio::test]
-async fn without_such_records_or_with_a_port_the_host_itself_is_the_server() {
+async fn without_records_or_with_a_port_the_host_is_the_server() {
     assert_eq!(found("sip:localhost", Vec::new()).await, [(Transport::Udp, 5060)]);
     assert_eq!(found("sips:localhost", Vec::new()).await, [(Transport::Tls, 5061)]);
     let ignored = vec![srv("_sip._udp.localhost.", 1, 5070)];
@@ -127,13 +127,13 @@ async fn without_such_records_or_with_a_port_the_host_itself_is_the_server() {
 }
 
 #[tokio::test]
-async fn an_address_needs_no_look_up() {
+async fn an_ip_address_needs_no_look_up() {
     for (uri, address, transport) in [
         ("sip:192.0.2.1", "192.0.2.1:5060", Transport::Udp),
         ("sips:192.0.2.1", "192.0.2.1:5061", Transport::Tls),
         ("sip:[2001:db8::1]:5070;transport=tls", "[2001:db8::1]:5070", Transport::Tls),
     ] {
-        let servers = Peer::parse("trunk", uri).unwrap().servers().await.unwrap();
+        let servers = Target::parse("trunk", uri).unwrap().servers().await.unwrap();
         assert_eq!(servers.len(), 1);
         assert_eq!((servers[0].address.to_string().as_str(), servers[0].transport), (address, transport));
     }

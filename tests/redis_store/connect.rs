@@ -1,10 +1,10 @@
-//! The way to Redis, and what may be on it.
+//! The connection to Redis: addresses, logins, rights and TLS.
 
 use super::*;
 use crate::support::approval::verified;
 
 #[test]
-fn an_address_that_others_could_read_along_or_use_is_refused() {
+fn an_unsafe_address_is_refused() {
     for (url, words) in [
         ("redis://:secret@redis.contoso.local", "must begin with rediss://"),
         ("redis://:secret@192.0.2.1:6379", "must begin with rediss://"),
@@ -49,7 +49,7 @@ fn an_address_that_others_could_read_along_or_use_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_opens_it_and_no_other_does() {
+async fn only_the_right_password_is_accepted() {
     let redis = Redis::with_password();
     assert_eq!(begin(&open(&redis.url()), 1).await, Ok(Begun::New));
     let port = redis.port();
@@ -62,7 +62,7 @@ async fn a_password_opens_it_and_no_other_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_may_not_write_is_told_what_he_may_not() {
+async fn a_user_without_write_rights_gets_a_clear_error() {
     let redis = Redis::start();
     redis.cli(&["ACL", "SETUSER", "reader", "on", &format!(">{PASSWORD}"), "~*", "+@read"]);
     let store = open(&format!("redis://reader:open%40sesame@127.0.0.1:{}", redis.port()));
@@ -73,7 +73,7 @@ async fn a_user_who_may_not_write_is_told_what_he_may_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_needs_no_more_rights_than_the_documents_say() {
+async fn a_user_needs_only_the_documented_rights() {
     let redis = Redis::start();
     let documents = std::fs::read_to_string(support::project_folder().join("docs/store.md")).unwrap();
     let start = documents.find("ACL SETUSER phonegate").expect("docs/store.md says what rights a user needs");
@@ -97,7 +97,7 @@ async fn a_user_needs_no_more_rights_than_the_documents_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_trusts_an_authority_that_the_configuration_names_and_no_other() {
+async fn tls_trusts_only_configured_authorities() {
     let redis = Redis::with_tls();
     let trusting = trusting(&redis);
     let store = open_with(&redis.url(), &trusting).unwrap();

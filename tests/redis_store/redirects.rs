@@ -49,7 +49,7 @@ async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_a_cluster_that_another_names_by_its_address_is_known_by_the_name_that_the_administrator_gave() {
+async fn a_cluster_node_named_by_address_keeps_the_configured_name() {
     let nodes = Redis::cluster_with_tls();
     for (n, node) in (1..).zip(&nodes) {
         let store = open_with(&format!("{}?cluster=true", node.url()), &trusting(node)).unwrap();
@@ -62,7 +62,7 @@ async fn a_node_of_a_cluster_that_another_names_by_its_address_is_known_by_the_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sentinels_are_asked_where_the_master_is_and_asked_again_when_it_has_changed() {
+async fn sentinels_are_asked_again_when_the_master_changes() {
     let mut master = Redis::start();
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     support::wait_until("the replica has caught up", || {
@@ -101,14 +101,14 @@ async fn a_sentinel_without_a_password_leads_to_a_master_with_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentinel_that_wants_a_password_is_given_that_of_the_master() {
+async fn a_sentinel_with_a_password_gets_that_of_the_master() {
     let master = Redis::with_tls();
     let sentinel = Redis::sentinel_with_tls_and_password(&master, "mymaster");
     leads_to_its_master(&master, &sentinel).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_a_sentinel_calls_the_master_and_that_is_none_is_not_used() {
+async fn a_replica_that_a_sentinel_calls_the_master_is_not_used() {
     let master = Redis::start();
     let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
     let mistaken = Redis::sentinel_of(&replica, "mymaster");
@@ -160,7 +160,7 @@ impl Parrot {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_beyond_this_machine_is_not_used_without_tls_whoever_names_it() {
+async fn a_remote_server_named_by_another_is_not_used_without_tls() {
     for (answer, kind, question) in [
         ("-MOVED 1 192.0.2.1:6379", "cluster=true", "EXISTS {phonegate}:clock"),
         ("*2\r\n$9\r\n192.0.2.1\r\n$4\r\n6379", "sentinel=mymaster", "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster"),
@@ -174,7 +174,7 @@ async fn a_server_beyond_this_machine_is_not_used_without_tls_whoever_names_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_a_cluster_that_is_named_by_its_port_alone_is_on_the_host_of_who_names_it() {
+async fn a_cluster_node_named_by_port_is_on_the_same_host() {
     let redis = Redis::start();
     let parrot = Parrot::says(format!("-MOVED 1 :{}", redis.port()));
     let store = open(&format!("redis://127.0.0.1:{}?cluster=true", parrot.port));

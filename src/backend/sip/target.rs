@@ -1,4 +1,4 @@
-//! Where a trunk is: its SIP URI, and the servers behind it by RFC 3263.
+//! A trunk, a proxy or a redirection target: its SIP URI, and its servers by DNS (RFC 3263).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,14 +24,14 @@ const MAX_SERVERS: usize = 8;
 const SERVICES: [(&str, Transport); 3] =
     [("SIPS+D2T", Transport::Tls), ("SIP+D2T", Transport::Tcp), ("SIP+D2U", Transport::Udp)];
 
-/// A trunk, a proxy or a target of a redirection.
+/// A trunk, an outbound proxy, or the target of a redirection.
 #[derive(Clone, Debug)]
-pub(super) struct Peer {
+pub(super) struct Target {
     pub(super) uri: SipUri,
     transport: Option<Transport>,
 }
 
-/// A server of a peer.
+/// A server of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -40,8 +40,8 @@ pub(super) struct Server {
     pub(super) name: String,
 }
 
-impl Peer {
-    /// Reads a SIP URI that stands at `path` of the configuration.
+impl Target {
+    /// Reads the SIP URI at `path` of the configuration.
     pub(super) fn parse(path: &str, text: &str) -> Result<Self, ConfigError> {
         let invalid = |problem: &str| {
             ConfigError::invalid(
@@ -51,12 +51,12 @@ impl Peer {
         };
         let Ok(Uri::Sip(uri)) = Uri::parse(text) else { return Err(invalid("is not a SIP URI")) };
         if uri.user().is_some() || uri.headers().is_some() {
-            return Err(invalid("has a user or headers, which a trunk has not"));
+            return Err(invalid("has a user part or headers, which a trunk's URI must not have"));
         }
-        Self::from_uri(uri).ok_or_else(|| invalid("has another transport than udp, tcp or tls"))
+        Self::from_uri(uri).ok_or_else(|| invalid("has a transport other than udp, tcp and tls"))
     }
 
-    /// The peer of a URI, or `None` if its transport is not supported.
+    /// Returns the target of a URI. `None` if its transport is not supported.
     pub(super) fn from_uri(uri: SipUri) -> Option<Self> {
         let transport = match uri.transport().map(str::to_ascii_lowercase).as_deref() {
             None if uri.is_secure() => Some(Transport::Tls),
@@ -70,12 +70,12 @@ impl Peer {
         Some(Self { uri, transport })
     }
 
-    /// Is everything that is sent to it encrypted?
+    /// Returns whether everything that is sent to the target is encrypted.
     pub(super) fn is_tls(&self) -> bool {
         self.transport == Some(Transport::Tls)
     }
 
-    /// Returns whether TLS may be used: the URI asks for it, or leaves the transport to DNS, as a name without a port does.
+    /// Returns whether TLS may be used: the URI requires it, or DNS chooses the transport, as for a name without a port.
     pub(super) fn may_use_tls(&self) -> bool {
         let is_named = self.uri.port().is_none() && !matches!(self.uri.host(), Host::Ip(_));
         self.is_tls() || self.transport.is_none() && is_named
@@ -86,12 +86,12 @@ impl Peer {
         self.transport.is_none_or(|transport| transport == Transport::Udp)
     }
 
-    /// Its host, without a port.
+    /// Returns the host, without the port.
     pub(super) fn host(&self) -> String {
         self.uri.host().to_string()
     }
 
-    /// Its servers, the first to be tried first (RFC 3263, section 4).
+    /// Resolves the servers, in the order in which they are tried (RFC 3263, section 4).
     pub(super) async fn servers(&self) -> Result<Vec<Server>, String> {
         let port = self.uri.port();
         let name = match self.uri.host() {
@@ -102,7 +102,7 @@ impl Peer {
             }
             host => host.to_string(),
         };
-        // A port leaves nothing to ask it for.
+        // With a port, neither NAPTR nor SRV is looked up.
         let resolver = match port {
             Some(_) => None,
             None => TokioResolver::builder_tokio().and_then(|builder| builder.build()).ok(),
@@ -142,7 +142,7 @@ impl Peer {
             return addresses(name, name, default_port(transport), transport).await;
         };
         let services = self.services(resolver, name).await;
-        // A domain whose NAPTR records name a transport is reached over no other one, such as UDP instead of TLS.
+        // If NAPTR records name a transport, no other one is used: a domain with TLS is never reached over UDP.
         let transport = services.first().map_or(Transport::Udp, |(_, transport)| *transport);
         let targets = services.iter().map(|(service, transport)| async move {
             srv(resolver, service).await.into_iter().map(move |(target, port)| (target, port, *transport))
@@ -197,16 +197,16 @@ impl Peer {
     }
 }
 
-/// The targets of an SRV name, by priority, and at random by weight among equals (RFC 2782).
+/// Looks up the targets of an SRV name: by priority, and within a priority at random by weight (RFC 2782).
 async fn srv(resolver: &TokioResolver, service: &str) -> Vec<(String, u16)> {
     let Ok(found) = resolver.lookup(service, RecordType::SRV).await else { return Vec::new() };
     let mut targets = Vec::new();
     for record in found.answers() {
         let RData::SRV(srv) = &record.data else { continue };
-        // The more weight, the likelier is a small number.
+        // The greater the weight, the smaller the number tends to be.
         let lot = -fastrand::f64().max(f64::MIN_POSITIVE).ln() / f64::from(srv.weight).max(0.01);
         let target = srv.target.to_string().trim_end_matches('.').to_owned();
-        // The root as a target says that there is no such service.
+        // The root as a target means that the service is not available.
         if target.is_empty() {
             continue;
         }
@@ -216,7 +216,7 @@ async fn srv(resolver: &TokioResolver, service: &str) -> Vec<(String, u16)> {
     targets.into_iter().map(|(_, _, target, port)| (target, port)).collect()
 }
 
-/// The addresses of a host, by the operating system's resolver.
+/// Resolves the addresses of a host with the operating system's resolver.
 async fn addresses(host: &str, name: &str, port: u16, transport: Transport) -> Result<Vec<Server>, String> {
     let found = tokio::net::lookup_host((host, port)).await.map_err(|error| format!("{host}: {error}"))?;
     let servers: Vec<_> = found.map(|address| Server { address, transport, name: name.to_owned() }).collect();

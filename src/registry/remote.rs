@@ -1,4 +1,4 @@
-//! What a registry holds of calls that the store has and other processes drive, or have driven.
+//! Calls of the store that other processes drive, or have driven.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,50 +8,49 @@ use super::shard::{Calls, Entry, Origin, Verified};
 use crate::call::{Attempt, CallId, NumberKey, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 
-/// What became of [`Registry::adopt`].
+/// The result of [`Registry::adopt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adopted {
-    /// It is pending here now.
+    /// It was not known, and is pending here now.
     Pending,
-    /// It was already.
+    /// It was pending here already.
     Known,
-    /// Another attempt of its id is pending here, or was refused for another number: that one answers for the id here.
+    /// Another attempt of its id is pending here, or was refused for another number. That one keeps the id.
     Overtaken,
-    /// This process knows of its end, or of that of a later one.
+    /// It has ended, as far as this process knows.
     Ended,
 }
 
-/// How an attempt ended, as the store has it.
+/// The final state of an attempt, as read from the store.
 pub struct AttemptEnd {
-    /// Which one.
+    /// The attempt.
     pub attempt: Attempt,
-    /// Whom it rang, or was to ring.
+    /// The number that it rang, or was to ring.
     pub number: Option<NumberKey>,
-    /// How.
+    /// The outcome.
     pub outcome: StoredOutcome,
-    /// How long ago.
+    /// The time since its end.
     pub ago: Duration,
 }
 
 impl Registry {
-    /// Lets a pending attempt stand for the one that the store has for its id, which another process drives.
+    /// Marks a pending attempt as an alias of the one of this generation in the store, which another process drives.
     pub fn alias_to(&self, attempt: Attempt, stored: u64) {
         let mut calls = self.shard(attempt.id).calls.lock();
         if let Some(origin) = calls.by_id.get_mut(&attempt.id).map(Entry::origin_mut)
             && origin.generation == attempt.generation
         {
-            (origin.stored, origin.is_elsewhere) = (stored, true);
+            (origin.stored, origin.is_remote) = (stored, true);
         }
     }
 
-    /// Takes in a pending attempt that the store has, and that this process drives from now on or, if it `is_elsewhere`,
-    /// watches.
-    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_elsewhere: bool) -> Adopted {
+    /// Adds a pending attempt of the store. This process mirrors it if it `is_remote`, and drives it otherwise.
+    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_remote: bool) -> Adopted {
         let mut calls = self.shard(attempt.id).calls.lock();
         match calls.by_id.get_mut(&attempt.id) {
             Some(entry) if entry.origin().stored == attempt.generation => match entry {
                 Entry::Pending(pending) => {
-                    pending.origin.is_elsewhere &= is_elsewhere;
+                    pending.origin.is_remote &= is_remote;
                     Adopted::Known
                 }
                 _ => Adopted::Ended,
@@ -61,17 +60,17 @@ impl Registry {
             _ => {
                 self.pending.fetch_add(1, Ordering::Relaxed);
                 self.ringing.lock().entry(number).or_insert(attempt);
-                let origin = Origin { is_elsewhere, ..Origin::here(attempt.generation) };
+                let origin = Origin { is_remote, ..Origin::here(attempt.generation) };
                 calls.by_id.insert(attempt.id, Entry::pending(origin, number, deadline));
                 Adopted::Pending
             }
         }
     }
 
-    /// Lets go of what another process drives: whether a repeat is one of that, the store alone can tell.
-    pub(super) fn let_go(&self, calls: &mut Calls, id: CallId) {
+    /// Forgets a pending attempt that another process drives. Only the store knows whether a request repeats it.
+    pub(super) fn drop_remote(&self, calls: &mut Calls, id: CallId) {
         if let Some(Entry::Pending(pending)) = calls.by_id.get(&id)
-            && pending.origin.is_elsewhere
+            && pending.origin.is_remote
         {
             let attempt = Attempt { id, generation: pending.origin.generation };
             self.release(attempt, pending.number);
@@ -80,17 +79,17 @@ impl Registry {
         }
     }
 
-    /// Takes in the end of an attempt, which the store has as the last one of its id. False where this process knows of
-    /// another one by now than of `known`, of which it knew when the store was asked, or has refused another number.
+    /// Records the final state of an id's latest attempt, as read from the store. Returns false, and changes nothing, if the
+    /// local entry changed since the read (`known` is its generation in the store at that time), or refused another number.
     pub fn adopt_end(&self, ended: AttemptEnd, now: Moment, known: Option<u64>) -> bool {
         let AttemptEnd { attempt, number, outcome, ago } = ended;
         let mut calls = self.shard(attempt.id).calls.lock();
-        let stands = |entry: &Entry| {
+        let is_kept = |entry: &Entry| {
             matches!(entry, Entry::Pending(_))
                 || Some(entry.origin().stored) != known
                 || entry.is_of_another_number(number)
         };
-        if calls.by_id.get(&attempt.id).is_some_and(stands) {
+        if calls.by_id.get(&attempt.id).is_some_and(is_kept) {
             return false;
         }
         let keep = self.keep_finished().saturating_sub(ago);
@@ -104,12 +103,12 @@ impl Registry {
         true
     }
 
-    /// The generation that the store has for the call as it is known here.
+    /// Returns the generation in the store of the attempt that is known here.
     pub fn stored_generation(&self, id: CallId) -> Option<u64> {
         self.shard(id).calls.lock().by_id.get(&id).map(|entry| entry.origin().stored)
     }
 
-    /// Forgets an attempt that is pending in another process alone: the next question for it looks into the store.
+    /// Forgets a pending attempt, which another process owns: the next poll reads the store.
     pub fn forget(&self, attempt: Attempt, number: NumberKey) {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
@@ -122,7 +121,7 @@ impl Registry {
         self.release(attempt, number);
     }
 
-    /// Forgets successes, which the store has: whoever is asked next looks there whether they hold still.
+    /// Forgets successes, so that the next poll reads from the store whether they are still valid.
     pub fn forget_successes(&self) {
         for shard in &self.shards {
             shard.calls.lock().by_id.retain(|_, entry| !matches!(entry, Entry::Verified(_)));
