@@ -1,6 +1,6 @@
-//! Adds the version resource to phonegate.exe, and the hash of the shipped library to the tool. The environment
-//! variable `PHONEGATE_SHIPPED_LIBRARY` names the file of the library, which must be built first. Without it,
-//! `phonegate install` needs --trust-folder.
+//! Adds the version resource to phonegate.exe, and the hash of the library that belongs to it. The environment variable
+//! `PHONEGATE_SHIPPED_LIBRARY` names the file of that library, which must be built first. Without it, `phonegate install`
+//! needs --trust-folder.
 
 #[path = "../crates/deploy/src/plan/library_hash.rs"]
 mod library_hash;

@@ -1,4 +1,4 @@
-//! Lays the resources into phonegate.dll.
+//! Adds the resources to phonegate.dll.
 
 #[path = "../windows/resources.rs"]
 mod resources;
@@ -21,7 +21,7 @@ fn main() {
     embed_resource::compile_for_cdylib(source("library.rc"), include).manifest_required().unwrap();
 }
 
-/// Compiles the texts of the Windows Event Log. mingw's compiler has the prefix on Linux, and none on Windows.
+/// Compiles the texts of the Windows Event Log. The name of mingw's compiler has a prefix on Linux only.
 fn compile_messages(folder: &Path) {
     let messages = source("messages.mc");
     for compiler in ["x86_64-w64-mingw32-windmc", "windmc"] {

@@ -1,10 +1,10 @@
-// What MIM loads: hands each question to the native PhoneGate library in its own folder.
+// The assembly that MIM loads. Passes each call to the native PhoneGate library in the same folder.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// Compiled on the MIM server, against the contract assembly that is there: C# 3 for CLR 2. MIM takes the first type of
-// the assembly, so there is only one: nothing here may make the compiler add another (lambdas, iterators, anonymous
-// types, arrays of numbers, switches on text). Nothing about a call is kept here: the native library knows it all.
+// Compiled on the MIM server against its contract assembly, as C# 3 for CLR 2. MIM uses the first type of the assembly, so
+// there is only one, and no construct may be used for which the compiler adds another: lambdas, iterators, anonymous
+// types, array initializers of numbers, switches on strings. The native library keeps the state of all calls.
 using System;
 using System.Collections.Generic;
 using System.ComponentModel;
@@ -20,18 +20,18 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
 {
     private const string Library = "phonegate.dll"; // Mono reads it as libphonegate.so
     private const uint AbiVersion = 1;
-    private const string InstallAgain = " Shim and library are not of one version: run install again.";
+    private const string InstallAgain = " CustomPhoneGate.dll and the library have different versions: run install again.";
     private const int Ok = 0, InvalidArgument = 1, BufferTooSmall = 4;
-    private const int LongestMessage = 64 * 1024;
+    private const int MaxMessageBytes = 64 * 1024;
 
-    // Of this AppDomain: the library is loaded, has the right version and all its functions.
+    // Whether this AppDomain has loaded a library with the right version and all functions.
     private static volatile bool ready;
 
     public PhoneCallStatus InitiateCall(string phoneNumber, Guid requestId, Dictionary<string, object> deliveryAttributes)
     {
         try
         {
-            if (WhyNotReady() != null) return PhoneCallStatus.Failed;
+            if (EnsureLoaded() != null) return PhoneCallStatus.Failed;
             return Initiate(Utf8(phoneNumber), Utf8(requestId.ToString("D")), Utf8(Json(deliveryAttributes)));
         }
         catch (Exception)
@@ -44,7 +44,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
     {
         try
         {
-            return WhyNotReady() == null ? Ask(Utf8(callId)) : PhoneCallStatus.Failed;
+            return EnsureLoaded() == null ? QueryStatus(Utf8(callId)) : PhoneCallStatus.Failed;
         }
         catch (Exception)
         {
@@ -56,47 +56,47 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
     {
         try
         {
-            return WhyNotReady() ?? Message(Utf8(callId));
+            return EnsureLoaded() ?? FailureMessage(Utf8(callId));
         }
         catch (Exception e)
         {
-            return "PhoneGate could not be asked: " + e.Message;
+            return "PhoneGate's library could not be called: " + e.Message;
         }
     }
 
-    // A runtime may look for the library as soon as it compiles a method that calls into it, so those methods are apart,
-    // and are reached only when the library has been loaded.
+    // A runtime may search for the library as soon as it compiles a method that calls it. The following methods are
+    // therefore not inlined, and run only after the library was loaded.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static PhoneCallStatus Initiate(byte[] phoneNumber, byte[] requestId, byte[] deliveryAttributes)
     {
-        return Status(NativeInitiateCall(phoneNumber, requestId, deliveryAttributes));
+        return MapStatus(NativeInitiateCall(phoneNumber, requestId, deliveryAttributes));
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static PhoneCallStatus Ask(byte[] callId)
+    private static PhoneCallStatus QueryStatus(byte[] callId)
     {
-        return Status(NativeGetCallStatus(callId));
+        return MapStatus(NativeGetCallStatus(callId));
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static string Message(byte[] callId)
+    private static string FailureMessage(byte[] callId)
     {
         byte[] buffer = new byte[512];
         UIntPtr needed;
         int result = NativeGetFailureMessage(callId, buffer, new UIntPtr((uint)buffer.Length), out needed);
         if (result == BufferTooSmall)
         {
-            buffer = new byte[Math.Min(needed.ToUInt64(), LongestMessage)];
+            buffer = new byte[Math.Min(needed.ToUInt64(), MaxMessageBytes)];
             result = NativeGetFailureMessage(callId, buffer, new UIntPtr((uint)buffer.Length), out needed);
         }
-        if (result == InvalidArgument) return "PhoneGate was asked about no call: the call id is null.";
-        if (result != Ok && result != BufferTooSmall) return "PhoneGate cannot tell why the call failed (result " + result + ").";
+        if (result == InvalidArgument) return "The call id is null.";
+        if (result != Ok && result != BufferTooSmall) return "PhoneGate cannot explain the failure (result " + result + ").";
         int end = Array.IndexOf(buffer, (byte)0);
         return Encoding.UTF8.GetString(buffer, 0, end < 0 ? buffer.Length : end);
     }
 
-    // By name, since the numbers of MIM's enum are not documented. What is not known is a failure.
-    private static PhoneCallStatus Status(int native)
+    // By name, because the numbers of MIM's enum are not documented. An unknown status is Failed.
+    private static PhoneCallStatus MapStatus(int native)
     {
         switch (native)
         {
@@ -106,7 +106,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         }
     }
 
-    // NUL-terminated. Ids and numbers are ASCII, and a host polls often: one pass, one array.
+    // Encodes as UTF-8 with a final NUL. Ids and numbers are ASCII and hosts poll often, so ASCII takes one pass.
     private static byte[] Utf8(string text)
     {
         if (text == null) return null;
@@ -114,24 +114,24 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         for (int i = 0; i < text.Length; i++)
         {
             char c = text[i];
-            if (c == '\0' || c > '\u007f') return Utf8OfAnyText(text);
+            if (c == '\0' || c > '\u007f') return EncodeUtf8(text);
             bytes[i] = (byte)c;
         }
         return bytes;
     }
 
-    // A NUL or half a surrogate pair inside the text becomes the byte FF, which is never UTF-8: the library then
-    // refuses the text and records why. A repaired or shortened text could be another number.
-    private static byte[] Utf8OfAnyText(string text)
+    // A NUL or an unpaired surrogate becomes the byte FF, which UTF-8 never contains, so that the library rejects the text
+    // and logs why. A repaired or shortened text could be another number.
+    private static byte[] EncodeUtf8(string text)
     {
         char[] characters = (text + "\0").ToCharArray();
-        for (int i = 0; i < text.Length; i++) if (IsHalfAPair(text, i)) characters[i] = '\0';
+        for (int i = 0; i < text.Length; i++) if (IsUnpairedSurrogate(text, i)) characters[i] = '\0';
         byte[] bytes = Encoding.UTF8.GetBytes(characters);
         for (int i = 0; i < bytes.Length - 1; i++) if (bytes[i] == 0) bytes[i] = 0xFF;
         return bytes;
     }
 
-    // Null where there is nothing to tell, also when the host changes the dictionary meanwhile: attributes fail no call.
+    // Null if there are no attributes, or the host changes the dictionary meanwhile: attributes never fail a call.
     private static string Json(Dictionary<string, object> attributes)
     {
         if (attributes == null) return null;
@@ -155,7 +155,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
 
     private static void AppendValue(StringBuilder json, object value)
     {
-        string text = Text(value);
+        string text = FormatValue(value);
         TypeCode type = value == null ? TypeCode.Empty : Type.GetTypeCode(value.GetType());
         bool number = type >= TypeCode.SByte && type <= TypeCode.Decimal && !(value is Enum);
         if (text == null) json.Append("null");
@@ -164,7 +164,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         else AppendQuoted(json, text);
     }
 
-    private static string Text(object value)
+    private static string FormatValue(object value)
     {
         if (value == null || value is DBNull) return null;
         string format = value is DateTime || value is DateTimeOffset ? "o" : value is double || value is float ? "R" : null;
@@ -173,7 +173,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
             if (format != null) return ((IFormattable)value).ToString(format, CultureInfo.InvariantCulture);
             return Convert.ToString(value, CultureInfo.InvariantCulture);
         }
-        catch (Exception) // a ToString of the host's
+        catch (Exception) // thrown by a ToString of the host
         {
             return null;
         }
@@ -184,7 +184,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         json.Append('"');
         for (int i = 0; i < text.Length; i++)
         {
-            char c = IsHalfAPair(text, i) ? '\uFFFD' : text[i];
+            char c = IsUnpairedSurrogate(text, i) ? '\uFFFD' : text[i];
             if (c == '"' || c == '\\') json.Append('\\').Append(c);
             else if (c >= ' ' && c <= '~') json.Append(c);
             else json.Append("\\u").Append(((int)c).ToString("x4", CultureInfo.InvariantCulture));
@@ -192,28 +192,29 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         json.Append('"');
     }
 
-    private static bool IsHalfAPair(string text, int at)
+    private static bool IsUnpairedSurrogate(string text, int at)
     {
         if (!char.IsSurrogate(text[at])) return false;
         return !(char.IsSurrogatePair(text, at) || at > 0 && char.IsSurrogatePair(text, at - 1));
     }
 
-    // Null when calls can be handed on. Asked anew until it is so: a library that was mended needs no restart of MIM.
-    private static string WhyNotReady()
+    // Returns null, or why the library cannot be used. Tried again at each call, so that a repaired library works without
+    // a restart of MIM.
+    private static string EnsureLoaded()
     {
         if (ready) return null;
-        string why = Load() ?? WhyUnfit();
-        ready = why == null;
-        return why;
+        string error = Load() ?? CheckCompatibility();
+        ready = error == null;
+        return error;
     }
 
-    // By absolute path, so that no search path can bring in another file; the imports below then bind to this one.
+    // Loads by absolute path, so that no search path can supply another file. The imports below bind to the loaded one.
     private static string Load()
     {
         bool windows = Path.DirectorySeparatorChar == '\\';
         string tried = "";
         string last = null;
-        foreach (string folder in Folders())
+        foreach (string folder in SearchPaths())
         {
             string path = Path.Combine(folder, windows ? Library : "libphonegate.so");
             if (path == last) continue;
@@ -225,25 +226,25 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
         return "PhoneGate's library cannot be loaded into this " + 8 * IntPtr.Size + "-bit process. Tried" + tried;
     }
 
-    // Where the shim is, and where it was before a host that copies assemblies away did so. A host that reads assemblies
-    // into memory leaves only its own folder to look in.
-    private static string[] Folders()
+    // The folder of the shim, and its original folder if the host loaded a shadow copy. For a shim loaded from memory, the
+    // folder of the host's program.
+    private static string[] SearchPaths()
     {
         Assembly shim = typeof(CustomPhoneGate).Assembly;
         if (shim.Location.Length == 0) return new string[] { AppDomain.CurrentDomain.BaseDirectory };
-        // Newer runtimes leave a # unescaped, where the path would end.
+        // Newer runtimes do not escape a #, at which the URI's path would end.
         string origin = new Uri(shim.EscapedCodeBase.Replace("#", "%23")).LocalPath;
         return new string[] { Path.GetDirectoryName(shim.Location), Path.GetDirectoryName(origin) };
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private static string WhyUnfit()
+    private static string CheckCompatibility()
     {
         try
         {
             uint version = NativeAbiVersion();
             if (version != AbiVersion)
-                return "PhoneGate's library speaks version " + version + " and CustomPhoneGate.dll version " + AbiVersion + "." + InstallAgain;
+                return "PhoneGate's library has the ABI version " + version + " and CustomPhoneGate.dll needs version " + AbiVersion + "." + InstallAgain;
             foreach (string import in new string[] { "NativeInitiateCall", "NativeGetCallStatus", "NativeGetFailureMessage" })
                 Marshal.Prelink(typeof(CustomPhoneGate).GetMethod(import, BindingFlags.NonPublic | BindingFlags.Static));
             return null;
@@ -266,7 +267,7 @@ public sealed class CustomPhoneGate : IPhoneServiceProvider
     {
         dlerror();
         if (dlopen(Utf8(path), 2) != IntPtr.Zero) return null; // 2: RTLD_NOW
-        return Marshal.PtrToStringAnsi(dlerror()) ?? "the system does not tell why";
+        return Marshal.PtrToStringAnsi(dlerror()) ?? "dlopen failed without a reason";
     }
 
     [DllImport(Library, EntryPoint = "PhoneGateAbiVersion", CallingConvention = CallingConvention.Cdecl, ExactSpelling = true)]

@@ -22,7 +22,7 @@ use crate::config::{Level, Messages};
 use crate::engine::{Engine, Lookup};
 use crate::failpoint;
 use crate::registry::{Begun, Registry, Snapshot};
-use crate::telemetry::{Log, LogEntry, TextFile, sanitize_untrusted};
+use crate::telemetry::{Log, LogEntry, PrometheusTextfile, sanitize_untrusted};
 pub use start::LogTo;
 
 /// Maximum callers of [`Gate::status`] that wait concurrently. Further callers do not wait, so that polling cannot
@@ -40,7 +40,7 @@ pub struct Gate {
     backends: Vec<NamedBackend>,
     log: Log,
     alerts: Alerts,
-    figures: Option<Arc<TextFile>>,
+    textfile: Option<Arc<PrometheusTextfile>>,
     policy: Policy,
     call: crate::config::CallConfig,
     messages: Messages,
@@ -301,10 +301,10 @@ impl Gate {
             self.alerts.close().await;
         };
         let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
-        if let Some(figures) = self.figures.clone() {
+        if let Some(textfile) = self.textfile.clone() {
             // Half of the time: a slow folder must not cost the log its last lines.
             let left = end.saturating_duration_since(Instant::now()) / 2;
-            let write = async { tokio::task::spawn_blocking(move || figures.write()).await };
+            let write = async { tokio::task::spawn_blocking(move || textfile.write()).await };
             let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
         }
         // A name look-up may block a thread for much longer.

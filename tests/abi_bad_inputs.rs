@@ -1,27 +1,27 @@
-//! The same insults for every export, through the built library. Each text lies against a page that must not be
-//! touched. What the header promises is what happens, and a good call still works afterwards.
+//! Passes the same table of bad inputs to every export of the built library. Each text ends at a page that must not be
+//! accessed. The results are those that the header promises, and a good call still succeeds afterwards.
 
 mod support;
 
 use std::ffi::{CStr, CString, c_char};
 
-use phonegate::abi::CallResult;
+use phonegate::abi::ResultCode;
 use phonegate::config::ErrorKind;
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, approves, fresh_id, fresh_number, is_busy, rings_on};
-use support::insults::{Insult, insults};
+use support::bad_inputs::{BadInput, bad_inputs};
 use support::page::Guarded;
 
 const OK: i32 = 0;
 
-/// A configuration with a log of its own.
+/// Returns a configuration that logs into its own folder.
 fn logged() -> Value {
     let mut config = approves();
     config["log"] = json!({ "directory": "log" });
     config
 }
 
-/// The log's lines about requests that were refused at once, after a shutdown.
+/// Shuts down, and returns the log lines of requests that were refused at once.
 fn refused_lines(abi: &Abi) -> Vec<Value> {
     assert_eq!(abi.shut_down(60_000), OK);
     let text = std::fs::read_to_string(abi.path("log/phonegate.log")).unwrap();
@@ -30,36 +30,36 @@ fn refused_lines(abi: &Abi) -> Vec<Value> {
 }
 
 #[test]
-fn as_an_id_every_insult_is_failed_and_explained() {
+fn every_bad_id_is_failed_and_explained() {
     let abi = Abi::load(&logged());
-    for insult in insults() {
-        let name = &insult.name;
-        let initiated = insult.put(|id| {
+    for input in bad_inputs() {
+        let name = &input.name;
+        let initiated = input.put(|id| {
             // SAFETY: the texts are NUL-terminated or NULL.
             unsafe { (abi.initiate_call)(fresh_number().as_ptr(), id, std::ptr::null()) }
         });
         assert_eq!(initiated, FAILED, "InitiateCall: {name}");
         // SAFETY: the text is NUL-terminated or NULL.
-        assert_eq!(insult.put(|id| unsafe { (abi.get_call_status)(id) }), FAILED, "GetCallStatus: {name}");
+        assert_eq!(input.put(|id| unsafe { (abi.get_call_status)(id) }), FAILED, "GetCallStatus: {name}");
 
         let mut needed = usize::MAX;
         let buffer = Guarded::new(&[0xaa; 256]);
-        let result = insult.put(|id| {
+        let result = input.put(|id| {
             // SAFETY: the text is NUL-terminated or NULL, and the buffer as long as is said.
             unsafe { (abi.get_failure_message)(id, buffer.start(), 256, &mut needed) }
         });
-        if insult.bytes.is_none() {
-            assert_eq!(result, CallResult::InvalidArgument.code(), "GetFailureMessage: {name}");
+        if input.bytes.is_none() {
+            assert_eq!(result, ResultCode::InvalidArgument.code(), "GetFailureMessage: {name}");
             assert_eq!((needed, buffer.bytes()), (usize::MAX, &[0xaa; 256][..]), "nothing is written: {name}");
             continue;
         }
         assert_eq!(result, OK, "GetFailureMessage: {name}");
         let text = CStr::from_bytes_until_nul(buffer.bytes()).unwrap().to_str().unwrap();
         assert_eq!(needed, text.len() + 1, "{name}");
-        let expected = match &insult {
-            insult if insult.is_longer_than(256) => "The call id is too long. (UnknownCall)",
-            insult if !insult.is_utf8() => "The call id is not valid UTF-8. (UnknownCall)",
-            insult if insult.name.starts_with("the nil GUID") => {
+        let expected = match &input {
+            input if input.is_longer_than(256) => "The call id is too long. (UnknownCall)",
+            input if !input.is_utf8() => "The call id is not valid UTF-8. (UnknownCall)",
+            input if input.name.starts_with("the nil GUID") => {
                 "The call id is the nil GUID, which names no call. (UnknownCall)"
             }
             _ => "The call id is not a GUID. (UnknownCall)",
@@ -68,17 +68,17 @@ fn as_an_id_every_insult_is_failed_and_explained() {
     }
     abi.still_places_calls();
     let refused = refused_lines(&abi);
-    assert_eq!(refused.len(), 2 * insults().len(), "one line for each refused call and status");
+    assert_eq!(refused.len(), 2 * bad_inputs().len(), "one line for each refused call and status");
     assert!(refused.iter().all(|line| line["reason"] == "UnknownCall" && line.get("id").is_none()), "{refused:?}");
 }
 
 #[test]
-fn as_a_number_every_insult_is_failed_and_explained() {
+fn every_bad_number_is_failed_and_explained() {
     let abi = Abi::load(&logged());
-    for insult in insults() {
-        let name = &insult.name;
+    for input in bad_inputs() {
+        let name = &input.name;
         let id = fresh_id();
-        let initiated = insult.put(|number| {
+        let initiated = input.put(|number| {
             // SAFETY: the texts are NUL-terminated or NULL.
             unsafe { (abi.initiate_call)(number, id.as_ptr(), std::ptr::null()) }
         });
@@ -86,73 +86,73 @@ fn as_a_number_every_insult_is_failed_and_explained() {
         assert_eq!(abi.status(Some(&id)), FAILED, "{name}");
         let text = abi.message(&id);
         assert!(text.ends_with("(InvalidNumber, code 100)"), "{name}: {text}");
-        let told = match &insult {
-            Insult { bytes: None, .. } => "The phone number is NULL.",
-            insult if insult.is_longer_than(256) => "The phone number is too long.",
-            insult if !insult.is_utf8() => "The phone number is not valid UTF-8.",
+        let told = match &input {
+            BadInput { bytes: None, .. } => "The phone number is NULL.",
+            input if input.is_longer_than(256) => "The phone number is too long.",
+            input if !input.is_utf8() => "The phone number is not valid UTF-8.",
             _ => "",
         };
         assert!(text.starts_with(told), "{name}: {text}");
     }
     abi.still_places_calls();
     let refused = refused_lines(&abi);
-    assert_eq!(refused.len(), insults().len(), "one line for each refused call");
+    assert_eq!(refused.len(), bad_inputs().len(), "one line for each refused call");
     assert!(refused.iter().all(|line| line["reason"] == "InvalidNumber" && line["id"].is_string()), "{refused:?}");
 }
 
 #[test]
-fn as_delivery_attributes_no_insult_makes_a_call_fail() {
+fn bad_delivery_attributes_never_make_a_call_fail() {
     let abi = Abi::load(&approves());
-    let mut table = insults();
+    let mut table = bad_inputs();
     table.extend([
-        Insult::new("an empty object", "{}"),
-        Insult::new("every kind of value", r#"{"a":null,"b":true,"c":-1.5,"d":"x","e":[1],"f":{"g":{}}}"#),
-        Insult::new("a number beyond all numbers", r#"{"a":1e999}"#),
-        Insult::new("half a surrogate pair, escaped", r#"{"\ud800":"\udfff"}"#),
-        Insult::new("a key twice", r#"{"a":1,"a":2}"#),
-        Insult::new("a key of control characters", r#"{"\u0000\u001b[31m\n":1}"#),
-        Insult::new("deep nesting", format!("{{\"a\":{}", "[".repeat(60_000))),
-        Insult::new("an object of the longest length", format!("{{\"{}\":1}}", "k".repeat(65_536 - 6))),
-        Insult::new("an object that is a byte too long", format!("{{\"{}\":1}}", "k".repeat(65_536 - 5))),
+        BadInput::new("an empty object", "{}"),
+        BadInput::new("every kind of value", r#"{"a":null,"b":true,"c":-1.5,"d":"x","e":[1],"f":{"g":{}}}"#),
+        BadInput::new("a number beyond all numbers", r#"{"a":1e999}"#),
+        BadInput::new("half a surrogate pair, escaped", r#"{"\ud800":"\udfff"}"#),
+        BadInput::new("a key twice", r#"{"a":1,"a":2}"#),
+        BadInput::new("a key of control characters", r#"{"\u0000\u001b[31m\n":1}"#),
+        BadInput::new("deep nesting", format!("{{\"a\":{}", "[".repeat(60_000))),
+        BadInput::new("an object of the longest length", format!("{{\"{}\":1}}", "k".repeat(65_536 - 6))),
+        BadInput::new("an object that is a byte too long", format!("{{\"{}\":1}}", "k".repeat(65_536 - 5))),
     ]);
-    for insult in table {
+    for input in table {
         let (id, number) = (fresh_id(), fresh_number());
-        let begun = insult.put(|attributes| {
+        let begun = input.put(|attributes| {
             // SAFETY: the texts are NUL-terminated or NULL.
             unsafe { (abi.initiate_call)(number.as_ptr(), id.as_ptr(), attributes) }
         });
-        assert!(begun == PENDING || begun == SUCCESS, "{}: {begun}", insult.name);
-        assert_eq!(abi.outcome(&id), SUCCESS, "{}", insult.name);
+        assert!(begun == PENDING || begun == SUCCESS, "{}: {begun}", input.name);
+        assert_eq!(abi.outcome(&id), SUCCESS, "{}", input.name);
     }
     abi.still_places_calls();
 }
 
 #[test]
-fn as_a_path_every_insult_has_its_code_and_its_text() {
+fn every_bad_path_has_its_code_and_text() {
     let abi = Abi::load(&approves());
-    for insult in insults() {
-        let name = &insult.name;
+    for input in bad_inputs() {
+        let name = &input.name;
         let (mut needed, buffer) = (0, Guarded::new(&[0xaa; 70_000]));
-        let result = insult.put(|path| {
+        let result = input.put(|path| {
             // SAFETY: the text is NUL-terminated or NULL, and the buffer as long as is said.
             unsafe { (abi.initialize)(path, buffer.start(), 70_000, &mut needed) }
         });
         let text = CStr::from_bytes_until_nul(buffer.bytes()).unwrap().to_str().unwrap();
         assert_eq!(needed, text.len() + 1, "{name}");
-        match &insult {
-            // NULL is no insult here: it names the usual configuration.
-            Insult { bytes: None, .. } => assert_eq!((result, text), (OK, "")),
-            insult if insult.is_longer_than(32_767) => {
-                assert_eq!((result, text), (CallResult::TextTooLong.code(), "The path is too long."), "{name}");
+        match &input {
+            // NULL is a good input here: it names the default configuration.
+            BadInput { bytes: None, .. } => assert_eq!((result, text), (OK, "")),
+            input if input.is_longer_than(32_767) => {
+                assert_eq!((result, text), (ResultCode::TextTooLong.code(), "The path is too long."), "{name}");
             }
-            insult if !insult.is_utf8() => {
-                assert_eq!((result, text), (CallResult::InvalidUtf8.code(), "The path is not valid UTF-8."), "{name}");
+            input if !input.is_utf8() => {
+                assert_eq!((result, text), (ResultCode::InvalidUtf8.code(), "The path is not valid UTF-8."), "{name}");
             }
-            // The operating system has names that it calls too long.
+            // The operating system rejects some names as too long.
             _ => {
                 let codes = [ErrorKind::NotFound as i32, ErrorKind::Unreadable as i32];
                 assert!(codes.contains(&result) && !text.is_empty(), "{name}: {result} {text}");
-                // The path is kept until the shutdown, and whatever fails says so.
+                // The path is kept until the shutdown, so calls fail because of it.
                 assert!(abi.message(&fresh_id()).ends_with("(NotConfigured)"), "{name}");
             }
         }
@@ -162,7 +162,7 @@ fn as_a_path_every_insult_has_its_code_and_its_text() {
 }
 
 #[test]
-fn all_four_guid_formats_in_either_case_name_the_same_call() {
+fn all_guid_formats_in_either_case_name_the_same_call() {
     let abi = Abi::load(&approves());
     let d = "3f2504e0-4f89-41d3-9a0c-0305e82c330a";
     let spellings: Vec<String> = [d.to_owned(), d.replace('-', ""), format!("{{{d}}}"), format!("({d})")]
@@ -170,7 +170,7 @@ fn all_four_guid_formats_in_either_case_name_the_same_call() {
         .flat_map(|text| [text.to_uppercase(), text])
         .collect();
     for first in &spellings {
-        let first = Insult::new(first, first);
+        let first = BadInput::new(first, first);
         let number = fresh_number();
         // SAFETY: the texts are NUL-terminated.
         let begun = first.put(|id| unsafe { (abi.initiate_call)(number.as_ptr(), id, std::ptr::null()) });
@@ -211,18 +211,18 @@ fn every_buffer(whole: i32, short: i32, write: impl Fn(*mut c_char, usize, *mut 
     for capacity in [1, usize::MAX] {
         let mut told = usize::MAX;
         let result = write(std::ptr::null_mut(), capacity, &mut told);
-        assert_eq!(result, CallResult::InvalidArgument.code(), "NULL with capacity {capacity}");
+        assert_eq!(result, ResultCode::InvalidArgument.code(), "NULL with capacity {capacity}");
     }
     text.to_owned()
 }
 
 #[test]
-fn every_size_of_buffer_gets_what_fits_of_a_failure() {
+fn a_failure_is_cut_to_any_buffer_size() {
     let abi = Abi::load(&is_busy());
     let id = fresh_id();
     abi.initiate(Some(NUMBER), Some(&id), None);
     assert_eq!(abi.outcome(&id), FAILED);
-    let short = CallResult::BufferTooSmall.code();
+    let short = ResultCode::BufferTooSmall.code();
     for (id, expected) in [
         (id.as_c_str(), "The simulated phone is busy. (Unreachable, code 102)"),
         (&fresh_id(), "Call ID is not found: no such call is known here. (UnknownCall)"),
@@ -240,7 +240,7 @@ fn every_size_of_buffer_gets_what_fits_of_a_failure() {
 }
 
 #[test]
-fn every_size_of_buffer_gets_what_fits_of_an_error_and_never_hides_its_code() {
+fn an_error_text_is_cut_to_any_buffer_and_keeps_its_code() {
     let abi = Abi::load(&approves());
     let path = c"/no/such/folder/\xc3\xa9\xe2\x98\x8e\xf0\x9f\x98\x80/phonegate.json";
     let not_found = ErrorKind::NotFound as i32;
@@ -261,7 +261,7 @@ fn every_size_of_buffer_gets_what_fits_of_an_error_and_never_hides_its_code() {
 }
 
 #[test]
-fn in_any_order_each_function_does_what_it_says() {
+fn functions_keep_their_promises_in_any_order() {
     let abi = Abi::load(&approves());
     // Before anything has started.
     assert_eq!(abi.abi_version(), 1);
@@ -281,7 +281,7 @@ fn in_any_order_each_function_does_what_it_says() {
     assert_eq!(abi.initialize(None), (OK, String::new()));
     assert_eq!(abi.initialize(Some(&usual)), (OK, String::new()), "it runs with this file");
     let (result, text) = abi.initialize(Some(&other));
-    assert_eq!(result, CallResult::AlreadyInitialized.code());
+    assert_eq!(result, ResultCode::AlreadyInitialized.code());
     assert!(text.contains("PhoneGateShutdown"), "{text}");
     abi.still_places_calls();
 
@@ -306,7 +306,7 @@ fn in_any_order_each_function_does_what_it_says() {
 }
 
 #[test]
-fn a_call_in_flight_at_the_shutdown_is_interrupted_and_says_so() {
+fn a_shutdown_interrupts_a_pending_call_with_a_text() {
     let abi = Abi::load(&rings_on());
     let id = fresh_id();
     assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
@@ -319,7 +319,7 @@ fn a_call_in_flight_at_the_shutdown_is_interrupted_and_says_so() {
 }
 
 #[test]
-fn a_repeat_with_another_number_is_failed_and_leaves_the_first_call_alone() {
+fn a_repeat_with_another_number_fails_and_keeps_the_call() {
     let abi = Abi::load(&rings_on());
     let id = fresh_id();
     assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
@@ -336,17 +336,17 @@ fn a_repeat_with_another_number_is_failed_and_leaves_the_first_call_alone() {
 }
 
 #[test]
-fn without_a_configuration_everything_is_failed_and_explained() {
+fn without_configuration_every_call_fails_with_a_text() {
     let abi = Abi::load(&json!({ "use": [] }));
-    for insult in insults() {
+    for input in bad_inputs() {
         let id = fresh_id();
-        let initiated = insult.put(|text| {
+        let initiated = input.put(|text| {
             // SAFETY: the texts are NUL-terminated or NULL.
             unsafe { (abi.initiate_call)(text, text, text).max((abi.initiate_call)(text, id.as_ptr(), text)) }
         });
-        assert_eq!(initiated, FAILED, "{}", insult.name);
+        assert_eq!(initiated, FAILED, "{}", input.name);
         // SAFETY: the text is NUL-terminated or NULL.
-        assert_eq!(insult.put(|text| unsafe { (abi.get_call_status)(text) }), FAILED, "{}", insult.name);
+        assert_eq!(input.put(|text| unsafe { (abi.get_call_status)(text) }), FAILED, "{}", input.name);
         assert!(!abi.message(&id).is_empty());
     }
     let id = fresh_id();

@@ -1,4 +1,4 @@
-//! The C# shim, loaded and driven as Microsoft Identity Manager does, under Mono. Its stories are told on Windows too, by
+//! The C# shim, loaded and driven as Microsoft Identity Manager does, under Mono. Its scenarios run on Windows too, in
 //! windows_shim.rs.
 
 mod mim_host;
@@ -7,13 +7,13 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use mim_host::stories::{self, calls, gate, one_call};
+use mim_host::scenarios::{self, calls, gate, one_call};
 use mim_host::{Mim, Numbers};
 
-stories::tell!(Mim::on_linux);
+scenarios::test_all!(Mim::on_linux);
 
 #[test]
-fn calls_go_on_when_one_of_two_app_domains_is_unloaded() {
+fn calls_survive_the_unload_of_one_of_two_app_domains() {
     let run = gate(Mim::on_linux(Numbers::Listed), 16).place("domains", &calls(16), &[]);
     assert_eq!(run.code, Some(0));
     assert_eq!(run.of("unloaded").len(), 1);
@@ -21,13 +21,13 @@ fn calls_go_on_when_one_of_two_app_domains_is_unloaded() {
 }
 
 #[test]
-fn a_shim_that_the_host_copied_away_finds_the_library_where_it_came_from() {
+fn a_shadow_copied_shim_finds_its_original_folder() {
     let mim = Mim::on_linux(Numbers::Listed).fake(&["-DSTATUS=PHONEGATE_SUCCESS"]);
     let cache = mim.folder().join("cache");
     let options = ["--shadow", cache.to_str().unwrap()];
     let run = mim.place("calls", &one_call("Success"), &options);
     assert_eq!(run.code, Some(0));
-    assert!(Path::new(&run.of("assembly")[0][2]).starts_with(&cache), "the host did copy it");
+    assert!(Path::new(&run.of("assembly")[0][2]).starts_with(&cache), "the host copied it");
 
     fs::remove_file(mim.library_path()).unwrap();
     let run = mim.place("calls", &one_call("Failed"), &options);

@@ -22,12 +22,12 @@ fn service(trunk: Value) -> Service {
     Service::start(config(trunk, 60))
 }
 
-/// The reason and the text, which are none and empty if the call was verified.
+/// Returns the reason and the text of a failure: `None` and empty if the call was verified.
 fn parts(ending: Ending) -> (Option<FailureReason>, String) {
     ending.map_or((None, String::new()), |(reason, text)| (Some(reason), text))
 }
 
-/// A call that is answered, and in which keys count: an attack on its signalling, and how it ended.
+/// Runs an established call in which keys count, with an attack on its signalling. Returns how it ended.
 fn attacked(
     handset: &Handset,
     callee: Callee,
@@ -82,7 +82,7 @@ fn a_bye_from_another_address_never_ends_a_call() {
 
 /// An address that `signalling_addresses` names is the trunk's, whether it is named by number or by name.
 #[test]
-fn an_address_that_is_named_for_signalling_is_heard() {
+fn an_address_in_signalling_addresses_is_accepted() {
     for (at, named, from) in [
         ("127.0.0.1", json!(["127.0.0.3", "127.0.0.2"]), "127.0.0.2"),
         ("127.0.0.2", json!(["localhost"]), "127.0.0.1"),
@@ -101,9 +101,9 @@ fn an_address_that_is_named_for_signalling_is_heard() {
     }
 }
 
-/// A trunk that answers from another address than its name has is not heard, and the text says what to do.
+/// Responses from an address that the trunk's name does not have are dropped, and the failure says what to do.
 #[test]
-fn a_trunk_that_answers_from_elsewhere_is_named_in_the_failure() {
+fn a_response_from_another_address_is_named_in_the_failure() {
     let trunk = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = trunk.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -159,7 +159,7 @@ fn audio_and_events_sprayed_over_every_port_never_approve() {
                     attacker.send(to, 0, 160, &[0xff; 160]);
                 }
                 attacker.press(to, '#');
-                // As close to the callee's own audio as the attacker can come.
+                // As close to the callee's own audio as possible.
                 attacker.press_in(SSRC + 1, to, '#');
             }
         });
@@ -191,7 +191,7 @@ fn a_pound_key_after_one_packet_of_the_fraud_key_never_approves() {
     assert_eq!(reason, Some(FailureReason::WrongKey), "{text}");
 }
 
-/// From the very address and port of the audio: another stream than the audio's is not the callee's.
+/// From the address and port of the audio, but of another SSRC.
 #[test]
 fn events_of_another_stream_than_the_audio_never_approve() {
     let handset = Handset::on("127.0.0.1");
@@ -200,7 +200,7 @@ fn events_of_another_stream_than_the_audio_never_approve() {
     let (reason, text) = attacked(&handset, callee, trunk, |_, to| {
         handset.send(to, 0, 160, &[0xff; 160]);
         handset.press_in(78, to, '#');
-        // Audio of that stream does not make it the callee's either.
+        // Audio of that stream makes no difference.
         handset.send_in(78, to, 0, 320, &[0xff; 160]);
         handset.press_in(78, to, '#');
     });
@@ -208,7 +208,7 @@ fn events_of_another_stream_than_the_audio_never_approve() {
 }
 
 #[test]
-fn a_stray_packet_before_the_first_audio_takes_nothing() {
+fn a_stray_packet_before_the_first_audio_has_no_effect() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let trunk = callee.trunk();
@@ -220,9 +220,9 @@ fn a_stray_packet_before_the_first_audio_takes_nothing() {
     assert_eq!(reason, None, "{text}");
 }
 
-/// From the trunk itself: where key events were agreed on, a key in the signalling is not the callee's.
+/// From the trunk itself: with telephone events, INFO digits do not count.
 #[test]
-fn an_info_never_approves_if_key_events_were_agreed_on() {
+fn an_info_never_approves_with_telephone_events() {
     let info = Step::InfoRefused("application/dtmf-relay", "Signal=#\r\n");
     let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED, info, Step::Receive("BYE")], 1);
     let service = service(callee.trunk());
@@ -232,7 +232,7 @@ fn an_info_never_approves_if_key_events_were_agreed_on() {
 }
 
 #[test]
-fn a_redirect_to_another_number_rings_nobody() {
+fn a_redirection_to_another_number_is_not_followed() {
     for number in ["+14255550199", "+14255551213", "+14255551212x1"] {
         let moved = format!("Contact: <sip:{number}@127.0.0.1:[local_port]>\n");
         let steps = [Step::Invite, answer_with(302, "Moved", &moved, ""), Step::Wait(500)];
@@ -258,7 +258,7 @@ fn with_password(callee: &Callee) -> Value {
     trunk
 }
 
-/// The 200 of the callee, from which PhoneGate has to learn where it is.
+/// The 200 of the callee, with these headers and this Contact.
 fn ok(headers: &str, contact: &str) -> String {
     let Step::Raw(answer) = answer_with(200, "OK", headers, SDP) else { unreachable!() };
     let usual = "<sip:callee@[local_ip]:[local_port];transport=[transport]>";
@@ -266,10 +266,10 @@ fn ok(headers: &str, contact: &str) -> String {
     if contact.is_empty() { answer } else { answer.replace(usual, contact) }
 }
 
-/// A trunk that sends PhoneGate elsewhere: in its answer, and again in a re-INVITE. It repeats its answer, and asks for
-/// the password in the call too. Nothing at all arrives elsewhere.
+/// The trunk names another host in its 200, and again in a re-INVITE. It repeats its 200, and challenges requests of the
+/// call. Nothing arrives at the other host.
 #[test]
-fn a_foreign_contact_or_route_never_gets_an_answer_to_a_challenge() {
+fn a_foreign_contact_or_route_never_gets_credentials() {
     let spy = Attacker::on("127.0.0.2");
     let elsewhere = format!("<sip:callee@{}>", spy.address());
     let route = format!("Record-Route: <sip:{};lr>\n", spy.address());
@@ -287,7 +287,7 @@ fn a_foreign_contact_or_route_never_gets_an_answer_to_a_challenge() {
         ("Contact of a re-INVITE", "", "", &*refresh),
     ] {
         let answer = ok(headers, contact);
-        // Sent once more after its ACK, which is repeated then.
+        // Sent again after its ACK, which is then repeated.
         let again = answer.split("<recv").next().unwrap().replace(" retrans=\"500\"", "");
         let again = again.replace("[last_CSeq:]", "CSeq: 2 INVITE").replace("[last_Via:]", "Via:[$via]");
         let again = again.replace("[last_To:];tag=callee[call_number]", "[last_To:]");
@@ -317,7 +317,7 @@ fn a_foreign_contact_or_route_never_gets_an_answer_to_a_challenge() {
 const STRONG: &str = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=SHA-256, qop=\"auth\"\n";
 
 #[test]
-fn a_weaker_algorithm_within_one_call_is_never_answered() {
+fn a_weaker_algorithm_within_a_call_gets_no_credentials() {
     let strong = || [Step::Invite, answer_with(401, "Unauthorized", STRONG, "")];
     let moved = "Contact: <sip:+14255551212@127.0.0.1:[local_port]>\n";
     for weaker in [
@@ -330,7 +330,7 @@ fn a_weaker_algorithm_within_one_call_is_never_answered() {
             if redirected {
                 steps.extend([Step::Invite, answer_with(302, "Moved", moved, "")]);
             }
-            // sipp stays for a while, and would see an answer.
+            // sipp runs for a while longer, and would log a response.
             steps.extend([Step::Invite, answer_with(401, "Unauthorized", weaker, ""), Step::Wait(500)]);
             let callee = Callee::start(&steps, 1);
             let service = service(with_password(&callee));
@@ -345,7 +345,7 @@ fn a_weaker_algorithm_within_one_call_is_never_answered() {
 }
 
 #[test]
-fn a_weaker_algorithm_for_the_bye_is_never_answered() {
+fn a_weaker_algorithm_for_the_bye_gets_no_credentials() {
     let weaker = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"d\", algorithm=MD5, qop=\"auth\", stale=true\n";
     let steps = [
         Step::Invite,

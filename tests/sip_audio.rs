@@ -1,4 +1,4 @@
-//! The audio of a call over a SIP trunk: what is really said, and which keys count.
+//! The audio of a call over a SIP trunk: what is sent, and which keys count.
 
 mod support;
 
@@ -15,12 +15,12 @@ use support::ports::free_port;
 use support::sip::{NUMBER, config, gate};
 use support::sipp::Callee;
 
-/// The samples of silence in so many milliseconds, as mu-law.
+/// Returns silence of this length in milliseconds, as mu-law.
 fn silence(milliseconds: usize) -> Vec<u8> {
     vec![0xFF; milliseconds * 8]
 }
 
-/// What is said first, as mu-law: three pieces of this library, and the pauses of their composition.
+/// Returns the first prompt as mu-law: three embedded pieces, and the pauses between them.
 fn greeting(language: &str) -> Vec<u8> {
     let piece = |name| spoken(language, name);
     [silence(200), piece("intro"), silence(400), piece("press_pound"), silence(400), piece("not_you")].concat()
@@ -35,8 +35,8 @@ fn spoken(language: &str, prompt: &str) -> Vec<u8> {
     wav[data + 8..][..size].to_vec()
 }
 
-/// Where in what was heard that which was said begins: some packets of silence may come before it. What the conversion
-/// between the codecs loses does not count.
+/// Returns where a recording begins in the received samples: packets of silence may precede it. Rounding between the
+/// codecs is tolerated.
 fn begin(heard: &[u8], said: &[u8], decode: fn(u8) -> i16) -> usize {
     let is_like = |(heard, said): (&u8, &u8)| {
         let (heard, said) = (i32::from(decode(*heard)), i32::from(decode_ulaw(*said)));
@@ -47,13 +47,13 @@ fn begin(heard: &[u8], said: &[u8], decode: fn(u8) -> i16) -> usize {
     found.next().expect("it is heard")
 }
 
-/// Starts a call and hears its first packet.
+/// Starts a call, and waits for its first packet.
 fn answered(gate: &TestGate, handset: &Handset) -> Heard {
     gate.initiate(id(1), NUMBER);
     handset.hear()
 }
 
-/// Starts a call and hears its first prompt begin: keys count from then on.
+/// Starts a call, and waits for its first prompt: keys count from then on.
 fn asked(gate: &TestGate, handset: &Handset) -> Heard {
     gate.initiate(id(1), NUMBER);
     handset.hear_prompt()
@@ -68,7 +68,7 @@ fn ends(gate: TestGate, callee: Callee) -> (Option<FailureReason>, String) {
 }
 
 #[test]
-fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
+fn the_greeting_is_played_without_gaps_at_the_right_speed() {
     for (formats, codec) in [("0 101", 0), ("8 101", 8)] {
         let handset = Handset::on("127.0.0.1");
         let callee = handset.callee(formats);
@@ -82,7 +82,7 @@ fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
             let packet = handset.hear();
             assert_eq!((packet.payload_type, packet.payload.len()), (codec, 160));
             assert_eq!(packet.sequence, last.sequence.wrapping_add(1), "no packet is missing");
-            // 20 ms are 160 samples. A sender that a busy machine held up says so: by the marker and by the time that passed.
+            // 20 ms are 160 samples. A sender that was delayed by a busy machine sets the marker and skips timestamps.
             match packet.timestamp.wrapping_sub(last.timestamp) {
                 160 => assert!(!packet.marker, "no talkspurt begins without a break"),
                 passed => assert!(packet.marker && passed % 160 == 0 && passed < 16_000, "{passed} samples passed"),
@@ -104,7 +104,7 @@ fn the_greeting_is_spoken_whole_without_gaps_and_at_the_right_speed() {
 }
 
 #[test]
-fn a_key_stops_the_prompt_and_the_verdict_is_spoken() {
+fn a_key_stops_the_prompt_and_the_farewell_is_played() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = TestGate::start(json!({ "use": ["trunk"], "backends": { "trunk": callee.trunk() } }));
@@ -119,7 +119,7 @@ fn a_key_stops_the_prompt_and_the_verdict_is_spoken() {
     assert_eq!(ends(gate, callee).0, None);
 }
 
-/// Packets of one press by their places in it: some are lost, doubled, or arrive late.
+/// Orders of the packets of one press: some are lost, duplicated or late.
 #[test]
 fn a_key_counts_once_whichever_of_its_packets_arrive() {
     let trains: [&[(u16, bool, u16)]; 4] = [
@@ -133,7 +133,7 @@ fn a_key_counts_once_whichever_of_its_packets_arrive() {
         let callee = handset.callee("0 101");
         let gate = gate(callee.trunk());
         let first = asked(&gate, &handset);
-        // Were it two keys, the entry would be `00#`, which reports no fraud.
+        // If the key counted twice, the entry would be `00#`, which reports no fraud.
         let timestamp = handset.next_event();
         for (place, end, duration) in train {
             let header =
@@ -145,7 +145,7 @@ fn a_key_counts_once_whichever_of_its_packets_arrive() {
     }
 }
 
-/// Presses entries, each of which is over when the next one begins.
+/// Presses entries, each after the end of the one before.
 fn entries(entries: &[&str]) -> Option<FailureReason> {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
@@ -160,7 +160,7 @@ fn entries(entries: &[&str]) -> Option<FailureReason> {
 }
 
 #[test]
-fn an_entry_is_right_only_as_a_whole() {
+fn only_a_whole_entry_is_right() {
     assert_eq!(entries(&["5#", "#"]), None, "a second attempt may be right");
     assert_eq!(entries(&["##"]), None, "the first entry ends with its pound key");
     assert_eq!(entries(&["5#", "12#"]), Some(FailureReason::WrongKey));
@@ -169,13 +169,13 @@ fn an_entry_is_right_only_as_a_whole() {
     assert_eq!(entries(&["5", "0#"]), Some(FailureReason::WrongKey), "`50#` is no report, and then comes silence");
 }
 
-/// A call in which nobody presses a key, but somebody else sends one, as `spoof` does.
+/// Runs a call in which the user presses no key, and `spoof` sends one from elsewhere. Returns the text of the failure.
 fn not_verified(spoof: impl Fn(&Handset, SocketAddr)) -> String {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = gate(callee.trunk());
     let first = asked(&gate, &handset);
-    // An ordinary packet, so that its source is known as the callee's.
+    // A packet of the callee, so that its source is known.
     handset.send(first.from, 0, 160, &[0xff; 160]);
     handset.wait(Duration::from_millis(100));
     spoof(&handset, first.from);
@@ -185,18 +185,18 @@ fn not_verified(spoof: impl Fn(&Handset, SocketAddr)) -> String {
 }
 
 #[test]
-fn keys_from_elsewhere_never_verify_and_are_told_of() {
+fn keys_from_elsewhere_never_verify_and_are_reported() {
     for (address, is_same) in [("127.0.0.1", true), ("127.0.0.2", false)] {
         let text = not_verified(|_, to| Handset::on(address).press(to, '#'));
         assert!(text.contains("11 packets were dropped"), "{text}");
         assert_eq!(text.contains("11 from another port of the trunk's media address"), is_same, "{text}");
         assert_eq!(text.contains("11 from another address"), !is_same, "{text}");
-        // The named port was heard, and it wins.
+        // The named port has sent, so it replaces the learned one.
         assert!(!text.contains("`learn_media_port`"), "{text}");
     }
 }
 
-/// A trunk behind a NAT: its audio and keys come from another port than it names, and ours has to go there.
+/// A trunk behind NAT sends from another port than its description names, and must receive there.
 #[test]
 fn learn_media_port_learns_a_port_from_audio_but_never_an_address() {
     let no_key = Some(FailureReason::NoKeyPressed);
@@ -219,7 +219,7 @@ fn learn_media_port_learns_a_port_from_audio_but_never_an_address() {
 }
 
 #[test]
-fn keys_from_another_address_never_verify_before_the_callee_has_sent_anything() {
+fn keys_from_another_address_never_verify_before_any_audio() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = gate(callee.trunk());
@@ -238,7 +238,7 @@ fn keys_with_another_payload_type_never_verify() {
 }
 
 #[test]
-fn malformed_packets_never_verify_and_do_no_harm() {
+fn malformed_packets_never_verify_and_end_no_call() {
     not_verified(|handset, to| {
         handset.send(to, EVENTS, handset.next_event(), &[]);
         handset.send(to, EVENTS, handset.next_event(), &[11]);
@@ -291,7 +291,7 @@ fn keys_before_the_prompt_of_an_extension_never_verify() {
 }
 
 #[test]
-fn ports_are_free_again_after_a_call_and_too_few_are_told() {
+fn ports_are_released_after_a_call_and_a_lack_is_reported() {
     let port = free_port();
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
@@ -302,7 +302,7 @@ fn ports_are_free_again_after_a_call_and_too_few_are_told() {
     assert_eq!(first.from.port(), port);
     gate.initiate(id(2), "+1 4255551213");
     let text = gate.ends(id(2)).1;
-    assert!(text.contains("all of the 1 pairs of ports for audio are in use"), "{text}");
+    assert!(text.contains("all 1 port pairs for audio are in use"), "{text}");
     handset.press(first.from, '#');
     assert_eq!(ends(gate, callee).0, None);
     assert!(std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok());
@@ -342,7 +342,7 @@ fn a_language_is_chosen_by_the_request_then_by_the_country() {
 }
 
 #[test]
-fn an_extension_that_cannot_be_dialled_is_told_and_nobody_is_asked() {
+fn an_extension_that_cannot_be_dialled_is_reported() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0");
     let gate = gate(callee.trunk());

@@ -1,4 +1,4 @@
-//! Calls over a SIP trunk to a callee that sipp plays: each ending, and what it is told as.
+//! Calls over a SIP trunk to a callee that sipp plays: each end of a call, and its failure.
 
 mod support;
 
@@ -10,13 +10,13 @@ use support::sipp::{Callee, SDP, SDP_WITHOUT_EVENTS, Step, UNTIL_ASKED};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
-/// The steps of a callee that rings and picks up, does something, and sees us hang up.
+/// Returns the steps of a callee that rings, picks up, does this, and receives BYE.
 fn answers(then: &[Step]) -> Vec<Step> {
     let start = [Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED];
     start.into_iter().chain(then.iter().cloned()).chain([Step::Receive("BYE")]).collect()
 }
 
-/// The reason for which a call to this callee fails, None where it is verified, and what sipp saw.
+/// Places a call to this callee. Returns the reason of the failure, `None` if it was verified, and sipp's log.
 fn call(steps: &[Step]) -> (Option<FailureReason>, String) {
     let callee = Callee::start(steps, 1);
     let gate = gate(callee.trunk());
@@ -26,7 +26,7 @@ fn call(steps: &[Step]) -> (Option<FailureReason>, String) {
 }
 
 #[test]
-fn who_answers_and_presses_the_pound_key_is_verified() {
+fn the_pound_key_verifies() {
     let (reason, seen) = call(&answers(&[Step::Press("#")]));
     assert_eq!(reason, None);
     assert!(seen.contains("INVITE sip:+14255551212@127.0.0.1"), "{seen}");
@@ -34,12 +34,12 @@ fn who_answers_and_presses_the_pound_key_is_verified() {
 
 /// Without a pound key, the pause of three seconds ends the entry; a second later the next prompt is heard.
 #[test]
-fn another_key_spends_an_attempt_and_the_right_one_verifies_then() {
+fn the_right_key_verifies_after_a_wrong_one() {
     assert_eq!(call(&answers(&[Step::Press("7"), Step::Wait(5000), Step::Press("#")])).0, None);
 }
 
 #[test]
-fn the_wrong_key_and_then_none_is_a_wrong_key() {
+fn a_wrong_key_and_then_silence_is_a_wrong_key() {
     assert_eq!(call(&answers(&[Step::Press("5#")])).0, Some(FailureReason::WrongKey));
 }
 
@@ -49,7 +49,7 @@ fn zero_and_the_pound_key_report_a_fraud() {
 }
 
 #[test]
-fn another_fraud_key_reports_a_fraud_and_zero_is_a_wrong_key_then() {
+fn another_fraud_key_replaces_zero() {
     for (keys, reason) in [("9#", FailureReason::FraudReported), ("0#", FailureReason::WrongKey)] {
         let callee = Callee::start(&answers(&[Step::Press(keys)]), 1);
         let mut config = config(callee.trunk(), 60);
@@ -62,18 +62,18 @@ fn another_fraud_key_reports_a_fraud_and_zero_is_a_wrong_key_then() {
 }
 
 #[test]
-fn who_answers_and_presses_nothing_fails() {
+fn a_call_without_a_key_fails() {
     assert_eq!(call(&answers(&[])).0, Some(FailureReason::NoKeyPressed));
 }
 
 #[test]
-fn who_hangs_up_without_a_key_has_ended_the_call() {
+fn hanging_up_without_a_key_ends_the_call() {
     let steps = [Step::Invite, RINGS, Step::PickUp, Step::Wait(300), Step::HangUp];
     assert_eq!(call(&steps).0, Some(FailureReason::CallEnded));
 }
 
 #[test]
-fn every_refusal_has_its_reason_and_the_trunks_own_words() {
+fn every_final_response_has_its_reason_and_its_text() {
     use FailureReason::{CannotPlace, InvalidNumber, NotConfigured, Throttled, Unreachable};
     for (code, phrase, reason, told) in [
         (486, "Busy Here", Unreachable, "The line is busy: the trunk answered 486 Busy Here, reason Q.850;cause=17"),
@@ -113,7 +113,7 @@ fn every_refusal_has_its_reason_and_the_trunks_own_words() {
 }
 
 #[test]
-fn a_phone_that_rings_on_is_cancelled_at_the_deadline() {
+fn a_ringing_phone_is_cancelled_at_the_deadline() {
     let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
     let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
@@ -122,7 +122,7 @@ fn a_phone_that_rings_on_is_cancelled_at_the_deadline() {
 }
 
 #[test]
-fn who_presses_nothing_until_the_deadline_is_hung_up_on() {
+fn an_established_call_is_hung_up_at_the_deadline() {
     let callee = Callee::start(&answers(&[]), 1);
     let gate = TestGate::start(config(callee.trunk(), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
@@ -131,14 +131,14 @@ fn who_presses_nothing_until_the_deadline_is_hung_up_on() {
 }
 
 #[test]
-fn early_media_is_no_answer() {
+fn early_media_does_not_establish_a_call() {
     let early = Step::Answer(183, "Session Progress", "");
     let (reason, _) = call(&[Step::Invite, early, Step::Wait(300), Step::Answer(486, "Busy Here", ""), Step::Ack]);
     assert_eq!(reason, Some(FailureReason::Unreachable));
 }
 
 #[test]
-fn a_challenge_is_answered_with_the_right_password_alone() {
+fn only_the_right_password_passes_a_challenge() {
     let challenge = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"abc\", algorithm=MD5, qop=\"auth,auth-int\"\n";
     for (password, reason) in [("right", None), ("wrong", Some(FailureReason::NotConfigured))] {
         let mut steps = vec![Step::Invite, Step::Answer(401, "Unauthorized", challenge), Step::Ack];
@@ -161,7 +161,7 @@ fn a_challenge_is_answered_with_the_right_password_alone() {
 }
 
 #[test]
-fn a_key_by_info_counts_if_no_events_were_agreed_on() {
+fn an_info_key_counts_without_telephone_events() {
     for (kind, body) in [("application/dtmf-relay", "Signal=#\r\nDuration=160\r\n"), ("application/dtmf", "11")] {
         let mut steps = answers(&[Step::Info(kind, body)]);
         steps[2] = Step::PickUpWith(SDP_WITHOUT_EVENTS.to_owned());
@@ -170,9 +170,9 @@ fn a_key_by_info_counts_if_no_events_were_agreed_on() {
 }
 
 #[test]
-fn a_key_that_comes_both_ways_counts_once() {
+fn a_key_sent_by_event_and_info_counts_once() {
     let info = |key| Step::InfoRefused("application/dtmf-relay", key);
-    // Were it two keys, the entry would be `00#`, which reports no fraud; and by INFO alone none would count.
+    // If the key counted twice, the entry would be `00#`, which reports no fraud. By INFO alone, none counts.
     for steps in [
         [Step::Press("0"), Step::Wait(300), info("Signal=0\r\n"), Step::Press("#")],
         [info("Signal=0\r\n"), Step::Press("0#"), Step::Wait(300), info("Signal=#\r\n")],
@@ -182,7 +182,7 @@ fn a_key_that_comes_both_ways_counts_once() {
 }
 
 #[test]
-fn a_call_on_hold_goes_on_where_it_was() {
+fn a_call_continues_after_a_hold() {
     let held = "v=0\no=callee 1 2 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio [media_port] RTP/AVP 0 101\na=rtpmap:101 telephone-event/8000\na=inactive\n";
     for method in ["INVITE", "UPDATE"] {
         let steps = answers(&[
@@ -199,13 +199,13 @@ fn a_call_on_hold_goes_on_where_it_was() {
 }
 
 #[test]
-fn an_offer_that_cannot_be_had_is_refused_and_the_call_goes_on() {
+fn an_unusable_offer_is_rejected_and_the_call_continues() {
     let video = "v=0\no=callee 1 2 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio [media_port] RTP/AVP 18\n";
     assert_eq!(call(&answers(&[Step::Offer("INVITE", video.to_owned(), 488), Step::Press("#")])).0, None);
 }
 
 #[test]
-fn an_answer_without_usable_audio_ends_the_call_and_says_why() {
+fn an_unusable_sdp_answer_ends_the_call_with_its_reason() {
     for (sdp, told) in [
         (
             "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 0 RTP/AVP 0\n",
@@ -236,7 +236,7 @@ fn an_answer_without_usable_audio_ends_the_call_and_says_why() {
 }
 
 #[test]
-fn a_redirect_to_the_same_number_at_the_trunk_is_followed() {
+fn a_redirection_to_the_same_number_at_the_trunk_is_followed() {
     let callee = Callee::start(
         &[
             Step::Invite,
@@ -259,7 +259,7 @@ fn a_redirect_to_the_same_number_at_the_trunk_is_followed() {
 }
 
 #[test]
-fn a_trunk_that_cannot_be_reached_is_told_and_the_next_one_is_tried() {
+fn an_unreachable_trunk_is_reported_and_the_next_one_is_tried() {
     let callee = Callee::start(&answers(&[Step::Press("#")]), 1);
     let closed = format!("sip:{};transport=tcp", support::ports::nobody());
     let mut trunk = callee.trunk();
@@ -276,7 +276,7 @@ fn a_trunk_that_cannot_be_reached_is_told_and_the_next_one_is_tried() {
 }
 
 #[test]
-fn a_trunk_that_cannot_place_the_call_gives_way_to_the_next_one() {
+fn the_next_trunk_is_tried_after_a_503() {
     let full = Callee::start(&[Step::Invite, Step::Answer(503, "Service Unavailable", ""), Step::Ack], 1);
     let callee = Callee::start(&answers(&[Step::Press("#")]), 1);
     let gate = gate(json!({ "type": "sip", "trunk": [full.uri(), callee.uri()] }));
@@ -287,7 +287,7 @@ fn a_trunk_that_cannot_place_the_call_gives_way_to_the_next_one() {
 }
 
 #[test]
-fn a_silent_trunk_is_given_up_after_seconds() {
+fn a_silent_trunk_fails_within_seconds() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let gate = gate(json!({ "type": "sip", "trunk": format!("sip:{}", silent.local_addr().unwrap()) }));
     let (reason, text) = ending(&gate).unwrap();
@@ -296,7 +296,7 @@ fn a_silent_trunk_is_given_up_after_seconds() {
 }
 
 #[test]
-fn calls_go_over_tcp_too() {
+fn calls_work_over_tcp() {
     let callee = Callee::over("tcp", &answers(&[Step::Press("#")]), 1);
     let gate = gate(callee.trunk());
     assert_eq!(ending(&gate), None);
@@ -306,7 +306,7 @@ fn calls_go_over_tcp_too() {
 }
 
 #[test]
-fn calls_go_over_ipv6_too() {
+fn calls_work_over_ipv6() {
     for transport in ["udp", "tcp"] {
         let callee = Callee::on("::1", transport, &answers(&[Step::Press("#")]), 1);
         let gate = gate(callee.trunk());
@@ -330,7 +330,7 @@ fn an_extension_is_dialled_after_the_answer() {
 /// A PBX that reads digit by digit takes the first ones for an emergency number: 112 of Delhi's area code without its
 /// country code, 911 of the same number with it.
 #[test]
-fn no_trunk_dials_what_starts_with_an_emergency_number() {
+fn no_trunk_dials_an_emergency_number_first() {
     for (format, country, number, user, rings, words) in [
         ("national", "IN", "+91 11 2345 6789", "1123456789", 0, "emergency number 112"),
         ("national", "IN", "+91 22 2345 6789", "2223456789", 1, "busy"),
@@ -353,7 +353,7 @@ fn no_trunk_dials_what_starts_with_an_emergency_number() {
 }
 
 #[test]
-fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
+fn numbers_and_caller_ids_follow_the_settings_of_the_trunk() {
     for (settings, told) in [
         (json!({ "number_format": "e164" }), vec!["INVITE sip:14255551212@"]),
         (json!({ "number_format": "national", "number_prefix": "9" }), vec!["INVITE sip:94255551212@"]),
@@ -381,54 +381,7 @@ fn numbers_and_caller_ids_are_written_as_the_trunk_wants_them() {
 }
 
 #[test]
-fn support_prack_acknowledges_reliable_provisional_answers() {
-    let reliable = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
-    let mut steps = answers(&[Step::Press("#")]);
-    steps.splice(1..2, [reliable, Step::Receive("PRACK")]);
-    // The final answer is to the INVITE, not to the PRACK.
-    let pick_up = steps.iter().position(|step| matches!(step, Step::PickUp)).unwrap();
-    steps[pick_up] = Step::PickUpAs("CSeq: 1 INVITE");
-    let callee = Callee::start(&steps, 1);
-    let mut trunk = callee.trunk();
-    trunk["support_prack"] = json!(true);
-    let gate = gate(trunk);
-    assert_eq!(ending(&gate), None);
-    gate.end();
-    let seen = callee.finish();
-    assert!(seen.contains("RAck: 1 1 INVITE") && seen.contains("Supported: 100rel"), "{seen}");
-}
-
-/// sipp would fail at a PRACK, which its scenario does not expect.
-#[test]
-fn a_reliable_provisional_answer_is_an_ordinary_one_by_default() {
-    let mut steps = answers(&[Step::Press("#")]);
-    steps[1] = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
-    let (reason, seen) = call(&steps);
-    assert_eq!(reason, None, "{seen}");
-    let invite = &seen[..seen.find("\r\n\r\n").unwrap()];
-    assert!(!invite.contains("100rel") && !invite.contains("PRACK"), "{invite}");
-}
-
-#[test]
-fn a_session_that_is_ours_to_refresh_is_refreshed() {
-    let mut steps = answers(&[Step::Receive("UPDATE"), Step::Press("#")]);
-    steps[2] = Step::PickUpAs("Session-Expires: 8;refresher=uac\nSupported: timer\nAllow: INVITE, ACK, BYE, UPDATE");
-    assert_eq!(call(&steps).0, None);
-}
-
-#[test]
-fn a_refresh_by_the_other_side_is_answered_with_its_terms() {
-    for method in ["INVITE", "UPDATE"] {
-        let offer = Step::Offer(method, SDP.to_owned(), 200);
-        let (reason, seen) =
-            call(&answers(&[Step::Header("Session-Expires: 90;refresher=uac"), offer, Step::Press("#")]));
-        assert_eq!(reason, None, "{method}");
-        assert!(seen.matches("Session-Expires: 90").count() >= 2, "{seen}");
-    }
-}
-
-#[test]
-fn an_answer_without_contact_is_used() {
+fn a_2xx_without_contact_is_used() {
     let acknowledged = Step::Raw("<recv request=\"ACK\" crlf=\"true\"/>\n".to_owned());
     let steps =
         [Step::Invite, Step::AnswerWithoutContact, acknowledged, UNTIL_ASKED, Step::Press("#"), Step::Receive("BYE")];

@@ -4,7 +4,7 @@ mod support;
 
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
-use support::backend::Line;
+use support::backend::TestBackend;
 use support::gate::{TestGate, id};
 use support::handset::Handset;
 use support::sip::{NUMBER, config};
@@ -27,7 +27,7 @@ fn ends(gate: &TestGate, callee: Callee) -> Option<FailureReason> {
 }
 
 #[test]
-fn the_code_that_the_call_speaks_approves_it() {
+fn the_spoken_code_approves() {
     for digits in 1..=4 {
         let handset = Handset::on("127.0.0.1");
         let callee = handset.callee("0 101");
@@ -70,7 +70,7 @@ fn the_fraud_key_reports_before_any_digit_is_spoken() {
     assert_eq!(ends(&gate, callee), Some(FailureReason::FraudReported));
 }
 
-/// As the greeting of a mailbox does, from the answer on.
+/// The greeting of a mailbox starts at the 2xx.
 #[test]
 fn a_recording_of_pound_keys_never_approves() {
     for method in ["code", "pound"] {
@@ -87,12 +87,12 @@ fn a_recording_of_pound_keys_never_approves() {
     }
 }
 
-/// A new one would have all attempts again.
+/// A new dialogue would have all attempts again.
 #[test]
-fn a_conversation_that_was_given_up_is_never_begun_anew() {
+fn an_interrupted_dialogue_never_starts_again() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
-    let line = Line::new(&callee.trunk());
+    let line = TestBackend::new(&callee.trunk());
     let reference = line.place(1, 1, NUMBER).unwrap();
     let (hears, heard) = tokio::sync::oneshot::channel();
     std::thread::scope(|scope| {

@@ -52,7 +52,7 @@ fn idle_connection_that_died_is_replaced_before_the_next_call() {
     for (gate, server) in &gates {
         assert_eq!(ending(gate), None, "{}", server.uri());
     }
-    // The connections stay open, but nobody reads from them.
+    // The connections stay open, but are no longer read.
     let _lost = gates.each_ref().map(|(_, server)| server.lose_connections());
     std::thread::sleep(IDLE);
     for (gate, server) in &gates {
@@ -64,7 +64,7 @@ fn idle_connection_that_died_is_replaced_before_the_next_call() {
     }
 }
 
-/// An INVITE on a connection that was in use a moment ago may have reached the server before that died.
+/// An INVITE on a connection that was in use recently may have reached the server before it died.
 #[test]
 fn invite_on_a_dead_connection_is_cancelled_on_the_next() {
     let server = server("tcp", verify());
@@ -76,7 +76,7 @@ fn invite_on_a_dead_connection_is_cancelled_on_the_next() {
     let (reason, text) = call(&gate, 2).expect("it is not verified");
     assert_eq!(reason, FailureReason::DeadlinePassed, "{text}");
     assert_eq!(next.rings(), 0, "no other server is asked");
-    // The server is back: it resets what it does not know, and gets the CANCEL on a new connection.
+    // The restarted server resets the old connection, and gets the CANCEL on a new one.
     lost.reset();
     let cancel = server.receives("CANCEL", 1).remove(0);
     assert_ne!(cancel.from, server.requests("INVITE")[0].from);
@@ -110,7 +110,7 @@ fn server_that_restarts_during_ringing_gets_cancel_and_next_call() {
         support::wait_until("it rings", || is_logged(&gate, "ringing"));
         server.disconnect(is_reset);
         let text = gate.ends(id(1)).1;
-        assert!(text.contains("broke after the trunk had taken it: the connection was lost"), "{text}");
+        assert!(text.contains("The connection was lost after the trunk had accepted the call"), "{text}");
         assert_eq!(gate.snapshot(id(1)).failure.unwrap().reason(), FailureReason::CannotPlace);
         assert_eq!(next.rings(), 0, "no other server is asked");
         let cancel = server.receives("CANCEL", 1).remove(0);
@@ -124,7 +124,7 @@ fn server_that_restarts_during_ringing_gets_cancel_and_next_call() {
 }
 
 #[test]
-fn call_that_was_answered_outlives_its_connection_and_ends_by_bye() {
+fn an_established_call_outlives_its_connection() {
     for is_reset in [false, true] {
         let server = server("tcp", vec![status(180), Reply::PickUp]);
         let gate = gate(trunk(&server));
@@ -225,7 +225,7 @@ fn check_and_call_keep_the_services_registration_and_port() {
     trunk["local_port"] = json!(local_port);
     let gate = gate(trunk.clone());
     server.receives("REGISTER", 1);
-    // A call of the service goes on meanwhile.
+    // A call of the service is in progress meanwhile.
     server.reply(vec![status(180), Reply::PickUp]);
     gate.initiate(id(2), "+1 4255551313");
     server.receives("ACK", 1);
@@ -255,7 +255,7 @@ fn check_and_call_keep_the_services_registration_and_port() {
         assert!(is_query || is_refresh, "the command changes no contact: {}", request.text);
         assert_ne!(request.header("Expires"), "0", "nothing is removed");
     }
-    // The service is as it was, and still receives the requests in its call.
+    // The service still receives the requests of its call.
     assert!(ours.header("Contact").contains(&own), "{}", ours.text);
     server.hang_up(&server.requests("INVITE")[0]);
     let text = gate.ends(id(2)).1;

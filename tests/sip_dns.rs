@@ -1,4 +1,4 @@
-//! Locating the servers of a SIP trunk by DNS (RFC 3263): NAPTR, SRV and addresses, with a name server of the test's own.
+//! The servers of a SIP trunk by DNS (RFC 3263): NAPTR, SRV and addresses, with the test's own name server.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn trunk(uri: &str) -> Value {
 }
 
 #[test]
-fn silent_first_srv_target_gives_way_to_the_second() {
+fn a_silent_srv_target_is_skipped() {
     let _dns = NameServer::start(vec![
         srv("_sip._udp.pbx.example.", 20, 5082, "two.pbx.example."),
         srv("_sip._udp.pbx.example.", 10, 5081, "one.pbx.example."),
@@ -55,13 +55,13 @@ fn registration_goes_to_the_srv_target_that_responds() {
 }
 
 #[test]
-fn refused_first_srv_target_gives_way_to_the_second() {
+fn an_srv_target_that_refuses_connections_is_skipped() {
     let _dns = NameServer::start(vec![
         srv("_sip._tcp.pbx.example.", 20, 5082, "pbx.example."),
         srv("_sip._tcp.pbx.example.", 10, 5081, "pbx.example."),
         a("pbx.example.", "127.0.0.11"),
     ]);
-    // Nobody listens at 5081.
+    // No server listens on port 5081.
     let works = SipServer::start("tcp", at("127.0.0.11:5082"), verify());
     let gate = gate(trunk("sip:pbx.example;transport=tcp"));
     assert_eq!(ending(&gate), None);
@@ -140,7 +140,7 @@ fn naptr_for_tls_without_a_target_leads_to_port_5061() {
 }
 
 #[test]
-fn tls_in_the_uri_ignores_what_dns_says_of_udp_and_tcp() {
+fn tls_in_the_uri_ignores_srv_records_for_udp_and_tcp() {
     let _dns = NameServer::start(vec![
         naptr("pbx.example.", 10, "SIP+D2U", "_sip._udp.pbx.example."),
         naptr("pbx.example.", 20, "SIP+D2T", "_sip._tcp.pbx.example."),
@@ -181,9 +181,9 @@ fn second_address_of_a_host_is_used_if_the_first_is_dead() {
     assert_eq!(servers.map(|server| server.rings()), [1, 1], "each is used while the other one is dead");
 }
 
-/// The call is at the first address, which the name no longer has when the next call is placed.
+/// The name no longer has the first call's address when the next call is placed.
 #[test]
-fn call_goes_on_at_its_server_when_the_name_moves() {
+fn a_call_continues_at_its_server_when_the_name_moves() {
     let dns = NameServer::start(vec![a("pbx.example.", "127.0.0.11")]);
     let before = SipServer::start("udp", at("127.0.0.11:5060"), vec![status(RINGS), Reply::PickUp]);
     let after = SipServer::start("udp", at("127.0.0.12:5060"), verify());
@@ -200,7 +200,7 @@ fn call_goes_on_at_its_server_when_the_name_moves() {
 }
 
 #[test]
-fn name_server_that_does_not_answer_is_named_as_the_cause() {
+fn a_silent_name_server_is_named_as_the_cause() {
     let dns = NameServer::start(Vec::new());
     dns.fall_silent();
     for uri in ["sip:pbx.example", "sip:pbx.example:5060"] {
@@ -240,9 +240,9 @@ fn srv_target_without_an_address_is_skipped_or_reported() {
     assert_eq!((works.rings(), usual.rings()), (1, 0));
 }
 
-/// Targets that lead in a circle, and hundreds that refuse connections, neither hang the look-up nor add up.
+/// CNAME loops, and hundreds of targets that refuse connections, neither hang the look-up nor add up.
 #[test]
-fn circles_and_huge_answers_are_bounded() {
+fn cname_loops_and_huge_responses_are_bounded() {
     let many = (0..400).map(|n| srv("_sip._tcp.pbx.example.", 1, 6000 + n, "pbx.example."));
     let circle = [
         srv("_sip._tcp.pbx.example.", 0, 5060, "_sip._tcp.pbx.example."),

@@ -1,4 +1,4 @@
-//! Which failures of a SIP trunk let another server or backend be asked, and which do not: a phone may ring.
+//! Failures of a SIP trunk after which another server or backend is tried, and those after which a phone may ring.
 
 mod support;
 
@@ -76,7 +76,7 @@ fn trunk(uris: &[String]) -> Value {
 }
 
 #[test]
-fn next_server_of_a_trunk_is_rung_only_if_certainly_no_phone_rang() {
+fn the_next_server_is_tried_only_if_no_phone_rang() {
     for Case { name, transport, replies, next_server, failure, .. } in cases() {
         let first = server(transport, replies);
         let next = server("udp", verify());
@@ -102,7 +102,7 @@ fn ends_as(name: &str, ending: Option<(FailureReason, String)>, expected: Option
 }
 
 #[test]
-fn next_backend_is_rung_only_if_certainly_no_phone_rang() {
+fn the_next_backend_is_tried_only_if_no_phone_rang() {
     for Case { name, transport, replies, next_backend, failure, .. } in cases() {
         let first = server(transport, replies);
         let next = server("udp", verify());
@@ -115,8 +115,8 @@ fn next_backend_is_rung_only_if_certainly_no_phone_rang() {
 }
 
 #[test]
-fn failed_connection_gives_way_to_the_next_server_and_backend() {
-    // Its certificate is for another name.
+fn a_failed_connection_is_followed_by_the_next_server() {
+    // The certificate of this server is for another name.
     let folder = tempfile::tempdir().unwrap();
     let issued = for_host("other.example");
     let ca_file = folder.path().join("ca.pem");
@@ -141,7 +141,7 @@ fn failed_connection_gives_way_to_the_next_server_and_backend() {
     assert_eq!(other_name.rings(), 0, "nothing is sent to a server of another name");
 }
 
-/// The server responds to OPTIONS and then not to the INVITE, until the transaction times out after 32 s.
+/// The server responds to OPTIONS but not to the INVITE, until the transaction times out after 32 s.
 #[test]
 fn invite_timeout_over_udp_rings_no_other_phone() {
     let silent = server("udp", Vec::new());

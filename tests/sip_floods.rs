@@ -1,7 +1,7 @@
-//! Floods of 8 KB messages, from the trunk's own address and from elsewhere: calls go on, and little memory is used.
+//! Floods of 8 KB messages from the trunk's own address and from elsewhere: calls continue, and memory stays bounded.
 //!
-//! Each test's process is the host's: it has loaded the built library. The trunk and the flood are in it too, and need a
-//! few MB and threads of their own.
+//! The process of a test is the host: it has loaded the built library. The trunk and the flood run in it too, and need a
+//! few MB and some threads.
 
 mod support;
 
@@ -27,7 +27,7 @@ const ELSEWHERE: &str = "127.0.0.66";
 /// Most memory that a host's process may need, in KB.
 const MEMORY: u64 = 150 * 1024;
 
-/// More memory than before that may be in use after a flood, in KB: what an allocator keeps.
+/// Additional memory that may be in use after a flood, in KB: what the allocator keeps.
 const KEPT: u64 = 16 * 1024;
 
 /// The files of a socket or connection for SIP: the service has two of a socket; of a connection it has one, and the
@@ -101,7 +101,7 @@ fn number(n: usize) -> String {
     format!("+1 425555{:04}", 1000 + n)
 }
 
-/// What this process needs.
+/// The resources of this process.
 #[derive(Debug)]
 struct Needs {
     /// Resident memory, and the most of it so far, in KB.
@@ -164,20 +164,20 @@ fn calls_go_on(from: &str) -> Flooded {
 }
 
 #[test]
-fn calls_go_on_under_a_flood_from_the_trunks_address_long() {
+fn calls_continue_under_a_flood_from_the_trunks_address_long() {
     let flooded = calls_go_on(TRUNK);
     assert!(flooded.responses < flooded.sent / 10, "a flood is not answered by a flood: {flooded:?}");
 }
 
 #[test]
-fn calls_go_on_under_a_flood_from_elsewhere_long() {
+fn calls_continue_under_a_flood_from_elsewhere_long() {
     let flooded = calls_go_on(ELSEWHERE);
     assert_eq!(flooded.responses, 0, "nothing is sent to where the trunk is not");
 }
 
 /// The trunk itself floods the connection that its calls use.
 #[test]
-fn calls_go_on_under_a_flood_on_their_connection_long() {
+fn calls_continue_under_a_flood_on_their_connection_long() {
     let site = Site::over("tcp");
     let before = site.is_tried();
     let placed: Vec<_> = (1..=4).map(|n| site.rings(&number(n))).collect();
@@ -222,7 +222,7 @@ fn a_stream_without_messages_costs_one_connection_long() {
         let audio = placed.handset.hear_prompt().from;
         let connections = site.trunk.connections();
         let filler = b"X-Filler: nobody needs this\r\n".repeat(100);
-        // Only to this one: the service soon has a new connection, which must not be closed too.
+        // Only on this connection: the service soon has a new one, which must stay open.
         let connection = site.trunk.connection();
         let mut written = connection.write(&start);
         while written.is_ok() {
@@ -241,7 +241,7 @@ fn a_stream_without_messages_costs_one_connection_long() {
 
 /// A server that floods its connection and reads nothing has it closed before its responses fill the memory.
 #[test]
-fn a_flooding_server_that_reads_nothing_is_cut_off_long() {
+fn a_flooding_server_that_reads_nothing_is_disconnected_long() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let trunk = json!({ "type": "sip", "trunk": format!("sip:{address};transport=tcp") });

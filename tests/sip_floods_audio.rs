@@ -1,5 +1,5 @@
-//! Floods of audio and key events at every port, as fast as the attacker can: they never approve a call, and do not keep
-//! the callee's own key from counting.
+//! Floods of audio and telephone events at every port, as fast as possible: they never approve a call, and do not stop
+//! the callee's own key.
 
 mod support;
 
@@ -35,7 +35,7 @@ fn spray(from: &str, first: u16, is_over: &AtomicBool) {
         for port in (first..first + 2 * PAIRS).step_by(2) {
             let to = SocketAddr::from(([127, 0, 0, 1], port));
             audio.send(to, 0, timestamp, &[0xff; 160]);
-            // A train of eleven packets: its last three say that the key was released.
+            // Eleven packets, of which the last three have the end bit.
             let is_end = timestamp / 160 % 11 > 7;
             let train = timestamp / 1_760 * 8_000;
             keys.send(to, EVENTS, train, &event('#', is_end, 1_280));
@@ -59,7 +59,7 @@ fn sprayed(from: &str, asked: impl FnOnce(&Handset, SocketAddr)) -> Ending {
     let service = Service::start(config(settings, 60));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Before the call has a port, and until its end.
+        // From before the call has a port until its end.
         let spraying = scope.spawn(|| spray(from, first, &is_over));
         let id = service.initiate(NUMBER);
         trunk.rings(NUMBER).pick_up(&handset);

@@ -1,7 +1,7 @@
 //! Forged SIP messages about a call. Those from the trunk's own address lack one part of the call's identity; those from
 //! another address have all of it. None of them answers the call, ends it, moves its audio or approves it.
 //!
-//! Over UDP, who can send from the trunk's own address and knows the whole identity of a call is the trunk:
+//! Over UDP, a sender with the trunk's own address and the whole identity of a call cannot be told from the trunk:
 //! docs/security.md.
 
 mod support;
@@ -19,7 +19,7 @@ use support::trunk::{RingingCall, Trunk, response};
 const TRUNK: &str = "127.0.0.1";
 const ELSEWHERE: &str = "127.0.0.2";
 
-/// Who sends, and what it knows of a call.
+/// Returns the attackers, and what each knows of a call.
 fn forgers(dialog: &Dialog) -> [(&'static str, Attacker, Dialog); 4] {
     [
         ("another callee", Attacker::on(TRUNK), dialog.with_another_callee()),
@@ -33,7 +33,7 @@ fn is_at_trunk(attacker: &Attacker) -> bool {
     attacker.address().ip().to_string() == TRUNK
 }
 
-/// An attacker who waits for audio, and a description that leads there.
+/// Returns the audio socket of an attacker, and a description that names it.
 fn diverted() -> (Handset, String) {
     let theirs = Handset::on(TRUNK);
     let sdp = theirs.sdp("0 101");
@@ -78,7 +78,7 @@ fn tags(call: &RingingCall<'_>, method: &str) -> Vec<String> {
 }
 
 #[test]
-fn forged_responses_never_answer_or_end_a_ringing_call() {
+fn forged_responses_never_establish_or_end_a_ringing_call() {
     let (theirs, sdp) = diverted();
     let answered = call(
         |dialog| {
@@ -102,7 +102,7 @@ fn forged_responses_never_answer_or_end_a_ringing_call() {
 }
 
 #[test]
-fn forged_responses_never_change_an_answered_call() {
+fn forged_responses_never_change_an_established_call() {
     let (theirs, sdp) = diverted();
     let answered = call(
         |_| {},
@@ -118,7 +118,7 @@ fn forged_responses_never_change_an_answered_call() {
                 }
                 assert_eq!(attacker.receives(), None, "{knows}: no ACK and nothing else");
             }
-            // Refusals of the very INVITE come too late.
+            // Rejections of the INVITE after its 2xx have no effect.
             let late = Attacker::on(TRUNK);
             for status in ["486 Busy", "487 Cancelled", "503 Overloaded"] {
                 late.responds(dialog, status, "");
@@ -154,7 +154,7 @@ fn forged_requests_never_change_a_call() {
                     assert_eq!(attacker.receives(), None, "{knows}");
                 }
             }
-            // Were it to count, the whole entry would report a fraud.
+            // If it counted, the entry would report a fraud.
             theirs.press(audio, '0');
             handset.press(audio, '#');
         },
@@ -163,9 +163,9 @@ fn forged_requests_never_change_a_call() {
     assert!(!theirs.has_heard(), "no audio went to the attacker");
 }
 
-/// A 200 of another phone is hung up on at once, and the call that was answered first goes on.
+/// A 200 of another phone is hung up, and the call that was established first continues.
 #[test]
-fn a_second_answer_never_takes_the_call() {
+fn a_second_2xx_never_takes_the_call() {
     let (trunk, handset, theirs) = (Trunk::over("udp"), Handset::on(TRUNK), Handset::on(TRUNK));
     let service = service(&trunk);
     let id = service.initiate(NUMBER);
@@ -182,7 +182,7 @@ fn a_second_answer_never_takes_the_call() {
         }
         is_bye
     });
-    // Were it to count, the whole entry would report a fraud.
+    // If it counted, the entry would report a fraud.
     theirs.press(audio, '0');
     handset.press(audio, '#');
     assert_eq!(service.ends(&id), None);

@@ -1,5 +1,5 @@
-//! The media of calls over a SIP trunk, with the odd but legal ways of real PBXs, and what a call without a key says about
-//! its audio.
+//! The media of calls over a SIP trunk: unusual but legal behaviour of real PBXs, and what a call without a key reports
+//! about its audio.
 
 mod support;
 
@@ -50,7 +50,7 @@ fn call(handset: &Handset, sdp: String, then: impl FnOnce(SocketAddr)) -> Ended 
     call_with(handset, sdp, json!({}), then)
 }
 
-/// A call that sipp plays alone after its answer.
+/// Places a call that sipp plays alone after its 200.
 fn played(answer: &str, steps: &[Step]) -> (Ended, String) {
     let start = [Step::Invite, RINGS, Step::PickUpWith(answer.to_owned()), UNTIL_ASKED];
     let steps: Vec<_> = start.into_iter().chain(steps.iter().cloned()).chain([Step::Receive("BYE")]).collect();
@@ -83,7 +83,7 @@ fn keys_count_in_the_tenth_stream_of_an_encrypted_call() {
 }
 
 #[test]
-fn an_answer_with_more_formats_than_offered_is_accepted() {
+fn an_sdp_answer_with_more_formats_is_accepted() {
     let handset = Handset::on("127.0.0.1");
     let sdp = handset.sdp("13 18 9 0 8 118 101") + "a=rtpmap:13 CN/8000\na=rtpmap:118 telephone-event/16000\n";
     let ended = call(&handset, sdp, |to| handset.press(to, '#'));
@@ -92,7 +92,7 @@ fn an_answer_with_more_formats_than_offered_is_accepted() {
 
 /// A peer may also send with the number of our offer (RFC 3264, section 5.1).
 #[test]
-fn the_peers_own_number_for_key_events_counts_beside_101() {
+fn the_peers_payload_type_for_events_counts_beside_101() {
     for (payload_type, reason) in [(96, None), (101, None), (97, Some(FailureReason::NoKeyPressed))] {
         let handset = Handset::on("127.0.0.1");
         let sdp = handset.sdp("0 96") + "a=rtpmap:96 telephone-event/8000\n";
@@ -120,7 +120,7 @@ fn info_keys_count_in_every_spelling() {
 }
 
 #[test]
-fn other_info_requests_are_refused_and_the_call_goes_on() {
+fn other_info_requests_are_rejected_and_the_call_continues() {
     let (ended, seen) = played(
         SDP_WITHOUT_EVENTS,
         &[
@@ -132,9 +132,9 @@ fn other_info_requests_are_refused_and_the_call_goes_on() {
     assert_eq!(ended.reason, None, "{} {seen}", ended.text);
 }
 
-/// What was pressed is unknown, so the rest of the entry must not be taken for all of it.
+/// The key is unknown, so the rest of the entry must not count as the whole.
 #[test]
-fn an_info_key_that_cannot_be_read_makes_its_entry_wrong() {
+fn an_unreadable_info_key_makes_its_entry_wrong() {
     for (kind, body) in [("application/dtmf-relay", "Signal=##\n"), ("application/dtmf", "55")] {
         let keys = [Step::InfoRefused(kind, body), Step::Info("application/dtmf-relay", "Signal=#\n")];
         let (ended, seen) = played(SDP_WITHOUT_EVENTS, &keys);
@@ -144,15 +144,15 @@ fn an_info_key_that_cannot_be_read_makes_its_entry_wrong() {
 
 /// An INFO request is sent when its key is released.
 #[test]
-fn an_info_key_that_was_held_since_before_the_prompt_is_early() {
+fn an_info_key_held_since_before_the_prompt_is_early() {
     let held = [Step::Info("application/dtmf-relay", "Signal=#\nDuration=4000\n")];
     let (ended, seen) = played(SDP_WITHOUT_EVENTS, &held);
     assert_eq!(ended.reason, Some(FailureReason::WrongKey), "{} {seen}", ended.text);
 }
 
-/// The signalling is in the clear: a forged INFO would be the way round the encryption.
+/// The signalling is not encrypted: a forged INFO would bypass the encryption of the audio.
 #[test]
-fn info_keys_never_count_if_the_audio_is_encrypted_and_signalling_is_not() {
+fn info_keys_never_count_with_srtp_but_without_tls() {
     let handset = Handset::on("127.0.0.1");
     let sdp = handset.encrypted_sdp().replace("RTP/AVP 0 101", "RTP/AVP 0");
     let info = Step::InfoRefused("application/dtmf-relay", "Signal=#\n");
@@ -167,7 +167,7 @@ fn info_keys_never_count_if_the_audio_is_encrypted_and_signalling_is_not() {
 }
 
 #[test]
-fn a_stray_packet_of_early_media_takes_nothing() {
+fn a_stray_packet_of_early_media_has_no_effect() {
     for learns in [false, true] {
         let port = free_port();
         let handset = Handset::on("127.0.0.1");
@@ -191,9 +191,9 @@ fn a_stray_packet_of_early_media_takes_nothing() {
     }
 }
 
-/// Were one of the keys missed, the entry would be `0` or `#` alone.
+/// If a key were missed, the entry would be `0` or `#` alone.
 #[test]
-fn keys_with_one_timestamp_or_with_earlier_ones_are_all_read() {
+fn keys_with_equal_or_earlier_timestamps_all_count() {
     for timestamps in [[50_000, 50_000], [50_000, 160]] {
         let handset = Handset::on("127.0.0.1");
         let ended = call(&handset, handset.sdp("0 101"), |to| {
@@ -205,7 +205,7 @@ fn keys_with_one_timestamp_or_with_earlier_ones_are_all_read() {
     }
 }
 
-/// Ways of a PBX to answer on hold.
+/// SDP answers that hold the call.
 fn holds(handset: &Handset) -> [String; 4] {
     let sdp = handset.sdp("0 101");
     [
@@ -216,9 +216,9 @@ fn holds(handset: &Handset) -> [String; 4] {
     ]
 }
 
-/// The user is asked once audio goes both ways: what was pressed before does not count.
+/// The dialogue starts once audio flows in both directions. Earlier keys do not count.
 #[test]
-fn a_first_answer_on_hold_waits_for_the_re_invite() {
+fn a_first_sdp_answer_on_hold_waits_for_the_re_invite() {
     for way in 0..4 {
         let handset = Handset::on("127.0.0.1");
         let steps = [
@@ -242,7 +242,7 @@ fn a_first_answer_on_hold_waits_for_the_re_invite() {
 }
 
 #[test]
-fn a_call_that_stays_on_hold_ends_at_its_deadline_and_says_so() {
+fn a_call_that_stays_on_hold_fails_at_its_deadline() {
     let handset = Handset::on("127.0.0.1");
     let steps = [Step::Invite, RINGS, Step::PickUpWith(holds(&handset)[0].clone()), Step::Receive("BYE")];
     let callee = Callee::start(&steps, 1);
@@ -254,7 +254,7 @@ fn a_call_that_stays_on_hold_ends_at_its_deadline_and_says_so() {
     assert!(ended.media.ends_with("on hold at the end."), "{}", ended.media);
 }
 
-/// A description with blanks where they should not be.
+/// Adds blanks where they are not allowed.
 fn odd(sdp: &str) -> String {
     let sdp = sdp.replace("v=0\n", "v=0[$blank]\n").replace("t=0 0\n", "b=AS:64[$blank]\nt=0 0\n");
     sdp.replace("m=audio ", "m=audio  ").replace("RTP/AVP 0 101", "RTP/AVP  0  101[$blank]")
@@ -288,7 +288,7 @@ fn pound_tone() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn tones_in_the_audio_are_no_keys_and_the_failure_says_so() {
+fn tones_in_the_audio_are_no_keys_and_are_reported() {
     for formats in ["0 101", "0"] {
         let handset = Handset::on("127.0.0.1");
         let ended = call(&handset, handset.sdp(formats), |to| {
@@ -305,7 +305,7 @@ fn tones_in_the_audio_are_no_keys_and_the_failure_says_so() {
 }
 
 #[test]
-fn a_call_without_any_rtp_says_so() {
+fn a_call_without_rtp_reports_it() {
     let handset = Handset::on("127.0.0.1");
     let ended = call(&handset, handset.sdp("0 101"), |_| {});
     assert_eq!(ended.reason, Some(FailureReason::NoKeyPressed));
@@ -314,9 +314,9 @@ fn a_call_without_any_rtp_says_so() {
     assert!(ended.media.starts_with("Received 0 packets of audio"), "{}", ended.media);
 }
 
-/// Everything was dropped: the text says why, and what to do.
+/// The failure reports why all packets were dropped, and what to do.
 #[test]
-fn a_call_whose_packets_were_all_dropped_says_why() {
+fn a_call_with_only_dropped_packets_reports_why() {
     for (from, learns, reason, advice) in [
         ("127.0.0.1", false, "20 from another port", "set `learn_media_port`"),
         ("127.0.0.2", true, "20 from another address", "from the address that its session description names"),
@@ -332,10 +332,10 @@ fn a_call_whose_packets_were_all_dropped_says_why() {
 }
 
 #[test]
-fn audio_that_is_not_encrypted_as_agreed_is_named_in_the_failure() {
+fn audio_with_another_key_is_named_in_the_failure() {
     let handset = Handset::on("127.0.0.1");
     let settings = json!({ "media_encryption": "optional" });
-    // It hears noise: what arrives is not opened.
+    // The callee cannot decrypt what arrives.
     let ended = call_with(&handset, handset.encrypted_sdp(), settings, |to| handset.talk(to, 20));
     assert_eq!(ended.reason, Some(FailureReason::NoKeyPressed));
     assert!(ended.text.contains("20 not authentic (SRTP)"), "{}", ended.text);

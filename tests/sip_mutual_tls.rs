@@ -57,7 +57,7 @@ fn a_trunk_that_requires_a_certificate_gets_it() {
 
 /// By TLS 1.3 the refusal comes after this side has made its connection.
 #[test]
-fn a_refused_certificate_rings_nobody_and_is_named() {
+fn a_rejected_certificate_is_named_and_no_phone_rings() {
     for version in [&TLS12, &TLS13] {
         for identity in [None, Some(unknown_client())] {
             let (callee, folder) = (callee(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! Calls over a SIP trunk to baresip, a second implementation: codecs, transports, encryption.
+//! Calls over a SIP trunk to baresip, a second SIP implementation: codecs, transports, encryption.
 
 mod support;
 
@@ -20,7 +20,7 @@ fn gate(trunk: Value, ca_file: Option<&Path>) -> TestGate {
     TestGate::start(config)
 }
 
-/// Places a call, presses the pound key once it is answered, and says why it failed, if it did.
+/// Places a call, and presses the pound key once it is established. Returns the failure, if any.
 fn call(gate: &TestGate, phone: &Phone) -> Option<(FailureReason, String)> {
     gate.initiate(id(1), NUMBER);
     let seen = |event: &str| gate.log().iter().any(|line| line["event"] == event);
@@ -46,7 +46,7 @@ fn a_second_implementation_verifies_over_each_codec_and_transport() {
 
 /// The prompt of the tests is a tone of half a second at 400 Hz, and one of a tenth at 900 and at 1,000 Hz each.
 #[test]
-fn what_baresip_records_is_the_prompt() {
+fn baresip_records_the_prompt() {
     let phone = Phone::start(USER, "audio_codecs=PCMU/8000/1");
     let gate = gate(json!({ "type": "sip", "trunk": phone.uri("udp") }), None);
     gate.initiate(id(1), NUMBER);
@@ -76,7 +76,7 @@ fn over_tls_the_audio_is_encrypted_and_the_key_arrives() {
 }
 
 #[test]
-fn encryption_may_be_optional_and_a_trunk_without_it_is_refused_where_it_is_required() {
+fn required_encryption_fails_and_optional_works_without_srtp() {
     for (encryption, mediaenc, verified) in
         [("optional", "mediaenc=srtp;", true), ("optional", "", true), ("required", "", false)]
     {
@@ -90,7 +90,7 @@ fn encryption_may_be_optional_and_a_trunk_without_it_is_refused_where_it_is_requ
 }
 
 #[test]
-fn an_unknown_authority_or_another_name_is_told_at_once() {
+fn an_unknown_authority_or_name_is_reported() {
     let phone = Phone::start(USER, "");
     let trunk = json!({ "type": "sip", "trunk": phone.uri("tls") });
     let (reason, text) = call(&gate(trunk, None), &phone).unwrap();
@@ -103,7 +103,7 @@ fn an_unknown_authority_or_another_name_is_told_at_once() {
 }
 
 #[test]
-fn check_tells_whether_the_trunk_is_there() {
+fn check_reports_whether_the_trunk_responds() {
     let phone = Phone::start(USER, "");
     let alive = gate(json!({ "type": "sip", "trunk": phone.uri("tcp") }), None);
     let words = alive.gate().check().remove(0).1.unwrap();

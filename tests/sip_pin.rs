@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const PIN: &str = "739104862057";
 const WRONG: &str = "739104862058";
 
-/// A telephone that takes so many calls, and what stays when a gate ends: its store and its settings.
+/// A telephone for this number of calls, and what outlives a gate: the store and the settings.
 struct Phone {
     handset: Handset,
     callee: Callee,
@@ -49,7 +49,7 @@ impl Phone {
         TestGate::start(self.config())
     }
 
-    /// Makes call `n`, in which this is entered, one after the other. Returns `None` if it was verified.
+    /// Places call `n`, in which these entries are pressed. Returns `None` if it was verified.
     fn call(&self, gate: &TestGate, n: u128, entries: &[&str]) -> Option<FailureReason> {
         gate.initiate(id(n), NUMBER);
         self.enter(entries);
@@ -68,7 +68,7 @@ impl Phone {
         }
     }
 
-    /// Waits for the end of the farewell of call `n`, and hears what is left of it.
+    /// Waits for the end of the farewell of call `n`, and discards its remaining packets.
     fn hear_out(&self, gate: &TestGate, n: u128) {
         let is_over = |line: &Value| line["event"] == "clean_up" && line["id"] == id(n).to_string();
         wait_until("the call is hung up", || gate.log().iter().any(is_over));
@@ -81,7 +81,7 @@ fn enter(handset: &Handset, to: SocketAddr, entry: &str) {
     entry.chars().chain(['#']).for_each(|key| handset.press(to, key));
 }
 
-/// Hears the tone of `wrong_key`, and what follows it: what is pressed then is not too early.
+/// Waits for the tone of `wrong_key` and what follows it: later keys are not early.
 fn hear_wrong_key(handset: &Handset) {
     let is_wrong_key = |payload: &[u8]| {
         let samples: Vec<_> = payload.iter().map(|sample| decode_ulaw(*sample)).collect();
@@ -95,7 +95,7 @@ fn hear_wrong_key(handset: &Handset) {
     }
 }
 
-/// Asks for call `n`, which rings nobody. Returns why.
+/// Requests call `n`, which is rejected without a ring. Returns the reason.
 fn refused(gate: &TestGate, n: u128) -> Option<FailureReason> {
     gate.initiate(id(n), NUMBER);
     gate.ends(id(n));
@@ -104,13 +104,13 @@ fn refused(gate: &TestGate, n: u128) -> Option<FailureReason> {
     gate.snapshot(id(n)).failure.map(|failure| failure.reason())
 }
 
-/// The message that a host gets.
+/// Returns the message for the host.
 fn message(gate: &TestGate, n: u128) -> String {
     gate.gate().failure_message(id(n))
 }
 
 #[test]
-fn the_pin_of_the_number_approves_also_after_a_wrong_one() {
+fn the_pin_of_the_number_approves_even_after_a_wrong_one() {
     let phone = Phone::new(approval("pin"), 3);
     let gate = phone.gate();
     set(&gate.folder().join("phonegate.json"), NUMBER, PIN);
@@ -211,7 +211,7 @@ fn a_wrong_code_after_the_right_pin_counts_against_the_pin() {
 
 /// Without `allow_plain_pin`.
 #[test]
-fn a_pin_is_taken_over_srtp_and_tls() {
+fn a_pin_is_accepted_over_srtp_and_tls() {
     let handset = Handset::on("127.0.0.1");
     let sdp = handset.encrypted_sdp().replace("RTP/AVP", "RTP/SAVP");
     let steps = [Step::Invite, Step::Answer(180, "Ringing", ""), Step::PickUpWith(sdp), Step::Receive("BYE")];
@@ -245,7 +245,7 @@ fn a_pin_is_taken_over_srtp_and_tls() {
 }
 
 #[test]
-fn another_pepper_is_refused_at_start() {
+fn another_pepper_is_rejected_at_start() {
     let phone = Phone::new(approval("pin"), 1);
     let gate = phone.gate();
     set(&gate.folder().join("phonegate.json"), NUMBER, PIN);
@@ -260,7 +260,7 @@ fn another_pepper_is_refused_at_start() {
     phone.callee.finish();
 }
 
-/// The backend did nothing wrong, so it stays up.
+/// The failure is not the backend's, so it stays up.
 #[test]
 fn a_pin_that_the_store_cannot_check_is_denied_and_logged() {
     let redis = Redis::start();

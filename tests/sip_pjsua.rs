@@ -12,7 +12,7 @@ use support::sip::{NUMBER, config, ending};
 
 const USER: &str = "+14255551212";
 
-/// Begins a call, and waits until both sides have it.
+/// Starts a call, and waits until both sides have established it.
 fn answered(gate: &TestGate, phone: &Phone) {
     gate.initiate(id(1), NUMBER);
     confirmed(gate, phone);
@@ -26,7 +26,7 @@ fn confirmed(gate: &TestGate, phone: &Phone) {
     });
 }
 
-/// Presses the key that verifies, and ends the gate. pjsua has then seen our BYE.
+/// Presses the key that verifies, and ends the gate. pjsua has then received BYE.
 fn verified(gate: &TestGate, phone: &mut Phone) {
     phone.press_until("#", || gate.status(id(1)) != CallStatus::Pending);
     assert_eq!(gate.ends(id(1)).1, "", "{}", phone.log());
@@ -35,7 +35,7 @@ fn verified(gate: &TestGate, phone: &mut Phone) {
     assert_eq!(phone.received("BYE"), 1, "{}", phone.log());
 }
 
-/// A gate whose greeting leaves time for what happens within the call: PhoneGate's own, said ten times.
+/// A gate whose prompts leave time for what happens within the call: PhoneGate's own, repeated ten times.
 fn patient_gate(trunk: Value) -> TestGate {
     let mut config = config(trunk, 120);
     config["prompts"] = json!({ "repeat": 10 });
@@ -82,9 +82,9 @@ fn a_held_call_resumes_and_its_key_verifies() {
     }
 }
 
-/// By a re-INVITE without SDP: the answer to our offer is in the ACK.
+/// The offer of this side is in the 200, and the SDP answer in the ACK.
 #[test]
-fn a_call_in_which_pjsua_asks_for_our_offer_verifies() {
+fn a_re_invite_of_pjsua_without_sdp_verifies() {
     let (mut phone, gate) = patient(&json!({}));
     answered(&gate, &phone);
     phone.offer("ask for an offer", "active");
@@ -124,14 +124,14 @@ fn pjsua_that_requires_prack_does_not_ring_without_it() {
     assert!(!phone.has("state", &json!({ "state": "EARLY" })), "{}", phone.log());
 }
 
-/// RFC 3311: once a reliable response has answered our offer, the callee may offer anew before it picks up.
+/// RFC 3311: after a reliable response with the SDP answer, the callee may make an offer before its 2xx.
 #[test]
-fn an_offer_of_pjsua_before_it_answers_is_accepted() {
+fn an_early_offer_of_pjsua_is_accepted() {
     let (mut phone, gate) = patient(&json!({ "ring": 183, "reliable": true, "answers": false }));
     gate.initiate(id(1), NUMBER);
     support::wait_until("pjsua rings", || phone.log().contains("Response msg 200/PRACK"));
     phone.offer("sendrecv by UPDATE", "active");
-    // An answer that overtakes our response makes it a 491.
+    // If the 2xx overtakes the response to the offer, that is a 491.
     support::wait_until("the offer is answered", || phone.log().contains("Response msg 200/UPDATE"));
     phone.command("answer");
     confirmed(&gate, &phone);
@@ -140,9 +140,9 @@ fn an_offer_of_pjsua_before_it_answers_is_accepted() {
     assert_eq!(phone.sent("UPDATE"), 1, "{log}");
 }
 
-/// pjsua refreshes: it would end the call if we did not agree.
+/// pjsua is the refresher, and would end the call without agreement.
 #[test]
-fn a_session_timer_is_agreed_on_with_pjsua() {
+fn a_session_timer_is_negotiated_with_pjsua() {
     let (mut phone, gate) = patient(&json!({ "timer": true }));
     answered(&gate, &phone);
     verified(&gate, &mut phone);
@@ -151,7 +151,7 @@ fn a_session_timer_is_agreed_on_with_pjsua() {
 
 /// It comes after 45 s, half of the shortest interval of RFC 4028.
 #[test]
-fn a_session_that_pjsua_refreshes_goes_on_and_verifies_long() {
+fn a_session_that_pjsua_refreshes_verifies_long() {
     let (mut phone, gate) = patient(&json!({ "timer": true }));
     answered(&gate, &phone);
     support::wait_until("the session is refreshed", || phone.log().contains("Response msg 200/UPDATE"));
@@ -184,7 +184,7 @@ fn redirected(number: &str) -> (Phone, Phone, TestGate) {
 }
 
 #[test]
-fn a_redirect_of_pjsua_to_the_same_number_is_followed() {
+fn a_redirection_of_pjsua_to_the_same_number_is_followed() {
     let (redirecting, mut phone, gate) = redirected(USER);
     answered(&gate, &phone);
     verified(&gate, &mut phone);
@@ -193,7 +193,7 @@ fn a_redirect_of_pjsua_to_the_same_number_is_followed() {
 }
 
 #[test]
-fn a_redirect_of_pjsua_to_another_number_rings_nobody() {
+fn a_redirection_of_pjsua_to_another_number_is_not_followed() {
     let (redirecting, phone, gate) = redirected("+14255550100");
     let (reason, text) = ending(&gate).expect("the other number is not called");
     assert_eq!(reason, FailureReason::CannotPlace, "{text}");
@@ -240,9 +240,9 @@ fn a_registered_pjsua_is_called_through_its_registrar() {
     }
 }
 
-/// The proxy forks the call. Each telephone rings reliably with an answer of its own, and one offers anew.
+/// The proxy forks the call. Each telephone rings reliably with its own SDP answer, and one makes another offer.
 #[test]
-fn of_two_telephones_that_ring_the_one_that_answers_decides() {
+fn of_two_ringing_telephones_the_established_one_decides() {
     let proxy = Proxy::start("MD5", nobody().port());
     let rings = json!({ "ring": 183, "reliable": true, "answers": false });
     let (mut phone, mut other) = (registered(&proxy, &rings), registered(&proxy, &rings));

@@ -1,5 +1,5 @@
-//! Calls through Kamailio, which authenticates, records its route, and leads on to baresip; and their RFC form, as
-//! tshark sees it.
+//! Calls through Kamailio, which authenticates, adds Record-Route, and forwards to baresip; and the form of the messages,
+//! as tshark dissects them.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn verified(gate: &TestGate, phone: &Phone) {
 }
 
 #[test]
-fn a_proxy_that_authenticates_and_records_its_route_is_passed() {
+fn calls_pass_a_proxy_with_authentication_and_record_route() {
     for (algorithm, transport) in [("MD5", "udp"), ("SHA-256", "udp"), ("MD5", "tcp")] {
         let phone = Phone::start("+14255551212", "");
         let proxy = Proxy::start(algorithm, phone.port());
@@ -60,7 +60,7 @@ fn the_kamailio_of_the_documents_takes_calls() {
 }
 
 #[test]
-fn an_outbound_proxy_is_passed_on_the_way_to_the_trunk() {
+fn calls_go_through_the_outbound_proxy() {
     let phone = Phone::start("+14255551212", "");
     let proxy = Proxy::start("MD5", phone.port());
     let mut trunk = trunk("sip:pbx.example");
@@ -71,7 +71,7 @@ fn an_outbound_proxy_is_passed_on_the_way_to_the_trunk() {
 }
 
 #[test]
-fn a_wrong_password_is_told_and_nobody_is_rung() {
+fn a_wrong_password_is_reported_and_no_phone_rings() {
     let phone = Phone::start("+14255551212", "");
     let proxy = Proxy::start("SHA-256", phone.port());
     let mut trunk = trunk(&proxy.uri("udp"));
@@ -123,7 +123,7 @@ impl Capture {
         self.folder.path().join("capture.pcapng")
     }
 
-    /// Sends a packet with these words until it stands in the file: then all that was sent before stands there too.
+    /// Sends a packet with this text until the file has it, and so everything that was sent before.
     fn sees(&self, port: u16, words: &str) {
         support::wait_until("tshark captures", || {
             let _ = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(words.as_bytes(), ("127.0.0.1", port));
@@ -174,8 +174,8 @@ const FIELDS: [&str; 10] = [
     "ip.dsfield.dscp",
 ];
 
-/// The requests of calls, in their order, without what a slow machine made us send again: a transaction has each method
-/// once. OPTIONS asks beforehand whether the server is alive.
+/// Returns the requests of calls in their order, without retransmissions: each method of a transaction once. OPTIONS are
+/// left out.
 fn requests(messages: &[Vec<String>]) -> Vec<&Vec<String>> {
     let mut seen = HashSet::new();
     let is_of_call = |message: &&Vec<String>| !message[0].is_empty() && message[0] != "OPTIONS";
@@ -192,7 +192,7 @@ fn a_verified_call_has_the_form_of_rfc_3261() {
     gate.end();
     let messages = capture.messages(proxy.port(), &FIELDS);
     assert!(messages.iter().all(|message| message[8].is_empty()), "malformed: {messages:#?}");
-    // Only what we sent ourselves: the proxy's own copies bear two Via.
+    // Only PhoneGate's messages: the proxy's copies have two Via.
     let ours: Vec<_> = requests(&messages).into_iter().filter(|request| !request[2].contains(',')).collect();
     let methods: Vec<_> = ours.iter().map(|request| request[0].as_str()).collect();
     assert_eq!(methods, ["INVITE", "ACK", "INVITE", "ACK", "BYE"], "{messages:#?}");

@@ -1,4 +1,4 @@
-//! Many calls through the built library: at once, and one after the other for minutes.
+//! Many calls through the built library: concurrent ones, and one after the other for minutes.
 
 mod support;
 
@@ -40,11 +40,11 @@ fn place_to(abi: &Abi, number: &CStr) -> CString {
     id
 }
 
-/// All wait for the last before any presses its key, and send audio meanwhile.
+/// All callees wait for the last call before they press, and send audio meanwhile.
 #[test]
-fn two_hundred_calls_at_once_lose_no_key() {
+fn two_hundred_concurrent_calls_lose_no_key() {
     const CALLS: usize = 200;
-    let crowd = Crowd { reaction: |_| Reaction::PressesWhenTold, talks: true, records: false }.start();
+    let crowd = Crowd { reaction: |_| Reaction::PressesOnCommand, talks: true, records: false }.start();
     let abi = library(&crowd, |config| config["prompts"]["repeat"] = json!(5));
     let ids: Vec<_> = (0..CALLS).map(|_| place(&abi)).collect();
     wait_until("each has heard the prompt", || crowd.asked() == CALLS);
@@ -57,19 +57,19 @@ fn two_hundred_calls_at_once_lose_no_key() {
     assert_eq!((seen.calls, seen.hung_up), (CALLS, CALLS));
 }
 
-/// The callees are in this process, so what they need is included.
+/// The memory of the callees is included: they are in this process.
 #[test]
 fn a_call_needs_less_than_64_kilobytes() {
     const CALLS: usize = 500;
     allow_files(2 * CALLS + 200);
-    let crowd = Crowd { reaction: |_| Reaction::PressesWhenTold, talks: true, records: false }.start();
+    let crowd = Crowd { reaction: |_| Reaction::PressesOnCommand, talks: true, records: false }.start();
     let abi = library(&crowd, |config| config["prompts"]["repeat"] = json!(5));
     let speaks_to = |calls: usize, asked: usize| {
         let ids: Vec<_> = (0..calls).map(|_| place(&abi)).collect();
         wait_until("each has heard the prompt", || crowd.asked() == asked);
         (ids, Held::now().memory)
     };
-    // What is set up once.
+    // Initialise what is set up once.
     let (first, before) = speaks_to(1, 1);
     let (more, after) = speaks_to(CALLS, 1 + CALLS);
     let each = after.saturating_sub(before) / CALLS;

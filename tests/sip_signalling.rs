@@ -1,5 +1,5 @@
-//! The rarer turns of SIP, by callees that sipp plays: challenges on each request, answers that cross, sessions that are
-//! refreshed, and what a trunk says on the way.
+//! Less usual SIP, by callees that sipp plays: challenges of each request, responses that cross, session timers, and
+//! reasons that a trunk gives.
 
 mod support;
 
@@ -18,7 +18,7 @@ fn answers(then: &[Step]) -> Vec<Step> {
     start.into_iter().chain(then.iter().cloned()).chain([Step::Receive("BYE")]).collect()
 }
 
-/// The reason and text with which a call to this callee fails, None where it is verified, and what sipp saw.
+/// Places a call to this callee. Returns the reason and text of the failure, `None` if it was verified, and sipp's log.
 fn call(steps: &[Step]) -> (Option<(FailureReason, String)>, String) {
     let callee = Callee::start(steps, 1);
     let mut trunk = callee.trunk();
@@ -30,9 +30,9 @@ fn call(steps: &[Step]) -> (Option<(FailureReason, String)>, String) {
     (ending, callee.finish())
 }
 
-/// A realm in Cyrillic letters made the reader of challenges panic once.
+/// A realm may have any letters, and names any case.
 #[test]
-fn a_challenge_is_answered_whatever_the_script_of_its_realm_and_the_spelling_of_its_words() {
+fn a_challenge_is_read_in_any_script_and_spelling() {
     for challenge in [
         "WWW-Authenticate: Digest realm=\"АТС Москва\", nonce=\"abc\", qop=\"auth\"\n",
         "WWW-Authenticate: digest realm=\"sbc\",nonce=abc,algorithm=md5,qop=\"token,auth-int,auth\",stale=FALSE\n",
@@ -46,7 +46,7 @@ fn a_challenge_is_answered_whatever_the_script_of_its_realm_and_the_spelling_of_
 }
 
 #[test]
-fn a_proxy_and_the_server_behind_it_are_both_answered() {
+fn a_proxy_and_the_server_behind_it_both_get_credentials() {
     let proxy = "Proxy-Authenticate: Digest realm=\"proxy\", nonce=\"p\", algorithm=SHA-256, qop=\"auth\"\n";
     let mut steps = vec![Step::Invite, answer_with(407, "Proxy Authentication Required", proxy, "")];
     steps.extend([Step::Invite, answer_with(401, "Unauthorized", CHALLENGE, "")]);
@@ -60,7 +60,7 @@ fn a_proxy_and_the_server_behind_it_are_both_answered() {
 }
 
 #[test]
-fn a_bye_that_is_challenged_anew_ends_the_call_all_the_same() {
+fn a_challenged_bye_ends_the_call() {
     let stale = "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"second\", stale=true, qop=\"auth\"\n";
     let mut steps = vec![Step::Invite, answer_with(401, "Unauthorized", CHALLENGE, "")];
     steps.extend(answers(&[Step::Press("#")]));
@@ -74,7 +74,7 @@ fn a_bye_that_is_challenged_anew_ends_the_call_all_the_same() {
 }
 
 #[test]
-fn the_reason_of_a_bye_is_told() {
+fn the_reason_of_a_bye_is_in_the_failure() {
     let bye = request_with("BYE", "Reason: Q.850;cause=16;text=\"Bye +14255551212\"\n", "", "");
     let hangs_up = Step::Raw("<recv response=\"200\"/>\n".to_owned());
     let (ending, _) = call(&[Step::Invite, RINGS, Step::PickUp, Step::Wait(300), bye, hangs_up]);
@@ -88,7 +88,7 @@ fn an_update_while_the_phone_rings_does_not_end_the_call() {
     for (body, code) in [("", 200), (SDP, 491)] {
         let kind = if body.is_empty() { "" } else { "application/sdp" };
         let Step::Raw(update) = request_with("UPDATE", "", kind, body) else { unreachable!() };
-        // The INVITE's answer follows the answer to the UPDATE.
+        // The response to the INVITE follows the response to the UPDATE.
         let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
         let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE").replace("[last_Via:]", "Via:[$via]");
         let answer = answer.replace("[last_From:]", "From:[$from]").replace("[last_To:]", "To:[$to]");
@@ -106,9 +106,9 @@ fn an_update_while_the_phone_rings_does_not_end_the_call() {
     }
 }
 
-/// RFC 3262, section 5: a reliable provisional answer may have the description, and the 200 then need not.
+/// RFC 3262, section 5: a reliable provisional response may have the SDP answer, and the 200 then need not.
 #[test]
-fn a_description_that_came_before_the_answer_is_taken() {
+fn the_sdp_answer_of_a_reliable_response_is_used() {
     let early = answer_with(183, "Session Progress", "", SDP);
     let answer = answer_with(200, "OK", "", "");
     let steps = [Step::Invite, early, Step::Wait(200), answer, UNTIL_ASKED, Step::Press("#"), Step::Receive("BYE")];
@@ -116,7 +116,7 @@ fn a_description_that_came_before_the_answer_is_taken() {
 }
 
 #[test]
-fn an_answer_that_crosses_the_cancel_is_acknowledged_and_hung_up_on() {
+fn a_2xx_that_crosses_the_cancel_is_hung_up() {
     let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
     let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE");
     let cancel = "<recv request=\"CANCEL\" crlf=\"true\"/>\n";
@@ -129,9 +129,9 @@ fn an_answer_that_crosses_the_cancel_is_acknowledged_and_hung_up_on() {
     callee.finish();
 }
 
-/// With 100 alone, no phone is known to ring, and the attempt itself is dropped at the deadline.
+/// After a 100 only, no phone is known to ring, and `place` is dropped at the deadline.
 #[test]
-fn an_answer_after_the_deadline_is_hung_up_on_though_only_a_100_came_before() {
+fn a_2xx_after_the_deadline_is_hung_up_even_after_a_100_only() {
     let trying = Step::Answer(100, "Trying", "");
     let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
     let answer = answer.replace("[last_CSeq:]", "CSeq: 1 INVITE");
@@ -144,7 +144,7 @@ fn an_answer_after_the_deadline_is_hung_up_on_though_only_a_100_came_before() {
 }
 
 #[test]
-fn too_short_a_session_is_asked_for_longer_and_refused_when_asked_of_us() {
+fn too_short_session_intervals_are_raised_or_rejected() {
     let refused = answer_with(422, "Session Interval Too Small", "Min-SE: 600\n", "");
     let offer = [
         Step::Header("Session-Expires: 30;refresher=uac"),
@@ -160,7 +160,7 @@ fn too_short_a_session_is_asked_for_longer_and_refused_when_asked_of_us() {
 }
 
 #[test]
-fn who_has_no_update_is_kept_alive_by_a_re_invite() {
+fn a_peer_without_update_is_refreshed_by_re_invite() {
     let refresh = "<recv request=\"INVITE\" crlf=\"true\"/>\n".to_owned();
     let Step::Raw(answer) = answer_with(200, "OK", "", SDP) else { unreachable!() };
     for (headers, first) in [
@@ -182,20 +182,20 @@ fn who_has_no_update_is_kept_alive_by_a_re_invite() {
 }
 
 #[test]
-fn a_trunk_that_took_the_call_and_broke_keeps_anybody_else_from_being_asked() {
+fn no_other_trunk_is_tried_after_a_connection_was_lost() {
     let taken = [Step::Invite, Step::Answer(100, "Trying", ""), Step::Wait(500)];
     let broken = Callee::over("tcp", &taken, 1);
     let next = Callee::start(&answers(&[Step::Press("#")]), 1);
     let gate = gate(json!({ "type": "sip", "trunk": [broken.uri(), next.uri()] }));
     let (reason, text) = ending(&gate).expect("the next trunk is not asked");
     assert_eq!(reason, FailureReason::CannotPlace, "{text}");
-    assert!(text.contains("broke after the trunk had taken it"), "{text}");
+    assert!(text.contains("The connection was lost after the trunk had accepted the call"), "{text}");
     gate.end();
     broken.finish();
 }
 
 #[test]
-fn of_several_targets_the_preferred_one_of_the_same_number_is_tried_first() {
+fn the_preferred_contact_of_a_redirection_is_tried_first() {
     let contacts = "Contact: <sip:+14255551212@elsewhere.example;n=1>;q=1, \
                     <sip:+14255551212@127.0.0.1:[local_port];n=2>;q=0.2\n\
                     Contact: \"a, b\" <sip:+14255551212@127.0.0.1:[local_port];n=3>;q=0.7, \
@@ -222,9 +222,9 @@ fn registered(callee: &Callee) -> TestGate {
     gate(trunk)
 }
 
-/// All attempts have one Call-ID, and so are one call to sipp.
+/// All attempts have one Call-ID, so sipp takes them for one call.
 #[test]
-fn a_registration_is_challenged_and_made_longer_where_the_trunk_wants_that() {
+fn a_registration_is_challenged_and_its_lifetime_raised() {
     let receive = || Step::Raw("<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned());
     let longer = "<recv request=\"REGISTER\" crlf=\"true\"><action><ereg regexp=\"Expires: 700\" search_in=\"msg\" \
                   check_it=\"true\" assign_to=\"seen\"/></action></recv>\n";
@@ -260,21 +260,21 @@ fn a_short_registration_is_refreshed_in_time() {
 }
 
 #[test]
-fn a_call_that_fails_tells_that_the_registration_did() {
+fn a_failed_call_names_the_failed_registration() {
     let refused = "<recv request=\"REGISTER\" crlf=\"true\"/>\n".to_owned();
     let registrar = Callee::start(&[Step::Raw(refused), Step::Answer(403, "Unknown Device", "")], 1);
     let gate = registered(&registrar);
     registrar.finish();
     let (reason, text) = ending(&gate).unwrap();
     assert_eq!(reason, FailureReason::CannotPlace);
-    assert!(text.contains("We are not registered at 127.0.0.1: the trunk answered 403 Unknown Device"), "{text}");
+    assert!(text.contains("PhoneGate is not registered at 127.0.0.1: the trunk answered 403 Unknown Device"), "{text}");
 }
 
-/// One attempt takes 4 s; one after the other, the last of these calls would not have got its turn in time.
+/// One attempt takes 4 s. One after the other, the last of these calls would miss its deadline.
 #[test]
-fn calls_at_once_behind_a_trunk_that_does_not_answer_share_one_attempt() {
+fn concurrent_calls_share_one_attempt_to_connect() {
     const CALLS: u128 = 8;
-    // It takes connections, and says nothing.
+    // It accepts connections and sends nothing.
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("sip:{};transport=tls", dead.local_addr().unwrap());
     let callee = Callee::start(&answers(&[Step::Press("#")]), CALLS as u32);
@@ -289,4 +289,51 @@ fn calls_at_once_behind_a_trunk_that_does_not_answer_share_one_attempt() {
     }
     gate.end();
     callee.finish();
+}
+
+#[test]
+fn support_prack_acknowledges_reliable_responses() {
+    let reliable = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
+    let mut steps = answers(&[Step::Press("#")]);
+    steps.splice(1..2, [reliable, Step::Receive("PRACK")]);
+    // The 200 is the response to the INVITE, not to the PRACK.
+    let pick_up = steps.iter().position(|step| matches!(step, Step::PickUp)).unwrap();
+    steps[pick_up] = Step::PickUpAs("CSeq: 1 INVITE");
+    let callee = Callee::start(&steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["support_prack"] = json!(true);
+    let gate = gate(trunk);
+    assert_eq!(ending(&gate), None);
+    gate.end();
+    let seen = callee.finish();
+    assert!(seen.contains("RAck: 1 1 INVITE") && seen.contains("Supported: 100rel"), "{seen}");
+}
+
+/// A PRACK would fail the test: sipp's scenario does not expect it.
+#[test]
+fn reliable_responses_are_ordinary_by_default() {
+    let mut steps = answers(&[Step::Press("#")]);
+    steps[1] = Step::Answer(180, "Ringing", "Require: 100rel\nRSeq: 1\n");
+    let (reason, seen) = call(&steps);
+    assert_eq!(reason, None, "{seen}");
+    let invite = &seen[..seen.find("\r\n\r\n").unwrap()];
+    assert!(!invite.contains("100rel") && !invite.contains("PRACK"), "{invite}");
+}
+
+#[test]
+fn a_session_is_refreshed_by_the_refresher() {
+    let mut steps = answers(&[Step::Receive("UPDATE"), Step::Press("#")]);
+    steps[2] = Step::PickUpAs("Session-Expires: 8;refresher=uac\nSupported: timer\nAllow: INVITE, ACK, BYE, UPDATE");
+    assert_eq!(call(&steps).0, None);
+}
+
+#[test]
+fn a_refresh_of_the_peer_is_accepted_with_its_interval() {
+    for method in ["INVITE", "UPDATE"] {
+        let offer = Step::Offer(method, SDP.to_owned(), 200);
+        let (reason, seen) =
+            call(&answers(&[Step::Header("Session-Expires: 90;refresher=uac"), offer, Step::Press("#")]));
+        assert_eq!(reason, None, "{method}");
+        assert!(seen.matches("Session-Expires: 90").count() >= 2, "{seen}");
+    }
 }

@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 
 use support::sipp::{Callee, Step};
 
-/// A caller that sends what a test wants.
+/// A scripted caller.
 struct Caller {
     socket: UdpSocket,
 }
@@ -33,7 +33,7 @@ impl Caller {
         self.socket.send(message.as_bytes()).unwrap();
     }
 
-    /// Waits for a message that begins with these words, and returns it.
+    /// Waits for a message that begins with this text, and returns it.
     fn receives(&self, words: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
@@ -72,7 +72,7 @@ fn repeated_and_late_messages_do_not_end_the_callees_call() {
     caller.sends("INVITE", 1);
     caller.receives("SIP/2.0 200");
     caller.sends("INVITE", 1);
-    // It repeats its answer until it is acknowledged, and its INFO until it is answered.
+    // It retransmits its 200 until the ACK, and its INFO until the response.
     caller.receives("SIP/2.0 200");
     caller.sends("ACK", 1);
     let first = caller.receives("INFO");
@@ -140,7 +140,7 @@ fn a_bye_that_is_no_repetition_fails_the_test() {
 
 #[test]
 #[should_panic(expected = "sipp received messages that its scenario does not expect")]
-fn a_wrong_message_fails_the_test_though_the_callee_is_not_waited_for() {
+fn a_wrong_message_fails_the_test_without_finish() {
     let callee = Callee::start(&[Step::Invite, RINGS, Step::Receive("UPDATE")], 1);
     let caller = Caller::of(&callee);
     caller.sends("INVITE", 1);

@@ -1,5 +1,5 @@
-//! What happens to a call before it is answered, as the log and the store show it: retries, redirections, servers that
-//! fail, forwarding.
+//! What happens to a call before it is established, in the log and the store: retries, redirections, failed servers,
+//! forwarding.
 
 mod support;
 
@@ -46,7 +46,7 @@ fn a_redirection_after_the_phone_rang_is_followed() {
 }
 
 #[test]
-fn a_redirection_to_a_dead_server_says_so() {
+fn a_redirection_to_a_dead_server_is_reported() {
     let dead = nobody();
     let contact: &'static str = format!("Contact: <sip:+14255551212@{dead};transport=tcp>\n").leak();
     let callee = Callee::start(&[Step::Invite, Step::Answer(302, "Moved", contact), Step::Ack], 1);
@@ -60,7 +60,7 @@ fn a_redirection_to_a_dead_server_says_so() {
 }
 
 #[test]
-fn a_server_that_fails_is_logged_and_the_next_one_is_asked() {
+fn a_failed_server_is_logged_and_the_next_one_is_tried() {
     let callee = Callee::start(&then_verified(&[Step::Invite, RINGS]), 1);
     let dead = nobody();
     let mut trunk = callee.trunk();
@@ -88,7 +88,7 @@ fn a_challenge_is_logged_as_a_retry() {
 const FORWARDED: &str = "Diversion: <sip:+14255550101@127.0.0.1>;reason=unconditional\n";
 
 #[test]
-fn a_forwarded_call_is_logged_once_and_goes_on() {
+fn a_forwarded_call_is_logged_once_and_continues() {
     let steps = [
         Step::Invite,
         Step::Answer(181, "Call Is Being Forwarded", FORWARDED),

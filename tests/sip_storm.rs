@@ -1,4 +1,4 @@
-//! Calls go on while everything that could disturb them does: lost packets, garbage at every open port, many calls.
+//! Calls under stress: lost packets, garbage at every open port, and many concurrent calls.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn number(n: u128) -> String {
     format!("+1 425555{:04}", 1000 + n)
 }
 
-/// A relay between a trunk and us that loses packets: of each five in each direction, these.
+/// A relay that loses packets between PhoneGate and a trunk: of each five in each direction, these.
 struct LossyRelay {
     address: SocketAddr,
     ended: Arc<AtomicBool>,
@@ -84,7 +84,7 @@ fn a_call_survives_the_loss_of_signalling_packets() {
     }
 }
 
-/// Words that a mutated message may get.
+/// Texts that are inserted into mutated messages.
 const WORDS: [&str; 12] = [
     "\r\n",
     "\r\n\r\n",
@@ -119,7 +119,7 @@ fn mutated(message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn garbage_at_every_port_never_verifies_and_harms_no_call() {
+fn garbage_at_every_port_never_verifies_and_ends_no_call() {
     let calls = 8;
     let (sip, rtp) = (free_port(), free_ports(2 * calls as u16));
     let callee = Callee::start(&answers(&[Step::Wait(4000), Step::Press("#")]), calls);
@@ -152,7 +152,7 @@ fn garbage_at_every_port_never_verifies_and_harms_no_call() {
     for n in 1..=calls.into() {
         assert_eq!(gate.ends(id(n)), (CallStatus::Success, String::new()), "call {n}");
     }
-    // Its end waits until the log has everything.
+    // The gate's end waits for the log.
     gate.end();
     let verified =
         gate.log().iter().filter(|line| line["event"] == "verified").map(|line| line["ms"].as_u64().unwrap()).min();
@@ -161,7 +161,7 @@ fn garbage_at_every_port_never_verifies_and_harms_no_call() {
 }
 
 #[test]
-fn three_hundred_calls_at_once_are_verified_each_by_its_own_key() {
+fn three_hundred_concurrent_calls_verify_by_their_own_key() {
     let calls = 300;
     let callee = Callee::start(&answers(&[Step::Wait(3000), Step::Press("#")]), calls);
     let gate = TestGate::start(config(callee.trunk(), 60));

@@ -1,4 +1,4 @@
-//! The Windows DLL, loaded by programs in C and C++ under Wine. (What it exports and imports is for tests/dist.rs.)
+//! Loads the Windows DLL into programs in C and C++, under Wine. tests/dist.rs tests its exports and imports.
 
 mod support;
 
@@ -12,18 +12,18 @@ use support::project_folder;
 use support::wine::{self, Ran, Wine, mingw, windows_build, windows_path};
 use tempfile::TempDir;
 
-/// A compiled program, with the DLL and its configuration beside it.
+/// A compiled program in a folder with the DLL and its configuration.
 struct Program {
     folder: TempDir,
 }
 
-/// The examples, compiled as strictly as compilers can.
+/// Compiles the examples with all warnings as errors.
 fn examples() -> [Program; 2] {
     let example = |path| project_folder().join("examples").join(path);
     let mut c = mingw("gcc");
     c.arg("-std=c99");
     let mut cpp = mingw("g++");
-    // Its libraries are not part of Windows.
+    // mingw's libraries are not part of Windows.
     cpp.args(["-std=c++17", "-static"]);
     [Program::compile(c, &example("c/place_call.c")), Program::compile(cpp, &example("cpp/place_call.cpp"))]
 }
@@ -57,7 +57,7 @@ impl Program {
 }
 
 #[test]
-fn a_verified_call_ends_with_zero() {
+fn a_verified_call_exits_with_zero() {
     let wine = Wine::new();
     for program in examples() {
         let ran = program.run(&wine, &approves(), &["+1 4255551212", fresh_id().to_str().unwrap()]);
@@ -67,7 +67,7 @@ fn a_verified_call_ends_with_zero() {
 }
 
 #[test]
-fn a_failed_call_ends_with_one_and_its_reason() {
+fn a_failed_call_exits_with_one_and_prints_its_reason() {
     let wine = Wine::new();
     let id = fresh_id();
     for program in examples() {
@@ -85,7 +85,7 @@ fn a_failed_call_ends_with_one_and_its_reason() {
 }
 
 #[test]
-fn a_bad_configuration_is_explained_with_the_path_of_its_file() {
+fn a_bad_configuration_is_explained_with_its_path() {
     let wine = Wine::new();
     for program in examples() {
         let ran = program.run(&wine, &json!({ "use": ["nothing"] }), &["+1 4255551212", fresh_id().to_str().unwrap()]);
@@ -96,7 +96,7 @@ fn a_bad_configuration_is_explained_with_the_path_of_its_file() {
 }
 
 #[test]
-fn the_configuration_that_the_environment_names_is_preferred() {
+fn the_environments_configuration_takes_precedence() {
     let wine = Wine::new();
     let [program, _] = examples();
     let path = program.folder.path().join("other.json");
@@ -107,10 +107,10 @@ fn the_configuration_that_the_environment_names_is_preferred() {
     assert_eq!(wine::finish(command).code, Some(1));
 }
 
-/// Hosts free libraries while their threads are busy, and end with calls in flight. A library whose code went away under
-/// its threads would crash, one that waited for them would hang.
+/// Hosts free libraries while their threads are busy, and exit while calls are pending. The host would crash if the code
+/// were unloaded, and hang if the library waited for its threads.
 #[test]
-fn a_freed_library_stays_loaded_and_its_host_ends_in_peace() {
+fn a_freed_library_stays_loaded_and_its_host_exits_well() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("free.c");
     fs::write(
@@ -143,12 +143,12 @@ fn a_freed_library_stays_loaded_and_its_host_ends_in_peace() {
 }
 
 #[test]
-fn the_tool_tells_its_version() {
+fn the_tool_prints_its_version() {
     let ran = Wine::new().run(&windows_build().tool, &["--version"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), concat!("phonegate ", env!("CARGO_PKG_VERSION"), "\n")));
 }
 
-/// What objdump tells of a file's headers.
+/// Returns objdump's description of a file's headers.
 fn headers(file: &Path) -> String {
     let output = mingw("objdump").arg("-p").arg(file).output().unwrap();
     assert!(output.status.success());

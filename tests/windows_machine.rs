@@ -1,5 +1,5 @@
-//! What Windows alone has, as far as Wine shows it: secrets sealed by the Data Protection API, the Event Log, and the
-//! proxy of the machine.
+//! Tests what only Windows has, under Wine: secrets sealed by the Data Protection API, the Event Log, and the machine's
+//! proxy.
 
 mod support;
 
@@ -37,7 +37,7 @@ impl Tool {
         self.wine.finish(self.command(arguments))
     }
 
-    /// `phonegate protect`, with the secret as its input.
+    /// Runs `phonegate protect` with the secret as its input.
     fn protect(&self, secret: &[u8]) -> Ran {
         let file = self.folder.path().join("secret.txt");
         fs::write(&file, secret).unwrap();
@@ -58,7 +58,7 @@ impl Tool {
     }
 }
 
-/// The text of the one line of a command's JSON about an event.
+/// Returns the text of a command's only JSON line about an event.
 fn text_of(ran: &Ran, event: &str) -> String {
     let mut records = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let record = records.find(|record| record["event"] == event).unwrap();
@@ -66,7 +66,7 @@ fn text_of(ran: &Ran, event: &str) -> String {
 }
 
 #[test]
-fn a_sealed_secret_opens_where_it_was_sealed_and_not_where_it_was_changed() {
+fn a_sealed_secret_opens_unless_it_was_changed() {
     let (tool, twilio) = (Tool::new(), Twilio::start());
     twilio.install(&json!({}));
     let sealed = tool.protect(format!("{TOKEN}\r\n").as_bytes());
@@ -91,7 +91,7 @@ fn a_sealed_secret_opens_where_it_was_sealed_and_not_where_it_was_changed() {
 }
 
 #[test]
-fn what_cannot_be_a_secret_is_not_sealed() {
+fn an_invalid_secret_is_not_sealed() {
     let tool = Tool::new();
     for (secret, problem) in
         [(b"\r\n".to_vec(), "empty"), (vec![b'x'; 4097], "longer than 4096 bytes"), (b"caf\xe9".to_vec(), "not UTF-8")]
@@ -102,8 +102,8 @@ fn what_cannot_be_a_secret_is_not_sealed() {
     }
 }
 
-/// Sets the machine's proxy for services, as `netsh winhttp set proxy` does, which Wine lacks: numbers of 32 bits and
-/// texts behind their lengths.
+/// Sets the machine's proxy for services like `netsh winhttp set proxy`, which Wine lacks. The value consists of 32-bit
+/// numbers and of texts after their lengths.
 fn set_machine_proxy(wine: &Wine, proxy: &str, bypass: &str) {
     const NAMED: u32 = 3;
     let text = |text: &str| [&u32::try_from(text.len()).unwrap().to_le_bytes()[..], text.as_bytes()].concat();
@@ -116,7 +116,7 @@ fn set_machine_proxy(wine: &Wine, proxy: &str, bypass: &str) {
 }
 
 #[test]
-fn the_machines_proxy_is_taken_where_nobody_names_another() {
+fn the_machines_proxy_is_used_unless_another_is_named() {
     let (tool, twilio) = (Tool::new(), Twilio::start());
     twilio.install(&json!({}));
     set_machine_proxy(&tool.wine, "http=127.0.0.1:1;https=127.0.0.1:2", "<local>;*.contoso.local");
@@ -144,7 +144,7 @@ fn compiled(source: &str, folder: &Path, libraries: &[&Path]) -> PathBuf {
 }
 
 #[test]
-fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
+fn the_event_viewer_finds_the_text_of_every_event() {
     use SystemEventId::{
         BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
     };
@@ -152,14 +152,14 @@ fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
     let program = compiled("tests/support/event_words.c", folder.path(), &[]);
     let events = [
         (Started, "PhoneGate has started. first"),
-        (NotConfigured, "PhoneGate cannot start, and every call fails until this is mended: first"),
+        (NotConfigured, "PhoneGate cannot start, and every call fails until this is corrected: first"),
         (BackendDown, "The backend first does not work: second"),
         (BackendUp, "The backend first works again."),
-        (FraudReported, "A user said on the phone that they had not asked for the call first: "),
+        (FraudReported, "A user reported by phone that they had not requested the call first: "),
         (Defect, "A defect in PhoneGate: first"),
         (LockedOut, "The number of the call first is locked: second."),
         (CapReached, "PhoneGate refuses calls: first."),
-        (Unlocked, "An administrator has ended the lock of the number first: second"),
+        (Unlocked, "An administrator ended the lock of the number first: second"),
     ];
     let ids = events.map(|(event, _)| event.message().to_string());
     let library = windows_path(&windows_build().dll);
@@ -172,7 +172,7 @@ fn the_event_viewer_finds_the_words_of_every_event_in_the_library() {
     }
 }
 
-/// Runs the C example with the library from `dll`, and returns what Wine notes of calls into its Event Log.
+/// Runs the C example with the library from `dll`, and returns Wine's trace of calls to its Event Log.
 fn events_of(dll: &Path, config: Option<&Value>, environment: &[(&str, &str)]) -> String {
     events_in("examples/c/place_call.c", dll, config, environment)
 }
@@ -191,18 +191,18 @@ fn events_in(program: &str, dll: &Path, config: Option<&Value>, environment: &[(
     wine.finish(command).stderr
 }
 
-/// How often an event was reported, in Wine's notes of the calls: of this kind, with these words put in.
+/// Returns how often an event of this kind with these words was reported, according to Wine's trace.
 fn reported(notes: &str, kind: &str, words: &str) -> usize {
     let call = format!(":{kind}:eventlog:ReportEventW ");
     notes.lines().filter(|line| line.contains(&call) && line.contains(words)).count()
 }
 
-/// What Wine calls an event of information, and an error.
+/// Wine's names of an information event and an error event.
 const INFORMATION: &str = "trace";
 const ERROR: &str = "err";
 
 #[test]
-fn the_event_log_is_told_of_a_start_and_a_refused_configuration_and_a_defect_and_of_nothing_if_that_is_wanted() {
+fn the_event_log_gets_starts_refusals_and_defects() {
     let demo: Value = serde_json::from_str(include_str!("../examples/demo.json")).unwrap();
     let release = windows_build().dll;
     let started = events_of(&release, Some(&demo), &[]);
@@ -221,7 +221,7 @@ fn the_event_log_is_told_of_a_start_and_a_refused_configuration_and_a_defect_and
 }
 
 #[test]
-fn a_configuration_that_stays_wrong_is_told_once() {
+fn a_configuration_that_stays_wrong_is_logged_once() {
     let refused = events_in("tests/support/refused_thrice.c", &windows_build().dll, None, &[]);
     assert_eq!(reported(&refused, ERROR, "there is no such file"), 1, "{refused}");
 }

@@ -1,20 +1,20 @@
 //! The whole chain on Windows: a C# host in Microsoft's .NET under Wine, the shim compiled for CLR 2, and the Windows DLL.
-//! The stories that shim.rs tells under Mono, and those that only Windows has.
+//! Runs the scenarios of shim.rs, and those of Windows only.
 
 mod mim_host;
 mod support;
 
 use std::fs;
 
-use mim_host::stories::{self, gate_of, number, one_call};
+use mim_host::scenarios::{self, gate_of, number, one_call};
 use mim_host::{Mim, Numbers};
 use serde_json::Value;
 use support::wine::windows_debug_build;
 
-stories::tell!(Mim::on_windows);
+scenarios::test_all!(Mim::on_windows);
 
 #[test]
-fn a_panic_anywhere_in_the_library_is_a_failure_and_the_host_lives_on() {
+fn a_panic_in_the_library_fails_the_call_but_not_the_host() {
     let defect = "A defect in PhoneGate; see its log. (Internal)";
     let ended = "A defect in PhoneGate ended the call; see its log. (Internal)";
     let mim = gate_of(Mim::on_windows(Numbers::Listed), &windows_debug_build().dll, 1);
@@ -26,9 +26,9 @@ fn a_panic_anywhere_in_the_library_is_a_failure_and_the_host_lives_on() {
         (1, "backend.follow", "Failed", ended),
         (2, "gate.initiate", "Failed", defect),
         (3, "export.InitiateCall", "Failed", defect),
-        // The calls themselves went well: only these questions about them failed.
+        // The calls succeeded: only these queries failed.
         (4, "export.GetCallStatus", "Failed", "The call has not failed"),
-        (5, "export.GetFailureMessage", "Success", "PhoneGate cannot tell why the call failed (result 99)."),
+        (5, "export.GetFailureMessage", "Success", "PhoneGate cannot explain the failure (result 99)."),
     ] {
         assert_eq!(faults[fault][..2], [place, status], "is it a debug build?");
         assert!(faults[fault][2].starts_with(message), "{place}: {}", faults[fault][2]);
@@ -42,7 +42,7 @@ fn a_panic_anywhere_in_the_library_is_a_failure_and_the_host_lives_on() {
 }
 
 #[test]
-fn a_library_that_refuses_to_start_fails_closed_and_is_explained() {
+fn a_library_that_refuses_to_load_fails_closed() {
     let mim = Mim::on_windows(Numbers::Listed).fake(&["-DREFUSES_TO_START", "-DSTATUS=PHONEGATE_SUCCESS"]);
     let run = mim.place("calls", &one_call("Failed"), &[]);
     assert_eq!(run.code, Some(0));

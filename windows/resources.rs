@@ -1,9 +1,9 @@
-//! The resources of phonegate.dll and phonegate.exe. Their build scripts include this file.
+//! Prepares the resources of phonegate.dll and phonegate.exe. Their build scripts include this file.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// What the Explorer shows of a file, of cargo's metadata, as macros for `version.rc`. Also the folder where they are.
+/// Writes cargo's metadata as macros for `version.rc`, and returns the folder of that header.
 pub fn version(file: &str, file_type: &str) -> PathBuf {
     let of_package = |key: &str| env::var(format!("CARGO_PKG_{key}")).unwrap();
     let numbers = ["VERSION_MAJOR", "VERSION_MINOR", "VERSION_PATCH"].map(of_package).join(",");
@@ -19,7 +19,7 @@ pub fn version(file: &str, file_type: &str) -> PathBuf {
     folder
 }
 
-/// Where the resources are, below the folder of a package.
+/// Returns the path of a resource file, relative to a package's folder, and rebuilds if it changes.
 pub fn source(name: &str) -> PathBuf {
     let path = Path::new("../windows").join(name);
     println!("cargo::rerun-if-changed={}", path.display());

@@ -1,4 +1,4 @@
-//! What `phonegate backup` promises.
+//! `phonegate backup`.
 
 mod support;
 
@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use support::ports::nobody;
 use support::{NUMBER, Place, Running, at_a_desk, kept};
 
-/// All calls, as they stand.
+/// Returns all calls.
 fn calls(place: &Place) -> Vec<Value> {
     place.run(&["calls", "--json"]).exits(0).records()
 }
 
 #[test]
-fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
+fn a_backup_during_a_call_is_complete_and_restorable() {
     let place = Place::with(&at_a_desk());
     place.run(&["blocks", "add", "+1 4255551313", "--reason", "left"]).exits(0);
     let ringing = Running::start(&mut place.command(&["call", "--store", NUMBER]));
@@ -24,7 +24,7 @@ fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
     let written = place.run(&["backup", "copy.db", "--json"]).exits(0).record("written");
     let copy = place.path().join("copy.db");
     assert_eq!(written, json!({ "event": "written", "file": "copy.db", "bytes": copy.metadata().unwrap().len() }));
-    assert_eq!(platform::exposure(&copy, Grant::CurrentUser).unwrap().in_words(), None);
+    assert_eq!(platform::exposure(&copy, Grant::CurrentUser).unwrap().describe(), None);
     place.answer("1;");
     ringing.wait().exits(0);
     assert_eq!(calls(&place)[0]["outcome"], "verified");
@@ -41,12 +41,12 @@ fn a_backup_beside_a_call_that_rings_has_all_and_can_be_restored() {
 }
 
 #[test]
-fn a_file_that_is_there_is_not_replaced_and_what_fails_leaves_nothing() {
+fn backup_replaces_no_file_and_leaves_no_partial_one() {
     let place = Place::with_store(&kept(None));
-    fs::write(place.path().join("other.db"), "somebody's").unwrap();
+    fs::write(place.path().join("other.db"), "another file").unwrap();
     let ran = place.run(&["backup", "other.db"]).exits(1);
     assert!(ran.stderr.contains("other.db is there already; name a new file"), "{}", ran.stderr);
-    assert_eq!(fs::read_to_string(place.path().join("other.db")).unwrap(), "somebody's");
+    assert_eq!(fs::read_to_string(place.path().join("other.db")).unwrap(), "another file");
     let ran = place.run(&["backup", "there/is/no/such/folder.db"]).exits(1);
     assert!(ran.stderr.contains("name a file in a folder that you may write to"), "{}", ran.stderr);
 
@@ -57,7 +57,7 @@ fn a_file_that_is_there_is_not_replaced_and_what_fails_leaves_nothing() {
 }
 
 #[test]
-fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
+fn backup_of_a_store_without_a_file_says_what_to_do() {
     let place = Place::with(&kept(None));
     let store = |store: Value| {
         let mut config = kept(None);
@@ -81,7 +81,7 @@ fn a_store_that_is_no_file_is_refused_with_what_to_do_instead() {
 }
 
 #[test]
-fn what_was_deleted_is_in_no_backup() {
+fn deleted_rows_are_in_no_backup() {
     let place = Place::with_store(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "a word of its own"]).exits(0);
     place.run(&["blocks", "remove", NUMBER]).exits(0);

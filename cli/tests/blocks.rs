@@ -1,4 +1,4 @@
-//! What `phonegate blocks` promises, and that calls keep to it.
+//! `phonegate blocks`, and calls to blocked numbers.
 
 mod support;
 
@@ -6,13 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use support::{HIDDEN, MASKED, NUMBER, Place, Ran, kept};
 
-/// The reason for which a call to this number fails.
+/// Returns the reason for which a call to this number fails.
 fn refused(place: &Place, number: &str) -> Value {
     place.run(&["call", "--store", "--json", number]).exits(1).record("failed")["reason"].clone()
 }
 
 #[test]
-fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
+fn a_blocked_number_is_not_called_until_it_is_removed() {
     let place = Place::with_store(&kept(None));
     assert_eq!(place.run(&["blocks", "list"]).exits(0).stderr, "No number is blocked.\n");
     let ran = place.run(&["blocks", "add", "+1", "(425)", "555-1212", "--reason", "left the company"]).exits(0);
@@ -31,7 +31,7 @@ fn a_number_on_the_list_is_not_called_until_it_is_taken_off() {
 }
 
 #[test]
-fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alone() {
+fn a_block_covers_the_line_or_only_its_extension() {
     let place = Place::with(&kept(None));
     place.run(&["blocks", "add", "+1 4255551212x77"]).exits(0);
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
@@ -43,7 +43,7 @@ fn a_block_without_an_extension_holds_for_the_line_and_one_with_it_for_that_alon
 }
 
 #[test]
-fn a_block_of_exactly_a_number_leaves_its_extensions() {
+fn a_block_of_only_a_number_excludes_its_extensions() {
     let place = Place::with(&kept(None));
     let ran = place.run(&["blocks", "add", NUMBER, "--only-this-number", "--reason", "left"]).exits(0);
     assert_eq!(ran.stdout, format!("Blocked {MASKED} (only this number) forever: left\n"));
@@ -60,7 +60,7 @@ fn a_block_of_exactly_a_number_leaves_its_extensions() {
 }
 
 #[test]
-fn a_number_has_a_block_of_each_scope_and_remove_lifts_both() {
+fn remove_removes_the_blocks_of_both_scopes() {
     let place = Place::with(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--only-this-number", "--reason", "the user reported a fraud"]).exits(0);
     let ran = place.run(&["blocks", "add", NUMBER, "--days", "7", "--reason", "tried", "--json"]).exits(0);
@@ -91,10 +91,10 @@ fn a_number_has_a_block_of_each_scope_and_remove_lifts_both() {
 }
 
 #[test]
-fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
+fn the_list_shows_masked_numbers_reasons_times_and_keys() {
     let place = Place::with(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", "ask +1 (425) 555-1212", "--days", "7"]).exits(0);
-    // Nobody may call there, but it can be blocked.
+    // A number in a country that is not allowed can be blocked.
     let german = place.run(&["blocks", "add", "--json", "+49 30 901820"]).exits(0).record("block");
     let ran = place.run(&["blocks", "list"]).exits(0);
     for words in [
@@ -119,14 +119,14 @@ fn the_list_has_masked_numbers_reasons_times_and_keys_to_remove_by() {
     assert_eq!(keys(&listed[1]), ["event", "key", "number", "reason", "scope", "since", "until"]);
     let removed = place.run(&["blocks", "remove", "--json", german["key"].as_str().unwrap()]).exits(0);
     assert_eq!(removed.record("removed")["key"], german["key"]);
-    // In place of the one that is there.
+    // It replaces the existing block.
     place.run(&["blocks", "add", NUMBER, "--reason", "again"]).exits(0);
     let block = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
     assert_eq!((&block["reason"], &block["until"]), (&json!("again"), &Value::Null));
 }
 
 #[test]
-fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
+fn a_day_of_a_block_has_24_hours() {
     let place = Place::with(&kept(None));
     for days in [1, 7, 36_500] {
         let added =
@@ -137,7 +137,7 @@ fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
         assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), added, "as it is kept");
     }
     place.run(&["blocks", "remove", NUMBER]).exits(0);
-    // People read when it ends by the clock of their machine.
+    // People see the end in their own time zone.
     let command = &mut place.command(&["blocks", "add", NUMBER, "--days", "7"]);
     let ran = Ran::from(command.env("TZ", "UTC").output().unwrap()).exits(0);
     let block = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
@@ -146,7 +146,7 @@ fn a_block_for_some_days_ends_so_many_times_24_hours_after_it_began() {
 }
 
 #[test]
-fn the_number_of_a_call_is_blocked_by_the_calls_id() {
+fn a_number_is_blocked_by_the_id_of_a_call() {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let id = place.run(&["calls", "--json"]).record("call")["id"].as_str().unwrap().to_owned();
@@ -157,7 +157,7 @@ fn the_number_of_a_call_is_blocked_by_the_calls_id() {
 }
 
 #[test]
-fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
+fn a_number_is_blocked_by_its_key() {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
     let of_extension = place.run(&["calls", "--json"]).record("call")["key"].as_str().unwrap().to_owned();
@@ -165,7 +165,7 @@ fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
     assert_eq!((&added["key"], &added["number"]), (&json!(of_extension), &json!("+1******1212x…")));
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
     place.run(&["call", "--store", NUMBER]).exits(0);
-    // The line's key is found by whichever call was the last to it.
+    // The key of a line is found by the last call to it.
     place.run(&["blocks", "add", NUMBER]).exits(0);
     let of_line = place.run(&["blocks", "list", "--json"]).exits(0).records()[0]["key"].as_str().unwrap().to_owned();
     place.run(&["blocks", "remove", &of_line]).exits(0);
@@ -173,7 +173,7 @@ fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
     let ran = place.run(&["blocks", "add", &of_line, "--reason", "left"]).exits(0);
     assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} (whole line) forever: left\n"), ""));
     assert_eq!(refused(&place, NUMBER), "Blocked");
-    // Nobody has called there, and it may be a mistake.
+    // No call has this key, so it may be a mistake.
     let unknown = place.run(&["blocks", "add", &"0f".repeat(16)]).exits(0);
     assert!(unknown.stderr.contains("check that it is the right one"), "{}", unknown.stderr);
     assert!(place.run(&["blocks", "list"]).exits(0).stdout.contains("(not known)"));
@@ -181,7 +181,7 @@ fn the_number_of_a_key_is_blocked_and_listed_as_it_was_called() {
 }
 
 #[test]
-fn a_reason_is_no_sentence_of_its_own() {
+fn a_reason_loses_its_full_stop() {
     let place = Place::with(&kept(None));
     place.run(&["blocks", "add", NUMBER, "--reason", " left the company. "]).exits(0);
     let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");

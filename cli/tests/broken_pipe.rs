@@ -1,4 +1,4 @@
-//! Whoever reads the command's output may stop: that is no fault, and ends what would go on.
+//! A closed pipe is no error, and ends `--follow`.
 
 #[path = "support/history.rs"]
 mod history;
@@ -9,9 +9,9 @@ use std::io::Read;
 use support::{NUMBER, Place, Ran, Running, kept};
 
 #[test]
-fn whoever_reads_the_first_lines_alone_is_no_fault() {
+fn a_closed_pipe_is_no_error_after_the_first_byte() {
     let place = Place::with(&kept(None));
-    // More than a buffer or a pipe has room for.
+    // More calls than fit into a buffer or a pipe.
     history::fill(&place.path().join("calls.db"), 9, 2_000);
     for arguments in [&["calls", "--csv"][..], &["calls", "--json"], &["report", "--html", "-"], &["schema"]] {
         let (mut reader, writer) = std::io::pipe().unwrap();
@@ -25,13 +25,13 @@ fn whoever_reads_the_first_lines_alone_is_no_fault() {
 }
 
 #[test]
-fn what_is_followed_ends_with_its_reader_also_where_no_call_comes() {
+fn follow_ends_when_the_pipe_is_closed_without_new_calls() {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     for arguments in [&["calls", "--follow"][..], &["calls", "--follow", "--json"], &["calls", "--follow", "--csv"]] {
         let mut following = Running::start(&mut place.command(arguments));
         following.read_until("verified");
-        following.leave_stdout();
+        following.close_stdout();
         following.wait().exits(0);
     }
 }

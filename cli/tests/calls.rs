@@ -1,4 +1,4 @@
-//! What `phonegate calls` promises, on calls that were really made, and kept by `phonegate call --store`.
+//! `phonegate calls`, with calls of `phonegate call --store`.
 
 mod support;
 
@@ -8,7 +8,7 @@ use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simu
 
 const OTHER: &str = "+1 4255551313x77";
 
-/// A place where a call was verified, one was denied, and one to another number was not answered.
+/// A place with three calls: one verified, one denied, and one to another number that was not answered.
 fn place() -> Place {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
@@ -19,7 +19,7 @@ fn place() -> Place {
     place
 }
 
-/// The calls that are listed, by outcome or reason.
+/// Lists calls, and returns the outcome or reason of each.
 fn outcomes(place: &Place, arguments: &[&str]) -> Vec<String> {
     let records = place.run(&[&["calls", "--json"], arguments].concat()).exits(0).records();
     let word = |call: &Value| call["reason"].as_str().or(call["outcome"].as_str()).unwrap().to_owned();
@@ -27,7 +27,7 @@ fn outcomes(place: &Place, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn test_calls_are_kept_and_limited_only_if_that_is_asked_for() {
+fn test_calls_are_stored_and_limited_only_with_store() {
     let mut config = kept(None);
     config["limits"] = json!({ "calls_per_number": 1 });
     config["metrics"] = json!({ "textfile": "phonegate.prom" });
@@ -41,7 +41,7 @@ fn test_calls_are_kept_and_limited_only_if_that_is_asked_for() {
     let failed = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
     assert_eq!(failed["reason"], "Throttled");
     assert_eq!(outcomes(&place, &[]), ["verified", "Throttled"]);
-    assert!(!place.path().join("phonegate.prom").exists(), "the figures are those of the service");
+    assert!(!place.path().join("phonegate.prom").exists(), "only the service writes metrics");
     let ran = place.run(&["call", "--demo", "--store", NUMBER]).exits(2);
     assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
 }
@@ -60,7 +60,7 @@ fn calls_are_filtered_by_time_reason_number_and_id() {
         ("+1 4255551313", &["Unreachable"]),
         (OTHER, &["Unreachable"]),
         ("+1 4255551313 ext. 78", &[]),
-        // No country that may be called.
+        // A country that is not allowed.
         ("+49 30 901820", &[]),
     ] {
         assert_eq!(outcomes(&place, &["--number", number]), found, "{number}");
@@ -126,14 +126,14 @@ fn a_backend_with_a_long_name_stays_in_its_column() {
     };
     let (shown, at) = columns_of_ids(&place);
     assert!(shown.contains(name) && at.len() == 2 && at[0] == at[1], "{shown}");
-    // The call was made with a backend that is there no more.
+    // The backend of the call is no longer configured.
     place.configure(&kept(None));
     let (shown, at) = columns_of_ids(&place);
     assert!(shown.contains("  the-trunk…  ") && at[0] == at[1], "{shown}");
 }
 
 #[test]
-fn what_could_not_be_shown_ends_with_1_and_says_why() {
+fn a_full_disk_exits_with_1_and_says_why() {
     let place = place();
     place.run(&["blocks", "add", NUMBER]).exits(0);
     let to = |arguments: &[&str], file: &str| -> Ran {
@@ -159,7 +159,7 @@ fn what_could_not_be_shown_ends_with_1_and_says_why() {
 }
 
 #[test]
-fn whoever_reads_no_further_is_no_fault() {
+fn a_closed_pipe_is_no_error() {
     let place = place();
     for arguments in [&["calls", "--csv"][..], &["calls", "--json"], &["blocks", "add", NUMBER], &["check", "--json"]] {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -170,7 +170,7 @@ fn whoever_reads_no_further_is_no_fault() {
 }
 
 #[test]
-fn a_store_that_takes_nothing_is_told_and_not_blamed_on_the_provider() {
+fn a_store_that_is_down_is_not_blamed_on_the_provider() {
     let mut config = kept(None);
     config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
     let place = Place::with(&config);
@@ -184,7 +184,7 @@ fn a_store_that_takes_nothing_is_told_and_not_blamed_on_the_provider() {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
+fn an_unusable_store_exits_with_1_and_a_hint() {
     let verbs = [&["calls"][..], &["blocks", "list"], &["call", "--store", NUMBER], &["check"]];
     let place = Place::with(&kept(None));
     let path = |path: &str| {
@@ -196,7 +196,7 @@ fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
     std::fs::create_dir(place.path().join("folder")).unwrap();
     for (store, words) in [
         ("calls.db", "docs/store.md"),
-        // SQLite cannot open it: the words are the same for a file that this user may not open.
+        // For SQLite, a folder gives the same error as a file without permission.
         ("folder", "run this as an administrator"),
         ("phonegate.json/calls.db", "phonegate.json is not a folder; name a file in one"),
         ("/proc/nope/calls.db", "run this as an administrator, or name another folder"),
@@ -210,7 +210,7 @@ fn a_store_that_cannot_be_opened_exits_with_1_and_says_what_to_do() {
 }
 
 #[test]
-fn the_whole_number_is_shown_only_where_it_is_to_be_kept() {
+fn whole_numbers_are_shown_only_with_full_numbers() {
     let mut config = kept(None);
     config["audit"] = json!({ "full_numbers": true });
     let place = Place::with(&config);
@@ -221,7 +221,7 @@ fn the_whole_number_is_shown_only_where_it_is_to_be_kept() {
 }
 
 #[test]
-fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
+fn a_formula_in_a_text_is_not_evaluated() {
     let place = Place::with(&at_a_desk());
     let texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)"];
     for (calls, text) in texts.iter().enumerate() {
@@ -240,20 +240,20 @@ fn a_text_that_a_spreadsheet_would_run_is_shown_as_a_text() {
         assert!(!row.values().any(|field| computed(field)), "no field of {row:?} may be computed");
     }
     let records = place.run(&["calls", "--json"]).exits(0).records();
-    let told: Vec<_> = records.iter().map(|record| [&record["text"], &record["number"]]).collect();
-    assert_eq!(json!(told), json!(texts.map(|text| [text, MASKED])), "JSON is for programs");
+    let shown: Vec<_> = records.iter().map(|record| [&record["text"], &record["number"]]).collect();
+    assert_eq!(json!(shown), json!(texts.map(|text| [text, MASKED])), "JSON is for programs");
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_what_is_followed() {
+fn a_closed_pipe_ends_follow() {
     let place = place();
     let mut following = Running::start(&mut place.command(&["calls", "--follow"]));
-    following.leave_stdout();
+    following.close_stdout();
     following.wait().exits(0);
 }
 
 #[test]
-fn what_is_left_out_is_said() {
+fn the_list_says_that_there_are_more_calls() {
     let place = Place::with(&kept(None));
     let mut config = kept(None);
     config["limits"] = json!({ "calls_per_number": 1 });
@@ -269,7 +269,7 @@ fn what_is_left_out_is_said() {
 }
 
 #[test]
-fn every_mistake_is_answered_with_what_to_do() {
+fn each_mistake_is_answered_with_what_to_do() {
     let place = Place::with_store(&kept(None));
     for (arguments, code, words) in [
         (&["calls", "--since", "yesterday"][..], 2, "write a duration, such as 2h or 7d"),
@@ -289,10 +289,11 @@ fn every_mistake_is_answered_with_what_to_do() {
     config["store"] = json!({ "type": "memory" });
     place.configure(&config);
     let ran = place.run(&["calls", "--json"]).exits(2);
-    let error = ran.record("error")["text"].as_str().unwrap().to_owned();
-    assert!(error.contains("phonegate.json: store.type is memory") && error.contains("\"sqlite\""), "{error}");
+    let error = ran.record("error");
+    assert!(error["text"].as_str().unwrap().contains("phonegate.json: store.type is memory"), "{error}");
+    assert!(error["hints"][0].as_str().unwrap().contains("\"sqlite\""), "{error}");
     let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(2);
-    assert_eq!(ran.record("error")["text"], error, "a call to be kept, which would not be");
+    assert_eq!(ran.record("error"), error, "the call could not be stored");
     std::fs::write(place.path().join("calls.db"), "no database").unwrap();
     place.configure(&kept(None));
     let ran = place.run(&["calls"]).exits(1);

@@ -8,7 +8,7 @@ use support::{MASKED, NUMBER, Place, Running, at_a_desk, kept, tool};
 const OTHER: &str = "+1 4255551313x77";
 
 #[test]
-fn the_story_of_a_call_is_told_step_by_step() {
+fn a_call_is_shown_step_by_step() {
     let mut config = kept(Some("5"));
     config["use"] = json!(["broken", "phone"]);
     config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
@@ -19,7 +19,7 @@ fn the_story_of_a_call_is_told_step_by_step() {
     let mut rest = &*ran.stdout;
     for words in [
         &*format!("Call {id}\n"),
-        "asked for on ",
+        "requested on ",
         &format!("to {MASKED}\n"),
         " s  dialling by broken\n",
         " s  refused by broken: ",
@@ -40,7 +40,7 @@ fn the_story_of_a_call_is_told_step_by_step() {
 }
 
 #[test]
-fn who_judged_an_approval_is_shown_if_the_store_has_it() {
+fn the_judge_of_an_approval_is_shown_if_it_is_known() {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     place.configure(&at_a_desk());
@@ -66,7 +66,7 @@ fn who_judged_an_approval_is_shown_if_the_store_has_it() {
         }
     };
     shown([Some("phonegate"), Some("provider"), None], [" Judged by PhoneGate.", " Judged by the provider."]);
-    // As a version has written it that did not record it.
+    // As an older version wrote it, which did not record the judge.
     let mut sqlite3 = tool("sqlite3", "sqlite3");
     let forgot =
         sqlite3.arg(place.path().join("calls.db")).arg("UPDATE attempts SET judged_by = NULL").status().unwrap();
@@ -75,7 +75,7 @@ fn who_judged_an_approval_is_shown_if_the_store_has_it() {
 }
 
 #[test]
-fn what_is_followed_is_shown_as_it_happens_until_ctrl_c() {
+fn follow_shows_changes_until_ctrl_c() {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", NUMBER]).exits(0);
     let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));

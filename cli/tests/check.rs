@@ -1,4 +1,4 @@
-//! What `phonegate check` promises.
+//! `phonegate check`.
 
 mod support;
 
@@ -60,7 +60,7 @@ fn good_backends_exit_with_0_in_the_order_of_use() {
 }
 
 #[test]
-fn each_backend_in_use_whose_own_verdict_counts_is_named() {
+fn backends_whose_own_verdict_counts_are_named() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["sample", "phone", "broken"]);
     config["backends"]["sample"] = json!({ "type": "file", "path": "calls.txt", "accept_provider_verdict": true });
@@ -95,7 +95,7 @@ fn a_backend_that_cannot_be_used_exits_with_1_and_says_why() {
 }
 
 #[test]
-fn a_provider_that_cannot_be_reached_exits_with_1_and_no_secret_is_shown() {
+fn an_unreachable_provider_exits_with_1_without_a_secret() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
@@ -111,7 +111,7 @@ fn a_provider_that_cannot_be_reached_exits_with_1_and_no_secret_is_shown() {
 }
 
 #[test]
-fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
+fn a_missing_secret_exits_with_2_and_names_its_path() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
@@ -124,7 +124,7 @@ fn a_secret_that_is_missing_exits_with_2_and_names_its_place() {
 }
 
 #[test]
-fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
+fn a_secret_in_plain_text_is_a_warning_without_the_secret() {
     let mut config = simulated(None, 0);
     config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
     config["backends"]["cloud"]["auth_token"] = json!(SECRET);
@@ -134,7 +134,7 @@ fn a_secret_in_plain_text_is_warned_about_and_not_shown() {
 }
 
 #[test]
-fn weak_approval_is_warned_about_with_what_to_set() {
+fn weak_approval_is_a_warning_with_what_to_set() {
     for (approval, words, what_to_do) in [
         (json!({ "method": "pound" }), "warning: approval.method: is `pound`: a recording can press #", "\"code\" }"),
         (json!({ "method": "code", "code_digits": 1 }), "warning: approval.code_digits: ", "set it to 3 or 4"),
@@ -150,7 +150,7 @@ fn weak_approval_is_warned_about_with_what_to_set() {
 }
 
 #[test]
-fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_place() {
+fn wrong_store_settings_exit_with_2_and_name_the_path() {
     let place = Place::with(&kept(None));
     for (url, words) in [
         (json!("http://127.0.0.1"), "must begin with rediss://"),
@@ -171,7 +171,7 @@ fn a_store_that_the_configuration_describes_wrongly_exits_with_2_and_names_the_p
 }
 
 #[test]
-fn a_store_that_is_away_exits_with_1_and_says_what_to_do() {
+fn a_store_that_is_down_exits_with_1_and_a_hint() {
     let mut config = kept(None);
     config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
     let place = Place::with(&config);
@@ -182,12 +182,12 @@ fn a_store_that_is_away_exits_with_1_and_says_what_to_do() {
 }
 
 #[test]
-fn a_folder_in_which_the_store_could_not_be_made_safely_exits_with_1() {
+fn an_unsafe_folder_of_the_store_exits_with_1() {
     let mut config = kept(None);
     config["store"]["path"] = json!("open/calls.db");
     let place = Place::with(&config);
     let folder = place.path().join("open");
-    // It will be made with the file.
+    // The folder is created with the file.
     place.run(&["check"]).exits(0);
     assert!(!folder.exists());
     fs::create_dir(&folder).unwrap();
@@ -200,7 +200,7 @@ fn a_folder_in_which_the_store_could_not_be_made_safely_exits_with_1() {
 }
 
 #[test]
-fn calls_that_others_can_read_are_warned_about() {
+fn calls_that_others_can_read_are_a_warning() {
     let mut config = kept(None);
     config["store"]["path"] = json!("kept/calls.db");
     let place = Place::with(&config);
@@ -210,7 +210,7 @@ fn calls_that_others_can_read_are_warned_about() {
     place.run(&["call", "--store", NUMBER]).exits(0);
     let (file, journal) = (folder.join("calls.db"), folder.join("calls.db-wal"));
     let warned = |open: Option<&Path>| {
-        // Whoever closes the file last removes the journal.
+        // SQLite removes the journal when the last connection closes.
         fs::write(&journal, "").unwrap();
         for (path, usual) in [(&folder, 0o700), (&file, 0o600), (&journal, 0o600)] {
             mode(path, if open == Some(path) { 0o755 } else { usual });
@@ -228,7 +228,7 @@ fn calls_that_others_can_read_are_warned_about() {
 }
 
 #[test]
-fn figures_that_could_not_be_written_are_warned_about() {
+fn metrics_that_cannot_be_written_are_a_warning() {
     let mut config = simulated(None, 0);
     let place = Place::with(&config);
     for (file, words) in [

@@ -1,4 +1,4 @@
-//! What the command promises to administrators and scripts: exit codes, outputs, and that a call never outlives it.
+//! Exit codes and output of the command, and that no call outlives it.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn events(ran: &Ran) -> Vec<String> {
 }
 
 #[test]
-fn a_demonstration_needs_no_configuration_and_leaves_nothing_behind() {
+fn demo_needs_no_configuration_and_leaves_nothing() {
     let place = Place::empty();
     let ran = place.run(&["call", "--demo", "+1", "4255551212"]).exits(0);
     assert_eq!(ran.stdout, "Verified: the user approved.\n");
@@ -29,7 +29,7 @@ fn a_demonstration_needs_no_configuration_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_verified_call_exits_with_0_and_tells_every_step_in_json() {
+fn a_verified_call_exits_with_0_and_every_step_in_json() {
     let place = Place::simulated(None);
     let ran = place.run(&["call", "--json", NUMBER]).exits(0);
     assert_eq!(events(&ran), ["warning", "calling", "dialling", "ringing", "answered", "verified"]);
@@ -42,11 +42,11 @@ fn a_verified_call_exits_with_0_and_tells_every_step_in_json() {
         assert_eq!((&record["backend"], &record["id"]), (&json!("phone"), &calling["id"]));
         assert!(record["ms"].as_u64() <= verified["ms"].as_u64(), "{record}");
     }
-    assert_eq!(ran.stderr, "", "JSON stands alone");
+    assert_eq!(ran.stderr, "", "there is only JSON");
 }
 
 #[test]
-fn a_call_of_the_command_leaves_the_figures_of_the_service_alone() {
+fn the_command_does_not_write_the_metrics_of_the_service() {
     let mut config = simulated(None, 0);
     config["metrics"] = json!({ "textfile": "phonegate.prom" });
     let place = Place::with(&config);
@@ -58,7 +58,7 @@ fn a_call_of_the_command_leaves_the_figures_of_the_service_alone() {
 }
 
 #[test]
-fn a_failed_call_exits_with_1_and_tells_the_reason() {
+fn a_failed_call_exits_with_1_and_its_reason() {
     for (press, reason, code) in [
         ("5", "WrongKey", 12),
         ("none", "NoKeyPressed", 4),
@@ -77,7 +77,7 @@ fn a_failed_call_exits_with_1_and_tells_the_reason() {
 }
 
 #[test]
-fn a_number_that_is_refused_exits_with_1_and_is_neither_dialled_nor_shown() {
+fn a_refused_number_exits_with_1_and_is_not_dialled() {
     let place = Place::simulated(None);
     for (number, reason) in
         [("911", "InvalidNumber"), ("555 1212 555 1212", "InvalidNumber"), ("+49 30 1234567", "CountryNotAllowed")]
@@ -91,7 +91,7 @@ fn a_number_that_is_refused_exits_with_1_and_is_neither_dialled_nor_shown() {
 }
 
 #[test]
-fn a_next_backend_is_told_with_the_reason_why_the_first_refused() {
+fn the_refusal_of_the_first_backend_is_shown() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["broken", "phone"]);
     config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
@@ -119,7 +119,7 @@ fn a_call_of_the_file_backend_is_answered_by_editing_the_file() {
 }
 
 #[test]
-fn a_number_is_masked_in_all_that_is_shown_and_logged() {
+fn numbers_are_masked_in_output_and_log() {
     for press in [None, Some("busy")] {
         let place = Place::simulated(press);
         for arguments in [&["call", NUMBER][..], &["call", "--json", NUMBER], &["call", "+1", "(425)", "555-1212"]] {
@@ -132,7 +132,7 @@ fn a_number_is_masked_in_all_that_is_shown_and_logged() {
 }
 
 #[test]
-fn a_log_level_of_errors_alone_hides_no_step() {
+fn the_log_level_hides_no_step() {
     let mut config = simulated(None, 0);
     config["log"] = json!({ "level": "error" });
     let ran = Place::with(&config).run(&["call", "--json", NUMBER]).exits(0);
@@ -140,7 +140,7 @@ fn a_log_level_of_errors_alone_hides_no_step() {
 }
 
 #[test]
-fn waits_that_suit_a_host_do_not_hold_up_what_is_shown() {
+fn waits_for_hosts_do_not_delay_the_progress() {
     let mut config = simulated(None, 600_000);
     // Held up by these waits, the ringing would be shown only with the failure at the deadline.
     config["call"] = json!({ "initiate_wait_ms": 60_000, "status_wait_ms": 60_000, "deadline_s": 20 });
@@ -152,7 +152,7 @@ fn waits_that_suit_a_host_do_not_hold_up_what_is_shown() {
 }
 
 #[test]
-fn a_signal_hangs_the_call_up_and_says_so() {
+fn a_signal_hangs_up_the_call() {
     for signal in ["INT", "TERM", "HUP"] {
         let place = Place::with(&simulated(None, 600_000));
         let mut running = Running::start(&mut place.command(&["call", "--json", NUMBER]));
@@ -165,7 +165,7 @@ fn a_signal_hangs_the_call_up_and_says_so() {
 }
 
 #[test]
-fn a_human_reader_is_told_that_the_call_was_hung_up() {
+fn an_interrupted_call_says_that_it_was_hung_up() {
     let place = Place::with(&simulated(None, 600_000));
     let running = Running::start(&mut place.command(&["call", NUMBER]));
     let log = place.path().join("state/phonegate/phonegate-tool.log");
@@ -175,11 +175,11 @@ fn a_human_reader_is_told_that_the_call_was_hung_up() {
 }
 
 #[test]
-fn a_reader_that_goes_away_neither_breaks_nor_ends_a_call() {
+fn a_closed_pipe_does_not_end_a_call() {
     let place = Place::simulated(Some("5"));
     let mut running = Running::start(&mut place.command(&["call", "--json", NUMBER]));
-    running.leave_stdout();
-    running.leave_stderr();
+    running.close_stdout();
+    running.close_stderr();
     running.wait().exits(1);
     assert!(place.log().contains("WrongKey"), "the call went to its end: {}", place.log());
 }
@@ -212,7 +212,7 @@ fn without_a_configuration_the_error_says_what_to_do() {
 }
 
 #[test]
-fn without_the_variable_the_configuration_lies_beside_the_program() {
+fn the_default_configuration_is_beside_the_program() {
     let place = Place::simulated(None);
     let program = place.path().join("phonegate");
     std::fs::copy(env!("CARGO_BIN_EXE_phonegate"), &program).unwrap();
@@ -226,14 +226,45 @@ fn without_the_variable_the_configuration_lies_beside_the_program() {
 }
 
 #[test]
-fn a_configuration_is_named_before_and_after_the_verb() {
+fn config_and_json_work_before_and_after_the_command() {
     let (place, other) = (Place::empty(), Place::simulated(None));
     let path = other.config();
     let path = path.to_str().unwrap();
     place.run(&["--config", path, "call", NUMBER]).exits(0);
     place.run(&["call", NUMBER, "--config", path]).exits(0);
+    for arguments in [["--json", "check", "--config", path], ["check", "--config", path, "--json"]] {
+        place.run(&arguments).exits(0).record("checked");
+    }
     let ran = place.run(&["call", "--demo", NUMBER, "--config", path]).exits(2);
     assert!(ran.stderr.contains("--demo needs no configuration"), "{}", ran.stderr);
+}
+
+#[test]
+fn every_command_takes_json_and_prints_errors_as_json() {
+    let place = Place::empty();
+    let help = place.run(&["--help"]).exits(0).stdout;
+    let list = help.split_once("Install and configure:").unwrap().1.split_once("\nOptions:").unwrap().0;
+    let commands: Vec<_> = list.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
+    assert_eq!(commands.len(), 17, "{commands:?}");
+    for command in commands {
+        let help = place.run(&[command, "--help"]).exits(0).stdout;
+        assert!(help.contains("--json"), "{command}: {help}");
+        let error = place.run(&["--json", command, "--no-such-argument"]).exits(2).record("error");
+        assert_eq!(keys(&error), ["event", "hints", "kind", "text"]);
+        assert_eq!(error["kind"], "usage", "{command}");
+    }
+}
+
+#[test]
+fn an_error_is_followed_by_its_hints() {
+    let place = Place::empty();
+    let ran = place.run(&["check", "--json"]).exits(2);
+    let error = ran.record("error");
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(lines[0], format!("error: {}", error["text"].as_str().unwrap()));
+    let hints: Vec<_> = error["hints"].as_array().unwrap().iter().map(|hint| hint.as_str().unwrap()).collect();
+    assert!(!hints.is_empty(), "{error}");
+    assert_eq!(lines[1..], hints.iter().map(|hint| format!("hint: {hint}")).collect::<Vec<_>>());
 }
 
 #[test]
@@ -253,7 +284,7 @@ fn a_bad_configuration_exits_with_2_and_names_file_and_path() {
 }
 
 #[test]
-fn a_configuration_named_by_a_relative_path_is_told_by_its_whole_path() {
+fn errors_show_the_absolute_path_of_the_configuration() {
     let mut config = simulated(None, 0);
     config["log"] = json!({ "directory": "phonegate.json" });
     let place = Place::with(&config);
@@ -290,7 +321,7 @@ fn help_teaches_examples_exit_codes_and_fields() {
 }
 
 #[test]
-fn the_schema_is_printed_whole_or_the_exit_code_says_so() {
+fn the_schema_is_printed_whole_or_exits_with_1() {
     let place = Place::empty();
     let schema: Value = serde_json::from_str(&place.run(&["schema"]).exits(0).stdout).unwrap();
     assert!(schema["properties"]["use"].is_object());

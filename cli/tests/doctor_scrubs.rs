@@ -1,5 +1,4 @@
-//! What `phonegate doctor --zip` promises to whoever hands the file on: after a whole run of a machine, with calls that
-//! succeed and fail, no secret and no telephone number is in any file of it.
+//! `phonegate doctor --zip`, after calls that succeed and fail: no file in the zip file has a secret or a telephone number.
 
 #[path = "support/provider.rs"]
 mod provider;
@@ -23,7 +22,7 @@ use support::{Ran, simulated, wait_for};
 use uuid::Uuid;
 use wiremock::ResponseTemplate;
 
-/// As users store them. None of their digits but the last four may be found again, with or without separators.
+/// Numbers as users store them. Only their last four digits may be shown, with or without separators.
 const NUMBERS: [&str; 4] = ["+1 4255551212", "+1 (206) 555-0143", "+49 30 901820943", "12065550177"];
 const BLOCKED: &str = "+1 425 555 0199";
 const CALLER_ID: &str = "+14255550100";
@@ -41,12 +40,12 @@ const SECRETS: [&str; 10] = [
     "hunter2-proxy-user",
 ];
 
-/// What nothing tells to be a secret.
+/// Personal data that cannot be recognized as a secret by its key.
 const ASIDE: [&str; 2] = ["hunter2-in-a-comment", "hunter2-of-an-unknown-key"];
 
 const ENVIRONMENT: &str = "PHONEGATE_TEST_SECRET";
 
-/// The configuration of the calls: with everything in it that must not be shown.
+/// Returns a configuration with every kind of text that must not be shown.
 fn config(provider: &Provider, state: &Path) -> Value {
     let mut config = provider.config();
     config["backends"]["cloud"]["from"] = CALLER_ID.into();
@@ -69,12 +68,12 @@ fn config(provider: &Provider, state: &Path) -> Value {
     config
 }
 
-/// Not in the state folder of whoever runs this test.
+/// Uses a state folder of its own.
 fn store(state: &Path) -> Value {
     json!({ "path": state.join("phonegate.db") })
 }
 
-/// Calls by the gate, as the host's: its log is the service's.
+/// Places calls by a gate that writes the log of the service.
 fn place_calls(config: &Path) -> Vec<CallId> {
     let loaded = phonegate::config::load(config, &phonegate::TYPES).unwrap();
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
@@ -90,7 +89,7 @@ fn place_calls(config: &Path) -> Vec<CallId> {
     ids
 }
 
-/// What a log of ours never says, and what a disk may have in it all the same.
+/// Adds lines to a log that PhoneGate never writes, but that a disk may contain.
 fn sully(log: &Path) {
     let mut file = fs::OpenOptions::new().append(true).open(log).unwrap();
     for number in NUMBERS {
@@ -121,7 +120,7 @@ fn settings(shim: &str) -> String {
     )
 }
 
-/// Neither a secret nor a number is in it, however its digits are set apart.
+/// Checks that a text contains neither a secret nor a number, whatever separates its digits.
 #[track_caller]
 fn is_clean(name: &str, text: &str) {
     for secret in SECRETS.into_iter().chain(["hunter2", "p@ss", "word@", "4255550177"]) {
@@ -142,13 +141,13 @@ fn doctor(site: &Site, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
+fn doctor_shows_no_secret_and_no_number() {
     let site = Site::new();
     let mut simulated = simulated(None, 0);
     simulated["store"] = store(&site.state());
     site.configure(&simulated);
     site.install(&[]).exits(0);
-    // One after the other: a phone that exists only in the process, and a provider that quotes what it was told.
+    // First a simulated phone, then a provider that quotes the request.
     place_calls(&site.config());
     let provider = Provider::start();
     let quoting = format!("The number {} is not valid for {TOKEN}", NUMBERS[0]);
@@ -165,11 +164,11 @@ fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
     let logs = ["phonegate.log", "phonegate-tool.log"].map(|name| site.state().join(name));
     doctor(&site, &[]);
     for log in &logs {
-        // The provider's own words are logged, and nothing else of a secret.
+        // The log has the message of the provider, and no other part of a secret.
         is_clean("what was logged", &fs::read_to_string(log).unwrap());
         sully(log);
     }
-    // A proxy that nobody is behind, and what does not belong into a configuration, last: no call would be placed.
+    // An unreachable proxy and unknown keys come last, since they prevent calls.
     with_all["network"]["proxy"] = "http://hunter2-proxy-user:hunter2-proxy-p@ss:word@127.0.0.1:9".into();
     let whole = with_all.to_string();
     let damaged = whole.trim_end_matches('}').to_owned();
@@ -210,7 +209,7 @@ fn no_secret_and_no_number_of_a_whole_run_is_in_what_doctor_hands_out() {
     }
 }
 
-/// The names and texts of what is in a zip file.
+/// Returns the names and texts of the files in a zip file.
 fn unzipped(path: &Path) -> Vec<(String, String)> {
     let mut zip = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
     let count = zip.len();

@@ -26,7 +26,7 @@ fn name(path: &Path) -> &str {
 }
 
 #[test]
-fn every_example_is_accepted_and_told_of_in_the_readme() {
+fn each_example_is_valid_and_in_the_readme() {
     let examples = examples();
     assert_eq!(
         examples.iter().map(|path| name(path)).collect::<Vec<_>>(),
@@ -39,19 +39,19 @@ fn every_example_is_accepted_and_told_of_in_the_readme() {
     }
 }
 
-/// The gate starts with each of them, its secrets included. The provider's address alone is another: this machine's,
-/// where nobody listens.
+/// The gate starts with each of them and with its secrets. Only the address of the provider is replaced by one where
+/// nothing listens.
 #[test]
 fn a_gate_starts_with_every_example() {
-    let nobody = format!("http://{}", nobody());
+    let address = format!("http://{}", nobody());
     for path in examples() {
         let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let is_cloud = config["backends"]["cloud"].is_object();
         let is_real = is_cloud || config["backends"]["trunk"].is_object();
         if is_cloud {
-            config["backends"]["cloud"]["base_url"] = json!(nobody);
+            config["backends"]["cloud"]["base_url"] = json!(address);
         } else if is_real {
-            config["backends"]["trunk"]["trunk"] = json!(nobody.replace("http://", "sip:") + ";transport=tcp");
+            config["backends"]["trunk"]["trunk"] = json!(address.replace("http://", "sip:") + ";transport=tcp");
         }
         let place = Place::with(&config);
         let mut command = place.command(&["check", "--json"]);
@@ -67,7 +67,7 @@ fn a_gate_starts_with_every_example() {
 }
 
 #[test]
-fn the_example_of_a_demonstration_verifies() {
+fn the_demo_example_verifies() {
     let demo = examples().into_iter().find(|path| name(path) == "demo.json").unwrap();
     Place::empty().run(&["call", NUMBER, "--config", demo.to_str().unwrap()]).exits(0);
 }
@@ -92,12 +92,12 @@ impl Telephone {
         Self { terminal, folder: folder.to_owned() }
     }
 
-    /// What is on the terminal.
+    /// Returns the text on the terminal.
     fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.join("terminal.log")).unwrap()).into_owned()
     }
 
-    /// Waits until these words are on the terminal.
+    /// Waits until this text is on the terminal.
     fn shows(&self, words: &str) {
         wait_until(&format!("{words:?} on the terminal"), || {
             let log = self.log();
@@ -122,8 +122,8 @@ impl Drop for Telephone {
     }
 }
 
-/// Places the call of the README's commands. `press` approves it after it was answered. The telephone's configuration is the
-/// example's, with a port and a folder for recordings of the test's own; the gate's has these keys besides.
+/// Places the call of the README's commands. `press` approves it after it was answered. The telephone has the configuration
+/// of the example, with another port and folder for recordings; that of the gate also has `keys`.
 fn first_call(keys: Value, press: impl FnOnce(&mut Telephone, &dyn Fn() -> Vec<u8>)) {
     let place = Place::empty();
     let examples = place.path().join("examples");
@@ -187,7 +187,8 @@ fn mu_law(wav: &[u8]) -> Vec<i16> {
     decoded.collect()
 }
 
-/// The digits that a recording of 16-bit samples has, in their order: where 200 samples are those of a digit, but for 10.
+/// Returns the digits that a recording of 16-bit samples contains, in their order. A digit is recognized by 200 samples, of
+/// which at most 10 differ.
 fn digits_in(recording: &[u8]) -> String {
     let heard: Vec<_> = recording.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect();
     let mut found = Vec::new();

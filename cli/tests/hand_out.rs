@@ -1,4 +1,4 @@
-//! What of a call can be handed on: its id, by which its number is found; and a call that will not end.
+//! Output that is given to others: it has the ids of calls, by which commands find their numbers, and no keys.
 
 mod support;
 
@@ -19,8 +19,8 @@ fn id(n: u128) -> CallId {
     CallId::new(Uuid::from_u128(n)).unwrap()
 }
 
-/// A call that began so many minutes ago, and of which nobody has heard since.
-fn leave(file: &Path, n: u128, number: &str, minutes: u64) {
+/// Stores a pending call of a process that is gone, which began this many minutes ago.
+fn abandon(file: &Path, n: u128, number: &str, minutes: u64) {
     let numbers = serde_json::from_str(r#"{ "default_country": "US" }"#).unwrap();
     let number = Admission::new(&numbers).unwrap().read(number).unwrap();
     let new = NewAttempt {
@@ -37,11 +37,11 @@ fn leave(file: &Path, n: u128, number: &str, minutes: u64) {
 }
 
 #[test]
-fn a_call_whose_process_is_gone_is_not_shown_as_one_that_rings() {
+fn a_call_whose_process_is_gone_is_shown_as_gone() {
     let place = Place::with(&kept(None));
     let file = place.path().join("calls.db");
-    leave(&file, 1, NUMBER, 12);
-    leave(&file, 2, OTHER, 9);
+    abandon(&file, 1, NUMBER, 12);
+    abandon(&file, 2, OTHER, 9);
     let states = |arguments: &[&str]| -> Vec<Value> {
         let calls = place.run(arguments).exits(0).records();
         calls.iter().map(|call| call["state"].clone()).collect()
@@ -51,16 +51,16 @@ fn a_call_whose_process_is_gone_is_not_shown_as_one_that_rings() {
     assert!(csv.contains(",pending,gone,") && csv.contains(",pending,dialling,"), "{csv}");
     let listed = place.run(&["calls"]).exits(0).stdout;
     assert!(listed.contains("process is gone") && listed.contains("dialling…"), "{listed}");
-    let told = |n| place.run(&["calls", "show", &id(n).to_string()]).exits(0).stdout;
-    assert!(told(1).contains("It has not ended, and its process is gone."), "{}", told(1));
-    assert!(told(2).contains("It has not ended yet."), "{}", told(2));
+    let shown = |n| place.run(&["calls", "show", &id(n).to_string()]).exits(0).stdout;
+    assert!(shown(1).contains("It has not ended, and its process is gone."), "{}", shown(1));
+    assert!(shown(2).contains("It has not ended yet."), "{}", shown(2));
     let page = place.run(&["report", "--html", "-"]).exits(0).stdout;
     let words = "1 call has not ended: the process is gone, and no other has claimed the call. Does the service run?";
     assert!(page.contains(words) && page.contains(&format!("phonegate calls show {}", id(1))), "{page}");
 }
 
 #[test]
-fn the_id_of_a_call_stands_for_its_number_which_is_not_told() {
+fn the_id_of_a_call_identifies_its_number_without_showing_it() {
     let mut config = kept(None);
     config["limits"] = json!({ "calls_per_number": 1 });
     let place = Place::with(&config);
@@ -74,7 +74,7 @@ fn the_id_of_a_call_stands_for_its_number_which_is_not_told() {
     assert!(page.contains(id) && csv.contains(id) && page.contains("phonegate blocks add --call ID"), "{page}");
     assert!(!page.contains(key) && !csv.contains(key), "{page}\n{csv}");
 
-    // What stands on the page works.
+    // The commands on the page work.
     let of_number = |number: &[&str]| {
         let calls = place.run(&[&["calls", "--json", "--number"], number].concat()).exits(0).records();
         calls.iter().map(|call| call["number"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -95,7 +95,7 @@ fn the_id_of_a_call_stands_for_its_number_which_is_not_told() {
 }
 
 #[test]
-fn a_spreadsheet_keeps_every_digit_of_an_attempt_and_of_a_number() {
+fn a_spreadsheet_keeps_every_digit_of_attempts_and_numbers() {
     let mut config = kept(None);
     config["audit"] = json!({ "full_numbers": true });
     let place = Place::with(&config);

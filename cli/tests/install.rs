@@ -1,5 +1,4 @@
-//! What `phonegate install` promises, as far as it can be seen on Linux. The services, the permissions and the loaded
-//! libraries of Windows are in wine_install.rs.
+//! Tests `phonegate install` on Linux. wine_install.rs tests services, permissions and loaded libraries on Windows.
 
 #[path = "support/site.rs"]
 mod site;
@@ -13,7 +12,7 @@ use site::{SECRET, SETTINGS, STEPS, Site, mode, repository, unreachable};
 use support::{Ran, simulated};
 
 #[test]
-fn an_install_lays_down_everything_and_keeps_a_backup() {
+fn an_install_installs_everything_and_keeps_a_backup() {
     let site = Site::new();
     let ran = site.install(&[]).exits(0);
     site.is_installed();
@@ -23,7 +22,7 @@ fn an_install_lays_down_everything_and_keeps_a_backup() {
     }
     assert!(!ran.all().contains(SECRET), "{}", ran.all());
     assert_eq!((mode(&site.state()), mode(&site.config())), (0o700, 0o600));
-    // What was installed is whole: it loads its own library and configuration from its own folder.
+    // The installed tool uses the library and the configuration of its own folder.
     let mut check = std::process::Command::new(site.service().join("phonegate"));
     check.arg("check").env_remove("PHONEGATE_CONFIG").env("XDG_STATE_HOME", site.state().parent().unwrap());
     Ran::from(check.output().unwrap()).exits(0);
@@ -34,7 +33,7 @@ fn a_second_install_changes_nothing() {
     let site = Site::new();
     site.install(&[]).exits(0);
     let before = site.everything();
-    // Without a compiler, too: the shim that is there is known.
+    // Without a compiler too, because the installed shim is recognized.
     let ran = site.install(&["--csc", "/there/is/none", "--json"]).exits(0);
     assert_eq!(ran.record("installed")["changed"], 0);
     assert!(site.everything() == before);
@@ -42,7 +41,7 @@ fn a_second_install_changes_nothing() {
 }
 
 #[test]
-fn a_dry_run_shows_every_step_and_the_diff_and_changes_nothing() {
+fn a_dry_run_shows_steps_and_diff_and_changes_nothing() {
     let site = Site::new();
     let before = site.everything();
     let ran = site.install(&["--dry-run", "--json"]).exits(0);
@@ -60,7 +59,7 @@ fn a_dry_run_shows_every_step_and_the_diff_and_changes_nothing() {
 }
 
 #[test]
-fn without_a_configuration_a_starter_is_laid_that_fails_closed_and_nothing_else_happens() {
+fn without_configuration_only_a_starter_is_written() {
     let site = Site::without_configuration();
     let ran = site.install(&["--json"]).exits(2);
     assert_eq!(ran.record("installed")["to_edit"], true);
@@ -75,14 +74,14 @@ fn without_a_configuration_a_starter_is_laid_that_fails_closed_and_nothing_else_
     assert!(ran.stderr.contains("use: is empty") && ran.stderr.contains("run install again"), "{}", ran.stderr);
     assert!(site.everything() == before);
 
-    // Edited, as the text says.
+    // Edit it, as the text says.
     fs::write(site.config(), simulated(None, 0).to_string()).unwrap();
     site.install(&[]).exits(0);
     site.is_installed();
 }
 
 #[test]
-fn a_starter_is_a_whole_configuration_once_a_backend_is_named() {
+fn a_starter_is_complete_once_it_names_a_backend() {
     let site = Site::without_configuration();
     site.install(&[]).exits(2);
     let starter = fs::read_to_string(site.config()).unwrap();
@@ -95,7 +94,7 @@ fn a_starter_is_a_whole_configuration_once_a_backend_is_named() {
 }
 
 #[test]
-fn a_configuration_that_is_there_is_kept() {
+fn an_existing_configuration_is_kept() {
     let site = Site::new();
     let own = simulated(None, 5).to_string();
     fs::write(site.config(), &own).unwrap();
@@ -108,7 +107,7 @@ fn a_configuration_that_is_there_is_kept() {
 }
 
 #[test]
-fn relative_paths_of_a_configuration_that_is_copied_belong_to_the_service() {
+fn relative_paths_of_a_copied_config_are_the_services() {
     let site = Site::without_configuration();
     let config = site.bundle().join("contoso.json");
     let mut contents = unreachable();
@@ -128,7 +127,7 @@ fn a_failure_at_any_step_undoes_all_of_it() {
     let before = site.everything();
     for what in ["stage", "make"] {
         for step in STEPS {
-            let fault = format!("fail {what} {step}");
+            let fault = format!("install.fail={what} {step}");
             let ran = site.install_with(&[], &fault).exits(1);
             assert!(ran.stderr.contains(&format!("fault injected: {what} {step}")), "{}", ran.stderr);
             let after = site.everything();
@@ -139,11 +138,11 @@ fn a_failure_at_any_step_undoes_all_of_it() {
 }
 
 #[test]
-fn an_upgrade_that_fails_at_any_step_runs_the_old_version() {
+fn an_upgrade_failing_at_any_step_keeps_the_old_version() {
     let site = outdated();
     let before = site.everything();
     for step in ["permissions", "schema", "tool", "library", "shim"] {
-        site.install_with(&[], &format!("fail make {step}")).exits(1);
+        site.install_with(&[], &format!("install.fail=make {step}")).exits(1);
         assert!(site.everything() == before, "{step}");
     }
     site.install(&[]).exits(0);
@@ -151,12 +150,12 @@ fn an_upgrade_that_fails_at_any_step_runs_the_old_version() {
 }
 
 #[test]
-fn an_install_cut_short_at_any_step_is_healed_by_another_one() {
+fn an_install_killed_at_any_step_is_completed_by_the_next() {
     for what in ["stage", "make"] {
         for step in STEPS {
             let site = site_with_every_step();
-            site.install_with(&[], &format!("end {what} {step}")).exits(99);
-            // MIM runs what it ran before.
+            site.install_with(&[], &format!("install.end={what} {step}")).exits(99);
+            // MIM runs as before.
             assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS, "{what} {step}");
             site.install(&[]).exits(0);
             site.is_installed();
@@ -166,11 +165,11 @@ fn an_install_cut_short_at_any_step_is_healed_by_another_one() {
 }
 
 #[test]
-fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
+fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
     for step in ["permissions", "schema", "tool", "library", "shim"] {
         let site = outdated();
         let before = site.names();
-        site.install_with(&[], &format!("end make {step}")).exits(99);
+        site.install_with(&[], &format!("install.end=make {step}")).exits(99);
         let after = site.names();
         assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");
         site.install(&[]).exits(0);
@@ -178,7 +177,7 @@ fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
     }
 }
 
-/// Where no step is left out: a secret that everybody can read is there, too.
+/// Returns a site where an install makes every step: it also has a secret that everybody can read.
 fn site_with_every_step() -> Site {
     let site = Site::new();
     let secret = site.service().join("trunk.txt");
@@ -191,7 +190,7 @@ fn site_with_every_step() -> Site {
     site
 }
 
-/// Where another version is installed, whose configuration everybody can read.
+/// Returns a site with an installed other version, whose configuration everybody can read.
 fn outdated() -> Site {
     let site = Site::new();
     site.install(&[]).exits(0);
@@ -202,7 +201,7 @@ fn outdated() -> Site {
     site
 }
 
-/// An obstacle, and what the error says about it. Nothing at all is changed.
+/// Asserts that install fails with these words and changes nothing.
 #[track_caller]
 fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) -> Ran {
     let before = site.everything();
@@ -215,12 +214,12 @@ fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) -> Ran
 }
 
 #[test]
-fn a_compiler_that_is_missing_is_told() {
+fn a_missing_compiler_is_reported() {
     is_refused(&Site::new(), &["--csc", "/there/is/none"], 2, &["--csc: there is no file /there/is/none"]);
 }
 
 #[test]
-fn what_a_compiler_says_is_shown_where_it_fails() {
+fn a_failing_compilers_output_is_shown() {
     let site = Site::new();
     let csc =
         site.script("broken", "echo 'CustomPhoneGate.cs(7,1): error CS1234: no such thing'; echo more >&2; exit 1");
@@ -233,7 +232,7 @@ fn what_a_compiler_says_is_shown_where_it_fails() {
 }
 
 #[test]
-fn a_compiler_that_writes_nothing_or_something_else_is_told() {
+fn a_compiler_without_a_valid_output_is_reported() {
     let site = Site::new();
     let csc = site.script("idle", "echo nothing to do");
     is_refused(&site, &["--csc", csc.to_str().unwrap()], 1, &["wrote no CustomPhoneGate.dll", "nothing to do"]);
@@ -259,7 +258,7 @@ fn damaged_settings_are_refused() {
 }
 
 #[test]
-fn a_backend_that_is_down_is_refused_unless_nobody_is_to_ask_it() {
+fn a_backend_that_is_down_is_refused_without_skip_check() {
     let site = Site::new();
     site.configure(&unreachable());
     is_refused(&site, &[], 1, &["backend `trunk`", "cannot be reached", "--skip-check"]);
@@ -269,7 +268,7 @@ fn a_backend_that_is_down_is_refused_unless_nobody_is_to_ask_it() {
 }
 
 #[test]
-fn a_bundle_that_is_not_whole_is_refused() {
+fn an_incomplete_bundle_is_refused() {
     let site = Site::new();
     fs::remove_file(site.bundle().join("libphonegate.so")).unwrap();
     is_refused(&site, &[], 2, &["there is no", "libphonegate.so", "unpack the whole bundle"]);
@@ -294,14 +293,14 @@ fn a_library_of_another_version_is_refused() {
 }
 
 #[test]
-fn a_folder_for_state_that_cannot_be_made_undoes_what_came_before() {
+fn a_state_folder_that_cannot_be_created_undoes_all() {
     let site = Site::new();
     fs::write(site.state().parent().unwrap(), "in the way").unwrap();
     is_refused(&site, &[], 1, &["state/phonegate"]);
 }
 
 #[test]
-fn a_folder_for_state_that_others_can_write_to_is_put_aside() {
+fn an_unsafe_state_folder_is_replaced() {
     let site = Site::new();
     fs::create_dir_all(site.state()).unwrap();
     fs::write(site.state().join("trap"), "").unwrap();
@@ -316,7 +315,7 @@ fn a_folder_for_state_that_others_can_write_to_is_put_aside() {
 }
 
 #[test]
-fn a_folder_for_logs_that_is_named_and_others_can_write_to_is_refused() {
+fn an_unsafe_configured_log_folder_is_refused() {
     let site = Site::new();
     let logs = site.service().join("logs");
     fs::create_dir(&logs).unwrap();
@@ -328,7 +327,7 @@ fn a_folder_for_logs_that_is_named_and_others_can_write_to_is_refused() {
 }
 
 #[test]
-fn a_secret_that_others_can_read_is_taken_from_them_and_check_warns_of_it() {
+fn check_warns_of_a_readable_secret_and_install_protects() {
     let site = site_with_every_step();
     let secret = site.service().join("trunk.txt");
     let mut check = site.check();
@@ -343,7 +342,7 @@ fn a_secret_that_others_can_read_is_taken_from_them_and_check_warns_of_it() {
 }
 
 #[test]
-fn two_installs_at_once_do_not_mix() {
+fn the_second_of_two_installs_at_once_is_refused() {
     let site = Site::new();
     let lock = fs::File::create(site.service().join("phonegate-install.lock")).unwrap();
     lock.lock().unwrap();
@@ -356,7 +355,7 @@ fn two_installs_at_once_do_not_mix() {
 }
 
 #[test]
-fn another_contract_has_the_shim_compiled_anew() {
+fn another_contract_causes_the_shim_to_be_recompiled() {
     let site = Site::new();
     site.install(&[]).exits(0);
     let before = site.files();
@@ -373,7 +372,7 @@ fn another_contract_has_the_shim_compiled_anew() {
 }
 
 #[test]
-fn a_restart_that_is_not_possible_is_told_and_the_install_stays() {
+fn an_impossible_restart_is_reported_and_keeps_the_install() {
     let site = Site::new();
     let ran = site.install(&["--restart"]).exits(1);
     assert!(ran.stderr.contains("PhoneGate is installed, but MIM has not loaded it yet"), "{}", ran.stderr);

@@ -1,4 +1,4 @@
-//! What `phonegate install` does not take from anybody, does not destroy, and does not leave behind.
+//! Tests what `phonegate install` refuses, keeps and cleans up.
 
 #[path = "support/site.rs"]
 mod site;
@@ -16,7 +16,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Install says why not, and nothing is changed.
+/// Asserts that install fails with these words and changes nothing.
 #[track_caller]
 fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) {
     let before = site.everything();
@@ -28,7 +28,7 @@ fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_sites_own_provider_by_the_same_name_is_never_replaced() {
+fn a_sites_own_provider_of_that_name_is_never_replaced() {
     let site = Site::new();
     let source = site.bundle().join("own.cs");
     fs::write(&source, "public class CustomPhoneGate { }").unwrap();
@@ -41,7 +41,7 @@ fn a_sites_own_provider_by_the_same_name_is_never_replaced() {
 }
 
 #[test]
-fn a_secret_in_a_folder_below_leaves_no_readable_copy_behind_and_an_undo_restores_it() {
+fn a_protected_secret_leaves_no_readable_copy() {
     let site = Site::new();
     let folder = site.service().join("secrets");
     fs::create_dir(&folder).unwrap();
@@ -58,7 +58,7 @@ fn a_secret_in_a_folder_below_leaves_no_readable_copy_behind_and_an_undo_restore
     config["backends"]["other"] = trunk("../bundle/shared.txt");
     site.configure(&config);
     let before = site.everything();
-    site.install_with(&[], "fail make shim").exits(1);
+    site.install_with(&[], "install.fail=make shim").exits(1);
     assert!(site.everything() == before);
 
     let ran = site.install(&[]).exits(0);
@@ -69,7 +69,7 @@ fn a_secret_in_a_folder_below_leaves_no_readable_copy_behind_and_an_undo_restore
 }
 
 #[test]
-fn what_an_earlier_install_left_is_taken_away_by_one_that_changes_nothing_else() {
+fn leftovers_are_removed_by_an_install_without_changes() {
     let site = Site::new();
     site.install(&[]).exits(0);
     fs::write(site.service().join("libphonegate.so.phonegate-old-1"), "").unwrap();
@@ -78,7 +78,7 @@ fn what_an_earlier_install_left_is_taken_away_by_one_that_changes_nothing_else()
 }
 
 #[test]
-fn nobody_needs_to_ask_the_backends_but_all_else_of_the_configuration_is_tried_out() {
+fn skip_check_still_tries_the_configuration_out() {
     let site = Site::new();
     let mut config = unreachable();
     config["backends"]["trunk"]["username"] = json!("mim");
@@ -88,7 +88,7 @@ fn nobody_needs_to_ask_the_backends_but_all_else_of_the_configuration_is_tried_o
 }
 
 #[test]
-fn a_configuration_that_an_environment_variable_names_is_not_taken_and_told() {
+fn a_configuration_named_by_the_environment_is_not_used() {
     let site = Site::without_configuration();
     let other = site.bundle().join("other.json");
     fs::write(&other, simulated(None, 0).to_string()).unwrap();
@@ -105,7 +105,7 @@ fn a_configuration_that_an_environment_variable_names_is_not_taken_and_told() {
 }
 
 #[test]
-fn what_approves_without_a_telephone_is_refused_unless_it_is_allowed_by_name() {
+fn a_test_backend_needs_allow_test_backends() {
     let site = Site::new();
     let before = site.everything();
     let mut command = site.command(&["install", "--trust-folder"]);
@@ -117,7 +117,7 @@ fn what_approves_without_a_telephone_is_refused_unless_it_is_allowed_by_name() {
 }
 
 #[test]
-fn a_shim_that_the_services_runtime_cannot_load_is_never_installed_nor_kept() {
+fn a_shim_that_the_runtime_cannot_load_is_never_kept() {
     let site = Site::new();
     let newer = site.script("newer", "exec mcs -sdk:4.5 -langversion:3 \"$@\"");
     let newer = ["--csc", newer.to_str().unwrap()];
@@ -131,7 +131,7 @@ fn a_shim_that_the_services_runtime_cannot_load_is_never_installed_nor_kept() {
     let ran = site.install(&["--json"]).exits(0);
     assert_eq!((&ran.record("change")["step"], &ran.record("installed")["changed"]), (&json!("shim"), &json!(1)));
 
-    // The mark is still in it.
+    // It still has the fingerprint.
     let whole = fs::read(site.shim()).unwrap();
     let root = whole.windows(4).position(|bytes| bytes == b"BSJB").unwrap();
     let mut damaged = whole;
@@ -142,7 +142,7 @@ fn a_shim_that_the_services_runtime_cannot_load_is_never_installed_nor_kept() {
 }
 
 #[test]
-fn a_folder_of_the_service_that_others_can_write_to_is_told_by_install_and_by_doctor() {
+fn install_and_doctor_report_a_writable_service_folder() {
     let site = Site::new();
     set_mode(&site.service(), 0o777);
     let words = "everybody can write to it. An account that can change it can replace what MIM loads";
@@ -155,7 +155,7 @@ fn a_folder_of_the_service_that_others_can_write_to_is_told_by_install_and_by_do
 }
 
 #[test]
-fn a_folder_for_state_that_the_library_refuses_is_told_by_doctor() {
+fn doctor_reports_a_state_folder_that_is_unsafe() {
     let site = Site::new();
     site.install(&[]).exits(0);
     let doctor = || Ran::from(site.command(&["doctor", "--json"]).output().unwrap());
@@ -181,7 +181,7 @@ fn several_entries_of_a_provider_become_one() {
 }
 
 #[test]
-fn a_contract_whose_path_has_the_compilers_separators_is_compiled_against() {
+fn a_contract_path_may_contain_compiler_separators() {
     let site = Site::new();
     fs::rename(site.contract(), site.service().join("Contoso,x;y=z.dll")).unwrap();
     site.install(&[]).exits(0);
@@ -189,13 +189,13 @@ fn a_contract_whose_path_has_the_compilers_separators_is_compiled_against() {
 }
 
 #[test]
-fn a_loaded_library_whose_replacement_is_cut_short_is_healed_by_another_install() {
+fn a_killed_replacement_of_a_loaded_library_is_completed() {
     let site = Site::new();
-    // A folder that is not empty can be renamed and not replaced, as a library that Windows has loaded.
+    // A folder that is not empty can be renamed but not replaced, like a loaded library on Windows.
     let library = site.service().join("libphonegate.so");
     fs::create_dir(&library).unwrap();
     fs::write(library.join("old"), "").unwrap();
-    site.install_with(&[], "end aside libphonegate.so").exits(99);
+    site.install_with(&[], "install.end=aside libphonegate.so").exits(99);
     assert!(!library.exists());
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
     site.install(&[]).exits(0);

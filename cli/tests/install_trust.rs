@@ -1,5 +1,5 @@
-//! What `phonegate install` trusts. It runs as an administrator, so an account that could change what it copies could
-//! become one.
+//! Tests what `phonegate install` trusts. It runs as an administrator, so an account that can change what it copies could
+//! become an administrator.
 
 #[path = "support/site.rs"]
 mod site;
@@ -19,11 +19,11 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// As a released bundle does, whose tool knows this hash of its library.
+/// Installs like the tool of a released bundle, which knows this hash of its library.
 fn install(site: &Site, hash: &str, arguments: &[&str]) -> Ran {
     let mut command = site.command(&["install", "--allow-test-backends"]);
     command.arg("--csc").arg(site.bundle().with_file_name("csc")).args(arguments);
-    command.env("PHONEGATE_FAULT", format!("library {hash}")).output().unwrap().into()
+    command.env("PHONEGATE_FAULT", format!("install.library_hash={hash}")).output().unwrap().into()
 }
 
 fn hash_of_library(site: &Site) -> String {
@@ -31,7 +31,7 @@ fn hash_of_library(site: &Site) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The site's configuration, named.
+/// Returns the path of the site's configuration.
 fn named(site: &Site) -> String {
     site.bundle().join("phonegate.json").display().to_string()
 }
@@ -53,7 +53,7 @@ fn a_released_tool_installs_its_own_library_without_trust_folder() {
     site.is_installed();
 }
 
-/// Loading runs what a library has to run, so the refusal comes before.
+/// Loading a library runs its code, so it must be refused before.
 #[test]
 fn another_library_is_refused_before_it_is_loaded() {
     let site = Site::new();
@@ -101,7 +101,7 @@ fn a_folder_that_others_can_write_to_needs_trust_folder() {
         site.bundle().join("phonegate"),
         site.bundle().join("libphonegate.so"),
         site.service(),
-        // Others could put another folder in its place.
+        // Other accounts could replace the folder.
         site.bundle().parent().unwrap().to_owned(),
     ] {
         let right = mode(&path);
@@ -118,9 +118,9 @@ fn a_folder_that_others_can_write_to_needs_trust_folder() {
     site.is_installed();
 }
 
-/// It may have been in the downloaded file, or be a sample.
+/// A configuration beside the tool may be part of the download, or a sample.
 #[test]
-fn a_configuration_that_nobody_named_is_not_installed() {
+fn a_configuration_that_was_not_named_is_not_installed() {
     let site = Site::new();
     let hash = hash_of_library(&site);
     let ran = install(&site, &hash, &[]).exits(2);
@@ -130,9 +130,9 @@ fn a_configuration_that_nobody_named_is_not_installed() {
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
 }
 
-/// Install clears the entry.
+/// Install clears the entry, so its value must be kept elsewhere.
 #[test]
-fn the_default_country_code_of_mim_becomes_a_default_country() {
+fn the_default_country_code_of_mim_becomes_a_country() {
     let with_code = |site: &Site, code: &str| {
         let entry = format!("<MfaSettings>\r\n  <DefaultCountryCode>{code}</DefaultCountryCode>");
         fs::write(site.settings(), SETTINGS.replacen("<MfaSettings>", &entry, 1)).unwrap();
@@ -178,9 +178,9 @@ fn the_firewall_rules_of_a_trunk_are_shown() {
     }
 }
 
-/// Install corrects the permissions of what is its own, and refuses what would keep the service from starting.
+/// Install corrects the permissions of its own files, and refuses other paths that would prevent a start.
 #[test]
-fn strict_permissions_are_tried_out_as_they_will_be() {
+fn strict_permissions_are_checked_as_they_will_be() {
     let site = Site::new();
     let secret = site.service().join("trunk.txt");
     fs::write(&secret, "not-a-real-secret").unwrap();

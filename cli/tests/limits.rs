@@ -1,4 +1,4 @@
-//! What `phonegate limits` promises, and what of limits and locks `phonegate calls` and `phonegate report` show.
+//! `phonegate limits`, and the limits and locks that `phonegate calls` and `phonegate report` show.
 
 mod support;
 
@@ -40,7 +40,7 @@ fn list(place: &Place, event: &str) -> Vec<Value> {
     records.into_iter().filter(|record| record["event"] == event).collect()
 }
 
-/// How a call to a number ends: `verified`, or a reason.
+/// Places a call, and returns its outcome: `verified`, or a reason.
 fn outcome(place: &Place, number: &str) -> String {
     let records = place.run(&["call", "--store", "--json", number]).records();
     let last = records.last().unwrap();
@@ -61,7 +61,7 @@ fn time(record: &Value, name: &str) -> Timestamp {
     record[name].as_str().unwrap().parse().unwrap()
 }
 
-/// The lines of the tool's log about this event.
+/// Returns the lines of the tool's log about this event.
 fn logged(place: &Place, event: &str) -> Vec<Value> {
     let lines: Vec<Value> = place.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     lines.into_iter().filter(|line| line["event"] == event).collect()
@@ -91,7 +91,7 @@ fn a_lock_is_listed_with_its_end_and_masked() {
 }
 
 #[test]
-fn a_number_is_unlocked_by_itself_by_its_key_and_by_a_call() {
+fn unlock_takes_a_number_a_key_or_the_id_of_a_call() {
     let place = place(Some("5"));
     for how in ["number", "key", "id"] {
         let mut config = config(Some("5"));
@@ -119,7 +119,7 @@ fn a_number_is_unlocked_by_itself_by_its_key_and_by_a_call() {
 }
 
 #[test]
-fn a_number_that_is_not_locked_is_no_failure() {
+fn unlocking_an_unlocked_number_is_no_error() {
     let place = place(Some("5"));
     place.run(&["call", "--store", NUMBER]).exits(1);
     let unlocked = place.run(&["limits", "unlock", "--json", NUMBER]).exits(0).record("unlocked");
@@ -142,7 +142,7 @@ fn a_number_that_is_not_locked_is_no_failure() {
 }
 
 #[test]
-fn each_unlock_is_a_line_that_says_who_made_it() {
+fn each_unlock_is_logged_with_its_user() {
     let mut with_log = config(Some("5"));
     with_log["log"] = json!({ "level": "error" });
     let place = Place::with_store(&with_log);
@@ -169,7 +169,7 @@ fn each_unlock_is_a_line_that_says_who_made_it() {
 }
 
 #[test]
-fn the_use_of_the_daily_caps_is_listed() {
+fn the_use_of_the_daily_limits_is_listed() {
     let place = place(None);
     let usage = |limit: &str, country: Option<&str>, calls: u64, cap: Option<u64>| {
         let mut usage = json!({ "event": "usage", "limit": limit, "calls": calls });

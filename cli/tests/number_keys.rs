@@ -1,4 +1,4 @@
-//! What the tool does when `privacy.number_key` is set while the store has calls and blocks.
+//! Calls, blocks and locks of a store after `privacy.number_key` is set or changed.
 
 mod support;
 
@@ -90,7 +90,7 @@ fn a_block_by_an_old_key_or_an_earlier_call_holds() {
 }
 
 #[test]
-fn a_store_with_another_number_key_is_not_looked_into() {
+fn a_store_with_another_number_key_is_refused() {
     let place = Place::with(&with_keys(json!({ "number_key": ONE })));
     place.run(&["call", "--store", NUMBER]).exits(0);
     for privacy in [json!({}), json!({ "number_key": TWO })] {
@@ -125,7 +125,7 @@ fn check_recommends_a_number_key_if_numbers_are_stored() {
     assert!(!recommends(&keyed));
     let warned = Place::with(&keyed).run(&["check"]).exits(0).stderr;
     for path in ["privacy.number_key", "privacy.other_number_keys[0]"] {
-        assert!(warned.contains(&format!("{path}: the secret stands in the configuration in plain text")), "{warned}");
+        assert!(warned.contains(&format!("{path}: the secret is in the configuration in plain text")), "{warned}");
     }
     let mut in_memory = kept(None);
     in_memory["store"] = json!({ "type": "memory" });

@@ -1,4 +1,4 @@
-//! What `phonegate numbers check` promises.
+//! `phonegate numbers check`.
 
 mod support;
 
@@ -77,7 +77,7 @@ fn a_number_that_no_trunk_dials_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_read_is_a_usage_error_that_says_what_to_do() {
+fn an_unreadable_file_is_an_error_of_usage_with_a_hint() {
     let place = Place::with(&rules());
     let users = place.path().join("users.csv");
     std::fs::write(&users, "name,mobile\nAnn,+1 4255551212\n").unwrap();

@@ -92,7 +92,7 @@ fn a_pin_is_read_from_a_file() {
 }
 
 #[test]
-fn a_refused_pin_is_named_by_its_fault_alone() {
+fn a_refused_pin_is_not_shown() {
     let place = place();
     for pin in ["98", "0000", "2345", "12a4", "", "7391046285173"] {
         let ran = with_stdin(&place, &["pins", "set", NUMBER, "--pin-stdin"], pin).exits(2);
@@ -107,7 +107,7 @@ fn a_refused_pin_is_named_by_its_fault_alone() {
 }
 
 #[test]
-fn a_pin_in_the_place_of_a_number_is_not_shown() {
+fn a_pin_in_place_of_a_number_is_not_shown() {
     let place = place();
     for arguments in [&[PIN][..], &[NUMBER, PIN], &[NUMBER, "--pin-file", "pin.txt", PIN]] {
         let ran = place.run(&[&["pins", "set"], arguments].concat()).exits(2);
@@ -180,7 +180,7 @@ fn a_pin_is_found_after_a_change_of_the_number_key() {
 }
 
 #[test]
-fn each_change_is_a_line_that_says_who_made_it() {
+fn each_change_is_logged_with_its_user() {
     let mut config = with_pepper(PEPPER);
     config["log"] = json!({ "level": "error" });
     let place = Place::with_store(&config);
@@ -206,7 +206,7 @@ fn each_change_is_a_line_that_says_who_made_it() {
 }
 
 #[test]
-fn a_change_that_could_leave_no_line_is_not_made() {
+fn no_change_is_made_without_an_audit_log() {
     let mut config = with_pepper(PEPPER);
     config["log"] = json!({ "directory": "phonegate.json" });
     let place = Place::with_store(&config);

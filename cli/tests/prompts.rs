@@ -1,4 +1,4 @@
-//! What `phonegate prompts` promises.
+//! `phonegate prompts`.
 
 mod support;
 
@@ -47,7 +47,7 @@ fn place(section: Value) -> Place {
     place
 }
 
-/// A WAV file of so many samples at this rate.
+/// Writes a WAV file with this many samples at this rate.
 fn record(file: &Path, rate: u32, samples: u32) {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let spec =
@@ -64,7 +64,7 @@ fn without_configuration(place: &Place, arguments: &[&str]) -> support::Ran {
 }
 
 #[test]
-fn the_list_tells_languages_recordings_their_length_and_where_they_come_from() {
+fn the_list_shows_recordings_their_length_and_source() {
     let place = place(json!({ "language": "en-GB", "by_country": { "AT": "de" }, "directory": "own" }));
     let own = place.path().join("own/de-DE/intro.wav");
     record(&own, 16_000, 40_000);
@@ -90,7 +90,7 @@ fn the_list_tells_languages_recordings_their_length_and_where_they_come_from() {
 }
 
 #[test]
-fn the_library_s_prompts_can_be_seen_and_heard_without_a_configuration() {
+fn own_prompts_are_listed_and_played_without_a_configuration() {
     let place = Place::empty();
     let ran = without_configuration(&place, &["prompts", "list"]).exits(0);
     assert!(ran.stdout.ends_with("The default is en-US.\n"), "{}", ran.stdout);
@@ -117,7 +117,7 @@ fn a_check_of_good_recordings_exits_with_0() {
 }
 
 #[test]
-fn a_check_tells_every_fault_and_exits_with_1() {
+fn a_check_reports_every_fault_and_exits_with_1() {
     let place = place(json!({ "language": "tlh", "directory": "own" }));
     record(&place.path().join("own/de-DE/intro.wav"), 8_000, 8_000 * 61);
     std::fs::write(place.path().join("own/de-DE/goodbye.wav"), "not audio").unwrap();
@@ -136,8 +136,8 @@ fn a_check_tells_every_fault_and_exits_with_1() {
         assert!(ran.stdout.contains(fault), "{fault} in:\n{}", ran.stdout);
     }
     let ran = place.run(&["prompts", "check", "--json"]).exits(1);
-    let told: Vec<_> = ran.records().into_iter().filter(|record| record["event"] == "fault").collect();
-    assert_eq!(told.len(), faults.len());
+    let found: Vec<_> = ran.records().into_iter().filter(|record| record["event"] == "fault").collect();
+    assert_eq!(found.len(), faults.len());
     assert_eq!(ran.record("checked"), json!({ "event": "checked", "ok": false, "config": place.config() }));
     // The service would not start either, nor does what needs these prompts.
     for arguments in [&["check"][..], &["prompts", "list"], &["prompts", "play", "heard.wav"]] {
@@ -180,7 +180,7 @@ fn library(language: &str, piece: Piece) -> Recording {
     prompts.language(language).unwrap().get(piece).unwrap()
 }
 
-/// The pauses are 200 ms before all, 250 ms at a digit, and 400 ms between sentences.
+/// The pauses are 200 ms at the start, 250 ms at a digit, and 400 ms between sentences.
 #[test]
 fn play_writes_what_a_user_hears_for_a_code() {
     let place = place(json!({}));
@@ -235,9 +235,9 @@ fn play_refuses_a_code_that_does_not_fit_and_says_why() {
     assert_eq!(written["prompts"].as_array().unwrap().len(), NEEDED.len());
 }
 
-/// `play` could be taken for playing the file that is named.
+/// A user may expect `play` to play the named file.
 #[test]
-fn a_recording_that_is_there_is_not_overwritten() {
+fn an_existing_recording_is_not_overwritten() {
     let place = place(json!({}));
     std::fs::write(place.path().join("mine.wav"), "mine").unwrap();
     let ran = place.run(&["prompts", "play", "mine.wav"]).exits(2);
@@ -271,7 +271,7 @@ fn the_sentences_of_a_language_are_printed_to_be_read_aloud() {
 }
 
 #[test]
-fn an_unknown_language_or_prompt_exits_with_2_and_tells_those_there_are() {
+fn an_unknown_language_or_prompt_exits_with_2_and_a_list() {
     let place = place(json!({}));
     for arguments in [&["prompts", "say", "--language", "tlh"][..], &["prompts", "play", "x.wav", "--language", "tlh"]]
     {

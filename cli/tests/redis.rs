@@ -1,4 +1,4 @@
-//! The tool on a store that it shares with a farm: a real Redis, which may be away.
+//! The command with a store in Redis, which a farm shares and which may be down.
 
 #[allow(dead_code, reason = "a part of it is used")]
 #[path = "../../tests/support/certificate.rs"]
@@ -14,13 +14,13 @@ use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, port
 
 const OTHER: &str = "+1 4255551313x77";
 
-/// The same configuration, with calls kept in this Redis.
+/// Returns the configuration with this Redis as its store.
 fn on(redis: &Redis, mut config: Value) -> Value {
     config["store"] = json!({ "type": "redis", "url": redis.url() });
     config
 }
 
-/// The password of the store, and numbers, are shown nowhere.
+/// Checks that neither the password of the store nor a number is shown.
 #[track_caller]
 fn hides_secrets(ran: &Ran) {
     for secret in [PASSWORD, "open%40sesame", HIDDEN] {
@@ -29,7 +29,7 @@ fn hides_secrets(ran: &Ran) {
 }
 
 #[test]
-fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
+fn calls_in_redis_are_listed_shown_and_followed() {
     let redis = Redis::with_password();
     let place = Place::with(&on(&redis, kept(Some("5"))));
     place.run(&["call", "--store", NUMBER]).exits(1);
@@ -39,10 +39,10 @@ fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
     let id = call["id"].as_str().unwrap();
     let times = ["started", "placed", "ringing", "answered", "ended"].map(|time| call[time].as_str().unwrap());
     assert!(times.is_sorted(), "{call}");
-    let told = place.run(&["calls", "show", id]).exits(0);
+    let shown = place.run(&["calls", "show", id]).exits(0);
     for step in ["dialling by phone", "placed by phone", "ringing by phone", "answered by phone", "(WrongKey, code 12)"]
     {
-        assert!(told.stdout.contains(step), "{step} in {}", told.stdout);
+        assert!(shown.stdout.contains(step), "{step} in {}", shown.stdout);
     }
 
     let mut following = Running::start(&mut place.command(&["calls", "--follow", "--json"]));
@@ -56,11 +56,11 @@ fn calls_kept_in_a_redis_are_listed_told_step_by_step_and_followed() {
     following.read_until(r#""outcome":"verified""#);
     calling.wait().exits(0);
     following.signal("INT");
-    [listed, told, following.wait().exits(130)].iter().for_each(hides_secrets);
+    [listed, shown, following.wait().exits(130)].iter().for_each(hides_secrets);
 }
 
 #[test]
-fn locks_caps_and_blocks_of_both_scopes_are_of_the_redis() {
+fn locks_limits_and_blocks_in_redis_are_listed() {
     let redis = Redis::with_password();
     let mut config = on(&redis, kept(Some("5")));
     config["limits"] = json!({ "denials": { "count": 1 }, "calls_per_day": 9 });
@@ -92,7 +92,7 @@ fn locks_caps_and_blocks_of_both_scopes_are_of_the_redis() {
 }
 
 #[test]
-fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
+fn blocks_reports_and_checks_use_the_configured_redis() {
     let redis = Redis::with_password();
     let place = Place::with(&on(&redis, kept(None)));
     let added =
@@ -118,7 +118,7 @@ fn a_block_a_report_and_a_check_are_of_the_redis_that_is_configured() {
 }
 
 #[test]
-fn pins_in_a_redis_are_those_of_every_node() {
+fn pins_in_redis_are_those_of_every_node() {
     let redis = Redis::with_password();
     let pepper = "not-a-real-pepper-0123456789abcdef";
     let mut config = on(&redis, kept(None));
@@ -141,15 +141,15 @@ fn pins_in_a_redis_are_those_of_every_node() {
     }
 }
 
-/// How many connections the server has had, that of this question included.
+/// Returns how many connections the server has had, including that of this query.
 fn connections(redis: &Redis) -> u64 {
-    let told = redis.cli(&["INFO", "stats"]);
-    let count = told.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+    let stats = redis.cli(&["INFO", "stats"]);
+    let count = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
     count.trim().parse().unwrap()
 }
 
 #[test]
-fn a_test_call_asks_the_redis_of_the_service_for_nothing_unless_that_is_asked_for() {
+fn a_test_call_uses_redis_only_with_store() {
     let redis = Redis::start();
     let place = Place::with(&on(&redis, kept(None)));
     let before = connections(&redis);
@@ -164,25 +164,25 @@ fn a_test_call_asks_the_redis_of_the_service_for_nothing_unless_that_is_asked_fo
 }
 
 #[test]
-fn while_redis_is_away_a_test_call_works_and_all_else_says_what_to_do() {
+fn without_redis_only_test_calls_work() {
     let mut redis = Redis::start();
     let place = Place::with(&on(&redis, kept(None)));
     place.run(&["call", "--store", NUMBER]).exits(0);
-    let is_told = || {
+    let is_reported = || {
         let ran = place.run(&["call", NUMBER]).exits(0);
         assert_eq!(ran.stdout, "Verified: the user approved.\n");
         for verb in [&["calls"][..], &["blocks", "list"], &["report", "--html", "report.html"], &["check"]] {
             let ran = place.run(verb).exits(1);
-            let words = "does Redis run, and may this machine and user reach `store.url`?";
+            let words = "check that Redis runs, and that this machine and user can reach `store.url`";
             assert!(ran.all().contains(words), "{verb:?}: {}", ran.all());
         }
         assert!(!place.path().join("report.html").exists());
     };
     redis.pause();
-    is_told();
+    is_reported();
     redis.resume();
     redis.kill();
-    is_told();
+    is_reported();
     redis.restart();
     assert_eq!(place.run(&["calls", "--json"]).exits(0).record("call")["outcome"], "verified");
 }

@@ -1,4 +1,4 @@
-//! What `phonegate report` promises. How its page looks is shown by `report_browser.rs`.
+//! `phonegate report`. `report_browser.rs` tests the look of its page.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn real_calls_are_on_the_page_with_their_numbers_masked() {
 }
 
 #[test]
-fn a_backend_that_refuses_every_call_is_on_the_page_and_in_the_list() {
+fn a_backend_that_refuses_every_call_is_on_the_page() {
     let mut config = kept(None);
     config["use"] = json!(["broken"]);
     config["backends"] = json!({ "broken": { "type": "file", "path": "there/is/no/such/folder.txt" } });
@@ -52,12 +52,12 @@ fn a_backend_that_refuses_every_call_is_on_the_page_and_in_the_list() {
 }
 
 #[test]
-fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
+fn a_report_is_private_and_replaces_the_old_one() {
     let place = Place::with_store(&kept(None));
     let page = place.path().join("report.html");
     let link = place.path().join("link.html");
     place.run(&["report", "--html", "report.html"]).exits(0);
-    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().in_words(), None);
+    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().describe(), None);
     fs::write(&page, "the old one").unwrap();
     std::os::unix::fs::symlink("report.html", &link).unwrap();
     place.run(&["report", "--html", "link.html"]).exits(0);
@@ -69,7 +69,7 @@ fn a_new_report_is_its_owners_alone_and_takes_the_place_of_an_old_one() {
 }
 
 #[test]
-fn what_is_no_file_is_never_replaced() {
+fn only_a_regular_file_is_replaced() {
     let place = Place::with_store(&kept(None));
     let made = Command::new("mkfifo").arg(place.path().join("pipe")).status();
     assert!(made.expect("this test needs mkfifo: apt-get install coreutils").success());
@@ -86,7 +86,7 @@ fn what_is_no_file_is_never_replaced() {
         ("pipe", "pipe is a device or a pipe"),
         ("to-pipe", "to-pipe is a device or a pipe"),
         ("folder", "folder is a folder"),
-        ("to-nothing", "to-nothing is a link that leads to nothing"),
+        ("to-nothing", "to-nothing is a link to a missing file"),
     ] {
         let ran = place.run(&["report", "--html", target]).exits(1);
         assert!(ran.stderr.contains(what) && ran.stderr.contains("name a file, or - for stdout"), "{}", ran.stderr);
@@ -106,7 +106,7 @@ fn a_dash_is_stdout() {
 }
 
 #[test]
-fn a_report_that_cannot_be_made_says_why_and_leaves_the_old_one() {
+fn a_failed_report_says_why_and_leaves_the_old_one() {
     let place = Place::with_store(&kept(None));
     let ran = place.run(&["report", "--html", "there/is/no/such/folder.html"]).exits(1);
     assert!(ran.stderr.contains("cannot write there/is/no/such/folder.html"), "{}", ran.stderr);

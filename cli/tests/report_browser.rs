@@ -1,5 +1,4 @@
-//! What a reader sees of `phonegate report`, in Chromium and on paper. The pictures stay in `target/tmp/report`, to be
-//! looked at.
+//! The page of `phonegate report` in Chromium and on paper. The pictures are kept in `target/tmp/report`.
 
 #[path = "support/browser.rs"]
 mod browser;
@@ -16,7 +15,7 @@ use browser::{Browser, Scheme};
 use picture::{Picture, of_paper, palette};
 use support::{Place, kept};
 
-/// A page of so many generated calls of so many days, in a folder that stays.
+/// Writes a page about this many generated calls of this many days, into a folder that is kept.
 fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
     let place = Place::with(&kept(None));
     history::fill(&place.path().join("calls.db"), days, calls);
@@ -27,7 +26,7 @@ fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
     page
 }
 
-/// The same page, of which all is there but the charts.
+/// Returns the same page without its charts.
 fn without_charts(page: &Path) -> PathBuf {
     let bare = page.with_file_name(format!("{}-bare.html", page.file_stem().unwrap().display()));
     let hidden = "<style>svg, .hours tbody td { visibility: hidden }</style>";
@@ -35,7 +34,7 @@ fn without_charts(page: &Path) -> PathBuf {
     bare
 }
 
-/// The colours in which charts are drawn, and how many pixels of each there are at least.
+/// The colours of the charts, and the minimum number of pixels of each.
 const CHARTS: [(&str, usize); 11] = [
     ("verified", 20_000),
     ("declined", 4_000),
@@ -77,7 +76,7 @@ fn the_page_is_seen_in_light_and_in_dark() {
 }
 
 #[test]
-fn the_page_is_printed_in_colours_on_white_paper_also_for_whoever_prefers_dark() {
+fn the_page_is_printed_on_white_even_with_a_dark_scheme() {
     let page = page_of("printed", 42, 6_000);
     let browser = Browser::start();
     let [sheets, bare] = [page.clone(), without_charts(&page)].map(|page| {
@@ -101,7 +100,7 @@ fn the_page_is_printed_in_colours_on_white_paper_also_for_whoever_prefers_dark()
 }
 
 #[test]
-fn the_page_asks_the_network_for_nothing_and_the_browser_has_no_complaint() {
+fn the_page_loads_nothing_and_the_browser_has_no_complaint() {
     let page = page_of("few", 30, 7);
     let browser = Browser::start();
     let png = page.with_extension("png");

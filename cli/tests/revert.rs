@@ -1,4 +1,4 @@
-//! What `phonegate revert` promises, as far as it can be seen on Linux.
+//! Tests `phonegate revert` on Linux.
 
 #[path = "support/site.rs"]
 mod site;
@@ -9,7 +9,7 @@ use std::fs;
 use serde_json::json;
 use site::{SETTINGS, Site};
 
-/// Installed, with a log.
+/// Returns a site with an installation and a log.
 fn installed() -> Site {
     let site = Site::new();
     site.install(&[]).exits(0);
@@ -21,13 +21,13 @@ fn backup(site: &Site) -> String {
     site.names().into_iter().find(|name| name.contains("phonegate-backup")).unwrap()
 }
 
-/// What lies in the service's folder, the backups aside.
+/// Returns the names in the service's folder, without the backups.
 fn names(site: &Site) -> Vec<String> {
     site.names().into_iter().filter(|name| !name.contains("phonegate-backup")).collect()
 }
 
 #[test]
-fn a_revert_puts_the_settings_back_and_leaves_configuration_logs_and_backups() {
+fn a_revert_restores_the_settings_and_keeps_the_data() {
     let site = installed();
     let ran = site.revert(&[]).exits(0);
     assert!(ran.stdout.contains("as soon as FIMService is restarted"), "{}", ran.stdout);
@@ -52,7 +52,7 @@ fn purge_removes_the_configuration_and_the_logs_too() {
 }
 
 #[test]
-fn purge_leaves_what_else_is_in_a_folder_that_was_named_for_logs_and_calls() {
+fn purge_keeps_other_files_in_configured_folders() {
     let site = Site::new();
     let mut config = support::simulated(None, 0);
     config["log"] = json!({ "directory": "logs" });
@@ -94,10 +94,10 @@ fn a_dry_run_shows_everything_and_changes_nothing() {
 }
 
 #[test]
-fn backups_are_listed_and_the_named_one_is_put_back() {
+fn backups_are_listed_and_the_named_one_is_restored() {
     let site = installed();
     let first = backup(&site);
-    // Somebody has added an entry since, so that another install keeps that, too.
+    // Another entry was added since, so another install makes a second backup.
     let edited = site.settings_with_shim().replace("\r\n</", "\r\n  <LOCMFA>C:\\prompts</LOCMFA>\r\n</");
     fs::write(site.settings(), &edited).unwrap();
     site.install(&[]).exits(0);
@@ -122,21 +122,21 @@ fn backups_are_listed_and_the_named_one_is_put_back() {
 }
 
 #[test]
-fn without_a_backup_nothing_is_removed_that_mim_would_load() {
+fn without_a_backup_no_file_that_mim_loads_is_removed() {
     let site = installed();
     fs::remove_file(site.service().join(backup(&site))).unwrap();
     let before = site.everything();
     let ran = site.revert(&[]).exits(1);
     assert!(ran.stderr.contains("there is no backup of it") && ran.stderr.contains("by hand"), "{}", ran.stderr);
     assert!(site.everything() == before);
-    // By hand, as the text says.
+    // Edit it by hand, as the text says.
     fs::write(site.settings(), SETTINGS).unwrap();
     site.revert(&[]).exits(0);
     assert_eq!(site.names(), ["Contoso.Contract.dll", "MfaSettings.xml", "phonegate.json"]);
 }
 
 #[test]
-fn a_damaged_backup_is_not_put_back() {
+fn a_damaged_backup_is_not_restored() {
     let site = installed();
     fs::write(site.service().join(backup(&site)), "<MfaSettings>").unwrap();
     let before = site.everything();
@@ -145,7 +145,7 @@ fn a_damaged_backup_is_not_put_back() {
 }
 
 #[test]
-fn a_revert_runs_from_the_folder_of_the_service_too() {
+fn a_revert_also_runs_from_the_service_folder() {
     let site = installed();
     let mut revert = std::process::Command::new(site.service().join("phonegate"));
     revert.args(["revert", "--service-dir"]).arg(site.service());
@@ -155,7 +155,7 @@ fn a_revert_runs_from_the_folder_of_the_service_too() {
 }
 
 #[test]
-fn what_the_settings_were_is_kept_in_a_new_backup() {
+fn the_replaced_settings_are_kept_in_a_new_backup() {
     let site = installed();
     let edited = site.settings_with_shim().replace("of Contoso", "of Contoso, edited");
     fs::write(site.settings(), &edited).unwrap();
@@ -165,7 +165,7 @@ fn what_the_settings_were_is_kept_in_a_new_backup() {
 }
 
 #[test]
-fn a_shim_that_is_named_by_another_path_is_never_removed_from_under_mim() {
+fn a_shim_named_by_another_path_is_not_removed_too_early() {
     let site = installed();
     let link = site.bundle().join("link");
     std::os::unix::fs::symlink(site.service(), &link).unwrap();
@@ -183,7 +183,7 @@ fn a_shim_that_is_named_by_another_path_is_never_removed_from_under_mim() {
 }
 
 #[test]
-fn a_backup_that_is_named_is_put_back_over_damaged_settings() {
+fn a_named_backup_is_restored_over_damaged_settings() {
     let site = installed();
     let damaged = "<MfaSettings><LICENSE_KEY>hunter2";
     fs::write(site.settings(), damaged).unwrap();
@@ -198,7 +198,7 @@ fn a_backup_that_is_named_is_put_back_over_damaged_settings() {
 }
 
 #[test]
-fn purge_of_a_folder_without_phonegate_leaves_the_machines_logs() {
+fn purge_of_another_folder_keeps_the_machines_logs() {
     let (site, other) = (installed(), Site::new());
     let mut revert = other.command(&["revert", "--purge"]);
     let ran = revert.env("XDG_STATE_HOME", site.state().parent().unwrap()).output().unwrap();
@@ -207,7 +207,7 @@ fn purge_of_a_folder_without_phonegate_leaves_the_machines_logs() {
 }
 
 #[test]
-fn purge_says_which_logs_stay_where_the_configuration_cannot_be_read() {
+fn purge_reports_logs_that_it_cannot_find() {
     let site = installed();
     fs::write(site.config(), "{").unwrap();
     let ran = site.revert(&["--purge"]).exits(0);

@@ -1,4 +1,4 @@
-//! What the command promises to those who call by Twilio, against a stand-in for its service.
+//! `phonegate twilio` and calls by Twilio, with a stand-in for Twilio.
 
 mod support;
 
@@ -16,7 +16,7 @@ fn sid(prefix: &str, digit: &str) -> String {
     format!("{prefix}{}", digit.repeat(32))
 }
 
-/// A stand-in that answers what it is told to; everything else is 404.
+/// A stand-in that answers as configured; other requests get 404.
 struct Service {
     runtime: Runtime,
     server: MockServer,
@@ -39,7 +39,7 @@ impl Service {
         self.runtime.block_on(mock.mount(&self.server));
     }
 
-    /// Takes a flow, and has this one already where it is named.
+    /// Accepts a flow, and has this one already if it is named.
     fn takes_flows(&self, there: Option<&str>) {
         let flow =
             |sid: &str| json!({ "sid": sid, "friendly_name": "PhoneGate", "status": "published", "revision": 3 });
@@ -101,7 +101,7 @@ fn install(place: &Place, arguments: &[&str], secret: &str) -> Ran {
 }
 
 #[test]
-fn the_flow_is_installed_before_the_configuration_knows_it_and_told_where_to_put() {
+fn a_flow_is_installed_with_a_placeholder_flow_sid() {
     let service = Service::start();
     service.takes_flows(None);
     let flow = sid("FW", "1");
@@ -122,7 +122,7 @@ fn the_flow_is_installed_before_the_configuration_knows_it_and_told_where_to_put
 }
 
 #[test]
-fn a_flow_that_is_there_is_replaced_and_not_doubled() {
+fn an_existing_flow_is_replaced() {
     let service = Service::start();
     let there = sid("FW", "2");
     service.takes_flows(Some(&there));
@@ -161,7 +161,7 @@ fn one_of_several_accounts_is_chosen_by_its_name() {
 }
 
 #[test]
-fn what_stops_an_installation_is_told_by_exit_code_and_words() {
+fn a_failed_installation_says_why() {
     let service = Service::start();
     let path_of = || Mock::given(method("POST")).and(path("/v2/Flows/Validate"));
     let place = service.place(json!({ "cloud": service.backend("") }));
@@ -180,7 +180,7 @@ fn what_stops_an_installation_is_told_by_exit_code_and_words() {
     assert!(ran.record("error")["text"].as_str().unwrap().contains("status 503"), "{}", ran.stdout);
 }
 
-/// A call that rings until it is hung up, which the service answers so.
+/// Places a call that rings until it is hung up, which the service answers with this status.
 fn interrupted(hang_up: u16, arguments: &[&str]) -> (Service, Ran) {
     let service = Service::start();
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
@@ -201,7 +201,7 @@ fn interrupted(hang_up: u16, arguments: &[&str]) -> (Service, Ran) {
     running.signal("INT");
     let ran = running.wait().exits(130);
     let tries = if hang_up < 500 { 1 } else { 3 };
-    assert_eq!(service.requests("POST", &one), vec!["Status=ended"; tries], "hung up, and again where that failed");
+    assert_eq!(service.requests("POST", &one), vec!["Status=ended"; tries], "hung up, and again after a failure");
     assert_eq!(service.requests("DELETE", &one).len(), 1, "nothing of the call stays with the provider");
     assert_eq!(service.requests("POST", &executions).len(), 1, "dialled once");
     (service, ran)
@@ -214,19 +214,19 @@ fn an_interrupted_call_is_hung_up_at_the_provider() {
 }
 
 #[test]
-fn a_phone_that_may_ring_on_is_told_of() {
+fn a_phone_that_may_still_ring_is_reported() {
     let (_service, ran) = interrupted(500, &[]);
     assert_eq!(ran.stdout, "Interrupted, but perhaps not hung up.\n");
     let words = "warning: the phone may still be ringing, since hanging up failed: Twilio refused with status 500";
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
     let (_service, ran) = interrupted(500, &["--json"]);
-    let is_told =
+    let is_reported =
         |record: &Value| record["event"] == "warning" && record["text"].to_string().contains("may still be ringing");
-    assert!(ran.records().iter().any(is_told), "{}", ran.stdout);
+    assert!(ran.records().iter().any(is_reported), "{}", ran.stdout);
     assert_eq!(ran.record("failed")["reason"], "Interrupted");
 }
 
-/// A call that is interrupted while the service thinks about whether to place it.
+/// Places a call, and interrupts it before the service has answered the request.
 fn interrupted_while_dialling(status: u16) -> (Vec<String>, Ran) {
     let service = Service::start();
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
@@ -247,14 +247,14 @@ fn interrupted_while_dialling(status: u16) -> (Vec<String>, Ran) {
 }
 
 #[test]
-fn a_call_that_is_placed_after_the_interruption_is_hung_up_all_the_same() {
+fn a_call_placed_after_the_interruption_is_hung_up() {
     let (hung_up, ran) = interrupted_while_dialling(201);
     assert_eq!(hung_up, ["Status=ended"]);
     assert_eq!(ran.stdout, "Interrupted: the call was hung up.\n");
 }
 
 #[test]
-fn a_call_of_which_nobody_knows_whether_it_was_placed_is_not_said_to_be_hung_up() {
+fn a_call_in_doubt_is_not_reported_as_hung_up() {
     let (hung_up, ran) = interrupted_while_dialling(500);
     assert!(hung_up.is_empty(), "there is no reference to hang up: {hung_up:?}");
     assert_eq!(ran.stdout, "Interrupted, but perhaps not hung up.\n");
@@ -262,7 +262,7 @@ fn a_call_of_which_nobody_knows_whether_it_was_placed_is_not_said_to_be_hung_up(
 }
 
 #[test]
-fn a_second_signal_leaves_at_once_and_says_what_that_may_mean() {
+fn a_second_signal_exits_at_once_with_a_warning() {
     let service = Service::start();
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
     let executions = format!("/v2/Flows/{flow}/Executions");

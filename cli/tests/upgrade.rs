@@ -1,5 +1,5 @@
-//! An upgrade that changes the schema of the file of calls, and the way back. The newer version is this one with a fault
-//! that adds a schema version.
+//! Tests an upgrade that changes the schema of the call file, and the return to the older version. The newer version is
+//! this one with a fault that adds a schema version.
 
 #[path = "support/site.rs"]
 mod site;
@@ -15,12 +15,12 @@ use support::{NUMBER, Ran, Running, tool, wait_until};
 
 const OTHER: &str = "+1 4255551313";
 
-/// Makes a program the newer version.
+/// The fault that turns a program into the newer version.
 const NEWER: &str = "store.next_schema";
 
 const OLDER: &str = "";
 
-/// Installed, with a call and a block.
+/// Returns a site with an installation, a call and a block.
 fn installed() -> Site {
     let site = Site::new();
     site.install(&[]).exits(0);
@@ -29,7 +29,7 @@ fn installed() -> Site {
     site
 }
 
-/// The installed tool.
+/// Returns a command of the installed tool.
 fn command(site: &Site, version: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(site.service().join("phonegate"));
     command.args(arguments).arg("--config").arg(site.config()).env_clear().env("PHONEGATE_FAULT", version);
@@ -41,7 +41,7 @@ fn run(site: &Site, version: &str, arguments: &[&str]) -> Ran {
     command(site, version, arguments).output().unwrap().into()
 }
 
-/// Keeps a call in the store, and returns its id.
+/// Places a call that the store keeps, and returns its id.
 fn call(site: &Site, version: &str) -> String {
     run(site, version, &["call", "--store", OTHER]).exits(0);
     let calls = run(site, version, &["calls", "--json"]).exits(0).records();
@@ -62,7 +62,7 @@ fn revert(site: &Site, arguments: &[&str]) -> Ran {
     site.command(&["revert"]).args(arguments).env("PHONEGATE_FAULT", NEWER).output().unwrap().into()
 }
 
-/// What lies beside the calls, and has this in its name.
+/// Returns the files beside the call file with this in their names.
 fn kept(site: &Site, mark: &str) -> Vec<PathBuf> {
     let files = site.state().read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.to_str().unwrap().contains(mark)).collect();
@@ -76,14 +76,14 @@ fn sqlite3(file: &Path, sql: &str) -> String {
     String::from_utf8(ran.stdout).unwrap().trim().to_owned()
 }
 
-/// All that matters: SQLite makes its files anew whenever somebody reads.
+/// Returns all files except those that SQLite recreates at each access.
 fn everything(site: &Site) -> Files {
     let mut all = site.everything();
     all.retain(|name, _| !name.ends_with("-wal") && !name.ends_with("-shm") && !name.ends_with(".lock"));
     all
 }
 
-/// Another library than the one that is installed.
+/// Puts a library into the bundle that differs from the installed one.
 fn newer_bundle(site: &Site) {
     let library = site.bundle().join("libphonegate.so");
     let mut bytes = fs::read(&library).unwrap();
@@ -92,7 +92,7 @@ fn newer_bundle(site: &Site) {
 }
 
 #[test]
-fn install_copies_the_calls_before_a_library_with_another_schema_is_put_in_place() {
+fn install_copies_the_calls_before_their_schema_changes() {
     let site = installed();
     newer_bundle(&site);
     let before = everything(&site);
@@ -108,7 +108,7 @@ fn install_copies_the_calls_before_a_library_with_another_schema_is_put_in_place
     assert!(planned.stdout.contains("before the new library upgrades them from schema version"), "{}", planned.stdout);
     assert!(everything(&site) == before);
 
-    let failed = site.install_with(&["--json"], &format!("{NEWER},fail make library")).exits(1);
+    let failed = site.install_with(&["--json"], &format!("{NEWER},install.fail=make library")).exits(1);
     assert!(failed.stdout.contains("The changes were undone"), "{}", failed.stdout);
     assert!(everything(&site) == before, "the copy is removed again");
 
@@ -122,7 +122,7 @@ fn install_copies_the_calls_before_a_library_with_another_schema_is_put_in_place
 }
 
 #[test]
-fn revert_restores_calls_that_an_older_version_reads_and_keeps_the_newer_file() {
+fn revert_restores_older_calls_and_keeps_the_newer_file() {
     let site = installed();
     let old = ids(&site, OLDER);
     newer_bundle(&site);
@@ -167,7 +167,7 @@ fn revert_restores_calls_that_an_older_version_reads_and_keeps_the_newer_file() 
 }
 
 #[test]
-fn a_revert_that_leaves_newer_calls_says_how_an_older_version_could_read_them() {
+fn a_revert_that_keeps_newer_calls_names_restore_calls() {
     let site = installed();
     let ran = revert(&site, &["--restore-calls"]).exits(1);
     assert!(ran.stderr.contains("with an older schema, so there is nothing to restore"), "{}", ran.stderr);
@@ -175,7 +175,7 @@ fn a_revert_that_leaves_newer_calls_says_how_an_older_version_could_read_them() 
     let ran = revert(&site, &["--json"]).exits(0);
     let left = ran.record("left");
     assert!(left["text"].as_str().unwrap().contains("revert --restore-calls"), "{left}");
-    // It works as well when all else has been reverted.
+    // It also works after everything else was reverted.
     let ran = revert(&site, &["--restore-calls", "--json"]).exits(0);
     assert_eq!(ran.record("change")["step"], "calls");
     assert_eq!(ran.record("reverted")["changed"], 1);

@@ -1,6 +1,6 @@
-//! What `phonegate install` and `phonegate revert` promise on Windows, as far as Wine shows it: the registered service,
-//! a loaded library, the Event Log's source, the restart. Permissions are approximate there: that others have none is
-//! seen, and not whom else they name.
+//! Tests `phonegate install` and `phonegate revert` on Windows, under Wine: the registered service, a loaded library, the
+//! source of the Event Log, the restart. Wine's permissions are approximate: they show that other accounts have no
+//! access, but not which accounts have it.
 
 #[path = "support/site.rs"]
 mod site;
@@ -22,7 +22,7 @@ const STEPS: [&str; 9] =
     ["state_folder", "configuration", "schema", "tool", "library", "shim", "event_source", "backup", "settings"];
 
 #[test]
-fn an_install_is_whole_a_second_one_changes_nothing_and_a_revert_takes_it_away() {
+fn install_a_second_install_and_revert_do_what_they_say() {
     let site = WineSite::new(&windows_build());
     let untouched = site.names();
     let ran = site.install(&["--dry-run"]);
@@ -67,7 +67,7 @@ fn a_failure_at_any_step_undoes_all_of_it() {
     let before = site.files();
     for step in STEPS {
         for what in ["stage", "make"] {
-            let ran = site.install_with(&["--skip-check"], &format!("fail {what} {step}"));
+            let ran = site.install_with(&["--skip-check"], &format!("install.fail={what} {step}"));
             assert_eq!(ran.code, Some(1), "{what} {step}: {ran:?}");
             assert!(ran.stderr.contains(&format!("fault injected: {what} {step}")), "{}", ran.stderr);
             assert!(site.files() == before, "{what} {step}: {:?}", site.names());
@@ -77,11 +77,11 @@ fn a_failure_at_any_step_undoes_all_of_it() {
 }
 
 #[test]
-fn an_install_cut_short_at_any_step_is_healed_by_another_one() {
+fn an_install_killed_at_any_step_is_completed_by_the_next() {
     let build = windows_debug_build();
     for step in STEPS {
         let site = WineSite::new(&build);
-        let ran = site.install_with(&["--skip-check"], &format!("end make {step}"));
+        let ran = site.install_with(&["--skip-check"], &format!("install.end=make {step}"));
         assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
         assert_eq!(site.settings(), SETTINGS, "{step}");
         assert_eq!(site.install(&[]).code, Some(0), "{step}");
@@ -90,7 +90,7 @@ fn an_install_cut_short_at_any_step_is_healed_by_another_one() {
 }
 
 #[test]
-fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
+fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
     let site = WineSite::new(&windows_debug_build());
     assert_eq!(site.install(&[]).code, Some(0));
     for step in ["schema", "tool", "library", "shim"] {
@@ -98,7 +98,7 @@ fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
             fs::write(site.service().join(name), "an older version").unwrap();
         }
         let before = site.names();
-        let ran = site.install_with(&["--skip-check"], &format!("end make {step}"));
+        let ran = site.install_with(&["--skip-check"], &format!("install.end=make {step}"));
         assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
         let after = site.names();
         assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");
@@ -108,7 +108,7 @@ fn an_upgrade_cut_short_at_any_step_leaves_no_file_missing_and_is_healed() {
 }
 
 #[test]
-fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
+fn restart_loads_phonegate_and_a_revert_unloads_it() {
     let site = WineSite::new(&windows_build());
     let _stays_up = site.stays_up();
     let ran = site.install(&["--restart"]);
@@ -116,7 +116,7 @@ fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
     assert_eq!(site.service_log(), ["started with PhoneGate"]);
     assert!(ran.stderr.contains("FIMService is running"), "{}", ran.stderr);
 
-    // The service holds its library, which an upgrade can only rename aside.
+    // The service has loaded the library, so an upgrade can only rename it.
     let bundled = site.bundle().join("phonegate.dll");
     let mut other = fs::read(&bundled).unwrap();
     other.extend(b"newer");
@@ -142,7 +142,7 @@ fn a_restart_loads_phonegate_and_a_revert_with_one_unloads_it() {
 }
 
 #[test]
-fn a_service_that_does_not_start_is_told() {
+fn a_service_that_does_not_start_is_reported() {
     let site = WineSite::new(&windows_build());
     fs::write(site.service().join("broken.txt"), "").unwrap();
     let ran = site.install(&["--restart"]);
@@ -153,7 +153,7 @@ fn a_service_that_does_not_start_is_told() {
 }
 
 #[test]
-fn the_usual_folder_is_found_where_the_service_is_not_registered() {
+fn the_default_folder_is_used_without_a_service() {
     let usual = "Program Files/Microsoft Forefront Identity Manager/2010/Service";
     let site = WineSite::unregistered(&windows_build(), usual);
     let ran = site.install(&["--dry-run"]);
@@ -163,7 +163,7 @@ fn the_usual_folder_is_found_where_the_service_is_not_registered() {
 }
 
 #[test]
-fn a_machine_without_mim_is_told() {
+fn a_machine_without_mim_is_reported() {
     let site = WineSite::unregistered(&windows_build(), "elsewhere");
     let ran = site.install(&[]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
@@ -173,7 +173,7 @@ fn a_machine_without_mim_is_told() {
 }
 
 #[test]
-fn a_folder_for_state_that_others_can_write_to_is_refused_and_an_install_makes_another() {
+fn an_unsafe_state_folder_is_refused_and_replaced() {
     let site = WineSite::new(&windows_build());
     fs::create_dir(site.state()).unwrap();
     fs::set_permissions(site.state(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -191,15 +191,15 @@ fn a_folder_for_state_that_others_can_write_to_is_refused_and_an_install_makes_a
 }
 
 #[test]
-fn what_somebody_else_than_the_service_made_is_put_aside_whoever_installs() {
+fn a_state_folder_of_another_account_is_replaced() {
     let site = WineSite::new(&windows_build());
-    // Before an install, by an administrator whom the service does not know from a stranger.
+    // Created before an install by an administrator, whom the service cannot distinguish from other users.
     let ran = site.run(&["check"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(site.state().is_dir());
     for account in [r"NT AUTHORITY\NETWORK SERVICE", "LocalSystem"] {
         site.run_as(account);
-        // The folder of the service belongs to the user of Wine, too.
+        // Wine's user also owns the folder of the service.
         let ran = site.install(&["--dry-run", "--trust-folder"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(ran.stdout.contains(&format!("FIMService as {account}")), "{}", ran.stdout);
@@ -209,7 +209,7 @@ fn what_somebody_else_than_the_service_made_is_put_aside_whoever_installs() {
 }
 
 #[test]
-fn without_a_configuration_a_starter_is_laid_and_nothing_else_happens() {
+fn without_configuration_only_a_starter_is_written() {
     let site = WineSite::new(&windows_build());
     fs::remove_file(site.bundle().join("phonegate.json")).unwrap();
     let ran = site.install(&[]);
@@ -219,9 +219,9 @@ fn without_a_configuration_a_starter_is_laid_and_nothing_else_happens() {
     assert!(!site.service().join("phonegate.dll").exists() && site.event_source().is_none());
 }
 
-/// The library is not even loaded then.
+/// The library is not loaded.
 #[test]
-fn a_library_that_the_tool_does_not_know_is_refused() {
+fn a_library_of_another_build_is_refused() {
     let site = WineSite::new(&windows_build());
     let before = site.names();
     let library = site.bundle().join("phonegate.dll");
@@ -250,7 +250,7 @@ fn folders_that_others_can_write_to_are_refused() {
 }
 
 #[test]
-fn a_server_with_net_framework_4_alone_gets_a_shim_by_its_compiler() {
+fn a_server_with_only_net_framework_4_gets_a_shim() {
     let site = WineSite::new(&windows_build());
     site.with_clr_4_alone();
     let ran = site.run(&["install", "--allow-test-backends", "--config", CONFIG]);
@@ -262,9 +262,9 @@ fn a_server_with_net_framework_4_alone_gets_a_shim_by_its_compiler() {
     assert!(shim.windows(10).any(|bytes| bytes == b"v4.0.30319"));
 }
 
-/// What a start of the service would warn of, or refuse.
+/// A start of the service would warn of it, or be refused.
 #[test]
-fn a_configuration_that_others_can_change_keeps_a_strict_gate_from_starting() {
+fn a_strict_gate_refuses_a_writable_configuration() {
     let site = WineSite::new(&windows_build());
     let config = site.bundle().join("phonegate.json");
     let check = || site.run(&["check", "--config", CONFIG]);

@@ -1,5 +1,5 @@
-// The contract of Microsoft Identity Manager, as far as its documentation tells it: what the shim is compiled against in
-// the tests. On a MIM server the shim is compiled against the real assembly instead.
+// The contract of Microsoft Identity Manager according to its documentation. Tests compile the shim against it. On a MIM
+// server, the shim is compiled against the real assembly.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 using System;
@@ -14,7 +14,7 @@ namespace Microsoft.IdentityManagement.PhoneServiceProvider
         string GetFailureMessage(string callId);
     }
 
-    // Microsoft documents the names and not the numbers, so the tests run with two sets of them.
+    // Microsoft documents the names but not the numbers, so the tests use two sets of numbers.
     public enum PhoneCallStatus
     {
 #if OTHER_NUMBERS

@@ -1,65 +1,117 @@
-//! Telephony backends: what places a call and tells what becomes of it.
+//! Backends: each places calls with one kind of provider, and follows them.
 //!
-//! A backend decides nothing about retries, deadlines or what the host sees; it knows nothing of the registry or of
-//! other backends. It does not judge what a user pressed, either: [`Approver`] does.
+//! A backend does not decide about other backends, deadlines or what the host sees: the engine does. Nor does it judge
+//! what a user pressed: the [`Approver`] does.
 
+mod context;
 mod file;
 mod simulated;
 pub mod sip;
 pub mod twilio_studio;
 
-use std::fmt::Display;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use phonegate_approval::policy::Policy;
 use phonegate_approval::verdict::ProviderVerdicts;
-use schemars::JsonSchema;
-use secrecy::SecretString;
-use serde::de::DeserializeOwned;
 
 use crate::approval::Approver;
 pub use crate::call::CallRef;
 use crate::call::{Call, CallEvent, Failure, Outcome, Progress};
-use crate::config::{
-    BackendConfig, BackendSettings, BackendType, Config, ConfigError, ErrorKind, FraudKey, NetworkConfig,
-    NumbersConfig, PromptsConfig, Secret,
-};
-use crate::prompts::Prompts;
+use crate::config::BackendType;
+pub use context::{BackendContext, BuildBackend, backend_type, build_in_use};
 use file::FileConfig;
 use simulated::SimulatedConfig;
 use sip::SipConfig;
 use twilio_studio::TwilioStudioConfig;
 
-/// Places calls and follows them.
+/// Every type of backend. A new one is a line here.
+pub const BACKENDS: &[BackendType] = &[
+    backend_type::<SimulatedConfig>("simulated").for_tests(),
+    backend_type::<FileConfig>("file").for_tests(),
+    backend_type::<TwilioStudioConfig>("twilio_studio"),
+    backend_type::<SipConfig>("sip"),
+];
+
+/// A provider of calls: places calls, and follows them to their outcome.
+///
+/// # The contract
+///
+/// The engine is the only caller. `tests/backends` runs every backend through the same stories. Its tests, and the code,
+/// cite these rules by number (`B8`).
+///
+/// ## Concurrency
+/// - **B1** Methods are called concurrently for different calls, for up to `limits.concurrent_calls` of them. They
+///   run on two threads that all backends share, so nothing may block: files and look-ups belong into
+///   [`spawn_blocking`](tokio::task::spawn_blocking).
+/// - **B2** The methods for one call are called one after the other: [`place`](Self::place),
+///   [`follow`](Self::follow), [`hang_up`](Self::hang_up) if it has no outcome, [`summary`](Self::summary),
+///   [`clean_up`](Self::clean_up). Two processes may follow one reference for a short time, when one has claimed the
+///   call of the other.
+/// - **B3** [`run_background`](Self::run_background), [`check`](Self::check) and [`time`](Self::time) run
+///   concurrently with everything else. Calls may still be hung up while and after [`close`](Self::close) runs.
+/// - **B4** A panic fails the call that it occurs in, and no other.
+///
+/// ## References
+/// - **B5** A reference is unique in all processes and for all time: no two attempts have the same one, not even two
+///   attempts of the same request.
+/// - **B6** The store keeps it as text. It contains no telephone number, no code and no secret.
+/// - **B7** Any text may come back as a reference: a damaged one, or one of an earlier version or of another process.
+///   A text that is not a reference of this backend fails in `follow`, and never approves a call.
+///
+/// ## Outcomes
+/// - **B8** Only the [`Approver`] approves: by [`Approver::judge`], or by the state machine of `crates/approval` with
+///   [`Approver::attempts`]. The backend reports what was pressed in this attempt, and nothing else.
+/// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`].
+/// - **B10** [`MayRing::No`] means that the phone certainly does not ring and will not ring: the next backend is
+///   asked then. A request that was sent and not answered is [`MayRing::Yes`].
+///
+/// ## Processes
+/// - **B11** [`outlives_its_process`](Self::outlives_its_process) always returns the same. If it is true, a call goes
+///   on at the provider when the process ends, and another process with the same configuration can follow it, hang it
+///   up and clean it up by its reference.
+/// - **B12** If it is false, the call ends with its process. The engine fails it as
+///   [`Interrupted`](crate::call::FailureReason::Interrupted) in another process, without asking the backend.
+///
+/// ## Cancellation
+/// - **B13** The future of `follow` may be dropped at any time, and `follow` called again for the same reference. A
+///   conversation that cannot be resumed fails the call. A call that outlives its process is followed once more after
+///   its deadline, for at most 5 s, to learn how it failed.
+/// - **B14** The future of `place` is not dropped at the deadline, but polled for 20 s more, so that a reference that
+///   still arrives can be hung up. It is dropped after that, and when the process ends.
+/// - **B15** The future of `run_background` is dropped at shutdown. `close` is called once after that, and shutdown
+///   waits for it.
+///
+/// ## Time limits
+/// - **B16** `place` and `follow` need no limit for a whole call: the engine enforces the deadline. Each request in
+///   them needs one.
+/// - **B17** `hang_up` and `clean_up` may each take [`HANG_UP_LIMIT`]. They are dropped then, and the log reports it.
+/// - **B18** `check`, `time` and `close` end on their own, within the limits of their requests.
+///
+/// ## Texts
+/// - **B19** Text of a provider goes through [`sanitize_untrusted`](crate::redact::sanitize_untrusted) if it is about
+///   a call, and through [`diagnostic_text`](crate::redact::diagnostic_text) if it is about a connection or a
+///   setting.
+/// - **B20** No text (failure, step, summary, state or check) contains a telephone number, keys that were pressed, a
+///   code, a secret, or a URL with a password. Failures are whole sentences.
 #[async_trait]
 pub trait TelephonyBackend: Send + Sync {
-    /// Places the call. Returns once the provider has taken it.
-    ///
-    /// If the call's deadline passes meanwhile, the returned future is polled on for a while, so that a reference
-    /// which still arrives can be hung up.
+    /// Places the call, and returns once the provider has accepted it. B5, B6, B10 and B14.
     ///
     /// # Errors
-    /// [`PlaceError`], which says whether the user's phone may have rung.
+    /// The call was not placed. The error says whether the phone may ring.
     async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError>;
 
-    /// Follows a call to its outcome, and reports its steps. May be dropped at any moment, and may be called
-    /// again for the same reference, in a new process only if a call [outlives](Self::outlives_its_process) the old one.
-    /// The call fails if a conversation with the user was interrupted and cannot be resumed.
-    ///
-    /// Only `approver` judges what the user pressed: with [`Approver::judge`], or by the state machine of
-    /// `crates/approval` with [`Approver::attempts`].
+    /// Follows a call to its outcome, and reports its steps. B7 to B9 and B11 to B13.
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome;
 
-    /// Ends a call that has no outcome: best effort, and given up after [`HANG_UP_LIMIT`].
+    /// Ends a call that has no outcome. B17.
     ///
     /// # Errors
-    /// Why it may still be ringing.
+    /// The phone may still ring.
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure>;
 
-    /// Removes what the provider still holds of an ended call. As long as [`HANG_UP_LIMIT`].
+    /// Removes what the provider still stores of an ended call. B17.
     ///
     /// # Errors
     /// What remains there, and why.
@@ -67,36 +119,37 @@ pub trait TelephonyBackend: Send + Sync {
         Ok(())
     }
 
-    /// How the audio of an answered call went, in one sentence for the log at the call's end, if the backend knows.
+    /// Returns one sentence for the log about the audio of an answered call, if the backend has one.
     fn summary(&self, _reference: &CallRef) -> Option<String> {
         None
     }
 
-    /// What goes on as long as the gate runs, such as a registration, telling how it goes. Dropped at the gate's end.
-    /// `is_service` is false in a process that runs for a short while beside a service, which keeps its registrations.
-    async fn keep_up(&self, _tell: HealthSink<'_>, _is_service: bool) {}
+    /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts.
+    /// B3 and B15.
+    ///
+    /// `is_service` is false in a process that runs for a short time beside a service. The service keeps its registrations.
+    async fn run_background(&self, _health: HealthSink<'_>, _is_service: bool) {}
 
-    /// Ends what [`keep_up`](Self::keep_up) began. Called once, after that future was dropped;
-    /// shutdown waits for it.
+    /// Ends what [`run_background`](Self::run_background) began. B3, B15 and B18.
     async fn close(&self) {}
 
-    /// Is it reachable, and are its credentials good? Rings nobody. Returns a few words about it.
+    /// Checks that the provider can be reached and accepts the credentials. Rings no phone. Returns a short description.
     ///
     /// # Errors
     /// What is wrong.
     async fn check(&self) -> Result<String, Failure>;
 
-    /// Does a call go on when this process ends, so that another one can follow it by its reference?
+    /// Returns whether a call goes on when its process ends. B11 and B12.
     fn outlives_its_process(&self) -> bool;
 
-    /// The time by the provider's clock, to the second, if it tells it.
+    /// Returns the time by the provider's clock, accurate to a second, if the provider reports it.
     async fn time(&self) -> Option<SystemTime> {
         None
     }
 }
 
-/// The longest that [`TelephonyBackend::hang_up`] and [`TelephonyBackend::clean_up`] may take.
-pub const HANG_UP_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Maximum time of [`TelephonyBackend::hang_up`], and of [`TelephonyBackend::clean_up`].
+pub const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 
 /// Receives the steps of a call that a backend reports.
 pub type StepSink<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
@@ -106,9 +159,9 @@ pub type StepSink<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
 pub enum CallStep {
     /// The call's progress. The engine ignores progress that it has already recorded.
     Progress(Progress),
-    /// A server could not take the call, for this reason; another one is asked.
+    /// A server failed to place the call, for this reason. The next server is asked.
     ServerFailed(String),
-    /// The trunk redirected the call to this server, which is asked now.
+    /// The trunk redirected the call to this server, which is asked next.
     Redirected(String),
     /// The call was requested again with other parameters, for this reason.
     Retried(&'static str),
@@ -138,131 +191,35 @@ impl CallStep {
     }
 }
 
-/// Where a backend tells of a part of it, such as a trunk, whether it works. It may tell the same again.
+/// Receives the health of a part of a backend, such as a trunk: its name, and whether it works. The same state may be
+/// reported again.
 pub type HealthSink<'a> = &'a (dyn Fn(&str, Result<(), Failure>) + Send + Sync);
 
 /// Why a call could not be placed.
 #[derive(Clone, Debug)]
 pub struct PlaceError {
-    /// May the phone have rung all the same?
+    /// Whether the phone may ring all the same.
     pub may_ring: MayRing,
     /// What went wrong.
     pub failure: Failure,
 }
 
-/// Whether a phone rang that should have.
+/// Whether a phone may ring although its call was not placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MayRing {
-    /// Certainly not: another backend may be tried.
+    /// It certainly does not: another backend may be tried.
     No,
-    /// Perhaps: nobody else may be asked.
+    /// It may: no other backend is tried.
     Yes,
 }
 
-/// A backend under its name in the configuration.
+/// A backend, with its name in the configuration.
 #[derive(Clone)]
 pub struct NamedBackend {
-    /// The name.
+    /// The key of its settings in `backends`.
     pub name: Arc<str>,
-    /// The backend.
+    /// The backend itself.
     pub backend: Arc<dyn TelephonyBackend>,
-    /// Whether its own verdict counts.
+    /// Whether the provider's own verdict approves calls.
     pub provider_verdicts: ProviderVerdicts,
-}
-
-/// Every type of backend. A new one is a line here.
-pub const BACKENDS: &[BackendType] = &[
-    backend_type::<SimulatedConfig>("simulated").for_tests(),
-    backend_type::<FileConfig>("file").for_tests(),
-    backend_type::<TwilioStudioConfig>("twilio_studio"),
-    backend_type::<SipConfig>("sip"),
-];
-
-/// Settings from which a backend is built.
-pub trait BuildBackend: BackendSettings + DeserializeOwned + JsonSchema {
-    /// Builds the backend. Does no network I/O, and starts no task.
-    ///
-    /// # Errors
-    /// A secret cannot be read, or a setting cannot work.
-    fn build(&self, context: &BackendContext<'_>) -> Result<Arc<dyn TelephonyBackend>, ConfigError>;
-}
-
-/// What a backend may know besides its own settings.
-pub struct BackendContext<'a> {
-    /// The path of its settings in the configuration: `backends.NAME`.
-    pub path: String,
-    /// The folder of the configuration, to which relative paths belong.
-    pub base: &'a Path,
-    /// The section `network`.
-    pub network: &'a NetworkConfig,
-    /// The section `numbers`.
-    pub numbers: &'a NumbersConfig,
-    /// The section `prompts`.
-    pub prompts: &'a PromptsConfig,
-    /// The recordings of `prompts`, for a backend that plays them itself.
-    pub recordings: &'a Prompts,
-    /// The rules by which entries are judged.
-    pub policy: Policy,
-    /// The key that reports a fraud.
-    pub fraud_key: FraudKey,
-}
-
-impl BackendContext<'_> {
-    /// Returns the error about the setting `key`.
-    pub fn invalid(&self, key: &str, problem: impl Display) -> ConfigError {
-        ConfigError::invalid(format!("{}.{key}", self.path), problem)
-    }
-
-    /// Reads the secret of the setting `key`.
-    ///
-    /// # Errors
-    /// As [`Secret::resolve`].
-    pub fn resolve(&self, key: &str, secret: &Secret) -> Result<SecretString, ConfigError> {
-        secret.resolve(self.base, &format!("{}.{key}", self.path))
-    }
-}
-
-/// Returns the type `name` of backends with the settings `T`.
-pub const fn backend_type<T: BuildBackend>(name: &'static str) -> BackendType {
-    BackendType::new::<T>(name, &Builder(build::<T>))
-}
-
-/// Builds a backend from its settings.
-struct Builder(fn(&BackendConfig, &BackendContext<'_>) -> Built);
-
-/// `None`: the settings are not those of the builder's type.
-type Built = Option<Result<Arc<dyn TelephonyBackend>, ConfigError>>;
-
-fn build<T: BuildBackend>(backend: &BackendConfig, context: &BackendContext<'_>) -> Built {
-    backend.settings::<T>().map(|settings| settings.build(context))
-}
-
-/// Builds the backends in `use`, in the order in which they are tried. Relative paths in their settings belong to `base`.
-/// Does no network I/O.
-///
-/// # Errors
-/// A secret cannot be read, or a setting cannot work.
-pub fn build_in_use(config: &Config, recordings: &Prompts, base: &Path) -> Result<Vec<NamedBackend>, ConfigError> {
-    let policy = config.approval_policy()?;
-    let build = |(name, backend): (&String, &BackendConfig)| {
-        let context = BackendContext {
-            path: format!("backends.{name}"),
-            base,
-            network: &config.network,
-            numbers: &config.numbers,
-            prompts: &config.prompts,
-            recordings,
-            policy,
-            fraud_key: config.fraud.key,
-        };
-        let built = backend.builder::<Builder>().and_then(|Builder(build)| build(backend, &context));
-        let unusable =
-            || ConfigError::at(ErrorKind::BackendUnusable, &*context.path, "has a type that cannot be built");
-        Ok(NamedBackend {
-            name: name.as_str().into(),
-            backend: built.ok_or_else(unusable)??,
-            provider_verdicts: config.provider_verdicts(backend),
-        })
-    };
-    config.in_use().map(build).collect()
 }

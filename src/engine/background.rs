@@ -34,7 +34,7 @@ async fn run_backend(parts: Arc<Parts>, named: NamedBackend, is_service: bool) {
         let name = format!("{} ({part})", named.name);
         parts.health.record_result(&name, state.as_ref().err());
     };
-    parts.shutdown.run_until_cancelled(named.backend.keep_up(&sink, is_service)).await;
+    parts.shutdown.run_until_cancelled(named.backend.run_background(&sink, is_service)).await;
     parts.shutdown.cancelled().await;
     named.backend.close().await;
 }

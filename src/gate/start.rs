@@ -14,7 +14,7 @@ use super::{Gate, MAX_STATUS_WAITS};
 use crate::admission::{Admission, NumberHasher};
 use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
-use crate::approval::pins::{CheckError, PinChecker};
+use crate::approval::pins::{CheckError, Pepper, PinChecker};
 use crate::backend;
 use crate::call::{GateEvent, KeyFingerprint};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
@@ -23,7 +23,7 @@ use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store::{self, CallStore};
-use crate::telemetry::{Log, LogEntry, Metrics, Sinks, SystemLog, Tee, TextFile};
+use crate::telemetry::{CallCounts, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
 /// Threads that drive all calls.
 const WORKERS: usize = 2;
@@ -119,10 +119,11 @@ impl Gate {
         let (store, pins) = runtime.block_on(open_store(&config, &base, &number_keys, &log))?;
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
-        let figures =
-            config.metrics.textfile.as_ref().map(|file| {
-                Arc::new(TextFile::new(base.join(file), metrics.clone(), Arc::clone(&registry), log.clone()))
-            });
+        let textfile = config.metrics.textfile.as_ref().map(|file| {
+            let calls = Arc::clone(&registry);
+            let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
+            Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone()))
+        });
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, is_service, log.clone(), metrics.clone());
@@ -135,8 +136,8 @@ impl Gate {
             let log = log.clone();
             runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
         }
-        if let Some(figures) = &figures {
-            runtime.spawn(Arc::clone(figures).keep_written());
+        if let Some(textfile) = &textfile {
+            runtime.spawn(Arc::clone(textfile).write_loop());
         }
         Ok(Self {
             admission,
@@ -145,7 +146,7 @@ impl Gate {
             backends,
             log,
             alerts,
-            figures,
+            textfile,
             policy,
             call: config.call,
             messages: config.messages,
@@ -196,7 +197,7 @@ fn pin_checker(
     if !policy::Method::from(config.approval.method).has_pin() {
         return Ok(None);
     }
-    let pepper = config.approval.pin.read_pepper(base)?;
+    let pepper = Pepper::read(&config.approval.pin, base)?;
     let pepper = pepper.ok_or_else(|| ConfigError::invalid(PEPPER, "is missing"))?;
     let log = log.clone();
     let report = move |error: &CheckError| {

@@ -1,4 +1,4 @@
-//! Alerts that wait for their delivery.
+//! Alerts that wait for their delivery (S19).
 
 use std::time::{Duration, SystemTime};
 
@@ -36,12 +36,12 @@ pub const MAX_ALERT_WAIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The error of an alert that waited longer than [`MAX_ALERT_WAIT`], if no delivery was tried.
 pub(super) const NEVER_TRIED: &str = "no node with this destination was running";
 
-/// Returns [`ALERT_LEASE`], unless a test asks for a shorter one.
+/// Returns [`ALERT_LEASE`], or a shorter one in tests that set a fault.
 pub(super) fn alert_lease() -> Duration {
     if failpoint::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
 }
 
-/// The alerts of a store. Each is for one destination. A node delivers those for the destinations that it has.
+/// The alerts of a store (S19). Each is for one destination. A node delivers those for the destinations that it has.
 ///
 /// Every store guarantees, by its own clock:
 ///

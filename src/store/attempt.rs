@@ -1,4 +1,4 @@
-//! Attempts, as a store is told of them and as it tells of them.
+//! Attempts, as callers pass them to a store and as a store returns them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,31 +12,31 @@ use crate::call::{
     Progress, StoredOutcome,
 };
 
-/// A process instance that drives attempts.
+/// A process instance that drives attempts (S9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner(pub Uuid);
 
-/// A number as it is kept.
+/// A number, as stores keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredNumber {
-    /// By which the same number, extension included, is known again.
+    /// The hash of the number, extension included.
     pub key: NumberKey,
-    /// By which the same line is.
+    /// The hash of its line.
     pub line: NumberKey,
     /// The fingerprint of the secret with which `key` and `line` were hashed.
     pub fingerprint: KeyFingerprint,
-    /// The hashes with the other keys of the configuration: the store may have the number under one of them.
+    /// The hashes with the other secrets of the configuration: the store may have the number under one of them (S14).
     pub otherwise: Box<[HashedNumber]>,
-    /// For people.
+    /// The number, masked.
     pub masked: Box<str>,
-    /// The whole number, where it is to be kept.
+    /// The whole number, if `audit.full_numbers` is set.
     pub full: Option<Box<str>>,
-    /// Its country, unless it is a number of no country.
+    /// Its country. `None` if it belongs to no country.
     pub country: Option<Country>,
 }
 
 impl StoredNumber {
-    /// The number, the whole of it if that is to be kept.
+    /// Converts a number. `full`: the whole number is kept, too.
     pub fn new(number: &PhoneNumber, full: bool) -> Self {
         let whole = || match number.extension() {
             Some(extension) => format!("{}x{extension}", number.e164()).into(),
@@ -49,52 +49,52 @@ impl StoredNumber {
         Self { key, line, fingerprint, otherwise, masked, full: full.then(whole), country }
     }
 
-    /// The fingerprints of all keys that the number was hashed with, the current one first.
+    /// Returns the fingerprints of all secrets with which the number was hashed, the current one first.
     pub(super) fn fingerprints(&self) -> impl Iterator<Item = KeyFingerprint> {
         std::iter::once(self.fingerprint).chain(self.otherwise.iter().map(|hashed| hashed.fingerprint))
     }
 }
 
-/// An attempt that is about to be placed.
+/// An attempt that is about to begin.
 #[derive(Debug, Clone)]
 pub struct NewAttempt {
-    /// Which one.
+    /// Its id and generation.
     pub attempt: Attempt,
-    /// When the host asked for it.
+    /// When the host requested it.
     pub started: SystemTime,
-    /// How long it may take from now.
+    /// How long it may take from its begin.
     pub deadline: Duration,
-    /// Whom it will ring.
+    /// The number to call.
     pub number: StoredNumber,
-    /// Who drives it.
+    /// The process that drives it.
     pub owner: Owner,
-    /// On which machine.
+    /// The name of the machine.
     pub node: Arc<str>,
 }
 
-/// How an attempt ended.
+/// The end of an attempt, for [`CallStore::end`](super::CallStore::end).
 #[derive(Debug, Clone)]
 pub struct EndRequest {
-    /// Which one.
+    /// Its id and generation.
     pub attempt: Attempt,
-    /// Whose it must be.
+    /// The owner that it must have.
     pub owner: Owner,
-    /// When.
+    /// When it ended.
     pub at: SystemTime,
-    /// How.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// Does its phone certainly ring no more?
+    /// Whether its number is released: its phone certainly does not ring any more.
     pub release: bool,
-    /// When it locks its number, if it is a denial.
+    /// The limits by which a denial locks the number.
     pub denials: DenialLimits,
 }
 
-/// The answer to [`CallStore::end`](super::CallStore::end).
+/// The result of [`CallStore::end`](super::CallStore::end).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// Nothing has changed: the attempt had ended before, belongs to another owner, or its approval came too late.
+    /// Nothing changed: the attempt had ended before, belongs to another owner, or its approval came after the deadline.
     No,
-    /// It has ended with the given outcome.
+    /// It ended with the given outcome.
     Yes {
         /// The end of the lock of its number, if this end caused one.
         locked_until: Option<SystemTime>,
@@ -102,10 +102,10 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The attempt has ended with the given outcome, without a lock.
+    /// The attempt ended with the given outcome, without a lock.
     pub const UNLOCKED: Self = Self::Yes { locked_until: None };
 
-    /// Returns whether the attempt has ended with the given outcome.
+    /// Returns whether the attempt ended with the given outcome.
     pub fn is_done(self) -> bool {
         self != Self::No
     }
@@ -118,25 +118,25 @@ pub struct Lockout {
     pub attempt: Attempt,
     /// The number that is locked.
     pub number: NumberKey,
-    /// The same, masked.
+    /// The number, masked.
     pub masked: Box<str>,
     /// The end of the lock.
     pub until: SystemTime,
 }
 
-/// Something that happened to an attempt.
+/// A change of an attempt, with its time.
 #[derive(Debug, Clone)]
 pub struct RecordedChange {
-    /// Which one.
+    /// Its id and generation.
     pub attempt: Attempt,
-    /// When.
+    /// When it happened, by the wall clock of this machine.
     pub at: SystemTime,
-    /// What.
+    /// What happened.
     pub change: AttemptChange,
 }
 
 impl RecordedChange {
-    /// How long it has been waiting to be kept.
+    /// Returns how long it has waited to be recorded.
     pub(super) fn waited(&self) -> Duration {
         SystemTime::now().duration_since(self.at).unwrap_or_default()
     }
@@ -145,66 +145,67 @@ impl RecordedChange {
 /// What happened to an attempt.
 #[derive(Debug, Clone)]
 pub enum AttemptChange {
-    /// A step. `Ringing` and `Answered` are also the attempt's progress. The backend of `BackendRefused` is the attempt's
-    /// backend until one has placed it.
+    /// A step for the audit. `Ringing` and `Answered` are also the attempt's progress. The backend of `BackendRefused` is
+    /// the attempt's backend until another one has placed it.
     Step {
         /// What happened.
         event: CallEvent,
         /// The backend.
         backend: Option<Arc<str>>,
-        /// More about it, without personal data.
+        /// A description, without personal data.
         text: Option<Box<str>>,
     },
-    /// A backend has placed it, and knows it by this reference from now on. Also a step, `placed`.
+    /// A backend has placed it. Also adds the step `placed`.
     Placed {
         /// The backend.
         backend: Arc<str>,
-        /// Its reference.
+        /// The backend's reference to the call.
         reference: CallRef,
-        /// What the user is to press, if the call outlives its process. Secret: kept only while the attempt is pending.
+        /// What the user must press, if the call outlives its process. Secret: stored only while the attempt is pending
+        /// (S18).
         attempts: Option<Arc<StoredAttempts>>,
     },
-    /// It has ended, if it was pending and is this owner's: as [`CallStore::end`](super::CallStore::end).
+    /// It has failed: as [`CallStore::end`](super::CallStore::end).
     Ended {
-        /// Whose it must be.
+        /// The owner that it must have.
         owner: Owner,
-        /// How.
+        /// Why it failed.
         failure: Failure,
-        /// Does its phone certainly ring no more?
+        /// Whether its number is released.
         release: bool,
-        /// When it locks its number, if it is a denial.
+        /// The limits by which a denial locks the number.
         denials: DenialLimits,
     },
-    /// Its phone rings no more.
+    /// Its phone does not ring any more: its number is released.
     Released,
-    /// It was refused before it was begun. Kept for the audit; where no other attempt of its id is pending, or has begun
-    /// since then, it answers for the id from now on. One that has begun all the same is ended so, and counts for no
-    /// limit.
+    /// It was refused before it began. Recorded for the audit, and as the latest attempt of its id, unless another one is
+    /// pending or has begun since (S6). If it has begun nevertheless, it is withdrawn: it ends, and counts for no limit
+    /// (S7).
     Refused {
-        /// Whom it would have rung, where that was a number.
+        /// The number that it would have called. `None` if the host gave no valid one.
         number: Option<StoredNumber>,
-        /// On which machine.
+        /// The name of the machine.
         node: Arc<str>,
-        /// Why.
+        /// Why it was refused.
         failure: Failure,
     },
 }
 
-/// The current attempt of an id.
+/// The latest attempt of an id, which answers for it (S6).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestAttempt {
-    /// Which one.
+    /// Its id and generation.
     pub attempt: Attempt,
-    /// Whom it rings, or was to ring.
+    /// The number that it calls. `None` if the host gave no valid one.
     pub number: Option<NumberKey>,
-    /// How it stands.
+    /// Its state.
     pub state: AttemptState,
 }
 
-/// How a current attempt stands.
+/// The state of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptState {
-    /// It is driven by an owner, or waits to be taken up.
+    /// An owner drives it, or it waits to be claimed.
     Pending {
         /// How long it may still take.
         left: Duration,
@@ -213,28 +214,28 @@ pub enum AttemptState {
     },
     /// It has ended.
     Ended {
-        /// How.
+        /// Its outcome.
         outcome: StoredOutcome,
-        /// How long ago.
+        /// Its age since then. The greatest possible one if it is not known (S10).
         ago: Duration,
     },
 }
 
-/// A pending attempt whose owner is gone.
+/// A pending attempt whose owner's lease has expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
-    /// Which one.
+    /// Its id and generation.
     pub attempt: Attempt,
-    /// Whom it rings.
+    /// The number that it calls.
     pub number: NumberKey,
-    /// The same for people.
+    /// The number, masked.
     pub masked: Box<str>,
     /// How long it may still take.
     pub left: Duration,
-    /// When the host asked for it.
+    /// When the host requested it.
     pub started: SystemTime,
-    /// The backend that has placed it, and its reference, where that is known.
+    /// The backend that has placed it and its reference, if they were recorded.
     pub placed: Option<(Box<str>, CallRef)>,
-    /// What its user is to press, if that was recorded.
+    /// What its user must press, if that was recorded.
     pub attempts: Option<Arc<StoredAttempts>>,
 }

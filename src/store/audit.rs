@@ -1,4 +1,4 @@
-//! What an administrator asks a store.
+//! The audit: queries of attempts and their steps.
 
 use std::time::SystemTime;
 
@@ -6,68 +6,68 @@ use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 
 use crate::call::{Attempt, CallId, Country, Failure, FailureReason, NumberKey, Outcome, StoredOutcome};
 
-/// Which attempts.
+/// A query of attempts. All of its conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Those that started then or later.
+    /// Only attempts that started then or later.
     pub since: Option<SystemTime>,
-    /// Those that started earlier.
+    /// Only attempts that started earlier.
     pub until: Option<SystemTime>,
-    /// Those of this id.
+    /// Only attempts of this id.
     pub id: Option<CallId>,
-    /// Those to a number or line with one of these keys. Empty: to any number, or to none.
+    /// Only attempts to a number or line with one of these hashes. Empty: to any number, or to none.
     pub numbers: Vec<NumberKey>,
-    /// Those that ended for this reason.
+    /// Only attempts that failed for this reason.
     pub reason: Option<FailureReason>,
-    /// Those of a higher [`Row::sequence`].
+    /// Only attempts with a higher [`Row::sequence`].
     pub after: u64,
-    /// No more than so many.
+    /// Maximum number of attempts.
     pub limit: usize,
-    /// The last ones first, instead of the first ones.
+    /// Whether the last attempts come first, instead of the first ones.
     pub newest_first: bool,
 }
 
-/// An attempt as the audit has it. Times are by the wall clock of the machine that wrote them.
+/// An attempt in the audit. Times are by the wall clock of the machine that recorded them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Counts the attempts as they came into the store.
+    /// Counts the attempts in the order in which the store recorded them.
     pub sequence: u64,
-    /// Which one.
+    /// Its id and generation.
     pub attempt: Attempt,
-    /// Its number, masked, where there was one.
+    /// Its number, masked, if it had one.
     pub number: Option<Box<str>>,
-    /// The whole number, where it is kept.
+    /// The whole number, if it is kept.
     pub full_number: Option<Box<str>>,
-    /// By which the number is known again.
+    /// The hash of the number, extension included.
     pub number_key: Option<NumberKey>,
-    /// The same for its line.
+    /// The hash of its line.
     pub line_key: Option<NumberKey>,
-    /// The machine.
+    /// The name of the machine.
     pub node: Box<str>,
-    /// The backend that placed it; where none has yet, the last one that refused it.
+    /// The backend that placed it. Until one has, the last one that refused it.
     pub backend: Option<Box<str>>,
-    /// When the host asked for it.
+    /// When the host requested it.
     pub started: SystemTime,
-    /// When a backend had placed it.
+    /// When a backend placed it.
     pub placed: Option<SystemTime>,
     /// When it rang.
     pub ringing: Option<SystemTime>,
-    /// When somebody answered.
+    /// When it was answered.
     pub answered: Option<SystemTime>,
     /// When it ended.
     pub ended: Option<SystemTime>,
-    /// How.
+    /// Its outcome.
     pub outcome: RowOutcome,
-    /// Who judged that it was approved, if it was and a version recorded it that records this.
+    /// Who judged the approval, if it was approved and that was recorded.
     pub judged_by: Option<JudgedBy>,
-    /// The country of its number, unless the number has none or a version recorded it that does not record this.
+    /// The country of its number, if it has one and that was recorded.
     pub country: Option<Country>,
     /// The end of the lock of its number that this attempt's end caused.
     pub locked_until: Option<SystemTime>,
 }
 
 impl Row {
-    /// Returns the outcome of an attempt that has ended.
+    /// Returns the outcome, if the attempt has ended.
     pub(super) fn ended(&self) -> Option<StoredOutcome> {
         match &self.outcome {
             RowOutcome::Pending => None,
@@ -77,14 +77,14 @@ impl Row {
     }
 }
 
-/// How an attempt stands in the audit.
+/// The outcome of an attempt in the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowOutcome {
     /// It has not ended.
     Pending,
     /// It was approved.
     Verified,
-    /// It failed so.
+    /// It failed.
     Failed(Failure),
 }
 
@@ -97,22 +97,22 @@ impl From<&Outcome> for RowOutcome {
     }
 }
 
-/// A step of an attempt's story.
+/// A step of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// When, by the wall clock of the machine that wrote it.
+    /// When it happened, by the wall clock of the machine that recorded it.
     pub at: SystemTime,
     /// The name of its [`CallEvent`](crate::call::CallEvent), or a name that only a newer version knows.
     pub name: Box<str>,
     /// The backend.
     pub backend: Option<Box<str>>,
-    /// More about it.
+    /// A description.
     pub text: Option<Box<str>>,
 }
 
 impl Query {
-    /// Does it ask for this row, its place and number aside?
-    pub(super) fn wants(&self, row: &Row) -> bool {
+    /// Returns whether a row meets the conditions, apart from `limit` and the order.
+    pub(super) fn matches(&self, row: &Row) -> bool {
         let reason = match &row.outcome {
             RowOutcome::Failed(failure) => Some(failure.reason()),
             RowOutcome::Pending | RowOutcome::Verified => None,

@@ -1,10 +1,10 @@
-//! The block list.
+//! The block list (S11).
 
 use std::time::SystemTime;
 
 use crate::call::NumberKey;
 
-/// A number that is not called.
+/// An entry of the block list: a number that is not called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The number.

@@ -1,17 +1,17 @@
-//! The rules by which denials lock a number, which are the same in every store.
+//! The rules by which denials lock a number (S13). They are the same in every store.
 
 use std::time::Duration;
 
 use super::DenialLimits;
 use super::millis::milliseconds;
 
-/// The longest lock.
+/// Maximum duration of a lock.
 pub(super) const MAX_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long the locks of a number are remembered after its last denial.
+/// The denials and locks of a number are removed this long after its last denial.
 pub(super) const DENIAL_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The denials of one number. Times are milliseconds of the store's clock. The scripts of Redis have the same rules.
+/// The denials of one number. Times are milliseconds of the store's clock. `redis/denials.lua` has the same rules.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct NumberDenials {
     /// Denials that no lock has used up, the oldest first.
@@ -107,7 +107,7 @@ mod tests {
         /// No window has as many denials as lock a number, unless they did. Each lock is twice as long as the one before,
         /// and none is longer than a day.
         #[test]
-        fn no_sequence_has_too_many_denials_without_a_lock(events in prop::collection::vec(event(), 0..80)) {
+        fn enough_denials_in_a_window_always_lock(events in prop::collection::vec(event(), 0..80)) {
             let (mut denials, mut now) = (NumberDenials::default(), 0_i64);
             let mut counted: Vec<i64> = Vec::new();
             for event in events {

@@ -16,12 +16,12 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// All calls of a day, and those to a country, are counted in buckets of this width.
 pub(super) const DAY_BUCKET: Duration = Duration::from_secs(10 * 60);
 
-/// A number that is locked after denials.
+/// A number that is locked after denials (S13).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberLock {
     /// The number, extension included.
     pub number: NumberKey,
-    /// The same, masked.
+    /// The number, masked.
     pub masked: Box<str>,
     /// When it was locked.
     pub since: SystemTime,

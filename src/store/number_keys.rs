@@ -1,27 +1,28 @@
-//! The rules for number keys, which are the same in every store.
+//! The rules for the secrets with which numbers are hashed (S14). They are the same in every store.
 //!
-//! A store records with which keys its numbers may be hashed. A process that lacks one of these keys could miss the
-//! blocks, limits and calls of a number, so it must not begin a call. A process that has all keys rekeys a number to
-//! its current key when the number is next called.
+//! A store records the fingerprints of these secrets, which the configuration calls number keys. A process that lacks one
+//! of them could miss the blocks, limits and calls of a number, so it must not begin a call. A process that has all of
+//! them moves a number to its current one when the number is called.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::{CallStore, PepperFingerprint, StoreError, StoreErrorKind, sqlite_file};
+use super::open::store_type;
+use super::{CallStore, PepperFingerprint, StoreError, StoreErrorKind};
 use crate::call::KeyFingerprint;
-use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig, StoreKind};
+use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig};
 
 /// Timeout for each check when a gate starts.
-const CHECK_LIMIT: Duration = Duration::from_secs(1);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Interval at which a store updates the time of a key's last use.
+/// A store updates the time of a key's last use this often.
 pub(super) const KEY_USE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// A call or block may be written with a key for this long after the recorded time of its last use: the interval
-/// between two records, then the longest call, and the time until a report of fraud is in the store.
+/// A call or block may be written with a key for this long after the recorded time of its last use: the interval between
+/// two records, the longest call, and the time until a report of fraud is in the store.
 pub(super) const KEY_USE_RETENTION: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// How a process is about to use the numbers of a store.
+/// What a process does with the numbers of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyUse {
     /// It looks for numbers.
@@ -60,27 +61,23 @@ pub(crate) async fn check_pepper(
     check(store.use_pepper(pepper), PEPPER, config, base).await
 }
 
-/// Returns an error at this key of the configuration, if the store refuses it in time.
+/// Returns an error at `key` of the configuration, if the store refuses the check in time.
 async fn check(
     answer: impl Future<Output = Result<(), StoreError>>,
     key: &str,
     config: &StoreConfig,
     base: &Path,
 ) -> Result<(), ConfigError> {
-    let answer = tokio::time::timeout(CHECK_LIMIT, answer).await;
+    let answer = tokio::time::timeout(CHECK_TIMEOUT, answer).await;
     let Ok(Err(error)) = answer else { return Ok(()) };
     if error.kind() != StoreErrorKind::Refused {
         return Ok(());
     }
-    let place = match config.kind {
-        StoreKind::Memory => "the store in memory".to_owned(),
-        StoreKind::Sqlite => sqlite_file(config, base)?.display().to_string(),
-        StoreKind::Redis => "the Redis of `store.url`".to_owned(),
-    };
-    Err(ConfigError::invalid(key, format_args!("does not fit {place}: {error}")))
+    let location = (store_type(config.kind).location)(config, base)?;
+    Err(ConfigError::invalid(key, format_args!("does not fit {location}: {error}")))
 }
 
-/// The error for a key of the store that the process does not have, if there is one.
+/// Returns the error for a key in use that the process lacks, if there is one.
 pub(super) fn missing_key(
     used: impl IntoIterator<Item = KeyFingerprint>,
     known: &[KeyFingerprint],
@@ -89,7 +86,7 @@ pub(super) fn missing_key(
 }
 
 impl StoreError {
-    /// Refused, because numbers of the store were hashed with a key that the process does not have.
+    /// Numbers of the store were hashed with a key that the process lacks.
     pub(super) fn missing_number_key(fingerprint: impl std::fmt::Display) -> Self {
         Self::refused(format_args!(
             "it has numbers that were hashed with another number key (fingerprint {fingerprint}), which this \

@@ -1,4 +1,4 @@
-//! PINs, as a store keeps them, and the rules by which guesses are counted. They are the same in every store.
+//! PINs in a store, and the rules by which guesses are counted (S15). They are the same in every store.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use super::{StoreError, StoredNumber};
 use crate::call::NumberKey;
 use crate::limits::PinLimits;
 
-/// The PINs of a store.
+/// The PINs of a store (S15).
 ///
 /// `numbers` are the hashes of one number with each number key, the current one first.
 ///
@@ -38,25 +38,25 @@ pub trait PinStore: Send + Sync {
     /// If it is not known whether it was removed.
     async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
 
-    /// Ends the lock and takes back the failures of a number's PIN. Returns whether it has one.
+    /// Ends the lock and resets the failures of a number's PIN. Returns whether the number has one.
     ///
     /// # Errors
     /// If it is not known whether it was unlocked.
     async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
 
-    /// The numbers that have a PIN; the one that was set last comes first.
+    /// Returns the numbers that have a PIN. The one that was set last comes first.
     ///
     /// # Errors
     /// If they cannot be read.
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError>;
 
-    /// Looks up whether the PIN of a number could be entered now. Changes nothing.
+    /// Returns whether the PIN of a number can be entered now. Changes nothing.
     ///
     /// # Errors
     /// If that is not known.
     async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError>;
 
-    /// Counts a failure, and returns what the entered PIN is to be compared with.
+    /// Counts a failure, and returns the hash with which the entered PIN is compared.
     ///
     /// # Errors
     /// Refused if the PINs were made with another pepper: nothing was counted. Any other error: it may be counted. No PIN
@@ -95,12 +95,12 @@ pub struct NewPin {
     pub set_at: SystemTime,
 }
 
-/// What is known of a PIN that is set. The hash is not part of it.
+/// A PIN that is set, without its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPin {
     /// The number that has the PIN.
     pub number: NumberKey,
-    /// The same, masked.
+    /// The number, masked.
     pub masked: Box<str>,
     /// When the PIN was set.
     pub set_at: SystemTime,
@@ -124,7 +124,7 @@ pub enum PinState {
     Open,
 }
 
-/// The answer to [`PinStore::begin_pin_guess`].
+/// The result of [`PinStore::begin_pin_guess`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PinGuess {
     /// The number has no PIN. Nothing was counted.
@@ -180,7 +180,7 @@ impl fmt::Debug for PepperFingerprint {
 }
 
 impl StoreError {
-    /// Refused, because the PINs were made with another pepper, whose fingerprint is `used`.
+    /// The PINs were made with another pepper, whose fingerprint is `used`.
     pub(super) fn pepper_mismatch(used: impl fmt::Display) -> Self {
         Self::refused(format_args!(
             "its PINs were made with another pepper (fingerprint {used}), so no PIN could be right: set \
@@ -190,8 +190,7 @@ impl StoreError {
     }
 }
 
-/// The guesses of one PIN, and its lock. Times are milliseconds of the store's clock. The scripts of Redis have the same
-/// rules.
+/// The guesses of one PIN, and its lock. Times are milliseconds of the store's clock. `redis/pins.lua` has the same rules.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Guesses {
     /// All guesses so far. The number of a guess is this count after its begin.
@@ -232,7 +231,7 @@ impl Guesses {
         Ok(self.begun)
     }
 
-    /// Takes back the failures up to a guess, unless a later guess has locked the PIN.
+    /// Resets the failures up to a guess, unless a later guess has locked the PIN.
     pub(super) fn was_right(&mut self, guess: u64) {
         let is_locked_by_later = self.lock.is_some_and(|lock| lock.by > guess);
         if guess > self.forgiven && !is_locked_by_later {
@@ -241,13 +240,13 @@ impl Guesses {
         }
     }
 
-    /// Ends the lock and takes back all failures. Guesses in progress change nothing after this.
+    /// Ends the lock and resets all failures. Guesses in progress change nothing after this.
     pub(super) fn forgive_all(&mut self) {
         self.forgiven = self.begun;
         self.lock = None;
     }
 
-    /// The failures and the rest of the lock in milliseconds, as they are now.
+    /// Returns the failures, and the rest of the lock in milliseconds.
     pub(super) fn state(&self, now: i64) -> (u32, Option<i64>) {
         match self.lock {
             Some(lock) if lock.until <= now => (0, None),

@@ -1,4 +1,4 @@
-//! Why a store lets no attempt begin, and the words for it.
+//! Why a store refuses to begin an attempt, and the message for the host.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,31 +7,31 @@ use time::macros::format_description;
 
 use crate::call::{CallLimit, Failure, FailureReason};
 
-/// Why a store lets no attempt begin.
+/// Why a store refuses to begin an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The id is pending with another number.
     OtherNumber,
-    /// Another id rings the number.
+    /// Another call is ringing the number.
     InProgress,
     /// The number is on the block list.
     Blocked {
-        /// Why.
+        /// The reason of the block.
         reason: Box<str>,
-        /// Until when, if not for ever.
+        /// The end of the block. `None`: it has no end.
         until: Option<SystemTime>,
     },
     /// A limit of the configuration admits no call.
     Limit {
-        /// Which one.
+        /// The limit.
         limit: CallLimit,
-        /// After that time it admits one, unless other calls began meanwhile.
+        /// A call is admitted after this time, unless other calls begin meanwhile (S12).
         after: Duration,
     },
 }
 
 impl Refusal {
-    /// What the host is told of a call to a number, which is given masked.
+    /// Returns the failure for the host. `number` is masked.
     pub fn failure(&self, number: &str) -> Failure {
         match self {
             Self::OtherNumber => Failure::new(
@@ -64,7 +64,7 @@ impl Refusal {
     }
 }
 
-/// A time for people: `2026-03-01 09:30:00 UTC`.
+/// Formats a time for people: `2026-03-01 09:30:00 UTC`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
     OffsetDateTime::from(time).format(format).unwrap_or_default()

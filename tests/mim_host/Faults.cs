@@ -1,5 +1,5 @@
-// A library that panics where PHONEGATE_FAULT says, on Windows, where the library sees what the host sets. Each question is
-// answered all the same.
+// Calls while the library panics at the place that PHONEGATE_FAULT names. Each call must get an answer. Only on Windows does
+// the library see variables that the host sets.
 using System;
 using System.Collections.Generic;
 using Microsoft.IdentityManagement.PhoneServiceProvider;
@@ -9,7 +9,7 @@ public static class Faults
     private static readonly string[] Places = {
         "backend.place", "backend.follow", "gate.initiate", "export.InitiateCall", "export.GetCallStatus", "export.GetFailureMessage" };
 
-    // A number for each place, since a phone may ring that a panic left, and one for the calls after them.
+    // One number for each place, because a phone may still ring after a panic, and one for the calls between them.
     public static bool All(IPhoneServiceProvider provider, List<string> numbers)
     {
         bool good = true;
@@ -20,16 +20,16 @@ public static class Faults
             Guid call = Guid.NewGuid();
             Environment.SetEnvironmentVariable("PHONEGATE_FAULT", place);
             PhoneCallStatus status = provider.InitiateCall(numbers[n], call, null);
-            if (status == PhoneCallStatus.Pending) status = Insults.End(provider, call);
+            if (status == PhoneCallStatus.Pending) status = BadInputs.End(provider, call);
             string message = provider.GetFailureMessage(call.ToString());
             Console.WriteLine(string.Join("\t", new string[] { "fault", place, status.ToString(), MimHost.OneLine(message) }));
 
             Environment.SetEnvironmentVariable("PHONEGATE_FAULT", null);
-            // Only what was asked had the fault, where it was in a question.
-            if (place == "export.GetCallStatus") good &= Insults.End(provider, call) == PhoneCallStatus.Success;
+            // A fault in GetCallStatus does not affect the call itself.
+            if (place == "export.GetCallStatus") good &= BadInputs.End(provider, call) == PhoneCallStatus.Success;
             Guid next = Guid.NewGuid();
             provider.InitiateCall(another, next, null);
-            good &= Insults.End(provider, next) == PhoneCallStatus.Success;
+            good &= BadInputs.End(provider, next) == PhoneCallStatus.Success;
         }
         return good;
     }

@@ -1,12 +1,12 @@
-// Behaves as Microsoft Identity Manager does towards a phone provider, and worse where its documentation leaves room.
+// Uses a phone provider as Microsoft Identity Manager does, in every way that its documentation allows.
 //
 //   MimHost.exe MfaSettings.xml calls CALLS       places all calls of the file at once
 //   MimHost.exe MfaSettings.xml domains CALLS     the same from two AppDomains, of which one is unloaded meanwhile
 //   MimHost.exe MfaSettings.xml attributes NUMBER one call with every kind of delivery attribute, in a German culture
-//   MimHost.exe MfaSettings.xml insults NUMBER    what no sane host would hand over
+//   MimHost.exe MfaSettings.xml bad-inputs NUMBER every kind of bad input
 //   MimHost.exe MfaSettings.xml leave CALLS       starts the calls, and ends while they are pending
 //   MimHost.exe MfaSettings.xml faults NUMBER...  calls while the library panics in one place after the other
-//   MimHost.exe MfaSettings.xml mended NUMBER LIBRARY  a call before LIBRARY is put beside the shim, and one after it
+//   MimHost.exe MfaSettings.xml repaired NUMBER LIBRARY  a call before LIBRARY is copied to the shim's folder, and one after it
 //
 //   --load from|file|bytes   Assembly.LoadFrom, LoadFile, or Load of the file's bytes
 //   --instances one|each     one provider for all calls, or one for each
@@ -27,7 +27,7 @@ public static class MimHost
 {
     public static int Main(string[] arguments)
     {
-        // Windows has a code page of its own for what a program prints.
+        // The default encoding of a program's output on Windows is not UTF-8.
         StreamWriter output = new StreamWriter(Console.OpenStandardOutput(), new UTF8Encoding(false));
         output.AutoFlush = true;
         Console.SetOut(output);
@@ -46,14 +46,14 @@ public static class MimHost
                 case "domains":
                     return TwoDomains(shim, load, each, ReadCalls(words[2])) ? 0 : 1;
                 case "attributes":
-                    return Insults.Attributes(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
-                case "insults":
-                    return Insults.All(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
+                    return BadInputs.Attributes(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
+                case "bad-inputs":
+                    return BadInputs.All(Caller.In(domain, shim, load, each).Provider(), words[2]) ? 0 : 1;
                 case "leave":
                     return Report(Caller.In(domain, shim, load, each).Run(ReadCalls(words[2]), true, false)) ? 0 : 1;
                 case "faults":
                     return Faults.All(Caller.In(domain, shim, load, each).Provider(), words.GetRange(2, words.Count - 2)) ? 0 : 1;
-                case "mended":
+                case "repaired":
                     return Mended(Caller.In(domain, shim, load, each).Provider(), words[2], words[3], Path.GetDirectoryName(shim)) ? 0 : 1;
                 default:
                     throw new ArgumentException("no such mode: " + words[1]);
@@ -138,7 +138,7 @@ public static class MimHost
     }
 
     // The first half of the calls is started in a domain that is unloaded while the other half runs in a second one.
-    // The second then tells how the first half ended, and a third, made afterwards, repeats it from the beginning.
+    // The second then reports how the first half ended, and a third one, created later, repeats it.
     private static bool TwoDomains(string shim, string load, bool each, Call[] calls)
     {
         Call[] first = new Call[calls.Length / 2];

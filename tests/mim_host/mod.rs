@@ -2,7 +2,7 @@
 //! Windows under Wine.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-pub mod stories;
+pub mod scenarios;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ const CLR_4: [&str; 2] = ["-sdk:4.5", "-langversion:5"];
 /// Where `scripts/install-tools windows` unpacks .NET for Windows, below the target folder.
 const DOTNET: &str = "dotnetcore2-3.1.23/dotnetcore2/bin/dotnet.exe";
 
-/// A host in one folder, and the shim in another, whose name is hard on whoever takes paths for URLs.
+/// A host in one folder, and the shim in another, whose name breaks code that treats paths as URLs.
 pub struct Mim {
     root: TempDir,
     system: System,
@@ -38,12 +38,12 @@ pub enum System {
 /// The numbers of the contract's statuses.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Numbers {
-    /// In the order in which MIM's documentation lists the names.
+    /// The order of the names in MIM's documentation.
     Listed,
     Others,
 }
 
-/// What a run of the host printed, a line a `Vec` of its fields.
+/// The output of a run of the host. Each line is a `Vec` of its fields.
 pub struct Run {
     pub code: Option<i32>,
     pub lines: Vec<Vec<String>>,
@@ -75,7 +75,8 @@ impl Mim {
         options.extend((numbers == Numbers::Others).then_some("-define:OTHER_NUMBERS"));
         compile_csharp(&contract, clr, &options, &["shim/contract/PhoneServiceProvider.cs"]);
         compile_csharp(&mim.shim(), clr, &["-target:library", &reference], &["shim/CustomPhoneGate.cs"]);
-        let host = ["MimHost.cs", "Caller.cs", "Insults.cs", "Faults.cs"].map(|file| format!("tests/mim_host/{file}"));
+        let host =
+            ["MimHost.cs", "Caller.cs", "BadInputs.cs", "Faults.cs"].map(|file| format!("tests/mim_host/{file}"));
         compile_csharp(&mim.host(), clr, &[&reference, "-r:System.Xml.dll"], &host.each_ref().map(String::as_str));
 
         let settings = format!(
@@ -84,7 +85,7 @@ impl Mim {
             mim.path_in_host(&mim.shim())
         );
         fs::write(mim.settings(), settings).unwrap();
-        // What `dotnet exec` wants to know.
+        // For `dotnet exec`.
         let runtime = r#"{"runtimeOptions": {"framework": {"name": "Microsoft.NETCore.App", "version": "3.1.0"}}}"#;
         fs::write(mim.runtime(), runtime).unwrap();
         mim
@@ -102,7 +103,7 @@ impl Mim {
         self
     }
 
-    /// Builds a fake library in this folder, and tells its path.
+    /// Builds a fake library in this folder, and returns its path.
     pub fn fake_in(&self, folder: &Path, options: &[&str]) -> PathBuf {
         let path = folder.join(self.library_name());
         let mut compiler = match self.system {
@@ -111,7 +112,7 @@ impl Mim {
         };
         compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-shared"]);
         if let System::Linux = self.system {
-            // The name inside is what a runtime may look a loaded library up by, as every runtime does on Windows.
+            // A runtime may find a loaded library by this name, as every runtime does on Windows.
             compiler.args(["-fPIC", "-Wl,-soname,libphonegate.so"]);
         }
         compiler.arg("-I").arg(project_folder().join("include")).args(options);
@@ -180,7 +181,7 @@ impl Mim {
         }
     }
 
-    /// Makes the library one for processes of 32 bits, by its header.
+    /// Changes the header of the library to that of a 32-bit one.
     pub fn spoil_bitness(&self) {
         let path = self.library_path();
         let mut library = fs::read(&path).unwrap();
@@ -199,7 +200,7 @@ impl Mim {
         fs::write(&path, library).unwrap();
     }
 
-    /// A path as the host knows it.
+    /// Returns a path in the host's syntax.
     pub fn path_in_host(&self, path: &Path) -> String {
         match self.system {
             System::Linux => path.to_str().unwrap().to_owned(),
@@ -248,7 +249,7 @@ impl Mim {
             System::Windows(wine) => {
                 let paths = [self.runtime(), self.host(), self.settings()].map(|path| windows_path(&path));
                 let mut dotnet = wine.command(&dotnet(), &["exec", "--runtimeconfig", &paths[0], &paths[1], &paths[2]]);
-                // It brings no tables of cultures along.
+                // This runtime has no culture data.
                 dotnet.env("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1");
                 dotnet
             }
@@ -262,7 +263,7 @@ impl Mim {
 }
 
 impl Run {
-    /// The lines of one kind, without the word that names it.
+    /// Returns the lines of one kind, without their first field.
     pub fn of(&self, kind: &str) -> Vec<&[String]> {
         self.lines
             .iter()
@@ -272,7 +273,7 @@ impl Run {
             .collect()
     }
 
-    /// The status and the failure message of the only call.
+    /// Returns the status and the failure message of the only call.
     pub fn only_call(&self) -> (&str, &str) {
         match self.of("call").as_slice() {
             [[_, _, _, status, message]] => (status, message),

@@ -1,4 +1,4 @@
-//! Redis is away for a while, or has lost something.
+//! Redis is unreachable for a while, is full (S20), or has lost something.
 
 use futures_util::FutureExt;
 use phonegate::store::{AlertAdded, AlertStore, QueuedAlert};
@@ -7,7 +7,7 @@ use super::*;
 use crate::support::approval::verified;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
+async fn a_server_that_is_away_is_reported_and_used_again() {
     let mut redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -19,19 +19,19 @@ async fn a_server_that_is_away_is_told_and_used_again_when_it_returns() {
     problem(store.check().await);
     redis.restart();
     begin_at_last(&store, 5).await;
-    // Its data are there again, and so are its scripts.
+    // Its data and its scripts are there again.
     let rows = store.rows(&Query { limit: 10, ..Query::default() }).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1), id(5)]);
     redis.cli(&["SCRIPT", "FLUSH"]);
     assert_eq!(begin(&store, 6).await, Ok(Begun::New));
-    // One that went and came back while nobody asked is no trouble at all.
+    // A restart while no operation ran is not noticed.
     redis.kill();
     redis.restart();
     assert_eq!(begin(&store, 7).await, Ok(Begun::New));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_on() {
+async fn a_server_that_stands_still_is_reported_and_used_again() {
     let redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -43,14 +43,14 @@ async fn a_server_that_stands_still_is_told_in_time_and_used_again_when_it_goes_
     for answer in futures_util::future::join_all(answers).await {
         problem(answer);
     }
-    // All were told while it stood still.
+    // All were answered while it stood still.
     redis.resume();
     begin_at_last(&store, 300).await;
     assert!(store.end(&end(300, verified())).await.unwrap().is_done());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it_goes_on() {
+async fn a_call_withdrawn_while_redis_stood_still_never_begins() {
     let redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -64,14 +64,14 @@ async fn a_call_that_was_given_up_while_redis_stood_still_does_not_begin_when_it
     while let Err(error) = store.record(std::slice::from_ref(&update)).await {
         assert!(start.elapsed() < support::PATIENCE, "{error}");
     }
-    // Whichever came first, the number is free and nothing is pending.
+    // Whichever came first, the number is released and nothing is pending.
     let again = NewAttempt { attempt: Attempt { id: id(3), generation: 1 }, ..new(2) };
     assert_eq!(store.begin(&again, &NO_LIMITS).await, Ok(Begun::New));
     assert!(!store.end(&end(2, verified())).await.unwrap().is_done());
 }
 
-/// The time of a lease passes, in which a node does what nodes do.
-async fn a_lease_runs_out(node: &RedisStore) {
+/// Waits until a lease has expired, while a node writes as nodes do.
+async fn a_lease_expires(node: &RedisStore) {
     for _ in 0..7 {
         node.renew(ANOTHER).await.unwrap();
         tokio::time::sleep(LEASE / 6).await;
@@ -79,7 +79,7 @@ async fn a_lease_runs_out(node: &RedisStore) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_loses_calls_to_another_because_redis_was_away() {
+async fn no_lease_expires_while_redis_is_away() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
@@ -95,12 +95,12 @@ async fn nobody_loses_calls_to_another_because_redis_was_away() {
         }
     };
     assert_eq!(taken, [], "its owner could not renew its lease");
-    a_lease_runs_out(&another).await;
+    a_lease_expires(&another).await;
     assert_eq!(another.claim_orphans(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
+async fn claims_whose_answer_was_lost_are_returned_again() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     begin_at_last(&store, 1).await;
@@ -108,8 +108,8 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
     let update = RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
     assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]));
-    a_lease_runs_out(&another).await;
-    // Redis gets the question when it goes on, and nobody waits for the answer any more.
+    a_lease_expires(&another).await;
+    // Redis runs the script when it continues, but its answer is lost.
     redis.pause();
     problem(another.claim_orphans(ANOTHER, 10).await);
     redis.resume();
@@ -129,14 +129,14 @@ async fn calls_that_were_handed_over_without_an_answer_are_handed_over_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
+async fn a_deleted_call_stops_no_other_claim() {
     let redis = Redis::start();
     let (store, another) = (open(&redis.url()), open(&redis.url()));
     for n in 1..=3 {
         begin_at_last(&store, n).await;
     }
     redis.cli(&["DEL", "{phonegate}:attempt:2"]);
-    a_lease_runs_out(&another).await;
+    a_lease_expires(&another).await;
     let orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
     let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
     assert_eq!(ids, [id(1), id(3)]);
@@ -144,7 +144,7 @@ async fn a_call_that_somebody_has_deleted_holds_up_none_of_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_that_redis_lost_holds_up_none_of_the_others() {
+async fn a_lost_alert_stops_no_other_delivery() {
     let redis = Redis::start();
     let store = open(&redis.url());
     begin_at_last(&store, 1).await;
@@ -192,7 +192,7 @@ async fn a_sweep_gives_up_alerts_when_memory_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
+async fn a_server_with_full_memory_refuses_calls_and_can_be_swept() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let block = Block {
@@ -219,7 +219,7 @@ async fn a_server_whose_memory_is_full_refuses_calls_and_can_be_made_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_behind_too_many_others_is_refused_at_once_and_never_begins() {
+async fn a_call_behind_too_many_others_is_refused_at_once() {
     let redis = Redis::start();
     let store = std::sync::Arc::new(open(&redis.url()));
     redis.pause();

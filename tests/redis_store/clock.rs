@@ -1,4 +1,4 @@
-//! The clock of Redis, which somebody may set.
+//! The clock of Redis, which an administrator may set (S10).
 
 use super::*;
 use crate::support::approval::verified;
@@ -15,7 +15,7 @@ async fn a_clock_that_was_behind_and_is_right_again_lifts_no_limit() {
     let limits = Limits { calls_per_number: 1, per_number_window: Duration::from_secs(600), ..NO_LIMITS };
     assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
-    // So it would be if the server's clock had been set back by an hour after that.
+    // As if the server's clock had been set back by an hour after that.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 3_600_000).to_string()]);
     let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
     let refused = store.begin(&again, &limits).await;
@@ -66,7 +66,7 @@ async fn span_of(store: &RedisStore, n: u128) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
+async fn a_server_clock_that_was_set_back_gives_no_more_time() {
     let redis = Redis::start();
     let store = open(&redis.url());
     for n in [1, 2] {
@@ -74,7 +74,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
     }
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert!(span_of(&store, 1).await < LEASE * 6 && span_of(&store, 2).await > LEASE);
-    // So it would be if the server had come back with its clock an hour behind: how long it was away, nobody knows.
+    // As if the server had come back with its clock an hour behind: it is not known how long it was away.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() + 3_600_000).to_string()]);
     for _ in 0..2 {
         assert_eq!((span_of(&store, 1).await, span_of(&store, 2).await), (Duration::MAX, Duration::ZERO));
@@ -91,7 +91,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_was_set_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_forgotten() {
+async fn a_call_with_a_time_in_the_future_stops_no_sweep() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let ahead = SystemTime::now() + Duration::from_secs(86_400 * 365);
@@ -107,7 +107,7 @@ async fn a_call_that_ended_by_a_clock_that_was_ahead_keeps_no_other_from_being_f
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_was_away() {
+async fn a_server_clock_that_stood_still_gives_no_more_time() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
@@ -121,7 +121,7 @@ async fn nobody_gets_more_time_because_the_servers_clock_stood_still_while_it_wa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_worked_off_while_nobody_is_there_leaves_what_was_before_in_doubt() {
+async fn ages_from_before_a_clock_catches_up_unused_are_unknown() {
     let redis = Redis::start();
     let store = open(&redis.url());
     // The server's clock was set back by an hour, and then a call is verified.
@@ -130,7 +130,7 @@ async fn a_clock_that_is_worked_off_while_nobody_is_there_leaves_what_was_before
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert!(span_of(&store, 1).await < LEASE * 6);
-    // As if nobody had been there for ten minutes.
+    // As if no node had been running for ten minutes.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 600_000).to_string()]);
     assert_eq!(span_of(&store, 1).await, Duration::MAX);
 }

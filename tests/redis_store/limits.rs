@@ -1,4 +1,4 @@
-//! What Redis has of limits, denials and approvals that were used up.
+//! Limits (S12), denials (S13) and used approvals (S16) in Redis.
 
 use phonegate::call::Country;
 use phonegate::store::{DenialLimits, LimitStore, Usage};

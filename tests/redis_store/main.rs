@@ -1,15 +1,15 @@
-//! What is Redis's own.
+//! What only the store in Redis promises.
 
 mod away;
 mod clock;
 mod codes;
+mod connect;
 mod limits;
-mod named;
 mod number_keys;
+mod redirects;
 mod sites;
 #[path = "../support/mod.rs"]
 mod support;
-mod way;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -70,9 +70,9 @@ async fn begin(store: &RedisStore, n: u128) -> Result<Begun, StoreError> {
     is_answered(store.begin(&new(n), &NO_LIMITS)).await
 }
 
-/// What a store says: it says something, also where the server says nothing.
-async fn is_answered<T>(question: impl Future<Output = T>) -> T {
-    tokio::time::timeout(support::PATIENCE, question).await.expect("the store waits for its server no longer")
+/// Waits for a store's answer. It must come even if the server does not answer.
+async fn is_answered<T>(operation: impl Future<Output = T>) -> T {
+    tokio::time::timeout(support::PATIENCE, operation).await.expect("the store waits for its server no longer")
 }
 
 /// Begins a call as soon as that works.

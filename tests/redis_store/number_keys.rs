@@ -1,4 +1,4 @@
-//! Number keys in Redis: those of a store from before they were noted, and when one is forgotten.
+//! Number keys in Redis (S14): those from before they were recorded, and when one is removed.
 
 use phonegate::call::HashedNumber;
 use phonegate::store::{KeyUse, LimitStore, NewPin, PepperFingerprint, PinStore};
@@ -35,7 +35,7 @@ fn block(n: u128, since: SystemTime) -> Block {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_block_from_before_number_keys_were_noted_holds_when_one_is_set() {
+async fn a_block_from_before_number_keys_still_holds() {
     let redis = Redis::start();
     let store = open(&redis.url());
     store.block(&block(1, SystemTime::now())).await.unwrap();
@@ -48,7 +48,7 @@ async fn a_block_from_before_number_keys_were_noted_holds_when_one_is_set() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
+async fn an_unused_number_key_is_removed() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let may_start = async || {

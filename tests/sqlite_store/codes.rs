@@ -1,4 +1,4 @@
-//! The codes of a pending call: in the file only while it is pending.
+//! The codes of a pending call: in the file only while it is pending (S18).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is SQLite's own among the promises of stores: the file, its clock, and who else uses it.
+//! What only the store in SQLite promises: the file, its clock (S10), and other programs that use it.
 
 mod acknowledged;
 mod codes;
@@ -8,8 +8,10 @@ mod kills;
 mod number_keys;
 mod others;
 mod pins;
+mod recounts;
 #[path = "../support/mod.rs"]
 mod support;
+mod victim;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -95,7 +97,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn a_limit_holds_across_restarts_and_says_when_there_may_be_a_call_again() {
+fn a_limit_holds_across_restarts_and_says_for_how_long() {
     let (_folder, file) = file();
     let limits = json!({ "calls_per_number": 2, "per_number_window_s": 600 });
     for n in 1..=4 {
@@ -120,7 +122,7 @@ fn moved_clock() -> SystemTime {
 }
 
 #[test]
-fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
+fn a_clock_that_is_set_back_neither_admits_nor_delays_calls() {
     let (_folder, file) = file();
     let limits = Limits { calls_per_number: 2, per_number_window: Duration::from_secs(2), ..NO_LIMITS };
     let begin = |store: &SqliteStore, n: u128| {
@@ -137,7 +139,7 @@ fn a_clock_that_is_set_back_gives_no_new_calls_and_holds_none_up() {
     SET_BACK.store(5, Ordering::Relaxed);
     assert!(matches!(begin(&store, 3), Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })));
     drop(store);
-    // In the next process, too; and the time goes on, though the wall clock lies hours behind.
+    // Also in the next process. The time goes on, although the wall clock is hours behind.
     let store = SqliteStore::open_with_clock(&file, moved_clock).unwrap();
     let Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, after }) = begin(&store, 4) else {
         panic!("the limit is undone")
@@ -176,7 +178,7 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
 }
 
 #[test]
-fn the_file_is_for_its_owner_alone_and_holds_no_number() {
+fn the_file_is_private_and_has_no_whole_number() {
     let (folder, file) = file();
     let gate = gate(&file, no_limits(), json!({}));
     gate.initiate(id(1), "+1 4255551212x77777777");
@@ -205,7 +207,7 @@ fn the_whole_number_is_kept_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_is_no_database_of_this_version_is_refused_and_left_as_it_is() {
+fn a_foreign_or_newer_database_is_refused_and_unchanged() {
     let (_folder, file) = file();
     std::fs::write(&file, "Dear diary, today nobody called.").unwrap();
     let error = SqliteStore::open(&file).err().unwrap();
@@ -258,7 +260,7 @@ fn what_is_deleted_is_not_in_the_file_any_more() {
         since: SystemTime::now(),
         until: None,
     };
-    // Whoever closes it last writes the log back into the file.
+    // The last process that closes the file writes the log back into it.
     let store = SqliteStore::open(&file).unwrap();
     wait(store.block(&block)).unwrap();
     drop(store);
@@ -282,7 +284,7 @@ fn days_ago<const DAYS: u32>() -> SystemTime {
 }
 
 #[test]
-fn a_call_is_forgotten_after_some_days_where_both_clocks_say_so() {
+fn a_call_is_removed_when_both_clocks_say_that_it_is_old() {
     let (_folder, file) = file();
     keep_call(&file, 1, days_ago::<91>);
     keep_call(&file, 2, days_ago::<89>);
@@ -316,7 +318,7 @@ fn an_hour_ahead() -> SystemTime {
 }
 
 #[test]
-fn nobody_gets_more_time_because_the_clock_was_set_back_while_no_process_was_there() {
+fn a_clock_set_back_between_processes_gives_no_more_time() {
     let (_folder, file) = file();
     keep_call(&file, 1, an_hour_ahead);
     let store = SqliteStore::open_with_clock(&file, an_hour_ahead).unwrap();
@@ -330,13 +332,13 @@ fn nobody_gets_more_time_because_the_clock_was_set_back_while_no_process_was_the
         AttemptState::Ended { ago, .. } => ago,
         other => panic!("{other:?}"),
     };
-    assert!(left(&store) > LEASE && ago(&store) < LEASE * 6, "as long as nobody sets it");
+    assert!(left(&store) > LEASE && ago(&store) < LEASE * 6, "until the clock is set");
     drop(store);
-    // How long no process was there, nobody knows.
+    // It is not known for how long no process was running.
     let store = SqliteStore::open(&file).unwrap();
     assert_eq!(left(&store), Duration::ZERO);
     assert!(ago(&store) > DAY);
-    // Nor does the store's clock go on where the next process is there only much later.
+    // The same if the next process starts only much later.
     let store = SqliteStore::open_with_clock(&file, || SystemTime::now() + Duration::from_secs(7200)).unwrap();
     assert_eq!(left(&store), Duration::ZERO);
     let orphans = wait(store.claim_orphans(Owner(uuid::Uuid::from_u128(2)), 9)).unwrap();

@@ -1,4 +1,4 @@
-//! Number keys in a file: those of a gate that starts, those of an older file, and when one is forgotten.
+//! Number keys in a file (S14): those of a gate that starts, those of an older file, and when one is removed.
 
 use phonegate::admission::NumberHasher;
 use phonegate::call::{KeyFingerprint, PhoneNumber};
@@ -68,7 +68,7 @@ fn a_gate_starts_with_all_number_keys_of_its_file_alone() {
 }
 
 #[test]
-fn a_block_in_a_file_of_version_2_holds_when_a_number_key_is_set() {
+fn a_block_of_version_2_holds_when_a_number_key_is_set() {
     let (_folder, file) = file();
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let since = SystemTime::now();
@@ -86,7 +86,7 @@ fn a_block_in_a_file_of_version_2_holds_when_a_number_key_is_set() {
     let (status, text) = call(&file, json!({ "number_key": ONE }), 1);
     assert_eq!(status, CallStatus::Failed);
     assert!(text.contains("is on the block list: stolen"), "{text}");
-    let copies = phonegate::store::kept_beside(&file);
+    let copies = phonegate::store::backup_files(&file);
     assert_eq!(copies.len(), 1, "the file was copied before: {copies:?}");
 }
 
@@ -101,7 +101,7 @@ fn set_clock(hours: u64) {
 }
 
 #[test]
-fn a_number_key_is_forgotten_when_no_number_is_left_of_it() {
+fn an_unused_number_key_is_removed() {
     let (_folder, file) = file();
     let store = SqliteStore::open_with_clock(&file, clock).unwrap();
     let call = |n, number: StoredNumber| {

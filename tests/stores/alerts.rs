@@ -1,4 +1,4 @@
-//! Alerts: each waits until it is delivered, by one owner at a time.
+//! Alerts: each waits until it is delivered, by one owner at a time (S19).
 
 use std::collections::BTreeSet;
 

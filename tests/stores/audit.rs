@@ -1,4 +1,4 @@
-//! What is kept of calls, for how long, and how it is asked for.
+//! The audit: what is recorded of calls (S7, S18), how it is queried, and for how long it is kept (S17).
 
 use phonegate_approval::verdict::JudgedBy;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::approval::verified;
 
 #[test]
-fn what_was_refused_is_kept_and_takes_no_number() {
+fn a_refusal_is_recorded_and_holds_no_number() {
     on_every_store(async |open| {
         let store = open();
         let limits = Limits { calls_per_number: 1, calls_per_minute: 1, concurrent_calls: 1, ..NO_LIMITS };
@@ -22,7 +22,7 @@ fn what_was_refused_is_kept_and_takes_no_number() {
         assert_eq!((second.number.as_deref(), second.number_key), (None, None));
         // It counts for no limit.
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
-        // One that has begun after all is over then, whoever has it, and does not count either.
+        // If it has begun nevertheless, it ends, whichever owner it has, and does not count either.
         store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
         assert_eq!(ended(&store, id(3)).await, (1, stored(failed(FailureReason::Throttled))));
         assert_eq!(store.begin(&new(attempt(4, 1), number(1)), &limits).await, Ok(Begun::New));
@@ -30,7 +30,7 @@ fn what_was_refused_is_kept_and_takes_no_number() {
 }
 
 #[test]
-fn what_is_recorded_twice_has_happened_once() {
+fn a_change_recorded_twice_happens_once() {
     on_every_store(async |open| {
         let store = open();
         let one = attempt(1, 1);
@@ -66,7 +66,7 @@ fn what_is_recorded_twice_has_happened_once() {
         for updates in [&updates[..3], &updates[..], &updates[2..], &updates[..]] {
             store.record(updates).await.unwrap();
         }
-        // What is told of an attempt that is not there is told to nobody.
+        // A change of an unknown attempt changes nothing.
         store
             .record(&[update(attempt(9, 9), 1, step(CallEvent::Ringing)), update(attempt(9, 9), 1, placed("CA9"))])
             .await
@@ -111,7 +111,7 @@ fn what_is_recorded_twice_has_happened_once() {
 }
 
 #[test]
-fn a_call_that_no_backend_has_placed_is_the_last_ones_that_refused_it() {
+fn an_unplaced_call_has_the_backend_that_refused_it_last() {
     on_every_store(async |open| {
         let store = open();
         let refused_by = |backend: &str| AttemptChange::Step {
@@ -138,7 +138,7 @@ fn a_call_that_no_backend_has_placed_is_the_last_ones_that_refused_it() {
 }
 
 #[test]
-fn the_whole_number_is_kept_where_it_is_given() {
+fn the_whole_number_is_kept_if_configured() {
     on_every_store(async |open| {
         let store = open();
         let whole = StoredNumber { full: Some("+14255551212x7".into()), ..number(1) };
@@ -150,7 +150,7 @@ fn the_whole_number_is_kept_where_it_is_given() {
 }
 
 #[test]
-fn the_audit_answers_what_it_is_asked() {
+fn the_audit_returns_what_a_query_matches() {
     on_every_store(async |open| {
         let store = open();
         let numbers = [number(1), extension(1, 7), number(2), number(3)];
@@ -193,7 +193,7 @@ fn the_audit_answers_what_it_is_asked() {
 }
 
 #[test]
-fn a_long_audit_is_read_whole_and_forgotten_whole() {
+fn a_long_audit_is_read_and_removed_completely() {
     on_every_store(async |open| {
         let store = open();
         let updates: Vec<_> = (1..=1203).map(|n| update(attempt(n, 1), n as u64, refused(None))).collect();
@@ -211,7 +211,7 @@ fn a_long_audit_is_read_whole_and_forgotten_whole() {
 }
 
 #[test]
-fn old_calls_are_forgotten_and_pending_ones_are_not() {
+fn old_calls_are_removed_and_pending_ones_are_not() {
     on_every_store(async |open| {
         let store = open();
         for (n, generation) in [(1, 1), (2, 1), (3, 1)] {
@@ -237,7 +237,7 @@ fn old_calls_are_forgotten_and_pending_ones_are_not() {
 }
 
 #[test]
-fn a_new_store_says_what_it_is_and_is_empty() {
+fn a_new_store_describes_itself_and_is_empty() {
     on_every_store(async |open| {
         let store = open();
         assert!(!store.check().await.unwrap().is_empty());

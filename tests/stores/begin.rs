@@ -1,10 +1,10 @@
-//! Who may begin: of many one, and what stands against it.
+//! Which attempts begin (S1, S2, S3, S8).
 
 use super::*;
 use crate::support::approval::verified;
 
 #[test]
-fn of_many_simultaneous_repeats_of_an_id_one_begins() {
+fn of_simultaneous_repeats_of_an_id_one_begins() {
     on_every_store(async |open| {
         let news = (1..=64).map(|generation| new(attempt(1, generation), number(1)));
         let begun = begin_at_once(open, NO_LIMITS, news).await;
@@ -17,7 +17,7 @@ fn of_many_simultaneous_repeats_of_an_id_one_begins() {
 }
 
 #[test]
-fn of_many_simultaneous_calls_to_a_number_one_begins() {
+fn of_simultaneous_calls_to_a_number_one_begins() {
     on_every_store(async |open| {
         let news = (1..=64).map(|n| new(attempt(n, 1), number(1)));
         let begun = begin_at_once(open, NO_LIMITS, news).await;
@@ -28,7 +28,7 @@ fn of_many_simultaneous_calls_to_a_number_one_begins() {
 }
 
 #[test]
-fn whoever_asks_again_for_the_same_attempt_is_told_that_it_has_begun() {
+fn a_repeated_begin_of_the_same_attempt_returns_new() {
     on_every_store(async |open| {
         let limits = Limits { calls_per_number: 1, calls_per_minute: 1, concurrent_calls: 1, ..NO_LIMITS };
         let (store, new) = (open(), new(attempt(1, 1), number(1)));
@@ -40,7 +40,7 @@ fn whoever_asks_again_for_the_same_attempt_is_told_that_it_has_begun() {
 }
 
 #[test]
-fn an_attempt_that_is_over_never_begins_again() {
+fn an_ended_attempt_never_begins_again() {
     on_every_store(async |open| {
         let store = open();
         // Its answer did not come in time: it was given up, and its first message arrives last.
@@ -70,7 +70,7 @@ fn a_pending_id_takes_no_other_number() {
 }
 
 #[test]
-fn a_number_is_taken_until_its_phone_rings_no_more() {
+fn a_number_is_held_until_its_phone_stops_ringing() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         let taken = Begun::Refused(Refusal::InProgress);
@@ -92,7 +92,7 @@ fn a_number_is_taken_until_its_phone_rings_no_more() {
 }
 
 #[test]
-fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
+fn a_number_is_released_some_time_after_the_deadline() {
     on_every_store(async |open| {
         let store = open();
         let deadline = Duration::from_millis(100);
@@ -108,7 +108,7 @@ fn a_number_that_nobody_gives_free_is_free_some_time_after_the_deadline() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::New);
-        // Of one that has not ended, the end was lost: whoever asks takes it up, though its owner is alive.
+        // The end of a call that is still pending was lost: any owner claims it, even if its owner is alive.
         assert_eq!(begin(&store, &new(attempt(4, 1), number(2))).await, Begun::New);
         store.renew(OWNER).await.unwrap();
         let left = store.claim_orphans(ANOTHER, 10).await.unwrap();

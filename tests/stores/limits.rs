@@ -1,4 +1,4 @@
-//! How many calls there may be, and whom nobody calls.
+//! Blocks (S11), and limits of calls (S12).
 
 use super::*;
 use crate::support::approval::verified;
@@ -21,7 +21,7 @@ fn block(number: StoredNumber, since: u64, until: Option<SystemTime>) -> Block {
 }
 
 #[test]
-fn a_blocked_number_is_not_called_and_a_blocked_line_has_no_extension_that_is() {
+fn a_blocked_number_or_line_is_not_called() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         store.block(&block(number(1), 1, None)).await.unwrap();
@@ -135,7 +135,7 @@ fn the_block_list_has_the_newest_first() {
 }
 
 #[test]
-fn a_number_is_called_so_often_within_a_window_and_refused_calls_do_not_count() {
+fn a_window_admits_its_limit_and_refused_calls_do_not_count() {
     on_every_store(async |open| {
         let window = Duration::from_secs(10);
         let limits = Limits { calls_per_number: 2, per_number_window: window, ..NO_LIMITS };
@@ -214,7 +214,7 @@ async fn refused_for(store: &Arc<dyn CallStore>, limits: &Limits) -> Duration {
 }
 
 #[test]
-fn a_call_that_is_given_up_counts_for_no_limit_and_the_others_do() {
+fn a_withdrawn_call_counts_for_no_limit() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         let a_minute = |calls_per_minute| Limits { calls_per_minute, ..NO_LIMITS };
@@ -241,7 +241,7 @@ fn a_call_that_is_given_up_counts_for_no_limit_and_the_others_do() {
 }
 
 #[test]
-fn a_call_past_its_deadline_is_not_pending_for_limits_and_is_subtracted_once() {
+fn an_overdue_call_counts_as_ended_and_is_subtracted_once() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         let limits = Limits { concurrent_calls: 1, ..NO_LIMITS };
@@ -272,7 +272,7 @@ fn a_call_past_its_deadline_is_not_pending_for_limits_and_is_subtracted_once() {
 }
 
 #[test]
-fn a_limit_that_was_lowered_says_when_enough_pending_calls_are_over() {
+fn a_lowered_limit_waits_for_enough_pending_calls() {
     on_every_store(async |open| {
         let store = open();
         for n in 1..=3_u32 {

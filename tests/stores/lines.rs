@@ -1,4 +1,4 @@
-//! Limits for all extensions of a line together.
+//! Limits for all extensions of a line together (S12).
 
 use super::limits::block_of;
 use super::number_keys::keyed_extension;
@@ -81,7 +81,7 @@ fn a_call_past_its_deadline_is_not_in_progress_on_its_line() {
 }
 
 #[test]
-fn what_is_refused_or_given_up_counts_for_no_line() {
+fn refused_and_withdrawn_calls_count_for_no_line() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
         store.block(&block_of(extension(1, 1))).await.unwrap();

@@ -1,10 +1,11 @@
-//! The conformance suite of stores: every store goes through the same stories. A new one gets them all by one line in
-//! `STORES`.
+//! The conformance suite of stores: every store goes through the same scenarios. A new store gets them all by one line in
+//! [`STORES`]. `docs/design/store-contract.md` has the rules (`S1`) that the scenarios hold.
 
 mod alerts;
 mod audit;
 mod begin;
 mod claim_orphans;
+mod contract;
 mod days;
 mod denials;
 mod ends;
@@ -37,7 +38,7 @@ use support::redis::Redis;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// Opens one and the same store, as another process does.
+/// Opens the same store again, as another process does.
 type Open = Box<dyn Fn() -> Arc<dyn CallStore>>;
 
 type Make = fn() -> Open;
@@ -62,22 +63,22 @@ fn redis() -> Open {
     })
 }
 
-/// Tells a story to every store, to all at the same time.
-fn on_every_store(story: impl AsyncFn(&Open) + Sync) {
+/// Runs a scenario with every store, with all of them at the same time.
+fn on_every_store(scenario: impl AsyncFn(&Open) + Sync) {
     let failed: Vec<_> = std::thread::scope(|scope| {
-        let tell = |&(name, make): &(&'static str, Make)| {
-            let story = &story;
-            let teller = std::thread::Builder::new().name(name.to_owned());
-            let telling = teller.spawn_scoped(scope, move || {
+        let start = |&(name, make): &(&'static str, Make)| {
+            let scenario = &scenario;
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            let running = thread.spawn_scoped(scope, move || {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
-                runtime.block_on(story(&make()));
+                runtime.block_on(scenario(&make()));
             });
-            (name, telling.unwrap())
+            (name, running.unwrap())
         };
-        let telling: Vec<_> = STORES.iter().map(tell).collect();
-        telling.into_iter().filter_map(|(name, telling)| telling.join().is_err().then_some(name)).collect()
+        let running: Vec<_> = STORES.iter().map(start).collect();
+        running.into_iter().filter_map(|(name, running)| running.join().is_err().then_some(name)).collect()
     });
-    assert!(failed.is_empty(), "told in vain: {failed:?}");
+    assert!(failed.is_empty(), "the scenario failed with {failed:?}");
 }
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
@@ -128,7 +129,7 @@ fn at(milliseconds: u64) -> SystemTime {
 fn failure(reason: FailureReason) -> Failure {
     Failure::new(
         reason,
-        "That is a \"long\" enough sentence, with an é / and a line\nbreak, for whoever wants to shorten it.",
+        "That is a \"long\" enough sentence, with an é / and a line\nbreak, so that a shortened one is noticed.",
     )
 }
 

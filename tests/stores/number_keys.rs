@@ -1,11 +1,11 @@
-//! Number keys: one is set for the first time, or changed, while the store has numbers by another one.
+//! Number keys that are set or changed while the store has numbers (S14).
 
 use phonegate::call::HashedNumber;
 use phonegate::store::KeyUse;
 
 use super::*;
 
-/// The keys of a node, the current one first. 0 stands for hashing without a key.
+/// The keys of a node, the current one first. 0 means hashing without a key.
 pub(super) type Keys = &'static [u8];
 
 /// What the configuration was, and what it is.
@@ -52,7 +52,7 @@ fn is_refused<T: std::fmt::Debug>(answer: &Result<T, StoreError>, fingerprint: K
 }
 
 #[test]
-fn a_change_of_the_number_key_unblocks_nobody_and_resets_no_limit() {
+fn a_new_number_key_unblocks_nothing_and_resets_no_limit() {
     for (before, after) in CHANGES {
         on_every_store(async |open| {
             let (old, changed) = (open(), open());

@@ -1,4 +1,4 @@
-//! PINs: set, guessed, locked and removed, by several processes.
+//! PINs: set, guessed, locked and removed, by several processes (S15).
 
 use phonegate::store::{NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinToCompare, StoredPin};
 

@@ -1,4 +1,4 @@
-//! Approvals that are used up.
+//! Approvals that are used once (S16).
 
 use super::*;
 use crate::support::approval::verified;

@@ -1,21 +1,26 @@
-//! A SIP server whose connections a test controls: it can vanish, restart, move, and look at where each request arrives.
+//! A SIP server whose connections a test controls: it can vanish, restart and move, and it records where each request
+//! arrives.
 //!
-//! It answers an INVITE with what the test says, and everything else as a PBX does. Its audio is a [`Handset`]'s.
+//! It responds to an INVITE as the test says, and to everything else as a PBX does. Its audio is that of a
+//! [`Handset`](super::handset::Handset).
+
+mod requests;
+mod transport;
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::certificate::Issued;
-use super::handset::Handset;
+use requests::header;
+use transport::{accept, bind, read_datagrams};
 
-/// How often a thread of the server looks whether it should end.
+/// How often the threads of the server check whether they should end.
 const TICK: Duration = Duration::from_millis(20);
 
 /// What the server sends after an INVITE.
@@ -25,21 +30,21 @@ pub enum Reply {
     Status(u16, String),
     /// 200. The user hears the prompt and presses the pound key.
     Verify,
-    /// 200. The user presses the pound key once the test says so, by [`SipServer::press`].
+    /// 200. The user presses the pound key after [`SipServer::press`].
     PickUp,
 }
 
-/// A response without further headers.
+/// Returns a response without further headers.
 pub fn status(code: u16) -> Reply {
     Reply::Status(code, String::new())
 }
 
-/// A redirection to this URI.
+/// Returns a redirection to this URI.
 pub fn redirect(uri: &str) -> Reply {
     Reply::Status(302, format!("Contact: <{uri}>\r\n"))
 }
 
-/// The usual replies: it rings, and the user presses the pound key.
+/// Returns the usual replies: the phone rings, and the user presses the pound key.
 pub fn verify() -> Vec<Reply> {
     vec![status(180), Reply::Verify]
 }
@@ -55,12 +60,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// Its method.
+    /// Returns the method.
     pub fn method(&self) -> &str {
         self.text.split(' ').next().unwrap_or_default()
     }
 
-    /// The value of a header.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> &str {
         header(&self.text, name)
     }
@@ -83,14 +88,14 @@ struct State {
     connections: Mutex<Vec<TcpStream>>,
     answers_options: AtomicBool,
     challenges_removals: AtomicBool,
-    /// It reads nothing and says nothing, as a server without power.
+    /// Whether the current connections are neither read nor written, as by a server without power.
     is_dead: Mutex<Arc<AtomicBool>>,
     may_press: AtomicBool,
-    /// By branch and method: what was sent, for a request that is sent again.
+    /// Sent responses by branch and method, for retransmitted requests.
     sent: Mutex<HashMap<String, Vec<String>>>,
-    /// The INVITE by its Call-ID.
+    /// The INVITE of each Call-ID.
     invites: Mutex<HashMap<String, String>>,
-    /// Where the responses to an INVITE go, by its Call-ID.
+    /// Sends to the source of the INVITE, by Call-ID.
     paths: Mutex<HashMap<String, Send>>,
 }
 
@@ -133,12 +138,12 @@ impl SipServer {
         server
     }
 
-    /// Its SIP URI.
+    /// Returns the SIP URI.
     pub fn uri(&self) -> String {
         format!("sip:{};transport={}", self.address, self.transport)
     }
 
-    /// Listens again, after it has stopped.
+    /// Starts to listen, also after [`Self::stop_listening`].
     pub fn listen(&self) {
         let is_open = Arc::new(AtomicBool::new(true));
         *self.listening.lock().unwrap() = Arc::clone(&is_open);
@@ -179,7 +184,7 @@ impl SipServer {
         *is_dead = Arc::default();
     }
 
-    /// Vanishes without a word: connections stay open, and nobody reads from them. New ones are accepted and answered.
+    /// Stops reading the open connections without closing them. New ones work.
     pub fn lose_connections(&self) -> LostConnections {
         let mut is_dead = self.state.is_dead.lock().unwrap();
         // Kept open: the reading threads have copies, which they drop.
@@ -189,27 +194,27 @@ impl SipServer {
         LostConnections { kept }
     }
 
-    /// Answers OPTIONS from now on, or does not.
+    /// Sets whether the server responds to OPTIONS.
     pub fn answer_options(&self, answers: bool) {
         self.state.answers_options.store(answers, Ordering::Relaxed);
     }
 
-    /// Asks for credentials before it removes a contact, from now on.
+    /// Challenges REGISTER requests that remove a contact from now on.
     pub fn challenge_removals(&self) {
         self.state.challenges_removals.store(true, Ordering::Relaxed);
     }
 
-    /// Answers an INVITE with these from now on.
+    /// Sets the responses to an INVITE.
     pub fn reply(&self, replies: Vec<Reply>) {
         *self.state.replies.lock().unwrap() = replies;
     }
 
-    /// Lets the user press the pound key, after [`Reply::PickUp`].
+    /// Makes the user press the pound key, after [`Reply::PickUp`].
     pub fn press(&self) {
         self.state.may_press.store(true, Ordering::Relaxed);
     }
 
-    /// The requests of a method so far. One that was sent again is one.
+    /// Returns the requests of a method so far, without retransmissions.
     pub fn requests(&self, method: &str) -> Vec<Request> {
         let requests = self.state.requests.lock().unwrap();
         requests.iter().filter(|request| request.method() == method).cloned().collect()
@@ -223,7 +228,7 @@ impl SipServer {
         self.requests(method)
     }
 
-    /// Ends the call that this INVITE has begun, after it was answered.
+    /// Ends the established call of this INVITE.
     pub fn hang_up(&self, invite: &Request) {
         let uri = invite.header("Contact").trim_matches(['<', '>']);
         let (transport, address) = (self.transport.to_ascii_uppercase(), self.address);
@@ -238,7 +243,7 @@ impl SipServer {
         path(&bye);
     }
 
-    /// How many phones rang: INVITEs with Call-IDs of their own.
+    /// Returns how many phones rang: the number of Call-IDs of INVITEs.
     pub fn rings(&self) -> usize {
         let requests = self.requests("INVITE");
         requests.iter().map(|request| request.header("Call-ID")).collect::<std::collections::HashSet<_>>().len()
@@ -252,207 +257,16 @@ impl Drop for SipServer {
     }
 }
 
-/// Connections that nobody reads from any more, but that are open.
+/// Open connections that are no longer read.
 pub struct LostConnections {
     kept: Vec<TcpStream>,
 }
 
 impl LostConnections {
-    /// The server is back, and knows nothing of these connections: it resets them.
+    /// Resets the connections, as a restarted server does.
     pub fn reset(self) {
         for connection in &self.kept {
             socket2::SockRef::from(connection).set_linger(Some(Duration::ZERO)).unwrap();
         }
     }
-}
-
-/// Binds a port that connections of before may still occupy.
-fn bind(address: SocketAddr) -> TcpListener {
-    let mut listener = None;
-    super::wait_until("the port is free", || {
-        listener = TcpListener::bind(address).ok();
-        listener.is_some()
-    });
-    listener.unwrap()
-}
-
-fn read_datagrams(state: &Arc<State>, socket: &Arc<UdpSocket>, is_open: &AtomicBool) {
-    let mut buffer = [0; 65_536];
-    while is_open.load(Ordering::Relaxed) {
-        let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
-        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        let socket = Arc::clone(socket);
-        // As on the way: what cannot be sent is lost.
-        let send: Send = Arc::new(move |text| drop(socket.send_to(text.as_bytes(), from)));
-        handle(state, &text, from, &send);
-    }
-}
-
-fn accept(state: &Arc<State>, listener: &TcpListener, is_open: &AtomicBool, tls: Option<&Arc<ServerConfig>>) {
-    while is_open.load(Ordering::Relaxed) {
-        match listener.accept() {
-            Ok((stream, from)) => {
-                stream.set_nonblocking(false).unwrap();
-                stream.set_nodelay(true).unwrap();
-                stream.set_read_timeout(Some(TICK)).unwrap();
-                let state = Arc::clone(state);
-                let is_dead = {
-                    let is_dead = state.is_dead.lock().unwrap();
-                    state.connections.lock().unwrap().push(stream.try_clone().unwrap());
-                    Arc::clone(&is_dead)
-                };
-                let tls = tls.cloned();
-                std::thread::spawn(move || match tls {
-                    Some(tls) => {
-                        let stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), stream);
-                        read_stream(&state, stream, from, &is_dead);
-                    }
-                    None => read_stream(&state, stream, from, &is_dead),
-                });
-            }
-            Err(_) => std::thread::sleep(TICK),
-        }
-    }
-}
-
-fn read_stream(
-    state: &Arc<State>,
-    stream: impl Read + Write + std::marker::Send + 'static,
-    from: SocketAddr,
-    is_dead: &AtomicBool,
-) {
-    let stream = Arc::new(Mutex::new(stream));
-    let writer = Arc::downgrade(&stream);
-    let send: Send = Arc::new(move |text| {
-        if let Some(stream) = writer.upgrade() {
-            // The other side may have closed it.
-            let _ = stream.lock().unwrap().write_all(text.as_bytes());
-        }
-    });
-    let (mut read, mut buffer) = (Vec::new(), [0; 65_536]);
-    while !is_dead.load(Ordering::Relaxed) {
-        let result = stream.lock().unwrap().read(&mut buffer);
-        // Whoever wants to write gets the lock.
-        std::thread::sleep(Duration::from_millis(1));
-        match result {
-            Ok(0) => return,
-            // What arrived after it died was read by nobody.
-            Ok(length) if !is_dead.load(Ordering::Relaxed) => read.extend_from_slice(&buffer[..length]),
-            Ok(_) => return,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(_) => return,
-        }
-        while let Some(message) = next_message(&mut read) {
-            handle(state, &message, from, &send);
-        }
-    }
-}
-
-fn next_message(read: &mut Vec<u8>) -> Option<String> {
-    while read.starts_with(b"\r\n") {
-        read.drain(..2);
-    }
-    let head = read.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
-    let length: usize = header(&String::from_utf8_lossy(&read[..head]), "Content-Length").parse().unwrap_or(0);
-    let whole = head + length;
-    (read.len() >= whole).then(|| String::from_utf8_lossy(&read.drain(..whole).collect::<Vec<_>>()).into_owned())
-}
-
-fn handle(state: &Arc<State>, text: &str, from: SocketAddr, send: &Send) {
-    let request = Request { text: text.to_owned(), at: state.address, from };
-    if text.starts_with("SIP/2.0") {
-        return;
-    }
-    let branch = request.header("Via").split(";branch=").nth(1).and_then(|rest| rest.split(';').next());
-    let transaction = format!("{} {}", branch.unwrap_or_default(), request.method());
-    let known = state.sent.lock().unwrap().get(&transaction).cloned();
-    if let Some(sent) = known {
-        sent.iter().for_each(|message| send(message));
-        return;
-    }
-    let is_heard = request.method() != "OPTIONS" || state.answers_options.load(Ordering::Relaxed);
-    state.requests.lock().unwrap().push(request.clone());
-    let respond = |code: u16, headers: &str, body: &str| {
-        let message = response(&request, state, code, headers, body);
-        state.sent.lock().unwrap().entry(transaction.clone()).or_default().push(message.clone());
-        send(&message);
-    };
-    state.sent.lock().unwrap().entry(transaction.clone()).or_default();
-    match request.method() {
-        "ACK" => {}
-        "INVITE" => {
-            state.invites.lock().unwrap().insert(request.header("Call-ID").to_owned(), text.to_owned());
-            state.paths.lock().unwrap().insert(request.header("Call-ID").to_owned(), Arc::clone(send));
-            let replies = state.replies.lock().unwrap().clone();
-            for reply in replies {
-                match reply {
-                    Reply::Status(code, headers) => respond(code, &headers, ""),
-                    Reply::Verify | Reply::PickUp => {
-                        let handset = Handset::on(&state.address.ip().to_string());
-                        respond(200, "", &handset.sdp("0 101").replace('\n', "\r\n"));
-                        let (state, is_at_once) = (Arc::clone(state), matches!(reply, Reply::Verify));
-                        std::thread::spawn(move || press_when_asked(&state, &handset, is_at_once));
-                    }
-                }
-            }
-        }
-        "CANCEL" => {
-            respond(200, "", "");
-            let invite = state.invites.lock().unwrap().remove(request.header("Call-ID"));
-            if let Some(text) = invite {
-                let invite = Request { text, ..request.clone() };
-                send(&response(&invite, state, 487, "", ""));
-            }
-        }
-        "REGISTER"
-            if request.header("Expires") == "0"
-                && request.header("Authorization").is_empty()
-                && state.challenges_removals.load(Ordering::Relaxed) =>
-        {
-            respond(
-                401,
-                "WWW-Authenticate: Digest realm=\"sbc\", nonce=\"n\", algorithm=SHA-256, qop=\"auth\"\r\n",
-                "",
-            );
-        }
-        "REGISTER" => {
-            let contacts =
-                request.text.lines().filter(|line| line.starts_with("Contact:") && !line.contains("expires=0"));
-            let contacts: String = contacts.map(|line| format!("{line}\r\n")).collect();
-            respond(200, &contacts, "");
-        }
-        _ if is_heard => respond(200, "", ""),
-        _ => {}
-    }
-}
-
-fn press_when_asked(state: &State, handset: &Handset, is_at_once: bool) {
-    let first = handset.hear_prompt();
-    if !is_at_once {
-        super::wait_until("the user may press the key", || state.may_press.load(Ordering::Relaxed));
-    }
-    handset.talk(first.from, 10);
-    handset.press(first.from, '#');
-}
-
-fn response(request: &Request, state: &State, code: u16, headers: &str, body: &str) -> String {
-    let copied: String = ["Via", "From", "To", "Call-ID", "CSeq"]
-        .map(|name| {
-            let tag =
-                if name == "To" && code > 100 && !request.header("To").contains(";tag=") { ";tag=server" } else { "" };
-            format!("{name}: {}{tag}\r\n", request.header(name))
-        })
-        .concat();
-    let is_dialog = matches!(request.method(), "INVITE") && code < 300;
-    let contact = match is_dialog {
-        true => format!("Contact: <sip:callee@{};transport={}>\r\n", state.address, state.transport),
-        false => String::new(),
-    };
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-    format!("SIP/2.0 {code} Told\r\n{copied}{contact}{headers}{kind}Content-Length: {}\r\n\r\n{body}", body.len())
-}
-
-fn header<'a>(text: &'a str, name: &str) -> &'a str {
-    let line = text.lines().find(|line| line.split(':').next().is_some_and(|found| found.eq_ignore_ascii_case(name)));
-    line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
 }

@@ -1,4 +1,4 @@
-//! `phonegate alerts`: tests whether alerts reach their receivers, and lists alerts with their state.
+//! `phonegate alerts`: tests the destinations of alerts, and lists alerts.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -21,49 +21,48 @@ use crate::store_reader::StoreReader;
 use crate::time;
 
 const HELP: &str = "\
-`alerts` in phonegate.json says whom PhoneGate alerts by e-mail, webhook or syslog, and about what: `fraud`, `lockout`,
-`cap_reached`, `backend_down`, `backend_up`, `configuration` and `store_down`. An alert waits in the store until one of
-the nodes has delivered it. A delivery that fails is repeated after 10 s, then less often, at least every 15 min. An
-alert that is not delivered within 7 days is given up. Each destination gets at most one alert an hour of the same kind
-about the same number, backend or limit. `configuration` and `store_down` do not wait: each node sends them once.
+`alerts` in phonegate.json names the destinations (e-mail, webhook or syslog) and the kinds of alerts for each: `fraud`,
+`lockout`, `cap_reached`, `backend_down`, `backend_up`, `configuration` and `store_down`. An alert waits in the store until
+a node has delivered it. A failed delivery is repeated after 10 s, then less often, at least every 15 min. After 7 days,
+an undelivered alert is given up. A destination gets at most one alert an hour of the same kind about the same number,
+backend or limit. `configuration` and `store_down` do not wait: each node sends them once.
 
 Examples:
-  phonegate alerts test            after every change of `alerts`: does each destination accept a test alert?
-  phonegate alerts list            which alerts wait, which were delivered in the last day, why a delivery failed
-  phonegate alerts list --json     the same for a script
+  phonegate alerts test            after each change of `alerts`: whether each destination accepts a test alert
+  phonegate alerts list            waiting alerts, alerts of the last day, and why deliveries failed
+  phonegate alerts list --json     the same, for a script
 
 Exit codes:
   0  test: each destination accepted the alert; list: done
   1  test: a destination did not accept it; list: the store cannot be used
-  2  usage or configuration; test: `alerts` names no destination";
+  2  wrong usage or configuration; test: `alerts` names no destination";
 
 const TEST: &str = "\
-The alert goes directly to every destination, whatever its `on` says. It needs neither the store nor the service. A mail
-server may accept a mail and not deliver it: look into the mailbox, too.
+Sends the alert directly to every destination, even if its `on` does not include tests, without the store and the service.
+A mail server may accept a mail and not deliver it: check the mailbox, too.
 
 --json prints one object a line: event (delivered; failed), index (in `alerts`), destination, id (of the alert), text
-(why it failed). Two more events have a text: warning, and error, after which the exit code is 1 or 2.";
+(why it failed).";
 
 const LIST: &str = "\
 --json prints one object a line: event (alert), id, kind, raised (UTC), node, destination, state (waiting, delivered,
 given_up), failures (deliveries that failed), and if known: error (of the last of them), delivered (UTC), number
-(masked), call, backend, text. A destination that the configuration does not have any more is shown as `removed`, or as
-`unknown` if the secrets of a destination cannot be read. Two more events have a text: warning, and error, after which
-the exit code is 1 or 2.";
+(masked), call, backend, text. A destination that is no longer in the configuration is `removed`, or `unknown` if the
+secrets of a destination cannot be read.";
 
-/// The verbs of `phonegate alerts`.
+/// The commands of `phonegate alerts`.
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
 pub(crate) enum AlertsCommand {
     /// Sends a test alert to every destination, and prints whether each accepted it.
     #[command(after_help = TEST)]
     Test,
-    /// Lists the alerts that wait, and those that ended in the last day. The newest comes first.
+    /// Lists waiting alerts, and those of the last day, the newest first.
     #[command(after_help = LIST)]
     List,
 }
 
-/// Does what the verb says.
+/// Runs a command of `phonegate alerts`.
 pub(crate) fn run(command: &AlertsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
     match command {
@@ -90,9 +89,10 @@ fn test(Context { file, loaded }: &Context, json: bool) -> Result<Exit, CommandE
     let count = destinations.iter().count();
     if count == 0 {
         return Err(CommandError::usage(format!(
-            "{}: `alerts` names no destination, so no alert is ever sent; docs/operations.md (\"Alerts\") has examples",
+            "{}: `alerts` names no destination, so no alert is ever sent",
             file.display()
-        )));
+        ))
+        .hint("docs/operations.md, \"Alerts\", has examples"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -106,7 +106,7 @@ fn test(Context { file, loaded }: &Context, json: bool) -> Result<Exit, CommandE
         async move { (destination, delivery.await) }
     });
     let results = runtime.block_on(futures_util::future::join_all(sent));
-    // Does not wait for a DNS look-up, which may take longer.
+    // Does not wait for DNS look-ups, which may take longer.
     runtime.shutdown_background();
     drop(spinner);
     let mut exit = Exit::Done;
@@ -170,7 +170,7 @@ struct AlertRecord<'a> {
     text: Option<&'a str>,
 }
 
-/// An alert of the store, with what this version can read of it.
+/// An alert of the store. `alert` is `None` if this version cannot read it.
 struct ReadAlert<'a> {
     listed: &'a ListedAlert,
     alert: Option<Alert>,
@@ -214,7 +214,7 @@ impl ReadAlert<'_> {
 fn list(context: &Context, reader: &StoreReader, json: bool) -> Result<Exit, CommandError> {
     let config = &context.loaded.config;
     let alerts = reader.block_on(reader.store.alerts())?;
-    // The name of a destination needs its address, which may be in a secret that this user cannot read.
+    // The name of a destination includes its address, which may be in a secret that this user cannot read.
     let built = config.alerts.iter().enumerate();
     let built =
         built.filter_map(|(index, alert)| Destination::build(index, alert, &config.network, &context.loaded.base).ok());

@@ -16,21 +16,23 @@ const LIBRARY_SHA256: Option<&str> = option_env!("PHONEGATE_LIBRARY_SHA256");
 
 const HELP: &str = "\
 Run it as an administrator, from the unpacked bundle. It finds the folder of MIM's service and the contract assembly
-in it, compiles the shim against that, tries the configuration out, and only then changes anything: it copies the
-library, the tool and the shim into the folder, backs MfaSettings.xml up, and names the shim there as its last step.
-What fails on the way is undone. To install a newer version, run it from the newer bundle: if that version
-changes the schema of the call file, install copies the file first. `phonegate revert --restore-calls` restores the copy.
+in it, compiles the shim against that assembly, and tries the configuration out. Only then does it change anything: it
+copies the library, the tool and the shim into the folder, backs up MfaSettings.xml, and as the last step names the shim
+in that file. If a step fails, all earlier steps are undone.
 
-The first time:
-  1. phonegate install            lays a phonegate.json into the service's folder, and stops
-  2. edit that file, and put its secrets beside it
+To install a newer version, run it from the newer bundle. If that version changes the schema of the call file, install
+copies the file first. `phonegate revert --restore-calls` restores the copy.
+
+The first installation:
+  1. phonegate install            writes a phonegate.json into the service's folder, and stops
+  2. edit that file, and put the files with its secrets into the same folder
   3. phonegate install --restart  installs, and restarts FIMService
 
-Or write a phonegate.json first and pass it by --config FILE: install copies it, and never replaces one that is in the
-service's folder already.
+Or write a phonegate.json first and pass it by --config FILE. Install copies it, and never replaces one that exists in
+the service's folder.
 
-Install refuses a bundle or a service folder that accounts other than administrators can write to, and a library that is
-not the one of this bundle (by SHA-256; you may sign the library).
+Install refuses a bundle or a service folder that accounts other than administrators can write to, and a library that
+does not belong to this bundle (by SHA-256; you may sign the library).
 
 Examples:
   phonegate install --dry-run
@@ -38,44 +40,44 @@ Examples:
   phonegate install --service-dir \"D:\\MIM\\2010\\Service\"
 
 --json prints one object a line:
-  found      what, text: the service folder, the contract assembly, what each backend answers, the default country
-             that MIM had, the commands for the firewall rules of a SIP trunk (they are not run)
+  found      what, text: the service folder, the contract assembly, the result of checking each backend, MIM's
+             default country, commands for the firewall rules of a SIP trunk (install does not run them)
   warning    text
-  change     step, path, text, done (false: --dry-run)
+  change     step, path, text, done (false with --dry-run)
   diff       text: how MfaSettings.xml changes, without its secrets
-  installed  changed (how many changes), dry_run, restarted, to_edit (true: a starter was laid, nothing is installed yet)
-  error      text
+  installed  changed (number of changes), dry_run, restarted, to_edit (true: only a phonegate.json to edit was written)
+  error      kind (usage or failed), text, hints
 
 Exit codes:
-  0  installed, or nothing was to be done
-  1  it could not be installed, and nothing is left changed; or it is installed, and FIMService could not be
-     restarted: the error says which, and why
-  2  usage, or the configuration has to be written or mended first";
+  0  installed, or nothing had to be changed
+  1  not installed, and every change was undone; or installed, but FIMService could not be restarted: the error says
+     which, and why
+  2  wrong usage, or the configuration must be written or corrected first";
 
 /// The arguments of `phonegate install`.
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// Shows what would be done, and changes nothing.
+    /// Shows what would be changed, and changes nothing.
     #[arg(long)]
     dry_run: bool,
     /// Restarts the service FIMService afterwards, so that it loads PhoneGate.
     #[arg(long)]
     restart: bool,
-    /// Does not ask the backends whether they could place calls: for a trunk that is down now.
+    /// Does not check whether the backends can place calls: for a trunk that is down now.
     #[arg(long)]
     skip_check: bool,
-    /// Installs also what approves without a telephone: for a laboratory, never in production.
+    /// Allows backends that approve without a telephone: for a laboratory, never in production.
     #[arg(long)]
     allow_test_backends: bool,
-    /// Installs even if other accounts can write to the bundle's or the service's folder, or the library is not the one
-    /// that this program is shipped with. For a build of your own.
+    /// Installs even if other accounts can write to the folder of the bundle or the service, or the library does not
+    /// belong to this program. For a build of your own.
     #[arg(long)]
     trust_folder: bool,
-    /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
+    /// The folder of MIM's service. [default: the folder of the registered service FIMService, else MIM's default]
     #[arg(long, value_name = "FOLDER")]
     service_dir: Option<PathBuf>,
-    /// The C# compiler, or a program that takes the same options. Absent: csc.exe of .NET Framework 3.5, else of 4.
+    /// The C# compiler, or a program with the same options. [default: csc.exe of .NET Framework 3.5, else of 4]
     #[arg(long, value_name = "PROGRAM")]
     csc: Option<PathBuf>,
 }

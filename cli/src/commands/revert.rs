@@ -18,15 +18,15 @@ use crate::{Globals, output};
 const MAX_LISTED_CALLS: usize = 100;
 
 const HELP: &str = "\
-Run it as an administrator. It puts a backup of MfaSettings.xml back, the newest one unless --backup names another, and
-then removes what install laid down: the shim, the library, the tool and the schema. The configuration, its secrets, the
-logs, the calls and the backups stay; --purge removes the configuration, the logs, the calls and their backups too. The
+Run it as an administrator. It restores a backup of MfaSettings.xml, the newest one unless --backup names another, and
+then removes the installed files: the shim, the library, the tool and the schema. The configuration, its secrets, the
+logs, the calls and the backups stay; --purge also removes the configuration, the logs, the calls and their backups. The
 replaced MfaSettings.xml is kept as a new backup. MIM runs without PhoneGate as soon as FIMService is restarted.
 
-To go back to an older version, run revert --restore-calls --restart, then phonegate install from the older bundle. An
-upgrade that changes the schema of the call file copies the file first. --restore-calls restores the newest such copy. The
-newer file is kept under another name; the calls that only it contains are listed. The block list of the newer file is
-kept. No program may have the file open: without --restart, stop FIMService first.
+To return to an older version, run revert --restore-calls --restart, then phonegate install from the older bundle. An
+upgrade that changes the schema of the call file copies the file first, and --restore-calls restores the newest such
+copy. The newer file is kept under another name, and the calls that only it contains are listed. The block list of the
+newer file is kept. No program may have the file open: without --restart, stop FIMService first.
 
 Examples:
   phonegate revert --list
@@ -35,18 +35,18 @@ Examples:
   phonegate revert --backup MfaSettings.xml.phonegate-backup-20261124T150600Z
 
 --json prints one object a line:
-  backup    name, provider (what it would let MIM load; absent where it names none): with --list
+  backup    name, provider (the file that MIM would load, or null), text; with --list
   diff      text: how MfaSettings.xml changes, without its secrets
-  change    step (settings, calls, event_source, remove or purge), path, text, done (false: --dry-run)
+  change    step (settings, calls, event_source, remove or purge), path, text, done (false with --dry-run)
   only_newer  id, number (masked), file: a call that is only in the newer file, which is kept; with --restore-calls
-  left      path, text: what stays, and why
-  reverted  changed (how many changes), dry_run, restarted
-  error     text
+  left      path, text: a file that stays, and why
+  reverted  changed (number of changes), dry_run, restarted
+  error     kind (usage or failed), text, hints
 
 Exit codes:
-  0  reverted, or nothing was to be done
-  1  it could not be reverted, or not everything could be done
-  2  usage";
+  0  reverted, or nothing had to be changed
+  1  not reverted, or not completely
+  2  wrong usage";
 
 /// The arguments of `phonegate revert`.
 #[derive(Args)]
@@ -55,22 +55,22 @@ pub(crate) struct Arguments {
     /// Lists the backups, the newest first.
     #[arg(long, conflicts_with_all = ["backup", "purge", "dry_run", "restart"])]
     list: bool,
-    /// Which backup to put back.
+    /// The backup to restore.
     #[arg(long, value_name = "NAME")]
     backup: Option<String>,
-    /// Removes the configuration, the logs, the file of calls and its backups too.
+    /// Also removes the configuration, the logs, the call file and its backups.
     #[arg(long)]
     purge: bool,
     /// Restores the call file from before an upgrade changed its schema. Keeps the newer file under another name.
     #[arg(long, conflicts_with_all = ["list", "purge"])]
     restore_calls: bool,
-    /// Shows what would be done, and changes nothing.
+    /// Shows what would be changed, and changes nothing.
     #[arg(long)]
     dry_run: bool,
     /// Restarts the service FIMService, so that it runs without PhoneGate.
     #[arg(long)]
     restart: bool,
-    /// The folder of MIM's service. Absent: the one of the registered service FIMService, else the usual one.
+    /// The folder of MIM's service. [default: the folder of the registered service FIMService, else MIM's default]
     #[arg(long, value_name = "FOLDER")]
     service_dir: Option<PathBuf>,
 }

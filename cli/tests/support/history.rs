@@ -1,5 +1,5 @@
-//! Weeks of calls in a store of SQLite, as a company of some size makes them: on workdays more than on Sundays, in the
-//! morning more than at night, now and then with trouble.
+//! Generates weeks of calls in a store of SQLite, as in a company: more on workdays than on Sundays, more in the morning
+//! than at night, and some that fail.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ use crate::support::tool;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// So many are written at once.
+/// Number of calls that are written at once.
 const BATCH: usize = 500;
 
 /// Two calls in a row that are not approved lock a number.
 const TWICE: DenialLimits =
     DenialLimits { count: 2, window: Duration::from_secs(3600), lock: Duration::from_secs(3600) };
 
-/// Fills a file with `count` calls of the last `days` days. The same figures make the same calls, but for their ids.
+/// Fills a file with `count` calls of the last `days` days. The same arguments make the same calls, except for their ids.
 pub fn fill(file: &Path, days: u64, count: usize) {
     let store = SqliteStore::open(file).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -54,9 +54,9 @@ struct Call {
     node: Arc<str>,
     backend: Arc<str>,
     started: SystemTime,
-    /// After so long it was answered, where it was.
+    /// The time until the answer, if it was answered.
     answered: Option<Duration>,
-    /// After so long it ended. None: the gate refused it.
+    /// The time until the end. `None`: the gate refused the call.
     ended: Option<Duration>,
     outcome: Outcome,
 }
@@ -103,7 +103,7 @@ impl History {
 
     fn call(&mut self) -> Call {
         let (days_ago, started) = self.started();
-        // The trunk was out of order for three days, not all of a weekend, and somebody tried numbers on another day.
+        // The trunk was out of order for three days, not all of a weekend, and an attacker tried numbers on another day.
         let outage = (self.days / 3..self.days / 3 + 3).contains(&days_ago);
         let attack = days_ago == self.days / 5;
         let chance = self.random.u32(0..1000);

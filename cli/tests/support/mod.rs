@@ -1,4 +1,4 @@
-//! Runs the real command, in a folder of its own and with nothing of the environment that could change what it does.
+//! Runs the command in a folder of its own, without environment variables that could change its behaviour.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 #[path = "../../../tests/support/limits.rs"]
@@ -16,10 +16,10 @@ use phonegate::store::SqliteStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The longest that a test waits for an event.
+/// Maximum time that a test waits for an event.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A number as a user stores it, what may be shown of it, and what may never be.
+/// A number, its masked form, and digits of it that may never be shown.
 pub const NUMBER: &str = "+1 4255551212";
 pub const MASKED: &str = "+1******1212";
 pub const HIDDEN: &str = "555121";
@@ -29,7 +29,7 @@ pub struct Place {
     folder: TempDir,
 }
 
-/// What the command did.
+/// The result of the command.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -42,7 +42,7 @@ impl Place {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A folder with this configuration, which nobody else can read.
+    /// A folder with this configuration, which only this user can read.
     pub fn with(config: &Value) -> Self {
         let place = Self::empty();
         let mut file = phonegate::platform::create_private_file(&place.config(), Grant::CurrentUser).unwrap();
@@ -50,19 +50,19 @@ impl Place {
         place
     }
 
-    /// A folder with this configuration, of which the store is there, and has no calls yet.
+    /// A folder with this configuration and an empty store.
     pub fn with_store(config: &Value) -> Self {
         let place = Self::with(config);
         drop(SqliteStore::open(&place.path().join("calls.db")).unwrap());
         place
     }
 
-    /// A simulated phone that does this at once, or approves.
+    /// A folder with the configuration of a simulated phone, which presses this at once, or approves.
     pub fn simulated(press: Option<&str>) -> Self {
         Self::with(&simulated(press, 0))
     }
 
-    /// Another configuration in place of the one that is there.
+    /// Replaces the configuration.
     pub fn configure(&self, config: &Value) {
         std::fs::write(self.config(), config.to_string()).unwrap();
     }
@@ -75,7 +75,7 @@ impl Place {
         self.folder.path().join("phonegate.json")
     }
 
-    /// The command, which finds the configuration by its environment variable.
+    /// Returns the command, with the configuration in an environment variable.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_phonegate"));
         command
@@ -96,7 +96,7 @@ impl Place {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// Waits until so many calls have a line in the file of [`at_a_desk`], and returns it.
+    /// Waits until the file of [`at_a_desk`] has this many calls, and returns its text.
     pub fn rings(&self, count: usize) -> String {
         let file = self.path().join("calls.txt");
         wait_for(&format!("{count} lines of calls"), || {
@@ -105,7 +105,7 @@ impl Place {
         })
     }
 
-    /// Answers every call that rings there: `1;` approves, `2;` and a text refuses.
+    /// Answers every ringing call in that file: `1;` approves, `2;` and a text refuses.
     pub fn answer(&self, answer: &str) {
         let file = self.path().join("calls.txt");
         let text = std::fs::read_to_string(&file).unwrap();
@@ -113,14 +113,14 @@ impl Place {
         std::fs::write(file, text.replace(";0;", &format!(";{answer}"))).unwrap();
     }
 
-    /// The log that the command keeps in the state folder.
+    /// Returns the log of the command.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("state/phonegate/phonegate-tool.log")).unwrap()
     }
 }
 
-/// A configuration with a simulated phone, which answers after `answer_after_ms` and then does this at once. With
-/// `None`, it approves.
+/// Returns a configuration with a simulated phone, which answers after `answer_after_ms` and then presses this at once.
+/// With `None`, it approves.
 pub fn simulated(press: Option<&str>, answer_after_ms: u64) -> Value {
     let mut config = json!({
         "use": ["phone"],
@@ -134,14 +134,14 @@ pub fn simulated(press: Option<&str>, answer_after_ms: u64) -> Value {
     config
 }
 
-/// The same at once, with a store in the file `calls.db`.
+/// Returns the same configuration without a delay, with a store in the file `calls.db`.
 pub fn kept(press: Option<&str>) -> Value {
     let mut config = simulated(press, 0);
     config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
     config
 }
 
-/// The same store, and calls that ring until somebody answers them in the file `calls.txt`.
+/// Returns a configuration with that store, whose calls ring until they are answered in the file `calls.txt`.
 pub fn at_a_desk() -> Value {
     let mut config = kept(None);
     config["use"] = json!(["desk"]);
@@ -158,19 +158,19 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Checks the exit code; the outputs are shown where it is another one.
+    /// Checks the exit code. A failure shows both outputs.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
-    /// The JSON lines.
+    /// Returns the JSON lines of stdout.
     pub fn records(&self) -> Vec<Value> {
         self.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
 
-    /// The one JSON line of this event.
+    /// Returns the only JSON line of this event.
     #[track_caller]
     pub fn record(&self, event: &str) -> Value {
         let found: Vec<_> = self.records().into_iter().filter(|record| record["event"] == event).collect();
@@ -178,13 +178,13 @@ impl Ran {
         found[0].clone()
     }
 
-    /// Both outputs.
+    /// Returns both outputs.
     pub fn all(&self) -> String {
         format!("{}\n{}", self.stdout, self.stderr)
     }
 }
 
-/// A command that runs. Where its test fails, it is killed.
+/// A running command. It is killed when it is dropped.
 pub struct Running {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
@@ -198,7 +198,7 @@ impl Running {
         Self { child, stdout, seen: String::new() }
     }
 
-    /// Reads stdout until a line has this in it.
+    /// Reads stdout until a line contains this text.
     pub fn read_until(&mut self, words: &str) -> String {
         let stdout = self.stdout.as_mut().expect("stdout is a pipe");
         loop {
@@ -212,19 +212,19 @@ impl Running {
         }
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(sent.expect("this test needs kill: apt-get install procps").success());
     }
 
-    /// Reads stdout no more.
-    pub fn leave_stdout(&mut self) {
+    /// Closes the pipe of stdout.
+    pub fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
-    /// Reads stderr no more.
-    pub fn leave_stderr(&mut self) {
+    /// Closes the pipe of stderr.
+    pub fn close_stderr(&mut self) {
         self.child.stderr = None;
     }
 
@@ -243,13 +243,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A program that the tests need. Fails, and says how to install it, where it is missing.
+/// Returns a program that the tests need. If it is missing, fails and says how to install it.
 pub fn tool(program: &str, debian_package: &str) -> Command {
     let found = Command::new(program).arg("--version").output();
     assert!(found.is_ok(), "this test needs {program}: apt-get install {debian_package}");
@@ -268,7 +268,7 @@ pub fn wait_for<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = find() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(start.elapsed() < PATIENCE, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -5,7 +5,7 @@ use tokio::runtime::Runtime;
 use wiremock::matchers::method;
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// The account's token, as it stands in the configuration.
+/// The token of the account, as in the configuration.
 pub const TOKEN: &str = "hunter2-token-of-the-account";
 
 pub struct Provider {

@@ -1,5 +1,5 @@
-//! A stand-in of a machine with Microsoft Identity Manager: the folder of its service, with `MfaSettings.xml` and a
-//! contract assembly, and an unpacked bundle of PhoneGate. The tests install from the one into the other.
+//! A machine with Microsoft Identity Manager for tests: the folder of its service, with `MfaSettings.xml` and a contract
+//! assembly, and an unpacked bundle of PhoneGate.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
@@ -15,16 +15,16 @@ use tempfile::TempDir;
 use crate::support::ports::nobody;
 use crate::support::{Ran, simulated};
 
-/// As on a server that used Azure MFA, with what must survive an edit and what must not be shown.
+/// The settings of a server that used Azure MFA, with parts that an edit must keep and secrets that must not be shown.
 pub const SETTINGS: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<!-- of Contoso -->\r\n<MfaSettings>\r\n  \
      <LICENSE_KEY>hunter2-licence</LICENSE_KEY>\r\n  <CERT_PASSWORD>hunter2-password</CERT_PASSWORD>\r\n</MfaSettings>\r\n";
 pub const SECRET: &str = "hunter2";
 
-/// The steps of a whole install, in their order.
+/// The steps of a complete install, in order.
 pub const STEPS: [&str; 9] =
     ["state_folder", "configuration", "permissions", "schema", "tool", "library", "shim", "backup", "settings"];
 
-/// The files of a folder and those below it, by name.
+/// The files of a folder and its subfolders, by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 pub struct Site {
@@ -32,7 +32,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Nothing is installed. A configuration of a simulated phone lies in the bundle.
+    /// Creates a site without an installation. The bundle has a configuration of a simulated phone.
     pub fn new() -> Self {
         let site = Self::without_configuration();
         site.configure(&simulated(None, 0));
@@ -60,7 +60,7 @@ impl Site {
         site
     }
 
-    /// The configuration in the bundle.
+    /// Writes the configuration in the bundle.
     pub fn configure(&self, config: &Value) {
         fs::write(self.bundle().join("phonegate.json"), config.to_string()).unwrap();
     }
@@ -73,7 +73,7 @@ impl Site {
         self.root.path().join("bundle")
     }
 
-    /// The folder for logs and state.
+    /// Returns the folder for logs and state.
     pub fn state(&self) -> PathBuf {
         self.root.path().join("state/phonegate")
     }
@@ -94,7 +94,7 @@ impl Site {
         self.service().join("phonegate.json")
     }
 
-    /// A program, as a shell script.
+    /// Creates a program: a shell script.
     pub fn script(&self, name: &str, body: &str) -> PathBuf {
         let path = self.root.path().join(name);
         fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -102,7 +102,7 @@ impl Site {
         path
     }
 
-    /// `phonegate VERB` of the bundle, for this folder of the service.
+    /// Returns a command of the bundle's tool for this service folder.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.bundle().join("phonegate"));
         command
@@ -132,7 +132,7 @@ impl Site {
         if !self.config().exists() && config.exists() && !arguments.contains(&"--config") {
             command.arg("--config").arg(config);
         }
-        // The simulated phone is one of those that install refuses otherwise, as it does the library of a developer's build.
+        // Otherwise install refuses the simulated phone, and the library of a developer's build.
         command
             .args(["--allow-test-backends", "--trust-folder"])
             .args(arguments)
@@ -146,7 +146,7 @@ impl Site {
         self.command(&["revert"]).args(arguments).output().unwrap().into()
     }
 
-    /// `phonegate check` of the configuration in the service's folder.
+    /// Returns `phonegate check` for the configuration in the service's folder.
     pub fn check(&self) -> Command {
         let mut command = Command::new(self.bundle().join("phonegate"));
         command.args(["check", "--config"]).arg(self.config()).env_clear();
@@ -154,24 +154,24 @@ impl Site {
         command
     }
 
-    /// All that lies in the service's folder.
+    /// Returns the files in the service's folder.
     pub fn files(&self) -> Files {
         files(&self.service())
     }
 
-    /// The names of what lies in the service's folder.
+    /// Returns the names in the service's folder.
     pub fn names(&self) -> Vec<String> {
         self.files().into_keys().collect()
     }
 
-    /// All that an install may touch.
+    /// Returns all files that an install may change.
     pub fn everything(&self) -> Files {
         let mut all = files(self.root.path());
         all.retain(|name, _| !name.starts_with("bundle/"));
         all
     }
 
-    /// Nothing is left of an install but what belongs there.
+    /// Asserts that the installation is complete and has no other files.
     #[track_caller]
     pub fn is_installed(&self) {
         let mut names = self.names();
@@ -192,26 +192,26 @@ impl Site {
         }
     }
 
-    /// The settings as install writes them.
+    /// Returns the settings as install writes them.
     pub fn settings_with_shim(&self) -> String {
         settings_with(self.shim().to_str().unwrap())
     }
 
-    /// The contents of the backups, the oldest first.
+    /// Returns the contents of the backups, the oldest first.
     pub fn backups(&self) -> Vec<String> {
         let names = self.names().into_iter().filter(|name| name.contains("phonegate-backup"));
         names.map(|name| fs::read_to_string(self.service().join(name)).unwrap()).collect()
     }
 }
 
-/// The settings with this provider alone.
+/// Returns the settings with only this provider.
 pub fn settings_with(shim: &str) -> String {
     let start = SETTINGS.find("<LICENSE_KEY>").unwrap();
     let end = SETTINGS.find("\r\n</MfaSettings>").unwrap();
     format!("{}<CustomPhoneProvider>{shim}</CustomPhoneProvider>{}", &SETTINGS[..start], &SETTINGS[end..])
 }
 
-/// A configuration whose backend cannot be reached.
+/// Returns a configuration whose backend cannot be reached.
 pub fn unreachable() -> Value {
     let mut config = simulated(None, 0);
     config["use"] = json!(["trunk"]);
@@ -227,7 +227,7 @@ pub fn mcs(arguments: &[String]) {
     assert!(ran.status.success(), "{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
 }
 
-/// A file of the repository.
+/// Returns the path of a file of the repository.
 pub fn repository(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }

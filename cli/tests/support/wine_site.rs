@@ -1,5 +1,5 @@
-//! A stand-in of a Windows server with Microsoft Identity Manager, in Wine: the service FIMService in a folder of its
-//! own, and an unpacked bundle of PhoneGate.
+//! A Windows server with Microsoft Identity Manager for tests, in Wine: the service FIMService in its folder, and an
+//! unpacked bundle of PhoneGate.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;
@@ -21,13 +21,13 @@ const EVENT_SOURCE: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\App
 
 pub struct WineSite {
     wine: Wine,
-    /// The tool is that of a bundle, and knows the hash of its library.
+    /// Whether the tool is that of a released bundle, which knows the hash of its library.
     is_released: bool,
 }
 
 impl WineSite {
-    /// The service is registered, and nothing is installed. It runs as the user of Wine, to whom all files there belong:
-    /// Wine keeps no other owner.
+    /// Creates a site with a registered service and without an installation. The service runs as Wine's user, who owns
+    /// all files: Wine has no other owner.
     pub fn new(build: &WindowsBuild) -> Self {
         let site = Self::unregistered(build, "MIM/2010/Service");
         let image = format!("binPath= \"{SERVICE}\\Microsoft.ResourceManagement.Service.exe\" -service");
@@ -40,14 +40,14 @@ impl WineSite {
         site
     }
 
-    /// The service is registered with another account.
+    /// Creates a site whose service is registered with another account.
     pub fn run_as(&self, account: &str) {
         let set = ["add", FIM_SERVICE, "/v", "ObjectName", "/d", account, "/f"];
         let ran = self.wine.run(Path::new("reg.exe"), &set);
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
 
-    /// There is a folder of the service, which Windows does not know.
+    /// Creates a site with a folder of the service, which is not registered.
     pub fn unregistered(build: &WindowsBuild, folder: &str) -> Self {
         let is_released = build.tool.parent().is_some_and(|profile| profile.ends_with("release"));
         let site = Self { wine: Wine::new(), is_released };
@@ -61,7 +61,7 @@ impl WineSite {
             format!("-out:{}", contract.display()),
             repository("shim/contract/PhoneServiceProvider.cs"),
         ]);
-        // Not copied: the tests that inject faults have large ones.
+        // A link, because the programs with injected faults are large.
         fs::hard_link(&build.tool, site.bundle().join("phonegate.exe")).unwrap();
         fs::hard_link(&build.dll, site.bundle().join("phonegate.dll")).unwrap();
         let config = crate::support::simulated(None, 0).to_string();
@@ -79,7 +79,7 @@ impl WineSite {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Makes it a server with .NET Framework 4 alone: its compiler is where Windows has it, and the contract is for CLR 4.
+    /// Turns it into a server with only .NET Framework 4: its compiler is installed, and the contract is for CLR 4.
     pub fn with_clr_4_alone(&self) {
         let framework = self.wine.drive_c().join("windows/Microsoft.NET/Framework64");
         let folder = framework.join("v4.0.30319");
@@ -117,7 +117,7 @@ impl WineSite {
         crate::site::settings_with(SHIM)
     }
 
-    /// `phonegate` of the bundle.
+    /// Returns a command of the bundle's tool.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with(arguments, "")
     }
@@ -145,7 +145,7 @@ impl WineSite {
         self.run_with(&all, fault)
     }
 
-    /// What lies in the service's folder. Of large files an excerpt.
+    /// Returns the files in the service's folder, large ones shortened.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.service()).unwrap();
         let file = |entry: fs::DirEntry| (entry.file_name().into_string().unwrap(), excerpt(&entry.path()));
@@ -156,26 +156,26 @@ impl WineSite {
         self.files().into_keys().collect()
     }
 
-    /// The library that the source of the Event Log names.
+    /// Returns the library that the source of the Event Log names.
     pub fn event_source(&self) -> Option<String> {
         let ran = self.wine.run(Path::new("reg.exe"), &["query", EVENT_SOURCE, "/v", "EventMessageFile"]);
         let line = ran.stdout.lines().find_map(|line| line.split_once("REG_EXPAND_SZ"));
         line.map(|(_, value)| value.trim().to_owned())
     }
 
-    /// Keeps this Windows running between the commands: with its last program it ends its services, too.
+    /// Keeps Wine running between the commands. It would stop its services with its last program.
     pub fn stays_up(&self) -> StaysUp {
         let mut command = self.wine.command(Path::new("cmd.exe"), &[]);
         StaysUp(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
-    /// What the service has written, by line.
+    /// Returns the lines that the service has written.
     pub fn service_log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.service().join("service.log")).unwrap_or_default();
         log.lines().map(str::to_owned).collect()
     }
 
-    /// Nothing is left of an install but what belongs there.
+    /// Asserts that the installation is complete and has no other files.
     #[track_caller]
     pub fn is_installed(&self) {
         let mut names = self.names();
@@ -200,7 +200,7 @@ impl WineSite {
     }
 }
 
-/// Lays the script beside csc.exe that this hands its options to.
+/// Writes the script to which csc.exe passes its options.
 fn compiles_by(folder: &Path, compiler: &str) {
     let csc = folder.join("csc.sh");
     let body = format!(
@@ -220,12 +220,12 @@ impl Drop for StaysUp {
     }
 }
 
-/// The JSON lines of a command.
+/// Returns the JSON lines of a command.
 pub fn records(ran: &Ran) -> Vec<Value> {
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
 }
 
-/// The ends of a file, and its length: several of all of a large one are much memory.
+/// Returns the length of a file, its beginning and its end, to save memory.
 fn excerpt(path: &Path) -> Vec<u8> {
     const END: usize = 65536;
     let contents = fs::read(path).unwrap();

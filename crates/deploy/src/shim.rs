@@ -46,9 +46,10 @@ impl Shim {
     pub(crate) fn in_file(file: &[u8]) -> Result<Option<Self>, Unreadable> {
         let metadata = Metadata::read(file)?;
         let Some(shim) = metadata.type_def("", "CustomPhoneGate")? else { return Ok(None) };
-        let (abi, home) = (metadata.constant(shim, "AbiVersion")?, metadata.home(NAMESPACE, INTERFACE)?);
+        let (abi, assembly) =
+            (metadata.constant(shim, "AbiVersion")?, metadata.type_ref_assembly(NAMESPACE, INTERFACE)?);
         let runtime = metadata.runtime.to_owned();
-        Ok(abi.zip(home).map(|(abi, (contract, version))| Self {
+        Ok(abi.zip(assembly).map(|(abi, (contract, version))| Self {
             abi,
             contract: contract.to_owned(),
             contract_version: Version(version),
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_compiled_shim_tells_its_abi_and_its_contract() {
+    fn a_compiled_shim_names_its_abi_and_contract() {
         let folder = tempfile::tempdir().unwrap();
         let compile = |out: &str, more: &[&str]| {
             let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shim");

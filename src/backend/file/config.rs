@@ -10,7 +10,7 @@ use super::FileBackend;
 use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
 use crate::config::{ApprovalConfig, BackendSettings, ConfigError, Judge};
 
-/// A text file in which somebody answers the calls, as in Microsoft's sample.
+/// A text file in which a person or a script answers the calls, as in Microsoft's sample.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FileConfig {

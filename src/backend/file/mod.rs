@@ -1,11 +1,10 @@
-//! Calls that somebody, or a script, answers in a text file: Microsoft's sample provider without its faults. It rings
-//! nobody.
+//! Calls that a person or a script answers in a text file, as in Microsoft's sample provider. No phone rings.
 //!
-//! The file has one call a line, `requestId;phoneNumber;status;message`. A call appends a line with status `0`; who
-//! edits the status to `1` approves, to `2` refuses, and the message then tells why.
+//! The file has one call a line, `requestId;phoneNumber;status;message`. A call appends a line with status `0`. Status
+//! `1` approves it. Status `2` refuses it, and the message says why.
 
+mod call_file;
 mod config;
-mod index;
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,50 +20,49 @@ use super::{CallRef, CallStep, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, CallId, Failure, FailureReason, Outcome, PhoneNumber, Progress};
 use crate::telemetry::sanitize_untrusted;
+use call_file::{CallFile, CallLine, Status};
 pub(super) use config::FileConfig;
-use index::{Line, Status, Watched};
 
-/// How often a call looks for its answer. All calls share one look.
-const POLL_EVERY: Duration = Duration::from_millis(250);
+/// Interval at which the file is read. All calls share one read.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// An editor may be in the middle of writing: an answer counts once so many looks in a row showed the same.
-const STEADY_LOOKS: u32 = 2;
+/// Number of reads in a row with the same content after which an answer counts: an editor may be in the middle of writing.
+const STEADY_READS: u32 = 2;
 
-/// Editors write a file anew, replace it by another or lock it: a line is gone, and a file unreadable, once so many
-/// looks in a row showed the same.
-const GONE_LOOKS: u32 = 5;
+/// Number of reads in a row after which a missing line is deleted and an unreadable file is unusable: editors rewrite,
+/// replace and lock a file.
+const GONE_READS: u32 = 5;
 
-/// The line end of the operating system, as .NET's `Environment.NewLine`.
+/// The line break of the operating system, as .NET's `Environment.NewLine`.
 const NEW_LINE: &str = if cfg!(windows) { "\r\n" } else { "\n" };
 
-/// One file of calls.
+/// The backend of one file.
 struct FileBackend {
     path: PathBuf,
-    watched: Arc<Mutex<Watched>>,
+    file: Arc<Mutex<CallFile>>,
 }
 
-/// A call's own line: the n-th with its id, so that a repeat never finds the answer to the attempt before it.
+/// Where the line of an attempt is: the n-th with the id of its call. So an attempt never finds the answer to an earlier
+/// one.
 #[derive(Clone, Copy)]
-struct Place {
+struct LineRef {
     id: CallId,
     nth: usize,
 }
 
 impl FileBackend {
     fn new(path: PathBuf) -> Self {
-        Self { watched: Arc::new(Mutex::new(Watched::new(path.clone(), POLL_EVERY))), path }
+        Self { file: Arc::new(Mutex::new(CallFile::new(path.clone(), POLL_INTERVAL))), path }
     }
 
-    /// Does something with the watched file where blocking is allowed.
-    async fn with_watched<T, F>(&self, work: F) -> io::Result<T>
+    /// Runs `work` on a thread that may block.
+    async fn with_file<T, F>(&self, work: F) -> io::Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut Watched) -> io::Result<T> + Send + 'static,
+        F: FnOnce(&mut CallFile) -> io::Result<T> + Send + 'static,
     {
-        let mut watched = Arc::clone(&self.watched).lock_owned().await;
-        tokio::task::spawn_blocking(move || work(&mut watched))
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)))
+        let mut file = Arc::clone(&self.file).lock_owned().await;
+        tokio::task::spawn_blocking(move || work(&mut file)).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn cannot_place(&self, error: &io::Error) -> Failure {
@@ -79,29 +77,29 @@ impl TelephonyBackend for FileBackend {
         let id = call.attempt.id;
         let line = new_line(id, &call.number);
         let path = self.path.clone();
-        let placed = self.with_watched(move |watched| {
-            watched.read()?;
-            let nth = watched.lines(id).len();
+        let placed = self.with_file(move |file| {
+            file.read()?;
+            let nth = file.lines(id).len();
             append(&path, &line)?;
-            Ok(Place { id, nth })
+            Ok(LineRef { id, nth })
         });
         match placed.await {
-            Ok(place) => Ok(place.into()),
+            Ok(line) => Ok(line.into()),
             Err(error) => Err(PlaceError { may_ring: MayRing::No, failure: self.cannot_place(&error) }),
         }
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        let Some(place) = Place::parse(reference.as_str()) else {
+        let Some(line_ref) = LineRef::parse(reference.as_str()) else {
             let sentence = "The reference of the call is not one of the file backend's.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
         };
         on_step(CallStep::Progress(Progress::Ringing));
         loop {
-            tokio::time::sleep(POLL_EVERY).await;
-            let outcome = match self.with_watched(move |watched| look(watched, place)).await {
-                Ok(Some((Some(line), looks))) if looks >= STEADY_LOOKS => answer(line),
-                Ok(Some((None, looks))) if looks >= GONE_LOOKS => Some(Err(failed("Call ID is not found"))),
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let outcome = match self.with_file(move |file| poll(file, line_ref)).await {
+                Ok(Some((Some(line), reads))) if reads >= STEADY_READS => answer(line),
+                Ok(Some((None, reads))) if reads >= GONE_READS => Some(Err(failed("Call ID is not found"))),
                 Ok(_) => None,
                 Err(error) => Some(Err(self.cannot_place(&error))),
             };
@@ -114,7 +112,7 @@ impl TelephonyBackend for FileBackend {
     }
 
     async fn hang_up(&self, _: &CallRef) -> Result<(), Failure> {
-        // Nobody is ringing, and an answer that comes later is not read any more.
+        // No phone rings, and a later answer is not read.
         Ok(())
     }
 
@@ -128,30 +126,36 @@ impl TelephonyBackend for FileBackend {
             tokio::task::spawn_blocking(move || match OpenOptions::new().read(true).append(true).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let folder = path.parent().unwrap_or(Path::new(""));
-                    folder.metadata().map(|_| "the first call makes the file")
+                    folder.metadata().map(|_| "the first call creates the file")
                 }
                 Err(error) => Err(error),
                 Ok(_) => Ok("the file can be written"),
             });
         match checked.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(words) => Ok(format!("file; {words}")),
+            Ok(state) => Ok(format!("file; {state}")),
             Err(error) => Err(self.cannot_place(&error)),
         }
     }
 }
 
-/// The call's line, and how many looks in a row showed the same. None while the file cannot be read, perhaps for a
-/// moment only: whoever edits it may lock it.
-fn look(watched: &mut Watched, place: Place) -> io::Result<Option<(Option<Line>, u32)>> {
-    match watched.refresh() {
-        Ok(()) => Ok(Some((watched.lines(place.id).get(place.nth).cloned(), watched.same_looks()))),
-        Err(_) if watched.failed_looks() < GONE_LOOKS => Ok(None),
+/// Returns the line of a call, if it is there, and the number of reads in a row that found the same content. Returns
+/// `None` if the read failed: an editor may have locked the file.
+///
+/// # Errors
+/// [`GONE_READS`] reads in a row failed.
+fn poll(file: &mut CallFile, line: LineRef) -> io::Result<Option<(Option<CallLine>, u32)>> {
+    match file.refresh() {
+        Ok(()) => Ok(Some((file.lines(line.id).get(line.nth).cloned(), file.same_reads()))),
+        Err(_) if file.failed_reads() < GONE_READS => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// What the call's line says, or None while it is unanswered.
-fn answer(line: Line) -> Option<Result<Answer, Failure>> {
+/// Returns the answer in the line of a call, or `None` if it is unanswered.
+///
+/// # Errors
+/// The line refuses the call, or has no valid status.
+fn answer(line: CallLine) -> Option<Result<Answer, Failure>> {
     match line.status {
         Status::Unanswered => None,
         Status::Approved => Some(Ok(Answer::ProviderApproved)),
@@ -170,7 +174,7 @@ fn failed(text: &str) -> Failure {
     Failure::verbatim(FailureReason::CannotPlace, text)
 }
 
-/// The line of a new call. A valid number has no separator and no line break in it, so it forges no field.
+/// Returns the line of a new call. A valid number contains no separator and no line break, so it cannot forge a field.
 fn new_line(id: CallId, number: &PhoneNumber) -> String {
     match number.extension() {
         Some(extension) => format!("{id};{}x{extension};0;{NEW_LINE}", number.e164()),
@@ -178,7 +182,7 @@ fn new_line(id: CallId, number: &PhoneNumber) -> String {
     }
 }
 
-/// Appends a line in one write, on a line of its own also where the last one has no end.
+/// Appends a line in one write. If the last line of the file has no line break, adds one before.
 fn append(path: &Path, line: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
     let mut last = [b'\n'];
@@ -190,13 +194,13 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     file.write_all(format!("{start}{line}").as_bytes())
 }
 
-impl From<Place> for CallRef {
-    fn from(place: Place) -> Self {
-        CallRef::new(format!("{}#{}", place.id, place.nth))
+impl From<LineRef> for CallRef {
+    fn from(line: LineRef) -> Self {
+        CallRef::new(format!("{}#{}", line.id, line.nth))
     }
 }
 
-impl Place {
+impl LineRef {
     fn parse(text: &str) -> Option<Self> {
         let (id, nth) = text.split_once('#')?;
         Some(Self { id: CallId::parse(id).ok()?, nth: nth.parse().ok()? })
@@ -209,25 +213,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_cannot_be_read_ends_a_call_only_where_it_stays_so() {
+    fn an_unreadable_file_ends_a_call_only_if_it_stays_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("phone.txt");
-        let mut watched = Watched::new(path.clone(), Duration::ZERO);
-        let place = Place::parse("00000000-0000-0000-0000-000000000001#0").unwrap();
+        let mut file = CallFile::new(path.clone(), Duration::ZERO);
+        let line_ref = LineRef::parse("00000000-0000-0000-0000-000000000001#0").unwrap();
         std::fs::create_dir(&path).unwrap();
-        for _ in 1..GONE_LOOKS {
-            assert_eq!(look(&mut watched, place).unwrap(), None);
+        for _ in 1..GONE_READS {
+            assert_eq!(poll(&mut file, line_ref).unwrap(), None);
         }
         std::fs::remove_dir(&path).unwrap();
-        std::fs::write(&path, format!("{};+14255551212;1;", place.id)).unwrap();
-        let (line, looks) = look(&mut watched, place).unwrap().unwrap();
-        assert_eq!((line.unwrap().status, looks), (Status::Approved, 1));
+        std::fs::write(&path, format!("{};+14255551212;1;", line_ref.id)).unwrap();
+        let (line, reads) = poll(&mut file, line_ref).unwrap().unwrap();
+        assert_eq!((line.unwrap().status, reads), (Status::Approved, 1));
 
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        for _ in 1..GONE_LOOKS {
-            assert_eq!(look(&mut watched, place).unwrap(), None);
+        for _ in 1..GONE_READS {
+            assert_eq!(poll(&mut file, line_ref).unwrap(), None);
         }
-        look(&mut watched, place).unwrap_err();
+        poll(&mut file, line_ref).unwrap_err();
     }
 }

@@ -14,18 +14,18 @@ use crate::config::{ApprovalConfig, BackendSettings, Bounded, ConfigError, Secre
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SimulatedConfig {
-    /// Milliseconds until it answers.
+    /// Milliseconds until the phone answers.
     #[serde(default)]
     pub(super) answer_after_ms: Bounded<0, 600_000, 1500>,
-    /// Milliseconds from the answer until it presses a key or hangs up.
+    /// Milliseconds from the answer until the phone presses a key or hangs up.
     #[serde(default)]
     pub(super) press_after_ms: Bounded<0, 600_000, 1500>,
-    /// What it does: presses this key and then `#`, which reports a fraud if it is `fraud.key`; `none`, `busy`,
+    /// What the phone does: presses this key and then `#`, which reports a fraud if it is `fraud.key`; `none`, `busy`,
     /// `no_answer` or `hang_up`. By default it presses what approves.
     #[serde(default)]
     #[schemars(with = "String", regex(pattern = r"^([0-9#*]|none|busy|no_answer|hang_up)$"))]
     pub(super) press: Press,
-    /// The PIN that it presses first, if `approval.method` is `pin` or `pin_and_code`.
+    /// The PIN that the phone presses first, if `approval.method` is `pin` or `pin_and_code`.
     #[serde(default)]
     pub(super) pin: Option<Secret>,
 }

@@ -1,4 +1,5 @@
-//! A simulated telephone: answers, presses and hangs up as configured. For tests and demonstrations; it rings nobody.
+//! A simulated telephone for tests and demonstrations, which answers, presses keys and hangs up as configured. No phone
+//! rings.
 
 mod config;
 
@@ -20,7 +21,7 @@ use crate::failpoint;
 use config::Press;
 pub(super) use config::SimulatedConfig;
 
-/// A telephone that does the same at each call.
+/// A telephone that does the same in each call.
 struct Simulated {
     answer_after: Duration,
     press_after: Duration,
@@ -87,11 +88,11 @@ impl TelephonyBackend for Simulated {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        Ok("simulated; rings nobody".to_owned())
+        Ok("simulated; no phone rings".to_owned())
     }
 }
 
-/// Returns what approves the first attempt: the PIN, if the method asks for one, then the code that the user hears.
+/// Returns the entry that approves the first attempt: the PIN, if the method asks for one, then the code that is spoken.
 fn approving_entry(attempts: &Attempts, pin: Option<&Pin>) -> Entry {
     let policy = attempts.policy();
     let pin = pin.filter(|_| policy.method().has_pin()).map(Pin::as_bytes).unwrap_or_default();
@@ -102,7 +103,7 @@ fn approving_entry(attempts: &Attempts, pin: Option<&Pin>) -> Entry {
     });
     // The code is spoken twice.
     let code = spoken.take(usize::from(policy.code_digits()));
-    // Large enough for both, so that no shorter copy stays in memory.
+    // Large enough for both: a reallocation would leave a copy of the PIN in memory.
     let mut keys = Zeroizing::new(String::with_capacity(32));
     keys.extend(pin.iter().copied().map(char::from).chain(code));
     Entry::from_text(&keys)
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
     use crate::approval::tests::attempts;
 
-    /// The judge's verdict about what the phone with this PIN presses: `approved`, `denied`, or the PIN that it checks.
+    /// Returns the verdict about the entry of a phone with this PIN: `approved`, `denied`, or the PIN to check.
     fn verdict(method: Method, pin: Option<&str>) -> String {
         let pin = pin.map(|pin| Pin::from_digits(pin).unwrap());
         let attempts = attempts(method);
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_phone_presses_its_pin_only_if_the_method_asks_for_one() {
+    fn the_phone_enters_its_pin_only_if_the_method_has_one() {
         for pin in ["7391", "739104862057"] {
             for (method, expected) in
                 [(Method::Code, "approved"), (Method::Pound, "approved"), (Method::Pin, pin), (Method::PinAndCode, pin)]
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phone_without_a_pin_is_denied_if_the_method_asks_for_one() {
+    fn a_phone_without_a_pin_is_denied_by_a_method_with_one() {
         for method in [Method::Pin, Method::PinAndCode] {
             assert_eq!(verdict(method, None), "denied", "{method:?}");
         }

@@ -1,7 +1,7 @@
-//! The user agent at work: one for each trunk backend, with its sockets, connections and timers.
+//! Drives the user agent of one SIP backend: sockets, connections and timers.
 //!
-//! The agent itself does no I/O ([`UserAgent`]). Each command and everything that arrives is given to it under a lock that
-//! is never held across an await; what it wants to send is sent before the lock is released, so that the order stays.
+//! [`UserAgent`] does no I/O. [`SharedAgent`] calls it under a lock that is never held across an await, and sends its
+//! transmits before it releases the lock, so that messages leave in the agent's order.
 
 mod connections;
 mod datagrams;
@@ -26,19 +26,19 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use flows::{FlowSettings, Flows, OpenFlow};
 
-/// Maximum events of one call that wait to be handled. A peer that causes more has its call ended.
+/// Maximum unhandled events of one call or registration. If a peer causes more in a call, the call is ended.
 const MAX_EVENTS: usize = 64;
 
-/// A user agent with its timers. Dropped, it closes all of its sockets and connections.
+/// A user agent with its timers. Dropping it closes all of its sockets and connections.
 pub(super) struct Driver {
-    shared: Arc<Shared>,
+    shared: Arc<SharedAgent>,
     _close: DropGuard,
 }
 
-/// What the tasks of a driver share.
-pub(super) struct Shared {
+/// The user agent, shared by the tasks of a driver.
+pub(super) struct SharedAgent {
     state: Mutex<State>,
-    /// Wakes the task of the timers after the next timeout has moved.
+    /// Wakes the timer task when the next timeout changes.
     timer_changed: Notify,
     /// Notified when a registration has ended.
     registration_ended: Notify,
@@ -52,24 +52,24 @@ struct State {
     calls: HashMap<CallId, mpsc::Sender<CallEvent>>,
     registrations: HashMap<RegistrationId, mpsc::Sender<RegistrationEvent>>,
     probes: HashMap<ProbeId, oneshot::Sender<ProbeResult>>,
-    /// The timeout that the task of the timers waits for.
+    /// The timeout that the timer task waits for.
     next_timeout: Option<Duration>,
 }
 
 impl Driver {
-    /// Creates an agent without flows. Its timers run from [`Self::run_timers`] on.
+    /// Creates an agent without flows. [`Self::run_timers`] starts its timers.
     pub(super) fn new() -> Self {
         let random = SystemRandom::new();
         let config =
             Config { product: concat!("PhoneGate/", env!("CARGO_PKG_VERSION")).to_owned(), ..Config::default() };
         let agent = UserAgent::new(config, move |bytes| {
-            // No call may be placed with identifiers that can be guessed, so this waits until there are random bytes.
+            // Identifiers must be unpredictable, so this retries until the operating system provides random bytes.
             while random.fill(bytes).is_err() {
                 std::thread::yield_now();
             }
         });
         let close = CancellationToken::new();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedAgent {
             state: Mutex::new(State {
                 agent,
                 writers: HashMap::new(),
@@ -86,34 +86,34 @@ impl Driver {
         Self { shared, _close: close.drop_guard() }
     }
 
-    /// Runs the timers. Called once, within the runtime.
+    /// Starts the timer task. Called once, within the runtime.
     pub(super) fn run_timers(&self) {
         let shared = Arc::clone(&self.shared);
         let close = shared.close.clone();
         tokio::spawn(close.run_until_cancelled_owned(async move { shared.run_timers().await }));
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
+    pub(super) fn shared(&self) -> &Arc<SharedAgent> {
         &self.shared
     }
 }
 
-impl Shared {
+impl SharedAgent {
     /// Places a call.
     ///
     /// # Errors
     /// Nothing was sent.
-    pub(super) fn place(self: &Arc<Self>, flow: FlowId, call: OutboundCall) -> Result<OutgoingCall, AgentError> {
+    pub(super) fn place(self: &Arc<Self>, flow: FlowId, call: OutboundCall) -> Result<CallHandle, AgentError> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let id = self.with(|state, now| {
             let id = state.agent.place_call(now, flow, call)?;
             state.calls.insert(id, sender);
             Ok(id)
         })?;
-        Ok(OutgoingCall { shared: Arc::clone(self), id, events, is_over: false })
+        Ok(CallHandle { shared: Arc::clone(self), id, events, is_over: false })
     }
 
-    /// Asks a server by OPTIONS whether it is alive. Returns the status of its response, `None` if there was none.
+    /// Sends OPTIONS to a server. Returns the status of the final response, or `None` if there was none within `timeout`.
     pub(super) async fn probe(
         &self,
         flow: FlowId,
@@ -133,7 +133,7 @@ impl Shared {
         }
     }
 
-    /// Registers, or asks a registrar.
+    /// Registers a contact, or queries the registrar.
     ///
     /// # Errors
     /// Nothing was sent.
@@ -141,14 +141,14 @@ impl Shared {
         self: &Arc<Self>,
         flow: FlowId,
         registration: NewRegistration,
-    ) -> Result<KeptRegistration, AgentError> {
+    ) -> Result<RegistrationHandle, AgentError> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let id = self.with(|state, now| {
             let id = state.agent.register(now, flow, registration)?;
             state.registrations.insert(id, sender);
             Ok(id)
         })?;
-        Ok(KeptRegistration { shared: Arc::clone(self), id, events })
+        Ok(RegistrationHandle { shared: Arc::clone(self), id, events })
     }
 
     /// Moves calls and registrations to another flow.
@@ -156,7 +156,7 @@ impl Shared {
         self.with(|state, now| state.agent.replace_flow(now, old, new));
     }
 
-    /// Waits until the agent has no registration: the registrars have confirmed that our contacts are removed.
+    /// Waits until the agent has no registration, that is, until the registrars have removed this side's contacts.
     pub(super) async fn all_unregistered(&self) {
         loop {
             let ended = self.registration_ended.notified();
@@ -175,7 +175,7 @@ impl Shared {
         self.with(|state, now| state.agent.handle_stream(now, flow, bytes));
     }
 
-    /// Gives something to the agent, sends what it wants to send, and hands out its events.
+    /// Calls the agent, then sends its transmits and dispatches its events.
     fn with<R>(&self, act: impl FnOnce(&mut State, Duration) -> R) -> R {
         let now = self.start.elapsed();
         let mut state = self.state.lock();
@@ -209,7 +209,7 @@ impl Shared {
 }
 
 impl State {
-    /// Sends what the agent wants to send, and hands out its events. Returns whether a registration has ended.
+    /// Sends transmits and dispatches events until both queues are empty. Returns whether a registration has ended.
     fn flush(&mut self, now: Duration) -> bool {
         let mut has_unregistered = false;
         loop {
@@ -229,10 +229,10 @@ impl State {
         match event {
             Event::Call(id, event) => {
                 let is_last = matches!(event, CallEvent::Ended(_));
-                let is_heard = self.calls.get(&id).is_some_and(|sender| sender.try_send(event).is_ok());
+                let is_delivered = self.calls.get(&id).is_some_and(|sender| sender.try_send(event).is_ok());
                 if is_last {
                     self.calls.remove(&id);
-                } else if !is_heard {
+                } else if !is_delivered {
                     self.calls.remove(&id);
                     self.agent.hang_up(now, id);
                 }
@@ -240,7 +240,7 @@ impl State {
             Event::Registration(id, event) => {
                 let is_last = event == RegistrationEvent::Ended;
                 if let Some(sender) = self.registrations.get(&id) {
-                    // A missed event is followed by another: each attempt has one.
+                    // A lost event is harmless: the next attempt causes another.
                     let _ = sender.try_send(event);
                 }
                 if is_last {
@@ -262,16 +262,16 @@ impl State {
     }
 }
 
-/// A call that was placed. Dropped, it is ended.
-pub(super) struct OutgoingCall {
-    shared: Arc<Shared>,
+/// Controls a call that was placed. Dropping it ends the call.
+pub(super) struct CallHandle {
+    shared: Arc<SharedAgent>,
     id: CallId,
     events: mpsc::Receiver<CallEvent>,
     is_over: bool,
 }
 
-impl OutgoingCall {
-    /// Returns the next event. `None` after the end. May be dropped and called again.
+impl CallHandle {
+    /// Returns the next event. `None` after the end, or if the peer caused more than [`MAX_EVENTS`]. Cancel safe.
     pub(super) async fn next(&mut self) -> Option<CallEvent> {
         let event = self.events.recv().await;
         self.is_over |= matches!(event, None | Some(CallEvent::Ended(_)));
@@ -286,23 +286,23 @@ impl OutgoingCall {
     /// Follows a redirection.
     ///
     /// # Errors
-    /// The flow is closed, or without encryption.
+    /// The flow is closed, or is not encrypted although that of the INVITE was.
     pub(super) fn follow_redirect(&self, flow: FlowId) -> Result<(), AgentError> {
         self.shared.with(|state, now| state.agent.follow_redirect(now, self.id, flow))
     }
 
-    /// Begins to end the call. Its end is an event.
+    /// Starts to end the call. [`CallEvent::Ended`] follows.
     pub(super) fn hang_up(&self) {
         self.shared.with(|state, now| state.agent.hang_up(now, self.id));
     }
 
-    /// Returns whether it has ended.
+    /// Returns whether the call has ended.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 }
 
-impl Drop for OutgoingCall {
+impl Drop for CallHandle {
     fn drop(&mut self) {
         if !self.is_over {
             self.shared.with(|state, now| {
@@ -313,21 +313,21 @@ impl Drop for OutgoingCall {
     }
 }
 
-/// A registration that is kept. Dropped, the contact is removed.
-pub(super) struct KeptRegistration {
-    shared: Arc<Shared>,
+/// Controls a registration. Dropping it removes the contact.
+pub(super) struct RegistrationHandle {
+    shared: Arc<SharedAgent>,
     id: RegistrationId,
     events: mpsc::Receiver<RegistrationEvent>,
 }
 
-impl KeptRegistration {
+impl RegistrationHandle {
     /// Returns the next event. `None` after the end.
     pub(super) async fn next(&mut self) -> Option<RegistrationEvent> {
         self.events.recv().await
     }
 }
 
-impl Drop for KeptRegistration {
+impl Drop for RegistrationHandle {
     fn drop(&mut self) {
         self.shared.with(|state, now| {
             state.registrations.remove(&self.id);

@@ -1,24 +1,37 @@
 //! Calls over a SIP trunk: any PBX, session border controller or carrier, without a cloud.
 //!
-//! A call is placed at the first server that takes it, over the trunks in their order. Once the phone rings it is
-//! followed by its events; when somebody answers, [`conversation`] asks for the key. The one place where a call is
-//! verified is there.
+//! # The way of a call
+//!
+//! 1. `place` ([`placing`]) takes the trunks in their order, and resolves the servers of each by DNS ([`target`]). It skips
+//!    servers that do not respond ([`health`]), and sends an INVITE to the next one through the [`driver`]. It returns when
+//!    a phone rings ([`outbound_call`]), or when the call has ended.
+//! 2. A final response other than 2xx becomes a failure in [`outcome`], which also decides what may be tried next. A 486,
+//!    for example, becomes [`FailureReason::Unreachable`], and no other server or backend is tried: a phone may have rung.
+//! 3. `follow` ([`call`]) waits for the 2xx, applies its SDP answer ([`media`]), and runs the dialogue ([`ivr`]).
+//! 4. [`ivr`] plays prompts, and passes digits to `phonegate_approval`, which alone judges them. [`Approver`] turns its
+//!    result into [`Outcome::Verified`]. Nothing else in this module can.
+//! 5. `clean_up` plays the farewell, and hangs up.
+//!
+//! # What is trusted
+//!
+//! Over UDP, only datagrams from addresses of the trunk are parsed ([`trust`]). `phonegate_sip` checks that a message
+//! belongs to its call, and `phonegate_media` that a packet belongs to the negotiated audio. The text of a peer is shown
+//! only sanitized.
 
+mod call;
 mod config;
-mod conversation;
-mod dialled;
-mod dialling;
+mod dial_string;
 mod driver;
 mod dscp;
 mod health;
-mod live;
+mod ivr;
 mod media;
+mod outbound_call;
 mod outcome;
-mod peer;
-mod phone;
 mod placing;
 mod registration;
 mod settings;
+mod target;
 mod trust;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,30 +43,34 @@ use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
+use super::{
+    BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
+};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome};
 use crate::config::ConfigError;
 use crate::prompts::Prompts;
+use call::SipCall;
 pub use config::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
-pub use dialling::Dialling;
+pub use dial_string::DialStringFormat;
 use driver::{Driver, Flows, OpenFlow};
-use live::Live;
-use peer::{Peer, Server};
-use placing::{Attempt, transport_name};
+use placing::Attempt;
 use settings::Settings;
+use target::{Server, Target};
 
-/// The longest farewell; hanging up must have its time after it, within HANG_UP_LIMIT.
+/// Maximum time for the farewell. The rest of [`HANG_UP_LIMIT`] remains for hanging up.
 const FAREWELL_WITHIN: Duration = Duration::from_secs(6);
 
-/// Maximum time until a response to the OPTIONS of a check.
+const _: () = assert!(FAREWELL_WITHIN.as_secs() < HANG_UP_LIMIT.as_secs(), "time remains for hanging up");
+
+/// Maximum time for a response to the OPTIONS of a check.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Maximum time that shutdown waits until registrars have removed our contacts.
+/// Maximum time that shutdown waits for the registrars to remove this side's contacts.
 const UNREGISTERED_WITHIN: Duration = Duration::from_secs(1);
 
-/// The time between two new calls. A server would lose what comes all at once.
-const BETWEEN_CALLS: Duration = Duration::from_millis(2);
+/// Minimum time between the INVITEs of two calls. A server could lose datagrams of a larger burst.
+const CALL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A SIP trunk.
 struct SipTrunk {
@@ -61,18 +78,18 @@ struct SipTrunk {
     prompts: Prompts,
     flows: Flows,
     driver: std::sync::OnceLock<Driver>,
-    between_calls: tokio::sync::OnceCell<tokio::sync::Mutex<Interval>>,
-    calls: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<Line>>>>,
-    /// By trunk: why it is not registered now, though it should be.
+    call_interval: tokio::sync::OnceCell<tokio::sync::Mutex<Interval>>,
+    calls: Mutex<HashMap<Uuid, Arc<tokio::sync::Mutex<CallState>>>>,
+    /// Hosts of trunks that should be registered and are not, with the reason.
     unregistered: Mutex<BTreeMap<String, String>>,
 }
 
-/// What is known of a call that was placed.
-enum Line {
-    /// It rings, or somebody answered.
-    Live(Box<Live>),
-    /// It ended while it was placed.
-    Over(Failure),
+/// The state of a call that was placed.
+enum CallState {
+    /// It rings or is established.
+    Active(Box<SipCall>),
+    /// It ended before `place` returned, and a phone may have rung.
+    Ended(Failure),
 }
 
 impl SipTrunk {
@@ -84,7 +101,7 @@ impl SipTrunk {
             prompts: context.recordings.clone(),
             flows: Flows::default(),
             driver: std::sync::OnceLock::new(),
-            between_calls: tokio::sync::OnceCell::new(),
+            call_interval: tokio::sync::OnceCell::new(),
             unregistered: Mutex::default(),
             calls: Mutex::default(),
         })
@@ -95,7 +112,7 @@ impl SipTrunk {
         self.flows.flow(self.driver().shared(), server, &self.settings.flow).await
     }
 
-    /// Returns the agent, which is started at its first use, within the runtime.
+    /// Returns the driver. Starts it at the first use, within the runtime.
     fn driver(&self) -> &Driver {
         self.driver.get_or_init(|| {
             let driver = Driver::new();
@@ -105,52 +122,52 @@ impl SipTrunk {
     }
 
     /// Waits until one more call may be started.
-    async fn pace(&self) {
-        let interval = self.between_calls.get_or_init(|| async {
-            let mut interval = tokio::time::interval(BETWEEN_CALLS);
+    async fn wait_for_turn(&self) {
+        let interval = self.call_interval.get_or_init(|| async {
+            let mut interval = tokio::time::interval(CALL_INTERVAL);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             tokio::sync::Mutex::new(interval)
         });
         interval.await.lock().await.tick().await;
     }
 
-    /// The first hop to a trunk: the proxy, or itself.
-    fn hop<'a>(&'a self, trunk: &'a Peer) -> &'a Peer {
+    /// Returns the first hop to a trunk: the outbound proxy, or the trunk itself.
+    fn first_hop<'a>(&'a self, trunk: &'a Target) -> &'a Target {
         self.settings.proxy.as_ref().unwrap_or(trunk)
     }
 
-    /// Resolves the servers of the first hop to a trunk. From now on SIP over UDP is accepted from these, and no longer
-    /// from the addresses that the name had before.
-    async fn servers(&self, trunk: &Peer) -> Result<Vec<Server>, String> {
-        let (hop, trusted) = (self.hop(trunk), &self.settings.flow.trusted);
+    /// Resolves the servers of the first hop to a trunk. SIP over UDP is then accepted from these servers, and no longer from
+    /// earlier addresses of the name.
+    async fn servers(&self, trunk: &Target) -> Result<Vec<Server>, String> {
+        let (hop, trusted) = (self.first_hop(trunk), &self.settings.flow.trusted);
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
         let (servers, ()) = tokio::join!(hop.servers(), trusted.look_up(behind_proxy));
         let servers = servers?;
-        self.trust(&hop.host(), &servers);
+        self.trust_servers(&hop.host(), &servers);
         Ok(servers)
     }
 
-    /// Accepts SIP over UDP from the servers of a name. A call goes on at the server that it was placed at, also if the name
-    /// no longer leads there.
-    fn trust(&self, name: &str, servers: &[Server]) {
+    /// Accepts SIP over UDP from the servers of a name. Servers in use stay accepted, even if the name no longer resolves to
+    /// them, so that their calls continue.
+    fn trust_servers(&self, name: &str, servers: &[Server]) {
         let addresses = servers.iter().map(|server| server.address.ip());
         self.settings.flow.trusted.record(name, addresses.chain(self.flows.in_use(name)));
     }
 
-    fn remember(&self, line: Line) -> CallRef {
+    fn add_call(&self, state: CallState) -> CallRef {
         // Unique in all processes: another one that takes the call up must never find a call of its own by it.
         let name = Uuid::new_v4();
-        self.calls.lock().insert(name, Arc::new(tokio::sync::Mutex::new(line)));
+        self.calls.lock().insert(name, Arc::new(tokio::sync::Mutex::new(state)));
         CallRef::new(name.to_string())
     }
 
-    fn line(&self, reference: &CallRef) -> Option<Arc<tokio::sync::Mutex<Line>>> {
-        self.calls.lock().get(&name(reference)?).map(Arc::clone)
+    fn call(&self, reference: &CallRef) -> Option<Arc<tokio::sync::Mutex<CallState>>> {
+        self.calls.lock().get(&call_id(reference)?).map(Arc::clone)
     }
 }
 
 /// The name under which a call is remembered.
-fn name(reference: &CallRef) -> Option<Uuid> {
+fn call_id(reference: &CallRef) -> Option<Uuid> {
     Uuid::try_parse(reference.as_str()).ok()
 }
 
@@ -169,13 +186,13 @@ impl TelephonyBackend for SipTrunk {
                 }
             };
             for server in &servers {
-                // The engine reports the failures if no other server is asked.
+                // The engine reports the failures if no other server is tried.
                 for failure in failures.iter().skip(reported) {
                     on_step(CallStep::ServerFailed(failure.text().to_owned()));
                 }
                 reported = failures.len();
                 match self.place_at(call, (trunk, server, &servers), on_step).await {
-                    Attempt::Placed(line) => return Ok(self.remember(line)),
+                    Attempt::Placed(state) => return Ok(self.add_call(state)),
                     Attempt::Failed(refused) => {
                         return Err(PlaceError { failure: self.with_registrations(refused.failure), ..refused });
                     }
@@ -190,55 +207,56 @@ impl TelephonyBackend for SipTrunk {
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        let Some(line) = self.line(reference) else {
-            let sentence = "The call was in progress in another process, which has ended, and a SIP call ends with it.";
+        let Some(state) = self.call(reference) else {
+            let sentence =
+                "The call was in progress in another process that has ended, and a SIP call ends with its process.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
         };
-        match &mut *line.lock().await {
-            Line::Over(failure) => Outcome::Failed(failure.clone()),
-            Line::Live(live) => {
-                if let Some(outcome) = &live.outcome {
+        match &mut *state.lock().await {
+            CallState::Ended(failure) => Outcome::Failed(failure.clone()),
+            CallState::Active(call) => {
+                if let Some(outcome) = &call.outcome {
                     return outcome.clone();
                 }
-                let outcome = live.follow(self, approver, on_step).await;
-                live.outcome = Some(outcome.clone());
+                let outcome = call.follow(self, approver, on_step).await;
+                call.outcome = Some(outcome.clone());
                 outcome
             }
         }
     }
 
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        let Some(line) = self.line(reference) else { return Ok(()) };
-        match &mut *line.lock().await {
-            Line::Over(_) => Ok(()),
-            Line::Live(live) => live.hang_up().await.map_err(|problem| {
-                Failure::new(FailureReason::CannotPlace, format_args!("The call may go on: {problem}."))
+        let Some(state) = self.call(reference) else { return Ok(()) };
+        match &mut *state.lock().await {
+            CallState::Ended(_) => Ok(()),
+            CallState::Active(call) => call.hang_up().await.map_err(|problem| {
+                Failure::new(FailureReason::CannotPlace, format_args!("The call may continue: {problem}."))
             }),
         }
     }
 
-    /// Says goodbye, and hangs up: the host has its answer already.
+    /// Plays the farewell, and hangs up. The host has its result already.
     async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        let Some(line) = self.line(reference) else { return Ok(()) };
-        if let Line::Live(live) = &mut *line.lock().await
-            && live.is_up()
+        let Some(state) = self.call(reference) else { return Ok(()) };
+        if let CallState::Active(call) = &mut *state.lock().await
+            && call.is_up()
         {
-            // Whoever does not listen to the end is hung up on all the same.
-            let _ = tokio::time::timeout(FAREWELL_WITHIN, live.say_goodbye()).await;
+            // The call is hung up even if the farewell takes too long.
+            let _ = tokio::time::timeout(FAREWELL_WITHIN, call.play_farewell()).await;
         }
         let ended = self.hang_up(reference).await;
-        name(reference).and_then(|name| self.calls.lock().remove(&name));
+        call_id(reference).and_then(|name| self.calls.lock().remove(&name));
         ended
     }
 
-    async fn keep_up(&self, tell: HealthSink<'_>, is_service: bool) {
+    async fn run_background(&self, report: HealthSink<'_>, is_service: bool) {
         if !is_service {
             self.leave_registrations_to_service();
             return self.reconnect_for_calls().await;
         }
-        let probed = self.settings.trunks.iter().map(|trunk| self.keep_probing(trunk, tell));
+        let probed = self.settings.trunks.iter().map(|trunk| self.probe_loop(trunk, report));
         let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);
-        let registered = registering.map(|trunk| self.keep_registered(trunk, tell));
+        let registered = registering.map(|trunk| self.registration_loop(trunk, report));
         tokio::join!(
             futures_util::future::join_all(probed),
             futures_util::future::join_all(registered),
@@ -246,7 +264,7 @@ impl TelephonyBackend for SipTrunk {
         );
     }
 
-    /// Waits for a short time until the registrars have confirmed that our contacts are removed.
+    /// Waits up to [`UNREGISTERED_WITHIN`] for the registrars to remove this side's contacts.
     async fn close(&self) {
         if self.settings.registers {
             let removed = self.driver().shared().all_unregistered();
@@ -255,8 +273,8 @@ impl TelephonyBackend for SipTrunk {
     }
 
     fn summary(&self, reference: &CallRef) -> Option<String> {
-        match &*self.line(reference)?.try_lock().ok()? {
-            Line::Live(live) if live.is_answered => Some(live.media.summary().to_string()),
+        match &*self.call(reference)?.try_lock().ok()? {
+            CallState::Active(call) if call.is_answered => Some(call.media.summary().to_string()),
             _ => None,
         }
     }
@@ -266,7 +284,7 @@ impl TelephonyBackend for SipTrunk {
     }
 
     async fn check(&self) -> Result<String, Failure> {
-        let mut words = Vec::new();
+        let mut servers_found = Vec::new();
         for trunk in &self.settings.trunks {
             let cannot = |problem: String| {
                 let sentence = format_args!("The trunk {} cannot be reached: {problem}.", trunk.host());
@@ -285,21 +303,21 @@ impl TelephonyBackend for SipTrunk {
                     let problem = format!("{}: no answer within {} s", server.address, PROBE_WITHIN.as_secs());
                     cannot(self.settings.flow.trusted.explain(problem, ignored))
                 })?;
-                // Any response but a challenge shows that the trunk is there: some forbid OPTIONS.
+                // Any response but a challenge shows that the trunk is reachable: some reject OPTIONS.
                 if matches!(status, 401 | 407) {
                     let sentence = format_args!(
                         "The trunk does not accept the user name and password: the trunk answered {status}."
                     );
                     return Err(Failure::new(FailureReason::NotConfigured, sentence));
                 }
-                words.push(format!("{} over {}", server.address, transport_name(server.transport)));
+                servers_found.push(format!("{} over {}", server.address, server.transport.name()));
             }
             if self.settings.registers {
-                self.ask_registrar(trunk)
+                self.query_registrar(trunk)
                     .await
                     .map_err(|problem| cannot(format!("it does not register: {problem}")))?;
             }
         }
-        Ok(format!("sip; {}", words.join(", ")))
+        Ok(format!("sip; {}", servers_found.join(", ")))
     }
 }

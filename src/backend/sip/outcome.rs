@@ -1,4 +1,6 @@
-//! What a trunk's answers mean (RFC 3261, section 21).
+//! Maps final responses, and other ends of a call, to failures (RFC 3261, section 21).
+//!
+//! For example, 486 becomes [`FailureReason::Unreachable`], and nothing else is tried: a phone may have rung.
 
 use phonegate_sip::agent::{EndCause, Ended, PeerText, Rejection};
 use phonegate_sip::auth::AuthError;
@@ -6,58 +8,60 @@ use phonegate_sip::auth::AuthError;
 use crate::call::{Failure, FailureReason};
 use crate::telemetry::sanitize_untrusted;
 
-/// What a refusal means for the next attempt.
+/// What may be tried after a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    /// This server cannot, another one may: certainly no phone rang.
+pub(super) enum NextAttempt {
+    /// Another server of the trunk: no phone rang.
     AnotherServer,
-    /// Nobody at this trunk will, but no phone rang.
+    /// Another backend: no phone rang, but another server of this trunk would respond alike.
     AnotherBackend,
-    /// A phone may have rung.
-    Nobody,
+    /// Nothing: a phone may have rung.
+    Nothing,
 }
 
-/// The failure that a refusal means, given whether the phone may have rung.
-pub(super) fn refusal(refusal: &Rejection, may_have_rung: bool) -> (Failure, Next) {
+/// Returns the failure of a rejected call, and what may be tried next.
+pub(super) fn refusal(refusal: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
     let code = refusal.status;
     let (reason, sentence, next) = match code {
-        486 | 600 => (FailureReason::Unreachable, "The line is busy", Next::Nobody),
-        408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", Next::Nobody),
-        603 | 607 | 608 => (FailureReason::Unreachable, "The call was rejected", Next::Nobody),
-        403 => (FailureReason::Unreachable, "The call was rejected", Next::AnotherBackend),
+        486 | 600 => (FailureReason::Unreachable, "The line is busy", NextAttempt::Nothing),
+        408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", NextAttempt::Nothing),
+        603 | 607 | 608 => (FailureReason::Unreachable, "The call was rejected", NextAttempt::Nothing),
+        403 => (FailureReason::Unreachable, "The call was rejected", NextAttempt::AnotherBackend),
         404 | 410 | 484 | 485 | 604 => {
-            (FailureReason::InvalidNumber, "The trunk does not know the number", Next::AnotherBackend)
+            (FailureReason::InvalidNumber, "The trunk does not know the number", NextAttempt::AnotherBackend)
         }
-        401 | 407 => {
-            (FailureReason::NotConfigured, "The trunk does not accept the user name and password", Next::AnotherBackend)
-        }
+        401 | 407 => (
+            FailureReason::NotConfigured,
+            "The trunk does not accept the user name and password",
+            NextAttempt::AnotherBackend,
+        ),
         488 | 606 => (
             FailureReason::CannotPlace,
             "The other side has no codec in common, or refuses the encryption",
-            Next::AnotherBackend,
+            NextAttempt::AnotherBackend,
         ),
         421 => (
             FailureReason::CannotPlace,
             "The trunk requires a SIP extension that is off (for 100rel, set `support_prack`)",
-            Next::AnotherBackend,
+            NextAttempt::AnotherBackend,
         ),
-        429 => (FailureReason::Throttled, "The trunk takes no more calls now", Next::AnotherServer),
-        500..=599 => (FailureReason::CannotPlace, "The trunk cannot place the call", Next::AnotherServer),
-        600.. => (FailureReason::Unreachable, "The call was rejected", Next::Nobody),
+        429 => (FailureReason::Throttled, "The trunk takes no more calls now", NextAttempt::AnotherServer),
+        500..=599 => (FailureReason::CannotPlace, "The trunk cannot place the call", NextAttempt::AnotherServer),
+        600.. => (FailureReason::Unreachable, "The call was rejected", NextAttempt::Nothing),
         300..=399 => (
             FailureReason::CannotPlace,
             "The trunk redirects the call to another number or host, which PhoneGate does not follow, or too often",
-            Next::AnotherBackend,
+            NextAttempt::AnotherBackend,
         ),
-        _ => (FailureReason::CannotPlace, "The trunk refused the call", Next::AnotherBackend),
+        _ => (FailureReason::CannotPlace, "The trunk refused the call", NextAttempt::AnotherBackend),
     };
     let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(refusal)));
-    (failure, if may_have_rung { Next::Nobody } else { next })
+    (failure, if may_have_rung { NextAttempt::Nothing } else { next })
 }
 
-/// The failure that the end of a call means, and whether another server or backend may be asked.
-pub(super) fn end(ended: &Ended) -> (Failure, Next) {
-    let next = |next| if ended.may_have_rung { Next::Nobody } else { next };
+/// Returns the failure of a call that has ended, and what may be tried next.
+pub(super) fn end(ended: &Ended) -> (Failure, NextAttempt) {
+    let next = |next| if ended.may_have_rung { NextAttempt::Nothing } else { next };
     let (reason, text) = match &ended.cause {
         EndCause::Rejected(refused) => return refusal(refused, ended.may_have_rung),
         EndCause::RedirectRejected(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
@@ -81,32 +85,32 @@ pub(super) fn end(ended: &Ended) -> (Failure, Next) {
         EndCause::NoResponse => {
             return (
                 Failure::new(FailureReason::CannotPlace, "The trunk did not respond to the call in time."),
-                next(Next::AnotherServer),
+                next(NextAttempt::AnotherServer),
             );
         }
         EndCause::ConnectionLost => {
             return (
                 Failure::new(FailureReason::CannotPlace, connection_lost(ended.may_have_rung)),
-                next(Next::AnotherServer),
+                next(NextAttempt::AnotherServer),
             );
         }
         EndCause::SessionLost => (FailureReason::CallEnded, "The trunk no longer keeps the call up.".to_owned()),
         _ => (FailureReason::CannotPlace, "The call ended for an unknown reason.".to_owned()),
     };
-    (Failure::verbatim(reason, text), next(Next::AnotherBackend))
+    (Failure::verbatim(reason, text), next(NextAttempt::AnotherBackend))
 }
 
 fn connection_lost(may_have_rung: bool) -> &'static str {
     match may_have_rung {
-        true => "The call broke after the trunk had taken it: the connection was lost.",
+        true => "The connection was lost after the trunk had accepted the call.",
         false => "The trunk cannot be reached: the connection was lost.",
     }
 }
 
 /// Returns the failure of a call that was redirected to a server that cannot be reached.
-pub(super) fn redirect_failed(problem: &str, may_have_rung: bool) -> (Failure, Next) {
+pub(super) fn redirect_failed(problem: &str, may_have_rung: bool) -> (Failure, NextAttempt) {
     let sentence = format_args!("The trunk redirected the call to a server that cannot be reached: {problem}.");
-    let next = if may_have_rung { Next::Nobody } else { Next::AnotherServer };
+    let next = if may_have_rung { NextAttempt::Nothing } else { NextAttempt::AnotherServer };
     (Failure::new(FailureReason::CannotPlace, sentence), next)
 }
 
@@ -118,13 +122,13 @@ fn redirect_refused(refused: &Rejection) -> String {
     )
 }
 
-/// Why the peer hung up.
+/// Returns the failure text of a call that the peer hung up.
 pub(super) fn hung_up(reason: Option<&PeerText>) -> String {
     let reason = reason.map(|reason| format!(" ({})", peer_text(reason))).unwrap_or_default();
     format!("The user hung up without a key{reason}.")
 }
 
-/// A refusal in the trunk's own words: status, phrase and reason, sanitized.
+/// Returns a final response as text: its status, phrase and Reason, sanitized.
 pub(super) fn reply(refusal: &Rejection) -> String {
     let reason = refusal.reason.as_ref().map(|reason| format!(", reason {}", peer_text(reason))).unwrap_or_default();
     format!("{} {}{reason}", refusal.status, peer_text(&refusal.phrase))

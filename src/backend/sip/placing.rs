@@ -1,25 +1,35 @@
-//! Placing a call at a server: its INVITE, and what happens until a phone rings.
+//! Places a call at a server: sends the INVITE, and waits until a phone rings or the call ends.
 
-use phonegate_sip::agent::{AgentError, CallEvent, EndCause, Transport};
+use std::sync::Arc;
 
-use super::dialled::DialledCall;
-use super::live::Live;
-use super::media::{Media, MediaSettings};
-use super::outcome::Next;
-use super::peer::{Peer, Server};
-use super::{Line, SipTrunk};
+use phonegate_sip::agent::{AgentError, CallEvent, EndCause, Ended, Transport};
+
+use super::call::SipCall;
+use super::driver::OpenFlow;
+use super::media::{DigitReceiver, Media, MediaSettings};
+use super::outbound_call::TrunkCall;
+use super::outcome::NextAttempt;
+use super::target::{Server, Target};
+use super::{CallState, SipTrunk};
 use crate::backend::{MayRing, PlaceError, StepSink};
 use crate::call::{Call, Country, Failure, FailureReason};
 use crate::clock::Moment;
 
-/// What an attempt at one server has come to.
+/// The result of an attempt at one server.
 pub(super) enum Attempt {
-    /// A phone rings, or the call has ended at a phone.
-    Placed(Line),
-    /// No other server is asked.
+    /// A phone rings, or a phone may have rung and the call was rejected.
+    Placed(CallState),
+    /// No other server may be tried.
     Failed(PlaceError),
     /// Certainly no phone may_ring, and another server may be asked.
     TryNext(Failure),
+}
+
+/// An INVITE that was sent, and the audio that it offers.
+struct Invited {
+    outbound: TrunkCall,
+    media: Media,
+    digits: DigitReceiver,
 }
 
 impl SipTrunk {
@@ -27,96 +37,98 @@ impl SipTrunk {
     pub(super) async fn place_at(
         &self,
         call: &Call,
-        (trunk, server, servers): (&Peer, &Server, &[Server]),
+        (trunk, server, servers): (&Target, &Server, &[Server]),
         on_step: StepSink<'_>,
     ) -> Attempt {
-        let flow = match self.live_flow(trunk, server).await {
+        let flow = match self.responsive_flow(trunk, server).await {
             Ok(flow) => flow,
             Err(problem) => return Attempt::TryNext(unreachable(problem)),
         };
-        let media = MediaSettings {
-            address: flow.local.ip(),
-            encryption: self.settings.encryption(server),
-            learns_port: self.settings.learns_port,
-            is_signalling_tls: server.transport == Transport::Tls,
+        let mut invited = match self.invite(call, flow, (trunk, servers)).await {
+            Ok(invited) => invited,
+            Err(attempt) => return attempt,
         };
-        let (media, keys) = match Media::open(&media, &self.settings.ports) {
-            Ok(opened) => opened,
-            Err(problem) => {
-                let sentence = format_args!("The call has no audio: {problem}.");
-                return not_rung(Failure::new(FailureReason::Throttled, sentence));
-            }
-        };
-        let mut outbound = match self.settings.call(&call.number, trunk, servers) {
-            Ok(outbound) => outbound,
-            Err(failure) => return not_rung(failure),
-        };
-        outbound.offer = media.offer().into_bytes();
-        self.pace().await;
-        // To find a live server takes seconds.
-        if call.deadline.passed(Moment::now()) {
-            let sentence = "The call's deadline passed before the trunk was asked to place it.";
-            return not_rung(Failure::new(FailureReason::DeadlinePassed, sentence));
-        }
-        let outgoing = match flow.shared().place(flow.id, outbound) {
-            Ok(outgoing) => outgoing,
-            Err(error @ AgentError::TooMany(_)) => {
-                let sentence = format_args!("The call cannot be placed now: {error}.");
-                return not_rung(Failure::new(FailureReason::Throttled, sentence));
-            }
-            Err(error) => return Attempt::TryNext(unreachable(error.to_string())),
-        };
-        let mut dialled = DialledCall::new(outgoing, flow);
         let event = tokio::select! {
-            event = self.next_before_answer(&mut dialled, &media, on_step) => event,
-            // Dropped, the call is cancelled.
+            event = self.next_before_answer(&mut invited.outbound, &invited.media, on_step) => event,
+            // Dropping the call cancels it.
             () = call.deadline.wait() => {
                 let sentence = "The trunk did not let the phone ring before the call's deadline.";
-                let failure = Failure::new(FailureReason::DeadlinePassed, sentence);
-                return Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure });
+                return may_ring(Failure::new(FailureReason::DeadlinePassed, sentence));
             }
         };
         match event {
-            Some(CallEvent::Ended(ended)) => {
-                let (failure, next) = dialled.end(&ended);
-                match next {
-                    Next::AnotherServer => Attempt::TryNext(failure),
-                    Next::AnotherBackend => not_rung(failure),
-                    Next::Nobody if matches!(ended.cause, EndCause::Rejected(_)) => {
-                        Attempt::Placed(Line::Over(failure))
-                    }
-                    Next::Nobody => Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure }),
-                }
+            Some(CallEvent::Ended(ended)) => attempt_of_ended(&invited.outbound, &ended),
+            Some(event) => Attempt::Placed(self.ringing(call, invited, event)),
+            None => {
+                let sentence = "The call was ended, because the trunk sent too many requests at once.";
+                may_ring(Failure::new(FailureReason::CannotPlace, sentence))
             }
-            Some(event) => {
-                let language =
-                    self.prompts.language_for(call.language.as_deref(), call.number.country().map(Country::as_str));
-                let extension = call.number.extension().map(Into::into);
-                Attempt::Placed(Line::Live(Box::new(Live {
-                    dialled,
-                    pending: Some(event),
-                    media,
-                    keys,
-                    language,
-                    extension,
-                    is_answered: false,
-                    is_asked: false,
-                    outcome: None,
-                })))
-            }
-            None => Attempt::Failed(PlaceError {
-                may_ring: MayRing::Yes,
-                failure: Failure::new(FailureReason::CannotPlace, "The call was given up: the trunk sent too much."),
-            }),
         }
+    }
+
+    /// Opens the audio of a call, and sends its INVITE. Returns the attempt that failed if no INVITE was sent.
+    async fn invite(
+        &self,
+        call: &Call,
+        flow: Arc<OpenFlow>,
+        (trunk, servers): (&Target, &[Server]),
+    ) -> Result<Invited, Attempt> {
+        let media = MediaSettings {
+            address: flow.local.ip(),
+            encryption: self.settings.encryption(&flow.server),
+            learns_port: self.settings.learns_port,
+            is_signalling_tls: flow.server.transport == Transport::Tls,
+        };
+        let (media, digits) = Media::open(&media, &self.settings.ports).map_err(|problem| {
+            let sentence = format_args!("The call has no audio: {problem}.");
+            not_rung(Failure::new(FailureReason::Throttled, sentence))
+        })?;
+        let mut setup = self.settings.call(&call.number, trunk, servers).map_err(not_rung)?;
+        setup.offer = media.offer().into_bytes();
+        self.wait_for_turn().await;
+        // Finding a responsive server may have taken seconds.
+        if call.deadline.passed(Moment::now()) {
+            let sentence = "The call's deadline passed before the trunk was asked to place it.";
+            return Err(not_rung(Failure::new(FailureReason::DeadlinePassed, sentence)));
+        }
+        match flow.shared().place(flow.id, setup) {
+            Ok(placed) => Ok(Invited { outbound: TrunkCall::new(placed, flow), media, digits }),
+            Err(error @ AgentError::TooMany(_)) => {
+                let sentence = format_args!("The call cannot be placed now: {error}.");
+                Err(not_rung(Failure::new(FailureReason::Throttled, sentence)))
+            }
+            Err(error) => Err(Attempt::TryNext(unreachable(error.to_string()))),
+        }
+    }
+
+    /// Returns the state of a call after its first event that is not its end.
+    fn ringing(&self, call: &Call, invited: Invited, event: CallEvent) -> CallState {
+        let country = call.number.country().map(Country::as_str);
+        let Invited { outbound, media, digits } = invited;
+        CallState::Active(Box::new(SipCall {
+            outbound,
+            pending: Some(event),
+            media,
+            digits,
+            language: self.prompts.language_for(call.language.as_deref(), country),
+            extension: call.number.extension().map(Into::into),
+            is_answered: false,
+            is_ivr_started: false,
+            outcome: None,
+        }))
     }
 }
 
-pub(super) fn transport_name(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Udp => "udp",
-        Transport::Tcp => "tcp",
-        Transport::Tls => "tls",
+/// Returns the attempt of a call that ended before a phone was reported to ring.
+fn attempt_of_ended(outbound: &TrunkCall, ended: &Ended) -> Attempt {
+    let (failure, next) = outbound.end(ended);
+    match next {
+        NextAttempt::AnotherServer => Attempt::TryNext(failure),
+        NextAttempt::AnotherBackend => not_rung(failure),
+        NextAttempt::Nothing if matches!(ended.cause, EndCause::Rejected(_)) => {
+            Attempt::Placed(CallState::Ended(failure))
+        }
+        NextAttempt::Nothing => may_ring(failure),
     }
 }
 
@@ -126,4 +138,8 @@ pub(super) fn unreachable(problem: String) -> Failure {
 
 fn not_rung(failure: Failure) -> Attempt {
     Attempt::Failed(PlaceError { may_ring: MayRing::No, failure })
+}
+
+fn may_ring(failure: Failure) -> Attempt {
+    Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure })
 }

@@ -1,4 +1,4 @@
-//! The trunk's settings, and the requests that they make.
+//! The settings of a trunk, and the SIP requests made from them.
 
 use std::sync::Arc;
 
@@ -8,22 +8,22 @@ use phonegate_sip::message::Host;
 use secrecy::ExposeSecret;
 
 use super::config::{CallerIdHeader, MediaEncryption, SipConfig};
-use super::dialling::Dialling;
+use super::dial_string::DialStringFormat;
 use super::driver::FlowSettings;
 use super::media::Ports;
-use super::peer::{Peer, Server};
+use super::target::{Server, Target};
 use super::trust::TrustedAddresses;
 use crate::backend::BackendContext;
 use crate::call::{Failure, PhoneNumber};
 use crate::config::{ConfigError, client_identity};
 
-/// How long a contact is registered, in seconds.
+/// Requested lifetime of a registration, in seconds.
 const REGISTERED_FOR: u32 = 300;
 
-/// What a trunk's configuration says, checked.
+/// The validated configuration of a trunk.
 pub(super) struct Settings {
-    pub(super) trunks: Vec<Peer>,
-    pub(super) proxy: Option<Peer>,
+    pub(super) trunks: Vec<Target>,
+    pub(super) proxy: Option<Target>,
     pub(super) credentials: Option<Credentials>,
     pub(super) registers: bool,
     pub(super) flow: FlowSettings,
@@ -34,7 +34,7 @@ pub(super) struct Settings {
     username: Option<String>,
     caller_id: Option<String>,
     caller_id_header: CallerIdHeader,
-    dialling: Dialling,
+    dial_string_format: DialStringFormat,
     domain: Option<String>,
     encryption: Option<MediaEncryption>,
 }
@@ -47,28 +47,23 @@ impl Settings {
     pub(super) fn new(config: &SipConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let (path, base) = (context.path.as_str(), context.base);
         let trunks = config.trunk.with_paths(&format!("{path}.trunk"));
-        let trunks = trunks.iter().map(|(path, text)| Peer::parse(path, text)).collect::<Result<Vec<_>, _>>()?;
+        let trunks = trunks.iter().map(|(path, text)| Target::parse(path, text)).collect::<Result<Vec<_>, _>>()?;
         if trunks.is_empty() {
             return Err(ConfigError::invalid(format!("{path}.trunk"), "is empty; name at least one trunk"));
         }
         let proxy = config.outbound_proxy.as_deref();
-        let proxy = proxy.map(|text| Peer::parse(&format!("{path}.outbound_proxy"), text)).transpose()?;
+        let proxy = proxy.map(|text| Target::parse(&format!("{path}.outbound_proxy"), text)).transpose()?;
         let credentials = credentials(path, config, base)?;
         if config.register && credentials.is_none() {
             return Err(ConfigError::invalid(format!("{path}.register"), "needs `username` and `password`"));
         }
         for (key, text) in [("username", &config.username), ("domain", &config.domain)] {
-            plain(&format!("{path}.{key}"), text.as_deref().unwrap_or("x"), "._-+")?;
+            check_plain(&format!("{path}.{key}"), text.as_deref().unwrap_or("x"), "._-+")?;
         }
-        plain(&format!("{path}.caller_id"), config.caller_id.as_deref().unwrap_or("1"), "+")?;
-        let dialling = Dialling::new(path, config, context.numbers)?;
-        let first_hops: Vec<&Peer> = proxy.as_ref().map_or_else(|| trunks.iter().collect(), |proxy| vec![proxy]);
-        let encryption = config.media_encryption;
-        if encryption == Some(MediaEncryption::Required) && !first_hops.iter().all(|hop| hop.is_tls()) {
-            let problem =
-                "`required` sends the keys to the trunk, which must not be readable on the way: use transport=tls";
-            return Err(ConfigError::invalid(format!("{path}.media_encryption"), problem));
-        }
+        check_plain(&format!("{path}.caller_id"), config.caller_id.as_deref().unwrap_or("1"), "+")?;
+        let dial_string_format = DialStringFormat::new(path, config, context.numbers)?;
+        let first_hops: Vec<&Target> = proxy.as_ref().map_or_else(|| trunks.iter().collect(), |proxy| vec![proxy]);
+        let encryption = media_encryption(path, config, &first_hops)?;
         let certificate = config.client_certificate.as_deref();
         let identity = client_identity(path, certificate, config.client_key.as_ref(), base)?;
         if identity.is_some() && !first_hops.iter().any(|hop| hop.may_use_tls()) {
@@ -95,26 +90,32 @@ impl Settings {
             username: config.username.clone(),
             caller_id: config.caller_id.clone(),
             caller_id_header: config.caller_id_header,
-            dialling,
+            dial_string_format,
             domain: config.domain.clone(),
             encryption,
             trunks,
         })
     }
 
-    /// Whether the audio of a call over `server` is encrypted: DNS may have chosen TLS where the URI did not.
+    /// Returns whether the audio of a call over `server` is encrypted. By default, it is if the server is reached over TLS,
+    /// which DNS may have chosen.
     pub(super) fn encryption(&self, server: &Server) -> MediaEncryption {
         let is_tls = server.transport == Transport::Tls;
         self.encryption.unwrap_or(if is_tls { MediaEncryption::Required } else { MediaEncryption::Off })
     }
 
-    /// The call of a number at a trunk, and what it offers.
+    /// Returns the call to a number at a trunk, still without its SDP offer.
     ///
     /// # Errors
-    /// As [`Dialling::dialled`].
-    pub(super) fn call(&self, number: &PhoneNumber, trunk: &Peer, servers: &[Server]) -> Result<OutboundCall, Failure> {
+    /// As [`DialStringFormat::dial_string`].
+    pub(super) fn call(
+        &self,
+        number: &PhoneNumber,
+        trunk: &Target,
+        servers: &[Server],
+    ) -> Result<OutboundCall, Failure> {
         // In a URI, `#` must be escaped.
-        let dialled = self.dialling.dialled(number)?.replace('#', "%23");
+        let dialled = self.dial_string_format.dial_string(number)?.replace('#', "%23");
         let mut headers = Vec::new();
         if let Some(caller_id) = &self.caller_id {
             let shown = self.address(caller_id, trunk);
@@ -146,8 +147,8 @@ impl Settings {
         })
     }
 
-    /// The registration at a trunk; with `registers_contact` the contact is kept there.
-    pub(super) fn registration(&self, trunk: &Peer, registers_contact: bool) -> NewRegistration {
+    /// Returns the registration at a trunk. Without `registers_contact`, it is a query.
+    pub(super) fn registration(&self, trunk: &Target, registers_contact: bool) -> NewRegistration {
         NewRegistration {
             registrar: trunk.uri.to_string(),
             address: self.address(self.username.as_deref().unwrap_or("phonegate"), trunk),
@@ -159,8 +160,8 @@ impl Settings {
         }
     }
 
-    /// Our own address at a trunk, in From.
-    fn from(&self, trunk: &Peer) -> String {
+    /// Returns the URI of From at a trunk.
+    fn from(&self, trunk: &Target) -> String {
         let shown = match self.caller_id_header {
             CallerIdHeader::From => self.caller_id.as_deref().or(self.username.as_deref()),
             CallerIdHeader::PAssertedIdentity | CallerIdHeader::RemotePartyId => self.username.as_deref(),
@@ -172,15 +173,29 @@ impl Settings {
         self.username.clone().unwrap_or_default()
     }
 
-    /// The proxy as a loose route.
+    /// Returns the outbound proxy as a loose route.
     fn routes(&self) -> Vec<String> {
         self.proxy.iter().map(|proxy| format!("{};lr", proxy.uri)).collect()
     }
 
-    fn address(&self, user: &str, trunk: &Peer) -> String {
+    fn address(&self, user: &str, trunk: &Target) -> String {
         let host = self.domain.clone().unwrap_or_else(|| trunk.host());
         format!("sip:{user}@{host}")
     }
+}
+
+/// Reads `media_encryption`, which can be required only if the signalling is encrypted.
+fn media_encryption(
+    path: &str,
+    config: &SipConfig,
+    first_hops: &[&Target],
+) -> Result<Option<MediaEncryption>, ConfigError> {
+    let encryption = config.media_encryption;
+    if encryption == Some(MediaEncryption::Required) && !first_hops.iter().all(|hop| hop.is_tls()) {
+        let problem = "`required` sends the SRTP keys in the signalling, which must be encrypted: use transport=tls";
+        return Err(ConfigError::invalid(format!("{path}.media_encryption"), problem));
+    }
+    Ok(encryption)
 }
 
 fn credentials(path: &str, config: &SipConfig, base: &std::path::Path) -> Result<Option<Credentials>, ConfigError> {
@@ -196,10 +211,10 @@ fn credentials(path: &str, config: &SipConfig, base: &std::path::Path) -> Result
     }
 }
 
-/// Checks that a text can stand in a SIP address as it is.
-fn plain(path: &str, text: &str, besides: &str) -> Result<(), ConfigError> {
-    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || besides.contains(c)) {
+/// Checks that a text needs no escape in a SIP URI.
+fn check_plain(path: &str, text: &str, others: &str) -> Result<(), ConfigError> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c)) {
         return Ok(());
     }
-    Err(ConfigError::invalid(path, format_args!("may have letters, digits and {besides} alone")))
+    Err(ConfigError::invalid(path, format_args!("may contain only letters, digits and {others}")))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
-use super::peer::Peer;
+use super::target::Target;
 use crate::config::ConfigError;
 
 /// How long the resolved addresses are reused for names that are not resolved for each call.
@@ -82,7 +82,7 @@ impl TrustedAddresses {
 
     /// Resolves the host names of the list and of the trunks behind a proxy, unless that was done less than
     /// [`LOOK_UP_EVERY`] ago.
-    pub(super) async fn look_up(&self, behind_proxy: &[Peer]) {
+    pub(super) async fn look_up(&self, behind_proxy: &[Target]) {
         if self.hosts.is_empty() && behind_proxy.is_empty() {
             return;
         }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn new_resolution_replaces_what_a_name_led_to_before() {
+    fn new_addresses_of_a_name_replace_the_old_ones() {
         let trusted = trusted(&["192.0.2.9", "::ffff:192.0.2.8"]);
         let addresses = ["192.0.2.1", "192.0.2.2", "192.0.2.9", "192.0.2.8"];
         trusted.record("sbc", [ip("192.0.2.1")].into_iter());
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_admit_their_addresses_only() {
+    fn a_range_admits_only_its_addresses() {
         let trusted = trusted(&["192.0.2.128/25", "2001:db8::/64", "198.51.100.7/32"]);
         let inside = ["192.0.2.128", "192.0.2.255", "::ffff:192.0.2.200", "2001:db8::1", "198.51.100.7"];
         assert_eq!(admitted(&trusted, inside), [true; 5]);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn named_host_is_looked_up_and_once_a_minute_is_enough() {
+    async fn a_host_is_looked_up_once_a_minute() {
         let trusted = trusted(&["localhost", "nowhere.invalid"]);
         let since = trusted.ignored();
         assert_eq!(admitted(&trusted, ["127.0.0.1", "127.0.0.2"]), [false; 2]);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_an_address_nor_a_name_is_refused() {
+    fn other_entries_are_rejected() {
         for text in ["", "sip:sbc", "192.0.2.1:5060", "192.0.2.0/33", "sbc.contoso.local:5060", "192.0.2.300", "a b"] {
             let error = TrustedAddresses::new("x", &[text.to_owned()]).err().unwrap().to_string();
             assert!(error.contains("neither an IP address nor a range"), "{text}: {error}");

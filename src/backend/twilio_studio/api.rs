@@ -1,4 +1,4 @@
-//! Requests to Twilio, and what can become of them.
+//! Requests to Twilio's REST API, and their errors.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -28,8 +28,8 @@ const MAX_COMMANDS: usize = 256;
 /// Twilio's REST API for one account.
 pub(super) struct Api {
     client: Client,
-    /// Words about the proxy, if there is one.
-    pub(super) way_out: String,
+    /// A description of the proxy. Empty if there is none.
+    pub(super) proxy: String,
     base: Url,
     user: String,
     password: SecretString,
@@ -38,30 +38,33 @@ pub(super) struct Api {
     commands: Semaphore,
 }
 
-/// Why a request brought no answer.
+/// Why a request has no usable reply.
 pub(super) enum ApiError {
-    /// It certainly did not reach Twilio.
+    /// The request certainly did not reach Twilio. Text: the cause.
     NotSent(String),
-    /// It may have reached Twilio; the reply is missing.
+    /// The request may have reached Twilio, but there is no reply. Text: the cause.
     Lost(String),
-    /// A reply that is not what Twilio documents.
+    /// The reply is not one that Twilio documents.
     Malformed,
-    /// Twilio's own refusal.
+    /// Twilio refused the request.
     Refused(Refusal),
 }
 
-/// A reply with another status than success.
+/// A reply with a status of 400 or more.
 pub(super) struct Refusal {
     pub(super) status: u16,
     /// Twilio's own code, such as 20003: <https://www.twilio.com/docs/api/errors>.
     code: Option<u32>,
-    /// Twilio's own words, cleaned.
+    /// Twilio's message, sanitized.
     message: String,
     retry_after: Option<Duration>,
 }
 
 impl Api {
-    /// `path` is the backend's place in the configuration.
+    /// `path` is that of the backend in the configuration.
+    ///
+    /// # Errors
+    /// A setting cannot work, or a secret cannot be read.
     pub(super) fn new(
         path: &str,
         config: &TwilioStudioConfig,
@@ -86,13 +89,13 @@ impl Api {
         };
         let url = provider_url(&at("base_url"), &config.base_url)?;
         let section = (path, config.ca_file.as_deref());
-        let (builder, way_out) = network.https_client_builder(section, &url, base)?;
+        let (builder, proxy) = network.https_client_builder(section, &url, base)?;
         let client = build_https_client(builder)?;
         let (polls, commands) = (Semaphore::new(MAX_POLLS), Semaphore::new(MAX_COMMANDS));
-        Ok(Self { client, way_out, base: url, user, password, polls, commands })
+        Ok(Self { client, proxy, base: url, user, password, polls, commands })
     }
 
-    /// What time it is at Twilio.
+    /// Returns the time by Twilio's clock.
     pub(super) async fn date(&self) -> Option<SystemTime> {
         https_client::date(&self.client, &self.base).await
     }
@@ -101,7 +104,7 @@ impl Api {
         self.read(Some(&self.polls), Method::GET, path, &[]).await
     }
 
-    /// The first page of a list, of `size` entries at most.
+    /// Returns the first page of a list, with at most `size` entries.
     pub(super) async fn get_page<T: DeserializeOwned>(&self, path: &[&str], size: u32) -> Result<T, ApiError> {
         self.read(Some(&self.polls), Method::GET, path, &[("PageSize", &size.to_string())]).await
     }
@@ -110,7 +113,7 @@ impl Api {
         self.read(Some(&self.commands), Method::POST, path, form).await
     }
 
-    /// Like [`Api::post`], but is not queued: the caller holds a permit of [`Starts`](super::starts::Starts).
+    /// Like [`Api::post`], but is not queued: the caller holds a permit of [`StartQueue`](super::start_queue::StartQueue).
     pub(super) async fn post_at_once<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -119,7 +122,7 @@ impl Api {
         self.read(None, Method::POST, path, form).await
     }
 
-    /// Deletes. What is not there any more counts as deleted.
+    /// Deletes a resource. One that no longer exists counts as deleted.
     pub(super) async fn delete(&self, path: &[&str]) -> Result<(), ApiError> {
         match self.send(Some(&self.commands), Method::DELETE, path, &[]).await {
             Err(ApiError::Refused(Refusal { status: 404, .. })) => Ok(()),
@@ -138,7 +141,7 @@ impl Api {
         parse(&body).ok_or(ApiError::Malformed)
     }
 
-    /// The body of a successful reply.
+    /// Sends a request, and returns the body of a successful reply.
     async fn send(
         &self,
         queue: Option<&Semaphore>,
@@ -146,8 +149,8 @@ impl Api {
         path: &[&str],
         form: &[(&str, &str)],
     ) -> Result<Vec<u8>, ApiError> {
-        let _turn = match queue {
-            // It is never closed.
+        let _permit = match queue {
+            // The queue is never closed.
             Some(queue) => queue.acquire().await.ok(),
             None => None,
         };
@@ -182,20 +185,20 @@ impl Api {
 }
 
 impl ApiError {
-    /// May the same request succeed a little later?
-    pub(super) fn may_pass(&self) -> bool {
+    /// Returns whether the same request may succeed a little later.
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::NotSent(_) | Self::Lost(_) | Self::Malformed => true,
             Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
         }
     }
 
-    /// Is it Twilio's "too many requests", which says that the request was not processed?
+    /// Returns whether Twilio refused the request as one too many, without processing it.
     pub(super) fn is_throttled(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.status == 429)
     }
 
-    /// How long Twilio asked to wait, zero where it did not say.
+    /// Returns the pause that Twilio asked for, zero if it asked for none.
     pub(super) fn retry_after(&self) -> Duration {
         match self {
             Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
@@ -203,14 +206,14 @@ impl ApiError {
         }
     }
 
-    /// As a call's failure.
+    /// Returns the failure of a call for this error.
     pub(super) fn failure(&self) -> Failure {
-        let lost = |words: &str| {
-            let sentence = format!("Twilio cannot be reached: {}.", diagnostic_text(words));
+        let lost = |cause: &str| {
+            let sentence = format!("Twilio cannot be reached: {}.", diagnostic_text(cause));
             Failure::new(FailureReason::CannotPlace, sentence)
         };
         match self {
-            Self::NotSent(words) | Self::Lost(words) => lost(words),
+            Self::NotSent(cause) | Self::Lost(cause) => lost(cause),
             Self::Malformed => Failure::new(FailureReason::CannotPlace, "Twilio's reply makes no sense."),
             Self::Refused(refusal) => Failure::new(refusal.reason(), refusal),
         }
@@ -218,7 +221,7 @@ impl ApiError {
 }
 
 impl Refusal {
-    /// `secret` is what Twilio could quote from the request.
+    /// Reads a refusal. `secret` is removed from its message, since Twilio could quote it from the request.
     async fn read(response: Response, secret: &SecretString) -> Self {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -240,11 +243,11 @@ impl Refusal {
 
     fn reason(&self) -> FailureReason {
         match (self.status, self.code) {
-            // The numbers of https://www.twilio.com/docs/api/errors: to whom the call goes.
+            // The callee's number. The codes are those of https://www.twilio.com/docs/api/errors.
             (_, Some(21211 | 21214 | 21217 | 21401 | 21421 | 13223 | 13224)) => FailureReason::InvalidNumber,
-            // Twilio's own permissions by country.
+            // The account's permissions by country.
             (_, Some(21215 | 21216 | 13227)) => FailureReason::CountryNotAllowed,
-            // From whom it comes.
+            // The caller id.
             (_, Some(21210 | 21212 | 21213 | 21606)) => FailureReason::NotConfigured,
             (401 | 403 | 404, _) => FailureReason::NotConfigured,
             (429, _) => FailureReason::Throttled,
@@ -264,20 +267,20 @@ impl std::fmt::Display for Refusal {
         match self.message.trim_end_matches('.') {
             "" => {
                 let known = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
-                write!(f, ": {}.", known.unwrap_or("no words"))
+                write!(f, ": {}.", known.unwrap_or("without a message"))
             }
             message => write!(f, ": {message}."),
         }
     }
 }
 
-/// A reply's JSON, in which null is the same as an absent key. None if it is not of the form `T`, or has a key twice.
+/// Parses a reply, in which null is the same as an absent key. Returns `None` if it is no `T`, or has a key twice.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     let json: Json = serde_json::from_slice(body).ok()?;
     serde_json::from_value(json.without_nulls()).ok()
 }
 
-/// `Retry-After`, as seconds or as a date (RFC 9110, section 10.2.3).
+/// Returns the pause of `Retry-After`, which has seconds or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match value.parse() {
@@ -289,7 +292,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// Is it one of Twilio's identifiers: two letters and 32 hexadecimal digits?
+/// Returns whether a text is an identifier of Twilio: a prefix of two letters, and 32 hexadecimal digits.
 pub(super) fn is_sid(prefix: &str, text: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

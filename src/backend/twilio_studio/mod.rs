@@ -1,17 +1,17 @@
-//! Calls by a flow in Twilio Studio: started, followed and ended by outbound HTTPS alone.
+//! Calls by a flow in Twilio Studio, by outbound HTTPS only.
 //!
-//! One call is one Execution of the flow, whose parameters are what it says and a nonce. The flow reports what was
-//! pressed, in variables of the Execution's context, and PhoneGate judges. `flow` generates the flow.
+//! A call is an Execution of the flow. Its parameters are what the flow says, and a nonce. The flow reports what was
+//! pressed in variables of the Execution's context, and PhoneGate judges it. [`flow`] generates the flow.
 //! The API: <https://www.twilio.com/docs/studio/rest-api/v2/execution>.
 
 mod api;
-mod call_ref;
+mod backoff;
 mod config;
+mod execution_ref;
 mod flow;
 mod outcome;
-mod pace;
 mod parameters;
-mod starts;
+mod start_queue;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,56 +30,57 @@ use crate::clock::Moment;
 use crate::config::ConfigError;
 use crate::telemetry::diagnostic_text;
 use api::{Api, ApiError, is_sid};
-use call_ref::{ExecutionRef, Nonce};
+use backoff::PollSchedule;
+use execution_ref::{ExecutionRef, Nonce};
 use flow::Plan;
 use outcome::{Context, Expected};
-use pace::Pace;
 use parameters::Parameters;
-use starts::Starts;
+use start_queue::StartQueue;
 
 pub use config::TwilioStudioConfig;
 pub use flow::{Installed, flow_definition, install_flow};
 
-/// A start that Twilio refuses with 429 was not processed, and is repeated so often.
-const START_TRIES: u32 = 3;
+/// Maximum number of requests to start a call. Twilio has not processed a request that it refuses with 429, so another
+/// one is safe.
+const MAX_START_TRIES: u32 = 3;
 
-/// Ending a call and deleting it do no harm when they are repeated. The pauses between the tries leave most of
-/// [`HANG_UP_LIMIT`] to the requests.
-const END_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+/// Pauses before a request to end or to delete a call is sent again, which is safe. They leave most of [`HANG_UP_LIMIT`]
+/// to the requests.
+const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
-/// So many replies in a row that make no sense end a call.
-const MALFORMED_REPLIES: u32 = 3;
+/// Number of malformed replies in a row after which a call fails.
+const MAX_MALFORMED_REPLIES: u32 = 3;
 
 /// Interval at which the context of an answered call is read. The context shows that the call has ended.
-const CONTEXT_EVERY: Duration = Duration::from_secs(4);
+const CONTEXT_INTERVAL: Duration = Duration::from_secs(4);
 
-/// How long an Execution may stay active after its call has ended. Studio may miss the end, and keeps it active then:
+/// How long an Execution may stay active after its call has ended. Studio may miss the end, and then keeps it active:
 /// <https://support.twilio.com/hc/en-us/articles/360019383714>.
 ///
 /// The call is to fail within 15 s of its end. The context that shows the end is read up to 4 s after it
-/// ([`CONTEXT_EVERY`]); with up to 2 s between polls, the poll that ends the call comes up to 6 s later; ending the
+/// ([`CONTEXT_INTERVAL`]); with up to 2 s between polls, the poll that ends the call comes up to 6 s later; ending the
 /// Execution takes up to 2 s ([`END_AFTER_CALL_LIMIT`]). Of the 15 s, 3 s are left for Twilio's replies to the polls.
 const ACTIVE_AFTER_CALL: Duration = Duration::from_secs(5);
 
-/// How long the outcome of a call that is over waits until its Execution is ended. No phone rings, so this may fail: the
+/// How long the outcome of an ended call waits until its Execution is ended. No phone rings, so this may fail: the
 /// Execution is deleted next in any case.
 const END_AFTER_CALL_LIMIT: Duration = Duration::from_secs(2);
 
-/// The flow and who calls.
+/// A flow in a Twilio account.
 struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
     /// What the flow must have been generated for.
     plan: Plan,
-    starts: Starts,
+    start_queue: StartQueue,
 }
 
 #[derive(Deserialize)]
 struct Execution {
     sid: String,
     flow_sid: String,
-    /// The number that it was started for.
+    /// The number that the Execution was started for.
     contact_channel_address: String,
     status: String,
 }
@@ -99,7 +100,7 @@ impl TwilioStudio {
         let api = Api::new(&context.path, config, context.network, context.base)?;
         let (flow, from) = (config.flow_sid.clone(), config.from.clone());
         let plan = Plan::new(context.policy, context.fraud_key, context.prompts)?;
-        Ok(Self { api, flow, from, plan, starts: Starts::default() })
+        Ok(Self { api, flow, from, plan, start_queue: StartQueue::default() })
     }
 
     fn executions(&self) -> [&str; 4] {
@@ -118,36 +119,36 @@ impl TwilioStudio {
         self.api.post_at_once(&self.executions(), &form).await
     }
 
-    /// Asks Twilio to start the call, again if that is safe.
-    async fn start_in_turn(&self, call: &Call, parameters: &Parameters) -> Result<Execution, PlaceError> {
+    /// Requests the start of the call when there is a permit, and again if that is safe.
+    async fn start_queued(&self, call: &Call, parameters: &Parameters) -> Result<Execution, PlaceError> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let turn = self.starts.turn(&call.deadline).await;
-            let turn = turn.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
+            let permit = self.start_queue.acquire(&call.deadline).await;
+            let permit = permit.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
             let started = self.start(call, parameters).await;
-            drop(turn);
+            drop(permit);
             let error = match started {
                 Ok(execution) => return Ok(execution),
                 Err(error) => error,
             };
-            let pause = pace::before_start(error.retry_after());
+            let pause = backoff::pause_before_start(error.retry_after());
             let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
             match pause {
-                Some(pause) if error.is_throttled() && tries < START_TRIES && in_time => {
+                Some(pause) if error.is_throttled() && tries < MAX_START_TRIES && in_time => {
                     tokio::time::sleep(pause).await
                 }
-                _ => return Err(PlaceError { may_ring: rang(&error), failure: error.failure() }),
+                _ => return Err(PlaceError { may_ring: may_ring(&error), failure: error.failure() }),
             }
         }
     }
 
-    /// One look at the call: its outcome, or none yet.
-    async fn look(
+    /// Asks Twilio once for the state of the call. Returns its outcome, if there is one.
+    async fn poll(
         &self,
         (call, nonce): (&ExecutionRef<'_>, &str),
         approver: &Approver,
-        seen: &mut Seen,
+        state: &mut PollState,
         on_step: StepSink<'_>,
     ) -> Result<Option<Outcome>, ApiError> {
         let execution: Execution = self.api.get(&self.execution(call, &[])).await?;
@@ -159,26 +160,26 @@ impl TwilioStudio {
             "ended" => true,
             _ => return Err(ApiError::Malformed),
         };
-        if !ended && seen.answered && !seen.context_is_due() {
+        if !ended && state.answered && !state.context_is_due() {
             return Ok(None);
         }
         let context: Context = self.api.get(&self.execution(call, &["Context"])).await?;
         if context.execution_sid != call.execution || context.flow_sid != self.flow {
             return Err(ApiError::Malformed);
         }
-        if context.is_answered() && !seen.answered {
-            seen.answered = true;
+        if context.is_answered() && !state.answered {
+            state.answered = true;
             on_step(CallStep::Progress(Progress::Answered));
         }
         let expected = Expected { nonce, contact: &execution.contact_channel_address };
         if ended {
-            return Ok(Some(judge(context.answer(&expected, seen.answered), approver).await));
+            return Ok(Some(judge(context.answer(&expected, state.answered), approver).await));
         }
-        seen.context_read = Some(Instant::now());
+        state.context_read = Some(Instant::now());
         if !context.call_has_completed() {
             return Ok(None);
         }
-        let completed = *seen.completed.get_or_insert_with(Instant::now);
+        let completed = *state.completed.get_or_insert_with(Instant::now);
         if completed.elapsed() < ACTIVE_AFTER_CALL {
             return Ok(None);
         }
@@ -196,11 +197,11 @@ impl TwilioStudio {
 
     async fn end(&self, call: &ExecutionRef<'_>) -> Result<(), Failure> {
         let path = self.execution(call, &[]);
-        insist(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: IgnoredAny| ())
+        retry(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: IgnoredAny| ())
     }
 
-    /// Ends a call that is no longer followed. Returns `failure`; if the call cannot be ended, its text says so.
-    async fn give_up(&self, call: &ExecutionRef<'_>, failure: Failure) -> Failure {
+    /// Ends a call that is no longer followed, and returns `failure`. If the call cannot be ended, its text says so.
+    async fn abandon(&self, call: &ExecutionRef<'_>, failure: Failure) -> Failure {
         match tokio::time::timeout(HANG_UP_LIMIT, self.end(call)).await {
             Ok(Ok(())) => failure,
             _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
@@ -208,20 +209,21 @@ impl TwilioStudio {
     }
 }
 
-/// What following a call has shown so far.
+/// What the polls of a call have shown so far.
 #[derive(Default)]
-struct Seen {
+struct PollState {
     answered: bool,
+    /// Number of malformed replies in a row.
     malformed: u32,
-    /// When the context of the active Execution was read last.
+    /// When the context of the active Execution was last read.
     context_read: Option<Instant>,
-    /// When it was first read that the call has ended.
+    /// When the context first showed that the call has ended.
     completed: Option<Instant>,
 }
 
-impl Seen {
+impl PollState {
     fn context_is_due(&self) -> bool {
-        self.completed.is_some() || self.context_read.is_none_or(|at| at.elapsed() >= CONTEXT_EVERY)
+        self.completed.is_some() || self.context_read.is_none_or(|at| at.elapsed() >= CONTEXT_INTERVAL)
     }
 }
 
@@ -235,7 +237,7 @@ impl TelephonyBackend for TwilioStudio {
         };
         let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country().map(Country::as_str));
         let parameters = Parameters::new(call, speech, self.plan.fraud_key, &nonce);
-        let execution = self.start_in_turn(call, &parameters).await?;
+        let execution = self.start_queued(call, &parameters).await?;
         let may_ring = |failure| PlaceError { may_ring: MayRing::Yes, failure };
         let Some(reference) = ExecutionRef::of(&execution.sid, &nonce) else {
             return Err(may_ring(ApiError::Malformed.failure()));
@@ -253,26 +255,26 @@ impl TelephonyBackend for TwilioStudio {
         let call = ExecutionRef::parse(reference);
         let Some(nonce) = call.nonce else {
             let sentence = "An earlier version of PhoneGate placed the call, so its result cannot be checked.";
-            return Outcome::Failed(self.give_up(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
+            return Outcome::Failed(self.abandon(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
         };
         on_step(CallStep::Progress(Progress::Ringing));
-        let (mut pace, mut seen) = (Pace::new(), Seen::default());
+        let (mut schedule, mut state) = (PollSchedule::new(), PollState::default());
         loop {
-            tokio::time::sleep(pace.next()).await;
-            let error = match self.look((&call, nonce), approver, &mut seen, on_step).await {
+            tokio::time::sleep(schedule.next_pause()).await;
+            let error = match self.poll((&call, nonce), approver, &mut state, on_step).await {
                 Ok(Some(outcome)) => return outcome,
                 Ok(None) => {
-                    seen.malformed = 0;
-                    pace.went_well();
+                    state.malformed = 0;
+                    schedule.poll_succeeded();
                     continue;
                 }
                 Err(error) => error,
             };
-            seen.malformed = if matches!(error, ApiError::Malformed) { seen.malformed + 1 } else { 0 };
-            if !error.may_pass() || seen.malformed == MALFORMED_REPLIES {
-                return Outcome::Failed(self.give_up(&call, error.failure()).await);
+            state.malformed = if matches!(error, ApiError::Malformed) { state.malformed + 1 } else { 0 };
+            if !error.is_transient() || state.malformed == MAX_MALFORMED_REPLIES {
+                return Outcome::Failed(self.abandon(&call, error.failure()).await);
             }
-            pace.went_wrong(error.retry_after());
+            schedule.poll_failed(error.retry_after());
         }
     }
 
@@ -282,11 +284,11 @@ impl TelephonyBackend for TwilioStudio {
 
     async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
         let path = self.execution(&ExecutionRef::parse(reference), &[]);
-        insist(|| self.api.delete(&path)).await
+        retry(|| self.api.delete(&path)).await
     }
 
-    async fn keep_up(&self, _tell: HealthSink<'_>, _is_service: bool) {
-        self.starts.while_open().await;
+    async fn run_background(&self, _: HealthSink<'_>, _: bool) {
+        self.start_queue.keep_open().await;
     }
 
     fn outlives_its_process(&self) -> bool {
@@ -304,9 +306,9 @@ impl TelephonyBackend for TwilioStudio {
             #[serde(default)]
             definition: serde_json::Value,
         }
-        let way_out = &self.api.way_out;
+        let proxy = &self.api.proxy;
         let flow = self.api.get(&["v2", "Flows", &self.flow]).await;
-        let flow: Flow = flow.map_err(|error: ApiError| with_way(&error.failure(), way_out))?;
+        let flow: Flow = flow.map_err(|error: ApiError| with_proxy(&error.failure(), proxy))?;
         let name = diagnostic_text(&flow.friendly_name);
         if flow.status != "published" || flow.valid == Some(false) {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
@@ -316,8 +318,8 @@ impl TelephonyBackend for TwilioStudio {
             let problem = format!("The flow \"{name}\" {mismatch}; install it again: phonegate twilio install-flow.");
             return Err(Failure::new(FailureReason::NotConfigured, problem));
         }
-        let words = format!("flow \"{name}\", revision {}, published {way_out}", flow.revision);
-        Ok(words.trim_end().to_owned())
+        let description = format!("flow \"{name}\", revision {}, published {proxy}", flow.revision);
+        Ok(description.trim_end().to_owned())
     }
 
     async fn time(&self) -> Option<SystemTime> {
@@ -325,21 +327,21 @@ impl TelephonyBackend for TwilioStudio {
     }
 }
 
-/// A failure and the way on which it happened, for an administrator.
-fn with_way(failure: &Failure, way: &str) -> Failure {
-    let asked = if way.is_empty() { String::new() } else { format!(" Asked {way}.") };
+/// Adds the proxy to a failure, for an administrator. `proxy` is empty if there is none.
+fn with_proxy(failure: &Failure, proxy: &str) -> Failure {
+    let asked = if proxy.is_empty() { String::new() } else { format!(" Asked {proxy}.") };
     Failure::verbatim(failure.reason(), format!("{}{asked}", failure.text()))
 }
 
-/// Asks again while that may help. Whoever waits for it limits its time.
-async fn insist<T, A>(ask: impl Fn() -> A) -> Result<T, Failure>
+/// Sends a request again as long as its error is transient, after each of [`RETRY_PAUSES`]. The caller limits the time.
+async fn retry<T, A>(ask: impl Fn() -> A) -> Result<T, Failure>
 where
     A: Future<Output = Result<T, ApiError>>,
 {
-    for pause in END_PAUSES {
+    for pause in RETRY_PAUSES {
         match ask().await {
-            Err(error) if error.may_pass() => {
-                tokio::time::sleep(error.retry_after().max(pause.mul_f64(pace::jitter()))).await;
+            Err(error) if error.is_transient() => {
+                tokio::time::sleep(error.retry_after().max(pause.mul_f64(backoff::jitter()))).await;
             }
             done => return done.map_err(|error| error.failure()),
         }
@@ -354,8 +356,8 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
     }
 }
 
-/// May the phone have rung although the start failed?
-fn rang(error: &ApiError) -> MayRing {
+/// Returns whether the phone may ring although the start failed.
+fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotSent(_) => MayRing::No,
         // 408 leaves open what was done; with 409 the phone may be ringing for another Execution.

@@ -1,14 +1,14 @@
-//! What an Execution is started with.
+//! The parameters of an Execution.
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::call_ref::Nonce;
+use super::execution_ref::Nonce;
 use super::flow::Speech;
 use crate::call::Call;
 use crate::config::FraudKey;
 
-/// The parameters, which hold the codes of the call.
+/// The parameters as JSON. They contain the codes of the call.
 pub(super) struct Parameters(Zeroizing<String>);
 
 impl Parameters {

@@ -1,4 +1,4 @@
-//! Alerts that wait for their delivery.
+//! Alerts that wait for their delivery (S19).
 
 use std::time::{Duration, SystemTime};
 
@@ -16,9 +16,9 @@ use crate::store::{
 
 /// The alerts of a store, in the order in which they were added.
 #[derive(Default)]
-pub(super) struct KeptAlerts(Vec<KeptAlert>);
+pub(super) struct Alerts(Vec<AlertEntry>);
 
-struct KeptAlert {
+struct AlertEntry {
     listed: ListedAlert,
     about: Box<str>,
     is_urgent: bool,
@@ -55,40 +55,40 @@ impl AlertStore for MemoryStore {
     }
 }
 
-impl KeptAlerts {
+impl Alerts {
     fn add(&mut self, alert: &QueuedAlert, now: Instant) -> AlertAdded {
         let QueuedAlert { id, destination, about, raised_at, content, is_urgent } = alert.clone();
-        let repeats = |kept: &KeptAlert| {
-            kept.listed.destination == destination
-                && kept.about == about
-                && now.saturating_duration_since(kept.added) < REPEAT_WINDOW
+        let repeats = |entry: &AlertEntry| {
+            entry.listed.destination == destination
+                && entry.about == about
+                && now.saturating_duration_since(entry.added) < REPEAT_WINDOW
         };
         if self.0.iter().any(repeats) {
             return AlertAdded::Repeated;
         }
-        let waiting = || self.0.iter().filter(|kept| kept.ended.is_none());
-        let is_full = waiting().filter(|kept| kept.listed.destination == destination).count() >= MAX_WAITING_ALERTS;
+        let waiting = || self.0.iter().filter(|entry| entry.ended.is_none());
+        let is_full = waiting().filter(|entry| entry.listed.destination == destination).count() >= MAX_WAITING_ALERTS;
         if is_full || waiting().count() >= MAX_WAITING_ALERTS_TOTAL {
             return AlertAdded::Full;
         }
         let (failures, error, delivered_at, is_given_up) = (0, None, None, false);
         let listed = ListedAlert { id, destination, content, raised_at, failures, error, delivered_at, is_given_up };
-        self.0.push(KeptAlert { listed, about, is_urgent, added: now, due: now, claimed_by: None, ended: None });
+        self.0.push(AlertEntry { listed, about, is_urgent, added: now, due: now, claimed_by: None, ended: None });
         AlertAdded::New
     }
 
     fn claim(&mut self, owner: Owner, destinations: &[Box<str>], limit: usize, now: Instant) -> Vec<ClaimedAlert> {
         let mut claimed = Vec::new();
         for destination in destinations {
-            let is_due = |kept: &&mut KeptAlert| {
-                kept.ended.is_none() && kept.due <= now && kept.listed.destination == *destination
+            let is_due = |entry: &&mut AlertEntry| {
+                entry.ended.is_none() && entry.due <= now && entry.listed.destination == *destination
             };
             let mut due: Vec<_> = self.0.iter_mut().filter(is_due).collect();
-            due.sort_by_key(|kept| (!kept.is_urgent, kept.due));
-            claimed.extend(due.into_iter().take(limit).map(|kept| {
-                kept.claimed_by = Some(owner);
-                kept.due = now + alert_lease();
-                let ListedAlert { id, destination, content, failures, .. } = kept.listed.clone();
+            due.sort_by_key(|entry| (!entry.is_urgent, entry.due));
+            claimed.extend(due.into_iter().take(limit).map(|entry| {
+                entry.claimed_by = Some(owner);
+                entry.due = now + alert_lease();
+                let ListedAlert { id, destination, content, failures, .. } = entry.listed.clone();
                 ClaimedAlert { id, destination, content, failures }
             }));
         }
@@ -96,22 +96,22 @@ impl KeptAlerts {
     }
 
     fn tried(&mut self, owner: Owner, id: Uuid, tried: &DeliveryResult, now: Instant) -> bool {
-        let is_claimed = |kept: &&mut KeptAlert| kept.listed.id == id && kept.claimed_by == Some(owner);
-        let Some(kept) = self.0.iter_mut().find(is_claimed) else { return false };
-        kept.claimed_by = None;
-        kept.due = now;
+        let is_claimed = |entry: &&mut AlertEntry| entry.listed.id == id && entry.claimed_by == Some(owner);
+        let Some(entry) = self.0.iter_mut().find(is_claimed) else { return false };
+        entry.claimed_by = None;
+        entry.due = now;
         match tried {
             DeliveryResult::Delivered => {
-                kept.listed.delivered_at = Some(SystemTime::now());
-                kept.ended = Some(now);
+                entry.listed.delivered_at = Some(SystemTime::now());
+                entry.ended = Some(now);
             }
             DeliveryResult::Failed { again_after, error } => {
-                kept.listed.failed(error);
-                kept.due = now + *again_after;
+                entry.listed.failed(error);
+                entry.due = now + *again_after;
             }
             DeliveryResult::GivenUp { error } => {
-                kept.listed.failed(error);
-                kept.give_up(now);
+                entry.listed.failed(error);
+                entry.give_up(now);
             }
             DeliveryResult::Returned => {}
         }
@@ -120,25 +120,25 @@ impl KeptAlerts {
     }
 
     fn remove_some_ended(&mut self) {
-        let mut ended: Vec<_> = self.0.iter().filter_map(|kept| kept.ended).collect();
+        let mut ended: Vec<_> = self.0.iter().filter_map(|entry| entry.ended).collect();
         if let Some(excess) = ended.len().checked_sub(MAX_ENDED_ALERTS + 1) {
             let (_, last, _) = ended.select_nth_unstable(excess);
             let last = *last;
-            self.0.retain(|kept| kept.ended.is_none_or(|at| at > last));
+            self.0.retain(|entry| entry.ended.is_none_or(|at| at > last));
         }
     }
 
     pub(super) fn sweep(&mut self, now: Instant) {
         let is_older = |at: Instant, limit: Duration| now.saturating_duration_since(at) >= limit;
-        self.0.retain(|kept| kept.ended.is_none_or(|at| !is_older(at, ENDED_ALERT_RETENTION)));
-        for kept in self.0.iter_mut().filter(|kept| kept.ended.is_none() && is_older(kept.added, MAX_ALERT_WAIT)) {
-            kept.listed.error.get_or_insert_with(|| NEVER_TRIED.into());
-            kept.give_up(now);
+        self.0.retain(|entry| entry.ended.is_none_or(|at| !is_older(at, ENDED_ALERT_RETENTION)));
+        for entry in self.0.iter_mut().filter(|entry| entry.ended.is_none() && is_older(entry.added, MAX_ALERT_WAIT)) {
+            entry.listed.error.get_or_insert_with(|| NEVER_TRIED.into());
+            entry.give_up(now);
         }
     }
 }
 
-impl KeptAlert {
+impl AlertEntry {
     fn give_up(&mut self, now: Instant) {
         self.listed.is_given_up = true;
         self.claimed_by = None;

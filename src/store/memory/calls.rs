@@ -1,4 +1,4 @@
-//! The calls of a store in memory, and the rules by which they begin and end.
+//! The attempts of a store in memory: how they begin, end and are found.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,76 +7,81 @@ use std::time::{Duration, Instant, SystemTime};
 use phonegate_approval::attempts::StoredAttempts;
 
 use super::counters::{Day, Line, Pending, Times};
-use super::limits::KeptDenials;
-use super::pins::KeptPin;
-use crate::call::{
-    Attempt, CallEvent, CallId, CallRef, Country, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress,
-};
+use super::limits::DenialsEntry;
+use super::pins::PinEntry;
+use crate::call::{Attempt, CallId, CallRef, Country, KeyFingerprint, NumberKey, Outcome, Progress};
 use crate::store::{
-    AttemptChange, AttemptState, Begun, Block, BlockScope, DEADLINE_GRACE, DenialLimits, EndRequest, Ended, LEASE,
-    LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner, Query, RecordedChange, Refusal, Row, RowOutcome, Step,
-    StoreError, StoredNumber,
+    AttemptState, Begun, Block, BlockScope, DEADLINE_GRACE, EndRequest, Ended, LEASE, LatestAttempt, Limits,
+    NewAttempt, Orphan, Owner, Query, Refusal, Row, RowOutcome, Step, StoreError, StoredNumber,
 };
 
 /// Maximum number of attempts. Beyond it, those that ended first are removed.
 const MAX_ATTEMPTS: usize = 2_000;
 
+/// All that a store in memory has, except for alerts.
 #[derive(Default)]
 pub(super) struct Calls {
+    /// The sequence of the last attempt.
     last: u64,
-    pub(super) attempts: BTreeMap<u64, Kept>,
-    sequences: HashMap<Attempt, u64>,
-    current: HashMap<CallId, u64>,
+    pub(super) attempts: BTreeMap<u64, AttemptEntry>,
+    pub(super) sequences: HashMap<Attempt, u64>,
+    /// The attempt that answers for an id (S6).
+    pub(super) latest: HashMap<CallId, u64>,
+    /// The attempt that holds a number (S8).
     pub(super) ringing: HashMap<NumberKey, u64>,
-    /// Pending ones by their deadline.
+    /// Pending attempts by deadline.
     pending: BTreeSet<(Instant, u64)>,
-    pub(super) in_time: Pending,
-    /// Ended ones in the order of their end.
-    ended: VecDeque<u64>,
+    pub(super) pending_in_time: Pending,
+    /// Ended attempts, the first one first.
+    pub(super) ended: VecDeque<u64>,
     /// Calls within a day, by number.
     pub(super) begun: HashMap<NumberKey, Times>,
     pub(super) lines: HashMap<NumberKey, Line>,
     /// All calls within a minute.
-    pub(super) begun_lately: Times,
+    pub(super) begun_in_minute: Times,
     pub(super) day: Day,
-    /// In the order of their codes.
+    /// Calls within a day, by country.
     pub(super) countries: BTreeMap<Country, Day>,
-    pub(super) denials: HashMap<NumberKey, KeptDenials>,
-    heard_of: HashMap<Owner, Instant>,
+    pub(super) denials: HashMap<NumberKey, DenialsEntry>,
+    /// When each owner last renewed its lease (S9).
+    renewed: HashMap<Owner, Instant>,
     pub(super) blocks: HashMap<(NumberKey, BlockScope), Block>,
-    /// The keys that numbers were hashed with.
+    /// The secrets with which numbers were hashed (S14).
     pub(super) number_keys: BTreeSet<KeyFingerprint>,
-    pub(super) pins: HashMap<NumberKey, KeptPin>,
+    pub(super) pins: HashMap<NumberKey, PinEntry>,
     /// When the store's clock began.
     pub(super) clock_since: Option<Instant>,
 }
 
-pub(super) struct Kept {
+/// An attempt.
+pub(super) struct AttemptEntry {
     pub(super) row: Row,
-    steps: Vec<Step>,
-    placed: Option<(Box<str>, CallRef)>,
-    /// Of a pending one.
-    attempts: Option<Arc<StoredAttempts>>,
-    progress: Progress,
-    /// Who drives it, while it is pending.
-    drive: Option<Owner>,
-    /// Who ended it.
-    ended_by: Option<Owner>,
+    pub(super) steps: Vec<Step>,
+    pub(super) placed: Option<(Box<str>, CallRef)>,
+    /// What the user must press, while the attempt is pending (S18).
+    pub(super) attempts: Option<Arc<StoredAttempts>>,
+    pub(super) progress: Progress,
+    /// Its owner, while it is pending.
+    pub(super) owner_now: Option<Owner>,
+    /// The owner that ended it.
+    pub(super) ended_by: Option<Owner>,
     pub(super) deadline: Instant,
     /// When it began, unless it counts for no limit.
     pub(super) begun: Option<Instant>,
-    /// The owner that used up its approval.
-    used_by: Option<Owner>,
-    ended_at: Option<Instant>,
+    /// The owner that used up its approval (S16).
+    pub(super) used_by: Option<Owner>,
+    pub(super) ended_at: Option<Instant>,
 }
 
 impl Calls {
+    /// Begins an attempt, or refuses it.
     pub(super) fn begin(&mut self, new: &NewAttempt, limits: &Limits, now: Instant) -> Result<Begun, StoreError> {
-        self.bring_up_to_date(&new.number)?;
-        if let Some(kept) = self.current_of(new.attempt.id).filter(|kept| kept.drive.is_some()) {
-            return Ok(match kept.row.number_key == Some(new.number.key) {
-                true if kept.row.attempt == new.attempt => Begun::New,
-                true => Begun::AlreadyOwned(kept.row.attempt.generation),
+        self.rekey_number(&new.number)?;
+        // S3: a repetition.
+        if let Some(entry) = self.latest_of(new.attempt.id).filter(|entry| entry.owner_now.is_some()) {
+            return Ok(match entry.row.number_key == Some(new.number.key) {
+                true if entry.row.attempt == new.attempt => Begun::New,
+                true => Begun::AlreadyOwned(entry.row.attempt.generation),
                 false => Begun::Refused(Refusal::OtherNumber),
             });
         }
@@ -88,62 +93,66 @@ impl Calls {
         }
         let deadline = now + new.deadline;
         let row = row(new.attempt, new.started, &new.node, Some(&new.number));
-        let sequence = self.keep(Kept { drive: Some(new.owner), begun: Some(now), ..Kept::new(row, deadline) });
-        self.current.insert(new.attempt.id, sequence);
+        let sequence = self.insert(AttemptEntry {
+            owner_now: Some(new.owner),
+            begun: Some(now),
+            ..AttemptEntry::new(row, deadline)
+        });
+        self.latest.insert(new.attempt.id, sequence);
         self.ringing.insert(new.number.key, sequence);
         self.pending.insert((deadline, sequence));
         self.count(sequence, &new.number, deadline, now);
-        self.heard_of.insert(new.owner, now);
+        self.renewed.insert(new.owner, now);
         Ok(Begun::New)
     }
 
-    fn keep(&mut self, kept: Kept) -> u64 {
+    pub(super) fn insert(&mut self, entry: AttemptEntry) -> u64 {
         self.last += 1;
-        self.sequences.insert(kept.row.attempt, self.last);
-        self.attempts.insert(self.last, Kept { row: Row { sequence: self.last, ..kept.row }, ..kept });
+        self.sequences.insert(entry.row.attempt, self.last);
+        self.attempts.insert(self.last, AttemptEntry { row: Row { sequence: self.last, ..entry.row }, ..entry });
         while self.attempts.len() > MAX_ATTEMPTS
             && let Some(oldest) = self.ended.pop_front()
         {
-            self.forget(oldest);
+            self.remove(oldest);
         }
         self.last
     }
 
-    fn forget(&mut self, sequence: u64) {
-        let Some(kept) = self.attempts.remove(&sequence) else { return };
-        let attempt = kept.row.attempt;
+    fn remove(&mut self, sequence: u64) {
+        let Some(entry) = self.attempts.remove(&sequence) else { return };
+        let attempt = entry.row.attempt;
         self.sequences.remove(&attempt);
-        if self.current.get(&attempt.id) == Some(&sequence) {
-            self.current.remove(&attempt.id);
+        if self.latest.get(&attempt.id) == Some(&sequence) {
+            self.latest.remove(&attempt.id);
         }
     }
 
-    fn current_of(&self, id: CallId) -> Option<&Kept> {
-        self.attempts.get(self.current.get(&id)?)
+    pub(super) fn latest_of(&self, id: CallId) -> Option<&AttemptEntry> {
+        self.attempts.get(self.latest.get(&id)?)
     }
 
     pub(super) fn end(&mut self, end: &EndRequest, now: Instant) -> Ended {
         match self.finish(end, now) {
-            Some(sequence) => Ended::Yes { locked_until: self.judge(sequence, end, now) },
+            Some(sequence) => Ended::Yes { locked_until: self.count_denial(sequence, end, now) },
             None => Ended::No,
         }
     }
 
-    /// Ends an attempt, if `end` may end it. The caller counts the denial.
-    fn finish(&mut self, end: &EndRequest, now: Instant) -> Option<u64> {
+    /// Ends an attempt: once (S4), and as verified only before its deadline (S5). The caller counts the denial.
+    pub(super) fn finish(&mut self, end: &EndRequest, now: Instant) -> Option<u64> {
         let sequence = *self.sequences.get(&end.attempt)?;
-        let kept = self.attempts.get_mut(&sequence)?;
-        let in_time = !matches!(end.outcome, Outcome::Verified(_)) || kept.deadline > now;
-        kept.ended_by = Some(kept.drive.take_if(|drive| *drive == end.owner && in_time)?);
-        kept.ended_at = Some(now);
-        kept.row.ended = Some(end.at);
-        kept.row.outcome = (&end.outcome).into();
+        let entry = self.attempts.get_mut(&sequence)?;
+        let pending_in_time = !matches!(end.outcome, Outcome::Verified(_)) || entry.deadline > now;
+        entry.ended_by = Some(entry.owner_now.take_if(|owner_now| *owner_now == end.owner && pending_in_time)?);
+        entry.ended_at = Some(now);
+        entry.row.ended = Some(end.at);
+        entry.row.outcome = (&end.outcome).into();
         if let Outcome::Verified(approval) = &end.outcome {
-            kept.row.judged_by = Some(approval.judged_by());
+            entry.row.judged_by = Some(approval.judged_by());
         }
-        kept.attempts = None;
-        self.pending.remove(&(kept.deadline, sequence));
-        self.is_pending_no_more(sequence);
+        entry.attempts = None;
+        self.pending.remove(&(entry.deadline, sequence));
+        self.subtract_pending(sequence);
         self.ended.push_back(sequence);
         if end.release {
             self.release(sequence);
@@ -151,131 +160,71 @@ impl Calls {
         Some(sequence)
     }
 
+    /// Uses up an approval (S16).
     pub(super) fn use_approval(&mut self, attempt: Attempt, owner: Owner) -> bool {
-        let current = self.current.get(&attempt.id).and_then(|sequence| self.attempts.get_mut(sequence));
-        let is_approved = |kept: &&mut Kept| kept.row.attempt == attempt && kept.row.outcome == RowOutcome::Verified;
-        current.filter(is_approved).is_some_and(|kept| *kept.used_by.get_or_insert(owner) == owner)
+        let current = self.latest.get(&attempt.id).and_then(|sequence| self.attempts.get_mut(sequence));
+        let is_approved =
+            |entry: &&mut AttemptEntry| entry.row.attempt == attempt && entry.row.outcome == RowOutcome::Verified;
+        current.filter(is_approved).is_some_and(|entry| *entry.used_by.get_or_insert(owner) == owner)
     }
 
-    fn release(&mut self, sequence: u64) {
-        let number = self.attempts.get(&sequence).and_then(|kept| kept.row.number_key);
+    /// Releases the number of an attempt (S8).
+    pub(super) fn release(&mut self, sequence: u64) {
+        let number = self.attempts.get(&sequence).and_then(|entry| entry.row.number_key);
         if let Some(number) = number.filter(|number| self.ringing.get(number) == Some(&sequence)) {
             self.ringing.remove(&number);
         }
     }
 
-    pub(super) fn record(&mut self, update: &RecordedChange, now: Instant) -> Option<Lockout> {
-        let RecordedChange { attempt, at, change } = update;
-        let sequence = self.sequences.get(attempt).copied();
-        match change {
-            AttemptChange::Ended { owner, failure, release, denials } => {
-                let outcome = Outcome::Failed(failure.clone());
-                let end = EndRequest {
-                    attempt: *attempt,
-                    owner: *owner,
-                    at: *at,
-                    outcome,
-                    release: *release,
-                    denials: *denials,
-                };
-                self.end(&end, now);
-                return self.attempts.get(&sequence?)?.lockout(*owner, failure.reason());
-            }
-            AttemptChange::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
-            AttemptChange::Refused { number, node, failure } => match sequence {
-                Some(sequence) => {
-                    let owner = self.attempts.get(&sequence).and_then(|kept| kept.drive)?;
-                    let outcome = Outcome::Failed(failure.clone());
-                    // No phone rang, so this is no denial.
-                    let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
-                    let end = EndRequest { attempt: *attempt, owner, at: *at, outcome, release: true, denials };
-                    let given_up = self.finish(&end, now)?;
-                    self.count_no_more(given_up);
-                }
-                None => {
-                    let mut row = row(*attempt, *at, node, number.as_ref());
-                    row.ended = Some(*at);
-                    row.outcome = RowOutcome::Failed(failure.clone());
-                    let is_older = |kept: &Kept| {
-                        kept.drive.is_none() && kept.begun.is_none_or(|begun| begun + update.waited() <= now)
-                    };
-                    let is_current = self.current_of(attempt.id).is_none_or(is_older);
-                    let sequence = self.keep(Kept { ended_at: Some(now), ..Kept::new(row, now) });
-                    self.ended.push_back(sequence);
-                    if is_current {
-                        self.current.insert(attempt.id, sequence);
-                    }
-                }
-            },
-            AttemptChange::Step { event, backend, text } => {
-                let step = Step {
-                    at: *at,
-                    name: event.name().into(),
-                    backend: backend.as_deref().map(Into::into),
-                    text: text.clone(),
-                };
-                if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    kept.take(*event, step);
-                }
-            }
-            AttemptChange::Placed { backend, reference, attempts } => {
-                let (event, backend) = (CallEvent::Placed, Box::<str>::from(&**backend));
-                let step = Step { at: *at, name: event.name().into(), backend: Some(backend.clone()), text: None };
-                if let Some(kept) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    kept.row.backend = Some(backend.clone());
-                    kept.placed = Some((backend, reference.clone()));
-                    kept.attempts = attempts.clone().filter(|_| kept.drive.is_some());
-                    kept.take(event, step);
-                }
-            }
-        }
-        None
-    }
-
+    /// Finds the latest attempt of an id.
     pub(super) fn find(&self, id: CallId, now: Instant) -> Option<LatestAttempt> {
-        let kept = self.current_of(id)?;
-        let state = match kept.row.ended() {
+        let entry = self.latest_of(id)?;
+        let state = match entry.row.ended() {
             None => {
-                let left = kept.deadline.saturating_duration_since(now);
-                AttemptState::Pending { left, progress: kept.progress }
+                let left = entry.deadline.saturating_duration_since(now);
+                AttemptState::Pending { left, progress: entry.progress }
             }
             Some(outcome) => {
-                let ago = kept.ended_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+                let ago = entry.ended_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
                 AttemptState::Ended { outcome, ago }
             }
         };
-        Some(LatestAttempt { attempt: kept.row.attempt, number: kept.row.number_key, state })
+        Some(LatestAttempt { attempt: entry.row.attempt, number: entry.row.number_key, state })
     }
 
+    /// Claims orphans (S9).
     pub(super) fn claim_orphans(&mut self, owner: Owner, limit: usize, now: Instant) -> Vec<Orphan> {
         self.renew(owner, now);
-        let heard_of = &self.heard_of;
-        let is_gone = |owner: &Owner| heard_of.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LEASE);
+        let renewed = &self.renewed;
+        let has_expired =
+            |owner: &Owner| renewed.get(owner).is_none_or(|at| now.saturating_duration_since(*at) >= LEASE);
         let mut orphans = Vec::new();
         for (deadline, sequence) in &self.pending {
-            let Some(kept) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < limit) else { continue };
-            // Long after its deadline nobody drives it any more, whoever is alive.
-            let is_left = |drive: &Owner| (*drive != owner && is_gone(drive)) || *deadline + DEADLINE_GRACE <= now;
-            let Some(drive) = kept.drive.as_mut().filter(|drive| is_left(drive)) else {
+            let Some(entry) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < limit) else { continue };
+            // An attempt that is pending for so long after its deadline has lost its end, even if its owner is alive.
+            let is_orphaned = |owner_now: &Owner| {
+                (*owner_now != owner && has_expired(owner_now)) || *deadline + DEADLINE_GRACE <= now
+            };
+            let Some(owner_now) = entry.owner_now.as_mut().filter(|owner_now| is_orphaned(owner_now)) else {
                 continue;
             };
-            let Some(number) = kept.row.number_key else { continue };
-            *drive = owner;
+            let Some(number) = entry.row.number_key else { continue };
+            *owner_now = owner;
             orphans.push(Orphan {
-                attempt: kept.row.attempt,
+                attempt: entry.row.attempt,
                 number,
-                masked: kept.row.number.clone().unwrap_or_default(),
+                masked: entry.row.number.clone().unwrap_or_default(),
                 left: deadline.saturating_duration_since(now),
-                started: kept.row.started,
-                placed: kept.placed.clone(),
-                attempts: kept.attempts.clone(),
+                started: entry.row.started,
+                placed: entry.placed.clone(),
+                attempts: entry.attempts.clone(),
             });
         }
         orphans
     }
 
     pub(super) fn renew(&mut self, owner: Owner, now: Instant) {
-        self.heard_of.insert(owner, now);
+        self.renewed.insert(owner, now);
     }
 
     pub(super) fn block(&mut self, block: Block) {
@@ -296,7 +245,7 @@ impl Calls {
     }
 
     pub(super) fn rows(&self, query: &Query) -> Vec<Row> {
-        let rows = self.attempts.values().map(|kept| &kept.row).filter(|row| query.wants(row));
+        let rows = self.attempts.values().map(|entry| &entry.row).filter(|row| query.matches(row));
         match query.newest_first {
             true => rows.rev().take(query.limit).cloned().collect(),
             false => rows.take(query.limit).cloned().collect(),
@@ -304,29 +253,30 @@ impl Calls {
     }
 
     pub(super) fn steps(&self, attempt: Attempt) -> Vec<Step> {
-        let kept = self.sequences.get(&attempt).and_then(|sequence| self.attempts.get(sequence));
-        let mut steps = kept.map(|kept| kept.steps.clone()).unwrap_or_default();
+        let entry = self.sequences.get(&attempt).and_then(|sequence| self.attempts.get(sequence));
+        let mut steps = entry.map(|entry| entry.steps.clone()).unwrap_or_default();
         steps.sort_by_key(|step| step.at);
         steps
     }
 
+    /// Removes what has expired (S17).
     pub(super) fn sweep(&mut self, keep: Duration, now: Instant) {
-        let is_old = |kept: &Kept| kept.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= keep);
+        let is_old = |entry: &AttemptEntry| entry.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= keep);
         while let Some(oldest) = self.ended.front().copied()
             && self.attempts.get(&oldest).is_none_or(is_old)
         {
             self.ended.pop_front();
-            self.forget(oldest);
+            self.remove(oldest);
         }
         self.sweep_limits(now);
-        self.heard_of.retain(|_, at| now.saturating_duration_since(*at) < LEASE);
+        self.renewed.retain(|_, at| now.saturating_duration_since(*at) < LEASE);
         let wall = SystemTime::now();
-        self.blocks.retain(|_, block| block.until.is_none_or(|until| !has_been(until, keep, wall)));
+        self.blocks.retain(|_, block| block.until.is_none_or(|until| !is_older(until, keep, wall)));
     }
 }
 
-impl Kept {
-    fn new(row: Row, deadline: Instant) -> Self {
+impl AttemptEntry {
+    pub(super) fn new(row: Row, deadline: Instant) -> Self {
         let progress = Progress::Dialling;
         Self {
             row,
@@ -334,7 +284,7 @@ impl Kept {
             placed: None,
             attempts: None,
             progress,
-            drive: None,
+            owner_now: None,
             ended_by: None,
             deadline,
             begun: None,
@@ -342,42 +292,14 @@ impl Kept {
             ended_at: None,
         }
     }
-
-    /// Returns the lock that its end caused, if this owner ended it for this reason.
-    fn lockout(&self, owner: Owner, reason: FailureReason) -> Option<Lockout> {
-        let Row { attempt, number, number_key, outcome, locked_until, .. } = &self.row;
-        let is_same = matches!(outcome, RowOutcome::Failed(failure) if failure.reason() == reason);
-        (is_same && self.ended_by == Some(owner)).then_some(())?;
-        let masked = number.clone().unwrap_or_default();
-        Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
-    }
-
-    fn take(&mut self, event: CallEvent, step: Step) {
-        let progress = match event {
-            CallEvent::Placed => Some((&mut self.row.placed, Progress::Dialling)),
-            CallEvent::Ringing => Some((&mut self.row.ringing, Progress::Ringing)),
-            CallEvent::Answered => Some((&mut self.row.answered, Progress::Answered)),
-            _ => None,
-        };
-        if let Some((time, progress)) = progress {
-            time.get_or_insert(step.at);
-            self.progress = self.progress.max(progress);
-        }
-        if event == CallEvent::BackendRefused && self.placed.is_none() {
-            self.row.backend = step.backend.clone();
-        }
-        if !self.steps.contains(&step) {
-            self.steps.push(step);
-        }
-    }
 }
 
-/// Was it so long ago?
-fn has_been(time: SystemTime, long: Duration, now: SystemTime) -> bool {
-    now.duration_since(time).is_ok_and(|ago| ago >= long)
+/// Returns whether a time is at least `age` ago.
+fn is_older(time: SystemTime, age: Duration, now: SystemTime) -> bool {
+    now.duration_since(time).is_ok_and(|ago| ago >= age)
 }
 
-fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Row {
+pub(super) fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Row {
     Row {
         sequence: 0,
         attempt,

@@ -1,4 +1,4 @@
-//! Counters of calls in memory.
+//! Counters of calls in memory (S12).
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -25,14 +25,14 @@ impl Times {
         Self(VecDeque::with_capacity(USUAL_CALLS))
     }
 
-    /// Counts a call, and forgets those that began `longest` ago.
+    /// Counts a call, and removes those that began `longest` ago.
     pub(super) fn add(&mut self, now: Instant, longest: Duration) {
-        self.forget(now, longest);
+        self.remove_old(now, longest);
         self.0.push_back(now);
     }
 
-    /// Forgets the calls that began `longest` ago. Returns whether any are left.
-    pub(super) fn forget(&mut self, now: Instant, longest: Duration) -> bool {
+    /// Removes the calls that began `longest` ago. Returns whether any are left.
+    pub(super) fn remove_old(&mut self, now: Instant, longest: Duration) -> bool {
         while self.0.front().is_some_and(|at| now.saturating_duration_since(*at) >= longest) {
             self.0.pop_front();
         }
@@ -73,8 +73,8 @@ impl Pending {
         self.0.remove(&(deadline, sequence));
     }
 
-    /// Forgets the calls whose deadline has passed. Returns whether any are left.
-    pub(super) fn forget(&mut self, now: Instant) -> bool {
+    /// Removes the calls whose deadline has passed. Returns whether any are left.
+    pub(super) fn remove_old(&mut self, now: Instant) -> bool {
         while self.0.first().is_some_and(|(deadline, _)| *deadline <= now) {
             self.0.pop_first();
         }
@@ -87,7 +87,7 @@ impl Pending {
 
     /// Returns how long until fewer than `limit` calls are pending, or None if that is so now.
     pub(super) fn wait(&mut self, limit: u64, now: Instant) -> Option<Duration> {
-        self.forget(now);
+        self.remove_old(now);
         // There are more than `limit` only if the limit was higher before.
         let excess = self.0.len().checked_sub(usize::try_from(limit).ok()?)?;
         self.0.iter().nth(excess).map(|(deadline, _)| deadline.saturating_duration_since(now))
@@ -121,7 +121,7 @@ struct Bucket {
 
 impl Day {
     pub(super) fn add(&mut self, now: i64) {
-        self.forget(now);
+        self.remove_old(now);
         let number = now.div_euclid(BUCKET);
         match self.0.back_mut().filter(|last| last.number == number) {
             Some(last) => (last.count, last.latest) = (last.count.saturating_add(1), now),
@@ -129,8 +129,8 @@ impl Day {
         }
     }
 
-    /// Forgets the buckets that lie in the past as a whole. Returns whether any are left.
-    pub(super) fn forget(&mut self, now: i64) -> bool {
+    /// Removes the buckets that are older than a day as a whole. Returns whether any are left.
+    pub(super) fn remove_old(&mut self, now: i64) -> bool {
         let first = now.saturating_sub(DAY).div_euclid(BUCKET);
         while self.0.front().is_some_and(|bucket| bucket.number < first) {
             self.0.pop_front();

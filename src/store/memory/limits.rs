@@ -1,4 +1,4 @@
-//! Limits of calls in memory: which calls they refuse, and which numbers are locked.
+//! Limits of calls in memory (S8, S11 to S13): which calls they refuse, and which numbers are locked.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +17,7 @@ use crate::store::{
 };
 
 /// The denials of a number.
-pub(super) struct KeptDenials {
+pub(super) struct DenialsEntry {
     pub(super) masked: Box<str>,
     pub(super) denials: NumberDenials,
 }
@@ -43,12 +43,12 @@ impl Calls {
             return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
         }
         let clock = self.milliseconds(now);
-        let locked = self.denials.get(&number.key).and_then(|kept| kept.denials.locked_until(clock));
+        let locked = self.denials.get(&number.key).and_then(|entry| entry.denials.locked_until(clock));
         if let Some(until) = locked {
             return Some(Refusal::Limit { limit: CallLimit::Denials, after: span(until.saturating_sub(clock)) });
         }
         let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
-        if ringing.is_some_and(|kept| kept.deadline + DEADLINE_GRACE > now) {
+        if ringing.is_some_and(|entry| entry.deadline + DEADLINE_GRACE > now) {
             return Some(Refusal::InProgress);
         }
         self.exceeded(number, limits, now, clock).map(|(limit, after)| Refusal::Limit { limit, after })
@@ -76,10 +76,10 @@ impl Calls {
                 return Some((CallLimit::CallsPerLine, after));
             }
         }
-        if let Some(after) = self.begun_lately.wait(limits.calls_per_minute, MINUTE, now) {
+        if let Some(after) = self.begun_in_minute.wait(limits.calls_per_minute, MINUTE, now) {
             return Some((CallLimit::CallsPerMinute, after));
         }
-        if let Some(after) = self.in_time.wait(limits.concurrent_calls, now) {
+        if let Some(after) = self.pending_in_time.wait(limits.concurrent_calls, now) {
             return Some((CallLimit::ConcurrentCalls, after));
         }
         let country = number.country.and_then(|country| self.countries.get(&country));
@@ -100,37 +100,37 @@ impl Calls {
         blocks.max_by_key(|block| (block.until.is_none(), block.until))
     }
 
-    /// Counts a call that begins.
+    /// Counts a call that begins (S12).
     pub(super) fn count(&mut self, sequence: u64, number: &StoredNumber, deadline: Instant, now: Instant) {
         let clock = self.milliseconds(now);
         self.begun.entry(number.key).or_insert_with(Times::of_number).add(now, DAY);
         let line = self.lines.entry(number.line).or_default();
         line.begun.add(now, MINUTE);
         line.pending.add(deadline, sequence);
-        self.begun_lately.add(now, MINUTE);
-        self.in_time.add(deadline, sequence);
+        self.begun_in_minute.add(now, MINUTE);
+        self.pending_in_time.add(deadline, sequence);
         self.day.add(clock);
         if let Some(country) = number.country {
             self.countries.entry(country).or_default().add(clock);
         }
     }
 
-    /// Subtracts a call that is not pending any more.
-    pub(super) fn is_pending_no_more(&mut self, sequence: u64) {
-        let Some(kept) = self.attempts.get(&sequence) else { return };
-        self.in_time.remove(kept.deadline, sequence);
-        if let Some(line) = kept.row.line_key.and_then(|line| self.lines.get_mut(&line)) {
-            line.pending.remove(kept.deadline, sequence);
+    /// Subtracts a call from the pending ones.
+    pub(super) fn subtract_pending(&mut self, sequence: u64) {
+        let Some(entry) = self.attempts.get(&sequence) else { return };
+        self.pending_in_time.remove(entry.deadline, sequence);
+        if let Some(line) = entry.row.line_key.and_then(|line| self.lines.get_mut(&line)) {
+            line.pending.remove(entry.deadline, sequence);
         }
     }
 
     /// Subtracts a call that was given up, so that it counts for no limit.
-    pub(super) fn count_no_more(&mut self, sequence: u64) {
-        let Some(kept) = self.attempts.get_mut(&sequence) else { return };
-        let Some(begun) = kept.begun.take() else { return };
-        let Row { number_key, line_key, country, .. } = kept.row;
+    pub(super) fn subtract_withdrawn(&mut self, sequence: u64) {
+        let Some(entry) = self.attempts.get_mut(&sequence) else { return };
+        let Some(begun) = entry.begun.take() else { return };
+        let Row { number_key, line_key, country, .. } = entry.row;
         let clock = self.milliseconds(begun);
-        self.begun_lately.subtract(begun);
+        self.begun_in_minute.subtract(begun);
         if let Some(to_number) = number_key.and_then(|number| self.begun.get_mut(&number)) {
             to_number.subtract(begun);
         }
@@ -145,17 +145,17 @@ impl Calls {
 
     /// Counts the end of an attempt as a denial, or resets the denials of its number. Returns the end of the lock that it
     /// causes.
-    pub(super) fn judge(&mut self, sequence: u64, end: &EndRequest, now: Instant) -> Option<SystemTime> {
+    pub(super) fn count_denial(&mut self, sequence: u64, end: &EndRequest, now: Instant) -> Option<SystemTime> {
         let clock = self.milliseconds(now);
-        let row = self.attempts.get_mut(&sequence).map(|kept| &mut kept.row)?;
+        let row = self.attempts.get_mut(&sequence).map(|entry| &mut entry.row)?;
         let number = row.number_key?;
         match &end.outcome {
             Outcome::Verified(_) => drop(self.denials.remove(&number)),
             Outcome::Failed(failure) if failure.reason().is_denial() => {
                 let masked = || row.number.clone().unwrap_or_default();
-                let new = || KeptDenials { masked: masked(), denials: NumberDenials::default() };
-                let kept = self.denials.entry(number).or_insert_with(new);
-                let until = kept.denials.deny(clock, &end.denials)?;
+                let new = || DenialsEntry { masked: masked(), denials: NumberDenials::default() };
+                let entry = self.denials.entry(number).or_insert_with(new);
+                let until = entry.denials.deny(clock, &end.denials)?;
                 row.locked_until = in_wall_time(until.saturating_sub(clock));
                 return row.locked_until;
             }
@@ -166,14 +166,14 @@ impl Calls {
 
     fn locks(&mut self, now: Instant) -> Vec<NumberLock> {
         let (clock, wall) = (self.milliseconds(now), SystemTime::now());
-        let lock = |(number, kept): (&NumberKey, &KeptDenials)| {
-            let (since, until) = kept.denials.lock.filter(|(_, until)| *until > clock)?;
+        let lock = |(number, entry): (&NumberKey, &DenialsEntry)| {
+            let (since, until) = entry.denials.lock.filter(|(_, until)| *until > clock)?;
             Some(NumberLock {
                 number: *number,
-                masked: kept.masked.clone(),
+                masked: entry.masked.clone(),
                 since: wall.checked_sub(span(clock.saturating_sub(since)))?,
                 until: in_wall_time(until.saturating_sub(clock))?,
-                locks: kept.denials.locks,
+                locks: entry.denials.locks,
             })
         };
         let mut locks: Vec<_> = self.denials.iter().filter_map(lock).collect();
@@ -184,7 +184,7 @@ impl Calls {
     fn unlock(&mut self, numbers: &[NumberKey], now: Instant) -> bool {
         let clock = self.milliseconds(now);
         let removed: Vec<_> = numbers.iter().filter_map(|number| self.denials.remove(number)).collect();
-        removed.iter().any(|kept| kept.denials.locked_until(clock).is_some())
+        removed.iter().any(|entry| entry.denials.locked_until(clock).is_some())
     }
 
     fn usage(&mut self, now: Instant) -> Usage {
@@ -193,17 +193,17 @@ impl Calls {
         Usage { day: self.day.count(clock), by_country: countries.filter(|(_, count)| *count > 0).collect() }
     }
 
-    /// Removes the counters and denials that do not count any more.
+    /// Removes the counters and denials that do not count any more (S17).
     pub(super) fn sweep_limits(&mut self, now: Instant) {
         let clock = self.milliseconds(now);
-        self.begun.retain(|_, begun| begun.forget(now, DAY));
+        self.begun.retain(|_, begun| begun.remove_old(now, DAY));
         // `|` and not `||`, so that both are updated.
-        self.lines.retain(|_, line| line.begun.forget(now, MINUTE) | line.pending.forget(now));
-        self.countries.retain(|_, day| day.forget(clock));
-        self.denials.retain(|_, kept| !kept.denials.is_forgotten(clock));
+        self.lines.retain(|_, line| line.begun.remove_old(now, MINUTE) | line.pending.remove_old(now));
+        self.countries.retain(|_, day| day.remove_old(clock));
+        self.denials.retain(|_, entry| !entry.denials.is_forgotten(clock));
     }
 
-    /// The store's clock: milliseconds since it was first read.
+    /// Returns the store's clock: milliseconds since it was first read (S10).
     pub(super) fn milliseconds(&mut self, now: Instant) -> i64 {
         let since = *self.clock_since.get_or_insert(now);
         milliseconds(now.saturating_duration_since(since))

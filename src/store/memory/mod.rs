@@ -1,5 +1,5 @@
-//! Calls in the process's memory: they are forgotten when it ends. For the tool's test calls, for tests, and for whoever
-//! wants no file.
+//! A store in the memory of the process, which is lost when the process ends. For the tool's test calls, for tests, and
+//! for a machine without a store.
 
 mod alerts;
 mod calls;
@@ -7,24 +7,33 @@ mod counters;
 mod limits;
 mod number_keys;
 mod pins;
+mod record;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use self::alerts::KeptAlerts;
+use self::alerts::Alerts;
 use self::calls::Calls;
 use super::audit::{Query, Row, Step};
+use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
 
-/// A store in memory. Its clock is the monotonic one, which nobody can set.
+/// The type `memory`.
+pub(super) const TYPE: StoreType = StoreType {
+    open: |_, _| Ok(Arc::new(MemoryStore::default())),
+    location: |_, _| Ok("the store in memory".to_owned()),
+};
+
+/// A store in memory. Its clock is the monotonic clock (S10). A mutex makes each operation atomic (S2).
 #[derive(Default)]
-pub struct MemoryStore(Mutex<Calls>, Mutex<KeptAlerts>);
+pub struct MemoryStore(Mutex<Calls>, Mutex<Alerts>);
 
 #[async_trait]
 impl CallStore for MemoryStore {
@@ -40,9 +49,9 @@ impl CallStore for MemoryStore {
         Ok(self.0.lock().end(end, Instant::now()))
     }
 
-    async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
+    async fn record(&self, changes: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         let mut calls = self.0.lock();
-        Ok(updates.iter().filter_map(|update| calls.record(update, Instant::now())).collect())
+        Ok(changes.iter().filter_map(|recorded| calls.record(recorded, Instant::now())).collect())
     }
 
     async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
@@ -94,6 +103,6 @@ impl CallStore for MemoryStore {
     }
 
     async fn check(&self) -> Result<String, StoreError> {
-        Ok("in memory: calls are forgotten when the process ends".to_owned())
+        Ok("in memory: calls are lost when the process ends".to_owned())
     }
 }

@@ -1,10 +1,11 @@
-//! The number keys with which numbers in memory were hashed, and rekeying a number.
+//! The secrets with which numbers in memory were hashed, and moving a number to the current one (S14).
 
 use std::collections::hash_map::Entry;
 
 use super::calls::Calls;
 use crate::call::{HashedNumber, KeyFingerprint, NumberKey};
-use crate::store::{Block, BlockScope, KeyUse, StoreError, StoredNumber, missing_key};
+use crate::store::number_keys::missing_key;
+use crate::store::{Block, BlockScope, KeyUse, StoreError, StoredNumber};
 
 impl Calls {
     pub(super) fn use_number_keys(&mut self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
@@ -16,8 +17,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Rekeys a number that is about to be called to its current key.
-    pub(super) fn bring_up_to_date(&mut self, number: &StoredNumber) -> Result<(), StoreError> {
+    /// Moves a number that is about to be called to its current secret.
+    pub(super) fn rekey_number(&mut self, number: &StoredNumber) -> Result<(), StoreError> {
         let known: Vec<_> = number.fingerprints().collect();
         self.use_number_keys(&known, KeyUse::Write)?;
         for old in &number.otherwise {
@@ -43,14 +44,14 @@ impl Calls {
         if let Some(line) = self.lines.remove(&old.line) {
             self.lines.entry(number.line).or_default().merge(line);
         }
-        if let Some(kept) = self.denials.remove(&old.number) {
+        if let Some(entry) = self.denials.remove(&old.number) {
             match self.denials.entry(number.key) {
-                Entry::Occupied(mut there) => there.get_mut().denials.merge(kept.denials),
-                Entry::Vacant(place) => drop(place.insert(kept)),
+                Entry::Occupied(mut there) => there.get_mut().denials.merge(entry.denials),
+                Entry::Vacant(place) => drop(place.insert(entry)),
             }
         }
         // The line's other numbers, too: their calls count for the line.
-        for row in self.attempts.values_mut().map(|kept| &mut kept.row) {
+        for row in self.attempts.values_mut().map(|entry| &mut entry.row) {
             if row.number_key == Some(old.number) {
                 row.number_key = Some(number.key);
             }
@@ -60,7 +61,7 @@ impl Calls {
         }
     }
 
-    /// Of two blocks of the same scope, the one that ends later is kept.
+    /// Of two blocks of the same scope, the one that ends later is entry.
     fn rekey_block(&mut self, old: NumberKey, new: NumberKey, scope: BlockScope) {
         let Some(block) = self.blocks.remove(&(old, scope)) else { return };
         let is_longer =

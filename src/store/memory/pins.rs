@@ -1,4 +1,4 @@
-//! PINs in memory.
+//! PINs in memory (S15).
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,12 +7,13 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::calls::Calls;
 use crate::call::NumberKey;
+use crate::store::pins::Guesses;
 use crate::store::{
-    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredPin,
+    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredPin,
 };
 
-/// A PIN, and how often it was guessed.
-pub(super) struct KeptPin {
+/// A PIN and its guesses.
+pub(super) struct PinEntry {
     new: NewPin,
     guesses: Guesses,
 }
@@ -35,7 +36,7 @@ impl PinStore for MemoryStore {
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
         let mut calls = self.0.lock();
         let now = calls.milliseconds(Instant::now());
-        let stored = |(number, pin): (&NumberKey, &KeptPin)| {
+        let stored = |(number, pin): (&NumberKey, &PinEntry)| {
             let (failures, left) = pin.guesses.state(now);
             StoredPin {
                 number: *number,
@@ -95,14 +96,14 @@ impl Calls {
             return Err(error);
         }
         // This also moves a PIN that the number has by another key.
-        self.bring_up_to_date(&new.number)?;
+        self.rekey_number(&new.number)?;
         let mut guesses = self.pins.remove(&new.number.key).map(|pin| pin.guesses).unwrap_or_default();
         guesses.forgive_all();
-        self.pins.insert(new.number.key, KeptPin { new: new.clone(), guesses });
+        self.pins.insert(new.number.key, PinEntry { new: new.clone(), guesses });
         Ok(())
     }
 
-    fn pin_of(&mut self, numbers: &[NumberKey]) -> Option<&mut KeptPin> {
+    fn pin_of(&mut self, numbers: &[NumberKey]) -> Option<&mut PinEntry> {
         let number = numbers.iter().find(|number| self.pins.contains_key(number))?;
         self.pins.get_mut(number)
     }
@@ -112,7 +113,7 @@ impl Calls {
         used.filter(|used| *used != pepper).map(StoreError::pepper_mismatch)
     }
 
-    /// Moves the PIN of a number to its current key. If it has one there, that is kept.
+    /// Moves the PIN of a number to its current key. If it has one there, that is entry.
     pub(super) fn rekey_pin(&mut self, old: NumberKey, new: NumberKey) {
         if let Some(pin) = self.pins.remove(&old) {
             self.pins.entry(new).or_insert(pin);

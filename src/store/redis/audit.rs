@@ -10,7 +10,7 @@ impl RedisStore {
     pub(super) async fn rows_of(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
         let mut rows = Vec::new();
         let mut take = |page: Vec<Row>| {
-            rows.extend(page.into_iter().filter(|row| query.wants(row)).take(query.limit - rows.len()));
+            rows.extend(page.into_iter().filter(|row| query.matches(row)).take(query.limit - rows.len()));
             rows.len() < query.limit
         };
         if query.limit == 0 {

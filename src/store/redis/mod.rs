@@ -11,10 +11,12 @@ mod keys;
 mod limits;
 mod model;
 mod pins;
+mod problem;
 mod scripts;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -28,6 +30,7 @@ use uuid::Uuid;
 use super::audit::{Query, Row, Step};
 use super::begin_queue::BeginQueue;
 use super::millis::{from_unix, milliseconds};
+use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
@@ -46,6 +49,12 @@ const BATCH: usize = 256;
 
 /// Maximum number of attempts that are read at once.
 const PAGE: u64 = 500;
+
+/// The type `redis`.
+pub(super) const TYPE: StoreType = StoreType {
+    open: |config, base| Ok(Arc::new(RedisStore::open(&config.store, &config.network, base)?)),
+    location: |_, _| Ok("the Redis of `store.url`".to_owned()),
+};
 
 /// A store in Redis.
 pub struct RedisStore {

@@ -1,4 +1,4 @@
-//! Alerts that wait for their delivery. Each function is a part of a transaction.
+//! Alerts that wait for their delivery (S19). Each function is part of a transaction.
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};

@@ -1,15 +1,16 @@
-//! Begins an attempt and counts it. Each function is a part of a transaction.
+//! Begins an attempt and counts it (S1, S2). Each function is part of a transaction.
 
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
 use super::types::{self, WallTime};
 use super::worker::Tx;
-use super::{calls, limits};
+use super::{limits, ownership};
 use crate::call::{CallId, CallLimit, Country, NumberKey};
 use crate::store::millis::milliseconds;
 use crate::store::{Begun, DEADLINE_GRACE, Limits, NewAttempt, Refusal, StoredNumber};
 
+/// Begins an attempt, or refuses it.
 pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
     let NewAttempt { attempt, started, deadline, number, owner, node } = new;
     let pending: Option<(i64, Option<NumberKey>)> = tx
@@ -17,6 +18,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
         .prepare_cached("SELECT generation, number_key FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
+    // S3: a repetition.
     if let Some((generation, its_number)) = pending {
         return Ok(match its_number == Some(number.key) {
             true if generation == types::generation(*attempt) => Begun::New,
@@ -27,6 +29,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     if let Some(refusal) = refusal(tx, number, limits)? {
         return Ok(Begun::Refused(refusal));
     }
+    // S6.
     supersede(tx, attempt.id)?;
     let deadline = tx.now.saturating_add(milliseconds(*deadline));
     tx.database
@@ -52,7 +55,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     for (counter, at) in counted(Some(number.key), Some(number.line), number.country, tx.now, deadline) {
         counters::add(tx, counter, at)?;
     }
-    calls::renew(tx, *owner)?;
+    ownership::renew(tx, *owner)?;
     Ok(Begun::New)
 }
 
@@ -80,8 +83,9 @@ pub(super) fn country(country: Option<&Country>) -> Option<&str> {
     country.map(Country::as_str)
 }
 
+/// Returns why a number may not be called now.
 fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Result<Option<Refusal>> {
-    // Of several blocks, the one that ends last.
+    // S11: of several blocks, the one that ends last.
     let block = tx
         .database
         .prepare_cached(
@@ -97,9 +101,11 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
     if block.is_some() {
         return Ok(block);
     }
+    // S13.
     if let Some(after) = limits::locked_for(tx, number.key)? {
         return Ok(Some(Refusal::Limit { limit: CallLimit::Denials, after }));
     }
+    // S8: the number of an overdue call is released.
     tx.database
         .prepare_cached("UPDATE attempts SET rings = 0 WHERE number_key = ?1 AND rings = 1 AND deadline + ?2 <= ?3")?
         .execute(params![number.key, milliseconds(DEADLINE_GRACE), tx.now])?;
@@ -107,11 +113,12 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
     if { rings }.exists([number.key])? {
         return Ok(Some(Refusal::InProgress));
     }
+    // S12.
     let exceeded = limits::exceeded(tx, number, limits)?;
     Ok(exceeded.map(|(limit, after)| Refusal::Limit { limit, after }))
 }
 
-/// Marks the earlier attempts of an id as not current.
+/// Makes no attempt of an id the latest one.
 pub(super) fn supersede(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<usize> {
     tx.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
 }

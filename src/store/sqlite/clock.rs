@@ -1,5 +1,5 @@
-//! The store's clock. It follows the wall clock, which goes on between processes and for all of them; but where somebody
-//! sets that back, it goes on by the monotonic one, so that no limit counts anew and no lease is stretched.
+//! The store's clock (S10). It follows the wall clock, which all processes share and which goes on between them. If the wall
+//! clock is set back, it goes on by the monotonic clock, so that no limit starts again and no lease becomes longer.
 
 use std::time::{Instant, SystemTime};
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::store::millis::{milliseconds, to_unix};
 
-/// A clock of one process.
+/// The clock of one process.
 pub(super) struct Clock {
     wall: fn() -> SystemTime,
     last: Option<(i64, Instant)>,
@@ -18,7 +18,7 @@ impl Clock {
         Self { wall, last: None }
     }
 
-    /// Milliseconds since 1970: at least what another process has written down, and never less than before.
+    /// Returns milliseconds since 1970: at least the time in the file, and never less than before.
     pub(super) fn now(&mut self, database: &Connection) -> rusqlite::Result<i64> {
         let kept: i64 =
             database.prepare_cached("SELECT now FROM clock WHERE only = 1")?.query_row([], |row| row.get(0))?;
@@ -29,13 +29,13 @@ impl Clock {
         Ok(now)
     }
 
-    /// The wall clock, wherever somebody has set it.
+    /// Returns the wall clock, in milliseconds since 1970.
     pub(super) fn wall(&self) -> i64 {
         to_unix((self.wall)())
     }
 
-    /// Writes it down for the next process.
-    pub(super) fn keep(&self, database: &Connection, now: i64) -> rusqlite::Result<()> {
+    /// Records the time in the file for the next process.
+    pub(super) fn record(&self, database: &Connection, now: i64) -> rusqlite::Result<()> {
         database.prepare_cached("UPDATE clock SET now = ?1 WHERE only = 1")?.execute([now]).map(|_| ())
     }
 }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, StatementStatus};
 use uuid::Uuid;
 
 use super::worker::Tx;
-use super::{begin, calls, counters, schema};
+use super::{attempts, begin, counters, record, schema};
 use crate::approval::tests::verified;
 use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
 use crate::store::{
@@ -98,7 +98,7 @@ fn end(attempt: Attempt) -> EndRequest {
 fn filled(calls: i64) -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
     database.set_prepared_statement_cache_capacity(64);
-    schema::bring_up_to_date(&mut database, Path::new("")).unwrap();
+    schema::migrate_to_newest(&mut database, Path::new("")).unwrap();
     for n in 0..calls {
         let tx = tx(&database, START + n * MINUTE / calls);
         let n = u128::try_from(n).unwrap();
@@ -106,7 +106,7 @@ fn filled(calls: i64) -> Connection {
         assert_eq!(begin::begin(&tx, &pending, &ROOMY).unwrap(), Begun::New);
         let ended = new(20_000_000 + n, number(1));
         assert_eq!(begin::begin(&tx, &ended, &ROOMY).unwrap(), Begun::New);
-        assert!(calls::end(&tx, &end(ended.attempt)).unwrap().is_done());
+        assert!(attempts::end(&tx, &end(ended.attempt)).unwrap().is_done());
     }
     database
 }
@@ -116,14 +116,14 @@ fn filled(calls: i64) -> Connection {
 fn filled_for_a_day(calls: i64) -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
     database.set_prepared_statement_cache_capacity(64);
-    schema::bring_up_to_date(&mut database, Path::new("")).unwrap();
+    schema::migrate_to_newest(&mut database, Path::new("")).unwrap();
     let times = (0..calls).map(|n| START + MINUTE - DAY + n * (DAY - 3 * MINUTE) / calls);
     // The last one removes the buckets of those before it that are old.
     for (n, now) in (30_000_000..).zip(times.chain([START + MINUTE - 1])) {
         let tx = tx(&database, now);
         let new = new(n, number(n));
         assert_eq!(begin::begin(&tx, &new, &ROOMY).unwrap(), Begun::New);
-        assert!(calls::end(&tx, &end(new.attempt)).unwrap().is_done());
+        assert!(attempts::end(&tx, &end(new.attempt)).unwrap().is_done());
     }
     database
 }
@@ -174,7 +174,7 @@ const WORKS: [(&str, Work); 11] = [
         let begun = begin::begin(tx, &new(1, number(2)), &limits).unwrap();
         assert!(matches!(begun, Begun::Refused(Refusal::Limit { limit: CallLimit::ConcurrentCalls, .. })), "{begun:?}");
     }),
-    ("end", |tx| assert!(calls::end(tx, &end(new(10_000_000, number(1000)).attempt)).unwrap().is_done())),
+    ("end", |tx| assert!(attempts::end(tx, &end(new(10_000_000, number(1000)).attempt)).unwrap().is_done())),
     ("refuse for the line", |tx| {
         let limits = Limits { line_in_progress: 3, ..ROOMY };
         let begun = begin::begin(tx, &new(1, extension()), &limits).unwrap();
@@ -188,17 +188,17 @@ const WORKS: [(&str, Work); 11] = [
     ("deny", |tx| {
         let failure = Failure::new(FailureReason::WrongKey, "Denied.");
         let denied = EndRequest { outcome: Outcome::Failed(failure), ..end(new(10_000_000, number(1000)).attempt) };
-        assert!(calls::end(tx, &denied).unwrap().is_done());
+        assert!(attempts::end(tx, &denied).unwrap().is_done());
     }),
     ("use an approval", |tx| {
-        assert!(calls::use_approval(tx, new(20_000_000, number(1)).attempt, OWNER).unwrap());
+        assert!(attempts::use_approval(tx, new(20_000_000, number(1)).attempt, OWNER).unwrap());
     }),
     ("read what counts for the day", |tx| assert!(counters::usage(tx).unwrap().day > 100)),
     ("give up", |tx| {
         let NewAttempt { attempt, number, .. } = new(10_000_001, number(1001));
         let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
         let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure };
-        calls::record(tx, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
+        record::record(tx, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
     }),
 ];
 

@@ -1,13 +1,14 @@
-//! Counters of calls, for limits: a sum of them reads at most one row for each bucket of its window, however many calls
-//! there are. A bucket is a second, or ten minutes for all calls of a day and for those of a country.
+//! Counters of calls, for limits (S12). A sum reads at most one row for each bucket of its window, however many calls there
+//! are. A bucket is a second wide, or ten minutes for all calls of a day and for those of a country.
 //!
-//! The counters change in the transaction that changes the attempts, so a process that is killed leaves both or neither.
-//! They are recounted from the attempts all the same, before a process begins its first call: a program of an older
-//! version may have written to the file.
+//! The counters change in the transaction that changes the attempts, so a killed process leaves both or neither. They are
+//! also recounted from the attempts before a process begins its first call, because a program of an older version may have
+//! written to the file.
 //!
-//! A bucket counts as a whole while the latest of its calls is within the window. So a limit may hold up to a bucket
-//! longer than it had to, and is never exceeded. A bucket is removed only when it lies in the past as a whole. The store's clock
-//! never goes back, so the same bucket does not come again, and a call that ends late subtracts nothing from others.
+//! A bucket counts as a whole while the latest of its calls is within the window. So a limit may refuse calls for up to the
+//! width of a bucket longer than necessary, and is never exceeded. A bucket is removed only when all of it is older than the
+//! window. The store's clock never goes back, so a bucket does not come again, and a call that ends late subtracts nothing
+//! from other calls.
 
 use std::time::Duration;
 

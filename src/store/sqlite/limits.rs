@@ -1,4 +1,4 @@
-//! Limits of calls: which calls they refuse, and which numbers are locked. Each function is a part of a transaction.
+//! Limits of calls (S12, S13): which calls they refuse, and which numbers are locked. Each function is part of a transaction.
 
 use std::time::{Duration, SystemTime};
 

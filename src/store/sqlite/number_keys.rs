@@ -1,4 +1,4 @@
-//! The number keys with which numbers in the file were hashed, and rekeying a number.
+//! The secrets with which numbers in the file were hashed, and moving a number to the current one (S14).
 
 use rusqlite::params;
 
@@ -6,7 +6,8 @@ use super::worker::Tx;
 use super::{counters, limits, pins};
 use crate::call::{HashedNumber, KeyFingerprint};
 use crate::store::millis::milliseconds;
-use crate::store::{KEY_USE_INTERVAL, KEY_USE_RETENTION, KeyUse, StoreError, StoredNumber, missing_key};
+use crate::store::number_keys::{KEY_USE_INTERVAL, KEY_USE_RETENTION, missing_key};
+use crate::store::{KeyUse, StoreError, StoredNumber};
 
 /// The fingerprints, each with the time of its last use by the wall clock, in milliseconds since 1970.
 type Used = Vec<(KeyFingerprint, i64)>;
@@ -20,7 +21,7 @@ fn used(tx: &Tx<'_>) -> rusqlite::Result<Used> {
 
 /// Rekeys a number that is about to be called to its current key. Returns an error if the file has numbers that were
 /// hashed with a key with which this number was not: they may include its blocks and limits.
-pub(super) fn bring_up_to_date(tx: &Tx<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
+pub(super) fn rekey_number(tx: &Tx<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
     let used = used(tx)?;
     let known: Vec<_> = number.fingerprints().collect();
     if let Some(error) = missing_key(used.iter().map(|(fingerprint, _)| *fingerprint), &known) {

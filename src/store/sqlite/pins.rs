@@ -1,4 +1,4 @@
-//! PINs in the file. Each function is a part of a transaction.
+//! PINs in the file (S15). Each function is part of a transaction.
 
 use std::time::SystemTime;
 
@@ -11,9 +11,10 @@ use super::types::WallTime;
 use super::worker::Tx;
 use crate::call::NumberKey;
 use crate::store::millis::span;
+use crate::store::pins::{Guesses, PinLock};
 use crate::store::{
-    Guesses, NewPin, PepperFingerprint, PinGuess, PinLimits, PinLock, PinState, PinStore, PinToCompare, StoreError,
-    StoredNumber, StoredPin,
+    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredNumber,
+    StoredPin,
 };
 
 #[async_trait]
@@ -125,7 +126,7 @@ fn set(tx: &Tx<'_>, pin: &NewPin) -> rusqlite::Result<Option<StoreError>> {
         return Ok(Some(error));
     }
     // This also moves a PIN that the number has by another key.
-    if let Some(error) = number_keys::bring_up_to_date(tx, &pin.number)? {
+    if let Some(error) = number_keys::rekey_number(tx, &pin.number)? {
         return Ok(Some(error));
     }
     let NewPin { number, hash, pepper, set_at } = pin;

@@ -1,4 +1,4 @@
-//! The versions of the database's schema, and the way from one to the next.
+//! The versions of the schema, and the migrations between them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::errors::to_store_error;
-use super::{BUSY_LIMIT, versions};
+use super::file::BUSY_TIMEOUT;
+use super::migration_backup;
 use crate::failpoint;
 use crate::store::StoreError;
 
-/// What leads from each version to the next one; the first, from an empty file to version 1. A version that was released
-/// is never changed.
+/// The migrations. The first one leads from an empty file to version 1, each other one to the next version. A released
+/// migration is never changed.
 const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
@@ -20,54 +21,54 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("schema_5.sql"),
 ];
 
-/// What a newer version does, for the tests of upgrades: named by the fault `store.next_schema`.
-const OF_THE_NEXT: &str = "CREATE TABLE of_the_next_version (number INTEGER NOT NULL) STRICT;";
+/// The migration to a newer version, for tests of upgrades. The fault `store.next_schema` adds it.
+const NEXT_MIGRATION: &str = "CREATE TABLE of_the_next_version (number INTEGER NOT NULL) STRICT;";
 
-/// How long a process waits for another one that copies the file and migrates it.
-const MIGRATION_LIMIT: Duration = Duration::from_secs(60);
+/// How long a process waits for another one that copies and migrates the file.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// `PHgt`: by which a file is known as PhoneGate's (<https://www.sqlite.org/pragma.html#pragma_application_id>).
-const APPLICATION: u32 = 0x5048_6774;
+/// `PHgt`, which marks a file as PhoneGate's (<https://www.sqlite.org/pragma.html#pragma_application_id>).
+const APPLICATION_ID: u32 = 0x5048_6774;
 
-/// Refuses what another program keeps, and changes nothing.
-pub(super) fn check_ours(database: &Connection) -> Result<(), StoreError> {
+/// Refuses the database of another program. Changes nothing.
+pub(super) fn check_application_id(database: &Connection) -> Result<(), StoreError> {
     let is_ours = "SELECT application_id = ?1 OR NOT EXISTS (SELECT 1 FROM sqlite_schema) FROM pragma_application_id";
-    match database.query_row(is_ours, [APPLICATION], |row| row.get(0)).map_err(|error| to_store_error(&error))? {
+    match database.query_row(is_ours, [APPLICATION_ID], |row| row.get(0)).map_err(|error| to_store_error(&error))? {
         true => Ok(()),
         false => Err(StoreError::refused("it is a database of another program; name another file")),
     }
 }
 
-/// Brings a database to the newest version. One that has something in it is copied first.
-pub(super) fn bring_up_to_date(database: &mut Connection, file: &Path) -> Result<(), StoreError> {
-    migrate(database, &migrations(), |version| versions::keep(file, version))
+/// Migrates a database to the newest version. A database that is not empty is copied first.
+pub(super) fn migrate_to_newest(database: &mut Connection, file: &Path) -> Result<(), StoreError> {
+    migrate(database, &migrations(), |version| migration_backup::make(file, version))
 }
 
-/// Makes a database of an older version.
+/// Makes a database with an older version.
 #[cfg(test)]
 pub(super) fn make_version(database: &mut Connection, version: usize) -> Result<(), StoreError> {
     migrate(database, MIGRATIONS.get(..version).unwrap_or_default(), |_| Ok(()))
 }
 
-/// Brings a database to the version after the newest one.
+/// Migrates a database to a version after the newest one.
 #[cfg(test)]
 pub(super) fn migrate_with(database: &mut Connection, file: &Path, next: &str) -> Result<(), StoreError> {
     let migrations: Vec<_> = MIGRATIONS.into_iter().chain([next]).collect();
-    migrate(database, &migrations, |version| versions::keep(file, version))
+    migrate(database, &migrations, |version| migration_backup::make(file, version))
 }
 
-/// The newest schema version that this build can read.
+/// Returns the newest schema version that this build can read.
 pub(super) fn newest() -> u32 {
     count(&migrations())
 }
 
-/// The schema version of a database.
+/// Returns the schema version of a database.
 pub(super) fn version(database: &Connection) -> Result<u32, StoreError> {
     database.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|error| to_store_error(&error))
 }
 
 fn migrations() -> Vec<&'static str> {
-    let next = failpoint::is_set("store.next_schema").then_some(OF_THE_NEXT);
+    let next = failpoint::is_set("store.next_schema").then_some(NEXT_MIGRATION);
     MIGRATIONS.into_iter().chain(next).collect()
 }
 
@@ -75,23 +76,23 @@ fn count(migrations: &[&str]) -> u32 {
     u32::try_from(migrations.len()).unwrap_or(u32::MAX)
 }
 
-/// Migrates a database; `keep` copies one that has something in it, of this version.
+/// Migrates a database. `back_up` copies one that is not empty, and gets its version.
 fn migrate(
     database: &mut Connection,
     migrations: &[&str],
-    keep: impl FnOnce(u32) -> Result<(), String>,
+    back_up: impl FnOnce(u32) -> Result<(), String>,
 ) -> Result<(), StoreError> {
     let newest = count(migrations);
-    // Whoever has nothing to do waits for nobody.
+    // If there is nothing to migrate, do not wait for a lock.
     let before = version(database)?;
     if before == newest {
         return Ok(());
     }
     if (1..newest).contains(&before) {
-        database.busy_timeout(MIGRATION_LIMIT).map_err(|error| to_store_error(&error))?;
+        database.busy_timeout(MIGRATION_TIMEOUT).map_err(|error| to_store_error(&error))?;
     }
-    // Of two processes that start at once, one waits for the other. Nobody else writes until this one is done, so the
-    // copy has everything.
+    // If two processes start at once, one waits for the other. No other process writes until this one is done, so the
+    // copy is complete.
     let transaction =
         database.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| to_store_error(&error))?;
     let version = version(&transaction)?;
@@ -102,7 +103,7 @@ fn migrate(
         )));
     };
     if version > 0 && !missing.is_empty() {
-        keep(version).map_err(|problem| {
+        back_up(version).map_err(|problem| {
             StoreError::unavailable(format_args!(
                 "it has schema version {version} and was not upgraded to version {newest}, because it could not be copied \
                  first: {problem}. Free disk space, allow the service's account to write to the folder, and start again"
@@ -116,7 +117,7 @@ fn migrate(
         transaction.pragma_update(None, "user_version", newest).map_err(|error| to_store_error(&error))?;
     }
     transaction.commit().map_err(|error| to_store_error(&error))?;
-    database.busy_timeout(BUSY_LIMIT).map_err(|error| to_store_error(&error))
+    database.busy_timeout(BUSY_TIMEOUT).map_err(|error| to_store_error(&error))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Values as the database has them.
+//! Rust types as SQLite values.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason};
 use crate::store::millis::{span, to_unix};
 use crate::store::{Owner, PepperFingerprint};
 
-/// A time by a wall clock, in milliseconds since 1970.
+/// A wall-clock time, in milliseconds since 1970.
 pub(super) struct WallTime(pub(super) SystemTime);
 
 impl ToSql for WallTime {
@@ -36,7 +36,7 @@ impl ToSql for Owner {
     }
 }
 
-/// Generations begin below 2^52 and are counted: they need no sign.
+/// Converts a generation. They begin below 2^52 and are counted up, so an `i64` holds them.
 pub(super) fn generation(attempt: Attempt) -> i64 {
     i64::try_from(attempt.generation).unwrap_or(i64::MAX)
 }
@@ -45,16 +45,16 @@ pub(super) fn attempt(id: CallId, generation: i64) -> Attempt {
     Attempt { id, generation: u64::try_from(generation).unwrap_or_default() }
 }
 
-/// The failure of an attempt's row.
+/// Returns the failure in an attempt's row.
 pub(super) fn failure(row: &rusqlite::Row<'_>, reason: &str) -> rusqlite::Result<Failure> {
     let (text, limit): (Option<Box<str>>, Option<Box<str>>) = (row.get("text")?, row.get("call_limit")?);
-    // One of a newer version's is a failure all the same.
+    // A reason of a newer version is a failure, too.
     let failure =
         Failure::verbatim(FailureReason::named(reason).unwrap_or(FailureReason::Internal), text.unwrap_or_default());
     Ok(failure.by_limit(limit.and_then(|limit| CallLimit::named(&limit))))
 }
 
-/// The country of an attempt's row.
+/// Returns the country in an attempt's row.
 pub(super) fn country(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Country>> {
     let code: Option<Box<str>> = row.get("country")?;
     Ok(code.and_then(|code| Country::parse(&code)))

@@ -1,5 +1,6 @@
-//! The one thread that uses the database. What waits for it is done in one transaction, so that a commit, and the disk's
-//! time for it, is shared by all of them; who asked waits in its task, and no thread of the runtime does.
+//! The one thread that uses the database. It carries out all waiting jobs in one transaction, so they share a commit and
+//! the time that the disk takes for it. Each job has a savepoint (S2). Callers wait in their tasks, so no thread of the
+//! runtime is blocked.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,37 +13,37 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::clock::Clock;
-use super::codes::CodesInLog;
+use super::codes::CodesInWal;
 use super::counters;
 use super::errors::to_store_error;
 use crate::store::StoreError;
 use crate::store::begin_queue::BeginQueue;
 
-/// So many jobs share a commit at most.
+/// Maximum number of jobs that share a commit.
 const BATCH: usize = 512;
 
-/// How long after a commit the thread counts as working.
+/// The thread counts as working for this long after a commit.
 const WORKING: Duration = Duration::from_secs(1);
 
-/// How long whoever drops the store without closing it waits for its thread.
-const END_LIMIT: Duration = Duration::from_secs(2);
+/// How long dropping a store that was not closed waits for its thread.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a job may use.
+/// The transaction of a job.
 pub(super) struct Tx<'a> {
     pub(super) database: &'a Connection,
-    /// The store's clock, in milliseconds.
+    /// The store's clock, in milliseconds (S10).
     pub(super) now: i64,
-    /// The wall clock, by which blocks end that people have set.
+    /// The wall clock, in milliseconds since 1970. Blocks end by it, because people set them.
     pub(super) wall: i64,
-    /// Set by what writes codes.
+    /// Set by a job that writes codes (S18).
     pub(super) has_codes: Cell<bool>,
 }
 
-/// The thread's queue. Closed or dropped, the thread ends when it has done what was asked.
+/// The thread and its queue. After `close`, or when this is dropped, the thread ends as soon as all jobs are done.
 pub(super) struct Worker {
     jobs: Mutex<Option<Sender<Box<dyn Job>>>>,
     queue: BeginQueue,
-    /// When the last transaction that may write was committed.
+    /// When the last transaction that could write was committed.
     last_commit: Arc<Mutex<Option<Instant>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Closed when the thread is about to end.
@@ -52,21 +53,21 @@ pub(super) struct Worker {
 /// What a job does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Access {
-    /// It reads, which waits for no other process.
+    /// It reads, and waits for no other process.
     Read,
     /// It may write.
     Write,
-    /// It may write, and relies on the counters of calls, which are recounted before the first of these jobs.
+    /// It may write, and relies on the counters of calls. They are recounted before the first such job.
     Count,
 }
 
-/// Something to do in a transaction.
+/// A piece of work in a transaction.
 trait Job: Send {
     fn access(&self) -> Access;
 
     fn work(&mut self, tx: &Tx<'_>);
 
-    /// The transaction was committed, or was not.
+    /// Returns the result to the caller, after the transaction was committed or failed.
     fn done(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -75,7 +76,7 @@ struct PendingJob<T, F> {
     work: F,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
-    /// Its place among the calls that wait to begin, if it is one.
+    /// The place of a call that waits to begin.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -89,7 +90,7 @@ where
     }
 
     fn work(&mut self, tx: &Tx<'_>) {
-        // Whoever has given up takes it that this never happens.
+        // The caller timed out and assumes that nothing was written, so skip the job (S20).
         if self.reply.is_closed() {
             return;
         }
@@ -99,16 +100,16 @@ where
     fn done(self: Box<Self>, committed: Result<(), StoreError>) {
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
-            (Ok(()), None) => Err(StoreError::unavailable("the database did not get to it")),
+            (Ok(()), None) => Err(StoreError::unavailable("the job was not carried out")),
             (Err(error), _) => Err(error),
         };
-        // Who asked may have given up.
+        // The caller may have stopped waiting.
         let _ = self.reply.send(result);
     }
 }
 
 impl Worker {
-    /// Starts the thread, which owns the database from now on.
+    /// Starts the thread, and gives it the database.
     pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let (ending, ended) = channel();
@@ -127,45 +128,45 @@ impl Worker {
         })
     }
 
-    /// Has the thread do something, whole or not at all, and waits until it is on the disk.
+    /// Runs a job that may write, and waits until its transaction is on the disk.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(Access::Write, None, work).await
+        self.run_job(Access::Write, None, work).await
     }
 
-    /// Has the thread look something up, which waits for no other process.
+    /// Runs a job that only reads. It waits for no other process.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(Access::Read, None, work).await
+        self.run_job(Access::Read, None, work).await
     }
 
-    /// As [`Worker::write`], for what begins a call: refused at once when too many of these wait.
+    /// As [`Worker::write`], for a job that begins a call. Refused at once if too many of these wait (S20).
     pub(super) async fn begin<T: Send + 'static>(
         &self,
         work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let place = self.queue.enter()?;
-        self.ask(Access::Count, Some(place), work).await
+        self.run_job(Access::Count, Some(place), work).await
     }
 
-    /// As [`Worker::write`], for what relies on the counters of calls.
+    /// As [`Worker::write`], for a job that relies on the counters of calls.
     pub(super) async fn count<T: Send + 'static>(
         &self,
         work: impl FnMut(&Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(Access::Count, None, work).await
+        self.run_job(Access::Count, None, work).await
     }
 
-    /// Returns whether the thread has just committed something.
+    /// Returns whether the thread has committed a write within the last second.
     pub(super) fn is_working(&self) -> bool {
         self.last_commit.lock().is_some_and(|at| at.elapsed() < WORKING)
     }
 
-    async fn ask<T: Send + 'static>(
+    async fn run_job<T: Send + 'static>(
         &self,
         access: Access,
         place: Option<OwnedSemaphorePermit>,
@@ -178,8 +179,8 @@ impl Worker {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Ends the thread, which closes the database and writes its journal back. False where a disk that does not answer
-    /// takes it longer than that.
+    /// Ends the thread, which closes the database and writes its journal back (S21). Returns false if that takes longer than
+    /// `within`, because the disk does not answer.
     pub(super) fn close(&self, within: Duration) -> bool {
         *self.jobs.lock() = None;
         let is_stuck = self.ended.lock().recv_timeout(within) == Err(RecvTimeoutError::Timeout);
@@ -193,7 +194,7 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if self.jobs.get_mut().is_some() {
-            self.close(END_LIMIT);
+            self.close(DROP_TIMEOUT);
         }
     }
 }
@@ -205,7 +206,7 @@ fn run(
     last_commit: &Mutex<Option<Instant>>,
 ) {
     let mut is_counted = false;
-    let mut codes = CodesInLog::new();
+    let mut codes = CodesInWal::new();
     loop {
         let first = match codes.due() {
             None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -256,15 +257,15 @@ fn commit(
         counters::recount(&tx)?;
     }
     jobs.iter_mut().for_each(|job| job.work(&tx));
-    // Whoever only asked leaves the disk alone.
+    // Reading writes nothing to the disk.
     if transaction.total_changes() != changes {
-        clock.keep(&transaction, tx.now)?;
+        clock.record(&transaction, tx.now)?;
     }
     let has_codes = tx.has_codes.get();
     transaction.commit().map(|()| has_codes)
 }
 
-/// A job that fails half-way leaves nothing behind, and does not concern the others.
+/// Runs a job so that a failure leaves nothing behind and does not affect the other jobs (S2).
 fn in_savepoint<T>(tx: &Tx<'_>, work: &mut impl FnMut(&Tx<'_>) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     tx.database.prepare_cached("SAVEPOINT job")?.execute([])?;
     let result = work(tx);

@@ -94,7 +94,7 @@ pub(super) fn installation(folder: &Path, mfa_settings: Option<&[u8]>, findings:
 
 fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings) -> Option<Contract> {
     let gac = platform::windows_folder().map(|windows| contract::gac_folders(&windows)).unwrap_or_default();
-    let Found { contract, others, passed_over } = match contract::find(folder, &gac, runtime) {
+    let Found { contract, others, rejected } = match contract::find(folder, &gac, runtime) {
         Ok(found) => found,
         Err(error) => {
             findings.add("contract", Verdict::Failed, error.to_string());
@@ -111,8 +111,8 @@ fn contract_in(folder: &Path, runtime: Option<&Runtime>, findings: &mut Findings
     for other in others {
         findings.add("contract", Verdict::Ok, format!("also found, not used: {other}"));
     }
-    for over in passed_over {
-        findings.add("contract", Verdict::Warning, format!("skipped: {} {}", over.path.display(), over.why));
+    for file in rejected {
+        findings.add("contract", Verdict::Warning, format!("skipped: {} {}", file.path.display(), file.why));
     }
     Some(contract)
 }
@@ -232,7 +232,7 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
     findings.add(PART, verdict, text);
     let others = settings::other_entries(file).unwrap_or_default();
     if !others.is_empty() {
-        let text = format!("other entries besides the provider: {}; {INSTALL_AGAIN}", others.join(", "));
+        let text = format!("other entries in addition to the provider: {}; {INSTALL_AGAIN}", others.join(", "));
         findings.add(PART, Verdict::Warning, text);
     }
 }

@@ -121,7 +121,7 @@ impl Scrubber {
     /// Collects the secrets of a configuration, whose relative paths are in the folder `base`, and of MIM's settings.
     pub(super) fn new(config: Option<&str>, base: &Path, mfa_settings: Option<&[u8]>) -> Result<Self, CommandError> {
         let mut this = Self {
-            secrets: mfa_settings.map(settings::hidden_texts).unwrap_or_default(),
+            secrets: mfa_settings.map(settings::secret_texts).unwrap_or_default(),
             base: base.to_owned(),
             // A password may contain any character but a blank.
             user: regex(r#"(?i)((?:\b(?:sips?|tel|https?|wss?|socks[45][ah]?):(?://)?)?)[^\s<>"'@]\S*@"#)?,

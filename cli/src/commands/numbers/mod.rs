@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use phonegate::admission::{Admission, Reading};
-use phonegate::backend::sip::{Dialling, SipConfig};
+use phonegate::backend::sip::{DialStringFormat, SipConfig};
 use phonegate::call::{Failure, FailureReason, PhoneNumber};
 use phonegate::config::{Config, ConfigError};
 
@@ -112,18 +112,18 @@ impl Summary {
 }
 
 /// Returns the SIP trunks in use, if every call uses one of them; else nothing.
-fn trunks(config: &Config) -> Result<Vec<Dialling>, ConfigError> {
+fn trunks(config: &Config) -> Result<Vec<DialStringFormat>, ConfigError> {
     let trunks: Result<Vec<_>, _> = config
         .in_use()
         .filter_map(|(name, backend)| Some((name, backend.settings::<SipConfig>()?)))
-        .map(|(name, sip)| Dialling::new(&format!("backends.{name}"), sip, &config.numbers))
+        .map(|(name, sip)| DialStringFormat::new(&format!("backends.{name}"), sip, &config.numbers))
         .collect();
     trunks.map(|trunks| if trunks.len() == config.use_order.len() { trunks } else { Vec::new() })
 }
 
 /// Returns why no trunk dials a number, or `None` if one does.
-fn undialled(trunks: &[Dialling], number: &PhoneNumber) -> Option<Failure> {
-    let mut refusals = trunks.iter().map(|trunk| trunk.dialled(number).err()).collect::<Option<Vec<_>>>()?;
+fn undialled(trunks: &[DialStringFormat], number: &PhoneNumber) -> Option<Failure> {
+    let mut refusals = trunks.iter().map(|trunk| trunk.dial_string(number).err()).collect::<Option<Vec<_>>>()?;
     refusals.pop()
 }
 

@@ -212,11 +212,11 @@ struct Mark {
 impl Mark {
     fn new(x: f64, y: f64, label: String, width: f64) -> Self {
         let mark = Self { x, y, label, is_left: false };
-        Self { is_left: *mark.scope().end() > width, ..mark }
+        Self { is_left: *mark.label_range().end() > width, ..mark }
     }
 
     /// Returns the horizontal range of the label. Letters are larger on a narrow screen, so this is an upper bound.
-    fn scope(&self) -> RangeInclusive<f64> {
+    fn label_range(&self) -> RangeInclusive<f64> {
         let length = 6.0 + 8.0 * self.label.chars().count() as f64;
         if self.is_left { self.x - length..=self.x - 3.0 } else { self.x + 3.0..=self.x + length }
     }
@@ -224,7 +224,7 @@ impl Mark {
     /// Draws the line with a gap where it would cross the label of `other`.
     fn draw(&self, bottom: f64, other: &Self) -> Markup {
         let Self { x, y, label, is_left } = self;
-        let gap = match other.scope().contains(x) && other.y > *y {
+        let gap = match other.label_range().contains(x) && other.y > *y {
             true => format!("V{}M{} {}", at(other.y - 13.0), at(*x), at(other.y + 5.0)),
             false => String::new(),
         };
@@ -291,6 +291,6 @@ mod tests {
             assert!(second.contains(&format!("M{most:.1} 20.0V180.0")), "{second}");
         }
         // 7 is the maximum width of a letter.
-        assert!(*mark(460.0, 29.0, "95 of 100 within 28 s").scope().start() <= 460.0 - 6.0 - 21.0 * 7.0);
+        assert!(*mark(460.0, 29.0, "95 of 100 within 28 s").label_range().start() <= 460.0 - 6.0 - 21.0 * 7.0);
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn write_new(path: &Path, contents: &[u8], access: &Access<'_>) -> io
     let written = (|| {
         // Before the file has contents.
         match access {
-            Access::Like(other) => SavedAccess::of(other)?.give(path)?,
+            Access::Like(other) => SavedAccess::of(other)?.apply(path)?,
             #[cfg(unix)]
             Access::Program => {
                 fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -136,7 +136,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// A folder that is not empty can be renamed and not replaced, as a library that Windows has loaded.
+    /// Returns a folder that is not empty: it can be renamed but not replaced, like a loaded library on Windows.
     fn folder_with_a_loaded_library() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let library = folder.path().join("phonegate.dll");
@@ -146,20 +146,20 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replaced_is_renamed_aside_and_back_by_an_undo() {
+    fn a_loaded_file_is_renamed_and_an_undo_renames_it_back() {
         let (folder, library) = folder_with_a_loaded_library();
         let staged = Staged::write(&library, b"new", &Access::OfFolder).unwrap();
         let undo = staged.replace_undoably().unwrap();
         assert_eq!(fs::read(&library).unwrap(), b"new");
         assert!(folder.path().join("phonegate.dll.phonegate-old-1/old").exists());
-        // Windows would let the new file, which is not loaded, be replaced by the old one.
+        // Windows would replace the new file, which is not loaded. A folder cannot replace a file, so it is removed first.
         fs::remove_file(&library).unwrap();
         undo().unwrap();
         assert!(library.join("old").exists());
     }
 
     #[test]
-    fn a_replacement_that_fails_leaves_the_old_file_and_no_second_name_for_it() {
+    fn a_failed_replacement_leaves_only_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();
@@ -171,14 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_removed_is_renamed_aside() {
+    fn a_loaded_file_is_renamed_instead_of_removed() {
         let (folder, library) = folder_with_a_loaded_library();
         remove(&library).unwrap();
         assert!(!library.exists() && folder.path().join("phonegate.dll.phonegate-old-1/old").exists());
     }
 
     #[test]
-    fn an_undo_puts_the_old_file_back_and_leaves_nothing_beside_it() {
+    fn an_undo_restores_the_old_file_and_leaves_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "old").unwrap();

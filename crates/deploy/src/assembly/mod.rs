@@ -1,8 +1,8 @@
-//! Reads what a .NET assembly says of itself (ECMA-335, II.24). The file may be damaged, or made by an enemy: whatever
-//! it says is checked, and reading it takes a time that its size bounds.
+//! Reads the metadata of .NET assemblies (ECMA-335, II.24). The file may be damaged or malicious: every value is checked,
+//! and the time to read it is bounded by its size.
 //!
-//! The crates that read such metadata panic on damaged files, bring a hundred others, or are under the GPL; this is the
-//! small part that is needed, on top of `object`, which reads the file around it.
+//! The existing crates for such metadata panic on damaged files, have a hundred dependencies, or are under the GPL. This
+//! is the small part that is needed, on top of `object`, which reads the executable file around it.
 
 use object::pe::{IMAGE_DIRECTORY_ENTRY_COM_DESCRIPTOR, ImageNtHeaders32, ImageNtHeaders64};
 use object::read::FileKind;
@@ -11,17 +11,17 @@ use object::read::pe::{ImageNtHeaders, PeFile};
 mod tables;
 
 pub(crate) use tables::TYPE_DEF;
-use tables::{ASSEMBLY, ASSEMBLY_REF, COLUMNS, CONSTANT, FIELD, KINDS, Kind, METHOD_DEF, TYPE_REF, Widths};
+use tables::{ASSEMBLY, ASSEMBLY_REF, COLUMNS, CONSTANT, FIELD, METHOD_DEF, TABLE_IDS, TYPE_REF, TableId, Widths};
 
-/// The longest name that a runtime takes, in bytes.
+/// Maximum length of a name in bytes, as in the runtime.
 const MAX_NAME: usize = 1023;
 
-/// Why a file says nothing.
+/// Why a file has no usable metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// It is no assembly: a native library, say, or not even a program.
+    /// It is not an assembly: a native library or another file.
     NotManaged,
-    /// It contradicts itself; the words say where.
+    /// It is damaged, in the named part.
     Damaged(&'static str),
 }
 
@@ -29,24 +29,24 @@ use Unreadable::{Damaged, NotManaged};
 
 /// The metadata of an assembly.
 pub(crate) struct Metadata<'a> {
-    /// The runtime that it was compiled for, as `v2.0.50727`.
+    /// The runtime that it was compiled for, such as `v2.0.50727`.
     pub(crate) runtime: &'a str,
     tables: &'a [u8],
     texts: &'a [u8],
     blobs: &'a [u8],
     widths: Widths,
-    /// Where each table begins in `tables`.
+    /// The offset of each table in `tables`.
     starts: [usize; COLUMNS.len()],
 }
 
-/// An assembly's identity.
+/// The identity of an assembly.
 pub(crate) struct Identity<'a> {
     pub(crate) name: &'a str,
     pub(crate) version: [u16; 4],
     pub(crate) public_key: &'a [u8],
 }
 
-/// A type that is defined in an assembly.
+/// A type that an assembly defines.
 #[derive(Clone, Copy)]
 pub(crate) struct TypeDef {
     row: u32,
@@ -75,10 +75,10 @@ impl<'a> Metadata<'a> {
         let widths = Widths { rows: root.rows, large_heaps: root.large_heaps };
         let mut starts = [0; COLUMNS.len()];
         let mut end = root.first_row;
-        for ((start, columns), kind) in starts.iter_mut().zip(COLUMNS).zip(0..) {
+        for ((start, columns), table) in starts.iter_mut().zip(COLUMNS).zip(0..) {
             *start = end;
             let row: usize = columns.iter().map(|column| widths.of(*column)).sum();
-            let size = row.checked_mul(widths.rows(kind) as usize).ok_or(Damaged("too many rows"))?;
+            let size = row.checked_mul(widths.rows(table) as usize).ok_or(Damaged("too many rows"))?;
             end = end.checked_add(size).filter(|end| *end <= root.tables.len()).ok_or(Damaged("a table is cut off"))?;
         }
         let Root { runtime, tables, texts, blobs, .. } = root;
@@ -106,7 +106,7 @@ impl<'a> Metadata<'a> {
         metadata.ok_or(Damaged("the metadata is cut off"))
     }
 
-    /// None in a module that is a part of another assembly.
+    /// Returns the assembly's identity. `None` for a module of another assembly.
     pub(crate) fn identity(&self) -> Result<Option<Identity<'a>>, Unreadable> {
         if self.widths.rows(ASSEMBLY) == 0 {
             return Ok(None);
@@ -115,11 +115,15 @@ impl<'a> Metadata<'a> {
         Ok(Some(Identity { name: self.text(ASSEMBLY, 1, 7)?, version, public_key: self.blob(ASSEMBLY, 1, 6)? }))
     }
 
-    /// The name and version of the assembly in which it expects a type.
-    pub(crate) fn home(&self, namespace: &str, name: &str) -> Result<Option<(&'a str, [u16; 4])>, Unreadable> {
+    /// Returns the name and version of the assembly in which it expects a type.
+    pub(crate) fn type_ref_assembly(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<(&'a str, [u16; 4])>, Unreadable> {
         for row in 1..=self.widths.rows(TYPE_REF) {
-            if self.says(TYPE_REF, row, 1, name)? && self.says(TYPE_REF, row, 2, namespace)? {
-                // The two lowest bits tell the table of where it is: 2 is that of the assemblies.
+            if self.has_text(TYPE_REF, row, 1, name)? && self.has_text(TYPE_REF, row, 2, namespace)? {
+                // The two lowest bits name the table of the scope: 2 is AssemblyRef.
                 let scope = self.cell(TYPE_REF, row, 0)?;
                 if scope & 3 == 2 {
                     let home = scope >> 2;
@@ -130,18 +134,18 @@ impl<'a> Metadata<'a> {
         Ok(None)
     }
 
-    fn version(&self, kind: Kind, row: u32, first: usize) -> Result<[u16; 4], Unreadable> {
+    fn version(&self, table: TableId, row: u32, first: usize) -> Result<[u16; 4], Unreadable> {
         let mut version = [0; 4];
         for (part, column) in version.iter_mut().zip(first..) {
-            *part = self.cell(kind, row, column)? as u16;
+            *part = self.cell(table, row, column)? as u16;
         }
         Ok(version)
     }
 
-    /// The first type of this name that is defined here.
+    /// Returns the first type of this name that it defines.
     pub(crate) fn type_def(&self, namespace: &str, name: &str) -> Result<Option<TypeDef>, Unreadable> {
         for row in 1..=self.widths.rows(TYPE_DEF) {
-            if self.says(TYPE_DEF, row, 1, name)? && self.says(TYPE_DEF, row, 2, namespace)? {
+            if self.has_text(TYPE_DEF, row, 1, name)? && self.has_text(TYPE_DEF, row, 2, namespace)? {
                 return Ok(Some(TypeDef { row, flags: self.cell(TYPE_DEF, row, 0)? }));
             }
         }
@@ -156,11 +160,11 @@ impl<'a> Metadata<'a> {
         Ok(self.member(of, FIELD, 4, 1, name)?.is_some())
     }
 
-    /// What a constant of four bytes says.
+    /// Returns the value of a constant of four bytes.
     pub(crate) fn constant(&self, of: TypeDef, name: &str) -> Result<Option<u32>, Unreadable> {
         let Some(field) = self.member(of, FIELD, 4, 1, name)? else { return Ok(None) };
         for row in 1..=self.widths.rows(CONSTANT) {
-            // The two lowest bits tell the table that it belongs to: 0 is that of the fields.
+            // The two lowest bits name the table of the owner: 0 is Field.
             if self.cell(CONSTANT, row, 1)? == field << 2 {
                 return Ok(number(self.blob(CONSTANT, row, 2)?, 0, 4));
             }
@@ -168,65 +172,66 @@ impl<'a> Metadata<'a> {
         Ok(None)
     }
 
-    /// A type names the first of its members in the column `first`; they end where those of the next type begin.
+    /// Returns the row of a member. A type names the first of its members in the column `first`. The first member of the
+    /// next type ends the list.
     fn member(
         &self,
         of: TypeDef,
-        kind: Kind,
+        table: TableId,
         first: usize,
         name: usize,
         wanted: &str,
     ) -> Result<Option<u32>, Unreadable> {
-        let end = self.widths.rows(kind).saturating_add(1);
+        let end = self.widths.rows(table).saturating_add(1);
         let from = self.cell(TYPE_DEF, of.row, first)?;
         let to = match of.row < self.widths.rows(TYPE_DEF) {
             true => self.cell(TYPE_DEF, of.row + 1, first)?.min(end),
             false => end,
         };
         for row in from..to {
-            if self.says(kind, row, name, wanted)? {
+            if self.has_text(table, row, name, wanted)? {
                 return Ok(Some(row));
             }
         }
         Ok(None)
     }
 
-    /// Rows count from 1.
-    fn cell(&self, kind: Kind, row: u32, column: usize) -> Result<u32, Unreadable> {
+    /// Returns the value of a cell. Rows count from 1.
+    fn cell(&self, table: TableId, row: u32, column: usize) -> Result<u32, Unreadable> {
         let at = || {
-            let columns = COLUMNS.get(kind)?;
+            let columns = COLUMNS.get(table)?;
             let width = |columns: &[_]| columns.iter().map(|column| self.widths.of(*column)).sum::<usize>();
             let above = width(columns).checked_mul(row.checked_sub(1)? as usize)?;
-            let start = self.starts.get(kind)?.checked_add(above)?.checked_add(width(columns.get(..column)?))?;
+            let start = self.starts.get(table)?.checked_add(above)?.checked_add(width(columns.get(..column)?))?;
             number(self.tables, start, self.widths.of(*columns.get(column)?))
         };
-        if row > self.widths.rows(kind) {
-            return Err(Damaged("a row that is not there"));
+        if row > self.widths.rows(table) {
+            return Err(Damaged("a row that does not exist"));
         }
-        at().ok_or(Damaged("a row that is not there"))
+        at().ok_or(Damaged("a row that does not exist"))
     }
 
-    /// Compares without looking for the text's end, which an enemy's file may not have.
-    fn says(&self, kind: Kind, row: u32, column: usize, text: &str) -> Result<bool, Unreadable> {
-        let rest = self.texts_from(kind, row, column)?.strip_prefix(text.as_bytes());
+    /// Returns whether a cell has this text. Does not search for the end of the text, which a malicious file may lack.
+    fn has_text(&self, table: TableId, row: u32, column: usize, text: &str) -> Result<bool, Unreadable> {
+        let rest = self.texts_from(table, row, column)?.strip_prefix(text.as_bytes());
         Ok(rest.is_some_and(|rest| rest.first() == Some(&0)))
     }
 
-    fn text(&self, kind: Kind, row: u32, column: usize) -> Result<&'a str, Unreadable> {
-        let rest = self.texts_from(kind, row, column)?;
+    fn text(&self, table: TableId, row: u32, column: usize) -> Result<&'a str, Unreadable> {
+        let rest = self.texts_from(table, row, column)?;
         let length = rest.iter().take(MAX_NAME + 1).position(|byte| *byte == 0);
         let text = length.and_then(|length| rest.get(..length)).ok_or(Damaged("a name without an end"))?;
         let text = std::str::from_utf8(text).ok().filter(|text| !text.chars().any(char::is_control));
         text.ok_or(Damaged("a name that is not text"))
     }
 
-    fn texts_from(&self, kind: Kind, row: u32, column: usize) -> Result<&'a [u8], Unreadable> {
-        let start = self.cell(kind, row, column)? as usize;
-        self.texts.get(start..).ok_or(Damaged("a name that is not there"))
+    fn texts_from(&self, table: TableId, row: u32, column: usize) -> Result<&'a [u8], Unreadable> {
+        let start = self.cell(table, row, column)? as usize;
+        self.texts.get(start..).ok_or(Damaged("a name that does not exist"))
     }
 
-    fn blob(&self, kind: Kind, row: u32, column: usize) -> Result<&'a [u8], Unreadable> {
-        let start = self.cell(kind, row, column)? as usize;
+    fn blob(&self, table: TableId, row: u32, column: usize) -> Result<&'a [u8], Unreadable> {
+        let start = self.cell(table, row, column)? as usize;
         let at = || {
             let rest = self.blobs.get(start..)?;
             let first = *rest.first()?;
@@ -237,18 +242,18 @@ impl<'a> Metadata<'a> {
             };
             rest.get(from..)?.get(..length as usize)
         };
-        at().ok_or(Damaged("a blob that is not there"))
+        at().ok_or(Damaged("a blob that does not exist"))
     }
 }
 
-/// The metadata's root: its streams, and how many rows there are.
+/// The metadata's root: its streams, and the number of rows of each table.
 struct Root<'a> {
     runtime: &'a str,
     tables: &'a [u8],
     texts: &'a [u8],
     blobs: &'a [u8],
     large_heaps: u8,
-    rows: [u32; KINDS],
+    rows: [u32; TABLE_IDS],
     first_row: usize,
 }
 
@@ -288,24 +293,24 @@ impl<'a> Root<'a> {
         Ok(Self { runtime, tables, texts, blobs, large_heaps, rows, first_row })
     }
 
-    fn rows(tables: &[u8]) -> Option<(u8, [u32; KINDS], usize)> {
+    fn rows(tables: &[u8]) -> Option<(u8, [u32; TABLE_IDS], usize)> {
         let large_heaps = *tables.get(6)?;
         let present = u64::from(number(tables, 8, 4)?) | u64::from(number(tables, 12, 4)?) << 32;
-        let mut rows = [0; KINDS];
+        let mut rows = [0; TABLE_IDS];
         let mut at = 24;
-        for (rows, kind) in rows.iter_mut().zip(0..) {
-            if present >> kind & 1 != 0 {
+        for (rows, table) in rows.iter_mut().zip(0..) {
+            if present >> table & 1 != 0 {
                 *rows = number(tables, at, 4)?;
                 at += 4;
             }
         }
-        // A bit that compilers do not set announces four bytes more.
+        // Four more bytes follow if this bit is set. Compilers do not set it.
         let more = if large_heaps & 0x40 != 0 { 4 } else { 0 };
         Some((large_heaps, rows, at + more))
     }
 }
 
-/// A little-endian number of so many bytes.
+/// Reads a little-endian number of `size` bytes.
 fn number(bytes: &[u8], at: usize, size: usize) -> Option<u32> {
     let bytes = bytes.get(at..)?.get(..size)?;
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)))

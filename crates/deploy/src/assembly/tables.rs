@@ -2,41 +2,41 @@
 
 use Column::{Blob, Coded, Four, Guid, Row, Text, Two};
 
-/// How many kinds of tables there can be.
-pub(super) const KINDS: usize = 64;
+/// Number of table ids.
+pub(super) const TABLE_IDS: usize = 64;
 
-/// A kind of table, by its number in the standard.
-pub(crate) type Kind = usize;
+/// The id of a table, as in the standard.
+pub(crate) type TableId = usize;
 
-pub(super) const TYPE_REF: Kind = 0x01;
-pub(crate) const TYPE_DEF: Kind = 0x02;
-pub(super) const FIELD: Kind = 0x04;
-pub(super) const METHOD_DEF: Kind = 0x06;
-pub(super) const CONSTANT: Kind = 0x0B;
-pub(super) const ASSEMBLY: Kind = 0x20;
-pub(super) const ASSEMBLY_REF: Kind = 0x23;
+pub(super) const TYPE_REF: TableId = 0x01;
+pub(crate) const TYPE_DEF: TableId = 0x02;
+pub(super) const FIELD: TableId = 0x04;
+pub(super) const METHOD_DEF: TableId = 0x06;
+pub(super) const CONSTANT: TableId = 0x0B;
+pub(super) const ASSEMBLY: TableId = 0x20;
+pub(super) const ASSEMBLY_REF: TableId = 0x23;
 
-/// What a column holds. The widths of most depend on how much there is to point to.
+/// The type of a column. The width of most types depends on the number of targets.
 #[derive(Clone, Copy)]
 pub(super) enum Column {
     /// Two bytes.
     Two,
     /// Four bytes.
     Four,
-    /// A place in the heap of texts.
+    /// An offset in the heap of strings.
     Text,
-    /// A place in the heap of GUIDs.
+    /// An index of the heap of GUIDs.
     Guid,
-    /// A place in the heap of blobs.
+    /// An offset in the heap of blobs.
     Blob,
-    /// A row of that table.
-    Row(Kind),
-    /// A row of one of those tables.
-    Coded(&'static [Kind]),
+    /// A row of the table.
+    Row(TableId),
+    /// A row of one of the tables, which the low bits of the value name.
+    Coded(&'static [TableId]),
 }
 
-/// A number that no table has.
-const NONE: Kind = KINDS - 1;
+/// An id without a table.
+const NONE: TableId = TABLE_IDS - 1;
 
 const TYPE_DEF_OR_REF: Column = Coded(&[0x02, 0x01, 0x1B]);
 const HAS_CONSTANT: Column = Coded(&[0x04, 0x08, 0x17]);
@@ -53,7 +53,7 @@ const MEMBER_FORWARDED: Column = Coded(&[0x04, 0x06]);
 const CUSTOM_ATTRIBUTE_TYPE: Column = Coded(&[NONE, NONE, 0x06, 0x0A, NONE]);
 const RESOLUTION_SCOPE: Column = Coded(&[0x00, 0x1A, 0x23, 0x01]);
 
-/// The columns of the tables, in the order of their kinds, up to the last that is read here.
+/// The columns of the tables, in the order of their ids, up to the last that is read.
 pub(super) const COLUMNS: [&[Column]; ASSEMBLY_REF + 1] = [
     &[Two, Text, Guid, Guid, Guid],                             // 00 Module
     &[RESOLUTION_SCOPE, Text, Text],                            // 01 TypeRef
@@ -93,10 +93,10 @@ pub(super) const COLUMNS: [&[Column]; ASSEMBLY_REF + 1] = [
     &[Two, Two, Two, Two, Four, Blob, Text, Text, Blob],        // 23 AssemblyRef
 ];
 
-/// How wide the columns of one assembly are.
+/// The widths of columns in one assembly.
 pub(super) struct Widths {
-    pub(super) rows: [u32; KINDS],
-    /// Which heaps are too large for two bytes: 1 texts, 2 GUIDs, 4 blobs.
+    pub(super) rows: [u32; TABLE_IDS],
+    /// Flags of the heaps that need offsets of four bytes: 1 strings, 2 GUIDs, 4 blobs.
     pub(super) large_heaps: u8,
 }
 
@@ -108,17 +108,17 @@ impl Widths {
             Text => self.large_heaps & 1 != 0,
             Guid => self.large_heaps & 2 != 0,
             Blob => self.large_heaps & 4 != 0,
-            Row(kind) => self.rows(kind) > 0xFFFF,
-            Coded(kinds) => {
-                let tag_bits = kinds.len().next_power_of_two().trailing_zeros();
-                let most = kinds.iter().map(|kind| self.rows(*kind)).max().unwrap_or(0);
+            Row(table) => self.rows(table) > 0xFFFF,
+            Coded(tables) => {
+                let tag_bits = tables.len().next_power_of_two().trailing_zeros();
+                let most = tables.iter().map(|table| self.rows(*table)).max().unwrap_or(0);
                 most > 0xFFFF >> tag_bits
             }
         };
         if wide { 4 } else { 2 }
     }
 
-    pub(super) fn rows(&self, kind: Kind) -> u32 {
-        self.rows.get(kind).copied().unwrap_or(0)
+    pub(super) fn rows(&self, table: TableId) -> u32 {
+        self.rows.get(table).copied().unwrap_or(0)
     }
 }

@@ -56,12 +56,12 @@ pub struct Found {
     /// The other contracts, in order of preference.
     pub others: Vec<Contract>,
     /// Files of the service's folder that cannot be read, or lack a part of the contract.
-    pub passed_over: Vec<PassedOver>,
+    pub rejected: Vec<RejectedFile>,
 }
 
 /// A file that may be the contract but cannot be used.
 #[derive(Debug)]
-pub struct PassedOver {
+pub struct RejectedFile {
     /// The file.
     pub path: PathBuf,
     /// Why it cannot be used. The text completes a sentence that begins with the path.
@@ -107,11 +107,11 @@ pub fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runtime>) -
         // Not every machine has every kind of GAC.
         let _ = programs(folder, GAC_DEPTH, &mut files);
     }
-    let (mut contracts, mut passed_over) = (Vec::new(), Vec::new());
+    let (mut contracts, mut rejected) = (Vec::new(), Vec::new());
     for (index, path) in files.into_iter().enumerate() {
         match examine(&path, index >= in_folder) {
             Ok(contract) => contracts.extend(contract),
-            Err(why) => passed_over.push(PassedOver { path, why }),
+            Err(why) => rejected.push(RejectedFile { path, why }),
         }
     }
     let is_too_new = |contract: &Contract| runtime.is_some_and(|runtime| !runtime.loads(&contract.runtime));
@@ -120,19 +120,19 @@ pub fn find(service_folder: &Path, gac: &[PathBuf], runtime: Option<&Runtime>) -
     match contracts.next() {
         Some(contract) => {
             // Other files of the GAC are not relevant once a contract was found.
-            passed_over.retain(|passed| passed.path.parent() == Some(service_folder));
-            Ok(Found { contract, others: contracts.collect(), passed_over })
+            rejected.retain(|file| file.path.parent() == Some(service_folder));
+            Ok(Found { contract, others: contracts.collect(), rejected })
         }
-        None => Err(not_found(service_folder, &passed_over)),
+        None => Err(not_found(service_folder, &rejected)),
     }
 }
 
-fn not_found(service_folder: &Path, passed_over: &[PassedOver]) -> DeployError {
+fn not_found(service_folder: &Path, rejected: &[RejectedFile]) -> DeployError {
     let mut text = format!("no assembly in {} or in the GAC defines {NAMESPACE}.{INTERFACE}", service_folder.display());
-    for PassedOver { path, why } in passed_over.iter().take(MAX_NAMED) {
+    for RejectedFile { path, why } in rejected.iter().take(MAX_NAMED) {
         text.push_str(&format!("\n  {}: {why}", path.display()));
     }
-    if let Some(more) = passed_over.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
+    if let Some(more) = rejected.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         text.push_str(&format!("\n  and {more} more files that could not be read"));
     }
     DeployError::failed(text)

@@ -1,4 +1,4 @@
-//! Assemblies by a real compiler, whole and damaged.
+//! Searches among assemblies of a real compiler, intact and damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::shim::Shim;
 
 const STUB: &str = include_str!("../../../../shim/contract/PhoneServiceProvider.cs");
 
-/// A service's folder and a GAC.
+/// A machine with a service's folder and a GAC.
 struct Machine {
     folder: TempDir,
 }
@@ -58,7 +58,7 @@ impl Machine {
 }
 
 #[test]
-fn the_contract_is_found_whatever_its_files_name_is() {
+fn the_contract_is_found_by_any_file_name() {
     for name in ["Microsoft.IdentityManagement.PhoneServiceProviderContract.dll", "a b.DLL", "Ünbekannt.exe"] {
         let machine = Machine::new();
         let path = machine.stub(&format!("Service/{name}"), "4.5.202.0");
@@ -67,12 +67,12 @@ fn the_contract_is_found_whatever_its_files_name_is() {
         assert_eq!(found.contract.version.to_string(), "4.5.202.0");
         assert_eq!(found.contract.runtime, "v2.0.50727");
         assert_eq!(found.contract.public_key_token, None);
-        assert!(found.others.is_empty() && found.passed_over.is_empty(), "{found:?}");
+        assert!(found.others.is_empty() && found.rejected.is_empty(), "{found:?}");
     }
 }
 
 #[test]
-fn what_only_refers_to_the_contract_is_not_taken_for_it() {
+fn an_assembly_that_only_uses_the_contract_is_not_it() {
     let machine = Machine::new();
     let stub = machine.stub("elsewhere/Contract.dll", "1.0.0.0");
     let shim = include_str!("../../../../shim/CustomPhoneGate.cs");
@@ -84,7 +84,7 @@ fn what_only_refers_to_the_contract_is_not_taken_for_it() {
     assert_eq!(machine.find().unwrap().contract.path, contract);
 }
 
-/// Makes a native library of a managed one: clears its entry for the CLI header, the 15th data directory of a PE32
+/// Turns a managed library into a native one: clears its entry for the CLI header, the 15th data directory of a PE32
 /// (<https://learn.microsoft.com/windows/win32/debug/pe-format>, "Optional Header Data Directories").
 fn without_cli_header(mut library: Vec<u8>) -> Vec<u8> {
     let headers = u32::from_le_bytes(library[0x3C..0x40].try_into().unwrap()) as usize;
@@ -97,7 +97,7 @@ fn without_cli_header(mut library: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn native_libraries_and_other_files_are_passed_over_in_silence() {
+fn native_libraries_and_other_files_cause_no_warning() {
     let machine = Machine::new();
     let managed = machine.stub("Elsewhere/Contract.dll", "1.0.0.0");
     std::fs::write(machine.service().join("native.dll"), without_cli_header(std::fs::read(managed).unwrap())).unwrap();
@@ -105,11 +105,11 @@ fn native_libraries_and_other_files_are_passed_over_in_silence() {
     std::fs::write(machine.service().join("empty.dll"), "").unwrap();
     std::fs::create_dir(machine.service().join("folder.dll")).unwrap();
     machine.stub("Service/Contract.dll", "1.0.0.0");
-    assert!(machine.find().unwrap().passed_over.is_empty());
+    assert!(machine.find().unwrap().rejected.is_empty());
 }
 
 #[test]
-fn the_services_folder_comes_before_the_gac_and_new_before_old() {
+fn the_services_folder_precedes_the_gac_and_new_old() {
     let machine = Machine::new();
     let old_gac = machine.stub("Windows/assembly/GAC_MSIL/Contract/4.0.0.0__0123456789abcdef/Contract.dll", "4.0.0.0");
     assert_eq!(machine.find().unwrap().contract.path, old_gac);
@@ -127,7 +127,7 @@ fn the_services_folder_comes_before_the_gac_and_new_before_old() {
 }
 
 #[test]
-fn a_contract_that_lacks_something_is_refused_by_what_it_lacks() {
+fn an_incomplete_contract_is_rejected_with_what_it_lacks() {
     for (from, to, lacks) in [
         ("string GetFailureMessage(string callId);", "", "the method GetFailureMessage"),
         ("PhoneCallStatus GetCallStatus(", "PhoneCallStatus CallStatus(", "the method GetCallStatus"),
@@ -154,7 +154,7 @@ fn a_contract_that_lacks_something_is_refused_by_what_it_lacks() {
 }
 
 #[test]
-fn a_class_of_the_interfaces_name_is_not_the_contract() {
+fn a_class_with_the_interfaces_name_is_not_the_contract() {
     let machine = Machine::new();
     let class = "namespace Microsoft.IdentityManagement.PhoneServiceProvider { public class IPhoneServiceProvider {} }";
     machine.compile("Service/Class.dll", class, &[]);
@@ -164,7 +164,7 @@ fn a_class_of_the_interfaces_name_is_not_the_contract() {
 }
 
 #[test]
-fn a_signed_contract_has_the_token_that_dotnet_shows() {
+fn a_signed_contract_has_the_token_that_sn_prints() {
     let machine = Machine::new();
     let key = machine.folder.path().join("key.snk");
     let made = Command::new("sn").arg("-k").arg(&key).output().expect("this test needs sn: apt-get install mono-devel");
@@ -177,18 +177,18 @@ fn a_signed_contract_has_the_token_that_dotnet_shows() {
 }
 
 #[test]
-fn the_assemblies_of_a_whole_runtime_are_read_without_a_complaint() {
+fn all_assemblies_of_mono_are_readable() {
     let machine = Machine::new();
     machine.stub("Service/Contract.dll", "1.0.0.0");
     let runtime = PathBuf::from("/usr/lib/mono");
     assert!(runtime.join("gac").is_dir(), "this test needs Mono's assemblies: apt-get install mono-devel");
     let found = find(&machine.service(), &[runtime], None).map_err(|error| error.to_string()).unwrap();
-    assert!(found.passed_over.is_empty(), "{:?}", found.passed_over);
+    assert!(found.rejected.is_empty(), "{:?}", found.rejected);
     assert!(found.others.is_empty());
 }
 
 #[test]
-fn a_damaged_file_is_named_and_never_stops_the_search() {
+fn a_damaged_file_is_reported_and_skipped() {
     let machine = Machine::new();
     let good = machine.stub("Service/good.dll", "1.0.0.0");
     let whole = std::fs::read(&good).unwrap();
@@ -196,7 +196,7 @@ fn a_damaged_file_is_named_and_never_stops_the_search() {
     std::fs::write(machine.service().join("head.dll"), &whole[..200]).unwrap();
     let found = machine.find().unwrap();
     assert_eq!(found.contract.path, good);
-    let named: Vec<_> = found.passed_over.iter().map(|passed| passed.path.file_name().unwrap()).collect();
+    let named: Vec<_> = found.rejected.iter().map(|file| file.path.file_name().unwrap()).collect();
     assert_eq!(named, ["cut.dll", "head.dll"]);
 
     std::fs::remove_file(good).unwrap();
@@ -204,7 +204,7 @@ fn a_damaged_file_is_named_and_never_stops_the_search() {
     assert!(error.contains("cut.dll: is damaged"), "{error}");
 }
 
-/// Reads a file in every way. What comes of it does not matter, only that it comes.
+/// Reads everything from a file. The result does not matter.
 fn read(file: &[u8]) {
     if let Ok(metadata) = Metadata::read(file) {
         let _ = identity_and_gaps(&metadata);
@@ -213,7 +213,7 @@ fn read(file: &[u8]) {
 }
 
 #[test]
-fn no_damage_makes_the_reader_panic_or_hang() {
+fn a_damaged_file_never_makes_the_reader_panic_or_hang() {
     let machine = Machine::new();
     let contract = machine.stub("Service/Contract.dll", "1.0.0.0");
     let shim = include_str!("../../../../shim/CustomPhoneGate.cs");
@@ -223,7 +223,7 @@ fn no_damage_makes_the_reader_panic_or_hang() {
     for whole in [contract, shim].map(|path| std::fs::read(path).unwrap()) {
         (0..whole.len()).for_each(|length| read(&whole[..length]));
         let root = whole.windows(4).position(|bytes| bytes == b"BSJB").unwrap();
-        // The headers and the tables have most of the numbers that could lead astray.
+        // Most offsets and sizes are in the headers and the tables.
         let regions = [0..whole.len(), 0..0x400, root..root + 0x200];
         for round in 0..30_000 {
             let mut file = whole.clone();
@@ -243,7 +243,7 @@ fn no_damage_makes_the_reader_panic_or_hang() {
 }
 
 #[test]
-fn half_a_million_types_do_not_keep_the_search_busy() {
+fn half_a_million_types_are_searched_in_time() {
     let machine = Machine::new();
     let mut file = std::fs::read(machine.stub("Service/Contract.dll", "1.0.0.0")).unwrap();
     let find = |file: &[u8], what: &[u8]| file.windows(what.len()).position(|bytes| bytes == what).unwrap();
@@ -251,14 +251,14 @@ fn half_a_million_types_do_not_keep_the_search_busy() {
     let root = find(&file, b"BSJB");
     let texts = root + word(&file, find(&file, b"#Strings") - 8);
     let name = (find(&file, b"IPhoneServiceProvider\0") - texts) as u8;
-    // A stream with one table: interfaces of the right name, without a namespace. So many of them need wide columns.
+    // A stream with one table: interfaces of the right name, without a namespace. This many rows need wide columns.
     let rows = 500_000_u32;
     let mut tables = vec![0, 0, 0, 0, 2, 0, 0, 1];
     tables.extend((1_u64 << TYPE_DEF).to_le_bytes());
     tables.extend([0; 8]);
     tables.extend(rows.to_le_bytes());
     tables.extend([0x21, 0, 0, 0, name, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].repeat(rows as usize));
-    // It is laid behind the rest, in the section that the metadata is in.
+    // It is appended to the section with the metadata.
     let header = find(&file, b"#~\0") - 8;
     let at = file.len();
     file[header..header + 4].copy_from_slice(&((at - root) as u32).to_le_bytes());

@@ -46,9 +46,9 @@ impl Runtime {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::of_program(service_folder)),
             Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
         };
-        let unfit = |problem: String| format!("{} {problem}", path.display());
-        let (text, _) = decode(&file).map_err(unfit)?;
-        let supported = supported(&text).map_err(|()| unfit("is not well-formed XML".to_owned()))?;
+        let unusable = |problem: String| format!("{} {problem}", path.display());
+        let (text, _) = decode(&file).map_err(unusable)?;
+        let supported = supported(&text).map_err(|()| unusable("is not well-formed XML".to_owned()))?;
         let has_clr_2 = windows.is_none_or(|windows| windows.join(CLR_2).is_file());
         let is_installed = |version: &&String| has_clr_2 || generation(version).is_none_or(|generation| generation > 3);
         match supported.iter().find(is_installed).or(supported.first()) {
@@ -66,7 +66,7 @@ impl Runtime {
             Some(metadata) => {
                 Self { version: metadata.runtime.to_owned(), known_by: "what its program was compiled for" }
             }
-            None => Self { version: DEFAULT.to_owned(), known_by: "the default, since its .exe.config names none" },
+            None => Self { version: DEFAULT.to_owned(), known_by: "the default, because its .exe.config names none" },
         }
     }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtime_is_the_first_that_the_services_configuration_allows() {
+    fn the_runtime_is_the_first_that_the_config_allows() {
         let folder = tempfile::tempdir().unwrap();
         let runtime = |config: &str| {
             std::fs::write(folder.path().join(CONFIG_NAME), config).unwrap();
@@ -135,7 +135,7 @@ mod tests {
 
     /// Windows Server without the feature .NET Framework 3.5 has only CLR 4.
     #[test]
-    fn of_several_runtimes_the_first_that_is_installed_is_taken() {
+    fn the_first_installed_runtime_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let windows = folder.path().join("Windows");
         let both = "<supportedRuntime version=\"v2.0.50727\"/><supportedRuntime version=\"v4.0\"/>";
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_configuration_a_program_runs_on_what_it_was_compiled_for() {
+    fn without_config_the_programs_own_runtime_is_used() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("service.cs");
         std::fs::write(&source, "class Service { static void Main() { } }").unwrap();

@@ -225,7 +225,10 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
         // Only the administrator knows what else a folder of the site is used for.
         return match problem {
             StateFolderProblem::Unsafe(why) => Err(not_usable(format!("log.directory: {}: {why}", path.display()))
-                .hint("correct its permissions or name another folder: PhoneGate keeps no state where other accounts can write")),
+                .hint(
+                    "correct its permissions or name another folder: PhoneGate keeps no state in a folder that other \
+                     accounts can write to",
+                )),
             StateFolderProblem::NotWritable(why) => {
                 Err(not_usable(format!("log.directory: {}: {why}", path.display()))
                     .hint("grant it the right to modify what is there"))
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_that_are_copied_are_those_that_were_checked() {
+    fn the_copied_bytes_are_the_checked_ones() {
         let folder = tempfile::tempdir().unwrap();
         let (from, next) = (folder.path().join("named.json"), folder.path().join("next.json"));
         let place = folder.path().join("service/phonegate.json");

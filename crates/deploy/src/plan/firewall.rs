@@ -1,5 +1,5 @@
-//! The rules of Windows Firewall that calls over a SIP trunk need. Install prints them but does not create them: many
-//! sites set them by group policy, and only the administrator knows from which addresses the trunk sends audio.
+//! Lists the rules of Windows Firewall that calls over a SIP trunk need. They are shown but not created: many sites set
+//! them by group policy, and only the administrator knows from which addresses the trunk sends audio.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
@@ -9,11 +9,11 @@ use phonegate::config::{BackendConfig, Config};
 
 use crate::find::PROGRAM;
 
-/// The port of a trunk whose URI has none.
+/// The port of a trunk whose URI names none.
 const SIP_PORT: u16 = 5060;
 
-/// The commands for the SIP trunks in use: for signalling that comes to a fixed UDP port, and for audio, which is always
-/// UDP. Names of trunks are looked up.
+/// Returns the commands for the SIP trunks in use: one for signalling to a fixed UDP port, one for audio, which is always
+/// UDP. The hosts of trunks are resolved.
 pub(super) fn rules(config: &Config, service_folder: &Path) -> Vec<String> {
     let program = service_folder.join(PROGRAM);
     let mut rules = Vec::new();
@@ -36,11 +36,11 @@ pub(super) fn rules(config: &Config, service_folder: &Path) -> Vec<String> {
     rules
 }
 
-/// The host and port of a trunk or proxy.
+/// A trunk or proxy.
 struct Target<'a> {
     host: &'a str,
     port: u16,
-    /// Whether it is reached over TCP or TLS: PhoneGate opens these connections, so no inbound rule is needed.
+    /// Whether it is reached over TCP or TLS. PhoneGate opens these connections, so they need no inbound rule.
     is_stream: bool,
 }
 
@@ -52,7 +52,7 @@ fn targets(trunk: &SipConfig) -> impl Iterator<Item = Target<'_>> {
     uris.into_iter().map(target)
 }
 
-/// The parts of a SIP URI, which the gate has accepted before.
+/// Parses a SIP URI, which the configuration has validated.
 fn target(uri: &str) -> Target<'_> {
     let (scheme, rest) = uri.split_once(':').unwrap_or(("sip", uri));
     let (place, parameters) = rest.split_once([';', '?']).unwrap_or((rest, ""));
@@ -67,9 +67,8 @@ fn target(uri: &str) -> Target<'_> {
     Target { host, port: port.and_then(|port| port.parse().ok()).unwrap_or(SIP_PORT), is_stream }
 }
 
-/// The addresses that the gate reads SIP from, as `remoteip` takes them: those that requests are sent to, the trunks
-/// behind a proxy, and `signalling_addresses`. A host that cannot be looked up here is left as a placeholder, which the
-/// administrator replaces.
+/// Returns the addresses from which the gate accepts SIP, in the syntax of `remoteip`: the trunks, the proxy and
+/// `signalling_addresses`. A host that cannot be resolved becomes a placeholder for the administrator to replace.
 fn remote_addresses(trunk: &SipConfig) -> String {
     let trunks = trunk.trunk.with_paths("").into_iter().map(|(_, uri)| target(uri));
     let signalling = trunk.signalling_addresses.iter().map(|host| (host.as_str(), SIP_PORT));
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_lets_in_the_trunk_alone_to_the_service_alone() {
+    fn a_rule_admits_only_the_trunk_to_only_the_service() {
         let rules = rules_of(r#""trunk": "sip:192.0.2.10", "local_port": 5070"#);
         let program = Path::new("service").join("Microsoft.ResourceManagement.Service.exe");
         let rule = |what: &str, ports: &str| {
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn signalling_needs_a_rule_only_over_udp_to_a_fixed_port() {
+    fn signalling_needs_a_rule_only_for_a_fixed_udp_port() {
         for (trunk, count) in [
             (r#""trunk": "sip:192.0.2.10""#, 1),
             (r#""trunk": "sip:192.0.2.10;transport=tcp", "local_port": 5070"#, 1),
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_of_the_trunk_is_let_in() {
+    fn rules_admit_every_address_of_the_trunk() {
         for (trunk, remote) in [
             (r#""trunk": ["sip:192.0.2.11:5080", "sip:[2001:db8::1]:5061;transport=tls"]"#, "192.0.2.11,2001:db8::1"),
             (r#""trunk": "sip:192.0.2.10", "outbound_proxy": "sip:192.0.2.7""#, "192.0.2.10,192.0.2.7"),

@@ -1,16 +1,16 @@
-//! The hash that identifies a library: the SHA-256 of its file without an Authenticode signature, so that a customer
-//! can sign it. The build script uses this file too, to give the tool the hash of the library that it is shipped with.
+//! Computes the hash that identifies a library: the SHA-256 of its file without an Authenticode signature, so that a
+//! customer can sign it. The build script of the tool includes this file to hash the library that belongs to it.
 //!
-//! As Authenticode does, it leaves out the checksum, the entry of the certificate table in the header, and that table
-//! itself, and counts the zeros with which a signer fills the file up to a multiple of eight bytes:
+//! Like Authenticode, it excludes the checksum, the header's entry for the certificate table, and that table, and
+//! includes the zeros with which a signer pads the file to a multiple of eight bytes:
 //! <https://learn.microsoft.com/windows/win32/debug/pe-format#process-for-generating-the-authenticode-pe-image-hash>.
-//! Unlike Authenticode it counts everything else, also what is between and behind the sections.
+//! Unlike Authenticode, it includes all other bytes, such as those between and after the sections.
 
 use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
-/// A signer fills the file with zeros up to a multiple of this, and puts the certificate table behind them.
+/// A signer pads the file with zeros to a multiple of this number of bytes, and appends the certificate table.
 const ALIGNMENT: usize = 8;
 
 /// Returns the hash in lower-case hexadecimal. For a file that is not a portable executable, all bytes are hashed.
@@ -28,8 +28,8 @@ pub fn of(file: &[u8]) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The parts of a portable executable that a signer does not change. What comes after them is the certificate table:
-/// nothing in it is loaded, and since the hash covers all headers of sections, no section can be moved into it.
+/// Returns the parts of a portable executable that a signer does not change. The certificate table follows them. Windows
+/// loads nothing from it, and no section can be moved into it, because the hash covers the section headers.
 fn hashed_parts(file: &[u8]) -> Option<[Range<usize>; 3]> {
     const POINTER_TO_HEADERS: usize = 0x3c;
     const SIGNATURE: &[u8] = b"PE\0\0";
@@ -64,7 +64,7 @@ fn hashed_parts(file: &[u8]) -> Option<[Range<usize>; 3]> {
     Some([0..checksum, checksum.checked_add(4)?..entry, entry.checked_add(8)?..end])
 }
 
-/// Four bytes, the lowest first.
+/// Reads four bytes in little-endian order.
 fn number(file: &[u8], at: usize) -> Option<usize> {
     let bytes = file.get(at..)?.first_chunk::<4>()?;
     usize::try_from(u32::from_le_bytes(*bytes)).ok()
@@ -88,7 +88,7 @@ mod tests {
         said
     }
 
-    /// A library for each kind of processor.
+    /// Compiles a library for a platform.
     fn compiled(folder: &Path, platform: &str) -> std::path::PathBuf {
         let (source, out) = (folder.join("library.cs"), folder.join(format!("{platform}.dll")));
         std::fs::write(&source, "public class Library { }").unwrap();
@@ -98,7 +98,7 @@ mod tests {
         out
     }
 
-    /// As a customer's administrator does. Returns the signed file, and the digest in the signature.
+    /// Signs a file as an administrator would. Returns the signed file, and the digest in the signature.
     fn signed(file: &Path) -> (Vec<u8>, String) {
         let folder = file.parent().unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
@@ -108,12 +108,12 @@ mod tests {
         std::fs::write(&pem, certificate.self_signed(&key).unwrap().pem()).unwrap();
         std::fs::write(&key_pem, key.serialize_pem()).unwrap();
         let out = file.with_extension("signed");
-        // It replaces no file.
+        // osslsigncode does not replace files.
         let _ = std::fs::remove_file(&out);
         let mut sign = Command::new("osslsigncode");
         sign.args(["sign", "-h", "sha256", "-certs"]).arg(pem).arg("-key").arg(key_pem);
         run(sign.arg("-in").arg(file).arg("-out").arg(&out), "osslsigncode");
-        // It refuses the issuer, whom nobody knows, but says what it has read.
+        // It rejects the unknown issuer, but prints the digest.
         let verified = Command::new("osslsigncode").arg("verify").arg(&out).output().unwrap();
         let said = String::from_utf8_lossy(&verified.stdout).to_lowercase();
         let digest = said.lines().find_map(|line| line.split_once("calculated message digest")?.1.split_once(':'));
@@ -121,18 +121,18 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_changes_no_hash_and_every_other_byte_does() {
+    fn a_signature_keeps_the_hash_and_other_bytes_change_it() {
         let folder = tempfile::tempdir().unwrap();
         for platform in ["x64", "x86"] {
             let file = compiled(folder.path(), platform);
             let mut unsigned = std::fs::read(&file).unwrap();
-            // One whose length is not a multiple of eight is filled up by the signer.
+            // In the second round the length is not a multiple of eight, so the signer pads the file.
             for _ in 0..2 {
                 let hash = of(&unsigned);
                 std::fs::write(&file, &unsigned).unwrap();
                 let (signed, digest) = signed(&file);
                 assert_ne!(signed, unsigned);
-                assert_eq!((of(&signed), &hash), (digest, &hash), "it is Authenticode's own");
+                assert_eq!((of(&signed), &hash), (digest, &hash), "it equals Authenticode's digest");
                 for at in [0, unsigned.len() / 2, unsigned.len() - 1] {
                     for file in [&unsigned, &signed] {
                         let mut changed = file.clone();
@@ -141,14 +141,14 @@ mod tests {
                     }
                 }
                 unsigned.extend([1, 2, 3]);
-                assert_ne!(of(&unsigned), hash, "what is appended counts");
+                assert_ne!(of(&unsigned), hash, "appended bytes change it");
             }
         }
     }
 
-    /// An entry that takes code for a signature does not hide it.
+    /// An entry that declares code to be the signature does not exclude it from the hash.
     #[test]
-    fn a_certificate_table_that_begins_earlier_is_no_signature() {
+    fn a_certificate_table_inside_the_code_is_not_excluded() {
         let folder = tempfile::tempdir().unwrap();
         let file = std::fs::read(compiled(folder.path(), "x64")).unwrap();
         let entry = hashed_parts(&file).unwrap()[1].end;

@@ -61,12 +61,12 @@ fn find_contract(
     notes: &mut Notes,
 ) -> Result<Contract, DeployError> {
     let gac = windows.map(contract::gac_folders).unwrap_or_default();
-    let contract::Found { contract, others, passed_over } = contract::find(folder, &gac, runtime)?;
+    let contract::Found { contract, others, rejected } = contract::find(folder, &gac, runtime)?;
     notes.found("contract", contract.to_string());
     for other in others {
         notes.found("not used", other.to_string());
     }
-    notes.warnings.extend(passed_over.iter().map(|file| format!("{} {}", file.path.display(), file.why)));
+    notes.warnings.extend(rejected.iter().map(|file| format!("{} {}", file.path.display(), file.why)));
     Ok(contract)
 }
 
@@ -216,7 +216,7 @@ mod tests {
 
     /// Windows Server has .NET Framework 4 always, and 3.5 only as a feature.
     #[test]
-    fn the_compiler_is_one_that_is_there_and_reads_the_contract() {
+    fn the_compiler_exists_and_can_read_the_contract() {
         let windows = tempfile::tempdir().unwrap();
         let [older, newer] = COMPILERS.map(|compiler| windows.path().join(compiler));
         let chosen = |runtime: &str| {

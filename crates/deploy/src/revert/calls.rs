@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_restore_says_which_pins_and_locks_it_loses() {
+    fn a_restore_reports_the_pins_and_locks_that_it_loses() {
         let kept = Restore {
             file: "phonegate.db".into(),
             version: 5,

@@ -46,7 +46,7 @@ pub struct Plan {
     remove: Vec<PathBuf>,
     /// Files and folders with data.
     purge: Vec<PathBuf>,
-    /// Whether the administrator should be told how to restore the calls.
+    /// Whether to suggest restoring the calls.
     suggests_restoring_calls: bool,
 }
 

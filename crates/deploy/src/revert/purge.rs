@@ -25,7 +25,7 @@ pub(super) fn paths(folder: &Path, state: Option<PathBuf>, logs: &[&str], warnin
     };
     let calls = calls.into_iter().flat_map(|file| {
         // SQLite keeps two files beside the database.
-        ["", "-wal", "-shm"].map(|suffix| with_suffix(&file, suffix)).into_iter().chain(store::kept_beside(&file))
+        ["", "-wal", "-shm"].map(|suffix| with_suffix(&file, suffix)).into_iter().chain(store::backup_files(&file))
     });
     let is_log = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_calling_code_is_read_in_each_form() {
+    fn a_calling_code_is_parsed_in_each_form() {
         for (text, main) in
             [("1", Some("US")), ("+1", Some("US")), (" +49 ", Some("DE")), ("0049", Some("DE")), ("44", Some("GB"))]
         {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_advice_names_the_main_country_and_those_with_the_same_code() {
+    fn the_advice_names_all_countries_of_the_calling_code() {
         let advice = |text: &str, configured| DefaultCountry::parse(text).map(|read| read.advice(configured));
         let names = |text: &str, configured, words: &[&str]| {
             let advice = advice(text, configured).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Files as they may be found on a machine, and what becomes of them.
+//! Edits of files as they occur on real machines, and of damaged ones.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use super::*;
 
@@ -12,7 +12,7 @@ fn with(file: impl AsRef<[u8]>) -> Vec<u8> {
     once
 }
 
-fn refusal(file: impl AsRef<[u8]>) -> String {
+fn rejection(file: impl AsRef<[u8]>) -> String {
     let file = file.as_ref();
     let text = with_provider(file, DLL).map(|_| ()).unwrap_err().message;
     assert_eq!(provider(file).unwrap_err().message, text);
@@ -20,13 +20,13 @@ fn refusal(file: impl AsRef<[u8]>) -> String {
     text
 }
 
-fn utf16(text: &str, mark: [u8; 2]) -> Vec<u8> {
-    let unit = if mark == [0xFF, 0xFE] { u16::to_le_bytes } else { u16::to_be_bytes };
-    mark.into_iter().chain(text.encode_utf16().flat_map(unit)).collect()
+fn utf16(text: &str, bom: [u8; 2]) -> Vec<u8> {
+    let unit = if bom == [0xFF, 0xFE] { u16::to_le_bytes } else { u16::to_be_bytes };
+    bom.into_iter().chain(text.encode_utf16().flat_map(unit)).collect()
 }
 
 #[test]
-fn the_provider_is_the_only_entry_left_and_all_the_rest_is_kept() {
+fn an_edit_leaves_one_entry_and_keeps_all_else() {
     let old = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<?note keep?>\r\n<!-- above -->\r\n\
                <m:Settings xmlns:m=\"urn:m\" version='1' >\r\n\t<LICENSE_KEY>a &amp; b</LICENSE_KEY>\r\n\t\
                <!-- within -->\r\n\t<GROUP_KEY a=\"1\"><x/>k</GROUP_KEY>\r\n\t<username/>\r\n</m:Settings>\r\n<!-- below -->";
@@ -39,7 +39,7 @@ fn the_provider_is_the_only_entry_left_and_all_the_rest_is_kept() {
 }
 
 #[test]
-fn a_provider_that_is_named_is_replaced_in_its_place() {
+fn an_existing_provider_is_replaced_in_place() {
     let other = "<a>\n  <X/>\n  <CustomPhoneProvider >\"C:\\Other.dll\"\n</CustomPhoneProvider>\n  <Y/>\n</a>";
     assert_eq!(provider(other.as_bytes()).ok(), Some(Some("\"C:\\Other.dll\"".to_owned())));
     assert_eq!(other_entries(other.as_bytes()).ok(), Some(vec!["X".to_owned(), "Y".to_owned()]));
@@ -55,14 +55,14 @@ fn several_providers_become_one() {
 }
 
 #[test]
-fn a_name_in_another_case_is_another_entry_and_is_cleared() {
+fn an_entry_in_another_case_is_cleared() {
     let old = "<a><customphoneprovider>C:\\x.dll</customphoneprovider></a>";
     assert_eq!(provider(old.as_bytes()).ok(), Some(None));
     assert_eq!(with(old), format!("<a><CustomPhoneProvider>{DLL}</CustomPhoneProvider></a>").into_bytes());
 }
 
 #[test]
-fn a_root_without_entries_gets_one_on_a_line_of_its_own() {
+fn a_root_without_entries_gets_one_on_its_own_line() {
     let line = format!("<CustomPhoneProvider>{DLL}</CustomPhoneProvider>");
     for (old, new) in [
         ("<a/>", format!("<a>\n  {line}\n</a>")),
@@ -76,14 +76,14 @@ fn a_root_without_entries_gets_one_on_a_line_of_its_own() {
 }
 
 #[test]
-fn an_entry_of_the_roots_namespace_stays_in_it() {
+fn an_entry_keeps_the_namespace_prefix_of_the_root() {
     let old = "<m:a xmlns:m=\"urn:m\"><m:KEY>k</m:KEY></m:a>";
     let new = format!("<m:a xmlns:m=\"urn:m\"><m:CustomPhoneProvider>{DLL}</m:CustomPhoneProvider></m:a>");
     assert_eq!(with(old), new.into_bytes());
 }
 
 #[test]
-fn every_encoding_keeps_its_bytes_and_its_mark() {
+fn every_encoding_keeps_its_bytes_and_byte_order_mark() {
     let text = |label: &str, rest: &str| {
         format!("<?xml version=\"1.0\" encoding=\"{label}\"?>\r\n<a>\r\n<!-- é -->{rest}</a>")
     };
@@ -94,7 +94,7 @@ fn every_encoding_keeps_its_bytes_and_its_mark() {
     for (label, mark) in [("utf-16", [0xFF, 0xFE]), ("UTF-16", [0xFE, 0xFF])] {
         assert_eq!(with(utf16(&text(label, "<X>ü</X>"), mark)), utf16(&text(label, &entry), mark));
     }
-    // Whatever an older encoding has beyond ASCII is kept byte by byte.
+    // Bytes beyond ASCII of an older encoding are kept.
     for label in ["windows-1252", "ISO-8859-1", "windows-1250", "shift_jis"] {
         let bytes = |rest: &str| text(label, rest).replace('é', "?").into_bytes();
         let swap = |mut bytes: Vec<u8>| {
@@ -107,7 +107,7 @@ fn every_encoding_keeps_its_bytes_and_its_mark() {
 }
 
 #[test]
-fn a_path_is_written_so_that_it_is_read_as_it_is() {
+fn a_path_is_read_back_as_it_was_written() {
     for path in [r"D:\R&D <x>\Größe\日本 'x';\Gate.dll", r"\\server\share\a]]>b&amp;.dll"] {
         for file in ["<a/>", "<?xml version='1.0' encoding='windows-1252'?><a/>"] {
             let new = with_provider(file.as_bytes(), path).map_err(|error| error.to_string()).unwrap();
@@ -120,7 +120,7 @@ fn a_path_is_written_so_that_it_is_read_as_it_is() {
 }
 
 #[test]
-fn a_file_that_is_not_understood_is_refused_by_its_fault() {
+fn a_malformed_file_is_rejected_with_the_reason() {
     for (file, fault) in [
         ("", "no root element"),
         ("  \r\n", "no root element"),
@@ -142,32 +142,34 @@ fn a_file_that_is_not_understood_is_refused_by_its_fault() {
         ("<a><![CDATA[x</a>", "CDATA"),
         ("<a>\u{1}</a>", "forbids"),
         ("\n<?xml version='1.0'?><a/>", "very beginning"),
-        ("<?xml version='1.0' encoding='klingon'?><a/>", "klingon, which is not known"),
+        ("<?xml version='1.0' encoding='klingon'?><a/>", "klingon, which PhoneGate does not know"),
         ("<?xml version='1.0' encoding='utf-16'?><a/>", "utf-16, which it is not in"),
         ("<?xml version='1.0' encoding='iso-2022-jp'?><a/>", "iso-2022-jp, which it is not in"),
         ("\u{feff}<?xml version='1.0' encoding='windows-1252'?><a/>", "is marked as UTF-8"),
     ] {
-        let text = refusal(file);
+        let text = rejection(file);
         assert!(text.starts_with(FILE_NAME) && text.contains(fault), "{file:?}: {text}");
     }
-    assert!(refusal(b"<a>\xFF</a>").contains("UTF-8"));
-    assert!(refusal(b"<\0a\0/\0>\0").contains("without a byte order mark"));
-    assert!(refusal(utf16("<?xml version='1.0' encoding='utf-8'?><a/>", [0xFF, 0xFE])).contains("marked as UTF-16LE"));
-    assert!(refusal([0xFF, 0xFE, 0x3C, 0x00, 0x61]).contains("UTF-16LE"));
+    assert!(rejection(b"<a>\xFF</a>").contains("UTF-8"));
+    assert!(rejection(b"<\0a\0/\0>\0").contains("without a byte order mark"));
+    assert!(
+        rejection(utf16("<?xml version='1.0' encoding='utf-8'?><a/>", [0xFF, 0xFE])).contains("marked as UTF-16LE")
+    );
+    assert!(rejection([0xFF, 0xFE, 0x3C, 0x00, 0x61]).contains("UTF-16LE"));
 }
 
 #[test]
-fn no_refusal_quotes_the_file() {
+fn no_error_quotes_the_file() {
     for file in
         ["<a><KEY>s3cret</s3cret></a>", "<a>&s3cret;</a>", "<a b=s3cret/>", "<s3cret", "s3cret<a/>", "<a s3cret"]
     {
-        let text = refusal(file);
+        let text = rejection(file);
         assert!(!text.contains("s3cret"), "{text}");
     }
 }
 
 #[test]
-fn no_secret_is_shown_in_a_diff() {
+fn a_diff_shows_no_secret() {
     let old = "<?xml version=\"1.0\"?>\r\n<?pi s3cret?>\r\n<Root xmlns=\"urn:x\" key=\"s3cret\">\r\n  <!-- <KEY>s3cret</KEY> -->\r\n\
                \u{20} <LICENSE_KEY>s3cret</LICENSE_KEY>\r\n  <CERT_PASSWORD><![CDATA[s3cret]]>&amp;s3cret</CERT_PASSWORD>\r\n\
                \u{20} <add key='s3cret' value=\"s3cret\"/>\r\n  <USERNAME>s3cret\r\ns3cret</USERNAME>\r\n  s3cret\r\n\
@@ -188,7 +190,7 @@ fn no_secret_is_shown_in_a_diff() {
 }
 
 #[test]
-fn no_damage_makes_the_editor_panic() {
+fn a_damaged_file_never_makes_the_editor_panic() {
     let whole = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\r\n<m:a xmlns:m=\"u\"><!-- é --><X b='1'>&amp;&#x41;<![CDATA[x]]></X>\
                  <CustomPhoneProvider>x</CustomPhoneProvider><?p i?></m:a>";
     let mut random = fastrand::Rng::with_seed(1998);
@@ -212,10 +214,10 @@ fn no_damage_makes_the_editor_panic() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_huge_is_refused_with_what_to_do() {
+fn a_missing_or_huge_file_is_rejected_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE_NAME);
-    let text = read(&path).unwrap_err().message;
+    let text = read(&path).unwrap_err().to_string();
     assert!(text.contains("there is no") && text.contains("--service-dir"), "{text}");
     std::fs::write(&path, vec![b' '; MAX_BYTES as usize + 1]).unwrap();
     assert!(read(&path).unwrap_err().message.contains("larger than"));

@@ -1,37 +1,38 @@
-//! The encoding of an XML file: what is not changed in it keeps its bytes.
+//! Decodes an XML file, and encodes it again so that unchanged text keeps its bytes.
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// An XML declaration is shorter.
+/// Maximum length of an XML declaration in bytes.
 const MAX_DECLARATION: usize = 512;
 
-const SAVE_ANEW: &str = "save it anew in Notepad, with the encoding UTF-8";
+const SAVE_AS_UTF8: &str = "save it in Notepad with the encoding UTF-8";
 
-/// How a file's text is written.
+/// The encoding of a file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
+pub(crate) struct FileEncoding {
     encoding: &'static Encoding,
-    has_mark: bool,
+    has_bom: bool,
 }
 
-/// Turns a file into text.
+/// Decodes a file.
 ///
 /// # Errors
-/// Where its encoding is not known, is contradicted, or is not kept.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(String, Written), String> {
+/// If its encoding is unknown or contradictory, or encoding the text again would not give the same bytes. The text
+/// completes a sentence that begins with the file's name.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(String, FileEncoding), String> {
     let written = match Encoding::for_bom(bytes) {
-        Some((encoding, _)) => Written { encoding, has_mark: true },
-        None => Written { encoding: without_mark(bytes)?, has_mark: false },
+        Some((encoding, _)) => FileEncoding { encoding, has_bom: true },
+        None => FileEncoding { encoding: without_bom(bytes)?, has_bom: false },
     };
-    let mark = if written.has_mark { written.mark().len() } else { 0 };
-    let body = bytes.get(mark..).unwrap_or_default();
-    let broken = || format!("is not what its encoding, {}, allows; {SAVE_ANEW}", written.encoding.name());
+    let bom = if written.has_bom { written.bom().len() } else { 0 };
+    let body = bytes.get(bom..).unwrap_or_default();
+    let broken = || format!("is not what its encoding, {}, allows; {SAVE_AS_UTF8}", written.encoding.name());
     let text = written.encoding.decode_without_bom_handling_and_without_replacement(body).ok_or_else(broken)?;
     let text = text.into_owned();
-    if written.has_mark {
-        agree(&text, written.encoding)?;
+    if written.has_bom {
+        check_declaration(&text, written.encoding)?;
     }
     if written.encode(&text) != bytes {
         return Err(broken());
@@ -39,8 +40,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(String, Written), String> {
     Ok((text, written))
 }
 
-impl Written {
-    /// Turns text into a file again.
+impl FileEncoding {
+    /// Encodes text.
     pub(crate) fn encode(self, text: &str) -> Vec<u8> {
         let body = if self.encoding == UTF_16LE {
             text.encode_utf16().flat_map(u16::to_le_bytes).collect()
@@ -49,16 +50,17 @@ impl Written {
         } else {
             self.encoding.encode(text).0.into_owned()
         };
-        let mark = if self.has_mark { self.mark() } else { &[] };
-        [mark, &body].concat()
+        let bom = if self.has_bom { self.bom() } else { &[] };
+        [bom, &body].concat()
     }
 
-    /// Has it every character? An older encoding may not be the one that .NET means by the same name, either.
+    /// Returns whether it can encode every character. Other encodings may also differ from those that .NET knows by the
+    /// same names.
     pub(crate) fn is_unicode(self) -> bool {
         [UTF_8, UTF_16LE, UTF_16BE].contains(&self.encoding)
     }
 
-    fn mark(self) -> &'static [u8] {
+    fn bom(self) -> &'static [u8] {
         match self.encoding {
             encoding if encoding == UTF_16LE => &[0xFF, 0xFE],
             encoding if encoding == UTF_16BE => &[0xFE, 0xFF],
@@ -67,35 +69,35 @@ impl Written {
     }
 }
 
-/// UTF-8, or what the declaration says, which can be read before the encoding is known.
-fn without_mark(bytes: &[u8]) -> Result<&'static Encoding, String> {
+/// Returns the encoding of a file without a byte order mark: the declared one, else UTF-8.
+fn without_bom(bytes: &[u8]) -> Result<&'static Encoding, String> {
     let start = bytes.get(..MAX_DECLARATION).unwrap_or(bytes);
     if start.iter().take(4).any(|byte| *byte == 0) {
-        return Err(format!("is UTF-16 without a byte order mark, or no text; {SAVE_ANEW}"));
+        return Err(format!("is UTF-16 without a byte order mark, or no text; {SAVE_AS_UTF8}"));
     }
     let Some(label) = declared(&String::from_utf8_lossy(start)) else { return Ok(UTF_8) };
     match Encoding::for_label_no_replacement(label.as_bytes()) {
         Some(encoding) if encoding.is_ascii_compatible() => Ok(encoding),
-        Some(_) => Err(format!("declares the encoding {label}, which it is not in; {SAVE_ANEW}")),
-        None => Err(format!("declares the encoding {label}, which is not known here; {SAVE_ANEW}")),
+        Some(_) => Err(format!("declares the encoding {label}, which it is not in; {SAVE_AS_UTF8}")),
+        None => Err(format!("declares the encoding {label}, which PhoneGate does not know; {SAVE_AS_UTF8}")),
     }
 }
 
-/// .NET refuses a file whose mark and declaration differ.
-fn agree(text: &str, marked: &'static Encoding) -> Result<(), String> {
+/// Returns an error if the declaration and the byte order mark differ. .NET refuses such a file.
+fn check_declaration(text: &str, marked: &'static Encoding) -> Result<(), String> {
     let Some(label) = declared(text) else { return Ok(()) };
     let agrees = match Encoding::for_label_no_replacement(label.as_bytes()) {
-        // The mark tells the order of the bytes.
+        // The label UTF-16 does not determine the byte order.
         Some(encoding) if encoding == UTF_16LE => marked != UTF_8,
         encoding => encoding == Some(marked),
     };
     if agrees {
         return Ok(());
     }
-    Err(format!("declares the encoding {label}, but is marked as {}; {SAVE_ANEW}", marked.name()))
+    Err(format!("declares the encoding {label}, but is marked as {}; {SAVE_AS_UTF8}", marked.name()))
 }
 
-/// The encoding that the declaration names, without what could not be shown.
+/// Returns the encoding that the declaration names, without unprintable characters.
 fn declared(text: &str) -> Option<String> {
     let Ok(Event::Decl(declaration)) = Reader::from_str(text).read_event() else { return None };
     let label = declaration.encoding()?.ok()?;

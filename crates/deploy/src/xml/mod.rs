@@ -1,4 +1,4 @@
-//! The parts of an XML document, in their order: what is needed to change some of it and to keep the rest as it is.
+//! Parses XML into parts that together are the whole text, so that an edit of one leaves the other bytes unchanged.
 
 pub(crate) mod encoding;
 
@@ -9,41 +9,42 @@ use quick_xml::errors::{Error, IllFormedError, SyntaxError};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
-/// In place of what must not be shown.
+/// Replaces text that may be secret.
 const HIDDEN: &str = "…";
 
 /// A part of a document.
 #[derive(Debug)]
 pub(crate) struct Part {
-    pub(crate) what: What,
-    /// Where it is in the text.
+    pub(crate) kind: PartKind,
+    /// Its bytes in the text.
     pub(crate) range: Range<usize>,
-    /// How many elements it is in.
+    /// Number of elements around it. A start or end tag counts as outside of its element.
     pub(crate) depth: usize,
-    /// How it may be shown: without the values of attributes, without text, without remarks.
-    pub(crate) shown: String,
+    /// Its text without the values of attributes, without text and comments, which may be secret.
+    pub(crate) redacted: String,
 }
 
-/// What a part is.
+/// The kind of a part.
 #[derive(Debug)]
-pub(crate) enum What {
+pub(crate) enum PartKind {
     /// A start tag, with the element's name.
     Start(String),
     /// An element without content, with its name.
     Empty(String),
     /// An end tag.
     End,
-    /// Text, with what it means. A text may consist of several.
+    /// Text, with entities resolved. One text may consist of several parts.
     Text(String),
     /// A declaration, a comment, a processing instruction.
-    Aside,
+    Other,
 }
 
-/// Takes a document apart.
+/// Parses a document into its parts, in order.
 ///
 /// # Errors
-/// Where it is not well-formed, or has a document type; without a word of its content.
-pub(crate) fn parts(text: &str) -> Result<Vec<Part>, String> {
+/// If it is not well-formed, or has a document type. The text completes a sentence that begins with the file's name, and
+/// quotes nothing of the document.
+pub(crate) fn parse(text: &str) -> Result<Vec<Part>, String> {
     if let Some(at) = text.find(is_forbidden) {
         return Err(format!("{} has a character that XML forbids", line(text, at)));
     }
@@ -52,57 +53,25 @@ pub(crate) fn parts(text: &str) -> Result<Vec<Part>, String> {
     let mut parts: Vec<Part> = Vec::new();
     let (mut depth, mut has_root) = (0_usize, false);
     loop {
-        let start = place(reader.buffer_position());
+        let start = offset(reader.buffer_position());
         let event = reader.read_event().map_err(|error| {
-            let at = place(reader.error_position());
-            format!("{} {}", line(text, at), words(&error))
+            let at = offset(reader.error_position());
+            format!("{} {}", line(text, at), problem(&error))
         })?;
-        let range = start..place(reader.buffer_position());
+        if matches!(event, Event::Eof) {
+            break;
+        }
+        let range = start..offset(reader.buffer_position());
         let raw = text.get(range.clone()).unwrap_or_default();
-        let wrong = |problem: &str| Err(format!("{} {problem}", line(text, start)));
-        if depth == 0 && has_root && matches!(event, Event::Start(_) | Event::Empty(_)) {
-            return wrong("begins a second root element, but XML has one");
+        let (kind, redacted) =
+            interpret(&event, raw, start == 0).map_err(|problem| format!("{} {problem}", line(text, start)))?;
+        check_place(&kind, depth, has_root).map_err(|problem| format!("{} {problem}", line(text, start)))?;
+        if matches!(kind, PartKind::End) {
+            depth = depth.saturating_sub(1);
         }
-        let (what, shown) = match &event {
-            Event::Start(tag) => match (shown_tag(tag, raw), name(tag)) {
-                (Some(shown), Some(name)) => (What::Start(name), shown),
-                _ => return wrong("has a tag that is not well-formed"),
-            },
-            Event::Empty(tag) => match (shown_tag(tag, raw), name(tag)) {
-                (Some(shown), Some(name)) => (What::Empty(name), shown),
-                _ => return wrong("has a tag that is not well-formed"),
-            },
-            Event::End(_) => (What::End, raw.to_owned()),
-            Event::Text(content) => {
-                let content = content.to_string();
-                let shown = match content.trim() {
-                    "" => content.clone(),
-                    words => content.replacen(words, HIDDEN, 1),
-                };
-                (What::Text(content), shown)
-            }
-            Event::CData(content) => (What::Text(content.to_string()), HIDDEN.to_owned()),
-            Event::GeneralRef(reference) => match meaning(reference) {
-                Some(meaning) => (What::Text(meaning), HIDDEN.to_owned()),
-                None => return wrong("names an entity that XML does not know"),
-            },
-            Event::Comment(_) => (What::Aside, format!("<!-- {HIDDEN} -->")),
-            Event::Decl(_) if start == 0 => (What::Aside, raw.to_owned()),
-            Event::Decl(_) => return wrong("has an XML declaration, which must stand at the very beginning"),
-            Event::PI(_) => (What::Aside, format!("<?{HIDDEN}?>")),
-            Event::DocType(_) => return wrong("has a document type (DOCTYPE), which MIM's files have not; remove it"),
-            Event::Eof => break,
-        };
-        match &what {
-            What::Text(content) if depth == 0 && !content.trim().is_empty() => {
-                return wrong("has text outside of the root element");
-            }
-            What::End => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        has_root |= matches!(what, What::Start(_) | What::Empty(_));
-        let opens = matches!(what, What::Start(_));
-        parts.push(Part { what, range, depth, shown });
+        has_root |= matches!(kind, PartKind::Start(_) | PartKind::Empty(_));
+        let opens = matches!(kind, PartKind::Start(_));
+        parts.push(Part { kind, range, depth, redacted });
         depth += usize::from(opens);
     }
     match (depth, has_root) {
@@ -112,8 +81,50 @@ pub(crate) fn parts(text: &str) -> Result<Vec<Part>, String> {
     }
 }
 
-/// A position in a text that is in memory.
-fn place(position: u64) -> usize {
+/// Returns what an event is, and its redacted text, or what is wrong with it.
+fn interpret(event: &Event<'_>, raw: &str, is_first: bool) -> Result<(PartKind, String), &'static str> {
+    const BAD_TAG: &str = "has a tag that is not well-formed";
+    Ok(match event {
+        Event::Start(tag) => (PartKind::Start(name(tag).ok_or(BAD_TAG)?), redacted_tag(tag, raw).ok_or(BAD_TAG)?),
+        Event::Empty(tag) => (PartKind::Empty(name(tag).ok_or(BAD_TAG)?), redacted_tag(tag, raw).ok_or(BAD_TAG)?),
+        Event::End(_) => (PartKind::End, raw.to_owned()),
+        Event::Text(content) => {
+            let content = content.to_string();
+            let redacted = match content.trim() {
+                "" => content.clone(),
+                text => content.replacen(text, HIDDEN, 1),
+            };
+            (PartKind::Text(content), redacted)
+        }
+        Event::CData(content) => (PartKind::Text(content.to_string()), HIDDEN.to_owned()),
+        Event::GeneralRef(reference) => {
+            let text = referenced_text(reference).ok_or("names an entity that XML does not know")?;
+            (PartKind::Text(text), HIDDEN.to_owned())
+        }
+        Event::Comment(_) => (PartKind::Other, format!("<!-- {HIDDEN} -->")),
+        Event::Decl(_) if is_first => (PartKind::Other, raw.to_owned()),
+        Event::Decl(_) => return Err("has an XML declaration, which must be at the very beginning"),
+        Event::PI(_) => (PartKind::Other, format!("<?{HIDDEN}?>")),
+        Event::DocType(_) => return Err("has a document type (DOCTYPE), which MIM's files do not have; remove it"),
+        Event::Eof => (PartKind::Other, String::new()),
+    })
+}
+
+/// Returns an error if a part is outside of the one root element.
+fn check_place(kind: &PartKind, depth: usize, has_root: bool) -> Result<(), &'static str> {
+    match kind {
+        PartKind::Start(_) | PartKind::Empty(_) if depth == 0 && has_root => {
+            Err("begins a second root element, but XML has one")
+        }
+        PartKind::Text(content) if depth == 0 && !content.trim().is_empty() => {
+            Err("has text outside of the root element")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Converts an offset in a text that is in memory.
+fn offset(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)
 }
 
@@ -121,6 +132,7 @@ fn is_forbidden(c: char) -> bool {
     matches!(c, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 
+/// Names the line of an offset, counted from 1.
 fn line(text: &str, at: usize) -> String {
     let breaks = text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     format!("line {}", breaks + 1)
@@ -131,9 +143,9 @@ fn name(tag: &BytesStart<'_>) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// The tag without the values of its attributes, namespaces excepted.
-fn shown_tag(tag: &BytesStart<'_>, raw: &str) -> Option<String> {
-    let mut shown = format!("<{}", name(tag)?);
+/// Returns a tag without the values of its attributes, except for namespaces.
+fn redacted_tag(tag: &BytesStart<'_>, raw: &str) -> Option<String> {
+    let mut redacted = format!("<{}", name(tag)?);
     let mut hidden = false;
     for attribute in tag.attributes() {
         let attribute = attribute.ok()?;
@@ -141,13 +153,14 @@ fn shown_tag(tag: &BytesStart<'_>, raw: &str) -> Option<String> {
         let is_namespace = attribute.key.as_namespace_binding().is_some();
         hidden |= !is_namespace;
         let value = if is_namespace { &attribute.value } else { HIDDEN };
-        shown.push_str(&format!(" {key}=\"{value}\""));
+        redacted.push_str(&format!(" {key}=\"{value}\""));
     }
-    shown.push_str(if raw.ends_with("/>") { "/>" } else { ">" });
-    Some(if hidden { shown } else { raw.to_owned() })
+    redacted.push_str(if raw.ends_with("/>") { "/>" } else { ">" });
+    Some(if hidden { redacted } else { raw.to_owned() })
 }
 
-fn meaning(reference: &BytesRef<'_>) -> Option<String> {
+/// Returns the text that a character reference or predefined entity means.
+fn referenced_text(reference: &BytesRef<'_>) -> Option<String> {
     match reference.resolve_char_ref() {
         Ok(Some(c)) => (!is_forbidden(c)).then(|| c.to_string()),
         Ok(None) => resolve_predefined_entity(reference).map(str::to_owned),
@@ -155,8 +168,8 @@ fn meaning(reference: &BytesRef<'_>) -> Option<String> {
     }
 }
 
-/// The library's own words may quote the document.
-fn words(error: &Error) -> &'static str {
+/// Describes an error. The messages of `quick-xml` may quote the document, so they are not used.
+fn problem(error: &Error) -> &'static str {
     match error {
         Error::Syntax(SyntaxError::UnclosedComment) => "begins a comment that does not end",
         Error::Syntax(SyntaxError::UnclosedCData) => "begins a CDATA section that does not end",

@@ -21,21 +21,12 @@ impl Transport {
         self != Self::Udp
     }
 
-    /// Returns the transport name in a Via.
-    pub(crate) fn via_name(self) -> &'static str {
+    /// Returns the name as in the `transport` parameter of a URI: `udp`, `tcp` or `tls`. In a Via, it is in capitals.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-            Self::Tls => "TLS",
-        }
-    }
-
-    /// Returns the `transport` parameter of a URI, with its semicolon. Empty for UDP, the default.
-    pub(crate) fn uri_parameter(self) -> &'static str {
-        match self {
-            Self::Udp => "",
-            Self::Tcp => ";transport=tcp",
-            Self::Tls => ";transport=tls",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
     }
 }

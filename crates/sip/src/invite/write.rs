@@ -2,7 +2,7 @@
 
 use super::{Call, SentInvite, Stage, session_timer};
 use crate::agent::core::Core;
-use crate::agent::flow::Flow;
+use crate::agent::flow::{Flow, Transport};
 use crate::auth::RequestParts;
 use crate::message::{BuildError, Limits, Message, MessageBuilder, Method, header, limits};
 use crate::transaction::ClientKey;
@@ -125,13 +125,18 @@ impl Call {
 
 /// Writes a Via of this side.
 pub(crate) fn via(flow: &Flow, key: ClientKey) -> String {
-    format!("SIP/2.0/{} {};branch={};rport", flow.transport.via_name(), flow.local, key.branch_text())
+    let transport = flow.transport.name().to_ascii_uppercase();
+    format!("SIP/2.0/{transport} {};branch={};rport", flow.local, key.branch_text())
 }
 
 /// Writes a Contact of this side.
 pub(crate) fn contact(flow: &Flow, user: &str) -> String {
     let at = if user.is_empty() { "" } else { "@" };
-    format!("<sip:{user}{at}{}{}>", flow.local, flow.transport.uri_parameter())
+    match flow.transport {
+        // The default of a `sip:` URI.
+        Transport::Udp => format!("<sip:{user}{at}{}>", flow.local),
+        transport => format!("<sip:{user}{at}{};transport={}>", flow.local, transport.name()),
+    }
 }
 
 fn secure_contact(flow: &Flow, user: &str) -> String {

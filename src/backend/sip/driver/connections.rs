@@ -18,21 +18,21 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::SharedAgent;
 use super::flows::{FlowSettings, OpenFlow, READ_BUFFER, Writer, milliseconds};
 use super::lost::LostFlows;
 use crate::backend::sip::dscp::{TrafficClass, mark};
-use crate::backend::sip::peer::Server;
+use crate::backend::sip::target::Server;
 
 /// Maximum time to establish a connection, including its TLS handshake.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 
-/// Maximum messages that wait to be written to a connection. Beyond it, the connection is closed.
+/// Maximum unwritten messages of a connection. Beyond it, the connection is closed.
 const MAX_UNWRITTEN: usize = 1_024;
 
 /// Connects to a server over TCP or TLS, and starts the tasks of the connection.
 pub(super) async fn connect(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedAgent>,
     server: &Server,
     settings: &FlowSettings,
     lost: &Arc<LostFlows>,
@@ -50,7 +50,7 @@ pub(super) async fn connect(
             .map_err(|_| format!("`{}` cannot be the name in a certificate", server.name))?;
         let connector = TlsConnector::from(Arc::clone(&settings.tls));
         let stream = connector.connect(name, stream).await.map_err(|error| explain(&error))?;
-        // With TLS 1.3 this side has made its connection before the server has judged this side's certificate.
+        // With TLS 1.3, the handshake of this side completes before the server has verified the client certificate.
         let is_accepted = stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3);
         Ok(start(shared, server, local, (stream, is_accepted), lost))
     };
@@ -61,9 +61,9 @@ pub(super) async fn connect(
         .map_err(|error| format!("{}: {error}", server.address))
 }
 
-/// Starts the tasks that read and write a connection. `is_accepted`: the server has accepted it.
+/// Starts the tasks that read and write a connection. `is_accepted`: the server is known to have accepted it.
 fn start<S>(
-    shared: &Arc<Shared>,
+    shared: &Arc<SharedAgent>,
     server: &Server,
     local: SocketAddr,
     (stream, is_accepted): (S, bool),
@@ -122,7 +122,7 @@ where
 /// Reads a connection to its end. Returns why it has ended.
 async fn read_stream(
     mut reader: impl AsyncRead + Unpin,
-    shared: Arc<Shared>,
+    shared: Arc<SharedAgent>,
     flow: FlowId,
     heard: Arc<AtomicU64>,
 ) -> String {

@@ -1,4 +1,4 @@
-//! UDP sockets, each for all servers that are reached from its address.
+//! UDP sockets: one for each local address, shared by all servers that are reached from it.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,18 +12,18 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::SharedAgent;
 use super::flows::{READ_BUFFER, milliseconds};
 use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::backend::sip::trust::TrustedAddresses;
 
-/// The buffers of a socket, in bytes, as far as the operating system grants them.
+/// Requested size of the send and receive buffers of a socket, in bytes. The operating system may grant less.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Datagrams that are read before other tasks get their turn.
+/// Maximum datagrams that are read before the task yields.
 const MAX_DATAGRAMS: usize = 64;
 
-/// A UDP socket, and the flows that use it by the address of their server.
+/// A UDP socket, and the flows that use it, by server address.
 pub(super) struct DatagramSocket {
     pub(super) sender: Arc<std::net::UdpSocket>,
     pub(super) local: SocketAddr,
@@ -32,8 +32,8 @@ pub(super) struct DatagramSocket {
 }
 
 impl DatagramSocket {
-    /// Returns the flow that a datagram belongs to: that of its source, else that of another port of its address, else any.
-    /// Only in the first two cases its server was heard.
+    /// Returns the flow of a datagram: that of its source, otherwise one of the same IP address, otherwise any. In the first
+    /// two cases, the server counts as heard.
     fn flow_of(&self, source: SocketAddr, now: impl Fn() -> u64) -> Option<FlowId> {
         let flows = self.flows.lock();
         let of_address = || flows.iter().find(|(server, _)| server.ip() == source.ip()).map(|(_, flow)| flow);
@@ -51,11 +51,11 @@ impl Drop for DatagramSocket {
     }
 }
 
-/// Reads datagrams, and drops what is not from an address of the trunk before it is parsed.
+/// Reads datagrams. Those from addresses that are not the trunk's are dropped before they are parsed.
 pub(super) async fn read_datagrams(
     owner: Weak<DatagramSocket>,
     socket: UdpSocket,
-    shared: Arc<Shared>,
+    shared: Arc<SharedAgent>,
     trusted: Arc<TrustedAddresses>,
 ) {
     let mut buffer = vec![0; READ_BUFFER];
@@ -81,7 +81,7 @@ pub(super) async fn read_datagrams(
     }
 }
 
-/// A socket whose buffers hold the datagrams of hundreds of calls at once.
+/// Opens a socket with buffers for the datagrams of hundreds of concurrent calls.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     for granted in [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)] {
@@ -93,7 +93,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// The address from which packets to `server` are sent.
+/// Returns the local address from which the operating system sends packets to `server`.
 pub(super) fn route_to(server: SocketAddr) -> io::Result<IpAddr> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let probe = std::net::UdpSocket::bind((any, 0))?;

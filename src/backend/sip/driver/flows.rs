@@ -1,4 +1,4 @@
-//! Sockets and connections.
+//! Flows to servers: opens, reuses and closes UDP sockets and connections.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,35 +9,38 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use phonegate_sip::agent::{Flow, FlowId, Transmit, Transport};
+use phonegate_sip::message::limits;
 use rustls::ClientConfig;
 use tokio::net::UdpSocket;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::SharedAgent;
 use super::connections::connect;
 use super::datagrams::{DatagramSocket, bind, read_datagrams, route_to};
 use super::lost::LostFlows;
-use crate::backend::sip::peer::Server;
+use crate::backend::sip::target::Server;
 use crate::backend::sip::trust::TrustedAddresses;
 
-/// How long a flow is kept that no call and no registration uses.
+/// How long a flow is kept open after its last use.
 const UNUSED_FOR: Duration = Duration::from_secs(600);
 
-/// Maximum bytes that are read at once.
+/// Maximum bytes of one read. A datagram with a message of any accepted length fits.
 pub(super) const READ_BUFFER: usize = 65_536;
 
-/// From where, and how.
+const _: () = assert!(READ_BUFFER >= limits::MESSAGE, "a message of any accepted length fits");
+
+/// Settings of all flows of a trunk.
 pub(in crate::backend::sip) struct FlowSettings {
     pub(in crate::backend::sip) local_address: Option<IpAddr>,
-    /// 0: any.
+    /// The local UDP port. 0: any.
     pub(in crate::backend::sip) local_port: u16,
     pub(in crate::backend::sip) tls: Arc<ClientConfig>,
     pub(in crate::backend::sip) trusted: Arc<TrustedAddresses>,
 }
 
-/// The open flows by server. Calls that need one at once share the attempt to open it.
+/// The open flows, by server. Concurrent calls to one server share the attempt to open its flow.
 #[derive(Default)]
 pub(in crate::backend::sip) struct Flows {
     flows: Mutex<HashMap<Server, Arc<Attempt>>>,
@@ -50,41 +53,41 @@ pub(in crate::backend::sip) struct Flows {
 /// The attempt to open a flow, and its result.
 type Attempt = OnceCell<Result<Arc<OpenFlow>, String>>;
 
-/// A flow that was opened. Dropped, it closes.
+/// An open flow. Dropping it closes the flow.
 pub(in crate::backend::sip) struct OpenFlow {
     pub(in crate::backend::sip) id: FlowId,
     pub(in crate::backend::sip) server: Server,
     pub(in crate::backend::sip) local: SocketAddr,
     /// Held while the server is probed.
     pub(in crate::backend::sip) probing: tokio::sync::Mutex<()>,
-    /// When the server last did not respond to a probe.
+    /// When the latest probe failed. `None` if it succeeded.
     pub(super) silent_at: Mutex<Option<Instant>>,
     pub(in crate::backend::sip) opened: Instant,
     pub(super) opened_or_used: Mutex<Instant>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<SharedAgent>,
     pub(super) lost: CancellationToken,
     /// Why a connection was lost.
     pub(super) why_lost: Arc<OnceLock<String>>,
-    /// When the server was last heard, in milliseconds since the driver's start. 0: never.
+    /// When the server last sent something, in milliseconds since the driver's start. 0: never.
     pub(super) heard: Arc<AtomicU64>,
     /// The socket of a flow over UDP.
     pub(super) socket: Option<Arc<DatagramSocket>>,
 }
 
 impl OpenFlow {
-    /// Returns whether it is kept for the next call: it is open, and in use or was used lately. A name may lead to other
-    /// addresses over time, whose flows would add up.
+    /// Returns whether the flow is kept for the next call: it is open, and is in use or was used within [`UNUSED_FOR`]. The
+    /// addresses of a name change over time, and flows to old ones would accumulate.
     fn is_kept(this: &Arc<Self>) -> bool {
         let is_used = Arc::strong_count(this) > 1 || this.opened_or_used.lock().elapsed() < UNUSED_FOR;
         this.is_open() && is_used
     }
 
-    /// Returns whether it can carry something.
+    /// Returns whether the flow is open.
     pub(in crate::backend::sip) fn is_open(&self) -> bool {
         !self.lost.is_cancelled()
     }
 
-    /// Waits until it can carry nothing.
+    /// Waits until the flow is closed.
     pub(in crate::backend::sip) async fn lost(&self) {
         self.lost.cancelled().await;
     }
@@ -100,12 +103,12 @@ impl OpenFlow {
         format!("{}: {reason}", self.server.address)
     }
 
-    /// Returns whether the server was ever heard.
+    /// Returns whether the server has ever sent something.
     pub(in crate::backend::sip) fn was_ever_heard(&self) -> bool {
         self.heard.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns whether the server was heard within this time, and has not been silent since.
+    /// Returns whether the server sent something within this time, and no probe has failed since.
     pub(in crate::backend::sip) fn was_heard(&self, within: Duration) -> bool {
         let ago = match self.heard.load(Ordering::Relaxed) {
             0 => return false,
@@ -114,7 +117,7 @@ impl OpenFlow {
         ago <= within && self.silent_at.lock().is_none_or(|silent_at| ago < silent_at.elapsed())
     }
 
-    /// Returns whether the server did not respond to a probe within this time.
+    /// Returns whether the latest probe failed within this time.
     pub(in crate::backend::sip) fn was_silent(&self, within: Duration) -> bool {
         self.silent_at.lock().is_some_and(|at| at.elapsed() < within)
     }
@@ -124,7 +127,7 @@ impl OpenFlow {
         *self.silent_at.lock() = (!has_responded).then(Instant::now);
     }
 
-    pub(in crate::backend::sip) fn shared(&self) -> &Arc<Shared> {
+    pub(in crate::backend::sip) fn shared(&self) -> &Arc<SharedAgent> {
         &self.shared
     }
 }
@@ -145,15 +148,15 @@ impl Drop for OpenFlow {
     }
 }
 
-/// Where the bytes of a flow are written.
+/// Writes the bytes of a flow.
 pub(super) enum Writer {
-    /// The operating system's socket: a send through the runtime's would fail until the runtime knows that it is writable.
+    /// The operating system's socket. A send on the runtime's socket fails until the runtime knows that it is writable.
     Datagram(Arc<std::net::UdpSocket>),
     Stream(mpsc::Sender<Vec<u8>>, CancellationToken),
 }
 
 impl Writer {
-    /// Sends a transmit, or leaves it to the task that writes.
+    /// Sends a datagram, or queues the bytes for the task that writes the connection.
     ///
     /// # Errors
     /// Certainly no byte was sent.
@@ -161,7 +164,7 @@ impl Writer {
         match self {
             Self::Datagram(socket) => match socket.send_to(&transmit.bytes, transmit.destination) {
                 Ok(_) => Ok(()),
-                // The buffer is full: a packet is lost, as on the way, and sent again.
+                // The buffer is full. The datagram counts as lost in the network, and the agent retransmits it.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
                 Err(_) => Err(()),
             },
@@ -182,13 +185,13 @@ impl Writer {
 }
 
 impl Flows {
-    /// Returns the flow to a server, a new one if there is none that works.
+    /// Returns the flow to a server. Opens one if none is open.
     ///
     /// # Errors
-    /// Why the server cannot be reached: certainly no phone rang.
+    /// The reason why the server cannot be reached. No phone rang.
     pub(in crate::backend::sip) async fn flow(
         &self,
-        shared: &Arc<Shared>,
+        shared: &Arc<SharedAgent>,
         server: &Server,
         settings: &FlowSettings,
     ) -> Result<Arc<OpenFlow>, String> {
@@ -222,14 +225,14 @@ impl Flows {
 
     fn open_datagrams(
         &self,
-        shared: &Arc<Shared>,
+        shared: &Arc<SharedAgent>,
         server: &Server,
         settings: &FlowSettings,
     ) -> Result<OpenFlow, String> {
         let address = match settings.local_address {
             Some(address) => address,
             None => {
-                route_to(server.address).map_err(|error| format!("there is no way to {}: {error}", server.address))?
+                route_to(server.address).map_err(|error| format!("there is no route to {}: {error}", server.address))?
             }
         };
         let socket = self.socket(shared, address, settings)?;
@@ -259,7 +262,7 @@ impl Flows {
 
     fn socket(
         &self,
-        shared: &Arc<Shared>,
+        shared: &Arc<SharedAgent>,
         address: IpAddr,
         settings: &FlowSettings,
     ) -> Result<Arc<DatagramSocket>, String> {
@@ -269,7 +272,7 @@ impl Flows {
         }
         let socket = bind(SocketAddr::new(address, settings.local_port))
             .or_else(|error| match error.kind() {
-                // The service has the port: a check or a call beside it takes another.
+                // The service uses the port, so a check or a test call takes another one.
                 io::ErrorKind::AddrInUse if settings.local_port != 0 => bind(SocketAddr::new(address, 0)),
                 _ => Err(error),
             })
@@ -288,7 +291,7 @@ impl Flows {
     }
 }
 
-/// Milliseconds since the driver's start, at least 1.
-pub(super) fn milliseconds(shared: &Shared) -> u64 {
+/// Returns the milliseconds since the driver's start, at least 1.
+pub(super) fn milliseconds(shared: &SharedAgent) -> u64 {
     u64::try_from(shared.start.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
 }

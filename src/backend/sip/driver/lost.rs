@@ -1,14 +1,14 @@
 //! Connections that were lost while calls used them.
 //!
-//! A call goes on without its connection: its phone may ring, or its audio flows. So that it can be cancelled or hung up,
-//! it is moved to the next connection to the same server.
+//! A call continues without its connection: its phone may ring, or its audio may flow. The driver moves it to the next
+//! connection to the same server, so that it can be cancelled or hung up.
 
 use parking_lot::Mutex;
 use phonegate_sip::agent::FlowId;
 use tokio::sync::Notify;
 
-use super::Shared;
-use crate::backend::sip::peer::Server;
+use super::SharedAgent;
+use crate::backend::sip::target::Server;
 
 /// The lost connections that calls still need, with their servers. There are at most as many as calls.
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl LostFlows {
     }
 
     /// Moves the calls of all lost connections to this server to a new one.
-    pub(super) fn move_calls(&self, shared: &Shared, server: &Server, new: FlowId) {
+    pub(super) fn move_calls(&self, shared: &SharedAgent, server: &Server, new: FlowId) {
         let mut flows = self.flows.lock();
         for (_, old) in flows.iter().filter(|(lost, _)| lost == server) {
             shared.replace_flow(*old, new);
@@ -34,7 +34,7 @@ impl LostFlows {
     }
 
     /// Waits until calls need a connection that was lost, and returns the servers to connect to.
-    pub(in crate::backend::sip) async fn servers(&self, shared: &Shared) -> Vec<Server> {
+    pub(in crate::backend::sip) async fn servers(&self, shared: &SharedAgent) -> Vec<Server> {
         loop {
             let recorded = self.recorded.notified();
             let servers: Vec<_> = {
@@ -50,6 +50,6 @@ impl LostFlows {
     }
 }
 
-fn forget_unneeded(flows: &mut Vec<(Server, FlowId)>, shared: &Shared) {
+fn forget_unneeded(flows: &mut Vec<(Server, FlowId)>, shared: &SharedAgent) {
     flows.retain(|(_, flow)| shared.with(|state, _| state.agent.has_calls(*flow)));
 }

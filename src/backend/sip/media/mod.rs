@@ -1,10 +1,9 @@
-//! The audio of one call: what is said, and the keys that come back.
+//! The audio of one call: plays recordings, and receives digits.
 //!
-//! One [`ticker::Ticker`] for all calls has each send a packet every 20 ms. A task for each call reads what arrives. Which packets
-//! count, and what they mean, [`MediaSession`] decides; what is not from the other side or not
-//! as negotiated is dropped and counted.
+//! One [`ticker::Ticker`] makes each call send a packet every 20 ms. One task for each call reads its sockets.
+//! [`MediaSession`] decides which packets are accepted, and drops and counts the others.
 
-mod keys;
+mod dtmf;
 mod playout;
 mod ports;
 mod random;
@@ -19,6 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use phonegate_media::dtmf::{DigitEvent, InfoError, info_duration};
 use phonegate_media::rtcp;
+use phonegate_media::rtp::{CLOCK_RATE, MAX_PACKET, PACKET_MILLISECONDS};
 use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
@@ -27,8 +27,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-pub(super) use keys::{KeySender, Keys, Press, UNCLEAR_KEY};
-pub(super) use playout::{SpeechEvent, SpeechProgress};
+pub(super) use dtmf::{DigitPress, DigitReceiver, DigitSender, UNCLEAR_DIGIT};
+pub(super) use playout::{PlaybackEvent, PlaybackProgress};
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 
@@ -37,33 +37,35 @@ use crate::prompts::Composition;
 use sender::Sender;
 use ticker::Tick;
 
-/// Ticks between two reports on average: 5 s (RFC 3550, section 6.2).
-const REPORT_TICKS: u32 = 250;
+/// Average number of ticks between two RTCP reports: 5 s (RFC 3550, section 6.2).
+const REPORT_TICKS: u32 = 5_000 / PACKET_MILLISECONDS;
 
-/// The longest packet that is read, in bytes.
-const MAX_PACKET: usize = 2048;
+/// Tolerance for a press that seems to begin before the prompt: the duration in the first packet of an event includes the
+/// time of the packet itself, and gateways that convert tones report a fixed duration.
+const START_TOLERANCE: Duration = Duration::from_millis(250);
 
-/// A key that began so little before the prompt may have begun with it: a packet counts its own time ahead, and gateways
-/// that make events of something else name a usual duration.
-const LEEWAY: Duration = Duration::from_millis(250);
+/// Time of the session when it is opened. The start of a press is calculated from the duration in an event packet, and
+/// must not be before zero.
+const CLOCK_START: Duration = Duration::from_secs(10);
 
-/// The time of the session when it is opened. It is longer than an event packet can name (8.2 s), so that the beginning of
-/// a press is never cut off.
-const ORIGIN: Duration = Duration::from_secs(10);
+const _: () = assert!(
+    CLOCK_START.as_secs() > u16::MAX as u64 / CLOCK_RATE as u64,
+    "no event packet reports a longer duration than the clock shows"
+);
 
-/// The audio of one call. Dropped, it is silent, and its ports are free.
+/// The audio of one call. Dropping it stops the audio and releases its ports.
 pub(super) struct Media {
-    shared: Arc<Shared>,
+    shared: Arc<CallMedia>,
     task: JoinHandle<()>,
 }
 
-/// What the audio of a call depends on.
+/// Settings of the audio of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MediaSettings {
-    /// The address of this machine that the other side sends to.
+    /// Local address, to which the peer sends.
     pub(super) address: IpAddr,
     pub(super) encryption: MediaEncryption,
-    /// Whether the other side may send from another port than it names: see [`MediaSession::new`].
+    /// Whether the peer may send from another port than its description names: see [`MediaSession::new`].
     pub(super) learns_port: bool,
     /// Whether the signalling of the call goes over TLS.
     pub(super) is_signalling_tls: bool,
@@ -78,10 +80,10 @@ pub(super) enum MediaError {
     Srtp(#[from] SrtpError),
 }
 
-struct Shared {
+struct CallMedia {
     rtp: UdpSocket,
     rtcp: UdpSocket,
-    /// Free once the sockets above are closed.
+    /// Released after the sockets above are closed.
     _ports: ports::Pair,
     is_signalling_tls: bool,
     learns_port: bool,
@@ -92,21 +94,21 @@ struct Shared {
 struct State {
     local: LocalSession,
     session: MediaSession,
-    /// None before the answer: nothing is said or heard until then.
+    /// `None` before the first SDP answer. Until then, nothing is sent, and received packets are dropped.
     remote: Option<RemoteMedia>,
     sender: Sender,
     /// Ticks until the next report.
     until_report: u32,
-    /// Keys pressed since then count.
-    listening: Option<Duration>,
+    /// Digits count if their press began at or after this time. `None`: no digits count.
+    digits_since: Option<Duration>,
 }
 
 impl Media {
-    /// Takes a pair of ports for a call.
+    /// Opens the audio of a call on a free pair of ports.
     ///
     /// # Errors
-    /// If all are in use, or the operating system has no random numbers.
-    pub(super) fn open(settings: &MediaSettings, ports: &Arc<Ports>) -> Result<(Self, Keys), String> {
+    /// All ports are in use, or the operating system provides no random numbers.
+    pub(super) fn open(settings: &MediaSettings, ports: &Arc<Ports>) -> Result<(Self, DigitReceiver), String> {
         let MediaSettings { address, learns_port, is_signalling_tls, .. } = *settings;
         let ticker = Arc::clone(ports.ticker());
         let (ports, rtp, rtcp) = ports.take(address)?;
@@ -121,107 +123,108 @@ impl Media {
             remote: None,
             sender,
             until_report: until_next_report() / 2,
-            listening: None,
+            digits_since: None,
         });
         let opened = Instant::now();
-        let shared = Arc::new(Shared { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
-        let (sender, keys) = KeySender::new();
+        let shared = Arc::new(CallMedia { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
+        let (sender, digits) = DigitSender::new();
         ticker.add(&shared);
         let task = tokio::spawn(Arc::clone(&shared).receive(sender));
-        Ok((Self { shared, task }, keys))
+        Ok((Self { shared, task }, digits))
     }
 
-    /// The description for our INVITE, and for one of the other side that wants an offer.
+    /// Writes the SDP offer for this side's INVITE, or in response to a re-INVITE without an offer.
     pub(super) fn offer(&self) -> String {
         self.shared.state.lock().local.offer()
     }
 
-    /// Applies the answer to our offer. From the first one on audio is sent and received, unless it is on hold: see
-    /// [`Media::is_on_hold`].
+    /// Applies the SDP answer to this side's offer. From the first one on, audio is sent and received, unless the call is on
+    /// hold: see [`Media::is_on_hold`].
     ///
     /// # Errors
-    /// Why the call cannot go on, or, for a later one, why the session goes on as it was.
+    /// The answer cannot be used. The session does not change.
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
         let remote = state.local.check_answer(sdp)?;
-        state.agree(remote)
+        state.apply(remote)
     }
 
-    /// Answers an offer of the other side (hold, another address or codec), and applies it, unless the call has not been
-    /// answered: see [`Media::accept_early_offer`].
+    /// Writes the SDP answer to an offer of the peer (hold, another address or codec), and applies the offer if there is a
+    /// session already. Before that, see [`Media::accept_early_offer`].
     ///
     /// # Errors
-    /// Why it is refused; the session goes on as it was.
+    /// The offer cannot be used. The session does not change.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
         let mut state = self.shared.state.lock();
         let offer = state.local.check_offer(sdp)?;
         if state.remote.is_some() {
-            state.agree(offer.remote().clone())?;
+            state.apply(offer.remote().clone())?;
         }
         Ok(state.local.answer(&offer))
     }
 
-    /// Applies the offer that the other side made before it answered the call, in place of its first answer. Until then
-    /// several phones may ring, and each may have made an offer: this is the one of the phone that answered.
+    /// Applies an offer that the peer made before the 2xx, instead of a first SDP answer. Several phones may ring, and each
+    /// may make an offer: this is the offer of the phone that accepted the call.
     ///
     /// # Errors
     /// As [`Media::accept_answer`].
     pub(super) fn accept_early_offer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
         let offer = state.local.check_offer(sdp)?;
-        state.agree(offer.remote().clone())
+        state.apply(offer.remote().clone())
     }
 
-    /// Marks the call as answered: what came before was early media, whose keys never count.
+    /// Marks the call as established. Digits in early media never count.
     pub(super) fn set_answered(&self) {
         self.shared.state.lock().session.set_answered();
     }
 
-    /// Returns whether the other side does not send audio or does not take it.
+    /// Returns whether the peer holds the call: it does not send audio, or does not receive it.
     pub(super) fn is_on_hold(&self) -> bool {
         self.shared.state.lock().is_on_hold()
     }
 
-    /// From now on keys count, if they are not being pressed already.
-    pub(super) fn listen(&self) {
+    /// Accepts digits whose press begins from now on.
+    pub(super) fn accept_digits(&self) {
         let now = self.shared.now();
-        self.shared.state.lock().listening = Some(now);
+        self.shared.state.lock().digits_since = Some(now);
     }
 
-    /// Returns the time since the media was opened, plus a fixed offset.
+    /// Returns the time of the session: [`CLOCK_START`] plus the time since it was opened.
     pub(super) fn now(&self) -> Duration {
         self.shared.now()
     }
 
-    /// Says recordings that were joined. The receiver gets their events, and `None` after the last or if they are stopped.
-    pub(super) fn say(&self, recording: Composition) -> mpsc::Receiver<SpeechEvent> {
-        self.shared.state.lock().sender.playout.say(recording)
+    /// Queues a recording. The receiver gets its progress, and `None` after its end or if it is stopped.
+    pub(super) fn play(&self, recording: Composition) -> mpsc::Receiver<PlaybackEvent> {
+        self.shared.state.lock().sender.playout.play(recording)
     }
 
-    /// Presses keys at the other side. None if it takes none.
-    pub(super) fn press(&self, keys: &str) -> Option<oneshot::Receiver<()>> {
+    /// Queues digits as telephone events. The receiver is notified when the last one was sent. Returns `None` if the peer
+    /// does not accept telephone events.
+    pub(super) fn send_digits(&self, digits: &str) -> Option<oneshot::Receiver<()>> {
         let mut state = self.shared.state.lock();
         state.remote.as_ref()?.event_type?;
-        Some(state.sender.playout.press(keys))
+        Some(state.sender.playout.send_digits(digits))
     }
 
-    /// Says no more of what it was told to.
-    pub(super) fn be_silent(&self) {
+    /// Stops the playback, and drops queued recordings and digits.
+    pub(super) fn stop(&self) {
         self.shared.state.lock().sender.playout.stop();
     }
 
-    /// Reads the key of an INFO request in the call, from its `Content-Type` and its body.
+    /// Reads the digit of an INFO request from its `Content-Type` and its body.
     ///
     /// # Errors
-    /// Why it has none that counts: see [`MediaSession::receive_info`]. The request is to be answered with 415.
-    pub(super) fn receive_info(&self, content_type: &str, body: &[u8]) -> Result<Press, InfoError> {
+    /// The request has no digit that counts: see [`MediaSession::receive_info`]. Respond with 415.
+    pub(super) fn receive_info(&self, content_type: &str, body: &[u8]) -> Result<DigitPress, InfoError> {
         let now = self.now();
         let state = self.shared.state.lock();
         let digit = state.session.receive_info(content_type, body, self.shared.is_signalling_tls)?;
-        Ok(Press { key: digit.as_char(), began: now.saturating_sub(info_duration(body)) })
+        Ok(DigitPress { digit: digit.as_char(), began: now.saturating_sub(info_duration(body)) })
     }
 
-    /// What was sent and received so far.
+    /// Returns the counts of sent and received packets so far.
     pub(super) fn summary(&self) -> MediaSummary {
         let state = self.shared.state.lock();
         MediaSummary {
@@ -237,28 +240,28 @@ impl Drop for Media {
     fn drop(&mut self) {
         self.task.abort();
         self.shared.report(true);
-        // The task may hold the sockets until it is next looked at.
+        // The aborted task keeps the sockets open until the runtime drops it. Until then, nothing more is sent.
         self.shared.state.lock().remote = None;
     }
 }
 
-impl Shared {
-    /// The time of the session.
+impl CallMedia {
+    /// Returns the time of the session.
     fn now(&self) -> Duration {
-        ORIGIN.saturating_add(self.opened.elapsed())
+        CLOCK_START.saturating_add(self.opened.elapsed())
     }
 
-    /// Sends a report, with a goodbye if it is the last one.
+    /// Sends an RTCP report, with a BYE if it is the last one.
     fn report(&self, is_last: bool) {
         let report = self.state.lock().report(is_last);
         if let Some((report, to)) = report {
-            // As with every packet: what cannot be sent is lost.
+            // A packet that cannot be sent counts as lost in the network.
             let _ = self.rtcp.try_send_to(&report, to);
         }
     }
 
-    /// Reads what arrives.
-    async fn receive(self: Arc<Self>, mut keys: KeySender) {
+    /// Reads packets from both sockets.
+    async fn receive(self: Arc<Self>, mut digits: DigitSender) {
         let audio = async {
             let mut buffer = [0; MAX_PACKET];
             loop {
@@ -267,7 +270,7 @@ impl Shared {
                 let packet = buffer.get(..length).unwrap_or_default();
                 let press = self.state.lock().on_packet(self.now(), from, packet);
                 if let Some(press) = press {
-                    keys.send(press);
+                    digits.send(press);
                 }
             }
         };
@@ -282,7 +285,7 @@ impl Shared {
     }
 }
 
-impl Tick for Shared {
+impl Tick for CallMedia {
     fn tick(&self, is_late: bool) {
         let now = self.now();
         let mut state = self.state.lock();
@@ -294,7 +297,7 @@ impl Tick for Shared {
         }
         drop(state);
         if let Some((packet, to)) = packet {
-            // A packet that cannot be sent is a lost one.
+            // A packet that cannot be sent counts as lost in the network.
             let _ = self.rtp.try_send_to(&packet, to);
         }
         if is_report_due {
@@ -303,14 +306,14 @@ impl Tick for Shared {
     }
 }
 
-/// Ticks between two reports: a random part of the usual time, so that those of many calls do not coincide (RFC 3550,
-/// section 6.3.1).
+/// Returns the ticks until the next report: 0.5 to 1.5 times the average, so that the reports of calls do not coincide
+/// (RFC 3550, section 6.3.1).
 fn until_next_report() -> u32 {
     REPORT_TICKS / 2 + fastrand::u32(..REPORT_TICKS)
 }
 
 impl State {
-    fn agree(&mut self, remote: RemoteMedia) -> Result<(), MediaError> {
+    fn apply(&mut self, remote: RemoteMedia) -> Result<(), MediaError> {
         self.session.set_remote(&remote)?;
         self.remote = Some(remote);
         Ok(())
@@ -320,10 +323,10 @@ impl State {
         self.remote.as_ref().is_some_and(RemoteMedia::is_on_hold)
     }
 
-    /// The packet of this tick, and where it goes.
-    fn next_packet(&mut self, now: Duration, stalled: bool) -> Option<(Vec<u8>, SocketAddr)> {
+    /// Returns the packet of this tick, and its destination.
+    fn next_packet(&mut self, now: Duration, is_late: bool) -> Option<(Vec<u8>, SocketAddr)> {
         let remote = self.remote.as_ref()?;
-        if stalled {
+        if is_late {
             self.sender.pause();
             return None;
         }
@@ -332,20 +335,20 @@ impl State {
         Some((self.session.protect_rtp(packet).ok()?, to))
     }
 
-    /// Reads a packet that arrived. Returns the key that it reports, if it counts.
-    fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<Press> {
-        let (key, began) = match self.session.receive_rtp(now, from, packet)? {
+    /// Handles a received packet. Returns its digit, if it counts.
+    fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<DigitPress> {
+        let (digit, began) = match self.session.receive_rtp(now, from, packet)? {
             DigitEvent::Digit { digit, began } => (digit.as_char(), began),
-            DigitEvent::Unclear { began } => (UNCLEAR_KEY, began),
-            // What is not known here may have been the fraud key.
-            _ => (UNCLEAR_KEY, now),
+            DigitEvent::Unclear { began } => (UNCLEAR_DIGIT, began),
+            // An unknown event may have been the fraud key.
+            _ => (UNCLEAR_DIGIT, now),
         };
-        let is_heard = self.listening.is_some_and(|since| began.saturating_add(LEEWAY) >= since);
-        is_heard.then_some(Press { key, began })
+        let is_heard = self.digits_since.is_some_and(|since| began.saturating_add(START_TOLERANCE) >= since);
+        is_heard.then_some(DigitPress { digit, began })
     }
 
     fn report(&mut self, is_last: bool) -> Option<(Vec<u8>, SocketAddr)> {
-        // A peer on hold may name no address at all, which is this machine's to its own socket.
+        // A peer on hold may name the unspecified address. A packet to it would loop back to this machine.
         let to = self.remote.as_ref()?.rtcp.filter(|to| !to.ip().is_unspecified())?;
         let block = self.session.reception_report();
         let report = rtcp::write(self.sender.ssrc(), self.sender.info(), block, is_last);
@@ -353,11 +356,11 @@ impl State {
     }
 }
 
-/// Fresh keys of this side, if it may encrypt.
+/// Returns new SRTP master keys of this side, if it may encrypt.
 fn encryption(encryption: MediaEncryption) -> Result<Encryption, String> {
     let keys = || -> Result<_, String> {
-        let key = || random::bytes().map(MasterKey::from_bytes);
-        Ok(LocalKeys { sha1_80: key()?, sha1_32: key()? })
+        let master_key = || random::bytes().map(MasterKey::from_bytes);
+        Ok(LocalKeys { sha1_80: master_key()?, sha1_32: master_key()? })
     };
     Ok(match encryption {
         MediaEncryption::Off => Encryption::Off,

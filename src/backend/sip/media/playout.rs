@@ -1,4 +1,4 @@
-//! What is sent, packet by packet: a recording, key events, or silence.
+//! Produces the payload of each sent packet: a recording, a telephone event, or silence.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -7,68 +7,82 @@ use std::time::Duration;
 use audio_codec_algorithms::{encode_alaw, encode_ulaw};
 use phonegate_approval::ivr::UNTIL_HEARD;
 use phonegate_media::dtmf::Digit;
+use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, PACKET_SAMPLES};
 use phonegate_media::sdp::Codec;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::prompts::{Composition, SAMPLE_RATE};
 
-/// Samples in a packet: 20 ms at 8 kHz.
-pub(super) const FRAME: usize = 160;
+/// Samples in a packet.
+pub(super) const FRAME: usize = PACKET_SAMPLES as usize;
 
-/// So many packets make up a key, and so many the pause after it: 160 ms and 100 ms.
-const KEY_FRAMES: u16 = 8;
-const GAP_FRAMES: u16 = 5;
+const _: () = assert!(SAMPLE_RATE == CLOCK_RATE, "recordings are sent at the rate at which they are kept");
 
-/// The end of a key is told three times (RFC 4733, section 2.5.1.4).
+/// Duration of a digit in packets: 160 ms.
+const DIGIT_FRAMES: u16 = packets(160);
+
+/// Pause after a digit in packets: 100 ms.
+const GAP_FRAMES: u16 = packets(100);
+
+/// Pause of a comma in packets: 500 ms.
+const COMMA_FRAMES: u16 = packets(500);
+
+/// Transmissions of the last packet of an event (RFC 4733, section 2.5.1.4).
 const END_PACKETS: u16 = 3;
 
-/// Volume of a key event in -dBm0.
-const KEY_VOLUME: u8 = 10;
+/// Volume of a telephone event, in -dBm0.
+const DIGIT_VOLUME: u8 = 10;
 
-/// Maximum events of one recording that wait to be handled: more than a prompt has pieces.
+/// Maximum unhandled events of one recording. A prompt has fewer pieces.
 const MAX_EVENTS: usize = 64;
 
-/// How far a recording was sent, and when, by [`Media::now`](super::Media::now): the report may be read later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend::sip) struct SpeechEvent {
-    pub(in crate::backend::sip) at: Duration,
-    pub(in crate::backend::sip) progress: SpeechProgress,
+/// Returns the number of packets in this time.
+const fn packets(milliseconds: u32) -> u16 {
+    (milliseconds / PACKET_MILLISECONDS) as u16
 }
 
-/// How far a recording was sent. While the other side holds the call, nothing is.
+/// Progress of a recording, and when it was made, on the clock of [`Media::now`](super::Media::now): the event may be read
+/// later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend::sip) enum SpeechProgress {
-    /// The first sample of this piece was sent. Counts from 0.
+pub(in crate::backend::sip) struct PlaybackEvent {
+    pub(in crate::backend::sip) at: Duration,
+    pub(in crate::backend::sip) progress: PlaybackProgress,
+}
+
+/// Progress of a recording. While the peer holds the call, there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend::sip) enum PlaybackProgress {
+    /// The first sample of this piece was sent. The first piece is 0.
     PieceBegan(usize),
-    /// The first second of it was sent, from its first piece on.
-    SecondSent,
+    /// The first second after the start of the first piece was sent.
+    FirstSecondSent,
     /// The last sample was sent.
     Ended,
 }
 
-/// Something to be sent, and who waits for it.
-struct Item {
-    what: What,
-    /// Packets sent of it.
+/// An item of the queue, and the receiver of its progress.
+struct QueuedItem {
+    content: Content,
+    /// Number of its packets that were sent.
     sent: usize,
     observer: Observer,
 }
 
 enum Observer {
-    Speech(mpsc::Sender<SpeechEvent>),
-    Keys(oneshot::Sender<()>),
+    Playback(mpsc::Sender<PlaybackEvent>),
+    Digits(oneshot::Sender<()>),
 }
 
-enum What {
+enum Content {
     Recording(Composition),
-    Key(u8),
+    Digit(u8),
     Pause(u16),
 }
 
 /// The payload of one packet.
 pub(super) enum Frame {
     Audio([u8; FRAME]),
-    /// A key event. Its packets bear the time stamp of its first.
+    /// A telephone event. Its packets have the timestamp of the first one.
     Event {
         payload: [u8; 4],
         first: bool,
@@ -76,90 +90,91 @@ pub(super) enum Frame {
     },
 }
 
-/// The queue of what is to be sent.
+/// The queue of recordings, digits and pauses to send.
 #[derive(Default)]
 pub(super) struct Playout {
-    queue: VecDeque<Item>,
+    queue: VecDeque<QueuedItem>,
 }
 
 impl Playout {
-    /// Appends a recording. The receiver gets its events, and `None` after the last or if it is stopped.
-    pub(super) fn say(&mut self, recording: Composition) -> mpsc::Receiver<SpeechEvent> {
+    /// Appends a recording. The receiver gets its progress, and `None` after its end or if it is stopped.
+    pub(super) fn play(&mut self, recording: Composition) -> mpsc::Receiver<PlaybackEvent> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let observer = Observer::Speech(sender);
-        self.queue.push_back(Item { what: What::Recording(recording), sent: 0, observer });
+        let observer = Observer::Playback(sender);
+        self.queue.push_back(QueuedItem { content: Content::Recording(recording), sent: 0, observer });
         events
     }
 
-    /// Appends keys. A comma is a pause of half a second.
-    pub(super) fn press(&mut self, keys: &str) -> oneshot::Receiver<()> {
-        for key in keys.chars() {
-            match Digit::from_char(key) {
+    /// Appends digits. A comma is a pause of half a second.
+    pub(super) fn send_digits(&mut self, digits: &str) -> oneshot::Receiver<()> {
+        for digit in digits.chars() {
+            match Digit::from_char(digit) {
                 Some(digit) => {
-                    self.push(What::Key(digit.event_code()));
-                    self.push(What::Pause(GAP_FRAMES));
+                    self.push(Content::Digit(digit.event_code()));
+                    self.push(Content::Pause(GAP_FRAMES));
                 }
-                None => drop(self.push(What::Pause(25))),
+                None => drop(self.push(Content::Pause(COMMA_FRAMES))),
             }
         }
-        self.push(What::Pause(1))
+        self.push(Content::Pause(1))
     }
 
-    /// Drops all that is not sent yet.
+    /// Drops everything that was not sent yet.
     pub(super) fn stop(&mut self) {
         self.queue.clear();
     }
 
-    fn push(&mut self, what: What) -> oneshot::Receiver<()> {
+    fn push(&mut self, content: Content) -> oneshot::Receiver<()> {
         let (done, is_done) = oneshot::channel();
-        self.queue.push_back(Item { what, sent: 0, observer: Observer::Keys(done) });
+        self.queue.push_back(QueuedItem { content, sent: 0, observer: Observer::Digits(done) });
         is_done
     }
 
-    /// The next packet's payload, which is sent now. Keys need a receiver that takes them, and are silence without one.
-    pub(super) fn next(&mut self, now: Duration, codec: Codec, takes_keys: bool) -> Frame {
+    /// Returns the payload of the next packet, which is sent now. If the peer does not accept telephone events, digits are
+    /// sent as silence.
+    pub(super) fn next(&mut self, now: Duration, codec: Codec, accepts_events: bool) -> Frame {
         let encode = match codec {
             Codec::Pcmu => encode_ulaw,
             Codec::Pcma => encode_alaw,
         };
         let silence = || Frame::Audio([encode(0); FRAME]);
         let Some(item) = self.queue.front_mut() else { return silence() };
-        let frames = item.what.frames();
-        let frame = match &item.what {
-            What::Recording(recording) => {
+        let frames = item.content.frames();
+        let frame = match &item.content {
+            Content::Recording(recording) => {
                 let mut samples = [0; FRAME];
                 let from = item.sent * FRAME;
                 recording.read(from, &mut samples);
-                if let Observer::Speech(events) = &item.observer {
-                    // A conversation that does not read them has ended.
+                if let Observer::Playback(events) = &item.observer {
+                    // If the receiver was dropped, the dialogue has ended.
                     progress(recording, from..from + FRAME)
-                        .for_each(|progress| _ = events.try_send(SpeechEvent { at: now, progress }));
+                        .for_each(|progress| _ = events.try_send(PlaybackEvent { at: now, progress }));
                 }
                 Frame::Audio(samples.map(encode))
             }
-            What::Key(code) if takes_keys => {
+            Content::Digit(code) if accepts_events => {
                 let sent = u16::try_from(item.sent).unwrap_or(u16::MAX);
-                let last = KEY_FRAMES - 1;
+                let last = DIGIT_FRAMES - 1;
                 let is_end = sent >= last;
                 let duration = (sent.min(last) + 1) * FRAME as u16;
                 let [high, low] = duration.to_be_bytes();
-                let flags = if is_end { 0x80 | KEY_VOLUME } else { KEY_VOLUME };
+                let flags = if is_end { 0x80 | DIGIT_VOLUME } else { DIGIT_VOLUME };
                 Frame::Event {
                     payload: [*code, flags, high, low],
                     first: sent == 0,
                     age: u32::from(sent) * FRAME as u32,
                 }
             }
-            What::Key(_) | What::Pause(_) => silence(),
+            Content::Digit(_) | Content::Pause(_) => silence(),
         };
         item.sent += 1;
         if item.sent >= frames {
             // The receiver may have been dropped.
             match self.queue.pop_front().map(|item| item.observer) {
-                Some(Observer::Speech(events)) => {
-                    _ = events.try_send(SpeechEvent { at: now, progress: SpeechProgress::Ended });
+                Some(Observer::Playback(events)) => {
+                    _ = events.try_send(PlaybackEvent { at: now, progress: PlaybackProgress::Ended });
                 }
-                Some(Observer::Keys(done)) => _ = done.send(()),
+                Some(Observer::Digits(done)) => _ = done.send(()),
                 None => {}
             }
         }
@@ -167,19 +182,21 @@ impl Playout {
     }
 }
 
-/// What these samples of a recording begin or complete.
-fn progress(recording: &Composition, samples: Range<usize>) -> impl Iterator<Item = SpeechProgress> {
+/// Returns the progress that sending these samples of a recording makes.
+fn progress(recording: &Composition, samples: Range<usize>) -> impl Iterator<Item = PlaybackProgress> {
     let second = usize::try_from(UNTIL_HEARD.as_secs()).unwrap_or_default() * SAMPLE_RATE as usize;
     let is_heard = recording.starts().next().is_some_and(|first| samples.contains(&(first + second)));
     let begun = recording.starts().enumerate().filter(move |(_, at)| samples.contains(at));
-    begun.map(|(index, _)| SpeechProgress::PieceBegan(index)).chain(is_heard.then_some(SpeechProgress::SecondSent))
+    begun
+        .map(|(index, _)| PlaybackProgress::PieceBegan(index))
+        .chain(is_heard.then_some(PlaybackProgress::FirstSecondSent))
 }
 
-impl What {
+impl Content {
     fn frames(&self) -> usize {
         match self {
             Self::Recording(recording) => recording.samples().div_ceil(FRAME).max(1),
-            Self::Key(_) => usize::from(KEY_FRAMES + END_PACKETS - 1),
+            Self::Digit(_) => usize::from(DIGIT_FRAMES + END_PACKETS - 1),
             Self::Pause(frames) => usize::from(*frames),
         }
     }

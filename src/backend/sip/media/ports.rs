@@ -10,30 +10,30 @@ use socket2::SockRef;
 use tokio::net::UdpSocket;
 
 use super::ticker::Ticker;
-use super::{Shared, random};
+use super::{CallMedia, random};
 use crate::backend::sip::config::PortRange;
 use crate::backend::sip::dscp::{TrafficClass, mark};
 use crate::config::ConfigError;
 
-/// The ports that calls may use, and the clock of their audio.
+/// The ports that calls may use, and the ticker of their audio.
 pub(in crate::backend::sip) struct Ports {
     first: u16,
     pairs: u16,
     used: Mutex<HashSet<u16>>,
-    ticker: Arc<Ticker<Shared>>,
+    ticker: Arc<Ticker<CallMedia>>,
 }
 
-/// A pair in use. Dropped, it is free.
+/// A pair in use. Dropping it releases the pair.
 pub(super) struct Pair {
     rtp: u16,
     ports: Arc<Ports>,
 }
 
 impl Ports {
-    /// The pairs within a range that stands at `path` of the configuration.
+    /// Creates the pairs of the port range at `path` of the configuration.
     ///
     /// # Errors
-    /// Where there is none.
+    /// The range contains no pair.
     pub(in crate::backend::sip) fn new(path: &str, range: &PortRange) -> Result<Arc<Self>, ConfigError> {
         let port = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
         let (first, last) = (port(range.first.get()), port(range.last.get()));
@@ -42,15 +42,15 @@ impl Ports {
             Some(span @ 1..) => {
                 Ok(Arc::new(Self { first, pairs: span.div_ceil(2), used: Mutex::default(), ticker: Arc::default() }))
             }
-            _ => Err(ConfigError::invalid(path, "has no pair of an even port and the next one in it")),
+            _ => Err(ConfigError::invalid(path, "contains no pair of an even port and the next one")),
         }
     }
 
-    pub(super) fn ticker(&self) -> &Arc<Ticker<Shared>> {
+    pub(super) fn ticker(&self) -> &Arc<Ticker<CallMedia>> {
         &self.ticker
     }
 
-    /// Binds a free pair on `address`. The search begins anywhere, so that a port is not used again at once.
+    /// Binds a free pair on `address`. The search starts at a random pair, so that a port is not reused immediately.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<(Pair, UdpSocket, UdpSocket), String> {
         let start = u32::from_be_bytes(random::bytes()?) % u32::from(self.pairs);
         for step in 0..self.pairs {
@@ -63,17 +63,17 @@ impl Ports {
             match (bind(address, rtp), bind(address, rtp + 1)) {
                 (Ok(rtp), Ok(rtcp)) => return Ok((pair, rtp, rtcp)),
                 (Err(error), _) | (_, Err(error)) if !is_taken(&error) => {
-                    return Err(format!("ports of {address} cannot be opened: {error}"));
+                    return Err(format!("cannot open ports on {address}: {error}"));
                 }
                 _ => {}
             }
         }
-        Err(format!("all of the {} pairs of ports for audio are in use", self.pairs))
+        Err(format!("all {} port pairs for audio are in use", self.pairs))
     }
 }
 
 impl Pair {
-    /// The even port.
+    /// Returns the even port.
     pub(super) fn rtp(&self) -> u16 {
         self.rtp
     }
@@ -85,7 +85,7 @@ impl Drop for Pair {
     }
 }
 
-/// By another program; Windows denies those that it keeps for itself.
+/// Returns whether another program uses the port. Windows denies access to the ports that it reserves.
 fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }

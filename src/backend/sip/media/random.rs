@@ -1,9 +1,11 @@
-//! Random numbers of the operating system: nobody can guess from one call what another one uses.
+//! Random numbers from the operating system, so that those of one call reveal nothing about another.
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+/// Returns random bytes.
+///
 /// # Errors
-/// If the operating system has none.
+/// The operating system provides none.
 pub(super) fn bytes<const N: usize>() -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     let filled = SystemRandom::new().fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! The stream that we send (RFC 3550): continuous in number and time, whatever is said in it.
+//! The RTP stream of this side (RFC 3550). Sequence numbers and timestamps are continuous, whatever its content.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,10 +9,10 @@ use phonegate_media::sdp::RemoteMedia;
 use super::playout::{FRAME, Frame, Playout};
 use super::random;
 
-/// From the epoch of NTP, 1900, to that of Unix, 1970, in seconds.
+/// Seconds from the NTP epoch (1900) to the Unix epoch (1970).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-/// Our stream of one call.
+/// The stream of this side in one call.
 pub(super) struct Sender {
     pub(super) playout: Playout,
     ssrc: u32,
@@ -20,19 +20,21 @@ pub(super) struct Sender {
     timestamp: u32,
     packets: u32,
     octets: u32,
-    /// The next packet begins a talkspurt. There is one from the answer on, and after each break: what is not speech is
-    /// sent as silence, since NAT routers and session border controllers end streams that pause.
+    /// Whether the next packet begins a talkspurt (RFC 3551, section 4.1): at the start and after each break. Silence is sent
+    /// between recordings, because NAT routers and session border controllers end streams that pause.
     marker: bool,
 }
 
 impl Sender {
+    /// Creates a stream with a random SSRC, sequence number and timestamp.
+    ///
     /// # Errors
-    /// If there are no random numbers for the stream.
+    /// The operating system provides no random numbers.
     pub(super) fn new() -> Result<Self, String> {
         Ok(Self {
             playout: Playout::default(),
             ssrc: u32::from_be_bytes(random::bytes()?),
-            // The lower half: SRTP guesses how often it wrapped, and must not be wrong from the start (RFC 3711, 3.3.1).
+            // In the lower half, so that SRTP receivers estimate the rollover counter as 0 at first (RFC 3711, 3.3.1).
             sequence: u16::from_be_bytes(random::bytes()?) & 0x7fff,
             timestamp: u32::from_be_bytes(random::bytes()?),
             packets: 0,
@@ -45,18 +47,18 @@ impl Sender {
         self.ssrc
     }
 
-    /// Packets sent.
+    /// Returns the number of packets sent.
     pub(super) fn packets(&self) -> u32 {
         self.packets
     }
 
-    /// Lets 20 ms pass without a packet. What is being said waits.
+    /// Skips one packet. The playback waits.
     pub(super) fn pause(&mut self) {
         self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
         self.marker = true;
     }
 
-    /// The packet of the next 20 ms. None while the other side takes no audio.
+    /// Returns the next packet. `None` while the peer does not receive audio.
     pub(super) fn next_packet(&mut self, now: Duration, remote: &RemoteMedia) -> Option<Vec<u8>> {
         if !remote.direction.receives {
             self.pause();
@@ -79,7 +81,7 @@ impl Sender {
         Some(header.write(payload))
     }
 
-    /// What was sent until now. None if that is nothing.
+    /// Returns the sender information for an RTCP report. `None` if nothing was sent.
     pub(super) fn info(&self) -> Option<SenderInfo> {
         (self.packets > 0).then(|| SenderInfo {
             ntp_timestamp: ntp_now(),

@@ -1,20 +1,21 @@
-//! What the end of a call reports of its audio: a line for the log, and why no key may have come.
+//! Summarises the audio of a call at its end: a line for the log, and possible reasons why no digit arrived.
 
 use std::fmt;
 
+use phonegate_media::rtp::CLOCK_RATE;
 use phonegate_media::session::Summary;
 
 use crate::call::{Failure, FailureReason, Outcome};
 
 /// Timestamp units of G.711 in a millisecond.
-const UNITS_PER_MS: u32 = 8;
+const UNITS_PER_MS: u32 = CLOCK_RATE / 1_000;
 
 /// What was sent and received in a call.
 pub(in crate::backend::sip) struct MediaSummary {
     pub(super) received: Summary,
     /// Packets sent.
     pub(super) sent: u32,
-    /// Whether the other side did not send audio, or did not take it, by its last description.
+    /// Whether the call is on hold by the peer's latest description.
     pub(super) is_on_hold: bool,
     /// Whether another port may be learned: `learn_media_port`.
     pub(super) learns_port: bool,
@@ -53,7 +54,7 @@ impl fmt::Display for MediaSummary {
 }
 
 impl MediaSummary {
-    /// Adds to a failure what the audio says about its cause.
+    /// Adds to a failure what the counts indicate about its cause.
     pub(in crate::backend::sip) fn explain(&self, outcome: Outcome) -> Outcome {
         let Outcome::Failed(failure) = &outcome else { return outcome };
         let sentences = match failure.reason() {
@@ -87,11 +88,11 @@ impl MediaSummary {
         sentences
     }
 
-    /// The failure's sentence if no packet came at all, or none that counts since the answer.
+    /// Returns a sentence if no packet arrived, or if none was accepted since the answer.
     fn why_silent(&self) -> Option<String> {
         let sentence = if self.received.is_without_rtp() {
-            "No audio packet arrived: a firewall or a NAT router keeps the trunk's audio out, or the trunk sends it to \
-             another address. Let UDP from the trunk in to the ports of `rtp_ports`, and check `local_address`."
+            "No audio packet arrived: a firewall or a NAT router blocks the trunk's audio, or the trunk sends it to \
+             another address. Allow UDP from the trunk to the ports in `rtp_ports`, and check `local_address`."
         } else if self.received.is_silent() {
             "No received audio was accepted after the call was answered."
         } else {
@@ -100,7 +101,7 @@ impl MediaSummary {
         Some(sentence.to_owned())
     }
 
-    /// What to do if everything since the answer was dropped.
+    /// Returns advice if every packet since the answer was dropped.
     fn why_all_dropped(&self) -> Option<&'static str> {
         let Summary { dropped, not_authentic, .. } = &self.received;
         if dropped.port > 0 && !self.learns_port {
@@ -116,7 +117,8 @@ impl MediaSummary {
         }
     }
 
-    /// How many packets were dropped, and what they were. Those before the answer are usual, and so are repeated ones.
+    /// Returns the counts of dropped packets, with a description of each. Packets before the answer and replayed ones are
+    /// usual, and not included.
     fn dropped(&self) -> Vec<(u64, &'static str)> {
         let Summary { dropped, not_authentic, .. } = &self.received;
         let counts = [

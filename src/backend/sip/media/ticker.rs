@@ -1,29 +1,32 @@
-//! The clock of the audio: one task that lets each call send a packet every 20 ms.
+//! Ticks the audio of all calls: one task makes each call send a packet every 20 ms.
 //!
-//! The schedule is absolute, so that no call drifts. The period has slots of a millisecond, and a call stays in the slot
-//! that it was given, so that many calls do not send all at once.
+//! The schedule is absolute, so that no call drifts. Each call has one of 20 slots of 1 ms, so that calls do not send all
+//! at once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use phonegate_media::rtp::PACKET_MILLISECONDS;
 use tokio::time::{Instant, sleep_until};
 
 /// A call's audio, which sends a packet at each tick.
 pub(super) trait Tick: Send + Sync + 'static {
-    /// Sends the packet that is due. `is_late`: the machine stalled, and the ticks that were missed are not made up for.
+    /// Sends the packet that is due. `is_late`: the machine stalled, so the packet is skipped.
     fn tick(&self, is_late: bool);
 }
 
-/// Slots of the 20 ms between two packets of a call, a millisecond each.
-const SLOTS: usize = 20;
+/// Slots of 1 ms between two packets of a call.
+const SLOTS: usize = PACKET_MILLISECONDS as usize;
 const SLOT: Duration = Duration::from_millis(1);
 
-/// After a stall of this length (the host slept or was migrated) the missed packets are not made up for.
+const _: () = assert!(SLOT.as_millis() * SLOTS as u128 == PACKET_MILLISECONDS as u128, "a period is one packet");
+
+/// Minimum stall (the host slept or was migrated) after which missed packets are skipped.
 const STALL: Duration = Duration::from_millis(200);
 
-/// After a longer lag the schedule begins anew, so that a machine that slept for hours does not count the ticks.
+/// Lag after which the schedule restarts, so that a machine that slept for hours does not run every missed tick.
 const LONGEST_LAG: Duration = Duration::from_secs(10);
 
 /// The calls by slot. The task ends with the last call.
@@ -43,7 +46,7 @@ impl<T> Default for Ticker<T> {
 }
 
 impl<T: Tick> Ticker<T> {
-    /// Ticks for a call until it is dropped.
+    /// Adds a call. It is ticked until it is dropped.
     pub(super) fn add(self: &Arc<Self>, call: &Arc<T>) {
         let mut state = self.state.lock();
         if let Some(slot) = state.slots.get_mut(fastrand::usize(..SLOTS)) {
@@ -65,7 +68,7 @@ impl<T: Tick> Ticker<T> {
             if due.elapsed() > LONGEST_LAG {
                 due = Instant::now();
             }
-            // Also if that is past: other tasks get their turn while this one catches up.
+            // Awaited even if it is in the past, so that other tasks run while this one catches up.
             sleep.as_mut().reset(due);
             sleep.as_mut().await;
             self.tick(slot, due.elapsed() > STALL);
@@ -91,10 +94,10 @@ impl<T: Tick> Ticker<T> {
         let mut calls = Vec::new();
         take(&mut calls);
         calls.retain(|call| {
-            // A defect in one call must not silence the others.
+            // A panic in one call must not stop the others.
             call.upgrade().is_some_and(|call| catch_unwind(AssertUnwindSafe(|| call.tick(is_late))).is_ok())
         });
-        // Back into the slot, and those behind them that were added meanwhile.
+        // Put the calls back, and append those that were added meanwhile.
         take(&mut calls);
         if let Some(slot) = self.state.lock().slots.get_mut(slot) {
             slot.append(&mut calls);

@@ -14,7 +14,7 @@ const START: i64 = 1_800_000_000_000;
 
 fn database() -> Connection {
     let mut database = Connection::open_in_memory().unwrap();
-    schema::bring_up_to_date(&mut database, Path::new("")).unwrap();
+    schema::migrate_to_newest(&mut database, Path::new("")).unwrap();
     database
 }
 

@@ -1,10 +1,10 @@
-//! Whose packets count, and who can read and guess ours.
+//! Sources: whose packets count, and that the secrets of a call cannot be guessed from another.
 
 use super::*;
 
-/// As a NAT router makes it: the port is another one than the other side names.
+/// A NAT router changes the port of the peer.
 #[tokio::test]
-async fn a_port_is_learned_from_audio_in_sequence_until_the_named_one_speaks() {
+async fn a_port_is_learned_until_the_named_one_sends() {
     let (media, mut keys, mut peer) = call_with(MediaEncryption::Off, true).await;
     let mut routed = Peer { ssrc: 78, ..Peer::new().await };
     routed.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
@@ -12,28 +12,28 @@ async fn a_port_is_learned_from_audio_in_sequence_until_the_named_one_speaks() {
     routed.receive().await;
     routed.press(&media, TELEPHONE_EVENT, 16_000, 5).await;
     assert_eq!(next(&mut keys).await, Some('5'));
-    assert_eq!(media.summary().received.learned_source, Some((HERE, routed.port()).into()));
+    assert_eq!(media.summary().received.learned_source, Some((LOCALHOST, routed.port()).into()));
     peer.press(&media, TELEPHONE_EVENT, 8000, 6).await;
     assert_eq!(next(&mut keys).await, Some('6'), "the named port wins");
     routed.press(&media, TELEPHONE_EVENT, 24_000, POUND).await;
-    then_only_zero(&media, &mut keys, &mut peer).await;
+    expect_only_zero(&media, &mut keys, &mut peer).await;
     assert_eq!(media.summary().received.learned_source, None);
 }
 
 #[tokio::test]
-async fn with_srtp_one_authentic_packet_of_audio_moves_ours_to_its_port() {
+async fn one_authentic_srtp_packet_moves_the_audio_to_its_port() {
     let (media, mut keys, mut peer) = call_with(MediaEncryption::Required, true).await;
     let mut routed = Peer { srtp: peer.srtp.take(), ..Peer::new().await };
     routed.talk(&media, 1).await;
     routed.receive().await;
     peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
-    then_only_zero(&media, &mut keys, &mut routed).await;
+    expect_only_zero(&media, &mut keys, &mut routed).await;
     let received = media.summary().received;
     assert_eq!(received.not_authentic + received.replayed, 2);
 }
 
 #[tokio::test]
-async fn another_port_than_the_named_one_hears_nothing_and_is_heard_only_if_authentic() {
+async fn another_port_gets_no_audio_and_counts_only_if_authentic() {
     for encryption in [MediaEncryption::Off, MediaEncryption::Required] {
         let (media, mut keys, mut peer) = call(encryption).await;
         let other = Peer::new().await;
@@ -50,14 +50,14 @@ async fn another_port_than_the_named_one_hears_nothing_and_is_heard_only_if_auth
                 (0, 0)
             }
         };
-        then_only_zero(&media, &mut keys, &mut peer).await;
+        expect_only_zero(&media, &mut keys, &mut peer).await;
         assert_eq!(dropped(&media), expected);
         assert!(other.socket.try_recv(&mut [0; 10]).is_err(), "nothing is sent there");
     }
 }
 
 #[tokio::test]
-async fn keys_of_another_stream_count_only_once_the_audio_is_silent() {
+async fn digits_of_another_stream_count_only_after_silence() {
     let (media, mut keys, mut peer) = call(MediaEncryption::Off).await;
     let mut other = Peer { ssrc: 78, ..Peer::new().await };
     let audio = peer.packet(0, 160, &[0xff; 160]);
@@ -69,7 +69,7 @@ async fn keys_of_another_stream_count_only_once_the_audio_is_silent() {
     ] {
         peer.send(&media, &packet).await;
     }
-    then_only_zero(&media, &mut keys, &mut peer).await;
+    expect_only_zero(&media, &mut keys, &mut peer).await;
     assert_eq!(dropped(&media), (0, 3));
     // A transfer: one stream ends, and another one begins.
     sleep(Duration::from_millis(1100)).await;
@@ -84,7 +84,7 @@ async fn keys_of_another_stream_count_only_once_the_audio_is_silent() {
 }
 
 #[tokio::test]
-async fn if_audio_is_encrypted_only_what_is_authentic_counts_and_only_once() {
+async fn encrypted_audio_counts_only_if_authentic_and_once() {
     let (media, mut keys, mut peer) = call(MediaEncryption::Required).await;
     let plain = Peer { srtp: None, ..Peer::new().await }.packet(TELEPHONE_EVENT, 8000, &[POUND, 0x8a, 5, 0]);
     peer.send(&media, &plain).await;
@@ -96,10 +96,10 @@ async fn if_audio_is_encrypted_only_what_is_authentic_counts_and_only_once() {
         peer.send(&media, packet).await;
     }
     assert_eq!(next(&mut keys).await, Some('5'));
-    then_only_zero(&media, &mut keys, &mut peer).await;
+    expect_only_zero(&media, &mut keys, &mut peer).await;
     let received = media.summary().received;
     assert_eq!((received.not_authentic, received.replayed), (2, 2));
-    // What we send is opened by the other side, whose key an echo of ours is not.
+    // The peer decrypts the audio of this side. An answer that repeats the key of this side is rejected.
     let sealed = peer.receive().await;
     let opened = peer.srtp.as_mut().unwrap().open_rtp(&sealed).unwrap();
     assert_eq!(RtpPacket::read(&opened).unwrap().payload, [0xff; 160]);
@@ -109,7 +109,7 @@ async fn if_audio_is_encrypted_only_what_is_authentic_counts_and_only_once() {
 }
 
 #[tokio::test]
-async fn no_two_calls_have_a_key_a_stream_or_a_session_in_common() {
+async fn no_two_calls_share_a_master_key_ssrc_or_session_id() {
     let settings = MediaSettings { encryption: MediaEncryption::Required, ..SETTINGS };
     let mut seen = std::collections::HashSet::new();
     for _ in 0..10 {

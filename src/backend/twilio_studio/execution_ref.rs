@@ -1,0 +1,93 @@
+//! The reference to a call at Twilio: the Execution that runs it, and the nonce that its result must contain.
+
+use std::fmt;
+
+use super::super::CallRef;
+use super::api::is_sid;
+
+/// Random bits in a nonce.
+const NONCE_BITS: usize = 128;
+
+/// An Execution, and the nonce that only its own result contains. The text of a [`CallRef`] is `FN…:nonce`. Earlier
+/// versions without nonces wrote `FN…`.
+pub(super) struct ExecutionRef<'a> {
+    /// The Execution: `FN…`.
+    pub(super) execution: &'a str,
+    /// A parameter of the Execution, which the flow returns. `None`: an earlier version placed the call.
+    pub(super) nonce: Option<&'a str>,
+}
+
+impl<'a> ExecutionRef<'a> {
+    pub(super) fn parse(reference: &'a CallRef) -> Self {
+        match reference.as_str().split_once(':') {
+            Some((execution, nonce)) => Self { execution, nonce: Some(nonce).filter(|nonce| is_nonce(nonce)) },
+            None => Self { execution: reference.as_str(), nonce: None },
+        }
+    }
+
+    /// Returns the reference to a new Execution. `None` if this is not the identifier of one.
+    pub(super) fn of(execution: &'a str, nonce: &'a Nonce) -> Option<CallRef> {
+        is_sid("FN", execution).then(|| CallRef::new(format!("{execution}:{nonce}")))
+    }
+}
+
+/// A random value that PhoneGate sends to Twilio when a call starts. The call's result must contain it.
+pub(super) struct Nonce(u128);
+
+impl Nonce {
+    /// Draws a nonce. `fill` fills a buffer with random bytes.
+    pub(super) fn draw<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let mut bytes = [0; NONCE_BITS / 8];
+        fill(&mut bytes)?;
+        Ok(Self(u128::from_be_bytes(bytes)))
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+fn is_nonce(text: &str) -> bool {
+    text.len() == NONCE_BITS / 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const EXECUTION: &str = "FN00000000000000000000000000000001";
+
+    #[test]
+    fn a_reference_returns_its_execution_and_nonce() {
+        let nonce = Nonce::draw(|bytes: &mut [u8]| {
+            bytes.fill(7);
+            Ok::<_, ()>(())
+        });
+        let reference = ExecutionRef::of(EXECUTION, &nonce.unwrap()).unwrap();
+        let parsed = ExecutionRef::parse(&reference);
+        assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, Some("07".repeat(16).as_str())));
+    }
+
+    #[test]
+    fn a_reference_without_a_whole_nonce_has_none() {
+        let short = format!("{EXECUTION}:07");
+        let empty = format!("{EXECUTION}:");
+        let other = format!("{EXECUTION}:{}", "g".repeat(32));
+        for text in [EXECUTION, &short, &empty, &other] {
+            let reference = CallRef::new(text);
+            let parsed = ExecutionRef::parse(&reference);
+            assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reference_is_made_for_executions_only() {
+        let nonce = Nonce(1);
+        for text in ["FN1", "FW00000000000000000000000000000001", ""] {
+            assert!(ExecutionRef::of(text, &nonce).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Leases, and claims of attempts whose owner is gone (S9). Each function is part of a transaction.
+
+use std::sync::Arc;
+
+use phonegate_approval::attempts::StoredAttempts;
+use rusqlite::params;
+
+use super::attempts;
+use super::types::{self, WallTime};
+use super::worker::Tx;
+use crate::call::CallRef;
+use crate::store::millis::milliseconds;
+use crate::store::{DEADLINE_GRACE, LEASE, Orphan, Owner};
+
+/// Renews a lease.
+pub(super) fn renew(tx: &Tx<'_>, owner: Owner) -> rusqlite::Result<()> {
+    tx.database
+        .prepare_cached(
+            "INSERT INTO owners VALUES (?1, ?2) ON CONFLICT (owner) DO UPDATE SET lease = max(lease, excluded.lease)",
+        )?
+        .execute(params![owner, tx.now.saturating_add(milliseconds(LEASE))])
+        .map(|_| ())
+}
+
+/// Claims orphans. Returns those of the last claim again, unless its answer was received (`acked`).
+pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool) -> rusqlite::Result<Vec<Orphan>> {
+    if acked {
+        tx.database
+            .prepare_cached("UPDATE attempts SET handed_over = 0 WHERE handed_over = 1 AND owner = ?1")?
+            .execute([owner])?;
+    }
+    let mut orphans = tx.database.prepare_cached(
+        "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference, codes
+         FROM attempts LEFT JOIN owners USING (owner)
+         WHERE ended IS NULL
+             AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND handed_over = 1)
+         ORDER BY deadline LIMIT ?3",
+    )?;
+    let orphan = |row: &rusqlite::Row<'_>| {
+        let placed: (Option<Box<str>>, Option<String>) = (row.get("backend")?, row.get("reference")?);
+        Ok(Orphan {
+            attempt: types::attempt(row.get("id")?, row.get("generation")?),
+            number: row.get("number_key")?,
+            masked: row.get("number")?,
+            left: attempts::left(tx, row)?,
+            started: row.get::<_, WallTime>("started_at")?.0,
+            placed: placed.0.zip(placed.1.map(CallRef::new)),
+            attempts: row.get::<_, Option<String>>("codes")?.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
+        })
+    };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let orphans: Vec<_> = orphans
+        .query_map(params![owner, tx.now, limit, milliseconds(DEADLINE_GRACE)], orphan)?
+        .collect::<Result<_, _>>()?;
+    for Orphan { attempt, .. } in &orphans {
+        tx.database
+            .prepare_cached("UPDATE attempts SET owner = ?3, handed_over = 1 WHERE id = ?1 AND generation = ?2")?
+            .execute(params![attempt.id, types::generation(*attempt), owner])?;
+    }
+    if !orphans.is_empty() {
+        renew(tx, owner)?;
+        // The process that wrote the codes has ended, so this one removes them from the write-ahead log (S18).
+        tx.has_codes.set(tx.has_codes.get() || orphans.iter().any(|orphan| orphan.attempts.is_some()));
+    }
+    Ok(orphans)
+}
