@@ -17,7 +17,7 @@ use phonegate_approval::verdict::ProviderVerdicts;
 
 use crate::approval::Approver;
 pub use crate::call::CallRef;
-use crate::call::{Call, Failure, Outcome, Progress};
+use crate::call::{Call, CallEvent, Failure, Outcome, Progress};
 use crate::config::BackendType;
 pub use context::{BackendContext, BuildBackend, backend_type, build_in_use};
 use file::FileConfig;
@@ -170,14 +170,14 @@ pub enum CallStep {
 }
 
 impl CallStep {
-    /// Returns the step's name in the log and in the store.
-    pub fn name(&self) -> &'static str {
+    /// Returns the event to log and to store.
+    pub fn event(&self) -> CallEvent {
         match self {
-            Self::Progress(progress) => progress.name(),
-            Self::ServerFailed(_) => "server_failed",
-            Self::Redirected(_) => "redirected",
-            Self::Retried(_) => "retried",
-            Self::Forwarded => "forwarded",
+            Self::Progress(progress) => (*progress).into(),
+            Self::ServerFailed(_) => CallEvent::ServerFailed,
+            Self::Redirected(_) => CallEvent::Redirected,
+            Self::Retried(_) => CallEvent::Retried,
+            Self::Forwarded => CallEvent::Forwarded,
         }
     }
 
