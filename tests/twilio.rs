@@ -191,7 +191,7 @@ fn revoked_credentials_end_the_call_with_twilios_message() {
     let (_, reason, text) = call(&gate(&twilio));
     assert_eq!(reason, Some(FailureReason::NotConfigured));
     assert_eq!(text, "Twilio refused with status 401, error 20003: Authenticate +*******1212. (NotConfigured)");
-    assert_eq!(twilio.seen(About::End).len(), 1, "nobody follows it, so it must not ring on");
+    assert_eq!(twilio.seen(About::End).len(), 1, "no process follows it, so it must be ended");
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn every_ending_writes_a_result_that_phonegate_knows() {
             let result = variables.into_iter().flatten().find(|variable| variable["key"] == "result");
             for (event, next) in leads_to(state) {
                 match (state["type"].as_str().unwrap(), event) {
-                    // Nobody calls it or writes to it, and nobody listens to speech.
+                    // No call and no message comes in, and speech is not recognized.
                     ("trigger", event) => assert_eq!(next.is_none(), event != "incomingRequest", "{event}"),
                     (_, "speech") => assert_eq!(next, None, "{name} listens to speech"),
                     _ => assert_eq!(next.is_none(), result.is_some(), "{name} at {event}"),

@@ -37,7 +37,7 @@ fn a_start_is_sent_again_at_the_date_in_retry_after() {
     let twilio = Twilio::start();
     let line = TestBackend::new(&twilio.backend());
     let (now, clock) = (Instant::now(), SystemTime::now());
-    // A date is told in whole seconds.
+    // A date has whole seconds.
     let date = httpdate::fmt_http_date(clock + Duration::from_secs(4));
     let until = now + httpdate::parse_http_date(&date).unwrap().duration_since(clock).unwrap();
     twilio.fail(About::Start, throttled(date.leak()));
