@@ -16,13 +16,14 @@ use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, Pepper, PinChecker};
 use crate::backend;
+use crate::call::GateEvent;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::engine::{Engine, StorePolicy};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store::{self, CallStore};
-use crate::telemetry::{CallCounts, Event, Log, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
+use crate::telemetry::{CallCounts, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
 /// The runtime's threads that drive calls, whatever their number.
 const WORKERS: usize = 2;
@@ -135,9 +136,9 @@ impl Gate {
             config.use_order.join(", "),
             config.store.kind.name()
         );
-        log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
+        log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });
         for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
-            log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
+            log.write(&LogEntry { text: Some(&problem), ..LogEntry::new(GateEvent::Configuration) });
         }
         if !config.strict_permissions {
             // The names of accounts may have to be asked for on the network.
@@ -181,7 +182,7 @@ fn pin_checker(
     let report = move |error: &CheckError| {
         let text = error.to_string();
         let level = if error.is_defect() { Level::Error } else { Level::Warn };
-        log.write(level, &Event { event: "pin_not_checked", text: Some(&text), ..Event::default() });
+        log.write(&LogEntry { level, text: Some(&text), ..LogEntry::new(GateEvent::PinNotChecked) });
     };
     let checker = PinChecker::new(Arc::clone(store), pepper, config.approval.pin.limits());
     Ok(Some(checker.reporting_to(report)))
@@ -222,7 +223,7 @@ fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
             "{found}. An account that can change it can approve calls: let only administrators and the service's \
              account write to it. With \"strict_permissions\": true, PhoneGate refuses to start instead of warning"
         );
-        log.write(Level::Warn, &Event { event: "unsafe_permissions", text: Some(&text), ..Event::default() });
+        log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::UnsafePermissions) });
     }
 }
 
