@@ -16,13 +16,13 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::backend::{NamedBackend, TelephonyBackend};
-use crate::call::{Call, CallId, CallStatus, Failure, FailureReason};
+use crate::call::{Call, CallEvent, CallId, CallStatus, Failure, FailureReason, GateEvent};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
 use crate::engine::{Engine, Lookup};
 use crate::failpoint;
 use crate::registry::{Begun, Registry, Snapshot};
-use crate::telemetry::{Event, Log, TextFile, sanitize_untrusted};
+use crate::telemetry::{Log, LogEntry, PrometheusTextfile, sanitize_untrusted};
 pub use start::LogTo;
 
 /// Maximum callers of [`Gate::status`] that wait concurrently. Further callers do not wait, so that polling cannot
@@ -40,7 +40,7 @@ pub struct Gate {
     backends: Vec<NamedBackend>,
     log: Log,
     alerts: Alerts,
-    figures: Option<Arc<TextFile>>,
+    textfile: Option<Arc<PrometheusTextfile>>,
     policy: Policy,
     call: crate::config::CallConfig,
     messages: Messages,
@@ -93,7 +93,8 @@ impl Gate {
         });
         let language = request.language.map(Into::into);
         let masked = number.as_ref().map(ToString::to_string);
-        let event = Event { id: Some(request.id), number: masked.as_deref(), ..Event::default() };
+        let entry =
+            |event: CallEvent| LogEntry { id: Some(request.id), number: masked.as_deref(), ..LogEntry::new(event) };
         let attempt = match self.registry.begin(request.id, admitted, deadline) {
             Begun::New(attempt) => {
                 // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
@@ -104,24 +105,24 @@ impl Gate {
                 let attributes: Vec<_> =
                     request.attributes.iter().take(LOGGED_ATTRIBUTES).map(|name| sanitize_untrusted(name)).collect();
                 failpoint::hit("gate.initiate");
-                let event = Event { event: "started_call", attempt: Some(attempt), attributes: &attributes, ..event };
-                self.log.write(Level::Info, &event);
+                let started = entry(CallEvent::Requested);
+                self.log.write(&LogEntry { attempt: Some(attempt), attributes: &attributes, ..started });
                 if let Some((guard, call)) = tracked {
                     self.engine.drive(guard, call);
                 }
                 attempt
             }
             Begun::StillPending(attempt) => {
-                self.log.write(Level::Info, &Event { event: "repeated_call", ..event });
+                self.log.write(&entry(CallEvent::RequestRepeated));
                 attempt
             }
             Begun::Refused(failure, attempt) => {
-                self.log_refused(&event, &failure);
+                self.log_refused(entry(CallEvent::Refused), &failure);
                 self.engine.record_refusal(attempt, number.as_ref(), failure);
                 return Some(CallStatus::Failed);
             }
             Begun::RefusedRepeat(failure, attempt) => {
-                self.log_refused(&event, &failure);
+                self.log_refused(entry(CallEvent::RepeatRefused), &failure);
                 self.engine.record_refused_repeat(attempt, &failure);
                 return Some(CallStatus::Failed);
             }
@@ -135,10 +136,10 @@ impl Gate {
         }
     }
 
-    fn log_refused(&self, event: &Event<'_>, failure: &Failure) {
+    fn log_refused(&self, entry: LogEntry<'_>, failure: &Failure) {
         let collides = failure.reason() == FailureReason::AlreadyInProgress;
-        let level = if collides { Level::Warn } else { Level::Info };
-        self.log.write(level, &Event { number: event.number, ..Event::refused(event.id, failure) });
+        let level = if collides { Level::Warn } else { entry.level };
+        self.log.write(&LogEntry { level, status: Some(CallStatus::Failed), failure: Some(failure), ..entry });
     }
 
     /// Returns the status of a call. If it is pending, waits up to `call.status_wait_ms` for its end, or until the gate
@@ -182,7 +183,7 @@ impl Gate {
             None => match self.engine.look_up(id) {
                 Lookup::InProgress => CallStatus::Pending,
                 Lookup::NotFound(failure) => {
-                    self.log.write(Level::Info, &Event { event: "unknown_call", ..Event::refused(Some(id), &failure) });
+                    self.log.write(&LogEntry::refused(CallEvent::Unknown, Some(id), &failure));
                     CallStatus::Failed
                 }
             },
@@ -219,7 +220,7 @@ impl Gate {
 
     /// Refuses a request that cannot even be read, remembers why, and tells.
     pub(crate) fn refuse(&self, id: CallId, failure: Failure) {
-        self.log.write(Level::Warn, &Event::refused(Some(id), &failure));
+        self.log.write(&LogEntry { level: Level::Warn, ..LogEntry::refused(CallEvent::Refused, Some(id), &failure) });
         let now = Deadline::after(Moment::now(), Duration::ZERO);
         match self.registry.begin(id, Err(failure), now) {
             Begun::Refused(failure, attempt) => self.engine.record_refusal(attempt, None, failure),
@@ -244,8 +245,8 @@ impl Gate {
     }
 
     /// Writes a line for those who speak for the gate.
-    pub(crate) fn log(&self, level: Level, event: &Event<'_>) {
-        self.log.write(level, event);
+    pub(crate) fn log(&self, entry: &LogEntry<'_>) {
+        self.log.write(entry);
     }
 
     /// Hangs up what is in flight, ends the threads and the log, within `timeout`. True where nothing was cut short.
@@ -280,16 +281,16 @@ impl Gate {
             self.alerts.close().await;
         };
         let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
-        if let Some(figures) = self.figures.clone() {
+        if let Some(textfile) = self.textfile.clone() {
             // What holds the folder up must not cost the log its last lines.
             let left = end.saturating_duration_since(Instant::now()) / 2;
-            let write = async { tokio::task::spawn_blocking(move || figures.write()).await };
+            let write = async { tokio::task::spawn_blocking(move || textfile.write()).await };
             let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
         }
         // A name look-up that does not end must not cost the store and the log their last lines.
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()) / 2);
         let is_closed = self.engine.close_store(end.saturating_duration_since(Instant::now()) / 2);
-        self.log.write(Level::Info, &Event { event: "ended", ..Event::default() });
+        self.log.write(&LogEntry::new(GateEvent::Ended));
         let log_is_closed = self.log.close(end.saturating_duration_since(Instant::now()));
         match (all_hung_up, all_recorded, is_closed && log_is_closed) {
             (true, true, true) => Ok(()),

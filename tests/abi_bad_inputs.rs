@@ -5,7 +5,7 @@ mod support;
 
 use std::ffi::{CStr, CString, c_char};
 
-use phonegate::abi::CallResult;
+use phonegate::abi::ResultCode;
 use phonegate::config::ErrorKind;
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, approves, fresh_id, fresh_number, is_busy, rings_on};
@@ -49,7 +49,7 @@ fn every_bad_id_is_failed_and_explained() {
             unsafe { (abi.get_failure_message)(id, buffer.start(), 256, &mut needed) }
         });
         if input.bytes.is_none() {
-            assert_eq!(result, CallResult::InvalidArgument.code(), "GetFailureMessage: {name}");
+            assert_eq!(result, ResultCode::InvalidArgument.code(), "GetFailureMessage: {name}");
             assert_eq!((needed, buffer.bytes()), (usize::MAX, &[0xaa; 256][..]), "nothing is written: {name}");
             continue;
         }
@@ -143,10 +143,10 @@ fn every_bad_path_has_its_code_and_text() {
             // NULL is a good input here: it names the default configuration.
             BadInput { bytes: None, .. } => assert_eq!((result, text), (OK, "")),
             input if input.is_longer_than(32_767) => {
-                assert_eq!((result, text), (CallResult::TextTooLong.code(), "The path is too long."), "{name}");
+                assert_eq!((result, text), (ResultCode::TextTooLong.code(), "The path is too long."), "{name}");
             }
             input if !input.is_utf8() => {
-                assert_eq!((result, text), (CallResult::InvalidUtf8.code(), "The path is not valid UTF-8."), "{name}");
+                assert_eq!((result, text), (ResultCode::InvalidUtf8.code(), "The path is not valid UTF-8."), "{name}");
             }
             // The operating system rejects some names as too long.
             _ => {
@@ -211,7 +211,7 @@ fn every_buffer(whole: i32, short: i32, write: impl Fn(*mut c_char, usize, *mut 
     for capacity in [1, usize::MAX] {
         let mut told = usize::MAX;
         let result = write(std::ptr::null_mut(), capacity, &mut told);
-        assert_eq!(result, CallResult::InvalidArgument.code(), "NULL with capacity {capacity}");
+        assert_eq!(result, ResultCode::InvalidArgument.code(), "NULL with capacity {capacity}");
     }
     text.to_owned()
 }
@@ -222,7 +222,7 @@ fn a_failure_is_cut_to_any_buffer_size() {
     let id = fresh_id();
     abi.initiate(Some(NUMBER), Some(&id), None);
     assert_eq!(abi.outcome(&id), FAILED);
-    let short = CallResult::BufferTooSmall.code();
+    let short = ResultCode::BufferTooSmall.code();
     for (id, expected) in [
         (id.as_c_str(), "The simulated phone is busy. (Unreachable, code 102)"),
         (&fresh_id(), "Call ID is not found: no such call is known here. (UnknownCall)"),
@@ -281,7 +281,7 @@ fn functions_keep_their_promises_in_any_order() {
     assert_eq!(abi.initialize(None), (OK, String::new()));
     assert_eq!(abi.initialize(Some(&usual)), (OK, String::new()), "it runs with this file");
     let (result, text) = abi.initialize(Some(&other));
-    assert_eq!(result, CallResult::AlreadyInitialized.code());
+    assert_eq!(result, ResultCode::AlreadyInitialized.code());
     assert!(text.contains("PhoneGateShutdown"), "{text}");
     abi.still_places_calls();
 

@@ -7,7 +7,7 @@ use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::process::Output;
 
-use phonegate::abi::{ABI_VERSION, CallResult, LogCallback};
+use phonegate::abi::{ABI_VERSION, LogCallback, ResultCode};
 use phonegate::call::CallStatus;
 use phonegate::config::ErrorKind;
 use support::{built_library, project_folder, tool};
@@ -70,41 +70,41 @@ fn constants() -> BTreeMap<&'static str, i64> {
         CallStatus::Failed => "PHONEGATE_FAILED",
     };
     let result = |result| match result {
-        CallResult::Ok => "PHONEGATE_OK",
-        CallResult::InvalidArgument => "PHONEGATE_INVALID_ARGUMENT",
-        CallResult::InvalidUtf8 => "PHONEGATE_INVALID_UTF8",
-        CallResult::TextTooLong => "PHONEGATE_TEXT_TOO_LONG",
-        CallResult::BufferTooSmall => "PHONEGATE_BUFFER_TOO_SMALL",
-        CallResult::AlreadyInitialized => "PHONEGATE_ALREADY_INITIALIZED",
-        CallResult::InCallback => "PHONEGATE_IN_CALLBACK",
-        CallResult::TimedOut => "PHONEGATE_TIMED_OUT",
-        CallResult::Config(ErrorKind::NotFound) => "PHONEGATE_CONFIG_NOT_FOUND",
-        CallResult::Config(ErrorKind::Unreadable) => "PHONEGATE_CONFIG_UNREADABLE",
-        CallResult::Config(ErrorKind::Invalid) => "PHONEGATE_CONFIG_INVALID",
-        CallResult::Config(ErrorKind::SecretUnavailable) => "PHONEGATE_SECRET_UNAVAILABLE",
-        CallResult::Config(ErrorKind::StateFolder) => "PHONEGATE_STATE_FOLDER",
-        CallResult::Config(ErrorKind::UnsafePermissions) => "PHONEGATE_UNSAFE_PERMISSIONS",
-        CallResult::Config(ErrorKind::BackendUnusable) => "PHONEGATE_BACKEND_UNUSABLE",
-        CallResult::Internal => "PHONEGATE_INTERNAL",
+        ResultCode::Ok => "PHONEGATE_OK",
+        ResultCode::InvalidArgument => "PHONEGATE_INVALID_ARGUMENT",
+        ResultCode::InvalidUtf8 => "PHONEGATE_INVALID_UTF8",
+        ResultCode::TextTooLong => "PHONEGATE_TEXT_TOO_LONG",
+        ResultCode::BufferTooSmall => "PHONEGATE_BUFFER_TOO_SMALL",
+        ResultCode::AlreadyInitialized => "PHONEGATE_ALREADY_INITIALIZED",
+        ResultCode::InCallback => "PHONEGATE_IN_CALLBACK",
+        ResultCode::TimedOut => "PHONEGATE_TIMED_OUT",
+        ResultCode::Config(ErrorKind::NotFound) => "PHONEGATE_CONFIG_NOT_FOUND",
+        ResultCode::Config(ErrorKind::Unreadable) => "PHONEGATE_CONFIG_UNREADABLE",
+        ResultCode::Config(ErrorKind::Invalid) => "PHONEGATE_CONFIG_INVALID",
+        ResultCode::Config(ErrorKind::SecretUnavailable) => "PHONEGATE_SECRET_UNAVAILABLE",
+        ResultCode::Config(ErrorKind::StateFolder) => "PHONEGATE_STATE_FOLDER",
+        ResultCode::Config(ErrorKind::UnsafePermissions) => "PHONEGATE_UNSAFE_PERMISSIONS",
+        ResultCode::Config(ErrorKind::BackendUnusable) => "PHONEGATE_BACKEND_UNUSABLE",
+        ResultCode::Internal => "PHONEGATE_INTERNAL",
     };
     let statuses = [CallStatus::Pending, CallStatus::Success, CallStatus::Failed];
     let results = [
-        CallResult::Ok,
-        CallResult::InvalidArgument,
-        CallResult::InvalidUtf8,
-        CallResult::TextTooLong,
-        CallResult::BufferTooSmall,
-        CallResult::AlreadyInitialized,
-        CallResult::InCallback,
-        CallResult::TimedOut,
-        CallResult::Config(ErrorKind::NotFound),
-        CallResult::Config(ErrorKind::Unreadable),
-        CallResult::Config(ErrorKind::Invalid),
-        CallResult::Config(ErrorKind::SecretUnavailable),
-        CallResult::Config(ErrorKind::StateFolder),
-        CallResult::Config(ErrorKind::UnsafePermissions),
-        CallResult::Config(ErrorKind::BackendUnusable),
-        CallResult::Internal,
+        ResultCode::Ok,
+        ResultCode::InvalidArgument,
+        ResultCode::InvalidUtf8,
+        ResultCode::TextTooLong,
+        ResultCode::BufferTooSmall,
+        ResultCode::AlreadyInitialized,
+        ResultCode::InCallback,
+        ResultCode::TimedOut,
+        ResultCode::Config(ErrorKind::NotFound),
+        ResultCode::Config(ErrorKind::Unreadable),
+        ResultCode::Config(ErrorKind::Invalid),
+        ResultCode::Config(ErrorKind::SecretUnavailable),
+        ResultCode::Config(ErrorKind::StateFolder),
+        ResultCode::Config(ErrorKind::UnsafePermissions),
+        ResultCode::Config(ErrorKind::BackendUnusable),
+        ResultCode::Internal,
     ];
     let statuses = statuses.map(|of| (status(of), i64::from(of as i32)));
     let results = results.map(|of| (result(of), i64::from(of.code())));
@@ -160,20 +160,20 @@ fn exported(library: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_declared_is_exported_and_nothing_else() {
+fn exports_are_exactly_the_declared_functions() {
     let expected: BTreeSet<_> = exports().into_keys().map(str::to_owned).collect();
     assert_eq!(declared(&project_folder().join("include/phonegate.h")), expected);
     assert_eq!(exported(&built_library()), expected);
 }
 
 #[test]
-fn types_and_numbers_are_the_librarys() {
+fn types_and_numbers_match_the_library() {
     let output = c_agrees(&header());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn every_constant_of_the_header_is_the_librarys() {
+fn every_constant_of_the_header_matches_the_library() {
     let header = header();
     let defined = header.lines().filter_map(|line| line.strip_prefix("#define PHONEGATE_")).filter_map(|line| {
         // The include guard has no value.
@@ -187,7 +187,7 @@ fn every_constant_of_the_header_is_the_librarys() {
 }
 
 #[test]
-fn a_header_that_drifts_is_noticed() {
+fn a_changed_header_is_detected() {
     for (true_text, drifted) in [
         ("#define PHONEGATE_SUCCESS 1", "#define PHONEGATE_SUCCESS 2"),
         ("uint32_t timeout_ms", "uint64_t timeout_ms"),

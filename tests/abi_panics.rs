@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phonegate::abi::CallResult;
+use phonegate::abi::ResultCode;
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, NUMBER, SUCCESS, approves, fresh_id, fresh_number};
 
@@ -87,7 +87,7 @@ fn a_panic_in_a_backend_fails_its_call_alone() {
 }
 
 #[test]
-fn a_panic_between_the_begin_of_a_call_and_its_task_leaves_nothing_behind() {
+fn a_panic_before_the_calls_task_starts_fails_the_call() {
     let abi = Abi::load(&logged());
     let id = fresh_id();
     with_fault("gate.initiate", || assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), FAILED));
@@ -114,19 +114,19 @@ fn insult_every_export(abi: &Abi) {
             // SAFETY: the id is NUL-terminated, and the buffer is longer than any capacity asked with.
             unsafe { (abi.get_failure_message)(id.as_ptr(), buffer.as_mut_ptr().cast(), capacity, &mut needed) }
         };
-        assert_eq!(ask(10), CallResult::Internal.code());
-        assert_eq!(ask(64), CallResult::Internal.code());
+        assert_eq!(ask(10), ResultCode::Internal.code());
+        assert_eq!(ask(64), ResultCode::Internal.code());
         assert_eq!(CStr::from_bytes_until_nul(&buffer).unwrap().to_str().unwrap(), DEFECT);
         assert_eq!(needed, DEFECT.len() + 1);
     });
     with_fault("export.PhoneGateInitialize", || {
-        assert_eq!(abi.initialize(None).0, CallResult::Internal.code());
+        assert_eq!(abi.initialize(None).0, ResultCode::Internal.code());
     });
-    with_fault("export.PhoneGateShutdown", || assert_eq!(abi.shut_down(1_000), CallResult::Internal.code()));
+    with_fault("export.PhoneGateShutdown", || assert_eq!(abi.shut_down(1_000), ResultCode::Internal.code()));
     with_fault("export.PhoneGateSetLogCallback", || {
         // SAFETY: there is no callback.
         let result = unsafe { abi.set_log_callback(None, std::ptr::null_mut()) };
-        assert_eq!(result, CallResult::Internal.code());
+        assert_eq!(result, ResultCode::Internal.code());
     });
 }
 
@@ -170,7 +170,7 @@ fn the_hosts_panic_hook_is_its_own() {
 }
 
 #[test]
-fn what_is_written_to_stderr_is_seen_here() {
+fn this_test_sees_what_is_written_to_stderr() {
     let seen = stderr_of(|| {
         // Past the test harness, which catches what print macros write.
         std::io::stderr().write_all(b"a word").unwrap();

@@ -106,7 +106,7 @@ fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_an
     let reference = |n: u128| farm.redis.cli(&["GET", &format!("{{phonegate}}:attempt:{n}")]).contains("\"reference\"");
     wait_until("Redis has the references", || reference(1) && reference(2));
     hosts.iter().for_each(Host::pause);
-    let taken_up = || node.log().iter().filter(|line| line["event"] == "taken_up").count();
+    let taken_up = || node.log().iter().filter(|line| line["event"] == "claimed").count();
     wait_until("the other node has taken both up", || taken_up() == 2);
 
     // The first one goes on before the approval, and sees it beside the other node; the second one after it.
@@ -135,7 +135,7 @@ fn a_process_that_stood_still_beside_a_call_tells_no_success_that_is_over_for_th
     let text = || std::fs::read_to_string(&phone).unwrap_or_default();
     wait_until("it rings", || text().contains(";0;"));
     let mut host = farm.process(1);
-    host.logs("elsewhere");
+    host.logs("remote");
     host.pause();
     std::fs::write(&phone, text().replace(";0;", ";1;")).unwrap();
     wait_until("it is approved", || node.status(id(1)) == CallStatus::Success);

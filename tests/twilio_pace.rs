@@ -8,7 +8,7 @@ use phonegate::backend::MayRing;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::approval::verified;
-use support::backend::Line;
+use support::backend::TestBackend;
 use support::gate::{TestGate, id};
 use support::twilio::{About, Fault, Story, Twilio};
 use support::wait_until;
@@ -35,7 +35,7 @@ fn pauses(twilio: &Twilio, about: About) -> Vec<u128> {
 #[test]
 fn a_start_is_sent_again_at_the_date_that_twilio_names() {
     let twilio = Twilio::start();
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let (now, clock) = (Instant::now(), SystemTime::now());
     // A date is told in whole seconds.
     let date = httpdate::fmt_http_date(clock + Duration::from_secs(4));
@@ -50,7 +50,7 @@ fn a_start_is_sent_again_at_the_date_that_twilio_names() {
 fn a_start_is_given_up_where_twilio_asks_for_too_long_a_pause() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, throttled("600"));
-    let refused = Line::new(&twilio.backend()).refused(NUMBER);
+    let refused = TestBackend::new(&twilio.backend()).refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::Throttled));
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
@@ -71,7 +71,7 @@ fn nobody_is_rung_after_the_deadline_by_a_start_that_is_sent_again() {
 fn a_start_that_timed_out_on_the_way_may_have_rung_and_is_not_repeated() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Refuse(408, 20408, "Request Timeout", None));
-    assert_eq!(Line::new(&twilio.backend()).refused(NUMBER).may_ring, MayRing::Yes);
+    assert_eq!(TestBackend::new(&twilio.backend()).refused(NUMBER).may_ring, MayRing::Yes);
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
@@ -79,7 +79,7 @@ fn a_start_that_timed_out_on_the_way_may_have_rung_and_is_not_repeated() {
 fn a_start_without_any_reply_may_have_rung_and_is_not_repeated() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Hang);
-    let refused = Line::new(&twilio.backend()).refused(NUMBER);
+    let refused = TestBackend::new(&twilio.backend()).refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::Yes, FailureReason::CannotPlace));
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
@@ -88,7 +88,7 @@ fn a_start_without_any_reply_may_have_rung_and_is_not_repeated() {
 fn the_first_look_comes_after_a_second_and_the_others_at_that_pace() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     let follow = line.backend.follow(&reference, &line.approver, &|_| {});
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
@@ -106,7 +106,7 @@ fn looks_that_fail_are_repeated_later_and_later() {
     for _ in 0..3 {
         twilio.fail(About::Look, unwell());
     }
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
     let pauses = pauses(&twilio, About::Look);
@@ -119,7 +119,7 @@ fn looks_that_fail_are_repeated_later_and_later() {
 fn a_look_waits_as_long_as_twilio_asks() {
     let twilio = Twilio::start();
     twilio.fail(About::Look, throttled("4"));
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
     assert!(pauses(&twilio, About::Look)[0] >= 4_000);
@@ -133,7 +133,7 @@ fn hanging_up_and_deleting_are_repeated_where_twilio_stumbles() {
         twilio.fail(About::End, fault.clone());
         twilio.fail(About::Delete, fault);
     }
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
     assert_eq!(twilio.seen(About::End).len(), 3);
@@ -144,7 +144,7 @@ fn hanging_up_and_deleting_are_repeated_where_twilio_stumbles() {
 #[test]
 fn what_is_deleted_already_counts_as_deleted() {
     let twilio = Twilio::start();
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     for _ in 0..2 {
         line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();

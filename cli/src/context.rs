@@ -30,7 +30,7 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the configuration that the arguments name, or else the one that the library would read.
     pub(crate) fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
-        let file = named.map_or_else(config::usual_path, |path| Ok(path.to_owned()))?;
+        let file = named.map_or_else(config::default_path, |path| Ok(path.to_owned()))?;
         // An error shows the absolute path, so that it can be understood in another folder.
         let file = std::path::absolute(&file).unwrap_or(file);
         let loaded = config::load(&file, &phonegate::TYPES)?;

@@ -24,15 +24,15 @@ fn a_backup_during_a_call_is_complete_and_restorable() {
     let written = place.run(&["backup", "copy.db", "--json"]).exits(0).record("written");
     let copy = place.path().join("copy.db");
     assert_eq!(written, json!({ "event": "written", "file": "copy.db", "bytes": copy.metadata().unwrap().len() }));
-    assert_eq!(platform::exposure(&copy, Grant::CurrentUser).unwrap().in_words(), None);
+    assert_eq!(platform::exposure(&copy, Grant::CurrentUser).unwrap().describe(), None);
     place.answer("1;");
     ringing.wait().exits(0);
     assert_eq!(calls(&place)[0]["outcome"], "verified");
 
-    // As the help describes.
+    // As the help says it.
     fs::copy(&copy, place.path().join("calls.db")).unwrap();
     for name in ["calls.db-wal", "calls.db-shm"] {
-        // The last process that closed the database may have removed them.
+        // Whoever closed the file last may have removed them.
         let _ = fs::remove_file(place.path().join(name));
     }
     let restored = calls(&place);
@@ -66,7 +66,7 @@ fn backup_of_a_store_without_a_file_says_what_to_do() {
     };
     for (config, code, words) in [
         (store(json!({ "type": "redis", "url": format!("redis://{}", nobody()) })), 2, "BGSAVE"),
-        (store(json!({ "type": "memory" })), 2, "store.type sqlite keeps calls"),
+        (store(json!({ "type": "memory" })), 2, "With \"sqlite\" they are kept"),
         (kept(None), 1, "`store.path` is mistyped"),
     ] {
         place.configure(&config);

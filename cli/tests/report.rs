@@ -57,7 +57,7 @@ fn a_report_is_private_and_replaces_the_old_one() {
     let page = place.path().join("report.html");
     let link = place.path().join("link.html");
     place.run(&["report", "--html", "report.html"]).exits(0);
-    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().in_words(), None);
+    assert_eq!(platform::exposure(&page, Grant::CurrentUser).unwrap().describe(), None);
     fs::write(&page, "the old one").unwrap();
     std::os::unix::fs::symlink("report.html", &link).unwrap();
     place.run(&["report", "--html", "link.html"]).exits(0);
@@ -86,7 +86,7 @@ fn only_a_regular_file_is_replaced() {
         ("pipe", "pipe is a device or a pipe"),
         ("to-pipe", "to-pipe is a device or a pipe"),
         ("folder", "folder is a folder"),
-        ("to-nothing", "to-nothing is a link that leads to nothing"),
+        ("to-nothing", "to-nothing is a link to a missing file"),
     ] {
         let ran = place.run(&["report", "--html", target]).exits(1);
         assert!(ran.stderr.contains(what) && ran.stderr.contains("name a file, or - for stdout"), "{}", ran.stderr);

@@ -1,11 +1,11 @@
-//! The host's log callback. No lock is held while it runs; whoever replaces it waits until no earlier one is running.
+//! The host's log callback. No lock is held while it runs. Replacing it waits until no earlier callback is running.
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::CallResult;
+use super::ResultCode;
 use crate::config::Level;
 
 /// `phonegate_log_callback`.
@@ -22,9 +22,9 @@ unsafe impl Send for Callback {}
 
 struct State {
     callback: Option<Callback>,
-    /// How often the callback has been set.
+    /// Number of times that the callback was set.
     generation: u64,
-    /// The generation of each callback that is running, one a thread.
+    /// The generation of each running callback, one for each thread.
     running: Vec<u64>,
 }
 
@@ -35,15 +35,15 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Is this thread inside the callback?
+/// Returns whether this thread is inside the callback.
 pub(super) fn inside() -> bool {
     INSIDE.with(Cell::get)
 }
 
-/// Replaces the callback, and waits until none that was set before is running. The new one may run meanwhile.
-pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> CallResult {
+/// Replaces the callback, and waits until no earlier one is running. The new one may run during the wait.
+pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> ResultCode {
     if inside() {
-        return CallResult::InCallback;
+        return ResultCode::InCallback;
     }
     let mut state = STATE.lock();
     state.callback = function.map(|function| Callback { function, user_data });
@@ -52,10 +52,10 @@ pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> Call
     while state.running.iter().any(|running| *running < generation) {
         IDLE.wait(&mut state);
     }
-    CallResult::Ok
+    ResultCode::Ok
 }
 
-/// Hands a line to the callback, if there is one.
+/// Passes a line to the callback, if there is one.
 pub(super) fn deliver(level: Level, line: &str) {
     // Lines are JSON, which escapes NUL: this cannot fail.
     let Ok(message) = CString::new(line) else { return };

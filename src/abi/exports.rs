@@ -1,5 +1,4 @@
-//! The exported functions. Each does the same: read the caller's pointers, ask the gate, answer in numbers, all of it
-//! inside the guard.
+//! The exported functions. Each reads the caller's pointers, asks the gate and returns a number, inside the guard.
 #![allow(non_snake_case, reason = "the names are the host's")]
 
 use std::ffi::{c_char, c_void};
@@ -8,16 +7,16 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::callback::{self, LogCallback};
+use super::global::{self, REGISTRY};
 use super::guard::guarded;
-use super::slot::{self, REGISTRY};
 use super::text::{self, BadText, Buffer};
-use super::{ABI_VERSION, CallResult};
-use crate::call::{CallId, CallStatus, Failure, FailureReason};
+use super::{ABI_VERSION, ResultCode};
+use crate::call::{CallEvent, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, Level};
 use crate::failpoint;
 use crate::gate::{self, CallRequest, Gate};
-use crate::telemetry::Event;
+use crate::telemetry::LogEntry;
 
 /// The delivery attributes that name the language of a call, in either case.
 const LANGUAGE_ATTRIBUTES: [&str; 2] = ["language", "locale"];
@@ -43,7 +42,7 @@ pub unsafe extern "C" fn InitiateCall(
             Ok(id) => id,
             Err(failure) => return refuse_nameless(&failure) as i32,
         };
-        let status = explained(id, || {
+        let status = guarded_call(id, || {
             failpoint::hit("export.InitiateCall");
             initiate(id, number, attributes)
         });
@@ -66,8 +65,8 @@ pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
         };
         // Inside the log callback a wait would block the log.
         let ask = |gate: &Gate| if callback::inside() { gate.status_at_once(id) } else { gate.status(id) };
-        let status = slot::status_without_gate(id).map_or_else(|| slot::with_gate(ask), Ok);
-        let without_gate = || slot::snapshot_without_gate(id).map_or(CallStatus::Failed, |known| known.status);
+        let status = global::status_without_gate(id).map_or_else(|| global::with_gate(ask), Ok);
+        let without_gate = || global::snapshot_without_gate(id).map_or(CallStatus::Failed, |known| known.status);
         status.unwrap_or_else(|_| without_gate()) as i32
     })
 }
@@ -86,12 +85,12 @@ pub unsafe extern "C" fn GetFailureMessage(
 ) -> i32 {
     // SAFETY: the caller's promise.
     let checked = unsafe { Buffer::new(buffer, capacity, needed) };
-    // SAFETY: the caller's promise; only looked at where the guard had to give up on the first one.
+    // SAFETY: the caller's promise; used only if a panic took the first one.
     let spare = unsafe { Buffer::new(buffer, capacity, needed) };
     let result = guarded(None, || {
         let (buffer, id) = match checked {
             Ok(buffer) if !call_id.is_null() => (buffer, call_id),
-            _ => return Some(CallResult::InvalidArgument),
+            _ => return Some(ResultCode::InvalidArgument),
         };
         failpoint::hit("export.GetFailureMessage");
         // SAFETY: the caller's promise.
@@ -101,7 +100,7 @@ pub unsafe extern "C" fn GetFailureMessage(
         (Some(result), _) => result.code(),
         (None, Ok(spare)) => {
             spare.write(defect().text());
-            CallResult::Internal.code()
+            ResultCode::Internal.code()
         }
         (None, Err(result)) => result.code(),
     }
@@ -119,7 +118,7 @@ pub unsafe extern "C" fn PhoneGateInitialize(
     capacity: usize,
     needed: *mut usize,
 ) -> i32 {
-    guarded(CallResult::Internal.code(), || {
+    guarded(ResultCode::Internal.code(), || {
         // SAFETY: the caller's promise.
         let error = match unsafe { Buffer::new(error, capacity, needed) } {
             Ok(error) => error,
@@ -132,13 +131,13 @@ pub unsafe extern "C" fn PhoneGateInitialize(
             Err(BadText::Null) => None,
             Err(bad) => {
                 error.write(&format!("The path {}.", bad.describe()));
-                return CallResult::from(bad).code();
+                return ResultCode::from(bad).code();
             }
         };
         let (result, problem) = if callback::inside() {
-            (CallResult::InCallback, "PhoneGateInitialize is not allowed inside the log callback.".to_owned())
+            (ResultCode::InCallback, "PhoneGateInitialize is not allowed inside the log callback.".to_owned())
         } else {
-            slot::initialize(path).err().unwrap_or((CallResult::Ok, String::new()))
+            global::initialize(path).err().unwrap_or((ResultCode::Ok, String::new()))
         };
         error.write(&problem);
         result.code()
@@ -148,12 +147,12 @@ pub unsafe extern "C" fn PhoneGateInitialize(
 /// See `include/phonegate.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
-    guarded(CallResult::Internal.code(), || {
+    guarded(ResultCode::Internal.code(), || {
         failpoint::hit("export.PhoneGateShutdown");
         if callback::inside() {
-            return CallResult::InCallback.code();
+            return ResultCode::InCallback.code();
         }
-        slot::shut_down(Duration::from_millis(timeout_ms.into())).code()
+        global::shut_down(Duration::from_millis(timeout_ms.into())).code()
     })
 }
 
@@ -163,7 +162,7 @@ pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
 /// `callback` and `user_data` may be used on any thread until the next call of this function has returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PhoneGateSetLogCallback(callback: Option<LogCallback>, user_data: *mut c_void) -> i32 {
-    guarded(CallResult::Internal.code(), || {
+    guarded(ResultCode::Internal.code(), || {
         failpoint::hit("export.PhoneGateSetLogCallback");
         callback::set(callback, user_data).code()
     })
@@ -181,8 +180,8 @@ pub extern "C" fn PhoneGateVersion() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Runs `body`; a panic in it becomes the failure of this call, so that the host can be told.
-fn explained(id: CallId, body: impl FnOnce() -> CallStatus) -> CallStatus {
+/// Runs `body`. A panic in it becomes the failure of this call, so that the host can read a message.
+fn guarded_call(id: CallId, body: impl FnOnce() -> CallStatus) -> CallStatus {
     guarded(None, || Some(body())).unwrap_or_else(|| {
         refuse(id, defect());
         CallStatus::Failed
@@ -198,10 +197,10 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
         }
     };
     let (attributes, language) = attributes_of(attributes);
-    // A gate that another thread is just shutting down answers None; the next one is started then.
+    // Returns `None` if another thread is shutting the gate down. The second attempt starts the next gate.
     for _ in 0..2 {
         let request = CallRequest { id, number, attributes: attributes.clone(), language: language.clone() };
-        match slot::with_gate(|gate| gate.initiate(request)) {
+        match global::with_gate(|gate| gate.initiate(request)) {
             Ok(Some(status)) => return status,
             Ok(None) => {}
             Err(error) => return refuse(id, not_configured(&error)),
@@ -210,19 +209,23 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
     refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
 }
 
-/// Remembers why a call was refused, and tells.
+/// Registers why a call was refused, and logs it.
 fn refuse(id: CallId, failure: Failure) -> CallStatus {
-    if slot::with_gate(|gate| gate.refuse(id, failure.clone())).is_err() {
-        slot::log(Level::Warn, &Event::refused(Some(id), &failure));
+    if global::with_gate(|gate| gate.refuse(id, failure.clone())).is_err() {
+        log_refused(Some(id), &failure);
         REGISTRY.begin(id, Err(failure), Deadline::after(Moment::now(), Duration::ZERO));
     }
     CallStatus::Failed
 }
 
-/// Tells the log of a request that cannot be remembered, since it has no id.
+/// Logs a refused request that cannot be registered, because it has no id.
 fn refuse_nameless(failure: &Failure) -> CallStatus {
-    slot::log(Level::Warn, &Event::refused(None, failure));
+    log_refused(None, failure);
     CallStatus::Failed
+}
+
+fn log_refused(id: Option<CallId>, failure: &Failure) {
+    global::log(&LogEntry { level: Level::Warn, ..LogEntry::refused(CallEvent::Refused, id, failure) });
 }
 
 /// Reads a call id. Inlined into each export, so that the id stays in registers; the error path is not inlined.
@@ -245,8 +248,8 @@ fn no_call_id(text: Result<&[u8], BadText>) -> Failure {
     Failure::new(FailureReason::UnknownCall, problem)
 }
 
-/// The names in a JSON object, and the language it asks for. Attributes never make a call fail: what is no such object
-/// has a name of its own here.
+/// Returns the names in a JSON object, and the language that it asks for. Attributes never make a call fail: for text
+/// that is not a JSON object, the name describes the problem.
 fn attributes_of(attributes: Result<&str, BadText>) -> (Vec<String>, Option<String>) {
     let json = match attributes {
         Err(BadText::Null) | Ok("") => return (Vec::new(), None),
@@ -264,11 +267,11 @@ fn attributes_of(attributes: Result<&str, BadText>) -> (Vec<String>, Option<Stri
 fn failure_message(id: Result<&[u8], BadText>) -> String {
     let id = match call_id(id) {
         Ok(id) => id,
-        Err(failure) => return slot::messages().text(&failure),
+        Err(failure) => return global::messages().text(&failure),
     };
-    slot::with_gate(|gate| gate.failure_message(id)).unwrap_or_else(|error| {
-        let known = slot::snapshot_without_gate(id).ok_or_else(|| not_configured(&error));
-        gate::message(slot::messages(), known)
+    global::with_gate(|gate| gate.failure_message(id)).unwrap_or_else(|error| {
+        let known = global::snapshot_without_gate(id).ok_or_else(|| not_configured(&error));
+        gate::message(global::messages(), known)
     })
 }
 

@@ -1,10 +1,10 @@
-//! The C boundary: what `include/phonegate.h` describes. Pointers become safe types here, and panics end here.
+//! The C boundary, which `include/phonegate.h` describes. It turns pointers into safe types, and catches panics.
 #![allow(unsafe_code, reason = "the C boundary")]
 
 mod callback;
 mod exports;
+mod global;
 mod guard;
-mod slot;
 mod text;
 
 pub use callback::LogCallback;
@@ -20,7 +20,7 @@ pub const ABI_VERSION: u32 = 1;
 
 /// A `phonegate_result`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallResult {
+pub enum ResultCode {
     /// `PHONEGATE_OK`
     Ok,
     /// `PHONEGATE_INVALID_ARGUMENT`
@@ -43,8 +43,8 @@ pub enum CallResult {
     Internal,
 }
 
-impl CallResult {
-    /// Its number in the header.
+impl ResultCode {
+    /// Returns its number in the header.
     pub fn code(self) -> i32 {
         match self {
             Self::Ok => 0,

@@ -1,16 +1,16 @@
-//! Text in and out of C.
+//! Reads text of C callers, and writes into their buffers.
 
 use std::ffi::c_char;
 
-use super::CallResult;
+use super::ResultCode;
 
-/// The longest phone number or id, in bytes.
+/// Maximum length of a phone number or id, in bytes.
 pub(super) const MAX_WORD: usize = 256;
 
-/// The longest delivery attributes, in bytes.
+/// Maximum length of delivery attributes, in bytes.
 pub(super) const MAX_ATTRIBUTES: usize = 65_536;
 
-/// The longest path, in bytes.
+/// Maximum length of a path, in bytes.
 pub(super) const MAX_PATH: usize = 32_767;
 
 /// Why a text could not be read.
@@ -22,7 +22,7 @@ pub(super) enum BadText {
 }
 
 impl BadText {
-    /// As a predicate: "… is NULL".
+    /// Describes the problem as a predicate: "is NULL".
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Null => "is NULL",
@@ -32,7 +32,7 @@ impl BadText {
     }
 }
 
-impl From<BadText> for CallResult {
+impl From<BadText> for ResultCode {
     fn from(bad: BadText) -> Self {
         match bad {
             BadText::Null => Self::InvalidArgument,
@@ -53,7 +53,7 @@ pub(super) unsafe fn read<'a>(text: *const c_char, max: usize) -> Result<&'a str
     std::str::from_utf8(bytes).map_err(|_| BadText::NotUtf8)
 }
 
-/// As [`read`], for what is read as ASCII and need not be checked as UTF-8 first.
+/// Borrows text as [`read`] does, without checking that it is UTF-8.
 ///
 /// # Safety
 /// As for [`read`].
@@ -78,31 +78,31 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Takes note of a caller's buffer. Writes nothing yet.
+    /// Stores the pointers of a caller's buffer. Writes nothing yet.
     ///
     /// # Safety
     /// `buffer` is NULL or writable for `capacity` bytes, `needed` is NULL or writable, until the last use.
-    pub(super) unsafe fn new(buffer: *mut c_char, capacity: usize, needed: *mut usize) -> Result<Self, CallResult> {
+    pub(super) unsafe fn new(buffer: *mut c_char, capacity: usize, needed: *mut usize) -> Result<Self, ResultCode> {
         if buffer.is_null() && capacity > 0 {
-            return Err(CallResult::InvalidArgument);
+            return Err(ResultCode::InvalidArgument);
         }
         Ok(Self { start: buffer.cast(), capacity, needed })
     }
 
-    /// Writes as much of `text` as fits, cut at a character's boundary, and its NUL.
-    pub(super) fn write(self, text: &str) -> CallResult {
+    /// Writes as much of `text` as fits, cut at the boundary of a character, and a NUL.
+    pub(super) fn write(self, text: &str) -> ResultCode {
         // A NUL inside would cut the text for a C caller.
         let text = text.split('\0').next().unwrap_or_default();
         if !self.needed.is_null() {
             // SAFETY: by the promise to `new`, it is writable; `write_unaligned` asks for no alignment.
             unsafe { self.needed.write_unaligned(text.len() + 1) };
         }
-        let Some(room) = self.capacity.checked_sub(1) else { return CallResult::BufferTooSmall };
+        let Some(room) = self.capacity.checked_sub(1) else { return ResultCode::BufferTooSmall };
         let shown = text.floor_char_boundary(room);
         // SAFETY: `shown` is at most `capacity - 1` and at most the text's length; `copy` allows any overlap.
         unsafe { std::ptr::copy(text.as_ptr(), self.start, shown) };
         // SAFETY: `shown` is below `capacity`.
         unsafe { self.start.add(shown).write(0) };
-        if shown == text.len() { CallResult::Ok } else { CallResult::BufferTooSmall }
+        if shown == text.len() { ResultCode::Ok } else { ResultCode::BufferTooSmall }
     }
 }

@@ -19,13 +19,13 @@ use uuid::Uuid;
 
 use super::direct::HourlyLimit;
 use super::{Alert, AlertKind, DeliveryError, Destination};
+use crate::call::GateEvent;
 use crate::clock::Moment;
-use crate::config::Level;
 use crate::store::{
     AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, MAX_ALERT_WAIT, Owner, QueuedAlert, StoreError,
     StoreErrorKind,
 };
-use crate::telemetry::{AlertResult, Event, Log, Metrics};
+use crate::telemetry::{AlertResult, Log, LogEntry, Metrics};
 
 /// Interval at which the store is asked for alerts. It is also asked when this process has added one.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -178,8 +178,8 @@ impl Outbox {
         if count > 0 {
             let text =
                 "too many alerts waited, or the store refused them, so some were dropped; see `phonegate alerts list`";
-            let event = Event { event: "alerts_dropped", count: Some(count), text: Some(text), ..Event::default() };
-            self.log.write(Level::Warn, &event);
+            let dropped = LogEntry::new(GateEvent::AlertsDropped);
+            self.log.write(&LogEntry { count: Some(count), text: Some(text), ..dropped });
         }
     }
 
@@ -189,8 +189,8 @@ impl Outbox {
             match timeout(STORE_LIMIT, operation()).await {
                 Ok(Ok(done)) => return Some(done),
                 Ok(Err(error)) if error.kind() == StoreErrorKind::Refused => {
-                    let event = Event { event: "store_refused", text: Some(error.detail()), ..Event::default() };
-                    self.log.write(Level::Error, &event);
+                    let refused = LogEntry::new(GateEvent::StoreRefused);
+                    self.log.write(&LogEntry { text: Some(error.detail()), ..refused });
                     return None;
                 }
                 Ok(Err(_)) | Err(_) => sleep(STORE_PAUSE).await,
@@ -255,7 +255,7 @@ impl Outbox {
         *logged = Some(Instant::now());
         drop(logged);
         let text = format!("alerts that wait in the store cannot be delivered: {error}. PhoneGate keeps trying");
-        self.log.write(Level::Warn, &Event { event: "alert_failed", text: Some(&text), ..Event::default() });
+        self.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::AlertFailed) });
     }
 
     async fn deliver_claimed(self: Arc<Self>, claimed: ClaimedAlert) {
@@ -326,7 +326,7 @@ impl Outbox {
         self.metrics.alert(alert.kind, AlertResult::Delivered);
         self.failure_logged.lock().remove(destination.key());
         let text = format!("{} to {}", alert.kind.name(), destination.name());
-        self.log.write(Level::Info, &Event { event: "alert_sent", text: Some(&text), ..event_of(alert) });
+        self.log.write(&LogEntry { text: Some(&text), ..entry(GateEvent::AlertSent, alert) });
     }
 
     /// Counts a failed delivery. Logs each that is given up, and any other once an hour for each destination.
@@ -335,9 +335,7 @@ impl Outbox {
         let Some(pause) = again_after else {
             self.metrics.alert(alert.kind, AlertResult::GivenUp);
             let text = format!("{kind} to {name}: {error}");
-            return self
-                .log
-                .write(Level::Warn, &Event { event: "alert_given_up", text: Some(&text), ..event_of(alert) });
+            return self.log.write(&LogEntry { text: Some(&text), ..entry(GateEvent::AlertGivenUp, alert) });
         };
         self.metrics.alert(alert.kind, AlertResult::Failed);
         let mut logged = self.failure_logged.lock();
@@ -351,12 +349,13 @@ impl Outbox {
              `phonegate alerts test`",
             pause.as_secs()
         );
-        self.log.write(Level::Warn, &Event { event: "alert_failed", text: Some(&text), ..event_of(alert) });
+        self.log.write(&LogEntry { text: Some(&text), ..entry(GateEvent::AlertFailed, alert) });
     }
 }
 
-fn event_of(alert: &Alert) -> Event<'_> {
-    Event { id: alert.call, number: alert.number.as_deref(), backend: alert.backend.as_deref(), ..Event::default() }
+fn entry(event: GateEvent, alert: &Alert) -> LogEntry<'_> {
+    let (number, backend) = (alert.number.as_deref(), alert.backend.as_deref());
+    LogEntry { id: alert.call, number, backend, ..LogEntry::new(event) }
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
-//! The section `alerts`: who is notified of what, and how.
+//! The section `alerts`: which events are reported to which destinations.
 
-use std::net::IpAddr;
+mod check;
+
 use std::path::{Path, PathBuf};
 
-use lettre::Address;
-use rustls::pki_types::ServerName;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
@@ -15,15 +14,7 @@ use super::error::{ConfigError, ErrorKind};
 use super::load::read;
 use super::secret::Secret;
 use crate::platform;
-
-/// Maximum elements of `alerts`.
-const MAX_DESTINATIONS: usize = 16;
-
-/// Maximum receivers of one e-mail.
-const MAX_RECEIVERS: usize = 20;
-
-/// Maximum length of the name of a server (RFC 1035).
-const MAX_SERVER: usize = 253;
+pub(super) use check::check_alerts;
 
 /// What an alert is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -60,7 +51,7 @@ impl AlertKind {
         Self::StoreDown,
     ];
 
-    /// Its name in the configuration and in alerts.
+    /// Returns its name in the configuration and in alerts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fraud => "fraud",
@@ -121,8 +112,8 @@ pub struct SmtpConfig {
     /// How the connection is encrypted.
     #[serde(default)]
     pub tls: SmtpTls,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those
+    /// of `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// The account at the mail server. Null: the server takes mail from this machine without an account.
@@ -152,14 +143,14 @@ pub enum SmtpTls {
 }
 
 impl SmtpConfig {
-    /// The server's port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
-        let usual = match self.tls {
+        let default = match self.tls {
             SmtpTls::StartTls => 587,
             SmtpTls::Implicit => 465,
             SmtpTls::None => 25,
         };
-        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(default)
     }
 }
 
@@ -177,8 +168,8 @@ pub struct WebhookConfig {
     /// The form of the alerts.
     #[serde(default)]
     pub format: WebhookFormat,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those
+    /// of `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }
@@ -207,8 +198,8 @@ pub struct SyslogConfig {
     /// forge the alerts.
     #[serde(default = "yes")]
     pub tls: bool,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those
+    /// of `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }
@@ -218,10 +209,10 @@ fn yes() -> bool {
 }
 
 impl SyslogConfig {
-    /// The server's port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
-        let usual = if self.tls { 6514 } else { 514 };
-        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+        let default = if self.tls { 6514 } else { 514 };
+        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(default)
     }
 }
 
@@ -243,131 +234,6 @@ impl AlertConfig {
     }
 }
 
-/// Checks the elements of `alerts`. Secrets and files are checked when a destination is built.
-pub(super) fn check_alerts(alerts: &[AlertConfig]) -> Result<(), ConfigError> {
-    if alerts.len() > MAX_DESTINATIONS {
-        let problem = format!("has {} elements, but may have at most {MAX_DESTINATIONS}", alerts.len());
-        return Err(ConfigError::invalid("alerts", problem));
-    }
-    alerts.iter().enumerate().try_for_each(|(index, alert)| check(&format!("alerts[{index}]"), alert))
-}
-
-fn check(path: &str, alert: &AlertConfig) -> Result<(), ConfigError> {
-    check_kinds(&format!("{path}.on"), &alert.on)?;
-    match (&alert.smtp, &alert.webhook, &alert.syslog) {
-        (Some(smtp), None, None) => check_smtp(&format!("{path}.smtp"), smtp),
-        (None, Some(webhook), None) => check_webhook(&format!("{path}.webhook"), webhook),
-        (None, None, Some(syslog)) if !syslog.tls && syslog.ca_file.is_some() => {
-            let problem = "is only for an encrypted connection; remove it, or remove `\"tls\": false`";
-            Err(ConfigError::invalid(format!("{path}.syslog.ca_file"), problem))
-        }
-        (None, None, Some(syslog)) => check_server(&format!("{path}.syslog.server"), &syslog.server),
-        (None, None, None) => Err(ConfigError::invalid(path, "has no destination; add `smtp`, `webhook` or `syslog`")),
-        _ => {
-            let problem =
-                "has several destinations; write an element of `alerts` for each of `smtp`, `webhook` and `syslog`";
-            Err(ConfigError::invalid(path, problem))
-        }
-    }
-}
-
-fn check_kinds(path: &str, kinds: &[AlertKind]) -> Result<(), ConfigError> {
-    if kinds.is_empty() {
-        return Err(ConfigError::invalid(path, "is empty; name at least one kind of alert, such as fraud"));
-    }
-    for (index, kind) in kinds.iter().enumerate() {
-        if *kind == AlertKind::Test {
-            let problem = "cannot have `test`: `phonegate alerts test` sends to every destination; remove it";
-            return Err(ConfigError::invalid(path, problem));
-        }
-        if kinds.iter().take(index).any(|earlier| earlier == kind) {
-            return Err(ConfigError::invalid(path, format_args!("names `{}` twice; remove one of them", kind.name())));
-        }
-    }
-    Ok(())
-}
-
-fn check_smtp(path: &str, smtp: &SmtpConfig) -> Result<(), ConfigError> {
-    let invalid = |key: &str, problem: &str| Err(ConfigError::invalid(format!("{path}.{key}"), problem));
-    check_server(&format!("{path}.server"), &smtp.server)?;
-    match (&smtp.username, &smtp.password) {
-        (Some(_), None) => {
-            return invalid("password", "is missing, but there is a `username`; add it, or remove the username");
-        }
-        (None, Some(_)) => {
-            return invalid("username", "is missing, but there is a `password`; add it, or remove the password");
-        }
-        (Some(name), _) if name.is_empty() => return invalid("username", "is empty; name the account or remove it"),
-        _ => {}
-    }
-    if smtp.tls == SmtpTls::None {
-        if !is_loopback(&smtp.server) {
-            return invalid("tls", "may be none only for a server on this machine; use starttls or implicit");
-        }
-        if smtp.password.is_some() {
-            return invalid("password", "would be sent without encryption; use starttls or implicit as `tls`");
-        }
-        if smtp.ca_file.is_some() {
-            return invalid("ca_file", "is only for an encrypted connection; remove it");
-        }
-    }
-    check_address(&format!("{path}.from"), &smtp.from)?;
-    if smtp.to.is_empty() {
-        return invalid("to", "is empty; name at least one receiver");
-    }
-    if smtp.to.len() > MAX_RECEIVERS {
-        let problem = format!("has {} receivers, but may have {MAX_RECEIVERS}; use a distribution list", smtp.to.len());
-        return invalid("to", &problem);
-    }
-    for (index, receiver) in smtp.to.iter().enumerate() {
-        check_address(&format!("{path}.to[{index}]"), receiver)?;
-        if smtp.to.iter().take(index).any(|earlier| earlier.eq_ignore_ascii_case(receiver)) {
-            return invalid(&format!("to[{index}]"), "names a receiver twice; remove one of them");
-        }
-    }
-    Ok(())
-}
-
-fn check_webhook(path: &str, webhook: &WebhookConfig) -> Result<(), ConfigError> {
-    match (webhook.format, &webhook.key) {
-        (WebhookFormat::Json, None) => {
-            let problem = "is missing: it signs the alerts, so that a receiver can detect forged ones; write `whsec_` \
-                           and what `openssl rand -base64 32` prints";
-            Err(ConfigError::invalid(format!("{path}.key"), problem))
-        }
-        (WebhookFormat::Teams, Some(_)) => Err(ConfigError::invalid(
-            format!("{path}.key"),
-            "is only for the format json, since Teams checks no signature; remove it",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Checks an e-mail address. The error does not show it, since it may belong to a person.
-fn check_address(path: &str, address: &str) -> Result<(), ConfigError> {
-    let is_plain = address.is_ascii() && address.len() <= MAX_SERVER;
-    if is_plain && address.parse::<Address>().is_ok() {
-        return Ok(());
-    }
-    Err(ConfigError::invalid(
-        path,
-        "is not an e-mail address such as phonegate@contoso.com, in ASCII and without a name",
-    ))
-}
-
-fn check_server(path: &str, server: &str) -> Result<(), ConfigError> {
-    if server.len() <= MAX_SERVER && ServerName::try_from(server).is_ok() {
-        return Ok(());
-    }
-    let problem =
-        "is not a host name or an IP address, such as mail.contoso.local; a port has a key of its own, `port`";
-    Err(ConfigError::invalid(path, problem))
-}
-
-fn is_loopback(server: &str) -> bool {
-    server.eq_ignore_ascii_case("localhost") || server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 /// The sections of a configuration that are needed to send an alert.
 #[derive(Deserialize)]
 struct Sections {
@@ -377,9 +243,9 @@ struct Sections {
     network: NetworkConfig,
 }
 
-/// Reads `alerts` and `network` of a configuration that was refused as a whole. Returns `None` if the file is not JSON, if
-/// these sections are not valid themselves, or if accounts that are not trusted could change the file or what these sections
-/// name: they could have a password sent to a server of their own.
+/// Reads `alerts` and `network` of a configuration that was refused as a whole. Returns `None` if the file is not JSON,
+/// if these sections are not valid themselves, or if accounts that are not trusted could change the file or what these
+/// sections name: they could have a password sent to a server of their own.
 pub(crate) fn alerts_of_refused(path: &Path, refusal: &ConfigError) -> Option<(Vec<AlertConfig>, NetworkConfig)> {
     if refusal.kind() == ErrorKind::UnsafePermissions {
         return None;

@@ -2,16 +2,13 @@
 
 mod warnings;
 
-use std::path::Path;
 use std::time::Duration;
 
 use phonegate_approval::policy::{self, Policy, PolicyError};
-use phonegate_approval::secret::PIN_DIGITS;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Bounded, Config, ConfigError, Secret};
-use crate::approval::pins::{Pepper, PinRules};
 use crate::limits::PinLimits;
 
 /// The path of the pepper in the configuration.
@@ -25,8 +22,8 @@ pub struct ApprovalConfig {
     pub method: ApprovalMethod,
     /// Digits of a code, for the methods `code` and `pin_and_code`. Each attempt has another code.
     pub code_digits: Bounded<1, 4, 3>,
-    /// Allows the methods `pin` and `pin_and_code` over a SIP trunk without SRTP over TLS. Anyone who can read the packets
-    /// between PhoneGate and the trunk then learns the PINs.
+    /// Allows the methods `pin` and `pin_and_code` over a SIP trunk without SRTP over TLS. Anyone who can read the
+    /// packets between PhoneGate and the trunk then learns the PINs.
     pub allow_plain_pin: bool,
     /// The PINs of the methods `pin` and `pin_and_code`.
     pub pin: PinConfig,
@@ -77,17 +74,7 @@ pub struct PinConfig {
 }
 
 impl PinConfig {
-    /// Reads the pepper, if there is one. Relative files lie in `base`.
-    ///
-    /// # Errors
-    /// It cannot be read, or is too short.
-    pub fn read_pepper(&self, base: &Path) -> Result<Option<Pepper>, ConfigError> {
-        let Some(secret) = &self.pepper else { return Ok(None) };
-        let pepper = Pepper::new(&secret.resolve(base, PEPPER)?);
-        pepper.map(Some).map_err(|too_short| ConfigError::invalid(PEPPER, too_short))
-    }
-
-    /// The limits of wrong PINs.
+    /// Returns the limits of wrong PINs.
     pub fn limits(&self) -> PinLimits {
         PinLimits {
             max_failures: u32::try_from(self.max_failures.get()).unwrap_or(1),
@@ -95,12 +82,7 @@ impl PinConfig {
         }
     }
 
-    /// The rules for PINs that are set.
-    pub fn rules(&self) -> PinRules {
-        PinRules { min_digits: u8::try_from(self.min_digits.get()).unwrap_or(*PIN_DIGITS.end()) }
-    }
-
-    /// The secrets, each with its path inside the file.
+    /// Returns the secrets, each with its path in the file.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         self.pepper.iter().map(|pepper| (PEPPER.to_owned(), pepper))
     }
@@ -110,7 +92,7 @@ impl Config {
     /// Returns the rules by which entries are judged.
     ///
     /// # Errors
-    /// A setting is outside of the limits of [`Policy`].
+    /// If a setting is outside of the limits of [`Policy`].
     pub fn approval_policy(&self) -> Result<Policy, ConfigError> {
         let small = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
         let policy = || -> Result<Policy, PolicyError> {

@@ -15,7 +15,7 @@ use super::active_calls::ActiveCall;
 use super::failures::{defect, not_begun};
 use super::ownership::{Action, AttemptMachine, BackendTraits, ClaimedCall, Conditions, Input};
 use super::publisher::step;
-use crate::call::{Call, CallRef, Failure, Outcome};
+use crate::call::{Call, CallEvent, CallRef, Failure, Outcome};
 use crate::clock::Moment;
 use crate::store::{Begun, Ended, Lockout, Refusal, StoreError};
 use line::{PlaceRequest, PlacedCall};
@@ -200,7 +200,7 @@ impl<'a> CallTask<'a> {
         let ActiveCall { attempt, number, masked, .. } = self.call;
         store.block(*number, masked).await;
         let text = notices.blocked(*attempt, *number, masked, store.days_blocked());
-        store.record(*attempt, step("blocked", None, Some(&text)));
+        store.record(*attempt, step(CallEvent::Blocked, None, Some(&text)));
     }
 
     /// Waits until the store has all of the call. Returns false if shutdown ended the wait.

@@ -14,15 +14,16 @@ use super::{Gate, MAX_STATUS_WAITS};
 use crate::admission::{Admission, NumberHasher};
 use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
-use crate::approval::pins::{CheckError, PinChecker};
+use crate::approval::pins::{CheckError, Pepper, PinChecker};
 use crate::backend;
+use crate::call::GateEvent;
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::engine::{Engine, StorePolicy};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store::{self, CallStore};
-use crate::telemetry::{Event, Log, Metrics, Sinks, SystemLog, Tee, TextFile};
+use crate::telemetry::{CallCounts, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
 /// The runtime's threads that drive calls, whatever their number.
 const WORKERS: usize = 2;
@@ -118,10 +119,11 @@ impl Gate {
         }
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
-        let figures =
-            config.metrics.textfile.as_ref().map(|file| {
-                Arc::new(TextFile::new(base.join(file), metrics.clone(), Arc::clone(&registry), log.clone()))
-            });
+        let textfile = config.metrics.textfile.as_ref().map(|file| {
+            let calls = Arc::clone(&registry);
+            let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
+            Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone()))
+        });
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
@@ -134,17 +136,17 @@ impl Gate {
             config.use_order.join(", "),
             config.store.kind.name()
         );
-        log.write(Level::Info, &Event { event: "started", text: Some(&started), ..Event::default() });
+        log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });
         for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
-            log.write(Level::Warn, &Event { event: "configuration", text: Some(&problem), ..Event::default() });
+            log.write(&LogEntry { text: Some(&problem), ..LogEntry::new(GateEvent::Configuration) });
         }
         if !config.strict_permissions {
             // The names of accounts may have to be asked for on the network.
             let log = log.clone();
             runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
         }
-        if let Some(figures) = &figures {
-            runtime.spawn(Arc::clone(figures).keep_written());
+        if let Some(textfile) = &textfile {
+            runtime.spawn(Arc::clone(textfile).write_loop());
         }
         Ok(Self {
             admission,
@@ -153,7 +155,7 @@ impl Gate {
             backends,
             log,
             alerts,
-            figures,
+            textfile,
             policy,
             call: config.call,
             messages: config.messages,
@@ -174,13 +176,13 @@ fn pin_checker(
     if !policy::Method::from(config.approval.method).has_pin() {
         return Ok(None);
     }
-    let pepper = config.approval.pin.read_pepper(base)?;
+    let pepper = Pepper::read(&config.approval.pin, base)?;
     let pepper = pepper.ok_or_else(|| ConfigError::invalid(PEPPER, "is missing"))?;
     let log = log.clone();
     let report = move |error: &CheckError| {
         let text = error.to_string();
         let level = if error.is_defect() { Level::Error } else { Level::Warn };
-        log.write(level, &Event { event: "pin_not_checked", text: Some(&text), ..Event::default() });
+        log.write(&LogEntry { level, text: Some(&text), ..LogEntry::new(GateEvent::PinNotChecked) });
     };
     let checker = PinChecker::new(Arc::clone(store), pepper, config.approval.pin.limits());
     Ok(Some(checker.reporting_to(report)))
@@ -221,7 +223,7 @@ fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
             "{found}. An account that can change it can approve calls: let only administrators and the service's \
              account write to it. With \"strict_permissions\": true, PhoneGate refuses to start instead of warning"
         );
-        log.write(Level::Warn, &Event { event: "unsafe_permissions", text: Some(&text), ..Event::default() });
+        log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::UnsafePermissions) });
     }
 }
 

@@ -1,7 +1,8 @@
-//! Figures for a monitoring system, in Prometheus' text format. They begin at zero with each gate, and have no personal
-//! data in them: labels are names of backends, reasons, limits and operations alone.
+//! Metrics for a monitoring system, in Prometheus' text format. They begin at zero with each gate, and have no personal
+//! data: the labels are names of backends, reasons, limits, operations and alerts.
 //!
-//! What may happen is there from the start, at zero: who asks how much a counter grew must have seen it before.
+//! Every counter exists from the start, at zero: a monitoring system can compute the growth only of a counter that it
+//! has seen before.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,35 +14,35 @@ use prometheus::{
 use crate::call::{CallLimit, FailureReason, StoredOutcome};
 use crate::config::AlertKind;
 
-/// In the place of a backend, or of a reason, where there was none.
+/// The label of a backend, or of a reason, if there was none.
 const NONE: &str = "none";
 
-/// Seconds until somebody answers, or until a verdict. A call lasts 600 at most.
+/// Seconds until an answer or an outcome. A call lasts at most 600.
 const CALL_BUCKETS: [f64; 12] = [1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 180.0, 600.0];
 
-/// Seconds that a store needs, from memory to a network in trouble.
+/// Seconds that a store operation takes, from a store in memory to a slow network.
 const STORE_BUCKETS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// What a store is asked for.
+/// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreOperation {
-    /// To let a call begin.
+    /// Begins a call.
     Begin,
-    /// To take note of steps.
+    /// Records steps of calls.
     Record,
-    /// To end a call.
+    /// Ends a call.
     End,
-    /// How a call stands.
+    /// Reads the state of a call.
     Find,
-    /// To keep this process's calls.
+    /// Renews the lease of this process.
     Renew,
-    /// For calls of processes that are gone.
+    /// Claims calls of processes that are gone.
     ClaimOrphans,
-    /// To block a number.
+    /// Blocks a number.
     Block,
-    /// To use up an approval.
+    /// Uses up an approval.
     UseApproval,
-    /// To forget what is old.
+    /// Deletes old records.
     Sweep,
 }
 
@@ -65,7 +66,7 @@ impl StoreOperation {
             Self::End => "end",
             Self::Find => "find",
             Self::Renew => "renew",
-            Self::ClaimOrphans => "take_up",
+            Self::ClaimOrphans => "claim_orphans",
             Self::Block => "block",
             Self::UseApproval => "use_approval",
             Self::Sweep => "sweep",
@@ -99,7 +100,16 @@ impl AlertResult {
     }
 }
 
-/// The figures of one gate. Clones count into the same ones.
+/// The calls in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallCounts {
+    /// All calls, including ended ones that are still kept.
+    pub known: usize,
+    /// Calls without an outcome.
+    pub pending: usize,
+}
+
+/// The metrics of one gate. Clones share the same counters.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
@@ -118,83 +128,75 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero, for the backends in use.
+    /// Creates the metrics, all at zero, for the backends in use.
     ///
     /// # Errors
-    /// Where a name is none that Prometheus takes, which a test excludes.
+    /// If Prometheus refuses a name, which a test excludes.
     pub fn new<'a>(backends: impl IntoIterator<Item = &'a str>) -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let counter =
-            |name, help, labels: &[&str]| registered(&registry, IntCounterVec::new(Opts::new(name, help), labels)?);
-        let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            registered(&registry, HistogramVec::new(options, labels)?)
-        };
-        let gauge = |name, help| registered(&registry, IntGauge::new(name, help)?);
+        let all = Registration(Registry::new());
         let metrics = Self {
-            calls: counter(
+            calls: all.counters(
                 "phonegate_calls_total",
                 "Calls that have ended, by outcome (verified or failed), reason and the backend that placed them.",
                 &["outcome", "reason", "backend"],
             )?,
-            answer: histogram(
+            answer: all.histograms(
                 "phonegate_call_answer_seconds",
-                "Time from the request until somebody, or a machine, answered.",
+                "Time from the request until the call was answered, by a person or a machine.",
                 &["backend"],
                 &CALL_BUCKETS,
             )?,
-            verdict: histogram(
+            verdict: all.histograms(
                 "phonegate_call_verdict_seconds",
                 "Time from the request until the outcome.",
                 &["outcome", "backend"],
                 &CALL_BUCKETS,
             )?,
-            backend_errors: counter(
+            backend_errors: all.counters(
                 "phonegate_backend_errors_total",
-                "What backends refused or could not do, by reason: placing, hanging up and cleaning up.",
+                "Errors of backends by reason: when placing calls, hanging up and cleaning up.",
                 &["backend", "reason"],
             )?,
-            refused: counter(
+            refused: all.counters(
                 "phonegate_calls_refused_total",
                 "Calls that a limit of the configuration refused.",
                 &["limit"],
             )?,
-            lockouts: registered(
-                &registry,
-                IntCounter::new("phonegate_lockouts_total", "Locks of numbers whose calls were not approved.")?,
-            )?,
-            known: gauge("phonegate_calls_known", "Calls in memory, ended ones that are still kept included.")?,
-            pending: gauge("phonegate_calls_pending", "Calls without an outcome.")?,
-            store: histogram(
+            lockouts: all.counter("phonegate_lockouts_total", "Locks of numbers whose calls were not approved.")?,
+            known: all.gauge("phonegate_calls_known", "Calls in memory, including ended ones that are still kept.")?,
+            pending: all.gauge("phonegate_calls_pending", "Calls without an outcome.")?,
+            store: all.histograms(
                 "phonegate_store_operation_seconds",
-                "Time that the store took to answer, or until it was not waited for any more.",
+                "Time until a store operation ended or timed out.",
                 &["operation"],
                 &STORE_BUCKETS,
             )?,
-            store_errors: counter(
+            store_errors: all.counters(
                 "phonegate_store_errors_total",
-                "What was asked of the store in vain.",
+                "Store operations that failed or timed out.",
                 &["operation"],
             )?,
-            alerts: counter(
+            alerts: all.counters(
                 "phonegate_alerts_total",
                 "Alerts by kind and result: delivered, failed (each delivery that is repeated), given_up, dropped.",
                 &["kind", "result"],
             )?,
-            written: registered(
-                &registry,
-                Gauge::new(
-                    "phonegate_metrics_written_timestamp_seconds",
-                    "When these figures were written, in Unix time.",
-                )?,
+            written: all.time(
+                "phonegate_metrics_written_timestamp_seconds",
+                "When these metrics were written, in Unix time.",
             )?,
-            registry,
+            registry: all.0,
         };
-        let build = Opts::new("phonegate_build_info", "The version of PhoneGate; always 1.");
-        let build = registered(&metrics.registry, IntGaugeVec::new(build, &["version"])?)?;
-        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        metrics.add_build_info()?;
         metrics.begin_at_zero(backends)?;
         Ok(metrics)
+    }
+
+    fn add_build_info(&self) -> prometheus::Result<()> {
+        let options = Opts::new("phonegate_build_info", "The version of PhoneGate; always 1.");
+        let build = register(&self.registry, IntGaugeVec::new(options, &["version"])?)?;
+        build.get_metric_with_label_values(&[env!("CARGO_PKG_VERSION")])?.set(1);
+        Ok(())
     }
 
     fn begin_at_zero<'a>(&self, backends: impl IntoIterator<Item = &'a str>) -> prometheus::Result<()> {
@@ -228,13 +230,13 @@ impl Metrics {
         Ok(())
     }
 
-    /// A call has ended, so long after it was asked for.
+    /// Counts a call that ended this long after its request.
     pub fn ended(&self, outcome: &StoredOutcome, backend: Option<&str>, after: Duration) {
         let (name, reason) = match outcome {
             StoredOutcome::Verified(_) => ("verified", NONE),
             StoredOutcome::Failed(failure) => ("failed", failure.reason().name()),
         };
-        // As many labels as the metric has, so that it is never an error; here and below.
+        // Never an error, here and below: there are as many labels as the metric has.
         if let Ok(calls) = self.calls.get_metric_with_label_values(&[name, reason, backend.unwrap_or(NONE)]) {
             calls.inc();
         }
@@ -249,12 +251,12 @@ impl Metrics {
         }
     }
 
-    /// Somebody, or a machine, has answered, so long after the call was asked for.
+    /// Records that a call was answered, by a person or a machine, this long after its request.
     pub fn answered(&self, backend: &str, after: Duration) {
         observe(&self.answer, &[backend], after);
     }
 
-    /// A backend has refused something, or could not do it.
+    /// Counts an error of a backend.
     pub fn backend_failed(&self, backend: &str, reason: FailureReason) {
         if let Ok(errors) = self.backend_errors.get_metric_with_label_values(&[backend, reason.name()]) {
             errors.inc();
@@ -266,7 +268,7 @@ impl Metrics {
         self.lockouts.inc();
     }
 
-    /// The store has answered, or was waited for so long in vain.
+    /// Records the duration of a store operation, and whether it failed or timed out.
     pub fn store_asked(&self, operation: StoreOperation, took: Duration, failed: bool) {
         observe(&self.store, &[operation.name()], took);
         if failed && let Ok(errors) = self.store_errors.get_metric_with_label_values(&[operation.name()]) {
@@ -281,19 +283,46 @@ impl Metrics {
         }
     }
 
-    /// The figures as text, with so many calls in memory.
+    /// Returns the metrics as text.
     ///
     /// # Errors
-    /// Where the encoder finds a metric without a sample, of which there is none.
-    pub fn to_text(&self, known: usize, pending: usize) -> prometheus::Result<String> {
-        self.known.set(i64::try_from(known).unwrap_or(i64::MAX));
-        self.pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+    /// If the encoder finds a metric without a sample, which does not happen.
+    pub fn to_text(&self, counts: CallCounts) -> prometheus::Result<String> {
+        self.known.set(i64::try_from(counts.known).unwrap_or(i64::MAX));
+        self.pending.set(i64::try_from(counts.pending).unwrap_or(i64::MAX));
         self.written.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
 
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+/// Creates metrics and registers them.
+struct Registration(Registry);
+
+impl Registration {
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        register(&self.0, IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        register(&self.0, IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        register(&self.0, IntGauge::new(name, help)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {
+        let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        register(&self.0, HistogramVec::new(options, labels)?)
+    }
+
+    /// A gauge for a time in seconds, which is not a whole number.
+    fn time(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        register(&self.0, Gauge::new(name, help)?)
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)
 }

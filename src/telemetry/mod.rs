@@ -1,12 +1,11 @@
-//! What an administrator can read: one JSON line for each step of a call, and figures; without personal data.
+//! The log and the metrics of a gate. Neither has personal data.
 //!
-//! The log belongs to its gate. Nothing here is global, so that a host's own logging is left alone, and a gate that
-//! is started anew logs anew.
+//! Nothing here is global: a host's own logging is not changed, and each gate of a process has a log of its own.
 
-mod event;
+mod entry;
+mod event_log;
 mod file;
 mod metrics;
-mod system;
 mod textfile;
 
 use std::path::Path;
@@ -18,108 +17,110 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use event::Event;
-pub use metrics::{AlertResult, Metrics, StoreOperation};
-pub use system::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
-pub use textfile::TextFile;
+pub use entry::{LogEntry, LogEvent};
+pub use event_log::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
+pub use metrics::{AlertResult, CallCounts, Metrics, StoreOperation};
+pub use textfile::PrometheusTextfile;
 
+use crate::call::GateEvent;
 use crate::level::Level;
 pub use crate::redact::{diagnostic_text, mask_numbers, sanitize_untrusted};
 use file::RollingFile;
 
-/// Lines that may wait for the disk or the host's callback; beyond it they are dropped and counted.
+/// Maximum lines that wait for the disk or the host's callback. Further lines are dropped and counted.
 const QUEUE_LINES: usize = 16_384;
 
-/// Another receiver of the lines. It is called on the log's own thread.
+/// Receives the lines of a log. It is called on the log's own thread.
 pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
-/// Where a log's lines go.
+/// The receivers of a log's lines.
 #[derive(Default)]
 pub struct Sinks<'a> {
-    /// A folder, a file's name in it, and the most bytes that it and its older parts take up.
+    /// A folder, a file's name in it, and the maximum size of the file and its older parts together, in bytes.
     pub file: Option<(&'a Path, &'a str, u64)>,
     /// Another receiver of the same lines.
     pub tee: Option<Tee>,
-    /// Who gets the few events for the operating system's log, whatever the level.
+    /// Receives the few events for the operating system's log, whatever the level of the log.
     pub system: Option<SystemLog>,
 }
 
-/// A log. Clones write to the same one.
+/// A log. Clones write to the same sinks.
 #[derive(Clone)]
 pub struct Log(Arc<Inner>);
 
 struct Inner {
     level: Level,
-    /// Somebody takes events for the operating system's log.
+    /// Whether there is a receiver of events for the operating system's log.
     has_system: bool,
     lines: RwLock<Option<SyncSender<Line>>>,
     dropped: Arc<AtomicU64>,
     thread: Mutex<Option<Thread>>,
 }
 
-/// The log's thread: it tells when it has written everything, just before it ends.
+/// The log's thread.
 struct Thread {
+    /// Gets a message when the thread has written everything.
     done: Receiver<()>,
     handle: JoinHandle<()>,
 }
 
 struct Line {
     level: Level,
-    /// None where the level leaves it out.
+    /// `None` if the level of the log excludes it.
     text: Option<String>,
     system: Option<SystemEvent>,
 }
 
-/// Where the lines go, seen from the log's thread.
+/// The receivers of the lines, owned by the log's thread.
 struct Receivers {
     file: Option<RollingFile>,
-    /// Lines that are missing in the file, of which it has not told yet.
+    /// Lines that are missing in the file and that no line of it reports yet.
     missing: u64,
     tee: Option<Tee>,
     system: Option<SystemLog>,
-    /// Lines that found no room in the queue.
+    /// Lines that did not fit into the queue.
     dropped: Arc<AtomicU64>,
 }
 
 impl Receivers {
-    fn take(&mut self, line: &Line) {
-        let written = self.file_takes(line);
+    fn deliver(&mut self, line: &Line) {
+        let written = self.write_to_file(line);
         if !written {
             self.missing = self.missing.saturating_add(1);
         }
-        self.tell_tee(line);
-        self.count_dropped();
+        self.write_to_tee(line);
+        self.report_dropped();
         if written {
-            self.tell_missing();
+            self.report_missing();
         }
-        // Last, since it asks another process.
+        // Last, because it waits for another process.
         if let (Some(system), Some(event)) = (&mut self.system, &line.system) {
             system(event);
         }
     }
 
-    fn count_dropped(&mut self) {
+    fn report_dropped(&mut self) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             self.missing = self.missing.saturating_add(dropped);
-            self.tell_tee(&Line::lines_dropped(dropped));
+            self.write_to_tee(&Line::lines_dropped(dropped));
         }
     }
 
-    fn tell_missing(&mut self) {
-        if self.missing > 0 && self.file_takes(&Line::lines_dropped(self.missing)) {
+    fn report_missing(&mut self) {
+        if self.missing > 0 && self.write_to_file(&Line::lines_dropped(self.missing)) {
             self.missing = 0;
         }
     }
 
-    fn file_takes(&mut self, line: &Line) -> bool {
+    fn write_to_file(&mut self, line: &Line) -> bool {
         match (&mut self.file, &line.text) {
             (Some(file), Some(text)) => file.write_line(text).is_ok(),
             _ => true,
         }
     }
 
-    fn tell_tee(&self, line: &Line) {
+    fn write_to_tee(&self, line: &Line) {
         if let (Some(tee), Some(text)) = (&self.tee, &line.text) {
             tee(line.level, text);
         }
@@ -128,16 +129,16 @@ impl Receivers {
 
 impl Line {
     fn lines_dropped(count: u64) -> Self {
-        let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
-        Self { level: Level::Warn, text: Some(event.to_line(Level::Warn)), system: None }
+        let entry = LogEntry { count: Some(count), ..LogEntry::new(GateEvent::LinesDropped) };
+        Self { level: entry.level, text: Some(entry.to_line()), system: None }
     }
 }
 
 impl Log {
-    /// Starts a log of the lines of `level` and above.
+    /// Starts a log that writes lines of `level` and of more severe levels.
     ///
     /// # Errors
-    /// Where the file cannot be opened, or the log's thread not started.
+    /// If the file cannot be opened, or the log's thread cannot be started.
     pub fn start(level: Level, sinks: Sinks<'_>) -> std::io::Result<Self> {
         let Sinks { file, tee, system } = sinks;
         let has_system = system.is_some();
@@ -151,21 +152,22 @@ impl Log {
         let mut receivers = Receivers { file, missing: 0, tee, system, dropped: Arc::clone(&dropped) };
         let handle = std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
             for line in &lines {
-                receivers.take(&line);
+                receivers.deliver(&line);
             }
-            receivers.count_dropped();
-            receivers.tell_missing();
-            // The log ends when its sender is gone; nobody may be waiting for this.
+            receivers.report_dropped();
+            receivers.report_missing();
+            // Fails if nothing waits for the end of the log.
             let _ = finished.send(());
         })?;
         let thread = Mutex::new(Some(Thread { done, handle }));
         Ok(Self(Arc::new(Inner { level, has_system, lines: RwLock::new(Some(sender)), dropped, thread })))
     }
 
-    /// Writes a line, without ever waiting.
-    pub fn write(&self, level: Level, event: &Event<'_>) {
-        let text = (level <= self.0.level).then(|| event.to_line(level));
-        let system = self.0.has_system.then(|| SystemEvent::of(level, event)).flatten();
+    /// Queues a line. Never waits.
+    pub fn write(&self, entry: &LogEntry<'_>) {
+        let level = entry.level;
+        let text = (level <= self.0.level).then(|| entry.to_line());
+        let system = self.0.has_system.then(|| SystemEvent::of(entry)).flatten();
         if text.is_none() && system.is_none() {
             return;
         }
@@ -177,7 +179,8 @@ impl Log {
         }
     }
 
-    /// Writes out what waits and ends the log and its thread, within `timeout`. True where all was written.
+    /// Ends the log and its thread, after it has written the queued lines. Waits for at most `timeout`, and returns
+    /// whether all lines were written.
     pub fn close(&self, timeout: Duration) -> bool {
         drop(self.0.lines.write().take());
         let Some(thread) = self.0.thread.lock().take() else { return true };

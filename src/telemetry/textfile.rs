@@ -1,5 +1,7 @@
-//! The file in which a textfile collector finds the figures: written beside and renamed, so that nobody reads half of
-//! it, and by threads that may wait for a disk.
+//! The metrics file for a textfile collector.
+//!
+//! It is written under another name and then renamed, so that a collector never reads half of it. Writing may wait for
+//! a disk, so it runs on threads for blocking work.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,84 +11,89 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Event, Log, Metrics};
-use crate::level::Level;
+use super::metrics::CallCounts;
+use super::{Log, LogEntry, Metrics};
+use crate::call::GateEvent;
 use crate::platform;
-use crate::registry::Registry;
 
-/// How often it is written anew.
-const EVERY: Duration = Duration::from_secs(15);
+/// Time between two writes.
+const INTERVAL: Duration = Duration::from_secs(15);
 
-/// On Windows a file cannot be replaced while somebody reads it. Readers are quick.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(50);
+/// Attempts to replace the file. On Windows this fails while a collector reads it, which takes milliseconds.
+const REPLACE_ATTEMPTS: u32 = 5;
+const REPLACE_PAUSE: Duration = Duration::from_millis(50);
 
-/// The file of a gate's figures.
-pub struct TextFile {
+/// The metrics file of a gate, in Prometheus' text format.
+pub struct PrometheusTextfile {
     path: PathBuf,
     metrics: Metrics,
-    registry: Arc<Registry>,
+    counts: Box<dyn Fn() -> CallCounts + Send + Sync>,
     log: Log,
-    /// Could it not be written the last time? Held while it is written.
-    fails: Mutex<bool>,
+    /// Whether the last write failed. Locked during a write, so that two never overlap.
+    failed: Mutex<bool>,
 }
 
-impl TextFile {
-    /// The file at a path, which is not written yet.
-    pub fn new(path: PathBuf, metrics: Metrics, registry: Arc<Registry>, log: Log) -> Self {
-        Self { path, metrics, registry, log, fails: Mutex::default() }
+impl PrometheusTextfile {
+    /// Creates the writer of the file at `path`. Writes nothing yet. `counts` is called at each write.
+    pub fn new(
+        path: PathBuf,
+        metrics: Metrics,
+        counts: impl Fn() -> CallCounts + Send + Sync + 'static,
+        log: Log,
+    ) -> Self {
+        Self { path, metrics, counts: Box::new(counts), log, failed: Mutex::default() }
     }
 
-    /// Writes it again and again.
-    pub(crate) async fn keep_written(self: Arc<Self>) {
+    /// Writes the file every 15 seconds, until the future is dropped.
+    pub(crate) async fn write_loop(self: Arc<Self>) {
         loop {
             let file = Arc::clone(&self);
-            // It does not panic; if it did, the next time might go well.
+            // Fails only if `write` panicked; the next write may succeed.
             let _ = tokio::task::spawn_blocking(move || file.write()).await;
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(INTERVAL).await;
         }
     }
 
-    /// Writes it. Tells the log when that begins to fail, and when it works again.
+    /// Writes the file. Logs the first failure of a row, and the first success after it.
     pub fn write(&self) {
-        let mut fails = self.fails.lock();
+        let mut failed = self.failed.lock();
         let written = self.try_write();
         match &written {
-            Err(error) if !*fails => {
+            Err(error) if !*failed => {
                 let text = format!("metrics.textfile: {}: {error}", self.path.display());
-                self.log.write(Level::Warn, &Event { event: "metrics_fail", text: Some(&text), ..Event::default() });
+                self.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::MetricsFail) });
             }
-            Ok(()) if *fails => self.log.write(Level::Info, &Event { event: "metrics_work", ..Event::default() }),
+            Ok(()) if *failed => self.log.write(&LogEntry::new(GateEvent::MetricsWork)),
             _ => {}
         }
-        *fails = written.is_err();
+        *failed = written.is_err();
     }
 
     fn try_write(&self) -> io::Result<()> {
-        let text = self.metrics.to_text(self.registry.len(), self.registry.pending()).map_err(io::Error::other)?;
-        // By its name nothing that a collector reads.
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let beside = Path::new(&beside);
-        // Left behind by a process that was killed, or a link of somebody else's.
-        match fs::remove_file(beside) {
+        let text = self.metrics.to_text((self.counts)()).map_err(io::Error::other)?;
+        // A collector reads only names that end in `.prom`.
+        let mut new = self.path.clone().into_os_string();
+        new.push(".new");
+        let new = Path::new(&new);
+        // The file may be that of a process that was killed, or another account's link.
+        match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = File::create_new(beside)?;
+        let mut file = File::create_new(new)?;
         platform::make_world_readable(&file)?;
         file.write_all(text.as_bytes())?;
         drop(file);
-        replace(beside, &self.path)
+        replace(new, &self.path)
     }
 }
 
 fn replace(new: &Path, path: &Path) -> io::Result<()> {
-    for _ in 1..TRIES {
+    for _ in 1..REPLACE_ATTEMPTS {
         if fs::rename(new, path).is_ok() {
             return Ok(());
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(REPLACE_PAUSE);
     }
     fs::rename(new, path)
 }

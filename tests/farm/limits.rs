@@ -90,7 +90,7 @@ fn denials_of_killed_processes_count_once() {
         let (_, text) = node.ends(id(n));
         assert!(text.contains("(WrongKey"), "{text}");
     }
-    assert_eq!(events(&[&node], "taken_up").len(), 2, "the node claimed both calls");
+    assert_eq!(events(&[&node], "claimed").len(), 2, "the node claimed both calls");
     assert_eq!(events(&[&node], "locked_out").len(), 1);
     let restarted = farm.node();
     for (n, node) in [(3, &node), (4, &restarted)] {
@@ -112,7 +112,7 @@ fn calls_of_a_killed_process_count_for_every_limit() {
     farm.has_reference(1);
     process.kill_after(0);
     is_refused_by(&node, 2, &format!("{NUMBER}x7"), CallLimit::CallsPerLine);
-    wait_until("the node claims it", || node.log().iter().any(|line| line["event"] == "taken_up"));
+    wait_until("the node claims it", || node.log().iter().any(|line| line["event"] == "claimed"));
     is_refused_by(&node, 3, &format!("{NUMBER}x7"), CallLimit::CallsPerLine);
     farm.answer("1");
     status_is(&node, 1, CallStatus::Success);

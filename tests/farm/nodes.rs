@@ -99,7 +99,7 @@ fn a_node_that_dies_leaves_its_calls_to_the_others() {
     farm.has_reference(1);
     assert_eq!(node.status(id(1)), CallStatus::Pending);
     dying.kill_after(0);
-    wait_until("the other node takes it up", || node.log().iter().any(|line| line["event"] == "taken_up"));
+    wait_until("the other node takes it up", || node.log().iter().any(|line| line["event"] == "claimed"));
     // It rings on, and is not rung again.
     assert_eq!((node.status(id(1)), farm.rings()), (CallStatus::Pending, 1));
     farm.answer("1");

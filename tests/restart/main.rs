@@ -149,7 +149,7 @@ fn a_call_outlives_two_processes() {
     first.kill_after(0);
 
     let (mut second, other) = machine.call("taking up");
-    second.logs("taken_up");
+    second.logs("claimed");
     machine.has_placed(&other);
     second.kill_after(0);
 
@@ -173,7 +173,7 @@ fn a_repeat_of_a_call_that_its_process_has_left_rings_nobody_again() {
     let next = machine.next();
     let log = || std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap_or_default();
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
-    wait_until("the call is taken up", || log().contains("taken_up"));
+    wait_until("the call is taken up", || log().contains("claimed"));
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
     assert_eq!(next.status(Some(&call.id)), PENDING);
     let text = approve(&phone);
@@ -239,7 +239,7 @@ fn a_report_of_fraud_is_not_lost_while_no_process_is_there() {
     assert_eq!(ends[0].0, FAILED);
     assert!(ends[0].1.contains("(FraudReported, code 112)"), "{ends:?}");
     let log = std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap();
-    assert!(log.contains("taken_up"), "{log}");
+    assert!(log.contains("claimed"), "{log}");
     assert_eq!(machine.calls().blocked(), [admitted(call.number()).key().to_string()]);
 }
 
@@ -259,11 +259,11 @@ fn a_gate_beside_a_service_takes_none_of_its_calls_up() {
     std::thread::sleep(LEASE + 2 * RENEW_EVERY);
     assert!(tool.shut_down(support::PATIENCE));
     let log = std::fs::read_to_string(folder.path().join("tool.log")).unwrap();
-    assert!(!log.contains("taken_up"), "{log}");
+    assert!(!log.contains("claimed"), "{log}");
 
     // This process has used SQLite for the gate, and cannot load the library.
     let mut next = Host::start(machine.folder.path(), call.id.to_str().unwrap(), call.number());
-    next.logs("taken_up");
+    next.logs("claimed");
     assert_eq!(approve(&folder.path().join("phone.txt")).lines().count(), 1);
     assert_eq!(next.last_words(), "Verified: the right key was pressed.");
 }

@@ -66,9 +66,9 @@ fn the_current_attempt_of_an_id_is_found() {
         assert_eq!(progress().await, Progress::Dialling);
         for (change, then) in [
             (placed("CA1"), Progress::Dialling),
-            (step("ringing"), Progress::Ringing),
-            (step("answered"), Progress::Answered),
-            (step("ringing"), Progress::Answered),
+            (step(CallEvent::Ringing), Progress::Ringing),
+            (step(CallEvent::Answered), Progress::Answered),
+            (step(CallEvent::Ringing), Progress::Answered),
         ] {
             store.record(&[update(one, 5, change)]).await.unwrap();
             assert_eq!(progress().await, then);
@@ -93,7 +93,7 @@ fn attempts_before_the_current_one_never_answer() {
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, Begun::New);
         assert!(is_pending(&store, attempt(1, 2)).await);
-        // Late words of the earlier one.
+        // Late changes of the earlier one.
         assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         let late = AttemptChange::Ended {
             owner: OWNER,
@@ -101,23 +101,26 @@ fn attempts_before_the_current_one_never_answer() {
             release: true,
             denials: NO_LOCK,
         };
-        store.record(&[update(attempt(1, 1), 1, step("answered")), update(attempt(1, 1), 1, late)]).await.unwrap();
+        store
+            .record(&[update(attempt(1, 1), 1, step(CallEvent::Answered)), update(attempt(1, 1), 1, late)])
+            .await
+            .unwrap();
         match store.find(id(1)).await.unwrap() {
             Some(LatestAttempt { attempt: one, state: AttemptState::Pending { progress, .. }, .. }) => {
                 assert_eq!((one, progress), (attempt(1, 2), Progress::Dialling));
             }
             other => panic!("{other:?}"),
         }
-        // Of refusals that are told together the last one counts.
+        // Of refusals that are recorded together, the last one is the latest attempt.
         let together = [1, 2].map(|generation| update(attempt(2, generation), generation, refused(None)));
         store.record(&together).await.unwrap();
         assert_eq!(ended(&another, id(2)).await, (2, stored(failed(FailureReason::Throttled))));
-        // Refused beside it: for the audit alone.
+        // Refused while another attempt is pending: for the audit only.
         store.record(&[update(attempt(1, 3), 1, refused(Some(number(2))))]).await.unwrap();
         assert!(is_pending(&store, attempt(1, 2)).await);
         assert!(store.end(&end(attempt(1, 2), verified())).await.unwrap().is_done());
         assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
-        // Refused before it, and told so late: no more.
+        // Refused before it began, and recorded after: for the audit only.
         store.record(&[update(attempt(1, 5), 1, refused(Some(number(1))))]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
         // Refused after it.

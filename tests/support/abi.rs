@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use libloading::Library;
-use phonegate::abi::{CallResult, LogCallback};
+use phonegate::abi::{LogCallback, ResultCode};
 use phonegate::call::CallStatus;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -174,7 +174,7 @@ impl Abi {
         // SAFETY: the buffer has the size that is said.
         let result =
             unsafe { (self.get_failure_message)(id.as_ptr(), buffer.as_mut_ptr(), buffer.len(), std::ptr::null_mut()) };
-        assert_eq!(result, CallResult::Ok.code());
+        assert_eq!(result, ResultCode::Ok.code());
         text_in(&buffer)
     }
 

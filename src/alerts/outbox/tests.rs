@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::super::{Alerts, NewAlert};
 use super::*;
+use crate::config::Level;
 use crate::platform;
 use crate::store::{ALERT_LEASE, ListedAlert, MemoryStore};
 use crate::telemetry::Sinks;

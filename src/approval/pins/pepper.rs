@@ -1,14 +1,16 @@
 //! The pepper: a secret that every hash of a PIN needs, and that is not in the store.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use crate::config::{ConfigError, PEPPER, PinConfig};
 use crate::store::PepperFingerprint;
 
-/// The prefix of what is hashed for the fingerprint, so that the hash is of no use for anything else.
+/// The prefix of the text that is hashed for the fingerprint, so that the hash is of no use for anything else.
 const FINGERPRINT: &[u8] = b"phonegate pepper fingerprint\0";
 
 /// The secret that every hash of a PIN needs. Without it, an attacker who reads the store cannot find a PIN by trying
@@ -23,15 +25,15 @@ pub struct Pepper {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("has {chars} characters, and needs at least {min}; `openssl rand -hex 32` makes one", min = Pepper::MIN_CHARS)]
 pub struct PepperTooShort {
-    /// How many characters it has.
+    /// Its length in characters.
     pub chars: usize,
 }
 
 impl Pepper {
-    /// The fewest characters of a pepper: as many as 16 random bytes have in hexadecimal.
+    /// Minimum length of a pepper, in characters: 16 random bytes in hexadecimal.
     pub const MIN_CHARS: usize = 32;
 
-    /// Takes the text of a secret, without the white space around it.
+    /// Creates a pepper from the text of a secret, without the white space around it.
     ///
     /// # Errors
     /// If it is too short.
@@ -45,7 +47,17 @@ impl Pepper {
         Ok(Self { secret: Arc::new(text.into()), fingerprint: PepperFingerprint::of_hash(&hash) })
     }
 
-    /// Identifies the pepper without revealing it.
+    /// Reads the pepper of a configuration, if it has one. A relative file is resolved against `base`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is too short.
+    pub fn read(config: &PinConfig, base: &Path) -> Result<Option<Self>, ConfigError> {
+        let Some(secret) = &config.pepper else { return Ok(None) };
+        let pepper = Self::new(&secret.resolve(base, PEPPER)?);
+        pepper.map(Some).map_err(|too_short| ConfigError::invalid(PEPPER, too_short))
+    }
+
+    /// Returns the fingerprint, which identifies the pepper without revealing it.
     pub fn fingerprint(&self) -> PepperFingerprint {
         self.fingerprint
     }

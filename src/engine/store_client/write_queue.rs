@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::probe::StoreProbe;
-use crate::config::Level;
+use crate::call::GateEvent;
 use crate::store::{AttemptChange, Block, RecordedChange, StoreError, StoreErrorKind};
-use crate::telemetry::{Event, StoreOperation};
+use crate::telemetry::{LogEntry, StoreOperation};
 
 /// How long a write waits for an answer of the store.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -131,7 +131,7 @@ async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
             Err(error) if error.kind() != StoreErrorKind::Refused => tokio::time::sleep(WRITE_RETRY).await,
             Err(refused) => {
                 let text = refused.to_string();
-                probe.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
+                probe.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::StoreRefused) });
                 return None;
             }
         }

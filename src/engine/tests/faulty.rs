@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallEvent, CallId, KeyFingerprint, NumberKey};
 use crate::store::{
     AlertAdded, AlertStore, AttemptChange, Begun, Block, CallStore, ClaimedAlert, DeliveryResult, EndRequest, Ended,
     KeyUse, LatestAttempt, LimitStore, Limits, ListedAlert, Lockout, MemoryStore, NewAttempt, NewPin, NumberLock,
@@ -18,8 +18,8 @@ use crate::store::{
 
 pub(super) struct Faulty {
     kept: MemoryStore,
-    /// A step of this name is never taken.
-    refuses: Option<&'static str>,
+    /// Steps of this event are refused.
+    refuses: Option<CallEvent>,
     /// While it has no permit, what is to be noted or blocked waits, and nothing ends.
     open: Semaphore,
     pub(super) asked_to_block: Mutex<usize>,
@@ -48,8 +48,8 @@ impl Default for Faulty {
 }
 
 impl Faulty {
-    pub(super) fn that_refuses(name: &'static str) -> Self {
-        Self { refuses: Some(name), ..Self::default() }
+    pub(super) fn that_refuses(event: CallEvent) -> Self {
+        Self { refuses: Some(event), ..Self::default() }
     }
 
     pub(super) fn that_renews(can_renew: bool) -> Self {
@@ -106,7 +106,7 @@ impl CallStore for Faulty {
     async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
         self.wait().await;
         let is_refused = |update: &RecordedChange| match &update.change {
-            AttemptChange::Step { name, .. } => Some(&**name) == self.refuses,
+            AttemptChange::Step { event, .. } => Some(*event) == self.refuses,
             _ => false,
         };
         match updates.iter().any(is_refused) {

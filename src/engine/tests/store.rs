@@ -6,8 +6,8 @@ use super::faulty::Faulty;
 use super::*;
 use crate::store::{AttemptChange, AttemptState, LEASE, LimitStore};
 
-fn note(name: &str) -> AttemptChange {
-    step(name, None, None)
+fn note(event: CallEvent) -> AttemptChange {
+    step(event, None, None)
 }
 
 async fn kept_steps(store: &Faulty, attempt: Attempt) -> Vec<Box<str>> {
@@ -16,17 +16,19 @@ async fn kept_steps(store: &Faulty, attempt: Attempt) -> Vec<Box<str>> {
 
 #[tokio::test]
 async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
-    let store = Arc::new(Faulty::that_refuses("strange"));
+    let store = Arc::new(Faulty::that_refuses(CallEvent::Retried));
     let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     // They wait for each other, and so are recorded at once.
-    let names = ["first", "second", "strange", "fourth", "fifth"];
-    names.into_iter().for_each(|name| bench.engine.parts.store.record(attempt, note(name)));
+    let events =
+        [CallEvent::Redirected, CallEvent::Ringing, CallEvent::Retried, CallEvent::Answered, CallEvent::Forwarded];
+    events.into_iter().for_each(|event| bench.engine.parts.store.record(attempt, note(event)));
     bench.engine.flush().await;
     let kept = kept_steps(&store, attempt).await;
-    let kept: Vec<_> = names.into_iter().filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
-    assert_eq!(kept, ["first", "second", "fourth", "fifth"]);
+    let names = events.map(CallEvent::name).into_iter();
+    let kept: Vec<_> = names.filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
+    assert_eq!(kept, ["redirected", "ringing", "answered", "forwarded"]);
     bench.until(|bench| bench.told("store_refused")).await;
 }
 
@@ -38,14 +40,14 @@ async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
     let unknown = Attempt { id: id(2), ..attempt };
-    (0..60_000).for_each(|_| client.record(unknown, note("ringing")));
-    client.record(attempt, note("left_out"));
+    (0..60_000).for_each(|_| client.record(unknown, note(CallEvent::Ringing)));
+    client.record(attempt, note(CallEvent::Forwarded));
     bench.until(|bench| bench.told("\"placed\"")).await;
     store.go_on();
     bench.engine.flush().await;
     let kept = kept_steps(&store, attempt).await;
     assert!(kept.iter().any(|name| **name == *"placed"), "{kept:?}");
-    assert!(!kept.iter().any(|name| **name == *"left_out"), "there is an end to what waits");
+    assert!(!kept.iter().any(|name| **name == *"forwarded"), "there is an end to what waits");
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ impl Follower {
                 return Ok(Exit::Interrupted);
             }
             // Without a write, a closed pipe is not noticed otherwise.
-            if platform::is_stdout_left() {
+            if platform::is_stdout_closed() {
                 return Ok(Exit::Done);
             }
             match reader.try_block_on(self.changes(&*reader.store)) {

@@ -41,7 +41,7 @@ pub(super) fn config_path(named: Option<&Path>, service_folder: Option<&Path>) -
     match (named, service_folder.map(|folder| folder.join(FILE_NAME)).filter(|path| path.is_file())) {
         (Some(named), _) => Some(named.to_owned()),
         (None, Some(services)) if !is_in_environment => Some(services),
-        _ => phonegate::config::usual_path().ok(),
+        _ => phonegate::config::default_path().ok(),
     }
 }
 

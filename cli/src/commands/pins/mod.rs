@@ -178,8 +178,8 @@ impl Setter {
             CommandError::usage(format!("{}: {PEPPER} is missing; PINs are hashed with it", file.display()))
                 .hint("`openssl rand -hex 32` makes a pepper; docs/operations.md, \"PINs\", says how to keep it")
         };
-        let pepper = config.read_pepper(&loaded.base).map_err(|error| error.in_file(file))?.ok_or_else(missing)?;
-        Ok(Self { pepper, rules: config.rules(), limits: config.limits() })
+        let pepper = Pepper::read(config, &loaded.base).map_err(|error| error.in_file(file))?.ok_or_else(missing)?;
+        Ok(Self { pepper, rules: config.into(), limits: config.limits() })
     }
 
     /// Returns the PINs of a store, and checks that they were hashed with this pepper.

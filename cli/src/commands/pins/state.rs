@@ -52,7 +52,7 @@ impl fmt::Display for PinState {
 /// If the pepper or the store cannot be used.
 pub(crate) fn state(context: &Context) -> Result<Option<PinState>, CommandError> {
     let approval = &context.loaded.config.approval;
-    let pepper = approval.pin.read_pepper(&context.loaded.base).map_err(|error| error.in_file(&context.file))?;
+    let pepper = Pepper::read(&approval.pin, &context.loaded.base).map_err(|error| error.in_file(&context.file))?;
     let in_use = Method::from(approval.method).has_pin();
     if !in_use && pepper.is_none() {
         return Ok(None);

@@ -131,7 +131,7 @@ fn list(globals: &Globals) -> Result<Exit, CommandError> {
     for language in prompts.languages() {
         for prompt in Piece::ALL {
             let Some(recording) = language.get(prompt) else { continue };
-            let (file, seconds) = (language.own_file(prompt), seconds(recording.len()));
+            let (file, seconds) = (language.custom_file(prompt), seconds(recording.len()));
             if !json {
                 let source = file.map_or("PhoneGate".to_owned(), |file| file.display().to_string());
                 table.add_row([language.tag(), prompt.name(), &format!("{seconds:.1}"), &source]);
@@ -170,7 +170,7 @@ fn check(globals: &Globals) -> Result<Exit, CommandError> {
     match Prompts::load_all(&loaded.config.prompts, loaded.config.approval.method.into(), &loaded.base) {
         Ok(prompts) => {
             let languages = prompts.languages();
-            let own = |language: &Language| Piece::ALL.iter().filter(|p| language.own_file(**p).is_some()).count();
+            let own = |language: &Language| Piece::ALL.iter().filter(|p| language.custom_file(**p).is_some()).count();
             let own: usize = languages.iter().map(own).sum();
             match json {
                 true => output::json_line(&json!({

@@ -117,7 +117,7 @@ fn only_the_newest_complete_backups_are_kept() {
 #[test]
 fn a_file_is_not_changed_if_no_backup_can_be_made() {
     let (_folder, file, version) = file();
-    // A folder that is not there takes no file, whoever runs the test.
+    // A missing folder accepts no file, whichever account runs the test.
     let before = std::fs::read(&file).unwrap();
     let mut database = Connection::open(&file).unwrap();
     let nowhere = file.with_file_name("no/such/folder/calls.db");

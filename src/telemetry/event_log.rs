@@ -1,16 +1,15 @@
-//! What is told to the operating system's own log, the Windows Event Log: few events, for who watches the machine and
-//! not each call. Their ids are stable, and documented in docs/operations.md; their words are in
-//! `windows/messages.mc`.
+//! Events for the operating system's own log, the Windows Event Log: the few that concern the machine rather than a
+//! call. Their ids are stable, and documented in docs/operations.md. Their texts are in `windows/messages.mc`.
 
-use super::event::Event;
-use crate::call::{Failure, FailureReason};
+use super::entry::{LogEntry, LogEvent};
+use crate::call::{CallEvent, Failure, FailureReason, GateEvent};
 use crate::level::Level;
 use crate::platform::{EventLog, EventSeverity};
 
 /// The source's name in the Event Log.
 pub const SOURCE: &str = "PhoneGate";
 
-/// Which event. The numbers are those that the Event Viewer shows.
+/// The id of an event, which the Event Viewer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum SystemEventId {
@@ -20,11 +19,11 @@ pub enum SystemEventId {
     NotConfigured = 1001,
     /// A backend cannot place calls.
     BackendDown = 1002,
-    /// It places calls again.
+    /// A backend places calls again.
     BackendUp = 1003,
-    /// A user said that a call was not theirs.
+    /// A user reported that a call was not theirs.
     FraudReported = 1004,
-    /// A defect of PhoneGate's.
+    /// A defect of PhoneGate.
     Defect = 1005,
     /// Other accounts can change the configuration or a file that it names.
     UnsafePermissions = 1006,
@@ -36,16 +35,16 @@ pub enum SystemEventId {
     Unlocked = 1009,
 }
 
-/// An event, and what is put into its words.
+/// An event, and the strings that its text takes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SystemEvent {
-    /// Which one.
+    /// Its id, which selects the text.
     pub id: SystemEventId,
-    /// For `%1`, `%2` and so on. Without personal data.
+    /// The strings for `%1`, `%2` and so on. They have no personal data.
     pub strings: Vec<String>,
 }
 
-/// Who takes them. Called on the log's own thread.
+/// Receives the events. It is called on the log's own thread.
 pub type SystemLog = Box<dyn FnMut(&SystemEvent) + Send>;
 
 impl SystemEventId {
@@ -60,7 +59,7 @@ impl SystemEventId {
         }
     }
 
-    /// The number in the message table, which has the severity in its two highest bits:
+    /// Returns the number in the message table, which has the severity in its two highest bits:
     /// <https://learn.microsoft.com/windows/win32/eventlog/event-identifiers>.
     pub fn message(self) -> u32 {
         let severity = match self.severity() {
@@ -73,25 +72,27 @@ impl SystemEventId {
 }
 
 impl SystemEvent {
-    /// What the system is told of an event in the log: mostly nothing.
-    pub(super) fn of(level: Level, event: &Event<'_>) -> Option<Self> {
-        let reason = event.failure.map(Failure::reason);
-        let id = match (event.event, reason) {
-            ("started", _) => SystemEventId::Started,
-            ("not_configured", _) => SystemEventId::NotConfigured,
-            ("backend_down", _) => SystemEventId::BackendDown,
-            ("backend_up", _) => SystemEventId::BackendUp,
-            ("unsafe_permissions", _) => SystemEventId::UnsafePermissions,
-            ("locked_out", _) => SystemEventId::LockedOut,
-            ("cap_reached", _) => SystemEventId::CapReached,
-            ("unlocked", _) => SystemEventId::Unlocked,
-            ("failed", Some(FailureReason::FraudReported)) => SystemEventId::FraudReported,
-            _ if level == Level::Error => SystemEventId::Defect,
+    /// Returns the event for the system's log that an event of the log causes. Most cause none.
+    pub(super) fn of(entry: &LogEntry<'_>) -> Option<Self> {
+        let reason = entry.failure.map(Failure::reason);
+        let id = match entry.event {
+            LogEvent::Gate(GateEvent::Started) => SystemEventId::Started,
+            LogEvent::Gate(GateEvent::NotConfigured) => SystemEventId::NotConfigured,
+            LogEvent::Gate(GateEvent::BackendDown) => SystemEventId::BackendDown,
+            LogEvent::Gate(GateEvent::BackendUp) => SystemEventId::BackendUp,
+            LogEvent::Gate(GateEvent::UnsafePermissions) => SystemEventId::UnsafePermissions,
+            LogEvent::Gate(GateEvent::Unlocked) => SystemEventId::Unlocked,
+            LogEvent::Call(CallEvent::LockedOut) => SystemEventId::LockedOut,
+            LogEvent::Call(CallEvent::CapReached) => SystemEventId::CapReached,
+            LogEvent::Call(CallEvent::Failed) if reason == Some(FailureReason::FraudReported) => {
+                SystemEventId::FraudReported
+            }
+            _ if entry.level == Level::Error => SystemEventId::Defect,
             _ => return None,
         };
-        let text = event.text.or(event.failure.map(Failure::text)).unwrap_or("-").to_owned();
-        let call = event.id.or(event.attempt.map(|attempt| attempt.id)).map_or("-".to_owned(), |id| id.to_string());
-        let backend = event.backend.unwrap_or("-").to_owned();
+        let text = entry.text.or(entry.failure.map(Failure::text)).unwrap_or("-").to_owned();
+        let call = entry.id.or(entry.attempt.map(|attempt| attempt.id)).map_or("-".to_owned(), |id| id.to_string());
+        let backend = entry.backend.unwrap_or("-").to_owned();
         let strings = match id {
             SystemEventId::Started | SystemEventId::NotConfigured | SystemEventId::UnsafePermissions => vec![text],
             SystemEventId::BackendDown => vec![backend, text],
@@ -102,15 +103,15 @@ impl SystemEvent {
             }
             SystemEventId::LockedOut => vec![call, text],
             SystemEventId::CapReached => vec![text],
-            SystemEventId::Unlocked => vec![event.number.unwrap_or("-").to_owned(), text],
+            SystemEventId::Unlocked => vec![entry.number.unwrap_or("-").to_owned(), text],
             SystemEventId::Defect => vec![text, call],
         };
         Some(Self { id, strings })
     }
 }
 
-/// The Event Log of this machine, opened at the first event. Where there is none, or it takes none, that is no reason
-/// to fail: the log's file has it all too.
+/// Returns a receiver that writes to this machine's Event Log, which it opens at the first event. It ignores errors,
+/// and does nothing on other systems: the log's file has the same events.
 pub fn system_log() -> SystemLog {
     let mut log = None;
     Box::new(move |event| {
