@@ -8,11 +8,11 @@ use std::sync::mpsc::{channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use phonegate::call::{CallId, CallStatus, Failure, FailureReason};
+use phonegate::call::{CallEvent, CallId, CallStatus, Failure, FailureReason, GateEvent};
 use phonegate::config::{self, ErrorKind, Level};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::telemetry::{Event, Log, Sinks, SystemEventId, SystemLog};
+use phonegate::telemetry::{Log, LogEntry, Sinks, SystemEventId, SystemLog};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 
@@ -141,7 +141,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
 }
 
 #[test]
-fn lines_that_find_no_room_are_counted_and_told() {
+fn dropped_lines_are_counted_and_reported() {
     let (entered, is_blocked) = sync_channel(1);
     let (release, released) = channel::<()>();
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -155,13 +155,13 @@ fn lines_that_find_no_room_are_counted_and_told() {
     let log = Log::start(Level::Info, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
     let written = 40_000;
     for _ in 0..written {
-        log.write(Level::Info, &Event { event: "line", ..Event::default() });
+        log.write(&LogEntry::new(GateEvent::Configuration));
     }
     is_blocked.recv().unwrap();
     drop(release);
     assert!(log.close(support::PATIENCE));
     let lines = lines.lock().unwrap();
-    let arrived = lines.iter().filter(|line| line["event"] == "line").count() as u64;
+    let arrived = lines.iter().filter(|line| line["event"] == "configuration").count() as u64;
     let told = lines.iter().filter(|line| line["event"] == "lines_dropped");
     let dropped: u64 = told.map(|line| line["count"].as_u64().unwrap()).sum();
     assert!(dropped > 0 && arrived < written);
@@ -178,7 +178,7 @@ fn lines_below_the_level_are_not_written() {
 }
 
 #[test]
-fn the_log_is_readable_by_its_owner_alone() {
+fn only_its_owner_can_read_the_log() {
     let gate = TestGate::start(demo(json!({ "directory": "log" })));
     for path in [gate.folder().join("log"), gate.folder().join("log/phonegate.log")] {
         let mode = path.metadata().unwrap().permissions().mode();
@@ -204,7 +204,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 
 /// A disk that is full, here a device that always is, harms no call, and what is missing is told once there is room.
 #[test]
-fn calls_go_on_when_the_log_cannot_be_written_and_the_log_tells_what_it_misses() {
+fn calls_continue_without_a_log_and_missing_lines_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
@@ -223,7 +223,7 @@ fn calls_go_on_when_the_log_cannot_be_written_and_the_log_tells_what_it_misses()
 }
 
 #[test]
-fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_right_afterwards() {
+fn a_failing_disk_loses_no_line_of_the_callback_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
@@ -237,10 +237,10 @@ fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_
         Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), system: None },
     )
     .unwrap();
-    let write = || log.write(Level::Info, &Event { event: "line", ..Event::default() });
+    let write = || log.write(&LogEntry::new(GateEvent::Configuration));
     (0..20).for_each(|_| write());
     let received: Vec<String> = told.lock().unwrap().iter().take(20).collect();
-    assert!(received.iter().all(|line| line.contains(r#""event":"line""#)), "{received:?}");
+    assert!(received.iter().all(|line| line.contains(r#""event":"configuration""#)), "{received:?}");
     std::fs::remove_file(&file).unwrap();
     write();
     assert!(log.close(support::PATIENCE));
@@ -250,13 +250,13 @@ fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_
         text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(
         (&lines[0]["event"], &lines[1]["event"], &lines[1]["count"]),
-        (&json!("line"), &json!("lines_dropped"), &json!(20))
+        (&json!("configuration"), &json!("lines_dropped"), &json!(20))
     );
     assert_eq!(lines.len(), 2);
 }
 
 #[test]
-fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
+fn missing_lines_are_reported_at_the_end_of_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
@@ -268,7 +268,7 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
         Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), system: None },
     )
     .unwrap();
-    (0..20).for_each(|_| log.write(Level::Info, &Event { event: "line", ..Event::default() }));
+    (0..20).for_each(|_| log.write(&LogEntry::new(GateEvent::Configuration)));
     assert_eq!(told.iter().take(20).count(), 20);
     std::fs::remove_file(&file).unwrap();
     assert!(log.close(support::PATIENCE));
@@ -279,7 +279,7 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
 }
 
 #[test]
-fn the_systems_log_is_told_of_few_events_whatever_the_level() {
+fn the_systems_log_gets_few_events_at_every_level() {
     use SystemEventId::{
         BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
         UnsafePermissions,
@@ -293,30 +293,24 @@ fn the_systems_log_is_told_of_few_events_whatever_the_level() {
     let call = CallId::parse(CALL).unwrap();
     let fraud = Failure::new(FailureReason::FraudReported, "The fraud key was pressed.");
     let busy = Failure::new(FailureReason::Unreachable, "Busy.");
-    let event = Event {
-        id: Some(call),
-        number: Some("+1******1212"),
-        backend: Some("trunk"),
-        text: Some("words"),
-        ..Event::default()
+    let write = |entry: LogEntry<'_>| {
+        let (number, backend, text) = (Some("+1******1212"), Some("trunk"), Some("words"));
+        log.write(&LogEntry { id: Some(call), number, backend, text, ..entry });
     };
-    for (level, name, failure) in [
-        (Level::Info, "started", None),
-        (Level::Warn, "not_configured", None),
-        (Level::Info, "started_call", None),
-        (Level::Warn, "backend_down", None),
-        (Level::Warn, "backend_refused", Some(&busy)),
-        (Level::Info, "backend_up", None),
-        (Level::Info, "failed", Some(&busy)),
-        (Level::Warn, "failed", Some(&fraud)),
-        (Level::Warn, "unsafe_permissions", None),
-        (Level::Warn, "locked_out", None),
-        (Level::Warn, "cap_reached", None),
-        (Level::Info, "unlocked", None),
-        (Level::Error, "defect", None),
-    ] {
-        log.write(level, &Event { event: name, failure, ..event.clone() });
-    }
+    let failed = |event: CallEvent, failure| LogEntry { failure: Some(failure), ..LogEntry::new(event) };
+    write(LogEntry::new(GateEvent::Started));
+    write(LogEntry::new(GateEvent::NotConfigured));
+    write(LogEntry::new(CallEvent::Requested));
+    write(LogEntry::new(GateEvent::BackendDown));
+    write(failed(CallEvent::BackendRefused, &busy));
+    write(LogEntry::new(GateEvent::BackendUp));
+    write(failed(CallEvent::Failed, &busy));
+    write(failed(CallEvent::Failed, &fraud));
+    write(LogEntry::new(GateEvent::UnsafePermissions));
+    write(LogEntry::new(CallEvent::LockedOut));
+    write(LogEntry::new(CallEvent::CapReached));
+    write(LogEntry::new(GateEvent::Unlocked));
+    write(LogEntry::new(GateEvent::Defect));
     assert!(log.close(support::PATIENCE));
     let told: Vec<_> = told.iter().collect();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use phonegate::config::Level;
-use phonegate::telemetry::{Event, Log};
+use phonegate::call::GateEvent;
+use phonegate::telemetry::{Log, LogEntry};
 
 use crate::context::Context;
 use crate::error::CommandError;
@@ -22,9 +22,8 @@ impl AuditLog {
     }
 
     /// Writes a line about a masked number.
-    pub(crate) fn write(&self, event: &str, masked: &str, text: &str) {
-        let event = Event { event, number: Some(masked), text: Some(text), ..Event::default() };
-        self.0.write(Level::Info, &event);
+    pub(crate) fn write(&self, event: GateEvent, masked: &str, text: &str) {
+        self.0.write(&LogEntry { number: Some(masked), text: Some(text), ..LogEntry::new(event) });
     }
 
     /// Waits until the lines are written. If they are not, warns that `changed`, since the change itself was made.

@@ -241,12 +241,11 @@ mod tests {
     #[test]
     fn every_command_is_in_a_group_of_the_help() {
         let help = parser().render_help().to_string();
-        let (_, commands) = help.split_once("\n\nInstall and configure:\n").unwrap_or_default();
         for (heading, first) in GROUPS {
             assert!(help.contains(&format!("\n\n{heading}:\n  {first} ")), "{heading} in {help}");
         }
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
-            assert!(commands.contains(&format!("\n  {} ", command.get_name())), "{} in {help}", command.get_name());
+            assert!(help.contains(&format!("\n  {} ", command.get_name())), "{} in {help}", command.get_name());
         }
     }
 

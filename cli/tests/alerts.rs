@@ -34,7 +34,7 @@ fn with_alerts(alerts: Value) -> Value {
     config
 }
 
-/// A receiver that takes every alert.
+/// A receiver that accepts every alert.
 fn receiver(runtime: &Runtime) -> MockServer {
     runtime.block_on(async {
         let server = MockServer::start().await;
@@ -92,7 +92,7 @@ fn without_a_destination_a_test_says_what_is_missing() {
     assert!(ran.stderr.contains("warning: `alerts`"), "{}", ran.stderr);
 }
 
-/// An alert in the store of a place.
+/// Adds an alert to the store.
 fn add(store: &SqliteStore, runtime: &Runtime, n: u128, destination: &str) -> Alert {
     let alert = Alert {
         id: Uuid::from_u128(n),

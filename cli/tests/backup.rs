@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::ports::nobody;
 use support::{NUMBER, Place, Running, at_a_desk, kept};
 
-/// All calls, as they stand.
+/// Returns all calls.
 fn calls(place: &Place) -> Vec<Value> {
     place.run(&["calls", "--json"]).exits(0).records()
 }

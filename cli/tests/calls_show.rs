@@ -19,7 +19,7 @@ fn a_call_is_shown_step_by_step() {
     let mut rest = &*ran.stdout;
     for words in [
         &*format!("Call {id}\n"),
-        "asked for on ",
+        "requested on ",
         &format!("to {MASKED}\n"),
         " s  dialling by broken\n",
         " s  refused by broken: ",

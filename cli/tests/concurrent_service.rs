@@ -35,7 +35,7 @@ fn outlast_a_lease() {
 
 /// Returns the ids of the calls that were claimed, according to a log.
 fn claimed(log: &[Value]) -> Vec<&str> {
-    let lines = log.iter().filter(|line| line["event"] == "taken_up");
+    let lines = log.iter().filter(|line| line["event"] == "claimed");
     lines.map(|line| line["id"].as_str().unwrap()).collect()
 }
 
@@ -53,12 +53,12 @@ fn tool_and_service_keep_their_own_calls() {
     let ringing = place.rings(2);
     outlast_a_lease();
     assert_eq!(outcomes(&place), ["pending"; 2]);
-    assert_eq!((claimed(&service.log()), place.log().contains("taken_up")), (vec![], false));
+    assert_eq!((claimed(&service.log()), place.log().contains("claimed")), (vec![], false));
 
     place.answer("1;");
     calling.wait().exits(0).record("verified");
     assert_eq!(service.ends(id(1)).0, CallStatus::Success);
-    assert_eq!((claimed(&service.end()), place.log().contains("taken_up")), (vec![], false));
+    assert_eq!((claimed(&service.end()), place.log().contains("claimed")), (vec![], false));
     assert_eq!(outcomes(&place), ["verified"; 2]);
     assert_eq!(place.rings(2), ringing.replace(";0;", ";1;"), "each rang once");
 }
@@ -93,7 +93,7 @@ fn only_a_service_claims_the_call_of_a_killed_process() {
     let calling = call(&place, NUMBER);
     place.rings(2);
     outlast_a_lease();
-    assert!(!place.log().contains("taken_up"), "{}", place.log());
+    assert!(!place.log().contains("claimed"), "{}", place.log());
     let service = service(&place);
     wait_until("the service has claimed it", || claimed(&service.log()) == [id.to_string()]);
     place.answer("1;");

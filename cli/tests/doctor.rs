@@ -28,14 +28,14 @@ fn doctor(site: &Site, arguments: &[&str]) -> Ran {
     site.command(&["doctor"]).args(arguments).output().unwrap().into()
 }
 
-/// The findings about one part: the result and the text of each.
+/// Returns the findings about one part: the result and the text of each.
 fn about(ran: &Ran, part: &str) -> Vec<(String, String)> {
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
     let findings = ran.records().into_iter().filter(|record| record["event"] == "finding" && record["part"] == part);
     findings.map(|finding| (text(&finding, "result"), text(&finding, "text"))).collect()
 }
 
-/// There is such a finding.
+/// Checks that there is such a finding.
 #[track_caller]
 fn finds(ran: &Ran, part: &str, result: &str, words: &str) {
     let found = about(ran, part);
@@ -45,7 +45,7 @@ fn finds(ran: &Ran, part: &str, result: &str, words: &str) {
     );
 }
 
-/// A C library in place of the one that is installed.
+/// Replaces the installed library with a C library.
 fn replace_library(site: &Site, code: &str) {
     let source = site.bundle().join("library.c");
     fs::write(&source, code).unwrap();
@@ -72,8 +72,8 @@ fn a_good_installation_has_no_findings() {
         ("configuration", "ok", site.config().to_str().unwrap()),
         ("configuration", "warning", "allow_test_backends"),
         ("backend", "ok", "phone: simulated"),
-        ("clock", "skipped", "not measured"),
-        ("log", "skipped", "there is no"),
+        ("clock", "skipped", "not compared"),
+        ("log", "skipped", "does not exist"),
         ("tool's log", "ok", "warnings: 1, errors: 0"),
     ] {
         finds(&ran, part, result, words);
@@ -94,10 +94,15 @@ fn a_good_installation_has_no_findings() {
 fn each_fault_of_an_installation_is_named() {
     type Damage = fn(&Site);
     let faults: [(Damage, &str, &str, &str); 17] = [
-        (|site| fs::remove_file(site.shim()).unwrap(), "shim", "failed", "there is no"),
+        (|site| fs::remove_file(site.shim()).unwrap(), "shim", "failed", "does not exist"),
         (|site| fs::write(site.shim(), "MZ").unwrap(), "shim", "failed", "is damaged"),
         (|site| _ = fs::copy(site.contract(), site.shim()).unwrap(), "shim", "failed", "not PhoneGate's shim"),
-        (|site| fs::remove_file(site.service().join("libphonegate.so")).unwrap(), "library", "failed", "there is no"),
+        (
+            |site| fs::remove_file(site.service().join("libphonegate.so")).unwrap(),
+            "library",
+            "failed",
+            "does not exist",
+        ),
         (
             |site| {
                 let path = site.service().join("libphonegate.so");
@@ -124,7 +129,7 @@ fn each_fault_of_an_installation_is_named() {
             },
             "shim",
             "failed",
-            "the library speaks ABI 2",
+            "the library has ABI 2",
         ),
         (
             |site| {
@@ -159,7 +164,7 @@ fn each_fault_of_an_installation_is_named() {
             |site| change_settings(site, |text| text.replace("<CustomP", "<GROUP_KEY>x</GROUP_KEY><CustomP")),
             "MIM's settings",
             "warning",
-            "other entries beside the provider: GROUP_KEY",
+            "other entries in addition to the provider: GROUP_KEY",
         ),
         (|site| fs::write(site.config(), "{").unwrap(), "configuration", "failed", "phonegate.json"),
         (
@@ -187,7 +192,7 @@ fn change_settings(site: &Site, change: fn(String) -> String) {
     fs::write(site.settings(), changed).unwrap();
 }
 
-/// Puts back what [`Site::files`] has read.
+/// Restores the files that [`Site::files`] read.
 fn restore(site: &Site, files: &site::Files) {
     for (name, contents) in files {
         let end = contents.windows(6).rposition(|bytes| bytes == b"\nmode ").unwrap();
@@ -275,7 +280,7 @@ fn a_backend_that_is_down_is_named() {
 #[test]
 fn the_clock_is_compared_with_the_providers() {
     let site = installed();
-    for (offset, result, words) in [(0, "ok", "as that of cloud"), (-7200, "warning", " ahead of that of cloud")] {
+    for (offset, result, words) in [(0, "ok", "agrees with cloud"), (-7200, "warning", " ahead of cloud")] {
         let provider = Provider::start();
         let config = phonegate::config::parse(&provider.config().to_string(), &phonegate::TYPES).unwrap();
         let definition = flow_definition(&config).unwrap();

@@ -22,7 +22,7 @@ use support::{Ran, simulated, wait_for};
 use uuid::Uuid;
 use wiremock::ResponseTemplate;
 
-/// As users store them. None of their digits but the last four may be found again, with or without separators.
+/// Numbers as users store them. Only their last four digits may be shown, with or without separators.
 const NUMBERS: [&str; 4] = ["+1 4255551212", "+1 (206) 555-0143", "+49 30 901820943", "12065550177"];
 const BLOCKED: &str = "+1 425 555 0199";
 const CALLER_ID: &str = "+14255550100";
@@ -40,12 +40,12 @@ const SECRETS: [&str; 10] = [
     "hunter2-proxy-user",
 ];
 
-/// What nothing tells to be a secret.
+/// Personal data that cannot be recognized as a secret by its key.
 const ASIDE: [&str; 2] = ["hunter2-in-a-comment", "hunter2-of-an-unknown-key"];
 
 const ENVIRONMENT: &str = "PHONEGATE_TEST_SECRET";
 
-/// The configuration of the calls: with everything in it that must not be shown.
+/// Returns a configuration with every kind of text that must not be shown.
 fn config(provider: &Provider, state: &Path) -> Value {
     let mut config = provider.config();
     config["backends"]["cloud"]["from"] = CALLER_ID.into();
@@ -73,7 +73,7 @@ fn store(state: &Path) -> Value {
     json!({ "path": state.join("phonegate.db") })
 }
 
-/// Calls by the gate, as the host's: its log is the service's.
+/// Places calls by a gate that writes the log of the service.
 fn place_calls(config: &Path) -> Vec<CallId> {
     let loaded = phonegate::config::load(config, &phonegate::TYPES).unwrap();
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
@@ -89,7 +89,7 @@ fn place_calls(config: &Path) -> Vec<CallId> {
     ids
 }
 
-/// What a log of ours never says, and what a disk may have in it all the same.
+/// Adds lines to a log that PhoneGate never writes, but that a disk may contain.
 fn sully(log: &Path) {
     let mut file = fs::OpenOptions::new().append(true).open(log).unwrap();
     for number in NUMBERS {
@@ -120,7 +120,7 @@ fn settings(shim: &str) -> String {
     )
 }
 
-/// Neither a secret nor a number is in it, however its digits are set apart.
+/// Checks that a text contains neither a secret nor a number, whatever separates its digits.
 #[track_caller]
 fn is_clean(name: &str, text: &str) {
     for secret in SECRETS.into_iter().chain(["hunter2", "p@ss", "word@", "4255550177"]) {
@@ -209,7 +209,7 @@ fn doctor_shows_no_secret_and_no_number() {
     }
 }
 
-/// The names and texts of what is in a zip file.
+/// Returns the names and texts of the files in a zip file.
 fn unzipped(path: &Path) -> Vec<(String, String)> {
     let mut zip = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
     let count = zip.len();

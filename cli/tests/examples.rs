@@ -92,12 +92,12 @@ impl Telephone {
         Self { terminal, folder: folder.to_owned() }
     }
 
-    /// What is on the terminal.
+    /// Returns the text on the terminal.
     fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.join("terminal.log")).unwrap()).into_owned()
     }
 
-    /// Waits until these words are on the terminal.
+    /// Waits until this text is on the terminal.
     fn shows(&self, words: &str) {
         wait_until(&format!("{words:?} on the terminal"), || {
             let log = self.log();
@@ -122,8 +122,8 @@ impl Drop for Telephone {
     }
 }
 
-/// Places the call of the README's commands. `press` approves it after it was answered. The telephone's configuration is the
-/// example's, with a port and a folder for recordings of the test's own; the gate's has these keys besides.
+/// Places the call of the README's commands. `press` approves it after it was answered. The telephone has the configuration
+/// of the example, with another port and folder for recordings; that of the gate also has `keys`.
 fn first_call(keys: Value, press: impl FnOnce(&mut Telephone, &dyn Fn() -> Vec<u8>)) {
     let place = Place::empty();
     let examples = place.path().join("examples");
@@ -187,7 +187,8 @@ fn mu_law(wav: &[u8]) -> Vec<i16> {
     decoded.collect()
 }
 
-/// The digits that a recording of 16-bit samples has, in their order: where 200 samples are those of a digit, but for 10.
+/// Returns the digits that a recording of 16-bit samples contains, in their order. A digit is recognized by 200 samples, of
+/// which at most 10 differ.
 fn digits_in(recording: &[u8]) -> String {
     let heard: Vec<_> = recording.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect();
     let mut found = Vec::new();

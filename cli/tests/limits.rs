@@ -40,7 +40,7 @@ fn list(place: &Place, event: &str) -> Vec<Value> {
     records.into_iter().filter(|record| record["event"] == event).collect()
 }
 
-/// How a call to a number ends: `verified`, or a reason.
+/// Places a call, and returns its outcome: `verified`, or a reason.
 fn outcome(place: &Place, number: &str) -> String {
     let records = place.run(&["call", "--store", "--json", number]).records();
     let last = records.last().unwrap();
@@ -61,7 +61,7 @@ fn time(record: &Value, name: &str) -> Timestamp {
     record[name].as_str().unwrap().parse().unwrap()
 }
 
-/// The lines of the tool's log about this event.
+/// Returns the lines of the tool's log about this event.
 fn logged(place: &Place, event: &str) -> Vec<Value> {
     let lines: Vec<Value> = place.log().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     lines.into_iter().filter(|line| line["event"] == event).collect()

@@ -13,7 +13,7 @@ use support::{MASKED, NUMBER, Place, kept, wait_until};
 
 const PIN: &str = "739104";
 
-/// A terminal in which a command runs. What the command shows is read from it, and what is written to it is typed.
+/// A terminal in which a command runs.
 struct Terminal {
     keyboard: File,
     shown: std::sync::mpsc::Receiver<Vec<u8>>,
@@ -54,7 +54,7 @@ impl Terminal {
         Self { keyboard: ours, shown, text: String::new(), child }
     }
 
-    /// Waits until this is shown, and the terminal shows no more what is typed.
+    /// Waits until this prompt is shown and the echo is off.
     fn asks(&mut self, prompt: &str) {
         while !self.text.contains(prompt) {
             let bytes = self.shown.recv_timeout(support::PATIENCE);
@@ -75,7 +75,7 @@ impl Terminal {
         self.keyboard.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits for the end of the command. Returns its exit code and all that was shown.
+    /// Waits for the end of the command. Returns its exit code and output.
     fn ends(mut self) -> (Option<i32>, String) {
         let status = self.child.wait().unwrap();
         for bytes in self.shown {
@@ -91,13 +91,13 @@ fn place() -> Place {
     Place::with_store(&config)
 }
 
-/// Runs `pins set`, types these texts one after the other, and returns the exit code and what was shown.
+/// Runs `pins set`, types these texts, and returns the exit code and the output.
 fn set(place: &Place, first: &str, second: Option<&str>) -> (Option<i32>, String) {
     let mut terminal = Terminal::run(place.command(&["pins", "set", NUMBER]).env("TERM", "xterm"));
     terminal.asks(&format!("PIN for {MASKED}: "));
     terminal.types(&format!("{first}\r"));
     if let Some(second) = second {
-        terminal.asks("Once more: ");
+        terminal.asks("Repeat the PIN: ");
         terminal.types(&format!("{second}\r"));
     }
     terminal.ends()
@@ -124,7 +124,7 @@ fn two_different_pins_set_none() {
     let place = place();
     let (code, shown) = set(&place, PIN, Some("739105"));
     assert_eq!(code, Some(2), "{shown}");
-    assert!(shown.contains("the two are not the same; no PIN was set"), "{shown}");
+    assert!(shown.contains("the two PINs differ; no PIN was set"), "{shown}");
     assert!(!shown.contains("7391"), "{shown}");
     assert_eq!(pins(&place), 0);
 }
@@ -134,7 +134,7 @@ fn a_refused_pin_is_not_asked_for_again() {
     let place = place();
     let (code, shown) = set(&place, "2345", None);
     assert_eq!(code, Some(2), "{shown}");
-    assert!(!shown.contains("2345") && !shown.contains("Once more"), "{shown}");
+    assert!(!shown.contains("2345") && !shown.contains("Repeat"), "{shown}");
     assert_eq!(pins(&place), 0);
 }
 
@@ -148,7 +148,7 @@ fn standard_input_that_is_a_terminal_is_refused() {
     assert!(shown.contains("leave out --pin-stdin"), "{shown}");
 }
 
-/// As under a scheduler: there is nothing to ask.
+/// As under a scheduler, which has no terminal.
 #[test]
 fn without_a_terminal_the_error_names_the_options() {
     let place = place();

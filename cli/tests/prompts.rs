@@ -180,7 +180,7 @@ fn library(language: &str, piece: Piece) -> Recording {
     prompts.language(language).unwrap().get(piece).unwrap()
 }
 
-/// The pauses are 200 ms before all, 250 ms at a digit, and 400 ms between sentences.
+/// The pauses are 200 ms at the start, 250 ms at a digit, and 400 ms between sentences.
 #[test]
 fn play_writes_what_a_user_hears_for_a_code() {
     let place = place(json!({}));
@@ -235,7 +235,7 @@ fn play_refuses_a_code_that_does_not_fit_and_says_why() {
     assert_eq!(written["prompts"].as_array().unwrap().len(), NEEDED.len());
 }
 
-/// `play` could be taken for playing the file that is named.
+/// A user may expect `play` to play the named file.
 #[test]
 fn an_existing_recording_is_not_overwritten() {
     let place = place(json!({}));

@@ -14,13 +14,13 @@ use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, port
 
 const OTHER: &str = "+1 4255551313x77";
 
-/// The same configuration, with calls kept in this Redis.
+/// Returns the configuration with this Redis as its store.
 fn on(redis: &Redis, mut config: Value) -> Value {
     config["store"] = json!({ "type": "redis", "url": redis.url() });
     config
 }
 
-/// The password of the store, and numbers, are shown nowhere.
+/// Checks that neither the password of the store nor a number is shown.
 #[track_caller]
 fn hides_secrets(ran: &Ran) {
     for secret in [PASSWORD, "open%40sesame", HIDDEN] {
@@ -141,7 +141,7 @@ fn pins_in_redis_are_those_of_every_node() {
     }
 }
 
-/// How many connections the server has had, that of this question included.
+/// Returns how many connections the server has had, including that of this query.
 fn connections(redis: &Redis) -> u64 {
     let stats = redis.cli(&["INFO", "stats"]);
     let count = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
@@ -173,7 +173,7 @@ fn without_redis_only_test_calls_work() {
         assert_eq!(ran.stdout, "Verified: the user approved.\n");
         for verb in [&["calls"][..], &["blocks", "list"], &["report", "--html", "report.html"], &["check"]] {
             let ran = place.run(verb).exits(1);
-            let words = "does Redis run, and may this machine and user reach `store.url`?";
+            let words = "check that Redis runs, and that this machine and user can reach `store.url`";
             assert!(ran.all().contains(words), "{verb:?}: {}", ran.all());
         }
         assert!(!place.path().join("report.html").exists());

@@ -86,7 +86,7 @@ fn only_a_regular_file_is_replaced() {
         ("pipe", "pipe is a device or a pipe"),
         ("to-pipe", "to-pipe is a device or a pipe"),
         ("folder", "folder is a folder"),
-        ("to-nothing", "to-nothing is a link that leads to nothing"),
+        ("to-nothing", "to-nothing is a link to a missing file"),
     ] {
         let ran = place.run(&["report", "--html", target]).exits(1);
         assert!(ran.stderr.contains(what) && ran.stderr.contains("name a file, or - for stdout"), "{}", ran.stderr);

@@ -26,7 +26,7 @@ fn page_of(name: &str, days: u64, calls: usize) -> PathBuf {
     page
 }
 
-/// The same page, of which all is there but the charts.
+/// Returns the same page without its charts.
 fn without_charts(page: &Path) -> PathBuf {
     let bare = page.with_file_name(format!("{}-bare.html", page.file_stem().unwrap().display()));
     let hidden = "<style>svg, .hours tbody td { visibility: hidden }</style>";
@@ -34,7 +34,7 @@ fn without_charts(page: &Path) -> PathBuf {
     bare
 }
 
-/// The colours in which charts are drawn, and how many pixels of each there are at least.
+/// The colours of the charts, and the minimum number of pixels of each.
 const CHARTS: [(&str, usize); 11] = [
     ("verified", 20_000),
     ("declined", 4_000),

@@ -39,7 +39,7 @@ impl Service {
         self.runtime.block_on(mock.mount(&self.server));
     }
 
-    /// Takes a flow, and has this one already where it is named.
+    /// Accepts a flow, and has this one already if it is named.
     fn takes_flows(&self, there: Option<&str>) {
         let flow =
             |sid: &str| json!({ "sid": sid, "friendly_name": "PhoneGate", "status": "published", "revision": 3 });
@@ -180,7 +180,7 @@ fn a_failed_installation_says_why() {
     assert!(ran.record("error")["text"].as_str().unwrap().contains("status 503"), "{}", ran.stdout);
 }
 
-/// A call that rings until it is hung up, which the service answers so.
+/// Places a call that rings until it is hung up, which the service answers with this status.
 fn interrupted(hang_up: u16, arguments: &[&str]) -> (Service, Ran) {
     let service = Service::start();
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));
@@ -201,7 +201,7 @@ fn interrupted(hang_up: u16, arguments: &[&str]) -> (Service, Ran) {
     running.signal("INT");
     let ran = running.wait().exits(130);
     let tries = if hang_up < 500 { 1 } else { 3 };
-    assert_eq!(service.requests("POST", &one), vec!["Status=ended"; tries], "hung up, and again where that failed");
+    assert_eq!(service.requests("POST", &one), vec!["Status=ended"; tries], "hung up, and again after a failure");
     assert_eq!(service.requests("DELETE", &one).len(), 1, "nothing of the call stays with the provider");
     assert_eq!(service.requests("POST", &executions).len(), 1, "dialled once");
     (service, ran)
@@ -226,7 +226,7 @@ fn a_phone_that_may_still_ring_is_reported() {
     assert_eq!(ran.record("failed")["reason"], "Interrupted");
 }
 
-/// A call that is interrupted while the service thinks about whether to place it.
+/// Places a call, and interrupts it before the service has answered the request.
 fn interrupted_while_dialling(status: u16) -> (Vec<String>, Ran) {
     let service = Service::start();
     let (flow, execution) = (sid("FW", "1"), sid("FN", "1"));

@@ -7,13 +7,12 @@ use super::active_calls::ActiveCall;
 use super::call_task::CallTask;
 use super::failures::{defect, interrupted};
 use super::{Parts, mirror};
-use crate::call::{Call, CallRef, Outcome};
+use crate::call::{Call, CallEvent, CallRef, Outcome};
 use crate::clock::Moment;
-use crate::config::Level;
 
 /// A call that this process drives or mirrors.
 ///
-/// Dropping it ends the call here if that has not happened: at the end of its task, by a panic, or when the runtime ends. A
+/// Dropping it ends the call here, if the call has not ended before: at the end of its task, by a panic, or when the runtime ends. A
 /// call that this process drives fails; one that it mirrors goes on in the other process.
 pub(crate) struct CallGuard {
     parts: Arc<Parts>,
@@ -50,7 +49,7 @@ impl CallGuard {
 
     /// Drives a claimed call to its end. `placed` is the backend that placed it, with its reference.
     pub(super) async fn resume(self, placed: Option<(Box<str>, CallRef)>) {
-        self.parts.publisher.step(&self.call, Level::Info, "taken_up", None, None);
+        self.parts.publisher.step(&self.call, CallEvent::Claimed, None, None);
         CallTask::claimed(&self.parts, &self.call, placed).run().await;
     }
 }

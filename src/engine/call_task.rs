@@ -15,7 +15,7 @@ use super::active_calls::ActiveCall;
 use super::failures::{defect, not_begun};
 use super::ownership::{Action, AttemptMachine, BackendTraits, ClaimedCall, Conditions, Input};
 use super::publisher::step;
-use crate::call::{Call, CallRef, Failure, Outcome};
+use crate::call::{Call, CallEvent, CallRef, Failure, Outcome};
 use crate::clock::Moment;
 use crate::store::{Begun, Ended, Lockout, Refusal, StoreError};
 use line::{PlaceRequest, PlacedCall};
@@ -128,7 +128,7 @@ impl<'a> CallTask<'a> {
             Action::QueueEnd { failure, release } => store.fail_later(attempt, failure, release),
             Action::ReleaseLocally => registry.release(attempt, number),
             Action::Release => {
-                // In this order: whoever begins with the number here asks the store, too.
+                // In this order: a call that claims the number here also claims it in the store.
                 store.release(attempt).await;
                 registry.release(attempt, number);
             }
@@ -180,8 +180,8 @@ impl<'a> CallTask<'a> {
             Ended::Yes { locked_until } => {
                 if let Some(until) = locked_until {
                     let ActiveCall { attempt, number, masked, .. } = self.call;
-                    let lockout = Lockout { attempt: *attempt, number: *number, masked: masked.clone(), until };
-                    self.parts.notices.locked_out(&lockout);
+                    let lock = Lockout { attempt: *attempt, number: *number, masked: masked.clone(), until };
+                    self.parts.notices.number_locked(&lock);
                 }
                 Input::Ended(true)
             }
@@ -200,7 +200,7 @@ impl<'a> CallTask<'a> {
         let ActiveCall { attempt, number, masked, .. } = self.call;
         store.block(*number, masked).await;
         let text = notices.blocked(*attempt, *number, masked, store.days_blocked());
-        store.record(*attempt, step("blocked", None, Some(&text)));
+        store.record(*attempt, step(CallEvent::Blocked, None, Some(&text)));
     }
 
     /// Waits until the store has all of the call. Returns false if shutdown ended the wait.

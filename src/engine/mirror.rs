@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::Parts;
 use super::active_calls::ActiveCall;
 use super::call_guard::CallGuard;
-use crate::call::{Attempt, Failure, FailureReason, StoredOutcome};
+use crate::call::{Attempt, CallEvent, Failure, FailureReason, StoredOutcome};
 use crate::clock::Moment;
-use crate::config::Level;
 use crate::store::{AttemptState, DEADLINE_GRACE, LEASE, RENEW_EVERY};
 
 /// Interval at which the store is asked about a call that another process drives.
@@ -24,7 +23,7 @@ const _: () = assert!(LEASE.as_millis() + RENEW_EVERY.as_millis() < REMOTE_OVERD
 /// Returns without an outcome at shutdown, and if a repeat has taken the call's place in the registry.
 pub(super) async fn follow(guard: &CallGuard, generation: u64) {
     let (parts, call) = guard.parts_and_call();
-    parts.publisher.log_step(call, Level::Info, "elsewhere", None);
+    parts.publisher.log_step(call, CallEvent::Remote, None);
     let (outcome, ago) = loop {
         if !parts.registry.is_pending(call.attempt) {
             return;
@@ -54,5 +53,5 @@ async fn poll(parts: &Parts, call: &ActiveCall, generation: u64) -> Option<(Stor
     }
     let deadline = call.deadline;
     let is_overdue = Moment::now().since(deadline.start()) >= deadline.span().saturating_add(REMOTE_OVERDUE);
-    if is_overdue { failed("Nobody has told how the call ended.") } else { None }
+    if is_overdue { failed("The process that placed the call did not record how it ended.") } else { None }
 }

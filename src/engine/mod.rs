@@ -48,7 +48,7 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Alerts;
 use crate::approval::pins::number_keys;
 use crate::backend::NamedBackend;
-use crate::call::{Attempt, Call, Failure, Outcome, PhoneNumber, StoredOutcome};
+use crate::call::{Attempt, Call, CallEvent, Failure, Outcome, PhoneNumber, StoredOutcome};
 use crate::clock::Moment;
 use crate::registry::Registry;
 use crate::store::CallStore;
@@ -149,7 +149,7 @@ impl Engine {
 
     /// Records a request that was refused while a call of the same id goes on.
     pub(crate) fn record_refused_repeat(&self, attempt: Attempt, failure: &Failure) {
-        self.parts.store.record(attempt, step("repeat_refused", None, Some(failure.text())));
+        self.parts.store.record(attempt, step(CallEvent::RepeatRefused, None, Some(failure.text())));
     }
 
     /// Hangs up every call, and waits until all tasks have ended.

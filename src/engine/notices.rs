@@ -8,18 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use crate::alerts::{AlertKind, Alerts, NewAlert};
-use crate::call::{Attempt, Call, CallLimit, Country, Failure, NumberKey};
-use crate::config::Level;
+use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberKey};
 use crate::store::{Lockout, utc};
-use crate::telemetry::{Event, Log, Metrics};
+use crate::telemetry::{Log, LogEntry, Metrics};
 
 /// The name of the store in log lines about backends.
 pub(super) const THE_STORE: &str = "the store";
 
 /// Minimum time between two reports of the same condition.
 ///
-/// A little longer than the hour in which the store takes a second alert for a repetition: the store may get the first
-/// one some time after it was raised.
+/// A little longer than the hour in which the store drops an alert that repeats another: it may get the first one some
+/// time after that was raised.
 const REPORTED_EVERY: Duration = Duration::from_secs(65 * 60);
 
 /// Maximum number of conditions of which the last report is remembered. Beyond it no further daily limit is reported, so
@@ -49,8 +48,8 @@ impl Notices {
             "the number is not called for {days} days; `phonegate blocks remove {}` lifts the block",
             attempt.id
         );
-        let event = Event { attempt: Some(attempt), number: Some(masked), text: Some(&text), ..Event::default() };
-        self.log.write(Level::Warn, &Event { event: "blocked", ..event });
+        let blocked = LogEntry::new(CallEvent::Blocked);
+        self.log.write(&LogEntry { attempt: Some(attempt), number: Some(masked), text: Some(&text), ..blocked });
         self.alerts.raise(NewAlert {
             number: Some(masked.into()),
             call: Some(attempt.id),
@@ -69,8 +68,8 @@ impl Notices {
     }
 
     /// Reports that a number was locked after denials.
-    pub(super) fn locked_out(&self, lockout: &Lockout) {
-        let Lockout { attempt, number, masked, until } = lockout;
+    pub(super) fn number_locked(&self, lock: &Lockout) {
+        let Lockout { attempt, number, masked, until } = lock;
         self.metrics.locked_out();
         let text = format!(
             "the number is not called until {}, because its last calls were not approved; `phonegate limits unlock {}` \
@@ -78,8 +77,8 @@ impl Notices {
             utc(*until),
             attempt.id
         );
-        let event = Event { attempt: Some(*attempt), number: Some(masked), text: Some(&text), ..Event::default() };
-        self.log.write(Level::Warn, &Event { event: "locked_out", ..event });
+        let locked_out = LogEntry::new(CallEvent::LockedOut);
+        self.log.write(&LogEntry { attempt: Some(*attempt), number: Some(masked), text: Some(&text), ..locked_out });
         self.alerts.raise(NewAlert {
             number: Some(masked.clone()),
             call: Some(attempt.id),
@@ -118,9 +117,8 @@ impl Notices {
              called; raise the limit if the calls are honest"
         );
         let masked = (limit == CallLimit::CallsPerNumberPerDay).then(|| call.number.to_string());
-        let event =
-            Event { attempt: Some(call.attempt), number: masked.as_deref(), text: Some(&text), ..Event::default() };
-        self.log.write(Level::Warn, &Event { event: "cap_reached", ..event });
+        let (attempt, reached) = (Some(call.attempt), LogEntry::new(CallEvent::CapReached));
+        self.log.write(&LogEntry { attempt, number: masked.as_deref(), text: Some(&text), ..reached });
         self.alerts.raise(NewAlert {
             number: masked.map(Into::into),
             call: Some(call.attempt.id),
@@ -132,8 +130,8 @@ impl Notices {
     /// logged.
     pub(super) fn down(&self, backend: &str, failure: &Failure, is_first: bool) {
         if is_first {
-            let event = Event { backend: Some(backend), failure: Some(failure), ..Event::default() };
-            self.log.write(Level::Warn, &Event { event: "backend_down", ..event });
+            let down = LogEntry::new(GateEvent::BackendDown);
+            self.log.write(&LogEntry { backend: Some(backend), failure: Some(failure), ..down });
         }
         let kind = if backend == THE_STORE { AlertKind::StoreDown } else { AlertKind::BackendDown };
         // Not only the first time: a failure within an hour of the last alert is reported after that hour.
@@ -146,8 +144,7 @@ impl Notices {
 
     /// Reports that a backend, or the store, works again.
     pub(super) fn up(&self, backend: &str) {
-        let event = Event { backend: Some(backend), ..Event::default() };
-        self.log.write(Level::Info, &Event { event: "backend_up", ..event });
+        self.log.write(&LogEntry { backend: Some(backend), ..LogEntry::new(GateEvent::BackendUp) });
         // Only if an alert reported the outage. Its hour distinguishes it from an earlier outage.
         let Some(since) = self.outages.lock().remove(backend) else { return };
         let hour = since.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs() / 3600);
@@ -175,7 +172,7 @@ fn alert(kind: AlertKind, about: impl std::fmt::Display, text: String) -> NewAle
     NewAlert { kind, about: about.to_string().into(), number: None, call: None, backend: None, text: text.into() }
 }
 
-/// Makes a sentence of a text for the log.
+/// Turns a text for the log into a sentence.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))

@@ -7,12 +7,12 @@ use parking_lot::RwLock;
 
 use super::active_calls::ActiveCall;
 use super::store_client::StoreClient;
-use crate::call::{Failure, FailureReason, Outcome, PhoneNumber, StoredOutcome};
+use crate::call::{CallEvent, Failure, FailureReason, Outcome, PhoneNumber, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::registry::Registry;
 use crate::store::AttemptChange;
-use crate::telemetry::{Event, Log, Metrics};
+use crate::telemetry::{Log, LogEntry, Metrics};
 
 /// Publishes outcomes and steps.
 pub(super) struct Publisher {
@@ -63,7 +63,7 @@ impl Publisher {
         let of_claimed = call.is_claimed().then(|| outcome.clone());
         let outcome = self.registry.end_earlier(call.attempt, outcome, ago, at).or(of_claimed)?;
         match &outcome {
-            StoredOutcome::Verified(_) => self.log_step(call, Level::Info, "verified", backend),
+            StoredOutcome::Verified(_) => self.log_step(call, CallEvent::Verified, backend),
             StoredOutcome::Failed(failure) => {
                 let level = match failure.reason() {
                     FailureReason::Internal => Level::Error,
@@ -72,8 +72,8 @@ impl Publisher {
                     }
                     _ => Level::Info,
                 };
-                let event = Event { number: Some(&call.masked), failure: Some(failure), ..event(call, backend) };
-                self.log.write(level, &Event { event: "failed", ..event });
+                let failed = entry(call, CallEvent::Failed, backend);
+                self.log.write(&LogEntry { level, number: Some(&call.masked), failure: Some(failure), ..failed });
             }
         }
         Some(outcome)
@@ -83,7 +83,7 @@ impl Publisher {
     pub(super) fn cede(&self, call: &ActiveCall) {
         self.registry.forget(call.attempt, call.number);
         call.mark_published();
-        self.log_step(call, Level::Warn, "taken_over", None);
+        self.log_step(call, CallEvent::OwnershipLost, None);
     }
 
     /// Waits until every outcome that is being published has been.
@@ -92,25 +92,18 @@ impl Publisher {
     }
 
     /// Logs and records a step of a call.
-    pub(super) fn step(
-        &self,
-        call: &ActiveCall,
-        level: Level,
-        name: &str,
-        backend: Option<&Arc<str>>,
-        text: Option<&str>,
-    ) {
-        let line = event(call, backend.map(|backend| &**backend));
-        self.log.write(level, &Event { event: name, text, ..line });
-        self.store.record(call.attempt, step(name, backend, text));
+    pub(super) fn step(&self, call: &ActiveCall, event: CallEvent, backend: Option<&Arc<str>>, text: Option<&str>) {
+        let entry = entry(call, event, backend.map(|backend| &**backend));
+        self.log.write(&LogEntry { text, ..entry });
+        self.store.record(call.attempt, step(event, backend, text));
     }
 
     /// Logs, counts and records that a backend did not do what it was asked for.
-    pub(super) fn backend_failed(&self, call: &ActiveCall, name: &str, backend: &Arc<str>, failure: &Failure) {
+    pub(super) fn backend_failed(&self, call: &ActiveCall, event: CallEvent, backend: &Arc<str>, failure: &Failure) {
         self.metrics.backend_failed(backend, failure.reason());
-        let line = event(call, Some(backend));
-        self.log.write(Level::Warn, &Event { event: name, failure: Some(failure), ..line });
-        self.store.record(call.attempt, step(name, Some(backend), Some(failure.text())));
+        let entry = entry(call, event, Some(backend));
+        self.log.write(&LogEntry { level: Level::Warn, failure: Some(failure), ..entry });
+        self.store.record(call.attempt, step(event, Some(backend), Some(failure.text())));
     }
 
     /// Counts that a phone was answered.
@@ -119,20 +112,21 @@ impl Publisher {
     }
 
     /// Logs a step of a call, which is not recorded.
-    pub(super) fn log_step(&self, call: &ActiveCall, level: Level, name: &str, backend: Option<&str>) {
-        self.log.write(level, &Event { event: name, ..event(call, backend) });
+    pub(super) fn log_step(&self, call: &ActiveCall, event: CallEvent, backend: Option<&str>) {
+        self.log.write(&entry(call, event, backend));
     }
 
     /// Logs how the audio of a call went.
     pub(super) fn log_summary(&self, call: &ActiveCall, backend: &str, text: &str) {
-        self.log.write(Level::Info, &Event { event: "media", text: Some(text), ..event(call, Some(backend)) });
+        self.log.write(&LogEntry { text: Some(text), ..entry(call, CallEvent::Media, Some(backend)) });
     }
 }
 
-fn event<'a>(call: &ActiveCall, backend: Option<&'a str>) -> Event<'a> {
-    Event { attempt: Some(call.attempt), backend, ms: Some(call.age().as_millis()), ..Event::default() }
+fn entry<'a>(call: &ActiveCall, event: CallEvent, backend: Option<&'a str>) -> LogEntry<'a> {
+    let ms = Some(call.age().as_millis());
+    LogEntry { attempt: Some(call.attempt), backend, ms, ..LogEntry::new(event) }
 }
 
-pub(super) fn step(name: &str, backend: Option<&Arc<str>>, text: Option<&str>) -> AttemptChange {
-    AttemptChange::Step { name: name.into(), backend: backend.cloned(), text: text.map(Into::into) }
+pub(super) fn step(event: CallEvent, backend: Option<&Arc<str>>, text: Option<&str>) -> AttemptChange {
+    AttemptChange::Step { event, backend: backend.cloned(), text: text.map(Into::into) }
 }

@@ -8,11 +8,10 @@ use uuid::Uuid;
 
 use super::Engine;
 use super::lookup::{self, not_found, unanswered};
-use crate::call::{CallId, CallStatus, Failure};
-use crate::config::Level;
+use crate::call::{CallEvent, CallId, CallStatus, Failure};
 use crate::registry::Snapshot;
 use crate::store::{Scope, StoreError};
-use crate::telemetry::Event;
+use crate::telemetry::LogEntry;
 
 /// How long an export waits for an answer of the store.
 const EXPORT_LIMIT: Duration = Duration::from_millis(250);
@@ -89,8 +88,7 @@ impl Engine {
 
     fn log_already_used(&self, id: CallId) {
         let text = "the approval was used before; only the first poll gets Success (call.single_use)";
-        let event = Event { id: Some(id), text: Some(text), ..Event::default() };
-        self.log.write(Level::Warn, &Event { event: "already_used", ..event });
+        self.log.write(&LogEntry { id: Some(id), text: Some(text), ..LogEntry::new(CallEvent::AlreadyUsed) });
     }
 
     /// Starts to read an id from the store, as [`lookup::read`].

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::DenialLimits;
 use crate::call::{
-    Attempt, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber, Progress,
-    StoredOutcome,
+    Attempt, CallEvent, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber,
+    Progress, StoredOutcome,
 };
 
 /// A process instance that drives attempts (S9).
@@ -145,11 +145,11 @@ impl RecordedChange {
 /// What happened to an attempt.
 #[derive(Debug, Clone)]
 pub enum AttemptChange {
-    /// A step for the audit. `ringing` and `answered` are progress. The backend of `backend_refused` is the attempt's
-    /// backend until another one has placed it.
+    /// A step for the audit. `Ringing` and `Answered` are also the attempt's progress. The backend of `BackendRefused` is
+    /// the attempt's backend until another one has placed it.
     Step {
-        /// Its name in logs.
-        name: Box<str>,
+        /// What happened.
+        event: CallEvent,
         /// The backend.
         backend: Option<Arc<str>>,
         /// A description, without personal data.

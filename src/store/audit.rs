@@ -102,7 +102,7 @@ impl From<&Outcome> for RowOutcome {
 pub struct Step {
     /// When it happened, by the wall clock of the machine that recorded it.
     pub at: SystemTime,
-    /// Its name in logs.
+    /// The name of its [`CallEvent`](crate::call::CallEvent), or a name that only a newer version knows.
     pub name: Box<str>,
     /// The backend.
     pub backend: Option<Box<str>>,

@@ -1,8 +1,8 @@
 //! Events for the operating system's own log, the Windows Event Log: the few that concern the machine rather than a
 //! call. Their ids are stable, and documented in docs/operations.md. Their texts are in `windows/messages.mc`.
 
-use super::event::Event;
-use crate::call::{Failure, FailureReason};
+use super::entry::{LogEntry, LogEvent};
+use crate::call::{CallEvent, Failure, FailureReason, GateEvent};
 use crate::level::Level;
 use crate::platform::{EventLog, EventSeverity};
 
@@ -73,24 +73,26 @@ impl SystemEventId {
 
 impl SystemEvent {
     /// Returns the event for the system's log that an event of the log causes. Most cause none.
-    pub(super) fn of(level: Level, event: &Event<'_>) -> Option<Self> {
-        let reason = event.failure.map(Failure::reason);
-        let id = match (event.event, reason) {
-            ("started", _) => SystemEventId::Started,
-            ("not_configured", _) => SystemEventId::NotConfigured,
-            ("backend_down", _) => SystemEventId::BackendDown,
-            ("backend_up", _) => SystemEventId::BackendUp,
-            ("unsafe_permissions", _) => SystemEventId::UnsafePermissions,
-            ("locked_out", _) => SystemEventId::LockedOut,
-            ("cap_reached", _) => SystemEventId::CapReached,
-            ("unlocked", _) => SystemEventId::Unlocked,
-            ("failed", Some(FailureReason::FraudReported)) => SystemEventId::FraudReported,
-            _ if level == Level::Error => SystemEventId::Defect,
+    pub(super) fn of(entry: &LogEntry<'_>) -> Option<Self> {
+        let reason = entry.failure.map(Failure::reason);
+        let id = match entry.event {
+            LogEvent::Gate(GateEvent::Started) => SystemEventId::Started,
+            LogEvent::Gate(GateEvent::NotConfigured) => SystemEventId::NotConfigured,
+            LogEvent::Gate(GateEvent::BackendDown) => SystemEventId::BackendDown,
+            LogEvent::Gate(GateEvent::BackendUp) => SystemEventId::BackendUp,
+            LogEvent::Gate(GateEvent::UnsafePermissions) => SystemEventId::UnsafePermissions,
+            LogEvent::Gate(GateEvent::Unlocked) => SystemEventId::Unlocked,
+            LogEvent::Call(CallEvent::LockedOut) => SystemEventId::LockedOut,
+            LogEvent::Call(CallEvent::CapReached) => SystemEventId::CapReached,
+            LogEvent::Call(CallEvent::Failed) if reason == Some(FailureReason::FraudReported) => {
+                SystemEventId::FraudReported
+            }
+            _ if entry.level == Level::Error => SystemEventId::Defect,
             _ => return None,
         };
-        let text = event.text.or(event.failure.map(Failure::text)).unwrap_or("-").to_owned();
-        let call = event.id.or(event.attempt.map(|attempt| attempt.id)).map_or("-".to_owned(), |id| id.to_string());
-        let backend = event.backend.unwrap_or("-").to_owned();
+        let text = entry.text.or(entry.failure.map(Failure::text)).unwrap_or("-").to_owned();
+        let call = entry.id.or(entry.attempt.map(|attempt| attempt.id)).map_or("-".to_owned(), |id| id.to_string());
+        let backend = entry.backend.unwrap_or("-").to_owned();
         let strings = match id {
             SystemEventId::Started | SystemEventId::NotConfigured | SystemEventId::UnsafePermissions => vec![text],
             SystemEventId::BackendDown => vec![backend, text],
@@ -101,7 +103,7 @@ impl SystemEvent {
             }
             SystemEventId::LockedOut => vec![call, text],
             SystemEventId::CapReached => vec![text],
-            SystemEventId::Unlocked => vec![event.number.unwrap_or("-").to_owned(), text],
+            SystemEventId::Unlocked => vec![entry.number.unwrap_or("-").to_owned(), text],
             SystemEventId::Defect => vec![text, call],
         };
         Some(Self { id, strings })

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is global: a host's own logging is not changed, and each gate of a process has a log of its own.
 
-mod event;
+mod entry;
 mod event_log;
 mod file;
 mod metrics;
@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-pub use event::Event;
+pub use entry::{LogEntry, LogEvent};
 pub use event_log::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 pub use metrics::{AlertResult, CallCounts, Metrics, StoreOperation};
 pub use textfile::PrometheusTextfile;
 
+use crate::call::GateEvent;
 use crate::level::Level;
 pub use crate::redact::{diagnostic_text, mask_numbers, sanitize_untrusted};
 use file::RollingFile;
@@ -32,7 +33,7 @@ const QUEUE_LINES: usize = 16_384;
 /// Receives the lines of a log. It is called on the log's own thread.
 pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
-/// Where a log's lines go.
+/// The receivers of a log's lines.
 #[derive(Default)]
 pub struct Sinks<'a> {
     /// A folder, a file's name in it, and the maximum size of the file and its older parts together, in bytes.
@@ -128,8 +129,8 @@ impl Receivers {
 
 impl Line {
     fn lines_dropped(count: u64) -> Self {
-        let event = Event { event: "lines_dropped", count: Some(count), ..Event::default() };
-        Self { level: Level::Warn, text: Some(event.to_line(Level::Warn)), system: None }
+        let entry = LogEntry { count: Some(count), ..LogEntry::new(GateEvent::LinesDropped) };
+        Self { level: entry.level, text: Some(entry.to_line()), system: None }
     }
 }
 
@@ -163,9 +164,10 @@ impl Log {
     }
 
     /// Queues a line. Never waits.
-    pub fn write(&self, level: Level, event: &Event<'_>) {
-        let text = (level <= self.0.level).then(|| event.to_line(level));
-        let system = self.0.has_system.then(|| SystemEvent::of(level, event)).flatten();
+    pub fn write(&self, entry: &LogEntry<'_>) {
+        let level = entry.level;
+        let text = (level <= self.0.level).then(|| entry.to_line());
+        let system = self.0.has_system.then(|| SystemEvent::of(entry)).flatten();
         if text.is_none() && system.is_none() {
             return;
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::metrics::CallCounts;
-use super::{Event, Log, Metrics};
-use crate::level::Level;
+use super::{Log, LogEntry, Metrics};
+use crate::call::GateEvent;
 use crate::platform;
 
 /// Time between two writes.
@@ -61,9 +61,9 @@ impl PrometheusTextfile {
         match &written {
             Err(error) if !*failed => {
                 let text = format!("metrics.textfile: {}: {error}", self.path.display());
-                self.log.write(Level::Warn, &Event { event: "metrics_fail", text: Some(&text), ..Event::default() });
+                self.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::MetricsFail) });
             }
-            Ok(()) if *failed => self.log.write(Level::Info, &Event { event: "metrics_work", ..Event::default() }),
+            Ok(()) if *failed => self.log.write(&LogEntry::new(GateEvent::MetricsWork)),
             _ => {}
         }
         *failed = written.is_err();

@@ -82,7 +82,7 @@ async fn a_user_needs_only_the_documented_rights() {
     let store = open(&format!("redis://phonegate:open%40sesame@127.0.0.1:{}", redis.port()));
     assert!(store.check().await.unwrap().starts_with("Redis "));
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
-    let step = AttemptChange::Step { name: "ringing".into(), backend: None, text: None };
+    let step = AttemptChange::Step { event: CallEvent::Ringing, backend: None, text: None };
     let update = RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step };
     store.record(&[update]).await.unwrap();
     store.renew(OWNER).await.unwrap();

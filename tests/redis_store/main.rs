@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::CallRef;
-use phonegate::call::{Attempt, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
+use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
 use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner,

@@ -52,7 +52,7 @@ async fn two_sites_in_one_redis_see_nothing_of_each_other() {
     assert_eq!(theirs.begin(&new(3), &NO_LIMITS).await, Ok(Begun::New));
     assert!(matches!(ours.begin(&new(3), &NO_LIMITS).await, Ok(Begun::Refused(Refusal::Blocked { .. }))));
 
-    let step = AttemptChange::Step { name: "ringing".into(), backend: None, text: None };
+    let step = AttemptChange::Step { event: CallEvent::Ringing, backend: None, text: None };
     ours.record(&[RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }]).await.unwrap();
     assert_eq!(ours.steps(new(1).attempt).await.unwrap().len(), 1);
     assert_eq!(theirs.steps(new(1).attempt).await, Ok(vec![]));
@@ -129,7 +129,7 @@ async fn every_key_names_its_site() {
         assert_eq!(site.locks().await.unwrap().len(), 1);
         assert_eq!(site.usage().await.unwrap().day, 3);
         site.block(&block(3)).await.unwrap();
-        let step = AttemptChange::Step { name: "ringing".into(), backend: None, text: None };
+        let step = AttemptChange::Step { event: CallEvent::Ringing, backend: None, text: None };
         site.record(&[RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: step }])
             .await
             .unwrap();

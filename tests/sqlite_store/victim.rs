@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use phonegate::call::{CallId, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{CallEvent, CallId, Country, KeyFingerprint, NumberKey};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, RecordedChange};
 
 use super::acknowledged::Acknowledged;
@@ -55,7 +55,7 @@ async fn keep_a_call(store: &SqliteStore) {
     let begun = store.begin(&NewAttempt { attempt, number: number.clone(), ..new(1) }, &NO_LIMITS).await.unwrap();
     assert_eq!(begun, Begun::New);
     say(&format!("begun {id}"));
-    let step = AttemptChange::Step { name: "ringing".into(), backend: Some("phone".into()), text: None };
+    let step = AttemptChange::Step { event: CallEvent::Ringing, backend: Some("phone".into()), text: None };
     store.record(&[RecordedChange { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
     // Approved, denied, or denied and locked.
     let turn = key.as_bytes()[1] % 3;

@@ -40,12 +40,16 @@ fn a_change_recorded_twice_happens_once() {
             update(
                 one,
                 10,
-                AttemptChange::Step { name: "placing".into(), backend: Some("trunk".into()), text: text.clone() },
+                AttemptChange::Step {
+                    event: CallEvent::ServerFailed,
+                    backend: Some("trunk".into()),
+                    text: text.clone(),
+                },
             ),
             update(one, 20, placed("CA1")),
-            update(one, 40, step("answered")),
-            update(one, 30, step("ringing")),
-            update(one, 50, step("answered")),
+            update(one, 40, step(CallEvent::Answered)),
+            update(one, 30, step(CallEvent::Ringing)),
+            update(one, 50, step(CallEvent::Answered)),
             update(
                 one,
                 60,
@@ -64,7 +68,7 @@ fn a_change_recorded_twice_happens_once() {
         }
         // A change of an unknown attempt changes nothing.
         store
-            .record(&[update(attempt(9, 9), 1, step("ringing")), update(attempt(9, 9), 1, placed("CA9"))])
+            .record(&[update(attempt(9, 9), 1, step(CallEvent::Ringing)), update(attempt(9, 9), 1, placed("CA9"))])
             .await
             .unwrap();
         let step = |milliseconds, name: &str, backend: Option<&str>, text: Option<Box<str>>| Step {
@@ -74,7 +78,7 @@ fn a_change_recorded_twice_happens_once() {
             text,
         };
         let steps = [
-            step(10, "placing", Some("trunk"), text),
+            step(10, "server_failed", Some("trunk"), text),
             step(20, "placed", Some("trunk"), None),
             step(30, "ringing", None, None),
             step(40, "answered", None, None),
@@ -111,7 +115,7 @@ fn an_unplaced_call_has_the_backend_that_refused_it_last() {
     on_every_store(async |open| {
         let store = open();
         let refused_by = |backend: &str| AttemptChange::Step {
-            name: "backend_refused".into(),
+            event: CallEvent::BackendRefused,
             backend: Some(backend.into()),
             text: Some("Busy.".into()),
         };
@@ -212,7 +216,7 @@ fn old_calls_are_removed_and_pending_ones_are_not() {
         let store = open();
         for (n, generation) in [(1, 1), (2, 1), (3, 1)] {
             assert_eq!(begin(&store, &new(attempt(n, generation), number(n))).await, Begun::New);
-            store.record(&[update(attempt(n, generation), 1, step("ringing"))]).await.unwrap();
+            store.record(&[update(attempt(n, generation), 1, step(CallEvent::Ringing))]).await.unwrap();
         }
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert!(store.end(&EndRequest { release: false, ..end(attempt(2, 1), verified()) }).await.unwrap().is_done());

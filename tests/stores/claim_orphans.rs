@@ -26,7 +26,8 @@ fn orphans_are_claimed_with_all_that_was_recorded() {
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
         // One has only a backend that refused it, so it cannot be followed.
-        let refused = AttemptChange::Step { name: "backend_refused".into(), backend: Some("trunk".into()), text: None };
+        let refused =
+            AttemptChange::Step { event: CallEvent::BackendRefused, backend: Some("trunk".into()), text: None };
         let codes = Arc::new(attempts(Method::Code).to_stored());
         let (backend, reference) = ("trunk".into(), CallRef::new("CA1"));
         let placed = AttemptChange::Placed { backend, reference, attempts: Some(Arc::clone(&codes)) };

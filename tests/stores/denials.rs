@@ -240,7 +240,8 @@ fn an_end_that_is_recorded_again_returns_its_one_lock_again() {
         }
         assert_eq!(begin(&store, &new(attempt(2, 1), number(1))).await, Begun::New);
         assert_eq!(begin(&store, &new(attempt(3, 1), number(3))).await, Begun::New);
-        let lockouts = store.record(&[ended(3), update(attempt(2, 1), 4, step("answered")), ended(2)]).await.unwrap();
+        let lockouts =
+            store.record(&[ended(3), update(attempt(2, 1), 4, step(CallEvent::Answered)), ended(2)]).await.unwrap();
         let [Lockout { attempt: one, until, number: locked, masked }] = &lockouts[..] else { panic!("{lockouts:?}") };
         assert_eq!((*one, *locked, &**masked), (attempt(2, 1), number(1).key, "+1******1212"));
         let until = *until;

@@ -66,9 +66,9 @@ fn the_current_attempt_of_an_id_is_found() {
         assert_eq!(progress().await, Progress::Dialling);
         for (change, then) in [
             (placed("CA1"), Progress::Dialling),
-            (step("ringing"), Progress::Ringing),
-            (step("answered"), Progress::Answered),
-            (step("ringing"), Progress::Answered),
+            (step(CallEvent::Ringing), Progress::Ringing),
+            (step(CallEvent::Answered), Progress::Answered),
+            (step(CallEvent::Ringing), Progress::Answered),
         ] {
             store.record(&[update(one, 5, change)]).await.unwrap();
             assert_eq!(progress().await, then);
@@ -101,7 +101,10 @@ fn attempts_before_the_current_one_never_answer() {
             release: true,
             denials: NO_LOCK,
         };
-        store.record(&[update(attempt(1, 1), 1, step("answered")), update(attempt(1, 1), 1, late)]).await.unwrap();
+        store
+            .record(&[update(attempt(1, 1), 1, step(CallEvent::Answered)), update(attempt(1, 1), 1, late)])
+            .await
+            .unwrap();
         match store.find(id(1)).await.unwrap() {
             Some(LatestAttempt { attempt: one, state: AttemptState::Pending { progress, .. }, .. }) => {
                 assert_eq!((one, progress), (attempt(1, 2), Progress::Dialling));

@@ -22,8 +22,8 @@ use std::time::{Duration, SystemTime};
 
 use phonegate::backend::CallRef;
 use phonegate::call::{
-    Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome, Progress,
-    StoredOutcome,
+    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome,
+    Progress, StoredOutcome,
 };
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
@@ -145,8 +145,8 @@ fn update(attempt: Attempt, milliseconds: u64, change: AttemptChange) -> Recorde
     RecordedChange { attempt, at: at(milliseconds), change }
 }
 
-fn step(name: &str) -> AttemptChange {
-    AttemptChange::Step { name: name.into(), backend: None, text: None }
+fn step(event: CallEvent) -> AttemptChange {
+    AttemptChange::Step { event, backend: None, text: None }
 }
 
 fn placed(reference: &str) -> AttemptChange {

@@ -62,7 +62,7 @@ fn ask() -> Result<Zeroizing<String>, CommandError> {
     if secret.len() > MAX_BYTES {
         return Err(too_long());
     }
-    if *ask("Repeat it: ")? != *secret {
+    if *ask("Repeat the secret: ")? != *secret {
         return Err(CommandError::usage("the two secrets differ; nothing was encrypted"));
     }
     Ok(secret)

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// What the reader has set.
+/// Settings of the browser.
 #[derive(Clone, Copy, Debug)]
 pub enum Scheme {
     Dark = 0,
@@ -22,11 +22,11 @@ pub struct Browser {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-/// What a visit to a page led to.
+/// The result of a visit to a page.
 pub struct Visit {
-    /// What the page's console said.
+    /// The messages of the page's console.
     pub console: Vec<String>,
-    /// What was to be fetched.
+    /// The requests.
     pub asked: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ impl Browser {
         Self { profile: tempfile::tempdir().unwrap(), proxy, asked }
     }
 
-    /// A picture of a page.
+    /// Takes a picture of a page.
     pub fn screenshot(&self, page: &Path, scheme: Scheme, (width, height): (u32, u32), png: &Path) -> Visit {
         self.visit(
             page,
@@ -61,7 +61,7 @@ impl Browser {
         )
     }
 
-    /// A page as it is printed.
+    /// Prints a page.
     pub fn print(&self, page: &Path, pdf: &Path) -> Visit {
         // Whoever has chosen dark colours has white paper all the same.
         let pdf = format!("--print-to-pdf={}", pdf.display());
@@ -92,7 +92,7 @@ impl Browser {
     }
 }
 
-/// Does Chromium ask for this itself, whatever page it shows?
+/// Returns whether Chromium itself sends this request, with any page.
 fn is_its_own(line: &str) -> bool {
     let authority = line.split_whitespace().nth(1).unwrap_or_default();
     let authority = authority.strip_prefix("http://").unwrap_or(authority);

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use phonegate::admission::Admission;
 use phonegate::backend::CallRef;
-use phonegate::call::{Attempt, CallId, CallLimit, Failure, FailureReason, Outcome, PhoneNumber};
+use phonegate::call::{Attempt, CallEvent, CallId, CallLimit, Failure, FailureReason, Outcome, PhoneNumber};
 use phonegate::store::{
     AttemptChange, Begun, CallStore, DenialLimits, EndRequest, NewAttempt, Owner, RecordedChange, SqliteStore,
     StoredNumber,
@@ -25,14 +25,14 @@ use crate::support::tool;
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// So many are written at once.
+/// Number of calls that are written at once.
 const BATCH: usize = 500;
 
 /// Two calls in a row that are not approved lock a number.
 const TWICE: DenialLimits =
     DenialLimits { count: 2, window: Duration::from_secs(3600), lock: Duration::from_secs(3600) };
 
-/// Fills a file with `count` calls of the last `days` days. The same figures make the same calls, but for their ids.
+/// Fills a file with `count` calls of the last `days` days. The same arguments make the same calls, except for their ids.
 pub fn fill(file: &Path, days: u64, count: usize) {
     let store = SqliteStore::open(file).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -54,9 +54,9 @@ struct Call {
     node: Arc<str>,
     backend: Arc<str>,
     started: SystemTime,
-    /// After so long it was answered, where it was.
+    /// The time until the answer, if it was answered.
     answered: Option<Duration>,
-    /// After so long it ended. None: the gate refused it.
+    /// The time until the end. `None`: the gate refused the call.
     ended: Option<Duration>,
     outcome: Outcome,
 }
@@ -178,12 +178,9 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
         let mut step = |after: Duration, change| {
             updates.push(RecordedChange { attempt: call.attempt, at: call.started + after, change });
         };
-        let name = |name: &str| AttemptChange::Step {
-            name: name.into(),
-            backend: Some(Arc::clone(&call.backend)),
-            text: None,
-        };
-        step(Duration::from_millis(2), name("dialling"));
+        let backend = || Some(Arc::clone(&call.backend));
+        let event = |event: CallEvent| AttemptChange::Step { event, backend: backend(), text: None };
+        step(Duration::from_millis(2), event(CallEvent::Dialling));
         if call.is_placed() {
             let placed = AttemptChange::Placed {
                 backend: Arc::clone(&call.backend),
@@ -192,11 +189,11 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
             };
             step(Duration::from_millis(300), placed);
         } else {
-            step(Duration::from_millis(300), name("backend_refused"));
+            step(Duration::from_millis(300), event(CallEvent::BackendRefused));
         }
         if let Some(answered) = call.answered {
-            step(Duration::from_millis(1400), name("ringing"));
-            step(answered, name("answered"));
+            step(Duration::from_millis(1400), event(CallEvent::Ringing));
+            step(answered, event(CallEvent::Answered));
         }
     }
     for call in refused {

@@ -25,23 +25,23 @@ impl Picture {
         Self { width: info.width as usize, pixels: pixels.map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect() }
     }
 
-    /// How many different colours there are.
+    /// Returns the number of different colours.
     pub fn colours(&self) -> usize {
         self.pixels.iter().collect::<HashSet<_>>().len()
     }
 
-    /// How bright it is on average, from 0 to 255.
+    /// Returns the average brightness, from 0 to 255.
     pub fn brightness(&self) -> u64 {
         let all: u64 = self.pixels.as_flattened().iter().map(|part| u64::from(*part)).sum();
         all / (3 * self.pixels.len() as u64)
     }
 
-    /// How many pixels have exactly this colour.
+    /// Returns the number of pixels with exactly this colour.
     pub fn area(&self, colour: Colour) -> usize {
         self.pixels.iter().filter(|pixel| **pixel == colour).count()
     }
 
-    /// The colours of its four corners.
+    /// Returns the colours of the four corners.
     pub fn corners(&self) -> [Colour; 4] {
         let last = self.pixels.len() - 1;
         [0, self.width - 1, last + 1 - self.width, last].map(|at| self.pixels[at])
@@ -68,7 +68,7 @@ pub fn palette(scheme: Scheme) -> HashMap<&'static str, Colour> {
     palette
 }
 
-/// Pictures of the pages of a PDF, which lie beside it.
+/// Makes a picture of each page of a PDF, in the folder of the PDF.
 pub fn of_paper(pdf: &Path) -> Vec<Picture> {
     let folder = pdf.with_extension("pages");
     let _ = std::fs::remove_dir_all(&folder);

@@ -10,9 +10,8 @@ use futures_util::FutureExt;
 use super::CallTask;
 use crate::approval::Approver;
 use crate::backend::{CallStep, HANG_UP_LIMIT, MayRing, NamedBackend, PlaceError};
-use crate::call::{CallRef, Failure, FailureReason, Outcome, Progress};
+use crate::call::{CallEvent, CallRef, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
-use crate::config::Level;
 use crate::engine::Parts;
 use crate::engine::active_calls::ActiveCall;
 use crate::engine::failures::{deadline_passed, defect, no_place_answer, too_late, unknown_code};
@@ -41,7 +40,7 @@ impl<'a> CallTask<'a> {
     pub(super) async fn place(&mut self, index: usize) -> Input {
         let (parts, call) = (self.parts, self.call);
         let (Some(backend), Some(request)) = (parts.backends.get(index), self.request) else { return Input::Panicked };
-        parts.publisher.step(call, Level::Info, "dialling", Some(&backend.name), None);
+        parts.publisher.step(call, CallEvent::Dialling, Some(&backend.name), None);
         let mut answer = Box::pin(async move {
             let sink = |step: CallStep| report_step(parts, call, backend, &step);
             backend.backend.place(request, &sink).await
@@ -64,7 +63,7 @@ impl<'a> CallTask<'a> {
                     attempts,
                 };
                 parts.store.record(call.attempt, placed);
-                parts.publisher.log_step(call, Level::Info, "placed", Some(&backend.name));
+                parts.publisher.log_step(call, CallEvent::Placed, Some(&backend.name));
                 self.placed = Some(PlacedCall { backend, reference });
                 Input::Placed
             }
@@ -87,7 +86,7 @@ impl<'a> CallTask<'a> {
 
     fn not_placed(&self, backend: &NamedBackend, error: PlaceError) -> Input {
         self.parts.health.record_result(&backend.name, Some(&error.failure));
-        self.parts.publisher.backend_failed(self.call, "backend_refused", &backend.name, &error.failure);
+        self.parts.publisher.backend_failed(self.call, CallEvent::BackendRefused, &backend.name, &error.failure);
         Input::NotPlaced(error)
     }
 
@@ -126,15 +125,16 @@ impl<'a> CallTask<'a> {
         }
     }
 
-    /// Hangs up. Returns whether the phone certainly rings no more.
+    /// Hangs up. Returns whether the phone certainly no longer rings.
     pub(super) async fn hang_up(&mut self) -> bool {
         let Some(PlacedCall { backend, reference }) = &self.placed else { return false };
-        end_at_provider(self.parts, self.call, backend, "hang_up", backend.backend.hang_up(reference)).await
+        end_at_provider(self.parts, self.call, backend, CallEvent::HungUp, backend.backend.hang_up(reference)).await
     }
 
     pub(super) async fn clean_up(&mut self) {
         if let Some(PlacedCall { backend, reference }) = &self.placed {
-            end_at_provider(self.parts, self.call, backend, "clean_up", backend.backend.clean_up(reference)).await;
+            end_at_provider(self.parts, self.call, backend, CallEvent::CleanedUp, backend.backend.clean_up(reference))
+                .await;
         }
     }
 
@@ -152,36 +152,31 @@ async fn end_at_provider(
     parts: &Parts,
     call: &ActiveCall,
     backend: &NamedBackend,
-    name: &'static str,
+    event: CallEvent,
     request: impl Future<Output = Result<(), Failure>>,
 ) -> bool {
     let ended = AssertUnwindSafe(tokio::time::timeout(HANG_UP_LIMIT, request)).catch_unwind().await;
     let failure = match ended {
         Ok(Ok(Ok(()))) => {
-            parts.publisher.step(call, Level::Debug, name, Some(&backend.name), None);
+            parts.publisher.step(call, event, Some(&backend.name), None);
             return true;
         }
         Ok(Ok(Err(failure))) => failure,
         Ok(Err(_)) => Failure::new(FailureReason::CannotPlace, "The provider did not answer in time."),
         Err(_) => Failure::new(FailureReason::Internal, "A defect in PhoneGate."),
     };
-    parts.publisher.backend_failed(call, name, &backend.name, &failure);
+    parts.publisher.backend_failed(call, event, &backend.name, &failure);
     false
 }
 
 /// Reports a step of a backend.
 fn report_step(parts: &Parts, call: &ActiveCall, backend: &NamedBackend, step: &CallStep) {
     let CallStep::Progress(progress) = *step else {
-        let level = match step {
-            CallStep::ServerFailed(_) => Level::Warn,
-            CallStep::Retried(_) => Level::Debug,
-            _ => Level::Info,
-        };
-        return parts.publisher.step(call, level, step.name(), Some(&backend.name), step.text());
+        return parts.publisher.step(call, step.event(), Some(&backend.name), step.text());
     };
     parts.registry.advance(call.attempt, progress);
     if call.advance(progress) {
-        parts.publisher.step(call, Level::Info, progress.name(), Some(&backend.name), None);
+        parts.publisher.step(call, progress.into(), Some(&backend.name), None);
         // Another process may have counted the answer of a claimed call.
         if progress == Progress::Answered && !call.is_claimed() {
             parts.publisher.count_answered(call, &backend.name);

@@ -8,9 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::probe::StoreProbe;
-use crate::config::Level;
+use crate::call::GateEvent;
 use crate::store::{AttemptChange, Block, RecordedChange, StoreError, StoreErrorKind};
-use crate::telemetry::{Event, StoreOperation};
+use crate::telemetry::{LogEntry, StoreOperation};
 
 /// How long a write waits for an answer of the store.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -108,14 +108,14 @@ async fn write_changes(probe: &StoreProbe, changes: &mut Vec<RecordedChange>) {
     }
     let record =
         async |changes: &[RecordedChange]| persist(probe, StoreOperation::Record, || probe.store.record(changes)).await;
-    let mut lockouts = record(changes).await;
-    if lockouts.is_none() && changes.len() > 1 {
+    let mut locks = record(changes).await;
+    if locks.is_none() && changes.len() > 1 {
         for change in changes.chunks(1) {
             let of_change = record(change).await;
-            lockouts.get_or_insert_default().extend(of_change.into_iter().flatten());
+            locks.get_or_insert_default().extend(of_change.into_iter().flatten());
         }
     }
-    lockouts.iter().flatten().for_each(|lockout| probe.notices.locked_out(lockout));
+    locks.iter().flatten().for_each(|lock| probe.notices.number_locked(lock));
     changes.clear();
 }
 
@@ -131,7 +131,7 @@ async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
             Err(error) if error.kind() != StoreErrorKind::Refused => tokio::time::sleep(WRITE_RETRY).await,
             Err(refused) => {
                 let text = refused.to_string();
-                probe.log.write(Level::Error, &Event { event: "store_refused", text: Some(&text), ..Event::default() });
+                probe.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::StoreRefused) });
                 return None;
             }
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::calls::{AttemptEntry, Calls, row};
-use crate::call::{Failure, FailureReason, Outcome, Progress};
+use crate::call::{CallEvent, Failure, FailureReason, Outcome, Progress};
 use crate::store::{
     AttemptChange, DenialLimits, EndRequest, Lockout, Owner, RecordedChange, Row, RowOutcome, Step, StoredNumber,
 };
@@ -32,24 +32,25 @@ impl Calls {
                 Some(sequence) => self.withdraw(sequence, recorded, failure, now),
                 None => self.record_refusal(recorded, number.as_ref(), node, failure, now),
             },
-            AttemptChange::Step { name, backend, text } => {
+            AttemptChange::Step { event, backend, text } => {
                 let step = Step {
                     at: *at,
-                    name: name.clone(),
+                    name: event.name().into(),
                     backend: backend.as_deref().map(Into::into),
                     text: text.clone(),
                 };
                 if let Some(entry) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
-                    entry.apply(step);
+                    entry.apply(*event, step);
                 }
             }
             AttemptChange::Placed { backend, reference, attempts } => {
-                let step = Step { at: *at, name: "placed".into(), backend: Some((**backend).into()), text: None };
+                let event = CallEvent::Placed;
+                let step = Step { at: *at, name: event.name().into(), backend: Some((**backend).into()), text: None };
                 if let Some(entry) = sequence.and_then(|sequence| self.attempts.get_mut(&sequence)) {
                     entry.row.backend = Some((**backend).into());
                     entry.placed = Some(((**backend).into(), reference.clone()));
                     entry.attempts = attempts.clone().filter(|_| entry.owner_now.is_some());
-                    entry.apply(step);
+                    entry.apply(event, step);
                 }
             }
         }
@@ -103,18 +104,18 @@ impl AttemptEntry {
         Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
     }
 
-    fn apply(&mut self, step: Step) {
-        let progress = match &*step.name {
-            "placed" => Some((&mut self.row.placed, Progress::Dialling)),
-            "ringing" => Some((&mut self.row.ringing, Progress::Ringing)),
-            "answered" => Some((&mut self.row.answered, Progress::Answered)),
+    fn apply(&mut self, event: CallEvent, step: Step) {
+        let progress = match event {
+            CallEvent::Placed => Some((&mut self.row.placed, Progress::Dialling)),
+            CallEvent::Ringing => Some((&mut self.row.ringing, Progress::Ringing)),
+            CallEvent::Answered => Some((&mut self.row.answered, Progress::Answered)),
             _ => None,
         };
         if let Some((time, progress)) = progress {
             time.get_or_insert(step.at);
             self.progress = self.progress.max(progress);
         }
-        if &*step.name == "backend_refused" && self.placed.is_none() {
+        if event == CallEvent::BackendRefused && self.placed.is_none() {
             self.row.backend = step.backend.clone();
         }
         if !self.steps.contains(&step) {

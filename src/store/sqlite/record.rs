@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{attempts, refused};
-use crate::call::{Attempt, FailureReason, Outcome};
+use crate::call::{Attempt, CallEvent, FailureReason, Outcome};
 use crate::store::{AttemptChange, EndRequest, Lockout, Owner, RecordedChange};
 
 /// Records a change. Returns the lock that it caused, now or before.
@@ -28,7 +28,9 @@ pub(super) fn record(tx: &Tx<'_>, recorded: &RecordedChange) -> rusqlite::Result
         AttemptChange::Refused { number, node, failure } => {
             refused::record(tx, recorded, number.as_ref(), node, failure)?
         }
-        AttemptChange::Step { name, backend, text } => step(tx, recorded, name, backend.as_deref(), text.as_deref())?,
+        AttemptChange::Step { event, backend, text } => {
+            step(tx, recorded, *event, backend.as_deref(), text.as_deref())?
+        }
         AttemptChange::Placed { backend, reference, attempts } => {
             tx.has_codes.set(tx.has_codes.get() || attempts.is_some());
             tx.database
@@ -43,7 +45,7 @@ pub(super) fn record(tx: &Tx<'_>, recorded: &RecordedChange) -> rusqlite::Result
                     reference.as_str(),
                     attempts.as_ref().map(|attempts| attempts.as_text())
                 ])?;
-            step(tx, recorded, "placed", Some(backend), None)?;
+            step(tx, recorded, CallEvent::Placed, Some(backend), None)?;
         }
     }
     Ok(None)
@@ -69,15 +71,15 @@ fn lockout(tx: &Tx<'_>, attempt: Attempt, owner: Owner, reason: FailureReason) -
 fn step(
     tx: &Tx<'_>,
     recorded: &RecordedChange,
-    name: &str,
+    event: CallEvent,
     backend: Option<&str>,
     text: Option<&str>,
 ) -> rusqlite::Result<()> {
     let (id, generation, at) = (recorded.attempt.id, types::generation(recorded.attempt), WallTime(recorded.at));
-    let time = match name {
-        "placed" => Some("placed_at"),
-        "ringing" => Some("ringing_at"),
-        "answered" => Some("answered_at"),
+    let time = match event {
+        CallEvent::Placed => Some("placed_at"),
+        CallEvent::Ringing => Some("ringing_at"),
+        CallEvent::Answered => Some("answered_at"),
         _ => None,
     };
     if let Some(time) = time {
@@ -87,7 +89,7 @@ fn step(
             ))?
             .execute(params![id, generation, at])?;
     }
-    if name == "backend_refused" {
+    if event == CallEvent::BackendRefused {
         tx.database
             .prepare_cached("UPDATE attempts SET backend = ?3 WHERE id = ?1 AND generation = ?2 AND reference IS NULL")?
             .execute(params![id, generation, backend])?;
@@ -98,6 +100,6 @@ fn step(
              WHERE id = ?1 AND generation = ?2 AND NOT EXISTS (SELECT 1 FROM steps
                  WHERE steps.sequence = attempts.sequence AND (at, name) = (?3, ?4) AND backend IS ?5 AND text IS ?6)",
         )?
-        .execute(params![id, generation, at, name, backend, text])?;
+        .execute(params![id, generation, at, event.name(), backend, text])?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The audit lines of changes of the block list.
 
+use phonegate::call::GateEvent;
 use phonegate::platform;
 use phonegate::store::Block;
 use phonegate::telemetry::diagnostic_text;
@@ -23,13 +24,13 @@ impl BlockLog {
     pub(super) fn added(&self, block: &Block, replaced: Option<&Block>) {
         let replaced = replaced.map(|block| format!("; replaces: {}", describe(block))).unwrap_or_default();
         let text = format!("by {}: {}{replaced}", platform::user_name(), describe(block));
-        self.0.write("block_added", &block.masked, &text);
+        self.0.write(GateEvent::BlockAdded, &block.masked, &text);
     }
 
     /// Writes that a block was removed.
     pub(super) fn removed(&self, block: &Block) {
         let text = format!("by {}; it was: {}", platform::user_name(), describe(block));
-        self.0.write("block_removed", &block.masked, &text);
+        self.0.write(GateEvent::BlockRemoved, &block.masked, &text);
     }
 
     /// Waits until the lines are written.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use phonegate::call::CallId;
+use phonegate::call::{CallEvent, CallId};
 use phonegate::store::{Query, Row, RowOutcome, Step};
 use phonegate_approval::verdict::JudgedBy;
 use serde::Serialize;
@@ -154,20 +154,21 @@ fn judge(judged_by: Option<JudgedBy>) -> &'static str {
 fn describe(step: &Step) -> String {
     let backend = step.backend.as_deref().map(|backend| format!(" by {backend}")).unwrap_or_default();
     let text = step.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-    let name = match &*step.name {
-        "backend_refused" => "refused",
+    let name = match CallEvent::from_name(&step.name) {
+        Some(CallEvent::BackendRefused) => "refused",
         // The text is the reason of a failure.
-        "hang_up" if step.text.is_some() => "not hung up",
-        "hang_up" => "hung up",
-        "clean_up" if step.text.is_some() => "not cleaned up",
-        "clean_up" => "cleaned up",
-        "taken_up" => "taken up by another process",
-        "server_failed" => "asked another server",
-        "retried" => "requested again",
-        "forwarded" => "forwarded to another phone",
-        "repeated_call" => "asked for again while pending",
-        "blocked" => "the number was blocked",
-        name => name,
+        Some(CallEvent::HungUp) if step.text.is_some() => "not hung up",
+        Some(CallEvent::HungUp) => "hung up",
+        Some(CallEvent::CleanedUp) if step.text.is_some() => "not cleaned up",
+        Some(CallEvent::CleanedUp) => "cleaned up",
+        Some(CallEvent::Claimed) => "claimed by another process",
+        Some(CallEvent::ServerFailed) => "asked another server",
+        Some(CallEvent::Retried) => "requested again",
+        Some(CallEvent::Forwarded) => "forwarded to another phone",
+        Some(CallEvent::RepeatRefused) => "a repeated request was refused",
+        Some(CallEvent::Blocked) => "the number was blocked",
+        Some(event) => event.name(),
+        None => &step.name,
     };
     format!("{name}{backend}{text}")
 }

@@ -232,7 +232,7 @@ fn settings_in(folder: &Path, mfa_settings: Option<&[u8]>, findings: &mut Findin
     findings.add(PART, verdict, text);
     let others = settings::other_entries(file).unwrap_or_default();
     if !others.is_empty() {
-        let text = format!("other entries besides the provider: {}; {INSTALL_AGAIN}", others.join(", "));
+        let text = format!("other entries in addition to the provider: {}; {INSTALL_AGAIN}", others.join(", "));
         findings.add(PART, Verdict::Warning, text);
     }
 }

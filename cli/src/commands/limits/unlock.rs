@@ -1,5 +1,6 @@
 //! Ends the lock of one number.
 
+use phonegate::call::GateEvent;
 use phonegate::platform;
 use phonegate::store::NumberLock;
 use serde::Serialize;
@@ -40,11 +41,11 @@ pub(super) fn run(
     let was_locked = reader.block_on(reader.store.unlock(&keys))?;
     let by = format!("by {}", platform::user_name());
     match (was_locked, &lock) {
-        (true, Some(lock)) => log.write("unlocked", &masked, &format!("{by}; it was: {}", describe(lock))),
+        (true, Some(lock)) => log.write(GateEvent::Unlocked, &masked, &format!("{by}; it was: {}", describe(lock))),
         // The number was locked after the list was read.
-        (true, None) => log.write("unlocked", &masked, &by),
+        (true, None) => log.write(GateEvent::Unlocked, &masked, &by),
         // Its denials are reset all the same.
-        (false, _) => log.write("denials_reset", &masked, &format!("{by}; it was not locked")),
+        (false, _) => log.write(GateEvent::DenialsReset, &masked, &format!("{by}; it was not locked")),
     }
     if json {
         let lock = lock.as_ref().filter(|_| was_locked);

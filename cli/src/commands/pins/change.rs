@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use phonegate::call::NumberKey;
+use phonegate::call::{GateEvent, NumberKey};
 use phonegate::platform;
 use phonegate::store::StoredPin;
 
@@ -50,7 +50,7 @@ pub(super) fn set(
 /// Writes that a PIN was set, and which one it replaces.
 pub(super) fn write_set(log: &AuditLog, masked: &str, replaced: Option<&StoredPin>) {
     let replaced = replaced.map(|pin| format!("; replaces: {}", describe(pin))).unwrap_or_default();
-    log.write("pin_set", masked, &format!("by {}{replaced}", platform::user_name()));
+    log.write(GateEvent::PinSet, masked, &format!("by {}{replaced}", platform::user_name()));
 }
 
 /// Returns the line of `--json` about a PIN that was just set.
@@ -121,7 +121,7 @@ fn remove_all(pins: &[StoredPin], reader: &StoreReader, log: &AuditLog, json: bo
 
 /// Writes that a PIN was removed, to the audit log and as JSON.
 fn write_removed(log: &AuditLog, pin: &StoredPin, json: bool) {
-    log.write("pin_removed", &pin.masked, &format!("by {}; it was: {}", platform::user_name(), describe(pin)));
+    log.write(GateEvent::PinRemoved, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), describe(pin)));
     if json {
         output::json_line(&Record::of("removed", pin));
     }
@@ -138,7 +138,11 @@ pub(super) fn unlock(
     if !reader.block_on(reader.store.unlock_pin(&keys))? {
         return Err(not_set());
     }
-    log.write("pin_unlocked", &pin.masked, &format!("by {}; it was: {}", platform::user_name(), describe(&pin)));
+    log.write(
+        GateEvent::PinUnlocked,
+        &pin.masked,
+        &format!("by {}; it was: {}", platform::user_name(), describe(&pin)),
+    );
     match json {
         true => output::json_line(&Record::of("unlocked", &pin)),
         false => {

@@ -27,7 +27,7 @@ pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Res
         None => {
             let typed = ask(&format!("PIN for {number}: "))?;
             let pin = accepted(&typed)?;
-            match *ask("Once more: ")? == *typed {
+            match *ask("Repeat the PIN: ")? == *typed {
                 true => Ok(pin),
                 false => Err(CommandError::usage("the two PINs differ; no PIN was set")),
             }

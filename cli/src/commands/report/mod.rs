@@ -125,6 +125,7 @@ impl Target {
         let refused = |what| {
             let file = file.display();
             CommandError::failed(format!("{file} is {what}, which a report does not replace"))
+                .hint("name a file, or - for stdout")
         };
         match (file.canonicalize(), file.symlink_metadata()) {
             (Ok(there), _) if there.is_file() => Ok(Self::File(there)),

@@ -135,10 +135,9 @@ fn the_page_says_why_few_calls_were_approved() {
         }
         page(&stats, &time("2026-03-02T08:00"))
     };
-    let nobody =
-        "Of 100 calls that ended, none was approved. 100 failed as Unreachable: busy, not answered or rejected.";
+    let none = "Of 100 calls that ended, none was approved. 100 failed as Unreachable: busy, not answered or rejected.";
     for (page, words) in [
-        (few(0, &[(FailureReason::Unreachable, 100)]), nobody),
+        (few(0, &[(FailureReason::Unreachable, 100)]), none),
         (few(0, &[(FailureReason::InvalidNumber, 100)]), "none was approved. 100 failed as InvalidNumber"),
         (
             few(12, &[(FailureReason::Unreachable, 10), (FailureReason::CallEnded, 3)]),
@@ -151,7 +150,7 @@ fn the_page_says_why_few_calls_were_approved() {
     for page in [few(13, &[(FailureReason::Unreachable, 13)]), few(0, &[(FailureReason::Unreachable, 19)])] {
         assert!(page.contains("Nothing stands out"), "{page}");
     }
-    // What another finding tells is not told again.
+    // A reason that has a finding already gets no other one.
     let page = few(0, &[(FailureReason::CannotPlace, 100)]);
     assert_eq!(page.matches("phonegate calls --reason CannotPlace").count(), 1, "{page}");
 }

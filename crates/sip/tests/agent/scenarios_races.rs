@@ -38,7 +38,7 @@ fn a_200_that_crosses_the_cancel_is_ended_by_bye() {
 
 /// The server has just answered, so that it knows nothing to cancel. The 200 is under way.
 #[test]
-fn a_cancel_that_is_rejected_waits_for_the_answer() {
+fn a_rejected_cancel_waits_for_the_2xx() {
     for status in ["481 Call/Transaction Does Not Exist", "200 OK", "500 Error"] {
         both(|scenario| {
             let (_, invite, cancel) = cancelled(scenario);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::attempt::{AttemptKey, AttemptRecord, Ending};
 use super::owner;
-use crate::call::{CallRef, Failure, Outcome};
+use crate::call::{CallEvent, CallRef, Failure, Outcome};
 use crate::store::millis::{from_unix, milliseconds, to_unix};
 use crate::store::{AttemptChange, DenialLimits, EndRequest, RecordedChange, Step};
 
@@ -104,19 +104,19 @@ impl ChangeArgs {
     pub(in crate::store::redis) fn new(recorded: &RecordedChange) -> Self {
         let RecordedChange { attempt, at, change } = recorded;
         let failed = |failure: &Failure| Ending::of(&Outcome::Failed(failure.clone()), *at);
-        let step = |name: &str, backend: Option<&str>, text: Option<&str>, placed: Option<(&CallRef, _)>| {
+        let step = |event: CallEvent, backend: Option<&str>, text: Option<&str>, placed: Option<(&CallRef, _)>| {
             let backend: Option<Box<str>> = backend.map(Into::into);
-            let (at, name): (_, Box<str>) = (to_unix(*at), name.into());
+            let (at, name): (_, Box<str>) = (to_unix(*at), event.name().into());
             let step = StepRecord { at, name: name.clone(), backend: backend.clone(), text: text.map(Into::into) };
             let (reference, codes) = placed.unzip();
             let reference = reference.map(|reference| reference.as_str().to_owned());
             ChangeKind::Step { at, name, step, backend, reference, codes: codes.flatten() }
         };
         let change = match change {
-            AttemptChange::Step { name, backend, text } => step(name, backend.as_deref(), text.as_deref(), None),
+            AttemptChange::Step { event, backend, text } => step(*event, backend.as_deref(), text.as_deref(), None),
             AttemptChange::Placed { backend, reference, attempts } => {
                 let codes = attempts.as_ref().map(|attempts| attempts.as_text().to_owned());
-                step("placed", Some(backend), None, Some((reference, codes)))
+                step(CallEvent::Placed, Some(backend), None, Some((reference, codes)))
             }
             AttemptChange::Ended { owner: whose, failure, release, denials } => ChangeKind::Ended {
                 owner: owner(*whose),

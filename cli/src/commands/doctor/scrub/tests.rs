@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Keys whose texts and numbers are hidden: secrets and their places, and what belongs to somebody.
+/// Keys whose texts and numbers are hidden: secrets, their places, and personal data.
 const HIDDEN_KEYS: [&str; 23] = [
     "client_key",
     "account_sid",

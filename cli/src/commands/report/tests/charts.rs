@@ -1,4 +1,4 @@
-//! What is drawn: each chart shows the calls that were counted, where they belong and in proportion.
+//! Tests of the charts: each shows the counted calls at the right place and in proportion.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn scale(chart: &Element) -> (f64, f64) {
         chart.all("text.tick").into_iter().filter(|tick| tick.attribute("text-anchor") == "end").collect();
     assert!(lines.len() == labels.len() && lines.len() > 2, "{chart:?}");
     for (line, label) in lines.iter().zip(&labels) {
-        assert!((line - label.length("y")).abs() < 6.0, "{} stands beside its line", label.text);
+        assert!((line - label.length("y")).abs() < 6.0, "{} is beside its line", label.text);
     }
     let calls = |n: usize| labels[n].text.parse::<f64>().unwrap();
     let last = lines.len() - 1;
@@ -90,9 +90,9 @@ fn each_day_has_a_stack_of_its_outcomes() {
             assert!(area.is_over(&rooms[*day]), "{what}: {area:?} in {:?}", rooms[*day]);
             is_at(area.height(), counts[kind] as f64 * each, &what);
             is_at(area.bottom, floor - counts[..kind].iter().sum::<u64>() as f64 * each, &what);
-            let told = &bars[*day].one("title").text;
-            assert!(told.contains(&format!(" {} Mar 2026: ", FIRST + *day as i64)), "{told}");
-            assert!(told.lines().any(|line| line == format!("{name}: {}", counts[kind])), "{told}");
+            let tooltip = &bars[*day].one("title").text;
+            assert!(tooltip.contains(&format!(" {} Mar 2026: ", FIRST + *day as i64)), "{tooltip}");
+            assert!(tooltip.lines().any(|line| line == format!("{name}: {}", counts[kind])), "{tooltip}");
         }
     }
     let weekend: Vec<_> = chart.all("rect.weekend").iter().map(|rect| rect.area()).collect();
@@ -157,7 +157,7 @@ fn each_reason_has_a_bar_of_its_count_and_kind() {
     }
 }
 
-/// What a histogram shows of calls that took so many seconds each: bars where they belong, and marks.
+/// Checks a histogram of calls with these durations in seconds: its bars and its marks.
 fn shows_times(section: &Element, class: &str, times: &[(f64, u64)], median: f64, p95: f64) {
     let chart = section.one("svg.chart");
     let (floor, each) = scale(chart);

@@ -6,7 +6,7 @@ use phonegate::call::FailureReason::{
 
 use super::*;
 
-/// A page of one day with so many calls of each kind, each to another number.
+/// Renders a page of one day with this many calls of each outcome, each to another number.
 fn page_with(calls: &[(RowOutcome, u64)]) -> String {
     let mut stats = stats("2026-03-01T00:00", "2026-03-02T00:00");
     for (outcome, count) in calls {

@@ -1,4 +1,4 @@
-//! Reads a page as a reader's eye does: what is drawn, where, and how large.
+//! Parses the SVG of a page: what is drawn, where, and how large.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "tests")]
 
@@ -112,7 +112,7 @@ impl Element {
         Area { left, top, right: left + width, bottom: top + height }
     }
 
-    /// What each part of a path covers that ends where it began.
+    /// Returns the area of each closed part of a path.
     pub(super) fn areas(&self) -> Vec<Area> {
         let drawing = self.attribute("d");
         let ended = drawing.split_terminator('z').map(corners);
