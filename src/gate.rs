@@ -205,6 +205,12 @@ impl Gate {
         self.registry.snapshot(id)
     }
 
+    /// Waits until each outcome that [`Gate::snapshot`] shows is also logged and observed. A publication takes
+    /// microseconds.
+    pub fn finish_publishing(&self) {
+        self.engine.finish_publishing();
+    }
+
     /// All that is known of a call whose failure is asked for: where this process does not know it, the store is asked.
     pub fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
         match self.registry.snapshot(id) {
