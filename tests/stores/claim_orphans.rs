@@ -1,6 +1,5 @@
 //! Claims of calls whose owner is gone (S9).
 
-use phonegate::call::CallEvent;
 use phonegate_approval::policy::Method;
 
 use super::*;

@@ -175,7 +175,7 @@ impl Scene {
     }
 
     fn counted(&self, kind: &str, result: &str) -> u64 {
-        let text = self.metrics.to_text(0, 0).unwrap();
+        let text = self.metrics.to_text(crate::telemetry::CallCounts::default()).unwrap();
         let name = format!("phonegate_alerts_total{{kind=\"{kind}\",result=\"{result}\"}} ");
         text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
     }
