@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 use phonegate::platform;
 use sha2::{Digest, Sha256};
 
-use super::{Notes, read};
+use super::files::read;
+use super::notes::Notes;
 use crate::contract::{self, Contract};
 use crate::find::runtime::Runtime;
 use crate::shim::{FILE_NAME, Shim, TITLE};
