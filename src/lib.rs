@@ -47,5 +47,5 @@ pub mod telemetry;
 pub use phonegate_core::{call, clock, failpoint, level, limits, redact};
 pub use phonegate_os as platform;
 
-/// The types of backends that this library knows.
-pub const TYPES: config::Types = config::Types { backends: backend::BACKENDS };
+/// The types of backends and stores that this library knows.
+pub const TYPES: config::Types = config::Types { backends: backend::BACKENDS, stores: store::STORES };

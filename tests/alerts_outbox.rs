@@ -15,9 +15,10 @@ use axum::routing::post;
 use parking_lot::Mutex;
 use phonegate::alerts::direct::Destinations;
 use phonegate::alerts::{AlertKind, Alerts, NewAlert};
-use phonegate::config::{AlertConfig, Level, NetworkConfig, StoreConfig};
+use phonegate::config::{AlertConfig, Level, NetworkConfig};
 use phonegate::store::{
-    AlertStore, CallStore, DeliveryResult, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisStore, SqliteStore,
+    AlertStore, CallStore, DeliveryResult, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisConfig, RedisStore,
+    SqliteStore,
 };
 use phonegate::telemetry::{Log, Metrics, Sinks};
 use serde_json::json;
@@ -99,7 +100,7 @@ fn all_delivered(store: &dyn AlertStore, count: usize) -> bool {
 }
 
 fn redis_store(redis: &Redis) -> Arc<RedisStore> {
-    let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": redis.url() })).unwrap();
+    let config: RedisConfig = serde_json::from_value(json!({ "url": redis.url() })).unwrap();
     Arc::new(RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap())
 }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{self, StoreKind};
+use phonegate::config;
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
+use phonegate::store::SqliteConfig;
 use phonegate_approval::verdict::ProviderVerdicts;
 use serde_json::{Value, json};
 
@@ -27,8 +28,8 @@ fn start(path: &Path) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let mut loaded = config::load(path, &phonegate::TYPES).map_err(|error| error.to_string())?;
     loaded.config.log.directory = Some(folder.path().to_owned());
-    if loaded.config.store.kind == StoreKind::Sqlite && loaded.config.store.path.is_none() {
-        loaded.config.store.path = Some(folder.path().join("phonegate.db"));
+    if loaded.config.store.settings::<SqliteConfig>().is_some_and(|store| store.path.is_none()) {
+        loaded.config.store = SqliteConfig { path: Some(folder.path().join("phonegate.db")) }.into();
     }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
     let started = Gate::start(loaded, registry, LogTo::file("phonegate.log"));

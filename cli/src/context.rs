@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig, StoreConfig, StoreKind};
+use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
+use phonegate::store::MemoryConfig;
 use phonegate::telemetry::{CallObserver, Log, system_log};
 
 /// The log file of this command. The service may be writing to [`LIBRARY_LOG`].
@@ -56,7 +57,7 @@ impl Context {
 
     /// Starts a gate whose calls are kept in memory, separate from those of the service. `observer` receives their events.
     pub(crate) fn start(mut self, observer: Option<CallObserver>) -> Result<Gate, ConfigError> {
-        self.loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
+        self.loaded.config.store = MemoryConfig {}.into();
         self.start_with_store(observer)
     }
 

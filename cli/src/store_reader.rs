@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use phonegate::admission::{Admission, NumberHasher};
 use phonegate::call::{CallId, NumberKey, PhoneNumber};
-use phonegate::config::{ErrorKind, NumbersConfig, StoreKind};
-use phonegate::store::{self, CallStore, KeyUse, OpenError, Query, Row, StoreError, StoreErrorCause, StoreErrorKind};
+use phonegate::config::{ErrorKind, NumbersConfig};
+use phonegate::store::{
+    self, CallStore, KeyUse, OpenError, Query, RedisConfig, Row, StoreError, StoreErrorCause, StoreErrorKind,
+};
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
@@ -34,7 +36,7 @@ pub(crate) struct KnownNumber {
 /// An open store, with a runtime for its operations.
 pub(crate) struct StoreReader {
     pub(crate) store: Arc<dyn CallStore>,
-    kind: StoreKind,
+    is_redis: bool,
     numbers: NumbersConfig,
     hasher: NumberHasher,
     longest_backend: usize,
@@ -87,10 +89,10 @@ impl StoreReader {
     /// # Errors
     /// If it cannot be opened.
     pub(crate) fn open_existing(context: &Context) -> Result<Option<Self>, CommandError> {
-        match (context.loaded.config.store.kind, missing_file(context)?) {
-            (StoreKind::Memory, _) | (_, Some(_)) => Ok(None),
-            (StoreKind::Sqlite | StoreKind::Redis, None) => Self::connect(context)?.with_all_numbers().map(Some),
+        if !context.loaded.config.store.is_persistent() || missing_file(context)?.is_some() {
+            return Ok(None);
         }
+        Self::connect(context)?.with_all_numbers().map(Some)
     }
 
     fn connect(Context { file, loaded }: &Context) -> Result<Self, CommandError> {
@@ -101,9 +103,10 @@ impl StoreReader {
             .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
         let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
         let store = store::open(&loaded.config, &loaded.base).map_err(|error| open_error(error, file))?;
-        let (kind, numbers) = (loaded.config.store.kind, loaded.config.numbers.clone());
+        let is_redis = loaded.config.store.settings::<RedisConfig>().is_some();
+        let numbers = loaded.config.numbers.clone();
         let longest_backend = loaded.config.backends.keys().map(|name| name.chars().count()).max().unwrap_or_default();
-        Ok(Self { store, kind, numbers, hasher, longest_backend, file: file.clone(), runtime })
+        Ok(Self { store, is_redis, numbers, hasher, longest_backend, file: file.clone(), runtime })
     }
 
     /// Checks that the configured number keys can find every number of the store.
@@ -127,7 +130,7 @@ impl StoreReader {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CommandError> {
-        self.try_block_on(operation).map_err(|error| store_error(&error, self.kind))
+        self.try_block_on(operation).map_err(|error| store_error(&error, self.is_redis))
     }
 
     /// Like [`block_on`](Self::block_on), for a caller that tries again.
@@ -249,7 +252,7 @@ pub(crate) fn must_open(context: &Context) -> Result<(), CommandError> {
 /// # Errors
 /// If the store cannot be used.
 pub(crate) fn check(context: &Context) -> Result<String, CommandError> {
-    if context.loaded.config.store.kind == StoreKind::Memory {
+    if !context.loaded.config.store.is_persistent() {
         return Ok("in memory: calls are forgotten when the service ends".to_owned());
     }
     if let Some(missing) = missing_file(context)? {
@@ -266,9 +269,9 @@ pub(crate) fn check(context: &Context) -> Result<String, CommandError> {
 }
 
 fn must_be_persistent(Context { file, loaded }: &Context) -> Result<(), CommandError> {
-    match loaded.config.store.kind {
-        StoreKind::Sqlite | StoreKind::Redis => Ok(()),
-        StoreKind::Memory => Err(CommandError::usage(format!(
+    match loaded.config.store.is_persistent() {
+        true => Ok(()),
+        false => Err(CommandError::usage(format!(
             "{}: store.type is memory, so only the process of the service knows its calls, until it ends",
             file.display()
         ))
@@ -283,18 +286,18 @@ fn does_not_exist(context: &Context, missing: &Path) -> CommandError {
     ))
 }
 
-/// Returns the path of an existing store of type sqlite.
+/// Returns the path of an existing store of type sqlite. `None` if the store is of another type.
 ///
 /// # Errors
 /// If there is no such file.
-pub(crate) fn sqlite_file(context: &Context) -> Result<PathBuf, CommandError> {
+pub(crate) fn sqlite_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
     match missing_file(context)? {
-        None => Ok(sqlite_path(context)?),
+        None => sqlite_path(context),
         Some(missing) => Err(does_not_exist(context, &missing)),
     }
 }
 
-fn sqlite_path(Context { file, loaded }: &Context) -> Result<PathBuf, CommandError> {
+fn sqlite_path(Context { file, loaded }: &Context) -> Result<Option<PathBuf>, CommandError> {
     Ok(store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?)
 }
 
@@ -303,16 +306,10 @@ fn sqlite_path(Context { file, loaded }: &Context) -> Result<PathBuf, CommandErr
 /// # Errors
 /// If the file could not be created.
 fn missing_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
-    match context.loaded.config.store.kind {
-        StoreKind::Sqlite => {
-            let path = sqlite_path(context)?;
-            let missing = (!path.exists()).then_some(path);
-            match missing.as_deref().and_then(writable::why_not_created) {
-                Some(why) => Err(CommandError::failed(format!("{}: store.path: {why}", context.file.display()))),
-                None => Ok(missing),
-            }
-        }
-        StoreKind::Memory | StoreKind::Redis => Ok(None),
+    let missing = sqlite_path(context)?.filter(|path| !path.exists());
+    match missing.as_deref().and_then(writable::why_not_created) {
+        Some(why) => Err(CommandError::failed(format!("{}: store.path: {why}", context.file.display()))),
+        None => Ok(missing),
     }
 }
 
@@ -329,10 +326,10 @@ fn open_error(error: OpenError, file: &Path) -> CommandError {
 }
 
 /// Converts an error of a store, with advice as hints.
-fn store_error(error: &StoreError, kind: StoreKind) -> CommandError {
-    let of_cause = match (error.cause(), kind, error.kind()) {
+fn store_error(error: &StoreError, is_redis: bool) -> CommandError {
+    let of_cause = match (error.cause(), is_redis, error.kind()) {
         (Some(cause), ..) => Some(advice(cause)),
-        (None, StoreKind::Redis, StoreErrorKind::Unavailable) => {
+        (None, true, StoreErrorKind::Unavailable) => {
             Some("check that Redis runs, and that this machine and user can reach `store.url`")
         }
         (None, ..) => None,

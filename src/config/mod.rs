@@ -6,6 +6,7 @@
 
 mod alerts;
 mod approval;
+mod audit;
 mod backend;
 mod bounded;
 mod country;
@@ -35,6 +36,7 @@ pub use crate::level::Level;
 pub(crate) use alerts::alerts_of_refused;
 pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
+pub use audit::{AuditConfig, MetricsConfig};
 use backend::UnreadBackends;
 pub use backend::{BackendConfig, BackendSettings, BackendType, Judge};
 pub use bounded::Bounded;
@@ -53,16 +55,16 @@ pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
 pub use schema::schema;
 pub use secret::Secret;
-pub use store::{AuditConfig, MetricsConfig, Site, StoreConfig, StoreKind};
-
-/// The path of the store's address, which may hold a password.
-const STORE_URL: &str = "store.url";
+use store::UnreadStore;
+pub use store::{StoreConfig, StoreSettings, StoreType};
 
 /// What the values of `type` in a configuration may be.
 #[derive(Clone, Copy)]
 pub struct Types {
     /// The types of backends.
     pub backends: &'static [BackendType],
+    /// The types of stores. The first is the default.
+    pub stores: &'static [StoreType],
 }
 
 /// The settings of PhoneGate, which phones a user for Microsoft Identity Manager. `use` and `backends` are required;
@@ -116,7 +118,11 @@ pub struct Config {
     #[schemars(length(max = 16))]
     pub alerts: Vec<AlertConfig>,
     /// Where calls are stored, so that they outlive the process.
-    #[serde(default)]
+    #[serde(rename = "store", default)]
+    #[schemars(with = "StoreConfig")]
+    unread_store: UnreadStore,
+    /// The store.
+    #[serde(skip)]
     pub store: StoreConfig,
     /// What is stored of ended calls, and for how long.
     #[serde(default)]
@@ -141,9 +147,7 @@ pub struct Config {
 impl Config {
     /// Returns the settings that work but should be changed, each as a sentence that says what to do.
     pub fn warnings(&self) -> Vec<String> {
-        let is_open = |path: &str| path == STORE_URL && self.store.has_open_url();
-        let is_secret = |(path, secret): &(String, &Secret)| secret.is_plain() && !is_open(path);
-        let plain = self.secrets().filter(is_secret).map(|(path, _)| {
+        let plain = self.secrets().filter(|(_, secret)| secret.is_plain()).map(|(path, _)| {
             format!(
                 "{path}: the secret is in the configuration in plain text; \
                  use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
@@ -211,7 +215,7 @@ impl Config {
     pub(crate) fn ca_files(&self) -> impl Iterator<Item = &Path> {
         let backends = self.backends.values().filter_map(|backend| backend.facts().ca_file());
         let alerts = self.alerts.iter().filter_map(AlertConfig::ca_file);
-        backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
+        backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.facts().ca_file())
     }
 
     /// Returns the secrets, each with its path in the file.
@@ -220,7 +224,8 @@ impl Config {
             let set = backend.facts().secrets().into_iter().filter_map(|(key, secret)| Some((key, secret?)));
             set.map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
-        let store = self.store.url.iter().map(|url| (STORE_URL.to_owned(), url));
+        let of_store = self.store.facts().secrets().into_iter();
+        let store = of_store.map(|(key, secret)| (format!("store.{key}"), secret));
         let alerts = self.alerts.iter().enumerate().flat_map(|(index, alert)| alert.secrets(index));
         backends.chain(store).chain(self.privacy.secrets()).chain(self.approval.pin.secrets()).chain(alerts)
     }

@@ -186,7 +186,7 @@ fn log_start(config: &Config, prompts: &Prompts, log: &Log) {
         "PhoneGate {}, backends: {}; store: {}",
         env!("CARGO_PKG_VERSION"),
         config.use_order.join(", "),
-        config.store.kind.name()
+        config.store.type_name()
     );
     log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });
     for problem in config.warnings().into_iter().chain(zero_in_recordings(config, prompts)) {

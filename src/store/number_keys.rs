@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::open::store_type;
+use super::open::location;
 use super::{CallStore, PepperFingerprint, StoreError, StoreErrorKind};
 use crate::call::KeyFingerprint;
 use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig};
@@ -73,7 +73,7 @@ async fn check(
     if error.kind() != StoreErrorKind::Refused {
         return Ok(());
     }
-    let location = (store_type(config.kind).location)(config, base)?;
+    let location = location(config, base)?;
     Err(ConfigError::invalid(key, format_args!("does not fit {location}: {error}")))
 }
 

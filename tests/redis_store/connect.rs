@@ -43,7 +43,7 @@ fn an_unsafe_address_is_refused() {
     ] {
         assert!(open_with(url, &NetworkConfig::default()).is_ok(), "{url}");
     }
-    let without: StoreConfig = serde_json::from_value(json!({ "type": "redis" })).unwrap();
+    let without = RedisConfig::default();
     let error = RedisStore::open(&without, &NetworkConfig::default(), Path::new("")).err().unwrap();
     assert!(error.to_string().starts_with("store.url: is missing"), "{error}");
 }
@@ -121,7 +121,7 @@ async fn tls_trusts_only_configured_authorities() {
     assert!(error.to_string().starts_with("network.ca_file: "), "{error}");
     // The store's own file takes the place of the network's.
     let own = |file: &str, network: &NetworkConfig| {
-        let config = json!({ "type": "redis", "url": redis.url(), "ca_file": file });
+        let config = json!({ "url": redis.url(), "ca_file": file });
         RedisStore::open(&serde_json::from_value(config).unwrap(), network, Path::new(""))
     };
     assert_eq!(begin(&own(&redis.authority(), &missing).unwrap(), 3).await, Ok(Begun::New));

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::CallRef;
 use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
-use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
+use phonegate::config::{ConfigError, NetworkConfig};
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner,
-    Query, RecordedChange, RedisStore, Refusal, StoreError, StoreErrorKind, StoredNumber,
+    Query, RecordedChange, RedisConfig, RedisStore, Refusal, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -32,7 +32,7 @@ const OWNER: Owner = Owner(Uuid::from_u128(1));
 const ANOTHER: Owner = Owner(Uuid::from_u128(2));
 
 fn open_with(url: &str, network: &NetworkConfig) -> Result<RedisStore, ConfigError> {
-    let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": url })).unwrap();
+    let config: RedisConfig = serde_json::from_value(json!({ "url": url })).unwrap();
     assert!(!format!("{config:?}").contains(url));
     RedisStore::open(&config, network, Path::new(""))
 }

@@ -25,11 +25,11 @@ use phonegate::call::{
     Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome,
     Progress, StoredOutcome,
 };
-use phonegate::config::{NetworkConfig, StoreConfig};
+use phonegate::config::NetworkConfig;
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DEADLINE_GRACE, DenialLimits, EndRequest, Ended,
-    LEASE, LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore,
-    Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
+    LEASE, LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisConfig,
+    RedisStore, Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -58,7 +58,7 @@ fn sqlite() -> Open {
 fn redis() -> Open {
     let server = Redis::start();
     Box::new(move || {
-        let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": server.url() })).unwrap();
+        let config: RedisConfig = serde_json::from_value(json!({ "url": server.url() })).unwrap();
         Arc::new(RedisStore::open(&config, &NetworkConfig::default(), std::path::Path::new("")).unwrap())
     })
 }

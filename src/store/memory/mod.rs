@@ -3,13 +3,13 @@
 
 mod alerts;
 mod calls;
+mod config;
 mod counters;
 mod limits;
 mod number_keys;
 mod pins;
 mod record;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -17,19 +17,13 @@ use parking_lot::Mutex;
 
 use self::alerts::Alerts;
 use self::calls::Calls;
+pub use self::config::MemoryConfig;
 use super::audit::{Query, Row, Step};
-use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
-
-/// The type `memory`.
-pub(super) const TYPE: StoreType = StoreType {
-    open: |_, _| Ok(Arc::new(MemoryStore::default())),
-    location: |_, _| Ok("the store in memory".to_owned()),
-};
 
 /// A store in memory. Its clock is the monotonic clock (S10). A mutex makes each operation atomic (S2).
 #[derive(Default)]

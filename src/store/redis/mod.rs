@@ -6,6 +6,7 @@
 mod address;
 mod alerts;
 mod audit;
+mod config;
 mod connection;
 mod keys;
 mod limits;
@@ -16,7 +17,6 @@ mod scripts;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -30,14 +30,14 @@ use uuid::Uuid;
 use super::audit::{Query, Row, Step};
 use super::begin_queue::BeginQueue;
 use super::millis::{from_unix, milliseconds};
-use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
-use crate::config::{ConfigError, NetworkConfig, StoreConfig};
+use crate::config::{ConfigError, NetworkConfig};
 use address::Address;
+pub use config::RedisConfig;
 use connection::Connections;
 use keys::Keys;
 use limits::LimitArgs;
@@ -49,12 +49,6 @@ const BATCH: usize = 256;
 
 /// Maximum number of attempts that are read at once.
 const PAGE: u64 = 500;
-
-/// The type `redis`.
-pub(super) const TYPE: StoreType = StoreType {
-    open: |config, base| Ok(Arc::new(RedisStore::open(&config.store, &config.network, base)?)),
-    location: |_, _| Ok("the Redis of `store.url`".to_owned()),
-};
 
 /// A store in Redis.
 pub struct RedisStore {
@@ -72,9 +66,8 @@ impl RedisStore {
     ///
     /// # Errors
     /// If `store.url` cannot be read or is not safe to use, or TLS cannot be prepared.
-    pub fn open(config: &StoreConfig, network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
-        let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
-        let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
+    pub fn open(config: &RedisConfig, network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
+        let url = config.url()?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
         let tls =
             address.is_tls.then(|| network.tls_client(("store", config.ca_file.as_deref()), None, base)).transpose()?;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use phonegate::approval::pins::{Pepper, PinChecker, PinRules, SetPinError, number_keys};
 use phonegate::call::PhoneNumber;
-use phonegate::config::{PEPPER, StoreKind};
+use phonegate::config::PEPPER;
 use phonegate::store::{PinLimits, StoredPin};
 use phonegate_approval::secret::Pin;
 use serde::Serialize;
@@ -213,7 +213,7 @@ fn of_number<'a>(pins: &'a [StoredPin], number: &PhoneNumber) -> Option<&'a Stor
 /// Runs a command of `phonegate pins`.
 pub(crate) fn run(command: &PinsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
-    if context.loaded.config.store.kind == StoreKind::Memory {
+    if !context.loaded.config.store.is_persistent() {
         return Err(CommandError::usage(format!(
             "{}: store.type is memory, which ends with its process, so no PIN can be set in it",
             context.file.display()
