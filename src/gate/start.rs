@@ -23,7 +23,7 @@ use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store::{self, CallStore};
-use crate::telemetry::{CallCounts, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
+use crate::telemetry::{CallCounts, CallObserver, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
 /// Threads that drive all calls.
 const WORKERS: usize = 2;
@@ -41,11 +41,18 @@ pub struct LogTo {
     pub file_name: &'static str,
     /// Another receiver of the lines.
     pub tee: Option<Tee>,
+    /// Receives the events of calls, whatever the level of the log.
+    pub observer: Option<CallObserver>,
     /// The operating system's log. Not used if the configuration disables it.
     pub system: Option<SystemLog>,
 }
 
 impl LogTo {
+    /// Logs to a file with this name in the log's folder, and to nothing else.
+    pub fn file(file_name: &'static str) -> Self {
+        Self { file_name, tee: None, observer: None, system: None }
+    }
+
     /// Starts the log of a configuration.
     ///
     /// # Errors
@@ -68,7 +75,7 @@ impl LogTo {
         let max_bytes = config.max_mb.get().saturating_mul(1_000_000);
         let file = Some((folder.as_path(), self.file_name, max_bytes));
         let system = self.system.filter(|_| config.event_log);
-        Log::start(config.level, Sinks { file, tee: self.tee, system }).map_err(unusable)
+        Log::start(config.level, Sinks { file, tee: self.tee, observer: self.observer, system }).map_err(unusable)
     }
 }
 

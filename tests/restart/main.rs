@@ -254,7 +254,7 @@ fn a_gate_beside_a_service_claims_none_of_its_calls() {
     let mut loaded = config::load(&machine.path("phonegate.json"), &phonegate::TYPES).unwrap();
     loaded.config.log.directory = Some(folder.path().to_owned());
     let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-    let log_to = LogTo { file_name: "tool.log", tee: None, system: None };
+    let log_to = LogTo::file("tool.log");
     let tool = Gate::start_beside_a_service(loaded, registry, log_to).unwrap();
     std::thread::sleep(LEASE + 2 * RENEW_EVERY);
     assert!(tool.shut_down(support::PATIENCE));
