@@ -261,7 +261,7 @@ fn a_flooding_server_that_reads_nothing_is_disconnected_long() {
 }
 
 /// Re-INVITEs of 60 KB within many calls are refused, because they are older than the request before, and none of the
-/// refusals is acknowledged: the service keeps them, so that it can repeat them.
+/// rejections is acknowledged: the service keeps them, so that it can repeat them.
 #[test]
 fn long_requests_within_calls_fill_no_memory_long() {
     const ROUNDS: u32 = 64;

@@ -1,4 +1,4 @@
-//! The way to Twilio: TLS, addresses, and the settings that decide about them.
+//! The connection to Twilio: TLS, proxies, addresses, and their settings.
 
 mod support;
 
@@ -32,7 +32,7 @@ fn at(twilio: &Twilio, base_url: String) -> Value {
 }
 
 #[test]
-fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
+fn an_authority_is_trusted_only_if_it_is_configured() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let settings = at(&twilio, format!("https://localhost:{port}"));
@@ -46,7 +46,7 @@ fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
 }
 
 #[test]
-fn the_authorities_of_a_backend_take_the_place_of_those_of_the_network() {
+fn the_ca_file_of_a_backend_replaces_that_of_the_network() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let another = NamedTempFile::new().unwrap();
@@ -93,7 +93,7 @@ fn a_file_without_certificates_is_refused_by_name() {
 }
 
 #[test]
-fn a_file_of_authorities_that_is_none_or_too_long_is_refused_by_name() {
+fn an_unusable_ca_file_is_refused_by_name() {
     let settings = Twilio::start().backend();
     let long = NamedTempFile::new().unwrap();
     long.as_file().set_len(4_000_001).unwrap();
@@ -106,7 +106,7 @@ fn a_file_of_authorities_that_is_none_or_too_long_is_refused_by_name() {
 }
 
 #[test]
-fn who_cannot_be_reached_is_told_without_address_and_number() {
+fn an_unreachable_host_is_reported_without_personal_data() {
     let twilio = Twilio::start();
     let no_tls = twilio.base_url.replace("http", "https");
     with_environment("", "");
@@ -121,7 +121,7 @@ fn who_cannot_be_reached_is_told_without_address_and_number() {
     }
 }
 
-/// A proxy that hands every tunnel on to `to`, whatever it was asked for, and remembers what that was.
+/// A proxy that connects every tunnel to one port, and records the hosts that were requested.
 struct Proxy {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -160,7 +160,7 @@ impl Proxy {
     }
 }
 
-/// The environment's proxy, which may be none, and the hosts that are reached without it.
+/// Sets the proxy of the environment, which may be empty, and the hosts that are reached without it.
 fn with_environment(proxy: &str, exceptions: &str) {
     for (variable, value) in [("HTTPS_PROXY", proxy), ("NO_PROXY", exceptions)] {
         // SAFETY: nextest gives each test a process of its own; the stand-ins' threads read no environment.
@@ -172,13 +172,13 @@ fn with_environment(proxy: &str, exceptions: &str) {
     }
 }
 
-/// Where nobody is, but through a proxy.
+/// A backend whose address is reachable only through a proxy.
 fn behind_a_proxy(twilio: &Twilio) -> Value {
     at(twilio, format!("https://localhost:{}", free_port()))
 }
 
 #[test]
-fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
+fn the_environments_proxy_is_used_without_a_configured_one() {
     let twilio = Twilio::start();
     twilio.install(&json!({ "approval": { "method": "pound" } }));
     let (port, authority) = with_tls(&twilio);
@@ -194,7 +194,7 @@ fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
 }
 
 #[test]
-fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_configuration() {
+fn no_proxy_and_the_configuration_override_the_environment() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let (wrong, right) = (Proxy::to(port), Proxy::to(port));
@@ -213,7 +213,7 @@ fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_c
 }
 
 #[test]
-fn a_proxy_of_the_environment_that_is_no_url_is_refused_by_its_name() {
+fn an_invalid_proxy_of_the_environment_is_refused_by_name() {
     with_environment("http://me:hunter2@", "");
     let settings = at(&Twilio::start(), "https://studio.twilio.com".to_owned());
     let error = TestBackend::with_network(&settings, &json!({})).err().unwrap().to_string();
@@ -221,9 +221,9 @@ fn a_proxy_of_the_environment_that_is_no_url_is_refused_by_its_name() {
 }
 
 #[test]
-fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
+fn a_configured_proxy_is_used_and_its_password_not_shown() {
     let nobody = nobody();
-    // The stand-in answers as the proxy, in place of an address where nobody listens.
+    // The stand-in answers as the proxy, in place of an address where nothing listens.
     let proxy = Twilio::start();
     let settings = at(&proxy, format!("http://{nobody}"));
     let line = TestBackend::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
@@ -237,7 +237,7 @@ fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
 }
 
 #[test]
-fn a_proxy_that_is_no_url_is_refused_without_showing_its_password() {
+fn an_invalid_proxy_is_refused_without_its_password() {
     let settings = Twilio::start().backend();
     let error =
         TestBackend::with_network(&settings, &json!({ "proxy": "http://me:hunter2@" })).err().unwrap().to_string();

@@ -25,7 +25,7 @@ use simulated::SimulatedConfig;
 use sip::SipConfig;
 use twilio_studio::TwilioStudioConfig;
 
-/// Every type of backend. A new one is a line here.
+/// Every type of backend.
 pub const BACKENDS: &[BackendType] = &[
     backend_type::<SimulatedConfig>("simulated").for_tests(),
     backend_type::<FileConfig>("file").for_tests(),
@@ -96,22 +96,22 @@ pub const BACKENDS: &[BackendType] = &[
 ///   code, a secret, or a URL with a password. Failures are whole sentences.
 #[async_trait]
 pub trait TelephonyBackend: Send + Sync {
-    /// Places the call, and returns once the provider has accepted it. B5, B6, B10 and B14.
+    /// Places the call, and returns once the provider has accepted it. Rules B5, B6, B10 and B14.
     ///
     /// # Errors
     /// The call was not placed. The error says whether the phone may ring.
     async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError>;
 
-    /// Follows a call to its outcome, and reports its steps. B7 to B9 and B11 to B13.
+    /// Follows a call to its outcome, and reports its steps. Rules B7 to B9 and B11 to B13.
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome;
 
-    /// Ends a call that has no outcome. B17.
+    /// Ends a call that has no outcome. Rule B17.
     ///
     /// # Errors
     /// The phone may still ring.
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure>;
 
-    /// Removes what the provider still stores of an ended call. B17.
+    /// Removes what the provider still stores of an ended call. Rule B17.
     ///
     /// # Errors
     /// What remains there, and why.
@@ -125,12 +125,12 @@ pub trait TelephonyBackend: Send + Sync {
     }
 
     /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts.
-    /// B3 and B15.
+    /// Rules B3 and B15.
     ///
     /// `is_service` is false in a process that runs for a short time beside a service. The service keeps its registrations.
     async fn run_background(&self, _health: HealthSink<'_>, _is_service: bool) {}
 
-    /// Ends what [`run_background`](Self::run_background) began. B3, B15 and B18.
+    /// Ends what [`run_background`](Self::run_background) began. Rules B3, B15 and B18.
     async fn close(&self) {}
 
     /// Checks that the provider can be reached and accepts the credentials. Rings no phone. Returns a short description.
@@ -139,7 +139,7 @@ pub trait TelephonyBackend: Send + Sync {
     /// What is wrong.
     async fn check(&self) -> Result<String, Failure>;
 
-    /// Returns whether a call goes on when its process ends. B11 and B12.
+    /// Returns whether a call goes on when its process ends. Rules B11 and B12.
     fn outlives_its_process(&self) -> bool;
 
     /// Returns the time by the provider's clock, accurate to a second, if the provider reports it.
@@ -154,7 +154,7 @@ pub const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Receives the steps of a call that a backend reports.
 pub type StepSink<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
 
-/// A step of a call, for the log and the store. Texts have no personal data.
+/// A step of a call, for the log and the store. Texts contain no personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStep {
     /// The call's progress. The engine ignores progress that it has already recorded.

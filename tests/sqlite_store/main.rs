@@ -34,8 +34,11 @@ const NUMBER: &str = "+1 4255551212";
 
 const OWNER: Owner = Owner(uuid::Uuid::from_u128(1));
 
-/// Undoes version 5 of the schema.
+/// Undoes versions 6 and 5 of the schema.
 const UNDO_5: &str = "
+    ALTER TABLE attempts RENAME COLUMN is_latest TO current;
+    ALTER TABLE attempts RENAME COLUMN holds_number TO rings;
+    ALTER TABLE attempts RENAME COLUMN claim_unacked TO handed_over;
     DROP TABLE alerts; DROP TABLE denials; ALTER TABLE attempts DROP COLUMN country;
     ALTER TABLE attempts DROP COLUMN call_limit; ALTER TABLE attempts DROP COLUMN locked_until_at;
     ALTER TABLE attempts DROP COLUMN used_by; ALTER TABLE blocks RENAME TO scoped_blocks;

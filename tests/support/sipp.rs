@@ -31,7 +31,7 @@ pub enum Step {
     AnswerWithoutContact,
     /// A header for the next `Offer`.
     Header(&'static str),
-    /// Receives the ACK of a refusal.
+    /// Receives the ACK of a rejection.
     Ack,
     /// Waits for this number of milliseconds.
     Wait(u32),

@@ -1,4 +1,4 @@
-//! What a backend may report, and what it is worth; and attempts that another process judges.
+//! Which answers a backend may report, and how they are judged; and attempts that another process judges.
 
 mod support;
 

@@ -117,7 +117,7 @@ fn digits_before_the_answer_are_ignored() {
     }
 }
 
-/// The caller cannot apply what the description's judge would have refused.
+/// The session does not apply a description that the check of descriptions would have rejected.
 #[test]
 fn an_encrypted_call_rejects_a_description_without_a_key() {
     let plain = LocalSession::new(([192, 0, 2, 1], 4002).into(), 5, Encryption::Off)
@@ -125,7 +125,7 @@ fn an_encrypted_call_rejects_a_description_without_a_key() {
         .unwrap();
     let mut call = Call::encrypted();
     assert_eq!(call.media.set_remote(&plain), Err(SrtpError::Unencrypted));
-    call.check_keys("the key before stays");
+    call.check_keys("the earlier key stays");
     let mut required = MediaSession::new(&Encryption::Required(keys(1)), OWN, false).unwrap();
     assert_eq!(required.set_remote(&plain), Err(SrtpError::Unencrypted));
     let mut optional = Call::offered(Encryption::Optional(keys(1)), false);

@@ -190,7 +190,7 @@ impl TelephonyBackend for ModemBank {
         }
     }
 
-    // B11: the bank keeps a call, whoever follows it.
+    // B11: a call goes on at the bank when this process ends.
     fn outlives_its_process(&self) -> bool {
         true
     }
